@@ -1,0 +1,325 @@
+package config
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+)
+
+// Config is one configuration file, checked and with references expanded. Paths
+// in it are resolved against the folder of the file. Printing or encoding it
+// shows no secret; fields that are plain strings, such as names and paths, show
+// even where a reference supplied them.
+type Config struct {
+	Path    string `json:"path"` // as given to Load
+	Source  Source `json:"source"`
+	Target  Target `json:"target"`
+	Journal string `json:"journal"` // folder
+
+	file *file
+}
+
+// Source says where SuperTokens is. Exactly one of URL and Dump is set. What is
+// absent (nil or empty) is to be detected; an empty TablePrefix that was given
+// means that tables have none.
+type Source struct {
+	URL               canonical.Secret  `json:"url,omitzero"`
+	Dump              string            `json:"dump,omitempty"`
+	Schema            string            `json:"schema,omitempty"`
+	TablePrefix       *string           `json:"table_prefix,omitempty"`
+	Tables            map[string]string `json:"tables,omitempty"` // usual name to actual name
+	App               string            `json:"app,omitempty"`
+	MigrationMode     string            `json:"migration_mode,omitempty"` // of a core from 12.0 on
+	FirebaseSignerKey canonical.Secret  `json:"firebase_signer_key,omitzero"`
+}
+
+// Target is the plugin and its own configuration, which only the plugin's schema
+// understands: call Validate before anything else.
+type Target struct {
+	Plugin string
+
+	file   *file
+	config *node // nil when the file was too broken to find it
+}
+
+// DefaultJournal is where the journal goes when the file does not say, relative
+// to the folder of the file.
+const DefaultJournal = ".stetl"
+
+var targetConfig = []string{"target", "config"}
+
+// Load reads the file at path. It returns every problem it finds, sorted by
+// position; only a list without errors makes the Config fit for use. The Config
+// is never nil, so that Target.Validate can still add what a plugin's schema
+// finds in a file that has other errors.
+func Load(path string, env Env) (*Config, diag.List) {
+	f := &file{path: path}
+	cfg := &Config{Path: path, file: f, Target: Target{file: f}}
+	text, err := env.readFile(path)
+	switch {
+	case err != nil:
+		return cfg, diag.List{{
+			Code:    diag.ConfigUnreadable,
+			Summary: "the configuration file " + reason(err),
+			Pos:     diag.Pos{File: path},
+		}}
+	case len(text) > maxBytes:
+		return cfg, diag.List{{
+			Code:    diag.ConfigTooLarge,
+			Summary: "the configuration file is " + errTooLarge.Error(),
+			Pos:     diag.Pos{File: path},
+		}}
+	}
+	if f.parse(text); f.root == nil {
+		return cfg, f.take()
+	}
+	dir := filepath.Dir(path)
+	x := expander{file: f, env: env, dir: dir, seen: map[string]resolved{}}
+	f.root.walk(x.expand)
+	f.check()
+	cfg.fill(dir)
+	return cfg, f.take()
+}
+
+// check validates everything but the inside of target.config.
+func (f *file) check() {
+	plugin := f.root.get(targetConfig...)
+	schemas := []*jsonschema.Schema{ownSchema()}
+	judge(f.root, schemas, false, false)
+	if plugin != nil {
+		plugin.walk(func(n *node) { n.secret, n.hidden = false, !n.whole })
+	}
+	url := f.root.get("source", "url")
+	f.checkSecrets(f.root, func(n *node) bool {
+		if n == url {
+			return !clearPassword(n.text)
+		}
+		return len(n.refs) > 0
+	})
+	validation{file: f, root: f.root, schema: ownSchema()}.run(f.root.decoded(func(n *node) (any, bool) {
+		return n.val, !n.declared || !n.absent() // "app:" says as much as no app at all
+	}))
+
+	source := f.root.get("source")
+	if source == nil || source.kind != object {
+		return
+	}
+	dump := source.get("dump")
+	switch {
+	case url.absent() && dump.absent():
+		f.add(diag.Diagnostic{
+			Code:    diag.ConfigMissingField,
+			Summary: `source needs "url" or "dump"`,
+			Path:    "/source",
+		}, source.anchor())
+	case !url.absent() && !dump.absent():
+		later := dump
+		if url.key.line > dump.key.line {
+			later = url
+		}
+		f.add(diag.Diagnostic{
+			Code:    diag.ConfigConflict,
+			Summary: "source has both url and dump",
+			Path:    pointer(later.path),
+			Hint:    "keep one of them",
+		}, later.key)
+	}
+}
+
+// fill copies the checked tree into the fields of c.
+func (c *Config) fill(dir string) {
+	path := func(n *node) string {
+		if n.str() == "" {
+			return ""
+		}
+		return within(dir, n.str())
+	}
+	root := c.file.root
+	source := root.get("source")
+	c.Source = Source{
+		URL:               canonical.NewSecret(source.get("url").str()),
+		Dump:              path(source.get("dump")),
+		Schema:            source.get("schema").str(),
+		App:               source.get("app").str(),
+		MigrationMode:     source.get("migration_mode").str(),
+		FirebaseSignerKey: canonical.NewSecret(source.get("firebase_signer_key").str()),
+	}
+	if prefix := source.get("table_prefix"); !prefix.absent() {
+		c.Source.TablePrefix = new(prefix.str())
+	}
+	if tables := source.get("tables"); tables != nil && len(tables.names) > 0 {
+		c.Source.Tables = make(map[string]string, len(tables.names))
+		for _, name := range tables.names {
+			c.Source.Tables[name] = tables.fields[name].str()
+		}
+	}
+	c.Journal = path(root.get("journal"))
+	if c.Journal == "" {
+		c.Journal = filepath.Join(dir, DefaultJournal)
+	}
+
+	c.Target.Plugin = root.get("target", "plugin").str()
+	c.Target.config = root.get(targetConfig...)
+	if plugin := root.get("target", "plugin"); plugin != nil && c.Target.config.absent() {
+		c.Target.config = newObject(targetConfig, plugin.at)
+	}
+}
+
+// CheckTables reports the names under source.tables that are not in renamable.
+func (c *Config) CheckTables(renamable []string) diag.List {
+	if c.file.root == nil {
+		return nil
+	}
+	tables := c.file.root.get("source", "tables")
+	if tables == nil {
+		return nil
+	}
+	for _, name := range tables.names {
+		if slices.Contains(renamable, name) {
+			continue
+		}
+		d := diag.Diagnostic{
+			Code:    diag.ConfigUnknownTable,
+			Summary: fmt.Sprintf("%q is not a table that SuperTokens lets anybody rename", name),
+			Path:    pointer(tables.fields[name].path),
+			Detail:  "renamable: " + strings.Join(slices.Sorted(slices.Values(renamable)), ", "),
+		}
+		if meant := diag.Suggest(name, renamable); meant != "" {
+			d.Hint, d.Detail = fmt.Sprintf("did you mean %q?", meant), ""
+		}
+		c.file.add(d, tables.fields[name].key)
+	}
+	return c.file.take()
+}
+
+// Locate returns a copy of list in which every diagnostic with a Path, a JSON
+// pointer into this file, has the position and the excerpt of that value, or of
+// the nearest one around it. It is for problems found later: a dump that does
+// not open, a database that does not answer.
+func (c *Config) Locate(list diag.List) diag.List {
+	return c.file.locate(nil, list)
+}
+
+// Locate is [Config.Locate] for diagnostics of the plugin, whose paths start at
+// target.config. It also masks secrets of this configuration that the plugin
+// repeats in its texts.
+func (t *Target) Locate(list diag.List) diag.List {
+	if t.config == nil {
+		return slices.Clone(list)
+	}
+	located := t.file.locate(targetConfig, list)
+	var secrets []string
+	t.config.walk(func(n *node) {
+		if s := n.str(); n.secret && s != "" {
+			secrets = append(secrets, s)
+		}
+	})
+	// Longest first: a secret that starts another one must not leave its rest.
+	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	var pairs []string
+	for _, s := range secrets {
+		pairs = append(pairs, s, canonical.Redacted)
+	}
+	mask := strings.NewReplacer(pairs...)
+	for i, d := range located {
+		located[i].Summary, located[i].Detail, located[i].Hint = mask.Replace(d.Summary), mask.Replace(d.Detail), mask.Replace(d.Hint)
+	}
+	return located
+}
+
+// Validate checks the plugin's configuration against the JSON Schema the plugin
+// declares. Every leaf error gets its place in the file; a field marked
+// "writeOnly": true is a secret, which must not stand in the file as clear text.
+//
+// It also settles the types: the text of a whole-scalar reference becomes a
+// number or a boolean where the schema wants one and does not allow a string.
+// Validate changes what the other methods return; it is not safe for concurrent
+// use with them.
+func (t *Target) Validate(schema []byte) diag.List {
+	if t.config == nil || t.config.kind != object {
+		return nil // Load has said why
+	}
+	s, err := compile(schema)
+	if err != nil {
+		plugin := t.file.root.get("target", "plugin")
+		t.file.add(diag.Diagnostic{
+			Code:    diag.ConfigPluginSchema,
+			Summary: "the configuration schema that this plugin declares cannot be used",
+			Detail:  err.Error(),
+			Path:    "/target/plugin",
+			Hint:    "report it to the author of the plugin",
+		}, plugin.anchor())
+		return t.file.take()
+	}
+	judge(t.config, []*jsonschema.Schema{s}, false, false)
+	t.file.checkSecrets(t.config, func(n *node) bool { return len(n.refs) > 0 })
+	validation{file: t.file, root: t.config, schema: s}.run(t.clear())
+	return t.file.take()
+}
+
+// clear returns the decoded configuration with secrets in it.
+func (t *Target) clear() any {
+	return t.config.decoded(func(n *node) (any, bool) { return n.val, true })
+}
+
+// RevealJSON returns the plugin's configuration as JSON with secrets in clear
+// text. It is for the message to the plugin's process and for nothing else.
+func (t *Target) RevealJSON() []byte {
+	if t.config == nil {
+		return []byte("{}")
+	}
+	return mustJSON(t.clear())
+}
+
+// Split returns the plugin's configuration without its secrets, and the secrets
+// by JSON pointer into it. Which ones are secrets is known after Validate.
+// Inside a list null keeps the place of a secret.
+func (t *Target) Split() (config []byte, secrets map[string]canonical.Secret) {
+	secrets = map[string]canonical.Secret{}
+	if t.config == nil {
+		return []byte("{}"), secrets
+	}
+	config = mustJSON(t.config.decoded(func(n *node) (any, bool) {
+		if !n.secret || n.val == nil {
+			return n.val, true
+		}
+		secrets[pointer(n.path[len(targetConfig):])] = canonical.NewSecret(fmt.Sprint(n.val))
+		return nil, false
+	}))
+	return config, secrets
+}
+
+// MarshalJSON shows the plugin and its configuration; everything that is a
+// secret, came through a reference or has not been validated is masked.
+func (t Target) MarshalJSON() ([]byte, error) {
+	shown := struct {
+		Plugin string `json:"plugin"`
+		Config any    `json:"config,omitempty"`
+	}{Plugin: t.Plugin}
+	if t.config != nil {
+		shown.Config = t.config.decoded(func(n *node) (any, bool) {
+			if n.val != nil && (n.secret || n.hidden || len(n.refs) > 0) {
+				return canonical.Redacted, true
+			}
+			return n.val, true
+		})
+	}
+	return json.Marshal(shown)
+}
+
+// mustJSON encodes what node.decoded returns, which is JSON by construction.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("core/config: decoded tree is not JSON: " + err.Error())
+	}
+	return b
+}

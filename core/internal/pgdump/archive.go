@@ -1,0 +1,276 @@
+package pgdump
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Format is the file format of a dump.
+type Format string
+
+// The formats that [Open] accepts.
+const (
+	Plain  Format = "plain"
+	Custom Format = "custom"
+)
+
+// Info describes a dump as a whole. Fields that the dump does not state are
+// empty.
+type Info struct {
+	Format         Format
+	ArchiveVersion string // "1.14"; custom format only
+	Compression    string // "none", "gzip" or "zstd"; custom format only
+	Database       string // custom format only
+	ServerVersion  string // as pg_dump writes it: "15.18 (Debian 15.18-0+deb12u1)"
+	DumpVersion    string // version of the pg_dump program
+	Encoding       string // client encoding: "UTF8" or "SQL_ASCII"
+	Size           int64  // of the file, in bytes
+}
+
+// TableName is the name of a table without any quoting.
+type TableName struct{ Schema, Name string }
+
+// String renders the name as SQL writes it, quoted where needed; empty for none.
+func (n TableName) String() string {
+	if n == (TableName{}) {
+		return ""
+	}
+	return quoteIdent(n.Schema) + "." + quoteIdent(n.Name)
+}
+
+// Table is a table that the dump defines or has data for.
+type Table struct {
+	Schema, Name string
+
+	// Columns are the stored columns, in the order of [Rows.Values]; generated
+	// columns have no data in a dump and are left out. Where the dump holds
+	// neither data nor a column list (a table of a composite type), it is empty.
+	Columns []Column
+
+	// HasData reports whether the dump has a data section for the table, which
+	// may hold zero rows. It is false in a schema-only dump, for tables named
+	// by --exclude-table-data and for partitioned tables, whose data lies in
+	// their partitions.
+	HasData bool
+
+	// Parent is the partitioned table that this one is a partition of.
+	Parent TableName
+}
+
+// Column is a column of a table.
+type Column struct {
+	Name string
+	Type string // as pg_dump writes it, "character varying(128)", without needless quotes; empty when the dump does not tell
+}
+
+// Archive is an opened dump. Its methods may be called concurrently, except
+// that Close must come last.
+type Archive struct {
+	path   string
+	r      io.ReaderAt
+	close  func() error
+	sizes  sizes
+	info   Info
+	tables []Table
+	data   map[TableName]tableData
+	read   func(io.Reader) (io.ReadCloser, error) // from the bytes of a segment to COPY text
+}
+
+// sizes of buffers, which tests make small.
+type sizes struct {
+	window int // for indexing, at least 128
+	row    int // for reading rows, to begin with
+
+	// maxRow bounds the memory that one row may take, so that a damaged or
+	// hostile file cannot take it all. PostgreSQL's own limit is 1 GiB.
+	maxRow int
+}
+
+var defaultSizes = sizes{window: 1 << 20, row: 256 << 10, maxRow: 256 << 20}
+
+// tableData says where the rows of one table lie.
+type tableData struct {
+	columns  []Column
+	segments []segment
+}
+
+// segment is a stretch of the file that ends with the end-of-data marker. A
+// table has more than one when its partitions were dumped with
+// --load-via-partition-root.
+type segment struct {
+	off, size int64
+	line      int      // line of the first row, 0 in the custom format
+	crlf      bool     // lines end in CR LF
+	columns   []string // order of the fields in this segment
+	perm      []int    // field number of each table column; nil when the orders agree
+}
+
+// Open recognises the format of the file at path, indexes it and verifies that
+// it is complete. It reads the file once from end to end, apart from the large
+// blocks of the custom format. A file that is not a usable dump gives a
+// [*SyntaxError] that names the remedy.
+func Open(ctx context.Context, path string) (*Archive, error) {
+	// Before opening, which would block on a named pipe without a writer.
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("open dump: %w", err)
+	}
+	switch {
+	case st.IsDir():
+		if _, err := os.Stat(filepath.Join(path, "toc.dat")); err == nil {
+			return nil, &SyntaxError{Path: path, Msg: "this is a directory-format dump", Hint: hintPlain}
+		}
+		return nil, &SyntaxError{Path: path, Msg: "this is a directory, not a dump file", Hint: "name the dump file itself"}
+	case !st.Mode().IsRegular():
+		return nil, &SyntaxError{Path: path, Msg: "this is not a regular file", Hint: "save the output of pg_dump in a file: tables are read in any order, which a pipe does not allow"}
+	}
+	f, err := os.Open(path) //nolint:gosec // naming the dump is the operator's right
+	if err != nil {
+		return nil, fmt.Errorf("open dump: %w", err)
+	}
+	a, err := load(ctx, path, f, st.Size(), defaultSizes)
+	if err != nil {
+		_ = f.Close() // nothing was written
+		return nil, err
+	}
+	a.close = f.Close
+	return a, nil
+}
+
+// load is Open for a file of which size bytes count.
+func load(ctx context.Context, path string, r io.ReaderAt, size int64, buffers sizes) (*Archive, error) {
+	a := &Archive{path: path, r: r, sizes: buffers, info: Info{Size: size}}
+	head := make([]byte, min(512, size))
+	n, err := r.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read dump: %w", err)
+	}
+	head = head[:n]
+	if err := a.refuse(head); err != nil {
+		return nil, err
+	}
+	cat := newCatalog()
+	if bytes.HasPrefix(head, []byte(magic)) {
+		err = a.indexCustom(ctx, cat)
+	} else {
+		err = a.indexPlain(ctx, cat, int64(len(head)-len(bytes.TrimPrefix(head, []byte("\ufeff")))))
+	}
+	if err == nil {
+		err = a.finish(cat)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// refuse recognises what people hand in instead of a plain or custom dump.
+func (a *Archive) refuse(head []byte) error {
+	fail := func(msg, hint string) error { return &SyntaxError{Path: a.path, Msg: msg, Hint: hint} }
+	if len(head) == 0 {
+		return fail("the file is empty", hintCut)
+	}
+	for _, c := range []struct{ magic, what, tool string }{
+		{"\x1f\x8b", "gzip", "gunzip --keep"},
+		{"\x28\xb5\x2f\xfd", "zstd", "zstd --decompress"},
+		{"\x04\x22\x4d\x18", "lz4", "lz4 --decompress"},
+		{"\xfd7zXZ\x00", "xz", "xz --decompress --keep"},
+		{"BZh", "bzip2", "bunzip2 --keep"},
+		{"PK\x03\x04", "zip", "unzip"},
+	} {
+		if strings.HasPrefix(string(head), c.magic) {
+			return fail("the file is compressed with "+c.what, "unpack it first: "+c.tool+" FILE")
+		}
+	}
+	if bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff")) {
+		return fail("the file is UTF-16, as PowerShell's > writes it, and no longer what pg_dump produced",
+			"run pg_dump again with --file=dump.sql instead of redirecting its output")
+	}
+	if len(head) >= 262 && string(head[257:262]) == "ustar" {
+		return fail("this is a tar-format dump", hintPlain)
+	}
+	return nil
+}
+
+// finish turns the catalogue into what callers see.
+func (a *Archive) finish(cat *catalog) error {
+	a.data = make(map[TableName]tableData)
+	for name, e := range cat.tables {
+		t := Table{Schema: name.Schema, Name: name.Name, Parent: e.parent, HasData: len(e.segments) > 0}
+		names := cat.stored(name)
+		for i := range e.segments {
+			s := &e.segments[i]
+			if s.columns == nil { // COPY without a list means all stored columns
+				s.columns = cat.stored(name)
+			}
+			if i == 0 {
+				names = s.columns
+			}
+			var ok bool
+			if s.perm, ok = permutation(names, s.columns); !ok {
+				return &SyntaxError{
+					Path: a.path, Line: s.line, Offset: s.off, Table: name.String(),
+					Msg: "the COPY statement before this data does not name the columns of the table, each once", Hint: hintDamaged,
+				}
+			}
+		}
+		for _, c := range names {
+			t.Columns = append(t.Columns, Column{Name: c, Type: cat.typeOf(name, c)})
+		}
+		a.tables = append(a.tables, t)
+		if t.HasData {
+			a.data[name] = tableData{columns: t.Columns, segments: e.segments}
+		}
+	}
+	slices.SortFunc(a.tables, func(x, y Table) int {
+		return cmp.Or(cmp.Compare(x.Schema, y.Schema), cmp.Compare(x.Name, y.Name))
+	})
+	return nil
+}
+
+// permutation tells for each of want at which place of have it is; nil when
+// the two are equal. It reports false when they are not the same set.
+func permutation(want, have []string) ([]int, bool) {
+	at := make(map[string]int, len(have))
+	for i, c := range have {
+		at[c] = i
+	}
+	if len(want) != len(have) || len(at) != len(have) {
+		return nil, false
+	}
+	if slices.Equal(want, have) {
+		return nil, true
+	}
+	perm := make([]int, len(want))
+	for i, c := range want {
+		p, ok := at[c]
+		if !ok {
+			return nil, false
+		}
+		perm[i] = p
+	}
+	return perm, true
+}
+
+// Info describes the dump as a whole.
+func (a *Archive) Info() Info { return a.info }
+
+// Tables lists all tables, sorted by schema and name. The list is a copy down
+// to the columns, which must not be changed.
+func (a *Archive) Tables() []Table { return slices.Clone(a.tables) }
+
+// Close releases the file. Rows that are still open fail from then on.
+func (a *Archive) Close() error {
+	if err := a.close(); err != nil {
+		return fmt.Errorf("close dump: %w", err)
+	}
+	return nil
+}

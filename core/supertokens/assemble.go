@@ -1,0 +1,335 @@
+package supertokens
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stetl/stetl/core/canonical"
+)
+
+// assembler turns joined rows into accounts. It holds what is true for the
+// whole app.
+type assembler struct {
+	layout *Layout
+	app    string
+	// roles are the defined role names, nil when the database has no such table.
+	roles map[string]bool
+	// newTenants says that tenant membership is read from core 12's tables.
+	newTenants bool
+}
+
+// assemble returns the accounts of one range, ordered by internal id.
+func (a *assembler) assemble(rr *rangeRows) []canonical.User {
+	byAccount := make(map[string][]*userRows, len(rr.users))
+	for _, u := range rr.users {
+		byAccount[u.account] = append(byAccount[u.account], u)
+	}
+	accounts := make([]canonical.User, 0, len(byAccount))
+	for id, members := range byAccount {
+		accounts = append(accounts, a.account(id, members))
+	}
+	slices.SortFunc(accounts, func(x, y canonical.User) int { return strings.Compare(x.InternalID, y.InternalID) })
+	return accounts
+}
+
+func (a *assembler) account(id string, members []*userRows) canonical.User {
+	slices.SortFunc(members, func(x, y *userRows) int { return strings.Compare(x.id, y.id) })
+	out := canonical.User{App: a.app, InternalID: id, ID: id}
+	var own *userRows
+	for _, m := range members {
+		if m.id == id {
+			own = m
+		}
+		out.Primary = out.Primary || m.linked
+		for _, l := range m.logins {
+			out.Logins = append(out.Logins, a.login(&out, m, l))
+		}
+	}
+	slices.SortFunc(out.Logins, func(x, y canonical.Login) int {
+		return cmp.Or(x.TimeJoined.Compare(y.TimeJoined), strings.Compare(x.ID, y.ID), strings.Compare(string(x.Recipe), string(y.Recipe)))
+	})
+	for i := range out.Logins {
+		if t := out.Logins[i].TimeJoined; canonical.Known(t) && (out.TimeJoined.IsZero() || t.Before(out.TimeJoined)) {
+			out.TimeJoined = t
+		}
+	}
+	if own != nil {
+		a.ownRows(&out, own)
+	}
+	for _, m := range members {
+		a.staleVerified(&out, m)
+		if m != own && (m.underInternal.ofAccount() || m.underExternal.ofAccount()) {
+			warn(&out, WarnRowsUnderLinkedMethod, "login %s has metadata, roles, TOTP or a last-active time of its own, which are not part of the account", m.id)
+		}
+		if a.newTenants && m.staleCopy() {
+			warn(&out, WarnOldTableStale, "login %s has another address in the table that core 12 no longer writes", m.id)
+		}
+	}
+	a.accountWarnings(&out)
+	return out
+}
+
+// login completes one login with what other tables say about it.
+func (a *assembler) login(account *canonical.User, m *userRows, l canonical.Login) canonical.Login {
+	l.VisibleID = l.ID
+	if m.external != nil {
+		l.VisibleID = *m.external
+	}
+	l.Tenants = a.tenants(m)
+	if l.Recipe == canonical.WebAuthn {
+		l.Passkeys = m.passkeys
+		slices.SortFunc(l.Passkeys, func(x, y canonical.Passkey) int { return strings.Compare(x.ID, y.ID) })
+	}
+	a.verify(account, m, &l)
+	return l
+}
+
+func (a *assembler) tenants(m *userRows) []string {
+	t := m.oldTenants
+	switch {
+	case a.newTenants:
+		t = m.newTenants
+	case a.layout.Generation < G3: // one tenant, and an index that may be incomplete
+		return []string{defaultName}
+	}
+	slices.Sort(t)
+	return slices.Compact(t)
+}
+
+// verify follows the core: a login's e-mail is verified if and only if a row
+// with exactly this address lies under the login's visible id. What the core
+// overlooks is reported, not repaired.
+func (a *assembler) verify(account *canonical.User, m *userRows, l *canonical.Login) {
+	switch {
+	case l.Email == nil: // a phone number was proven when it was first used
+		l.Verified = ptr(true)
+		return
+	case a.layout.Generation == G1a || a.layout.Generation == G1b:
+		return
+	}
+	visible, left := &m.underInternal, (*visibleRows)(nil)
+	if m.external != nil {
+		visible, left = &m.underExternal, &m.underInternal
+	}
+	l.Verified = ptr(slices.Contains(visible.verified, *l.Email))
+	if *l.Verified {
+		return
+	}
+	if slices.ContainsFunc(visible.verified, func(e string) bool { return strings.EqualFold(e, *l.Email) }) {
+		warn(account, WarnVerifiedCaseMismatch, "login %s: the verified address differs from the current one in letter case only; the core counts it as not verified", l.ID)
+	}
+	if left != nil && slices.Contains(left.verified, *l.Email) {
+		warn(account, WarnForcedMapping, "login %s: the verification lies under the internal id, left there by a forced id mapping; the core counts it as not verified", l.ID)
+	}
+	if l.Recipe == canonical.Passwordless {
+		warn(account, WarnPasswordlessUnverified, "login %s: signing in by e-mail proved the address, but no verification is stored", l.ID)
+	}
+}
+
+// ownRows attaches what is stored under the account's own ids: the visible one
+// first, because that is where the core looks.
+func (a *assembler) ownRows(out *canonical.User, own *userRows) {
+	visible, left := &own.underInternal, (*visibleRows)(nil)
+	if own.external != nil {
+		out.ID, out.ExternalIDInfo = *own.external, own.info
+		visible, left = &own.underExternal, &own.underInternal
+	}
+	metadata, roles := visible.metadata, visible.roles
+	if left != nil {
+		if left.metadata != nil || len(left.roles) > 0 {
+			warn(out, WarnForcedMapping, "metadata or roles lie under the internal id, left there by a forced id mapping; they were %s",
+				map[bool]string{true: "taken, as there are none under the external id", false: "ignored where the external id has its own"}[metadata == nil && len(roles) == 0])
+		}
+		if metadata == nil {
+			metadata = left.metadata
+		}
+		if len(roles) == 0 {
+			roles = left.roles
+		}
+		if len(left.totp) > 0 && a.layout.totpByVisibleID() {
+			warn(out, WarnTOTPUnderInternalID, "%d TOTP device(s) lie under the internal id since before core 8.0; that core no longer sees them", len(left.totp))
+		}
+	}
+	a.metadata(out, metadata)
+	for _, r := range roles {
+		if out.Roles == nil {
+			out.Roles = map[string][]string{}
+		}
+		out.Roles[r.tenant] = append(out.Roles[r.tenant], r.role)
+		if a.roles != nil && !a.roles[r.role] {
+			warn(out, WarnDanglingRole, "role %q in tenant %s is assigned but not defined", r.role, r.tenant)
+		}
+	}
+	for t := range out.Roles {
+		slices.Sort(out.Roles[t])
+		out.Roles[t] = slices.Compact(out.Roles[t])
+	}
+	out.TOTPDevices = visible.totp
+	if left != nil {
+		out.TOTPDevices = slices.Concat(visible.totp, left.totp)
+	}
+	slices.SortStableFunc(out.TOTPDevices, func(x, y canonical.TOTPDevice) int {
+		return cmp.Or(x.Created.Compare(y.Created), strings.Compare(x.Name, y.Name))
+	})
+	out.LastActive = own.underInternal.lastActive
+	if out.LastActive.IsZero() && left != nil {
+		out.LastActive = own.underExternal.lastActive
+	}
+}
+
+// metadata keeps the stored text byte for byte when it is JSON.
+func (a *assembler) metadata(out *canonical.User, stored []byte) {
+	if stored == nil {
+		return
+	}
+	if !json.Valid(stored) {
+		warn(out, WarnMetadataInvalid, "metadata is not JSON (%d bytes) and was carried as a text", len(stored))
+		stored, _ = json.Marshal(string(stored)) // a string always encodes
+	}
+	out.Metadata = stored
+	if key := doubleEncoded(stored); key != "" {
+		warn(out, WarnDoubleEncoded, "metadata key %q holds UTF-8 that was stored as Latin-1", key)
+	}
+	if bytes.Contains(stored, []byte("isUsingTemporaryPassword")) {
+		var m struct {
+			Temporary any `json:"isUsingTemporaryPassword"`
+		}
+		if json.Unmarshal(stored, &m) == nil && m.Temporary != nil && m.Temporary != false {
+			warn(out, WarnTemporaryPassword, "metadata marks the password as a throw-away one")
+		}
+	}
+}
+
+// doubleEncoded returns the first top-level metadata key whose text is valid
+// UTF-8 read as Latin-1: the core decodes a body without a charset that way.
+func doubleEncoded(stored []byte) string {
+	if !bytes.ContainsAny(stored, "ÃÂÅÄÐÑâ") && !bytes.Contains(stored, []byte(`\u00`)) {
+		return ""
+	}
+	var m map[string]any
+	if json.Unmarshal(stored, &m) != nil {
+		return ""
+	}
+	keys := make([]string, 0, len(m))
+	for k, v := range m {
+		if s, ok := v.(string); ok && isDoubleEncoded(s) {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return ""
+	}
+	return slices.Min(keys)
+}
+
+func isDoubleEncoded(s string) bool {
+	raw := make([]byte, 0, len(s))
+	wide := false
+	for _, r := range s {
+		if r > 0xff {
+			return false
+		}
+		wide = wide || r > 0x7f
+		raw = append(raw, byte(r)) //nolint:gosec // at most 0xff
+	}
+	return wide && utf8.Valid(raw)
+}
+
+func (a *assembler) accountWarnings(out *canonical.User) {
+	ownLogin, passwords, tenants := false, 0, false
+	for i := range out.Logins {
+		l := &out.Logins[i]
+		ownLogin = ownLogin || l.ID == out.InternalID
+		tenants = tenants || len(l.Tenants) > 0
+		if !l.Password.IsZero() {
+			passwords++
+		}
+		a.loginWarnings(out, l)
+	}
+	switch {
+	case len(out.Logins) == 0:
+		warn(out, WarnNoLogin, "the account has no login method")
+	case !ownLogin:
+		out.GhostPrimary = true
+		warn(out, WarnGhostPrimary, "the login that gave the account its id was deleted")
+	}
+	if !tenants && len(out.Logins) > 0 {
+		warn(out, WarnNoTenant, "the account is in no tenant, so SuperTokens' own listing omits it")
+	}
+	if passwords > 1 {
+		warn(out, WarnSeveralPasswords, "%d password hashes on one account; a target with one password takes one", passwords)
+	}
+	var unverified int
+	for _, d := range out.TOTPDevices {
+		if !d.Verified {
+			unverified++
+		}
+	}
+	if unverified > 0 {
+		warn(out, WarnTOTPUnverified, "%d TOTP device(s) whose enrolment was never finished", unverified)
+	}
+}
+
+func (a *assembler) loginWarnings(out *canonical.User, l *canonical.Login) {
+	if l.FakeEmail {
+		warn(out, WarnFakeEmail, "login %s has an address that SuperTokens made up", l.ID)
+	}
+	if l.Email != nil && !l.FakeEmail && strings.IndexFunc(*l.Email, unicode.IsUpper) >= 0 {
+		warn(out, WarnMixedCaseEmail, "login %s has an address in mixed case, from before core 3.2", l.ID)
+	}
+	switch l.Password.Scheme {
+	case canonical.FirebaseScrypt:
+		warn(out, WarnFirebaseHash, "login %s has a Firebase hash, which needs the signer key", l.ID)
+	case canonical.UnknownScheme:
+		warn(out, WarnUnknownHash, "login %s has a password hash in no known format (%s)", l.ID, l.Password.Shape())
+	case canonical.Bcrypt, canonical.Argon2id, canonical.Argon2i, canonical.Argon2d:
+	}
+	if !canonical.Known(l.TimeJoined) {
+		warn(out, WarnTimeUnknown, "login %s has no joining time", l.ID)
+	}
+}
+
+// staleVerified reports verified addresses that are no longer, or were never,
+// the address of the login they are stored for.
+func (a *assembler) staleVerified(out *canonical.User, m *userRows) {
+	for _, email := range slices.Concat(m.underInternal.verified, m.underExternal.verified) {
+		current := slices.ContainsFunc(m.logins, func(l canonical.Login) bool {
+			return l.Email != nil && strings.EqualFold(*l.Email, email)
+		})
+		if !current {
+			warn(out, WarnStaleVerified, "a verified address of login %s is not its current one", m.id)
+		}
+	}
+}
+
+// ofAccount reports whether there is something that only an account has.
+func (p *visibleRows) ofAccount() bool {
+	return p.metadata != nil || len(p.roles) > 0 || len(p.totp) > 0 || !p.lastActive.IsZero()
+}
+
+// staleCopy reports whether the old copy of the address differs from the login's.
+func (m *userRows) staleCopy() bool {
+	return slices.ContainsFunc(m.oldEmails, func(email string) bool {
+		return !slices.ContainsFunc(m.logins, func(l canonical.Login) bool { return l.Email != nil && *l.Email == email })
+	})
+}
+
+// totpByVisibleID reports whether this core looks TOTP devices up by the
+// visible id (8.0 and later); before it used the internal one. Core 8.0 has no
+// column of its own, so the one that 9.0 added to the same table decides.
+func (l *Layout) totpByVisibleID() bool {
+	r := l.tables[tTOTPDevices]
+	return r != nil && r.has("created_at")
+}
+
+func warn(u *canonical.User, code, format string, args ...any) {
+	u.Warnings = append(u.Warnings, canonical.Warning{Code: code, Detail: fmt.Sprintf(format, args...)})
+}
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,129 @@
+package supertokens
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stetl/stetl/core/canonical"
+)
+
+// Inventory is what an installation holds, counted over one whole reading.
+type Inventory struct {
+	Accounts     int `json:"accounts"`
+	LoginMethods int `json:"login_methods"`
+	// ByRecipe, ByProvider and ByTenant count login methods, login methods and
+	// accounts.
+	ByRecipe   map[canonical.Recipe]int `json:"by_recipe"`
+	ByProvider map[string]int           `json:"by_provider"`
+	ByTenant   map[string]int           `json:"accounts_by_tenant"`
+	// ByHash counts password hashes by shape: "bcrypt 2a cost 11".
+	ByHash map[string]int `json:"by_password_hash"`
+	// Verified counts login methods by "true", "false" and "unknown".
+	Verified     map[string]int `json:"by_verified"`
+	Mapped       int            `json:"mapped"`
+	Primaries    int            `json:"primaries"`
+	WithMetadata int            `json:"with_metadata"`
+	WithRoles    int            `json:"with_roles"`
+	WithTOTP     int            `json:"with_verified_totp"`
+
+	findings findings
+	// holders finds identifiers that several accounts share.
+	holders map[string]holder
+}
+
+type holder struct {
+	account string
+	shared  bool
+}
+
+// NewInventory starts with what the source as a whole was found to be.
+func NewInventory(s *Source) *Inventory {
+	inv := &Inventory{
+		ByRecipe: map[canonical.Recipe]int{}, ByProvider: map[string]int{}, ByTenant: map[string]int{},
+		ByHash: map[string]int{}, Verified: map[string]int{}, holders: map[string]holder{},
+	}
+	inv.findings = s.general.clone()
+	return inv
+}
+
+// Add counts one batch of [Source.Read].
+func (inv *Inventory) Add(b Batch) {
+	for _, o := range b.Orphans {
+		inv.findings.add(WarnOrphanRow, o.Table+" "+o.ID, "rows about ids that are nobody's; they are not moved")
+	}
+	for i := range b.Users {
+		inv.account(&b.Users[i])
+	}
+}
+
+func (inv *Inventory) account(u *canonical.User) {
+	inv.Accounts++
+	inv.LoginMethods += len(u.Logins)
+	for _, t := range u.Tenants() {
+		inv.ByTenant[t]++
+	}
+	count(&inv.Mapped, u.ID != u.InternalID)
+	count(&inv.Primaries, u.Primary)
+	count(&inv.WithMetadata, u.Metadata != nil)
+	count(&inv.WithRoles, len(u.Roles) > 0)
+	count(&inv.WithTOTP, slices.ContainsFunc(u.TOTPDevices, func(d canonical.TOTPDevice) bool { return d.Verified }))
+	for i := range u.Logins {
+		l := &u.Logins[i]
+		inv.ByRecipe[l.Recipe]++
+		if !l.Password.IsZero() {
+			inv.ByHash[l.Password.Shape()]++
+		}
+		if l.Identity != nil {
+			inv.ByProvider[l.Identity.Provider]++
+			inv.share(WarnDuplicateThirdParty, l.Identity.Provider+"\x00"+l.Identity.Subject, u.InternalID)
+		}
+		if l.Email != nil && !l.FakeEmail {
+			inv.share(WarnDuplicateEmail, strings.ToLower(*l.Email), u.InternalID)
+		}
+		if l.Phone != nil {
+			inv.share(WarnDuplicatePhone, *l.Phone, u.InternalID)
+		}
+		verified := "unknown"
+		if l.Verified != nil {
+			verified = fmt.Sprint(*l.Verified)
+		}
+		inv.Verified[verified]++
+	}
+	for _, w := range u.Warnings {
+		inv.findings.add(w.Code, u.InternalID, w.Detail)
+	}
+}
+
+// share reports an identifier once, when a second account shows it.
+func (inv *Inventory) share(code, value, account string) {
+	key := code + "\x00" + value
+	first, ok := inv.holders[key]
+	switch {
+	case !ok:
+		inv.holders[key] = holder{account: account}
+	case first.account != account && !first.shared:
+		inv.holders[key] = holder{account: first.account, shared: true}
+		inv.findings.add(code, first.account, fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", account))
+	}
+}
+
+func count(n *int, yes bool) {
+	if yes {
+		*n++
+	}
+}
+
+// Findings lists everything met, by code, in order of first appearance.
+func (inv *Inventory) Findings() []Finding { return inv.findings.list() }
+
+func (f *findings) clone() findings {
+	out := findings{order: slices.Clone(f.order), byCode: maps.Clone(f.byCode)}
+	for code, found := range out.byCode {
+		c := *found
+		c.Examples = slices.Clone(c.Examples)
+		out.byCode[code] = &c
+	}
+	return out
+}

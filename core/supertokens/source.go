@@ -1,0 +1,313 @@
+package supertokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stetl/stetl/core/canonical"
+)
+
+// Options say where the users are. Exactly one of URL and Dump is set.
+type Options struct {
+	// URL is a PostgreSQL connection string of a role that may read.
+	URL canonical.Secret
+	// Dump is the path of a pg_dump file, plain or custom format.
+	Dump string
+	// Schema and TablePrefix narrow the search for the installation; empty and
+	// nil search everywhere.
+	Schema      string
+	TablePrefix *string
+	// Tables maps core table names to actual ones, for [RenamableTables].
+	Tables map[string]string
+	// App is the SuperTokens app to read, "public" when empty.
+	App string
+	// RangeSize is how many user ids are read and joined at once, which bounds
+	// memory. 0 takes the default.
+	RangeSize int
+	// Audit also looks for sessions of nobody, which means reading the
+	// largest table of most installations.
+	Audit bool
+	// MigrationMode is core 12's migration_mode where the operator knows it:
+	// the core's configuration file has it, the database may not. Empty infers
+	// it from the data.
+	MigrationMode string
+	// Connections is how many ranges are read at once from a live database. 0
+	// takes the default.
+	Connections int
+}
+
+// defaultRangeSize keeps a range near 30 MiB with ordinary rows.
+const defaultRangeSize = 10_000
+
+// defaultConnections fits the two cores on which it was measured; a database on
+// another machine gains from more.
+const defaultConnections = 2
+
+// store is a place that holds rows. Two exist: a live database and a dump.
+type store interface {
+	catalog(ctx context.Context) (*catalog, error)
+	// scan gives every row of a small table, columns in the order asked for;
+	// a column the table lacks is NULL.
+	scan(ctx context.Context, r *relation, columns []string, row func([][]byte) error) error
+	// countBy counts the rows of a table by the values of one column.
+	countBy(ctx context.Context, r *relation, column string) (map[string]int, error)
+	// ranges splits the app's user ids so that each range has about size ids.
+	ranges(ctx context.Context, l *Layout, app string, size int) ([]idRange, error)
+	// read fills rr with what tables say about the accounts of r. Rows of
+	// nobody go to orphan.
+	read(ctx context.Context, app string, r idRange, tables []*spec, rr *rangeRows, orphan orphanFunc) error
+	close() error
+}
+
+// idRange is the ids from lo up to, not including, hi in the source's own
+// order. An empty bound is open.
+type idRange struct{ lo, hi string }
+
+type orphanFunc func(t table, id string)
+
+// Source is an opened installation. It reads one consistent state, however
+// long reading takes.
+type Source struct {
+	store     store
+	layout    *Layout
+	app       string
+	apps      []App
+	rangeSize int
+	parallel  int
+	specs     []*spec
+	assembler assembler
+	general   findings
+}
+
+// App is one SuperTokens app of the installation.
+type App struct {
+	ID      string   `json:"app_id"`
+	Tenants []string `json:"tenants"`
+	// Users counts the login methods, not the accounts they form.
+	Users int `json:"login_methods"`
+}
+
+// Open connects or opens the file, finds the installation and the app. The
+// error says what was looked for and what was found; errors.Is tells
+// [ErrNotSuperTokens], [ErrAmbiguous] and [ErrNoApp] apart from trouble with the
+// connection or the file.
+func Open(ctx context.Context, o Options) (*Source, error) {
+	var st store
+	var err error
+	switch {
+	case (o.Dump == "") == o.URL.IsZero():
+		return nil, errors.New("a source is either a database url or a dump file")
+	case o.Dump != "":
+		st, err = openDump(ctx, o.Dump)
+	default:
+		st, err = openLive(ctx, o.URL, max(o.Connections, 0))
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{store: st, rangeSize: o.RangeSize, parallel: o.Connections}
+	if s.rangeSize <= 0 {
+		s.rangeSize = defaultRangeSize
+	}
+	if s.parallel <= 0 {
+		s.parallel = defaultConnections
+	}
+	if err := s.open(ctx, o); err != nil {
+		return nil, errors.Join(err, st.close())
+	}
+	return s, nil
+}
+
+// ErrNoApp is returned when the installation has no app of the name asked for.
+var ErrNoApp = errors.New("no such app")
+
+func (s *Source) open(ctx context.Context, o Options) error {
+	c, err := s.store.catalog(ctx)
+	if err != nil {
+		return err
+	}
+	if s.layout, err = detect(c, o); err != nil {
+		return err
+	}
+	s.app = o.App
+	if s.app == "" {
+		s.app = defaultName
+	}
+	if err := s.loadApps(ctx); err != nil {
+		return err
+	}
+	s.assembler = assembler{layout: s.layout, app: s.app}
+	if err := s.chooseTenants(ctx, o.MigrationMode); err != nil {
+		return err
+	}
+	s.specs = s.layout.specs(func(t table) bool {
+		switch t {
+		case tSessions:
+			return o.Audit
+		case tOldEmails:
+			return s.assembler.newTenants
+		default:
+			return true
+		}
+	})
+	if err := s.loadRoles(ctx); err != nil {
+		return err
+	}
+	return s.survey(ctx)
+}
+
+// Layout says what was found.
+func (s *Source) Layout() *Layout { return s.layout }
+
+// App is the app that is read.
+func (s *Source) App() string { return s.app }
+
+// Apps lists every app of the installation, sorted.
+func (s *Source) Apps() []App { return s.apps }
+
+// Close releases the snapshot or the file.
+func (s *Source) Close() error { return s.store.close() }
+
+// Batch is the accounts of one id range, in order.
+type Batch struct {
+	Users []canonical.User
+	// Orphans are rows that belong to nobody, met while reading this range.
+	Orphans []Orphan
+	// Done and Total count ranges, for progress.
+	Done, Total int
+}
+
+// Orphan is a row of a table about users whose id is nobody's.
+type Orphan struct{ Table, ID string }
+
+// Read calls emit with every account of the app, range by range, in an order
+// that depends on the data alone. Ranges are read in parallel and emitted one
+// at a time; emit's error stops the reading and is returned. It may be called
+// again and gives the same accounts.
+func (s *Source) Read(ctx context.Context, emit func(Batch) error) error {
+	return s.eachRange(ctx, s.readRange, emit)
+}
+
+// eachRange runs read on every range, in parallel, and emits in order.
+func (s *Source) eachRange(ctx context.Context, read func(context.Context, idRange) (Batch, error), emit func(Batch) error) error {
+	ranges, err := s.store.ranges(ctx, s.layout, s.app, s.rangeSize)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(s.parallel + 1)
+	// One slot per range keeps the order; the semaphore bounds how many ranges
+	// are in memory, counting the one being emitted.
+	slots := make([]chan Batch, len(ranges))
+	for i := range slots {
+		slots[i] = make(chan Batch, 1)
+	}
+	inMemory := make(chan struct{}, s.parallel+1)
+	group.Go(func() error {
+		for i := range slots {
+			select {
+			case b := <-slots[i]:
+				b.Done, b.Total = i+1, len(ranges)
+				if err := emit(b); err != nil {
+					return err
+				}
+				<-inMemory
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		return nil
+	})
+	for i, r := range ranges {
+		select {
+		case inMemory <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			b, err := read(ctx, r)
+			if err != nil {
+				return err
+			}
+			slots[i] <- b
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func (s *Source) readRange(ctx context.Context, r idRange) (Batch, error) {
+	var b Batch
+	rr := newRangeRows(s.layout)
+	err := s.store.read(ctx, s.app, r, s.specs, rr, func(t table, id string) {
+		b.Orphans = append(b.Orphans, Orphan{Table: string(t), ID: id})
+	})
+	if err != nil {
+		return Batch{}, err
+	}
+	b.Users = s.assembler.assemble(rr)
+	return b, nil
+}
+
+// loadApps fills in apps and tenants and checks that the wanted one is there.
+func (s *Source) loadApps(ctx context.Context) error {
+	byID := map[string]*App{}
+	if !s.layout.multiApp() {
+		byID[defaultName] = &App{ID: defaultName, Tenants: []string{defaultName}}
+	} else {
+		err := s.store.scan(ctx, s.layout.tables[tApps], []string{"app_id"}, func(v [][]byte) error {
+			byID[string(v[0])] = &App{ID: string(v[0])}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		err = s.store.scan(ctx, s.layout.tables[tTenants], []string{"app_id", "tenant_id"}, func(v [][]byte) error {
+			if a := byID[string(v[0])]; a != nil {
+				a.Tenants = append(a.Tenants, string(v[1]))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, a := range byID {
+		slices.Sort(a.Tenants)
+		s.apps = append(s.apps, *a)
+	}
+	slices.SortFunc(s.apps, func(x, y App) int { return strings.Compare(x.ID, y.ID) })
+	if byID[s.app] == nil {
+		var names []string
+		for _, a := range s.apps {
+			names = append(names, a.ID)
+		}
+		return fmt.Errorf("%w: source.app is %q, the installation has %s", ErrNoApp, s.app, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+func (s *Source) loadRoles(ctx context.Context) error {
+	r := s.layout.tables[tRoles]
+	if r == nil {
+		return nil
+	}
+	s.assembler.roles = map[string]bool{}
+	return s.store.scan(ctx, r, []string{"app_id", "role"}, func(v [][]byte) error {
+		if s.ofApp(v[0]) {
+			s.assembler.roles[string(v[1])] = true
+		}
+		return nil
+	})
+}
+
+// ofApp tells whether a row's app_id is the app that is read; generations
+// without apps have none.
+func (s *Source) ofApp(appID []byte) bool { return appID == nil || string(appID) == s.app }

@@ -1,0 +1,177 @@
+package supertokens
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// spill keeps records in partitions, in memory as long as they are few and
+// else in one temporary file. The file has no name from the moment it is
+// opened and is encrypted with a key that never leaves the process, because
+// records hold password hashes: nothing readable stays behind, whatever
+// happens.
+//
+// One goroutine appends; once it is done, any number may read.
+type spill struct {
+	parts  []spillPart
+	buffer int
+	file   *os.File
+	size   int64
+	aead   cipher.AEAD
+}
+
+type spillPart struct {
+	buf    []byte
+	chunks []spillChunk
+}
+
+// spillChunk is a sealed stretch of the file. Its offset, used once, is the
+// nonce.
+type spillChunk struct {
+	off int64
+	len int
+}
+
+// spillMemory is what all buffers together may take.
+const spillMemory = 32 << 20
+
+const minSpillBuffer, maxSpillBuffer = 4 << 10, 256 << 10
+
+func newSpill(parts int) *spill {
+	return &spill{parts: make([]spillPart, parts), buffer: min(max(spillMemory/max(parts, 1), minSpillBuffer), maxSpillBuffer)}
+}
+
+// record is one row on its way: which table it is from, a mark whose meaning
+// its writer decides, and the fields.
+type record struct {
+	table  uint8
+	mark   bool
+	fields [][]byte
+}
+
+func (s *spill) append(part int, r record) error {
+	p := &s.parts[part]
+	p.buf = append(p.buf, r.table<<1)
+	if r.mark {
+		p.buf[len(p.buf)-1] |= 1
+	}
+	p.buf = binary.AppendUvarint(p.buf, uint64(len(r.fields)))
+	for _, f := range r.fields {
+		if f == nil {
+			p.buf = append(p.buf, 0)
+			continue
+		}
+		p.buf = binary.AppendUvarint(p.buf, uint64(len(f))+1)
+		p.buf = append(p.buf, f...)
+	}
+	if len(p.buf) < s.buffer {
+		return nil
+	}
+	return s.flush(p)
+}
+
+// flush seals a partition's buffer and moves it to the file.
+func (s *spill) flush(p *spillPart) error {
+	if s.file == nil {
+		if err := s.open(); err != nil {
+			return err
+		}
+	}
+	sealed := s.aead.Seal(nil, s.nonce(s.size), p.buf, nil)
+	if _, err := s.file.WriteAt(sealed, s.size); err != nil {
+		return fmt.Errorf("write temporary data to %s (set TMPDIR to a disk with more room): %w", os.TempDir(), err)
+	}
+	p.chunks = append(p.chunks, spillChunk{off: s.size, len: len(sealed)})
+	s.size += int64(len(sealed))
+	p.buf = p.buf[:0]
+	return nil
+}
+
+func (s *spill) open() error {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails since Go 1.24
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return err
+	}
+	if s.aead, err = cipher.NewGCM(block); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp("", "stetl-*")
+	if err != nil {
+		return fmt.Errorf("create a temporary file (set TMPDIR to a writable folder): %w", err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return errors.Join(fmt.Errorf("unlink the temporary file: %w", err), f.Close())
+	}
+	s.file = f
+	return nil
+}
+
+func (s *spill) nonce(off int64) []byte {
+	return binary.BigEndian.AppendUint64(make([]byte, 4, 12), uint64(off)) //nolint:gosec // offsets are positive
+}
+
+// each gives a partition's records in the order they were appended. The fields
+// are valid during the call.
+func (s *spill) each(part int, fn func(record) error) error {
+	p := &s.parts[part]
+	var fields [][]byte
+	for _, c := range p.chunks {
+		sealed := make([]byte, c.len)
+		if _, err := s.file.ReadAt(sealed, c.off); err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read temporary data: %w", err)
+		}
+		plain, err := s.aead.Open(sealed[:0], s.nonce(c.off), sealed, nil)
+		if err != nil {
+			return fmt.Errorf("temporary data was changed or lost: %w", err)
+		}
+		if fields, err = eachRecord(plain, fields, fn); err != nil {
+			return err
+		}
+	}
+	_, err := eachRecord(p.buf, fields, fn)
+	return err
+}
+
+// eachRecord decodes records; fields is scratch space to reuse.
+func eachRecord(b []byte, fields [][]byte, fn func(record) error) ([][]byte, error) {
+	for len(b) > 0 {
+		r := record{table: b[0] >> 1, mark: b[0]&1 == 1}
+		count, n := binary.Uvarint(b[1:])
+		b = b[1+n:]
+		fields = slices.Grow(fields[:0], int(count))[:count] //nolint:gosec // written by append
+		for i := range fields {
+			size, n := binary.Uvarint(b)
+			b = b[n:]
+			fields[i] = nil
+			if size > 0 {
+				fields[i] = b[: size-1 : size-1]
+				b = b[size-1:]
+			}
+		}
+		r.fields = fields
+		if err := fn(r); err != nil {
+			return fields, err
+		}
+	}
+	return fields, nil
+}
+
+func (s *spill) close() error {
+	if s == nil || s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+// trimKey is [trimPadding] without the copy.
+func trimKey(b []byte) []byte { return bytes.TrimRight(b, " ") }

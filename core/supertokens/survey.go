@@ -1,0 +1,117 @@
+package supertokens
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// survey reads the small tables for what an operator should know before any
+// user is read.
+func (s *Source) survey(ctx context.Context) error {
+	for _, look := range []func(context.Context) error{s.surveyApps, s.surveyTenants, s.surveyProviders, s.surveyStaged, s.surveyDashboard} {
+		if err := look(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Findings returns what was seen about the installation as a whole, beside the
+// warnings that each account carries.
+func (s *Source) Findings() []Finding { return s.general.list() }
+
+func (s *Source) surveyApps(ctx context.Context) error {
+	if !s.layout.multiApp() || len(s.apps) < 2 {
+		return nil
+	}
+	users, err := s.store.countBy(ctx, s.layout.tables[tSpine], "app_id")
+	if err != nil {
+		return err
+	}
+	for i := range s.apps {
+		a := &s.apps[i]
+		a.Users = users[a.ID]
+		if a.ID != s.app {
+			s.general.add(WarnOtherApps, a.ID, fmt.Sprintf("app %s has %d login methods and is not read; source.app chooses the app", a.ID, a.Users))
+		}
+	}
+	return nil
+}
+
+// surveyTenants names tenants whose users live in another database: their
+// configuration overrides the connection.
+func (s *Source) surveyTenants(ctx context.Context) error {
+	r := s.layout.tables[tTenantConfigs]
+	if r == nil {
+		return nil
+	}
+	return s.store.scan(ctx, r, []string{"app_id", "tenant_id", "core_config"}, func(v [][]byte) error {
+		if !s.ofApp(v[0]) {
+			return nil
+		}
+		var config map[string]json.RawMessage
+		if err := json.Unmarshal(v[2], &config); err != nil && len(v[2]) > 0 {
+			s.general.add(WarnTenantConfig, string(v[1]), fmt.Sprintf("the configuration of tenant %s is not JSON, so it is unknown whether its users are elsewhere", v[1]))
+		}
+		var keys []string
+		for k := range config {
+			if slices.Contains(locationKeys, k) {
+				keys = append(keys, k)
+			}
+		}
+		if len(keys) > 0 {
+			slices.Sort(keys)
+			s.general.add(WarnTenantElsewhere, string(v[1]), fmt.Sprintf(
+				"tenant %s keeps its users in another database (its configuration sets %s); read that database as a source of its own", v[1], strings.Join(keys, ", ")))
+		}
+		return nil
+	})
+}
+
+// locationKeys are the settings of a tenant that move its users elsewhere.
+var locationKeys = []string{
+	"postgresql_connection_uri", "postgresql_host", "postgresql_port", "postgresql_database_name", "postgresql_table_schema",
+}
+
+func (s *Source) surveyProviders(ctx context.Context) error {
+	r := s.layout.tables[tProviderClients]
+	if r == nil {
+		return nil
+	}
+	return s.store.scan(ctx, r, []string{"app_id", "tenant_id", "client_secret"}, func(v [][]byte) error {
+		if s.ofApp(v[0]) && len(v[2]) > 0 {
+			s.general.add(WarnSecretsInConfig, string(v[1]), fmt.Sprintf("tenant %s has a provider's client secret in clear text; it is not exported", v[1]))
+		}
+		return nil
+	})
+}
+
+func (s *Source) surveyStaged(ctx context.Context) error {
+	r := s.layout.tables[tBulkImport]
+	if r == nil {
+		return nil
+	}
+	// raw_data is never read: it can hold plain-text passwords.
+	return s.store.scan(ctx, r, []string{"app_id", "id", "status"}, func(v [][]byte) error {
+		if s.ofApp(v[0]) {
+			s.general.add(WarnBulkImportPending, trimPadding(v[1]), fmt.Sprintf("staged users that are not users yet, the first in state %s", v[2]))
+		}
+		return nil
+	})
+}
+
+func (s *Source) surveyDashboard(ctx context.Context) error {
+	r := s.layout.tables[tDashboardUsers]
+	if r == nil {
+		return nil
+	}
+	return s.store.scan(ctx, r, []string{"app_id", "user_id"}, func(v [][]byte) error {
+		if s.ofApp(v[0]) {
+			s.general.add(WarnDashboardUsers, trimPadding(v[1]), "administrators of the SuperTokens dashboard are not end users and are not moved")
+		}
+		return nil
+	})
+}

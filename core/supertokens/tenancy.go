@@ -1,0 +1,122 @@
+package supertokens
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// chooseTenants decides which of core 12's two places holds the tenant
+// membership. The core knows it from its migration_mode, which usually is not
+// in the database; what the core itself allows in each mode is.
+func (s *Source) chooseTenants(ctx context.Context, told string) error {
+	if s.layout.Generation != G5 && s.layout.Generation != G5p {
+		return nil
+	}
+	mode := strings.ToUpper(told)
+	if mode == "" {
+		var err error
+		if mode, err = s.storedMode(ctx); err != nil {
+			return err
+		}
+	}
+	if s.layout.tables[tUserIndex] == nil {
+		s.assembler.newTenants = true
+		return nil
+	}
+	e, err := s.compareMembership(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case mode == "MIGRATED" || mode == "DUAL_WRITE_READ_NEW":
+		s.assembler.newTenants = true
+	case mode != "":
+	case e.new > 0 && e.undated == 0 && e.onlyOld+e.onlyNew > 0:
+		// With every row dated, only MIGRATED lets the two places drift.
+		s.assembler.newTenants = true
+	}
+	if e.new > 0 && e.onlyOld+e.onlyNew > 0 {
+		used := tUserIndex
+		if s.assembler.newTenants {
+			used = tRecipeUserTenants
+		}
+		because := "inferred"
+		if mode != "" {
+			because = "migration_mode " + mode
+		}
+		s.general.add(WarnTenantsDiffer, s.app, fmt.Sprintf(
+			"memberships only in the old tables: %d, only in the new: %d, users not backfilled: %d; read from %s (%s)",
+			e.onlyOld, e.onlyNew, e.undated, used, because))
+	}
+	return nil
+}
+
+// evidence counts what the two places say.
+type evidence struct {
+	new, onlyOld, onlyNew int
+	// undated counts spine rows with a login that the backfill has not reached;
+	// the core does not finish the migration while there is one.
+	undated int
+}
+
+func (s *Source) compareMembership(ctx context.Context) (evidence, error) {
+	var e evidence
+	specs := s.layout.specs(func(t table) bool { return slices.Contains(membershipTables, t) })
+	results := make(chan evidence, 1)
+	results <- e
+	read := func(ctx context.Context, r idRange) (Batch, error) {
+		rr := newRangeRows(s.layout)
+		if err := s.store.read(ctx, s.app, r, specs, rr, func(table, string) {}); err != nil {
+			return Batch{}, err
+		}
+		sum := <-results
+		for _, u := range rr.users {
+			sum.count(u)
+		}
+		results <- sum
+		return Batch{}, nil
+	}
+	err := s.eachRange(ctx, read, func(Batch) error { return nil })
+	return <-results, err
+}
+
+func (e *evidence) count(u *userRows) {
+	e.new += len(u.newTenants)
+	if u.undated && len(u.logins) > 0 {
+		e.undated++
+	}
+	for _, t := range u.oldTenants {
+		if !slices.Contains(u.newTenants, t) {
+			e.onlyOld++
+		}
+	}
+	slices.Sort(u.newTenants) // a third-party login has two rows per tenant
+	for _, t := range slices.Compact(u.newTenants) {
+		if !slices.Contains(u.oldTenants, t) {
+			e.onlyNew++
+		}
+	}
+}
+
+// storedMode reads migration_mode from the app's own configuration, where a
+// deployment with several connection URI domains keeps it.
+func (s *Source) storedMode(ctx context.Context) (string, error) {
+	r := s.layout.tables[tTenantConfigs]
+	if r == nil {
+		return "", nil
+	}
+	mode := ""
+	err := s.store.scan(ctx, r, []string{"app_id", "tenant_id", "core_config"}, func(v [][]byte) error {
+		var config struct {
+			Mode string `json:"migration_mode"`
+		}
+		if s.ofApp(v[0]) && json.Unmarshal(v[2], &config) == nil && config.Mode != "" && (mode == "" || string(v[1]) == defaultName) {
+			mode = strings.ToUpper(config.Mode)
+		}
+		return nil
+	})
+	return mode, err
+}

@@ -1,0 +1,222 @@
+//go:build unix
+
+package keycloak
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/internal/testserver/jdk"
+	"github.com/stetl/stetl/internal/testserver/proc"
+	"github.com/stetl/stetl/internal/testserver/testenv"
+)
+
+const (
+	// Version is the newest release that can be had, and what tests run on
+	// unless they say otherwise.
+	Version = "26.7.3"
+	// OldVersion is the last patch of the oldest minor release that tests cover.
+	OldVersion = "26.0.8"
+)
+
+// prepareTimeout only ends tests whose server hangs: fetching and building take
+// one to two minutes on a slow machine.
+const prepareTimeout = 15 * time.Minute
+
+// Dist returns the folder of an unpacked, unchanged distribution, which must
+// stay so. It skips the test (see [testenv.Skip]) where Java or Maven is missing
+// or the distribution cannot be fetched.
+func Dist(tb testing.TB, version string) string {
+	tb.Helper()
+	java, err := javaHome(version)
+	if err != nil {
+		testenv.Skip(tb, "Keycloak", err.Error())
+	}
+	dir, err := dist(tb.Context(), version, java)
+	if err != nil {
+		testenv.Skip(tb, "Keycloak", err.Error())
+	}
+	return dir
+}
+
+func javaHome(version string) (string, error) {
+	majors := []int{17, 21}
+	if version == Version {
+		majors = append(majors, 25) // supported since 26.6
+	}
+	return jdk.Home("java", majors...)
+}
+
+func dist(ctx context.Context, version, java string) (string, error) {
+	dir, err := testenv.Cached("keycloak-"+version, func(dir string) error {
+		ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+		defer cancel()
+		work, err := os.MkdirTemp("", "stetl-fetch-") // Maven leaves a marker file where it runs
+		if err != nil {
+			return fmt.Errorf("make a folder for Maven: %w", err)
+		}
+		err = jdk.Maven(ctx, work, java,
+			"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack",
+			"-Dartifact=org.keycloak:keycloak-quarkus-dist:"+version+":zip",
+			"-DoutputDirectory="+dir)
+		if err != nil {
+			err = fmt.Errorf("fetch Keycloak %s: %w", version, err)
+		}
+		return errors.Join(err, os.RemoveAll(work))
+	})
+	return filepath.Join(dir, "keycloak-"+version), err
+}
+
+// installation is a built server with an initialised database, in the cache.
+type installation struct {
+	home string
+	java string
+}
+
+func (i installation) database() string {
+	return filepath.Join(i.home, "data", "h2", "keycloakdb.mv.db")
+}
+func (i installation) classes() string { return filepath.Join(i.home, "classes.jsa") }
+
+// prepare builds the installation for these options, unless the cache has it.
+func prepare(ctx context.Context, opts Options, pristine, java string) (installation, error) {
+	key, err := opts.key(java)
+	if err != nil {
+		return installation{}, err
+	}
+	home, err := testenv.Cached("keycloak-"+opts.Version+"-"+key, func(home string) error {
+		ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+		defer cancel()
+		if err := linkTree(pristine, home); err != nil {
+			return fmt.Errorf("lay out server: %w", err)
+		}
+		for name, jar := range opts.Providers {
+			if err := os.WriteFile(filepath.Join(home, "providers", name), jar, 0o600); err != nil {
+				return fmt.Errorf("install provider: %w", err)
+			}
+		}
+		i := installation{home: home, java: java}
+		// Later servers ignore the option here and take it from start.
+		build := append([]string{"build", "--db=dev-file", "--health-enabled=true", "--cache=local"}, opts.Build...)
+		if err := i.run(ctx, home, nil, build...); err != nil {
+			return fmt.Errorf("build server: %w", err)
+		}
+		return i.initialise(ctx)
+	})
+	if err != nil {
+		return installation{}, fmt.Errorf("prepare Keycloak %s: %w", opts.Version, err)
+	}
+	return installation{home: home, java: java}, nil
+}
+
+// key identifies what an installation is made of.
+func (o Options) key(java string) (string, error) {
+	release, err := os.ReadFile(filepath.Join(java, "release")) //nolint:gosec // the Java in use
+	if err != nil {
+		return "", fmt.Errorf("identify Java: %w", err)
+	}
+	h := sha256.New()
+	const layout = "1" // of installation folders, to be counted up with it
+	fmt.Fprintf(h, "%s\n%s\n%s\n%q\n", layout, java, release, o.Build)
+	for _, name := range slices.Sorted(maps.Keys(o.Providers)) {
+		fmt.Fprintf(h, "%q %x\n", name, sha256.Sum256(o.Providers[name]))
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16], nil
+}
+
+// initialise starts the server once: that creates the database with the
+// administrators, and an archive of loaded classes that saves later starts a
+// quarter of their time.
+func (i installation) initialise(ctx context.Context) error {
+	s, err := i.start(ctx, i.home, Options{Env: []string{
+		"KC_BOOTSTRAP_ADMIN_USERNAME=" + AdminUsername,
+		"KC_BOOTSTRAP_ADMIN_PASSWORD=" + AdminPassword,
+		"KC_BOOTSTRAP_ADMIN_CLIENT_ID=" + AdminClientID,
+		"KC_BOOTSTRAP_ADMIN_CLIENT_SECRET=" + AdminClientSecret,
+	}}, "KILL", "-XX:ArchiveClassesAtExit="+i.classes())
+	if err != nil {
+		return fmt.Errorf("initialise server: %w", err)
+	}
+	err = s.process.Signal(syscall.SIGTERM)
+	if err == nil {
+		select {
+		case <-s.process.Done(): // with the status of a signal
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	for _, path := range []string{i.database(), i.classes()} {
+		if err == nil {
+			_, err = os.Stat(path)
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("end initialisation of server: %w\n%s", err, proc.Tail(s.logPath, 30))
+	}
+	return errors.Join(err, s.process.Stop())
+}
+
+// linkTree lays out a copy of the distribution that shares its files, but for
+// those that a build rewrites.
+func linkTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, rel)
+		switch {
+		case entry.IsDir():
+			return os.MkdirAll(target, 0o750)
+		case strings.HasPrefix(rel, filepath.Join("lib", "quarkus")+string(filepath.Separator)):
+			return copyFile(path, target)
+		default:
+			return os.Link(path, target)
+		}
+	})
+}
+
+func copyFile(from, to string) error {
+	content, err := os.ReadFile(from) //nolint:gosec // files of the installation
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, 0o600) //nolint:gosec // in a folder of ours
+}
+
+// run runs kc.sh to its end, on the home folder, as part of starting a server.
+func (i installation) run(ctx context.Context, home string, env []string, args ...string) error {
+	tmp, err := proc.TempDir("stetl-keycloak")
+	if err != nil {
+		return err
+	}
+	p, logPath, err := i.launch(home, tmp, "KILL", env, nil, args...)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.Done():
+		err = p.Err()
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		err = fmt.Errorf("kc.sh %s: %w\n%s", args[0], err, proc.Tail(logPath, 30))
+	}
+	return errors.Join(err, p.Stop())
+}

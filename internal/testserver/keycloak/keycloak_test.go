@@ -1,0 +1,77 @@
+//go:build unix
+
+package keycloak_test
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stetl/stetl/internal/testserver/keycloak"
+	"github.com/stetl/stetl/plugins/keycloak/provider"
+)
+
+// options are those of the provider's own test, so that one build serves both.
+var options = keycloak.Options{Providers: map[string][]byte{provider.FileName: provider.Jar()}}
+
+const realm = `{
+	"realm": "imported",
+	"enabled": true,
+	"clients": [{"clientId": "app", "enabled": true, "publicClient": true, "directAccessGrantsEnabled": true}]
+}`
+
+const users = `{"realm": "imported", "users": [{
+	"id": "5d1c2c7e-0001-4000-8000-000000000001",
+	"username": "ada@example.com", "email": "ada@example.com", "emailVerified": true,
+	"firstName": "Ada", "lastName": "Example", "enabled": true,
+	"credentials": [{"type": "password", "value": "correct horse 1"}]
+}]}`
+
+func TestImportThenLogIn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, content := range map[string]string{"imported-realm.json": realm, "imported-users-0.json": users} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opts := options
+	opts.Import = dir
+	s := keycloak.Start(t, opts)
+
+	g, err := s.PasswordGrant(t.Context(), "imported", "app", "ada@example.com", "correct horse 1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.Status != http.StatusOK || g.Claims["sub"] != "5d1c2c7e-0001-4000-8000-000000000001" {
+		t.Errorf("right password: status %d, subject %v", g.Status, g.Claims["sub"])
+	}
+	g, err = s.PasswordGrant(t.Context(), "imported", "app", "ada@example.com", "wrong")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !g.Refused() || g.AccessToken != "" {
+		t.Errorf("wrong password: status %d: %s", g.Status, g.Body)
+	}
+}
+
+func TestSharedServer(t *testing.T) {
+	t.Parallel()
+	s := keycloak.Shared(t, options)
+	if keycloak.Shared(t, options) != s {
+		t.Error("same options gave another server")
+	}
+	if err := s.CreateRealm(t.Context(), map[string]any{"realm": "shared", "enabled": true}); err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Realm string }
+	if err := s.Admin(t.Context(), http.MethodGet, "/realms/shared", nil, &got); err != nil || got.Realm != "shared" {
+		t.Errorf("realm is %q, %v", got.Realm, err)
+	}
+	err := s.Admin(t.Context(), http.MethodGet, "/realms/missing", nil, &got)
+	if status, ok := errors.AsType[*keycloak.StatusError](err); !ok || status.Status != http.StatusNotFound {
+		t.Errorf("error is %v, want one of status 404", err)
+	}
+}

@@ -1,0 +1,285 @@
+//go:build unix
+
+package keycloak
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/internal/testserver/proc"
+)
+
+// The administrators of every server, in its master realm: a user and a client
+// with a service account.
+const (
+	AdminUsername     = "admin"
+	AdminPassword     = "admin-password"
+	AdminClientID     = "admin-client"
+	AdminClientSecret = "admin-client-secret" //nolint:gosec // of throw-away servers
+)
+
+// startTimeout only ends tests whose server hangs: a start takes six seconds on
+// an idle machine with two cores, and far more on a busy one.
+const startTimeout = 5 * time.Minute
+
+// Options say which server to run. The zero value is the newest one without
+// additions.
+type Options struct {
+	// Version is a released version. If empty, it is the one in the
+	// environment variable STETL_KEYCLOAK_VERSION, else [Version].
+	Version string
+	// Providers are the jars to install, by file name.
+	Providers map[string][]byte
+	// Build are additional options of kc.sh build, such as --features=….
+	Build []string
+	// Import is a folder of realm files for kc.sh import, which runs before
+	// the server starts.
+	Import string
+	// Args are additional options of kc.sh start.
+	Args []string
+	// Env are additional environment variables, NAME=value, of import and
+	// start.
+	Env []string
+}
+
+// Server is a running Keycloak. Its methods may be called concurrently.
+type Server struct {
+	url        string
+	management string
+	logPath    string
+	process    *proc.Process
+	http       *http.Client
+}
+
+// Start runs a server of its own for the test and stops it at the end. It skips
+// the test (see [testenv.Skip]) where Java, Maven or the distribution is
+// missing. The first start with new providers or build options takes a minute or
+// two, later ones some seconds.
+func Start(tb testing.TB, opts Options) *Server {
+	tb.Helper()
+	s, err := newServer(tb, opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		s.logTail(tb)
+		if err := s.process.Stop(); err != nil {
+			tb.Errorf("stop Keycloak: %v", err)
+		}
+	})
+	return s
+}
+
+var shared struct {
+	sync.Mutex
+	servers map[string]*Server
+}
+
+// Shared is [Start] with one server for all tests of the process that ask for
+// the same options. It runs until the process ends; tests make realms of their
+// own on it.
+func Shared(tb testing.TB, opts Options) *Server {
+	tb.Helper()
+	key := fmt.Sprintf("%q", []any{opts.Version, opts.Providers, opts.Build, opts.Import, opts.Args, opts.Env})
+	shared.Lock()
+	defer shared.Unlock()
+	s := shared.servers[key]
+	if s == nil {
+		var err error
+		if s, err = newServer(tb, opts); err != nil {
+			tb.Fatal(err)
+		}
+		if shared.servers == nil {
+			shared.servers = map[string]*Server{}
+		}
+		shared.servers[key] = s
+	}
+	tb.Cleanup(func() { s.logTail(tb) })
+	return s
+}
+
+func newServer(tb testing.TB, opts Options) (*Server, error) {
+	tb.Helper()
+	opts.Version = cmp.Or(opts.Version, os.Getenv("STETL_KEYCLOAK_VERSION"), Version)
+	pristine := Dist(tb, opts.Version)
+	java, err := javaHome(opts.Version)
+	if err != nil {
+		return nil, err
+	}
+	i, err := prepare(tb.Context(), opts, pristine, java)
+	if err != nil {
+		return nil, err
+	}
+	home, err := i.privateHome()
+	if err != nil {
+		return nil, err
+	}
+	if opts.Import != "" {
+		if err := i.run(tb.Context(), home, opts.Env, "import", "--optimized", "--dir", opts.Import); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(home))
+		}
+	}
+	return i.start(tb.Context(), home, opts, "KILL", "-XX:SharedArchiveFile="+i.classes())
+}
+
+// logTail shows why, where a test has failed.
+func (s *Server) logTail(tb testing.TB) {
+	tb.Helper()
+	if tb.Failed() {
+		tb.Logf("end of the Keycloak log:\n%s", proc.Tail(s.logPath, 40))
+	}
+}
+
+// privateHome makes a home folder with its own database. Everything else is the
+// installation's.
+func (i installation) privateHome() (string, error) {
+	home, err := proc.TempDir("stetl-keycloak")
+	if err != nil {
+		return "", err
+	}
+	err = os.MkdirAll(filepath.Join(home, "data", "h2"), 0o700)
+	if err == nil {
+		err = copyFile(i.database(), filepath.Join(home, "data", "h2", filepath.Base(i.database())))
+	}
+	for _, shared := range []string{"bin", "conf", "lib", "providers", "themes"} {
+		if err == nil {
+			err = os.Symlink(filepath.Join(i.home, shared), filepath.Join(home, shared))
+		}
+	}
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("lay out server folder: %w", err), os.RemoveAll(home))
+	}
+	return home, nil
+}
+
+// start starts the server on the home folder and waits until it is ready. The
+// signal ends it; its folder, if private, goes with it.
+func (i installation) start(ctx context.Context, home string, opts Options, signal, jvmOption string) (*Server, error) {
+	dir := home
+	if home == i.home { // is to be kept
+		var err error
+		if dir, err = proc.TempDir("stetl-keycloak"); err != nil {
+			return nil, err
+		}
+	}
+	args := append([]string{
+		"start", "--optimized", "--cache=local",
+		"--http-enabled=true", "--hostname-strict=false", "--http-host=127.0.0.1",
+		// The kernel's choice, read from the log: no race for a free port.
+		"--http-port=0", "--http-management-port=0",
+		"--log-level=info,io.smallrye.health:error", // not a line per readiness check
+	}, opts.Args...)
+	p, logPath, err := i.launch(home, dir, signal, opts.Env, []string{jvmOption}, args...)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		logPath: logPath,
+		process: p,
+		// No proxy: an environment that names one must not see loopback requests.
+		http: &http.Client{Transport: &http.Transport{}, Timeout: 2 * time.Minute},
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := s.waitReady(ctx); err != nil {
+		tail := proc.Tail(logPath, 40)
+		return nil, errors.Join(fmt.Errorf("start Keycloak: %w\n%s", err, tail), p.Stop())
+	}
+	return s, nil
+}
+
+// launch runs kc.sh of the installation on a home folder. What it writes apart
+// from data goes to dir, which is removed when it ends.
+func (i installation) launch(home, dir, signal string, env, jvm []string, args ...string) (*proc.Process, string, error) {
+	tmp := filepath.Join(dir, "tmp")
+	logPath := filepath.Join(dir, "log")
+	err := os.MkdirAll(tmp, 0o700)
+	var log *os.File
+	if err == nil {
+		log, err = os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // in a folder of ours
+	}
+	if err != nil {
+		return nil, "", errors.Join(fmt.Errorf("open server log: %w", err), os.RemoveAll(dir))
+	}
+	defer func() { _ = log.Close() }()
+
+	jvm = append([]string{
+		// Full optimisation competes with the start for the CPU and doubles its time.
+		"-XX:TieredStopAtLevel=1",
+		"-Djava.io.tmpdir=" + tmp,
+	}, jvm...)
+	// The installation's own script and class path, whatever the home folder:
+	// only so is the archive of its classes valid.
+	args = append(args, "-Dkc.home.dir="+home)
+	cmd := exec.Command(filepath.Join(i.home, "bin", "kc.sh"), args...) //nolint:gosec,noctx // our installation; the guard of proc ends it
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = log, log
+	// None of the KC_* and JAVA_* variables that may be set.
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"),
+		"HOME=" + os.Getenv("HOME"),
+		"JAVA_HOME=" + i.java,
+		"JAVA_OPTS_APPEND=" + strings.Join(jvm, " "),
+		"JAVA_OPTS_KC_HEAP=-Xms128m -Xmx1g", // argon2 as SuperTokens has it takes 88 MB per login
+	}, env...)
+	p, err := proc.Start(cmd, signal, dir)
+	return p, logPath, err
+}
+
+var listening = regexp.MustCompile(`Listening on: (http://127\.0\.0\.1:\d+)\. Management interface listening on (http://127\.0\.0\.1:\d+)\.`)
+
+func (s *Server) waitReady(ctx context.Context) error {
+	retry := time.NewTicker(100 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		if s.url == "" {
+			log, err := os.ReadFile(s.logPath)
+			if err != nil {
+				return fmt.Errorf("read server log: %w", err)
+			}
+			if m := listening.FindSubmatch(log); m != nil {
+				s.url, s.management = string(m[1]), string(m[2])
+			}
+		} else if s.ready(ctx) {
+			return nil
+		}
+		select {
+		case <-s.process.Done():
+			return fmt.Errorf("server ended: %w", s.process.Err())
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w", context.Cause(ctx))
+		case <-retry.C:
+		}
+	}
+}
+
+// ready asks the health check: since 26.7 a server listens, and answers 503,
+// before it has opened its database.
+func (s *Server) ready(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.management+"/health/ready", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return false
+	}
+	return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
+}
+
+// URL returns the address of the server, without a slash at its end.
+func (s *Server) URL() string { return s.url }
+
+// LogPath returns the file that the server logs to, which goes with the server.
+func (s *Server) LogPath() string { return s.logPath }

@@ -1,0 +1,222 @@
+//go:build unix
+
+package proc_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/internal/testserver/proc"
+)
+
+// helperEnv makes this test binary play a test process that owns a server.
+const helperEnv = "STETL_PROC_TEST_HELPER"
+
+func TestMain(m *testing.M) {
+	if signal := os.Getenv(helperEnv); signal != "" {
+		helper(signal)
+	}
+	os.Exit(m.Run())
+}
+
+// helper starts a server with a child of its own, prints its folder, and waits
+// to be killed.
+func helper(signal string) {
+	dir, err := proc.TempDir("stetl-proc-test")
+	if err == nil {
+		_, err = proc.Start(exec.Command("/bin/sh", "-c", "sleep 600 & wait"), signal, dir)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	_, _ = fmt.Fprintln(os.Stdout, dir)
+	select {}
+}
+
+func TestNothingOutlivesAKilledTest(t *testing.T) {
+	for _, signal := range []string{"KILL", "TERM"} {
+		t.Run(signal, func(t *testing.T) {
+			t.Parallel()
+			// The write end passes to everything the helper starts: its end of
+			// file tells that helper, server, the server's child and the guard
+			// have all gone.
+			alive, inherited, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // ourselves
+			cmd.Env = append(os.Environ(), helperEnv+"="+signal)
+			cmd.ExtraFiles = []*os.File{inherited}
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if err := inherited.Close(); err != nil {
+				t.Fatal(err)
+			}
+			line, err := bufio.NewReader(out).ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := strings.TrimSpace(line)
+			if _, err := os.Stat(dir); err != nil {
+				t.Fatal(err)
+			}
+
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, alive); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("folder of the server is still there (%v)", err)
+			}
+		})
+	}
+}
+
+func serverDir(t *testing.T) string {
+	t.Helper()
+	dir, err := proc.TempDir("stetl-proc-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestStopEndsServerAndFolder(t *testing.T) {
+	t.Parallel()
+	dir := serverDir(t)
+	p, err := proc.Start(exec.CommandContext(t.Context(), "sleep", "600"), "TERM", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := p.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-p.Done()
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("folder of the server is still there (%v)", err)
+	}
+}
+
+func TestFolderOfACrashedServerStaysUntilStop(t *testing.T) {
+	t.Parallel()
+	dir := serverDir(t)
+	p, err := proc.Start(exec.CommandContext(t.Context(), "sh", "-c", "exit 3"), "TERM", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	if exit, ok := errors.AsType[*exec.ExitError](p.Err()); !ok || exit.ExitCode() != 3 {
+		t.Errorf("exit is %v, want status 3", p.Err())
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Errorf("folder is gone before its log could be read: %v", err)
+	}
+	if err := p.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("folder of the server is still there (%v)", err)
+	}
+}
+
+func TestSignalReachesTheWholeGroup(t *testing.T) {
+	t.Parallel()
+	dir := serverDir(t)
+	// sh ends only when its child has: both have to get the signal.
+	p, err := proc.Start(exec.CommandContext(t.Context(), "sh", "-c", "trap : TERM; sleep 600; exit 4"), "KILL", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	for done := false; !done; { // until sh has set its trap and started its child
+		if err := p.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.Done():
+			done = true
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if err := p.Signal(syscall.SIGTERM); err != nil {
+		t.Errorf("signal after exit: %v", err)
+	}
+}
+
+func TestStartFailureLeavesNoFolder(t *testing.T) {
+	t.Parallel()
+	dir := serverDir(t)
+	if _, err := proc.Start(exec.CommandContext(t.Context(), "/no/such/server"), "TERM", dir); err == nil {
+		t.Fatal("started a program that does not exist")
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("folder of the server is still there (%v)", err)
+	}
+}
+
+func TestTempDirSweepsWhatNobodyHolds(t *testing.T) {
+	tmp := t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	held, err := proc.TempDir("sweep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale, fresh := filepath.Join(tmp, "sweep-1"), filepath.Join(tmp, "sweep-2")
+	for _, dir := range []string{stale, fresh} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	for _, dir := range []string{held, stale} {
+		if err := os.Chtimes(dir, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := proc.TempDir("sweep"); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{held: true, stale: false, fresh: true} {
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("%s exists: %t, want %t", filepath.Base(dir), err == nil, want)
+		}
+	}
+}
+
+func TestTail(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(path, []byte("a\nb\nc\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := proc.Tail(path, 2); got != "b\nc" {
+		t.Errorf("tail is %q", got)
+	}
+	if got := proc.Tail(path, 9); got != "a\nb\nc" {
+		t.Errorf("tail is %q", got)
+	}
+}

@@ -1,0 +1,240 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/target"
+)
+
+// memory is a source of given accounts, three at a time.
+type memory []canonical.User
+
+func (m memory) Accounts(_ context.Context, emit func([]canonical.User) error) error {
+	for chunk := range slices.Chunk(m, 3) {
+		if err := emit(chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func people(n int) memory {
+	var out memory
+	for i := range n {
+		email := fmt.Sprintf("user%d@example.org", i)
+		out = append(out, canonical.User{
+			InternalID: fmt.Sprintf("u%04d", i), ID: fmt.Sprintf("u%04d", i),
+			Logins: []canonical.Login{{Recipe: canonical.EmailPassword, ID: fmt.Sprintf("u%04d", i), Email: &email}},
+		})
+	}
+	return out
+}
+
+// fake is a target that keeps users in memory and counts its calls.
+type fake struct {
+	mu      sync.Mutex
+	caps    target.Capabilities
+	calls   map[string]int
+	loaded  []string
+	batches []int
+	check   diag.List
+	load    func([]target.User) ([]target.Outcome, error)
+	finish  error
+}
+
+func newFake() *fake {
+	return &fake{calls: map[string]int{}, caps: target.Capabilities{
+		Abilities: []target.Ability{target.CanCheck, target.CanPlan}, Batch: target.BatchLimits{Users: 4, InFlight: 2}, UniqueEmail: true,
+	}}
+}
+
+func (f *fake) call(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls[name]++
+}
+
+func (f *fake) Capabilities() target.Capabilities { return f.caps }
+
+func (f *fake) Check(context.Context, target.Needs) (diag.List, error) {
+	f.call("check")
+	return f.check, nil
+}
+
+func (f *fake) Plan(_ context.Context, users []target.User) ([]target.Change, error) {
+	f.call("plan")
+	var out []target.Change
+	for _, u := range users {
+		out = append(out, target.Change{Outcome: target.Outcome{SourceID: u.SourceID, Action: target.Created}})
+	}
+	return out, nil
+}
+
+func (f *fake) Load(_ context.Context, users []target.User) ([]target.Outcome, error) {
+	f.call("load")
+	if f.load != nil {
+		return f.load(users)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.batches = append(f.batches, len(users))
+	var out []target.Outcome
+	for _, u := range users {
+		f.loaded = append(f.loaded, u.SourceID)
+		out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Created, TargetID: u.ID})
+	}
+	return out, nil
+}
+
+func (f *fake) Finish(context.Context) error {
+	f.call("finish")
+	return f.finish
+}
+
+func TestRunLoadsEverybodyOnce(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	var seen []string
+	res, err := Run(t.Context(), people(23), f, Options{Outcome: func(c target.Change) { seen = append(seen, c.SourceID) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (target.Summary{Read: 23, Created: 23}); res.Summary != want {
+		t.Errorf("summary %+v, want %+v", res.Summary, want)
+	}
+	for _, got := range [][]string{f.loaded, seen} {
+		slices.Sort(got)
+		if len(got) != 23 || len(slices.Compact(got)) != 23 {
+			t.Errorf("%d users, some of them twice: %v", len(got), got)
+		}
+	}
+	if slices.Max(f.batches) > 4 {
+		t.Errorf("a batch of %d, the target takes 4", slices.Max(f.batches))
+	}
+	if diff := cmp.Diff(map[string]int{"check": 1, "load": 6, "finish": 1}, f.calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
+func TestDryRunOnlyAsks(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	res, err := Run(t.Context(), people(9), f, Options{DryRun: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.calls["load"]+f.calls["finish"] > 0 || f.calls["plan"] == 0 {
+		t.Errorf("calls %v", f.calls)
+	}
+	if res.Summary.Created != 9 || !res.DryRun {
+		t.Errorf("result %+v", res)
+	}
+}
+
+func TestRefusedBeforeTheFirstWrite(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.check = diag.List{{Code: "x.y", Summary: "no"}}
+	res, err := Run(t.Context(), people(9), f, Options{})
+	if !errors.Is(err, ErrRefused) || f.calls["load"] != 0 || len(res.Diagnostics) != 1 {
+		t.Errorf("error %v, calls %v, diagnostics %v", err, f.calls, res.Diagnostics)
+	}
+}
+
+func TestCollisionsAreRejectedNotDecidedByTheTarget(t *testing.T) {
+	t.Parallel()
+	shared, upper := "same@example.org", "SAME@example.org"
+	at := func(ms int64) time.Time { return time.UnixMilli(ms) }
+	hash := canonical.ParsePasswordHash("$2a$11$VYMke6bA9Nzc9Ne1NBY3FulsvVc.uabXkG3mrHFbm0n.p592T/ABm")
+	src := memory{
+		{InternalID: "a-older", ID: "a", TimeJoined: at(1), Logins: []canonical.Login{{ID: "a-older", Email: &shared}}},
+		{InternalID: "b-password", ID: "b", TimeJoined: at(5), Logins: []canonical.Login{{ID: "b-password", Email: &upper, Password: hash}}},
+		{InternalID: "c-password", ID: "c", TimeJoined: at(3), Logins: []canonical.Login{{ID: "c-password", Email: &shared, Password: hash}}},
+		{InternalID: "d-id", ID: "c", TimeJoined: at(9)},
+	}
+	f := newFake()
+	f.caps.Hashes = []target.HashSupport{{Scheme: canonical.Bcrypt}}
+	codes := map[string]diag.Code{}
+	res, err := Run(t.Context(), src, f, Options{Outcome: func(c target.Change) { codes[c.SourceID] = c.Code }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]diag.Code{"a-older": diag.MapDuplicateUsername, "b-password": diag.MapDuplicateUsername, "c-password": "", "d-id": diag.MapDuplicateID}
+	if diff := cmp.Diff(want, codes); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if res.Summary.Rejected != 3 || res.Summary.Created != 1 {
+		t.Errorf("summary %+v", res.Summary)
+	}
+}
+
+func TestFailedBatchIsInDoubtAndStopsTheRun(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	dead := errors.New("the plugin died")
+	f.load = func(users []target.User) ([]target.Outcome, error) {
+		var out []target.Outcome
+		for _, u := range users {
+			out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.InDoubt, Code: "plugin.crash"})
+		}
+		return out, dead
+	}
+	res, err := Run(t.Context(), people(100), f, Options{})
+	if !errors.Is(err, dead) {
+		t.Fatalf("error %v", err)
+	}
+	s := res.Summary
+	if s.InDoubt != s.Read || s.Read == 0 || s.Read == 100 || f.calls["finish"] != 0 {
+		t.Errorf("summary %+v, calls %v", s, f.calls)
+	}
+}
+
+func TestFailedFinishCountsNothingAsLoaded(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.finish = errors.New("disk full")
+	res, err := Run(t.Context(), people(5), f, Options{})
+	if !errors.Is(err, ErrNotCommitted) || res.Summary.Created != 0 || res.Summary.Rejected != 5 || res.Summary.Accounted() != res.Summary.Read {
+		t.Errorf("error %v, summary %+v", err, res.Summary)
+	}
+}
+
+func TestOutcomesThatDoNotAddUpFailTheRun(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.load = func(users []target.User) ([]target.Outcome, error) {
+		return []target.Outcome{{SourceID: users[0].SourceID, Action: target.Created}}, nil
+	}
+	if _, err := Run(t.Context(), people(5), f, Options{}); !errors.Is(err, ErrUnbalanced) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestCancelledRunStops(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("stop")
+	f := newFake()
+	f.load = func(users []target.User) ([]target.Outcome, error) {
+		cancel(stop)
+		var out []target.Outcome
+		for _, u := range users {
+			out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Created})
+		}
+		return out, nil
+	}
+	res, err := Run(ctx, people(1000), f, Options{})
+	if !errors.Is(err, stop) || res.Summary.Read >= 1000 || res.Summary.Read != res.Summary.Accounted() {
+		t.Errorf("error %v, summary %+v", err, res.Summary)
+	}
+}

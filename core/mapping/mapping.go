@@ -1,0 +1,229 @@
+package mapping
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Loss names a part of an account that the target will not hold.
+type Loss string
+
+// The losses that [Map] reports.
+const (
+	LossFirstPassword  Loss = "password"        // needs a reset: the target cannot verify this hash
+	LossOtherPassword  Loss = "other_password"  // the target holds one password, the account has more
+	LossPasskey        Loss = "passkey"         // bound to the relying party that made it
+	LossTOTPUnfinished Loss = "totp_unfinished" // never confirmed by its owner
+	LossTOTP           Loss = "totp"
+	LossIdentity       Loss = "identity"
+	LossRole           Loss = "role"
+	LossTenant         Loss = "tenant"
+	LossMetadata       Loss = "metadata"
+	LossFakeEmail      Loss = "fake_email" // made up by the source, never a contact
+)
+
+// Map returns the user the target should hold and what of the account it will
+// not. It is a pure function of the account and the target's capabilities.
+func Map(u *canonical.User, caps target.Capabilities) (target.User, []Loss) {
+	out := target.User{
+		SourceID: u.InternalID, ID: u.ID, Enabled: true,
+		Created: known(u.TimeJoined), LastActive: known(u.LastActive),
+		Tenants: u.Tenants(), Roles: u.Roles, Metadata: u.Metadata,
+	}
+	var lost losses
+	contacts(&out, u, &lost)
+	names(&out, u.Metadata)
+	password(&out, u, caps, &lost)
+	factors(&out, u, &lost)
+	out.Username = username(&out)
+	withhold(&out, caps, &lost)
+	return out, lost
+}
+
+type losses []Loss
+
+func known(t time.Time) time.Time {
+	if canonical.Known(t) {
+		return t
+	}
+	return time.Time{}
+}
+
+func (l *losses) add(loss Loss) {
+	if !slices.Contains(*l, loss) {
+		*l = append(*l, loss)
+	}
+}
+
+// contacts takes the address of the login that gave the account its id, else
+// the first verified one, else the first. Addresses that the source made up are
+// nobody's.
+func contacts(out *target.User, u *canonical.User, lost *losses) {
+	var emails []*canonical.Login
+	for i := range u.Logins {
+		l := &u.Logins[i]
+		if l.Phone != nil && out.Phone == "" {
+			verified := true // a phone login proves the number
+			out.Phone, out.PhoneVerified = *l.Phone, &verified
+		}
+		switch {
+		case l.Email == nil:
+		case l.FakeEmail:
+			lost.add(LossFakeEmail)
+		default:
+			emails = append(emails, l)
+		}
+	}
+	if len(emails) == 0 {
+		return
+	}
+	best := emails[0]
+	for _, l := range emails {
+		if preference(l, u) > preference(best, u) {
+			best = l
+		}
+	}
+	out.Email, out.EmailVerified = *best.Email, best.Verified
+	seen := []string{out.Email}
+	for _, l := range emails {
+		if *l.Email == out.Email { // one proof of the address is enough
+			out.EmailVerified = either(out.EmailVerified, l.Verified)
+		}
+		if !slices.Contains(seen, *l.Email) {
+			seen = append(seen, *l.Email)
+			out.OtherEmails = append(out.OtherEmails, target.Address{Email: *l.Email, Verified: l.Verified})
+		}
+	}
+}
+
+func preference(l *canonical.Login, u *canonical.User) int {
+	switch {
+	case l.ID == u.InternalID:
+		return 2
+	case l.Verified != nil && *l.Verified:
+		return 1
+	default:
+		return 0
+	}
+}
+
+func either(a, b *bool) *bool {
+	if a == nil || (b != nil && *b) {
+		return b
+	}
+	return a
+}
+
+// nameKeys are the spellings in use: the dashboard's own, the one of
+// SuperTokens' import examples, and OpenID Connect's.
+var nameKeys = [][2]string{{"first_name", "last_name"}, {"firstName", "lastName"}, {"given_name", "family_name"}}
+
+// names reads the person's names from metadata. A single "name" is not taken
+// apart: no rule for that is right everywhere.
+func names(out *target.User, metadata json.RawMessage) {
+	if metadata == nil {
+		return
+	}
+	var m map[string]json.RawMessage
+	if json.Unmarshal(metadata, &m) != nil {
+		return
+	}
+	for _, keys := range nameKeys {
+		given, family := str(m[keys[0]]), str(m[keys[1]])
+		if given != "" || family != "" {
+			out.GivenName, out.FamilyName = given, family
+			return
+		}
+	}
+}
+
+func str(raw json.RawMessage) string {
+	var s string
+	_ = json.Unmarshal(raw, &s) // anything but a string is not a name
+	return s
+}
+
+// password carries the hash of the account's own login. An account made by
+// linking can have several; which one the person remembers is unknown, and the
+// one under the account's own id is the one it began with.
+func password(out *target.User, u *canonical.User, caps target.Capabilities, lost *losses) {
+	logins := u.PasswordLogins()
+	switch {
+	case len(logins) == 0:
+		out.Class = target.NoPassword
+		return
+	case caps.Accepts(logins[0].Password):
+		out.Class, out.Password = target.HashCarried, logins[0].Password
+	default:
+		out.Class = target.NeedsReset
+		lost.add(LossFirstPassword)
+	}
+	if len(logins) > 1 {
+		lost.add(LossOtherPassword)
+	}
+}
+
+func factors(out *target.User, u *canonical.User, lost *losses) {
+	for i := range u.Logins {
+		l := &u.Logins[i]
+		if l.Identity != nil {
+			name := l.Identity.Subject
+			if l.Email != nil && !l.FakeEmail {
+				name = *l.Email
+			}
+			out.Identities = append(out.Identities, target.Identity{Provider: l.Identity.Provider, Subject: l.Identity.Subject, Name: name})
+		}
+		if len(l.Passkeys) > 0 {
+			lost.add(LossPasskey)
+		}
+	}
+	for _, d := range u.TOTPDevices {
+		if d.Verified {
+			out.TOTP = append(out.TOTP, d)
+		} else {
+			lost.add(LossTOTPUnfinished)
+		}
+	}
+}
+
+// username is what people type today: their address, else their number, else
+// the id, which at least is unique.
+func username(out *target.User) string {
+	switch {
+	case out.Email != "":
+		return out.Email
+	case out.Phone != "":
+		return out.Phone
+	default:
+		return out.ID
+	}
+}
+
+// withhold removes what the target does not declare, so that a plugin never
+// sees what it would have to drop in silence.
+func withhold(out *target.User, caps target.Capabilities, lost *losses) {
+	if !caps.Has(target.CarriesTOTP) && len(out.TOTP) > 0 {
+		out.TOTP = nil
+		lost.add(LossTOTP)
+	}
+	if !caps.Has(target.CarriesIdentities) && len(out.Identities) > 0 {
+		out.Identities = nil
+		lost.add(LossIdentity)
+	}
+	if !caps.Has(target.CarriesRoles) && len(out.Roles) > 0 {
+		out.Roles = nil
+		lost.add(LossRole)
+	}
+	if !caps.Has(target.CarriesTenants) && len(out.Tenants) > 0 {
+		out.Tenants = nil
+		lost.add(LossTenant)
+	}
+	if !caps.Has(target.CarriesMetadata) && out.Metadata != nil {
+		out.Metadata = nil
+		lost.add(LossMetadata)
+	}
+}

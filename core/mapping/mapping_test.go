@@ -1,0 +1,146 @@
+package mapping
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/target"
+)
+
+const bcrypt = "$2a$11$VYMke6bA9Nzc9Ne1NBY3FulsvVc.uabXkG3mrHFbm0n.p592T/ABm"
+
+func p[T any](v T) *T { return &v }
+
+func everything() target.Capabilities {
+	return target.Capabilities{
+		Hashes:  []target.HashSupport{{Scheme: canonical.Bcrypt}},
+		Carries: []target.Feature{target.CarriesTOTP, target.CarriesIdentities, target.CarriesRoles, target.CarriesTenants, target.CarriesMetadata},
+	}
+}
+
+func TestMap(t *testing.T) {
+	t.Parallel()
+	joined := time.UnixMilli(1_600_000_000_000).UTC()
+	hash := canonical.ParsePasswordHash(bcrypt)
+	firebase := canonical.ParsePasswordHash("$f_scrypt$4/NA6w==$c3RldGxzYWx0$m=14$r=8$s=Bw==")
+	tests := map[string]struct {
+		user canonical.User
+		caps func(*target.Capabilities)
+		want target.User
+		lost []Loss
+	}{
+		"plain": {
+			user: canonical.User{
+				InternalID: "i", ID: "ext", TimeJoined: joined,
+				Logins:   []canonical.Login{{Recipe: canonical.EmailPassword, ID: "i", Email: p("Ada@Example.org"), Verified: p(true), Password: hash, Tenants: []string{"public"}}},
+				Metadata: json.RawMessage(`{"first_name":"Ada","last_name":"Lovelace"}`),
+			},
+			want: target.User{
+				SourceID: "i", ID: "ext", Username: "Ada@Example.org", Email: "Ada@Example.org", EmailVerified: p(true), Enabled: true,
+				GivenName: "Ada", FamilyName: "Lovelace", Created: joined, Class: target.HashCarried, Password: hash, Tenants: []string{"public"},
+				Metadata: json.RawMessage(`{"first_name":"Ada","last_name":"Lovelace"}`),
+			},
+		},
+		"the account's own address wins over an older login's": {
+			user: canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{
+				{Recipe: canonical.ThirdParty, ID: "a", Email: p("old@example.org"), Verified: p(true), Identity: &canonical.Identity{Provider: "google", Subject: "1"}},
+				{Recipe: canonical.EmailPassword, ID: "i", Email: p("own@example.org"), Verified: p(false), Password: hash},
+			}},
+			want: target.User{
+				SourceID: "i", ID: "i", Username: "own@example.org", Email: "own@example.org", EmailVerified: p(false), Enabled: true,
+				OtherEmails: []target.Address{{Email: "old@example.org", Verified: p(true)}}, Class: target.HashCarried, Password: hash,
+				Identities: []target.Identity{{Provider: "google", Subject: "1", Name: "old@example.org"}},
+			},
+		},
+		"one proof of an address is enough": {
+			user: canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{
+				{Recipe: canonical.EmailPassword, ID: "i", Email: p("a@example.org"), Verified: p(false)},
+				{Recipe: canonical.ThirdParty, ID: "b", Email: p("a@example.org"), Verified: p(true)},
+			}},
+			want: target.User{SourceID: "i", ID: "i", Username: "a@example.org", Email: "a@example.org", EmailVerified: p(true), Enabled: true, Class: target.NoPassword},
+		},
+		"made-up address, phone": {
+			user: canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{
+				{Recipe: canonical.Passwordless, ID: "i", Phone: p("+36201234567"), Verified: p(true)},
+				{Recipe: canonical.EmailPassword, ID: "b", Email: p("x@stfakeemail.supertokens.com"), FakeEmail: true, Password: hash},
+			}},
+			want: target.User{
+				SourceID: "i", ID: "i", Username: "+36201234567", Phone: "+36201234567", PhoneVerified: p(true), Enabled: true,
+				Class: target.HashCarried, Password: hash,
+			},
+			lost: []Loss{LossFakeEmail},
+		},
+		"nothing to sign in with but the id": {
+			user: canonical.User{InternalID: "i", ID: "ext", Logins: []canonical.Login{{Recipe: canonical.ThirdParty, ID: "i", Email: p("x@apple.fakeemail.com"), FakeEmail: true, Identity: &canonical.Identity{Provider: "apple", Subject: "s"}}}},
+			want: target.User{
+				SourceID: "i", ID: "ext", Username: "ext", Enabled: true, Class: target.NoPassword,
+				Identities: []target.Identity{{Provider: "apple", Subject: "s", Name: "s"}},
+			},
+			lost: []Loss{LossFakeEmail},
+		},
+		"two passwords": {
+			user: canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{
+				{Recipe: canonical.EmailPassword, ID: "b", Email: p("b@example.org"), Password: firebase},
+				{Recipe: canonical.EmailPassword, ID: "i", Email: p("i@example.org"), Password: hash},
+			}},
+			want: target.User{
+				SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.HashCarried, Password: hash,
+				OtherEmails: []target.Address{{Email: "b@example.org"}},
+			},
+			lost: []Loss{LossOtherPassword},
+		},
+		"hash the target cannot verify": {
+			user: canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{{Recipe: canonical.EmailPassword, ID: "i", Email: p("i@example.org"), Password: firebase}}},
+			want: target.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NeedsReset},
+			lost: []Loss{LossFirstPassword},
+		},
+		"unfinished enrolment, passkey": {
+			user: canonical.User{
+				InternalID: "i", ID: "i", TOTPDevices: []canonical.TOTPDevice{{Name: "a"}, {Name: "b", Verified: true}},
+				Logins: []canonical.Login{{Recipe: canonical.WebAuthn, ID: "i", Email: p("i@example.org"), Passkeys: []canonical.Passkey{{ID: "k"}}}},
+			},
+			want: target.User{
+				SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NoPassword,
+				TOTP: []canonical.TOTPDevice{{Name: "b", Verified: true}},
+			},
+			lost: []Loss{LossPasskey, LossTOTPUnfinished},
+		},
+		"a target that carries little": {
+			user: canonical.User{
+				InternalID: "i", ID: "i", Roles: map[string][]string{"public": {"admin"}}, Metadata: json.RawMessage(`{"first_name":7}`),
+				TOTPDevices: []canonical.TOTPDevice{{Name: "b", Verified: true}},
+				Logins:      []canonical.Login{{Recipe: canonical.ThirdParty, ID: "i", Email: p("i@example.org"), Identity: &canonical.Identity{}, Tenants: []string{"public"}}},
+			},
+			caps: func(c *target.Capabilities) { c.Carries = nil },
+			want: target.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NoPassword},
+			lost: []Loss{LossTOTP, LossIdentity, LossRole, LossTenant, LossMetadata},
+		},
+		"a stored zero is not 1970": {
+			user: canonical.User{InternalID: "i", ID: "i", TimeJoined: time.UnixMilli(0)},
+			want: target.User{SourceID: "i", ID: "i", Username: "i", Enabled: true, Class: target.NoPassword},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			caps := everything()
+			if tt.caps != nil {
+				tt.caps(&caps)
+			}
+			got, lost := Map(&tt.user, caps)
+			hashes := cmp.Comparer(func(a, b canonical.PasswordHash) bool { return a.Encode() == b.Encode() })
+			secrets := cmp.Comparer(func(a, b canonical.Secret) bool { return a.Reveal() == b.Reveal() })
+			if diff := cmp.Diff(tt.want, got, hashes, secrets); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if !slices.Equal(lost, tt.lost) {
+				t.Errorf("lost %v, want %v", lost, tt.lost)
+			}
+		})
+	}
+}

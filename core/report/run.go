@@ -1,0 +1,225 @@
+package report
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Run is everything about one run that is shown.
+type Run struct {
+	Source   string
+	Layout   *supertokens.Layout
+	App      string
+	Target   string
+	Result   *engine.Result
+	Findings []supertokens.Finding
+	// Changes holds, for a dry run, what would happen to each user; for a run,
+	// the users that were not simply created or found unchanged.
+	Changes []target.Change
+	// Err is why the run stopped early, empty when it did not.
+	Err string
+}
+
+// maxListed bounds how many users the terminal report names; --json has all.
+const maxListed = 20
+
+type runJSON struct {
+	*engine.Result
+	Source    string                `json:"source"`
+	Layout    *supertokens.Layout   `json:"layout"`
+	App       string                `json:"app"`
+	Target    string                `json:"target"`
+	Findings  []supertokens.Finding `json:"findings"`
+	Changes   []target.Change       `json:"changes"`
+	ElapsedMs int64                 `json:"elapsed_ms"`
+	Error     string                `json:"error,omitempty"`
+}
+
+// WriteJSON writes the run as one JSON object on one line.
+func (r *Run) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(runJSON{
+		Result: r.Result, Source: r.Source, Layout: r.Layout, App: r.App, Target: r.Target,
+		Findings: orEmpty(r.Findings), Changes: orEmpty(r.Changes), ElapsedMs: r.Result.Elapsed.Milliseconds(), Error: r.Err,
+	})
+}
+
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+// WriteText writes the run for a person.
+func (r *Run) WriteText(w io.Writer) error {
+	var b strings.Builder
+	s := r.Result.Summary
+	fmt.Fprintf(&b, "\nSource   %s\n         SuperTokens %s, app %s\n", r.Source, generationText(r.Layout.Generation), r.App)
+	fmt.Fprintf(&b, "Target   %s\n", r.Target)
+	verb := "Loaded"
+	if r.Result.DryRun {
+		verb = "Would load"
+	}
+	if r.Err != "" {
+		verb = "Stopped early:"
+	}
+	fmt.Fprintf(&b, "\n%s %s users in %s\n\n", verb, number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
+	t := table{header: []string{"outcome", "users#"}}
+	for _, row := range []struct {
+		name string
+		n    int
+	}{
+		{"created", s.Created},
+		{"updated", s.Updated},
+		{"unchanged", s.Unchanged},
+		{"skipped", s.Skipped},
+		{"rejected", s.Rejected},
+		{"in doubt", s.InDoubt},
+	} {
+		if row.n > 0 || row.name == "created" || row.name == "rejected" {
+			t.add(row.name, number(row.n))
+		}
+	}
+	_ = t.write(&b) // a Builder does not fail
+
+	fmt.Fprintf(&b, "\nPasswords\n\n")
+	t = table{header: []string{"class", "users#", ""}}
+	t.add("hash carried", number(r.Result.Classes[target.HashCarried]), "the old password works")
+	t.add("needs reset", number(r.Result.Classes[target.NeedsReset]), "the target cannot verify this hash")
+	t.add("no password", number(r.Result.Classes[target.NoPassword]), "social, passwordless or passkey only")
+	_ = t.write(&b)
+
+	r.writeReasons(&b)
+	r.writeLosses(&b)
+	writeFindings(&b, r.Findings)
+	if len(r.Result.Diagnostics) > 0 {
+		b.WriteString("\nTarget preflight\n\n")
+		_ = diag.Write(&b, r.Result.Diagnostics, diag.Options{})
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *Run) writeReasons(b *strings.Builder) {
+	if len(r.Result.Reasons) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\nNot loaded, by reason\n\n")
+	t := table{header: []string{"code", "users#", "meaning"}}
+	for _, code := range slices.Sorted(maps.Keys(r.Result.Reasons)) {
+		info, _ := diag.Lookup(code)
+		t.add(string(code), number(r.Result.Reasons[code]), info.Meaning)
+	}
+	_ = t.write(b)
+	listed := slices.DeleteFunc(slices.Clone(r.Changes), func(c target.Change) bool { return c.Code == "" })
+	if len(listed) == 0 {
+		return
+	}
+	slices.SortFunc(listed, func(x, y target.Change) int {
+		return cmp.Or(cmp.Compare(x.Code, y.Code), cmp.Compare(x.SourceID, y.SourceID))
+	})
+	b.WriteString("\n")
+	for _, c := range listed[:min(len(listed), maxListed)] {
+		fmt.Fprintf(b, "  %s  %s: %s\n", c.SourceID, c.Code, c.Detail)
+	}
+	if more := len(listed) - maxListed; more > 0 {
+		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", number(more))
+	}
+}
+
+// lossText says in an operator's words what will be missing.
+var lossText = map[mapping.Loss]string{
+	mapping.LossFirstPassword:  "password hash the target cannot verify",
+	mapping.LossOtherPassword:  "second password of linked logins",
+	mapping.LossPasskey:        "passkeys, which only work at the site that made them",
+	mapping.LossTOTPUnfinished: "authenticator enrolments that were never finished",
+	mapping.LossTOTP:           "authenticator devices",
+	mapping.LossIdentity:       "links to social identities",
+	mapping.LossRole:           "roles",
+	mapping.LossTenant:         "tenant memberships",
+	mapping.LossMetadata:       "metadata",
+	mapping.LossFakeEmail:      "made-up e-mail addresses",
+}
+
+func (r *Run) writeLosses(b *strings.Builder) {
+	if len(r.Result.Losses) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\nNot carried over\n\n")
+	t := table{header: []string{"what", "users#"}}
+	for _, l := range slices.Sorted(maps.Keys(r.Result.Losses)) {
+		t.add(cmp.Or(lossText[l], string(l)), number(r.Result.Losses[l]))
+	}
+	_ = t.write(b)
+}
+
+func writeFindings(b *strings.Builder, list []supertokens.Finding) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\nFound in the source\n\n")
+	t := table{header: []string{"code", "count#", "first of them", "detail"}}
+	for _, f := range list {
+		first := ""
+		if len(f.Examples) > 0 {
+			first = f.Examples[0]
+		}
+		t.add(f.Code, number(f.Count), first, f.Detail)
+	}
+	_ = t.write(b)
+}
+
+func generationText(g supertokens.Generation) string {
+	cores := map[supertokens.Generation]string{
+		supertokens.G0: "core 1-2", supertokens.G1a: "core 3.0", supertokens.G1b: "core 3.1-3.2", supertokens.G1c: "core 3.3-3.4",
+		supertokens.G2: "core 3.5-5.0", supertokens.G3: "core 6", supertokens.G4: "core 7-11", supertokens.G5: "core 12.0", supertokens.G5p: "core 12.1",
+	}
+	return fmt.Sprintf("%s (%s)", g, cores[g])
+}
+
+// WriteFailure writes the JSON object of a run that never began.
+func (r *Run) WriteFailure(w io.Writer, err error) error {
+	failed := struct {
+		Summary     target.Summary `json:"summary"`
+		Error       string         `json:"error"`
+		Diagnostics diag.List      `json:"diagnostics"`
+	}{Error: err.Error(), Diagnostics: diag.List{}}
+	var list *diag.ListError
+	if errors.As(err, &list) {
+		failed.Diagnostics = list.List
+	}
+	return json.NewEncoder(w).Encode(failed)
+}
+
+// WriteDiagnostics prints a preflight for a person.
+func WriteDiagnostics(w io.Writer, list diag.List) error {
+	if err := diag.Write(w, list, diag.Options{}); err != nil {
+		return err
+	}
+	verdict := "The target is ready."
+	if list.HasErrors() {
+		verdict = "The target is not ready; nothing was written."
+	}
+	_, err := fmt.Fprintln(w, verdict)
+	return err
+}
+
+// WriteDiagnosticsJSON prints a preflight as one JSON object.
+func WriteDiagnosticsJSON(w io.Writer, list diag.List) error {
+	return json.NewEncoder(w).Encode(map[string]any{"ok": !list.HasErrors(), "diagnostics": orEmpty(list)})
+}

@@ -1,0 +1,105 @@
+package target
+
+import (
+	"slices"
+
+	"github.com/stetl/stetl/core/canonical"
+)
+
+// Capabilities is what a target declares about itself. The core decides with
+// it, before the first write, what becomes of every user.
+type Capabilities struct {
+	// Hashes lists the password hashes whose owners can sign in afterwards.
+	Hashes []HashSupport
+	// Carries lists what else survives. What is absent is reported as dropped.
+	Carries []Feature
+	// Abilities lists the optional calls the plugin answers.
+	Abilities []Ability
+	Batch     BatchLimits
+	// MaxIDLength bounds [User.ID]; 0 means that the target assigns its own ids.
+	MaxIDLength int
+	// UniqueEmail says that no two users may have the same e-mail address,
+	// letter case aside. User names and ids are always unique.
+	UniqueEmail bool
+}
+
+// HashSupport accepts one scheme, optionally narrowed.
+type HashSupport struct {
+	Scheme canonical.Scheme
+	// Variants narrows bcrypt revisions; empty accepts all.
+	Variants []string
+	// MinCost and MaxCost bound bcrypt's cost; 0 leaves that side open.
+	MinCost, MaxCost int
+	// MaxMemoryKiB bounds argon2's memory; 0 leaves it open.
+	MaxMemoryKiB uint32
+}
+
+// Feature is a part of an account that a target may be able to hold.
+type Feature string
+
+// The features a plugin can declare.
+const (
+	CarriesID            Feature = "id"
+	CarriesEmailVerified Feature = "email_verified"
+	CarriesPhone         Feature = "phone"
+	CarriesNames         Feature = "names"
+	CarriesCreated       Feature = "created"
+	CarriesIdentities    Feature = "identities"
+	CarriesTOTP          Feature = "totp"
+	CarriesRoles         Feature = "roles"
+	CarriesTenants       Feature = "tenants"
+	CarriesMetadata      Feature = "metadata"
+)
+
+// Ability is an optional call.
+type Ability string
+
+// The abilities this version of the protocol knows.
+const (
+	CanCheck Ability = "check"
+	CanPlan  Ability = "plan"
+)
+
+// BatchLimits is how a plugin wants its work. Zero fields take the host's
+// defaults (200 users, 1 MiB, one batch in flight).
+type BatchLimits struct {
+	Users    int
+	Bytes    int
+	InFlight int
+}
+
+// Accepts reports whether the target can verify h after the load.
+func (c Capabilities) Accepts(h canonical.PasswordHash) bool {
+	return slices.ContainsFunc(c.Hashes, func(s HashSupport) bool { return s.accepts(h) })
+}
+
+func (s HashSupport) accepts(h canonical.PasswordHash) bool {
+	switch {
+	case s.Scheme != h.Scheme:
+		return false
+	case len(s.Variants) > 0 && !slices.Contains(s.Variants, h.Variant):
+		return false
+	case h.Cost < s.MinCost, s.MaxCost > 0 && h.Cost > s.MaxCost:
+		return false
+	case h.Argon2 != nil && s.MaxMemoryKiB > 0 && h.Argon2.MemoryKiB > s.MaxMemoryKiB:
+		return false
+	}
+	return true
+}
+
+// Has reports whether the target declares feature f.
+func (c Capabilities) Has(f Feature) bool { return slices.Contains(c.Carries, f) }
+
+// Can reports whether the plugin answers the optional call a.
+func (c Capabilities) Can(a Ability) bool { return slices.Contains(c.Abilities, a) }
+
+// Needs is what a run is about to ask of the target, so that a preflight can
+// refuse for a reason that matters to this run only.
+type Needs struct {
+	// Schemes are the password hash schemes that will be sent.
+	Schemes []canonical.Scheme
+	// Providers are the third-party identity providers that will be linked.
+	Providers []string
+	// Users is how many will be sent.
+	Users int
+}

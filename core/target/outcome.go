@@ -1,0 +1,89 @@
+package target
+
+import "github.com/stetl/stetl/core/diag"
+
+// Action is what happened, or would happen, to a user.
+type Action string
+
+// The actions. Every user of a run ends in exactly one.
+const (
+	Created   Action = "created"
+	Updated   Action = "updated"
+	Unchanged Action = "unchanged"
+	// Skipped: deliberately left alone, Code says why.
+	Skipped Action = "skipped"
+	// Rejected: this user cannot be loaded as it is, Code and Detail say why.
+	Rejected Action = "rejected"
+	// InDoubt: it was sent and the answer is unknown. A later run looks it up.
+	InDoubt Action = "in_doubt"
+)
+
+// Summary counts users by action. Read is how many the source gave, and the
+// actions add up to it.
+type Summary struct {
+	Read      int `json:"read"`
+	Created   int `json:"created"`
+	Updated   int `json:"updated"`
+	Unchanged int `json:"unchanged"`
+	Skipped   int `json:"skipped"`
+	Rejected  int `json:"rejected"`
+	InDoubt   int `json:"in_doubt"`
+}
+
+// Count adds one user with action a. An action that does not exist counts as
+// in doubt: nobody knows what it did.
+func (s *Summary) Count(a Action) {
+	switch a {
+	case Created:
+		s.Created++
+	case Updated:
+		s.Updated++
+	case Unchanged:
+		s.Unchanged++
+	case Skipped:
+		s.Skipped++
+	case Rejected:
+		s.Rejected++
+	case InDoubt:
+		s.InDoubt++
+	default:
+		s.InDoubt++
+	}
+}
+
+// Accounted is the sum of the actions.
+func (s *Summary) Accounted() int {
+	return s.Created + s.Updated + s.Unchanged + s.Skipped + s.Rejected + s.InDoubt
+}
+
+// Outcome is what became of one user.
+type Outcome struct {
+	SourceID string `json:"source_id"`
+	Action   Action `json:"action"`
+	// TargetID is the target's id of the account, empty when it has none.
+	TargetID string `json:"target_id,omitempty"`
+	// Code is empty for Created, Updated and Unchanged.
+	Code diag.Code `json:"code,omitempty"`
+	// Detail is for people: the target's own words where there are any. It
+	// never holds a secret.
+	Detail string `json:"detail,omitempty"`
+	// Hint says what to do about it.
+	Hint string `json:"hint,omitempty"`
+	// Changed names the fields an update touched.
+	Changed []string `json:"changed,omitempty"`
+}
+
+// Change is what would happen to one user: the outcome a load would give, and
+// for an update each field's old and new value.
+type Change struct {
+	Outcome
+	Fields []FieldChange `json:"fields,omitempty"`
+}
+
+// FieldChange is one difference between target and source. Values are for
+// display: secrets appear as shapes.
+type FieldChange struct {
+	Field string `json:"field"`
+	Old   string `json:"old"`
+	New   string `json:"new"`
+}

@@ -1,0 +1,89 @@
+package target
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/stetl/stetl/core/canonical"
+)
+
+// User is the account as the target should hold it: the result of mapping a
+// [canonical.User]. Absent values are zero; nothing in it is a default that a
+// target must second-guess.
+type User struct {
+	// SourceID is the source's internal id. It names the user in outcomes,
+	// journals and reports and is unique within a run.
+	SourceID string
+	// ID is the id applications have stored. A target that can keep ids keeps
+	// this one.
+	ID string
+	// Username is the name to sign in with, as mapping decided.
+	Username string
+	// Email is the contact address, never a made-up one. EmailVerified is nil
+	// where the source does not know.
+	Email         string
+	EmailVerified *bool
+	// Phone is in E.164 where the source has it so.
+	Phone         string
+	PhoneVerified *bool
+	GivenName     string
+	FamilyName    string
+	// OtherEmails are further addresses of linked logins.
+	OtherEmails []Address
+	Enabled     bool
+	// Created and LastActive are zero when unknown.
+	Created    time.Time
+	LastActive time.Time
+	// Password is zero when there is none or when the target cannot take it;
+	// Class tells which.
+	Password canonical.PasswordHash
+	Class    Class
+	// Identities are ordered as the source has them.
+	Identities []Identity
+	// TOTP holds finished enrolments only.
+	TOTP []canonical.TOTPDevice
+	// Tenants is sorted. Roles maps a tenant to sorted role names.
+	Tenants []string
+	Roles   map[string][]string
+	// Metadata is the application's JSON object, nil when there is none.
+	Metadata json.RawMessage
+}
+
+// Address is an e-mail address of a linked login.
+type Address struct {
+	Email    string
+	Verified *bool
+}
+
+// Identity is a person at another identity provider. Name is what to show for
+// it, usually the e-mail address seen there.
+type Identity struct {
+	Provider, Subject, Name string
+}
+
+// Class says what becomes of a user's password. Every user is in exactly one.
+type Class string
+
+// The classes, decided before the first write.
+const (
+	// HashCarried: the old password will work in the target.
+	HashCarried Class = "hash_carried"
+	// NeedsReset: there is a password, and the target cannot verify its hash.
+	NeedsReset Class = "needs_reset"
+	// NoPassword: the account never had one.
+	NoPassword Class = "no_password"
+)
+
+// String gives ids and shape, no personal data.
+func (u User) String() string {
+	return fmt.Sprintf("user %s (%s, password %s)", u.SourceID, u.Class, u.Password.Shape())
+}
+
+// Format prints [User.String] for every verb.
+func (u User) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, u.String()) }
+
+// LogValue implements [slog.LogValuer].
+func (u User) LogValue() slog.Value { return slog.StringValue(u.String()) }

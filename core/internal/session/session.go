@@ -1,0 +1,283 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginpb"
+	"github.com/stetl/stetl/core/target"
+)
+
+// How long the host waits when the caller sets no earlier deadline. Check talks
+// to the target; Finish may move a lot of data.
+const (
+	describeTimeout  = 10 * time.Second
+	configureTimeout = 30 * time.Second
+	checkTimeout     = 2 * time.Minute
+	finishTimeout    = 10 * time.Minute
+	closeTimeout     = 10 * time.Second
+	// drainTimeout bounds the wait for streams to end before Close.
+	drainTimeout = 5 * time.Second
+	// cancelGrace is how long a cancelled batch may still report what it knows.
+	cancelGrace = 2 * time.Second
+)
+
+// Options of [New].
+type Options struct {
+	// Name is what errors call the plugin.
+	Name string
+	// Log receives what a plugin does against the rules. Nil discards.
+	Log *slog.Logger
+	// Explain gives the cause of a broken connection and the code for users left
+	// without an answer; a nil error when it knows none. It may take a moment.
+	Explain func() (diag.Code, error)
+}
+
+// Info is what a plugin says about itself, whatever its configuration.
+type Info struct {
+	Name, Version string
+	Capabilities  target.Capabilities
+	// ConfigSchema is the JSON Schema of the configuration.
+	ConfigSchema json.RawMessage
+}
+
+// Session is one conversation with one plugin. All methods are safe for
+// concurrent use.
+type Session struct {
+	opts   Options
+	client pluginpb.TargetServiceClient
+	// ctx carries the streams, which outlive the call that opens them.
+	ctx    context.Context
+	cancel context.CancelFunc
+	scrub  atomic.Pointer[scrubber]
+
+	mu         sync.Mutex
+	info       Info
+	effective  target.Capabilities
+	load, plan *lane
+}
+
+// New starts a conversation. Nothing is sent yet.
+func New(cc grpc.ClientConnInterface, o Options) *Session {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Explain == nil {
+		o.Explain = func() (diag.Code, error) { return "", nil }
+	}
+	s := &Session{opts: o, client: pluginpb.NewTargetServiceClient(cc)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Describe asks the plugin what it is.
+func (s *Session) Describe(ctx context.Context) (Info, error) {
+	p, err := call(ctx, s, "Describe", describeTimeout, s.client.Describe, &pluginpb.DescribeRequest{})
+	if err != nil {
+		return Info{}, err
+	}
+	info := Info{
+		Name: p.GetName(), Version: p.GetVersion(),
+		Capabilities: wire.DecodeCapabilities(p.GetCapabilities()),
+		ConfigSchema: p.GetConfigSchemaJson(),
+	}
+	if !json.Valid(info.ConfigSchema) {
+		return Info{}, fmt.Errorf("plugin %s describes its configuration with something that is not JSON", s.opts.Name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.info, s.effective = info, info.Capabilities
+	return info, nil
+}
+
+// Configure hands the configuration over. With an error among the diagnostics
+// the plugin stays unconfigured and may be configured again.
+func (s *Session) Configure(ctx context.Context, config []byte, userAgent string) (diag.List, error) {
+	s.mu.Lock()
+	schema := s.info.ConfigSchema
+	s.mu.Unlock()
+	// Before the call: the plugin may log from the first moment it has them.
+	s.scrub.Store(newScrubber(schema, config))
+	p, err := call(ctx, s, "Configure", configureTimeout, s.client.Configure,
+		&pluginpb.ConfigureRequest{ConfigJson: config, UserAgent: userAgent})
+	if err != nil {
+		return nil, err
+	}
+	list := s.diagnostics(p.GetDiagnostics())
+	if !list.HasErrors() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.effective = wire.DecodeCapabilities(p.GetCapabilities())
+	}
+	return list, nil
+}
+
+// Capabilities are those of Describe until Configure succeeds, then those of
+// the plugin as configured.
+func (s *Session) Capabilities() target.Capabilities {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.effective
+}
+
+// Check has the plugin examine the target. The error matches
+// [errors.ErrUnsupported] when the plugin cannot.
+func (s *Session) Check(ctx context.Context, needs target.Needs) (diag.List, error) {
+	if err := s.able(target.CanCheck); err != nil {
+		return nil, err
+	}
+	p, err := call(ctx, s, "Check", checkTimeout, s.client.Check, &pluginpb.CheckRequest{Needs: wire.EncodeNeeds(&needs)})
+	if err != nil {
+		return nil, err
+	}
+	return s.diagnostics(p.GetDiagnostics()), nil
+}
+
+// Plan says what Load would do: one change per user, in the order of users. The
+// error matches [errors.ErrUnsupported] when the plugin cannot plan; otherwise
+// it means what the error of [Session.Load] means.
+func (s *Session) Plan(ctx context.Context, users []target.User) ([]target.Change, error) {
+	if err := s.able(target.CanPlan); err != nil {
+		return nil, err
+	}
+	l, err := s.lane(&s.plan, "Plan", s.openPlan)
+	return l.exchange(ctx, users, err)
+}
+
+// Load writes users and returns one outcome for each, in the order of users,
+// also together with an error. The error says why answers are missing: the
+// caller's context or the end of the stream. Users without an answer are in
+// doubt, with the code plugin.not_sent where they never left the host.
+func (s *Session) Load(ctx context.Context, users []target.User) ([]target.Outcome, error) {
+	l, err := s.lane(&s.load, "Load", s.openLoad)
+	changes, err := l.exchange(ctx, users, err)
+	outcomes := make([]target.Outcome, len(changes))
+	for i := range changes {
+		outcomes[i] = changes[i].Outcome
+	}
+	return outcomes, err
+}
+
+// Finish ends the streams and has the plugin make the work visible. No Load may
+// follow. When it fails, nothing of the run counts as loaded.
+func (s *Session) Finish(ctx context.Context) error {
+	for _, l := range s.lanes() {
+		if err := l.drain(ctx); err != nil {
+			return err
+		}
+	}
+	p, err := call(ctx, s, "Finish", finishTimeout, s.client.Finish, &pluginpb.FinishRequest{})
+	if err != nil {
+		return err
+	}
+	return s.failure("finish", p.GetDiagnostics())
+}
+
+// Close ends the streams and has the plugin release what it holds. It takes at
+// most about 15 seconds, whatever ctx says: a cancelled run must clean up too.
+func (s *Session) Close(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	drain, stop := context.WithTimeout(ctx, drainTimeout)
+	defer stop()
+	for _, l := range s.lanes() {
+		// Whatever did not end in time is cut off below.
+		_ = l.drain(drain)
+	}
+	s.cancel()
+	p, err := call(ctx, s, "Close", closeTimeout, s.client.Close, &pluginpb.CloseRequest{})
+	if err != nil {
+		return err
+	}
+	return s.failure("close", p.GetDiagnostics())
+}
+
+// Scrub replaces the secrets of the configuration in text that comes from the
+// plugin.
+func (s *Session) Scrub(text string) string { return s.scrub.Load().scrub(text) }
+
+func (s *Session) able(a target.Ability) error {
+	if s.Capabilities().Can(a) {
+		return nil
+	}
+	return fmt.Errorf("plugin %s cannot %s: %w", s.opts.Name, a, errors.ErrUnsupported)
+}
+
+func (s *Session) diagnostics(all []*pluginpb.Diagnostic) diag.List {
+	list := wire.DecodeDiagnostics(all)
+	for i := range list {
+		list[i].Summary = s.Scrub(list[i].Summary)
+		list[i].Detail = s.Scrub(list[i].Detail)
+		list[i].Hint = s.Scrub(list[i].Hint)
+	}
+	return list
+}
+
+func (s *Session) failure(what string, all []*pluginpb.Diagnostic) error {
+	if err := s.diagnostics(all).Err(); err != nil {
+		return fmt.Errorf("plugin %s: %s: %w", s.opts.Name, what, err)
+	}
+	return nil
+}
+
+func (s *Session) lanes() []*lane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var open []*lane
+	for _, l := range []*lane{s.plan, s.load} {
+		if l != nil {
+			open = append(open, l)
+		}
+	}
+	return open
+}
+
+// call makes one unary call under the earlier of ctx's deadline and timeout.
+func call[Req, Resp any](
+	ctx context.Context, s *Session, name string, timeout time.Duration,
+	method func(context.Context, Req, ...grpc.CallOption) (Resp, error), req Req,
+) (Resp, error) {
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	resp, err := method(bounded, req)
+	switch {
+	case err == nil:
+		return resp, nil
+	case ctx.Err() != nil:
+		return resp, fmt.Errorf("plugin %s: %s: %w", s.opts.Name, name, context.Cause(ctx))
+	case bounded.Err() != nil:
+		return resp, fmt.Errorf("plugin %s did not answer %s within %s", s.opts.Name, name, timeout)
+	}
+	_, err = s.explain(name, err)
+	return resp, err
+}
+
+// explain names the plugin and the call in an error of the transport or of the
+// plugin, free of secrets.
+func (s *Session) explain(name string, err error) (diag.Code, error) {
+	st := status.Convert(err)
+	switch st.Code() {
+	case codes.Unavailable, codes.Unknown, codes.Canceled:
+		// The connection is gone, which only the owner of the process can explain.
+		if code, why := s.opts.Explain(); why != nil {
+			return code, why
+		}
+	case codes.Unimplemented:
+		return wire.PluginBrokeProtocol, fmt.Errorf("plugin %s does not know the call %s", s.opts.Name, name)
+	case codes.ResourceExhausted:
+		return wire.PluginNoAnswer, fmt.Errorf("plugin %s: %s: a message was too large for its receiver: %s", s.opts.Name, name, s.Scrub(st.Message()))
+	default:
+	}
+	return wire.PluginNoAnswer, fmt.Errorf("plugin %s: %s: %s", s.opts.Name, name, s.Scrub(st.Message()))
+}

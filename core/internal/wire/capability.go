@@ -1,0 +1,80 @@
+package wire
+
+import (
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/pluginpb"
+	"github.com/stetl/stetl/core/target"
+)
+
+// EncodeCapabilities never fails.
+func EncodeCapabilities(c *target.Capabilities) *pluginpb.Capabilities {
+	p := &pluginpb.Capabilities{
+		Carries:   cleanAll(c.Carries),
+		Abilities: cleanAll(c.Abilities),
+		Batch: &pluginpb.BatchLimits{
+			Users:    int64(c.Batch.Users),
+			Bytes:    int64(c.Batch.Bytes),
+			InFlight: int64(c.Batch.InFlight),
+		},
+		MaxIdLength: int64(c.MaxIDLength),
+		UniqueEmail: c.UniqueEmail,
+	}
+	for _, h := range c.Hashes {
+		p.Hashes = append(p.Hashes, &pluginpb.HashSupport{
+			Scheme:       clean(string(h.Scheme)),
+			Variants:     cleanAll(h.Variants),
+			MinCost:      int64(h.MinCost),
+			MaxCost:      int64(h.MaxCost),
+			MaxMemoryKib: h.MaxMemoryKiB,
+		})
+	}
+	return p
+}
+
+// DecodeCapabilities keeps names that this version does not know: they are
+// harmless, and a report may show them.
+func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
+	c := target.Capabilities{
+		Carries:   names[target.Feature](p.GetCarries()),
+		Abilities: names[target.Ability](p.GetAbilities()),
+		Batch: target.BatchLimits{
+			Users:    int(p.GetBatch().GetUsers()),
+			Bytes:    int(p.GetBatch().GetBytes()),
+			InFlight: int(p.GetBatch().GetInFlight()),
+		},
+		MaxIDLength: int(p.GetMaxIdLength()),
+		UniqueEmail: p.GetUniqueEmail(),
+	}
+	for _, h := range p.GetHashes() {
+		c.Hashes = append(c.Hashes, target.HashSupport{
+			Scheme:       canonical.Scheme(h.GetScheme()),
+			Variants:     h.GetVariants(),
+			MinCost:      int(h.GetMinCost()),
+			MaxCost:      int(h.GetMaxCost()),
+			MaxMemoryKiB: h.GetMaxMemoryKib(),
+		})
+	}
+	return c
+}
+
+// EncodeNeeds never fails.
+func EncodeNeeds(n *target.Needs) *pluginpb.Needs {
+	return &pluginpb.Needs{Schemes: cleanAll(n.Schemes), Providers: cleanAll(n.Providers), Users: int64(n.Users)}
+}
+
+// DecodeNeeds never fails.
+func DecodeNeeds(p *pluginpb.Needs) target.Needs {
+	return target.Needs{
+		Schemes:   names[canonical.Scheme](p.GetSchemes()),
+		Providers: p.GetProviders(),
+		Users:     int(p.GetUsers()),
+	}
+}
+
+func names[S ~string](all []string) []S {
+	var out []S
+	for _, s := range all {
+		out = append(out, S(s))
+	}
+	return out
+}

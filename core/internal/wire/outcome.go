@@ -1,0 +1,89 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginpb"
+	"github.com/stetl/stetl/core/target"
+)
+
+var actions = map[target.Action]pluginpb.Action{
+	target.Created:   pluginpb.Action_ACTION_CREATED,
+	target.Updated:   pluginpb.Action_ACTION_UPDATED,
+	target.Unchanged: pluginpb.Action_ACTION_UNCHANGED,
+	target.Skipped:   pluginpb.Action_ACTION_SKIPPED,
+	target.Rejected:  pluginpb.Action_ACTION_REJECTED,
+	target.InDoubt:   pluginpb.Action_ACTION_IN_DOUBT,
+}
+
+// KnownAction reports whether a can be sent.
+func KnownAction(a target.Action) bool {
+	_, ok := actions[a]
+	return ok
+}
+
+// EncodeOutcome never fails: text that is not UTF-8 is a target's answer and is
+// repaired rather than lost.
+func EncodeOutcome(o *target.Outcome) *pluginpb.Outcome {
+	return &pluginpb.Outcome{
+		SourceId: clean(o.SourceID),
+		Action:   actions[o.Action],
+		TargetId: clean(o.TargetID),
+		Code:     clean(string(o.Code)),
+		Detail:   clean(o.Detail),
+		Hint:     clean(o.Hint),
+		Changed:  cleanAll(o.Changed),
+	}
+}
+
+// DecodeOutcome fails on an action that this version does not know. The outcome
+// still says whose it is.
+func DecodeOutcome(p *pluginpb.Outcome) (target.Outcome, error) {
+	action, ok := decode(actions, p.GetAction())
+	if !ok {
+		return target.Outcome{SourceID: p.GetSourceId()}, fmt.Errorf("user %s: unknown action %d", p.GetSourceId(), p.GetAction())
+	}
+	return target.Outcome{
+		SourceID: p.GetSourceId(),
+		Action:   action,
+		TargetID: p.GetTargetId(),
+		Code:     diag.Code(p.GetCode()),
+		Detail:   p.GetDetail(),
+		Hint:     p.GetHint(),
+		Changed:  p.GetChanged(),
+	}, nil
+}
+
+// EncodeChange never fails, as [EncodeOutcome].
+func EncodeChange(c *target.Change) *pluginpb.Change {
+	p := &pluginpb.Change{Outcome: EncodeOutcome(&c.Outcome)}
+	for _, f := range c.Fields {
+		p.Fields = append(p.Fields, &pluginpb.FieldChange{Field: clean(f.Field), Old: clean(f.Old), New: clean(f.New)})
+	}
+	return p
+}
+
+// DecodeChange fails as [DecodeOutcome] does.
+func DecodeChange(p *pluginpb.Change) (target.Change, error) {
+	o, err := DecodeOutcome(p.GetOutcome())
+	c := target.Change{Outcome: o}
+	for _, f := range p.GetFields() {
+		c.Fields = append(c.Fields, target.FieldChange{Field: f.GetField(), Old: f.GetOld(), New: f.GetNew()})
+	}
+	return c, err
+}
+
+func clean(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+func cleanAll[S ~string](all []S) []string {
+	if len(all) == 0 {
+		return nil
+	}
+	out := make([]string, len(all))
+	for i, s := range all {
+		out[i] = clean(string(s))
+	}
+	return out
+}

@@ -1,0 +1,46 @@
+package wire
+
+import (
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// The handshake. The cookie is politeness for people who start a plugin by
+// hand, not security: AutoMTLS is.
+const (
+	// Version is the major version of the protocol, negotiated by go-plugin.
+	Version     = 1
+	CookieKey   = "STETL_PLUGIN"
+	CookieValue = "3f0c9a1e5b7d42688f64d1c7b02e95aa"
+	// ServiceKey names the one service in go-plugin's plugin set.
+	ServiceKey = "target"
+	// LogLevelKey is the environment variable that tells a plugin the lowest
+	// level worth logging, in slog's notation.
+	LogLevelKey = "STETL_PLUGIN_LOG"
+)
+
+// Sizes in bytes. gRPC's own receive limit of 4 MiB would be too small for a
+// user with large metadata, and go-plugin leaves it in place on the plugin's side.
+const (
+	// MaxMessage is the receive limit on both sides.
+	MaxMessage = 16 << 20
+	// MaxUser is the largest encoded user; the rest is room for the envelope.
+	MaxUser = MaxMessage - 64<<10
+)
+
+// The defaults of target.BatchLimits.
+const (
+	DefaultBatchUsers    = 200
+	DefaultBatchBytes    = 1 << 20
+	DefaultBatchInFlight = 1
+)
+
+// Misuse is the status of a call that the protocol does not allow now.
+func Misuse(format string, args ...any) error {
+	return status.Errorf(codes.FailedPrecondition, format, args...)
+}
+
+// Broken is the status of a call that failed inside the plugin.
+func Broken(format string, args ...any) error {
+	return status.Errorf(codes.Internal, format, args...)
+}

@@ -1,0 +1,347 @@
+package wire
+
+import (
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"pgregory.net/rapid"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginpb"
+	"github.com/stetl/stetl/core/target"
+)
+
+// The Format methods that hide secrets would hide differences too.
+var exact = cmp.Exporter(func(reflect.Type) bool { return true })
+
+// trip sends a message through its binary form, as the transport does.
+func trip[M proto.Message](t interface{ Fatalf(string, ...any) }, m M) M {
+	raw, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatalf("marshal: %v", err)
+	}
+	out, _ := m.ProtoReflect().New().Interface().(M)
+	if err := proto.Unmarshal(raw, out); err != nil {
+		t.Fatalf("unmarshal: %v", err)
+	}
+	return out
+}
+
+func TestUserRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawUser(t)
+		p, err := EncodeUser(&want)
+		if err != nil {
+			t.Fatalf("encode: %v", err)
+		}
+		got, err := DecodeUser(trip(t, p))
+		if err != nil {
+			t.Fatalf("decode: %v", err)
+		}
+		if !reflect.DeepEqual(want, got) {
+			t.Fatalf("round trip (-want +got):\n%s", cmp.Diff(want, got, exact))
+		}
+	})
+}
+
+func TestChangeRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := target.Change{
+			Outcome: target.Outcome{
+				SourceID: text(t, "source id"),
+				Action:   rapid.SampledFrom(slices.Sorted(maps.Keys(actions))).Draw(t, "action"),
+				TargetID: text(t, "target id"),
+				Code:     diag.Code(text(t, "code")),
+				Detail:   text(t, "detail"),
+				Hint:     text(t, "hint"),
+				Changed:  list(t, "changed", text),
+			},
+			Fields: list(t, "fields", func(t *rapid.T, label string) target.FieldChange {
+				return target.FieldChange{Field: text(t, label), Old: text(t, label), New: text(t, label)}
+			}),
+		}
+		got, err := DecodeChange(trip(t, EncodeChange(&want)))
+		if err != nil {
+			t.Fatalf("decode: %v", err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("round trip (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestCapabilitiesRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		number := rapid.IntRange(0, 1<<40)
+		want := target.Capabilities{
+			Hashes: list(t, "hashes", func(t *rapid.T, label string) target.HashSupport {
+				return target.HashSupport{
+					Scheme:       canonical.Scheme(text(t, label)),
+					Variants:     list(t, "variants", text),
+					MinCost:      number.Draw(t, "min cost"),
+					MaxCost:      number.Draw(t, "max cost"),
+					MaxMemoryKiB: rapid.Uint32().Draw(t, "memory"),
+				}
+			}),
+			Carries:     list(t, "carries", func(t *rapid.T, l string) target.Feature { return target.Feature(text(t, l)) }),
+			Abilities:   list(t, "abilities", func(t *rapid.T, l string) target.Ability { return target.Ability(text(t, l)) }),
+			Batch:       target.BatchLimits{Users: number.Draw(t, "users"), Bytes: number.Draw(t, "bytes"), InFlight: number.Draw(t, "in flight")},
+			MaxIDLength: number.Draw(t, "max id length"),
+			UniqueEmail: rapid.Bool().Draw(t, "unique email"),
+		}
+		got := DecodeCapabilities(trip(t, EncodeCapabilities(&want)))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("round trip (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestNeedsRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := target.Needs{
+			Schemes:   list(t, "schemes", func(t *rapid.T, l string) canonical.Scheme { return canonical.Scheme(text(t, l)) }),
+			Providers: list(t, "providers", text),
+			Users:     rapid.Int().Draw(t, "users"),
+		}
+		if diff := cmp.Diff(want, DecodeNeeds(trip(t, EncodeNeeds(&want)))); diff != "" {
+			t.Fatalf("round trip (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestDiagnosticsRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := diag.List(list(t, "diagnostics", func(t *rapid.T, label string) diag.Diagnostic {
+			return diag.Diagnostic{
+				Severity: rapid.SampledFrom([]diag.Severity{diag.Error, diag.Warning}).Draw(t, "severity"),
+				Code:     diag.Code(text(t, label)), Summary: text(t, label), Detail: text(t, label), Path: text(t, label), Hint: text(t, label),
+			}
+		}))
+		m := trip(t, &pluginpb.CheckResponse{Diagnostics: EncodeDiagnostics(want)})
+		if diff := cmp.Diff(want, DecodeDiagnostics(m.GetDiagnostics())); diff != "" {
+			t.Fatalf("round trip (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A field added to a Go type and forgotten here would be dropped in silence.
+func TestEveryFieldCrosses(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		value any
+		msg   proto.Message
+		host  []string // fields that stay on one side
+	}{
+		{target.User{}, &pluginpb.User{}, nil},
+		{target.Address{}, &pluginpb.Address{}, nil},
+		{target.Identity{}, &pluginpb.Identity{}, nil},
+		{canonical.TOTPDevice{}, &pluginpb.TotpDevice{}, nil},
+		{target.Outcome{}, &pluginpb.Outcome{}, nil},
+		{target.FieldChange{}, &pluginpb.FieldChange{}, nil},
+		{target.Capabilities{}, &pluginpb.Capabilities{}, nil},
+		{target.HashSupport{}, &pluginpb.HashSupport{}, nil},
+		{target.BatchLimits{}, &pluginpb.BatchLimits{}, nil},
+		{target.Needs{}, &pluginpb.Needs{}, nil},
+		{diag.Diagnostic{}, &pluginpb.Diagnostic{}, []string{"Pos", "Snippet"}},
+	} {
+		typ := reflect.TypeOf(tc.value)
+		if got, want := tc.msg.ProtoReflect().Descriptor().Fields().Len(), typ.NumField()-len(tc.host); got != want {
+			t.Errorf("%s has %d fields to carry, message %s has %d", typ, want, tc.msg.ProtoReflect().Descriptor().Name(), got)
+		}
+	}
+}
+
+// In other languages, debug_redact keeps these out of printed messages.
+func TestSecretFieldsAreMarked(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		msg   proto.Message
+		field protoreflect.Name
+	}{
+		{&pluginpb.Password{}, "encoded"},
+		{&pluginpb.TotpDevice{}, "secret"},
+		{&pluginpb.ConfigureRequest{}, "config_json"},
+	} {
+		f := tc.msg.ProtoReflect().Descriptor().Fields().ByName(tc.field)
+		opts, ok := f.Options().(*descriptorpb.FieldOptions)
+		if !ok || !opts.GetDebugRedact() {
+			t.Errorf("%s is not marked debug_redact", f.FullName())
+		}
+	}
+}
+
+func TestEncodeUserRefuses(t *testing.T) {
+	t.Parallel()
+	const bad = "caf\xe9"
+	for name, tc := range map[string]struct {
+		spoil func(*target.User)
+		want  string
+	}{
+		"latin-1 e-mail":   {func(u *target.User) { u.Email = bad }, "email is not UTF-8"},
+		"latin-1 role":     {func(u *target.User) { u.Roles = map[string][]string{"public": {bad}} }, "role is not UTF-8"},
+		"latin-1 tenant":   {func(u *target.User) { u.Roles = map[string][]string{bad: {"admin"}} }, "tenant is not UTF-8"},
+		"latin-1 hash":     {func(u *target.User) { u.Password = canonical.ParsePasswordHash(bad) }, "password hash is not UTF-8"},
+		"no class":         {func(u *target.User) { u.Class = "" }, `password class "" is none`},
+		"unheard-of class": {func(u *target.User) { u.Class = "maybe" }, `password class "maybe" is none`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := target.User{SourceID: "u1", Class: target.NoPassword}
+			tc.spoil(&u)
+			_, err := EncodeUser(&u)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("error %v, want one with %q", err, tc.want)
+			}
+			if strings.Contains(err.Error(), bad) {
+				t.Errorf("error repeats the value: %v", err)
+			}
+		})
+	}
+}
+
+func TestDecodeRefusesUnknownEnums(t *testing.T) {
+	t.Parallel()
+	if _, err := DecodeUser(&pluginpb.User{SourceId: "u1"}); err == nil {
+		t.Error("a user without class was accepted")
+	}
+	if _, err := DecodeUser(&pluginpb.User{SourceId: "u1", PasswordClass: 99}); err == nil {
+		t.Error("a user of class 99 was accepted")
+	}
+	if o, err := DecodeOutcome(&pluginpb.Outcome{SourceId: "u1", Action: 99}); err == nil || o.SourceID != "u1" {
+		t.Errorf("outcome %v, error %v; want the id and an error", o, err)
+	}
+}
+
+func TestOutcomeTextIsRepaired(t *testing.T) {
+	t.Parallel()
+	p := trip(t, EncodeOutcome(&target.Outcome{SourceID: "u1", Action: target.Rejected, Detail: "Stra\xdfe"}))
+	if got, want := p.GetDetail(), "Stra\uFFFDe"; got != want {
+		t.Errorf("detail %q, want %q", got, want)
+	}
+}
+
+// The seeds of the fuzz test run in every build.
+func FuzzDecodeUser(f *testing.F) {
+	u := target.User{SourceID: "u1", Class: target.HashCarried, Password: canonical.ParsePasswordHash(hashes[0]), Created: time.UnixMilli(1)}
+	p, err := EncodeUser(&u)
+	if err != nil {
+		f.Fatal(err)
+	}
+	seed, err := proto.Marshal(p)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var p pluginpb.User
+		if proto.Unmarshal(raw, &p) != nil {
+			t.Skip("not a message")
+		}
+		u, err := DecodeUser(&p)
+		if err != nil {
+			return
+		}
+		if _, err := EncodeUser(&u); err != nil {
+			t.Fatalf("what was decoded cannot be encoded: %v", err)
+		}
+	})
+}
+
+var hashes = []string{
+	"$2a$11$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234",
+	"$argon2id$v=19$m=16,t=2,p=1$c29tZXNhbHQ$c29tZWRpZ2VzdHNvbWVkaWdlc3Q",
+	"$f_scrypt$aGFzaA==$c2FsdA==$m=14$r=8$s=Bw==",
+	"plain nonsense",
+	"",
+}
+
+func drawUser(t *rapid.T) target.User {
+	return target.User{
+		SourceID:      text(t, "source id"),
+		ID:            text(t, "id"),
+		Username:      text(t, "username"),
+		Email:         text(t, "email"),
+		EmailVerified: maybe(t, "email verified"),
+		Phone:         text(t, "phone"),
+		PhoneVerified: maybe(t, "phone verified"),
+		GivenName:     text(t, "given name"),
+		FamilyName:    text(t, "family name"),
+		OtherEmails: list(t, "other emails", func(t *rapid.T, label string) target.Address {
+			return target.Address{Email: text(t, label), Verified: maybe(t, label)}
+		}),
+		Enabled:    rapid.Bool().Draw(t, "enabled"),
+		Created:    moment(t, "created"),
+		LastActive: moment(t, "last active"),
+		Password:   canonical.ParsePasswordHash(rapid.SampledFrom(hashes).Draw(t, "password")),
+		Class:      rapid.SampledFrom([]target.Class{target.HashCarried, target.NeedsReset, target.NoPassword}).Draw(t, "class"),
+		Identities: list(t, "identities", func(t *rapid.T, label string) target.Identity {
+			return target.Identity{Provider: text(t, label), Subject: text(t, label), Name: text(t, label)}
+		}),
+		TOTP: list(t, "totp", func(t *rapid.T, label string) canonical.TOTPDevice {
+			return canonical.TOTPDevice{
+				Name:     text(t, label),
+				Secret:   canonical.NewSecret(text(t, label)),
+				Period:   time.Duration(rapid.Int64().Draw(t, "period")),
+				Skew:     rapid.Int().Draw(t, "skew"),
+				Verified: rapid.Bool().Draw(t, "verified"),
+				Created:  moment(t, "created"),
+			}
+		}),
+		Tenants: list(t, "tenants", text),
+		Roles:   roles(t),
+		Metadata: rapid.SampledFrom([]json.RawMessage{
+			nil, {}, json.RawMessage(`{}`), json.RawMessage(`{"n": 9007199254740993, "s":"<&>"}`), json.RawMessage("not json \xff"),
+		}).Draw(t, "metadata"),
+	}
+}
+
+func text(t *rapid.T, label string) string { return rapid.String().Draw(t, label) }
+
+// list never draws an empty, non-nil slice: on the wire the two are one.
+func list[T any](t *rapid.T, label string, draw func(*rapid.T, string) T) []T {
+	var out []T
+	for range rapid.IntRange(0, 3).Draw(t, "number of "+label) {
+		out = append(out, draw(t, label))
+	}
+	return out
+}
+
+func roles(t *rapid.T) map[string][]string {
+	var out map[string][]string
+	for range rapid.IntRange(0, 2).Draw(t, "tenants with roles") {
+		if out == nil {
+			out = map[string][]string{}
+		}
+		out[text(t, "tenant")] = list(t, "roles", text)
+	}
+	return out
+}
+
+func maybe(t *rapid.T, label string) *bool {
+	return rapid.SampledFrom([]*bool{nil, new(false), new(true)}).Draw(t, label)
+}
+
+// moment reaches far beyond what a calendar holds: source columns are int64
+// milliseconds, whatever they contain.
+func moment(t *rapid.T, label string) time.Time {
+	if rapid.Bool().Draw(t, label+" absent") {
+		return time.Time{}
+	}
+	return time.UnixMilli(rapid.Int64().Draw(t, label)).UTC()
+}

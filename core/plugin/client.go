@@ -1,0 +1,152 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goplugin "github.com/hashicorp/go-plugin"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/session"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Info is what a plugin says about itself, and where it runs.
+type Info struct {
+	Name, Version string
+	// Protocol is the negotiated major version.
+	Protocol int
+	PID      int
+	// Capabilities are those whatever the configuration; abilities may be
+	// missing until [Client.Configure].
+	Capabilities target.Capabilities
+	// ConfigSchema is the JSON Schema of the configuration; secret fields are
+	// marked writeOnly.
+	ConfigSchema json.RawMessage
+}
+
+// Client is one running plugin. All methods are safe for concurrent use. A
+// client whose plugin has died stays dead: Launch again.
+type Client struct {
+	name, userAgent string
+	log             *slog.Logger
+	plugin          *goplugin.Client
+	process         *process
+	session         atomic.Pointer[session.Session] // nil until the connection stands
+	socketDir       string
+	pid             int
+	info            Info
+
+	closing  sync.Once
+	closeErr error
+}
+
+// Info is what the plugin said when it was launched.
+func (c *Client) Info() Info { return c.info }
+
+// Configure hands over the configuration, one JSON object with every reference
+// resolved. With errors among the diagnostics, which point into that object, the
+// plugin stays unconfigured and may be configured again. The secrets in it are
+// from then on replaced in everything the plugin says.
+func (c *Client) Configure(ctx context.Context, config []byte) (diag.List, error) {
+	return c.session.Load().Configure(ctx, config, c.userAgent)
+}
+
+// Capabilities are those of the plugin as configured.
+func (c *Client) Capabilities() target.Capabilities { return c.session.Load().Capabilities() }
+
+// Check has the plugin examine the target without writing. The error matches
+// [errors.ErrUnsupported] when the plugin cannot.
+func (c *Client) Check(ctx context.Context, needs target.Needs) (diag.List, error) {
+	return c.session.Load().Check(ctx, needs)
+}
+
+// Plan says what Load would do: one change per user, in the order of users. The
+// error matches [errors.ErrUnsupported] when the plugin cannot plan; otherwise
+// it means what the error of Load means.
+func (c *Client) Plan(ctx context.Context, users []target.User) ([]target.Change, error) {
+	return c.session.Load().Plan(ctx, users)
+}
+
+// Load writes users and returns exactly one outcome for each, in the order of
+// users, also together with an error. It cuts users into batches as the plugin
+// wants them and waits while too many are in flight.
+//
+// The error says why answers are missing: ctx is over, after which the plugin
+// has two seconds to report what it knows, or the plugin is gone, which is a
+// [*CrashError]. Users without an answer are InDoubt with one of the codes of
+// this package; a user who cannot be sent at all is Rejected.
+func (c *Client) Load(ctx context.Context, users []target.User) ([]target.Outcome, error) {
+	return c.session.Load().Load(ctx, users)
+}
+
+// Finish has the plugin make the work of the run visible. It waits for running
+// Loads, and none may follow. When it fails, nothing of the run counts as loaded.
+func (c *Client) Finish(ctx context.Context) error { return c.session.Load().Finish(ctx) }
+
+// exitTimeout is how long a plugin may take to exit after Close.
+const exitTimeout = 3 * time.Second
+
+// Close waits a few seconds for running Loads, has the plugin release what it
+// holds, and ends the process, by force if need be. It takes no longer than
+// about 20 seconds, whatever ctx says, because a cancelled run must clean up
+// too. Further calls return the same error.
+func (c *Client) Close(ctx context.Context) error {
+	c.closing.Do(func() {
+		select {
+		case <-c.process.exited:
+			_, c.closeErr = c.explain()
+		default:
+			c.closeErr = c.session.Load().Close(ctx)
+		}
+		c.kill()
+	})
+	return c.closeErr
+}
+
+// kill asks go-plugin to end the process in order and makes sure that it ends:
+// go-plugin waits without limit for a plugin that does not answer.
+func (c *Client) kill() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.plugin.Kill()
+	}()
+	force := time.NewTimer(exitTimeout)
+	defer force.Stop()
+	select {
+	case <-done:
+	case <-force.C:
+		c.log.Warn("the plugin does not exit, killing it")
+		_ = c.process.Kill(context.Background())
+		<-done
+	}
+	if c.socketDir != "" {
+		_ = os.RemoveAll(c.socketDir)
+	}
+}
+
+// deathWatch is how long a broken connection waits for the end of the process
+// that would explain it.
+const deathWatch = 2 * time.Second
+
+// explain is the session's question why the connection broke.
+func (c *Client) explain() (diag.Code, error) {
+	wait := time.NewTimer(deathWatch)
+	defer wait.Stop()
+	select {
+	case <-c.process.exited:
+	case <-wait.C:
+		return "", nil
+	}
+	state := c.process.cmd.ProcessState
+	return CodeCrash, &CrashError{
+		Plugin: c.name, PID: c.pid, State: state.String(), ExitCode: state.ExitCode(),
+		LastWords: c.process.stderr.lastWords(),
+	}
+}

@@ -1,0 +1,73 @@
+package plugin
+
+import (
+	"fmt"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/wire"
+)
+
+// Codes of an [Error]: why a plugin could not be used.
+const (
+	CodeBadName           = wire.PluginBadName
+	CodeNotFound          = wire.PluginNotFound
+	CodeNotExecutable     = wire.PluginNotExecutable
+	CodeWrongArchitecture = wire.PluginWrongArchitecture
+	CodeCannotStart       = wire.PluginCannotStart
+	CodeBadHandshake      = wire.PluginBadHandshake
+	CodeWrongProtocol     = wire.PluginWrongProtocol
+	CodeDiedAtStart       = wire.PluginDiedAtStart
+	CodeStartTimeout      = wire.PluginStartTimeout
+)
+
+// Codes of outcomes that the plugin boundary itself gives.
+const (
+	// CodeCrash: the process ended while the user was with the plugin.
+	CodeCrash = wire.PluginCrash
+	// CodePanic: the plugin's code panicked while the user was with it.
+	CodePanic = wire.PluginPanic
+	// CodeNoAnswer: the batch ended, or the caller left, without an answer.
+	CodeNoAnswer = wire.PluginNoAnswer
+	// CodeNotSent: the user never left the host, so there is nothing to look up.
+	CodeNotSent = wire.PluginNotSent
+	// CodeUndecided: the plugin gave up on the rest of a batch and said why.
+	CodeUndecided     = wire.LoadUndecided
+	CodeUserTooLarge  = wire.LoadUserTooLarge
+	CodeInvalidUser   = wire.LoadInvalidUser
+	CodeDuplicateUser = wire.LoadDuplicateUser
+)
+
+// Error says why a plugin cannot be used: one cause and one thing to do.
+type Error struct {
+	Plugin string
+	Code   diag.Code
+	Cause  string
+	Fix    string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("plugin %s: %s; %s", e.Plugin, e.Cause, e.Fix) }
+
+// Diagnostic is the error in the form that commands print.
+func (e *Error) Diagnostic() diag.Diagnostic {
+	return diag.Diagnostic{Code: e.Code, Summary: fmt.Sprintf("plugin %s: %s", e.Plugin, e.Cause), Hint: e.Fix}
+}
+
+// CrashError says that the process of a plugin ended before it was closed.
+type CrashError struct {
+	Plugin string
+	PID    int
+	// State is how it ended: "exit status 2", "signal: killed".
+	State string
+	// ExitCode is -1 when a signal ended it.
+	ExitCode int
+	// LastWords is what its stderr ended with, empty when it said nothing.
+	LastWords string
+}
+
+func (e *CrashError) Error() string {
+	msg := fmt.Sprintf("plugin %s (pid %d) died: %s", e.Plugin, e.PID, e.State)
+	if e.LastWords != "" {
+		msg += fmt.Sprintf(" (stderr: %s)", e.LastWords)
+	}
+	return msg
+}

@@ -1,0 +1,109 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+)
+
+// Bundled maps the names of plugins that are part of this executable to the
+// arguments that make it serve them.
+type Bundled map[string][]string
+
+// Options of [Find] and [Launch].
+type Options struct {
+	Bundled Bundled
+	// Path is the executable, absolute, where the configuration names one.
+	Path string
+	// Dir is searched instead of the folder of this executable.
+	Dir string
+	// WorkDir is the folder that relative paths in a plugin's configuration
+	// start from, that of the configuration file; empty is the current one.
+	WorkDir string
+	// Log receives what plugins write, with the attributes plugin and pid. Nil
+	// discards. Levels it does not enable are not produced in the first place.
+	Log *slog.Logger
+	// UserAgent is the product token of this program, such as "stetl/1.4.0".
+	UserAgent string
+	// StartTimeout bounds the time from start to handshake; 0 is ten seconds.
+	StartTimeout time.Duration
+
+	// orphanable leaves the end of orphans to the plugin itself; for tests.
+	orphanable bool
+}
+
+// Location is an executable that claims to be a plugin.
+type Location struct {
+	Name string
+	Path string
+	Args []string
+}
+
+var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+// Find looks up the plugin called name: o.Path if set, else a bundled plugin,
+// else stetl-plugin-NAME in o.Dir or, where that is not set, beside this
+// executable. The working directory and PATH are never searched, nothing is run,
+// and a failure is an [*Error].
+func Find(name string, o Options) (Location, error) {
+	if !validName.MatchString(name) {
+		return Location{}, &Error{name, CodeBadName, fmt.Sprintf("%q is not a plugin name", name), "use lower-case letters, digits and single dashes"}
+	}
+	if o.Path != "" {
+		if !filepath.IsAbs(o.Path) {
+			return Location{}, &Error{name, CodeNotFound, fmt.Sprintf("path %s is relative", o.Path), "give the absolute path"}
+		}
+		return Location{Name: name, Path: o.Path}, check(name, o.Path, "correct the path of the plugin")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return Location{}, fmt.Errorf("find this executable: %w", err)
+	}
+	if args, ok := o.Bundled[name]; ok {
+		return Location{Name: name, Path: self, Args: args}, nil
+	}
+	dir := o.Dir
+	if dir == "" {
+		if self, err = filepath.EvalSymlinks(self); err != nil {
+			return Location{}, fmt.Errorf("find the folder of this executable: %w", err)
+		}
+		dir = filepath.Dir(self)
+	}
+	fix := "put the executable there, or say with path or plugin_dir where it is"
+	if best := diag.Suggest(name, slices.Collect(maps.Keys(o.Bundled))); best != "" {
+		fix = fmt.Sprintf("did you mean %s?", best)
+	}
+	path := filepath.Join(dir, "stetl-plugin-"+name)
+	if runtime.GOOS == "windows" {
+		path += ".exe"
+	}
+	return Location{Name: name, Path: path}, check(name, path, fix)
+}
+
+// check reports why path cannot be run, as far as its file tells.
+func check(name, path, ifMissing string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &Error{name, CodeNotFound, "there is no " + path, ifMissing}
+	case err != nil:
+		return &Error{name, CodeNotFound, fmt.Sprintf("%s cannot be examined: %v", path, errors.Unwrap(err)), "check the permissions of its folder"}
+	case info.IsDir():
+		return &Error{name, CodeNotExecutable, path + " is a directory", "name the executable in it"}
+	case !info.Mode().IsRegular():
+		return &Error{name, CodeNotExecutable, path + " is not a regular file", "replace it by the executable"}
+	case runtime.GOOS != "windows" && info.Mode()&0o111 == 0:
+		return &Error{name, CodeNotExecutable, path + " is not executable", "run chmod +x " + path}
+	}
+	return nil
+}

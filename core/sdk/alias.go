@@ -1,0 +1,113 @@
+package sdk
+
+import (
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/target"
+)
+
+// The vocabulary, shared with the host.
+type (
+	// User is the account as the target should hold it.
+	User = target.User
+	// Address is an e-mail address of a linked login.
+	Address = target.Address
+	// Identity is a person at another identity provider.
+	Identity = target.Identity
+	// Class says what becomes of a user's password.
+	Class = target.Class
+	// PasswordHash is a stored password verifier, parsed.
+	PasswordHash = canonical.PasswordHash
+	// Argon2Params are the public parameters of an argon2 hash.
+	Argon2Params = canonical.Argon2Params
+	// FirebaseParams are the public parameters of a Firebase scrypt hash.
+	FirebaseParams = canonical.FirebaseParams
+	// Scheme names a family of password hashes.
+	Scheme = canonical.Scheme
+	// TOTPDevice is an authenticator app enrolled for the account.
+	TOTPDevice = canonical.TOTPDevice
+	// Secret is a string that does not print.
+	Secret = canonical.Secret
+
+	// Capabilities is what a target declares about itself.
+	Capabilities = target.Capabilities
+	// HashSupport accepts one scheme, optionally narrowed.
+	HashSupport = target.HashSupport
+	// BatchLimits is how a plugin wants its work.
+	BatchLimits = target.BatchLimits
+	// Feature is a part of an account that a target may be able to hold.
+	Feature = target.Feature
+	// Ability is an optional call.
+	Ability = target.Ability
+	// Needs is what a run is about to ask of the target.
+	Needs = target.Needs
+
+	// Outcome is what became of one user.
+	Outcome = target.Outcome
+	// Action is what happened, or would happen, to a user.
+	Action = target.Action
+	// Change is what would happen to one user.
+	Change = target.Change
+	// FieldChange is one difference between target and source.
+	FieldChange = target.FieldChange
+
+	// Diagnostic is one problem.
+	Diagnostic = diag.Diagnostic
+	// Diagnostics is a collection of problems.
+	Diagnostics = diag.List
+	// Severity says whether a problem stops the command.
+	Severity = diag.Severity
+	// Code is a stable, dotted reason. Plugins put their name in front of codes
+	// of their own: "acme.quota".
+	Code = diag.Code
+)
+
+// The actions.
+const (
+	Created   = target.Created
+	Updated   = target.Updated
+	Unchanged = target.Unchanged
+	Skipped   = target.Skipped
+	Rejected  = target.Rejected
+	InDoubt   = target.InDoubt
+)
+
+// The password classes.
+const (
+	HashCarried = target.HashCarried
+	NeedsReset  = target.NeedsReset
+	NoPassword  = target.NoPassword
+)
+
+// The password hash schemes.
+const (
+	Bcrypt         = canonical.Bcrypt
+	Argon2id       = canonical.Argon2id
+	Argon2i        = canonical.Argon2i
+	Argon2d        = canonical.Argon2d
+	FirebaseScrypt = canonical.FirebaseScrypt
+	UnknownScheme  = canonical.UnknownScheme
+)
+
+// The features a plugin can declare.
+const (
+	CarriesID            = target.CarriesID
+	CarriesEmailVerified = target.CarriesEmailVerified
+	CarriesPhone         = target.CarriesPhone
+	CarriesNames         = target.CarriesNames
+	CarriesCreated       = target.CarriesCreated
+	CarriesIdentities    = target.CarriesIdentities
+	CarriesTOTP          = target.CarriesTOTP
+	CarriesRoles         = target.CarriesRoles
+	CarriesTenants       = target.CarriesTenants
+	CarriesMetadata      = target.CarriesMetadata
+)
+
+// The severities. A diagnostic is an error unless it says otherwise.
+const (
+	Error   = diag.Error
+	Warning = diag.Warning
+)
+
+// NewSecret wraps clear text.
+func NewSecret(clear string) Secret { return canonical.NewSecret(clear) }

@@ -1,0 +1,362 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginpb"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Register adds the service of a plugin to a gRPC server: what [Serve] does,
+// without the process around it. sdk/plugintest is built on it. The server must
+// receive messages of up to 16 MiB.
+func Register[C any](s grpc.ServiceRegistrar, p Plugin[C], log *slog.Logger) error {
+	svc, err := newService(p, log)
+	if err != nil {
+		return err
+	}
+	pluginpb.RegisterTargetServiceServer(s, svc)
+	return nil
+}
+
+// phase is how far a conversation has come. It only grows.
+type phase int
+
+const (
+	fresh phase = iota
+	ready
+	finished
+	closed
+)
+
+// service answers the host. It enforces the order of calls, so that a target
+// never sees one it was not prepared for.
+type service struct {
+	pluginpb.UnimplementedTargetServiceServer
+	name, version string
+	schema        []byte
+	base          Capabilities
+	open          func(ctx context.Context, config []byte, env Env) (Target, error)
+	log           *slog.Logger
+	// ctx ends when the conversation does; work derives from it.
+	ctx  context.Context
+	stop context.CancelFunc
+
+	configuring sync.Mutex
+
+	mu        sync.Mutex
+	phase     phase
+	target    Target
+	effective Capabilities
+	streams   map[string]bool // open streams by call
+	busy      sync.WaitGroup  // batches at work
+}
+
+var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
+	if !validName.MatchString(p.Name) {
+		return nil, fmt.Errorf("plugin name %q: use lower-case letters, digits and single dashes", p.Name)
+	}
+	if p.New == nil {
+		return nil, fmt.Errorf("plugin %s has no New function", p.Name)
+	}
+	config, err := newConfigType(reflect.TypeFor[C]())
+	if err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", p.Name, err)
+	}
+	s := &service{
+		name: p.Name, version: p.Version, schema: config.schema, base: p.Capabilities, log: log,
+		streams: map[string]bool{},
+		open: func(ctx context.Context, raw []byte, env Env) (Target, error) {
+			var c C
+			if list := config.decode(raw, &c); list.HasErrors() {
+				return nil, list.Err()
+			}
+			return p.New(ctx, c, env)
+		},
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	return s, nil
+}
+
+func (s *service) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
+	return &pluginpb.DescribeResponse{
+		Name: s.name, Version: s.version, Capabilities: wire.EncodeCapabilities(&s.base), ConfigSchemaJson: s.schema,
+	}, nil
+}
+
+func (s *service) Configure(ctx context.Context, req *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
+	s.configuring.Lock()
+	defer s.configuring.Unlock()
+	if err := s.require(fresh, "Configure"); err != nil {
+		return nil, err
+	}
+	agent := fmt.Sprintf("stetl-plugin-%s/%s", s.name, s.version)
+	if host := req.GetUserAgent(); host != "" {
+		agent = host + " " + agent
+	}
+	var t Target
+	var caps Capabilities
+	err := s.guard("Configure", func() (err error) {
+		t, err = s.open(ctx, req.GetConfigJson(), Env{Log: s.log, UserAgent: agent})
+		if err == nil && t != nil {
+			caps = s.capabilities(t)
+		}
+		return err
+	})
+	switch {
+	case isPanic(err):
+		return nil, wire.Broken("%v", err)
+	case err != nil:
+		return &pluginpb.ConfigureResponse{Diagnostics: diagnose(err, wire.PluginConfigureFailed)}, nil
+	case t == nil:
+		return nil, wire.Broken("New returned neither a target nor an error")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase != fresh { // closed in the meantime
+		return nil, wire.Misuse("Configure during Close")
+	}
+	s.phase, s.target, s.effective = ready, t, caps
+	return &pluginpb.ConfigureResponse{Capabilities: wire.EncodeCapabilities(&caps)}, nil
+}
+
+// capabilities adds the abilities that t has by its methods.
+func (s *service) capabilities(t Target) Capabilities {
+	caps := s.base
+	if c, ok := t.(Capable); ok {
+		caps = c.Capabilities()
+	}
+	caps.Abilities = slices.Clone(caps.Abilities)
+	add := func(a Ability, can bool) {
+		if can && !caps.Can(a) {
+			caps.Abilities = append(caps.Abilities, a)
+		}
+	}
+	_, can := t.(Checker)
+	add(target.CanCheck, can)
+	_, can = t.(Planner)
+	add(target.CanPlan, can)
+	return caps
+}
+
+func (s *service) Check(ctx context.Context, req *pluginpb.CheckRequest) (*pluginpb.CheckResponse, error) {
+	if err := s.require(ready, "Check"); err != nil {
+		return nil, err
+	}
+	checker, ok := s.target.(Checker)
+	if !ok {
+		return nil, wire.Misuse("plugin %s cannot check", s.name)
+	}
+	var list Diagnostics
+	err := s.guard("Check", func() error {
+		list = checker.Check(ctx, wire.DecodeNeeds(req.GetNeeds()))
+		return nil
+	})
+	if err != nil {
+		return nil, wire.Broken("%v", err)
+	}
+	return &pluginpb.CheckResponse{Diagnostics: wire.EncodeDiagnostics(list)}, nil
+}
+
+func (s *service) Load(st grpc.BidiStreamingServer[pluginpb.LoadRequest, pluginpb.LoadResponse]) error {
+	return s.serve(st.Context(), "Load", stream{
+		recv: func() (*pluginpb.Batch, *pluginpb.CancelBatch, error) {
+			req, err := st.Recv()
+			return req.GetBatch(), req.GetCancel(), err
+		},
+		send: func(id uint64, changes []Change, done bool) error {
+			resp := &pluginpb.LoadResponse{BatchId: id, Done: done}
+			for i := range changes {
+				resp.Outcomes = append(resp.Outcomes, wire.EncodeOutcome(&changes[i].Outcome))
+			}
+			return st.Send(resp)
+		},
+		work: func(ctx context.Context, users []User, out *tally) error {
+			return s.target.Load(ctx, users, outcomes{out})
+		},
+	})
+}
+
+func (s *service) Plan(st grpc.BidiStreamingServer[pluginpb.PlanRequest, pluginpb.PlanResponse]) error {
+	return s.serve(st.Context(), "Plan", stream{
+		recv: func() (*pluginpb.Batch, *pluginpb.CancelBatch, error) {
+			req, err := st.Recv()
+			return req.GetBatch(), req.GetCancel(), err
+		},
+		send: func(id uint64, changes []Change, done bool) error {
+			resp := &pluginpb.PlanResponse{BatchId: id, Done: done}
+			for i := range changes {
+				resp.Changes = append(resp.Changes, wire.EncodeChange(&changes[i]))
+			}
+			return st.Send(resp)
+		},
+		work: func(ctx context.Context, users []User, out *tally) error {
+			planner, ok := s.target.(Planner)
+			if !ok {
+				return errors.New("the plugin cannot plan")
+			}
+			return planner.Plan(ctx, users, out)
+		},
+	})
+}
+
+func (s *service) Finish(ctx context.Context, _ *pluginpb.FinishRequest) (*pluginpb.FinishResponse, error) {
+	s.mu.Lock()
+	if s.phase != ready || len(s.streams) > 0 {
+		defer s.mu.Unlock()
+		return nil, wire.Misuse("Finish needs a configured plugin, no open stream, and comes once")
+	}
+	s.phase = finished
+	s.mu.Unlock()
+	f, ok := s.target.(Finisher)
+	if !ok {
+		return &pluginpb.FinishResponse{}, nil
+	}
+	err := s.guard("Finish", func() error { return f.Finish(ctx) })
+	return &pluginpb.FinishResponse{Diagnostics: diagnose(err, wire.PluginFinishFailed)}, nil
+}
+
+func (s *service) Close(ctx context.Context, _ *pluginpb.CloseRequest) (*pluginpb.CloseResponse, error) {
+	if !s.shut() {
+		return nil, wire.Misuse("Close comes once")
+	}
+	return &pluginpb.CloseResponse{Diagnostics: diagnose(s.release(ctx), wire.PluginCloseFailed)}, nil
+}
+
+// shut ends all work; true for the first caller, who must call release.
+func (s *service) shut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == closed {
+		return false
+	}
+	s.phase = closed
+	s.stop()
+	return true
+}
+
+// release waits for the work to end, then closes the target.
+func (s *service) release(ctx context.Context) error {
+	idle := make(chan struct{})
+	go func() {
+		defer close(idle)
+		s.busy.Wait()
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		s.log.Error("bug in the plugin: Load or Plan ignores the end of its context")
+	}
+	c, ok := s.target.(Closer)
+	if !ok {
+		return nil
+	}
+	return s.guard("Close", func() error { return c.Close(ctx) })
+}
+
+// require is the order of calls, for those that belong to one phase.
+func (s *service) require(want phase, call string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.phase == want:
+		return nil
+	case s.phase == fresh:
+		return wire.Misuse("%s before Configure", call)
+	case s.phase == ready:
+		return wire.Misuse("%s comes once", call)
+	default:
+		return wire.Misuse("%s after Finish or Close", call)
+	}
+}
+
+// enter admits a stream, one per call at a time.
+func (s *service) enter(call string) (inFlight int, err error) {
+	if err := s.require(ready, call); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase != ready || s.streams[call] {
+		return 0, wire.Misuse("a stream of %s is already open", call)
+	}
+	s.streams[call] = true
+	return max(s.effective.Batch.InFlight, wire.DefaultBatchInFlight), nil
+}
+
+func (s *service) leave(call string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.streams, call)
+}
+
+// begin counts a batch as busy unless the conversation is over.
+func (s *service) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == closed {
+		return false
+	}
+	s.busy.Add(1)
+	return true
+}
+
+// panicError is a panic of the plugin's code. What it was about is in the log
+// only: nobody knows what a panic value holds.
+type panicError struct{ call string }
+
+func (e *panicError) Error() string {
+	return "the plugin panicked in " + e.call + "; its log has the stack"
+}
+
+func isPanic(err error) bool {
+	var p *panicError
+	return errors.As(err, &p)
+}
+
+// guard runs code of the plugin and turns a panic into an error. It takes a
+// goroutine, because runtime.Goexit, unlike a panic, cannot be stopped.
+func (s *service) guard(call string, f func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		returned := false
+		defer func() {
+			if returned {
+				return
+			}
+			v := recover() // nil after Goexit
+			s.log.Error("panic in plugin code", "call", call, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			result <- &panicError{call}
+		}()
+		err := f()
+		returned = true
+		result <- err
+	}()
+	return <-result
+}
+
+// diagnose turns what a method of the plugin returned into diagnostics.
+func diagnose(err error, code Code) []*pluginpb.Diagnostic {
+	if err == nil {
+		return nil
+	}
+	var list *diag.ListError
+	if errors.As(err, &list) {
+		return wire.EncodeDiagnostics(list.List)
+	}
+	return wire.EncodeDiagnostics(diag.List{{Code: code, Summary: err.Error()}})
+}

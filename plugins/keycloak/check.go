@@ -1,0 +1,334 @@
+package keycloak
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// minVersion is the first server that keeps the ids it is given.
+const minVersion = 23
+
+// Check implements [sdk.Checker]. It asks for features rather than versions:
+// most accounts may not read the version.
+func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
+	var l sdk.Diagnostics
+	t.checkAddress(&l)
+	token, err := t.api.bearer(ctx) // one attempt: an operator is waiting
+	if err != nil {
+		l.Add(failed("sign in", err))
+		return l
+	}
+	facts, err := t.api.realmFacts(ctx)
+	if status(err) == http.StatusNotFound {
+		l.Add(realmMissing(t.config))
+		return l
+	}
+	if err != nil {
+		l.Add(failed("read the realm", err))
+		return l
+	}
+	t.checkRoles(ctx, &l, token, facts)
+	if l.HasErrors() {
+		return l // the rest would only say the same
+	}
+	t.checkServer(ctx, &l, needs, facts)
+	t.checkProfile(ctx, &l)
+	t.checkIdentityProviders(ctx, &l, needs)
+	return l
+}
+
+func (t *live) checkAddress(l *sdk.Diagnostics) {
+	u, err := url.Parse(t.config.URL)
+	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codePlainHTTP, Path: "/url",
+			Summary: "password hashes and the client secret will cross the network in clear text", Hint: "use the https address of the server",
+		})
+	}
+	if t.config.Realm == "master" {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeMasterRealm, Path: "/realm",
+			Summary: "master is the realm of the server's administrators", Detail: "a user with a role called admin would administer every realm", Hint: "create a realm of its own for the users",
+		})
+	}
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+// checkRoles reads the token, and where that says nothing (a lightweight token)
+// tries.
+func (t *live) checkRoles(ctx context.Context, l *sdk.Diagnostics, token string, facts realmFacts) {
+	const (
+		imports = "users cannot be imported"
+		reads   = "the users of the realm cannot be read"
+	)
+	if roles := tokenRoles(token, t.config); roles != nil {
+		if !roles["manage-realm"] {
+			l.Add(missingRole("manage-realm", imports))
+		}
+		if !roles["view-users"] && !roles["manage-users"] {
+			l.Add(missingRole("view-users", reads))
+		}
+		if t.config.Tenants == tenantsAsGroups && !roles["manage-users"] {
+			d := missingRole("manage-users", "groups for tenants cannot be created")
+			d.Severity = sdk.Warning
+			l.Add(d)
+		}
+		return
+	}
+	if facts.DefaultRole == nil {
+		l.Add(missingRole("manage-realm", imports))
+	}
+	n, err := t.api.countUsers(ctx)
+	var page []account
+	if err == nil {
+		page, err = t.api.listUsers(ctx, 0, 1)
+	}
+	switch {
+	case status(err) == http.StatusForbidden, err == nil && n > 0 && len(page) == 0: // query-users alone lists nobody
+		l.Add(missingRole("view-users", reads))
+	case err != nil:
+		l.Add(failed("list users", err))
+	}
+}
+
+// tokenRoles returns the admin roles a token names for the realm, nil when it
+// names none for any client. The token came straight from the server, so its
+// signature is not checked.
+func tokenRoles(token string, c Config) map[string]bool {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return nil
+	}
+	var claims struct {
+		Access map[string]struct {
+			Roles []string `json:"roles"`
+		} `json:"resource_access"`
+	}
+	if json.Unmarshal(payload, &claims) != nil || claims.Access == nil {
+		return nil
+	}
+	client := "realm-management"
+	if c.AuthRealm == "master" {
+		client = c.Realm + "-realm"
+	}
+	roles := map[string]bool{}
+	for _, r := range claims.Access[client].Roles {
+		roles[r] = true
+	}
+	return roles
+}
+
+func (t *live) checkServer(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs, facts realmFacts) {
+	var info struct {
+		System struct {
+			Version string `json:"version"`
+		} `json:"systemInfo"`
+		Providers map[string]struct {
+			Providers map[string]json.RawMessage `json:"providers"`
+		} `json:"providers"`
+	}
+	if err := t.api.read(ctx, "/serverinfo", nil, &info); err != nil {
+		l.Add(incomplete("which password hashing providers the server has", err))
+		return
+	}
+	major, _, _ := strings.Cut(info.System.Version, ".")
+	if n, err := strconv.Atoi(major); err == nil && n < minVersion {
+		l.Add(sdk.Diagnostic{
+			Code: codeTooOld, Summary: fmt.Sprintf("Keycloak %s would give every user a new id", info.System.Version),
+			Hint: fmt.Sprintf("upgrade the server to %d or later", minVersion),
+		})
+	}
+	hashing := info.Providers["password-hashing"].Providers
+	has := func(provider string) bool { _, ok := hashing[provider]; return ok }
+	if slices.Contains(needs.Schemes, sdk.Bcrypt) && !has("bcrypt") {
+		l.Add(sdk.Diagnostic{
+			Code: codeBcryptMissing, Summary: "the server has no password hashing provider called bcrypt",
+			Detail: "without it every old password is refused as wrong, and brute force detection locks the accounts",
+			Hint:   `run "stetl plugin assets keycloak --out DIR" and copy the jar into the server's providers/ folder, then restart (or kc.sh build)`,
+		})
+	}
+	argon2 := func(s sdk.Scheme) bool {
+		return s == sdk.Argon2id || s == sdk.Argon2i || s == sdk.Argon2d
+	}
+	if slices.ContainsFunc(needs.Schemes, argon2) && !has("argon2") {
+		l.Add(sdk.Diagnostic{
+			Code: codeArgon2Missing, Summary: "the server has no password hashing provider called argon2",
+			Detail: "Keycloak has it since version 25, but not in FIPS mode", Hint: "upgrade the server to 25 or later",
+		})
+	}
+	t.checkPolicy(l, facts.PasswordPolicy, has)
+}
+
+func (t *live) checkPolicy(l *sdk.Diagnostics, policy string, has func(string) bool) {
+	for rule := range strings.SplitSeq(policy, " and ") {
+		name, value, _ := strings.Cut(strings.TrimSpace(rule), "(")
+		value = strings.TrimSuffix(value, ")")
+		switch name {
+		case "hashAlgorithm":
+			if value != "" && !has(value) {
+				l.Add(sdk.Diagnostic{
+					Code: codePolicyAlgorithm, Summary: fmt.Sprintf("the password policy of the realm names the hashing algorithm %s, which the server does not have", value),
+					Detail: "every sign-in fails, with the right password too", Hint: "install that provider or choose another algorithm in Authentication > Policies",
+				})
+			}
+		case "forceExpiredPasswordChange":
+			l.Add(sdk.Diagnostic{
+				Severity: sdk.Warning, Code: codePasswordExpiry, Summary: fmt.Sprintf("the password policy expires passwords after %s days", value),
+				Detail: "SuperTokens does not record when a password was set, so the account's age counts: older users must choose a new one at the first sign-in",
+				Hint:   "lift the policy until the users have moved",
+			})
+		}
+	}
+}
+
+func (t *live) checkProfile(ctx context.Context, l *sdk.Diagnostics) {
+	profile, err := t.api.userProfile(ctx)
+	if err != nil {
+		l.Add(incomplete("which fields the user profile requires", err))
+		return
+	}
+	var required []string
+	for _, a := range profile.Attributes {
+		if a.Name != "username" && a.Required != nil && len(a.Required.Scopes) == 0 &&
+			(len(a.Required.Roles) == 0 || slices.Contains(a.Required.Roles, "user")) {
+			required = append(required, a.Name)
+		}
+	}
+	if len(required) > 0 && t.verifiesProfile(ctx) {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeProfileRequired,
+			Summary: fmt.Sprintf("the user profile of the realm requires %s", joinList(required)),
+			Detail:  `a user without them must fill in a form at the first sign-in, and a direct grant answers "Account is not fully set up"`,
+			Hint:    `in Realm settings > User profile switch off "Required field" for them, or disable the required action Verify Profile`,
+		})
+	}
+	if profile.Unmanaged == "" {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeAttributesHidden,
+			Summary: "the realm hides user attributes that its profile does not declare",
+			Detail:  "metadata and phone numbers will be stored, but neither administrators nor the account console will see them, and later differences go unnoticed",
+			Hint:    `in Realm settings > General set "Unmanaged attributes" to "Only administrators can write"`,
+		})
+	}
+}
+
+// verifiesProfile reports whether sign-ins look at the profile; they do unless
+// the realm is known to have switched that off.
+func (t *live) verifiesProfile(ctx context.Context) bool {
+	var actions []struct {
+		Alias   string `json:"alias"`
+		Enabled bool   `json:"enabled"`
+	}
+	if err := t.api.read(ctx, t.api.realmPath("authentication", "required-actions"), nil, &actions); err != nil {
+		return true
+	}
+	for _, a := range actions {
+		if a.Alias == "VERIFY_PROFILE" {
+			return a.Enabled
+		}
+	}
+	return false
+}
+
+func (t *live) checkIdentityProviders(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs) {
+	if len(needs.Providers) == 0 {
+		return
+	}
+	var instances []struct {
+		Alias string `json:"alias"`
+	}
+	if err := t.api.read(ctx, t.api.realmPath("identity-provider", "instances"), url.Values{"briefRepresentation": {"true"}, "max": {"1000"}}, &instances); err != nil {
+		l.Add(incomplete("which identity providers the realm has (role view-identity-providers)", err))
+		return
+	}
+	there := map[string]bool{}
+	for _, i := range instances {
+		there[i.Alias] = true
+	}
+	missing := map[string]bool{}
+	for _, p := range needs.Providers {
+		if alias := cmp.Or(t.config.IdentityProviders[p], p); !there[alias] {
+			missing[alias] = true
+		}
+	}
+	if len(missing) > 0 {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeProviderMissing, Path: "/identity_providers",
+			Summary: "the realm has no identity provider called " + joinList(slices.Sorted(maps.Keys(missing))),
+			Detail:  "the links are stored and begin to work when a provider with that alias is added; until then these users cannot sign in with it",
+			Hint:    "add the provider to the realm, or name its alias in identity_providers",
+		})
+	}
+}
+
+func missingRole(role, consequence string) sdk.Diagnostic {
+	return sdk.Diagnostic{
+		Code: codeRoleMissing, Path: "/client_id", Summary: fmt.Sprintf("%s: the client lacks %s", consequence, role),
+		Hint: fmt.Sprintf("give the client's service account the role %s of the client realm-management (of REALM-realm when auth_realm is master)", role),
+	}
+}
+
+func realmMissing(c Config) sdk.Diagnostic {
+	return sdk.Diagnostic{
+		Code: codeRealmMissing, Path: "/realm", Summary: fmt.Sprintf("the server has no realm %q", c.Realm),
+		Hint: "create it, or correct the name; names are case-sensitive",
+	}
+}
+
+func incomplete(what string, err error) sdk.Diagnostic {
+	return sdk.Diagnostic{
+		Severity: sdk.Warning, Code: codeCheckIncomplete, Summary: "could not find out " + what, Detail: err.Error(),
+		Hint: "give the service account realm-admin, or look yourself",
+	}
+}
+
+// failed explains why a request of the preflight did not succeed.
+func failed(what string, err error) sdk.Diagnostic {
+	if login, ok := errors.AsType[*loginError](err); ok {
+		return loginProblem(login)
+	}
+	if status(err) == http.StatusForbidden {
+		return missingRole("manage-realm", "the realm cannot be read")
+	}
+	return sdk.Diagnostic{
+		Code: codeUnreachable, Path: "/url", Summary: "the server does not answer as a Keycloak does: " + what, Detail: err.Error(),
+		Hint: "check the url; servers before 17 and those started with http-relative-path want /auth at its end",
+	}
+}
+
+func loginProblem(e *loginError) sdk.Diagnostic {
+	switch status(e.cause) {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		return sdk.Diagnostic{
+			Code: codeLoginRefused, Path: "/client_id", Summary: "the server refuses the client", Detail: e.Error(),
+			Hint: "check client_id, client_secret and auth_realm; the client needs Client authentication and Service accounts roles switched on",
+		}
+	case http.StatusNotFound:
+		return sdk.Diagnostic{
+			Code: codeRealmMissing, Path: "/auth_realm", Summary: "there is no such realm to sign in to", Detail: e.Error(),
+			Hint: "check auth_realm, and the url: servers before 17 and those started with http-relative-path want /auth at its end",
+		}
+	}
+	return sdk.Diagnostic{Code: codeUnreachable, Path: "/url", Summary: "the server cannot be reached", Detail: e.Error(), Hint: "check the url, the network and the certificate"}
+}

@@ -1,0 +1,128 @@
+package keycloak
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Config is target.config of a configuration file.
+type Config struct {
+	Mode  string `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running server; files writes a folder for kc.sh import"`
+	Realm string `json:"realm" jsonschema:"name of the realm that receives the users"`
+
+	URL          string       `json:"url,omitempty" jsonschema:"live: base URL of the server, as in https://sso.example.com"`
+	ClientID     string       `json:"client_id,omitempty" jsonschema:"live: confidential client whose service account has manage-realm, manage-users and view-users of realm-management"`
+	ClientSecret sdk.Secret   `json:"client_secret,omitzero" jsonschema:"live: secret of the client"`
+	AuthRealm    string       `json:"auth_realm,omitempty" jsonschema:"live: realm of the client; by default realm"`
+	Timeout      sdk.Duration `json:"timeout,omitzero" default:"5m" jsonschema:"live: how long one request may take; 5m is the server's own limit"`
+
+	Out string `json:"out,omitempty" jsonschema:"files: folder to write"`
+
+	IdentityProviders map[string]string `json:"identity_providers,omitempty" jsonschema:"SuperTokens provider id to alias of the realm's identity provider; by default the same name"`
+	Tenants           string            `json:"tenants,omitempty" enum:"groups,none" default:"groups" jsonschema:"groups puts the users of tenants into groups /tenants/ID; none ignores tenants"`
+	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, by default 200 and at most 500; files: users per file, by default 1000"`
+}
+
+const (
+	modeLive  = "live"
+	modeFiles = "files"
+
+	tenantsAsGroups = "groups"
+
+	// The server flushes its whole session per user, so a request gets slow with
+	// the square of its users; beyond 500 it may not end within its own limit.
+	defaultBatch = 200
+	maxBatch     = 500
+	defaultFile  = 1000
+	maxFile      = 50_000
+
+	defaultTimeout = 5 * time.Minute
+)
+
+// withDefaults fills in what depends on other settings, and the rest for
+// configurations that were not decoded.
+func (c Config) withDefaults() Config {
+	c.Mode = cmp.Or(c.Mode, modeLive)
+	c.AuthRealm = cmp.Or(c.AuthRealm, c.Realm)
+	c.Tenants = cmp.Or(c.Tenants, tenantsAsGroups)
+	c.Timeout.Duration = cmp.Or(c.Timeout.Duration, defaultTimeout)
+	c.URL = strings.TrimRight(c.URL, "/")
+	if c.BatchSize == 0 {
+		c.BatchSize = defaultBatch
+		if c.Mode == modeFiles {
+			c.BatchSize = defaultFile
+		}
+	}
+	return c
+}
+
+// validate finds what the schema cannot: most of it depends on the mode.
+func (c Config) validate() sdk.Diagnostics {
+	var l sdk.Diagnostics
+	bad := func(code sdk.Code, path, summary, hint string) {
+		l.Add(sdk.Diagnostic{Code: code, Path: path, Summary: summary, Hint: hint})
+	}
+	need := func(path, value, hint string) {
+		if value == "" {
+			bad(codeMissingField, path, fmt.Sprintf("mode %s needs %s", c.Mode, path[1:]), hint)
+		}
+	}
+	const urlHint = "the base URL of the server, as in https://sso.example.com"
+
+	largest := maxBatch
+	switch c.Mode {
+	case modeLive:
+		need("/url", c.URL, urlHint)
+		need("/client_id", c.ClientID, "a confidential client with service account roles")
+		need("/client_secret", c.ClientSecret.Reveal(), "by reference, as in ${env:KEYCLOAK_CLIENT_SECRET}")
+		if problem := checkURL(c.URL); c.URL != "" && problem != "" {
+			bad(codeInvalidValue, "/url", problem, urlHint)
+		}
+		if c.Timeout.Duration < time.Second {
+			bad(codeInvalidValue, "/timeout", "no import is done within "+c.Timeout.String(), "leave it out unless a proxy is in the way")
+		}
+	case modeFiles:
+		need("/out", c.Out, "the folder to write")
+		largest = maxFile
+	}
+	if strings.ContainsAny(c.Realm, `/\`) || hasControl(c.Realm) || c.Realm == "." || c.Realm == ".." {
+		bad(codeInvalidValue, "/realm", "a realm name cannot hold slashes or control characters", "use the name as the admin console shows it")
+	}
+	if c.BatchSize < 1 || c.BatchSize > largest {
+		bad(codeInvalidValue, "/batch_size", fmt.Sprintf("batch_size %d is outside 1 to %d", c.BatchSize, largest), "leave it out unless the server is slow")
+	}
+	for provider, alias := range c.IdentityProviders {
+		if alias == "" {
+			bad(codeInvalidValue, "/identity_providers/"+pointerToken(provider), "empty alias", "leave the line out to use the same name")
+		}
+	}
+	return l
+}
+
+// checkURL never repeats the URL: a password may stand in it.
+func checkURL(text string) string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return "url cannot be parsed"
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "url must begin with https:// or http://"
+	case u.Hostname() == "":
+		return "url names no host"
+	case u.User != nil:
+		return "url holds a user name; the client signs in with client_id and client_secret"
+	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		return "url has a query or a fragment"
+	case strings.Contains(u.Path, "/realms/") || strings.HasSuffix(u.Path, "/admin"):
+		return "url goes on after the server's base address"
+	}
+	return ""
+}
+
+// pointerToken escapes one step of a JSON pointer (RFC 6901).
+func pointerToken(s string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(s) }

@@ -1,0 +1,22 @@
+// Package keycloak is the target plugin for Keycloak 23 and later (25 for
+// argon2 hashes). It keeps user ids and password hashes, so that old passwords
+// go on working.
+//
+// Mode live loads a running server through partialImport, the one online
+// endpoint that takes id, hashes, roles and identities in one call. It only ever
+// creates: an account that is already there is compared, never changed. Mode
+// files writes a folder for kc.sh import.
+//
+// What Keycloak has no field for becomes a user attribute:
+//
+//	phoneNumber, phoneNumberVerified   phone
+//	otherEmails                        addresses of linked logins
+//	otherIdentities                    second identities of one provider, as alias:subject
+//	metadata.KEY                       top-level keys of the metadata
+//
+// A metadata string becomes the attribute's value, an array of scalars several
+// values, everything else its JSON text. The prefix keeps a key such as "email"
+// from overwriting a field of the account. Roles are the union over all tenants,
+// because a realm has no tenants; tenants become groups below /tenants when a
+// user belongs to any but "public".
+package keycloak

@@ -1,0 +1,403 @@
+package keycloak
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// live loads a running server. Load is safe for concurrent use.
+type live struct {
+	config Config
+	api    *api
+
+	opening sync.Mutex
+	realm   *openRealm // nil until the first Plan or Load
+
+	memberships sync.Mutex // one creator of roles and groups at a time
+	roles       map[string]bool
+	groups      map[string]bool
+}
+
+// openRealm is what the first Plan or Load learns about the realm.
+type openRealm struct {
+	mapper    mapper
+	directory *directory
+	planned   *claims
+	loading   *claims
+}
+
+func newLive(c Config, env sdk.Env) *live {
+	return &live{config: c, api: newAPI(c, env), groups: map[string]bool{}}
+}
+
+// Capabilities implements [sdk.Capable].
+func (t *live) Capabilities() sdk.Capabilities { return capabilities(t.config) }
+
+// Close implements [sdk.Closer].
+func (t *live) Close(context.Context) error {
+	t.api.close()
+	return nil
+}
+
+func (t *live) open(ctx context.Context) (*openRealm, error) {
+	t.opening.Lock()
+	defer t.opening.Unlock()
+	if t.realm != nil {
+		return t.realm, nil
+	}
+	facts, err := t.api.realmFacts(ctx)
+	if status(err) == http.StatusNotFound {
+		return nil, sdk.Diagnostics{realmMissing(t.config)}.Err()
+	}
+	if err != nil {
+		return nil, explain(fmt.Errorf("read realm %s: %w", t.config.Realm, err))
+	}
+	if facts.DefaultRole == nil {
+		return nil, sdk.Diagnostics{missingRole("manage-realm", "the settings of the realm cannot be read")}.Err()
+	}
+	profile, err := t.api.userProfile(ctx)
+	if err != nil {
+		return nil, explain(fmt.Errorf("read the user profile of realm %s: %w", t.config.Realm, err))
+	}
+	d, err := openDirectory(ctx, t.api, profile.shows, !facts.DuplicateEmails)
+	if err != nil {
+		return nil, explain(err)
+	}
+	t.realm = &openRealm{
+		mapper: mapper{
+			defaultRole: facts.DefaultRole.Name, aliases: t.config.IdentityProviders,
+			tenantGroups: t.config.Tenants == tenantsAsGroups, emailAsUsername: facts.EmailAsUsername,
+		},
+		directory: d,
+		planned:   newClaims(!facts.DuplicateEmails),
+		loading:   newClaims(!facts.DuplicateEmails),
+	}
+	return t.realm, nil
+}
+
+// decide says what is to become of each user, in order. It only reads, and it is
+// the whole difference between a plan and a load.
+func (r *openRealm) decide(ctx context.Context, users []sdk.User, c *claims) ([]verdict, error) {
+	out := make([]verdict, len(users))
+	var mapped []*representation
+	var at []int
+	for i := range users {
+		rep, rejected := r.mapper.user(&users[i])
+		if rejected != nil {
+			out[i].outcome = *rejected
+			continue
+		}
+		mapped, at = append(mapped, rep), append(at, i)
+	}
+	held, err := r.directory.find(ctx, mapped, false)
+	if err != nil {
+		return nil, explain(err)
+	}
+	g, ctx := errgroup.WithContext(ctx) // judging reads accounts that seem to differ
+	g.SetLimit(lookups)
+	for j, rep := range mapped {
+		g.Go(func() (err error) {
+			out[at[j]], err = r.directory.judge(ctx, rep, held[j])
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, explain(err)
+	}
+	for j, rep := range mapped { // in order, so that the first of two equals wins
+		if v := &out[at[j]]; v.outcome.Action == sdk.Created {
+			if rejected := c.take(rep); rejected != nil {
+				v.outcome = *rejected
+			}
+		}
+	}
+	return out, nil
+}
+
+// Plan implements [sdk.Planner].
+func (t *live) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) error {
+	r, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	verdicts, err := r.decide(ctx, users, r.planned)
+	if err != nil {
+		return err
+	}
+	for _, v := range verdicts {
+		out.Report(v.change())
+	}
+	return nil
+}
+
+// Load implements [sdk.Target].
+func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
+	r, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	verdicts, err := r.decide(ctx, users, r.loading)
+	if err != nil {
+		return err
+	}
+	var wanted []*delivery
+	for _, v := range verdicts {
+		if v.outcome.Action != sdk.Created {
+			out.Report(v.outcome)
+			continue
+		}
+		body, err := json.Marshal(v.user)
+		if err != nil {
+			return fmt.Errorf("encode user %s: %w", v.user.source, err)
+		}
+		if len(body) > maxBody {
+			r.loading.refused(v.user)
+			out.Report(sdk.Outcome{
+				SourceID: v.user.source, Action: sdk.Rejected, Code: codeUserTooLarge,
+				Detail: fmt.Sprintf("the user takes %d bytes; a request holds %d", len(body), maxBody), Hint: "shorten the metadata in SuperTokens",
+			})
+			continue
+		}
+		wanted = append(wanted, &delivery{verdict: v, body: body})
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	if err := t.prepareMemberships(ctx, wanted); err != nil {
+		return explain(err)
+	}
+	for _, batch := range batches(wanted, t.config.BatchSize) {
+		if err := t.deliver(ctx, r, batch, out); err != nil {
+			return explain(err)
+		}
+	}
+	return nil
+}
+
+// delivery is a user on the way.
+type delivery struct {
+	verdict
+	body json.RawMessage
+	// doubt: an earlier request with this user may have been carried out.
+	doubt bool
+}
+
+func batches(all []*delivery, users int) (out [][]*delivery) {
+	size, start := 0, 0
+	for i, d := range all {
+		if i > start && (i-start == users || size+len(d.body) > maxBody) {
+			out, start, size = append(out, all[start:i]), i, 0
+		}
+		size += len(d.body)
+	}
+	return append(out, all[start:])
+}
+
+// deliver imports a batch. The server takes a batch as a whole or not at all, so
+// a refused one is halved until only the users at fault are left.
+func (t *live) deliver(ctx context.Context, r *openRealm, batch []*delivery, out sdk.Outcomes) error {
+	results, err := t.importOnce(ctx, batch)
+	switch {
+	case err == nil:
+		return t.settle(ctx, r, batch, results, out)
+	case refused(err) && len(batch) > 1:
+		half := len(batch) / 2
+		if err := t.deliver(ctx, r, batch[:half], out); err != nil {
+			return err
+		}
+		return t.deliver(ctx, r, batch[half:], out)
+	case refused(err):
+		return t.review(ctx, r, batch, err, out)
+	case transient(err) && slices.ContainsFunc(batch, func(d *delivery) bool { return d.doubt }):
+		return t.review(ctx, r, batch, err, out)
+	}
+	return err
+}
+
+// importOnce sends a batch until there is an answer. Sending again is safe, since
+// users that are there are skipped.
+func (t *live) importOnce(ctx context.Context, batch []*delivery) (results []importResult, err error) {
+	bodies := make([]json.RawMessage, len(batch))
+	for i, d := range batch {
+		bodies[i] = d.body
+	}
+	err = t.api.persist(ctx, func() error {
+		results, err = t.api.importUsers(ctx, bodies)
+		if mayBeDone(err) {
+			for _, d := range batch {
+				d.doubt = true
+			}
+		}
+		return err
+	})
+	return results, err
+}
+
+// settle turns the answer to a batch into outcomes.
+func (t *live) settle(ctx context.Context, r *openRealm, batch []*delivery, results []importResult, out sdk.Outcomes) error {
+	byName := make(map[string]importResult, len(results))
+	for _, res := range results {
+		if res.Type == "USER" {
+			byName[res.Username] = res
+		}
+	}
+	var unclear []*delivery
+	var wrongID error
+	for _, d := range batch {
+		res := byName[d.user.Username]
+		switch {
+		case res.Action == "ADDED" && res.ID == d.user.ID:
+			t.created(r, d, out)
+		case res.Action == "ADDED":
+			d.outcome.TargetID = res.ID
+			d.outcome.Detail = "the server gave the user another id"
+			r.loading.created(d.user)
+			out.Report(d.outcome)
+			wrongID = sdk.Diagnostics{{
+				Code:    codeIDsNotKept,
+				Summary: fmt.Sprintf("the server created user %s under id %s instead of %s", d.user.source, res.ID, d.user.ID),
+				Hint:    "use Keycloak 23 or later, delete the users with wrong ids and run again",
+			}}.Err()
+		default: // skipped: it came into being since it was looked up
+			unclear = append(unclear, d)
+		}
+	}
+	if len(unclear) > 0 {
+		return errors.Join(wrongID, t.review(ctx, r, unclear, nil, out))
+	}
+	return wrongID
+}
+
+func (t *live) created(r *openRealm, d *delivery, out sdk.Outcomes) {
+	r.directory.add(&d.user.account)
+	r.loading.created(d.user)
+	out.Report(d.outcome)
+}
+
+// review asks the server what became of users that an import did not create, and
+// reports the truth: ours after a lost answer, somebody else's, or refused.
+func (t *live) review(ctx context.Context, r *openRealm, batch []*delivery, cause error, out sdk.Outcomes) error {
+	users := make([]*representation, len(batch))
+	for i, d := range batch {
+		users[i] = d.user
+	}
+	held, err := r.directory.find(ctx, users, true)
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	for i, d := range batch {
+		v, err := r.directory.judge(ctx, d.user, held[i])
+		if err != nil {
+			return err
+		}
+		o := v.outcome
+		switch {
+		case d.doubt && (o.Action == sdk.Unchanged || o.Action == sdk.Skipped):
+			t.created(r, d, out) // it was not there before the request whose answer was lost
+			continue
+		case o.Action == sdk.Unchanged:
+			r.directory.add(&d.user.account)
+		case o.Action == sdk.Created && d.doubt:
+			o.Action, o.TargetID, o.Code = sdk.InDoubt, "", codeUnknownAnswer
+			o.Detail, o.Hint = "the user was sent, the answer was lost, and the user is not there yet", "run again: it will be looked up first"
+		case o.Action == sdk.Created:
+			o.Action, o.TargetID, o.Code = sdk.Rejected, "", codeTargetRefused
+			o.Detail, o.Hint = "the server gives no reason", "the server's log names the reason"
+			if cause != nil {
+				o.Detail = cause.Error()
+			}
+			if status(cause) == http.StatusConflict {
+				o.Hint = "the id may belong to a user of another realm of this server, where ids are unique over all realms; the server's log tells more"
+			}
+		}
+		r.loading.refused(d.user)
+		out.Report(o)
+	}
+	return nil
+}
+
+// prepareMemberships creates the roles and groups that users of the batch need.
+// The server would create a missing role by itself, but two parallel batches
+// that do so collide; and a missing group costs the whole batch.
+func (t *live) prepareMemberships(ctx context.Context, batch []*delivery) error {
+	t.memberships.Lock()
+	defer t.memberships.Unlock()
+	if t.roles == nil {
+		roles, err := t.api.roleNames(ctx)
+		if err != nil {
+			return fmt.Errorf("list the roles of realm %s: %w", t.config.Realm, err)
+		}
+		t.roles = roles
+	}
+	for _, d := range batch {
+		for _, role := range d.user.RealmRoles {
+			if t.roles[role] {
+				continue
+			}
+			// A refusal is left to the import, where it costs those users only.
+			if err := t.api.createRole(ctx, role); err != nil && !refused(err) {
+				return fmt.Errorf("create role %s: %w", role, err)
+			}
+			t.roles[role] = true
+		}
+		for _, group := range d.user.Groups {
+			if t.groups[group] {
+				continue
+			}
+			if err := t.ensureGroup(ctx, strings.TrimPrefix(group, tenantGroup(""))); err != nil && !refused(err) {
+				return fmt.Errorf("create group %s: %w", group, err)
+			}
+			t.groups[group] = true
+		}
+	}
+	return nil
+}
+
+func (t *live) ensureGroup(ctx context.Context, tenant string) error {
+	if id, err := t.api.groupID(ctx, tenantParent, tenant); id != "" || err != nil {
+		return err
+	}
+	parent, err := t.api.groupID(ctx, tenantParent)
+	if err != nil {
+		return err
+	}
+	if parent == "" {
+		if err := t.api.createGroup(ctx, "", tenantParent); err != nil {
+			return err
+		}
+		if parent, err = t.api.groupID(ctx, tenantParent); err != nil {
+			return err
+		}
+	}
+	return t.api.createGroup(ctx, parent, tenant)
+}
+
+// explain adds to an error what the operator can do about it.
+func explain(err error) error {
+	if login, ok := errors.AsType[*loginError](err); ok {
+		return sdk.Diagnostics{loginProblem(login)}.Err()
+	}
+	switch status(err) {
+	case http.StatusForbidden:
+		d := missingRole("manage-realm, manage-users and view-users", "the client may not do this")
+		d.Detail = err.Error()
+		return sdk.Diagnostics{d}.Err()
+	case http.StatusUnauthorized:
+		return sdk.Diagnostics{{Code: codeLoginRefused, Summary: "the server does not accept its own token", Detail: err.Error(), Hint: "see that auth_realm is the realm of the client and that the clocks agree"}}.Err()
+	}
+	return err
+}
+
+func joinNotes(notes []string) string { return strings.Join(slices.Compact(notes), "; ") }
+
+func joinList(names []string) string { return strings.Join(names, ", ") }

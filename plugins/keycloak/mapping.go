@@ -1,0 +1,225 @@
+package keycloak
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf16"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Column widths of Keycloak's database, in UTF-16 units: the narrowest way any
+// of its databases counts.
+const (
+	maxID    = 36
+	maxField = 255
+	// A longer attribute is stored, but the user cannot save a profile with it.
+	maxProfileValue = 2048
+	// Well below the 10 MiB at which the server hangs up.
+	maxBody = 4 << 20
+)
+
+// account is the part of a user that a load sets and a read shows.
+type account struct {
+	ID            string              `json:"id"`
+	Username      string              `json:"username"`
+	Email         string              `json:"email,omitempty"`
+	EmailVerified bool                `json:"emailVerified"`
+	FirstName     string              `json:"firstName,omitempty"`
+	LastName      string              `json:"lastName,omitempty"`
+	Enabled       bool                `json:"enabled"`
+	Attributes    map[string][]string `json:"attributes,omitempty"`
+}
+
+// representation is Keycloak's UserRepresentation as far as it is sent. One
+// unknown key would fail the whole batch, so nothing is passed through; and what
+// is left out has a harmful default (enabled: false), so little is omitted.
+type representation struct {
+	account
+	CreatedTimestamp    int64               `json:"createdTimestamp"`
+	Credentials         []credential        `json:"credentials,omitempty"`
+	FederatedIdentities []federatedIdentity `json:"federatedIdentities,omitempty"`
+	RequiredActions     []string            `json:"requiredActions,omitempty"`
+	RealmRoles          []string            `json:"realmRoles"`
+	Groups              []string            `json:"groups,omitempty"`
+
+	source string   // sdk.User.SourceID
+	notes  []string // what the operator should know although the user is loaded
+}
+
+type federatedIdentity struct {
+	IdentityProvider string `json:"identityProvider"`
+	UserID           string `json:"userId"`
+	UserName         string `json:"userName"`
+}
+
+// mapper turns desired users into representations. It does no I/O.
+type mapper struct {
+	defaultRole     string
+	aliases         map[string]string
+	tenantGroups    bool
+	emailAsUsername bool
+}
+
+// user maps u, or says why Keycloak cannot hold it.
+func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
+	r := &representation{
+		account: account{
+			ID: u.ID, Username: strings.ToLower(u.Username),
+			EmailVerified: u.EmailVerified != nil && *u.EmailVerified,
+			FirstName:     u.GivenName, LastName: u.FamilyName, Enabled: u.Enabled,
+		},
+		CreatedTimestamp: millis(u.Created),
+		source:           u.SourceID,
+	}
+	if strings.TrimSpace(u.Email) != "" {
+		r.Email = strings.ToLower(u.Email)
+		if m.emailAsUsername {
+			r.Username = r.Email // else the first change of the profile would rename the user
+		}
+	}
+	if out := checkID(u); out != nil {
+		return nil, out
+	}
+	if strings.TrimSpace(r.Username) == "" {
+		return nil, reject(u, codeUsernameMissing, "the user has no name to sign in with", "let the mapping derive a username from the e-mail address, the phone number or the id")
+	}
+	if out := credentials(u, r); out != nil {
+		return nil, out
+	}
+	if u.Class == sdk.NeedsReset {
+		r.RequiredActions = []string{"UPDATE_PASSWORD"}
+	}
+	others := m.identities(u, r)
+	r.Attributes = attributes(u, others)
+	m.memberships(u, r)
+	if out := checkLengths(u, r); out != nil {
+		return nil, out
+	}
+	return r, nil
+}
+
+func reject(u *sdk.User, code sdk.Code, detail, hint string) *sdk.Outcome {
+	return &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: code, Detail: detail, Hint: hint}
+}
+
+func checkID(u *sdk.User) *sdk.Outcome {
+	const hint = "map the user to a fitting id in SuperTokens (createUserIdMapping), or remove that mapping so that its own id is used"
+	switch {
+	case length(u.ID) > maxID:
+		return reject(u, codeIDTooLong, fmt.Sprintf("the id has %d characters; Keycloak holds %d", length(u.ID), maxID), hint)
+	case u.ID == "", u.ID == ".", u.ID == "..":
+		return reject(u, codeIDInvalid, fmt.Sprintf("the id %q cannot be part of an address", u.ID), hint)
+	case strings.HasPrefix(u.ID, "f:"):
+		return reject(u, codeIDInvalid, "Keycloak takes an id that begins with f: for one of a federated directory", hint)
+	case strings.ContainsAny(u.ID, `/\;%`) || hasControl(u.ID):
+		return reject(u, codeIDInvalid, `the id holds one of / \ ; % or a control character, which servers and proxies refuse in an address`, hint)
+	}
+	return nil
+}
+
+// identities links the first identity of each provider, which is all a
+// Keycloak user can have, and returns the others.
+func (m mapper) identities(u *sdk.User, r *representation) (others []string) {
+	linked := map[string]string{}
+	for _, id := range u.Identities {
+		alias := id.Provider
+		if a, ok := m.aliases[id.Provider]; ok {
+			alias = a
+		}
+		switch subject, ok := linked[alias]; {
+		case ok && subject == id.Subject:
+		case ok:
+			others = append(others, alias+":"+id.Subject)
+			r.notes = append(r.notes, fmt.Sprintf("only one %s identity can be linked; the other is kept in the attribute %s", alias, attrOtherIdentities))
+		default:
+			linked[alias] = id.Subject
+			r.FederatedIdentities = append(r.FederatedIdentities, federatedIdentity{
+				IdentityProvider: alias, UserID: id.Subject, UserName: cmp.Or(id.Name, u.Email, id.Subject),
+			})
+		}
+	}
+	return others
+}
+
+// memberships adds the roles of all tenants and the default role, which
+// partialImport does not add by itself, and the tenant groups.
+func (m mapper) memberships(u *sdk.User, r *representation) {
+	roles := map[string]bool{}
+	for _, names := range u.Roles {
+		for _, name := range names {
+			roles[name] = true
+		}
+	}
+	delete(roles, m.defaultRole)
+	r.RealmRoles = append([]string{m.defaultRole}, slices.Sorted(maps.Keys(roles))...)
+
+	if m.tenantGroups && slices.ContainsFunc(u.Tenants, func(t string) bool { return t != "public" }) {
+		for _, t := range slices.Sorted(slices.Values(u.Tenants)) {
+			r.Groups = append(r.Groups, tenantGroup(t))
+		}
+	}
+}
+
+const tenantParent = "tenants"
+
+func tenantGroup(tenant string) string { return "/" + tenantParent + "/" + tenant }
+
+// checkLengths finds what the database would refuse, taking the whole batch along.
+func checkLengths(u *sdk.User, r *representation) *sdk.Outcome {
+	tooLong := func(what, value string) *sdk.Outcome {
+		if n := length(value); n > maxField {
+			return reject(u, codeFieldTooLong, fmt.Sprintf("%s has %d characters; Keycloak holds %d", what, n, maxField), "shorten it in SuperTokens or leave it out in the mapping")
+		}
+		return nil
+	}
+	fields := [][2]string{{"the username", r.Username}, {"the e-mail address", r.Email}, {"the given name", r.FirstName}, {"the family name", r.LastName}}
+	for _, f := range r.FederatedIdentities {
+		fields = append(fields, [2]string{"the alias " + f.IdentityProvider, f.IdentityProvider}, [2]string{"the " + f.IdentityProvider + " user id", f.UserID}, [2]string{"the " + f.IdentityProvider + " user name", f.UserName})
+	}
+	for _, name := range r.RealmRoles {
+		fields = append(fields, [2]string{"a role name", name})
+	}
+	for _, name := range u.Tenants {
+		fields = append(fields, [2]string{"a tenant id", name})
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Attributes)) {
+		fields = append(fields, [2]string{"an attribute name", name})
+		if slices.ContainsFunc(r.Attributes[name], func(v string) bool { return length(v) > maxProfileValue }) {
+			r.notes = append(r.notes, fmt.Sprintf("attribute %s is longer than %d characters; where users may edit it (unmanagedAttributePolicy ENABLED) the next sign-in asks to shorten it", name, maxProfileValue))
+		}
+	}
+	for _, f := range fields {
+		if out := tooLong(f[0], f[1]); out != nil {
+			return out
+		}
+	}
+	return nil
+}
+
+// millis is 0 for an unknown time: left out, the server would put the time of
+// the import in its place.
+func millis(t time.Time) int64 {
+	if !known(t) {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// known is false for the zeros of upgraded SuperTokens databases, too.
+func known(t time.Time) bool { return !t.IsZero() && t.UnixMilli() > 0 }
+
+func length(s string) int {
+	n := 0
+	for _, c := range s {
+		n += utf16.RuneLen(c)
+	}
+	return n
+}
+
+func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }

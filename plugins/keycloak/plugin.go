@@ -1,0 +1,46 @@
+package keycloak
+
+import (
+	"context"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Plugin describes the Keycloak target.
+func Plugin() sdk.Plugin[Config] {
+	return sdk.Plugin[Config]{
+		Name:         "keycloak",
+		Version:      "1",
+		Capabilities: capabilities(Config{}.withDefaults()),
+		New: func(_ context.Context, c Config, env sdk.Env) (sdk.Target, error) {
+			return newTarget(c, env)
+		},
+	}
+}
+
+// capabilities is what Keycloak can hold. Whether the server has the hash
+// providers is a question for Check, which can explain what to install.
+func capabilities(c Config) sdk.Capabilities {
+	carries := []sdk.Feature{
+		sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesPhone, sdk.CarriesNames,
+		sdk.CarriesCreated, sdk.CarriesIdentities, sdk.CarriesTOTP, sdk.CarriesRoles, sdk.CarriesMetadata,
+	}
+	if c.Tenants == tenantsAsGroups {
+		carries = append(carries, sdk.CarriesTenants)
+	}
+	batch := sdk.BatchLimits{Users: c.BatchSize, Bytes: maxBody, InFlight: 3}
+	if c.Mode == modeFiles {
+		batch.InFlight = 1 // one file at a time, in the order of the source
+	}
+	return sdk.Capabilities{
+		Hashes: []sdk.HashSupport{
+			{Scheme: sdk.Bcrypt, Variants: []string{"2a", "2b", "2y"}},
+			{Scheme: sdk.Argon2id},
+			{Scheme: sdk.Argon2i},
+			{Scheme: sdk.Argon2d},
+		},
+		Carries:     carries,
+		Batch:       batch,
+		MaxIDLength: maxID,
+	}
+}

@@ -1,0 +1,45 @@
+# Every target that a person calls has a ## comment; "make help" prints them.
+
+GO      ?= go
+LINT    := $(GO) tool -modfile=tools/lint.mod golangci-lint
+BUF     := $(GO) tool -modfile=tools/buf.mod buf
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build bin/stetl
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/stetl ./cmd/stetl
+
+.PHONY: test
+test: ## run every test, with real servers; says at the end what was skipped and why
+	@GO="$(GO)" sh tools/test.sh -race ./...
+
+.PHONY: lint
+lint: ## formatting and static checks
+	$(LINT) run ./...
+
+.PHONY: fmt
+fmt: ## format the Go code
+	$(LINT) fmt ./...
+
+.PHONY: generate
+generate: ## generate code from the protocol's .proto files
+	$(BUF) generate
+
+.PHONY: provider
+provider: ## build the Keycloak password-hash provider that is embedded in stetl
+	sh plugins/keycloak/provider/build.sh
+
+.PHONY: verify
+verify: lint ## what a commit must pass beside the tests
+	$(BUF) lint
+	sh tools/verify.sh
+
+.PHONY: fuzz
+fuzz: ## fuzz every fuzz target for FUZZTIME each (default 30s)
+	@GO="$(GO)" FUZZTIME="$(or $(FUZZTIME),30s)" sh tools/fuzz.sh

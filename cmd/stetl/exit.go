@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+)
+
+// The exit codes, documented in docs/operations.md. Scripts rely on them.
+const (
+	exitDone        = 0
+	exitInternal    = 1
+	exitUsage       = 2
+	exitRefused     = 3
+	exitRejects     = 4
+	exitDifferences = 6
+)
+
+// usageError is a mistake on the command line or in the configuration.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// refusedError says that the source, the target or a plugin could not be
+// reached or said no.
+type refusedError struct{ error }
+
+func (e refusedError) Unwrap() error { return e.error }
+
+// silentError sets the exit code after a report that already said everything.
+type silentError struct{ code int }
+
+func (e silentError) Error() string { return fmt.Sprintf("exit %d", e.code) }
+
+// signalError is the reason of a context that a signal cancelled.
+type signalError struct{ os.Signal }
+
+func (e signalError) Error() string { return "stopped by " + e.String() }
+
+// exitCode is the one place that decides.
+func exitCode(err error) int {
+	var list *diag.ListError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, new(signalError)):
+		var e signalError
+		errors.As(err, &e)
+		if s, ok := e.Signal.(syscall.Signal); ok {
+			return 128 + int(s)
+		}
+		return exitInternal
+	case errors.As(err, new(silentError)):
+		var e silentError
+		errors.As(err, &e)
+		return e.code
+	case errors.As(err, new(refusedError)), errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrNotCommitted):
+		return exitRefused
+	case errors.As(err, new(usageError)), errors.As(err, &list):
+		return exitUsage
+	case strings.HasPrefix(err.Error(), "unknown command"): // cobra has no type for it
+		return exitUsage
+	default:
+		return exitInternal
+	}
+}

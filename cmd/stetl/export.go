@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/supertokens"
+)
+
+func (a *app) exportCommand() *cobra.Command {
+	var out string
+	var secrets bool
+	c := &cobra.Command{
+		Use:   "export --config FILE",
+		Short: "Print every account as one JSON object per line",
+		Long: `export prints the accounts of the source as they were assembled, before any
+mapping. Password hashes and TOTP secrets are left out unless --include-secrets
+is given, which needs --out: such a file is created with mode 0600.`,
+		Example: "  stetl export --config configs/quickstart.yaml --out accounts.ndjson",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if secrets && out == "" {
+				return usageError{errors.New("--include-secrets needs --out FILE: secrets are not printed")}
+			}
+			return a.export(cmd.Context(), out, secrets)
+		},
+	}
+	a.configFlag(c)
+	c.Flags().StringVar(&out, "out", "", "write to this file (mode 0600) instead of standard output")
+	c.Flags().BoolVar(&secrets, "include-secrets", false, "include password hashes and TOTP secrets; needs --out")
+	return c
+}
+
+func (a *app) export(ctx context.Context, out string, secrets bool) (err error) {
+	cfg, problems, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	src, err := openSource(ctx, cfg, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	read := func(w io.Writer) error {
+		buf := bufio.NewWriterSize(w, 1<<20)
+		err := src.Read(ctx, func(b supertokens.Batch) error {
+			for i := range b.Users {
+				if err := writeAccount(buf, &b.Users[i], secrets); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		switch {
+		case err == nil:
+			return buf.Flush()
+		case errors.As(err, new(writeError)), ctx.Err() != nil:
+			return err
+		default:
+			return refusedError{sourceError(cfg, err)}
+		}
+	}
+	if out == "" {
+		return read(a.out)
+	}
+	return replaceFile(out, read)
+}
+
+type writeError struct{ error }
+
+func (e writeError) Unwrap() error { return e.error }
+
+func writeAccount(w *bufio.Writer, u *canonical.User, secrets bool) error {
+	encode := u.MarshalJSON
+	if secrets {
+		encode = u.RevealJSON
+	}
+	line, err := encode()
+	if err != nil {
+		return fmt.Errorf("encode account %s: %w", u.InternalID, err)
+	}
+	if _, err := w.Write(append(line, '\n')); err != nil {
+		return writeError{fmt.Errorf("write the export: %w", err)}
+	}
+	return nil
+}
+
+// replaceFile writes a file that only its owner can read, and puts it in place
+// only when it is complete.
+func replaceFile(path string, write func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // created 0600
+	if err != nil {
+		return refusedError{fmt.Errorf("create %s: %w", path, err)}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+		}
+	}()
+	if err := write(f); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return fmt.Errorf("put %s in place: %w", path, err)
+	}
+	return f.Close()
+}

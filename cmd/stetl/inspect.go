@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/supertokens"
+)
+
+func (a *app) inspectCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "inspect --config FILE",
+		Short:   "Show what is in this SuperTokens: generation, apps, hashes, traps",
+		Example: "  stetl inspect --config configs/quickstart.yaml",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.inspect(cmd.Context()) },
+	}
+	a.configFlag(c)
+	a.jsonFlag(c)
+	return c
+}
+
+func (a *app) inspect(ctx context.Context) (err error) {
+	cfg, problems, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	src, err := openSource(ctx, cfg, true)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	inventory := supertokens.NewInventory(src)
+	err = src.Read(ctx, func(b supertokens.Batch) error {
+		inventory.Add(b)
+		return nil
+	})
+	if err != nil {
+		return refusedError{sourceError(cfg, err)}
+	}
+	i := report.Inspection{
+		Source: describeSource(cfg), Layout: src.Layout(), App: src.App(), Apps: src.Apps(),
+		Inventory: inventory, Findings: inventory.Findings(),
+	}
+	if a.asJSON {
+		return i.WriteJSON(a.out)
+	}
+	return i.WriteText(a.out)
+}
+
+// describeSource names the source without anything secret.
+func describeSource(cfg *config.Config) string {
+	if cfg.Source.Dump != "" {
+		return cfg.Source.Dump
+	}
+	return "live PostgreSQL"
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/plugin"
+)
+
+func (a *app) pluginCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "plugin",
+		Short: "List, describe and equip target plugins",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginAssetsCommand())
+	return c
+}
+
+func (a *app) pluginListCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "Name the plugins that this executable contains",
+		Example: "  stetl plugin list",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(a.out, strings.Join(bundledNames(), "\n"))
+			return err
+		},
+	}
+}
+
+func (a *app) pluginDescribeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "describe NAME",
+		Short:   "Print what a plugin declares: capabilities and configuration schema, as JSON",
+		Example: "  stetl plugin describe keycloak",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			client, err := a.launch(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, closeTarget(cmd.Context(), client)) }()
+			enc := json.NewEncoder(a.out)
+			enc.SetIndent("", "  ")
+			info := client.Info()
+			return enc.Encode(map[string]any{
+				"name": info.Name, "version": info.Version, "capabilities": client.Capabilities(), "config_schema": json.RawMessage(info.ConfigSchema),
+			})
+		},
+	}
+}
+
+func (a *app) launch(ctx context.Context, name string) (*plugin.Client, error) {
+	location, err := plugin.Find(name, a.pluginOptions())
+	if err != nil {
+		return nil, refusedError{err}
+	}
+	client, err := plugin.Launch(ctx, location, a.pluginOptions())
+	if err != nil {
+		return nil, refusedError{err}
+	}
+	return client, nil
+}
+
+func (a *app) pluginAssetsCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:     "assets NAME --out DIR",
+		Short:   "Write the files that a plugin's target needs on its servers",
+		Example: "  stetl plugin assets keycloak --out /opt/keycloak/providers",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(_ *cobra.Command, args []string) error { return a.writeAssets(args[0], out) },
+	}
+	c.Flags().StringVar(&out, "out", ".", "folder to write to")
+	return c
+}
+
+func (a *app) writeAssets(name, dir string) error {
+	b, ok := bundledPlugins()[name]
+	if !ok {
+		return usageError{fmt.Errorf("no bundled plugin is called %q; there are: %s", name, strings.Join(bundledNames(), ", "))}
+	}
+	if len(b.assets) == 0 {
+		_, err := fmt.Fprintf(a.out, "Plugin %s needs no files on its target's servers.\n", name)
+		return err
+	}
+	for file, content := range b.assets {
+		path := filepath.Join(dir, file)
+		err := replaceFile(path, func(w io.Writer) error {
+			_, err := w.Write(content.content)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		// A server runs as another user than the one who writes the file.
+		if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // nothing secret in it
+			return refusedError{err}
+		}
+		if _, err := fmt.Fprintf(a.out, "wrote %s: %s\n", path, content.purpose); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serveName is the hidden subcommand of a bundled plugin's process.
+const serveName = "plugin-serve"
+
+// serveCommand is how this executable becomes the child process of a bundled
+// plugin.
+func serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    serveName + " NAME",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			b, ok := bundledPlugins()[args[0]]
+			if !ok {
+				return usageError{fmt.Errorf("no bundled plugin is called %q", args[0])}
+			}
+			b.serve()
+			return nil
+		},
+	}
+}
+
+func (a *app) configCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "config",
+		Short: "Help with configuration files",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(&cobra.Command{
+		Use:     "schema",
+		Short:   "Print the JSON Schema of the configuration file, for editors",
+		Example: "  stetl config schema > stetl.schema.json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			schemas := map[string][]byte{}
+			for _, name := range bundledNames() {
+				client, err := a.launch(cmd.Context(), name)
+				if err != nil {
+					return err
+				}
+				schemas[name] = client.Info().ConfigSchema
+				if err := closeTarget(cmd.Context(), client); err != nil {
+					return err
+				}
+			}
+			schema, err := config.Schema(schemas)
+			if err != nil {
+				return err
+			}
+			_, err = a.out.Write(schema)
+			return err
+		},
+	})
+	return c
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  stetl version",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			v, goVersion := version, ""
+			if info, ok := debug.ReadBuildInfo(); ok {
+				goVersion = info.GoVersion
+				if v == "dev" && info.Main.Version != "" && info.Main.Version != "(devel)" {
+					v = info.Main.Version
+				}
+			}
+			if a.asJSON {
+				return json.NewEncoder(a.out).Encode(map[string]string{"version": v, "go": goVersion})
+			}
+			_, err := fmt.Fprintf(a.out, "stetl %s (%s)\n", v, goVersion)
+			return err
+		},
+	}
+	a.jsonFlag(c)
+	return c
+}

@@ -1,0 +1,3 @@
+// Package architecture holds no code: its tests keep the picture of the
+// packages true.
+package architecture

@@ -44,6 +44,9 @@ func (a *app) move(ctx context.Context, dryRun, detailed bool) error {
 	if err != nil {
 		r.Err = err.Error()
 	}
+	if errors.Is(err, engine.ErrRefused) && !a.asJSON {
+		return refusedError{r.Result.Diagnostics.Err()}
+	}
 	write := r.WriteText
 	if a.asJSON {
 		write = r.WriteJSON
@@ -53,7 +56,7 @@ func (a *app) move(ctx context.Context, dryRun, detailed bool) error {
 	}
 	switch {
 	case errors.Is(err, engine.ErrRefused):
-		return errors.Join(r.Result.Diagnostics.Err(), silentError{exitRefused})
+		return refusedError{r.Result.Diagnostics.Err()}
 	case err != nil:
 		return err
 	case r.Result.Summary.Rejected+r.Result.Summary.InDoubt > 0:
@@ -85,6 +88,7 @@ func (a *app) execute(ctx context.Context, dryRun bool) (r report.Run, err error
 	status := newStatus(a.err, a.quiet || a.asJSON)
 	result, err := engine.Run(ctx, acc, client, engine.Options{
 		DryRun:   dryRun,
+		Skip:     cfg.Policies.Skip,
 		Progress: status.show,
 		Outcome: func(c target.Change) {
 			if dryRun || c.Code != "" {

@@ -30,7 +30,7 @@ func (a *app) loadConfig() (*config.Config, diag.List, error) {
 func openSource(ctx context.Context, cfg *config.Config, audit bool) (*supertokens.Source, error) {
 	o := supertokens.Options{
 		URL: cfg.Source.URL, Dump: cfg.Source.Dump, Schema: cfg.Source.Schema, TablePrefix: cfg.Source.TablePrefix,
-		Tables: cfg.Source.Tables, App: cfg.Source.App, Audit: audit,
+		Tables: cfg.Source.Tables, App: cfg.Source.App, MigrationMode: cfg.Source.MigrationMode, Audit: audit,
 	}
 	src, err := supertokens.Open(ctx, o)
 	if err == nil {
@@ -71,14 +71,11 @@ func (a *app) launchTarget(ctx context.Context, cfg *config.Config, problems dia
 	options.WorkDir = filepath.Dir(cfg.Path)
 	location, err := plugin.Find(cfg.Target.Plugin, options)
 	if err != nil {
-		problems.Add(cfg.Locate(diag.List{{Code: diag.PluginNotFound, Summary: err.Error(), Path: "/target/plugin"}})...)
-		if err := problems.Err(); err != nil {
-			return nil, refusedError{err}
-		}
+		return nil, errors.Join(problems.Err(), refusedError{pluginError(cfg, err)})
 	}
 	client, err := plugin.Launch(ctx, location, options)
 	if err != nil {
-		return nil, refusedError{err}
+		return nil, errors.Join(problems.Err(), refusedError{pluginError(cfg, err)})
 	}
 	problems.Add(cfg.Target.Validate(client.Info().ConfigSchema)...)
 	if !problems.HasErrors() {
@@ -93,6 +90,17 @@ func (a *app) launchTarget(ctx context.Context, cfg *config.Config, problems dia
 		return nil, errors.Join(problems.Err(), client.Close(context.WithoutCancel(ctx)))
 	}
 	return client, nil
+}
+
+// pluginError gives an error of a plugin its place in the configuration.
+func pluginError(cfg *config.Config, err error) error {
+	e, ok := errors.AsType[*plugin.Error](err)
+	if !ok {
+		return err
+	}
+	d := e.Diagnostic()
+	d.Path = "/target/plugin"
+	return cfg.Locate(diag.List{d}).Err()
 }
 
 // pluginOptions is how plugins are found and started: those of this executable

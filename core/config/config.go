@@ -23,6 +23,8 @@ type Config struct {
 	Source  Source `json:"source"`
 	Target  Target `json:"target"`
 	Journal string `json:"journal"` // folder
+	// Policies say what to do with accounts the target cannot take as they are.
+	Policies Policies `json:"policies,omitzero"`
 
 	file *file
 }
@@ -39,6 +41,12 @@ type Source struct {
 	App               string            `json:"app,omitempty"`
 	MigrationMode     string            `json:"migration_mode,omitempty"` // of a core from 12.0 on
 	FirebaseSignerKey canonical.Secret  `json:"firebase_signer_key,omitzero"`
+}
+
+// Policies are decisions of the operator.
+type Policies struct {
+	// Skip lists reason codes: who is rejected for one of them counts as skipped.
+	Skip []diag.Code `json:"skip,omitempty"`
 }
 
 // Target is the plugin and its own configuration, which only the plugin's schema
@@ -161,6 +169,11 @@ func (c *Config) fill(dir string) {
 			c.Source.Tables[name] = tables.fields[name].str()
 		}
 	}
+	if skip := root.get("policies", "skip"); skip != nil {
+		for _, code := range skip.items {
+			c.Policies.Skip = append(c.Policies.Skip, diag.Code(code.str()))
+		}
+	}
 	c.Journal = path(root.get("journal"))
 	if c.Journal == "" {
 		c.Journal = filepath.Join(dir, DefaultJournal)
@@ -208,6 +221,9 @@ func (c *Config) Locate(list diag.List) diag.List {
 	return c.file.locate(nil, list)
 }
 
+// minMasked is the length from which a secret is looked for in texts.
+const minMasked = 4
+
 // Locate is [Config.Locate] for diagnostics of the plugin, whose paths start at
 // target.config. It also masks secrets of this configuration that the plugin
 // repeats in its texts.
@@ -218,7 +234,8 @@ func (t *Target) Locate(list diag.List) diag.List {
 	located := t.file.locate(targetConfig, list)
 	var secrets []string
 	t.config.walk(func(n *node) {
-		if s := n.str(); n.secret && s != "" {
+		// A shorter text is no secret, and masking it would spoil every word.
+		if s := n.str(); n.secret && len(s) >= minMasked {
 			secrets = append(secrets, s)
 		}
 	})

@@ -492,7 +492,7 @@ stetl.yaml:2:9: error[source.dump]: not a dump
 func TestLocateMasksWholeSecrets(t *testing.T) {
 	t.Parallel()
 	text := []byte(`{source: {dump: a}, target: {plugin: p, config: {a: "${env:A}", b: "${env:AB}"}}}`)
-	vars := map[string]string{"A": "one", "AB": "one-and-two"}
+	vars := map[string]string{"A": "once", "AB": "once-and-two"}
 	cfg, list := Load("c.yaml", Env{
 		Lookup:   func(name string) (string, bool) { v, ok := vars[name]; return v, ok },
 		ReadFile: func(string) ([]byte, error) { return text, nil },
@@ -501,7 +501,7 @@ func TestLocateMasksWholeSecrets(t *testing.T) {
 	if list.HasErrors() {
 		t.Fatalf("unexpected problems:\n%s", render(t, list))
 	}
-	got := cfg.Target.Locate(diag.List{{Code: "p.x", Summary: "one, one-and-two"}})[0].Summary
+	got := cfg.Target.Locate(diag.List{{Code: "p.x", Summary: "once, once-and-two"}})[0].Summary
 	if want := "‹secret›, ‹secret›"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

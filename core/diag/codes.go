@@ -58,6 +58,66 @@ const (
 	LoadNotCommitted     Code = "load.not_committed"
 )
 
+// Codes of plugins/keycloak. Those of load are for every target that has the same reason.
+const (
+	LoadIDTooLong            Code = "load.id_too_long"
+	LoadIDInvalid            Code = "load.id_invalid"
+	LoadIDConflict           Code = "load.id_conflict"
+	LoadUsernameMissing      Code = "load.username_missing"
+	LoadUsernameConflict     Code = "load.username_conflict"
+	LoadEmailConflict        Code = "load.email_conflict"
+	LoadIdentityConflict     Code = "load.identity_conflict"
+	LoadExistsDiffers        Code = "load.exists_differs"
+	LoadFieldTooLong         Code = "load.field_too_long"
+	LoadHashUnsupported      Code = "load.hash_unsupported"
+	LoadTOTPInvalid          Code = "load.totp_invalid"
+	LoadTargetRefused        Code = "load.target_refused"
+	LoadUnknownAnswer        Code = "load.unknown_answer"
+	KeycloakUnreachable      Code = "keycloak.unreachable"
+	KeycloakLoginRefused     Code = "keycloak.login_refused"
+	KeycloakRealmMissing     Code = "keycloak.realm_missing"
+	KeycloakRoleMissing      Code = "keycloak.role_missing"
+	KeycloakTooOld           Code = "keycloak.too_old"
+	KeycloakIDsNotKept       Code = "keycloak.ids_not_kept"
+	KeycloakBcryptMissing    Code = "keycloak.bcrypt_provider_missing"
+	KeycloakArgon2Missing    Code = "keycloak.argon2_missing"
+	KeycloakPolicyAlgorithm  Code = "keycloak.policy_algorithm_missing"
+	KeycloakPasswordExpiry   Code = "keycloak.password_expiry"
+	KeycloakProfileRequired  Code = "keycloak.profile_required"
+	KeycloakAttributesHidden Code = "keycloak.attributes_hidden"
+	KeycloakProviderMissing  Code = "keycloak.identity_provider_missing"
+	KeycloakPlainHTTP        Code = "keycloak.plain_http"
+	KeycloakMasterRealm      Code = "keycloak.master_realm"
+	KeycloakCheckIncomplete  Code = "keycloak.check_incomplete"
+	KeycloakOutUnwritable    Code = "keycloak.out_unwritable"
+	KeycloakOutForeignFiles  Code = "keycloak.out_foreign_files"
+	KeycloakRealmFileKept    Code = "keycloak.realm_file_kept"
+)
+
+// Codes of the plugin boundary: core/plugin, core/sdk and what is between them.
+const (
+	PluginBadName           Code = "plugin.bad_name"
+	PluginNotExecutable     Code = "plugin.not_executable"
+	PluginWrongArchitecture Code = "plugin.wrong_architecture"
+	PluginCannotStart       Code = "plugin.cannot_start"
+	PluginBadHandshake      Code = "plugin.bad_handshake"
+	PluginWrongProtocol     Code = "plugin.wrong_protocol"
+	PluginDiedAtStart       Code = "plugin.died_at_start"
+	PluginStartTimeout      Code = "plugin.start_timeout"
+	PluginBrokeProtocol     Code = "plugin.broke_protocol"
+	PluginConfigureFailed   Code = "plugin.configure_failed"
+	PluginFinishFailed      Code = "plugin.finish_failed"
+	PluginCloseFailed       Code = "plugin.close_failed"
+	PluginCrash             Code = "plugin.crash"
+	PluginPanic             Code = "plugin.panic"
+	PluginNoAnswer          Code = "plugin.no_answer"
+	PluginNotSent           Code = "plugin.not_sent"
+	LoadUndecided           Code = "load.undecided"
+	LoadUserTooLarge        Code = "load.user_too_large"
+	LoadInvalidUser         Code = "load.invalid_user"
+	LoadDuplicateUser       Code = "load.duplicate_user"
+)
+
 // table is the one registry. Add a code to the block of the package that raises
 // it, then run go test ./core/diag -update.
 var table = []Info{
@@ -93,6 +153,60 @@ var table = []Info{
 	{MapDuplicateUsername, "two accounts would get the same user name", "link or merge the accounts in SuperTokens, or change one of them"},
 	{MapDuplicateEmail, "two accounts have the same e-mail address and the target allows one", "link or merge the accounts in SuperTokens, or change one of them"},
 	{LoadNotCommitted, "the target failed in its last step, so nothing of the run counts as loaded", "remove the cause and run again"},
+	// plugins/keycloak
+	{LoadIDTooLong, "the id is longer than the target can hold", "map the user to a shorter external id in SuperTokens, or remove the mapping"},
+	{LoadIDInvalid, "the id is absent or has characters that the target cannot take", "map the user to a plain external id in SuperTokens, or remove the mapping"},
+	{LoadIDConflict, "the id belongs to another account of the target", "rename or delete that account, or map the user to another id"},
+	{LoadUsernameMissing, "the user has no name to sign in with", "let the mapping derive one from the e-mail address, the phone number or the id"},
+	{LoadUsernameConflict, "the username belongs to another account", "merge the accounts or rename one of them"},
+	{LoadEmailConflict, "the e-mail address belongs to another account", "merge the accounts or change one of the addresses"},
+	{LoadIdentityConflict, "the third-party identity belongs to another user of the run", "merge the accounts in SuperTokens"},
+	{LoadExistsDiffers, "the account is in the target and differs in the named fields", "change or delete it there; an existing account is not overwritten"},
+	{LoadFieldTooLong, "a field is longer than the target can hold", "shorten it in SuperTokens or leave it out in the mapping"},
+	{LoadHashUnsupported, "the target cannot verify this password hash", "load the user without a password and have it reset"},
+	{LoadTOTPInvalid, "an authenticator has an unusable secret or period", "remove that device in SuperTokens"},
+	{LoadTargetRefused, "the target refused the user; the detail has its own words", "correct what it names, or look into the target's log"},
+	{LoadUnknownAnswer, "the user was sent and the answer was lost", "run again: the user is looked up first"},
+	{KeycloakUnreachable, "the server cannot be reached or is no Keycloak", "check the url, the network and the certificate"},
+	{KeycloakLoginRefused, "the server refuses the client", "check client_id, client_secret and auth_realm, and that service accounts are switched on"},
+	{KeycloakRealmMissing, "the server has no such realm", "create it or correct the name"},
+	{KeycloakRoleMissing, "the client may not do what a load needs", "give its service account manage-realm, manage-users and view-users of realm-management"},
+	{KeycloakTooOld, "the server is older than 23 and would give every user a new id", "upgrade the server"},
+	{KeycloakIDsNotKept, "the server created a user under another id", "use Keycloak 23 or later, delete the users with wrong ids and run again"},
+	{KeycloakBcryptMissing, "the server has no password hashing provider called bcrypt", "install the jar that stetl plugin assets keycloak writes"},
+	{KeycloakArgon2Missing, "the server has no password hashing provider called argon2", "upgrade the server to 25 or later"},
+	{KeycloakPolicyAlgorithm, "the realm's password policy names a hashing algorithm that the server lacks", "install that provider or choose another algorithm"},
+	{KeycloakPasswordExpiry, "the realm's password policy expires passwords", "lift the policy until the users have moved"},
+	{KeycloakProfileRequired, "the realm's user profile requires fields that users may lack", "make them optional, or disable the required action Verify Profile"},
+	{KeycloakAttributesHidden, "the realm hides attributes that its user profile does not declare", "let administrators write unmanaged attributes"},
+	{KeycloakProviderMissing, "the realm lacks an identity provider that users are linked to", "add it to the realm, or name its alias in identity_providers"},
+	{KeycloakPlainHTTP, "hashes and the client secret would cross the network in clear text", "use the https address of the server"},
+	{KeycloakMasterRealm, "users are to be loaded into the realm of the server's administrators", "create a realm of its own for them"},
+	{KeycloakCheckIncomplete, "a part of the preflight could not be read", "give the service account realm-admin, or look yourself"},
+	{KeycloakOutUnwritable, "the output folder cannot be written", "name a folder that may be created or written, on a disk with room"},
+	{KeycloakOutForeignFiles, "the output folder holds users that stetl did not write", "move them away or choose another folder"},
+	{KeycloakRealmFileKept, "the output folder holds a realm file that stetl did not write", "remove it to get one that fits"},
+	// the plugin boundary
+	{PluginBadName, "a plugin name has characters that no plugin has", "use lower-case letters, digits and single dashes"},
+	{PluginNotExecutable, "the plugin's file cannot be executed", "set its permissions, or name the executable itself"},
+	{PluginWrongArchitecture, "the plugin is not a program for this machine", "install the build for this system and processor"},
+	{PluginCannotStart, "the operating system cannot start the plugin", "solve what the message names: an interpreter, a loader, a folder"},
+	{PluginBadHandshake, "the program wrote something else where a plugin says hello", "have it write to stderr, or check that it is a plugin"},
+	{PluginWrongProtocol, "plugin and stetl speak different versions of the protocol", "install versions that belong together"},
+	{PluginDiedAtStart, "the plugin ended before it was ready", "solve what its last words complain about"},
+	{PluginStartTimeout, "the plugin was not ready in time", "check that it is a plugin and that the machine is not overloaded"},
+	{PluginBrokeProtocol, "the plugin did what the protocol does not allow", "report it to the author of the plugin"},
+	{PluginConfigureFailed, "the plugin does not accept its configuration", "correct what the message names"},
+	{PluginFinishFailed, "the plugin failed in its last step, so nothing of the run counts as loaded", "remove the cause and run again"},
+	{PluginCloseFailed, "the plugin could not release what it held", "look at what the message names; the users are not affected"},
+	{PluginCrash, "the plugin's process ended while the user was with it", "run again: the user is looked up first"},
+	{PluginPanic, "the plugin's code failed while the user was with it", "run again: the user is looked up first; send the stack in the log to the author of the plugin"},
+	{PluginNoAnswer, "the plugin gave no outcome for the user, or nobody waited for it", "run again: the user is looked up first"},
+	{PluginNotSent, "the run ended before the user was sent", "run again"},
+	{LoadUndecided, "the plugin gave up on the rest of a batch; the detail says why", "run again: the user is looked up first"},
+	{LoadUserTooLarge, "the user is larger than a plugin takes (16 MiB)", "leave metadata out in the mapping"},
+	{LoadInvalidUser, "the user holds text that is not UTF-8, or a value that no plugin knows", "correct it in SuperTokens, or use stetl and plugin of the same age"},
+	{LoadDuplicateUser, "another user of the same batch has this source id", "report it: this is a defect of stetl"},
 }
 
 // Codes returns every registered code, sorted by name.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,6 +36,9 @@ type Target interface {
 type Options struct {
 	// DryRun plans instead of loading. Nothing is written anywhere.
 	DryRun bool
+	// Skip lists reasons the operator has accepted: whoever is rejected for one
+	// of them counts as skipped.
+	Skip []diag.Code
 	// Outcome, when set, is called for every user as its fate becomes known,
 	// one call at a time. In a dry run it is the predicted one, with fields.
 	Outcome func(target.Change)
@@ -283,6 +287,9 @@ func (r *runner) apply(ctx context.Context, users []target.User) ([]target.Chang
 
 func (r *runner) record(changes []target.Change) {
 	for _, c := range changes {
+		if c.Action == target.Rejected && slices.Contains(r.options.Skip, c.Code) {
+			c.Action = target.Skipped
+		}
 		r.result.Summary.Read++
 		r.result.Summary.Count(c.Action)
 		if c.Code != "" {

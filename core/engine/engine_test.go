@@ -178,6 +178,19 @@ func TestCollisionsAreRejectedNotDecidedByTheTarget(t *testing.T) {
 	}
 }
 
+func TestAcceptedReasonsAreSkips(t *testing.T) {
+	t.Parallel()
+	same := "same@example.org"
+	src := memory{
+		{InternalID: "a", ID: "a", Logins: []canonical.Login{{ID: "a", Email: &same}}},
+		{InternalID: "b", ID: "b", Logins: []canonical.Login{{ID: "b", Email: &same}}},
+	}
+	res, err := Run(t.Context(), src, newFake(), Options{Skip: []diag.Code{diag.MapDuplicateUsername}})
+	if err != nil || res.Summary != (target.Summary{Read: 2, Created: 1, Skipped: 1}) || res.Reasons[diag.MapDuplicateUsername] != 1 {
+		t.Errorf("error %v, result %+v", err, res)
+	}
+}
+
 func TestFailedBatchIsInDoubtAndStopsTheRun(t *testing.T) {
 	t.Parallel()
 	f := newFake()

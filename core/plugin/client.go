@@ -123,7 +123,7 @@ func (c *Client) kill() {
 	case <-done:
 	case <-force.C:
 		c.log.Warn("the plugin does not exit, killing it")
-		_ = c.process.Kill(context.Background())
+		_ = c.process.kill()
 		<-done
 	}
 	if c.socketDir != "" {

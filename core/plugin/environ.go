@@ -17,8 +17,8 @@ var passed = []string{
 	"SSL_CERT_FILE", "SSL_CERT_DIR", "TZ", "TMPDIR",
 }
 
-func environ(log *slog.Logger) []string {
-	env := []string{wire.LogLevelKey + "=" + lowest(log).String()}
+func environ(ctx context.Context, log *slog.Logger) []string {
+	env := []string{wire.LogLevelKey + "=" + lowest(ctx, log).String()}
 	for _, key := range passed {
 		if value, ok := os.LookupEnv(key); ok {
 			env = append(env, key+"="+value)
@@ -28,9 +28,9 @@ func environ(log *slog.Logger) []string {
 }
 
 // lowest is the first of the usual levels that log enables.
-func lowest(log *slog.Logger) slog.Level {
+func lowest(ctx context.Context, log *slog.Logger) slog.Level {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
-		if log.Enabled(context.Background(), level) {
+		if log.Enabled(ctx, level) {
 			return level
 		}
 	}

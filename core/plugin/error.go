@@ -4,37 +4,36 @@ import (
 	"fmt"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/internal/wire"
 )
 
 // Codes of an [Error]: why a plugin could not be used.
 const (
-	CodeBadName           = wire.PluginBadName
-	CodeNotFound          = wire.PluginNotFound
-	CodeNotExecutable     = wire.PluginNotExecutable
-	CodeWrongArchitecture = wire.PluginWrongArchitecture
-	CodeCannotStart       = wire.PluginCannotStart
-	CodeBadHandshake      = wire.PluginBadHandshake
-	CodeWrongProtocol     = wire.PluginWrongProtocol
-	CodeDiedAtStart       = wire.PluginDiedAtStart
-	CodeStartTimeout      = wire.PluginStartTimeout
+	CodeBadName           = diag.PluginBadName
+	CodeNotFound          = diag.PluginNotFound
+	CodeNotExecutable     = diag.PluginNotExecutable
+	CodeWrongArchitecture = diag.PluginWrongArchitecture
+	CodeCannotStart       = diag.PluginCannotStart
+	CodeBadHandshake      = diag.PluginBadHandshake
+	CodeWrongProtocol     = diag.PluginWrongProtocol
+	CodeDiedAtStart       = diag.PluginDiedAtStart
+	CodeStartTimeout      = diag.PluginStartTimeout
 )
 
 // Codes of outcomes that the plugin boundary itself gives.
 const (
 	// CodeCrash: the process ended while the user was with the plugin.
-	CodeCrash = wire.PluginCrash
+	CodeCrash = diag.PluginCrash
 	// CodePanic: the plugin's code panicked while the user was with it.
-	CodePanic = wire.PluginPanic
+	CodePanic = diag.PluginPanic
 	// CodeNoAnswer: the batch ended, or the caller left, without an answer.
-	CodeNoAnswer = wire.PluginNoAnswer
+	CodeNoAnswer = diag.PluginNoAnswer
 	// CodeNotSent: the user never left the host, so there is nothing to look up.
-	CodeNotSent = wire.PluginNotSent
+	CodeNotSent = diag.PluginNotSent
 	// CodeUndecided: the plugin gave up on the rest of a batch and said why.
-	CodeUndecided     = wire.LoadUndecided
-	CodeUserTooLarge  = wire.LoadUserTooLarge
-	CodeInvalidUser   = wire.LoadInvalidUser
-	CodeDuplicateUser = wire.LoadDuplicateUser
+	CodeUndecided     = diag.LoadUndecided
+	CodeUserTooLarge  = diag.LoadUserTooLarge
+	CodeInvalidUser   = diag.LoadInvalidUser
+	CodeDuplicateUser = diag.LoadDuplicateUser
 )
 
 // Error says why a plugin cannot be used: one cause and one thing to do.

@@ -25,7 +25,7 @@ type Options struct {
 	Bundled Bundled
 	// Path is the executable, absolute, where the configuration names one.
 	Path string
-	// Dir is searched instead of the folder of this executable.
+	// Dir, absolute, is searched instead of the folder of this executable.
 	Dir string
 	// WorkDir is the folder that relative paths in a plugin's configuration
 	// start from, that of the configuration file; empty is the current one.
@@ -38,8 +38,10 @@ type Options struct {
 	// StartTimeout bounds the time from start to handshake; 0 is ten seconds.
 	StartTimeout time.Duration
 
-	// orphanable leaves the end of orphans to the plugin itself; for tests.
-	orphanable bool
+	// For tests: leave the end of orphans to the plugin itself, and be less
+	// patient with it.
+	orphanable   bool
+	closeTimeout time.Duration
 }
 
 // Location is an executable that claims to be a plugin.
@@ -82,6 +84,9 @@ func Find(name string, o Options) (Location, error) {
 	fix := "put the executable there, or say with path or plugin_dir where it is"
 	if best := diag.Suggest(name, slices.Collect(maps.Keys(o.Bundled))); best != "" {
 		fix = fmt.Sprintf("did you mean %s?", best)
+	}
+	if !filepath.IsAbs(dir) { // it would depend on the working directory
+		return Location{}, &Error{name, CodeNotFound, fmt.Sprintf("plugin_dir %s is relative", dir), "give the absolute path"}
 	}
 	path := filepath.Join(dir, "stetl-plugin-"+name)
 	if runtime.GOOS == "windows" {

@@ -42,6 +42,7 @@ func Launch(ctx context.Context, loc Location, o Options) (*Client, error) {
 	cmd := exec.Command(loc.Path, loc.Args...) //nolint:gosec,noctx // the configured plugin; it must outlive ctx to be closed in order
 	cmd.Dir = o.WorkDir
 	cmd.SysProcAttr = isolate(o.orphanable)
+	cmd.Env = environ(ctx, log)
 	p := newProcess(cmd)
 	c := &Client{name: loc.Name, userAgent: o.UserAgent, log: log, process: p}
 	scrub := func(text string) string {
@@ -59,7 +60,7 @@ func Launch(ctx context.Context, loc Location, o Options) (*Client, error) {
 		},
 		VersionedPlugins: map[int]goplugin.PluginSet{wire.Version: {wire.ServiceKey: dispenser{}}},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
-			cmd.Env = append(environ(log), spec.Env...)
+			cmd.Env = append(cmd.Env, spec.Env...)
 			c.socketDir = dir
 			return p, nil
 		},
@@ -82,7 +83,7 @@ func Launch(ctx context.Context, loc Location, o Options) (*Client, error) {
 
 func (c *Client) start(ctx context.Context, loc Location, o Options) error {
 	// go-plugin waits without a context; ending the process ends the wait.
-	defer context.AfterFunc(ctx, func() { _ = c.process.Kill(context.WithoutCancel(ctx)) })()
+	defer context.AfterFunc(ctx, func() { _ = c.process.kill() })()
 	if _, err := c.plugin.Start(); err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("start plugin %s: %w", loc.Name, context.Cause(ctx))
@@ -107,7 +108,7 @@ func (c *Client) start(ctx context.Context, loc Location, o Options) error {
 	}
 	c.pid = c.process.cmd.Process.Pid
 	c.log = c.log.With("pid", c.pid)
-	s := session.New(conn, session.Options{Name: loc.Name, Log: c.log, Explain: c.explain})
+	s := session.New(conn, session.Options{Name: loc.Name, Log: c.log, Explain: c.explain, CloseTimeout: o.closeTimeout})
 	c.session.Store(s)
 	info, err := s.Describe(ctx)
 	if err != nil {
@@ -128,8 +129,10 @@ type dispenser struct {
 	goplugin.NetRPCUnsupportedPlugin
 }
 
+// GRPCServer implements goplugin.GRPCPlugin, for the other side.
 func (dispenser) GRPCServer(*goplugin.GRPCBroker, *grpc.Server) error { return errors.ErrUnsupported }
 
+// GRPCClient implements goplugin.GRPCPlugin.
 func (dispenser) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
 	return conn, nil
 }
@@ -148,7 +151,7 @@ func shortTempDir() string {
 // is the last resort: its messages list possibilities.
 func (p *process) explain(loc Location, timeout time.Duration, err error) error {
 	if p.startErr != nil {
-		return explainExec(loc, p.startErr)
+		return explainExec(loc, p.cmd.Dir, p.startErr)
 	}
 	line, whole := p.stdout.firstLine()
 	parts := strings.Split(strings.TrimSpace(line), "|")
@@ -188,9 +191,12 @@ func (p *process) explain(loc Location, timeout time.Duration, err error) error 
 }
 
 // explainExec says why the operating system did not run the file.
-func explainExec(loc Location, err error) error {
+func explainExec(loc Location, dir string, err error) error {
 	if err := check(loc.Name, loc.Path, "install the plugin again"); err != nil {
 		return err
+	}
+	if info, statErr := os.Stat(dir); dir != "" && (statErr != nil || !info.IsDir()) {
+		return &Error{loc.Name, CodeCannotStart, "its working folder " + dir + " cannot be entered", "create the folder or correct its permissions"}
 	}
 	switch {
 	case errors.Is(err, syscall.ENOEXEC):
@@ -236,7 +242,7 @@ func format(path string) string {
 
 // interpreter names what a script or a dynamically linked program needs first.
 func interpreter(path string) string {
-	f, err := os.Open(path) //nolint:gosec // the configured plugin
+	f, err := os.Open(path)
 	if err != nil {
 		return "another file"
 	}

@@ -47,7 +47,7 @@ func newProcess(cmd *exec.Cmd) *process {
 // Start implements runner.Runner.
 func (p *process) Start(context.Context) error {
 	failed := make(chan error)
-	go func() {
+	go func() { //nolint:contextcheck // the process outlives its start
 		// The kernel ties the death signal to the thread that forked, and the
 		// thread lives as long as this goroutine holds it.
 		runtime.LockOSThread()
@@ -77,8 +77,11 @@ func (p *process) Wait(context.Context) error {
 	return nil
 }
 
-// Kill implements runner.AttachedRunner. It ends the whole process group.
-func (p *process) Kill(context.Context) error {
+// Kill implements runner.AttachedRunner.
+func (p *process) Kill(context.Context) error { return p.kill() }
+
+// kill ends the whole process group.
+func (p *process) kill() error {
 	select {
 	case <-p.started:
 	default:

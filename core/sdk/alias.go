@@ -110,4 +110,4 @@ const (
 )
 
 // NewSecret wraps clear text.
-func NewSecret(clear string) Secret { return canonical.NewSecret(clear) }
+func NewSecret(clearText string) Secret { return canonical.NewSecret(clearText) }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/wire"
 	"github.com/stetl/stetl/core/pluginpb"
 )
@@ -27,7 +28,7 @@ func (s *service) serve(ctx context.Context, call string, st stream) error {
 	defer s.leave(call)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
+	defer context.AfterFunc(s.ctx, cancel)() //nolint:contextcheck // whichever ends first ends the work
 
 	out := newOutbox()
 	var sender, workers sync.WaitGroup
@@ -83,7 +84,7 @@ func (s *service) runBatch(
 		u, err := wire.DecodeUser(p)
 		if err != nil {
 			t.Report(Change{Outcome: Outcome{
-				SourceID: p.GetSourceId(), Action: Rejected, Code: wire.LoadInvalidUser,
+				SourceID: p.GetSourceId(), Action: Rejected, Code: diag.LoadInvalidUser,
 				Detail: err.Error(), Hint: "use a plugin and a stetl of about the same age",
 			}})
 			continue
@@ -92,14 +93,14 @@ func (s *service) runBatch(
 	}
 	err := s.guard(call, func() error { return work(ctx, users, t) })
 	undecided := t.end()
-	code, detail := wire.LoadUndecided, ""
+	code, detail := diag.LoadUndecided, ""
 	switch {
 	case isPanic(err):
-		code, detail = wire.PluginPanic, err.Error()
+		code, detail = diag.PluginPanic, err.Error()
 	case err != nil:
 		detail = err.Error()
 	default:
-		code, detail = wire.PluginNoAnswer, "the plugin returned without an outcome for this user"
+		code, detail = diag.PluginNoAnswer, "the plugin returned without an outcome for this user"
 		if len(undecided) > 0 {
 			t.log.Error("bug in the plugin: "+call+" returned nil without an outcome for every user", "users", len(undecided))
 		}
@@ -179,6 +180,9 @@ func (t *tally) Report(c Change) {
 	if bug != "" {
 		t.log.Error("bug in the plugin: "+bug, "source_id", c.SourceID, "action", string(c.Action))
 		return
+	}
+	if c.Code == "" && (c.Action == Skipped || c.Action == Rejected || c.Action == InDoubt) {
+		t.log.Error("bug in the plugin: "+string(c.Action)+" without a code", "source_id", c.SourceID)
 	}
 	t.undecided[c.SourceID] = false
 	// Under the lock, so that nothing follows the end of the batch.

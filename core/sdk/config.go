@@ -142,6 +142,8 @@ func decorateField(f reflect.StructField, parent *infer.Schema, direct bool) err
 			return errors.New("a default cannot be set below a pointer, list or map")
 		case s.WriteOnly:
 			return errors.New("a secret cannot have a default")
+		case len(s.Enum) > 0 && !slices.Contains(s.Enum, any(f.Tag.Get("default"))):
+			return fmt.Errorf("default %q is not among %s", f.Tag.Get("default"), f.Tag.Get("enum"))
 		}
 		s.Default = value
 		parent.Required = slices.DeleteFunc(parent.Required, func(r string) bool { return r == name })

@@ -26,7 +26,7 @@ import (
 func Serve[C any](p Plugin[C]) {
 	if err := Run(p); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // Serve is the body of a main function
 	}
 }
 
@@ -64,7 +64,7 @@ func Run[C any](p Plugin[C]) error {
 	go func() {
 		waitForOrphanhood(os.Getppid())
 		svc.abandon()
-		os.Exit(1) // there is nobody left to return to
+		os.Exit(1) //nolint:forbidigo // there is nobody left to return to
 	}()
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: goplugin.HandshakeConfig{
@@ -97,11 +97,13 @@ type served struct {
 	service *service
 }
 
+// GRPCServer implements goplugin.GRPCPlugin.
 func (p *served) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
 	pluginpb.RegisterTargetServiceServer(s, p.service)
 	return nil
 }
 
+// GRPCClient implements goplugin.GRPCPlugin, for the other side.
 func (p *served) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
 	return nil, errors.ErrUnsupported
 }

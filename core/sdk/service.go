@@ -92,12 +92,14 @@ func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
 	return s, nil
 }
 
+// Describe answers at any time.
 func (s *service) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
 	return &pluginpb.DescribeResponse{
 		Name: s.name, Version: s.version, Capabilities: wire.EncodeCapabilities(&s.base), ConfigSchemaJson: s.schema,
 	}, nil
 }
 
+// Configure has New make the target; it succeeds once.
 func (s *service) Configure(ctx context.Context, req *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
 	s.configuring.Lock()
 	defer s.configuring.Unlock()
@@ -121,7 +123,7 @@ func (s *service) Configure(ctx context.Context, req *pluginpb.ConfigureRequest)
 	case isPanic(err):
 		return nil, wire.Broken("%v", err)
 	case err != nil:
-		return &pluginpb.ConfigureResponse{Diagnostics: diagnose(err, wire.PluginConfigureFailed)}, nil
+		return &pluginpb.ConfigureResponse{Diagnostics: diagnose(err, diag.PluginConfigureFailed)}, nil
 	case t == nil:
 		return nil, wire.Broken("New returned neither a target nor an error")
 	}
@@ -153,6 +155,7 @@ func (s *service) capabilities(t Target) Capabilities {
 	return caps
 }
 
+// Check passes the call to a Checker.
 func (s *service) Check(ctx context.Context, req *pluginpb.CheckRequest) (*pluginpb.CheckResponse, error) {
 	if err := s.require(ready, "Check"); err != nil {
 		return nil, err
@@ -172,6 +175,7 @@ func (s *service) Check(ctx context.Context, req *pluginpb.CheckRequest) (*plugi
 	return &pluginpb.CheckResponse{Diagnostics: wire.EncodeDiagnostics(list)}, nil
 }
 
+// Load has the target load the batches of a stream.
 func (s *service) Load(st grpc.BidiStreamingServer[pluginpb.LoadRequest, pluginpb.LoadResponse]) error {
 	return s.serve(st.Context(), "Load", stream{
 		recv: func() (*pluginpb.Batch, *pluginpb.CancelBatch, error) {
@@ -191,6 +195,7 @@ func (s *service) Load(st grpc.BidiStreamingServer[pluginpb.LoadRequest, pluginp
 	})
 }
 
+// Plan has a Planner plan the batches of a stream.
 func (s *service) Plan(st grpc.BidiStreamingServer[pluginpb.PlanRequest, pluginpb.PlanResponse]) error {
 	return s.serve(st.Context(), "Plan", stream{
 		recv: func() (*pluginpb.Batch, *pluginpb.CancelBatch, error) {
@@ -214,6 +219,7 @@ func (s *service) Plan(st grpc.BidiStreamingServer[pluginpb.PlanRequest, pluginp
 	})
 }
 
+// Finish passes the call to a Finisher, once and with no stream open.
 func (s *service) Finish(ctx context.Context, _ *pluginpb.FinishRequest) (*pluginpb.FinishResponse, error) {
 	s.mu.Lock()
 	if s.phase != ready || len(s.streams) > 0 {
@@ -227,14 +233,15 @@ func (s *service) Finish(ctx context.Context, _ *pluginpb.FinishRequest) (*plugi
 		return &pluginpb.FinishResponse{}, nil
 	}
 	err := s.guard("Finish", func() error { return f.Finish(ctx) })
-	return &pluginpb.FinishResponse{Diagnostics: diagnose(err, wire.PluginFinishFailed)}, nil
+	return &pluginpb.FinishResponse{Diagnostics: diagnose(err, diag.PluginFinishFailed)}, nil
 }
 
+// Close ends all work and passes the call to a Closer, once.
 func (s *service) Close(ctx context.Context, _ *pluginpb.CloseRequest) (*pluginpb.CloseResponse, error) {
 	if !s.shut() {
 		return nil, wire.Misuse("Close comes once")
 	}
-	return &pluginpb.CloseResponse{Diagnostics: diagnose(s.release(ctx), wire.PluginCloseFailed)}, nil
+	return &pluginpb.CloseResponse{Diagnostics: diagnose(s.release(ctx), diag.PluginCloseFailed)}, nil
 }
 
 // shut ends all work; true for the first caller, who must call release.
@@ -272,12 +279,12 @@ func (s *service) release(ctx context.Context) error {
 func (s *service) require(want phase, call string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.phase == want:
+	switch s.phase {
+	case want:
 		return nil
-	case s.phase == fresh:
+	case fresh:
 		return wire.Misuse("%s before Configure", call)
-	case s.phase == ready:
+	case ready:
 		return wire.Misuse("%s comes once", call)
 	default:
 		return wire.Misuse("%s after Finish or Close", call)

@@ -155,7 +155,7 @@ func uniqueLabel(name string, taken map[string]bool) string {
 	label := cut(name, maxField)
 	for n := 2; taken[foldLabel(label)]; n++ {
 		suffix := fmt.Sprintf(" %d", n)
-		label = cut(name, maxField-len(suffix)) + suffix
+		label = cut(strings.TrimSpace(name), maxField-len(suffix)) + suffix
 	}
 	taken[foldLabel(label)] = true
 	return label

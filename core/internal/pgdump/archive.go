@@ -61,7 +61,8 @@ type Table struct {
 	// their partitions.
 	HasData bool
 
-	// Parent is the partitioned table that this one is a partition of.
+	// Parent is the partitioned table that this one is a partition of, if the
+	// dump tells.
 	Parent TableName
 }
 

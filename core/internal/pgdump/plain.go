@@ -1,6 +1,7 @@
 package pgdump
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"strings"
@@ -12,7 +13,6 @@ type plainIndex struct {
 	info     *Info
 	header   bool // the line that a dump begins with was there
 	complete bool // so was the line that it ends with
-	tables   bool // a table or data was there
 }
 
 // indexPlain reads the SQL and finds the data between it.
@@ -56,11 +56,10 @@ func (x *plainIndex) comment(t token) error {
 	case text == "PostgreSQL database cluster dump":
 		x.header = true
 		return x.errorAt(t, "this is the output of pg_dumpall, which holds several databases", hintOneDB)
-	case x.tables:
 	case strings.HasPrefix(text, "Dumped from database version "):
-		x.info.ServerVersion = strings.TrimPrefix(text, "Dumped from database version ")
+		x.info.ServerVersion = cmp.Or(x.info.ServerVersion, strings.TrimPrefix(text, "Dumped from database version "))
 	case strings.HasPrefix(text, "Dumped by pg_dump version "):
-		x.info.DumpVersion = strings.TrimPrefix(text, "Dumped by pg_dump version ")
+		x.info.DumpVersion = cmp.Or(x.info.DumpVersion, strings.TrimPrefix(text, "Dumped by pg_dump version "))
 	}
 	return nil
 }
@@ -95,7 +94,7 @@ func (x *plainIndex) meta(t token, command string) error {
 		return nil
 	case "connect", "c":
 		// pg_dump --create connects to the database it has just created.
-		if !x.tables {
+		if len(x.cat.tables) == 0 {
 			return nil
 		}
 		return x.errorAt(t, "the file holds more than one database", hintOneDB)
@@ -109,7 +108,6 @@ func (x *plainIndex) statement(t token) error {
 	if !x.header && !t.is("set") {
 		return x.errorAt(t, "this is not a plain pg_dump file", "") // explained by the caller
 	}
-	x.tables = x.tables || t.in("copy", "insert")
 	return nil
 }
 

@@ -77,12 +77,12 @@ func TestPlainTables(t *testing.T) {
 		},
 		{
 			"look-alikes",
-			"CREATE FUNCTION s.f() RETURNS void LANGUAGE sql AS $_x$\nCOPY s.no (a) FROM stdin;\n1\n\\.\nCREATE TABLE s.no1 (a integer);\nINSERT INTO s.no VALUES (1);\n$x$ $_$ $_x $_x$;\n" +
+			"CREATE DATABASE x;\n\\connect x\nCREATE FUNCTION s.f() RETURNS void LANGUAGE sql AS $_x$\nCOPY s.no (a) FROM stdin;\n1\n\\.\nCREATE TABLE s.no1 (a integer);\nINSERT INTO s.no VALUES (1);\n$x$ $_$ $_x $_x$;\n" +
 				"CREATE FUNCTION s.begin() RETURNS integer LANGUAGE sql\n    BEGIN ATOMIC\n INSERT INTO s.no VALUES (CASE WHEN true THEN 1 END);\n CREATE TABLE s.no2 (a integer);\nEND;\n" +
 				"CREATE RULE r AS ON DELETE TO s.t DO ALSO (INSERT INTO s.no VALUES (1); CREATE TABLE s.no3 (a integer););\n" +
 				"COMMENT ON SCHEMA s IS '\n-- PostgreSQL database dump complete\nCOPY s.no (a) FROM stdin;\n\\.\n';\n/* nested /* COPY s.no (a) FROM stdin; */\nCREATE TABLE s.no4 (a integer); */\n" +
 				"-- CREATE TABLE s.no5 (a integer);\nCOMMENT ON SCHEMA s IS E'it\\'s; COPY s.no (a) FROM stdin;\\\\';\nCOMMENT ON COLUMN s.\"a;b\"\"c\".d IS NULL;\n" +
-				"CREATE TABLE s.yes (a$b$ integer);\nALTER TABLE s.a$b$c OWNER TO x;\n\\restrict k\n\\unrestrict k\n\\connect x\n",
+				"CREATE TABLE s.yes (a$b$ integer);\nALTER TABLE s.a$b$c OWNER TO x;\n\\restrict k\n\\unrestrict k\n",
 			content{[]Table{{Schema: "s", Name: "yes", Columns: cols("a$b$", "integer")}}, map[string][][]any{}},
 		},
 		{
@@ -92,8 +92,11 @@ func TestPlainTables(t *testing.T) {
 		},
 		{
 			"values",
-			"COPY s.t (a, b, c) FROM stdin;\n\\N\t\t\\\\N\n\\b\\f\\n\\r\\t\\v\\\\\tx\\\\.\t\\101\\x41\\u00e9\\q\n\t\t\n\\\\\\\\\t\\xe9x\t\\303\\251\n\\.\n",
-			content{}, // replaced below: a lone \xe9 is no UTF-8
+			"COPY s.t (a, b, c) FROM stdin;\n" + `\N` + "\t\t" + `\\N` + "\n" + `\b\f\n\r\t\v\\` + "\t" + `x\\.` + "\t" + `\101\x41\u00e9\q` + "\n\t\t\n" + `\\\\` + "\t" + `\x4` + "\t" + `\303\251` + "\n\\.\n",
+			content{
+				[]Table{{Schema: "s", Name: "t", HasData: true, Columns: cols("a", "", "b", "", "c", "")}},
+				map[string][][]any{"s.t": {{nil, "", `\N`}, {"\b\f\n\r\t\v\\", `x\.`, "AAu00e9q"}, {"", "", ""}, {`\\`, "\x04", "é"}}},
+			},
 		},
 		{
 			"data of a file with one table of one column",
@@ -108,13 +111,6 @@ func TestPlainTables(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if tt.name == "values" {
-				tt.body = strings.Replace(tt.body, `\xe9x`, `\x4`, 1)
-				tt.want = content{
-					[]Table{{Schema: "s", Name: "t", HasData: true, Columns: cols("a", "", "b", "", "c", "")}},
-					map[string][][]any{"s.t": {{nil, "", `\N`}, {"\b\f\n\r\t\v\\", `x\.`, "AAu00e9q"}, {"", "", ""}, {`\\`, "\x04", "é"}}},
-				}
-			}
 			if diff := cmp.Diff(tt.want, mustReadAll(t, mustLoad(t, wrap(tt.body)))); diff != "" {
 				t.Errorf("content differs (-want +got):\n%s", diff)
 			}
@@ -146,6 +142,7 @@ func TestPlainErrors(t *testing.T) {
 		{"statement after the end", wrap("") + "SET x = 1;\n", "test.sql:17: more follows behind the end of the dump (byte %); dump the one database"},
 		{"pg_dumpall", "--\n-- PostgreSQL database cluster dump\n--\n", "test.sql:2: this is the output of pg_dumpall, which holds several databases (byte %); dump the one database that is needed: pg_dump --file=dump.sql DATABASE"},
 		{"two databases", wrap("COPY public.t (a) FROM stdin;\n\\.\n\\connect other\n"), at(3, "the file holds more than one database (byte %); dump the one database")},
+		{"two databases without data", wrap("CREATE TABLE s.t (a integer);\n\\connect other\n"), at(2, "the file holds more than one database (byte %); dump the one database")},
 		{"stray marker", wrap("SET x = 1;\n\\.\n"), at(2, "an end-of-data marker without data before it (byte %); the file is damaged")},
 		{"COPY line lost", wrap("1\tsecret\n\\N\tx\n\\.\nSET x = 1;\n"), at(2, "data or a psql command in the middle of a statement (byte %); the file is damaged")},
 		{"psql command", wrap("\\copy t from 'x'\n"), at(1, "a psql command that pg_dump does not write (byte %); use a dump that pg_dump wrote, unchanged")},

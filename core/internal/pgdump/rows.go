@@ -40,7 +40,9 @@ type Rows struct {
 
 // Rows starts to stream the rows of a table in the order of the dump. The
 // context ends the stream when it is cancelled. For a table without data the
-// error is [ErrNoData].
+// error is [ErrNoData]. What Open cannot know without decoding all data (wrong
+// numbers of fields, text that is not UTF-8, checksums) ends the stream with an
+// error, so the rows count only once Err has been asked.
 func (a *Archive) Rows(ctx context.Context, t Table) (*Rows, error) {
 	name := TableName{t.Schema, t.Name}
 	data, ok := a.data[name]

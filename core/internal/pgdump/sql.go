@@ -16,7 +16,6 @@ type sink interface {
 
 // copyStatement is COPY … FROM stdin.
 type copyStatement struct {
-	token
 	table   TableName
 	columns []string // nil when the statement has no list
 }
@@ -205,7 +204,7 @@ func (p *parser) tableName(where string) (TableName, error) {
 
 func (p *parser) copyFrom(t token) (err error) {
 	const where = "a COPY statement"
-	c := copyStatement{token: t}
+	var c copyStatement
 	if c.table, err = p.tableName(where); err != nil {
 		return err
 	}

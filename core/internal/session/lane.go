@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -125,7 +124,7 @@ func (s *Session) lane(slot **lane, name string, open func(context.Context) (str
 	l.slots = make(chan struct{}, l.limits.InFlight)
 	l.halt = sync.OnceFunc(func() { close(l.stop) })
 	var err error
-	if l.stream, err = open(s.ctx); err != nil { //nolint:contextcheck // streams outlive the call that opens them
+	if l.stream, err = open(s.ctx); err != nil { // streams outlive the call that opens them
 		_, err = s.explain(name, err)
 		return l, err
 	}
@@ -185,9 +184,9 @@ func (l *lane) ending(err error) (diag.Code, error) {
 	}
 	select {
 	case <-l.stop:
-		return wire.PluginNoAnswer, errFinished
+		return diag.PluginNoAnswer, errFinished
 	default:
-		return wire.PluginNoAnswer, fmt.Errorf("plugin %s ended the stream of %s on its own", l.session.opts.Name, l.name)
+		return diag.PluginNoAnswer, fmt.Errorf("plugin %s ended the stream of %s on its own", l.session.opts.Name, l.name)
 	}
 }
 
@@ -196,19 +195,19 @@ func (l *lane) deliver(id uint64, answers []answer, done bool) {
 	defer l.mu.Unlock()
 	b := l.batches[id]
 	if b == nil {
-		l.bug("answer to a batch that is not open", slog.Uint64("batch", id))
+		l.bug("answer to a batch that is not open", "batch", id)
 		return
 	}
 	for _, a := range answers {
 		i, known := b.index[a.change.SourceID]
 		switch {
 		case a.err != nil:
-			l.bug("unreadable answer", slog.Any("error", a.err))
+			l.bug("unreadable answer", "error", a.err)
 		case !known:
-			l.bug("answer for a user who is not in the batch", slog.String("source_id", a.change.SourceID))
+			l.bug("answer for a user who is not in the batch", "source_id", a.change.SourceID)
 		case b.results == nil: // nobody waits any more
 		case b.results[i].Action != "":
-			l.bug("second answer for a user; the first counts", slog.String("source_id", a.change.SourceID))
+			l.bug("second answer for a user; the first counts", "source_id", a.change.SourceID)
 		default:
 			a.change.Detail = l.session.Scrub(a.change.Detail)
 			a.change.Hint = l.session.Scrub(a.change.Hint)
@@ -225,9 +224,8 @@ func (l *lane) deliver(id uint64, answers []answer, done bool) {
 	}
 }
 
-func (l *lane) bug(what string, attrs ...slog.Attr) {
-	attrs = append(attrs, slog.String("code", string(wire.PluginBrokeProtocol)), slog.String("call", l.name))
-	l.session.opts.Log.LogAttrs(context.Background(), slog.LevelError, "plugin broke the protocol: "+what, attrs...)
+func (l *lane) bug(what string, args ...any) {
+	l.session.opts.Log.With(args...).Error("plugin broke the protocol: "+what, "code", diag.PluginBrokeProtocol, "call", l.name)
 }
 
 // exchange sends users in batches and waits until each has an answer or none
@@ -253,7 +251,7 @@ func (l *lane) exchange(ctx context.Context, users []target.User, opened error) 
 	}
 	for i := range results {
 		if results[i].Action == "" {
-			results[i] = inDoubt(users[i].SourceID, wire.PluginNotSent, "not sent: "+reason(failure))
+			results[i] = inDoubt(users[i].SourceID, diag.PluginNotSent, "not sent: "+reason(failure))
 		}
 	}
 	return results, failure
@@ -282,18 +280,18 @@ func (l *lane) packs(users []target.User, results []target.Change) func(yield fu
 		for i := range users {
 			u := &users[i]
 			if seen[u.SourceID] {
-				results[i] = rejected(u.SourceID, wire.LoadDuplicateUser, "another user of the same batch has this source id")
+				results[i] = rejected(u.SourceID, diag.LoadDuplicateUser, "another user of the same batch has this source id")
 				continue
 			}
 			seen[u.SourceID] = true
 			p, err := wire.EncodeUser(u)
 			if err != nil {
-				results[i] = rejected(u.SourceID, wire.LoadInvalidUser, err.Error())
+				results[i] = rejected(u.SourceID, diag.LoadInvalidUser, err.Error())
 				continue
 			}
 			n := proto.Size(p) + fieldOverhead
 			if n > wire.MaxUser {
-				results[i] = rejected(u.SourceID, wire.LoadUserTooLarge, fmt.Sprintf("%d bytes, a plugin takes at most %d", n, wire.MaxUser))
+				results[i] = rejected(u.SourceID, diag.LoadUserTooLarge, fmt.Sprintf("%d bytes, a plugin takes at most %d", n, wire.MaxUser))
 				continue
 			}
 			if len(next.users) == l.limits.Users || (len(next.users) > 0 && size+n > l.limits.Bytes) {
@@ -434,10 +432,10 @@ func (l *lane) settle(b *batch, results []target.Change, failure error) {
 	b.results = nil
 	l.mu.Unlock()
 
-	code, detail := wire.PluginNoAnswer, "the plugin ended the batch without an answer for this user"
+	code, detail := diag.PluginNoAnswer, "the plugin ended the batch without an answer for this user"
 	open := b.open()
 	if open {
-		code, detail = wire.PluginNoAnswer, "no answer so far: "+reason(failure)
+		code, detail = diag.PluginNoAnswer, "no answer so far: "+reason(failure)
 		select {
 		case <-l.ended:
 			code, detail = l.code, reason(l.err)
@@ -452,7 +450,7 @@ func (l *lane) settle(b *batch, results []target.Change, failure error) {
 		}
 	}
 	if missing > 0 && !open {
-		l.bug("batch ended without an answer for every user", slog.Uint64("batch", b.id), slog.Int("users", missing))
+		l.bug("batch ended without an answer for every user", "batch", b.id, "users", missing)
 	}
 }
 

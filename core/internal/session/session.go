@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,8 @@ type Options struct {
 	// Explain gives the cause of a broken connection and the code for users left
 	// without an answer; a nil error when it knows none. It may take a moment.
 	Explain func() (diag.Code, error)
+	// CloseTimeout bounds the plugin's own part of Close; 0 is ten seconds.
+	CloseTimeout time.Duration
 }
 
 // Info is what a plugin says about itself, whatever its configuration.
@@ -196,7 +199,7 @@ func (s *Session) Close(ctx context.Context) error {
 		_ = l.drain(drain)
 	}
 	s.cancel()
-	p, err := call(ctx, s, "Close", closeTimeout, s.client.Close, &pluginpb.CloseRequest{})
+	p, err := call(ctx, s, "Close", cmp.Or(s.opts.CloseTimeout, closeTimeout), s.client.Close, &pluginpb.CloseRequest{})
 	if err != nil {
 		return err
 	}
@@ -274,10 +277,10 @@ func (s *Session) explain(name string, err error) (diag.Code, error) {
 			return code, why
 		}
 	case codes.Unimplemented:
-		return wire.PluginBrokeProtocol, fmt.Errorf("plugin %s does not know the call %s", s.opts.Name, name)
+		return diag.PluginBrokeProtocol, fmt.Errorf("plugin %s does not know the call %s", s.opts.Name, name)
 	case codes.ResourceExhausted:
-		return wire.PluginNoAnswer, fmt.Errorf("plugin %s: %s: a message was too large for its receiver: %s", s.opts.Name, name, s.Scrub(st.Message()))
+		return diag.PluginNoAnswer, fmt.Errorf("plugin %s: %s: a message was too large for its receiver: %s", s.opts.Name, name, s.Scrub(st.Message()))
 	default:
 	}
-	return wire.PluginNoAnswer, fmt.Errorf("plugin %s: %s: %s", s.opts.Name, name, s.Scrub(st.Message()))
+	return diag.PluginNoAnswer, fmt.Errorf("plugin %s: %s: %s", s.opts.Name, name, s.Scrub(st.Message()))
 }

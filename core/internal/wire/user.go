@@ -129,7 +129,7 @@ var classes = map[target.Class]pluginpb.PasswordClass{
 }
 
 // decode looks an enum value up in a table of at most a few entries.
-func decode[G comparable, P comparable](table map[G]P, p P) (G, bool) {
+func decode[G, P comparable](table map[G]P, p P) (G, bool) {
 	for g, have := range table {
 		if have == p {
 			return g, true

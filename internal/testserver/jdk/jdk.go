@@ -30,8 +30,8 @@ var usualPlaces = []string{
 func Home(program string, majors ...int) (string, error) {
 	homes := []string{os.Getenv("JAVA_HOME")}
 	if onPath, err := exec.LookPath(program); err == nil {
-		if real, err := filepath.EvalSymlinks(onPath); err == nil {
-			homes = append(homes, filepath.Dir(filepath.Dir(real)))
+		if target, err := filepath.EvalSymlinks(onPath); err == nil {
+			homes = append(homes, filepath.Dir(filepath.Dir(target)))
 		}
 	}
 	for _, pattern := range usualPlaces {
@@ -61,7 +61,7 @@ var versionLine = regexp.MustCompile(`(?m)^JAVA_VERSION="(?:1\.)?(\d+)`)
 // Major tells the major version of the Java installation in the folder, from
 // its release file; ok is false where there is none.
 func Major(home string) (major int, ok bool) {
-	release, err := os.ReadFile(filepath.Join(home, "release")) //nolint:gosec // any installation will do
+	release, err := os.ReadFile(filepath.Join(home, "release"))
 	if err != nil {
 		return 0, false
 	}
@@ -82,7 +82,7 @@ func Maven(ctx context.Context, dir, javaHome string, args ...string) error {
 	}
 	// File modes end up in archives: those of a fixed umask, not of the user's.
 	script := append([]string{"-c", `umask 022 && exec "$@"`, "sh", mvn, "--batch-mode", "--quiet"}, args...)
-	cmd := exec.CommandContext(ctx, "/bin/sh", script...) //nolint:gosec // constant script
+	cmd := exec.CommandContext(ctx, "/bin/sh", script...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "JAVA_HOME="+javaHome)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -20,7 +20,7 @@ func install(t *testing.T, release string, programs ...string) string {
 		t.Fatal(err)
 	}
 	for _, p := range programs {
-		if err := os.WriteFile(filepath.Join(home, "bin", p), nil, 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(home, "bin", p), nil, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}

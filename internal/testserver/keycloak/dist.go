@@ -108,8 +108,7 @@ func prepare(ctx context.Context, opts Options, pristine, java string) (installa
 			}
 		}
 		i := installation{home: home, java: java}
-		// Later servers ignore the option here and take it from start.
-		build := append([]string{"build", "--db=dev-file", "--health-enabled=true", "--cache=local"}, opts.Build...)
+		build := append([]string{"build", "--db=dev-file", "--health-enabled=true"}, opts.Build...)
 		if err := i.run(ctx, home, nil, build...); err != nil {
 			return fmt.Errorf("build server: %w", err)
 		}
@@ -123,12 +122,12 @@ func prepare(ctx context.Context, opts Options, pristine, java string) (installa
 
 // key identifies what an installation is made of.
 func (o Options) key(java string) (string, error) {
-	release, err := os.ReadFile(filepath.Join(java, "release")) //nolint:gosec // the Java in use
+	release, err := os.ReadFile(filepath.Join(java, "release"))
 	if err != nil {
 		return "", fmt.Errorf("identify Java: %w", err)
 	}
 	h := sha256.New()
-	const layout = "1" // of installation folders, to be counted up with it
+	const layout = "2" // of installation folders, to be counted up with it
 	fmt.Fprintf(h, "%s\n%s\n%s\n%q\n", layout, java, release, o.Build)
 	for _, name := range slices.Sorted(maps.Keys(o.Providers)) {
 		fmt.Fprintf(h, "%q %x\n", name, sha256.Sum256(o.Providers[name]))
@@ -192,11 +191,11 @@ func linkTree(from, to string) error {
 }
 
 func copyFile(from, to string) error {
-	content, err := os.ReadFile(from) //nolint:gosec // files of the installation
+	content, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, content, 0o600) //nolint:gosec // in a folder of ours
+	return os.WriteFile(to, content, 0o600)
 }
 
 // run runs kc.sh to its end, on the home folder, as part of starting a server.

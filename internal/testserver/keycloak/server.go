@@ -26,7 +26,7 @@ const (
 	AdminUsername     = "admin"
 	AdminPassword     = "admin-password"
 	AdminClientID     = "admin-client"
-	AdminClientSecret = "admin-client-secret" //nolint:gosec // of throw-away servers
+	AdminClientSecret = "admin-client-secret"
 )
 
 // startTimeout only ends tests whose server hangs: a start takes six seconds on
@@ -207,7 +207,7 @@ func (i installation) launch(home, dir, signal string, env, jvm []string, args .
 	err := os.MkdirAll(tmp, 0o700)
 	var log *os.File
 	if err == nil {
-		log, err = os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // in a folder of ours
+		log, err = os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	}
 	if err != nil {
 		return nil, "", errors.Join(fmt.Errorf("open server log: %w", err), os.RemoveAll(dir))
@@ -222,7 +222,7 @@ func (i installation) launch(home, dir, signal string, env, jvm []string, args .
 	// The installation's own script and class path, whatever the home folder:
 	// only so is the archive of its classes valid.
 	args = append(args, "-Dkc.home.dir="+home)
-	cmd := exec.Command(filepath.Join(i.home, "bin", "kc.sh"), args...) //nolint:gosec,noctx // our installation; the guard of proc ends it
+	cmd := exec.Command(filepath.Join(i.home, "bin", "kc.sh"), args...) //nolint:noctx // the guard of proc ends it
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = log, log
 	// None of the KC_* and JAVA_* variables that may be set.

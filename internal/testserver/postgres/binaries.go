@@ -34,8 +34,8 @@ func installed() (string, bool) {
 	if path, err := exec.LookPath("postgres"); err == nil {
 		// Beside the link there may be wrappers, beside its target are the
 		// other programs of the same version.
-		if real, err := filepath.EvalSymlinks(path); err == nil && isServer(filepath.Dir(real)) {
-			return filepath.Dir(real), true
+		if target, err := filepath.EvalSymlinks(path); err == nil && isServer(filepath.Dir(target)) {
+			return filepath.Dir(target), true
 		}
 	}
 	var found []string
@@ -82,9 +82,9 @@ func fetched() (string, error) {
 		}
 		// The library has no call that only fetches. A locale that does not
 		// exist ends its Start where it would run initdb.
-		config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(port)). //nolint:gosec // a port
-												CachePath(work).RuntimePath(filepath.Join(work, "run")).BinariesPath(dir).
-												Locale("none").Logger(nil)
+		config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(port)).
+			CachePath(work).RuntimePath(filepath.Join(work, "run")).BinariesPath(dir).
+			Locale("none").Logger(nil)
 		startErr := embeddedpostgres.NewDatabase(config).Start()
 		if !isServer(filepath.Join(dir, "bin")) {
 			return errors.Join(fmt.Errorf("fetch PostgreSQL %s: %w", version, startErr), os.RemoveAll(work))

@@ -83,7 +83,7 @@ func (s *Server) RestorePlain(tb testing.TB, path string, opts Database) (dsn st
 }
 
 func restoreWithPsql(ctx context.Context, psql, dsn, path string) error {
-	cmd := exec.CommandContext(ctx, psql, "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--file", path, "--dbname", dsn) //nolint:gosec // of the server's own version
+	cmd := exec.CommandContext(ctx, psql, "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--file", path, "--dbname", dsn)
 	cmd.Stdout = io.Discard
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -102,7 +102,7 @@ func restoreWithoutPsql(ctx context.Context, dsn, path string) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	f, err := os.Open(path) //nolint:gosec // a test's own file
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func (s *Server) run() error {
 		return errors.Join(err, os.RemoveAll(s.dir))
 	}
 	logPath := filepath.Join(s.dir, "log")
-	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // our folder
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return errors.Join(fmt.Errorf("open server log: %w", err), os.RemoveAll(s.dir))
 	}
@@ -194,7 +194,7 @@ func (s *Server) command(name string, args ...string) (*exec.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(s.bin, name), args...) //nolint:gosec,noctx // programs of the found installation; the guard of proc ends them
+	cmd := exec.Command(filepath.Join(s.bin, name), args...) //nolint:noctx // the guard of proc ends it
 	cmd.Dir = s.dir
 	// English messages, and none of the PG* variables that may be set.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TZ=UTC", "LC_ALL=C"}

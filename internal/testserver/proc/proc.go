@@ -54,7 +54,7 @@ type Process struct {
 // cmd must not write to the test's own output: go test waits for whoever holds
 // that open.
 func Start(cmd *exec.Cmd, signal, dir string) (*Process, error) {
-	guard := exec.Command("/bin/sh", "-c", guardScript, "guard", signal, dir) //nolint:noctx,gosec // outlives every context; constant script
+	guard := exec.Command("/bin/sh", "-c", guardScript, "guard", signal, dir) //nolint:noctx // outlives every context
 	guard.Dir = "/"
 	guard.Env = []string{"PATH=" + os.Getenv("PATH")}
 	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // spared by Ctrl-C
@@ -155,7 +155,7 @@ func sweep(prefix string) {
 		if err != nil || !info.IsDir() || time.Since(info.ModTime()) < staleAfter {
 			continue
 		}
-		f, err := os.Open(dir) //nolint:gosec // only ever locked
+		f, err := os.Open(dir)
 		if err != nil {
 			continue
 		}
@@ -168,7 +168,7 @@ func sweep(prefix string) {
 
 // Tail returns the last lines of the file, for the message of a failing test.
 func Tail(path string, lines int) string {
-	b, err := os.ReadFile(path) //nolint:gosec // a log file of ours
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	if signal := os.Getenv(helperEnv); signal != "" {
 		helper(signal)
 	}
-	os.Exit(m.Run())
+	m.Run()
 }
 
 // helper starts a server with a child of its own, prints its folder, and waits
@@ -36,8 +36,7 @@ func helper(signal string) {
 		_, err = proc.Start(exec.Command("/bin/sh", "-c", "sleep 600 & wait"), signal, dir)
 	}
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		panic(err)
 	}
 	_, _ = fmt.Fprintln(os.Stdout, dir)
 	select {}
@@ -54,7 +53,7 @@ func TestNothingOutlivesAKilledTest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // ourselves
+			cmd := exec.CommandContext(t.Context(), os.Args[0])
 			cmd.Env = append(os.Environ(), helperEnv+"="+signal)
 			cmd.ExtraFiles = []*os.File{inherited}
 			out, err := cmd.StdoutPipe()

@@ -9,12 +9,12 @@
 // bcrypt hash by one of its own algorithm.
 //
 // The jar is the same, byte for byte, for every JDK from 17 on. After a change
-// to the sources, run go generate and commit the result; a test compares them.
+// to the sources, run build.sh and commit the result; a test compares them.
 package provider
 
 import _ "embed"
 
-//go:generate sh -c "mvn --batch-mode --quiet clean verify && cp target/stetl-keycloak-bcrypt.jar . && mvn --quiet clean"
+//go:generate sh build.sh
 
 // FileName is the name under which the jar goes into Keycloak's providers
 // folder. Keycloak attaches no meaning to it.

@@ -1,0 +1,403 @@
+package main
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // TOTP is defined with it
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/testserver/keycloak"
+	"github.com/stetl/stetl/internal/testserver/postgres"
+	"github.com/stetl/stetl/plugins/keycloak/provider"
+)
+
+const fixtures = "../../testdata/supertokens"
+
+// account is what the fixture's record says a person can do.
+type account struct {
+	AppID      string `json:"appId"`
+	InternalID string `json:"internalId"`
+	VisibleID  string `json:"visibleId"`
+	Logins     []struct {
+		RecipeUserID  string  `json:"recipeUserId"`
+		Format        string  `json:"passwordFormat"`
+		ClearPassword *string `json:"clearPassword"`
+		Hash          *string `json:"passwordHash"`
+	} `json:"loginMethods"`
+	TOTP []struct {
+		Secret   string `json:"secret"`
+		Period   int64  `json:"period"`
+		Verified bool   `json:"verified"`
+	} `json:"totpDevices"`
+}
+
+// password is the one that must work: that of the login under the account's own
+// id, else the first, when Keycloak can verify its hash.
+func (a *account) password() (string, bool) {
+	best := -1
+	for i, l := range a.Logins {
+		if l.Hash != nil && (best < 0 || l.RecipeUserID == a.InternalID) {
+			best = i
+		}
+	}
+	if best < 0 || a.Logins[best].ClearPassword == nil {
+		return "", false
+	}
+	switch a.Logins[best].Format {
+	case "bcrypt", "argon2id", "argon2i", "argon2d":
+		return *a.Logins[best].ClearPassword, true
+	}
+	return "", false
+}
+
+func readAccounts(t *testing.T, fixture string) []account {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(fixtures, fixture+".truth.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var truth struct {
+		Accounts []account `json:"accounts"`
+	}
+	if err := json.Unmarshal(raw, &truth); err != nil {
+		t.Fatal(err)
+	}
+	var out []account
+	for _, a := range truth.Accounts {
+		if a.AppID == "public" {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+var buildOnce = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "stetl-e2e-*")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "stetl")
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput() //nolint:gosec // our own program
+	if err != nil {
+		return "", fmt.Errorf("build stetl: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// stetl builds the program, once per test process, outside of the test binary:
+// the executable that people run.
+func stetl(t *testing.T) string {
+	t.Helper()
+	path, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+type ran struct {
+	code           int
+	stdout, stderr string
+}
+
+func runStetl(t *testing.T, env []string, args ...string) ran {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), stetl(t), args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return ran{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+type runReport struct {
+	Summary target.Summary  `json:"summary"`
+	Changes []target.Change `json:"changes"`
+}
+
+func (r ran) report(t *testing.T) runReport {
+	t.Helper()
+	var out runReport
+	if err := json.Unmarshal([]byte(r.stdout), &out); err != nil {
+		t.Fatalf("exit %d, output is not JSON: %v\n%s\n%s", r.code, err, r.stdout, r.stderr)
+	}
+	return out
+}
+
+// realm prepares a realm as an operator would: a client with a service account
+// for stetl, a client for people, and no required names.
+func realm(t *testing.T, server *keycloak.Server, name, secret string) {
+	t.Helper()
+	err := server.CreateRealm(t.Context(), map[string]any{
+		"realm": name, "enabled": true,
+		"clients": []any{
+			map[string]any{"clientId": "stetl", "secret": secret, "serviceAccountsEnabled": true, "standardFlowEnabled": false},
+			map[string]any{"clientId": "people", "publicClient": true, "directAccessGrantsEnabled": true},
+		},
+		"users": []any{map[string]any{
+			"username": "service-account-stetl", "enabled": true, "serviceAccountClientId": "stetl",
+			"clientRoles": map[string]any{"realm-management": []string{"manage-realm", "manage-users", "view-users", "view-realm"}},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.RelaxUserProfile(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// signIn tries a password, with a one-time code where the account has a device.
+func signIn(t *testing.T, server *keycloak.Server, realm, username, password string, a *account) keycloak.Grant {
+	t.Helper()
+	form := url.Values{
+		"grant_type": {"password"}, "client_id": {"people"}, "username": {username}, "password": {password}, "scope": {"openid"},
+	}
+	for _, d := range a.TOTP {
+		if d.Verified {
+			form.Set("totp", code(t, d.Secret, d.Period))
+			break
+		}
+	}
+	grant, err := server.Token(t.Context(), realm, form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return grant
+}
+
+// code is the current one-time code of a device: RFC 6238, SHA-1, six digits.
+func code(t *testing.T, secret string, period int64) string {
+	t.Helper()
+	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.TrimRight(secret, "="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha1.New, key)
+	_ = binary.Write(mac, binary.BigEndian, uint64(time.Now().Unix()/period))
+	sum := mac.Sum(nil)
+	at := sum[len(sum)-1] & 15
+	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[at:])&0x7fffffff%1_000_000)
+}
+
+// checkPeople signs everybody in: the old password is accepted, a wrong one is
+// refused, and the subject is the id that the application knows.
+func checkPeople(t *testing.T, server *keycloak.Server, realm, fixture string, notLoaded map[string]bool) {
+	t.Helper()
+	tried := 0
+	for _, a := range readAccounts(t, fixture) {
+		password, ok := a.password()
+		if !ok || notLoaded[a.InternalID] {
+			continue
+		}
+		var user struct {
+			Username string `json:"username"`
+		}
+		if err := server.Admin(t.Context(), http.MethodGet, "/realms/"+realm+"/users/"+url.PathEscape(a.VisibleID), nil, &user); err != nil {
+			t.Errorf("account %s: %v", a.InternalID, err)
+			continue
+		}
+		tried++
+		// In front: bcrypt sees the first 72 bytes only.
+		if g := signIn(t, server, realm, user.Username, "x"+password, &a); !g.Refused() {
+			t.Errorf("account %s: a wrong password gives %d %s", a.InternalID, g.Status, g.Body)
+		}
+		g := signIn(t, server, realm, user.Username, password, &a)
+		if g.Status != http.StatusOK {
+			t.Errorf("account %s: the old password gives %d %s", a.InternalID, g.Status, g.Body)
+			continue
+		}
+		if g.Claims["sub"] != a.VisibleID {
+			t.Errorf("account %s: sub %v, want %s", a.InternalID, g.Claims["sub"], a.VisibleID)
+		}
+	}
+	t.Logf("%s: %d people signed in", fixture, tried)
+	if tried < 60 {
+		t.Errorf("only %d accounts were tried", tried)
+	}
+}
+
+// TestLiveToLive is the main job: a live database, a live Keycloak, and every
+// old password works.
+func TestLiveToLive(t *testing.T) {
+	t.Parallel()
+	database := postgres.Start(t)
+	server := keycloak.Shared(t, keycloak.Options{
+		Providers: map[string][]byte{provider.FileName: provider.Jar()},
+		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"}, // argon2 with SuperTokens' parameters takes 88 MB a login
+	})
+	for _, fixture := range []string{"core-3.3.0", "core-10.1.4"} {
+		t.Run(fixture, func(t *testing.T) {
+			t.Parallel()
+			name := strings.ReplaceAll(fixture, ".", "-")
+			realm(t, server, name, "client+secret%with:signs")
+			env := []string{
+				"DATABASE=" + database.RestorePlain(t, filepath.Join(fixtures, fixture+".sql"), postgres.Database{}),
+				"SECRET=client+secret%with:signs", "URL=" + server.URL(), "REALM=" + name,
+			}
+			config := filepath.Join(t.TempDir(), "keycloak.yaml")
+			writeFile(t, config, `
+source: {url: "${env:DATABASE}"}
+target:
+  plugin: keycloak
+  config: {url: "${env:URL}", realm: "${env:REALM}", client_id: stetl, client_secret: "${env:SECRET}"}
+`)
+			planned := runStetl(t, env, "run", "--config", config, "--dry-run", "--json").report(t)
+			if n := count(t, server, name); n != 0 {
+				t.Fatalf("the dry run left %d users in the realm", n)
+			}
+			first := runStetl(t, env, "run", "--config", config, "--json")
+			loaded := first.report(t)
+			if loaded.Summary != planned.Summary {
+				t.Errorf("the run did %+v, the dry run said %+v", loaded.Summary, planned.Summary)
+			}
+			if want := len(readAccounts(t, fixture)); loaded.Summary.Read != want || loaded.Summary.Accounted() != want {
+				t.Errorf("summary %+v, the record has %d accounts", loaded.Summary, want)
+			}
+			if first.code != exitRejects || loaded.Summary.Created == 0 || loaded.Summary.InDoubt > 0 {
+				t.Errorf("exit %d, summary %+v\n%s", first.code, loaded.Summary, first.stderr)
+			}
+			notLoaded := map[string]bool{}
+			for _, c := range loaded.Changes {
+				notLoaded[c.SourceID] = true
+			}
+			if n := count(t, server, name); n != loaded.Summary.Created {
+				t.Errorf("%d users in the realm, %d were created", n, loaded.Summary.Created)
+			}
+
+			again := runStetl(t, env, "run", "--config", config, "--json").report(t)
+			if again.Summary.Created != 0 || again.Summary.Unchanged != loaded.Summary.Created || again.Summary.Rejected != loaded.Summary.Rejected {
+				t.Errorf("the second run did %+v after %+v", again.Summary, loaded.Summary)
+			}
+			checkPeople(t, server, name, fixture, notLoaded)
+		})
+	}
+}
+
+func count(t *testing.T, server *keycloak.Server, realm string) int {
+	t.Helper()
+	var n int
+	if err := server.Admin(t.Context(), http.MethodGet, "/realms/"+realm+"/users/count", nil, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFilesAreImported gives the files of both fixtures to Keycloak's own
+// import, unchanged, and signs everybody in.
+func TestFilesAreImported(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	fixture := "core-10.1.4"
+	config := filepath.Join(dir, "files.yaml")
+	writeFile(t, config, `
+source: {dump: "${env:DUMP}"}
+target: {plugin: keycloak, config: {mode: files, realm: moved, out: ./import}}
+`)
+	dump, err := filepath.Abs(filepath.Join(fixtures, fixture+".dump"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded := runStetl(t, []string{"DUMP=" + dump}, "run", "--config", config, "--json").report(t)
+	notLoaded := map[string]bool{}
+	for _, c := range loaded.Changes {
+		notLoaded[c.SourceID] = true
+	}
+	server := keycloak.Start(t, keycloak.Options{
+		Providers: map[string][]byte{provider.FileName: provider.Jar()},
+		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"},
+		Import:    filepath.Join(dir, "import"),
+	})
+	if n := count(t, server, "moved"); n != loaded.Summary.Created {
+		t.Errorf("%d users in the realm, %d were written", n, loaded.Summary.Created)
+	}
+	err = server.Admin(t.Context(), http.MethodPost, "/realms/moved/clients", map[string]any{
+		"clientId": "people", "publicClient": true, "directAccessGrantsEnabled": true,
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkPeople(t, server, "moved", fixture, notLoaded)
+}
+
+// TestRefusesWithoutTheProvider: users must not be loaded into a server that
+// cannot verify their hashes, because every login would just fail there.
+func TestRefusesWithoutTheProvider(t *testing.T) {
+	t.Parallel()
+	server := keycloak.Start(t, keycloak.Options{})
+	realm(t, server, "bare", "client-secret")
+	config := filepath.Join(t.TempDir(), "keycloak.yaml")
+	writeFile(t, config, `
+source: {dump: "${env:DUMP}"}
+target:
+  plugin: keycloak
+  config: {url: "${env:URL}", realm: bare, client_id: stetl, client_secret: "${env:SECRET}"}
+`)
+	dump, err := filepath.Abs(filepath.Join(fixtures, "core-3.3.0.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"DUMP=" + dump, "URL=" + server.URL(), "SECRET=client-secret"}
+	for _, command := range []string{"run", "check"} {
+		r := runStetl(t, env, command, "--config", config)
+		if said := r.stdout + r.stderr; r.code != exitRefused || strings.Count(said, "keycloak.bcrypt_provider_missing") != 1 ||
+			!strings.Contains(said, "stetl plugin assets keycloak --out") {
+			t.Errorf("%s: exit %d\n%s\n%s", command, r.code, r.stdout, r.stderr)
+		}
+	}
+	if n := count(t, server, "bare"); n != 0 {
+		t.Errorf("%d users in the realm", n)
+	}
+}
+
+// TestDeadPlugin: a plugin that ends at once is one clear error.
+func TestDeadPlugin(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	own := filepath.Join(dir, "stetl")
+	program, err := os.ReadFile(stetl(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(own, program, 0o700); err != nil { //nolint:gosec // an executable
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "stetl-plugin-dead"), []byte("#!/bin/sh\necho no licence >&2\nexit 7\n"), 0o700); err != nil { //nolint:gosec // an executable
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "dead.yaml"), `
+source: {dump: nowhere.sql}
+target: {plugin: dead}
+`)
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), own, "run", "--config", filepath.Join(dir, "dead.yaml")) //nolint:gosec // our own program
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != exitRefused || !strings.Contains(stderr.String(), "no licence") {
+		t.Errorf("exit %d: %s", cmd.ProcessState.ExitCode(), stderr.String())
+	}
+}

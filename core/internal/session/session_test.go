@@ -1,0 +1,430 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginpb"
+	"github.com/stetl/stetl/core/target"
+)
+
+// rogue is a plugin that was not written with the SDK and keeps no promise.
+type rogue struct {
+	pluginpb.UnimplementedTargetServiceServer
+	schema string
+	limits target.BatchLimits
+	load   func(*loadStream) error
+}
+
+type loadStream = grpc.BidiStreamingServer[pluginpb.LoadRequest, pluginpb.LoadResponse]
+
+func (r *rogue) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
+	caps := target.Capabilities{Batch: r.limits}
+	return &pluginpb.DescribeResponse{Name: "rogue", ConfigSchemaJson: []byte(r.schema), Capabilities: wire.EncodeCapabilities(&caps)}, nil
+}
+
+func (r *rogue) Configure(_ context.Context, req *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
+	// An echo: the worst a plugin can do with its configuration.
+	return &pluginpb.ConfigureResponse{
+		Diagnostics:  []*pluginpb.Diagnostic{{Severity: pluginpb.Severity_SEVERITY_WARNING, Summary: string(req.GetConfigJson())}},
+		Capabilities: wire.EncodeCapabilities(&target.Capabilities{Batch: r.limits}),
+	}, nil
+}
+
+func (r *rogue) Load(st loadStream) error { return r.load(&st) }
+
+// start connects a session to r. The log is complete once stop was called.
+func start(t *testing.T, r *rogue, o Options) (*Session, *strings.Builder) {
+	t.Helper()
+	if r.schema == "" {
+		r.schema = "{}"
+	}
+	lis := bufconn.Listen(1 << 16)
+	srv := grpc.NewServer(grpc.MaxRecvMsgSize(wire.MaxMessage))
+	pluginpb.RegisterTargetServiceServer(srv, r)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = srv.Serve(lis) })
+	conn, err := grpc.NewClient("passthrough:///", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &strings.Builder{}
+	o.Name, o.Log = "rogue", slog.New(slog.NewTextHandler(log, nil))
+	s := New(conn, o)
+	t.Cleanup(func() {
+		s.cancel()
+		_ = conn.Close()
+		srv.Stop()
+		wg.Wait()
+	})
+	if _, err := s.Describe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s, log
+}
+
+func users(ids ...string) []target.User {
+	out := make([]target.User, len(ids))
+	for i, id := range ids {
+		out[i] = target.User{SourceID: id, Class: target.NoPassword}
+	}
+	return out
+}
+
+func created(ids ...string) []*pluginpb.Outcome {
+	var out []*pluginpb.Outcome
+	for _, id := range ids {
+		out = append(out, &pluginpb.Outcome{SourceId: id, Action: pluginpb.Action_ACTION_CREATED})
+	}
+	return out
+}
+
+func TestLoadKeepsTheBooks(t *testing.T) {
+	t.Parallel()
+	type want struct {
+		action target.Action
+		code   diag.Code
+	}
+	ok, noAnswer := want{target.Created, ""}, want{target.InDoubt, diag.PluginNoAnswer}
+	for name, tc := range map[string]struct {
+		answer func(batch uint64) []*pluginpb.LoadResponse
+		end    error // of the stream, after the answers; nil waits for the host
+		want   []want
+		err    string // of Load
+		log    string
+	}{
+		"in any order and in pieces": {
+			answer: func(b uint64) []*pluginpb.LoadResponse {
+				return []*pluginpb.LoadResponse{{BatchId: b, Outcomes: created("c")}, {BatchId: b}, {BatchId: b, Outcomes: created("a", "b"), Done: true}}
+			},
+			want: []want{ok, ok, ok},
+		},
+		"hole": {
+			answer: func(b uint64) []*pluginpb.LoadResponse {
+				return []*pluginpb.LoadResponse{{BatchId: b, Outcomes: created("a", "c"), Done: true}}
+			},
+			want: []want{ok, noAnswer, ok},
+			log:  "batch ended without an answer for every user",
+		},
+		"second answer": {
+			answer: func(b uint64) []*pluginpb.LoadResponse {
+				rejected := &pluginpb.Outcome{SourceId: "a", Action: pluginpb.Action_ACTION_REJECTED}
+				return []*pluginpb.LoadResponse{{BatchId: b, Outcomes: append(created("a", "b", "c"), rejected), Done: true}}
+			},
+			want: []want{ok, ok, ok},
+			log:  "second answer for a user",
+		},
+		"stranger": {
+			answer: func(b uint64) []*pluginpb.LoadResponse {
+				return []*pluginpb.LoadResponse{{BatchId: b, Outcomes: created("a", "b", "c", "d"), Done: true}}
+			},
+			want: []want{ok, ok, ok},
+			log:  "answer for a user who is not in the batch",
+		},
+		"unknown action": {
+			answer: func(b uint64) []*pluginpb.LoadResponse {
+				return []*pluginpb.LoadResponse{{BatchId: b, Outcomes: append(created("a", "b"), &pluginpb.Outcome{SourceId: "c", Action: 77}), Done: true}}
+			},
+			want: []want{ok, ok, noAnswer},
+			log:  "unknown action 77",
+		},
+		"another batch": {
+			answer: func(b uint64) []*pluginpb.LoadResponse {
+				return []*pluginpb.LoadResponse{{BatchId: 99, Outcomes: created("a"), Done: true}, {BatchId: b, Outcomes: created("a", "b", "c"), Done: true}}
+			},
+			want: []want{ok, ok, ok},
+			log:  "answer to a batch that is not open",
+		},
+		"done twice": {
+			answer: func(b uint64) []*pluginpb.LoadResponse {
+				all := &pluginpb.LoadResponse{BatchId: b, Outcomes: created("a", "b", "c"), Done: true}
+				return []*pluginpb.LoadResponse{all, all}
+			},
+			want: []want{ok, ok, ok},
+		},
+		"stream ends": {
+			answer: func(b uint64) []*pluginpb.LoadResponse {
+				return []*pluginpb.LoadResponse{{BatchId: b, Outcomes: created("b")}}
+			},
+			end:  errEOF,
+			want: []want{noAnswer, ok, noAnswer},
+			err:  "ended the stream of Load on its own",
+		},
+		"stream fails": {
+			answer: func(b uint64) []*pluginpb.LoadResponse {
+				return []*pluginpb.LoadResponse{{BatchId: b, Outcomes: created("b")}}
+			},
+			end:  wire.Broken("disk full"),
+			want: []want{noAnswer, ok, noAnswer},
+			err:  "plugin rogue: Load: disk full",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, log := start(t, &rogue{load: func(st *loadStream) error {
+				req, err := (*st).Recv()
+				if err != nil {
+					return err
+				}
+				for _, resp := range tc.answer(req.GetBatch().GetId()) {
+					if err := (*st).Send(resp); err != nil {
+						return err
+					}
+				}
+				switch {
+				case errors.Is(tc.end, errEOF):
+					return nil
+				case tc.end != nil:
+					return tc.end
+				}
+				_, _ = (*st).Recv() // the end of the stream
+				return nil
+			}}, Options{})
+			outcomes, err := s.Load(t.Context(), users("a", "b", "c"))
+			if tc.err == "" && err != nil || tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)) {
+				t.Errorf("error %v, want %q", err, tc.err)
+			}
+			var got []want
+			for i, o := range outcomes {
+				if o.SourceID != string(rune('a'+i)) {
+					t.Errorf("outcome %d is of %s", i, o.SourceID)
+				}
+				got = append(got, want{o.Action, o.Code})
+			}
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
+				t.Errorf("outcomes (-want +got):\n%s", diff)
+			}
+			for _, l := range s.lanes() {
+				_ = l.drain(t.Context())
+			}
+			if !strings.Contains(log.String(), tc.log) {
+				t.Errorf("log %q, want %q", log, tc.log)
+			}
+		})
+	}
+}
+
+var errEOF = errors.New("end the stream without an error")
+
+// echo answers every batch completely.
+func echo(st *loadStream) error {
+	for {
+		req, err := (*st).Recv()
+		if err != nil {
+			return nil //nolint:nilerr // the host is done
+		}
+		b := req.GetBatch()
+		var ids []string
+		for _, u := range b.GetUsers() {
+			ids = append(ids, u.GetSourceId())
+		}
+		if err := (*st).Send(&pluginpb.LoadResponse{BatchId: b.GetId(), Outcomes: created(ids...), Done: true}); err != nil {
+			return err
+		}
+	}
+}
+
+func TestUsersWhoCannotBeSent(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, &rogue{load: echo}, Options{})
+	in := users("a", "b", "a", "c", "d")
+	in[1].Email = "\xff"
+	in[3].Metadata = json.RawMessage(strings.Repeat(" ", wire.MaxUser))
+	outcomes, err := s.Load(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []target.Outcome{
+		{SourceID: "a", Action: target.Created},
+		{SourceID: "b", Action: target.Rejected, Code: diag.LoadInvalidUser, Detail: "email is not UTF-8 text"},
+		{SourceID: "a", Action: target.Rejected, Code: diag.LoadDuplicateUser, Detail: "another user of the same batch has this source id"},
+		{SourceID: "c", Action: target.Rejected, Code: diag.LoadUserTooLarge, Detail: outcomes[3].Detail},
+		{SourceID: "d", Action: target.Created},
+	}
+	if diff := cmp.Diff(want, outcomes); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestBatchesAreCut(t *testing.T) {
+	t.Parallel()
+	const big = 300
+	for name, tc := range map[string]struct {
+		limits target.BatchLimits
+		users  int
+		size   int // of each user's metadata
+		want   []int
+	}{
+		"defaults":       {target.BatchLimits{}, 401, 0, []int{200, 200, 1}},
+		"by number":      {target.BatchLimits{Users: 3}, 7, 0, []int{3, 3, 1}},
+		"by bytes":       {target.BatchLimits{Bytes: 3*big + 100}, 7, big, []int{3, 3, 1}},
+		"one at least":   {target.BatchLimits{Bytes: 10}, 3, big, []int{1, 1, 1}},
+		"default bytes":  {target.BatchLimits{}, 3, 600 << 10, []int{1, 1, 1}},
+		"never too many": {target.BatchLimits{Users: -1, Bytes: -1, InFlight: -1}, 2, 0, []int{2}},
+		"nobody":         {target.BatchLimits{}, 0, 0, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var sizes []int
+			s, _ := start(t, &rogue{limits: tc.limits, load: func(st *loadStream) error {
+				for {
+					req, err := (*st).Recv()
+					if err != nil {
+						return nil //nolint:nilerr // the host is done
+					}
+					sizes = append(sizes, len(req.GetBatch().GetUsers()))
+					if err := (*st).Send(&pluginpb.LoadResponse{BatchId: req.GetBatch().GetId(), Done: true}); err != nil {
+						return err
+					}
+				}
+			}}, Options{})
+			var in []target.User
+			for i := range tc.users {
+				in = append(in, users(fmt.Sprint(i))...)
+				in[i].Metadata = json.RawMessage(strings.Repeat(" ", tc.size))
+			}
+			if _, err := s.Load(t.Context(), in); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, sizes); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// A plugin that reads nothing must not hold callers beyond their context, and
+// what never left must not look like work in doubt.
+func TestContextEndsAWait(t *testing.T) {
+	t.Parallel()
+	got := make(chan uint64, 10)
+	s, _ := start(t, &rogue{limits: target.BatchLimits{Users: 1, InFlight: 2}, load: func(st *loadStream) error {
+		for {
+			req, err := (*st).Recv()
+			if err != nil {
+				return nil //nolint:nilerr // the host is done
+			}
+			if c := req.GetCancel(); c != nil {
+				// The first cancelled batch was in fact done.
+				if c.GetBatchId() == 1 {
+					_ = (*st).Send(&pluginpb.LoadResponse{BatchId: 1, Outcomes: created("a"), Done: true})
+				}
+				continue
+			}
+			got <- req.GetBatch().GetId()
+		}
+	}}, Options{})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-got
+		<-got
+		cancel(errors.New("enough"))
+	}()
+	outcomes, err := s.Load(ctx, users("a", "b", "c"))
+	if err == nil || !strings.Contains(err.Error(), "enough") {
+		t.Errorf("error %v", err)
+	}
+	if o := outcomes[0]; o.Action != target.Created {
+		t.Errorf("reported after the cancellation: %+v", o)
+	}
+	if o := outcomes[1]; o.Action != target.InDoubt || o.Code != diag.PluginNoAnswer || !strings.Contains(o.Detail, "enough") {
+		t.Errorf("never reported: %+v", o)
+	}
+	if o := outcomes[2]; o.Action != target.InDoubt || o.Code != diag.PluginNotSent {
+		t.Errorf("never sent: %+v", o)
+	}
+}
+
+func TestExplainedEnd(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("it fell over")
+	s, _ := start(t, &rogue{load: func(st *loadStream) error {
+		_, _ = (*st).Recv()
+		return context.Canceled // what a vanished peer looks like
+	}}, Options{Explain: func() (diag.Code, error) { return diag.PluginCrash, cause }})
+	outcomes, err := s.Load(t.Context(), users("a"))
+	if !errors.Is(err, cause) || outcomes[0].Code != diag.PluginCrash || outcomes[0].Detail != "it fell over" {
+		t.Errorf("outcome %+v, error %v", outcomes[0], err)
+	}
+}
+
+func TestUnableAndUnknown(t *testing.T) {
+	t.Parallel()
+	s, _ := start(t, &rogue{}, Options{})
+	if _, err := s.Plan(t.Context(), users("a")); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("plan: %v", err)
+	}
+	if _, err := s.Check(t.Context(), target.Needs{}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("check: %v", err)
+	}
+	if err := s.Finish(t.Context()); err == nil || !strings.Contains(err.Error(), "does not know the call Finish") {
+		t.Errorf("finish: %v", err)
+	}
+}
+
+func TestDescribeRefusesGarbage(t *testing.T) {
+	t.Parallel()
+	r := &rogue{}
+	s, _ := start(t, r, Options{})
+	r.schema = "not json"
+	if _, err := s.Describe(t.Context()); err == nil || !strings.Contains(err.Error(), "not JSON") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestScrub(t *testing.T) {
+	t.Parallel()
+	const schema = `{
+		"properties": {
+			"url": {"type": "string"},
+			"token": {"type": "string", "writeOnly": true},
+			"short": {"type": "string", "writeOnly": true},
+			"auth": {"oneOf": [{"properties": {"password": {"writeOnly": true}}}, {"$ref": "#/$defs/oauth~1x"}]},
+			"list": {"items": {"writeOnly": true}},
+			"tree": {"$ref": "#/properties/tree"}
+		},
+		"additionalProperties": {"writeOnly": true},
+		"$defs": {"oauth/x": {"properties": {"client": {"properties": {"secret": {"writeOnly": true}}}}}}
+	}`
+	const config = `{
+		"url": "https://visible", "token": "tok-123", "short": "abc",
+		"auth": {"password": "pass\"word", "client": {"secret": "tok-1234"}},
+		"list": ["first", "second"], "else": "otherwise", "tree": {"a": 1}
+	}`
+	s, _ := start(t, &rogue{schema: schema}, Options{})
+	if got := s.Scrub("tok-123"); got != "tok-123" {
+		t.Errorf("before Configure: %q", got)
+	}
+	list, err := s.Configure(t.Context(), []byte(config), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]string{
+		"at https://visible with tok-123": "at https://visible with ‹secret›",
+		"tok-1234":                        "‹secret›", // not ‹secret›4
+		`pass"word first second`:          "‹secret› ‹secret› ‹secret›",
+		"otherwise abc":                   "‹secret› abc",
+	} {
+		if got := s.Scrub(in); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+	if strings.Contains(list[0].Summary, "tok-123") {
+		t.Errorf("diagnostic %q", list[0].Summary)
+	}
+}

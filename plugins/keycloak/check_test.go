@@ -1,0 +1,134 @@
+package keycloak
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	all := sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt, sdk.Argon2i}, Providers: []string{"google", "github"}, Users: 10}
+	tests := []struct {
+		name   string
+		change func(f *fake, c *Config)
+		needs  sdk.Needs
+		want   []string
+	}{
+		{"all is well", func(f *fake, _ *Config) { f.providers = []string{"google", "github"} }, all, nil},
+		{"all is well behind a lightweight token", func(f *fake, _ *Config) { f.tokenRoles = nil }, sdk.Needs{}, nil},
+		{"no bcrypt", func(f *fake, _ *Config) { f.hashing = []string{"argon2"} }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt}}, []string{"error keycloak.bcrypt_provider_missing"}},
+		{"no bcrypt needed", func(f *fake, _ *Config) { f.hashing = []string{"argon2"} }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Argon2id}}, nil},
+		{"bcrypt by another spelling", func(f *fake, _ *Config) { f.hashing = []string{"BCrypt"} }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt}}, []string{"error keycloak.bcrypt_provider_missing"}},
+		{"no argon2", func(f *fake, _ *Config) { f.hashing = []string{"bcrypt"} }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Argon2d}}, []string{"error keycloak.argon2_missing"}},
+		{"wrong secret", func(_ *fake, c *Config) { c.ClientSecret = secretOf("x") }, all, []string{"error keycloak.login_refused"}},
+		{"unknown realm to sign in to", func(_ *fake, c *Config) { c.AuthRealm = "nope" }, all, []string{"error keycloak.realm_missing"}},
+		{"unknown realm", func(_ *fake, c *Config) { c.AuthRealm, c.Realm = "customers", "nope" }, all, []string{"error keycloak.realm_missing"}},
+		{"no roles", func(f *fake, _ *Config) { f.tokenRoles = []string{"view-realm"} }, sdk.Needs{}, []string{"error keycloak.role_missing", "error keycloak.role_missing", "warning keycloak.role_missing"}},
+		{"may not make groups", func(f *fake, _ *Config) { f.tokenRoles = []string{"manage-realm", "view-users"} }, sdk.Needs{}, []string{"warning keycloak.role_missing"}},
+		{"need not make groups", func(f *fake, c *Config) {
+			f.tokenRoles, c.Tenants = []string{"manage-realm", "view-users"}, "none"
+		}, sdk.Needs{}, nil},
+		{"realm cannot be read", func(f *fake, _ *Config) { f.tokenRoles = nil; delete(f.realm, "defaultRole") }, sdk.Needs{}, []string{"error keycloak.role_missing"}},
+		{"users cannot be read", func(f *fake, _ *Config) { f.tokenRoles = nil; existing(f); f.listsNobody = true }, sdk.Needs{}, []string{"error keycloak.role_missing"}},
+		{"old server", func(f *fake, _ *Config) { f.version = "22.0.5" }, sdk.Needs{}, []string{"error keycloak.too_old"}},
+		{"version hidden", func(f *fake, _ *Config) { f.version = "" }, sdk.Needs{}, nil},
+		{"missing provider", func(f *fake, c *Config) {
+			f.providers = []string{"g"}
+			c.IdentityProviders = map[string]string{"google": "g"}
+		}, all, []string{"warning keycloak.identity_provider_missing"}},
+		{"hidden attributes", func(f *fake, _ *Config) { delete(f.profile, "unmanagedAttributePolicy") }, sdk.Needs{}, []string{"warning keycloak.attributes_hidden"}},
+		{"required names", func(f *fake, _ *Config) { requireNames(f) }, sdk.Needs{}, []string{"warning keycloak.profile_required"}},
+		{"required names that nobody verifies", func(f *fake, _ *Config) { requireNames(f); f.verifyProfile = false }, sdk.Needs{}, nil},
+		{"password policy", func(f *fake, _ *Config) {
+			f.realm["passwordPolicy"] = "length(8) and forceExpiredPasswordChange(365) and hashAlgorithm(scrypt)"
+		}, sdk.Needs{}, []string{"error keycloak.policy_algorithm_missing", "warning keycloak.password_expiry"}},
+		{"harmless policy", func(f *fake, _ *Config) { f.realm["passwordPolicy"] = "hashAlgorithm(argon2) and length(8)" }, sdk.Needs{}, nil},
+		{"not a Keycloak", func(f *fake, _ *Config) {
+			f.before = func(w http.ResponseWriter, _ *http.Request) bool {
+				_, _ = w.Write([]byte("<html>hello</html>"))
+				return true
+			}
+		}, sdk.Needs{}, []string{"error keycloak.unreachable"}},
+		{"redirect", func(f *fake, _ *Config) {
+			f.before = func(w http.ResponseWriter, r *http.Request) bool {
+				http.Redirect(w, r, "https://elsewhere.example", http.StatusMovedPermanently)
+				return true
+			}
+		}, sdk.Needs{}, []string{"error keycloak.unreachable"}},
+		{"nobody listens", func(f *fake, _ *Config) { f.Close() }, sdk.Needs{}, []string{"error keycloak.unreachable"}},
+		{"parts cannot be read", func(f *fake, _ *Config) {
+			f.before = func(w http.ResponseWriter, r *http.Request) bool {
+				for _, part := range []string{"/serverinfo", "/profile", "/instances"} {
+					if strings.HasSuffix(r.URL.Path, part) {
+						refuse(w, http.StatusForbidden, "HTTP 403 Forbidden")
+						return true
+					}
+				}
+				return false
+			}
+		}, all, []string{"warning keycloak.check_incomplete", "warning keycloak.check_incomplete", "warning keycloak.check_incomplete"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t)
+			c := f.config()
+			tt.change(f, &c)
+			list := open(t, c).Check(t.Context(), tt.needs)
+			if d := cmp.Diff(tt.want, codes(list)); d != "" {
+				t.Errorf("%s\n%+v", d, list)
+			}
+			for _, d := range list {
+				if d.Summary == "" || d.Hint == "" {
+					t.Errorf("%s tells nothing to do", d.Code)
+				}
+			}
+			if got := f.mutations(); len(got) > 0 {
+				t.Errorf("check wrote: %v", got)
+			}
+		})
+	}
+}
+
+func TestBcryptRemedy(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.hashing = nil
+	list := open(t, f.config()).Check(t.Context(), sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt}})
+	want := `run "stetl plugin assets keycloak --out DIR" and copy the jar into the server's providers/ folder, then restart (or kc.sh build)`
+	if len(list) != 1 || list[0].Hint != want {
+		t.Errorf("%+v", list)
+	}
+}
+
+func requireNames(f *fake) {
+	f.profile["attributes"] = []any{
+		map[string]any{"name": "username"},
+		map[string]any{"name": "email", "required": map[string]any{"roles": []string{"user"}}},
+		map[string]any{"name": "firstName", "required": map[string]any{}},
+		map[string]any{"name": "lastName", "required": map[string]any{"roles": []string{"admin"}}},
+	}
+}
+
+func TestPlainHTTP(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]int{
+		"http://sso.example.com": 1, "https://sso.example.com": 0, "http://127.0.0.1:1": 0, "http://localhost": 0, "http://[::1]:8080": 0,
+	} {
+		var l sdk.Diagnostics
+		(&live{config: Config{URL: address, Realm: "customers"}}).checkAddress(&l)
+		if len(l) != want {
+			t.Errorf("%s: %v", address, codes(l))
+		}
+	}
+	var l sdk.Diagnostics
+	(&live{config: Config{URL: "https://h", Realm: "master"}}).checkAddress(&l)
+	if d := cmp.Diff([]string{"warning keycloak.master_realm"}, codes(l)); d != "" {
+		t.Error(d)
+	}
+}

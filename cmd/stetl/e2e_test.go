@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // TOTP is defined with it
+	"crypto/sha1"
 	"encoding/base32"
 	"encoding/binary"
 	"encoding/json"
@@ -91,7 +91,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "stetl")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput() //nolint:gosec // our own program
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build stetl: %w\n%s", err, out)
 	}
@@ -384,10 +384,10 @@ func TestDeadPlugin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(own, program, 0o700); err != nil { //nolint:gosec // an executable
+	if err := os.WriteFile(own, program, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "stetl-plugin-dead"), []byte("#!/bin/sh\necho no licence >&2\nexit 7\n"), 0o700); err != nil { //nolint:gosec // an executable
+	if err := os.WriteFile(filepath.Join(dir, "stetl-plugin-dead"), []byte("#!/bin/sh\necho no licence >&2\nexit 7\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(dir, "dead.yaml"), `
@@ -395,7 +395,7 @@ source: {dump: nowhere.sql}
 target: {plugin: dead}
 `)
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), own, "run", "--config", filepath.Join(dir, "dead.yaml")) //nolint:gosec // our own program
+	cmd := exec.CommandContext(t.Context(), own, "run", "--config", filepath.Join(dir, "dead.yaml"))
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != exitRefused || !strings.Contains(stderr.String(), "no licence") {
 		t.Errorf("exit %d: %s", cmd.ProcessState.ExitCode(), stderr.String())

@@ -57,7 +57,7 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 			enc.SetIndent("", "  ")
 			info := client.Info()
 			return enc.Encode(map[string]any{
-				"name": info.Name, "version": info.Version, "capabilities": client.Capabilities(), "config_schema": json.RawMessage(info.ConfigSchema),
+				"name": info.Name, "version": info.Version, "capabilities": client.Capabilities(), "config_schema": info.ConfigSchema,
 			})
 		},
 	}

@@ -50,9 +50,9 @@ func openLive(ctx context.Context, url canonical.Secret, connections int) (_ *li
 		connections = defaultConnections
 	}
 	p.idle = make(chan *pgx.Conn, connections)
-	defer func() {
+	defer func() { //nolint:contextcheck // closing must outlive a cancelled context
 		if err != nil {
-			_ = p.close() //nolint:contextcheck // closing must outlive a cancelled context
+			_ = p.close()
 		}
 	}()
 	if p.control, err = p.begin(ctx); err != nil {

@@ -133,7 +133,7 @@ func Open(ctx context.Context, path string) (*Archive, error) {
 	case !st.Mode().IsRegular():
 		return nil, &SyntaxError{Path: path, Msg: "this is not a regular file", Hint: "save the output of pg_dump in a file: tables are read in any order, which a pipe does not allow"}
 	}
-	f, err := os.Open(path) //nolint:gosec // naming the dump is the operator's right
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open dump: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -31,10 +32,9 @@ func (a *assembler) assemble(rr *rangeRows) []canonical.User {
 		byAccount[u.account] = append(byAccount[u.account], u)
 	}
 	accounts := make([]canonical.User, 0, len(byAccount))
-	for id, members := range byAccount {
-		accounts = append(accounts, a.account(id, members))
+	for _, id := range slices.Sorted(maps.Keys(byAccount)) {
+		accounts = append(accounts, a.account(id, byAccount[id]))
 	}
-	slices.SortFunc(accounts, func(x, y canonical.User) int { return strings.Compare(x.InternalID, y.InternalID) })
 	return accounts
 }
 

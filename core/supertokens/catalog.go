@@ -1,9 +1,6 @@
 package supertokens
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // catalog is what a source says about its tables, before anything is known
 // about SuperTokens: one entry per table of every schema that is not
@@ -18,44 +15,24 @@ type catalog struct {
 // relation is one table as the source has it.
 type relation struct {
 	schema, name string
-	columns      []column
+	columns      []string
 	// readable is false when the role of the connection lacks SELECT.
 	readable bool
-}
-
-type column struct {
-	name string
-	// typ is PostgreSQL's own spelling, "character(36)"; empty when a dump
-	// does not say.
-	typ string
 }
 
 func (r *relation) qualified() string { return r.schema + "." + r.name }
 
 func (r *relation) has(names ...string) bool {
 	for _, n := range names {
-		if r.column(n) == nil {
+		if !slices.Contains(r.columns, n) {
 			return false
 		}
 	}
 	return true
 }
 
-func (r *relation) column(name string) *column {
-	for i := range r.columns {
-		if r.columns[i].name == name {
-			return &r.columns[i]
-		}
-	}
-	return nil
-}
-
-func (r *relation) names() []string {
-	out := make([]string, len(r.columns))
-	for i, c := range r.columns {
-		out[i] = c.name
-	}
-	return out
+func (r *relation) hasAny(names ...string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(r.columns, n) })
 }
 
 func (c *catalog) find(schema, name string) *relation {
@@ -75,10 +52,4 @@ func (c *catalog) schemas() []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// blankPadded reports whether PostgreSQL compares the column as character(n),
-// which decides the type a parameter must have for an index to be usable.
-func (c column) blankPadded() bool {
-	return strings.HasPrefix(c.typ, "character(") || strings.HasPrefix(c.typ, "bpchar") || c.typ == "character"
 }

@@ -207,10 +207,6 @@ func (l *Layout) locate(c *catalog, o Options) error {
 	return nil
 }
 
-func (r *relation) hasAny(names ...string) bool {
-	return slices.ContainsFunc(names, func(n string) bool { return r.column(n) != nil })
-}
-
 // generation asks the questions in the one order that mixed states allow.
 func (l *Layout) generation(c *catalog) error {
 	users := l.tables[tEmailPassword]

@@ -19,8 +19,6 @@ type rangeRows struct {
 	users  map[string]*userRows
 	// byExternal finds users by the id that applications see.
 	byExternal map[string]*userRows
-	// elsewhere holds internal ids whose account is in another range.
-	elsewhere map[string]struct{}
 }
 
 // userRows is what is stored about one recipe user, which is one login, or
@@ -55,19 +53,16 @@ type visibleRows struct {
 type assignedRole struct{ tenant, role string }
 
 func newRangeRows(l *Layout) *rangeRows {
-	return &rangeRows{
-		layout: l, users: map[string]*userRows{}, byExternal: map[string]*userRows{}, elsewhere: map[string]struct{}{},
-	}
+	return &rangeRows{layout: l, users: map[string]*userRows{}, byExternal: map[string]*userRows{}}
 }
 
 // internalUser returns the user that a row of an internal-id table belongs to,
-// creating it for tables that can define one, and nil when the account is in
-// another range or the id is of nobody.
+// creating it for tables that can define one, and nil when the id is nobody's.
 func (rr *rangeRows) internalUser(id string, defines bool) *userRows {
 	if u := rr.users[id]; u != nil {
 		return u
 	}
-	if _, ok := rr.elsewhere[id]; ok || !defines {
+	if !defines {
 		return nil
 	}
 	u := &userRows{id: id, account: id}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -26,8 +27,8 @@ type Options struct {
 	Tables map[string]string
 	// App is the SuperTokens app to read, "public" when empty.
 	App string
-	// RangeSize is how many user ids are read and joined at once, which bounds
-	// memory. 0 takes the default.
+	// RangeSize is how many user ids are joined at once, which bounds memory. 0
+	// takes the default.
 	RangeSize int
 	// Audit also looks for sessions of nobody, which means reading the
 	// largest table of most installations.
@@ -36,7 +37,7 @@ type Options struct {
 	// the core's configuration file has it, the database may not. Empty infers
 	// it from the data.
 	MigrationMode string
-	// Connections is how many ranges are read at once from a live database. 0
+	// Connections is how many tables are read at once, and ranges joined. 0
 	// takes the default.
 	Connections int
 }
@@ -51,35 +52,32 @@ const defaultConnections = 2
 // store is a place that holds rows. Two exist: a live database and a dump.
 type store interface {
 	catalog(ctx context.Context) (*catalog, error)
-	// scan gives every row of a small table, columns in the order asked for;
-	// a column the table lacks is NULL.
-	scan(ctx context.Context, r *relation, columns []string, row func([][]byte) error) error
+	// scan gives every row of a table, columns in the order asked for; a column
+	// the table lacks is NULL. Where the table has apps and app is not empty,
+	// only its rows. Values are valid during the call. Several tables may be
+	// scanned at once.
+	scan(ctx context.Context, r *relation, app string, columns []string, row func([][]byte) error) error
 	// countBy counts the rows of a table by the values of one column.
 	countBy(ctx context.Context, r *relation, column string) (map[string]int, error)
-	// ranges splits the app's user ids so that each range has about size ids.
-	ranges(ctx context.Context, l *Layout, app string, size int) ([]idRange, error)
-	// read fills rr with what tables say about the accounts of r. Rows of
-	// nobody go to orphan.
-	read(ctx context.Context, app string, r idRange, tables []*spec, rr *rangeRows, orphan orphanFunc) error
 	close() error
 }
 
-// idRange is the ids from lo up to, not including, hi in the source's own
-// order. An empty bound is open.
-type idRange struct{ lo, hi string }
+// appColumn is in every table since apps exist.
+const appColumn = "app_id"
 
-type orphanFunc func(t table, id string)
-
-// Source is an opened installation. It reads one consistent state, however
-// long reading takes.
+// Source is an opened installation. It reads one consistent state, and reads
+// each table once: what [Source.Read] needs is kept in an encrypted temporary
+// file, so that reading again does not ask the database again.
 type Source struct {
 	store     store
+	dealer    *dealer
 	layout    *Layout
 	app       string
 	apps      []App
 	rangeSize int
 	parallel  int
 	specs     []*spec
+	closed    sync.Once
 	assembler assembler
 	general   findings
 }
@@ -118,7 +116,7 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 		s.parallel = defaultConnections
 	}
 	if err := s.open(ctx, o); err != nil {
-		return nil, errors.Join(err, st.close())
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -142,6 +140,9 @@ func (s *Source) open(ctx context.Context, o Options) error {
 		return err
 	}
 	s.assembler = assembler{layout: s.layout, app: s.app}
+	if s.dealer, err = newDealer(ctx, s.store, s.layout, s.app, s.rangeSize, s.parallel); err != nil {
+		return err
+	}
 	if err := s.chooseTenants(ctx, o.MigrationMode); err != nil {
 		return err
 	}
@@ -171,7 +172,18 @@ func (s *Source) App() string { return s.app }
 func (s *Source) Apps() []App { return s.apps }
 
 // Close releases the snapshot or the file.
-func (s *Source) Close() error { return s.store.close() }
+func (s *Source) Close() error {
+	err := s.closeStore()
+	if s.dealer != nil {
+		err = errors.Join(err, s.dealer.close())
+	}
+	return err
+}
+
+func (s *Source) closeStore() (err error) {
+	s.closed.Do(func() { err = s.store.close() })
+	return err
+}
 
 // Batch is the accounts of one id range, in order.
 type Batch struct {
@@ -190,20 +202,31 @@ type Orphan struct{ Table, ID string }
 // at a time; emit's error stops the reading and is returned. It may be called
 // again and gives the same accounts.
 func (s *Source) Read(ctx context.Context, emit func(Batch) error) error {
-	return s.eachRange(ctx, s.readRange, emit)
-}
-
-// eachRange runs read on every range, in parallel, and emits in order.
-func (s *Source) eachRange(ctx context.Context, read func(context.Context, idRange) (Batch, error), emit func(Batch) error) error {
-	ranges, err := s.store.ranges(ctx, s.layout, s.app, s.rangeSize)
-	if err != nil {
+	if err := s.dealer.deal(ctx, s.specs); err != nil {
 		return err
 	}
+	// Everything has been read. Holding the snapshot any longer would keep the
+	// database from cleaning up for as long as loading takes.
+	if err := s.closeStore(); err != nil {
+		return err
+	}
+	return s.eachRange(ctx, s.specs, func(rr *rangeRows, orphans []Orphan) Batch {
+		return Batch{Users: s.assembler.assemble(rr), Orphans: orphans}
+	}, emit)
+}
+
+// eachRange joins specs range by range, in parallel, and emits in order what
+// each range is made into.
+func (s *Source) eachRange(ctx context.Context, specs []*spec, build func(*rangeRows, []Orphan) Batch, emit func(Batch) error) error {
+	if err := s.dealer.deal(ctx, specs); err != nil {
+		return err
+	}
+	total := s.dealer.rangeCount()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.parallel + 1)
 	// One slot per range keeps the order; the semaphore bounds how many ranges
 	// are in memory, counting the one being emitted.
-	slots := make([]chan Batch, len(ranges))
+	slots := make([]chan Batch, total)
 	for i := range slots {
 		slots[i] = make(chan Batch, 1)
 	}
@@ -212,7 +235,7 @@ func (s *Source) eachRange(ctx context.Context, read func(context.Context, idRan
 		for i := range slots {
 			select {
 			case b := <-slots[i]:
-				b.Done, b.Total = i+1, len(ranges)
+				b.Done, b.Total = i+1, total
 				if err := emit(b); err != nil {
 					return err
 				}
@@ -223,7 +246,7 @@ func (s *Source) eachRange(ctx context.Context, read func(context.Context, idRan
 		}
 		return nil
 	})
-	for i, r := range ranges {
+	for i := range total {
 		select {
 		case inMemory <- struct{}{}:
 		case <-ctx.Done():
@@ -232,28 +255,19 @@ func (s *Source) eachRange(ctx context.Context, read func(context.Context, idRan
 			break
 		}
 		group.Go(func() error {
-			b, err := read(ctx, r)
+			rr := newRangeRows(s.layout)
+			var orphans []Orphan
+			err := s.dealer.read(i, specs, rr, func(t table, id string) {
+				orphans = append(orphans, Orphan{Table: string(t), ID: id})
+			})
 			if err != nil {
 				return err
 			}
-			slots[i] <- b
+			slots[i] <- build(rr, orphans)
 			return nil
 		})
 	}
 	return group.Wait()
-}
-
-func (s *Source) readRange(ctx context.Context, r idRange) (Batch, error) {
-	var b Batch
-	rr := newRangeRows(s.layout)
-	err := s.store.read(ctx, s.app, r, s.specs, rr, func(t table, id string) {
-		b.Orphans = append(b.Orphans, Orphan{Table: string(t), ID: id})
-	})
-	if err != nil {
-		return Batch{}, err
-	}
-	b.Users = s.assembler.assemble(rr)
-	return b, nil
 }
 
 // loadApps fills in apps and tenants and checks that the wanted one is there.
@@ -262,14 +276,14 @@ func (s *Source) loadApps(ctx context.Context) error {
 	if !s.layout.multiApp() {
 		byID[defaultName] = &App{ID: defaultName, Tenants: []string{defaultName}}
 	} else {
-		err := s.store.scan(ctx, s.layout.tables[tApps], []string{"app_id"}, func(v [][]byte) error {
+		err := s.store.scan(ctx, s.layout.tables[tApps], "", []string{"app_id"}, func(v [][]byte) error {
 			byID[string(v[0])] = &App{ID: string(v[0])}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		err = s.store.scan(ctx, s.layout.tables[tTenants], []string{"app_id", "tenant_id"}, func(v [][]byte) error {
+		err = s.store.scan(ctx, s.layout.tables[tTenants], "", []string{"app_id", "tenant_id"}, func(v [][]byte) error {
 			if a := byID[string(v[0])]; a != nil {
 				a.Tenants = append(a.Tenants, string(v[1]))
 			}
@@ -300,14 +314,8 @@ func (s *Source) loadRoles(ctx context.Context) error {
 		return nil
 	}
 	s.assembler.roles = map[string]bool{}
-	return s.store.scan(ctx, r, []string{"app_id", "role"}, func(v [][]byte) error {
-		if s.ofApp(v[0]) {
-			s.assembler.roles[string(v[1])] = true
-		}
+	return s.store.scan(ctx, r, s.app, []string{"role"}, func(v [][]byte) error {
+		s.assembler.roles[string(v[0])] = true
 		return nil
 	})
 }
-
-// ofApp tells whether a row's app_id is the app that is read; generations
-// without apps have none.
-func (s *Source) ofApp(appID []byte) bool { return appID == nil || string(appID) == s.app }

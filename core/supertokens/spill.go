@@ -13,10 +13,10 @@ import (
 	"slices"
 )
 
-// spill keeps records in partitions, in memory as long as they are few and
+// spill keeps rows in partitions, in memory as long as they are few and
 // else in one temporary file. The file has no name from the moment it is
 // opened and is encrypted with a key that never leaves the process, because
-// records hold password hashes: nothing readable stays behind, whatever
+// rows hold password hashes: nothing readable stays behind, whatever
 // happens.
 //
 // One goroutine appends; once it is done, any number may read.
@@ -40,8 +40,9 @@ type spillChunk struct {
 	len int
 }
 
-// spillMemory is what all buffers together may take.
-const spillMemory = 32 << 20
+// spillMemory is what the buffers of one spill together may take; a table has
+// a spill of its own.
+const spillMemory = 4 << 20
 
 const minSpillBuffer, maxSpillBuffer = 4 << 10, 256 << 10
 
@@ -49,22 +50,15 @@ func newSpill(parts int) *spill {
 	return &spill{parts: make([]spillPart, parts), buffer: min(max(spillMemory/max(parts, 1), minSpillBuffer), maxSpillBuffer)}
 }
 
-// record is one row on its way: which table it is from, a mark whose meaning
-// its writer decides, and the fields.
-type record struct {
-	table  uint8
-	mark   bool
-	fields [][]byte
-}
-
-func (s *spill) append(part int, r record) error {
+// append adds a row and its mark, whose meaning the caller decides.
+func (s *spill) append(part int, fields [][]byte, mark bool) error {
 	p := &s.parts[part]
-	p.buf = append(p.buf, r.table<<1)
-	if r.mark {
-		p.buf[len(p.buf)-1] |= 1
+	head := uint64(len(fields)) << 1
+	if mark {
+		head |= 1
 	}
-	p.buf = binary.AppendUvarint(p.buf, uint64(len(r.fields)))
-	for _, f := range r.fields {
+	p.buf = binary.AppendUvarint(p.buf, head)
+	for _, f := range fields {
 		if f == nil {
 			p.buf = append(p.buf, 0)
 			continue
@@ -120,9 +114,9 @@ func (s *spill) nonce(off int64) []byte {
 	return binary.BigEndian.AppendUint64(make([]byte, 4, 12), uint64(off)) //nolint:gosec // offsets are positive
 }
 
-// each gives a partition's records in the order they were appended. The fields
+// each gives a partition's rows in the order they were appended. The fields
 // are valid during the call.
-func (s *spill) each(part int, fn func(record) error) error {
+func (s *spill) each(part int, fn func(fields [][]byte, mark bool) error) error {
 	p := &s.parts[part]
 	var fields [][]byte
 	for _, c := range p.chunks {
@@ -142,13 +136,12 @@ func (s *spill) each(part int, fn func(record) error) error {
 	return err
 }
 
-// eachRecord decodes records; fields is scratch space to reuse.
-func eachRecord(b []byte, fields [][]byte, fn func(record) error) ([][]byte, error) {
+// eachRecord decodes rows; fields is scratch space to reuse.
+func eachRecord(b []byte, fields [][]byte, fn func(fields [][]byte, mark bool) error) ([][]byte, error) {
 	for len(b) > 0 {
-		r := record{table: b[0] >> 1, mark: b[0]&1 == 1}
-		count, n := binary.Uvarint(b[1:])
-		b = b[1+n:]
-		fields = slices.Grow(fields[:0], int(count))[:count] //nolint:gosec // written by append
+		head, n := binary.Uvarint(b)
+		b = b[n:]
+		fields = slices.Grow(fields[:0], int(head>>1))[:head>>1] //nolint:gosec // written by append
 		for i := range fields {
 			size, n := binary.Uvarint(b)
 			b = b[n:]
@@ -158,8 +151,7 @@ func eachRecord(b []byte, fields [][]byte, fn func(record) error) ([][]byte, err
 				b = b[size-1:]
 			}
 		}
-		r.fields = fields
-		if err := fn(r); err != nil {
+		if err := fn(fields, head&1 == 1); err != nil {
 			return fields, err
 		}
 	}

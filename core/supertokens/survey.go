@@ -48,13 +48,10 @@ func (s *Source) surveyTenants(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
-	return s.store.scan(ctx, r, []string{"app_id", "tenant_id", "core_config"}, func(v [][]byte) error {
-		if !s.ofApp(v[0]) {
-			return nil
-		}
+	return s.store.scan(ctx, r, s.app, []string{"tenant_id", "core_config"}, func(v [][]byte) error {
 		var config map[string]json.RawMessage
-		if err := json.Unmarshal(v[2], &config); err != nil && len(v[2]) > 0 {
-			s.general.add(WarnTenantConfig, string(v[1]), fmt.Sprintf("the configuration of tenant %s is not JSON, so it is unknown whether its users are elsewhere", v[1]))
+		if err := json.Unmarshal(v[1], &config); err != nil && len(v[1]) > 0 {
+			s.general.add(WarnTenantConfig, string(v[0]), fmt.Sprintf("the configuration of tenant %s is not JSON, so it is unknown whether its users are elsewhere", v[0]))
 		}
 		var keys []string
 		for k := range config {
@@ -64,8 +61,8 @@ func (s *Source) surveyTenants(ctx context.Context) error {
 		}
 		if len(keys) > 0 {
 			slices.Sort(keys)
-			s.general.add(WarnTenantElsewhere, string(v[1]), fmt.Sprintf(
-				"tenant %s keeps its users in another database (its configuration sets %s); read that database as a source of its own", v[1], strings.Join(keys, ", ")))
+			s.general.add(WarnTenantElsewhere, string(v[0]), fmt.Sprintf(
+				"tenant %s keeps its users in another database (its configuration sets %s); read that database as a source of its own", v[0], strings.Join(keys, ", ")))
 		}
 		return nil
 	})
@@ -81,9 +78,9 @@ func (s *Source) surveyProviders(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
-	return s.store.scan(ctx, r, []string{"app_id", "tenant_id", "client_secret"}, func(v [][]byte) error {
-		if s.ofApp(v[0]) && len(v[2]) > 0 {
-			s.general.add(WarnSecretsInConfig, string(v[1]), fmt.Sprintf("tenant %s has a provider's client secret in clear text; it is not exported", v[1]))
+	return s.store.scan(ctx, r, s.app, []string{"tenant_id", "client_secret"}, func(v [][]byte) error {
+		if len(v[1]) > 0 {
+			s.general.add(WarnSecretsInConfig, string(v[0]), fmt.Sprintf("tenant %s has a provider's client secret in clear text; it is not exported", v[0]))
 		}
 		return nil
 	})
@@ -95,10 +92,8 @@ func (s *Source) surveyStaged(ctx context.Context) error {
 		return nil
 	}
 	// raw_data is never read: it can hold plain-text passwords.
-	return s.store.scan(ctx, r, []string{"app_id", "id", "status"}, func(v [][]byte) error {
-		if s.ofApp(v[0]) {
-			s.general.add(WarnBulkImportPending, trimPadding(v[1]), fmt.Sprintf("staged users that are not users yet, the first in state %s", v[2]))
-		}
+	return s.store.scan(ctx, r, s.app, []string{"id", "status"}, func(v [][]byte) error {
+		s.general.add(WarnBulkImportPending, trimPadding(v[0]), fmt.Sprintf("staged users that are not users yet, the first in state %s", v[1]))
 		return nil
 	})
 }
@@ -108,10 +103,8 @@ func (s *Source) surveyDashboard(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
-	return s.store.scan(ctx, r, []string{"app_id", "user_id"}, func(v [][]byte) error {
-		if s.ofApp(v[0]) {
-			s.general.add(WarnDashboardUsers, trimPadding(v[1]), "administrators of the SuperTokens dashboard are not end users and are not moved")
-		}
+	return s.store.scan(ctx, r, s.app, []string{"user_id"}, func(v [][]byte) error {
+		s.general.add(WarnDashboardUsers, trimPadding(v[0]), "administrators of the SuperTokens dashboard are not end users and are not moved")
 		return nil
 	})
 }

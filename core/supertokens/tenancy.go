@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // chooseTenants decides which of core 12's two places holds the tenant
@@ -65,22 +66,16 @@ type evidence struct {
 func (s *Source) compareMembership(ctx context.Context) (evidence, error) {
 	var e evidence
 	specs := s.layout.specs(func(t table) bool { return slices.Contains(membershipTables, t) })
-	results := make(chan evidence, 1)
-	results <- e
-	read := func(ctx context.Context, r idRange) (Batch, error) {
-		rr := newRangeRows(s.layout)
-		if err := s.store.read(ctx, s.app, r, specs, rr, func(table, string) {}); err != nil {
-			return Batch{}, err
-		}
-		sum := <-results
+	var mu sync.Mutex // ranges are joined in parallel
+	err := s.eachRange(ctx, specs, func(rr *rangeRows, _ []Orphan) Batch {
+		mu.Lock()
+		defer mu.Unlock()
 		for _, u := range rr.users {
-			sum.count(u)
+			e.count(u)
 		}
-		results <- sum
-		return Batch{}, nil
-	}
-	err := s.eachRange(ctx, read, func(Batch) error { return nil })
-	return <-results, err
+		return Batch{}
+	}, func(Batch) error { return nil })
+	return e, err
 }
 
 func (e *evidence) count(u *userRows) {
@@ -109,11 +104,11 @@ func (s *Source) storedMode(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	mode := ""
-	err := s.store.scan(ctx, r, []string{"app_id", "tenant_id", "core_config"}, func(v [][]byte) error {
+	err := s.store.scan(ctx, r, s.app, []string{"tenant_id", "core_config"}, func(v [][]byte) error {
 		var config struct {
 			Mode string `json:"migration_mode"`
 		}
-		if s.ofApp(v[0]) && json.Unmarshal(v[2], &config) == nil && config.Mode != "" && (mode == "" || string(v[1]) == defaultName) {
+		if json.Unmarshal(v[1], &config) == nil && config.Mode != "" && (mode == "" || string(v[0]) == defaultName) {
 			mode = strings.ToUpper(config.Mode)
 		}
 		return nil

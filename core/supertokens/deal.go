@@ -1,0 +1,330 @@
+package supertokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// dealer deals the rows of each table out to ranges of accounts, so that a
+// range can be joined in memory whatever the order of the rows was. Each table
+// is read once, from one end to the other, which is as fast as a source can be.
+//
+// A row belongs to the account of the id it carries. Routes are the exceptions:
+// linked users and external ids. When there are too many of them for memory,
+// they and the rows are first split by a hash of the id, and joined hash by hash.
+type dealer struct {
+	store    store
+	layout   *Layout
+	app      string
+	parallel int
+	// bounds separate the ranges, in the order of bytes.
+	bounds []string
+
+	mu     sync.Mutex
+	tables map[table]*spill
+	seed   maphash.Seed
+	routes routes
+	hashed *spill // what routes hold when they are too many, by hash
+}
+
+// routes lead from an id to the account it belongs to.
+type routes struct{ linked, externals map[string]string }
+
+// maxRoutes is how many exceptions may be in memory at once.
+const maxRoutes = 100_000
+
+// errConnectionLost is returned by a scan that may be tried again: the state
+// that is read is still the same.
+var errConnectionLost = errors.New("the connection was lost")
+
+// maxAttempts bounds how often a table is read when connections keep breaking.
+const maxAttempts = 3
+
+// sampleSize is how many ids the bounds of ranges are chosen from.
+const sampleSize = 1 << 16
+
+// newDealer reads the ids of all users: it chooses bounds that give ranges of
+// about size ids whatever the ids look like, and finds the routes.
+func newDealer(ctx context.Context, s store, l *Layout, app string, size, parallel int) (*dealer, error) {
+	d := &dealer{store: s, layout: l, app: app, parallel: parallel, tables: map[table]*spill{}, seed: maphash.MakeSeed()}
+	var sample []string
+	total, count := 0, 0
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // for balance, not for secrecy
+	d.routes = routes{linked: map[string]string{}, externals: map[string]string{}}
+	err := d.eachUser(ctx, func(id, account []byte) error {
+		total++
+		switch at := random.IntN(total); {
+		case len(sample) < sampleSize:
+			sample = append(sample, string(id))
+		case at < sampleSize:
+			sample[at] = string(id)
+		}
+		if string(id) != string(account) {
+			if count++; count <= maxRoutes {
+				d.routes.linked[string(id)] = string(account)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = d.eachMapping(ctx, func(external, internal []byte) error {
+		if count++; count <= maxRoutes {
+			account := string(internal)
+			if a, ok := d.routes.linked[account]; ok {
+				account = a
+			}
+			d.routes.externals[string(external)] = account
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.bounds = boundsOf(sample, (total+size-1)/size)
+	if count > maxRoutes {
+		err = d.hashRoutes(ctx, count/maxRoutes+1)
+	}
+	return d, err
+}
+
+// boundsOf splits a sample of ids into n parts.
+func boundsOf(sample []string, n int) []string {
+	slices.Sort(sample)
+	sample = slices.Compact(sample)
+	var bounds []string
+	for i := 1; i < n; i++ {
+		if b := sample[i*len(sample)/n]; len(bounds) == 0 || bounds[len(bounds)-1] < b {
+			bounds = append(bounds, b)
+		}
+	}
+	return bounds
+}
+
+// eachUser gives the id of every login and the account it belongs to.
+func (d *dealer) eachUser(ctx context.Context, fn func(id, account []byte) error) error {
+	if !d.layout.multiApp() {
+		for _, t := range []table{tEmailPassword, tThirdParty, tPasswordless, tWebAuthn} {
+			if r := d.layout.tables[t]; r != nil {
+				err := d.store.scan(ctx, r, d.app, []string{"user_id"}, func(v [][]byte) error { return fn(trimKey(v[0]), trimKey(v[0])) })
+				if err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return d.store.scan(ctx, d.layout.tables[tSpine], d.app, []string{"user_id", "primary_or_recipe_user_id"}, func(v [][]byte) error {
+		if v[1] == nil { // before account linking
+			return fn(trimKey(v[0]), trimKey(v[0]))
+		}
+		return fn(trimKey(v[0]), trimKey(v[1]))
+	})
+}
+
+func (d *dealer) eachMapping(ctx context.Context, fn func(external, internal []byte) error) error {
+	r := d.layout.tables[tMapping]
+	if r == nil {
+		return nil
+	}
+	return d.store.scan(ctx, r, d.app, []string{"external_user_id", "supertokens_user_id"}, func(v [][]byte) error {
+		return fn(trimKey(v[0]), trimKey(v[1]))
+	})
+}
+
+var external = []byte("e")
+
+// hashRoutes fills hashed with every route as (id, account), and a third field
+// for external ids.
+func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
+	d.routes = routes{}
+	d.hashed = newSpill(parts)
+	err = d.eachUser(ctx, func(id, account []byte) error {
+		if string(id) == string(account) {
+			return nil
+		}
+		return d.hashed.append(d.hash(id), [][]byte{id, account}, false)
+	})
+	if err != nil {
+		return err
+	}
+	byInternal := newSpill(parts)
+	defer func() { err = errors.Join(err, byInternal.close()) }()
+	err = d.eachMapping(ctx, func(ext, internal []byte) error {
+		return byInternal.append(d.hash(internal), [][]byte{ext, internal}, false)
+	})
+	if err != nil {
+		return err
+	}
+	for part := range parts {
+		r, err := d.loadRoutes(part)
+		if err != nil {
+			return err
+		}
+		err = byInternal.each(part, func(v [][]byte, _ bool) error {
+			account := v[1]
+			if a, ok := r.linked[string(account)]; ok {
+				account = []byte(a)
+			}
+			return d.hashed.append(d.hash(v[0]), [][]byte{v[0], account, external}, false)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dealer) loadRoutes(part int) (routes, error) {
+	r := routes{linked: map[string]string{}, externals: map[string]string{}}
+	err := d.hashed.each(part, func(v [][]byte, _ bool) error {
+		if len(v) == 3 {
+			r.externals[string(v[0])] = string(v[1])
+		} else {
+			r.linked[string(v[0])] = string(v[1])
+		}
+		return nil
+	})
+	return r, err
+}
+
+func (d *dealer) hash(id []byte) int {
+	return int(maphash.Bytes(d.seed, id) % uint64(len(d.hashed.parts))) //nolint:gosec // less than the number of parts
+}
+
+func (d *dealer) close() error {
+	var errs []error
+	for _, s := range d.tables {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(append(errs, d.hashed.close())...)
+}
+
+// rangeCount is how many ranges there are.
+func (d *dealer) rangeCount() int { return len(d.bounds) + 1 }
+
+// rangeOf is the number of the range that holds id.
+func (d *dealer) rangeOf(id []byte) int {
+	return sort.Search(len(d.bounds), func(i int) bool { return d.bounds[i] > string(id) })
+}
+
+// deal deals those tables that have not been dealt yet, several at a time.
+func (d *dealer) deal(ctx context.Context, specs []*spec) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(d.parallel)
+	dealt := make([]*spill, len(specs))
+	for i, s := range specs {
+		if d.tables[s.table] != nil {
+			continue
+		}
+		dealt[i] = newSpill(d.rangeCount())
+		group.Go(func() error {
+			for attempt := 1; ; attempt++ {
+				err := d.dealTable(ctx, s, dealt[i])
+				if attempt == maxAttempts || !errors.Is(err, errConnectionLost) {
+					return err
+				}
+				// What came so far is part of a table: begin again.
+				if err := dealt[i].close(); err != nil {
+					return err
+				}
+				dealt[i] = newSpill(d.rangeCount())
+			}
+		})
+	}
+	err := group.Wait()
+	for i, s := range specs {
+		switch {
+		case dealt[i] == nil:
+		case err != nil:
+			err = errors.Join(err, dealt[i].close())
+		default:
+			d.tables[s.table] = dealt[i]
+		}
+	}
+	return err
+}
+
+func (d *dealer) dealTable(ctx context.Context, s *spec, to *spill) (err error) {
+	rel, columns := d.layout.tables[s.table], append([]string{s.key}, s.columns...)
+	if d.hashed == nil {
+		return d.store.scan(ctx, rel, d.app, columns, func(v [][]byte) error { return d.toRange(s, to, v, &d.routes) })
+	}
+	byHash := newSpill(len(d.hashed.parts))
+	defer func() { err = errors.Join(err, byHash.close()) }()
+	err = d.store.scan(ctx, rel, d.app, columns, func(v [][]byte) error {
+		return byHash.append(d.hash(trimKey(v[0])), v, false)
+	})
+	if err != nil {
+		return err
+	}
+	for part := range byHash.parts {
+		r, err := d.loadRoutes(part)
+		if err != nil {
+			return err
+		}
+		if err := byHash.each(part, func(v [][]byte, _ bool) error { return d.toRange(s, to, v, &r) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// toRange appends a row to the range of its account. A row of a visible-id
+// table can name a user by either id, and an id can be one user's external and
+// another's internal one; then it goes to both. The mark tells the range of the
+// id itself that somebody else claims the row, so that it is no orphan.
+func (d *dealer) toRange(s *spec, to *spill, v [][]byte, r *routes) error {
+	id := trimKey(v[0])
+	at := 0
+	if own, ok := r.linked[string(id)]; ok {
+		at = d.rangeOf([]byte(own))
+	} else {
+		at = d.rangeOf(id)
+	}
+	claimed, isExternal := "", false
+	if s.keyIs == visibleID {
+		claimed, isExternal = r.externals[string(id)]
+	}
+	if !isExternal {
+		return to.append(at, v, false)
+	}
+	other := d.rangeOf([]byte(claimed))
+	if other == at { // one row, found under both ids
+		return to.append(at, v, false)
+	}
+	if err := to.append(other, v, false); err != nil {
+		return err
+	}
+	return to.append(at, v, true)
+}
+
+// read fills rr with what tables say about the accounts of a range. Rows of
+// nobody go to orphan.
+func (d *dealer) read(number int, tables []*spec, rr *rangeRows, orphan func(t table, id string)) error {
+	for _, s := range tables {
+		err := d.tables[s.table].each(number, func(v [][]byte, claimed bool) error {
+			known, err := rr.add(s, v)
+			if err == nil && !known && s.keyIs == visibleID && !claimed {
+				orphan(s.table, strings.TrimRight(string(v[0]), " "))
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read %s: %w", d.layout.tables[s.table].qualified(), err)
+		}
+	}
+	return nil
+}

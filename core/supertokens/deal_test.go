@@ -1,0 +1,246 @@
+package supertokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stetl/stetl/core/canonical"
+)
+
+// flaky loses the connection once in every table, half-way.
+type flaky struct {
+	store
+	mu   sync.Mutex
+	lost map[string]bool
+}
+
+func (f *flaky) scan(ctx context.Context, r *relation, app string, columns []string, row func([][]byte) error) error {
+	f.mu.Lock()
+	lose := !f.lost[r.name]
+	f.lost[r.name] = true
+	f.mu.Unlock()
+	rows := 0
+	return f.store.scan(ctx, r, app, columns, func(v [][]byte) error {
+		if rows++; lose && rows == 3 {
+			return fmt.Errorf("reset by peer: %w", errConnectionLost)
+		}
+		return row(v)
+	})
+}
+
+func TestLostConnectionLosesAndDoublesNothing(t *testing.T) {
+	t.Parallel()
+	dump := filepath.Join(fixtures, "core-10.1.4.sql")
+	want, _, _, _ := export(t, Options{Dump: dump})
+	s, err := Open(t.Context(), Options{Dump: dump, RangeSize: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	s.dealer.store = &flaky{store: s.store, lost: map[string]bool{}}
+	var got []string
+	err = s.Read(t.Context(), func(b Batch) error {
+		for i := range b.Users {
+			line, err := b.Users[i].RevealJSON()
+			if err != nil {
+				return err
+			}
+			got = append(got, string(line))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("(-undisturbed +disturbed):\n%s", diff)
+	}
+}
+
+// TestBackendsKilled ends the reading backends of a live database: the snapshot
+// is still held, so reading goes on.
+func TestBackendsKilled(t *testing.T) {
+	t.Parallel()
+	dsn := restore(t, "core-10.1.4")
+	want, _, _, _ := export(t, Options{URL: canonical.NewSecret(dsn)})
+	s, err := Open(t.Context(), Options{URL: canonical.NewSecret(dsn)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	l, ok := s.store.(*live)
+	if !ok {
+		t.Fatal("not a live source")
+	}
+	admin, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.WithoutCancel(t.Context()))
+	kill := func(pids ...uint32) {
+		for _, pid := range pids {
+			if _, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend($1, 5000)", pid); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var readers []uint32
+	for range cap(l.idle) {
+		conn := <-l.idle
+		readers = append(readers, conn.PgConn().PID())
+		l.idle <- conn
+	}
+	kill(readers...)
+	var got []string
+	err = s.Read(t.Context(), func(b Batch) error {
+		for i := range b.Users {
+			line, err := b.Users[i].RevealJSON()
+			if err != nil {
+				return err
+			}
+			got = append(got, string(line))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("(-undisturbed +disturbed):\n%s", diff)
+	}
+
+	// With the snapshot gone as well, reading stops: never a mixture of states.
+	gone, err := Open(t.Context(), Options{URL: canonical.NewSecret(dsn)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = gone.Close() })
+	l, ok = gone.store.(*live)
+	if !ok {
+		t.Fatal("not a live source")
+	}
+	pids := []uint32{l.control.PgConn().PID()}
+	for range cap(l.idle) {
+		conn := <-l.idle
+		pids = append(pids, conn.PgConn().PID())
+		l.idle <- conn
+	}
+	kill(pids...)
+	if err := gone.Read(t.Context(), func(Batch) error { return nil }); err == nil {
+		t.Error("reading went on without its snapshot")
+	}
+}
+
+// TestManyRoutes joins linked users and external ids hash by hash, as happens
+// when they are too many for memory.
+func TestManyRoutes(t *testing.T) {
+	t.Parallel()
+	for _, name := range fixtureNames(t) {
+		o := Options{Dump: filepath.Join(fixtures, name+".sql"), RangeSize: 10, Audit: true}
+		want, _, _, wantOrphans := export(t, o)
+		s, err := Open(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.dealer.hashRoutes(t.Context(), 4); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		var orphans []Orphan
+		err = s.Read(t.Context(), func(b Batch) error {
+			orphans = append(orphans, b.Orphans...)
+			for i := range b.Users {
+				line, err := b.Users[i].RevealJSON()
+				if err != nil {
+					return err
+				}
+				got = append(got, string(line))
+			}
+			return nil
+		})
+		if err := errors.Join(err, s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-in memory +by hash):\n%s", name, diff)
+		}
+		byText := func(a, b Orphan) int { return cmpText(a.Table+a.ID, b.Table+b.ID) }
+		slices.SortFunc(wantOrphans, byText)
+		slices.SortFunc(orphans, byText)
+		if diff := gocmp.Diff(wantOrphans, orphans); diff != "" {
+			t.Errorf("%s orphans (-in memory +by hash):\n%s", name, diff)
+		}
+	}
+}
+
+func cmpText(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func TestSpill(t *testing.T) {
+	t.Parallel()
+	s := newSpill(3)
+	s.buffer = 64 // flush all the time
+	type row struct {
+		Fields []string
+		Mark   bool
+	}
+	want := map[int][]row{}
+	for i := range 500 {
+		part := i % 3
+		text := fmt.Sprintf("value %d of some length", i)
+		fields := [][]byte{[]byte(text), nil, {}}
+		if err := s.append(part, fields, i%7 == 0); err != nil {
+			t.Fatal(err)
+		}
+		want[part] = append(want[part], row{[]string{text, "NULL", ""}, i%7 == 0})
+	}
+	for part := range 3 {
+		var got []row
+		err := s.each(part, func(fields [][]byte, mark bool) error {
+			r := row{Mark: mark}
+			for _, f := range fields {
+				if f == nil {
+					r.Fields = append(r.Fields, "NULL")
+				} else {
+					r.Fields = append(r.Fields, string(f))
+				}
+			}
+			got = append(got, r)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(want[part], got); diff != "" {
+			t.Errorf("part %d (-want +got):\n%s", part, diff)
+		}
+	}
+	if _, err := s.file.WriteAt([]byte{1, 2, 3}, 100); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for part := range 3 {
+		err = errors.Join(err, s.each(part, func([][]byte, bool) error { return nil }))
+	}
+	if err == nil {
+		t.Error("a changed file was read without a complaint")
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+}

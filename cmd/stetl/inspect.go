@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/supertokens"
@@ -47,12 +48,26 @@ func (a *app) inspect(ctx context.Context) (err error) {
 	}
 	i := report.Inspection{
 		Source: describeSource(cfg), Layout: src.Layout(), App: src.App(), Apps: src.Apps(),
-		Inventory: inventory, Findings: inventory.Findings(),
+		Inventory: inventory, Findings: inventory.Findings(), Ledger: src.Ledger(),
 	}
+	a.askTarget(ctx, cfg, &i)
 	if a.asJSON {
 		return i.WriteJSON(a.out)
 	}
 	return i.WriteText(a.out)
+}
+
+// askTarget adds what the configured plugin can verify. A plugin that cannot be
+// started is no reason not to look at the source.
+func (a *app) askTarget(ctx context.Context, cfg *config.Config, i *report.Inspection) {
+	client, err := a.launch(ctx, cfg.Target.Plugin)
+	if err != nil {
+		return
+	}
+	caps := client.Info().Capabilities
+	i.Target, i.Accepts = cfg.Target.Plugin, map[string]bool{}
+	i.Inventory.EachHash(func(shape string, sample canonical.PasswordHash, _ int) { i.Accepts[shape] = caps.Accepts(sample) })
+	_ = closeTarget(ctx, client) // nothing was asked of it that could be lost
 }
 
 // describeSource names the source without anything secret.

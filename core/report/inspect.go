@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/supertokens"
 )
 
@@ -20,6 +21,12 @@ type Inspection struct {
 	Apps      []supertokens.App      `json:"apps"`
 	Inventory *supertokens.Inventory `json:"inventory"`
 	Findings  []supertokens.Finding  `json:"findings"`
+	// Ledger says for every column of the source what becomes of it.
+	Ledger []supertokens.LedgerEntry `json:"ledger"`
+	// Target is the plugin of the configuration, and Accepts says which shapes
+	// of hashes it can verify. Both are empty when it could not be asked.
+	Target  string          `json:"target,omitempty"`
+	Accepts map[string]bool `json:"target_accepts,omitempty"`
 }
 
 // WriteJSON writes the inspection as one JSON object on one line.
@@ -71,13 +78,57 @@ func (i *Inspection) WriteText(w io.Writer) error {
 	}
 	_ = t.write(&b)
 	writeCounts(&b, "Login methods", "recipe", inv.ByRecipe)
-	writeCounts(&b, "Password hashes", "scheme", inv.ByHash)
+	i.writeHashes(&b)
 	writeCounts(&b, "Social identities", "provider", inv.ByProvider)
 	writeCounts(&b, "Verified", "e-mail or phone", inv.Verified)
 	writeCounts(&b, "Accounts by tenant", "tenant", inv.ByTenant)
+	writeCounts(&b, "Metadata", "top-level key", inv.MetadataKeys)
 	writeFindings(&b, i.Findings)
+	i.writeLedger(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func (i *Inspection) writeHashes(b *strings.Builder) {
+	if len(i.Accepts) == 0 {
+		writeCounts(b, "Password hashes", "scheme", i.Inventory.ByHash)
+		return
+	}
+	fmt.Fprintf(b, "\nPassword hashes\n\n")
+	t := table{header: []string{"scheme", "count#", "in " + i.Target}}
+	i.Inventory.EachHash(func(shape string, _ canonical.PasswordHash, count int) {
+		fate := "needs reset"
+		if i.Accepts[shape] {
+			fate = "old password works"
+		}
+		t.add(shape, number(count), fate)
+	})
+	_ = t.write(b)
+}
+
+// writeLedger shows per table what is not carried, and why.
+func (i *Inspection) writeLedger(b *strings.Builder) {
+	fates := map[supertokens.Fate]int{}
+	t := table{header: []string{"table", "column", "", "reason"}}
+	for n, e := range i.Ledger {
+		fates[e.Fate]++
+		if e.Fate != supertokens.Dropped && e.Fate != supertokens.Defaulted && e.Fate != supertokens.Unknown {
+			continue
+		}
+		// A table that is dropped as a whole takes one line.
+		whole := !slices.ContainsFunc(i.Ledger, func(o supertokens.LedgerEntry) bool {
+			return o.Table == e.Table && (o.Fate != e.Fate || o.Reason != e.Reason)
+		})
+		switch {
+		case !whole:
+			t.add(e.Table, e.Column, string(e.Fate), e.Reason)
+		case n == 0 || i.Ledger[n-1].Table != e.Table:
+			t.add(e.Table, "*", string(e.Fate), e.Reason)
+		}
+	}
+	fmt.Fprintf(b, "\nColumns: %d carried, %d transformed, %d defaulted, %d dropped, %d unknown\n\n",
+		fates[supertokens.Carried], fates[supertokens.Transformed], fates[supertokens.Defaulted], fates[supertokens.Dropped], fates[supertokens.Unknown])
+	_ = t.write(b)
 }
 
 func writeCounts[K ~string](b *strings.Builder, title, column string, counts map[K]int) {

@@ -32,6 +32,7 @@ const (
 	WarnSecretsInConfig        = "secrets_in_config"
 	WarnOtherApps              = "other_apps"
 	WarnTenantElsewhere        = "tenant_in_other_database"
+	WarnUnknownColumn          = "unknown_column"
 	WarnTenantConfig           = "tenant_config_invalid"
 	WarnTenantsDiffer          = "tenant_membership_differs"
 	WarnOldTableStale          = "old_table_email_stale"

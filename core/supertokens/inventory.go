@@ -1,6 +1,7 @@
 package supertokens
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,6 +21,8 @@ type Inventory struct {
 	ByTenant   map[string]int           `json:"accounts_by_tenant"`
 	// ByHash counts password hashes by shape: "bcrypt 2a cost 11".
 	ByHash map[string]int `json:"by_password_hash"`
+	// MetadataKeys counts accounts by top-level metadata key.
+	MetadataKeys map[string]int `json:"metadata_keys"`
 	// Verified counts login methods by "true", "false" and "unknown".
 	Verified     map[string]int `json:"by_verified"`
 	Mapped       int            `json:"mapped"`
@@ -29,6 +32,8 @@ type Inventory struct {
 	WithTOTP     int            `json:"with_verified_totp"`
 
 	findings findings
+	// samples holds one hash of each shape, to ask a target about it.
+	samples map[string]canonical.PasswordHash
 	// holders finds identifiers that several accounts share.
 	holders map[string]holder
 }
@@ -42,7 +47,7 @@ type holder struct {
 func NewInventory(s *Source) *Inventory {
 	inv := &Inventory{
 		ByRecipe: map[canonical.Recipe]int{}, ByProvider: map[string]int{}, ByTenant: map[string]int{},
-		ByHash: map[string]int{}, Verified: map[string]int{}, holders: map[string]holder{},
+		ByHash: map[string]int{}, Verified: map[string]int{}, MetadataKeys: map[string]int{}, samples: map[string]canonical.PasswordHash{}, holders: map[string]holder{},
 	}
 	inv.findings = s.general.clone()
 	return inv
@@ -69,11 +74,14 @@ func (inv *Inventory) account(u *canonical.User) {
 	count(&inv.WithMetadata, u.Metadata != nil)
 	count(&inv.WithRoles, len(u.Roles) > 0)
 	count(&inv.WithTOTP, slices.ContainsFunc(u.TOTPDevices, func(d canonical.TOTPDevice) bool { return d.Verified }))
+	inv.metadata(u.Metadata)
 	for i := range u.Logins {
 		l := &u.Logins[i]
 		inv.ByRecipe[l.Recipe]++
 		if !l.Password.IsZero() {
-			inv.ByHash[l.Password.Shape()]++
+			shape := l.Password.Shape()
+			inv.ByHash[shape]++
+			inv.samples[shape] = l.Password
 		}
 		if l.Identity != nil {
 			inv.ByProvider[l.Identity.Provider]++
@@ -91,8 +99,10 @@ func (inv *Inventory) account(u *canonical.User) {
 		}
 		inv.Verified[verified]++
 	}
-	for _, w := range u.Warnings {
-		inv.findings.add(w.Code, u.InternalID, w.Detail)
+	for i, w := range u.Warnings { // an account counts once for each code
+		if !slices.ContainsFunc(u.Warnings[:i], func(o canonical.Warning) bool { return o.Code == w.Code }) {
+			inv.findings.add(w.Code, u.InternalID, w.Detail)
+		}
 	}
 }
 
@@ -106,6 +116,33 @@ func (inv *Inventory) share(code, value, account string) {
 	case first.account != account && !first.shared:
 		inv.holders[key] = holder{account: first.account, shared: true}
 		inv.findings.add(code, first.account, fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", account))
+	}
+}
+
+// maxMetadataKeys bounds the keys that are counted: an application may use ids
+// as keys.
+const maxMetadataKeys = 500
+
+func (inv *Inventory) metadata(stored json.RawMessage) {
+	if stored == nil {
+		return
+	}
+	var m map[string]json.RawMessage
+	if json.Unmarshal(stored, &m) != nil {
+		return // reported already
+	}
+	for key := range m {
+		if _, known := inv.MetadataKeys[key]; known || len(inv.MetadataKeys) < maxMetadataKeys {
+			inv.MetadataKeys[key]++
+		}
+	}
+}
+
+// EachHash gives one password hash of every shape, for asking a target what it
+// can verify.
+func (inv *Inventory) EachHash(fn func(shape string, sample canonical.PasswordHash, count int)) {
+	for _, shape := range slices.Sorted(maps.Keys(inv.samples)) {
+		fn(shape, inv.samples[shape], inv.ByHash[shape])
 	}
 }
 

@@ -77,6 +77,7 @@ type Source struct {
 	rangeSize int
 	parallel  int
 	specs     []*spec
+	ledger    []LedgerEntry
 	closed    sync.Once
 	assembler assembler
 	general   findings
@@ -132,6 +133,7 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	if s.layout, err = detect(c, o); err != nil {
 		return err
 	}
+	s.surveyColumns(c)
 	s.app = o.App
 	if s.app == "" {
 		s.app = defaultName

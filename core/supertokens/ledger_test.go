@@ -1,0 +1,57 @@
+package supertokens
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// TestLedgerKnowsEveryColumn: no column of a released core is unknown, and
+// what a generation lacks is said.
+func TestLedgerKnowsEveryColumn(t *testing.T) {
+	t.Parallel()
+	for _, name := range fixtureNames(t) {
+		s, err := Open(t.Context(), Options{Dump: filepath.Join(fixtures, name+".sql")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for _, e := range s.Ledger() {
+			if e.Fate == Unknown || e.Fate == "" {
+				t.Errorf("%s: %s.%s is unknown", name, e.Table, e.Column)
+			}
+			if (e.Fate == Dropped || e.Fate == Defaulted) && e.Reason == "" {
+				t.Errorf("%s: %s.%s is %s without a reason", name, e.Table, e.Column, e.Fate)
+			}
+			if key := e.Table + "." + e.Column; seen[key] {
+				t.Errorf("%s: %s twice", name, key)
+			} else {
+				seen[key] = true
+			}
+		}
+		if len(seen) < 15 {
+			t.Errorf("%s: only %d columns in the ledger", name, len(seen))
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestUnknownColumnIsReported(t *testing.T) {
+	t.Parallel()
+	users := &relation{schema: "public", name: "emailpassword_users", readable: true, columns: []string{"user_id", "email", "password_hash", "time_joined", "shoe_size"}}
+	orders := &relation{schema: "public", name: "orders", columns: []string{"id"}}
+	c := &catalog{where: "here", tables: []*relation{users, orders}}
+	l, err := detect(c, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ledger := l.ledger(c)
+	if !slices.Contains(ledger, LedgerEntry{Table: "emailpassword_users", Column: "shoe_size", Fate: Unknown}) {
+		t.Errorf("shoe_size is missing from %v", ledger)
+	}
+	if slices.ContainsFunc(ledger, func(e LedgerEntry) bool { return e.Table == "orders" }) {
+		t.Errorf("an application's table is in the ledger: %v", ledger)
+	}
+}

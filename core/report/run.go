@@ -71,14 +71,14 @@ func (r *Run) WriteText(w io.Writer) error {
 	s := r.Result.Summary
 	fmt.Fprintf(&b, "\nSource   %s\n         SuperTokens %s, app %s\n", r.Source, generationText(r.Layout.Generation), r.App)
 	fmt.Fprintf(&b, "Target   %s\n", r.Target)
-	verb := "Loaded"
-	if r.Result.DryRun {
-		verb = "Would load"
+	title := "Done"
+	switch {
+	case r.Err != "":
+		title = "Stopped early"
+	case r.Result.DryRun:
+		title = "Dry run, nothing was written"
 	}
-	if r.Err != "" {
-		verb = "Stopped early:"
-	}
-	fmt.Fprintf(&b, "\n%s %s users in %s\n\n", verb, number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
+	fmt.Fprintf(&b, "\n%s: %s accounts in %s\n\n", title, number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
 	t := table{header: []string{"outcome", "users#"}}
 	for _, row := range []struct {
 		name string

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// secretsOf lists what must not leave through any output: digests of password
+// hashes, TOTP secrets, provider client secrets, and staged clear passwords of
+// a fixture, read off its dump.
+func secretsOf(t *testing.T, dump string) []string {
+	t.Helper()
+	raw, err := os.ReadFile(dump)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, pattern := range []string{
+		`\$2[abxy]\$\d\d\$([./A-Za-z0-9]{53})`,
+		`\$argon2[a-z]+\$[^\t\n]*\$([A-Za-z0-9+/]{20,})`,
+		`\$f_scrypt\$([A-Za-z0-9+/=]{20,})`,
+		`\t([A-Z2-7]{16,})\t\d+\t\d\t[tf]`,
+		`plainTextPassword": ?"([^"]+)"`,
+	} {
+		found := regexp.MustCompile(pattern).FindAllStringSubmatch(string(raw), -1)
+		for _, m := range found {
+			out = append(out, m[1])
+		}
+	}
+	if len(out) < 80 {
+		t.Fatalf("only %d secrets found in %s", len(out), dump)
+	}
+	return out
+}
+
+// TestNoSecretLeaves runs every command with every kind of output over a source
+// full of real hashes and secrets.
+func TestNoSecretLeaves(t *testing.T) {
+	t.Parallel()
+	dump, err := filepath.Abs(filepath.Join(fixtures, "core-10.1.4.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := secretsOf(t, dump)
+	dir := t.TempDir()
+	good, dead := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "dead.yaml")
+	writeFile(t, good, `
+source: {dump: "${env:DUMP}"}
+target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
+`)
+	writeFile(t, dead, `
+source: {dump: "${env:DUMP}"}
+target:
+  plugin: keycloak
+  config: {url: "http://127.0.0.1:1", realm: r, client_id: c, client_secret: "${env:MARKER}"}
+`)
+	writeFile(t, filepath.Join(dir, "live.yaml"), `
+source: {url: "${env:DATABASE}"}
+target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
+`)
+	const marker = "canary-3c9a-client-secret"
+	secrets = append(secrets, marker, "canary-77-database-password")
+	env := []string{"DUMP=" + dump, "MARKER=" + marker, "DATABASE=postgres://u:canary-77-database-password@127.0.0.1:1/d"}
+	commands := [][]string{
+		{"run", "--config", good},
+		{"run", "--config", good, "--json"},
+		{"run", "--config", good, "--dry-run"},
+		{"run", "--config", good, "--dry-run", "--json"},
+		{"inspect", "--config", good},
+		{"inspect", "--config", good, "--json"},
+		{"export", "--config", good},
+		{"check", "--config", good},
+		{"check", "--config", good, "--json"},
+		{"run", "--config", dead},
+		{"run", "--config", dead, "--json"},
+		{"check", "--config", dead},
+		{"run", "--config", filepath.Join(dir, "live.yaml")},
+		{"plugin", "describe", "keycloak"},
+	}
+	for _, args := range commands {
+		r := runStetl(t, env, args...)
+		if r.stdout == "" && r.stderr == "" {
+			t.Errorf("%v says nothing", args)
+		}
+		for _, secret := range secrets {
+			if strings.Contains(r.stdout, secret) {
+				t.Errorf("%v: a secret is on standard output", args)
+			}
+			if strings.Contains(r.stderr, secret) {
+				t.Errorf("%v: a secret is on standard error", args)
+			}
+		}
+	}
+	// The markers are the right ones: import files are full of them.
+	files, err := os.ReadFile(filepath.Join(dir, "out", "r-users-0.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	carried := 0
+	for _, secret := range secrets {
+		if strings.Contains(string(files), secret) {
+			carried++
+		}
+	}
+	if carried < 70 {
+		t.Errorf("only %d of the markers are in the import file: they are not what is carried", carried)
+	}
+}

@@ -1,0 +1,102 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/target"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected output")
+
+func example() *Run {
+	return &Run{
+		Source: "users.sql", Layout: &supertokens.Layout{Generation: supertokens.G4, Schema: "public"}, App: "public", Target: "keycloak",
+		Result: &engine.Result{
+			Summary: target.Summary{Read: 1_234_567, Created: 1_234_560, Unchanged: 4, Rejected: 2, InDoubt: 1},
+			Classes: map[target.Class]int{target.HashCarried: 1_000_000, target.NeedsReset: 3, target.NoPassword: 234_564},
+			Losses:  map[mapping.Loss]int{mapping.LossPasskey: 7, "something_new": 1},
+			Reasons: map[diag.Code]int{diag.MapDuplicateEmail: 2, "plugin.strange": 1},
+			Elapsed: 83*time.Second + 456*time.Millisecond,
+		},
+		Findings: []supertokens.Finding{{Code: "fake_email", Count: 1200, Examples: []string{"u1", "u2"}, Detail: "made up"}},
+		Changes: []target.Change{
+			{Outcome: target.Outcome{SourceID: "u2", Action: target.Rejected, Code: diag.MapDuplicateEmail, Detail: "taken by u1"}},
+			{Outcome: target.Outcome{SourceID: "u9", Action: target.InDoubt, Code: "plugin.strange", Detail: "no answer"}},
+			{Outcome: target.Outcome{SourceID: "u0", Action: target.Rejected, Code: diag.MapDuplicateEmail, Detail: "taken by u1"}},
+		},
+	}
+}
+
+func TestRunText(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := example().WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "run.txt", b.String())
+}
+
+func TestRunJSON(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := example().WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, b.Bytes(), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "run.json", indented.String())
+}
+
+func TestFailureHasASummary(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	list := diag.List{{Code: "x.y", Summary: "no"}}
+	if err := (&Run{}).WriteFailure(&b, errors.Join(list.Err())); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Summary     map[string]int `json:"summary"`
+		Diagnostics []any          `json:"diagnostics"`
+	}
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Summary) != 7 || len(got.Diagnostics) != 1 {
+		t.Errorf("got %s", b.String())
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got), rerun with -update if intended:\n%s", name, diff)
+	}
+}

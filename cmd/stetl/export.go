@@ -47,14 +47,18 @@ func (a *app) export(ctx context.Context, out string, secrets bool) (err error) 
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	src, err := openSource(ctx, cfg, false)
+	status := newStatus(a.err, out == "")
+	src, err := openSource(ctx, cfg, false, status)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	read := func(w io.Writer) error {
 		buf := bufio.NewWriterSize(w, 1<<20)
+		written := 0
 		err := src.Read(ctx, func(b supertokens.Batch) error {
+			written += len(b.Users)
+			status.ranges(written, b)
 			for i := range b.Users {
 				if err := writeAccount(buf, &b.Users[i], secrets); err != nil {
 					return err
@@ -62,6 +66,7 @@ func (a *app) export(ctx context.Context, out string, secrets bool) (err error) 
 			}
 			return nil
 		})
+		status.clear()
 		switch {
 		case err == nil:
 			return buf.Flush()

@@ -33,7 +33,8 @@ func (a *app) inspect(ctx context.Context) (err error) {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	src, err := openSource(ctx, cfg, true)
+	status := newStatus(a.err, a.asJSON)
+	src, err := openSource(ctx, cfg, true, status)
 	if err != nil {
 		return err
 	}
@@ -41,8 +42,10 @@ func (a *app) inspect(ctx context.Context) (err error) {
 	inventory := supertokens.NewInventory(src)
 	err = src.Read(ctx, func(b supertokens.Batch) error {
 		inventory.Add(b)
+		status.ranges(inventory.Accounts, b)
 		return nil
 	})
+	status.clear()
 	if err != nil {
 		return refusedError{sourceError(cfg, err)}
 	}

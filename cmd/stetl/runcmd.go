@@ -78,18 +78,18 @@ func (a *app) execute(ctx context.Context, dryRun bool) (r report.Run, err error
 		return r, err
 	}
 	defer func() { err = errors.Join(err, closeTarget(ctx, client)) }()
-	src, err := openSource(ctx, cfg, false)
+	status := newStatus(a.err, a.quiet || a.asJSON)
+	src, err := openSource(ctx, cfg, false, status)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 
 	acc := newAccounts(src)
-	status := newStatus(a.err, a.quiet || a.asJSON)
 	result, err := engine.Run(ctx, acc, client, engine.Options{
 		DryRun:   dryRun,
 		Skip:     cfg.Policies.Skip,
-		Progress: status.show,
+		Progress: status.engine,
 		Outcome: func(c target.Change) {
 			if dryRun || c.Code != "" {
 				r.Changes = append(r.Changes, c)
@@ -140,7 +140,7 @@ func (a *app) check(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeTarget(ctx, client)) }()
-	src, err := openSource(ctx, cfg, false)
+	src, err := openSource(ctx, cfg, false, newStatus(a.err, a.asJSON))
 	if err != nil {
 		return err
 	}

@@ -27,10 +27,10 @@ func (a *app) loadConfig() (*config.Config, diag.List, error) {
 
 // openSource opens the source of the configuration. Its errors point at the
 // line that names the source.
-func openSource(ctx context.Context, cfg *config.Config, audit bool) (*supertokens.Source, error) {
+func openSource(ctx context.Context, cfg *config.Config, audit bool, s *status) (*supertokens.Source, error) {
 	o := supertokens.Options{
 		URL: cfg.Source.URL, Dump: cfg.Source.Dump, Schema: cfg.Source.Schema, TablePrefix: cfg.Source.TablePrefix,
-		Tables: cfg.Source.Tables, App: cfg.Source.App, MigrationMode: cfg.Source.MigrationMode, Audit: audit,
+		Tables: cfg.Source.Tables, App: cfg.Source.App, MigrationMode: cfg.Source.MigrationMode, Audit: audit, Progress: s.rows,
 	}
 	src, err := supertokens.Open(ctx, o)
 	if err == nil {

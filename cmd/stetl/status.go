@@ -6,51 +6,63 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/supertokens"
 )
 
 // status shows progress: a line that rewrites itself on a terminal, else a
-// plain line every so often.
+// plain line every so often. Its methods are called one at a time.
 type status struct {
 	w        io.Writer
 	terminal bool
 	off      bool
 	every    time.Duration
 	last     time.Time
-	phase    engine.Phase
+	title    string
 	began    time.Time
 	shown    bool
 }
 
 func newStatus(w io.Writer, off bool) *status {
-	s := &status{w: w, terminal: isTerminal(w), off: off, every: 10 * time.Second}
+	s := &status{w: w, terminal: isTerminal(w), off: off, every: 10 * time.Second, last: time.Now()}
 	if s.terminal {
 		s.every = 200 * time.Millisecond
 	}
-	s.last = time.Now()
 	return s
 }
 
 var phaseText = map[engine.Phase]string{
-	engine.Surveying: "Reading accounts", engine.Planning: "Comparing with the target", engine.Loading: "Loading",
+	engine.Surveying: "Looking at accounts", engine.Planning: "Comparing with the target", engine.Loading: "Loading",
 }
 
-func (s *status) show(p engine.Progress) {
+// rows is the progress of reading tables.
+func (s *status) rows(n int) { s.show("Reading rows", n, 0) }
+
+// ranges is the progress of a whole reading: accounts so far, and how many
+// ranges are done.
+func (s *status) ranges(accounts int, b supertokens.Batch) {
+	s.show("Accounts", accounts, accounts/max(b.Done, 1)*b.Total)
+}
+
+// engine is the progress of a run.
+func (s *status) engine(p engine.Progress) { s.show(phaseText[p.Phase], p.Done, p.Total) }
+
+func (s *status) show(title string, done, total int) {
 	now := time.Now()
-	if p.Phase != s.phase {
-		s.phase, s.began = p.Phase, now
+	if title != s.title {
+		s.title, s.began = title, now
 	}
 	if s.off || now.Sub(s.last) < s.every {
 		return
 	}
 	s.last = now
-	line := fmt.Sprintf("%s  %d", phaseText[p.Phase], p.Done)
-	if p.Total > 0 {
-		line += fmt.Sprintf(" of %d (%d %%)", p.Total, 100*p.Done/p.Total)
+	line := fmt.Sprintf("%s  %d", title, done)
+	if total > 0 {
+		line += fmt.Sprintf(" of %d (%d %%)", total, 100*done/total)
 	}
-	if passed := now.Sub(s.began).Seconds(); passed > 0 && p.Done > 0 {
-		rate := float64(p.Done) / passed
+	if passed := now.Sub(s.began).Seconds(); passed > 0 && done > 0 {
+		rate := float64(done) / passed
 		line += fmt.Sprintf("  %.0f/s", rate)
-		if left := p.Total - p.Done; left > 0 {
+		if left := total - done; left > 0 {
 			line += fmt.Sprintf("  about %s left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
 		}
 	}

@@ -76,10 +76,7 @@ func TestBackendsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	l, ok := s.store.(*live)
-	if !ok {
-		t.Fatal("not a live source")
-	}
+	l := liveStore(t, s)
 	admin, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -123,10 +120,7 @@ func TestBackendsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = gone.Close() })
-	l, ok = gone.store.(*live)
-	if !ok {
-		t.Fatal("not a live source")
-	}
+	l = liveStore(t, gone)
 	pids := []uint32{l.control.PgConn().PID()}
 	for range cap(l.idle) {
 		conn := <-l.idle
@@ -137,6 +131,19 @@ func TestBackendsKilled(t *testing.T) {
 	if err := gone.Read(t.Context(), func(Batch) error { return nil }); err == nil {
 		t.Error("reading went on without its snapshot")
 	}
+}
+
+func liveStore(t *testing.T, s *Source) *live {
+	t.Helper()
+	c, ok := s.store.(*counted)
+	if !ok {
+		t.Fatal("rows are not counted")
+	}
+	l, ok := c.store.(*live)
+	if !ok {
+		t.Fatal("not a live source")
+	}
+	return l
 }
 
 // TestManyRoutes joins linked users and external ids hash by hash, as happens

@@ -47,11 +47,6 @@ var ErrAmbiguous = errors.New("more than one SuperTokens installation found")
 // multiApp reports whether rows carry an app_id.
 func (l *Layout) multiApp() bool { return l.tables[tEmailPassword].has("app_id") }
 
-// linked reports whether the spine records account linking.
-func (l *Layout) linked() bool {
-	return l.multiApp() && l.tables[tSpine].has("primary_or_recipe_user_id")
-}
-
 // detect finds the one installation that the options describe and names its
 // generation from the columns of the tables that will be read. The users table
 // comes first: starting a newer core once against an old database leaves the

@@ -37,6 +37,9 @@ type Options struct {
 	// the core's configuration file has it, the database may not. Empty infers
 	// it from the data.
 	MigrationMode string
+	// Progress, when set, is called now and then with how many rows have been
+	// read, one call at a time.
+	Progress func(rows int)
 	// Connections is how many tables are read at once, and ranges joined. 0
 	// takes the default.
 	Connections int
@@ -60,6 +63,33 @@ type store interface {
 	// countBy counts the rows of a table by the values of one column.
 	countBy(ctx context.Context, r *relation, column string) (map[string]int, error)
 	close() error
+}
+
+// counted tells how many rows have come out of a store.
+type counted struct {
+	store
+	report func(rows int)
+	mu     sync.Mutex
+	rows   int
+}
+
+// countStep is how many rows of a table pass between two reports.
+const countStep = 1 << 14
+
+func (c *counted) scan(ctx context.Context, r *relation, app string, columns []string, row func([][]byte) error) error {
+	if c.report == nil {
+		return c.store.scan(ctx, r, app, columns, row)
+	}
+	n := 0
+	return c.store.scan(ctx, r, app, columns, func(v [][]byte) error {
+		if n++; n%countStep == 0 {
+			c.mu.Lock()
+			c.rows += countStep
+			c.report(c.rows)
+			c.mu.Unlock()
+		}
+		return row(v)
+	})
 }
 
 // appColumn is in every table since apps exist.
@@ -142,6 +172,7 @@ func (s *Source) open(ctx context.Context, o Options) error {
 		return err
 	}
 	s.assembler = assembler{layout: s.layout, app: s.app}
+	s.store = &counted{store: s.store, report: o.Progress}
 	if s.dealer, err = newDealer(ctx, s.store, s.layout, s.app, s.rangeSize, s.parallel); err != nil {
 		return err
 	}

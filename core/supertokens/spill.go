@@ -141,7 +141,7 @@ func eachRecord(b []byte, fields [][]byte, fn func(fields [][]byte, mark bool) e
 	for len(b) > 0 {
 		head, n := binary.Uvarint(b)
 		b = b[n:]
-		fields = slices.Grow(fields[:0], int(head>>1))[:head>>1] //nolint:gosec // written by append
+		fields = slices.Grow(fields[:0], int(head>>1))[:head>>1]
 		for i := range fields {
 			size, n := binary.Uvarint(b)
 			b = b[n:]

@@ -322,9 +322,10 @@ type realmFacts struct {
 	DefaultRole *struct {
 		Name string `json:"name"`
 	} `json:"defaultRole"`
-	EmailAsUsername bool   `json:"registrationEmailAsUsername"`
-	DuplicateEmails bool   `json:"duplicateEmailsAllowed"`
-	PasswordPolicy  string `json:"passwordPolicy"`
+	DefaultGroups   []string `json:"defaultGroups"`
+	EmailAsUsername bool     `json:"registrationEmailAsUsername"`
+	DuplicateEmails bool     `json:"duplicateEmailsAllowed"`
+	PasswordPolicy  string   `json:"passwordPolicy"`
 }
 
 func (a *api) realmFacts(ctx context.Context) (realmFacts, error) {

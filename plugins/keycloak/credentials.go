@@ -118,9 +118,6 @@ func passwordCredential(h sdk.PasswordHash) (data passwordData, secret passwordS
 	data.AdditionalParameters, secret.AdditionalParameters = map[string][]string{}, map[string][]string{}
 	switch h.Scheme {
 	case sdk.Bcrypt:
-		if h.Variant == "2x" {
-			return data, secret, false
-		}
 		data.Algorithm, data.HashIterations = "bcrypt", uint32(h.Cost) //nolint:gosec // at most 31
 		secret.Value = h.Encode()                                      // the provider reads salt and cost out of this text
 		return data, secret, true

@@ -2,9 +2,8 @@ package keycloak
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -13,41 +12,40 @@ import (
 )
 
 const (
-	// Up to this many accounts the realm is listed once and kept in memory (some
-	// 300 bytes each); beyond it every user is looked up by exact search.
-	listLimit = 100_000
+	// Up to this many accounts a realm is listed once; in a larger one every
+	// user is searched for. Listing costs a request per page, searching one to
+	// three per user.
+	listLimit = 200_000
 	listPage  = 500
-	// lookups is how many exact searches run side by side.
-	lookups = 8
+	// searches is how many of them run side by side.
+	searches = 8
 )
 
-// directory knows the accounts that are in the realm.
+// directory knows which accounts are in the realm. What it keeps of a listing
+// are hashes, some 100 bytes per account: they only tell who needs no look at
+// the server. It is safe for concurrent use.
 type directory struct {
 	api        *api
 	visible    func(attribute string) bool
 	emailsOnce bool // an address belongs to one account
 	listed     bool
+	seed       maphash.Seed
 
-	mu                       sync.RWMutex
-	byID, byUsername, byMail map[string]*holder
+	mu    sync.RWMutex
+	byID  map[uint64]uint64   // to the hash of what a comparison covers
+	names map[uint64]struct{} // usernames and e-mail addresses
 }
 
-// holder is an account as far as a comparison needs it.
-type holder struct {
-	id, username, email string
-	digest              [16]byte
-	full                *account // nil when it came from the listing
-}
-
-// holders are the accounts that stand in the way of one user, nil where none does.
+// holders are the accounts in the way of one user, nil where there is none.
 type holders struct {
-	id, username, email *holder
+	id, username, email *account
+	same                bool // the listing has this very account
 }
 
 func openDirectory(ctx context.Context, a *api, visible func(string) bool, emailsOnce bool) (*directory, error) {
 	d := &directory{
-		api: a, visible: visible, emailsOnce: emailsOnce,
-		byID: map[string]*holder{}, byUsername: map[string]*holder{}, byMail: map[string]*holder{},
+		api: a, visible: visible, emailsOnce: emailsOnce, seed: maphash.MakeSeed(),
+		byID: map[uint64]uint64{}, names: map[uint64]struct{}{},
 	}
 	n, err := a.countUsers(ctx)
 	if err != nil {
@@ -76,22 +74,27 @@ func openDirectory(ctx context.Context, a *api, visible func(string) bool, email
 	return d, nil
 }
 
-// add records an account of a listed realm. The others are looked up anyway.
+// add records an account that is in the realm.
 func (d *directory) add(a *account) {
 	if !d.listed {
-		return
+		return // every user is searched for
 	}
-	k := &holder{id: a.ID, username: a.Username, email: a.Email, digest: d.digest(a)}
+	content := d.content(a)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.byID[k.id], d.byUsername[k.username] = k, k
-	if k.email != "" && d.emailsOnce {
-		d.byMail[k.email] = k
+	d.byID[d.hash("id", a.ID)] = content
+	d.names[d.hash("username", a.Username)] = struct{}{}
+	if a.Email != "" {
+		d.names[d.hash("email", a.Email)] = struct{}{}
 	}
 }
 
-// digest covers exactly what diff compares.
-func (d *directory) digest(a *account) (sum [16]byte) {
+func (d *directory) hash(kind, value string) uint64 {
+	return maphash.Comparable(d.seed, [2]string{kind, value})
+}
+
+// content covers exactly what diff compares.
+func (d *directory) content(a *account) uint64 {
 	c := *a
 	c.Attributes = map[string][]string{}
 	for name, values := range a.Attributes {
@@ -99,117 +102,94 @@ func (d *directory) digest(a *account) (sum [16]byte) {
 			c.Attributes[name] = sorted(values)
 		}
 	}
-	b, err := json.Marshal(c)
-	if err != nil {
-		panic(err) // strings and booleans only
-	}
-	full := sha256.Sum256(b)
-	copy(sum[:], full[:])
-	return sum
+	return maphash.String(d.seed, text(c))
 }
 
 // find returns, for each user, the accounts in its way. With fresh it asks the
 // server even when the realm was listed.
 func (d *directory) find(ctx context.Context, users []*representation, fresh bool) ([]holders, error) {
 	out := make([]holders, len(users))
-	if d.listed && !fresh {
-		d.mu.RLock()
-		defer d.mu.RUnlock()
-		for i, u := range users {
-			out[i] = holders{id: d.byID[u.ID], username: d.byUsername[u.Username]}
-			if u.Email != "" {
-				out[i].email = d.byMail[u.Email]
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(searches)
+	for i, u := range users {
+		if d.listed && !fresh {
+			free, same := d.recall(&u.account)
+			out[i].same = same
+			if free || same {
+				continue
 			}
 		}
-		return out, nil
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(lookups)
-	for i, u := range users {
-		g.Go(func() error {
-			var err error
+		g.Go(func() (err error) {
 			out[i], err = d.search(ctx, u)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, fmt.Errorf("look up %d users: %w", len(users), err)
+		return nil, fmt.Errorf("look up users: %w", err)
 	}
 	return out, nil
 }
 
-func (d *directory) search(ctx context.Context, u *representation) (h holders, err error) {
-	wrap := func(a *account, err error) (*holder, error) {
-		if a == nil || err != nil {
-			return nil, err
-		}
-		return &holder{id: a.ID, username: a.Username, email: a.Email, full: a}, nil
+// recall reports whether nothing listed is in the way of a, or a itself was listed.
+func (d *directory) recall(a *account) (free, same bool) {
+	d.mu.RLock()
+	content, taken := d.byID[d.hash("id", a.ID)]
+	_, named := d.names[d.hash("username", a.Username)]
+	mailed := false
+	if a.Email != "" && d.emailsOnce {
+		_, mailed = d.names[d.hash("email", a.Email)]
 	}
-	if h.username, err = wrap(d.api.userBy(ctx, "username", u.Username)); err != nil {
+	d.mu.RUnlock()
+	return !taken && !named && !mailed, taken && content == d.content(a)
+}
+
+func (d *directory) search(ctx context.Context, u *representation) (h holders, err error) {
+	if h.username, err = d.api.userBy(ctx, "username", u.Username); err != nil {
 		return h, err
 	}
-	if h.username != nil && h.username.id == u.ID {
+	if h.username != nil && h.username.ID == u.ID {
 		h.id = h.username
 		return h, nil // the user itself: nothing else decides
 	}
-	if h.id, err = wrap(d.api.userByID(ctx, u.ID)); err != nil {
+	if h.id, err = d.api.userByID(ctx, u.ID); err != nil {
 		return h, err
 	}
 	if u.Email != "" && d.emailsOnce {
-		h.email, err = wrap(d.api.userBy(ctx, "email", u.Email))
+		h.email, err = d.api.userBy(ctx, "email", u.Email)
 	}
 	return h, err
 }
 
 // judge decides what becomes of u. Created means that nothing is in its way.
-func (d *directory) judge(ctx context.Context, u *representation, h holders) (verdict, error) {
+func (d *directory) judge(u *representation, h holders) verdict {
 	v := verdict{user: u, outcome: sdk.Outcome{SourceID: u.source}}
-	no := func(code sdk.Code, detail, hint string) (verdict, error) {
-		v.outcome.Action, v.outcome.Code, v.outcome.Detail, v.outcome.Hint = sdk.Rejected, code, detail, hint
-		return v, nil
+	no := func(code sdk.Code, detail, holder string) verdict {
+		v.outcome.Action, v.outcome.Code, v.outcome.Detail = sdk.Rejected, code, fmt.Sprintf(detail, holder)
+		v.outcome.Hint = "merge the two accounts in SuperTokens or rename the one in the realm, then run again"
+		return v
 	}
-	const hint = "merge the two accounts in SuperTokens or rename the one in the realm, then run again"
 	switch {
-	case h.id != nil && h.id.username == u.Username:
-		return d.compare(ctx, v, h.id)
+	case h.same:
+		v.outcome.Action, v.outcome.TargetID = sdk.Unchanged, u.ID
+	case h.id != nil && h.id.Username == u.Username:
+		v.outcome.Action, v.outcome.TargetID = sdk.Unchanged, u.ID
+		if v.fields = diff(h.id, &u.account, d.visible); len(v.fields) > 0 {
+			names := make([]string, len(v.fields))
+			for i, f := range v.fields {
+				names[i] = f.Field
+			}
+			v.outcome.Action, v.outcome.Code = sdk.Skipped, codeExistsDiffers
+			v.outcome.Detail = "the account is there and differs in " + joinList(names)
+			v.outcome.Hint = "change or delete the account in the realm; an existing account is never overwritten"
+		}
 	case h.id != nil:
-		return no(codeIDConflict, fmt.Sprintf("an account with id %s is in the realm under another username", u.ID), hint)
+		return no(codeIDConflict, "the account %s of the realm has another username", h.id.ID)
 	case h.username != nil:
-		return no(codeUsernameConflict, fmt.Sprintf("the username belongs to the account %s of the realm", h.username.id), hint)
+		return no(codeUsernameConflict, "the username belongs to the account %s of the realm", h.username.ID)
 	case h.email != nil:
-		return no(codeEmailConflict, fmt.Sprintf("the e-mail address belongs to the account %s of the realm", h.email.id), hint)
+		return no(codeEmailConflict, "the e-mail address belongs to the account %s of the realm", h.email.ID)
+	default:
+		v.outcome.Action, v.outcome.TargetID, v.outcome.Detail = sdk.Created, u.ID, joinNotes(u.notes)
 	}
-	v.outcome.Action = sdk.Created
-	v.outcome.TargetID = u.ID
-	v.outcome.Detail = joinNotes(u.notes)
-	return v, nil
-}
-
-func (d *directory) compare(ctx context.Context, v verdict, k *holder) (verdict, error) {
-	v.outcome.TargetID, v.outcome.Action = k.id, sdk.Unchanged
-	have := k.full
-	if have == nil {
-		if k.digest == d.digest(&v.user.account) {
-			return v, nil
-		}
-		var err error
-		if have, err = d.api.userByID(ctx, k.id); err != nil {
-			return v, fmt.Errorf("read user %s: %w", k.id, err)
-		}
-		if have == nil { // deleted since the listing
-			v.outcome.Action = sdk.Created
-			return v, nil
-		}
-	}
-	v.fields = diff(have, &v.user.account, d.visible)
-	if len(v.fields) > 0 {
-		names := make([]string, len(v.fields))
-		for i, f := range v.fields {
-			names[i] = f.Field
-		}
-		v.outcome.Action, v.outcome.Code = sdk.Skipped, codeExistsDiffers
-		v.outcome.Detail = "the account is there and differs in " + joinList(names)
-		v.outcome.Hint = "change or delete the account in the realm; an existing account is never overwritten"
-	}
-	return v, nil
+	return v
 }

@@ -4,8 +4,10 @@
 //
 // Mode live loads a running server through partialImport, the one online
 // endpoint that takes id, hashes, roles and identities in one call. It only ever
-// creates: an account that is already there is compared, never changed. Mode
-// files writes a folder for kc.sh import.
+// creates: an account that is already there is compared, never changed. The
+// comparison covers names, e-mail address, flags and attributes, as far as reads
+// show them; roles, groups, links and credentials are not in a listing. Mode files
+// writes a folder for kc.sh import.
 //
 // What Keycloak has no field for becomes a user attribute:
 //
@@ -18,5 +20,6 @@
 // values, everything else its JSON text. The prefix keeps a key such as "email"
 // from overwriting a field of the account. Roles are the union over all tenants,
 // because a realm has no tenants; tenants become groups below /tenants when a
-// user belongs to any but "public".
+// user belongs to any but "public". The default role and the default groups of the
+// realm are added as for any new user.
 package keycloak

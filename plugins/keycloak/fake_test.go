@@ -96,7 +96,7 @@ func newFake(t testing.TB) *fake {
 
 // config is a plugin configuration that signs in here.
 func (f *fake) config() Config {
-	return Config{URL: f.URL, Realm: "customers", ClientID: "loader", ClientSecret: secretOf(f.secret)}
+	return Config{URL: f.URL, Realm: "customers", ClientID: "loader", ClientSecret: secretOf(f.secret), BatchSize: 200}
 }
 
 // mutations are the requests that change something.

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/stetl/stetl/core/sdk"
 )
 
@@ -75,7 +73,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 	}
 	t.realm = &openRealm{
 		mapper: mapper{
-			defaultRole: facts.DefaultRole.Name, aliases: t.config.IdentityProviders,
+			defaultRole: facts.DefaultRole.Name, defaultGroups: facts.DefaultGroups, aliases: t.config.IdentityProviders,
 			tenantGroups: t.config.Tenants == tenantsAsGroups, emailAsUsername: facts.EmailAsUsername,
 		},
 		directory: d,
@@ -103,23 +101,14 @@ func (r *openRealm) decide(ctx context.Context, users []sdk.User, c *claims) ([]
 	if err != nil {
 		return nil, explain(err)
 	}
-	g, ctx := errgroup.WithContext(ctx) // judging reads accounts that seem to differ
-	g.SetLimit(lookups)
 	for j, rep := range mapped {
-		g.Go(func() (err error) {
-			out[at[j]], err = r.directory.judge(ctx, rep, held[j])
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, explain(err)
-	}
-	for j, rep := range mapped { // in order, so that the first of two equals wins
-		if v := &out[at[j]]; v.outcome.Action == sdk.Created {
+		v := r.directory.judge(rep, held[j])
+		if v.outcome.Action == sdk.Created {
 			if rejected := c.take(rep); rejected != nil {
 				v.outcome = *rejected
 			}
 		}
+		out[at[j]] = v
 	}
 	return out, nil
 }
@@ -173,7 +162,7 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 	if len(wanted) == 0 {
 		return nil
 	}
-	if err := t.prepareMemberships(ctx, wanted); err != nil {
+	if err := t.prepareMemberships(ctx, r, wanted); err != nil {
 		return explain(err)
 	}
 	for _, batch := range batches(wanted, t.config.BatchSize) {
@@ -296,11 +285,7 @@ func (t *live) review(ctx context.Context, r *openRealm, batch []*delivery, caus
 		return errors.Join(cause, err)
 	}
 	for i, d := range batch {
-		v, err := r.directory.judge(ctx, d.user, held[i])
-		if err != nil {
-			return err
-		}
-		o := v.outcome
+		o := r.directory.judge(d.user, held[i]).outcome
 		switch {
 		case d.doubt && (o.Action == sdk.Unchanged || o.Action == sdk.Skipped):
 			t.created(r, d, out) // it was not there before the request whose answer was lost
@@ -329,9 +314,12 @@ func (t *live) review(ctx context.Context, r *openRealm, batch []*delivery, caus
 // prepareMemberships creates the roles and groups that users of the batch need.
 // The server would create a missing role by itself, but two parallel batches
 // that do so collide; and a missing group costs the whole batch.
-func (t *live) prepareMemberships(ctx context.Context, batch []*delivery) error {
+func (t *live) prepareMemberships(ctx context.Context, r *openRealm, batch []*delivery) error {
 	t.memberships.Lock()
 	defer t.memberships.Unlock()
+	for _, group := range r.mapper.defaultGroups {
+		t.groups[group] = true
+	}
 	if t.roles == nil {
 		roles, err := t.api.roleNames(ctx)
 		if err != nil {

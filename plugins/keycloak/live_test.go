@@ -64,6 +64,8 @@ func TestOwnCreationsAreKnown(t *testing.T) {
 func TestMembershipsComeFirst(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
+	f.realm["defaultGroups"] = []string{"/everybody"}
+	f.groups["/everybody"] = true
 	var users []sdk.User
 	for n := range 20 {
 		users = append(users, person(n, func(u *sdk.User) {
@@ -79,6 +81,9 @@ func TestMembershipsComeFirst(t *testing.T) {
 	}
 	if want := []string{"default-roles-customers", "admin", "editor"}; !slices.Equal(f.get(users[0].ID).RealmRoles, want) {
 		t.Errorf("roles %v", f.get(users[0].ID).RealmRoles)
+	}
+	if want := []string{"/everybody", "/tenants/eu", "/tenants/t0"}; !slices.Equal(f.get(users[0].ID).Groups, want) {
+		t.Errorf("groups %v", f.get(users[0].ID).Groups)
 	}
 }
 

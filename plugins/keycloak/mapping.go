@@ -61,6 +61,7 @@ type federatedIdentity struct {
 // mapper turns desired users into representations. It does no I/O.
 type mapper struct {
 	defaultRole     string
+	defaultGroups   []string
 	aliases         map[string]string
 	tenantGroups    bool
 	emailAsUsername bool
@@ -147,8 +148,8 @@ func (m mapper) identities(u *sdk.User, r *representation) (others []string) {
 	return others
 }
 
-// memberships adds the roles of all tenants and the default role, which
-// partialImport does not add by itself, and the tenant groups.
+// memberships adds the roles of all tenants, the tenant groups, and the role and
+// groups that the realm gives to every new user, which partialImport leaves out.
 func (m mapper) memberships(u *sdk.User, r *representation) {
 	roles := map[string]bool{}
 	for _, names := range u.Roles {
@@ -159,11 +160,14 @@ func (m mapper) memberships(u *sdk.User, r *representation) {
 	delete(roles, m.defaultRole)
 	r.RealmRoles = append([]string{m.defaultRole}, slices.Sorted(maps.Keys(roles))...)
 
+	r.Groups = slices.Clone(m.defaultGroups)
 	if m.tenantGroups && slices.ContainsFunc(u.Tenants, func(t string) bool { return t != "public" }) {
-		for _, t := range slices.Sorted(slices.Values(u.Tenants)) {
+		for _, t := range u.Tenants {
 			r.Groups = append(r.Groups, tenantGroup(t))
 		}
 	}
+	slices.Sort(r.Groups)
+	r.Groups = slices.Compact(r.Groups)
 }
 
 const tenantParent = "tenants"

@@ -28,13 +28,13 @@ func capabilities(c Config) sdk.Capabilities {
 	if c.Tenants == tenantsAsGroups {
 		carries = append(carries, sdk.CarriesTenants)
 	}
-	batch := sdk.BatchLimits{Users: c.BatchSize, Bytes: maxBody, InFlight: 3}
+	batch := sdk.BatchLimits{Users: c.BatchSize, Bytes: maxBody, InFlight: 4}
 	if c.Mode == modeFiles {
 		batch.InFlight = 1 // one file at a time, in the order of the source
 	}
 	return sdk.Capabilities{
 		Hashes: []sdk.HashSupport{
-			{Scheme: sdk.Bcrypt, Variants: []string{"2a", "2b", "2y"}},
+			{Scheme: sdk.Bcrypt}, // 2x as well: SuperTokens and our provider verify it as 2a
 			{Scheme: sdk.Argon2id},
 			{Scheme: sdk.Argon2i},
 			{Scheme: sdk.Argon2d},

@@ -81,7 +81,7 @@ func bcryptOf(t *testing.T, variant, password string) sdk.PasswordHash {
 	return canonical.ParsePasswordHash("$" + variant + string(b[3:])) // the variants agree on short passwords
 }
 
-func argon2Of(kind, password string, memory uint32, iterations uint32, threads uint8, size uint32) sdk.PasswordHash {
+func argon2Of(kind, password string, memory, iterations uint32, threads uint8, size uint32) sdk.PasswordHash {
 	salt := []byte("0123456789abcdef")
 	hash := argon2.IDKey
 	if kind == "argon2i" {
@@ -360,6 +360,7 @@ func TestServerPoisonedBatch(t *testing.T) {
 	other := newRealmOn(t, s, "poison-other")
 	load(t, open(t, other), []sdk.User{person(5000)})
 	c := newRealmOn(t, s, "poison")
+	c.BatchSize = 200
 	users := people(5001, 5200)
 	users[123].ID = person(5000).ID // ids are unique over all realms, and only the server knows
 	got := load(t, open(t, c), users)
@@ -403,7 +404,11 @@ func TestServerCheck(t *testing.T) {
 	}, codes(list)); d != "" {
 		t.Errorf("%s\n%+v", d, list)
 	}
-	u := person(7001, func(u *sdk.User) { u.Created = time.Now(); u.Metadata = json.RawMessage(`{"a":1}`); u.Password = bcryptOf(t, "2a", "testpass") })
+	u := person(7001, func(u *sdk.User) {
+		u.Created = time.Now()
+		u.Metadata = json.RawMessage(`{"a":1}`)
+		u.Password = bcryptOf(t, "2a", "testpass")
+	})
 	load(t, target, []sdk.User{u})
 	if got := login(t, s, "untouched", u.Username, "testpass"); got != blockedLogin {
 		t.Errorf("sign-in without names: %s", got)

@@ -40,6 +40,10 @@ verify: lint ## what a commit must pass beside the tests
 	$(BUF) lint
 	sh tools/verify.sh
 
+.PHONY: bench-extract
+bench-extract: ## accounts/s and peak memory of extraction beside COPY (STETL_BENCH_SIZES to choose sizes)
+	STETL_BENCH=1 $(GO) test -timeout 30m -run '^$$' -bench BenchmarkExtract -benchtime 1x ./core/supertokens
+
 .PHONY: fuzz
 fuzz: ## fuzz every fuzz target for FUZZTIME each (default 30s)
 	@GO="$(GO)" FUZZTIME="$(or $(FUZZTIME),30s)" sh tools/fuzz.sh

@@ -2,11 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/target"
@@ -99,9 +105,31 @@ func (a *app) execute(ctx context.Context, dryRun bool) (r report.Run, err error
 	status.clear()
 	result.Diagnostics = cfg.Target.Locate(result.Diagnostics)
 	r.Source, r.Layout, r.App = describeSource(cfg), src.Layout(), src.App()
-	r.Target = cfg.Target.Plugin
+	r.Target = describeTarget(cfg)
 	r.Result, r.Findings = result, acc.inventory.Findings()
 	return r, classify(ctx, err)
+}
+
+// describeTarget names the plugin and the plain settings of its configuration;
+// what is secret or came by reference is left out.
+func describeTarget(cfg *config.Config) string {
+	shown, err := json.Marshal(cfg.Target)
+	var target struct {
+		Config map[string]any `json:"config"`
+	}
+	if err != nil || json.Unmarshal(shown, &target) != nil {
+		return cfg.Target.Plugin
+	}
+	var settings []string
+	for _, key := range slices.Sorted(maps.Keys(target.Config)) {
+		if v, ok := target.Config[key].(string); ok && v != canonical.Redacted {
+			settings = append(settings, key+" "+v)
+		}
+	}
+	if len(settings) == 0 {
+		return cfg.Target.Plugin
+	}
+	return cfg.Target.Plugin + " (" + strings.Join(settings, ", ") + ")"
 }
 
 // classify gives an error of the engine its exit code: what is neither ours nor

@@ -109,7 +109,9 @@ const (
 )
 
 type login struct {
-	draw   draw
+	draw draw
+	// number is unique in the database.
+	number uint64
 	recipe recipe
 	id     uuid
 	mail   mail
@@ -130,7 +132,7 @@ type login struct {
 // mail is an address; equal ones have equal text.
 type mail struct {
 	form         mailForm
-	number       uint64 // of the account and login that it was made for
+	number       uint64 // of the login that it was made for
 	name, domain uint8
 }
 
@@ -158,11 +160,11 @@ const (
 )
 
 func newGenerator(o Options) *generator {
-	return &generator{Options: o, seed: draw(draw(o.Seed).of(0)), step: max(joiningTime/uint64(max(o.Accounts, 1)), 1)} //nolint:gosec // positive
+	return &generator{Options: o, seed: draw(draw(o.Seed).of(0)), step: max(joiningTime/uint64(max(o.Accounts, 1)), 1)}
 }
 
-// make fills in the n-th account. Shares are in ten thousandths.
-func (g *generator) make(a *account, n uint64) {
+// fill makes the n-th account. Shares are in ten thousandths.
+func (g *generator) fill(a *account, n uint64) {
 	d := draw(g.seed.of(n))
 	*a = account{n: n, draw: d, count: 1, tenants: 1}
 	own := emailPassword
@@ -190,7 +192,7 @@ func (g *generator) make(a *account, n uint64) {
 		case share < 3:
 			a.tenants = 0
 		case share < 153:
-			a.tenants = uint8(1 + share%15) //nolint:gosec // any set of the four
+			a.tenants = uint8(1 + share%15)
 		}
 	}
 	if g.Generation.since(G4) {
@@ -251,10 +253,10 @@ func (a *account) logins() []login {
 
 func (g *generator) login(a *account, i uint64, r recipe) {
 	d := draw(a.draw.of(forLogin + i))
-	l := &a.all[i]
+	l, number := &a.all[i], a.n*uint64(len(a.all))+i
 	*l = login{
-		draw: d, recipe: r, id: uuid{d.of(forIDHigh), d.of(forIDLow)}, verified: d.below(forVerified, 10) < 8,
-		mail: mail{plainMail, a.n*uint64(len(a.all)) + i, uint8(d.below(forName, 256)), uint8(d.below(forDomain, 256))}, //nolint:gosec // a byte
+		draw: d, number: number, recipe: r, id: uuid{d.of(forIDHigh), d.of(forIDLow)}, verified: d.below(forVerified, 10) < 8,
+		mail: mail{plainMail, number, uint8(d.below(forName, 256)), uint8(d.below(forDomain, 256))}, //nolint:gosec // a byte
 	}
 	l.joined = firstJoined + int64(a.n*g.step+d.below(forJoined, g.step)) //nolint:gosec // five years
 	if i > 0 {
@@ -299,7 +301,7 @@ func (g *generator) share(a *account) {
 
 func (g *generator) ownPasswordMail(n uint64) mail {
 	var a account
-	g.make(&a, n)
+	g.fill(&a, n)
 	if a.ghost || a.all[0].recipe != emailPassword {
 		return mail{}
 	}

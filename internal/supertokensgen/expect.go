@@ -1,13 +1,12 @@
 package supertokensgen
 
-import "math/bits"
-
 // Counts is what a reader must find in a database. Its fields mean what those
-// of the same name in core/supertokens.Inventory mean; Findings are by code.
+// of the same name in core/supertokens.Inventory mean; Findings are by code, and
+// an account counts once for each.
 type Counts struct {
 	Accounts, LoginMethods                 int
 	ByRecipe, ByProvider, ByTenant, ByHash map[string]int
-	Verified                               map[string]int
+	Verified, MetadataKeys                 map[string]int
 	Mapped, Primaries                      int
 	WithMetadata, WithRoles, WithTOTP      int
 	Findings                               map[string]int
@@ -22,10 +21,10 @@ func Expect(o Options) (Counts, error) {
 		return Counts{}, err
 	}
 	g := newGenerator(o)
-	c := Counts{
+	c := counter{codes: map[string]bool{}, Counts: Counts{
 		ByRecipe: map[string]int{}, ByProvider: map[string]int{}, ByTenant: map[string]int{}, ByHash: map[string]int{},
-		Verified: map[string]int{}, Findings: map[string]int{}, OrphanRows: map[string]int{},
-	}
+		Verified: map[string]int{}, Findings: map[string]int{}, OrphanRows: map[string]int{}, MetadataKeys: map[string]int{},
+	}}
 	has := map[string]bool{}
 	for _, t := range s.tables {
 		has[t.name] = true
@@ -33,8 +32,12 @@ func Expect(o Options) (Counts, error) {
 	drifted := false
 	var a account
 	for n := range uint64(o.Accounts) { //nolint:gosec // positive
-		g.make(&a, n)
+		g.fill(&a, n)
 		c.account(g, &a)
+		for code := range c.codes {
+			c.Findings[code]++
+		}
+		clear(c.codes)
 		drifted = drifted || (a.late && a.tenants != 0)
 	}
 	for _, t := range orphanTables {
@@ -43,22 +46,34 @@ func Expect(o Options) (Counts, error) {
 			c.Findings["orphan_row"] += rows
 		}
 	}
-	c.find("dashboard_users_present", has["dashboard_users"], len(dashboardUsers))
-	c.find("bulk_import_pending", has["bulk_import_users"], stagedUsers)
-	c.find("tenant_membership_differs", drifted, 1)
-	if !drifted { // then the old tables are as good as the new, and are read
+	if has["dashboard_users"] {
+		c.Findings["dashboard_users_present"] = len(dashboardUsers)
+	}
+	if has["bulk_import_users"] {
+		c.Findings["bulk_import_pending"] = stagedUsers
+	}
+	if drifted {
+		c.Findings["tenant_membership_differs"] = 1
+	} else { // then the old tables are as good as the new, and are read
 		delete(c.Findings, "old_table_email_stale")
 	}
-	return c, nil
+	return c.Counts, nil
 }
 
-func (c *Counts) find(code string, yes bool, count int) {
+// counter counts account by account.
+type counter struct {
+	Counts
+	// codes are the findings about the account at hand: it counts once for each.
+	codes map[string]bool
+}
+
+func (c *counter) find(code string, yes bool) {
 	if yes {
-		c.Findings[code] += count
+		c.codes[code] = true
 	}
 }
 
-func (c *Counts) account(g *generator, a *account) {
+func (c *counter) account(g *generator, a *account) {
 	c.Accounts++
 	if a.external {
 		c.Mapped++
@@ -68,27 +83,30 @@ func (c *Counts) account(g *generator, a *account) {
 	}
 	if a.metadata {
 		c.WithMetadata++
-		c.find("double_encoded_text", a.metadataKind() == doubleEncoded, 1)
-		c.find("temporary_password", a.metadataKind() == temporaryPassword, 1)
+		for _, key := range a.metadataKeys() {
+			c.MetadataKeys[key]++
+		}
+		c.find("double_encoded_text", a.metadataKind() == doubleEncoded)
+		c.find("temporary_password", a.metadataKind() == temporaryPassword)
 	}
 	if a.roles != 0 {
 		c.WithRoles++
-		c.find("dangling_role", a.roles&danglingRole != 0, 1)
+		c.find("dangling_role", a.roles&danglingRole != 0)
 	}
-	c.find("forced_mapping", a.forced && (a.metadata || a.roles != 0), 1)
+	c.find("forced_mapping", a.forced && (a.metadata || a.roles != 0))
 	if a.totp != noTOTP {
 		if a.totp != onlyUnfinished {
 			c.WithTOTP++
 		}
-		c.find("totp_unverified_device", a.totp != oneDevice, 1)
-		c.find("totp_under_internal_id", g.Generation.since(G4) && a.external && g.totpInternal(a), 1)
+		c.find("totp_unverified_device", a.totp != oneDevice)
+		c.find("totp_under_internal_id", g.Generation.since(G4) && a.external && g.totpInternal(a))
 	}
 	for t, name := range tenantNames {
 		c.ByTenant[name] += int(a.tenants >> t & 1)
 	}
-	c.find("no_tenant", bits.OnesCount8(a.tenants) == 0, 1)
-	c.find("duplicate_email", a.shared(), 1)
-	c.find("ghost_primary", a.ghost, 1)
+	c.find("no_tenant", a.tenants == 0)
+	c.find("duplicate_email", a.shared())
+	c.find("ghost_primary", a.ghost)
 	passwords := 0
 	logins := a.logins()
 	for i := range logins {
@@ -97,15 +115,15 @@ func (c *Counts) account(g *generator, a *account) {
 		}
 		c.login(g, a, &logins[i], i == 0 && !a.ghost)
 	}
-	c.find("several_passwords", passwords > 1, 1)
+	c.find("several_passwords", passwords > 1)
 	if a.ghost && g.Generation.since(G1c) { // what its first login left
 		gone := &a.all[0]
-		c.find("stale_verified_row", gone.verified && gone.mail.form != noMail, 1)
-		c.find("stale_verified_row", gone.changed, 1)
+		c.find("stale_verified_row", gone.verified && gone.mail.form != noMail)
+		c.find("stale_verified_row", gone.changed)
 	}
 }
 
-func (c *Counts) login(g *generator, a *account, l *login, own bool) {
+func (c *counter) login(g *generator, a *account, l *login, own bool) {
 	c.LoginMethods++
 	c.ByRecipe[recipeNames[l.recipe]]++
 	if l.recipe == thirdParty {
@@ -113,20 +131,20 @@ func (c *Counts) login(g *generator, a *account, l *login, own bool) {
 	}
 	if l.recipe == emailPassword {
 		c.ByHash[l.hash.shape]++
-		c.find("firebase_hash", l.hash == &firebaseHash, 1)
-		c.find("unknown_hash", l.hash == &unknownFormat, 1)
+		c.find("firebase_hash", l.hash == &firebaseHash)
+		c.find("unknown_hash", l.hash == &unknownFormat)
 	}
-	c.find("fake_email", l.mail.form == fakeMail, 1)
-	c.find("mixed_case_email", l.mail.form == mixedCaseMail, 1)
-	c.find("time_joined_unknown", l.joined == 0, 1)
-	c.find("rows_under_linked_method_id", l.ownRows, 1)
+	c.find("fake_email", l.mail.form == fakeMail)
+	c.find("mixed_case_email", l.mail.form == mixedCaseMail)
+	c.find("time_joined_unknown", l.joined == 0)
+	c.find("rows_under_linked_method_id", l.ownRows)
 	c.Verified[c.verified(g, a, l, own)]++
-	c.find("stale_verified_row", l.changed && g.Generation.since(G1c), 1)
-	c.find("old_table_email_stale", l.changed && g.Generation.since(G5) && !a.late && a.tenants != 0, 1)
+	c.find("stale_verified_row", l.changed && g.Generation.since(G1c))
+	c.find("old_table_email_stale", l.changed && g.Generation.since(G5) && !a.late && a.tenants != 0)
 }
 
 // verified says what the core, and so a reader, makes of the login's address.
-func (c *Counts) verified(g *generator, a *account, l *login, own bool) string {
+func (c *counter) verified(g *generator, a *account, l *login, own bool) string {
 	switch {
 	case l.mail.form == noMail:
 		return "true"
@@ -142,8 +160,8 @@ func (c *Counts) verified(g *generator, a *account, l *login, own bool) string {
 	if l.verified && !left && !mixed {
 		return "true"
 	}
-	c.find("verified_email_case_mismatch", l.verified && mixed && !left, 1)
-	c.find("forced_mapping", l.verified && left && !mixed, 1)
-	c.find("passwordless_email_unverified", l.recipe == passwordless, 1)
+	c.find("verified_email_case_mismatch", l.verified && mixed && !left)
+	c.find("forced_mapping", l.verified && left && !mixed)
+	c.find("passwordless_email_unverified", l.recipe == passwordless)
 	return "false"
 }

@@ -36,7 +36,7 @@ var tables = map[string]tableData{
 	}},
 	"dashboard_users": {columns: []string{"app_id", "user_id", "email", "password_hash", "time_joined"}, fixed: func(g *generator, r *row) {
 		for i, name := range dashboardUsers {
-			d := draw(g.seed.of(^uint64(i))) //nolint:gosec // an index
+			d := draw(g.seed.of(^uint64(i)))
 			r.text("public").uuid(uuid{d.of(forIDHigh), d.of(forIDLow)}).text(name).hash(&login{draw: d, hash: &bcrypt2a}).num(firstJoined).end()
 		}
 	}},
@@ -102,7 +102,7 @@ var tables = map[string]tableData{
 		columns: []string{"app_id", "user_id", "email", "phone_number", "time_joined"},
 		rows: func(_ *generator, r *row, a *account) {
 			for l := range a.by(passwordless) {
-				r.text("public").uuid(l.id).mail(l).phone(a, l).num(l.joined).end()
+				r.text("public").uuid(l.id).mail(l).phone(l).num(l.joined).end()
 			}
 		},
 	},
@@ -111,7 +111,7 @@ var tables = map[string]tableData{
 		rows: func(_ *generator, r *row, a *account) {
 			a.eachOldTenant(func(l *login, tenant string) {
 				if l.recipe == passwordless {
-					r.text("public").text(tenant).uuid(l.id).mail(l).phone(a, l).end()
+					r.text("public").text(tenant).uuid(l.id).mail(l).phone(l).end()
 				}
 			})
 		},
@@ -120,7 +120,7 @@ var tables = map[string]tableData{
 		columns: []string{"app_id", "recipe_user_id", "tenant_id", "recipe_id", "account_info_type", "account_info_value", "third_party_id", "third_party_user_id"},
 		rows: func(_ *generator, r *row, a *account) {
 			a.eachTenant(func(l *login, tenant string) {
-				r.eachInfo(a, l, func() { r.text("public").uuid(l.id).text(tenant).text(recipeNames[l.recipe]) }, func() { r.end() })
+				r.eachInfo(l, func() { r.text("public").uuid(l.id).text(tenant).text(recipeNames[l.recipe]) }, func() { r.end() })
 			})
 		},
 	},
@@ -129,7 +129,7 @@ var tables = map[string]tableData{
 		rows: func(_ *generator, r *row, a *account) {
 			for i := range a.logins() {
 				l := &a.logins()[i]
-				r.eachInfo(a, l, func() { r.text("public").uuid(l.id).text(recipeNames[l.recipe]) }, func() {
+				r.eachInfo(l, func() { r.text("public").uuid(l.id).text(recipeNames[l.recipe]) }, func() {
 					if a.primary {
 						r.uuid(a.all[0].id).end()
 					} else {
@@ -247,7 +247,7 @@ var tables = map[string]tableData{
 		},
 		rows: func(_ *generator, r *row, a *account) {
 			if a.active {
-				last := int64(a.draw.below(forActive, 365*24*3600*1000)) //nolint:gosec // a year
+				last := int64(a.draw.below(forActive, 365*24*3600*1000))
 				r.text("public").uuid(a.all[0].id).num(firstJoined + joiningTime + last).end()
 			}
 		},

@@ -86,7 +86,7 @@ func (g *generator) hashKind(d draw) *hashKind {
 func appendHash(b []byte, l *login) []byte {
 	var random [96]byte
 	for i := range len(random) / 8 {
-		binary.LittleEndian.PutUint64(random[i*8:], l.draw.of(forSecret+uint64(i))) //nolint:gosec // a small index
+		binary.LittleEndian.PutUint64(random[i*8:], l.draw.of(forSecret+uint64(i)))
 	}
 	return l.hash.write(b, random)
 }
@@ -95,7 +95,7 @@ func appendHash(b []byte, l *login) []byte {
 func appendSecret(b []byte, d draw) []byte {
 	var random [24]byte
 	for i := range 3 {
-		binary.LittleEndian.PutUint64(random[i*8:], d.of(forSecret+uint64(i))) //nolint:gosec // a small index
+		binary.LittleEndian.PutUint64(random[i*8:], d.of(forSecret+uint64(i)))
 	}
 	return base32.StdEncoding.AppendEncode(b, random[:20])
 }
@@ -198,4 +198,23 @@ func appendMetadata(b []byte, a *account) []byte {
 		b = append(b, `","locale":"en-GB"}`...)
 	}
 	return b
+}
+
+// metadataKeys are the top-level keys that appendMetadata writes.
+func (a *account) metadataKeys() []string {
+	switch a.metadataKind() {
+	case doubleEncoded:
+		return []string{"first_name", "last_name"}
+	case temporaryPassword:
+		return []string{"first_name", "isUsingTemporaryPassword"}
+	case plainMetadata:
+	}
+	switch a.draw.below(forMetadataKind, 4) {
+	case 0:
+		return []string{"first_name", "last_name", "plan", "tags"}
+	case 1:
+		return []string{"first_name", "last_name", "city", "note"}
+	default:
+		return []string{"first_name", "last_name", "locale"}
+	}
 }

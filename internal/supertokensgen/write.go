@@ -93,7 +93,7 @@ func (g *generator) table(out *bufio.Writer, t tableSchema) error {
 	if data.rows != nil {
 		var a account
 		for n := range uint64(g.Accounts) { //nolint:gosec // positive
-			g.make(&a, n)
+			g.fill(&a, n)
 			data.rows(g, &r, &a)
 			if r.err != nil { // a full disk shows before the last table
 				return r.err
@@ -180,19 +180,18 @@ func (r *row) prefixed(prefix string, l *login) *row {
 	return r
 }
 
-func (r *row) phone(a *account, l *login) *row {
+func (r *row) phone(l *login) *row {
 	if !l.phone {
 		return r.null()
 	}
 	if r.next() {
-		r.buf = appendPhone(r.buf, a)
+		r.buf = appendPhone(r.buf, l)
 	}
 	return r
 }
 
-// appendPhone writes the one number of an account.
-func appendPhone(b []byte, a *account) []byte {
-	return strconv.AppendUint(append(b, "+36"...), 1_000_000_000+a.n, 10)
+func appendPhone(b []byte, l *login) []byte {
+	return strconv.AppendUint(append(b, "+36"...), 1_000_000_000+l.number, 10)
 }
 
 func (r *row) hash(l *login) *row {
@@ -241,7 +240,7 @@ func (r *row) metadata(a *account) *row {
 
 // eachInfo writes core 12's rows about what identifies a login: the columns
 // before and after the info come from the functions.
-func (r *row) eachInfo(a *account, l *login, before, after func()) {
+func (r *row) eachInfo(l *login, before, after func()) {
 	provider := ""
 	if l.recipe == thirdParty {
 		provider = providers[l.provider]
@@ -256,7 +255,7 @@ func (r *row) eachInfo(a *account, l *login, before, after func()) {
 	}
 	if l.phone {
 		before()
-		r.text("phone").phone(a, l).text("").text("")
+		r.text("phone").phone(l).text("").text("")
 		after()
 	}
 	if l.recipe == thirdParty {

@@ -1,0 +1,284 @@
+//go:build linux
+
+package supertokens
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/internal/supertokensgen"
+	"github.com/stetl/stetl/internal/testserver/postgres"
+	"github.com/stetl/stetl/internal/testserver/testenv"
+)
+
+// The settings of [BenchmarkExtract], all from the environment.
+const (
+	// benchOn makes it run at all: it takes minutes and gigabytes of disk.
+	benchOn = "STETL_BENCH"
+	// benchSizes are the numbers of accounts, "10000,100000,1000000".
+	benchSizes = "STETL_BENCH_SIZES"
+	// benchProfiles is a folder for a CPU profile of each reading.
+	benchProfiles = "STETL_BENCH_PROFILES"
+	// benchJob is for the benchmark's own child processes.
+	benchJob = "STETL_BENCH_JOB"
+)
+
+// BenchmarkExtract reads whole installations of core 7 to 11, as fast as it
+// can and with nobody behind: the live database, and plain and custom dumps of
+// it. What PostgreSQL needs to hand out the same tables with COPY, one after
+// another, is the yardstick. Each reading is a process of its own, so that its
+// peak memory is its own. Run it with -benchtime 1x.
+func BenchmarkExtract(b *testing.B) {
+	if job := os.Getenv(benchJob); job != "" {
+		runBenchJob(b, job)
+		return
+	}
+	if os.Getenv(benchOn) != "1" {
+		b.Skip("takes minutes and gigabytes of disk; set " + benchOn + "=1")
+	}
+	sizes := os.Getenv(benchSizes)
+	if sizes == "" {
+		sizes = "10000,100000,1000000"
+	}
+	for text := range strings.SplitSeq(sizes, ",") {
+		accounts, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil {
+			b.Fatalf("%s: %v", benchSizes, err)
+		}
+		b.Run(fmt.Sprintf("accounts=%d", accounts), func(b *testing.B) { benchExtract(b, accounts) })
+	}
+}
+
+func benchExtract(b *testing.B, accounts int) {
+	plain := filepath.Join(b.TempDir(), "generated.sql")
+	f, err := os.Create(plain)
+	if err != nil {
+		b.Fatal(err)
+	}
+	err = supertokensgen.Write(f, supertokensgen.Options{Generation: supertokensgen.G4, Accounts: accounts, Seed: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		b.Fatal(err)
+	}
+	server := postgres.Start(b)
+	dsn := server.RestorePlain(b, plain, postgres.Database{})
+	conn, err := pgx.Connect(b.Context(), dsn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close(context.WithoutCancel(b.Context())) })
+	// A database in use has been vacuumed and is in the cache.
+	if _, err := conn.Exec(b.Context(), "VACUUM (ANALYZE)"); err != nil {
+		b.Fatal(err)
+	}
+	copyTables(b, conn, dsn)
+
+	var copied time.Duration
+	b.Run("copy", func(b *testing.B) {
+		var size int64
+		for b.Loop() {
+			copied, size = copyTables(b, conn, dsn)
+		}
+		report(b, accounts, copied)
+		b.ReportMetric(float64(size)/(1<<20), "MiB")
+	})
+	read := func(name string, job readJob) {
+		b.Run(name, func(b *testing.B) {
+			var r readResult
+			for b.Loop() {
+				r = startBenchJob(b, fmt.Sprintf("%s-%d", name, accounts), job)
+			}
+			if r.Accounts != accounts {
+				b.Fatalf("read %d accounts, want %d", r.Accounts, accounts)
+			}
+			report(b, accounts, r.Open+r.Read)
+			b.ReportMetric(r.Open.Seconds(), "open-s")
+			b.ReportMetric(r.First.Seconds(), "first-s")
+			b.ReportMetric(r.CPU.Seconds(), "client-cpu-s")
+			b.ReportMetric(float64(r.PeakKiB)/1024, "peak-MiB")
+			if copied > 0 {
+				b.ReportMetric((r.Open+r.Read).Seconds()/copied.Seconds(), "x-copy")
+			}
+		})
+	}
+	read("live", readJob{URL: dsn})
+	read("plain", readJob{Dump: plain})
+	custom := filepath.Join(b.TempDir(), "generated.dump")
+	if !dumpCustom(b, server, dsn, custom) {
+		return
+	}
+	read("custom", readJob{Dump: custom})
+}
+
+func report(b *testing.B, accounts int, took time.Duration) {
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(took.Seconds(), "s")
+	b.ReportMetric(float64(accounts)/took.Seconds(), "accounts/s")
+}
+
+// copyTables has PostgreSQL send every table that a reading reads.
+func copyTables(b *testing.B, conn *pgx.Conn, dsn string) (took time.Duration, size int64) {
+	b.Helper()
+	s, err := Open(b.Context(), Options{URL: canonical.NewSecret(dsn)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	specs, layout := s.specs, s.layout
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	var sent counter
+	start := time.Now()
+	for _, spec := range specs {
+		rel := layout.tables[spec.table]
+		sql := "COPY " + quoteIdent(rel.schema) + "." + quoteIdent(rel.name) + " TO STDOUT (FORMAT binary)"
+		if _, err := conn.PgConn().CopyTo(b.Context(), &sent, sql); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return time.Since(start), int64(sent)
+}
+
+// counter counts the bytes it is given.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+func dumpCustom(b *testing.B, server *postgres.Server, dsn, path string) bool {
+	b.Helper()
+	program, ok := server.Bin("pg_dump")
+	if !ok {
+		b.Run("custom", func(b *testing.B) {
+			testenv.Skip(b, "pg_dump", "the server that was fetched comes without it")
+		})
+		return false
+	}
+	cmd := exec.CommandContext(b.Context(), program, "--format=custom", "--file", path, "--dbname", dsn)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("run pg_dump: %v\n%s", err, out)
+	}
+	return true
+}
+
+// readJob is what a child process is to read, and readResult what it says.
+type readJob struct {
+	URL, Dump string
+	Result    string // path of a file
+}
+
+type readResult struct {
+	Accounts int
+	// First is when the first account came, counted from the start.
+	Open, First, Read, CPU time.Duration
+	PeakKiB                int64
+}
+
+func startBenchJob(b *testing.B, name string, job readJob) readResult {
+	b.Helper()
+	job.Result = filepath.Join(b.TempDir(), "result.json")
+	described, err := json.Marshal(job)
+	if err != nil {
+		b.Fatal(err)
+	}
+	args := []string{"-test.run=^$", "-test.bench=^BenchmarkExtract$", "-test.benchtime=1x"}
+	if dir := os.Getenv(benchProfiles); dir != "" {
+		args = append(args, "-test.cpuprofile="+filepath.Join(dir, name+".cpu.pprof"))
+	}
+	cmd := exec.CommandContext(b.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), benchJob+"="+string(described))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		b.Fatalf("read in a child process: %v\n%s", err, out.Bytes())
+	}
+	raw, err := os.ReadFile(job.Result)
+	if err != nil {
+		b.Fatalf("%v\n%s", err, out.Bytes())
+	}
+	var r readResult
+	if err := json.Unmarshal(raw, &r); err != nil {
+		b.Fatal(err)
+	}
+	return r
+}
+
+// runBenchJob is the child process.
+func runBenchJob(b *testing.B, described string) {
+	var job readJob
+	if err := json.Unmarshal([]byte(described), &job); err != nil {
+		b.Fatal(err)
+	}
+	start := time.Now()
+	s, err := Open(b.Context(), Options{URL: canonical.NewSecret(job.URL), Dump: job.Dump})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	var r readResult
+	r.Open = time.Since(start)
+	err = s.Read(b.Context(), func(batch Batch) error {
+		if r.First == 0 {
+			r.First = time.Since(start)
+		}
+		r.Accounts += len(batch.Users)
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.Read = time.Since(start) - r.Open
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	r.CPU = time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	if r.PeakKiB, err = peakKiB(); err != nil {
+		b.Fatal(err)
+	}
+	raw, err := json.Marshal(r)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(job.Result, raw, 0o600); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// peakKiB is the most memory that this process ever had resident. The kernel's
+// getrusage would count what the parent had when it forked.
+func peakKiB() (int64, error) {
+	status, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = status.Close() }()
+	text, err := io.ReadAll(status)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			return strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/self/status has no VmHWM")
+}

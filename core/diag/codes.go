@@ -68,6 +68,8 @@ const (
 	LoadEmailConflict        Code = "load.email_conflict"
 	LoadIdentityConflict     Code = "load.identity_conflict"
 	LoadExistsDiffers        Code = "load.exists_differs"
+	LoadMoved                Code = "load.moved"
+	LoadDrift                Code = "load.drift"
 	LoadFieldTooLong         Code = "load.field_too_long"
 	LoadHashUnsupported      Code = "load.hash_unsupported"
 	LoadTOTPInvalid          Code = "load.totp_invalid"
@@ -112,6 +114,7 @@ const (
 	PluginPanic             Code = "plugin.panic"
 	PluginNoAnswer          Code = "plugin.no_answer"
 	PluginNotSent           Code = "plugin.not_sent"
+	PluginCallFailed        Code = "plugin.call_failed"
 	LoadUndecided           Code = "load.undecided"
 	LoadUserTooLarge        Code = "load.user_too_large"
 	LoadInvalidUser         Code = "load.invalid_user"
@@ -162,6 +165,8 @@ var table = []Info{
 	{LoadEmailConflict, "the e-mail address belongs to another account", "merge the accounts or change one of the addresses"},
 	{LoadIdentityConflict, "the third-party identity belongs to another user of the run", "merge the accounts in SuperTokens"},
 	{LoadExistsDiffers, "the account is in the target and differs in the named fields", "change or delete it there; an existing account is not overwritten"},
+	{LoadMoved, "the account has changed in the target since it was last looked at", "plan again and look at what has changed"},
+	{LoadDrift, "somebody has changed the account in the target since the last run", "say with policies.drift what should happen to such accounts"},
 	{LoadFieldTooLong, "a field is longer than the target can hold", "shorten it in SuperTokens or leave it out in the mapping"},
 	{LoadHashUnsupported, "the target cannot verify this password hash", "load the user without a password and have it reset"},
 	{LoadTOTPInvalid, "an authenticator has an unusable secret or period", "remove that device in SuperTokens"},
@@ -203,6 +208,7 @@ var table = []Info{
 	{PluginPanic, "the plugin's code failed while the user was with it", "run again: the user is looked up first; send the stack in the log to the author of the plugin"},
 	{PluginNoAnswer, "the plugin gave no outcome for the user, or nobody waited for it", "run again: the user is looked up first"},
 	{PluginNotSent, "the run ended before the user was sent", "run again"},
+	{PluginCallFailed, "the plugin could not do what was asked of it for one user; the detail says why", "solve what the message names and try again"},
 	{LoadUndecided, "the plugin gave up on the rest of a batch; the detail says why", "run again: the user is looked up first"},
 	{LoadUserTooLarge, "the user is larger than a plugin takes (16 MiB)", "leave metadata out in the mapping"},
 	{LoadInvalidUser, "the user holds text that is not UTF-8, or a value that no plugin knows", "correct it in SuperTokens, or use stetl and plugin of the same age"},

@@ -89,6 +89,41 @@ func (c *Client) Load(ctx context.Context, users []target.User) ([]target.Outcom
 // Loads, and none may follow. When it fails, nothing of the run counts as loaded.
 func (c *Client) Finish(ctx context.Context) error { return c.session.Load().Finish(ctx) }
 
+// Fix has the plugin apply the remedies that Check names; the list says what was
+// done, as warnings, and what is left. The error matches [errors.ErrUnsupported]
+// when the plugin cannot, as that of each call below.
+func (c *Client) Fix(ctx context.Context, needs target.Needs) (diag.List, error) {
+	return c.session.Load().Fix(ctx, needs)
+}
+
+// Undo takes back what earlier runs did to accounts. It returns one outcome for
+// each, in their order, also together with an error.
+func (c *Client) Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error) {
+	return c.session.Load().Undo(ctx, accounts)
+}
+
+// Login asks the target whether a password is right.
+func (c *Client) Login(ctx context.Context, l target.Login) (bool, error) {
+	return c.session.Load().Login(ctx, l)
+}
+
+// SetPassword gives an account a new password. What the target refuses is a
+// [*target.Failure], here and in the two calls below.
+func (c *Client) SetPassword(ctx context.Context, p target.PasswordChange) error {
+	return c.session.Load().SetPassword(ctx, p)
+}
+
+// StartReset has the target run its own reset, which may send mail to the user.
+// It returns where to send the browser, empty when a mail is on its way.
+func (c *Client) StartReset(ctx context.Context, r target.Reset) (string, error) {
+	return c.session.Load().StartReset(ctx, r)
+}
+
+// Exchange turns a signed assertion about a user into tokens of the target.
+func (c *Client) Exchange(ctx context.Context, a target.Assertion) (target.Tokens, error) {
+	return c.session.Load().Exchange(ctx, a)
+}
+
 // exitTimeout is how long a plugin may take to exit after Close.
 const exitTimeout = 3 * time.Second
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/session"
+	"github.com/stetl/stetl/core/target"
 )
 
 // Bundled maps the names of plugins that are part of this executable to the
@@ -37,12 +39,23 @@ type Options struct {
 	UserAgent string
 	// StartTimeout bounds the time from start to handshake; 0 is ten seconds.
 	StartTimeout time.Duration
+	// FingerprintKey makes states comparable between runs: 32 bytes, kept beside
+	// what the runs remember. Nil has the plugin choose one for this process.
+	FingerprintKey []byte
+	// Memory keeps small values for the plugin from run to run, such as the ids of
+	// jobs. Nil forgets them with the process.
+	Memory Memory
+	// Pulse, when set, hears how the plugin is getting on, one call at a time.
+	Pulse func(target.Pulse)
 
 	// For tests: leave the end of orphans to the plugin itself, and be less
 	// patient with it.
 	orphanable   bool
 	closeTimeout time.Duration
 }
+
+// Memory keeps small values for a plugin.
+type Memory = session.Memory
 
 // Location is an executable that claims to be a plugin.
 type Location struct {

@@ -108,7 +108,10 @@ func (c *Client) start(ctx context.Context, loc Location, o Options) error {
 	}
 	c.pid = c.process.cmd.Process.Pid
 	c.log = c.log.With("pid", c.pid)
-	s := session.New(conn, session.Options{Name: loc.Name, Log: c.log, Explain: c.explain, CloseTimeout: o.closeTimeout})
+	s := session.New(conn, session.Options{
+		Name: loc.Name, Log: c.log, Explain: c.explain, CloseTimeout: o.closeTimeout,
+		FingerprintKey: o.FingerprintKey, Memory: o.Memory, Pulse: o.Pulse,
+	})
 	c.session.Store(s)
 	info, err := s.Describe(ctx)
 	if err != nil {

@@ -31,13 +31,17 @@ type Capabilities struct {
 	// What else survives: "id", "email_verified", "phone", "names", "created",
 	// "identities", "totp", "roles", "tenants", "metadata".
 	Carries []string `protobuf:"bytes,2,rep,name=carries,proto3" json:"carries,omitempty"`
-	// Optional calls that are answered: "check", "plan".
+	// Optional calls that are answered: "check", "fix", "plan", "undo", "login",
+	// "password", "reset", "session".
 	Abilities []string     `protobuf:"bytes,3,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	Batch     *BatchLimits `protobuf:"bytes,4,opt,name=batch,proto3" json:"batch,omitempty"`
 	// Longest id the target can keep; 0 when it assigns its own.
 	MaxIdLength int64 `protobuf:"varint,5,opt,name=max_id_length,json=maxIdLength,proto3" json:"max_id_length,omitempty"`
 	// No two users may have the same e-mail address, letter case aside.
-	UniqueEmail   bool `protobuf:"varint,6,opt,name=unique_email,json=uniqueEmail,proto3" json:"unique_email,omitempty"`
+	UniqueEmail bool `protobuf:"varint,6,opt,name=unique_email,json=uniqueEmail,proto3" json:"unique_email,omitempty"`
+	// Every run replaces what earlier ones wrote, as export files do: the host
+	// sends every user every time.
+	Whole         bool `protobuf:"varint,7,opt,name=whole,proto3" json:"whole,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -110,6 +114,13 @@ func (x *Capabilities) GetMaxIdLength() int64 {
 func (x *Capabilities) GetUniqueEmail() bool {
 	if x != nil {
 		return x.UniqueEmail
+	}
+	return false
+}
+
+func (x *Capabilities) GetWhole() bool {
+	if x != nil {
+		return x.Whole
 	}
 	return false
 }
@@ -266,7 +277,16 @@ type Needs struct {
 	// Third-party identity providers that will be linked.
 	Providers []string `protobuf:"bytes,2,rep,name=providers,proto3" json:"providers,omitempty"`
 	// How many users will be sent.
-	Users         int64 `protobuf:"varint,3,opt,name=users,proto3" json:"users,omitempty"`
+	Users   int64    `protobuf:"varint,3,opt,name=users,proto3" json:"users,omitempty"`
+	Roles   []string `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
+	Tenants []string `protobuf:"bytes,5,rep,name=tenants,proto3" json:"tenants,omitempty"`
+	// Top-level keys of the metadata.
+	MetadataKeys []string `protobuf:"bytes,6,rep,name=metadata_keys,json=metadataKeys,proto3" json:"metadata_keys,omitempty"`
+	// How many of the users have a password that must be reset, no e-mail address,
+	// no names.
+	Resets        int64 `protobuf:"varint,7,opt,name=resets,proto3" json:"resets,omitempty"`
+	WithoutEmail  int64 `protobuf:"varint,8,opt,name=without_email,json=withoutEmail,proto3" json:"without_email,omitempty"`
+	WithoutName   int64 `protobuf:"varint,9,opt,name=without_name,json=withoutName,proto3" json:"without_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -322,18 +342,61 @@ func (x *Needs) GetUsers() int64 {
 	return 0
 }
 
+func (x *Needs) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *Needs) GetTenants() []string {
+	if x != nil {
+		return x.Tenants
+	}
+	return nil
+}
+
+func (x *Needs) GetMetadataKeys() []string {
+	if x != nil {
+		return x.MetadataKeys
+	}
+	return nil
+}
+
+func (x *Needs) GetResets() int64 {
+	if x != nil {
+		return x.Resets
+	}
+	return 0
+}
+
+func (x *Needs) GetWithoutEmail() int64 {
+	if x != nil {
+		return x.WithoutEmail
+	}
+	return 0
+}
+
+func (x *Needs) GetWithoutName() int64 {
+	if x != nil {
+		return x.WithoutName
+	}
+	return 0
+}
+
 var File_stetl_plugin_v1_capability_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\n" +
-	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\xf7\x01\n" +
+	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\x8d\x02\n" +
 	"\fCapabilities\x124\n" +
 	"\x06hashes\x18\x01 \x03(\v2\x1c.stetl.plugin.v1.HashSupportR\x06hashes\x12\x18\n" +
 	"\acarries\x18\x02 \x03(\tR\acarries\x12\x1c\n" +
 	"\tabilities\x18\x03 \x03(\tR\tabilities\x122\n" +
 	"\x05batch\x18\x04 \x01(\v2\x1c.stetl.plugin.v1.BatchLimitsR\x05batch\x12\"\n" +
 	"\rmax_id_length\x18\x05 \x01(\x03R\vmaxIdLength\x12!\n" +
-	"\funique_email\x18\x06 \x01(\bR\vuniqueEmail\"\x9d\x01\n" +
+	"\funique_email\x18\x06 \x01(\bR\vuniqueEmail\x12\x14\n" +
+	"\x05whole\x18\a \x01(\bR\x05whole\"\x9d\x01\n" +
 	"\vHashSupport\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1a\n" +
 	"\bvariants\x18\x02 \x03(\tR\bvariants\x12\x19\n" +
@@ -343,11 +406,17 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\vBatchLimits\x12\x14\n" +
 	"\x05users\x18\x01 \x01(\x03R\x05users\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x1b\n" +
-	"\tin_flight\x18\x03 \x01(\x03R\binFlight\"U\n" +
+	"\tin_flight\x18\x03 \x01(\x03R\binFlight\"\x8a\x02\n" +
 	"\x05Needs\x12\x18\n" +
 	"\aschemes\x18\x01 \x03(\tR\aschemes\x12\x1c\n" +
 	"\tproviders\x18\x02 \x03(\tR\tproviders\x12\x14\n" +
-	"\x05users\x18\x03 \x01(\x03R\x05usersB/Z-github.com/stetl/stetl/core/pluginpb;pluginpbb\x06proto3"
+	"\x05users\x18\x03 \x01(\x03R\x05users\x12\x14\n" +
+	"\x05roles\x18\x04 \x03(\tR\x05roles\x12\x18\n" +
+	"\atenants\x18\x05 \x03(\tR\atenants\x12#\n" +
+	"\rmetadata_keys\x18\x06 \x03(\tR\fmetadataKeys\x12\x16\n" +
+	"\x06resets\x18\a \x01(\x03R\x06resets\x12#\n" +
+	"\rwithout_email\x18\b \x01(\x03R\fwithoutEmail\x12!\n" +
+	"\fwithout_name\x18\t \x01(\x03R\vwithoutNameB/Z-github.com/stetl/stetl/core/pluginpb;pluginpbb\x06proto3"
 
 var (
 	file_stetl_plugin_v1_capability_proto_rawDescOnce sync.Once

@@ -35,6 +35,8 @@ const (
 	Action_ACTION_REJECTED Action = 5
 	// It was sent and the answer is unknown. A later run looks it up.
 	Action_ACTION_IN_DOUBT Action = 6
+	// Answer to Undo only: the account was removed.
+	Action_ACTION_DELETED Action = 7
 )
 
 // Enum value maps for Action.
@@ -47,6 +49,7 @@ var (
 		4: "ACTION_SKIPPED",
 		5: "ACTION_REJECTED",
 		6: "ACTION_IN_DOUBT",
+		7: "ACTION_DELETED",
 	}
 	Action_value = map[string]int32{
 		"ACTION_UNSPECIFIED": 0,
@@ -56,6 +59,7 @@ var (
 		"ACTION_SKIPPED":     4,
 		"ACTION_REJECTED":    5,
 		"ACTION_IN_DOUBT":    6,
+		"ACTION_DELETED":     7,
 	}
 )
 
@@ -101,7 +105,15 @@ type Outcome struct {
 	// What to do about it.
 	Hint string `protobuf:"bytes,6,opt,name=hint,proto3" json:"hint,omitempty"`
 	// Fields that an update touched.
-	Changed       []string `protobuf:"bytes,7,rep,name=changed,proto3" json:"changed,omitempty"`
+	Changed []string `protobuf:"bytes,7,rep,name=changed,proto3" json:"changed,omitempty"`
+	// Fingerprint of what the plugin would compare next time, at most 4 KiB: after
+	// a load the state that was left behind, in a plan the state that was found,
+	// absent when there is no account. The host stores it, tests it for equality
+	// and hands it back in Prior; it holds no clear text.
+	State []byte `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
+	// How an updated account was before, for Undo: opaque to the host, which keeps
+	// it encrypted.
+	Before        []byte `protobuf:"bytes,9,opt,name=before,proto3" json:"before,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,6 +197,20 @@ func (x *Outcome) GetChanged() []string {
 	return nil
 }
 
+func (x *Outcome) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Outcome) GetBefore() []byte {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
 // Change is what would happen to one user.
 type Change struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -242,10 +268,12 @@ func (x *Change) GetFields() []*FieldChange {
 // FieldChange is one difference between target and source, for display:
 // secrets appear as shapes.
 type FieldChange struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Field         string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
-	Old           string                 `protobuf:"bytes,2,opt,name=old,proto3" json:"old,omitempty"`
-	New           string                 `protobuf:"bytes,3,opt,name=new,proto3" json:"new,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Field string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	Old   string                 `protobuf:"bytes,2,opt,name=old,proto3" json:"old,omitempty"`
+	New   string                 `protobuf:"bytes,3,opt,name=new,proto3" json:"new,omitempty"`
+	// The target's value is not what was last applied: somebody else changed it.
+	Drift         bool `protobuf:"varint,4,opt,name=drift,proto3" json:"drift,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,11 +329,18 @@ func (x *FieldChange) GetNew() string {
 	return ""
 }
 
+func (x *FieldChange) GetDrift() bool {
+	if x != nil {
+		return x.Drift
+	}
+	return false
+}
+
 var File_stetl_plugin_v1_outcome_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_outcome_proto_rawDesc = "" +
 	"\n" +
-	"\x1dstetl/plugin/v1/outcome.proto\x12\x0fstetl.plugin.v1\"\xce\x01\n" +
+	"\x1dstetl/plugin/v1/outcome.proto\x12\x0fstetl.plugin.v1\"\x81\x02\n" +
 	"\aOutcome\x12\x1b\n" +
 	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12/\n" +
 	"\x06action\x18\x02 \x01(\x0e2\x17.stetl.plugin.v1.ActionR\x06action\x12\x1b\n" +
@@ -313,14 +348,17 @@ const file_stetl_plugin_v1_outcome_proto_rawDesc = "" +
 	"\x04code\x18\x04 \x01(\tR\x04code\x12\x16\n" +
 	"\x06detail\x18\x05 \x01(\tR\x06detail\x12\x12\n" +
 	"\x04hint\x18\x06 \x01(\tR\x04hint\x12\x18\n" +
-	"\achanged\x18\a \x03(\tR\achanged\"r\n" +
+	"\achanged\x18\a \x03(\tR\achanged\x12\x14\n" +
+	"\x05state\x18\b \x01(\fR\x05state\x12\x1b\n" +
+	"\x06before\x18\t \x01(\fB\x03\x80\x01\x01R\x06before\"r\n" +
 	"\x06Change\x122\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x18.stetl.plugin.v1.OutcomeR\aoutcome\x124\n" +
-	"\x06fields\x18\x02 \x03(\v2\x1c.stetl.plugin.v1.FieldChangeR\x06fields\"G\n" +
+	"\x06fields\x18\x02 \x03(\v2\x1c.stetl.plugin.v1.FieldChangeR\x06fields\"]\n" +
 	"\vFieldChange\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x10\n" +
 	"\x03old\x18\x02 \x01(\tR\x03old\x12\x10\n" +
-	"\x03new\x18\x03 \x01(\tR\x03new*\x9c\x01\n" +
+	"\x03new\x18\x03 \x01(\tR\x03new\x12\x14\n" +
+	"\x05drift\x18\x04 \x01(\bR\x05drift*\xb0\x01\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eACTION_CREATED\x10\x01\x12\x12\n" +
@@ -328,7 +366,8 @@ const file_stetl_plugin_v1_outcome_proto_rawDesc = "" +
 	"\x10ACTION_UNCHANGED\x10\x03\x12\x12\n" +
 	"\x0eACTION_SKIPPED\x10\x04\x12\x13\n" +
 	"\x0fACTION_REJECTED\x10\x05\x12\x13\n" +
-	"\x0fACTION_IN_DOUBT\x10\x06B/Z-github.com/stetl/stetl/core/pluginpb;pluginpbb\x06proto3"
+	"\x0fACTION_IN_DOUBT\x10\x06\x12\x12\n" +
+	"\x0eACTION_DELETED\x10\aB/Z-github.com/stetl/stetl/core/pluginpb;pluginpbb\x06proto3"
 
 var (
 	file_stetl_plugin_v1_outcome_proto_rawDescOnce sync.Once

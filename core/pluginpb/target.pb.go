@@ -23,6 +23,7 @@ package pluginpb
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -150,7 +151,12 @@ type ConfigureRequest struct {
 	// One JSON object, references to the environment and to files resolved.
 	ConfigJson []byte `protobuf:"bytes,1,opt,name=config_json,json=configJson,proto3" json:"config_json,omitempty"`
 	// Product token of the host, such as "stetl/1.4.0", for HTTP requests.
-	UserAgent     string `protobuf:"bytes,2,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	UserAgent string `protobuf:"bytes,2,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	// Key of the fingerprints in Outcome.state and of secrets in plans, 32 bytes,
+	// the same in all runs that share a journal.
+	FingerprintKey []byte `protobuf:"bytes,3,opt,name=fingerprint_key,json=fingerprintKey,proto3" json:"fingerprint_key,omitempty"`
+	// What the plugin saved in earlier runs, by key.
+	Saved         map[string][]byte `protobuf:"bytes,4,rep,name=saved,proto3" json:"saved,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -197,6 +203,20 @@ func (x *ConfigureRequest) GetUserAgent() string {
 		return x.UserAgent
 	}
 	return ""
+}
+
+func (x *ConfigureRequest) GetFingerprintKey() []byte {
+	if x != nil {
+		return x.FingerprintKey
+	}
+	return nil
+}
+
+func (x *ConfigureRequest) GetSaved() map[string][]byte {
+	if x != nil {
+		return x.Saved
+	}
+	return nil
 }
 
 // ConfigureResponse holds either errors or capabilities.
@@ -344,6 +364,96 @@ func (x *CheckResponse) GetDiagnostics() []*Diagnostic {
 	return nil
 }
 
+// FixRequest carries what the run will ask of the target.
+type FixRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Needs         *Needs                 `protobuf:"bytes,1,opt,name=needs,proto3" json:"needs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FixRequest) Reset() {
+	*x = FixRequest{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FixRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FixRequest) ProtoMessage() {}
+
+func (x *FixRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FixRequest.ProtoReflect.Descriptor instead.
+func (*FixRequest) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FixRequest) GetNeeds() *Needs {
+	if x != nil {
+		return x.Needs
+	}
+	return nil
+}
+
+// FixResponse reports what was done, as warnings, and what is left.
+type FixResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Diagnostics   []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FixResponse) Reset() {
+	*x = FixResponse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FixResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FixResponse) ProtoMessage() {}
+
+func (x *FixResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FixResponse.ProtoReflect.Descriptor instead.
+func (*FixResponse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *FixResponse) GetDiagnostics() []*Diagnostic {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return nil
+}
+
 // PlanRequest either adds work or takes it back.
 type PlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -358,7 +468,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -370,7 +480,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -383,7 +493,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{6}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PlanRequest) GetKind() isPlanRequest_Kind {
@@ -440,7 +550,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +562,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +575,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{7}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PlanResponse) GetBatchId() uint64 {
@@ -489,13 +599,14 @@ func (x *PlanResponse) GetDone() bool {
 	return false
 }
 
-// LoadRequest either adds work or takes it back.
+// LoadRequest adds work, takes it back, or confirms a Save.
 type LoadRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*LoadRequest_Batch
 	//	*LoadRequest_Cancel
+	//	*LoadRequest_Saved
 	Kind          isLoadRequest_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -503,7 +614,7 @@ type LoadRequest struct {
 
 func (x *LoadRequest) Reset() {
 	*x = LoadRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -515,7 +626,7 @@ func (x *LoadRequest) String() string {
 func (*LoadRequest) ProtoMessage() {}
 
 func (x *LoadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -528,7 +639,7 @@ func (x *LoadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadRequest.ProtoReflect.Descriptor instead.
 func (*LoadRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{8}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LoadRequest) GetKind() isLoadRequest_Kind {
@@ -556,6 +667,15 @@ func (x *LoadRequest) GetCancel() *CancelBatch {
 	return nil
 }
 
+func (x *LoadRequest) GetSaved() *Saved {
+	if x != nil {
+		if x, ok := x.Kind.(*LoadRequest_Saved); ok {
+			return x.Saved
+		}
+	}
+	return nil
+}
+
 type isLoadRequest_Kind interface {
 	isLoadRequest_Kind()
 }
@@ -568,9 +688,15 @@ type LoadRequest_Cancel struct {
 	Cancel *CancelBatch `protobuf:"bytes,2,opt,name=cancel,proto3,oneof"`
 }
 
+type LoadRequest_Saved struct {
+	Saved *Saved `protobuf:"bytes,3,opt,name=saved,proto3,oneof"`
+}
+
 func (*LoadRequest_Batch) isLoadRequest_Kind() {}
 
 func (*LoadRequest_Cancel) isLoadRequest_Kind() {}
+
+func (*LoadRequest_Saved) isLoadRequest_Kind() {}
 
 // LoadResponse is a part of the answer to one batch. A batch may be answered in
 // any number of responses, in any order, and interleaved with other batches;
@@ -582,14 +708,18 @@ type LoadResponse struct {
 	Outcomes []*Outcome `protobuf:"bytes,2,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	// Set on the last response of a batch, exactly once. Users without an outcome
 	// by then are in doubt.
-	Done          bool `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	Done bool `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	// Something to remember for later runs. A response with it has batch_id 0.
+	Save *Save `protobuf:"bytes,4,opt,name=save,proto3" json:"save,omitempty"`
+	// How the plugin is getting on. A response with it has batch_id 0.
+	Pulse         *Pulse `protobuf:"bytes,5,opt,name=pulse,proto3" json:"pulse,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LoadResponse) Reset() {
 	*x = LoadResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -601,7 +731,7 @@ func (x *LoadResponse) String() string {
 func (*LoadResponse) ProtoMessage() {}
 
 func (x *LoadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -614,7 +744,7 @@ func (x *LoadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadResponse.ProtoReflect.Descriptor instead.
 func (*LoadResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{9}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LoadResponse) GetBatchId() uint64 {
@@ -638,6 +768,201 @@ func (x *LoadResponse) GetDone() bool {
 	return false
 }
 
+func (x *LoadResponse) GetSave() *Save {
+	if x != nil {
+		return x.Save
+	}
+	return nil
+}
+
+func (x *LoadResponse) GetPulse() *Pulse {
+	if x != nil {
+		return x.Pulse
+	}
+	return nil
+}
+
+// Save has the host keep a value for later runs, such as the id of a job at the
+// target. The host answers with Saved once the value is durable.
+type Save struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unique within the stream, never 0.
+	Id  uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Never a secret. Absent removes the key.
+	Value         []byte `protobuf:"bytes,3,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Save) Reset() {
+	*x = Save{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Save) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Save) ProtoMessage() {}
+
+func (x *Save) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Save.ProtoReflect.Descriptor instead.
+func (*Save) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Save) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Save) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Save) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+// Saved says that the Save with this id is durable, or why it is not.
+type Saved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Saved) Reset() {
+	*x = Saved{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Saved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Saved) ProtoMessage() {}
+
+func (x *Saved) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Saved.ProtoReflect.Descriptor instead.
+func (*Saved) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Saved) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Saved) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// Pulse tells a person who is watching why it takes as long as it does.
+type Pulse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Requests the plugin allows itself at the same time; 0 when unknown.
+	Limit int64 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	// How long the target asked to wait, from now.
+	Wait *durationpb.Duration `protobuf:"bytes,2,opt,name=wait,proto3" json:"wait,omitempty"`
+	// One line: "429 from the target", "waiting for job 3".
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pulse) Reset() {
+	*x = Pulse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pulse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pulse) ProtoMessage() {}
+
+func (x *Pulse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pulse.ProtoReflect.Descriptor instead.
+func (*Pulse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Pulse) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Pulse) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+func (x *Pulse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Batch is a unit of work. The host keeps at most BatchLimits.in_flight of them
 // unanswered.
 type Batch struct {
@@ -652,7 +977,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +989,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +1002,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{10}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Batch) GetId() uint64 {
@@ -705,7 +1030,7 @@ type CancelBatch struct {
 
 func (x *CancelBatch) Reset() {
 	*x = CancelBatch{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -717,7 +1042,7 @@ func (x *CancelBatch) String() string {
 func (*CancelBatch) ProtoMessage() {}
 
 func (x *CancelBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -730,7 +1055,7 @@ func (x *CancelBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelBatch.ProtoReflect.Descriptor instead.
 func (*CancelBatch) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{11}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CancelBatch) GetBatchId() uint64 {
@@ -749,7 +1074,7 @@ type FinishRequest struct {
 
 func (x *FinishRequest) Reset() {
 	*x = FinishRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +1086,7 @@ func (x *FinishRequest) String() string {
 func (*FinishRequest) ProtoMessage() {}
 
 func (x *FinishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +1099,7 @@ func (x *FinishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishRequest.ProtoReflect.Descriptor instead.
 func (*FinishRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{12}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{17}
 }
 
 // FinishResponse with an error among its diagnostics means that nothing of this
@@ -788,7 +1113,7 @@ type FinishResponse struct {
 
 func (x *FinishResponse) Reset() {
 	*x = FinishResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +1125,7 @@ func (x *FinishResponse) String() string {
 func (*FinishResponse) ProtoMessage() {}
 
 func (x *FinishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +1138,7 @@ func (x *FinishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishResponse.ProtoReflect.Descriptor instead.
 func (*FinishResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{13}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FinishResponse) GetDiagnostics() []*Diagnostic {
@@ -821,6 +1146,702 @@ func (x *FinishResponse) GetDiagnostics() []*Diagnostic {
 		return x.Diagnostics
 	}
 	return nil
+}
+
+// Account is one that an earlier run created or updated.
+type Account struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	SourceId string                 `protobuf:"bytes,1,opt,name=source_id,json=sourceId,proto3" json:"source_id,omitempty"`
+	TargetId string                 `protobuf:"bytes,2,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// The state that the run left behind.
+	State []byte `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// The pre-image, present for an account that was updated.
+	Before        []byte `protobuf:"bytes,4,opt,name=before,proto3,oneof" json:"before,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Account) Reset() {
+	*x = Account{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Account) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Account) ProtoMessage() {}
+
+func (x *Account) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Account.ProtoReflect.Descriptor instead.
+func (*Account) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Account) GetSourceId() string {
+	if x != nil {
+		return x.SourceId
+	}
+	return ""
+}
+
+func (x *Account) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *Account) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Account) GetBefore() []byte {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+// UndoRequest holds at most as many accounts as a batch of users.
+type UndoRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Accounts      []*Account             `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoRequest) Reset() {
+	*x = UndoRequest{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoRequest) ProtoMessage() {}
+
+func (x *UndoRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
+func (*UndoRequest) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *UndoRequest) GetAccounts() []*Account {
+	if x != nil {
+		return x.Accounts
+	}
+	return nil
+}
+
+// UndoResponse holds one outcome per account: deleted; updated, where a pre-image
+// was put back; unchanged, where there was nothing to do; skipped with load.moved,
+// where somebody has changed the account since; rejected or in doubt.
+type UndoResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcomes      []*Outcome             `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoResponse) Reset() {
+	*x = UndoResponse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoResponse) ProtoMessage() {}
+
+func (x *UndoResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoResponse.ProtoReflect.Descriptor instead.
+func (*UndoResponse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *UndoResponse) GetOutcomes() []*Outcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+// LoginRequest is a sign-in with user name and password.
+type LoginRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TargetId      string                 `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	Username      string                 `protobuf:"bytes,2,opt,name=username,proto3" json:"username,omitempty"`
+	Password      string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoginRequest) Reset() {
+	*x = LoginRequest{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoginRequest) ProtoMessage() {}
+
+func (x *LoginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
+func (*LoginRequest) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *LoginRequest) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *LoginRequest) GetUsername() string {
+	if x != nil {
+		return x.Username
+	}
+	return ""
+}
+
+func (x *LoginRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// LoginResponse says whether the target accepted it.
+type LoginResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Meaningful only without a failure.
+	Accepted      bool     `protobuf:"varint,1,opt,name=accepted,proto3" json:"accepted,omitempty"`
+	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoginResponse) Reset() {
+	*x = LoginResponse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoginResponse) ProtoMessage() {}
+
+func (x *LoginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
+func (*LoginResponse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *LoginResponse) GetAccepted() bool {
+	if x != nil {
+		return x.Accepted
+	}
+	return false
+}
+
+func (x *LoginResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+// SetPasswordRequest names the account by id, and by address for a target that
+// knows no ids.
+type SetPasswordRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TargetId      string                 `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	Email         string                 `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	Password      string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPasswordRequest) Reset() {
+	*x = SetPasswordRequest{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPasswordRequest) ProtoMessage() {}
+
+func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
+func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SetPasswordRequest) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *SetPasswordRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *SetPasswordRequest) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// SetPasswordResponse without a failure means that the password is set.
+type SetPasswordResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPasswordResponse) Reset() {
+	*x = SetPasswordResponse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPasswordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPasswordResponse) ProtoMessage() {}
+
+func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
+func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *SetPasswordResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+// StartResetRequest names the account as SetPasswordRequest does.
+type StartResetRequest struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TargetId string                 `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	Email    string                 `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	// Where the target's pages should send the user in the end, where it can.
+	RedirectUri   string `protobuf:"bytes,3,opt,name=redirect_uri,json=redirectUri,proto3" json:"redirect_uri,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartResetRequest) Reset() {
+	*x = StartResetRequest{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartResetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartResetRequest) ProtoMessage() {}
+
+func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartResetRequest.ProtoReflect.Descriptor instead.
+func (*StartResetRequest) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *StartResetRequest) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *StartResetRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *StartResetRequest) GetRedirectUri() string {
+	if x != nil {
+		return x.RedirectUri
+	}
+	return ""
+}
+
+// StartResetResponse without a failure means that the reset is under way.
+type StartResetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where to send the browser; empty when the target has sent a mail.
+	Location      string   `protobuf:"bytes,1,opt,name=location,proto3" json:"location,omitempty"`
+	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartResetResponse) Reset() {
+	*x = StartResetResponse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartResetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartResetResponse) ProtoMessage() {}
+
+func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartResetResponse.ProtoReflect.Descriptor instead.
+func (*StartResetResponse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *StartResetResponse) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *StartResetResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+// ExchangeRequest asks for tokens on behalf of a user.
+type ExchangeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A JWT signed by the host, whose keys the target trusts.
+	Assertion string `protobuf:"bytes,1,opt,name=assertion,proto3" json:"assertion,omitempty"`
+	TargetId  string `protobuf:"bytes,2,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	Email     string `protobuf:"bytes,3,opt,name=email,proto3" json:"email,omitempty"`
+	// The client that will use the tokens; empty for the configured one.
+	ClientId      string `protobuf:"bytes,4,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	Scope         string `protobuf:"bytes,5,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeRequest) Reset() {
+	*x = ExchangeRequest{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeRequest) ProtoMessage() {}
+
+func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
+func (*ExchangeRequest) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ExchangeRequest) GetAssertion() string {
+	if x != nil {
+		return x.Assertion
+	}
+	return ""
+}
+
+func (x *ExchangeRequest) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *ExchangeRequest) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *ExchangeRequest) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *ExchangeRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+// ExchangeResponse holds the tokens.
+type ExchangeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The target's answer, RFC 6749 section 5.1.
+	TokensJson    []byte   `protobuf:"bytes,1,opt,name=tokens_json,json=tokensJson,proto3" json:"tokens_json,omitempty"`
+	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExchangeResponse) Reset() {
+	*x = ExchangeResponse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExchangeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExchangeResponse) ProtoMessage() {}
+
+func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
+func (*ExchangeResponse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ExchangeResponse) GetTokensJson() []byte {
+	if x != nil {
+		return x.TokensJson
+	}
+	return nil
+}
+
+func (x *ExchangeResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+// Failure is why a call about one user did not do what it was asked to.
+type Failure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// For people: the target's own words where there are any. Never a secret.
+	Detail        string `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
+	Hint          string `protobuf:"bytes,3,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failure) Reset() {
+	*x = Failure{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failure) ProtoMessage() {}
+
+func (x *Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failure.ProtoReflect.Descriptor instead.
+func (*Failure) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Failure) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Failure) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Failure) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
 }
 
 // CloseRequest is empty.
@@ -832,7 +1853,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +1865,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +1878,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{14}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
 }
 
 // CloseResponse reports what could not be released.
@@ -870,7 +1891,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +1903,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +1916,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{15}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CloseResponse) GetDiagnostics() []*Diagnostic {
@@ -909,24 +1930,35 @@ var File_stetl_plugin_v1_target_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\n" +
-	"\x1cstetl/plugin/v1/target.proto\x12\x0fstetl.plugin.v1\x1a stetl/plugin/v1/capability.proto\x1a\x1astetl/plugin/v1/diag.proto\x1a\x1dstetl/plugin/v1/outcome.proto\x1a\x1astetl/plugin/v1/user.proto\"\x11\n" +
+	"\x1cstetl/plugin/v1/target.proto\x12\x0fstetl.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a stetl/plugin/v1/capability.proto\x1a\x1astetl/plugin/v1/diag.proto\x1a\x1dstetl/plugin/v1/outcome.proto\x1a\x1astetl/plugin/v1/user.proto\"\x11\n" +
 	"\x0fDescribeRequest\"\xb1\x01\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12A\n" +
 	"\fcapabilities\x18\x03 \x01(\v2\x1d.stetl.plugin.v1.CapabilitiesR\fcapabilities\x12,\n" +
-	"\x12config_schema_json\x18\x04 \x01(\fR\x10configSchemaJson\"W\n" +
+	"\x12config_schema_json\x18\x04 \x01(\fR\x10configSchemaJson\"\x83\x02\n" +
 	"\x10ConfigureRequest\x12$\n" +
 	"\vconfig_json\x18\x01 \x01(\fB\x03\x80\x01\x01R\n" +
 	"configJson\x12\x1d\n" +
 	"\n" +
-	"user_agent\x18\x02 \x01(\tR\tuserAgent\"\x95\x01\n" +
+	"user_agent\x18\x02 \x01(\tR\tuserAgent\x12,\n" +
+	"\x0ffingerprint_key\x18\x03 \x01(\fB\x03\x80\x01\x01R\x0efingerprintKey\x12B\n" +
+	"\x05saved\x18\x04 \x03(\v2,.stetl.plugin.v1.ConfigureRequest.SavedEntryR\x05saved\x1a8\n" +
+	"\n" +
+	"SavedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x95\x01\n" +
 	"\x11ConfigureResponse\x12=\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x12A\n" +
 	"\fcapabilities\x18\x02 \x01(\v2\x1d.stetl.plugin.v1.CapabilitiesR\fcapabilities\"<\n" +
 	"\fCheckRequest\x12,\n" +
 	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\"N\n" +
 	"\rCheckResponse\x12=\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\":\n" +
+	"\n" +
+	"FixRequest\x12,\n" +
+	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\"L\n" +
+	"\vFixResponse\x12=\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"}\n" +
 	"\vPlanRequest\x12.\n" +
 	"\x05batch\x18\x01 \x01(\v2\x16.stetl.plugin.v1.BatchH\x00R\x05batch\x126\n" +
@@ -935,15 +1967,30 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\fPlanResponse\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\x04R\abatchId\x121\n" +
 	"\achanges\x18\x02 \x03(\v2\x17.stetl.plugin.v1.ChangeR\achanges\x12\x12\n" +
-	"\x04done\x18\x03 \x01(\bR\x04done\"}\n" +
+	"\x04done\x18\x03 \x01(\bR\x04done\"\xad\x01\n" +
 	"\vLoadRequest\x12.\n" +
 	"\x05batch\x18\x01 \x01(\v2\x16.stetl.plugin.v1.BatchH\x00R\x05batch\x126\n" +
-	"\x06cancel\x18\x02 \x01(\v2\x1c.stetl.plugin.v1.CancelBatchH\x00R\x06cancelB\x06\n" +
-	"\x04kind\"s\n" +
+	"\x06cancel\x18\x02 \x01(\v2\x1c.stetl.plugin.v1.CancelBatchH\x00R\x06cancel\x12.\n" +
+	"\x05saved\x18\x03 \x01(\v2\x16.stetl.plugin.v1.SavedH\x00R\x05savedB\x06\n" +
+	"\x04kind\"\xcc\x01\n" +
 	"\fLoadResponse\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\x04R\abatchId\x124\n" +
 	"\boutcomes\x18\x02 \x03(\v2\x18.stetl.plugin.v1.OutcomeR\boutcomes\x12\x12\n" +
-	"\x04done\x18\x03 \x01(\bR\x04done\"D\n" +
+	"\x04done\x18\x03 \x01(\bR\x04done\x12)\n" +
+	"\x04save\x18\x04 \x01(\v2\x15.stetl.plugin.v1.SaveR\x04save\x12,\n" +
+	"\x05pulse\x18\x05 \x01(\v2\x16.stetl.plugin.v1.PulseR\x05pulse\"M\n" +
+	"\x04Save\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x19\n" +
+	"\x05value\x18\x03 \x01(\fH\x00R\x05value\x88\x01\x01B\b\n" +
+	"\x06_value\"-\n" +
+	"\x05Saved\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"d\n" +
+	"\x05Pulse\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\x03R\x05limit\x12-\n" +
+	"\x04wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"D\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12+\n" +
 	"\x05users\x18\x02 \x03(\v2\x15.stetl.plugin.v1.UserR\x05users\"(\n" +
@@ -951,17 +1998,68 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\bbatch_id\x18\x01 \x01(\x04R\abatchId\"\x0f\n" +
 	"\rFinishRequest\"O\n" +
 	"\x0eFinishResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"\x0e\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"\x86\x01\n" +
+	"\aAccount\x12\x1b\n" +
+	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12\x1b\n" +
+	"\ttarget_id\x18\x02 \x01(\tR\btargetId\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\fR\x05state\x12 \n" +
+	"\x06before\x18\x04 \x01(\fB\x03\x80\x01\x01H\x00R\x06before\x88\x01\x01B\t\n" +
+	"\a_before\"C\n" +
+	"\vUndoRequest\x124\n" +
+	"\baccounts\x18\x01 \x03(\v2\x18.stetl.plugin.v1.AccountR\baccounts\"D\n" +
+	"\fUndoResponse\x124\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x18.stetl.plugin.v1.OutcomeR\boutcomes\"h\n" +
+	"\fLoginRequest\x12\x1b\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x1a\n" +
+	"\busername\x18\x02 \x01(\tR\busername\x12\x1f\n" +
+	"\bpassword\x18\x03 \x01(\tB\x03\x80\x01\x01R\bpassword\"_\n" +
+	"\rLoginResponse\x12\x1a\n" +
+	"\baccepted\x18\x01 \x01(\bR\baccepted\x122\n" +
+	"\afailure\x18\x02 \x01(\v2\x18.stetl.plugin.v1.FailureR\afailure\"h\n" +
+	"\x12SetPasswordRequest\x12\x1b\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\x12\x1f\n" +
+	"\bpassword\x18\x03 \x01(\tB\x03\x80\x01\x01R\bpassword\"I\n" +
+	"\x13SetPasswordResponse\x122\n" +
+	"\afailure\x18\x01 \x01(\v2\x18.stetl.plugin.v1.FailureR\afailure\"i\n" +
+	"\x11StartResetRequest\x12\x1b\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x14\n" +
+	"\x05email\x18\x02 \x01(\tR\x05email\x12!\n" +
+	"\fredirect_uri\x18\x03 \x01(\tR\vredirectUri\"d\n" +
+	"\x12StartResetResponse\x12\x1a\n" +
+	"\blocation\x18\x01 \x01(\tR\blocation\x122\n" +
+	"\afailure\x18\x02 \x01(\v2\x18.stetl.plugin.v1.FailureR\afailure\"\x9a\x01\n" +
+	"\x0fExchangeRequest\x12!\n" +
+	"\tassertion\x18\x01 \x01(\tB\x03\x80\x01\x01R\tassertion\x12\x1b\n" +
+	"\ttarget_id\x18\x02 \x01(\tR\btargetId\x12\x14\n" +
+	"\x05email\x18\x03 \x01(\tR\x05email\x12\x1b\n" +
+	"\tclient_id\x18\x04 \x01(\tR\bclientId\x12\x14\n" +
+	"\x05scope\x18\x05 \x01(\tR\x05scope\"l\n" +
+	"\x10ExchangeResponse\x12$\n" +
+	"\vtokens_json\x18\x01 \x01(\fB\x03\x80\x01\x01R\n" +
+	"tokensJson\x122\n" +
+	"\afailure\x18\x02 \x01(\v2\x18.stetl.plugin.v1.FailureR\afailure\"I\n" +
+	"\aFailure\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x16\n" +
+	"\x06detail\x18\x02 \x01(\tR\x06detail\x12\x12\n" +
+	"\x04hint\x18\x03 \x01(\tR\x04hint\"\x0e\n" +
 	"\fCloseRequest\"N\n" +
 	"\rCloseResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\xa1\x04\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\xf2\a\n" +
 	"\rTargetService\x12O\n" +
 	"\bDescribe\x12 .stetl.plugin.v1.DescribeRequest\x1a!.stetl.plugin.v1.DescribeResponse\x12R\n" +
 	"\tConfigure\x12!.stetl.plugin.v1.ConfigureRequest\x1a\".stetl.plugin.v1.ConfigureResponse\x12F\n" +
-	"\x05Check\x12\x1d.stetl.plugin.v1.CheckRequest\x1a\x1e.stetl.plugin.v1.CheckResponse\x12G\n" +
+	"\x05Check\x12\x1d.stetl.plugin.v1.CheckRequest\x1a\x1e.stetl.plugin.v1.CheckResponse\x12@\n" +
+	"\x03Fix\x12\x1b.stetl.plugin.v1.FixRequest\x1a\x1c.stetl.plugin.v1.FixResponse\x12G\n" +
 	"\x04Plan\x12\x1c.stetl.plugin.v1.PlanRequest\x1a\x1d.stetl.plugin.v1.PlanResponse(\x010\x01\x12G\n" +
 	"\x04Load\x12\x1c.stetl.plugin.v1.LoadRequest\x1a\x1d.stetl.plugin.v1.LoadResponse(\x010\x01\x12I\n" +
-	"\x06Finish\x12\x1e.stetl.plugin.v1.FinishRequest\x1a\x1f.stetl.plugin.v1.FinishResponse\x12F\n" +
+	"\x06Finish\x12\x1e.stetl.plugin.v1.FinishRequest\x1a\x1f.stetl.plugin.v1.FinishResponse\x12C\n" +
+	"\x04Undo\x12\x1c.stetl.plugin.v1.UndoRequest\x1a\x1d.stetl.plugin.v1.UndoResponse\x12F\n" +
+	"\x05Login\x12\x1d.stetl.plugin.v1.LoginRequest\x1a\x1e.stetl.plugin.v1.LoginResponse\x12X\n" +
+	"\vSetPassword\x12#.stetl.plugin.v1.SetPasswordRequest\x1a$.stetl.plugin.v1.SetPasswordResponse\x12U\n" +
+	"\n" +
+	"StartReset\x12\".stetl.plugin.v1.StartResetRequest\x1a#.stetl.plugin.v1.StartResetResponse\x12O\n" +
+	"\bExchange\x12 .stetl.plugin.v1.ExchangeRequest\x1a!.stetl.plugin.v1.ExchangeResponse\x12F\n" +
 	"\x05Close\x12\x1d.stetl.plugin.v1.CloseRequest\x1a\x1e.stetl.plugin.v1.CloseResponseB/Z-github.com/stetl/stetl/core/pluginpb;pluginpbb\x06proto3"
 
 var (
@@ -976,65 +2074,109 @@ func file_stetl_plugin_v1_target_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_target_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_stetl_plugin_v1_target_proto_goTypes = []any{
-	(*DescribeRequest)(nil),   // 0: stetl.plugin.v1.DescribeRequest
-	(*DescribeResponse)(nil),  // 1: stetl.plugin.v1.DescribeResponse
-	(*ConfigureRequest)(nil),  // 2: stetl.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil), // 3: stetl.plugin.v1.ConfigureResponse
-	(*CheckRequest)(nil),      // 4: stetl.plugin.v1.CheckRequest
-	(*CheckResponse)(nil),     // 5: stetl.plugin.v1.CheckResponse
-	(*PlanRequest)(nil),       // 6: stetl.plugin.v1.PlanRequest
-	(*PlanResponse)(nil),      // 7: stetl.plugin.v1.PlanResponse
-	(*LoadRequest)(nil),       // 8: stetl.plugin.v1.LoadRequest
-	(*LoadResponse)(nil),      // 9: stetl.plugin.v1.LoadResponse
-	(*Batch)(nil),             // 10: stetl.plugin.v1.Batch
-	(*CancelBatch)(nil),       // 11: stetl.plugin.v1.CancelBatch
-	(*FinishRequest)(nil),     // 12: stetl.plugin.v1.FinishRequest
-	(*FinishResponse)(nil),    // 13: stetl.plugin.v1.FinishResponse
-	(*CloseRequest)(nil),      // 14: stetl.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),     // 15: stetl.plugin.v1.CloseResponse
-	(*Capabilities)(nil),      // 16: stetl.plugin.v1.Capabilities
-	(*Diagnostic)(nil),        // 17: stetl.plugin.v1.Diagnostic
-	(*Needs)(nil),             // 18: stetl.plugin.v1.Needs
-	(*Change)(nil),            // 19: stetl.plugin.v1.Change
-	(*Outcome)(nil),           // 20: stetl.plugin.v1.Outcome
-	(*User)(nil),              // 21: stetl.plugin.v1.User
+	(*DescribeRequest)(nil),     // 0: stetl.plugin.v1.DescribeRequest
+	(*DescribeResponse)(nil),    // 1: stetl.plugin.v1.DescribeResponse
+	(*ConfigureRequest)(nil),    // 2: stetl.plugin.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),   // 3: stetl.plugin.v1.ConfigureResponse
+	(*CheckRequest)(nil),        // 4: stetl.plugin.v1.CheckRequest
+	(*CheckResponse)(nil),       // 5: stetl.plugin.v1.CheckResponse
+	(*FixRequest)(nil),          // 6: stetl.plugin.v1.FixRequest
+	(*FixResponse)(nil),         // 7: stetl.plugin.v1.FixResponse
+	(*PlanRequest)(nil),         // 8: stetl.plugin.v1.PlanRequest
+	(*PlanResponse)(nil),        // 9: stetl.plugin.v1.PlanResponse
+	(*LoadRequest)(nil),         // 10: stetl.plugin.v1.LoadRequest
+	(*LoadResponse)(nil),        // 11: stetl.plugin.v1.LoadResponse
+	(*Save)(nil),                // 12: stetl.plugin.v1.Save
+	(*Saved)(nil),               // 13: stetl.plugin.v1.Saved
+	(*Pulse)(nil),               // 14: stetl.plugin.v1.Pulse
+	(*Batch)(nil),               // 15: stetl.plugin.v1.Batch
+	(*CancelBatch)(nil),         // 16: stetl.plugin.v1.CancelBatch
+	(*FinishRequest)(nil),       // 17: stetl.plugin.v1.FinishRequest
+	(*FinishResponse)(nil),      // 18: stetl.plugin.v1.FinishResponse
+	(*Account)(nil),             // 19: stetl.plugin.v1.Account
+	(*UndoRequest)(nil),         // 20: stetl.plugin.v1.UndoRequest
+	(*UndoResponse)(nil),        // 21: stetl.plugin.v1.UndoResponse
+	(*LoginRequest)(nil),        // 22: stetl.plugin.v1.LoginRequest
+	(*LoginResponse)(nil),       // 23: stetl.plugin.v1.LoginResponse
+	(*SetPasswordRequest)(nil),  // 24: stetl.plugin.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil), // 25: stetl.plugin.v1.SetPasswordResponse
+	(*StartResetRequest)(nil),   // 26: stetl.plugin.v1.StartResetRequest
+	(*StartResetResponse)(nil),  // 27: stetl.plugin.v1.StartResetResponse
+	(*ExchangeRequest)(nil),     // 28: stetl.plugin.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),    // 29: stetl.plugin.v1.ExchangeResponse
+	(*Failure)(nil),             // 30: stetl.plugin.v1.Failure
+	(*CloseRequest)(nil),        // 31: stetl.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),       // 32: stetl.plugin.v1.CloseResponse
+	nil,                         // 33: stetl.plugin.v1.ConfigureRequest.SavedEntry
+	(*Capabilities)(nil),        // 34: stetl.plugin.v1.Capabilities
+	(*Diagnostic)(nil),          // 35: stetl.plugin.v1.Diagnostic
+	(*Needs)(nil),               // 36: stetl.plugin.v1.Needs
+	(*Change)(nil),              // 37: stetl.plugin.v1.Change
+	(*Outcome)(nil),             // 38: stetl.plugin.v1.Outcome
+	(*durationpb.Duration)(nil), // 39: google.protobuf.Duration
+	(*User)(nil),                // 40: stetl.plugin.v1.User
 }
 var file_stetl_plugin_v1_target_proto_depIdxs = []int32{
-	16, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	17, // 1: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	16, // 2: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	18, // 3: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
-	17, // 4: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	10, // 5: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
-	11, // 6: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	19, // 7: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
-	10, // 8: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
-	11, // 9: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	20, // 10: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	21, // 11: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
-	17, // 12: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	17, // 13: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	0,  // 14: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
-	2,  // 15: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
-	4,  // 16: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
-	6,  // 17: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
-	8,  // 18: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
-	12, // 19: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
-	14, // 20: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
-	1,  // 21: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
-	3,  // 22: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
-	5,  // 23: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
-	7,  // 24: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
-	9,  // 25: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
-	13, // 26: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
-	15, // 27: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
-	21, // [21:28] is the sub-list for method output_type
-	14, // [14:21] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	34, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	33, // 1: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
+	35, // 2: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	34, // 3: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	36, // 4: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
+	35, // 5: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	36, // 6: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
+	35, // 7: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	15, // 8: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
+	16, // 9: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	37, // 10: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
+	15, // 11: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
+	16, // 12: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	13, // 13: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
+	38, // 14: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	12, // 15: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
+	14, // 16: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	39, // 17: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
+	40, // 18: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
+	35, // 19: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	19, // 20: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
+	38, // 21: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	30, // 22: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
+	30, // 23: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
+	30, // 24: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
+	30, // 25: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
+	35, // 26: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	0,  // 27: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
+	2,  // 28: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
+	4,  // 29: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
+	6,  // 30: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
+	8,  // 31: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
+	10, // 32: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
+	17, // 33: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
+	20, // 34: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
+	22, // 35: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
+	24, // 36: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
+	26, // 37: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
+	28, // 38: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
+	31, // 39: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
+	1,  // 40: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
+	3,  // 41: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
+	5,  // 42: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
+	7,  // 43: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
+	9,  // 44: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
+	11, // 45: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
+	18, // 46: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
+	21, // 47: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
+	23, // 48: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
+	25, // 49: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
+	27, // 50: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
+	29, // 51: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
+	32, // 52: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
+	40, // [40:53] is the sub-list for method output_type
+	27, // [27:40] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_target_proto_init() }
@@ -1046,21 +2188,24 @@ func file_stetl_plugin_v1_target_proto_init() {
 	file_stetl_plugin_v1_diag_proto_init()
 	file_stetl_plugin_v1_outcome_proto_init()
 	file_stetl_plugin_v1_user_proto_init()
-	file_stetl_plugin_v1_target_proto_msgTypes[6].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[8].OneofWrappers = []any{
 		(*PlanRequest_Batch)(nil),
 		(*PlanRequest_Cancel)(nil),
 	}
-	file_stetl_plugin_v1_target_proto_msgTypes[8].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[10].OneofWrappers = []any{
 		(*LoadRequest_Batch)(nil),
 		(*LoadRequest_Cancel)(nil),
+		(*LoadRequest_Saved)(nil),
 	}
+	file_stetl_plugin_v1_target_proto_msgTypes[12].OneofWrappers = []any{}
+	file_stetl_plugin_v1_target_proto_msgTypes[19].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_target_proto_rawDesc), len(file_stetl_plugin_v1_target_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,13 +33,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TargetService_Describe_FullMethodName  = "/stetl.plugin.v1.TargetService/Describe"
-	TargetService_Configure_FullMethodName = "/stetl.plugin.v1.TargetService/Configure"
-	TargetService_Check_FullMethodName     = "/stetl.plugin.v1.TargetService/Check"
-	TargetService_Plan_FullMethodName      = "/stetl.plugin.v1.TargetService/Plan"
-	TargetService_Load_FullMethodName      = "/stetl.plugin.v1.TargetService/Load"
-	TargetService_Finish_FullMethodName    = "/stetl.plugin.v1.TargetService/Finish"
-	TargetService_Close_FullMethodName     = "/stetl.plugin.v1.TargetService/Close"
+	TargetService_Describe_FullMethodName    = "/stetl.plugin.v1.TargetService/Describe"
+	TargetService_Configure_FullMethodName   = "/stetl.plugin.v1.TargetService/Configure"
+	TargetService_Check_FullMethodName       = "/stetl.plugin.v1.TargetService/Check"
+	TargetService_Fix_FullMethodName         = "/stetl.plugin.v1.TargetService/Fix"
+	TargetService_Plan_FullMethodName        = "/stetl.plugin.v1.TargetService/Plan"
+	TargetService_Load_FullMethodName        = "/stetl.plugin.v1.TargetService/Load"
+	TargetService_Finish_FullMethodName      = "/stetl.plugin.v1.TargetService/Finish"
+	TargetService_Undo_FullMethodName        = "/stetl.plugin.v1.TargetService/Undo"
+	TargetService_Login_FullMethodName       = "/stetl.plugin.v1.TargetService/Login"
+	TargetService_SetPassword_FullMethodName = "/stetl.plugin.v1.TargetService/SetPassword"
+	TargetService_StartReset_FullMethodName  = "/stetl.plugin.v1.TargetService/StartReset"
+	TargetService_Exchange_FullMethodName    = "/stetl.plugin.v1.TargetService/Exchange"
+	TargetService_Close_FullMethodName       = "/stetl.plugin.v1.TargetService/Close"
 )
 
 // TargetServiceClient is the client API for TargetService service.
@@ -49,8 +55,11 @@ const (
 // TargetService is what a target plugin serves.
 //
 // Order of calls: Describe at any time; Configure until it succeeds, then never
-// again; Check, Plan and Load after that; Finish once, when no stream is open;
-// Close last. A call out of order is answered with FAILED_PRECONDITION.
+// again; everything else after that, in any order; Finish once, when no stream is
+// open, after which no Load may follow; Close last. A call out of order is
+// answered with FAILED_PRECONDITION.
+//
+// Calls that belong to an ability are made only when the capabilities name it.
 //
 // Problems of the configuration, of the target or of a user travel inside
 // responses. A gRPC status other than OK means a broken transport, a broken
@@ -62,6 +71,8 @@ type TargetServiceClient interface {
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 	// Check examines the target before a run; read-only. Ability "check".
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
+	// Fix applies the remedies that Check names. Ability "fix".
+	Fix(ctx context.Context, in *FixRequest, opts ...grpc.CallOption) (*FixResponse, error)
 	// Plan says what Load would do; read-only. Ability "plan".
 	Plan(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PlanRequest, PlanResponse], error)
 	// Load writes users. At most one Load stream is open at a time.
@@ -69,6 +80,20 @@ type TargetServiceClient interface {
 	// Finish makes the work of the run visible in one last step. It is called
 	// after every successful run; a plugin without such a step answers at once.
 	Finish(ctx context.Context, in *FinishRequest, opts ...grpc.CallOption) (*FinishResponse, error)
+	// Undo takes back what earlier runs did to accounts: created ones are deleted,
+	// updated ones get their pre-image back, both only while the account has the
+	// state that was left behind. Ability "undo".
+	Undo(ctx context.Context, in *UndoRequest, opts ...grpc.CallOption) (*UndoResponse, error)
+	// Login asks the target whether a password is right. Ability "login".
+	Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error)
+	// SetPassword gives an account a new password. Ability "password".
+	SetPassword(ctx context.Context, in *SetPasswordRequest, opts ...grpc.CallOption) (*SetPasswordResponse, error)
+	// StartReset has the target run its own reset, which may send mail to the
+	// user. Ability "reset".
+	StartReset(ctx context.Context, in *StartResetRequest, opts ...grpc.CallOption) (*StartResetResponse, error)
+	// Exchange turns a signed assertion about a user into tokens of the target.
+	// Ability "session".
+	Exchange(ctx context.Context, in *ExchangeRequest, opts ...grpc.CallOption) (*ExchangeResponse, error)
 	// Close releases what the plugin holds. Only the end of the process follows.
 	Close(ctx context.Context, in *CloseRequest, opts ...grpc.CallOption) (*CloseResponse, error)
 }
@@ -111,6 +136,16 @@ func (c *targetServiceClient) Check(ctx context.Context, in *CheckRequest, opts 
 	return out, nil
 }
 
+func (c *targetServiceClient) Fix(ctx context.Context, in *FixRequest, opts ...grpc.CallOption) (*FixResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FixResponse)
+	err := c.cc.Invoke(ctx, TargetService_Fix_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *targetServiceClient) Plan(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PlanRequest, PlanResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &TargetService_ServiceDesc.Streams[0], TargetService_Plan_FullMethodName, cOpts...)
@@ -147,6 +182,56 @@ func (c *targetServiceClient) Finish(ctx context.Context, in *FinishRequest, opt
 	return out, nil
 }
 
+func (c *targetServiceClient) Undo(ctx context.Context, in *UndoRequest, opts ...grpc.CallOption) (*UndoResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UndoResponse)
+	err := c.cc.Invoke(ctx, TargetService_Undo_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *targetServiceClient) Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoginResponse)
+	err := c.cc.Invoke(ctx, TargetService_Login_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *targetServiceClient) SetPassword(ctx context.Context, in *SetPasswordRequest, opts ...grpc.CallOption) (*SetPasswordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetPasswordResponse)
+	err := c.cc.Invoke(ctx, TargetService_SetPassword_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *targetServiceClient) StartReset(ctx context.Context, in *StartResetRequest, opts ...grpc.CallOption) (*StartResetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartResetResponse)
+	err := c.cc.Invoke(ctx, TargetService_StartReset_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *targetServiceClient) Exchange(ctx context.Context, in *ExchangeRequest, opts ...grpc.CallOption) (*ExchangeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExchangeResponse)
+	err := c.cc.Invoke(ctx, TargetService_Exchange_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *targetServiceClient) Close(ctx context.Context, in *CloseRequest, opts ...grpc.CallOption) (*CloseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CloseResponse)
@@ -164,8 +249,11 @@ func (c *targetServiceClient) Close(ctx context.Context, in *CloseRequest, opts 
 // TargetService is what a target plugin serves.
 //
 // Order of calls: Describe at any time; Configure until it succeeds, then never
-// again; Check, Plan and Load after that; Finish once, when no stream is open;
-// Close last. A call out of order is answered with FAILED_PRECONDITION.
+// again; everything else after that, in any order; Finish once, when no stream is
+// open, after which no Load may follow; Close last. A call out of order is
+// answered with FAILED_PRECONDITION.
+//
+// Calls that belong to an ability are made only when the capabilities name it.
 //
 // Problems of the configuration, of the target or of a user travel inside
 // responses. A gRPC status other than OK means a broken transport, a broken
@@ -177,6 +265,8 @@ type TargetServiceServer interface {
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	// Check examines the target before a run; read-only. Ability "check".
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
+	// Fix applies the remedies that Check names. Ability "fix".
+	Fix(context.Context, *FixRequest) (*FixResponse, error)
 	// Plan says what Load would do; read-only. Ability "plan".
 	Plan(grpc.BidiStreamingServer[PlanRequest, PlanResponse]) error
 	// Load writes users. At most one Load stream is open at a time.
@@ -184,6 +274,20 @@ type TargetServiceServer interface {
 	// Finish makes the work of the run visible in one last step. It is called
 	// after every successful run; a plugin without such a step answers at once.
 	Finish(context.Context, *FinishRequest) (*FinishResponse, error)
+	// Undo takes back what earlier runs did to accounts: created ones are deleted,
+	// updated ones get their pre-image back, both only while the account has the
+	// state that was left behind. Ability "undo".
+	Undo(context.Context, *UndoRequest) (*UndoResponse, error)
+	// Login asks the target whether a password is right. Ability "login".
+	Login(context.Context, *LoginRequest) (*LoginResponse, error)
+	// SetPassword gives an account a new password. Ability "password".
+	SetPassword(context.Context, *SetPasswordRequest) (*SetPasswordResponse, error)
+	// StartReset has the target run its own reset, which may send mail to the
+	// user. Ability "reset".
+	StartReset(context.Context, *StartResetRequest) (*StartResetResponse, error)
+	// Exchange turns a signed assertion about a user into tokens of the target.
+	// Ability "session".
+	Exchange(context.Context, *ExchangeRequest) (*ExchangeResponse, error)
 	// Close releases what the plugin holds. Only the end of the process follows.
 	Close(context.Context, *CloseRequest) (*CloseResponse, error)
 	mustEmbedUnimplementedTargetServiceServer()
@@ -205,6 +309,9 @@ func (UnimplementedTargetServiceServer) Configure(context.Context, *ConfigureReq
 func (UnimplementedTargetServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
 }
+func (UnimplementedTargetServiceServer) Fix(context.Context, *FixRequest) (*FixResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Fix not implemented")
+}
 func (UnimplementedTargetServiceServer) Plan(grpc.BidiStreamingServer[PlanRequest, PlanResponse]) error {
 	return status.Error(codes.Unimplemented, "method Plan not implemented")
 }
@@ -213,6 +320,21 @@ func (UnimplementedTargetServiceServer) Load(grpc.BidiStreamingServer[LoadReques
 }
 func (UnimplementedTargetServiceServer) Finish(context.Context, *FinishRequest) (*FinishResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Finish not implemented")
+}
+func (UnimplementedTargetServiceServer) Undo(context.Context, *UndoRequest) (*UndoResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Undo not implemented")
+}
+func (UnimplementedTargetServiceServer) Login(context.Context, *LoginRequest) (*LoginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Login not implemented")
+}
+func (UnimplementedTargetServiceServer) SetPassword(context.Context, *SetPasswordRequest) (*SetPasswordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetPassword not implemented")
+}
+func (UnimplementedTargetServiceServer) StartReset(context.Context, *StartResetRequest) (*StartResetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartReset not implemented")
+}
+func (UnimplementedTargetServiceServer) Exchange(context.Context, *ExchangeRequest) (*ExchangeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Exchange not implemented")
 }
 func (UnimplementedTargetServiceServer) Close(context.Context, *CloseRequest) (*CloseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Close not implemented")
@@ -292,6 +414,24 @@ func _TargetService_Check_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TargetService_Fix_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FixRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TargetServiceServer).Fix(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TargetService_Fix_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TargetServiceServer).Fix(ctx, req.(*FixRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TargetService_Plan_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(TargetServiceServer).Plan(&grpc.GenericServerStream[PlanRequest, PlanResponse]{ServerStream: stream})
 }
@@ -320,6 +460,96 @@ func _TargetService_Finish_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(TargetServiceServer).Finish(ctx, req.(*FinishRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TargetService_Undo_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndoRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TargetServiceServer).Undo(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TargetService_Undo_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TargetServiceServer).Undo(ctx, req.(*UndoRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TargetService_Login_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LoginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TargetServiceServer).Login(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TargetService_Login_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TargetServiceServer).Login(ctx, req.(*LoginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TargetService_SetPassword_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetPasswordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TargetServiceServer).SetPassword(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TargetService_SetPassword_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TargetServiceServer).SetPassword(ctx, req.(*SetPasswordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TargetService_StartReset_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartResetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TargetServiceServer).StartReset(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TargetService_StartReset_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TargetServiceServer).StartReset(ctx, req.(*StartResetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TargetService_Exchange_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExchangeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TargetServiceServer).Exchange(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TargetService_Exchange_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TargetServiceServer).Exchange(ctx, req.(*ExchangeRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -362,8 +592,32 @@ var TargetService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _TargetService_Check_Handler,
 		},
 		{
+			MethodName: "Fix",
+			Handler:    _TargetService_Fix_Handler,
+		},
+		{
 			MethodName: "Finish",
 			Handler:    _TargetService_Finish_Handler,
+		},
+		{
+			MethodName: "Undo",
+			Handler:    _TargetService_Undo_Handler,
+		},
+		{
+			MethodName: "Login",
+			Handler:    _TargetService_Login_Handler,
+		},
+		{
+			MethodName: "SetPassword",
+			Handler:    _TargetService_SetPassword_Handler,
+		},
+		{
+			MethodName: "StartReset",
+			Handler:    _TargetService_StartReset_Handler,
+		},
+		{
+			MethodName: "Exchange",
+			Handler:    _TargetService_Exchange_Handler,
 		},
 		{
 			MethodName: "Close",

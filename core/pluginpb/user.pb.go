@@ -23,6 +23,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Existing says what may happen to an account that is already in the target.
+type Existing int32
+
+const (
+	// Read as EXISTING_LEAVE.
+	Existing_EXISTING_UNSPECIFIED Existing = 0
+	// It is compared and left alone: unchanged, or skipped with
+	// load.exists_differs.
+	Existing_EXISTING_LEAVE Existing = 1
+	// It is brought up to date, by writing only what differs.
+	Existing_EXISTING_UPDATE Existing = 2
+)
+
+// Enum value maps for Existing.
+var (
+	Existing_name = map[int32]string{
+		0: "EXISTING_UNSPECIFIED",
+		1: "EXISTING_LEAVE",
+		2: "EXISTING_UPDATE",
+	}
+	Existing_value = map[string]int32{
+		"EXISTING_UNSPECIFIED": 0,
+		"EXISTING_LEAVE":       1,
+		"EXISTING_UPDATE":      2,
+	}
+)
+
+func (x Existing) Enum() *Existing {
+	p := new(Existing)
+	*p = x
+	return p
+}
+
+func (x Existing) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Existing) Descriptor() protoreflect.EnumDescriptor {
+	return file_stetl_plugin_v1_user_proto_enumTypes[0].Descriptor()
+}
+
+func (Existing) Type() protoreflect.EnumType {
+	return &file_stetl_plugin_v1_user_proto_enumTypes[0]
+}
+
+func (x Existing) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Existing.Descriptor instead.
+func (Existing) EnumDescriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{0}
+}
+
 // PasswordClass says what becomes of a user's password.
 type PasswordClass int32
 
@@ -63,11 +117,11 @@ func (x PasswordClass) String() string {
 }
 
 func (PasswordClass) Descriptor() protoreflect.EnumDescriptor {
-	return file_stetl_plugin_v1_user_proto_enumTypes[0].Descriptor()
+	return file_stetl_plugin_v1_user_proto_enumTypes[1].Descriptor()
 }
 
 func (PasswordClass) Type() protoreflect.EnumType {
-	return &file_stetl_plugin_v1_user_proto_enumTypes[0]
+	return &file_stetl_plugin_v1_user_proto_enumTypes[1]
 }
 
 func (x PasswordClass) Number() protoreflect.EnumNumber {
@@ -76,7 +130,7 @@ func (x PasswordClass) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PasswordClass.Descriptor instead.
 func (PasswordClass) EnumDescriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{0}
+	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{1}
 }
 
 // User is the account as the target should hold it. An empty string is an
@@ -114,7 +168,14 @@ type User struct {
 	// By tenant.
 	Roles map[string]*RoleNames `protobuf:"bytes,19,rep,name=roles,proto3" json:"roles,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The application's own JSON, byte for byte; absent when there is none.
-	MetadataJson  []byte `protobuf:"bytes,20,opt,name=metadata_json,json=metadataJson,proto3,oneof" json:"metadata_json,omitempty"`
+	MetadataJson []byte `protobuf:"bytes,20,opt,name=metadata_json,json=metadataJson,proto3,oneof" json:"metadata_json,omitempty"`
+	// What may happen to an account that is already in the target.
+	Existing Existing `protobuf:"varint,21,opt,name=existing,proto3,enum=stetl.plugin.v1.Existing" json:"existing,omitempty"`
+	// What an earlier run left behind; absent for a user who was never sent.
+	Prior *Prior `protobuf:"bytes,22,opt,name=prior,proto3" json:"prior,omitempty"`
+	// The state that the account must still have for an update; otherwise the
+	// outcome is rejected with load.moved. Absent sets no condition.
+	ExpectState   []byte `protobuf:"bytes,23,opt,name=expect_state,json=expectState,proto3,oneof" json:"expect_state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -289,6 +350,91 @@ func (x *User) GetMetadataJson() []byte {
 	return nil
 }
 
+func (x *User) GetExisting() Existing {
+	if x != nil {
+		return x.Existing
+	}
+	return Existing_EXISTING_UNSPECIFIED
+}
+
+func (x *User) GetPrior() *Prior {
+	if x != nil {
+		return x.Prior
+	}
+	return nil
+}
+
+func (x *User) GetExpectState() []byte {
+	if x != nil {
+		return x.ExpectState
+	}
+	return nil
+}
+
+// Prior is what the host remembers of a user from earlier runs.
+type Prior struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id that the target gave.
+	TargetId string `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	// Outcome.state of the last load.
+	State []byte `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// The user was sent and the answer was lost: look the account up first.
+	InDoubt       bool `protobuf:"varint,3,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Prior) Reset() {
+	*x = Prior{}
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Prior) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Prior) ProtoMessage() {}
+
+func (x *Prior) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Prior.ProtoReflect.Descriptor instead.
+func (*Prior) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Prior) GetTargetId() string {
+	if x != nil {
+		return x.TargetId
+	}
+	return ""
+}
+
+func (x *Prior) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Prior) GetInDoubt() bool {
+	if x != nil {
+		return x.InDoubt
+	}
+	return false
+}
+
 // Password is a stored password verifier, never a password.
 type Password struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -302,7 +448,7 @@ type Password struct {
 
 func (x *Password) Reset() {
 	*x = Password{}
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[1]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -314,7 +460,7 @@ func (x *Password) String() string {
 func (*Password) ProtoMessage() {}
 
 func (x *Password) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[1]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -327,7 +473,7 @@ func (x *Password) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Password.ProtoReflect.Descriptor instead.
 func (*Password) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{1}
+	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Password) GetScheme() string {
@@ -356,7 +502,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[2]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +514,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[2]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +527,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{2}
+	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Address) GetEmail() string {
@@ -411,7 +557,7 @@ type Identity struct {
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[3]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -423,7 +569,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[3]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -436,7 +582,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{3}
+	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Identity) GetProvider() string {
@@ -477,7 +623,7 @@ type TotpDevice struct {
 
 func (x *TotpDevice) Reset() {
 	*x = TotpDevice{}
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[4]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +635,7 @@ func (x *TotpDevice) String() string {
 func (*TotpDevice) ProtoMessage() {}
 
 func (x *TotpDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[4]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +648,7 @@ func (x *TotpDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TotpDevice.ProtoReflect.Descriptor instead.
 func (*TotpDevice) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{4}
+	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TotpDevice) GetName() string {
@@ -557,7 +703,7 @@ type RoleNames struct {
 
 func (x *RoleNames) Reset() {
 	*x = RoleNames{}
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[5]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -569,7 +715,7 @@ func (x *RoleNames) String() string {
 func (*RoleNames) ProtoMessage() {}
 
 func (x *RoleNames) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[5]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,7 +728,7 @@ func (x *RoleNames) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleNames.ProtoReflect.Descriptor instead.
 func (*RoleNames) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{5}
+	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RoleNames) GetNames() []string {
@@ -596,7 +742,7 @@ var File_stetl_plugin_v1_user_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x1astetl/plugin/v1/user.proto\x12\x0fstetl.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\a\n" +
+	"\x1astetl/plugin/v1/user.proto\x12\x0fstetl.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\b\n" +
 	"\x04User\x12\x1b\n" +
 	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
@@ -623,14 +769,22 @@ const file_stetl_plugin_v1_user_proto_rawDesc = "" +
 	"\x04totp\x18\x11 \x03(\v2\x1b.stetl.plugin.v1.TotpDeviceR\x04totp\x12\x18\n" +
 	"\atenants\x18\x12 \x03(\tR\atenants\x126\n" +
 	"\x05roles\x18\x13 \x03(\v2 .stetl.plugin.v1.User.RolesEntryR\x05roles\x12(\n" +
-	"\rmetadata_json\x18\x14 \x01(\fH\x02R\fmetadataJson\x88\x01\x01\x1aT\n" +
+	"\rmetadata_json\x18\x14 \x01(\fH\x02R\fmetadataJson\x88\x01\x01\x125\n" +
+	"\bexisting\x18\x15 \x01(\x0e2\x19.stetl.plugin.v1.ExistingR\bexisting\x12,\n" +
+	"\x05prior\x18\x16 \x01(\v2\x16.stetl.plugin.v1.PriorR\x05prior\x12&\n" +
+	"\fexpect_state\x18\x17 \x01(\fH\x03R\vexpectState\x88\x01\x01\x1aT\n" +
 	"\n" +
 	"RolesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
 	"\x05value\x18\x02 \x01(\v2\x1a.stetl.plugin.v1.RoleNamesR\x05value:\x028\x01B\x11\n" +
 	"\x0f_email_verifiedB\x11\n" +
 	"\x0f_phone_verifiedB\x10\n" +
-	"\x0e_metadata_json\"A\n" +
+	"\x0e_metadata_jsonB\x0f\n" +
+	"\r_expect_state\"U\n" +
+	"\x05Prior\x12\x1b\n" +
+	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\fR\x05state\x12\x19\n" +
+	"\bin_doubt\x18\x03 \x01(\bR\ainDoubt\"A\n" +
 	"\bPassword\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1d\n" +
 	"\aencoded\x18\x02 \x01(\tB\x03\x80\x01\x01R\aencoded\"M\n" +
@@ -651,7 +805,11 @@ const file_stetl_plugin_v1_user_proto_rawDesc = "" +
 	"\bverified\x18\x05 \x01(\bR\bverified\x124\n" +
 	"\acreated\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"!\n" +
 	"\tRoleNames\x12\x14\n" +
-	"\x05names\x18\x01 \x03(\tR\x05names*\x90\x01\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names*M\n" +
+	"\bExisting\x12\x18\n" +
+	"\x14EXISTING_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eEXISTING_LEAVE\x10\x01\x12\x13\n" +
+	"\x0fEXISTING_UPDATE\x10\x02*\x90\x01\n" +
 	"\rPasswordClass\x12\x1e\n" +
 	"\x1aPASSWORD_CLASS_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bPASSWORD_CLASS_HASH_CARRIED\x10\x01\x12\x1e\n" +
@@ -670,37 +828,41 @@ func file_stetl_plugin_v1_user_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_user_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_user_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stetl_plugin_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_stetl_plugin_v1_user_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_stetl_plugin_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_stetl_plugin_v1_user_proto_goTypes = []any{
-	(PasswordClass)(0),            // 0: stetl.plugin.v1.PasswordClass
-	(*User)(nil),                  // 1: stetl.plugin.v1.User
-	(*Password)(nil),              // 2: stetl.plugin.v1.Password
-	(*Address)(nil),               // 3: stetl.plugin.v1.Address
-	(*Identity)(nil),              // 4: stetl.plugin.v1.Identity
-	(*TotpDevice)(nil),            // 5: stetl.plugin.v1.TotpDevice
-	(*RoleNames)(nil),             // 6: stetl.plugin.v1.RoleNames
-	nil,                           // 7: stetl.plugin.v1.User.RolesEntry
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
+	(Existing)(0),                 // 0: stetl.plugin.v1.Existing
+	(PasswordClass)(0),            // 1: stetl.plugin.v1.PasswordClass
+	(*User)(nil),                  // 2: stetl.plugin.v1.User
+	(*Prior)(nil),                 // 3: stetl.plugin.v1.Prior
+	(*Password)(nil),              // 4: stetl.plugin.v1.Password
+	(*Address)(nil),               // 5: stetl.plugin.v1.Address
+	(*Identity)(nil),              // 6: stetl.plugin.v1.Identity
+	(*TotpDevice)(nil),            // 7: stetl.plugin.v1.TotpDevice
+	(*RoleNames)(nil),             // 8: stetl.plugin.v1.RoleNames
+	nil,                           // 9: stetl.plugin.v1.User.RolesEntry
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_stetl_plugin_v1_user_proto_depIdxs = []int32{
-	3,  // 0: stetl.plugin.v1.User.other_emails:type_name -> stetl.plugin.v1.Address
-	8,  // 1: stetl.plugin.v1.User.created:type_name -> google.protobuf.Timestamp
-	8,  // 2: stetl.plugin.v1.User.last_active:type_name -> google.protobuf.Timestamp
-	2,  // 3: stetl.plugin.v1.User.password:type_name -> stetl.plugin.v1.Password
-	0,  // 4: stetl.plugin.v1.User.password_class:type_name -> stetl.plugin.v1.PasswordClass
-	4,  // 5: stetl.plugin.v1.User.identities:type_name -> stetl.plugin.v1.Identity
-	5,  // 6: stetl.plugin.v1.User.totp:type_name -> stetl.plugin.v1.TotpDevice
-	7,  // 7: stetl.plugin.v1.User.roles:type_name -> stetl.plugin.v1.User.RolesEntry
-	9,  // 8: stetl.plugin.v1.TotpDevice.period:type_name -> google.protobuf.Duration
-	8,  // 9: stetl.plugin.v1.TotpDevice.created:type_name -> google.protobuf.Timestamp
-	6,  // 10: stetl.plugin.v1.User.RolesEntry.value:type_name -> stetl.plugin.v1.RoleNames
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	5,  // 0: stetl.plugin.v1.User.other_emails:type_name -> stetl.plugin.v1.Address
+	10, // 1: stetl.plugin.v1.User.created:type_name -> google.protobuf.Timestamp
+	10, // 2: stetl.plugin.v1.User.last_active:type_name -> google.protobuf.Timestamp
+	4,  // 3: stetl.plugin.v1.User.password:type_name -> stetl.plugin.v1.Password
+	1,  // 4: stetl.plugin.v1.User.password_class:type_name -> stetl.plugin.v1.PasswordClass
+	6,  // 5: stetl.plugin.v1.User.identities:type_name -> stetl.plugin.v1.Identity
+	7,  // 6: stetl.plugin.v1.User.totp:type_name -> stetl.plugin.v1.TotpDevice
+	9,  // 7: stetl.plugin.v1.User.roles:type_name -> stetl.plugin.v1.User.RolesEntry
+	0,  // 8: stetl.plugin.v1.User.existing:type_name -> stetl.plugin.v1.Existing
+	3,  // 9: stetl.plugin.v1.User.prior:type_name -> stetl.plugin.v1.Prior
+	11, // 10: stetl.plugin.v1.TotpDevice.period:type_name -> google.protobuf.Duration
+	10, // 11: stetl.plugin.v1.TotpDevice.created:type_name -> google.protobuf.Timestamp
+	8,  // 12: stetl.plugin.v1.User.RolesEntry.value:type_name -> stetl.plugin.v1.RoleNames
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_user_proto_init() }
@@ -709,14 +871,14 @@ func file_stetl_plugin_v1_user_proto_init() {
 		return
 	}
 	file_stetl_plugin_v1_user_proto_msgTypes[0].OneofWrappers = []any{}
-	file_stetl_plugin_v1_user_proto_msgTypes[2].OneofWrappers = []any{}
+	file_stetl_plugin_v1_user_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_user_proto_rawDesc), len(file_stetl_plugin_v1_user_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      2,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

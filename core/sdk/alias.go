@@ -50,6 +50,27 @@ type (
 	Change = target.Change
 	// FieldChange is one difference between target and source.
 	FieldChange = target.FieldChange
+	// Existing says what may happen to an account that is already in the target.
+	Existing = target.Existing
+	// Prior is what the host remembers of a user from earlier runs.
+	Prior = target.Prior
+	// Account is one that an earlier run created or updated.
+	Account = target.Account
+
+	// Login is a sign-in with user name and password.
+	Login = target.Login
+	// PasswordChange gives an account a new password.
+	PasswordChange = target.PasswordChange
+	// Reset has the target run its own password reset.
+	Reset = target.Reset
+	// Assertion asks for tokens on behalf of a user.
+	Assertion = target.Assertion
+	// Tokens is a target's answer to an exchange.
+	Tokens = target.Tokens
+	// Pulse tells a person who is watching why it takes as long as it does.
+	Pulse = target.Pulse
+	// Failure is an error that keeps its code on the way to the host.
+	Failure = target.Failure
 
 	// Diagnostic is one problem.
 	Diagnostic = diag.Diagnostic
@@ -70,6 +91,13 @@ const (
 	Skipped   = target.Skipped
 	Rejected  = target.Rejected
 	InDoubt   = target.InDoubt
+	Deleted   = target.Deleted
+)
+
+// What may happen to an account that is already in the target.
+const (
+	Leave  = target.Leave
+	Update = target.Update
 )
 
 // The password classes.
@@ -101,6 +129,18 @@ const (
 	CarriesRoles         = target.CarriesRoles
 	CarriesTenants       = target.CarriesTenants
 	CarriesMetadata      = target.CarriesMetadata
+)
+
+// The abilities, each added by itself for the optional interface of the target.
+const (
+	CanCheck       = target.CanCheck
+	CanFix         = target.CanFix
+	CanPlan        = target.CanPlan
+	CanUndo        = target.CanUndo
+	CanLogin       = target.CanLogin
+	CanSetPassword = target.CanSetPassword
+	CanStartReset  = target.CanStartReset
+	CanExchange    = target.CanExchange
 )
 
 // The severities. A diagnostic is an error unless it says otherwise.

@@ -16,6 +16,8 @@ import (
 type stream struct {
 	recv func() (*pluginpb.Batch, *pluginpb.CancelBatch, error)
 	send func(id uint64, changes []Change, done bool) error
+	// post sends what belongs to no batch; nil where the stream carries nothing else.
+	post func(*pluginpb.LoadResponse) error
 	work func(ctx context.Context, users []User, out *tally) error
 }
 
@@ -32,9 +34,13 @@ func (s *service) serve(ctx context.Context, call string, st stream) error {
 
 	out := newOutbox()
 	var sender, workers sync.WaitGroup
-	sender.Go(func() { out.run(st.send, cancel) })
+	sender.Go(func() { out.run(st.send, st.post, cancel) })
 	defer sender.Wait()
 	defer out.close()
+	if st.post != nil {
+		s.desk.open(out)
+		defer s.desk.shut()
+	}
 	defer workers.Wait()
 
 	cancels := newCancels()
@@ -92,20 +98,12 @@ func (s *service) runBatch(
 		users = append(users, u)
 	}
 	err := s.guard(call, func() error { return work(ctx, users, t) })
-	undecided := t.end()
-	code, detail := diag.LoadUndecided, ""
-	switch {
-	case isPanic(err):
-		code, detail = diag.PluginPanic, err.Error()
-	case err != nil:
-		detail = err.Error()
-	default:
-		code, detail = diag.PluginNoAnswer, "the plugin returned without an outcome for this user"
-		if len(undecided) > 0 {
-			t.log.Error("bug in the plugin: "+call+" returned nil without an outcome for every user", "users", len(undecided))
-		}
+	open := t.end()
+	code, detail := undecided(err)
+	if err == nil && len(open) > 0 {
+		t.log.Error("bug in the plugin: "+call+" returned nil without an outcome for every user", "users", len(open))
 	}
-	for _, id := range undecided {
+	for _, id := range open {
 		out.put(b.GetId(), Change{Outcome: Outcome{SourceID: id, Action: InDoubt, Code: code, Detail: detail}})
 	}
 	out.done(b.GetId())
@@ -224,6 +222,8 @@ type letter struct {
 	batch  uint64
 	change Change
 	done   bool
+	// post is a message of its own, and nothing else is set beside it.
+	post *pluginpb.LoadResponse
 }
 
 // Bounds of one message: answers, and bytes of text in them.
@@ -252,6 +252,15 @@ func (o *outbox) close() {
 	o.signal()
 }
 
+// take empties the outbox, for a call that answers all at once.
+func (o *outbox) take() []letter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	letters := o.queue
+	o.queue = nil
+	return letters
+}
+
 func (o *outbox) signal() {
 	select {
 	case o.wake <- struct{}{}:
@@ -261,7 +270,7 @@ func (o *outbox) signal() {
 
 // run sends until the outbox is closed and empty. When the stream breaks it
 // calls broken, and from then on only throws away.
-func (o *outbox) run(send func(uint64, []Change, bool) error, broken func()) {
+func (o *outbox) run(send func(uint64, []Change, bool) error, post func(*pluginpb.LoadResponse) error, broken func()) {
 	failed := false
 	for {
 		<-o.wake
@@ -270,6 +279,14 @@ func (o *outbox) run(send func(uint64, []Change, bool) error, broken func()) {
 		o.queue = nil
 		o.mu.Unlock()
 		for len(letters) > 0 && !failed {
+			if p := letters[0].post; p != nil {
+				if err := post(p); err != nil {
+					failed = true
+					broken()
+				}
+				letters = letters[1:]
+				continue
+			}
 			n := bunch(letters)
 			changes := make([]Change, 0, n)
 			for _, l := range letters[:n] {
@@ -295,7 +312,7 @@ func bunch(letters []letter) int {
 	size := 0
 	for n, l := range letters {
 		size += textSize(l.change)
-		if n == maxBunch || l.batch != letters[0].batch || (n > 0 && size > maxBytes) {
+		if n == maxBunch || l.post != nil || l.batch != letters[0].batch || (n > 0 && size > maxBytes) {
 			return n
 		}
 		if l.done {

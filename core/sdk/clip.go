@@ -43,7 +43,7 @@ func clipChange(c Change) Change {
 
 // textSize estimates what c takes in a message.
 func textSize(c Change) int {
-	n := len(c.SourceID) + len(c.TargetID) + len(c.Detail) + len(c.Hint)
+	n := len(c.SourceID) + len(c.TargetID) + len(c.Detail) + len(c.Hint) + len(c.State) + len(c.Before)
 	for _, name := range c.Changed {
 		n += len(name)
 	}

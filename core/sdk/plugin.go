@@ -40,6 +40,23 @@ type Env struct {
 	Log *slog.Logger
 	// UserAgent names stetl and the plugin, for every HTTP request.
 	UserAgent string
+	// Journal remembers small values from run to run.
+	Journal Journal
+	// Pulse tells whoever is watching why it takes as long as it does. It may be
+	// called at any time and from anywhere; of many in a short time, some are lost.
+	Pulse func(Pulse)
+	// Fingerprints compares what an account holds now with what was last applied.
+	Fingerprints Fingerprints
+}
+
+// Journal remembers small values of a plugin from run to run, such as the ids of
+// jobs at the target. Values are never secrets. It is safe for concurrent use.
+type Journal interface {
+	// Get returns what was last put under key.
+	Get(key string) ([]byte, bool)
+	// Put returns nil once the value is durable; a nil value removes the key. It
+	// works while a Load is running, and fails at any other time.
+	Put(ctx context.Context, key string, value []byte) error
 }
 
 // Target is the only interface a plugin must implement.
@@ -65,12 +82,25 @@ type Capable interface {
 	Capabilities() Capabilities
 }
 
+// Limited is a target whose configuration takes away abilities that its type has
+// methods for, such as one that writes files in one of its modes.
+type Limited interface {
+	Lacks() []Ability
+}
+
 // Checker is a target that can examine the other side before a run. It must
 // not write anything.
 type Checker interface {
 	// Check reports every problem it finds. An error-severity diagnostic stops
 	// the run before the first write.
 	Check(ctx context.Context, needs Needs) Diagnostics
+}
+
+// Fixer is a target that can apply the remedies that its Check names. It changes
+// settings of the target, never accounts.
+type Fixer interface {
+	// Fix reports what it did, as warnings, and what is left.
+	Fix(ctx context.Context, needs Needs) Diagnostics
 }
 
 // Planner is a target that can say what Load would do. It must not write
@@ -85,6 +115,42 @@ type Planner interface {
 type Changes interface {
 	// Report records c. Users are matched by c.SourceID.
 	Report(c Change)
+}
+
+// Undoer is a target that can take back what earlier runs did.
+type Undoer interface {
+	// Undo works on accounts that still have the state that was left behind, and
+	// on no others: those are Skipped with load.moved. One without pre-image is
+	// deleted (Deleted, or Unchanged when it is gone already); one with a pre-image
+	// gets it back (Updated). The rules of [Target].Load hold.
+	Undo(ctx context.Context, accounts []Account, out Outcomes) error
+}
+
+// Authenticator is a target that can be asked whether a password is right, the
+// way a person would be signed in. The host proves with it that old passwords
+// work, using accounts that it makes for the purpose and undoes.
+type Authenticator interface {
+	// Login returns false when the target refused the password as wrong, and an
+	// error when it could not be asked.
+	Login(ctx context.Context, l Login) (accepted bool, err error)
+}
+
+// PasswordSetter is a target that takes a new password for an account.
+type PasswordSetter interface {
+	// SetPassword returns a [*Failure] when the target refuses the password.
+	SetPassword(ctx context.Context, c PasswordChange) error
+}
+
+// ResetStarter is a target with a password reset of its own.
+type ResetStarter interface {
+	// StartReset returns where to send the browser, or nothing when the target has
+	// sent a mail. It is called only for a person who asked for a reset.
+	StartReset(ctx context.Context, r Reset) (location string, err error)
+}
+
+// SessionExchanger is a target that gives tokens for a signed assertion.
+type SessionExchanger interface {
+	Exchange(ctx context.Context, a Assertion) (Tokens, error)
 }
 
 // Finisher is a target that makes its work visible in one last step, such as

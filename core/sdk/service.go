@@ -62,6 +62,8 @@ type service struct {
 	effective Capabilities
 	streams   map[string]bool // open streams by call
 	busy      sync.WaitGroup  // batches at work
+
+	desk *desk // what goes to the host outside of batches
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -79,7 +81,7 @@ func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
 	}
 	s := &service{
 		name: p.Name, version: p.Version, schema: config.schema, base: p.Capabilities, log: log,
-		streams: map[string]bool{},
+		streams: map[string]bool{}, desk: newDesk(),
 		open: func(ctx context.Context, raw []byte, env Env) (Target, error) {
 			var c C
 			if list := config.decode(raw, &c); list.HasErrors() {
@@ -110,10 +112,14 @@ func (s *service) Configure(ctx context.Context, req *pluginpb.ConfigureRequest)
 	if host := req.GetUserAgent(); host != "" {
 		agent = host + " " + agent
 	}
+	s.desk.restore(req.GetSaved())
 	var t Target
 	var caps Capabilities
 	err := s.guard("Configure", func() (err error) {
-		t, err = s.open(ctx, req.GetConfigJson(), Env{Log: s.log, UserAgent: agent})
+		t, err = s.open(ctx, req.GetConfigJson(), Env{
+			Log: s.log, UserAgent: agent,
+			Journal: s.desk, Pulse: s.desk.pulse, Fingerprints: newFingerprints(req.GetFingerprintKey()),
+		})
 		if err == nil && t != nil {
 			caps = s.capabilities(t)
 		}
@@ -136,28 +142,45 @@ func (s *service) Configure(ctx context.Context, req *pluginpb.ConfigureRequest)
 	return &pluginpb.ConfigureResponse{Capabilities: wire.EncodeCapabilities(&caps)}, nil
 }
 
-// capabilities adds the abilities that t has by its methods.
+// capabilities adds the abilities that t has by its methods, except those that
+// its configuration takes away.
 func (s *service) capabilities(t Target) Capabilities {
 	caps := s.base
 	if c, ok := t.(Capable); ok {
 		caps = c.Capabilities()
 	}
 	caps.Abilities = slices.Clone(caps.Abilities)
+	var lacking []Ability
+	if l, ok := t.(Limited); ok {
+		lacking = l.Lacks()
+	}
 	add := func(a Ability, can bool) {
-		if can && !caps.Can(a) {
+		if can && !caps.Can(a) && !slices.Contains(lacking, a) {
 			caps.Abilities = append(caps.Abilities, a)
 		}
 	}
 	_, can := t.(Checker)
 	add(target.CanCheck, can)
+	_, can = t.(Fixer)
+	add(target.CanFix, can)
 	_, can = t.(Planner)
 	add(target.CanPlan, can)
+	_, can = t.(Undoer)
+	add(target.CanUndo, can)
+	_, can = t.(Authenticator)
+	add(target.CanLogin, can)
+	_, can = t.(PasswordSetter)
+	add(target.CanSetPassword, can)
+	_, can = t.(ResetStarter)
+	add(target.CanStartReset, can)
+	_, can = t.(SessionExchanger)
+	add(target.CanExchange, can)
 	return caps
 }
 
 // Check passes the call to a Checker.
 func (s *service) Check(ctx context.Context, req *pluginpb.CheckRequest) (*pluginpb.CheckResponse, error) {
-	if err := s.require(ready, "Check"); err != nil {
+	if err := s.configured("Check"); err != nil {
 		return nil, err
 	}
 	checker, ok := s.target.(Checker)
@@ -177,11 +200,13 @@ func (s *service) Check(ctx context.Context, req *pluginpb.CheckRequest) (*plugi
 
 // Load has the target load the batches of a stream.
 func (s *service) Load(st grpc.BidiStreamingServer[pluginpb.LoadRequest, pluginpb.LoadResponse]) error {
-	return s.serve(st.Context(), "Load", stream{
+	return s.serve(st.Context(), loadCall, stream{
 		recv: func() (*pluginpb.Batch, *pluginpb.CancelBatch, error) {
 			req, err := st.Recv()
+			s.desk.confirm(req.GetSaved())
 			return req.GetBatch(), req.GetCancel(), err
 		},
+		post: func(p *pluginpb.LoadResponse) error { return st.Send(p) },
 		send: func(id uint64, changes []Change, done bool) error {
 			resp := &pluginpb.LoadResponse{BatchId: id, Done: done}
 			for i := range changes {
@@ -291,14 +316,35 @@ func (s *service) require(want phase, call string) error {
 	}
 }
 
+// configured admits the calls that need a target, before and after Finish.
+func (s *service) configured(call string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.phase {
+	case ready, finished:
+		return nil
+	case fresh:
+		return wire.Misuse("%s before Configure", call)
+	default:
+		return wire.Misuse("%s after Close", call)
+	}
+}
+
+// loadCall is the one stream that writes.
+const loadCall = "Load"
+
 // enter admits a stream, one per call at a time.
 func (s *service) enter(call string) (inFlight int, err error) {
-	if err := s.require(ready, call); err != nil {
+	admit := func() error { return s.require(ready, call) }
+	if call != loadCall { // reading is allowed after Finish too
+		admit = func() error { return s.configured(call) }
+	}
+	if err := admit(); err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.phase != ready || s.streams[call] {
+	if s.phase == closed || s.streams[call] {
 		return 0, wire.Misuse("a stream of %s is already open", call)
 	}
 	s.streams[call] = true

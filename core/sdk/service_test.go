@@ -452,10 +452,17 @@ func TestOrderOfCalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("comes once", c.Finish(t.Context()))
-	_, err = c.Check(t.Context(), sdk.Needs{})
-	refused("Check after Finish", err)
-	_, err = c.Load(t.Context(), users(1))
-	refused("Load after Finish", err)
+	if _, err = c.Check(t.Context(), sdk.Needs{}); err != nil {
+		t.Errorf("check after Finish: %v", err)
+	}
+	if _, err = c.Plan(t.Context(), users(1)); err != nil {
+		t.Errorf("plan after Finish: %v", err)
+	}
+	outcomes, err = c.Load(t.Context(), users(1))
+	refused("already finished", err)
+	if outcomes[0].Code != "plugin.not_sent" {
+		t.Errorf("outcome %+v", outcomes[0])
+	}
 	if err := c.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}

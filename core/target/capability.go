@@ -21,6 +21,9 @@ type Capabilities struct {
 	// UniqueEmail says that no two users may have the same e-mail address,
 	// letter case aside. User names and ids are always unique.
 	UniqueEmail bool
+	// Whole says that every run replaces what earlier ones wrote, as export files
+	// do: such a target gets every user every time.
+	Whole bool
 }
 
 // HashSupport accepts one scheme, optionally narrowed.
@@ -56,8 +59,14 @@ type Ability string
 
 // The abilities this version of the protocol knows.
 const (
-	CanCheck Ability = "check"
-	CanPlan  Ability = "plan"
+	CanCheck       Ability = "check"
+	CanFix         Ability = "fix"
+	CanPlan        Ability = "plan"
+	CanUndo        Ability = "undo"
+	CanLogin       Ability = "login"
+	CanSetPassword Ability = "password"
+	CanStartReset  Ability = "reset"
+	CanExchange    Ability = "session"
 )
 
 // BatchLimits is how a plugin wants its work. Zero fields take the host's
@@ -100,6 +109,9 @@ type Needs struct {
 	Schemes []canonical.Scheme
 	// Providers are the third-party identity providers that will be linked.
 	Providers []string
-	// Users is how many will be sent.
-	Users int
+	// Roles, Tenants and MetadataKeys (top-level keys) are those that will be sent.
+	Roles, Tenants, MetadataKeys []string
+	// Users is how many will be sent; of them, Resets have a password that the
+	// target cannot verify, and the others lack an e-mail address or both names.
+	Users, Resets, WithoutEmail, WithoutName int
 }

@@ -16,6 +16,8 @@ const (
 	Rejected Action = "rejected"
 	// InDoubt: it was sent and the answer is unknown. A later run looks it up.
 	InDoubt Action = "in_doubt"
+	// Deleted answers an undo only: the account was removed.
+	Deleted Action = "deleted"
 )
 
 // Summary counts users by action. Read is how many the source gave, and the
@@ -71,6 +73,13 @@ type Outcome struct {
 	Hint string `json:"hint,omitempty"`
 	// Changed names the fields an update touched.
 	Changed []string `json:"changed,omitempty"`
+	// State fingerprints what the plugin would compare next time: after a load
+	// the state that was left behind, in a plan the state that was found, nil when
+	// there is no account. It is opaque but for equality and holds no clear text.
+	State []byte `json:"-"`
+	// Before is how an updated account was, for an undo. It is opaque and can hold
+	// personal data: whoever stores it encrypts it.
+	Before []byte `json:"-"`
 }
 
 // Change is what would happen to one user: the outcome a load would give, and
@@ -86,4 +95,7 @@ type FieldChange struct {
 	Field string `json:"field"`
 	Old   string `json:"old"`
 	New   string `json:"new"`
+	// Drift says that the target's value is not what was last applied: somebody
+	// else has changed it.
+	Drift bool `json:"drift,omitempty"`
 }

@@ -50,7 +50,52 @@ type User struct {
 	Roles   map[string][]string
 	// Metadata is the application's JSON object, nil when there is none.
 	Metadata json.RawMessage
+
+	// Existing says what may happen to an account that is already in the target.
+	Existing Existing
+	// Prior is what an earlier run left behind; zero for a user never sent.
+	Prior Prior
+	// Expect, when not nil, is the state (see [Outcome].State) that the account
+	// must still have for an update; otherwise it is rejected with load.moved.
+	Expect []byte
 }
+
+// Existing says what may happen to an account that is already in the target.
+type Existing string
+
+const (
+	// Leave compares an account that is there and leaves it alone: Unchanged, or
+	// Skipped with load.exists_differs.
+	Leave Existing = ""
+	// Update brings it up to date, by writing only what differs.
+	Update Existing = "update"
+)
+
+// Prior is what the host remembers of a user from earlier runs.
+type Prior struct {
+	// TargetID is the id that the target gave.
+	TargetID string
+	// State is that of the last outcome.
+	State []byte
+	// InDoubt says that the user was sent and the answer was lost: the account is
+	// looked up before anything is written.
+	InDoubt bool
+}
+
+// Account is one that an earlier run created or, when Before is not nil, updated.
+type Account struct {
+	SourceID, TargetID string
+	// State is what the run left behind.
+	State []byte
+	// Before is the pre-image of an update.
+	Before []byte
+}
+
+// Format prints the id alone: a pre-image is personal data.
+func (a Account) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "account "+a.SourceID) }
+
+// LogValue implements [slog.LogValuer].
+func (a Account) LogValue() slog.Value { return slog.StringValue("account " + a.SourceID) }
 
 // Address is an e-mail address of a linked login.
 type Address struct {

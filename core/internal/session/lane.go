@@ -45,6 +45,8 @@ type stream struct {
 	cancel func(*pluginpb.CancelBatch) error
 	recv   func() (id uint64, answers []answer, done bool, err error)
 	close  func() error
+	// saved confirms a Save; nil where the stream has none.
+	saved func(*pluginpb.Saved) error
 }
 
 // answer is a change, or the reason why it could not be read.
@@ -73,8 +75,12 @@ func (s *Session) openLoad(ctx context.Context) (stream, error) {
 		cancel: func(c *pluginpb.CancelBatch) error {
 			return st.Send(&pluginpb.LoadRequest{Kind: &pluginpb.LoadRequest_Cancel{Cancel: c}})
 		},
+		saved: func(c *pluginpb.Saved) error {
+			return st.Send(&pluginpb.LoadRequest{Kind: &pluginpb.LoadRequest_Saved{Saved: c}})
+		},
 		recv: func() (uint64, []answer, bool, error) {
 			p, err := st.Recv()
+			s.listen(p)
 			answers := make([]answer, len(p.GetOutcomes()))
 			for i, o := range p.GetOutcomes() {
 				answers[i].change.Outcome, answers[i].err = wire.DecodeOutcome(o)
@@ -113,6 +119,9 @@ func (s *Session) lane(slot **lane, name string, open func(context.Context) (str
 	defer s.mu.Unlock()
 	if *slot != nil {
 		return *slot, nil
+	}
+	if s.finished && slot == &s.load {
+		return &lane{session: s, name: name, limits: limits(s.effective.Batch)}, fmt.Errorf("plugin %s: %s: %w", s.opts.Name, name, errFinished)
 	}
 	l := &lane{
 		session: s, name: name, limits: limits(s.effective.Batch),
@@ -174,7 +183,9 @@ func (l *lane) receiver() {
 			l.code, l.err = l.ending(err)
 			return
 		}
-		l.deliver(id, answers, done)
+		if id != 0 || len(answers) > 0 || done {
+			l.deliver(id, answers, done)
+		}
 	}
 }
 

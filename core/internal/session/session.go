@@ -29,6 +29,10 @@ const (
 	checkTimeout     = 2 * time.Minute
 	finishTimeout    = 10 * time.Minute
 	closeTimeout     = 10 * time.Second
+	// undoTimeout bounds one batch; callTimeout a call about one user, which a
+	// person may be waiting for.
+	undoTimeout = 5 * time.Minute
+	callTimeout = time.Minute
 	// drainTimeout bounds the wait for streams to end before Close.
 	drainTimeout = 5 * time.Second
 	// cancelGrace is how long a cancelled batch may still report what it knows.
@@ -46,6 +50,22 @@ type Options struct {
 	Explain func() (diag.Code, error)
 	// CloseTimeout bounds the plugin's own part of Close; 0 is ten seconds.
 	CloseTimeout time.Duration
+	// FingerprintKey makes states comparable between runs: 32 bytes, kept beside
+	// what the runs remember. Nil has the plugin choose one for this session.
+	FingerprintKey []byte
+	// Memory keeps what the plugin saves. Nil forgets it with the session.
+	Memory Memory
+	// Pulse, when set, hears how the plugin is getting on, one call at a time.
+	Pulse func(target.Pulse)
+}
+
+// Memory keeps small values for a plugin from run to run.
+type Memory interface {
+	// Saved returns what earlier runs saved, by key.
+	Saved() map[string][]byte
+	// Save makes a value durable before it returns; nil removes the key. It may be
+	// called from several goroutines.
+	Save(ctx context.Context, key string, value []byte) error
 }
 
 // Info is what a plugin says about itself, whatever its configuration.
@@ -70,6 +90,7 @@ type Session struct {
 	info       Info
 	effective  target.Capabilities
 	load, plan *lane
+	finished   bool
 }
 
 // New starts a conversation. Nothing is sent yet.
@@ -113,8 +134,11 @@ func (s *Session) Configure(ctx context.Context, config []byte, userAgent string
 	s.mu.Unlock()
 	// Before the call: the plugin may log from the first moment it has them.
 	s.scrub.Store(newScrubber(schema, config))
-	p, err := call(ctx, s, "Configure", configureTimeout, s.client.Configure,
-		&pluginpb.ConfigureRequest{ConfigJson: config, UserAgent: userAgent})
+	req := &pluginpb.ConfigureRequest{ConfigJson: config, UserAgent: userAgent, FingerprintKey: s.opts.FingerprintKey}
+	if s.opts.Memory != nil {
+		req.Saved = s.opts.Memory.Saved()
+	}
+	p, err := call(ctx, s, "Configure", configureTimeout, s.client.Configure, req)
 	if err != nil {
 		return nil, err
 	}
@@ -174,13 +198,16 @@ func (s *Session) Load(ctx context.Context, users []target.User) ([]target.Outco
 }
 
 // Finish ends the streams and has the plugin make the work visible. No Load may
-// follow. When it fails, nothing of the run counts as loaded.
+// follow; all other calls may. When it fails, nothing of the run counts as loaded.
 func (s *Session) Finish(ctx context.Context) error {
 	for _, l := range s.lanes() {
 		if err := l.drain(ctx); err != nil {
 			return err
 		}
 	}
+	s.mu.Lock()
+	s.finished, s.plan = true, nil // a later Plan opens a stream of its own
+	s.mu.Unlock()
 	p, err := call(ctx, s, "Finish", finishTimeout, s.client.Finish, &pluginpb.FinishRequest{})
 	if err != nil {
 		return err

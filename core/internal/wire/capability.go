@@ -18,6 +18,7 @@ func EncodeCapabilities(c *target.Capabilities) *pluginpb.Capabilities {
 		},
 		MaxIdLength: int64(c.MaxIDLength),
 		UniqueEmail: c.UniqueEmail,
+		Whole:       c.Whole,
 	}
 	for _, h := range c.Hashes {
 		p.Hashes = append(p.Hashes, &pluginpb.HashSupport{
@@ -44,6 +45,7 @@ func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
 		},
 		MaxIDLength: int(p.GetMaxIdLength()),
 		UniqueEmail: p.GetUniqueEmail(),
+		Whole:       p.GetWhole(),
 	}
 	for _, h := range p.GetHashes() {
 		c.Hashes = append(c.Hashes, target.HashSupport{
@@ -59,7 +61,11 @@ func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
 
 // EncodeNeeds never fails.
 func EncodeNeeds(n *target.Needs) *pluginpb.Needs {
-	return &pluginpb.Needs{Schemes: cleanAll(n.Schemes), Providers: cleanAll(n.Providers), Users: int64(n.Users)}
+	return &pluginpb.Needs{
+		Schemes: cleanAll(n.Schemes), Providers: cleanAll(n.Providers),
+		Roles: cleanAll(n.Roles), Tenants: cleanAll(n.Tenants), MetadataKeys: cleanAll(n.MetadataKeys),
+		Users: int64(n.Users), Resets: int64(n.Resets), WithoutEmail: int64(n.WithoutEmail), WithoutName: int64(n.WithoutName),
+	}
 }
 
 // DecodeNeeds never fails.
@@ -67,7 +73,9 @@ func DecodeNeeds(p *pluginpb.Needs) target.Needs {
 	return target.Needs{
 		Schemes:   names[canonical.Scheme](p.GetSchemes()),
 		Providers: p.GetProviders(),
-		Users:     int(p.GetUsers()),
+		Roles:     p.GetRoles(), Tenants: p.GetTenants(), MetadataKeys: p.GetMetadataKeys(),
+		Users: int(p.GetUsers()), Resets: int(p.GetResets()),
+		WithoutEmail: int(p.GetWithoutEmail()), WithoutName: int(p.GetWithoutName()),
 	}
 }
 

@@ -16,6 +16,7 @@ var actions = map[target.Action]pluginpb.Action{
 	target.Skipped:   pluginpb.Action_ACTION_SKIPPED,
 	target.Rejected:  pluginpb.Action_ACTION_REJECTED,
 	target.InDoubt:   pluginpb.Action_ACTION_IN_DOUBT,
+	target.Deleted:   pluginpb.Action_ACTION_DELETED,
 }
 
 // KnownAction reports whether a can be sent.
@@ -35,6 +36,8 @@ func EncodeOutcome(o *target.Outcome) *pluginpb.Outcome {
 		Detail:   clean(o.Detail),
 		Hint:     clean(o.Hint),
 		Changed:  cleanAll(o.Changed),
+		State:    o.State,
+		Before:   o.Before,
 	}
 }
 
@@ -53,6 +56,8 @@ func DecodeOutcome(p *pluginpb.Outcome) (target.Outcome, error) {
 		Detail:   p.GetDetail(),
 		Hint:     p.GetHint(),
 		Changed:  p.GetChanged(),
+		State:    p.GetState(),
+		Before:   p.GetBefore(),
 	}, nil
 }
 
@@ -60,7 +65,7 @@ func DecodeOutcome(p *pluginpb.Outcome) (target.Outcome, error) {
 func EncodeChange(c *target.Change) *pluginpb.Change {
 	p := &pluginpb.Change{Outcome: EncodeOutcome(&c.Outcome)}
 	for _, f := range c.Fields {
-		p.Fields = append(p.Fields, &pluginpb.FieldChange{Field: clean(f.Field), Old: clean(f.Old), New: clean(f.New)})
+		p.Fields = append(p.Fields, &pluginpb.FieldChange{Field: clean(f.Field), Old: clean(f.Old), New: clean(f.New), Drift: f.Drift})
 	}
 	return p
 }
@@ -70,7 +75,7 @@ func DecodeChange(p *pluginpb.Change) (target.Change, error) {
 	o, err := DecodeOutcome(p.GetOutcome())
 	c := target.Change{Outcome: o}
 	for _, f := range p.GetFields() {
-		c.Fields = append(c.Fields, target.FieldChange{Field: f.GetField(), Old: f.GetOld(), New: f.GetNew()})
+		c.Fields = append(c.Fields, target.FieldChange{Field: f.GetField(), Old: f.GetOld(), New: f.GetNew(), Drift: f.GetDrift()})
 	}
 	return c, err
 }

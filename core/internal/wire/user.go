@@ -39,6 +39,14 @@ func EncodeUser(u *target.User) (*pluginpb.User, error) {
 		PasswordClass: class,
 		Tenants:       t.checkAll("tenant", u.Tenants),
 		MetadataJson:  u.Metadata,
+		Existing:      pluginpb.Existing_EXISTING_LEAVE,
+		ExpectState:   u.Expect,
+	}
+	if u.Existing == target.Update {
+		p.Existing = pluginpb.Existing_EXISTING_UPDATE
+	}
+	if u.Prior.TargetID != "" || u.Prior.State != nil || u.Prior.InDoubt {
+		p.Prior = &pluginpb.Prior{TargetId: t.check("target id", u.Prior.TargetID), State: u.Prior.State, InDoubt: u.Prior.InDoubt}
 	}
 	if !u.Password.IsZero() {
 		p.Password = &pluginpb.Password{
@@ -96,6 +104,15 @@ func DecodeUser(p *pluginpb.User) (target.User, error) {
 		Class:         class,
 		Tenants:       p.GetTenants(),
 		Metadata:      json.RawMessage(p.MetadataJson),
+		Prior:         target.Prior{TargetID: p.GetPrior().GetTargetId(), State: p.GetPrior().GetState(), InDoubt: p.GetPrior().GetInDoubt()},
+		Expect:        p.ExpectState,
+	}
+	switch p.GetExisting() {
+	case pluginpb.Existing_EXISTING_UNSPECIFIED, pluginpb.Existing_EXISTING_LEAVE:
+	case pluginpb.Existing_EXISTING_UPDATE:
+		u.Existing = target.Update
+	default:
+		return target.User{}, fmt.Errorf("user %s: unknown rule %d for an existing account", p.GetSourceId(), p.GetExisting())
 	}
 	for _, a := range p.GetOtherEmails() {
 		u.OtherEmails = append(u.OtherEmails, target.Address{Email: a.GetEmail(), Verified: a.Verified})

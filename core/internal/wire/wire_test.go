@@ -2,6 +2,8 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -67,9 +69,11 @@ func TestChangeRoundTrip(t *testing.T) {
 				Detail:   text(t, "detail"),
 				Hint:     text(t, "hint"),
 				Changed:  list(t, "changed", text),
+				State:    blob(t, "state"),
+				Before:   blob(t, "before"),
 			},
 			Fields: list(t, "fields", func(t *rapid.T, label string) target.FieldChange {
-				return target.FieldChange{Field: text(t, label), Old: text(t, label), New: text(t, label)}
+				return target.FieldChange{Field: text(t, label), Old: text(t, label), New: text(t, label), Drift: rapid.Bool().Draw(t, label)}
 			}),
 		}
 		got, err := DecodeChange(trip(t, EncodeChange(&want)))
@@ -101,6 +105,7 @@ func TestCapabilitiesRoundTrip(t *testing.T) {
 			Batch:       target.BatchLimits{Users: number.Draw(t, "users"), Bytes: number.Draw(t, "bytes"), InFlight: number.Draw(t, "in flight")},
 			MaxIDLength: number.Draw(t, "max id length"),
 			UniqueEmail: rapid.Bool().Draw(t, "unique email"),
+			Whole:       rapid.Bool().Draw(t, "whole"),
 		}
 		got := DecodeCapabilities(trip(t, EncodeCapabilities(&want)))
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -115,7 +120,9 @@ func TestNeedsRoundTrip(t *testing.T) {
 		want := target.Needs{
 			Schemes:   list(t, "schemes", func(t *rapid.T, l string) canonical.Scheme { return canonical.Scheme(text(t, l)) }),
 			Providers: list(t, "providers", text),
-			Users:     rapid.Int().Draw(t, "users"),
+			Roles:     list(t, "roles", text), Tenants: list(t, "tenants", text), MetadataKeys: list(t, "keys", text),
+			Users: rapid.Int().Draw(t, "users"), Resets: rapid.Int().Draw(t, "resets"),
+			WithoutEmail: rapid.Int().Draw(t, "without email"), WithoutName: rapid.Int().Draw(t, "without name"),
 		}
 		if diff := cmp.Diff(want, DecodeNeeds(trip(t, EncodeNeeds(&want)))); diff != "" {
 			t.Fatalf("round trip (-want +got):\n%s", diff)
@@ -157,6 +164,14 @@ func TestEveryFieldCrosses(t *testing.T) {
 		{target.HashSupport{}, &pluginpb.HashSupport{}, nil},
 		{target.BatchLimits{}, &pluginpb.BatchLimits{}, nil},
 		{target.Needs{}, &pluginpb.Needs{}, nil},
+		{target.Prior{}, &pluginpb.Prior{}, nil},
+		{target.Account{}, &pluginpb.Account{}, nil},
+		{target.Pulse{}, &pluginpb.Pulse{}, nil},
+		{target.Failure{}, &pluginpb.Failure{}, nil},
+		{target.Login{}, &pluginpb.LoginRequest{}, nil},
+		{target.PasswordChange{}, &pluginpb.SetPasswordRequest{}, nil},
+		{target.Reset{}, &pluginpb.StartResetRequest{}, nil},
+		{target.Assertion{}, &pluginpb.ExchangeRequest{}, nil},
 		{diag.Diagnostic{}, &pluginpb.Diagnostic{}, []string{"Pos", "Snippet"}},
 	} {
 		typ := reflect.TypeOf(tc.value)
@@ -176,6 +191,13 @@ func TestSecretFieldsAreMarked(t *testing.T) {
 		{&pluginpb.Password{}, "encoded"},
 		{&pluginpb.TotpDevice{}, "secret"},
 		{&pluginpb.ConfigureRequest{}, "config_json"},
+		{&pluginpb.ConfigureRequest{}, "fingerprint_key"},
+		{&pluginpb.Outcome{}, "before"},
+		{&pluginpb.Account{}, "before"},
+		{&pluginpb.LoginRequest{}, "password"},
+		{&pluginpb.SetPasswordRequest{}, "password"},
+		{&pluginpb.ExchangeRequest{}, "assertion"},
+		{&pluginpb.ExchangeResponse{}, "tokens_json"},
 	} {
 		f := tc.msg.ProtoReflect().Descriptor().Fields().ByName(tc.field)
 		opts, ok := f.Options().(*descriptorpb.FieldOptions)
@@ -308,6 +330,38 @@ func drawUser(t *rapid.T) target.User {
 		Metadata: rapid.SampledFrom([]json.RawMessage{
 			nil, {}, json.RawMessage(`{}`), json.RawMessage(`{"n": 9007199254740993, "s":"<&>"}`), json.RawMessage("not json \xff"),
 		}).Draw(t, "metadata"),
+		Existing: rapid.SampledFrom([]target.Existing{target.Leave, target.Update}).Draw(t, "existing"),
+		Prior:    target.Prior{TargetID: text(t, "target id"), State: blob(t, "state"), InDoubt: rapid.Bool().Draw(t, "in doubt")},
+		Expect:   rapid.SampledFrom([][]byte{nil, {}, {1, 2}}).Draw(t, "expect"),
+	}
+}
+
+// blob never draws empty, non-nil bytes: on the wire the two are one.
+func blob(t *rapid.T, label string) []byte {
+	return rapid.SampledFrom([][]byte{nil, {0}, {1, 0xff, 0}}).Draw(t, label)
+}
+
+func TestAccountsRoundTrip(t *testing.T) {
+	t.Parallel()
+	want := []target.Account{{SourceID: "1", TargetID: "t1", State: []byte{1}}, {SourceID: "2", Before: []byte{}}, {SourceID: "3", Before: []byte("b")}}
+	got := DecodeAccounts(trip(t, &pluginpb.UndoRequest{Accounts: EncodeAccounts(want)}).GetAccounts())
+	if diff := cmp.Diff(want, got, exact); diff != "" {
+		t.Fatalf("round trip (-want +got):\n%s", diff)
+	}
+}
+
+func TestFailureRoundTrip(t *testing.T) {
+	t.Parallel()
+	want := &target.Failure{Code: "x.y", Detail: "d", Hint: "h"}
+	got := DecodeFailure(trip(t, EncodeFailure(fmt.Errorf("wrapped: %w", want), "other")))
+	if diff := cmp.Diff(error(want), got); diff != "" {
+		t.Errorf("round trip (-want +got):\n%s", diff)
+	}
+	if f := EncodeFailure(errors.New("plain"), "other"); f.GetCode() != "other" || f.GetDetail() != "plain" {
+		t.Errorf("plain error: %v", f)
+	}
+	if DecodeFailure(EncodeFailure(nil, "other")) != nil {
+		t.Error("no error became a failure")
 	}
 }
 

@@ -27,6 +27,15 @@ type Client struct {
 	Info session.Info
 }
 
+// Host is what a test lends to a plugin in stetl's place. The zero value forgets
+// what the plugin saves.
+type Host struct {
+	Memory session.Memory
+	Pulse  func(sdk.Pulse)
+	// FingerprintKey makes states comparable between two serves.
+	FingerprintKey []byte
+}
+
 // Connect serves p and describes it, without configuring it. What the plugin
 // logs goes to the log of the test. The plugin is closed when the test ends,
 // unless the test has done so.
@@ -38,6 +47,11 @@ func Connect[C any](t testing.TB, p sdk.Plugin[C]) *Client {
 // ConnectLogging is [Connect] with the plugin's log, JSON lines of every level,
 // going to w. Tests use it to look for what must not be there.
 func ConnectLogging[C any](t testing.TB, p sdk.Plugin[C], w io.Writer) *Client {
+	t.Helper()
+	return connect(t, p, w, Host{})
+}
+
+func connect[C any](t testing.TB, p sdk.Plugin[C], w io.Writer, h Host) *Client {
 	t.Helper()
 	log := slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	lis := bufconn.Listen(1 << 20)
@@ -55,7 +69,9 @@ func ConnectLogging[C any](t testing.TB, p sdk.Plugin[C], w io.Writer) *Client {
 	if err != nil {
 		t.Fatalf("connect to the plugin: %v", err)
 	}
-	c := &Client{Session: session.New(conn, session.Options{Name: p.Name, Log: log})}
+	c := &Client{Session: session.New(conn, session.Options{
+		Name: p.Name, Log: log, Memory: h.Memory, Pulse: h.Pulse, FingerprintKey: h.FingerprintKey,
+	})}
 	t.Cleanup(func() {
 		// The error is not a failure: the test may have closed it already.
 		if err := c.Close(context.Background()); err != nil {
@@ -80,7 +96,13 @@ func ConnectLogging[C any](t testing.TB, p sdk.Plugin[C], w io.Writer) *Client {
 // secrets of a config struct do not survive encoding.
 func Serve[C any](t testing.TB, p sdk.Plugin[C], config any) *Client {
 	t.Helper()
-	c := Connect(t, p)
+	return ServeWith(t, p, config, Host{})
+}
+
+// ServeWith is [Serve] with a host that remembers.
+func ServeWith[C any](t testing.TB, p sdk.Plugin[C], config any, h Host) *Client {
+	t.Helper()
+	c := connect(t, p, t.Output(), h)
 	list, err := c.Configure(t.Context(), encode(t, config), "stetl/test")
 	if err != nil {
 		t.Fatalf("configure: %v", err)

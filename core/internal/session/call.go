@@ -1,0 +1,138 @@
+package session
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginpb"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Fix has the plugin apply the remedies that Check names. The list says what was
+// done, as warnings, and what is left.
+func (s *Session) Fix(ctx context.Context, needs target.Needs) (diag.List, error) {
+	if err := s.able(target.CanFix); err != nil {
+		return nil, err
+	}
+	p, err := call(ctx, s, "Fix", checkTimeout, s.client.Fix, &pluginpb.FixRequest{Needs: wire.EncodeNeeds(&needs)})
+	if err != nil {
+		return nil, err
+	}
+	return s.diagnostics(p.GetDiagnostics()), nil
+}
+
+// Undo takes accounts back and returns one outcome for each, in their order, also
+// together with an error. Accounts without an answer are in doubt.
+func (s *Session) Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error) {
+	results := make([]target.Outcome, len(accounts))
+	failure := s.able(target.CanUndo)
+	size := limits(s.Capabilities().Batch).Users
+	for from := 0; from < len(accounts); from += size {
+		part := accounts[from:min(from+size, len(accounts))]
+		if failure == nil {
+			failure = s.undo(ctx, part, results[from:])
+		}
+		for i, a := range part {
+			if results[from+i].Action == "" {
+				results[from+i] = inDoubt(a.SourceID, diag.PluginNoAnswer, "no answer: "+reason(failure)).Outcome
+			}
+		}
+	}
+	return results, failure
+}
+
+func (s *Session) undo(ctx context.Context, part []target.Account, results []target.Outcome) error {
+	index := make(map[string]int, len(part))
+	for i, a := range part {
+		index[a.SourceID] = i
+	}
+	p, err := call(ctx, s, "Undo", undoTimeout, s.client.Undo, &pluginpb.UndoRequest{Accounts: wire.EncodeAccounts(part)})
+	if err != nil {
+		return err
+	}
+	for _, raw := range p.GetOutcomes() {
+		o, err := wire.DecodeOutcome(raw)
+		i, known := index[o.SourceID]
+		switch {
+		case err != nil:
+			s.opts.Log.Error("plugin broke the protocol: unreadable answer", "call", "Undo", "error", err)
+		case !known || results[i].Action != "":
+			s.opts.Log.Error("plugin broke the protocol: answer for an account that was not asked for, or twice", "call", "Undo", "source_id", o.SourceID)
+		default:
+			o.Detail, o.Hint = s.Scrub(o.Detail), s.Scrub(o.Hint)
+			results[i] = o
+		}
+	}
+	return nil
+}
+
+// Login asks the target whether a password is right. The error is a
+// [*target.Failure] when the plugin could not find out.
+func (s *Session) Login(ctx context.Context, l target.Login) (bool, error) {
+	if err := s.able(target.CanLogin); err != nil {
+		return false, err
+	}
+	p, err := call(ctx, s, "Login", callTimeout, s.client.Login, &pluginpb.LoginRequest{
+		TargetId: l.TargetID, Username: l.Username, Password: l.Password.Reveal(),
+	})
+	if err != nil {
+		return false, err
+	}
+	return p.GetAccepted() && p.GetFailure() == nil, s.refusal("log in", p.GetFailure())
+}
+
+// SetPassword gives an account a new password. The error is a [*target.Failure]
+// when the target refuses it.
+func (s *Session) SetPassword(ctx context.Context, c target.PasswordChange) error {
+	if err := s.able(target.CanSetPassword); err != nil {
+		return err
+	}
+	p, err := call(ctx, s, "SetPassword", callTimeout, s.client.SetPassword, &pluginpb.SetPasswordRequest{
+		TargetId: c.TargetID, Email: c.Email, Password: c.Password.Reveal(),
+	})
+	if err != nil {
+		return err
+	}
+	return s.refusal("set the password", p.GetFailure())
+}
+
+// StartReset has the target run its own reset. It returns where to send the
+// browser, empty when the target has sent a mail.
+func (s *Session) StartReset(ctx context.Context, r target.Reset) (string, error) {
+	if err := s.able(target.CanStartReset); err != nil {
+		return "", err
+	}
+	p, err := call(ctx, s, "StartReset", callTimeout, s.client.StartReset, &pluginpb.StartResetRequest{
+		TargetId: r.TargetID, Email: r.Email, RedirectUri: r.RedirectURI,
+	})
+	if err != nil {
+		return "", err
+	}
+	return p.GetLocation(), s.refusal("start the reset", p.GetFailure())
+}
+
+// Exchange turns an assertion about a user into tokens of the target.
+func (s *Session) Exchange(ctx context.Context, a target.Assertion) (target.Tokens, error) {
+	if err := s.able(target.CanExchange); err != nil {
+		return target.Tokens{}, err
+	}
+	p, err := call(ctx, s, "Exchange", callTimeout, s.client.Exchange, &pluginpb.ExchangeRequest{
+		Assertion: a.JWT.Reveal(), TargetId: a.TargetID, Email: a.Email, ClientId: a.ClientID, Scope: a.Scope,
+	})
+	if err != nil {
+		return target.Tokens{}, err
+	}
+	return target.Tokens{JSON: canonical.NewSecret(string(p.GetTokensJson()))}, s.refusal("exchange the session", p.GetFailure())
+}
+
+// refusal is a failure of the plugin, scrubbed and with the plugin's name.
+func (s *Session) refusal(what string, p *pluginpb.Failure) error {
+	if p == nil {
+		return nil
+	}
+	p.Detail, p.Hint = s.Scrub(p.GetDetail()), s.Scrub(p.GetHint())
+	return fmt.Errorf("plugin %s: %s: %w", s.opts.Name, what, wire.DecodeFailure(p))
+}

@@ -1,0 +1,152 @@
+package sdk
+
+import (
+	"context"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginpb"
+)
+
+// able finds the optional interface behind a call.
+func able[T any](s *service, call string) (T, error) {
+	var none T
+	if err := s.configured(call); err != nil {
+		return none, err
+	}
+	t, ok := s.target.(T)
+	if !ok {
+		return none, wire.Misuse("plugin %s has no %s", s.name, call)
+	}
+	return t, nil
+}
+
+// ask runs one call about one user. Errors of the plugin's code are failures of
+// the call; a panic is one of the plugin.
+func (s *service) ask(call string, f func() error) (*pluginpb.Failure, error) {
+	err := s.guard(call, f)
+	if isPanic(err) {
+		return nil, wire.Broken("%v", err)
+	}
+	return wire.EncodeFailure(err, diag.PluginCallFailed), nil
+}
+
+// Fix passes the call to a Fixer.
+func (s *service) Fix(ctx context.Context, req *pluginpb.FixRequest) (*pluginpb.FixResponse, error) {
+	fixer, err := able[Fixer](s, "Fix")
+	if err != nil {
+		return nil, err
+	}
+	var list Diagnostics
+	err = s.guard("Fix", func() error {
+		list = fixer.Fix(ctx, wire.DecodeNeeds(req.GetNeeds()))
+		return nil
+	})
+	if err != nil {
+		return nil, wire.Broken("%v", err)
+	}
+	return &pluginpb.FixResponse{Diagnostics: wire.EncodeDiagnostics(list)}, nil
+}
+
+// Undo passes the call to an Undoer and sees to it that every account gets one
+// outcome.
+func (s *service) Undo(ctx context.Context, req *pluginpb.UndoRequest) (*pluginpb.UndoResponse, error) {
+	undoer, err := able[Undoer](s, "Undo")
+	if err != nil {
+		return nil, err
+	}
+	accounts := wire.DecodeAccounts(req.GetAccounts())
+	ids := &pluginpb.Batch{}
+	for _, a := range accounts {
+		ids.Users = append(ids.Users, &pluginpb.User{SourceId: a.SourceID})
+	}
+	box := newOutbox()
+	t := newTally(ids, box, s.log.With("call", "Undo"))
+	err = s.guard("Undo", func() error { return undoer.Undo(ctx, accounts, outcomes{t}) })
+	code, detail := undecided(err)
+	for _, id := range t.end() {
+		box.put(0, Change{Outcome: Outcome{SourceID: id, Action: InDoubt, Code: code, Detail: detail}})
+	}
+	resp := &pluginpb.UndoResponse{}
+	for _, l := range box.take() {
+		resp.Outcomes = append(resp.Outcomes, wire.EncodeOutcome(&l.change.Outcome))
+	}
+	return resp, nil
+}
+
+// undecided says why users are left without an outcome after a call.
+func undecided(err error) (Code, string) {
+	switch {
+	case isPanic(err):
+		return diag.PluginPanic, err.Error()
+	case err != nil:
+		return diag.LoadUndecided, err.Error()
+	default:
+		return diag.PluginNoAnswer, "the plugin returned without an outcome for this user"
+	}
+}
+
+// Login passes the call to an Authenticator.
+func (s *service) Login(ctx context.Context, req *pluginpb.LoginRequest) (*pluginpb.LoginResponse, error) {
+	a, err := able[Authenticator](s, "Login")
+	if err != nil {
+		return nil, err
+	}
+	resp := &pluginpb.LoginResponse{}
+	resp.Failure, err = s.ask("Login", func() (err error) {
+		resp.Accepted, err = a.Login(ctx, Login{
+			TargetID: req.GetTargetId(), Username: req.GetUsername(), Password: canonical.NewSecret(req.GetPassword()),
+		})
+		return err
+	})
+	return resp, err
+}
+
+// SetPassword passes the call to a PasswordSetter.
+func (s *service) SetPassword(ctx context.Context, req *pluginpb.SetPasswordRequest) (*pluginpb.SetPasswordResponse, error) {
+	p, err := able[PasswordSetter](s, "SetPassword")
+	if err != nil {
+		return nil, err
+	}
+	failure, err := s.ask("SetPassword", func() error {
+		return p.SetPassword(ctx, PasswordChange{
+			TargetID: req.GetTargetId(), Email: req.GetEmail(), Password: canonical.NewSecret(req.GetPassword()),
+		})
+	})
+	return &pluginpb.SetPasswordResponse{Failure: failure}, err
+}
+
+// StartReset passes the call to a ResetStarter.
+func (s *service) StartReset(ctx context.Context, req *pluginpb.StartResetRequest) (*pluginpb.StartResetResponse, error) {
+	r, err := able[ResetStarter](s, "StartReset")
+	if err != nil {
+		return nil, err
+	}
+	resp := &pluginpb.StartResetResponse{}
+	resp.Failure, err = s.ask("StartReset", func() (err error) {
+		resp.Location, err = r.StartReset(ctx, Reset{
+			TargetID: req.GetTargetId(), Email: req.GetEmail(), RedirectURI: req.GetRedirectUri(),
+		})
+		return err
+	})
+	return resp, err
+}
+
+// Exchange passes the call to a SessionExchanger.
+func (s *service) Exchange(ctx context.Context, req *pluginpb.ExchangeRequest) (*pluginpb.ExchangeResponse, error) {
+	e, err := able[SessionExchanger](s, "Exchange")
+	if err != nil {
+		return nil, err
+	}
+	resp := &pluginpb.ExchangeResponse{}
+	resp.Failure, err = s.ask("Exchange", func() error {
+		tokens, err := e.Exchange(ctx, Assertion{
+			JWT: canonical.NewSecret(req.GetAssertion()), TargetID: req.GetTargetId(), Email: req.GetEmail(),
+			ClientID: req.GetClientId(), Scope: req.GetScope(),
+		})
+		resp.TokensJson = []byte(tokens.JSON.Reveal())
+		return err
+	})
+	return resp, err
+}

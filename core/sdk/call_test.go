@@ -1,0 +1,145 @@
+package sdk_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/plugintest"
+)
+
+// caller has every optional ability about one user.
+type caller struct {
+	loader
+	failure error
+	heard   []any
+	undo    func([]sdk.Account, sdk.Outcomes) error
+}
+
+func (c *caller) Fix(_ context.Context, n sdk.Needs) sdk.Diagnostics {
+	c.heard = append(c.heard, n.Users)
+	return sdk.Diagnostics{{Severity: sdk.Warning, Code: "x.fixed", Summary: "done"}}
+}
+
+func (c *caller) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	return c.undo(accounts, out)
+}
+
+func (c *caller) Login(_ context.Context, l sdk.Login) (bool, error) {
+	c.heard = append(c.heard, l.TargetID, l.Username)
+	return l.Password.Reveal() == "right", c.failure
+}
+
+func (c *caller) SetPassword(_ context.Context, p sdk.PasswordChange) error {
+	c.heard = append(c.heard, p.TargetID, p.Email, p.Password.Reveal())
+	return c.failure
+}
+
+func (c *caller) StartReset(_ context.Context, r sdk.Reset) (string, error) {
+	c.heard = append(c.heard, r.TargetID, r.Email, r.RedirectURI)
+	return "https://idp/reset", c.failure
+}
+
+func (c *caller) Exchange(_ context.Context, a sdk.Assertion) (sdk.Tokens, error) {
+	c.heard = append(c.heard, a.JWT.Reveal(), a.TargetID, a.Email, a.ClientID, a.Scope)
+	return sdk.Tokens{JSON: sdk.NewSecret(`{"access_token":"t"}`)}, c.failure
+}
+
+func TestCallsCross(t *testing.T) {
+	t.Parallel()
+	target := &caller{}
+	c := plugintest.Serve(t, with(target), nil)
+	list, err := c.Fix(t.Context(), sdk.Needs{Users: 7})
+	if err != nil || len(list) != 1 || list[0].Code != "x.fixed" {
+		t.Errorf("fix: %v, %v", list, err)
+	}
+	for password, want := range map[string]bool{"right": true, "wrong": false} {
+		if ok, err := c.Login(t.Context(), sdk.Login{TargetID: "id", Username: "u", Password: sdk.NewSecret(password)}); err != nil || ok != want {
+			t.Errorf("login with the %s password: %v, %v", password, ok, err)
+		}
+	}
+	if err := c.SetPassword(t.Context(), sdk.PasswordChange{TargetID: "id", Email: "e", Password: sdk.NewSecret("p")}); err != nil {
+		t.Error(err)
+	}
+	if to, err := c.StartReset(t.Context(), sdk.Reset{TargetID: "id", Email: "e", RedirectURI: "r"}); err != nil || to != "https://idp/reset" {
+		t.Errorf("reset: %q, %v", to, err)
+	}
+	tokens, err := c.Exchange(t.Context(), sdk.Assertion{JWT: sdk.NewSecret("j"), TargetID: "id", Email: "e", ClientID: "c", Scope: "s"})
+	if err != nil || tokens.JSON.Reveal() != `{"access_token":"t"}` {
+		t.Errorf("exchange: %v", err)
+	}
+	want := []any{7, "id", "u", "id", "u", "id", "e", "p", "id", "e", "r", "j", "id", "e", "c", "s"}
+	if diff := cmp.Diff(want, target.heard); diff != "" {
+		t.Errorf("arguments (-want +got):\n%s", diff)
+	}
+}
+
+// A failure keeps its code on the way; any other error gets one.
+func TestFailuresKeepTheirCode(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		err  error
+		want sdk.Code
+	}{
+		{&sdk.Failure{Code: "acme.too_weak", Detail: "eight characters at least"}, "acme.too_weak"},
+		{errors.New("connection refused"), "plugin.call_failed"},
+	} {
+		c := plugintest.Serve(t, with(&caller{failure: tc.err}), nil)
+		_, login := c.Login(t.Context(), sdk.Login{})
+		_, reset := c.StartReset(t.Context(), sdk.Reset{})
+		_, exchange := c.Exchange(t.Context(), sdk.Assertion{})
+		for _, err := range []error{login, reset, exchange, c.SetPassword(t.Context(), sdk.PasswordChange{})} {
+			f, ok := errors.AsType[*sdk.Failure](err)
+			if !ok || f.Code != tc.want || f.Detail == "" {
+				t.Errorf("error %v, want a failure %s", err, tc.want)
+			}
+		}
+	}
+}
+
+func TestUndoAnswersForEveryAccount(t *testing.T) {
+	t.Parallel()
+	accounts := []sdk.Account{{SourceID: "1", TargetID: "t1", State: []byte{1}}, {SourceID: "2", Before: []byte("{}")}, {SourceID: "3"}}
+	target := &caller{undo: func(got []sdk.Account, out sdk.Outcomes) error {
+		if got[1].Before == nil || got[0].Before != nil {
+			return errors.New("pre-images got lost")
+		}
+		out.Report(sdk.Outcome{SourceID: "2", Action: sdk.Updated})
+		out.Report(sdk.Outcome{SourceID: "1", Action: sdk.Deleted})
+		out.Report(sdk.Outcome{SourceID: "9", Action: sdk.Deleted})
+		return errors.New("and then it broke")
+	}}
+	c := plugintest.Serve(t, with(target), nil)
+	outcomes, err := c.Undo(t.Context(), accounts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []sdk.Action
+	for _, o := range outcomes {
+		got = append(got, o.Action)
+	}
+	if diff := cmp.Diff([]sdk.Action{sdk.Deleted, sdk.Updated, sdk.InDoubt}, got); diff != "" || !strings.Contains(outcomes[2].Detail, "then it broke") {
+		t.Errorf("outcomes %+v", outcomes)
+	}
+}
+
+// limited takes back what its methods promise.
+type limited struct{ caller }
+
+func (*limited) Lacks() []sdk.Ability { return []sdk.Ability{sdk.CanUndo, sdk.CanLogin} }
+
+func TestAbilitiesFollowTheInterfaces(t *testing.T) {
+	t.Parallel()
+	c := plugintest.Serve(t, with(&limited{}), nil)
+	want := []sdk.Ability{sdk.CanFix, sdk.CanSetPassword, sdk.CanStartReset, sdk.CanExchange}
+	if diff := cmp.Diff(want, c.Capabilities().Abilities); diff != "" {
+		t.Errorf("abilities (-want +got):\n%s", diff)
+	}
+	if _, err := c.Undo(t.Context(), []sdk.Account{{SourceID: "1"}}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("undo: %v", err)
+	}
+}

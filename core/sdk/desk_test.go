@@ -1,0 +1,111 @@
+package sdk_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/plugintest"
+)
+
+// memory is a journal that can be full.
+type memory struct {
+	mu    sync.Mutex
+	saved map[string][]byte
+	full  bool
+}
+
+func (m *memory) Saved() map[string][]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.saved)
+}
+
+func (m *memory) Save(_ context.Context, key string, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case m.full:
+		return errors.New("no space left on device")
+	case value == nil:
+		delete(m.saved, key)
+	default:
+		m.saved[key] = value
+	}
+	return nil
+}
+
+// jobs saves a job id before it reports, and pulses.
+type jobs struct {
+	env  sdk.Env
+	want string // what an earlier run must have saved
+}
+
+func (j *jobs) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
+	if got, _ := j.env.Journal.Get("job"); string(got) != j.want {
+		return errors.New("the journal holds " + string(got))
+	}
+	j.env.Pulse(sdk.Pulse{Limit: 3, Reason: "busy"})
+	if err := j.env.Journal.Put(ctx, "job", []byte("job-2")); err != nil {
+		return err
+	}
+	if err := j.env.Journal.Put(ctx, "gone", nil); err != nil {
+		return err
+	}
+	for _, u := range users {
+		out.Report(sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, State: []byte{1, 2}})
+	}
+	return nil
+}
+
+func (j *jobs) plugin() sdk.Plugin[noConfig] {
+	return sdk.Plugin[noConfig]{Name: "jobs", New: func(_ context.Context, _ noConfig, env sdk.Env) (sdk.Target, error) {
+		j.env = env
+		return j, nil
+	}}
+}
+
+func TestJournalOfAPlugin(t *testing.T) {
+	t.Parallel()
+	m := &memory{saved: map[string][]byte{"job": []byte("job-1"), "gone": {1}}}
+	var pulses []sdk.Pulse
+	j := &jobs{want: "job-1"}
+	c := plugintest.ServeWith(t, j.plugin(), nil, plugintest.Host{Memory: m, Pulse: func(p sdk.Pulse) { pulses = append(pulses, p) }})
+	if err := j.env.Journal.Put(t.Context(), "job", []byte("x")); err == nil || !strings.Contains(err.Error(), "none is") {
+		t.Errorf("put without a load: %v", err)
+	}
+	outcomes, err := c.Load(t.Context(), users(2))
+	if err != nil || outcomes[1].Action != sdk.Created || len(outcomes[1].State) != 2 {
+		t.Fatalf("load: %+v, %v", outcomes, err)
+	}
+	if got := string(m.Saved()["job"]); got != "job-2" || len(m.Saved()) != 1 {
+		t.Errorf("memory holds %q", m.Saved())
+	}
+	if got, _ := j.env.Journal.Get("job"); string(got) != "job-2" {
+		t.Errorf("the plugin reads %q", got)
+	}
+	if err := c.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(pulses) != 1 || pulses[0].Limit != 3 {
+		t.Errorf("pulses %+v", pulses)
+	}
+}
+
+// What could not be made durable is an error of Put, so nothing is sent after it.
+func TestJournalThatIsFull(t *testing.T) {
+	t.Parallel()
+	j := &jobs{}
+	c := plugintest.ServeWith(t, j.plugin(), nil, plugintest.Host{Memory: &memory{full: true}})
+	outcomes, err := c.Load(t.Context(), users(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := outcomes[0]; o.Action != sdk.InDoubt || !strings.Contains(o.Detail, "save job: no space left on device") {
+		t.Errorf("outcome %+v", o)
+	}
+}

@@ -1,0 +1,114 @@
+package sdk
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"maps"
+	"slices"
+)
+
+// Fingerprints turns values into keyed digests that can be compared from run to
+// run and say nothing about the values. It is safe for concurrent use.
+type Fingerprints struct{ key []byte }
+
+// newFingerprints chooses a key where the host gave none: the fingerprints of
+// such a process compare with nothing else.
+func newFingerprints(key []byte) Fingerprints {
+	if len(key) == 0 {
+		key = make([]byte, sha256.Size)
+		_, _ = rand.Read(key) // never fails, see crypto/rand
+	}
+	return Fingerprints{key: slices.Clone(key)}
+}
+
+// The layout of a state: one byte that names it, then per field, in the order of
+// the first part, a digest of its name and one of its value; or, where there are
+// too many fields for that, one digest of all of them.
+const (
+	stateFields, stateWhole = 1, 2
+	nameSize, valueSize     = 5, 7
+	fieldSize               = nameSize + valueSize
+	// maxState is what [Outcome].State may take.
+	maxState = 4 << 10
+)
+
+// Of is a short digest of one value, for showing that a secret differs without
+// showing it.
+func (f Fingerprints) Of(value string) string {
+	sum := f.sum("value", value)
+	return "#" + hex.EncodeToString(sum[:4])
+}
+
+// State digests the fields of an account as a plugin compares them, for
+// [Outcome].State. A field with an empty value is as good as an absent one.
+func (f Fingerprints) State(fields map[string]string) []byte {
+	all := make([][]byte, 0, len(fields))
+	for name, value := range fields {
+		if value != "" {
+			all = append(all, f.field(name, value))
+		}
+	}
+	slices.SortFunc(all, bytes.Compare)
+	if 1+len(all)*fieldSize <= maxState {
+		return bytes.Join(append([][]byte{{stateFields}}, all...), nil)
+	}
+	sum := f.sum("state", string(bytes.Join(all, nil)))
+	return append([]byte{stateWhole}, sum[:]...)
+}
+
+// Drifted reports whether a field that now has a value in the target had another
+// one in prior, the state that was last left behind. It is false when prior is
+// absent or does not tell.
+func (f Fingerprints) Drifted(prior []byte, field, now string) bool {
+	if len(prior) == 0 || prior[0] != stateFields {
+		return false
+	}
+	name := f.sum("field", field)
+	for rest := prior[1:]; len(rest) >= fieldSize; rest = rest[fieldSize:] {
+		if bytes.Equal(rest[:nameSize], name[:nameSize]) {
+			return now == "" || !bytes.Equal(rest[:fieldSize], f.field(field, now))
+		}
+	}
+	return now != ""
+}
+
+// Diff compares two sets of fields, sorted by name. A field is Drift where the
+// target no longer has what prior says was applied. Values are shown as show
+// returns them, so that secrets can be replaced by [Fingerprints.Of].
+func (f Fingerprints) Diff(prior []byte, now, want map[string]string, show func(field, value string) string) []FieldChange {
+	names := slices.Collect(maps.Keys(now))
+	for name := range want {
+		if _, ok := now[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var out []FieldChange
+	for _, name := range names {
+		if now[name] != want[name] {
+			out = append(out, FieldChange{
+				Field: name, Old: show(name, now[name]), New: show(name, want[name]),
+				Drift: f.Drifted(prior, name, now[name]),
+			})
+		}
+	}
+	return out
+}
+
+func (f Fingerprints) field(name, value string) []byte {
+	n, v := f.sum("field", name), f.sum(name, value)
+	return append(n[:nameSize:nameSize], v[:valueSize]...)
+}
+
+// sum is keyed by its beginning. The digests are cut, which is why that is as
+// good here as a longer construction.
+func (f Fingerprints) sum(domain, value string) [sha256.Size]byte {
+	buf := make([]byte, 0, 256)
+	buf = append(buf, f.key...)
+	buf = binary.AppendUvarint(buf, uint64(len(domain))) // where the domain ends
+	buf = append(buf, domain...)
+	return sha256.Sum256(append(buf, value...))
+}

@@ -38,11 +38,15 @@ func Launch(ctx context.Context, loc Location, o Options) (*Client, error) {
 		return nil, fmt.Errorf("start plugin %s: %w", loc.Name, context.Cause(ctx))
 	}
 	log := cmp.Or(o.Log, slog.New(slog.DiscardHandler)).With("plugin", loc.Name)
+	security, certificate, err := mutualTLS()
+	if err != nil {
+		return nil, err
+	}
 
 	cmd := exec.Command(loc.Path, loc.Args...) //nolint:gosec,noctx // the configured plugin; it must outlive ctx to be closed in order
 	cmd.Dir = o.WorkDir
 	cmd.SysProcAttr = isolate(o.orphanable)
-	cmd.Env = environ(ctx, log)
+	cmd.Env = append(environ(ctx, log), certificateVariable+"="+certificate)
 	p := newProcess(cmd)
 	c := &Client{name: loc.Name, userAgent: o.UserAgent, log: log, process: p}
 	scrub := func(text string) string {
@@ -67,7 +71,7 @@ func Launch(ctx context.Context, loc Location, o Options) (*Client, error) {
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: shortTempDir()},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		StartTimeout:     cmp.Or(o.StartTimeout, defaultStartTimeout),
-		AutoMTLS:         true,
+		TLSConfig:        security,
 		SkipHostEnv:      true,
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 		GRPCDialOptions: []grpc.DialOption{

@@ -1,0 +1,88 @@
+"""A complete target in Python: appends users to a file, one JSON object a line.
+
+It never writes a user twice: what is in the file is found again by its id.
+"""
+
+import hashlib
+import json
+import os
+
+from stetl.plugin.v1 import capability_pb2, diag_pb2, outcome_pb2
+
+import stetl_plugin as stetl
+
+
+class NDJSON:
+    name, version = "ndjson-py", "1.0.0"
+    schema = {
+        "type": "object",
+        "properties": {"path": {"type": "string", "minLength": 1, "description": "the file to append to"}},
+        "required": ["path"],
+        "additionalProperties": False,
+    }
+    capabilities = capability_pb2.Capabilities(
+        hashes=[capability_pb2.HashSupport(scheme="bcrypt"), capability_pb2.HashSupport(scheme="argon2id")],
+        carries=["id", "email_verified", "names"],
+        batch=capability_pb2.BatchLimits(users=200, in_flight=1),
+        max_id_length=255,
+    )
+
+    def configure(self, config):
+        """Returns diagnostics; reads what earlier runs have written."""
+        self.path, self.known = config["path"], {}
+        try:
+            with open(self.path, encoding="utf-8") as f:
+                for line in f:
+                    record = json.loads(line)
+                    self.known[record["id"]] = record
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError) as e:
+            yield diag_pb2.Diagnostic(
+                severity=diag_pb2.SEVERITY_ERROR, code="ndjson-py.unreadable", path="/path",
+                summary=f"{self.path} cannot be read: {e}", hint="name another file")
+
+    def record(self, user):
+        record = {"id": user.id, "username": user.username, "email": user.email, "enabled": user.enabled}
+        if user.HasField("password"):
+            record["hash"] = user.password.encoded
+        return record
+
+    def compare(self, user):
+        """Says what load would do, and with which record."""
+        if not user.id:
+            raise stetl.Reject("load.id_invalid", "the user has no id", "let the mapping give it one")
+        want, now = self.record(user), self.known.get(user.id)
+        if now is None:
+            return outcome_pb2.Change(outcome=stetl.outcome(user, outcome_pb2.ACTION_CREATED)), want
+        result = outcome_pb2.Change(outcome=stetl.outcome(
+            user, outcome_pb2.ACTION_UNCHANGED, target_id=user.id, state=self.state(now)))
+        differs = [k for k in sorted(set(want) | set(now)) if want.get(k) != now.get(k)]
+        if differs:
+            # A file that is appended to cannot change a line, so there is no update.
+            result.outcome.action, result.outcome.code = outcome_pb2.ACTION_SKIPPED, "load.exists_differs"
+            result.outcome.detail = "differs in: " + ", ".join(differs)
+        return result, want
+
+    def plan(self, user):
+        return self.compare(user)[0]
+
+    def load(self, user):
+        change, record = self.compare(user)
+        if change.outcome.action == outcome_pb2.ACTION_CREATED:
+            with open(os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8") as f:
+                f.write(json.dumps(record) + "\n")
+            self.known[user.id] = record
+            change.outcome.target_id, change.outcome.state = user.id, self.state(record)
+        return change.outcome
+
+    @staticmethod
+    def state(record):
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
+
+    def finish(self):
+        """Nothing to do: every line is in place."""
+
+
+if __name__ == "__main__":
+    stetl.serve(NDJSON())

@@ -1,0 +1,156 @@
+// Package python_test runs the target plugin in this folder the way an operator
+// would: installed beside stetl, started by it, loaded twice.
+package python_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/testserver/testenv"
+)
+
+const name = "ndjson-py"
+
+// installed runs install.sh, once for each state of the sources, and returns the
+// folder that then holds the plugin.
+func installed(t *testing.T) string {
+	t.Helper()
+	sum := sha256.New()
+	for _, pattern := range []string{"*.py", "*.sh", "*.txt", "../../core/pluginpb/proto/stetl/plugin/v1/*.proto"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("sources %s: %v, %v", pattern, files, err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(sum, "%s %d\n%s", file, len(content), content)
+		}
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		testenv.Skip(t, "Python 3", err.Error())
+	}
+	dir, err := testenv.Cached("python-plugin-"+hex.EncodeToString(sum.Sum(nil)[:8]), func(dir string) error {
+		out, err := exec.Command("./install.sh", dir).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	if err != nil {
+		testenv.Skip(t, "the Python packages", err.Error())
+	}
+	return dir
+}
+
+// launch starts the plugin and configures it to write to path.
+func launch(t *testing.T, dir, path string) *plugin.Client {
+	t.Helper()
+	options := plugin.Options{Dir: dir}
+	location, err := plugin.Find(name, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := plugin.Launch(t.Context(), location, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(context.Background()); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	list, err := c.Configure(t.Context(), fmt.Appendf(nil, `{"path": %q}`, path))
+	if err != nil || list.HasErrors() {
+		t.Fatalf("configure: %v, %v", err, list)
+	}
+	return c
+}
+
+func TestLoadsTwice(t *testing.T) {
+	t.Parallel()
+	dir, path := installed(t), filepath.Join(t.TempDir(), "users.ndjson")
+	const hash = "$2a$11$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
+	users := []target.User{
+		{SourceID: "s1", ID: "u1", Username: "a@x", Email: "a@x", Enabled: true, Class: target.HashCarried, Password: canonical.ParsePasswordHash(hash)},
+		{SourceID: "s2", ID: "u2", Username: "ünïcode", Class: target.NoPassword},
+		{SourceID: "s3", Username: "nobody", Class: target.NoPassword},
+		// Beyond the 4 MiB that gRPC takes by default.
+		{SourceID: "s4", ID: "u4", Username: "big", Class: target.NoPassword, Metadata: json.RawMessage(`"` + strings.Repeat("m", 8<<20) + `"`)},
+	}
+	first := launch(t, dir, path)
+	if !first.Capabilities().Accepts(users[0].Password) {
+		t.Error("bcrypt is not accepted")
+	}
+	planned, err := first.Plan(t.Context(), users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the plan wrote the file")
+	}
+	outcomes, err := first.Load(t.Context(), users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []target.Action{target.Created, target.Created, target.Rejected, target.Created} {
+		if outcomes[i].Action != want || planned[i].Action != want {
+			t.Errorf("user %s: planned %s, then %s %s, want %s", users[i].SourceID, planned[i].Action, outcomes[i].Action, outcomes[i].Detail, want)
+		}
+	}
+	written, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(written), "\n"); n != 3 || !strings.Contains(string(written), hash) {
+		t.Errorf("the file has %d lines:\n%.500s", n, written)
+	}
+
+	users[1].Username = "changed"
+	second, err := launch(t, dir, path).Load(t.Context(), users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []target.Action{target.Unchanged, target.Skipped, target.Rejected, target.Unchanged} {
+		if second[i].Action != want {
+			t.Errorf("user %s again: %s %s, want %s", users[i].SourceID, second[i].Action, second[i].Detail, want)
+		}
+	}
+	if again, err := os.ReadFile(path); err != nil || string(again) != string(written) {
+		t.Errorf("the second load changed the file: %v", err)
+	}
+}
+
+func TestBadConfiguration(t *testing.T) {
+	t.Parallel()
+	options := plugin.Options{Dir: installed(t)}
+	location, err := plugin.Find(name, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := plugin.Launch(t.Context(), location, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(context.Background()) }()
+	list, err := c.Configure(t.Context(), fmt.Appendf(nil, `{"path": %q}`, t.TempDir()))
+	if err != nil || !list.HasErrors() || list[0].Path != "/path" {
+		t.Errorf("a folder instead of a file: %v, %v", list, err)
+	}
+	if _, err := c.Load(t.Context(), []target.User{{SourceID: "s1", Class: target.NoPassword}}); err == nil {
+		t.Error("load before a successful configure gave no error")
+	}
+}

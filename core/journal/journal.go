@@ -1,0 +1,208 @@
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
+	_ "modernc.org/sqlite" // registers the driver
+)
+
+// The files in the folder of a journal.
+const (
+	FileName = "journal.db"
+	lockName = "journal.lock"
+	keyName  = "preimages.key"
+)
+
+// version is that of the tables. A newer one is refused, as its meaning is unknown.
+const version = 1
+
+const tables = `
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE scope (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE run (
+	id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL, program TEXT NOT NULL,
+	settings BLOB NOT NULL, began INTEGER NOT NULL, ended INTEGER, result BLOB
+);
+CREATE TABLE sent (id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, run INTEGER NOT NULL, at INTEGER NOT NULL, accounts BLOB NOT NULL);
+CREATE TABLE account (
+	scope INTEGER NOT NULL, source_id TEXT NOT NULL, visible_id TEXT NOT NULL, target_id TEXT NOT NULL,
+	action TEXT NOT NULL, code TEXT NOT NULL, class TEXT NOT NULL, digest BLOB, state BLOB,
+	origin TEXT NOT NULL, in_doubt INTEGER NOT NULL, run INTEGER NOT NULL, at INTEGER NOT NULL,
+	PRIMARY KEY (scope, source_id)
+) WITHOUT ROWID;
+CREATE TABLE preimage (
+	scope INTEGER NOT NULL, source_id TEXT NOT NULL, encrypted BLOB NOT NULL, PRIMARY KEY (scope, source_id)
+) WITHOUT ROWID;
+CREATE TABLE saved (scope INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (scope, key)) WITHOUT ROWID;
+CREATE TABLE sample (run INTEGER NOT NULL, at INTEGER NOT NULL, done INTEGER NOT NULL);
+`
+
+// ErrLocked is returned when another process is using the journal.
+var ErrLocked = errors.New("another run is using this journal")
+
+// Journal is one open file. All methods are safe for concurrent use.
+type Journal struct {
+	dir    string
+	db     *sql.DB
+	lock   *flock.Flock // nil when only reading
+	key    []byte
+	writer *writer
+	seal   sealer
+}
+
+// Open opens the journal in dir for a run, making folder (0700) and file (0600)
+// first if need be, and keeps other runs out until Close. The error matches
+// [ErrLocked] when one is at work.
+func Open(ctx context.Context, dir string) (_ *Journal, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the journal's folder: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, lockName), flock.SetPermissions(0o600))
+	got, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock the journal: %w", err)
+	}
+	if !got {
+		return nil, fmt.Errorf("%w: %s%s", ErrLocked, dir, holder(dir))
+	}
+	j := &Journal{dir: dir, lock: lock}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, j.Close())
+		}
+	}()
+	host, _ := os.Hostname() // for people only
+	if err := os.WriteFile(filepath.Join(dir, lockName), fmt.Appendf(nil, "%d %s\n", os.Getpid(), host), 0o600); err != nil {
+		return nil, fmt.Errorf("lock the journal: %w", err)
+	}
+	// SQLite would make the file readable for everybody.
+	path := filepath.Join(dir, FileName)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	if err := j.open(ctx, path, false); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// Read opens the journal in dir for looking only, beside a run that may be
+// writing it. The error matches [fs.ErrNotExist] when there is none.
+func Read(ctx context.Context, dir string) (_ *Journal, err error) {
+	path := filepath.Join(dir, FileName)
+	if _, err := os.Stat(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("there is no journal in %s yet: %w", dir, fs.ErrNotExist)
+		}
+		return nil, fmt.Errorf("open the journal: %w", err)
+	}
+	j := &Journal{dir: dir}
+	if err := j.open(ctx, path, true); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
+
+// holder says who has the lock, as far as its file tells.
+func holder(dir string) string {
+	content, err := os.ReadFile(filepath.Join(dir, lockName))
+	pid, host, ok := strings.Cut(strings.TrimSpace(string(content)), " ")
+	if err != nil || !ok {
+		return ""
+	}
+	return fmt.Sprintf(" (process %s on %s)", pid, host)
+}
+
+func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
+	query := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-16000)"}}
+	if readOnly {
+		query = url.Values{"_pragma": {"busy_timeout(10000)", "query_only(1)"}}
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: query.Encode()}).String())
+	if err != nil {
+		return fmt.Errorf("open the journal %s: %w", path, err)
+	}
+	j.db = db
+	var have int
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+		return fmt.Errorf("open the journal %s: %w", path, err)
+	}
+	switch {
+	case have > version:
+		return fmt.Errorf("the journal %s was written by a newer version of this program; use that one", path)
+	case have == 0 && readOnly:
+		return fmt.Errorf("the journal %s is empty: %w", path, fs.ErrNotExist)
+	case have == 0:
+		if err := j.create(ctx); err != nil {
+			return fmt.Errorf("make the journal %s: %w", path, err)
+		}
+	}
+	if err := db.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'fingerprint_key'").Scan(&j.key); err != nil {
+		return fmt.Errorf("read the journal %s: %w", path, err)
+	}
+	if !readOnly {
+		if j.writer, err = newWriter(ctx, db); err != nil {
+			return fmt.Errorf("open the journal %s: %w", path, err)
+		}
+		return j.recover()
+	}
+	return nil
+}
+
+func (j *Journal) create(ctx context.Context) error {
+	tx, err := j.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
+	if _, err := tx.ExecContext(ctx, tables); err != nil {
+		return err
+	}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails, see crypto/rand
+	if _, err := tx.ExecContext(ctx, "INSERT INTO meta VALUES ('fingerprint_key', ?)", key); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", version)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// FingerprintKey keys the digests of this journal: 32 bytes, the same for ever.
+func (j *Journal) FingerprintKey() []byte { return j.key }
+
+// Dir is the folder.
+func (j *Journal) Dir() string { return j.dir }
+
+// Close writes out what is queued and lets other runs in.
+func (j *Journal) Close() error {
+	var errs []error
+	if j.writer != nil {
+		errs = append(errs, j.writer.close())
+	}
+	if j.db != nil {
+		errs = append(errs, j.db.Close())
+	}
+	if j.lock != nil {
+		errs = append(errs, j.lock.Unlock())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close the journal: %w", err)
+	}
+	return nil
+}

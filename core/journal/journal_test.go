@@ -1,0 +1,349 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/stetl/stetl/core/target"
+)
+
+func open(t testing.TB, dir string) *Journal {
+	t.Helper()
+	j, err := Open(context.Background(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return j
+}
+
+func scope(t testing.TB, j *Journal, destination string) *Scope {
+	t.Helper()
+	s, err := j.Scope(context.Background(), "public", destination)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// reopen closes the journal without any outcome for what was marked, and opens it
+// as the next process would.
+func reopen(t *testing.T, j *Journal) (*Journal, *Scope) {
+	t.Helper()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, j.Dir())
+	return j, scope(t, j, "here")
+}
+
+func entries(t *testing.T, s *Scope) []Entry {
+	t.Helper()
+	var out []Entry
+	for e, err := range s.Accounts(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+var ignoreTime = cmpopts.IgnoreFields(Entry{}, "At")
+
+func TestOutcomesReplaceMarks(t *testing.T) {
+	t.Parallel()
+	j := open(t, t.TempDir())
+	s := scope(t, j, "here")
+	batch, err := s.Mark(1, []Entry{{SourceID: "b", VisibleID: "v\"b", Class: target.NoPassword}, {SourceID: "a", VisibleID: "va"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, s = reopen(t, j)
+	got := entries(t, s)
+	if len(got) != 2 || got[1].VisibleID != "v\"b" || got[1].Class != target.NoPassword || got[1].Run != 1 {
+		t.Fatalf("after a crash: %+v", got)
+	}
+	for _, e := range got {
+		if !e.Pending || e.Action != target.InDoubt || e.Digest != nil {
+			t.Errorf("after a crash: %+v", e)
+		}
+	}
+	done := Entry{
+		SourceID: "a", VisibleID: "va", TargetID: "ta", Action: target.Created, Class: target.HashCarried,
+		Digest: []byte{1}, State: []byte{2}, Origin: Made, Run: 1,
+	}
+	if batch, err = s.Mark(1, []Entry{done}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Record(batch, []Entry{done}); err != nil {
+		t.Fatal(err)
+	}
+	j, s = reopen(t, j)
+	got = entries(t, s)
+	if diff := cmp.Diff(done, got[0], ignoreTime); diff != "" {
+		t.Errorf("recorded (-want +got):\n%s", diff)
+	}
+	if !got[1].Pending {
+		t.Error("the other account is no longer pending")
+	}
+	// A second mark keeps what is known from before.
+	if _, err := s.Mark(2, []Entry{{SourceID: "a", VisibleID: "va"}}); err != nil {
+		t.Fatal(err)
+	}
+	_, s = reopen(t, j)
+	again := entries(t, s)[0]
+	if !again.Pending || again.Origin != Made || string(again.State) != "\x02" || again.TargetID != "ta" || again.Run != 2 {
+		t.Errorf("after the second mark: %+v", again)
+	}
+	for _, id := range []string{"a", "va", "ta"} {
+		if e, ok, err := s.Account(t.Context(), id); err != nil || !ok || e.SourceID != "a" {
+			t.Errorf("account by %s: %+v, %v, %v", id, e, ok, err)
+		}
+	}
+	if _, ok, err := s.Account(t.Context(), "nobody"); ok || err != nil {
+		t.Errorf("nobody: %v, %v", ok, err)
+	}
+	if err := s.Forget([]string{"a"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := entries(t, s); len(got) != 1 || got[0].SourceID != "b" {
+		t.Errorf("after forgetting: %+v", got)
+	}
+}
+
+func TestScopesAreApart(t *testing.T) {
+	t.Parallel()
+	j := open(t, t.TempDir())
+	one, two := scope(t, j, "here"), scope(t, j, "there")
+	if err := one.Record(0, []Entry{{SourceID: "a"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := one.Save(t.Context(), "job", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	if got := entries(t, two); len(got) != 0 || len(two.Saved()) != 0 {
+		t.Errorf("the other scope holds %+v, %v", got, two.Saved())
+	}
+	if err := one.Save(t.Context(), "job", nil); err != nil || len(one.Saved()) != 0 {
+		t.Errorf("removed: %v, %v", one.Saved(), err)
+	}
+}
+
+func TestSurvivesClosing(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "new")
+	j := open(t, dir)
+	key := j.FingerprintKey()
+	if err := scope(t, j, "here").Record(0, []Entry{{SourceID: "x", Before: []byte("what it was")}}); err != nil {
+		t.Fatal(err)
+	}
+	id, err := scope(t, j, "here").Begin(Run{Source: "s", Target: "t", Settings: []byte{9}, Began: time.UnixMilli(5)})
+	if err != nil || id != 1 {
+		t.Fatalf("begin: %d, %v", id, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir)
+	s := scope(t, j, "here")
+	if string(j.FingerprintKey()) != string(key) || len(key) != 32 {
+		t.Error("the key has changed")
+	}
+	if before, err := s.Before(t.Context(), "x"); err != nil || string(before) != "what it was" {
+		t.Errorf("pre-image %q, %v", before, err)
+	}
+	if _, ok, err := s.Last(t.Context(), false); ok || err != nil {
+		t.Errorf("an unfinished run counts as finished: %v", err)
+	}
+	if r, ok, err := s.Last(t.Context(), true); !ok || err != nil || r.ID != 1 || !r.Ended.IsZero() {
+		t.Errorf("unfinished run: %+v, %v", r, err)
+	}
+	if err := s.End(1, time.UnixMilli(9), map[string]int{"read": 1}); err != nil {
+		t.Fatal(err)
+	}
+	r, ok, err := s.Last(t.Context(), false)
+	if !ok || err != nil || string(r.Result) != `{"read":1}` || r.Ended.UnixMilli() != 9 {
+		t.Errorf("finished run: %+v, %v", r, err)
+	}
+}
+
+// The first pre-image is the one from before this program came.
+func TestFirstPreImageStays(t *testing.T) {
+	t.Parallel()
+	s := scope(t, open(t, t.TempDir()), "here")
+	for _, before := range []string{"first", "second"} {
+		if err := s.Record(0, []Entry{{SourceID: "x", Before: []byte(before)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if before, err := s.Before(t.Context(), "x"); err != nil || string(before) != "first" {
+		t.Errorf("pre-image %q, %v", before, err)
+	}
+	if before, err := s.Before(t.Context(), "y"); err != nil || before != nil {
+		t.Errorf("pre-image of nobody %q, %v", before, err)
+	}
+}
+
+func TestOnlyItsOwnerCanRead(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "deep", "er")
+	j := open(t, dir)
+	const secret = "ada@example.org and her hash"
+	if err := scope(t, j, "here").Record(0, []Entry{{SourceID: "x", Before: []byte(secret)}}); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		want := fs.FileMode(0o600)
+		if d.IsDir() {
+			want = 0o700
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		if !d.IsDir() {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(content), secret) {
+				t.Errorf("%s holds a pre-image in the clear", path)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOneRunAtATime(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j := open(t, dir)
+	_, err := Open(t.Context(), dir)
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
+		t.Errorf("second open: %v", err)
+	}
+	r, err := Read(t.Context(), dir)
+	if err != nil {
+		t.Fatalf("reading beside a run: %v", err)
+	}
+	if err := scope(t, r, "here").Record(0, []Entry{{SourceID: "x"}}); err == nil {
+		t.Error("a journal opened for reading took a record")
+	}
+	if err := errors.Join(r.Close(), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir)
+}
+
+func TestReadWantsAJournal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if _, err := Read(t.Context(), dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+		t.Errorf("reading left %v behind", files)
+	}
+}
+
+func TestNewerJournalIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j := open(t, dir)
+	if _, err := j.db.ExecContext(t.Context(), "PRAGMA user_version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "newer version") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A job that fails must not take those down that share its transaction.
+func TestFailureIsNotShared(t *testing.T) {
+	t.Parallel()
+	j := open(t, t.TempDir())
+	s := scope(t, j, "here")
+	var wg sync.WaitGroup
+	bad := errors.New("bad job")
+	for i := range 200 {
+		wg.Go(func() {
+			if i%10 == 0 {
+				if err := j.writer.write(func(context.Context, *writer) error { return bad }); !errors.Is(err, bad) {
+					t.Errorf("bad job: %v", err)
+				}
+				return
+			}
+			if err := s.Record(0, []Entry{{SourceID: fmt.Sprint(i)}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(entries(t, s)); n != 180 {
+		t.Errorf("%d accounts, want 180", n)
+	}
+}
+
+// BenchmarkRecord prints outcomes per second, marked and recorded in batches of
+// 200 from four goroutines, each durable when it returns.
+func BenchmarkRecord(b *testing.B) {
+	s := scope(b, open(b, b.TempDir()), "here")
+	state := make([]byte, 181)
+	batch := func(n int) []Entry {
+		out := make([]Entry, 200)
+		for i := range out {
+			id := fmt.Sprintf("%08x-0000-4000-8000-%012x", n, i)
+			out[i] = Entry{SourceID: id, VisibleID: id, TargetID: id, Action: target.Created, Class: target.HashCarried, Digest: state[:16], State: state, Origin: Made, Run: 1}
+		}
+		return out
+	}
+	work := make(chan int)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for n := range work {
+				entries := batch(n)
+				sent, err := s.Mark(1, entries)
+				if err := errors.Join(err, s.Record(sent, entries)); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	n := 0
+	for b.Loop() {
+		work <- n
+		n++
+	}
+	close(work)
+	wg.Wait()
+	b.ReportMetric(float64(n*200)/b.Elapsed().Seconds(), "outcomes/s")
+}

@@ -114,11 +114,22 @@ const (
 	PluginPanic             Code = "plugin.panic"
 	PluginNoAnswer          Code = "plugin.no_answer"
 	PluginNotSent           Code = "plugin.not_sent"
-	PluginCallFailed        Code = "plugin.call_failed"
-	LoadUndecided           Code = "load.undecided"
-	LoadUserTooLarge        Code = "load.user_too_large"
-	LoadInvalidUser         Code = "load.invalid_user"
-	LoadDuplicateUser       Code = "load.duplicate_user"
+	RunNotSelected          Code = "run.not_selected"
+	PlanNotPlanned          Code = "plan.not_planned"
+	PlanSourceMoved         Code = "plan.source_moved"
+	VerifyMissing           Code = "verify.missing"
+	VerifyDiffers           Code = "verify.differs"
+	VerifyDropped           Code = "verify.dropped"
+	UndoInDoubt             Code = "undo.in_doubt"
+	UndoNoPreImage          Code = "undo.no_pre_image"
+
+	JournalUnwritable Code = "journal.unwritable"
+
+	PluginCallFailed  Code = "plugin.call_failed"
+	LoadUndecided     Code = "load.undecided"
+	LoadUserTooLarge  Code = "load.user_too_large"
+	LoadInvalidUser   Code = "load.invalid_user"
+	LoadDuplicateUser Code = "load.duplicate_user"
 )
 
 // table is the one registry. Add a code to the block of the package that raises
@@ -208,6 +219,15 @@ var table = []Info{
 	{PluginPanic, "the plugin's code failed while the user was with it", "run again: the user is looked up first; send the stack in the log to the author of the plugin"},
 	{PluginNoAnswer, "the plugin gave no outcome for the user, or nobody waited for it", "run again: the user is looked up first"},
 	{PluginNotSent, "the run ended before the user was sent", "run again"},
+	{RunNotSelected, "the run was restricted to other accounts", "run without the restriction"},
+	{PlanNotPlanned, "the account came after the plan was made", "plan again, or run without the plan"},
+	{PlanSourceMoved, "the account has changed in the source since the plan was made", "plan again"},
+	{VerifyMissing, "the account should be in the target and is not", "run again with --full, or find out who deleted it"},
+	{VerifyDiffers, "the account is not as it should be; the fields say where", "find out who changed it, or run again with --full"},
+	{VerifyDropped, "the target does not hold a value that it was given", "look at the target's rules for that field; stetl check names those it knows"},
+	{UndoInDoubt, "the last run was interrupted with this account on its way", "run again first, so that it is looked up"},
+	{UndoNoPreImage, "the account was changed and the target gave no pre-image", "restore it by hand"},
+	{JournalUnwritable, "what was done could not be written to the journal", "make room on its disk and run again: the account is looked up first"},
 	{PluginCallFailed, "the plugin could not do what was asked of it for one user; the detail says why", "solve what the message names and try again"},
 	{LoadUndecided, "the plugin gave up on the rest of a batch; the detail says why", "run again: the user is looked up first"},
 	{LoadUserTooLarge, "the user is larger than a plugin takes (16 MiB)", "leave metadata out in the mapping"},

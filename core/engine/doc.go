@@ -1,10 +1,15 @@
-// Package engine moves users: it reads accounts, maps them, decides what
-// becomes of each, and hands them to a target in batches.
+// Package engine moves users: it reads accounts, maps them, decides what becomes
+// of each, hands them to a target in batches, and afterwards verifies or undoes
+// what was done.
 //
-// It knows neither where accounts come from nor what the target is; both are
-// interfaces here. It upholds these invariants:
+// It knows neither where accounts come from nor what the target is nor how the
+// journal is stored; all three are interfaces here. It upholds these invariants:
 //
 //	I1  every account ends in exactly one outcome, and the sums add up
+//	I2  nothing is counted before it is durable in the journal
+//	I3  running twice equals running once
 //	I4  a dry run only ever calls Check and Plan
-//	I6  an unknown answer is an outcome of its own, never a guess
+//	I6  an unknown answer is an outcome of its own, and is looked up by the next run
+//	I7  an account that was in the target before is changed only where a policy
+//	    says so, and never deleted
 package engine

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"iter"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/target"
 )
@@ -32,13 +31,38 @@ type Target interface {
 	Finish(ctx context.Context) error
 }
 
+// Journal remembers runs. See [journal.Scope] for what its methods promise.
+type Journal interface {
+	Accounts(ctx context.Context) iter.Seq2[journal.Entry, error]
+	Get(ctx context.Context, sourceID string) (journal.Entry, bool, error)
+	Mark(run int64, entries []journal.Entry) (batch int64, err error)
+	Record(batch int64, entries []journal.Entry) error
+}
+
 // Options of a run.
 type Options struct {
 	// DryRun plans instead of loading. Nothing is written anywhere.
 	DryRun bool
-	// Skip lists reasons the operator has accepted: whoever is rejected for one
-	// of them counts as skipped.
-	Skip []diag.Code
+	// Journal remembers what earlier runs did; nil forgets it all. Run is the id of
+	// this run in it, and Key keys the digests.
+	Journal Journal
+	Run     int64
+	Key     []byte
+	// Full compares every account with the target, also where nothing has changed
+	// since the last run: the settings have, or somebody wants to be sure.
+	Full bool
+	// Policies decide what may happen; the zero value changes nothing that a run
+	// did not make.
+	Policies Policies
+	// Plan, when set, is executed to the letter: accounts that it does not hold, or
+	// that have changed since, are left alone.
+	Plan *Plan
+	// Only, when set, restricts the run to accounts it returns true for; all others
+	// are Skipped with run.not_selected.
+	Only func(sourceID string) bool
+	// Canary proves before the load that passwords of every kind will work, where
+	// the target can be asked.
+	Canary Canary
 	// Outcome, when set, is called for every user as its fate becomes known,
 	// one call at a time. In a dry run it is the predicted one, with fields.
 	Outcome func(target.Change)
@@ -61,6 +85,7 @@ const (
 	Surveying Phase = "survey"
 	Planning  Phase = "plan"
 	Loading   Phase = "load"
+	Verifying Phase = "verify"
 )
 
 // Result is what a run did, or a dry run would do.
@@ -73,21 +98,40 @@ type Result struct {
 	Losses map[mapping.Loss]int `json:"losses"`
 	// Reasons counts rejected, skipped and in-doubt users by code.
 	Reasons map[diag.Code]int `json:"reasons"`
+	// Drifted counts accounts that somebody has changed in the target since the
+	// last run. A run finds them where it looks; a dry run looks everywhere.
+	Drifted int `json:"drifted"`
+	// Removed lists accounts that an earlier run has loaded and the source no
+	// longer has. Nothing is done about them.
+	Removed []string `json:"removed,omitempty"`
+	// Canaries is the proof that old passwords work, by hash shape.
+	Canaries []Proof `json:"canaries,omitempty"`
 	// Diagnostics are the preflight's warnings, or its errors when it refused.
 	Diagnostics diag.List     `json:"diagnostics,omitempty"`
 	Elapsed     time.Duration `json:"-"`
 }
 
-// ErrRefused is returned when the preflight found an error; the diagnostics
-// say which. Nothing was written.
-var ErrRefused = errors.New("the target is not ready for this run")
-
-// ErrNotCommitted is returned when the last step of the target failed; nothing
-// of the run counts as loaded.
-var ErrNotCommitted = errors.New("the target could not complete the run")
+// The reasons why a run ends before every account was dealt with. All but
+// ErrUnbalanced and ErrNotCommitted leave everything accounted for as it is.
+var (
+	// ErrRefused: the preflight found an error; the diagnostics say which. Nothing
+	// was written.
+	ErrRefused = errors.New("the target is not ready for this run")
+	// ErrNotCommitted: the last step of the target failed; nothing of the run
+	// counts as loaded.
+	ErrNotCommitted = errors.New("the target could not complete the run")
+	// ErrLimit: the run would do, or has met, more than the limits allow.
+	ErrLimit = errors.New("stopped by a limit")
+	// ErrCanary: a password that should work does not; no user was loaded.
+	ErrCanary = errors.New("an old password would not work in the target")
+	// ErrUnbalanced: outcomes do not add up to the accounts read, which is a defect
+	// of this program or of a plugin.
+	ErrUnbalanced = errors.New("the accounts do not add up; please report this")
+)
 
 // Run moves every account of src to dst. The result is meaningful also when
-// the error is not nil: it says how far the run came.
+// the error is not nil: it says how far the run came. When ctx ends, reading
+// stops, and what is in flight gets a moment to end in order.
 func Run(ctx context.Context, src Source, dst Target, o Options) (*Result, error) {
 	r := newRunner(src, dst, o)
 	start := time.Now()
@@ -100,17 +144,28 @@ func Run(ctx context.Context, src Source, dst Target, o Options) (*Result, error
 // of it. It writes nothing.
 func Check(ctx context.Context, src Source, dst Target) (diag.List, error) {
 	r := newRunner(src, dst, Options{})
-	needs, err := r.survey(ctx)
-	if err != nil || !r.caps.Can(target.CanCheck) {
+	if err := r.survey(ctx); err != nil || !r.caps.Can(target.CanCheck) {
 		return nil, err
 	}
-	return dst.Check(ctx, needs)
+	return dst.Check(ctx, r.needs)
+}
+
+// Survey reads every account and says what a run would ask of the target.
+func Survey(ctx context.Context, src Source, dst Target) (target.Needs, error) {
+	r := newRunner(src, dst, Options{})
+	err := r.survey(ctx)
+	return r.needs, err
 }
 
 func newRunner(src Source, dst Target, o Options) *runner {
-	return &runner{src: src, dst: dst, options: o, caps: dst.Capabilities(), result: &Result{
+	r := &runner{src: src, dst: dst, options: o, caps: dst.Capabilities(), result: &Result{
 		DryRun: o.DryRun, Classes: map[target.Class]int{}, Losses: map[mapping.Loss]int{}, Reasons: map[diag.Code]int{},
 	}}
+	if r.caps.Whole {
+		// Every run writes everything anew, so there is nothing to remember.
+		r.options.Journal = nil
+	}
+	return r
 }
 
 type runner struct {
@@ -119,18 +174,24 @@ type runner struct {
 	options Options
 	caps    target.Capabilities
 	result  *Result
+	needs   target.Needs
 	total   int
 	// owners knows who keeps an identifier that several accounts want.
 	owners owners
+	known  memory
+	shapes shapes
+	guard  guard
 }
 
 func (r *runner) run(ctx context.Context) error {
-	needs, err := r.survey(ctx)
-	if err != nil {
+	if err := r.remember(ctx); err != nil {
+		return err
+	}
+	if err := r.survey(ctx); err != nil {
 		return err
 	}
 	if r.caps.Can(target.CanCheck) {
-		found, err := r.dst.Check(ctx, needs)
+		found, err := r.dst.Check(ctx, r.needs)
 		if err != nil {
 			return fmt.Errorf("check the target: %w", err)
 		}
@@ -139,14 +200,23 @@ func (r *runner) run(ctx context.Context) error {
 			return ErrRefused
 		}
 	}
-	if r.options.DryRun && !r.caps.Can(target.CanPlan) {
-		return errors.New("this target cannot say what a run would change; its plugin does not implement Plan")
+	if r.options.DryRun {
+		if !r.caps.Can(target.CanPlan) {
+			return errors.New("this target cannot say what a run would change; its plugin does not implement Plan")
+		}
+		if err := r.move(ctx); err != nil {
+			return err
+		}
+		return r.balance()
+	}
+	if err := r.limitsBefore(); err != nil {
+		return err
+	}
+	if err := r.prove(ctx); err != nil {
+		return err
 	}
 	if err := r.move(ctx); err != nil {
 		return err
-	}
-	if r.options.DryRun {
-		return r.balance()
 	}
 	if err := r.dst.Finish(ctx); err != nil {
 		s := &r.result.Summary
@@ -158,10 +228,6 @@ func (r *runner) run(ctx context.Context) error {
 	return r.balance()
 }
 
-// ErrUnbalanced is returned when outcomes do not add up to the accounts read,
-// which is a defect of this program or of a plugin.
-var ErrUnbalanced = errors.New("the accounts do not add up; please report this")
-
 // balance is invariant I1: whoever was read has one outcome.
 func (r *runner) balance() error {
 	s := r.result.Summary
@@ -171,137 +237,8 @@ func (r *runner) balance() error {
 	return nil
 }
 
-// survey reads every account once without touching the target: it decides
-// classes and collisions before the first write.
-func (r *runner) survey(ctx context.Context) (target.Needs, error) {
-	var needs target.Needs
-	schemes, providers := map[canonical.Scheme]bool{}, map[string]bool{}
-	err := r.src.Accounts(ctx, func(users []canonical.User) error {
-		for i := range users {
-			u, lost := mapping.Map(&users[i], r.caps)
-			r.result.Classes[u.Class]++
-			for _, l := range lost {
-				r.result.Losses[l]++
-			}
-			if !u.Password.IsZero() && !schemes[u.Password.Scheme] {
-				schemes[u.Password.Scheme] = true
-				needs.Schemes = append(needs.Schemes, u.Password.Scheme)
-			}
-			for _, id := range u.Identities {
-				if !providers[id.Provider] {
-					providers[id.Provider] = true
-					needs.Providers = append(needs.Providers, id.Provider)
-				}
-			}
-			r.owners.claim(&u, r.caps)
-		}
-		r.total += len(users)
-		r.progress(Surveying, r.total, 0)
-		return nil
-	})
-	needs.Users = r.total
-	return needs, err
-}
-
 func (r *runner) progress(p Phase, done, total int) {
 	if r.options.Progress != nil {
 		r.options.Progress(Progress{Phase: p, Done: done, Total: total})
 	}
-}
-
-// Defaults for what a plugin leaves open in [target.BatchLimits].
-const (
-	defaultBatchUsers = 200
-	defaultInFlight   = 1
-)
-
-// move reads every account again and plans or loads it. Back-pressure is the
-// group's limit: reading waits while all batches are in flight.
-func (r *runner) move(ctx context.Context) error {
-	size, inFlight := r.caps.Batch.Users, r.caps.Batch.InFlight
-	if size <= 0 {
-		size = defaultBatchUsers
-	}
-	if inFlight <= 0 {
-		inFlight = defaultInFlight
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(inFlight)
-	answers := make(chan []target.Change, inFlight)
-	counted := make(chan struct{})
-	go func() {
-		defer close(counted)
-		for changes := range answers {
-			r.record(changes)
-		}
-	}()
-	var batch []target.User
-	send := func() {
-		users := batch
-		batch = nil
-		group.Go(func() error {
-			changes, err := r.apply(ctx, users)
-			answers <- changes
-			return err
-		})
-	}
-	err := r.src.Accounts(ctx, func(users []canonical.User) error {
-		for i := range users {
-			u, _ := mapping.Map(&users[i], r.caps)
-			if o, collides := r.owners.collision(&u, r.caps); collides {
-				answers <- []target.Change{{Outcome: o}}
-				continue
-			}
-			if batch = append(batch, u); len(batch) == size {
-				send()
-			}
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	})
-	if len(batch) > 0 && err == nil {
-		send()
-	}
-	// The group's error comes first: it is why the reading stopped.
-	if groupErr := group.Wait(); groupErr != nil {
-		err = groupErr
-	}
-	close(answers)
-	<-counted
-	return err
-}
-
-func (r *runner) apply(ctx context.Context, users []target.User) ([]target.Change, error) {
-	if r.options.DryRun {
-		return r.dst.Plan(ctx, users)
-	}
-	outcomes, err := r.dst.Load(ctx, users)
-	changes := make([]target.Change, len(outcomes))
-	for i, o := range outcomes {
-		changes[i] = target.Change{Outcome: o}
-	}
-	return changes, err
-}
-
-func (r *runner) record(changes []target.Change) {
-	for _, c := range changes {
-		if c.Action == target.Rejected && slices.Contains(r.options.Skip, c.Code) {
-			c.Action = target.Skipped
-		}
-		r.result.Summary.Read++
-		r.result.Summary.Count(c.Action)
-		if c.Code != "" {
-			r.result.Reasons[c.Code]++
-		}
-		if r.options.Outcome != nil {
-			r.options.Outcome(c)
-		}
-	}
-	phase := Loading
-	if r.options.DryRun {
-		phase = Planning
-	}
-	r.progress(phase, r.result.Summary.Read, r.total)
 }

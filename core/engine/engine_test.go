@@ -16,10 +16,10 @@ import (
 	"github.com/stetl/stetl/core/target"
 )
 
-// memory is a source of given accounts, three at a time.
-type memory []canonical.User
+// listed is a source of given accounts, three at a time.
+type listed []canonical.User
 
-func (m memory) Accounts(_ context.Context, emit func([]canonical.User) error) error {
+func (m listed) Accounts(_ context.Context, emit func([]canonical.User) error) error {
 	for chunk := range slices.Chunk(m, 3) {
 		if err := emit(chunk); err != nil {
 			return err
@@ -28,8 +28,8 @@ func (m memory) Accounts(_ context.Context, emit func([]canonical.User) error) e
 	return nil
 }
 
-func people(n int) memory {
-	var out memory
+func people(n int) listed {
+	var out listed
 	for i := range n {
 		email := fmt.Sprintf("user%d@example.org", i)
 		out = append(out, canonical.User{
@@ -156,7 +156,7 @@ func TestCollisionsAreRejectedNotDecidedByTheTarget(t *testing.T) {
 	shared, upper := "same@example.org", "SAME@example.org"
 	at := func(ms int64) time.Time { return time.UnixMilli(ms) }
 	hash := canonical.ParsePasswordHash("$2a$11$VYMke6bA9Nzc9Ne1NBY3FulsvVc.uabXkG3mrHFbm0n.p592T/ABm")
-	src := memory{
+	src := listed{
 		{InternalID: "a-older", ID: "a", TimeJoined: at(1), Logins: []canonical.Login{{ID: "a-older", Email: &shared}}},
 		{InternalID: "b-password", ID: "b", TimeJoined: at(5), Logins: []canonical.Login{{ID: "b-password", Email: &upper, Password: hash}}},
 		{InternalID: "c-password", ID: "c", TimeJoined: at(3), Logins: []canonical.Login{{ID: "c-password", Email: &shared, Password: hash}}},
@@ -181,11 +181,11 @@ func TestCollisionsAreRejectedNotDecidedByTheTarget(t *testing.T) {
 func TestAcceptedReasonsAreSkips(t *testing.T) {
 	t.Parallel()
 	same := "same@example.org"
-	src := memory{
+	src := listed{
 		{InternalID: "a", ID: "a", Logins: []canonical.Login{{ID: "a", Email: &same}}},
 		{InternalID: "b", ID: "b", Logins: []canonical.Login{{ID: "b", Email: &same}}},
 	}
-	res, err := Run(t.Context(), src, newFake(), Options{Skip: []diag.Code{diag.MapDuplicateUsername}})
+	res, err := Run(t.Context(), src, newFake(), Options{Policies: Policies{Skip: []diag.Code{diag.MapDuplicateUsername}}})
 	if err != nil || res.Summary != (target.Summary{Read: 2, Created: 1, Skipped: 1}) || res.Reasons[diag.MapDuplicateUsername] != 1 {
 		t.Errorf("error %v, result %+v", err, res)
 	}

@@ -232,11 +232,20 @@ func (s *Scope) Accounts(ctx context.Context) iter.Seq2[Entry, error] {
 	}
 }
 
+// Get returns what is known of the account with this source id; false when
+// nothing is.
+func (s *Scope) Get(ctx context.Context, sourceID string) (Entry, bool, error) {
+	return one(s.j.db.QueryRowContext(ctx, `SELECT `+columns+` FROM account WHERE scope = ? AND source_id = ?`, s.id, sourceID))
+}
+
 // Account returns what is known of the account that has this source id, visible
-// id or target id; false when nothing is.
+// id or target id; false when nothing is. It looks at every account.
 func (s *Scope) Account(ctx context.Context, id string) (Entry, bool, error) {
-	row := s.j.db.QueryRowContext(ctx, `SELECT `+columns+` FROM account WHERE scope = ?1 AND (source_id = ?2 OR visible_id = ?2 OR target_id = ?2)
-		ORDER BY source_id <> ?2, visible_id <> ?2 LIMIT 1`, s.id, id)
+	return one(s.j.db.QueryRowContext(ctx, `SELECT `+columns+` FROM account WHERE scope = ?1 AND (source_id = ?2 OR visible_id = ?2 OR target_id = ?2)
+		ORDER BY source_id <> ?2, visible_id <> ?2 LIMIT 1`, s.id, id))
+}
+
+func one(row *sql.Row) (Entry, bool, error) {
 	e, err := scan(row)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Entry{}, false, nil

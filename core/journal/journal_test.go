@@ -70,8 +70,7 @@ func TestOutcomesReplaceMarks(t *testing.T) {
 	t.Parallel()
 	j := open(t, t.TempDir())
 	s := scope(t, j, "here")
-	batch, err := s.Mark(1, []Entry{{SourceID: "b", VisibleID: "v\"b", Class: target.NoPassword}, {SourceID: "a", VisibleID: "va"}})
-	if err != nil {
+	if _, err := s.Mark(1, []Entry{{SourceID: "b", VisibleID: "v\"b", Class: target.NoPassword}, {SourceID: "a", VisibleID: "va"}}); err != nil {
 		t.Fatal(err)
 	}
 	j, s = reopen(t, j)
@@ -88,7 +87,8 @@ func TestOutcomesReplaceMarks(t *testing.T) {
 		SourceID: "a", VisibleID: "va", TargetID: "ta", Action: target.Created, Class: target.HashCarried,
 		Digest: []byte{1}, State: []byte{2}, Origin: Made, Run: 1,
 	}
-	if batch, err = s.Mark(1, []Entry{done}); err != nil {
+	batch, err := s.Mark(1, []Entry{done})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Record(batch, []Entry{done}); err != nil {

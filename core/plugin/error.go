@@ -63,6 +63,9 @@ type CrashError struct {
 	LastWords string
 }
 
+// Crashed tells the engine that a new process may do better.
+func (e *CrashError) Crashed() bool { return true }
+
 func (e *CrashError) Error() string {
 	msg := fmt.Sprintf("plugin %s (pid %d) died: %s", e.Plugin, e.PID, e.State)
 	if e.LastWords != "" {

@@ -41,7 +41,11 @@ type Capabilities struct {
 	UniqueEmail bool `protobuf:"varint,6,opt,name=unique_email,json=uniqueEmail,proto3" json:"unique_email,omitempty"`
 	// Every run replaces what earlier ones wrote, as export files do: the host
 	// sends every user every time.
-	Whole         bool `protobuf:"varint,7,opt,name=whole,proto3" json:"whole,omitempty"`
+	Whole bool `protobuf:"varint,7,opt,name=whole,proto3" json:"whole,omitempty"`
+	// Names the place that is written to, such as its address and realm, in a way
+	// that stays the same when credentials or tuning change: what a run remembers
+	// belongs to it. Empty has the host use the whole configuration.
+	Identity      string `protobuf:"bytes,8,opt,name=identity,proto3" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -123,6 +127,13 @@ func (x *Capabilities) GetWhole() bool {
 		return x.Whole
 	}
 	return false
+}
+
+func (x *Capabilities) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
 }
 
 // HashSupport accepts one scheme, optionally narrowed.
@@ -388,7 +399,7 @@ var File_stetl_plugin_v1_capability_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\n" +
-	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\x8d\x02\n" +
+	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\xa9\x02\n" +
 	"\fCapabilities\x124\n" +
 	"\x06hashes\x18\x01 \x03(\v2\x1c.stetl.plugin.v1.HashSupportR\x06hashes\x12\x18\n" +
 	"\acarries\x18\x02 \x03(\tR\acarries\x12\x1c\n" +
@@ -396,7 +407,8 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\x05batch\x18\x04 \x01(\v2\x1c.stetl.plugin.v1.BatchLimitsR\x05batch\x12\"\n" +
 	"\rmax_id_length\x18\x05 \x01(\x03R\vmaxIdLength\x12!\n" +
 	"\funique_email\x18\x06 \x01(\bR\vuniqueEmail\x12\x14\n" +
-	"\x05whole\x18\a \x01(\bR\x05whole\"\x9d\x01\n" +
+	"\x05whole\x18\a \x01(\bR\x05whole\x12\x1a\n" +
+	"\bidentity\x18\b \x01(\tR\bidentity\"\x9d\x01\n" +
 	"\vHashSupport\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1a\n" +
 	"\bvariants\x18\x02 \x03(\tR\bvariants\x12\x19\n" +

@@ -19,6 +19,7 @@ func EncodeCapabilities(c *target.Capabilities) *pluginpb.Capabilities {
 		MaxIdLength: int64(c.MaxIDLength),
 		UniqueEmail: c.UniqueEmail,
 		Whole:       c.Whole,
+		Identity:    clean(c.Identity),
 	}
 	for _, h := range c.Hashes {
 		p.Hashes = append(p.Hashes, &pluginpb.HashSupport{
@@ -46,6 +47,7 @@ func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
 		MaxIDLength: int(p.GetMaxIdLength()),
 		UniqueEmail: p.GetUniqueEmail(),
 		Whole:       p.GetWhole(),
+		Identity:    p.GetIdentity(),
 	}
 	for _, h := range p.GetHashes() {
 		c.Hashes = append(c.Hashes, target.HashSupport{

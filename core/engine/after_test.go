@@ -1,0 +1,260 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/target"
+)
+
+// hashed gives people passwords of two kinds.
+func hashed(t *testing.T, n int) listed {
+	t.Helper()
+	out := people(n)
+	for i := range out {
+		raw, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		variant := "$2a"
+		if i%2 == 1 {
+			variant = "$2y"
+		}
+		out[i].Logins[0].Password = canonical.ParsePasswordHash(variant + string(raw[3:]))
+	}
+	return out
+}
+
+func TestCanariesProvePasswords(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), hashed(t, 6)
+	dst.login = func(l target.Login, _ bool) (bool, error) { // a target that really checks
+		stored := "$2a" + strings.TrimLeft(dst.known[l.Username], "$2aby")
+		return bcrypt.CompareHashAndPassword([]byte(strings.Replace(stored, "$2a0", "$2a$0", 1)), []byte(l.Password.Reveal())) == nil, nil
+	}
+	withCanary := func(o *Options) { o.Canary = dst }
+	res, _, err := p.do(src, dst, withCanary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Proof{{Shape: "bcrypt 2a cost 4", Proven: true}, {Shape: "bcrypt 2y cost 4", Proven: true}}
+	if diff := cmp.Diff(want, res.Canaries); diff != "" || res.Summary.Created != 6 {
+		t.Errorf("%+v (-want +got):\n%s", res.Summary, diff)
+	}
+	if len(dst.accounts) != 6 {
+		t.Errorf("the canaries stayed: %v", dst.accounts)
+	}
+	writes := dst.writes
+	if res, _, err := p.do(src, dst, withCanary); err != nil || len(res.Canaries) != 0 || dst.writes != writes {
+		t.Errorf("with nothing to prove: %+v, %v", res.Canaries, err)
+	}
+}
+
+func TestRedCanaryStopsTheRun(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		login func(target.Login, bool) (bool, error)
+		want  string
+	}{
+		"accepts anything": {func(target.Login, bool) (bool, error) { return true, nil }, "accepts a wrong password"},
+		"accepts nothing":  {func(target.Login, bool) (bool, error) { return false, nil }, "refuses the right password"},
+		"cannot be asked":  {func(target.Login, bool) (bool, error) { return false, errors.New("no such client") }, "no such client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dst := newIDP()
+			dst.login = tc.login
+			res, err := Run(t.Context(), hashed(t, 3), dst, Options{Canary: dst})
+			if !errors.Is(err, ErrCanary) || !strings.Contains(err.Error(), tc.want) || res.Canaries[0].Proven {
+				t.Errorf("error %v, proof %+v", err, res.Canaries)
+			}
+			if len(dst.accounts) != 0 || res.Summary.Read != 0 {
+				t.Errorf("left in the target: %v", dst.accounts)
+			}
+		})
+	}
+}
+
+func TestHashLike(t *testing.T) {
+	t.Parallel()
+	for _, like := range []string{
+		"$2b$04$VYMke6bA9Nzc9Ne1NBY3FulsvVc.uabXkG3mrHFbm0n.p592T/ABm",
+		"$argon2id$v=19$m=64,t=2,p=1$c29tZXNhbHRzYWx0$c29tZWRpZ2VzdHNvbWVkaWdlc3Q",
+		"$argon2i$v=19$m=64,t=3,p=1$c29tZXNhbHRzYWx0$c29tZWRpZ2VzdHNvbWVkaWdlc3Q",
+	} {
+		parsed := canonical.ParsePasswordHash(like)
+		got, err := hashLike(parsed, "password")
+		if err != nil || got.Shape() != parsed.Shape() || got.Encode() == like {
+			t.Errorf("%s: %v, %v", parsed.Shape(), got, err)
+		}
+	}
+	for _, like := range []string{"nonsense", "$argon2d$v=19$m=64,t=2,p=1$c29tZXNhbHRzYWx0$c29tZWRpZ2VzdHNvbWVkaWdlc3Q"} {
+		if _, err := hashLike(canonical.ParsePasswordHash(like), "password"); err == nil {
+			t.Errorf("a hash like %.9s was made", like)
+		}
+	}
+}
+
+func TestVerifyFindsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(20)
+	dst.accounts[id(9)] = "theirs"
+	if _, _, err := p.do(src, dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	verify := func(sample int) (*Verification, map[string]diag.Code) {
+		seen := map[string]diag.Code{}
+		var v *Verification
+		p.with(func(_ *journal.Scope, o Options) {
+			o.Outcome = func(c target.Change) { seen[c.SourceID] = c.Code }
+			var err error
+			if v, err = Verify(context.Background(), src, dst, o, sample); err != nil {
+				t.Fatal(err)
+			}
+		})
+		return v, seen
+	}
+	writes := dst.writes
+	if v, _ := verify(1); v.Different() != 0 || v.Match != 19 || v.Expected != 1 || v.Read != 20 {
+		t.Errorf("as it should be: %+v", v)
+	}
+	delete(dst.accounts, id(3))
+	dst.accounts[id(4)] = "altered"
+	v, seen := verify(1)
+	want := map[string]diag.Code{id(3): diag.VerifyMissing, id(4): diag.VerifyDiffers}
+	if diff := cmp.Diff(want, seen); diff != "" || v.Different() != 2 {
+		t.Errorf("%+v (-want +got):\n%s", v, diff)
+	}
+	if v, _ := verify(4); v.Compared >= 15 {
+		t.Errorf("a sample of a quarter compared %d", v.Compared)
+	}
+	if dst.writes != writes {
+		t.Error("verify wrote")
+	}
+}
+
+// dying is a target whose process dies with certain users, or at certain calls.
+type dying struct {
+	*idp
+	dead   bool
+	poison string
+	calls  *[]int // kill at these calls of Load
+	count  *int
+}
+
+type death struct{}
+
+func (death) Error() string { return "plugin died: signal: killed" }
+func (death) Crashed() bool { return true }
+
+func (d *dying) Load(ctx context.Context, users []target.User) ([]target.Outcome, error) {
+	out := make([]target.Outcome, len(users))
+	for i, u := range users {
+		out[i] = target.Outcome{SourceID: u.SourceID, Action: target.InDoubt, Code: diag.PluginCrash}
+	}
+	d.mu.Lock()
+	*d.count++
+	kill := d.dead || slices.Contains(*d.calls, *d.count)
+	d.mu.Unlock()
+	if kill {
+		d.dead = true
+		return out, death{}
+	}
+	if n := slices.IndexFunc(users, func(u target.User) bool { return u.SourceID == d.poison }); n >= 0 {
+		d.dead = true
+		if n > 0 { // some of the batch was done before the end
+			_, _ = d.idp.Load(ctx, users[:n])
+		}
+		return out, death{}
+	}
+	return d.idp.Load(ctx, users)
+}
+
+func TestDeadPluginIsStartedAgain(t *testing.T) {
+	t.Parallel()
+	base := newIDP()
+	base.caps.Batch.InFlight = 1
+	count, starts := 0, 0
+	fresh := func(poison string, calls ...int) *dying {
+		return &dying{idp: base, poison: poison, calls: &calls, count: &count}
+	}
+	restarting := func(poison string, calls ...int) *Restarting {
+		r := NewRestarting(fresh(poison, calls...), func(context.Context) (Target, error) {
+			starts++
+			return fresh(poison, calls...), nil
+		})
+		r.wait = 0
+		return r
+	}
+	res, err := Run(t.Context(), people(23), restarting("", 2, 4), Options{})
+	if err != nil || res.Summary != (target.Summary{Read: 23, Created: 23}) || base.writes != 23 || starts != 2 {
+		t.Errorf("two deaths: %+v, %v, %d writes, %d starts", res.Summary, err, base.writes, starts)
+	}
+
+	base.accounts, base.writes, count, starts = map[string]string{}, 0, 0, 0
+	seen := map[string]target.Change{}
+	res, err = Run(t.Context(), people(23), restarting(id(13)), Options{Outcome: func(c target.Change) { seen[c.SourceID] = c }})
+	if err != nil || res.Summary.Rejected != 1 || res.Summary.Created+res.Summary.Unchanged != 22 || seen[id(13)].Code != diag.PluginCrash || base.writes != 22 {
+		t.Errorf("a poisonous user: %+v, %v, %d writes, %+v", res.Summary, err, base.writes, seen[id(13)])
+	}
+
+	count, starts = 0, 0
+	base.accounts = map[string]string{}
+	always := make([]int, 1000)
+	for i := range always {
+		always[i] = i
+	}
+	res, err = Run(t.Context(), people(23), restarting("", always...), Options{})
+	if err == nil || res.Summary.Read != res.Summary.Accounted() || starts > poisonRestarts || base.writes != 22 {
+		t.Errorf("a plugin that always dies: %+v, %v, %d starts", res.Summary, err, starts)
+	}
+}
+
+// Several batches in flight die with one process, which is replaced once.
+func TestOneDeathOneRestart(t *testing.T) {
+	t.Parallel()
+	base, starts := newIDP(), 0
+	var once sync.Once
+	var all sync.WaitGroup
+	all.Add(3)
+	first := &gate{idp: base, load: func() error {
+		all.Done()
+		all.Wait() // all three are in there
+		return death{}
+	}}
+	r := NewRestarting(first, func(context.Context) (Target, error) {
+		starts++
+		once.Do(func() {})
+		return base, nil
+	})
+	r.wait = 0
+	res, err := Run(t.Context(), people(15), r, Options{})
+	if err != nil || res.Summary.Created != 15 || starts != 1 {
+		t.Errorf("%+v, %v, %d starts", res.Summary, err, starts)
+	}
+}
+
+type gate struct {
+	*idp
+	load func() error
+}
+
+func (g *gate) Load(_ context.Context, users []target.User) ([]target.Outcome, error) {
+	err := g.load()
+	out := make([]target.Outcome, len(users))
+	for i, u := range users {
+		out[i] = target.Outcome{SourceID: u.SourceID, Action: target.InDoubt, Code: diag.PluginCrash, Detail: fmt.Sprint(err)}
+	}
+	return out, err
+}

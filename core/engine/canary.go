@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Canary is a target that can be asked whether a password is right, and that can
+// take an account back.
+type Canary interface {
+	Login(ctx context.Context, l target.Login) (bool, error)
+	Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error)
+}
+
+// Proof is what became of the canary of one hash shape: an account with a
+// password that this program knows, hashed like those of the source, loaded like
+// them, and removed again.
+type Proof struct {
+	// Shape is that of the hash, such as "bcrypt 2a cost 11".
+	Shape string `json:"shape"`
+	// Proven says that the right password was accepted and a wrong one refused.
+	Proven bool `json:"proven"`
+	// Problem says what was wrong instead.
+	Problem string `json:"problem,omitempty"`
+}
+
+// shapes collects one example of every kind of hash that a run will send.
+type shapes struct {
+	byShape map[string]canonical.PasswordHash
+	order   []string
+}
+
+// mostShapes bounds the canaries of a run.
+const mostShapes = 16
+
+func (s *shapes) add(u *target.User) {
+	if u.Password.IsZero() || len(s.order) >= mostShapes {
+		return
+	}
+	shape := u.Password.Shape()
+	if _, ok := s.byShape[shape]; ok {
+		return
+	}
+	if s.byShape == nil {
+		s.byShape = map[string]canonical.PasswordHash{}
+	}
+	s.byShape[shape] = u.Password
+	s.order = append(s.order, shape)
+}
+
+// prove signs a canary in for every kind of hash, before any user is loaded.
+func (r *runner) prove(ctx context.Context) error {
+	if r.options.Canary == nil || !r.caps.Can(target.CanLogin) || !r.caps.Can(target.CanUndo) {
+		return nil
+	}
+	slices.Sort(r.shapes.order)
+	for _, shape := range r.shapes.order {
+		p := Proof{Shape: shape}
+		err := r.canary(ctx, r.shapes.byShape[shape])
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if p.Proven = err == nil; err != nil {
+			p.Problem = err.Error()
+		}
+		r.result.Canaries = append(r.result.Canaries, p)
+	}
+	for _, p := range r.result.Canaries {
+		if !p.Proven {
+			return fmt.Errorf("%w: %s: %s", ErrCanary, p.Shape, p.Problem)
+		}
+	}
+	return nil
+}
+
+func (r *runner) canary(ctx context.Context, like canonical.PasswordHash) (err error) {
+	name := "stetl-canary-" + strings.ToLower(rand.Text())
+	password := rand.Text()
+	hash, err := hashLike(like, password)
+	if err != nil {
+		return err
+	}
+	verified := true
+	u := target.User{
+		SourceID: name, ID: uuid(), Username: name + "@stetl.invalid", Email: name + "@stetl.invalid", EmailVerified: &verified,
+		GivenName: "Canary", FamilyName: "Canary", Enabled: true, Class: target.HashCarried, Password: hash,
+	}
+	outcomes, err := r.dst.Load(ctx, []target.User{u})
+	if err != nil {
+		return fmt.Errorf("load the canary: %w", err)
+	}
+	o := outcomes[0]
+	if o.Action != target.Created {
+		return fmt.Errorf("the canary was not created but %s (%s: %s)", o.Action, o.Code, o.Detail)
+	}
+	defer func() {
+		// Also when the run is to stop: a canary must not stay.
+		cleanup, stop := linger(ctx, lastMoment)
+		defer stop()
+		undone, undoErr := r.options.Canary.Undo(cleanup, []target.Account{{SourceID: name, TargetID: o.TargetID}})
+		if undoErr == nil && undone[0].Action != target.Deleted {
+			undoErr = fmt.Errorf("it is %s (%s: %s)", undone[0].Action, undone[0].Code, undone[0].Detail)
+		}
+		if undoErr != nil && err == nil {
+			err = fmt.Errorf("remove the canary %s: %w", u.Username, undoErr)
+		}
+	}()
+	for _, try := range []struct {
+		password string
+		right    bool
+	}{{password, true}, {"x" + password, false}} {
+		accepted, err := r.options.Canary.Login(ctx, target.Login{
+			TargetID: o.TargetID, Username: u.Username, Password: canonical.NewSecret(try.password),
+		})
+		switch {
+		case err != nil:
+			return fmt.Errorf("log the canary in: %w", err)
+		case accepted && !try.right:
+			return fmt.Errorf("the target accepts a wrong password")
+		case !accepted && try.right:
+			return fmt.Errorf("the target refuses the right password")
+		}
+	}
+	return nil
+}
+
+// hashLike hashes password with the parameters of like.
+func hashLike(like canonical.PasswordHash, password string) (canonical.PasswordHash, error) {
+	switch like.Scheme {
+	case canonical.Bcrypt:
+		raw, err := bcrypt.GenerateFromPassword([]byte(password), like.Cost)
+		if err != nil {
+			return canonical.PasswordHash{}, fmt.Errorf("hash the canary's password: %w", err)
+		}
+		// The revisions differ in bugs that a short ASCII password does not meet.
+		return canonical.ParsePasswordHash("$" + like.Variant + string(raw[3:])), nil
+	case canonical.Argon2id, canonical.Argon2i:
+		p := like.Argon2
+		salt := make([]byte, 16)
+		_, _ = rand.Read(salt) // never fails, see crypto/rand
+		derive := argon2.IDKey
+		if like.Scheme == canonical.Argon2i {
+			derive = argon2.Key
+		}
+		if p.Version != argon2.Version {
+			break
+		}
+		parallelism := uint8(min(p.Parallelism, 255)) //nolint:gosec // bounded right here
+		digest := derive([]byte(password), salt, p.Iterations, p.MemoryKiB, parallelism, 32)
+		return canonical.ParsePasswordHash(fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", like.Scheme, p.Version, p.MemoryKiB, p.Iterations,
+			parallelism, base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(digest))), nil
+	default:
+	}
+	return canonical.PasswordHash{}, fmt.Errorf("this program cannot make a hash of the kind %s", like.Shape())
+}
+
+// uuid is a random one, as SuperTokens makes them.
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

@@ -1,0 +1,234 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/target"
+)
+
+// idp is an identity provider with a memory: it keeps the contract of plugins, and
+// counts every write.
+type idp struct {
+	mu       sync.Mutex
+	caps     target.Capabilities
+	accounts map[string]string // id → "username email given"
+	foreign  map[string]bool   // ids that a test put there
+	writes   int
+	deletes  int
+	batches  int
+	// before, when set, is called with each batch of Load, before anything is
+	// written; after, when set, may lose the answer.
+	before func(batch int, users []target.User) error
+	after  func(batch int) error
+	// passwords says what Login answers, by password class; nil accepts the right one.
+	login func(l target.Login, right bool) (bool, error)
+	known map[string]string // username → password hash, for Login
+}
+
+func newIDP() *idp {
+	return &idp{accounts: map[string]string{}, foreign: map[string]bool{}, known: map[string]string{}, caps: target.Capabilities{
+		Abilities: []target.Ability{target.CanPlan, target.CanUndo, target.CanLogin}, Batch: target.BatchLimits{Users: 5, InFlight: 3},
+		Hashes: []target.HashSupport{{Scheme: canonical.Bcrypt}},
+	}}
+}
+
+func shape(u *target.User) string { return u.Username + " " + u.Email + " " + u.GivenName }
+
+func (p *idp) Capabilities() target.Capabilities { return p.caps }
+
+func (p *idp) Check(context.Context, target.Needs) (diag.List, error) { return nil, nil }
+
+func (p *idp) Finish(context.Context) error { return nil }
+
+func (p *idp) compare(u *target.User) target.Change {
+	now, there := p.accounts[u.ID]
+	c := target.Change{Outcome: target.Outcome{SourceID: u.SourceID, TargetID: u.ID}}
+	if !there {
+		c.Action, c.TargetID = target.Created, ""
+		return c
+	}
+	c.State = []byte(now)
+	if now == shape(u) {
+		c.Action = target.Unchanged
+		return c
+	}
+	drift := len(u.Prior.State) > 0 && string(u.Prior.State) != now
+	c.Fields = []target.FieldChange{{Field: "all", Old: now, New: shape(u), Drift: drift}}
+	if u.Existing != target.Update {
+		c.Action, c.Code = target.Skipped, diag.LoadExistsDiffers
+		return c
+	}
+	if u.Expect != nil && !bytes.Equal(u.Expect, c.State) {
+		c.Action, c.Code = target.Rejected, diag.LoadMoved
+		return c
+	}
+	c.Action = target.Updated
+	return c
+}
+
+func (p *idp) Plan(_ context.Context, users []target.User) ([]target.Change, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []target.Change
+	for i := range users {
+		out = append(out, p.compare(&users[i]))
+	}
+	return out, nil
+}
+
+func (p *idp) Load(_ context.Context, users []target.User) ([]target.Outcome, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.batches++
+	var out []target.Outcome
+	lost := func(err error) ([]target.Outcome, error) {
+		out = nil
+		for _, u := range users {
+			out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.InDoubt, Code: diag.PluginNoAnswer, Detail: err.Error()})
+		}
+		return out, err
+	}
+	if p.before != nil {
+		if err := p.before(p.batches, users); err != nil {
+			return lost(err)
+		}
+	}
+	for i := range users {
+		u := &users[i]
+		c := p.compare(u)
+		switch c.Action {
+		case target.Created:
+			p.writes++
+			c.TargetID = u.ID
+		case target.Updated:
+			p.writes++
+			c.Before = []byte(p.accounts[u.ID])
+		default:
+			out = append(out, c.Outcome)
+			continue
+		}
+		p.accounts[u.ID] = shape(u)
+		p.known[u.Username] = u.Password.Encode()
+		c.State = []byte(shape(u))
+		out = append(out, c.Outcome)
+	}
+	if p.after != nil {
+		if err := p.after(p.batches); err != nil {
+			return lost(err)
+		}
+	}
+	return out, nil
+}
+
+func (p *idp) Undo(_ context.Context, accounts []target.Account) ([]target.Outcome, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []target.Outcome
+	for _, a := range accounts {
+		o := target.Outcome{SourceID: a.SourceID, TargetID: a.TargetID}
+		now, there := p.accounts[a.TargetID]
+		switch {
+		case !there:
+			o.Action = target.Unchanged
+		case a.State != nil && string(a.State) != now:
+			o.Action, o.Code = target.Skipped, diag.LoadMoved
+		case a.Before != nil:
+			p.writes++
+			p.accounts[a.TargetID] = string(a.Before)
+			o.Action = target.Updated
+		default:
+			p.writes++
+			p.deletes++
+			delete(p.accounts, a.TargetID)
+			o.Action = target.Deleted
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+func (p *idp) Login(_ context.Context, l target.Login) (bool, error) {
+	right := !strings.HasPrefix(l.Password.Reveal(), "x")
+	if p.login != nil {
+		return p.login(l, right)
+	}
+	return right, nil
+}
+
+func (p *idp) snapshot() map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]string{}
+	for id, a := range p.accounts {
+		out[id] = a
+	}
+	return out
+}
+
+// project is a journal in a folder, opened for one run after the other.
+type project struct {
+	t   testing.TB
+	dir string
+	run int64
+}
+
+func newProject(t testing.TB) *project { return &project{t: t, dir: t.TempDir()} }
+
+// with opens the journal for the time of f, as a process does.
+func (p *project) with(f func(s *journal.Scope, o Options)) {
+	p.t.Helper()
+	j, err := journal.Open(context.Background(), p.dir)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() {
+		if err := j.Close(); err != nil {
+			p.t.Errorf("close the journal: %v", err)
+		}
+	}()
+	s, err := j.Scope(context.Background(), "public", "idp")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.run++
+	f(s, Options{Journal: s, Run: p.run, Key: j.FingerprintKey()})
+}
+
+// do runs once and returns what came of it.
+func (p *project) do(src Source, dst Target, change func(*Options)) (*Result, map[string]target.Change, error) {
+	p.t.Helper()
+	var result *Result
+	var err error
+	seen := map[string]target.Change{}
+	p.with(func(_ *journal.Scope, o Options) {
+		o.Outcome = func(c target.Change) { seen[c.SourceID] = c }
+		if change != nil {
+			change(&o)
+		}
+		result, err = Run(context.Background(), src, dst, o)
+	})
+	return result, seen, err
+}
+
+// rename gives the n-th account another e-mail address.
+func rename(src listed, n int, email string) listed {
+	out := slices.Clone(src)
+	logins := slices.Clone(out[n].Logins)
+	logins[0].Email = &email
+	out[n].Logins = logins
+	return out
+}
+
+var errKilled = errors.New("killed")
+
+func id(n int) string { return fmt.Sprintf("u%04d", n) }

@@ -1,0 +1,396 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/target"
+)
+
+func TestSecondRunSendsNothing(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(23)
+	if _, _, err := p.do(src, dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	writes, batches := dst.writes, dst.batches
+	res, _, err := p.do(src, dst, nil)
+	if err != nil || res.Summary != (target.Summary{Read: 23, Unchanged: 23}) {
+		t.Errorf("second run: %+v, %v", res.Summary, err)
+	}
+	if dst.writes != writes || dst.batches != batches {
+		t.Errorf("the second run sent %d batches and wrote %d accounts", dst.batches-batches, dst.writes-writes)
+	}
+}
+
+func TestDeltaTouchesOnlyWhatChanged(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(23)
+	if _, _, err := p.do(src, dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	writes := dst.writes
+	src = append(rename(src, 7, "new@example.org")[:20], people(25)[24]) // one changed, three removed, one new
+	res, _, err := p.do(src, dst, nil)
+	if err != nil || res.Summary != (target.Summary{Read: 21, Created: 1, Updated: 1, Unchanged: 19}) {
+		t.Errorf("delta: %+v, %v", res.Summary, err)
+	}
+	if diff := cmp.Diff([]string{id(20), id(21), id(22)}, res.Removed); diff != "" {
+		t.Errorf("removed (-want +got):\n%s", diff)
+	}
+	if dst.writes != writes+2 || dst.accounts[id(7)] != "new@example.org new@example.org " || dst.deletes > 0 {
+		t.Errorf("%d writes, account is %q", dst.writes-writes, dst.accounts[id(7)])
+	}
+}
+
+// What others have changed in the target is not written over in silence.
+func TestDriftIsAPolicy(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(9)
+	if _, _, err := p.do(src, dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	dst.accounts[id(3)] = "somebody changed this"
+	delete(dst.accounts, id(4))
+	changed := rename(rename(src, 3, "a@example.org"), 4, "b@example.org")
+	res, seen, err := p.do(changed, dst, nil)
+	if err != nil || res.Summary.Skipped != 2 || res.Drifted != 2 || seen[id(3)].Code != diag.LoadDrift || seen[id(4)].Code != diag.LoadDrift {
+		t.Fatalf("%+v, %v, %+v", res.Summary, err, seen)
+	}
+	if dst.accounts[id(3)] != "somebody changed this" {
+		t.Errorf("the account is %q now", dst.accounts[id(3)])
+	}
+	res, _, err = p.do(changed, dst, func(o *Options) { o.Policies.OverwriteDrift = true })
+	if err != nil || res.Summary.Updated != 1 || res.Summary.Created != 1 || dst.accounts[id(3)] != "a@example.org a@example.org " {
+		t.Errorf("overwriting: %+v, %v, %q", res.Summary, err, dst.accounts[id(3)])
+	}
+}
+
+// An account that somebody else made is left alone unless a policy says so, and
+// then within a limit.
+func TestExistingAccountsAreAPolicy(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(9)
+	dst.accounts[id(2)], dst.accounts[id(3)] = "theirs", "theirs too"
+	same := "user4@example.org user4@example.org "
+	dst.accounts[id(4)] = same
+	res, _, err := p.do(src, dst, nil)
+	if err != nil || res.Summary != (target.Summary{Read: 9, Created: 6, Unchanged: 1, Skipped: 2}) || dst.accounts[id(2)] != "theirs" {
+		t.Fatalf("leaving: %+v, %v", res.Summary, err)
+	}
+	_, _, err = p.do(src, dst, func(o *Options) {
+		o.Policies.Adopt, o.Policies.Limits.Adoptions = true, Limit{Set: true, Count: 1}
+	})
+	if !errors.Is(err, ErrLimit) || dst.accounts[id(2)] != "theirs" {
+		t.Fatalf("beyond the limit: %v", err)
+	}
+	res, _, err = p.do(src, dst, func(o *Options) { o.Policies.Adopt = true })
+	if err != nil || res.Summary.Updated != 2 {
+		t.Fatalf("adopting: %+v, %v", res.Summary, err)
+	}
+	p.with(func(s *journal.Scope, _ Options) {
+		undone, err := Undo(context.Background(), s, dst, func(target.Outcome) {})
+		if err != nil || undone.Deleted != 6 || undone.Restored != 2 || undone.Left != 1 || len(undone.Kept) > 0 {
+			t.Errorf("undo: %+v, %v", undone, err)
+		}
+	})
+	if diff := cmp.Diff(map[string]string{id(2): "theirs", id(3): "theirs too", id(4): same}, dst.snapshot()); diff != "" {
+		t.Errorf("after the undo (-want +got):\n%s", diff)
+	}
+}
+
+func TestUndoKeepsWhatWasTouched(t *testing.T) {
+	t.Parallel()
+	p, dst := newProject(t), newIDP()
+	if _, _, err := p.do(people(12), dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	dst.accounts[id(5)] = "touched"
+	delete(dst.accounts, id(6))
+	p.with(func(s *journal.Scope, _ Options) {
+		undone, err := Undo(context.Background(), s, dst, func(target.Outcome) {})
+		if err != nil || undone.Deleted != 10 || undone.Gone != 1 || undone.Kept[diag.LoadMoved] != 1 {
+			t.Errorf("undo: %+v, %v", undone, err)
+		}
+	})
+	if diff := cmp.Diff(map[string]string{id(5): "touched"}, dst.snapshot()); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+}
+
+// The target commits, the answer is lost: no duplicate, no loss, and it is known
+// whose the account is.
+func TestLostAcknowledgement(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(23)
+	dst.after = func(batch int) error {
+		if batch == 2 {
+			return errors.New("connection reset")
+		}
+		return nil
+	}
+	if res, _, err := p.do(src, dst, nil); err == nil || res.Summary.InDoubt != 5 {
+		t.Fatalf("first run: %+v, %v", res.Summary, err)
+	}
+	dst.after = nil
+	res, _, err := p.do(src, dst, nil)
+	if err != nil || res.Summary.Accounted() != 23 || res.Summary.InDoubt+res.Summary.Rejected > 0 || dst.writes != 23 {
+		t.Errorf("second run: %+v, %v, %d writes", res.Summary, err, dst.writes)
+	}
+	p.with(func(s *journal.Scope, _ Options) {
+		if undone, err := Undo(context.Background(), s, dst, func(target.Outcome) {}); err != nil || undone.Deleted != 23 {
+			t.Errorf("undo: %+v, %v", undone, err)
+		}
+	})
+}
+
+// mortal is a journal of a process that is killed at the n-th call: from then on
+// nothing is written any more, neither here nor in the target.
+type mortal struct {
+	*journal.Scope
+	left atomic.Int64
+}
+
+func (m *mortal) killed() bool { return m.left.Load() < 0 }
+
+func (m *mortal) die() error {
+	if m.left.Add(-1) < 0 {
+		return errKilled
+	}
+	return nil
+}
+
+func (m *mortal) Mark(run int64, e []journal.Entry) (int64, error) {
+	if err := m.die(); err != nil {
+		return 0, err
+	}
+	n, err := m.Scope.Mark(run, e)
+	if err == nil {
+		err = m.die() // after it was written
+	}
+	return n, err
+}
+
+func (m *mortal) Record(batch int64, e []journal.Entry) error {
+	if err := m.die(); err != nil {
+		return err
+	}
+	if err := m.Scope.Record(batch, e); err != nil {
+		return err
+	}
+	return m.die()
+}
+
+// Killed at any moment, any number of times, the next run ends where an
+// undisturbed one would have.
+func TestCrashAnywhere(t *testing.T) {
+	t.Parallel()
+	undisturbed := func(src listed) map[string]string {
+		p, dst := newProject(t), newIDP()
+		if _, _, err := p.do(src, dst, nil); err != nil {
+			t.Fatal(err)
+		}
+		return dst.snapshot()
+	}
+	first, second := people(23), rename(people(25), 3, "changed@example.org")
+	want := undisturbed(second)
+	kill := func(t testing.TB, p *project, dst *idp, src Source, at int) (done bool) {
+		m := &mortal{}
+		m.left.Store(int64(at))
+		dst.before = func(int, []target.User) error {
+			if m.killed() {
+				return errKilled // a dead process sends nothing
+			}
+			return nil
+		}
+		_, _, err := p.do(src, dst, func(o *Options) {
+			m.Scope, _ = o.Journal.(*journal.Scope)
+			o.Journal = m
+		})
+		if err != nil && !errors.Is(err, errKilled) {
+			t.Fatalf("killed at %d: %v", at, err)
+		}
+		return err == nil
+	}
+	for at := 0; ; at++ {
+		p, dst := newProject(t), newIDP()
+		done := kill(t, p, dst, first, at)
+		dst.before = nil
+		if _, _, err := p.do(first, dst, nil); err != nil {
+			t.Fatalf("killed at %d, then: %v", at, err)
+		}
+		if diff := cmp.Diff(undisturbed(first), dst.snapshot()); diff != "" || dst.writes != 23 {
+			t.Fatalf("killed at %d: %d writes (-want +got):\n%s", at, dst.writes, diff)
+		}
+		if done {
+			break
+		}
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		p, dst := newProject(t), newIDP()
+		for _, src := range []listed{first, second} {
+			for range rapid.IntRange(0, 3).Draw(rt, "kills") {
+				kill(t, p, dst, src, rapid.IntRange(0, 25).Draw(rt, "at"))
+			}
+			dst.before = nil
+			res, _, err := p.do(src, dst, nil)
+			if err != nil || res.Summary.InDoubt > 0 {
+				rt.Fatalf("after the kills: %+v, %v", res.Summary, err)
+			}
+		}
+		if diff := cmp.Diff(want, dst.snapshot()); diff != "" {
+			rt.Fatalf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A journal that cannot be written stops the run before more is sent.
+func TestJournalThatIsFull(t *testing.T) {
+	t.Parallel()
+	p, dst := newProject(t), newIDP()
+	full := errors.New("no space left on device")
+	res, _, err := p.do(people(50), dst, func(o *Options) {
+		scope, _ := o.Journal.(*journal.Scope)
+		b := &broken{Scope: scope, err: full}
+		b.after.Store(3)
+		o.Journal = b
+	})
+	if !errors.Is(err, full) || res.Summary.Read != res.Summary.Accounted() || dst.writes >= 50 {
+		t.Errorf("%+v, %v, %d writes", res.Summary, err, dst.writes)
+	}
+	res, _, err = p.do(people(50), dst, nil)
+	if err != nil || len(dst.accounts) != 50 || dst.writes != 50 || res.Summary.InDoubt > 0 {
+		t.Errorf("resumed: %+v, %v, %d writes", res.Summary, err, dst.writes)
+	}
+}
+
+type broken struct {
+	*journal.Scope
+	err   error
+	after atomic.Int64
+}
+
+func (b *broken) Record(n int64, e []journal.Entry) error {
+	if b.after.Add(-1) < 0 {
+		return b.err
+	}
+	return b.Scope.Record(n, e)
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(20)
+	if _, _, err := p.do(src, dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	changed := src
+	for i := range 5 {
+		changed = rename(changed, i, fmt.Sprintf("new%d@example.org", i))
+	}
+	writes := dst.writes
+	for _, limit := range []Limit{{Set: true, Count: 4}, {Set: true, Percent: 20}, {Set: true}} {
+		res, _, err := p.do(changed, dst, func(o *Options) { o.Policies.Limits.Updates = limit })
+		if !errors.Is(err, ErrLimit) || dst.writes != writes || res.Summary.Read != 0 {
+			t.Errorf("limit %+v: %v, %d writes", limit, err, dst.writes-writes)
+		}
+	}
+	if _, _, err := p.do(changed, dst, func(o *Options) { o.Policies.Limits.Updates = Limit{Set: true, Percent: 25} }); err != nil {
+		t.Errorf("within the limit: %v", err)
+	}
+}
+
+func TestStopsWhenTooMuchFails(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.load = func(users []target.User) ([]target.Outcome, error) {
+		var out []target.Outcome
+		for _, u := range users {
+			out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Rejected, Code: diag.LoadTargetRefused})
+		}
+		return out, nil
+	}
+	res, err := Run(t.Context(), people(500), f, Options{Policies: Policies{Limits: Limits{Failures: 10, Window: 20}}})
+	if !errors.Is(err, ErrLimit) || res.Summary.Rejected < 10 || res.Summary.Rejected > 60 {
+		t.Errorf("%v, %+v", err, res.Summary)
+	}
+}
+
+func TestOnlySelected(t *testing.T) {
+	t.Parallel()
+	p, dst := newProject(t), newIDP()
+	res, seen, err := p.do(people(9), dst, func(o *Options) { o.Only = func(s string) bool { return s == id(4) } })
+	if err != nil || res.Summary != (target.Summary{Read: 9, Created: 1, Skipped: 8}) || seen[id(1)].Code != diag.RunNotSelected {
+		t.Errorf("%+v, %v", res.Summary, err)
+	}
+}
+
+func TestDryRunPredictsTheRun(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(30)
+	dst.accounts[id(1)] = "theirs"
+	if _, _, err := p.do(src[:20], dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	dst.accounts[id(2)] = "changed by others"
+	dst.accounts[id(3)] = "changed by others"
+	src = rename(rename(src, 2, "two@example.org"), 5, "five@example.org")
+	before := maps.Clone(dst.accounts)
+	planned, changes, err := p.do(src, dst, func(o *Options) { o.DryRun = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, dst.snapshot()); diff != "" {
+		t.Errorf("the dry run wrote:\n%s", diff)
+	}
+	if planned.Drifted != 2 || len(changes[id(3)].Fields) != 1 || !changes[id(3)].Fields[0].Drift {
+		t.Errorf("drift: %d, %+v", planned.Drifted, changes[id(3)])
+	}
+	res, _, err := p.do(src, dst, nil)
+	if err != nil || res.Summary != planned.Summary {
+		t.Errorf("planned %+v, done %+v, %v", planned.Summary, res.Summary, err)
+	}
+}
+
+func TestPlanIsExecutedToTheLetter(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(10)
+	if _, _, err := p.do(src[:6], dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	src = rename(rename(rename(src, 0, "zero@example.org"), 1, "one@example.org"), 2, "two@example.org")
+	plan := NewPlan("public", "idp")
+	p.with(func(_ *journal.Scope, o Options) {
+		digests := Digests(dst.caps, o.Key, src)
+		o.DryRun, o.Outcome = true, func(c target.Change) { plan.Add(c, digests[c.SourceID]) }
+		if _, err := Run(t.Context(), src, dst, o); err != nil {
+			t.Fatal(err)
+		}
+	})
+	// Meanwhile: the target moves, the source moves, somebody signs up.
+	dst.accounts[id(1)] = "moved"
+	late := append(rename(src, 2, "later@example.org"), people(11)[10])
+	res, seen, err := p.do(late, dst, func(o *Options) { o.Plan, o.Policies.OverwriteDrift = plan, true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Summary != (target.Summary{Read: 11, Created: 4, Updated: 1, Unchanged: 3, Skipped: 1, Rejected: 2}) {
+		t.Errorf("summary %+v", res.Summary)
+	}
+	for source, want := range map[string]diag.Code{id(0): "", id(1): diag.LoadMoved, id(2): diag.PlanSourceMoved, id(10): diag.PlanNotPlanned} {
+		if seen[source].Code != want {
+			t.Errorf("%s: %+v, want %s", source, seen[source], want)
+		}
+	}
+	if dst.accounts[id(1)] != "moved" {
+		t.Errorf("the moved account is %q", dst.accounts[id(1)])
+	}
+}

@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"slices"
+
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/target"
+)
+
+// standing is how an account stands with the journal.
+type standing uint8
+
+const (
+	// fresh: never loaded, or never successfully.
+	fresh standing = iota
+	// doubtful: it was sent and nobody knows what came of it.
+	doubtful
+	// stale: it was loaded and has changed since.
+	stale
+	// settled: it was loaded as it still is.
+	settled
+)
+
+// memory is what the journal knows, small enough to have a million accounts at
+// hand: 16 bytes for each, by a hash of its id. Whatever else is needed of an
+// account is fetched from the journal.
+type memory struct {
+	seed  maphash.Seed
+	known map[uint64]remembered
+}
+
+type remembered struct {
+	digest uint64
+	flags  uint8
+}
+
+const (
+	isLoaded uint8 = 1 << iota
+	isPending
+	isSeen
+)
+
+func (m *memory) hash(sourceID string) uint64 { return maphash.String(m.seed, sourceID) }
+
+// remember reads the journal.
+func (r *runner) remember(ctx context.Context) error {
+	r.known.seed = maphash.MakeSeed()
+	if r.options.Journal == nil {
+		return nil
+	}
+	r.known.known = map[uint64]remembered{}
+	for e, err := range r.options.Journal.Accounts(ctx) {
+		if err != nil {
+			return err
+		}
+		var flags uint8
+		if loaded(e.Action) && e.TargetID != "" || e.Origin != journal.Unclear {
+			flags |= isLoaded
+		}
+		if e.Pending {
+			flags |= isPending
+		}
+		r.known.known[r.known.hash(e.SourceID)] = remembered{digest: short(e.Digest), flags: flags}
+	}
+	return nil
+}
+
+func loaded(a target.Action) bool {
+	return a == target.Created || a == target.Updated || a == target.Unchanged
+}
+
+func short(digest []byte) uint64 {
+	if len(digest) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(digest)
+}
+
+// look says how u stands and remembers that the source has it.
+func (m *memory) look(u *target.User, key []byte, full bool) standing {
+	if m.known == nil {
+		return fresh
+	}
+	at := m.hash(u.SourceID)
+	k, ok := m.known[at]
+	if !ok {
+		return fresh
+	}
+	if k.flags&isSeen == 0 {
+		k.flags |= isSeen
+		m.known[at] = k
+	}
+	switch {
+	case k.flags&isPending != 0:
+		return doubtful
+	case k.flags&isLoaded == 0:
+		return fresh
+	case full || k.digest != short(u.Digest(key)):
+		return stale
+	default:
+		return settled
+	}
+}
+
+// removed lists who was loaded earlier and was not seen this time.
+func (r *runner) removed(ctx context.Context) error {
+	unseen := func(k remembered) bool { return k.flags&(isSeen|isLoaded) == isLoaded }
+	if r.options.Journal == nil || !containsValue(r.known.known, unseen) {
+		return nil
+	}
+	for e, err := range r.options.Journal.Accounts(ctx) {
+		if err != nil {
+			return err
+		}
+		if unseen(r.known.known[r.known.hash(e.SourceID)]) {
+			r.result.Removed = append(r.result.Removed, e.SourceID)
+		}
+	}
+	slices.Sort(r.result.Removed)
+	return nil
+}
+
+func containsValue[K comparable, V any](m map[K]V, f func(V) bool) bool {
+	for _, v := range m {
+		if f(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// prior fetches what an earlier run left behind.
+func (r *runner) prior(ctx context.Context, sourceID string) (journal.Entry, error) {
+	e, ok, err := r.options.Journal.Get(ctx, sourceID)
+	if err == nil && !ok {
+		err = fmt.Errorf("account %s has gone from the journal", sourceID)
+	}
+	return e, err
+}
+
+// entry is what the journal is told about an outcome. before is what it held.
+func (r *runner) entry(u *target.User, o *target.Outcome, before journal.Entry) journal.Entry {
+	e := journal.Entry{
+		SourceID: u.SourceID, VisibleID: u.ID, TargetID: o.TargetID, Action: o.Action, Code: o.Code, Class: u.Class,
+		State: o.State, Origin: before.Origin, Pending: o.Action == target.InDoubt, Run: r.options.Run,
+	}
+	if e.TargetID == "" {
+		e.TargetID = before.TargetID
+	}
+	switch o.Action {
+	case target.Created:
+		e.Origin, e.Digest = journal.Made, u.Digest(r.options.Key)
+	case target.Updated:
+		e.Digest = u.Digest(r.options.Key)
+		if e.Origin == journal.Unclear || e.Origin == journal.Found {
+			e.Origin, e.Before = journal.Adopted, o.Before
+		}
+	case target.Unchanged:
+		e.Digest = u.Digest(r.options.Key)
+		switch {
+		case before.Origin != journal.Unclear:
+		case before.Pending:
+			// It was absent when a run sent it, and now it is there as it was sent.
+			e.Origin = journal.Made
+		default:
+			e.Origin = journal.Found
+		}
+	default:
+		// What is known from before stays true of the account in the target.
+		e.Digest, e.State = before.Digest, before.State
+	}
+	if loaded(o.Action) && o.State == nil && bytes.Equal(e.Digest, before.Digest) {
+		e.State = before.State
+	}
+	return e
+}

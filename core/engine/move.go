@@ -1,0 +1,426 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Defaults for what a plugin leaves open in [target.BatchLimits].
+const (
+	defaultBatchUsers = 200
+	defaultInFlight   = 1
+)
+
+// lastMoment is how long batches that are on their way may take once a run is to
+// stop.
+const lastMoment = 30 * time.Second
+
+// batch is what goes to the target together.
+type batch struct {
+	users  []target.User
+	before []journal.Entry // what the journal holds of each
+	// update says that the accounts are to be brought up to date, which takes a
+	// look at them first.
+	update bool
+}
+
+// loser is an account that does not get one of its identifiers.
+type loser struct {
+	user target.User // ids and class only
+	loss loss
+}
+
+// move reads every account again and plans or loads it. Back-pressure is the
+// group's limit: reading waits while all batches are in flight.
+func (r *runner) move(ctx context.Context) error {
+	size, inFlight := r.caps.Batch.Users, r.caps.Batch.InFlight
+	if size <= 0 {
+		size = defaultBatchUsers
+	}
+	if inFlight <= 0 {
+		inFlight = defaultInFlight
+	}
+	group, reading := errgroup.WithContext(ctx)
+	group.SetLimit(inFlight)
+	working, stop := linger(ctx, lastMoment)
+	defer stop()
+	answers := make(chan []target.Change, inFlight)
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		for changes := range answers {
+			r.record(changes)
+		}
+	}()
+	send := func(b *batch) {
+		full := *b
+		*b = batch{update: b.update}
+		group.Go(func() error {
+			changes, err := r.apply(working, full)
+			answers <- changes
+			if err == nil {
+				err = r.failing(changes)
+			}
+			return err
+		})
+	}
+	var losers []loser
+	creates, updates, n := &batch{}, &batch{update: true}, 0
+	err := r.src.Accounts(reading, func(users []canonical.User) error {
+		for i := range users {
+			u, _ := mapping.Map(&users[i], r.caps)
+			l, lost := r.owners.see(n, u.SourceID)
+			n++
+			if lost {
+				losers = append(losers, loser{target.User{SourceID: u.SourceID, ID: u.ID, Class: u.Class}, l})
+				continue
+			}
+			b, o, err := r.decide(reading, &u)
+			switch {
+			case err != nil:
+				return err
+			case o != nil:
+				answers <- []target.Change{*o}
+			case b.update:
+				updates.take(b)
+			default:
+				creates.take(b)
+			}
+			for _, b := range []*batch{creates, updates} {
+				if len(b.users) == size {
+					send(b)
+				}
+			}
+			if reading.Err() != nil {
+				return context.Cause(reading)
+			}
+		}
+		return nil
+	})
+	for _, b := range []*batch{creates, updates} {
+		if len(b.users) > 0 && err == nil {
+			send(b)
+		}
+	}
+	// The group's error comes first: it is why the reading stopped.
+	if groupErr := group.Wait(); groupErr != nil {
+		err = groupErr
+	}
+	if err == nil { // only now every winner has been seen
+		for part := range slices.Chunk(losers, size) {
+			changes, keepErr := r.turnAway(ctx, part)
+			answers <- changes
+			if err = keepErr; err != nil {
+				break
+			}
+		}
+	}
+	close(answers)
+	<-counted
+	if err != nil {
+		return err
+	}
+	return r.removed(ctx)
+}
+
+// turnAway rejects accounts that do not get one of their identifiers.
+func (r *runner) turnAway(ctx context.Context, losers []loser) ([]target.Change, error) {
+	b, changes, all := batch{}, make([]target.Change, len(losers)), make([]int, len(losers))
+	for i, l := range losers {
+		before := journal.Entry{SourceID: l.user.SourceID}
+		if r.options.Journal != nil {
+			known, ok, err := r.options.Journal.Get(ctx, l.user.SourceID)
+			if err != nil {
+				return changes[:i], err
+			}
+			if ok {
+				before = known
+			}
+		}
+		b.users, b.before = append(b.users, l.user), append(b.before, before)
+		changes[i], all[i] = target.Change{Outcome: r.owners.reject(l.user.SourceID, l.loss)}, i
+	}
+	if r.options.DryRun {
+		return changes, nil
+	}
+	return changes, r.keep(0, b, changes, all)
+}
+
+// linger returns a context that ends some time after ctx does.
+func linger(ctx context.Context, d time.Duration) (context.Context, func()) {
+	long, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stopped := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(d, func() { cancel(context.Cause(ctx)) })
+		context.AfterFunc(long, func() { timer.Stop() })
+	})
+	return long, func() {
+		stopped()
+		cancel(nil)
+	}
+}
+
+func (b *batch) take(one *batch) {
+	b.users = append(b.users, one.users...)
+	b.before = append(b.before, one.before...)
+}
+
+// decide says what to do about one account: a batch of one to be sent, or an
+// outcome right away.
+func (r *runner) decide(ctx context.Context, u *target.User) (*batch, *target.Change, error) {
+	if r.options.Only != nil && !r.options.Only(u.SourceID) {
+		return nil, aside(u, target.Skipped, diag.RunNotSelected, "the run was restricted to other accounts"), nil
+	}
+	standing := r.known.look(u, r.options.Key, r.options.Full)
+	if p := r.options.Plan; p != nil {
+		if o := p.refuses(u, r.options.Key); o != nil {
+			return nil, o, nil
+		}
+	}
+	if standing == fresh {
+		return &batch{users: []target.User{*u}, before: []journal.Entry{{SourceID: u.SourceID}}}, nil, nil
+	}
+	if standing == settled && !r.options.DryRun {
+		return nil, &target.Change{Outcome: target.Outcome{SourceID: u.SourceID, Action: target.Unchanged}}, nil
+	}
+	before, err := r.prior(ctx, u.SourceID)
+	if err != nil {
+		return nil, nil, err
+	}
+	u.Prior = target.Prior{TargetID: before.TargetID, State: before.State, InDoubt: before.Pending}
+	// An account that was there before a run came, and that no run has changed, is
+	// treated like one that nobody knows.
+	ours := before.Origin == journal.Made || before.Origin == journal.Adopted
+	if ours {
+		u.Existing = target.Update
+	}
+	return &batch{users: []target.User{*u}, before: []journal.Entry{before}, update: ours}, nil, nil
+}
+
+func aside(u *target.User, action target.Action, code diag.Code, detail string) *target.Change {
+	return &target.Change{Outcome: target.Outcome{SourceID: u.SourceID, Action: action, Code: code, Detail: detail}}
+}
+
+// apply plans or loads one batch and makes its outcomes durable.
+func (r *runner) apply(ctx context.Context, b batch) ([]target.Change, error) {
+	switch {
+	case r.options.DryRun:
+		return r.predict(ctx, b)
+	case b.update && r.caps.Can(target.CanPlan):
+		return r.update(ctx, b)
+	}
+	changes, err := r.load(ctx, b)
+	if err != nil || !r.options.Policies.Adopt || !r.caps.Can(target.CanPlan) {
+		return changes, err
+	}
+	return r.adoptAll(ctx, b, changes)
+}
+
+// predict asks the target what would happen. Of an account that was loaded and has
+// not changed since, a run would not even look at the target.
+func (r *runner) predict(ctx context.Context, b batch) ([]target.Change, error) {
+	changes, err := r.dst.Plan(ctx, b.users)
+	for i := range changes {
+		if !b.update {
+			continue
+		}
+		c := &changes[i]
+		same := short(b.before[i].Digest) == short(b.users[i].Digest(r.options.Key)) && !b.before[i].Pending && !r.options.Full
+		drifted := slices.ContainsFunc(c.Fields, func(f target.FieldChange) bool { return f.Drift }) || c.Action == target.Created
+		if drifted {
+			r.guard.mu.Lock()
+			r.result.Drifted++
+			r.guard.mu.Unlock()
+		}
+		switch {
+		case same && (c.Action == target.Updated || c.Action == target.Created):
+			c.Action = target.Unchanged // the fields stay, for whoever wants to know
+			for n := range c.Fields {
+				c.Fields[n].Drift = true
+			}
+		case drifted && !r.options.Policies.OverwriteDrift:
+			c.Action, c.Code, c.Detail = target.Skipped, diag.LoadDrift, driftText(c)
+		}
+	}
+	return changes, err
+}
+
+func driftText(c *target.Change) string {
+	if c.Action == target.Created {
+		return "the account was deleted in the target"
+	}
+	var names []string
+	for _, f := range c.Fields {
+		if f.Drift {
+			names = append(names, f.Field)
+		}
+	}
+	return fmt.Sprintf("changed in the target since the last run: %v", names)
+}
+
+// update looks at accounts first, decides with what is there, and writes those
+// that differ on the condition that they stay as they were seen.
+func (r *runner) update(ctx context.Context, b batch) ([]target.Change, error) {
+	planned, err := r.dst.Plan(ctx, b.users)
+	if err != nil {
+		// Nothing was written: whoever has no answer is as he was.
+		for i := range planned {
+			if planned[i].Action == target.InDoubt {
+				planned[i].Code = diag.PluginNotSent
+			}
+		}
+		return planned, err
+	}
+	send, at := batch{update: true}, []int{}
+	var keep []int
+	for i := range planned {
+		c := &planned[i]
+		drifted := slices.ContainsFunc(c.Fields, func(f target.FieldChange) bool { return f.Drift }) || c.Action == target.Created
+		if drifted {
+			r.guard.mu.Lock()
+			r.result.Drifted++
+			r.guard.mu.Unlock()
+		}
+		switch {
+		case b.users[i].Expect != nil && !bytes.Equal(b.users[i].Expect, c.State):
+			c.Action, c.Code, c.Detail = target.Rejected, diag.LoadMoved, "the account has changed in the target since the plan was made"
+			keep = append(keep, i)
+		case drifted && !r.options.Policies.OverwriteDrift && !b.users[i].Prior.InDoubt:
+			c.Action, c.Code, c.Detail = target.Skipped, diag.LoadDrift, driftText(c)
+			keep = append(keep, i)
+		case c.Action == target.Updated || c.Action == target.Created:
+			u := b.users[i]
+			u.Expect = c.State
+			send.users, send.before, at = append(send.users, u), append(send.before, b.before[i]), append(at, i)
+		default:
+			keep = append(keep, i)
+		}
+	}
+	if err := r.keep(0, b, planned, keep); err != nil {
+		return planned, err
+	}
+	if len(send.users) == 0 {
+		return planned, nil
+	}
+	changes, err := r.load(ctx, send)
+	for n, i := range at {
+		changes[n].Fields = planned[i].Fields
+		planned[i] = changes[n]
+	}
+	return planned, err
+}
+
+// adoptAll takes over accounts that are in the target and differ.
+func (r *runner) adoptAll(ctx context.Context, b batch, changes []target.Change) ([]target.Change, error) {
+	var again batch
+	var at []int
+	for i := range changes {
+		if changes[i].Action == target.Skipped && changes[i].Code == diag.LoadExistsDiffers {
+			u := b.users[i]
+			u.Existing, u.Prior.TargetID = target.Update, changes[i].TargetID
+			again.users, again.before, at = append(again.users, u), append(again.before, b.before[i]), append(at, i)
+		}
+	}
+	if len(at) == 0 {
+		return changes, nil
+	}
+	if err := r.adopt(len(at)); err != nil {
+		return changes, err
+	}
+	adopted, err := r.update(ctx, again)
+	for n, i := range at {
+		changes[i] = adopted[n]
+	}
+	return changes, err
+}
+
+// load sends one batch: marked before, recorded after.
+func (r *runner) load(ctx context.Context, b batch) ([]target.Change, error) {
+	var number int64
+	if r.options.Journal != nil {
+		marks := make([]journal.Entry, len(b.users))
+		for i := range b.users {
+			marks[i] = journal.Entry{SourceID: b.users[i].SourceID, VisibleID: b.users[i].ID, Class: b.users[i].Class}
+		}
+		var err error
+		if number, err = r.options.Journal.Mark(r.options.Run, marks); err != nil {
+			return notSent(b.users, err), err
+		}
+	}
+	outcomes, err := r.dst.Load(ctx, b.users)
+	changes := make([]target.Change, len(outcomes))
+	all := make([]int, len(outcomes))
+	for i, o := range outcomes {
+		changes[i], all[i] = target.Change{Outcome: o}, i
+	}
+	if len(outcomes) != len(b.users) {
+		return changes, errors.Join(err, fmt.Errorf("%w: %d outcomes for %d users", ErrUnbalanced, len(outcomes), len(b.users)))
+	}
+	if recordErr := r.keep(number, b, changes, all); recordErr != nil {
+		// It happened and is not durable: the next run will look it up.
+		for i := range changes {
+			changes[i].Action, changes[i].Code, changes[i].Detail = target.InDoubt, diag.JournalUnwritable, recordErr.Error()
+		}
+		return changes, errors.Join(err, recordErr)
+	}
+	return changes, err
+}
+
+// keep makes the outcomes at the given places durable.
+func (r *runner) keep(number int64, b batch, changes []target.Change, at []int) error {
+	if r.options.Journal == nil || (len(at) == 0 && number == 0) {
+		return nil
+	}
+	entries := make([]journal.Entry, 0, len(at))
+	for _, i := range at {
+		e := r.entry(&b.users[i], &changes[i].Outcome, b.before[i])
+		if changes[i].Action == target.InDoubt && changes[i].Code == diag.PluginNotSent {
+			e.Pending = b.before[i].Pending // it never left
+		}
+		entries = append(entries, e)
+	}
+	if err := r.options.Journal.Record(number, entries); err != nil {
+		return fmt.Errorf("the run stops, as what it does cannot be remembered: %w", err)
+	}
+	return nil
+}
+
+func notSent(users []target.User, err error) []target.Change {
+	out := make([]target.Change, len(users))
+	for i := range users {
+		out[i] = *aside(&users[i], target.InDoubt, diag.PluginNotSent, "not sent: "+err.Error())
+	}
+	return out
+}
+
+func (r *runner) record(changes []target.Change) {
+	for _, c := range changes {
+		if c.Action == target.Rejected && slices.Contains(r.options.Policies.Skip, c.Code) {
+			c.Action = target.Skipped
+		}
+		r.result.Summary.Read++
+		r.result.Summary.Count(c.Action)
+		if c.Code != "" {
+			r.result.Reasons[c.Code]++
+		}
+		if r.options.Outcome != nil {
+			r.options.Outcome(c)
+		}
+	}
+	phase := Loading
+	if r.options.DryRun {
+		phase = Planning
+	}
+	r.progress(phase, r.result.Summary.Read, r.total)
+}

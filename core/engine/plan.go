@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Plan is a saved dry run: what each account was about to become, and the state
+// of source and target that this rests on. Its JSON form has the schema in
+// docs/plan.schema.json and holds ids and digests, no values of users.
+type Plan struct {
+	Format int `json:"format"`
+	// Made says when, from which app and for which target.
+	Made   time.Time `json:"made"`
+	App    string    `json:"app"`
+	Target string    `json:"target"`
+	// Users holds every account, by source id.
+	Users map[string]Planned `json:"users"`
+}
+
+// Planned is what a plan holds of one account.
+type Planned struct {
+	Action target.Action `json:"action"`
+	Code   diag.Code     `json:"code,omitempty"`
+	// Source digests the user as it was mapped, State is what was found in the
+	// target.
+	Source []byte `json:"source,omitempty"`
+	State  []byte `json:"state,omitempty"`
+}
+
+// planFormat is the version of the JSON form.
+const planFormat = 1
+
+// NewPlan returns an empty plan.
+func NewPlan(app, targetName string) *Plan {
+	return &Plan{Format: planFormat, Made: time.Now().UTC().Truncate(time.Second), App: app, Target: targetName, Users: map[string]Planned{}}
+}
+
+// ReadPlan reads a saved plan.
+func ReadPlan(r io.Reader) (*Plan, error) {
+	var p Plan
+	dec := json.NewDecoder(r)
+	if err := dec.Decode(&p); err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	if p.Format != planFormat {
+		return nil, fmt.Errorf("the plan has format %d, this program writes and reads %d: make it again", p.Format, planFormat)
+	}
+	return &p, nil
+}
+
+// Write writes the plan as JSON.
+func (p *Plan) Write(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", " ")
+	return enc.Encode(p)
+}
+
+// Add takes in one outcome of a dry run; u is the user it is about.
+func (p *Plan) Add(c target.Change, digest []byte) {
+	p.Users[c.SourceID] = Planned{Action: c.Action, Code: c.Code, Source: digest, State: c.State}
+}
+
+// refuses compares an account with what was planned for it: nil when it may be
+// sent, and then with the planned state as its condition.
+func (p *Plan) refuses(u *target.User, key []byte) *target.Change {
+	planned, ok := p.Users[u.SourceID]
+	switch {
+	case !ok:
+		return aside(u, target.Skipped, diag.PlanNotPlanned, "the account came after the plan was made")
+	case !bytes.Equal(planned.Source, u.Digest(key)):
+		return aside(u, target.Rejected, diag.PlanSourceMoved, "the account has changed in the source since the plan was made")
+	case planned.Action == target.Created || planned.Action == target.Updated:
+		u.Expect = planned.State
+		return nil
+	default:
+		return aside(u, planned.Action, planned.Code, "as planned")
+	}
+}
+
+// Digests returns the digest of every account as it would be sent.
+func Digests(caps target.Capabilities, key []byte, users []canonical.User) map[string][]byte {
+	out := make(map[string][]byte, len(users))
+	for i := range users {
+		u, _ := mapping.Map(&users[i], caps)
+		out[u.SourceID] = u.Digest(key)
+	}
+	return out
+}

@@ -1,0 +1,219 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Restarting is a target whose process is started again when it dies. Users who
+// were with it are sent once more, to be looked up first; a batch that is there at
+// two deaths is taken apart until the user that kills it is alone, and that one is
+// rejected with plugin.crash.
+type Restarting struct {
+	// open starts a new process, configured like the first.
+	open func(ctx context.Context) (Target, error)
+	// wait is the pause before a restart, growing with each.
+	wait time.Duration
+
+	mu       sync.Mutex
+	current  Target
+	births   int
+	restarts []time.Time
+	poisoned int // users that were found to kill the process
+}
+
+// At most so many restarts in so much time: a process that dies again and again
+// needs a person.
+const (
+	mostRestarts  = 3
+	restartWindow = 10 * time.Minute
+	// poisonRestarts are allowed beyond that while a batch is taken apart, as each
+	// step of that costs one: enough for a batch of thousands.
+	poisonRestarts = 40
+	// mostPoisoned users may be found to kill the process: more are a sign that it
+	// is not about users.
+	mostPoisoned = 3
+	firstWait      = time.Second
+)
+
+// NewRestarting wraps first, an open target; open makes another one.
+func NewRestarting(first Target, open func(ctx context.Context) (Target, error)) *Restarting {
+	return &Restarting{current: first, open: open, wait: firstWait}
+}
+
+// crashed is how an error says that the process of a target has died.
+type crashed interface{ Crashed() bool }
+
+func isCrash(err error) bool {
+	var c crashed
+	return errors.As(err, &c) && c.Crashed()
+}
+
+func (t *Restarting) get() (Target, int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.current, t.births
+}
+
+// Current is the target that is at work now.
+func (t *Restarting) Current() Target {
+	current, _ := t.get()
+	return current
+}
+
+// restart replaces the target that died as the birth-th one, unless another
+// caller has done so already.
+func (t *Restarting) restart(ctx context.Context, birth int, allowance int, cause error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.births != birth {
+		return nil
+	}
+	now := time.Now()
+	recent := t.restarts[:0]
+	for _, at := range t.restarts {
+		if now.Sub(at) < restartWindow {
+			recent = append(recent, at)
+		}
+	}
+	t.restarts = recent
+	if len(recent) >= allowance {
+		return fmt.Errorf("the plugin died %d times in %s: %w", len(recent)+1, restartWindow, cause)
+	}
+	pause := time.NewTimer(t.wait << min(len(recent), mostRestarts))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return errors.Join(context.Cause(ctx), cause)
+	}
+	fresh, err := t.open(ctx)
+	if err != nil {
+		return fmt.Errorf("start the plugin again after it died: %w", errors.Join(err, cause))
+	}
+	t.restarts = append(t.restarts, now)
+	t.current = fresh
+	t.births++
+	return nil
+}
+
+// Capabilities implements [Target].
+func (t *Restarting) Capabilities() target.Capabilities { return t.Current().Capabilities() }
+
+// Check implements [Target].
+func (t *Restarting) Check(ctx context.Context, needs target.Needs) (diag.List, error) {
+	return t.Current().Check(ctx, needs)
+}
+
+// Finish implements [Target].
+func (t *Restarting) Finish(ctx context.Context) error { return t.Current().Finish(ctx) }
+
+// Plan implements [Target]. It writes nothing, so after a crash it is just asked
+// again.
+func (t *Restarting) Plan(ctx context.Context, users []target.User) ([]target.Change, error) {
+	for {
+		current, birth := t.get()
+		changes, err := current.Plan(ctx, users)
+		if !isCrash(err) {
+			return changes, err
+		}
+		if err := t.restart(ctx, birth, mostRestarts, err); err != nil {
+			return changes, err
+		}
+	}
+}
+
+// Load implements [Target].
+func (t *Restarting) Load(ctx context.Context, users []target.User) ([]target.Outcome, error) {
+	current, birth := t.get()
+	outcomes, err := current.Load(ctx, users)
+	if !isCrash(err) {
+		return outcomes, err
+	}
+	if err := t.restart(ctx, birth, mostRestarts, err); err != nil {
+		return outcomes, err
+	}
+	return t.again(ctx, users, outcomes, 1)
+}
+
+// again sends those who have no final outcome once more. deaths is how many
+// processes have died with these users.
+func (t *Restarting) again(ctx context.Context, users []target.User, outcomes []target.Outcome, deaths int) ([]target.Outcome, error) {
+	var open []target.User
+	var at []int
+	for i := range outcomes {
+		if outcomes[i].Action != target.InDoubt {
+			continue
+		}
+		u := users[i]
+		if outcomes[i].Code != diag.PluginNotSent {
+			u.Prior.InDoubt = true
+		}
+		open, at = append(open, u), append(at, i)
+	}
+	if len(open) == 0 {
+		return outcomes, nil
+	}
+	got, err := t.resend(ctx, open, deaths)
+	for n, i := range at {
+		outcomes[i] = got[n]
+	}
+	return outcomes, err
+}
+
+func (t *Restarting) resend(ctx context.Context, users []target.User, deaths int) ([]target.Outcome, error) {
+	if deaths >= 2 && len(users) > 1 {
+		half := len(users) / 2
+		left, err := t.resend(ctx, users[:half], deaths)
+		if err != nil {
+			return append(left, unsent(users[half:], err)...), err
+		}
+		right, err := t.resend(ctx, users[half:], deaths)
+		return append(left, right...), err
+	}
+	current, birth := t.get()
+	outcomes, err := current.Load(ctx, users)
+	if !isCrash(err) {
+		return outcomes, err
+	}
+	allowance := mostRestarts
+	if deaths >= 2 {
+		allowance = poisonRestarts
+	}
+	if restartErr := t.restart(ctx, birth, allowance, err); restartErr != nil {
+		return outcomes, restartErr
+	}
+	if deaths >= 2 && len(users) == 1 {
+		if t.condemn() > mostPoisoned {
+			return outcomes, fmt.Errorf("the plugin dies with one user after the other: %w", err)
+		}
+		outcomes[0] = target.Outcome{
+			SourceID: users[0].SourceID, Action: target.Rejected, Code: diag.PluginCrash,
+			Detail: err.Error(), Hint: "report it to the author of the plugin; all others have been loaded",
+		}
+		return outcomes, nil
+	}
+	return t.again(ctx, users, outcomes, deaths+1)
+}
+
+// condemn counts a user that kills the process.
+func (t *Restarting) condemn() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.poisoned++
+	return t.poisoned
+}
+
+func unsent(users []target.User, err error) []target.Outcome {
+	out := make([]target.Outcome, len(users))
+	for i := range users {
+		out[i] = target.Outcome{SourceID: users[i].SourceID, Action: target.InDoubt, Code: diag.PluginNotSent, Detail: err.Error()}
+	}
+	return out
+}

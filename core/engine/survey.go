@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+// survey reads every account once without touching the target: it decides
+// classes and collisions before the first write, and learns what the run will
+// ask of the target.
+func (r *runner) survey(ctx context.Context) error {
+	n := newNeeds()
+	err := r.src.Accounts(ctx, func(users []canonical.User) error {
+		for i := range users {
+			u, lost := mapping.Map(&users[i], r.caps)
+			r.result.Classes[u.Class]++
+			for _, l := range lost {
+				r.result.Losses[l]++
+			}
+			n.add(&u)
+			r.owners.claim(&u, &r.caps)
+			switch r.known.look(&u, r.options.Key, r.options.Full) {
+			case stale:
+				r.guard.stale++
+				r.shapes.add(&u)
+			case fresh, doubtful:
+				r.shapes.add(&u)
+			case settled:
+			}
+		}
+		r.total += len(users)
+		r.progress(Surveying, r.total, 0)
+		return nil
+	})
+	r.owners.settle()
+	r.needs = n.result(r.result.Classes[target.NeedsReset])
+	return err
+}
+
+// needs collects what a run will ask of a target.
+type needs struct {
+	schemes                    map[canonical.Scheme]bool
+	providers, roles, tenants  map[string]bool
+	keys                       map[string]bool
+	users, noEmail, withoutAny int
+}
+
+func newNeeds() *needs {
+	return &needs{
+		schemes: map[canonical.Scheme]bool{}, providers: map[string]bool{}, roles: map[string]bool{},
+		tenants: map[string]bool{}, keys: map[string]bool{},
+	}
+}
+
+// mostNames bounds how many different names of one kind are remembered: metadata
+// keys can be as many as users.
+const mostNames = 10_000
+
+func note(set map[string]bool, name string) {
+	if len(set) < mostNames {
+		set[name] = true
+	}
+}
+
+func (n *needs) add(u *target.User) {
+	n.users++
+	if !u.Password.IsZero() {
+		n.schemes[u.Password.Scheme] = true
+	}
+	for _, id := range u.Identities {
+		note(n.providers, id.Provider)
+	}
+	for _, tenant := range u.Tenants {
+		note(n.tenants, tenant)
+	}
+	for _, roles := range u.Roles {
+		for _, role := range roles {
+			note(n.roles, role)
+		}
+	}
+	if u.Email == "" {
+		n.noEmail++
+	}
+	if u.GivenName == "" || u.FamilyName == "" {
+		n.withoutAny++
+	}
+	if u.Metadata == nil {
+		return
+	}
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(u.Metadata, &keys) == nil { // anything but an object has no keys
+		for key := range keys {
+			note(n.keys, key)
+		}
+	}
+}
+
+func (n *needs) result(resets int) target.Needs {
+	return target.Needs{
+		Schemes: slices.Sorted(maps.Keys(n.schemes)), Providers: slices.Sorted(maps.Keys(n.providers)),
+		Roles: slices.Sorted(maps.Keys(n.roles)), Tenants: slices.Sorted(maps.Keys(n.tenants)), MetadataKeys: slices.Sorted(maps.Keys(n.keys)),
+		Users: n.users, Resets: resets, WithoutEmail: n.noEmail, WithoutName: n.withoutAny,
+	}
+}

@@ -1,0 +1,155 @@
+package engine
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Undoer is a target that takes accounts back.
+type Undoer interface {
+	Capabilities() target.Capabilities
+	Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error)
+}
+
+// UndoJournal is what an undo reads and forgets.
+type UndoJournal interface {
+	Accounts(ctx context.Context) iter.Seq2[journal.Entry, error]
+	Before(ctx context.Context, sourceID string) ([]byte, error)
+	Forget(sourceIDs []string) error
+}
+
+// Undoing is what an undo did, or would do.
+type Undoing struct {
+	// Made and Adopted count what is there to undo, Left what no undo may touch.
+	Made    int `json:"made"`
+	Adopted int `json:"adopted"`
+	Left    int `json:"left"`
+	// Deleted and Restored count what was undone, Gone what was not there any more.
+	Deleted  int `json:"deleted"`
+	Restored int `json:"restored"`
+	Gone     int `json:"gone"`
+	// Kept counts accounts that stay because somebody has changed them since, or
+	// because the target refused; by reason.
+	Kept    map[diag.Code]int `json:"kept"`
+	Elapsed time.Duration     `json:"-"`
+}
+
+// CountUndo says what an undo would do, without doing it.
+func CountUndo(ctx context.Context, j UndoJournal) (*Undoing, error) {
+	u := &Undoing{Kept: map[diag.Code]int{}}
+	for e, err := range j.Accounts(ctx) {
+		if err != nil {
+			return u, err
+		}
+		u.count(&e)
+	}
+	return u, nil
+}
+
+func (u *Undoing) count(e *journal.Entry) {
+	switch e.Origin {
+	case journal.Made:
+		u.Made++
+	case journal.Adopted:
+		u.Adopted++
+	default:
+		u.Left++
+	}
+}
+
+// Undo takes back what the runs in j did: accounts they made are deleted, those
+// they changed get their pre-image back, each only while it is as the run left it.
+// Everything else is left alone and reported. What was undone is forgotten at
+// once, so that an undo that was stopped can go on.
+func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(target.Outcome)) (*Undoing, error) {
+	u := &Undoing{Kept: map[diag.Code]int{}}
+	start := time.Now()
+	defer func() { u.Elapsed = time.Since(start) }()
+	var all []target.Account
+	for e, err := range j.Accounts(ctx) {
+		if err != nil {
+			return u, err
+		}
+		u.count(&e)
+		if e.Origin != journal.Made && e.Origin != journal.Adopted {
+			continue
+		}
+		if e.TargetID == "" || e.Pending {
+			u.keep(report, target.Outcome{SourceID: e.SourceID, Action: target.Skipped, Code: diag.UndoInDoubt, Detail: "nobody knows what a run left there"})
+			continue
+		}
+		all = append(all, target.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State})
+		if e.Origin == journal.Adopted {
+			all[len(all)-1].Before = []byte{}
+		}
+	}
+	size := dst.Capabilities().Batch.Users
+	if size <= 0 {
+		size = defaultBatchUsers
+	}
+	for len(all) > 0 {
+		part := all[:min(size, len(all))]
+		all = all[len(part):]
+		if err := u.part(ctx, j, dst, part, report); err != nil {
+			return u, err
+		}
+		if ctx.Err() != nil {
+			return u, context.Cause(ctx)
+		}
+	}
+	return u, nil
+}
+
+func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, part []target.Account, report func(target.Outcome)) error {
+	var ready []target.Account
+	for _, a := range part {
+		if a.Before != nil {
+			before, err := j.Before(ctx, a.SourceID)
+			if err != nil {
+				return err
+			}
+			if before == nil {
+				u.keep(report, target.Outcome{SourceID: a.SourceID, Action: target.Skipped, Code: diag.UndoNoPreImage, Detail: "the target gave no pre-image when it was changed"})
+				continue
+			}
+			a.Before = before
+		}
+		ready = append(ready, a)
+	}
+	if len(ready) == 0 {
+		return nil
+	}
+	outcomes, err := dst.Undo(ctx, ready)
+	var forget []string
+	for _, o := range outcomes {
+		switch o.Action {
+		case target.Deleted:
+			u.Deleted++
+		case target.Updated:
+			u.Restored++
+		case target.Unchanged:
+			u.Gone++
+		default:
+			u.keep(report, o)
+			continue
+		}
+		forget = append(forget, o.SourceID)
+		report(o)
+	}
+	if len(forget) > 0 {
+		if forgetErr := j.Forget(forget); forgetErr != nil {
+			return forgetErr
+		}
+	}
+	return err
+}
+
+func (u *Undoing) keep(report func(target.Outcome), o target.Outcome) {
+	u.Kept[o.Code]++
+	report(o)
+}

@@ -83,7 +83,8 @@ stored, and every single account is accounted for.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		a.runCommand(), a.inspectCommand(), a.checkCommand(), a.exportCommand(),
+		a.runCommand(), a.planCommand(), a.verifyCommand(), a.undoCommand(),
+		a.inspectCommand(), a.checkCommand(), a.exportCommand(),
 		a.pluginCommand(), a.configCommand(), a.versionCommand(), serveCommand(),
 	)
 	for _, c := range root.Commands() {

@@ -18,6 +18,7 @@ const (
 	exitUsage       = 2
 	exitRefused     = 3
 	exitRejects     = 4
+	exitLimit       = 5
 	exitDifferences = 6
 )
 
@@ -59,6 +60,8 @@ func exitCode(err error) int {
 		var e silentError
 		errors.As(err, &e)
 		return e.code
+	case errors.Is(err, engine.ErrLimit):
+		return exitLimit
 	case errors.As(err, new(refusedError)), errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrNotCommitted):
 		return exitRefused
 	case errors.As(err, new(usageError)), errors.As(err, &list):

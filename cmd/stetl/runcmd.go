@@ -1,46 +1,98 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/target"
 )
 
+// runFlags are those of run and plan.
+type runFlags struct {
+	dryRun, detailed, full, onlyRejects bool
+	out, plan, detail                   string
+	users                               []string
+}
+
 func (a *app) runCommand() *cobra.Command {
-	var dryRun, detailed bool
+	var f runFlags
 	c := &cobra.Command{
 		Use:   "run --config FILE",
 		Short: "Move the users: extract, map, load",
 		Long: `run reads every account of the source, decides what becomes of each one, checks
 the target, and loads. Nothing is written before every account has been looked
-at. With --dry-run nothing is written at all.`,
+at. With --dry-run nothing is written at all.
+
+What it did is remembered in the journal: running again sends only what has
+changed, and a run that was killed is taken up where it stopped.`,
 		Example: `  stetl run --config configs/quickstart.yaml
-  stetl run --config configs/keycloak.yaml --dry-run --json`,
+  stetl run --config configs/quickstart.yaml --dry-run --json`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.move(cmd.Context(), dryRun, detailed) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.move(cmd.Context(), f) },
 	}
-	a.configFlag(c)
-	a.jsonFlag(c)
-	c.Flags().BoolVar(&dryRun, "dry-run", false, "show what would change and write nothing")
-	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "with --dry-run: exit 6 when something would change")
-	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
+	a.runFlags(c, &f)
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change and write nothing")
+	c.Flags().StringVar(&f.plan, "plan", "", "execute this saved plan and nothing else")
+	c.Flags().BoolVar(&f.onlyRejects, "only-rejects", false, "only accounts that the last runs rejected or left in doubt")
 	return c
 }
 
-func (a *app) move(ctx context.Context, dryRun, detailed bool) error {
-	r, err := a.execute(ctx, dryRun)
+func (a *app) planCommand() *cobra.Command {
+	f := runFlags{dryRun: true}
+	c := &cobra.Command{
+		Use:     "plan --config FILE",
+		Short:   "Show what a run would change; the same as run --dry-run",
+		Example: "  stetl plan --config configs/quickstart.yaml --detail users",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.move(cmd.Context(), f) },
+	}
+	a.runFlags(c, &f)
+	return c
+}
+
+func (a *app) runFlags(c *cobra.Command, f *runFlags) {
+	a.configFlag(c)
+	a.jsonFlag(c)
+	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "in a dry run: exit 6 when something would change")
+	c.Flags().BoolVar(&f.full, "full", false, "compare every account with the target, also where nothing has changed since the last run")
+	c.Flags().StringVar(&f.out, "out", "", "in a dry run: save the plan to this file, for run --plan")
+	c.Flags().StringVar(&f.detail, "detail", report.DetailPatterns, "in a dry run: "+strings.Join(report.Details(), ", "))
+	c.Flags().StringArrayVar(&f.users, "user", nil, "only this account, by internal or visible id; may be repeated")
+	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
+}
+
+func (f *runFlags) check() error {
+	switch {
+	case !f.dryRun && f.out != "":
+		return usageError{errors.New("--out saves a plan, which takes --dry-run")}
+	case f.dryRun && f.plan != "":
+		return usageError{errors.New("--plan executes a plan, which is no dry run")}
+	case !slices.Contains(report.Details(), f.detail):
+		return usageError{fmt.Errorf("--detail %s: there are %s", f.detail, strings.Join(report.Details(), ", "))}
+	}
+	return nil
+}
+
+func (a *app) move(ctx context.Context, f runFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	r, err := a.execute(ctx, f)
 	if err != nil && r.Result == nil {
 		if a.asJSON {
 			return errors.Join(err, r.WriteFailure(a.out, err))
@@ -67,47 +119,163 @@ func (a *app) move(ctx context.Context, dryRun, detailed bool) error {
 		return err
 	case r.Result.Summary.Rejected+r.Result.Summary.InDoubt > 0:
 		return silentError{exitRejects}
-	case dryRun && detailed && r.Result.Summary.Created+r.Result.Summary.Updated > 0:
+	case f.dryRun && f.detailed && r.Result.Summary.Created+r.Result.Summary.Updated > 0:
 		return silentError{exitDifferences}
 	}
 	return nil
 }
 
 // execute runs the engine. The report's Result is nil when it never began.
-func (a *app) execute(ctx context.Context, dryRun bool) (r report.Run, err error) {
-	cfg, problems, err := a.loadConfig()
-	if err != nil {
-		return r, err
-	}
-	client, err := a.launchTarget(ctx, cfg, problems)
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, closeTarget(ctx, client)) }()
+func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error) {
 	status := newStatus(a.err, a.quiet || a.asJSON)
-	src, err := openSource(ctx, cfg, false, status)
+	want := own
+	if f.dryRun {
+		want = peek
+	}
+	p, err := a.openProject(ctx, want, status)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, p.close(ctx)) }()
+	src, err := openSource(ctx, p.cfg, false, status)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 
+	o := p.engineOptions()
+	o.DryRun, o.Full = f.dryRun, f.full
+	if err := p.restrict(ctx, &o, f); err != nil {
+		return r, err
+	}
+	r.Source, r.Layout, r.App, r.Target, r.Detail = describeSource(p.cfg), src.Layout(), src.App(), describeTarget(p.cfg), f.detail
+	var saved *engine.Plan
 	acc := newAccounts(src)
-	result, err := engine.Run(ctx, acc, client, engine.Options{
-		DryRun:   dryRun,
-		Skip:     cfg.Policies.Skip,
-		Progress: status.engine,
-		Outcome: func(c target.Change) {
-			if dryRun || c.Code != "" {
-				r.Changes = append(r.Changes, c)
-			}
-		},
-	})
+	if f.out != "" {
+		saved = engine.NewPlan(src.App(), r.Target)
+		acc.digests = map[string][]byte{}
+		acc.digest = func(users []canonical.User) map[string][]byte {
+			return engine.Digests(p.target.Capabilities(), o.Key, users)
+		}
+	}
+	o.Outcome = func(c target.Change) {
+		if f.dryRun || c.Code != "" {
+			r.Changes = append(r.Changes, c)
+		}
+		if saved != nil {
+			saved.Add(c, acc.digests[c.SourceID])
+		}
+	}
+	run, err := p.begin(ctx, &o, r)
+	if err != nil {
+		return r, err
+	}
+	result, err := engine.Run(ctx, acc, p.target, o)
 	status.clear()
-	result.Diagnostics = cfg.Target.Locate(result.Diagnostics)
-	r.Source, r.Layout, r.App = describeSource(cfg), src.Layout(), src.App()
-	r.Target = describeTarget(cfg)
+	result.Diagnostics = p.cfg.Target.Locate(result.Diagnostics)
 	r.Result, r.Findings = result, acc.inventory.Findings()
-	return r, classify(ctx, err)
+	if saved != nil && err == nil {
+		err = replaceFile(f.out, saved.Write)
+	}
+	return r, errors.Join(classify(ctx, err), run.end(result, err))
+}
+
+// restrict applies the flags that choose accounts.
+func (p *project) restrict(ctx context.Context, o *engine.Options, f runFlags) error {
+	if f.plan != "" {
+		raw, err := os.ReadFile(f.plan)
+		if err != nil {
+			return usageError{fmt.Errorf("read the plan: %w", err)}
+		}
+		if o.Plan, err = engine.ReadPlan(bytes.NewReader(raw)); err != nil {
+			return usageError{err}
+		}
+	}
+	chosen := map[string]bool{}
+	for _, id := range f.users {
+		chosen[id] = true
+	}
+	if f.onlyRejects {
+		if p.scope == nil {
+			return usageError{errors.New("--only-rejects: no run has been made yet")}
+		}
+		for e, err := range p.scope.Accounts(ctx) {
+			if err != nil {
+				return err
+			}
+			if e.Action == target.Rejected || e.Action == target.InDoubt || e.Pending {
+				chosen[e.SourceID] = true
+			}
+		}
+	}
+	if len(f.users) > 0 || f.onlyRejects {
+		o.Only = func(u *target.User) bool { return chosen[u.SourceID] || chosen[u.ID] }
+	}
+	return nil
+}
+
+// running is a run in the journal.
+type running struct {
+	scope *journal.Scope
+	id    int64
+}
+
+// begin notes the run in the journal. When the settings have changed since the
+// last one, every account is compared.
+func (p *project) begin(ctx context.Context, o *engine.Options, r report.Run) (running, error) {
+	if o.DryRun || p.scope == nil {
+		return running{}, p.compareSettings(ctx, o)
+	}
+	if err := p.compareSettings(ctx, o); err != nil {
+		return running{}, err
+	}
+	id, err := p.scope.Begin(journal.Run{
+		Source: r.Source, Target: r.Target, Program: "stetl " + version, Settings: p.settings(), Began: time.Now(),
+	})
+	if err != nil {
+		return running{}, refusedError{err}
+	}
+	o.Run = id
+	run := running{p.scope, id}
+	shown, last := o.Progress, time.Time{}
+	o.Progress = func(now engine.Progress) {
+		shown(now)
+		if moment := time.Now(); now.Phase == engine.Loading && moment.Sub(last) >= time.Second {
+			last = moment
+			// A missing sample is a gap in a chart, nothing more.
+			_ = p.scope.AddSample(id, journal.Sample{At: moment, Done: now.Done})
+		}
+	}
+	return run, nil
+}
+
+func (p *project) compareSettings(ctx context.Context, o *engine.Options) error {
+	if p.scope == nil {
+		return nil
+	}
+	last, ok, err := p.scope.Last(ctx, true)
+	if err != nil {
+		return refusedError{err}
+	}
+	if ok && !bytes.Equal(last.Settings, p.settings()) {
+		o.Full = true
+	}
+	return nil
+}
+
+// end notes how the run ended.
+func (r running) end(result *engine.Result, runErr error) error {
+	if r.scope == nil {
+		return nil
+	}
+	var text string
+	if runErr != nil {
+		text = runErr.Error()
+	}
+	return r.scope.End(r.id, time.Now(), struct {
+		*engine.Result
+		Error string `json:"error,omitempty"`
+	}{result, text})
 }
 
 // describeTarget names the plugin and the plain settings of its configuration;
@@ -136,57 +304,13 @@ func describeTarget(cfg *config.Config) string {
 // a refusal by plan is trouble with the source or the target.
 func classify(ctx context.Context, err error) error {
 	switch {
-	case err == nil, errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrUnbalanced):
+	case err == nil, errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrUnbalanced), errors.Is(err, engine.ErrLimit):
 		return err
 	case ctx.Err() != nil:
 		return errors.Join(context.Cause(ctx), err)
 	default:
 		return refusedError{err}
 	}
-}
-
-func (a *app) checkCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:     "check --config FILE",
-		Short:   "Examine configuration, source and target; write nothing",
-		Example: "  stetl check --config configs/keycloak.yaml",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context()) },
-	}
-	a.configFlag(c)
-	a.jsonFlag(c)
-	return c
-}
-
-func (a *app) check(ctx context.Context) (err error) {
-	cfg, problems, err := a.loadConfig()
-	if err != nil {
-		return err
-	}
-	client, err := a.launchTarget(ctx, cfg, problems)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeTarget(ctx, client)) }()
-	src, err := openSource(ctx, cfg, false, newStatus(a.err, a.asJSON))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	found, err := engine.Check(ctx, newAccounts(src), client)
-	if err != nil {
-		return classify(ctx, err)
-	}
-	found = cfg.Target.Locate(found)
-	if a.asJSON {
-		err = report.WriteDiagnosticsJSON(a.out, found)
-	} else {
-		err = report.WriteDiagnostics(a.out, found)
-	}
-	if err == nil && found.HasErrors() {
-		return silentError{exitRefused}
-	}
-	return err
 }
 
 // closeTarget lets the plugin end in peace also when the run was interrupted.

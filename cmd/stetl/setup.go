@@ -3,10 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
-	"path/filepath"
+	"maps"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
@@ -61,37 +60,6 @@ func sourceError(cfg *config.Config, err error) error {
 	return cfg.Locate(diag.List{d}).Err()
 }
 
-// launchTarget starts the plugin of the configuration and configures it. All
-// problems of the whole file are reported together.
-func (a *app) launchTarget(ctx context.Context, cfg *config.Config, problems diag.List) (*plugin.Client, error) {
-	if cfg.Target.Plugin == "" {
-		return nil, problems.Err()
-	}
-	options := a.pluginOptions()
-	options.WorkDir = filepath.Dir(cfg.Path)
-	location, err := plugin.Find(cfg.Target.Plugin, options)
-	if err != nil {
-		return nil, errors.Join(problems.Err(), refusedError{pluginError(cfg, err)})
-	}
-	client, err := plugin.Launch(ctx, location, options)
-	if err != nil {
-		return nil, errors.Join(problems.Err(), refusedError{pluginError(cfg, err)})
-	}
-	problems.Add(cfg.Target.Validate(client.Info().ConfigSchema)...)
-	if !problems.HasErrors() {
-		found, err := client.Configure(ctx, cfg.Target.RevealJSON())
-		if err != nil {
-			return nil, errors.Join(refusedError{fmt.Errorf("configure plugin %s: %w", cfg.Target.Plugin, err)}, client.Close(context.WithoutCancel(ctx)))
-		}
-		problems.Add(cfg.Target.Locate(found)...)
-	}
-	if problems.HasErrors() {
-		problems.Sort()
-		return nil, errors.Join(problems.Err(), client.Close(context.WithoutCancel(ctx)))
-	}
-	return client, nil
-}
-
 // pluginError gives an error of a plugin its place in the configuration.
 func pluginError(cfg *config.Config, err error) error {
 	e, ok := errors.AsType[*plugin.Error](err)
@@ -123,6 +91,9 @@ type accounts struct {
 	src       *supertokens.Source
 	inventory *supertokens.Inventory
 	counted   bool
+	// digest, when set, fills digests in the first reading, for a plan to save.
+	digest  func([]canonical.User) map[string][]byte
+	digests map[string][]byte
 }
 
 func newAccounts(src *supertokens.Source) *accounts {
@@ -136,6 +107,9 @@ func (s *accounts) Accounts(ctx context.Context, emit func([]canonical.User) err
 	return s.src.Read(ctx, func(b supertokens.Batch) error {
 		if first {
 			s.inventory.Add(b)
+			if s.digest != nil {
+				maps.Copy(s.digests, s.digest(b.Users))
+			}
 		}
 		return emit(b.Users)
 	})

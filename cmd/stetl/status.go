@@ -3,10 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/target"
 )
 
 // status shows progress: a line that rewrites itself on a terminal, else a
@@ -20,6 +23,10 @@ type status struct {
 	title    string
 	began    time.Time
 	shown    bool
+
+	mu    sync.Mutex
+	heard target.Pulse // what the plugin said last
+	until time.Time    // when its wait ends
 }
 
 func newStatus(w io.Writer, off bool) *status {
@@ -30,8 +37,33 @@ func newStatus(w io.Writer, off bool) *status {
 	return s
 }
 
+// pulse remembers what a plugin says of itself, for the next line. It may be
+// called from any goroutine.
+func (s *status) pulse(p target.Pulse) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard, s.until = p, time.Now().Add(p.Wait)
+}
+
+// hindrance is the part of the line that says what the plugin is up against.
+func (s *status) hindrance(now time.Time) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var parts []string
+	if s.heard.Limit > 0 {
+		parts = append(parts, fmt.Sprintf("%d requests at a time", s.heard.Limit))
+	}
+	if left := s.until.Sub(now); left > 0 {
+		parts = append(parts, fmt.Sprintf("waiting %s: %s", left.Round(time.Second), s.heard.Reason))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "  " + strings.Join(parts, ", ")
+}
+
 var phaseText = map[engine.Phase]string{
-	engine.Surveying: "Looking at accounts", engine.Planning: "Comparing with the target", engine.Loading: "Loading",
+	engine.Surveying: "Looking at accounts", engine.Planning: "Comparing with the target", engine.Loading: "Loading", engine.Verifying: "Reading back",
 }
 
 // rows is the progress of reading tables.
@@ -66,6 +98,7 @@ func (s *status) show(title string, done, total int) {
 			line += fmt.Sprintf("  about %s left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
 		}
 	}
+	line += s.hindrance(now)
 	if s.terminal {
 		fmt.Fprintf(s.w, "\r\x1b[K%s", line)
 		s.shown = true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -25,6 +26,8 @@ type Config struct {
 	Journal string `json:"journal"` // folder
 	// Policies say what to do with accounts the target cannot take as they are.
 	Policies Policies `json:"policies,omitzero"`
+	// Limits stop a run that would do more than was expected of it.
+	Limits Limits `json:"limits,omitzero"`
 
 	file *file
 }
@@ -47,6 +50,53 @@ type Source struct {
 type Policies struct {
 	// Skip lists reason codes: who is rejected for one of them counts as skipped.
 	Skip []diag.Code `json:"skip,omitempty"`
+	// Existing is "adopt" where accounts that no run has made may be changed.
+	Existing string `json:"existing,omitempty"`
+	// Drift is "overwrite" where changes made by others may be written over.
+	Drift string `json:"drift,omitempty"`
+	// Canary is false where nothing is to be proven before the load; nil is true.
+	Canary *bool `json:"canary,omitempty"`
+}
+
+// Limits bound what a run may do.
+type Limits struct {
+	Updates   Limit `json:"updates,omitzero"`
+	Resets    Limit `json:"resets,omitzero"`
+	Adoptions Limit `json:"adoptions,omitzero"`
+	// Failures of the last Window accounts stop the run; 0 never does. A Window of 0
+	// is one of 1000.
+	Failures int `json:"failures,omitempty"`
+	Window   int `json:"window,omitempty"`
+}
+
+// Limit is a number of accounts or a percentage of all; the zero value is none.
+type Limit struct {
+	Set     bool
+	Count   int
+	Percent float64
+}
+
+// UnmarshalJSON reads 5 or "5%".
+func (l *Limit) UnmarshalJSON(raw []byte) error {
+	l.Set = true
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return json.Unmarshal(raw, &l.Count)
+	}
+	percent, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
+	l.Percent = percent
+	if percent == 0 { // 0% is none, which Count says
+		l.Count = 0
+	}
+	return err
+}
+
+// MarshalJSON writes what UnmarshalJSON reads.
+func (l Limit) MarshalJSON() ([]byte, error) {
+	if l.Percent > 0 {
+		return json.Marshal(strconv.FormatFloat(l.Percent, 'f', -1, 64) + "%")
+	}
+	return json.Marshal(l.Count)
 }
 
 // Target is the plugin and its own configuration, which only the plugin's schema
@@ -169,9 +219,11 @@ func (c *Config) fill(dir string) {
 			c.Source.Tables[name] = tables.fields[name].str()
 		}
 	}
-	if skip := root.get("policies", "skip"); skip != nil {
-		for _, code := range skip.items {
-			c.Policies.Skip = append(c.Policies.Skip, diag.Code(code.str()))
+	for name, into := range map[string]any{"policies": &c.Policies, "limits": &c.Limits} {
+		if section := root.get(name); section != nil && section.kind == object {
+			raw := mustJSON(section.decoded(func(n *node) (any, bool) { return n.val, !n.absent() }))
+			// An error has been reported by the schema, more helpfully.
+			_ = json.Unmarshal(raw, into)
 		}
 	}
 	c.Journal = path(root.get("journal"))

@@ -633,3 +633,42 @@ func TestLongLine(t *testing.T) {
 		t.Errorf("got:\n%s", render(t, list))
 	}
 }
+
+func TestPoliciesAndLimits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "c.yaml")
+	text := `
+source: {dump: d.sql}
+target: {plugin: keycloak}
+policies: {skip: [load.id_invalid], existing: adopt, drift: overwrite, canary: false}
+limits: {updates: 5, resets: 2.5%, adoptions: 0, failures: 10, window: 50}
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, problems := Load(path, Env{})
+	if len(problems) > 0 {
+		t.Fatal(problems.Err())
+	}
+	off := false
+	wantPolicies := Policies{Skip: []diag.Code{"load.id_invalid"}, Existing: "adopt", Drift: "overwrite", Canary: &off}
+	if d := cmp.Diff(wantPolicies, c.Policies); d != "" {
+		t.Errorf("policies (-want +got):\n%s", d)
+	}
+	wantLimits := Limits{
+		Updates: Limit{Set: true, Count: 5}, Resets: Limit{Set: true, Percent: 2.5},
+		Adoptions: Limit{Set: true}, Failures: 10, Window: 50,
+	}
+	if d := cmp.Diff(wantLimits, c.Limits); d != "" {
+		t.Errorf("limits (-want +got):\n%s", d)
+	}
+	for _, bad := range []string{"{updates: -1}", `{updates: "many"}`, "{failures: 0}"} {
+		if err := os.WriteFile(path, []byte("source: {dump: d.sql}\ntarget: {plugin: keycloak}\nlimits: "+bad+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, problems := Load(path, Env{}); len(problems) != 1 || problems[0].Pos.Line != 3 {
+			t.Errorf("limits %s: %v", bad, problems)
+		}
+	}
+}

@@ -155,7 +155,7 @@ func hashLike(like canonical.PasswordHash, password string) (canonical.PasswordH
 		if p.Version != argon2.Version {
 			break
 		}
-		parallelism := uint8(min(p.Parallelism, 255)) //nolint:gosec // bounded right here
+		parallelism := uint8(min(p.Parallelism, 255))
 		digest := derive([]byte(password), salt, p.Iterations, p.MemoryKiB, parallelism, 32)
 		return canonical.ParsePasswordHash(fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", like.Scheme, p.Version, p.MemoryKiB, p.Iterations,
 			parallelism, base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(digest))), nil

@@ -57,9 +57,9 @@ type Options struct {
 	// Plan, when set, is executed to the letter: accounts that it does not hold, or
 	// that have changed since, are left alone.
 	Plan *Plan
-	// Only, when set, restricts the run to accounts it returns true for; all others
+	// Only, when set, restricts the run to users it returns true for; all others
 	// are Skipped with run.not_selected.
-	Only func(sourceID string) bool
+	Only func(u *target.User) bool
 	// Canary proves before the load that passwords of every kind will work, where
 	// the target can be asked.
 	Canary Canary

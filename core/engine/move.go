@@ -179,7 +179,7 @@ func (b *batch) take(one *batch) {
 // decide says what to do about one account: a batch of one to be sent, or an
 // outcome right away.
 func (r *runner) decide(ctx context.Context, u *target.User) (*batch, *target.Change, error) {
-	if r.options.Only != nil && !r.options.Only(u.SourceID) {
+	if r.options.Only != nil && !r.options.Only(u) {
 		return nil, aside(u, target.Skipped, diag.RunNotSelected, "the run was restricted to other accounts"), nil
 	}
 	standing := r.known.look(u, r.options.Key, r.options.Full)

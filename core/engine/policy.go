@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -30,7 +31,7 @@ type Limits struct {
 	// accounts may be adopted.
 	Updates, Resets, Adoptions Limit
 	// Failures stops a run when that many of the last Window outcomes of the target
-	// are rejects or in doubt; 0 never does.
+	// are rejects or in doubt; 0 never does. A Window of 0 is one of 1000.
 	Failures, Window int
 }
 
@@ -104,7 +105,7 @@ func (r *runner) failing(changes []target.Change) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.recent == nil {
-		g.recent = make([]bool, max(l.Window, l.Failures))
+		g.recent = make([]bool, max(cmp.Or(l.Window, 1000), l.Failures))
 	}
 	for _, c := range changes {
 		bad := (c.Action == target.Rejected || c.Action == target.InDoubt) && !slices.Contains(r.options.Policies.Skip, c.Code)

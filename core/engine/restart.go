@@ -39,7 +39,7 @@ const (
 	// mostPoisoned users may be found to kill the process: more are a sign that it
 	// is not about users.
 	mostPoisoned = 3
-	firstWait      = time.Second
+	firstWait    = time.Second
 )
 
 // NewRestarting wraps first, an open target; open makes another one.
@@ -69,7 +69,7 @@ func (t *Restarting) Current() Target {
 
 // restart replaces the target that died as the birth-th one, unless another
 // caller has done so already.
-func (t *Restarting) restart(ctx context.Context, birth int, allowance int, cause error) error {
+func (t *Restarting) restart(ctx context.Context, birth, allowance int, cause error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.births != birth {

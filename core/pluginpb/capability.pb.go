@@ -42,10 +42,10 @@ type Capabilities struct {
 	// Every run replaces what earlier ones wrote, as export files do: the host
 	// sends every user every time.
 	Whole bool `protobuf:"varint,7,opt,name=whole,proto3" json:"whole,omitempty"`
-	// Names the place that is written to, such as its address and realm, in a way
-	// that stays the same when credentials or tuning change: what a run remembers
-	// belongs to it. Empty has the host use the whole configuration.
-	Identity      string `protobuf:"bytes,8,opt,name=identity,proto3" json:"identity,omitempty"`
+	// The keys of the configuration that name the place that is written to, such as
+	// "url" and "realm": what a run remembers belongs to that place, whatever else
+	// of the configuration changes. None has the host use all keys but secrets.
+	Identity      []string `protobuf:"bytes,8,rep,name=identity,proto3" json:"identity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -129,11 +129,11 @@ func (x *Capabilities) GetWhole() bool {
 	return false
 }
 
-func (x *Capabilities) GetIdentity() string {
+func (x *Capabilities) GetIdentity() []string {
 	if x != nil {
 		return x.Identity
 	}
-	return ""
+	return nil
 }
 
 // HashSupport accepts one scheme, optionally narrowed.
@@ -408,7 +408,7 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\rmax_id_length\x18\x05 \x01(\x03R\vmaxIdLength\x12!\n" +
 	"\funique_email\x18\x06 \x01(\bR\vuniqueEmail\x12\x14\n" +
 	"\x05whole\x18\a \x01(\bR\x05whole\x12\x1a\n" +
-	"\bidentity\x18\b \x01(\tR\bidentity\"\x9d\x01\n" +
+	"\bidentity\x18\b \x03(\tR\bidentity\"\x9d\x01\n" +
 	"\vHashSupport\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1a\n" +
 	"\bvariants\x18\x02 \x03(\tR\bvariants\x12\x19\n" +

@@ -29,6 +29,8 @@ type Run struct {
 	// Changes holds, for a dry run, what would happen to each user; for a run,
 	// the users that were not simply created or found unchanged.
 	Changes []target.Change
+	// Detail is how much of a dry run's changes the text shows.
+	Detail string
 	// Err is why the run stopped early, empty when it did not.
 	Err string
 }
@@ -104,8 +106,11 @@ func (r *Run) WriteText(w io.Writer) error {
 	t.add("no password", number(r.Result.Classes[target.NoPassword]), "social, passwordless or passkey only")
 	_ = t.write(&b)
 
+	r.writeProofs(&b)
+	r.writeChanges(&b)
 	r.writeReasons(&b)
 	r.writeLosses(&b)
+	r.writeMemory(&b)
 	writeFindings(&b, r.Findings)
 	if len(r.Result.Diagnostics) > 0 {
 		b.WriteString("\nTarget preflight\n\n")
@@ -139,6 +144,30 @@ func (r *Run) writeReasons(b *strings.Builder) {
 	}
 	if more := len(listed) - maxListed; more > 0 {
 		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", number(more))
+	}
+}
+
+// writeProofs shows which old passwords have been proven to work.
+func (r *Run) writeProofs(b *strings.Builder) {
+	if len(r.Result.Canaries) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\nProven with an account of our own: right password accepted, wrong one refused\n\n")
+	t := table{header: []string{"password hash", ""}}
+	for _, p := range r.Result.Canaries {
+		t.add(p.Shape, cmp.Or(p.Problem, "works"))
+	}
+	_ = t.write(b)
+}
+
+// writeMemory shows what the journal knows better than the source.
+func (r *Run) writeMemory(b *strings.Builder) {
+	if r.Result.Drifted > 0 {
+		fmt.Fprintf(b, "\n%s accounts were changed in the target by others since the last run.\n", number(r.Result.Drifted))
+	}
+	if n := len(r.Result.Removed); n > 0 {
+		fmt.Fprintf(b, "\n%s accounts that were loaded earlier are no longer in the source; they stay in the target. The first: %s\n",
+			number(n), strings.Join(r.Result.Removed[:min(n, 5)], ", "))
 	}
 }
 

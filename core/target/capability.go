@@ -24,10 +24,11 @@ type Capabilities struct {
 	// Whole says that every run replaces what earlier ones wrote, as export files
 	// do: such a target gets every user every time.
 	Whole bool
-	// Identity names the place that is written to, such as its address and realm,
-	// in a way that stays the same when credentials or tuning change: what a run
-	// remembers belongs to it. Empty has the host use the whole configuration.
-	Identity string
+	// Identity lists the keys of the configuration that name the place that is
+	// written to, such as "url" and "realm": what a run remembers belongs to that
+	// place, whatever else of the configuration changes. None has the host use all
+	// keys but secrets.
+	Identity []string
 }
 
 // HashSupport accepts one scheme, optionally narrowed.

@@ -42,5 +42,7 @@ func capabilities(c Config) sdk.Capabilities {
 		Carries:     carries,
 		Batch:       batch,
 		MaxIDLength: maxID,
+		Whole:       c.Mode == modeFiles,
+		Identity:    []string{"mode", "url", "realm", "out"},
 	}
 }

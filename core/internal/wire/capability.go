@@ -19,7 +19,7 @@ func EncodeCapabilities(c *target.Capabilities) *pluginpb.Capabilities {
 		MaxIdLength: int64(c.MaxIDLength),
 		UniqueEmail: c.UniqueEmail,
 		Whole:       c.Whole,
-		Identity:    clean(c.Identity),
+		Identity:    cleanAll(c.Identity),
 	}
 	for _, h := range c.Hashes {
 		p.Hashes = append(p.Hashes, &pluginpb.HashSupport{

@@ -106,7 +106,7 @@ func TestCapabilitiesRoundTrip(t *testing.T) {
 			MaxIDLength: number.Draw(t, "max id length"),
 			UniqueEmail: rapid.Bool().Draw(t, "unique email"),
 			Whole:       rapid.Bool().Draw(t, "whole"),
-			Identity:    text(t, "identity"),
+			Identity:    list(t, "identity", text),
 		}
 		got := DecodeCapabilities(trip(t, EncodeCapabilities(&want)))
 		if diff := cmp.Diff(want, got); diff != "" {

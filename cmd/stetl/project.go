@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/target"
+)
+
+// access is what a command wants of the journal.
+type access int
+
+const (
+	// peek reads the journal where there is one.
+	peek access = iota
+	// own opens it for writing, and keeps other runs out.
+	own
+)
+
+// project is everything that a configuration file names, opened: the journal, the
+// plugin with its target, and the source.
+type project struct {
+	app     *app
+	cfg     *config.Config
+	journal *journal.Journal // nil where there is none and none is to be made
+	scope   *journal.Scope   // nil with journal
+	target  *engine.Restarting
+	clients []*plugin.Client // all that were started, the last one is at work
+	options plugin.Options
+	place   plugin.Location
+	status  *status
+}
+
+// openProject loads the configuration and opens what a command about the target
+// needs. All problems of the whole file are reported together.
+func (a *app) openProject(ctx context.Context, want access, s *status) (p *project, err error) {
+	cfg, problems, err := a.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Target.Plugin == "" {
+		return nil, problems.Err()
+	}
+	p = &project{app: a, cfg: cfg, options: a.pluginOptions(), status: s}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close(ctx))
+		}
+	}()
+	if !problems.HasErrors() {
+		if err := p.openJournal(ctx, want); err != nil {
+			return p, err
+		}
+	}
+	p.options.WorkDir = filepath.Dir(cfg.Path)
+	p.options.Memory, p.options.Pulse = p, s.pulse
+	if p.place, err = plugin.Find(cfg.Target.Plugin, p.options); err != nil {
+		return p, errors.Join(problems.Err(), refusedError{pluginError(cfg, err)})
+	}
+	client, err := p.launch(ctx)
+	if err != nil {
+		return p, errors.Join(problems.Err(), refusedError{pluginError(cfg, err)})
+	}
+	problems.Add(cfg.Target.Validate(client.Info().ConfigSchema)...)
+	if !problems.HasErrors() {
+		if err := p.openScope(ctx, client.Info().Capabilities.Identity); err != nil {
+			return p, refusedError{err}
+		}
+		found, err := client.Configure(ctx, cfg.Target.RevealJSON())
+		if err != nil {
+			return p, refusedError{fmt.Errorf("configure plugin %s: %w", cfg.Target.Plugin, err)}
+		}
+		problems.Add(cfg.Target.Locate(found)...)
+	}
+	if problems.HasErrors() {
+		problems.Sort()
+		return p, problems.Err()
+	}
+	p.target = engine.NewRestarting(client, p.relaunch)
+	return p, nil
+}
+
+func (p *project) openJournal(ctx context.Context, want access) (err error) {
+	if want == own {
+		p.journal, err = journal.Open(ctx, p.cfg.Journal)
+	} else if p.journal, err = journal.Read(ctx, p.cfg.Journal); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return refusedError{err}
+	}
+	p.options.FingerprintKey = p.journal.FingerprintKey()
+	return nil
+}
+
+// openScope finds the part of the journal that belongs to this source and target.
+func (p *project) openScope(ctx context.Context, identity []string) (err error) {
+	if p.journal == nil {
+		return nil
+	}
+	raw, _ := p.cfg.Target.Split()
+	var settings map[string]any
+	if err := json.Unmarshal(raw, &settings); err != nil {
+		return fmt.Errorf("name the target: %w", err)
+	}
+	if len(identity) > 0 {
+		maps.DeleteFunc(settings, func(key string, _ any) bool { return !slices.Contains(identity, key) })
+	}
+	place, err := json.Marshal(settings)
+	if err != nil {
+		return fmt.Errorf("name the target: %w", err)
+	}
+	p.scope, err = p.journal.Scope(ctx, p.cfg.Source.App, p.cfg.Target.Plugin+" "+string(place))
+	return err
+}
+
+func (p *project) launch(ctx context.Context) (*plugin.Client, error) {
+	client, err := plugin.Launch(ctx, p.place, p.options)
+	if err == nil {
+		p.clients = append(p.clients, client)
+	}
+	return client, err
+}
+
+// relaunch replaces a plugin whose process has died.
+func (p *project) relaunch(ctx context.Context) (engine.Target, error) {
+	client, err := p.launch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := client.Configure(ctx, p.cfg.Target.RevealJSON())
+	if err == nil {
+		err = found.Err()
+	}
+	return client, err
+}
+
+// client is the plugin that is at work now.
+func (p *project) client() *plugin.Client { return p.clients[len(p.clients)-1] }
+
+// Saved implements [plugin.Memory].
+func (p *project) Saved() map[string][]byte {
+	if p.scope == nil {
+		return nil
+	}
+	return p.scope.Saved()
+}
+
+// Save implements [plugin.Memory].
+func (p *project) Save(ctx context.Context, key string, value []byte) error {
+	if p.scope == nil {
+		return errors.New("this command does not write the journal")
+	}
+	return p.scope.Save(ctx, key, value)
+}
+
+// close ends the plugin in peace, also when the run was interrupted. Of plugins
+// that have died, their death was reported by those who missed them.
+func (p *project) close(ctx context.Context) error {
+	var errs []error
+	for i, client := range p.clients {
+		err := closeTarget(ctx, client)
+		if i == len(p.clients)-1 {
+			errs = append(errs, err)
+		}
+	}
+	if p.journal != nil {
+		errs = append(errs, p.journal.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// settings digests what, beside an account itself, decides what it becomes in the
+// target.
+func (p *project) settings() []byte {
+	raw, _ := p.cfg.Target.Split()
+	info := p.clients[0].Info()
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s", info.Name, info.Version, raw, p.cfg.Policies.Existing))
+	return sum[:16]
+}
+
+// engineOptions are those that every command about accounts shares.
+func (p *project) engineOptions() engine.Options {
+	limits := p.cfg.Limits
+	o := engine.Options{
+		Policies: engine.Policies{
+			Skip: p.cfg.Policies.Skip, Adopt: p.cfg.Policies.Existing == "adopt", OverwriteDrift: p.cfg.Policies.Drift == "overwrite",
+			Limits: engine.Limits{
+				Updates: engine.Limit(limits.Updates), Resets: engine.Limit(limits.Resets), Adoptions: engine.Limit(limits.Adoptions),
+				Failures: limits.Failures, Window: limits.Window,
+			},
+		},
+		Progress: p.status.engine,
+	}
+	if canary := p.cfg.Policies.Canary; canary == nil || *canary {
+		o.Canary = canaries{p}
+	}
+	if p.scope != nil {
+		o.Journal, o.Key = p.scope, p.journal.FingerprintKey()
+	}
+	return o
+}
+
+// canaries asks whichever plugin is at work.
+type canaries struct{ p *project }
+
+// Login implements [engine.Canary].
+func (c canaries) Login(ctx context.Context, l target.Login) (bool, error) {
+	return c.p.client().Login(ctx, l)
+}
+
+// Undo implements [engine.Canary].
+func (c canaries) Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error) {
+	return c.p.client().Undo(ctx, accounts)
+}

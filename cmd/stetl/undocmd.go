@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/target"
+)
+
+func (a *app) undoCommand() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use:   "undo --config FILE",
+		Short: "Take back what the runs so far did to the target",
+		Long: `undo deletes the accounts that runs have created and gives those that they changed
+their former state back, each only while it is as the run left it. Accounts that
+somebody has changed since are listed and kept, and so is everything that no run
+has made. It says what it will do and asks first; --yes is the answer.`,
+		Example: "  stetl undo --config configs/keycloak.yaml",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.undo(cmd.Context(), yes) },
+	}
+	a.configFlag(c)
+	a.jsonFlag(c)
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
+	return c
+}
+
+func (a *app) undo(ctx context.Context, yes bool) (err error) {
+	status := newStatus(a.err, a.quiet || a.asJSON)
+	p, err := a.openProject(ctx, own, status)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close(ctx)) }()
+	if !p.target.Capabilities().Can(target.CanUndo) {
+		return refusedError{fmt.Errorf("plugin %s cannot take accounts back", p.cfg.Target.Plugin)}
+	}
+	count, err := engine.CountUndo(ctx, p.scope)
+	if err != nil {
+		return classify(ctx, err)
+	}
+	if !yes {
+		fmt.Fprintf(a.err, "%s: %d accounts to delete, %d to restore; %d that no run has made stay as they are.\n",
+			describeTarget(p.cfg), count.Made, count.Adopted, count.Left)
+		if err := a.confirm("Take them back?"); err != nil {
+			return err
+		}
+	}
+	r := report.Undoing{Target: describeTarget(p.cfg)}
+	done := 0
+	r.Result, err = engine.Undo(ctx, p.scope, p.client(), func(o target.Outcome) {
+		done++
+		status.show("Undoing", done, count.Made+count.Adopted)
+		if o.Code != "" {
+			r.Kept = append(r.Kept, o)
+		}
+	})
+	status.clear()
+	if err != nil {
+		return classify(ctx, err)
+	}
+	write := r.WriteText
+	if a.asJSON {
+		write = r.WriteJSON
+	}
+	if err := write(a.out); err != nil {
+		return err
+	}
+	if len(r.Kept) > 0 {
+		return silentError{exitRejects}
+	}
+	return nil
+}
+
+// confirm asks a person. Where there is none, the answer has to be a flag.
+func (a *app) confirm(question string) error {
+	in, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return usageError{errors.New("nobody is there to confirm; --yes says that it is meant")}
+	}
+	fmt.Fprintf(a.err, "%s [y/N] ", question)
+	line, _ := bufio.NewReader(in).ReadString('\n')
+	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+		return usageError{errors.New("nothing was done")}
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package report
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Verification is what reading a target back has found.
+type Verification struct {
+	Source, Target string
+	Result         *engine.Verification
+	// Changes are the differences, with fields.
+	Changes []target.Change
+}
+
+// WriteJSON writes the verification as one JSON object on one line.
+func (v *Verification) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(struct {
+		*engine.Verification
+		Source  string          `json:"source"`
+		Target  string          `json:"target"`
+		OK      bool            `json:"ok"`
+		Changes []target.Change `json:"changes"`
+		Elapsed int64           `json:"elapsed_ms"`
+	}{v.Result, v.Source, v.Target, v.Result.Different() == 0, orEmpty(v.Changes), v.Result.Elapsed.Milliseconds()})
+}
+
+// WriteText writes the verification for a person.
+func (v *Verification) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nSource   %s\nTarget   %s\n\n", v.Source, v.Target)
+	fmt.Fprintf(&b, "%s accounts compared in %s\n\n", number(v.Result.Compared), v.Result.Elapsed.Round(10*time.Millisecond))
+	t := table{header: []string{"", "accounts#"}}
+	t.add("as they should be", number(v.Result.Match))
+	t.add("different", number(v.Result.Different()))
+	t.add("not loaded, as the runs said", number(v.Result.Expected))
+	_ = t.write(&b) // a Builder does not fail
+	if len(v.Result.Differences) > 0 {
+		b.WriteString("\n")
+		t = table{header: []string{"code", "accounts#", "meaning"}}
+		for _, code := range slices.Sorted(maps.Keys(v.Result.Differences)) {
+			info, _ := diag.Lookup(code)
+			t.add(string(code), number(v.Result.Differences[code]), info.Meaning)
+		}
+		_ = t.write(&b)
+	}
+	sorted := slices.Clone(v.Changes)
+	slices.SortFunc(sorted, func(x, y target.Change) int { return cmp.Compare(x.SourceID, y.SourceID) })
+	for _, c := range sorted[:min(len(sorted), maxListed)] {
+		fmt.Fprintf(&b, "\n  %s  %s\n", c.SourceID, c.Code)
+		for _, f := range c.Fields {
+			fmt.Fprintf(&b, "      %s: %s in the target, should be %s\n", f.Field, quoted(f.Old), quoted(f.New))
+		}
+	}
+	if more := len(sorted) - maxListed; more > 0 {
+		fmt.Fprintf(&b, "\n  … and %s more; --json lists all of them\n", number(more))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Undoing is what an undo did.
+type Undoing struct {
+	Target string
+	Result *engine.Undoing
+	// Kept are the accounts that stay although a run has made or changed them.
+	Kept []target.Outcome
+}
+
+// WriteJSON writes the undo as one JSON object on one line.
+func (u *Undoing) WriteJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(struct {
+		*engine.Undoing
+		Target   string           `json:"target"`
+		Accounts []target.Outcome `json:"accounts"`
+		Elapsed  int64            `json:"elapsed_ms"`
+	}{u.Result, u.Target, orEmpty(u.Kept), u.Result.Elapsed.Milliseconds()})
+}
+
+// WriteText writes the undo for a person.
+func (u *Undoing) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nTarget   %s\n\n", u.Target)
+	t := table{header: []string{"", "accounts#"}}
+	t.add("deleted", number(u.Result.Deleted))
+	t.add("restored", number(u.Result.Restored))
+	if u.Result.Gone > 0 {
+		t.add("gone already", number(u.Result.Gone))
+	}
+	t.add("kept, see below", number(len(u.Kept)))
+	t.add("not of any run", number(u.Result.Left))
+	_ = t.write(&b) // a Builder does not fail
+	if len(u.Kept) > 0 {
+		b.WriteString("\n")
+	}
+	for _, o := range u.Kept[:min(len(u.Kept), maxListed)] {
+		fmt.Fprintf(&b, "  %s  %s: %s\n", o.SourceID, o.Code, o.Detail)
+	}
+	if more := len(u.Kept) - maxListed; more > 0 {
+		fmt.Fprintf(&b, "  … and %s more; --json lists all of them\n", number(more))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// WriteFixes says what a plugin has changed, and what is left to do by hand.
+func WriteFixes(w io.Writer, list diag.List) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, "There was nothing that the plugin could fix.")
+		return err
+	}
+	return diag.Write(w, list, diag.Options{})
+}

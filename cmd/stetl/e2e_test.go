@@ -14,11 +14,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/target"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
 	"github.com/stetl/stetl/internal/testserver/postgres"
@@ -129,8 +131,9 @@ func runStetl(t *testing.T, env []string, args ...string) ran {
 }
 
 type runReport struct {
-	Summary target.Summary  `json:"summary"`
-	Changes []target.Change `json:"changes"`
+	Canaries []engine.Proof  `json:"canaries"`
+	Summary  target.Summary  `json:"summary"`
+	Changes  []target.Change `json:"changes"`
 }
 
 func (r ran) report(t *testing.T) runReport {
@@ -154,7 +157,7 @@ func realm(t *testing.T, server *keycloak.Server, name, secret string) {
 		},
 		"users": []any{map[string]any{
 			"username": "service-account-stetl", "enabled": true, "serviceAccountClientId": "stetl",
-			"clientRoles": map[string]any{"realm-management": []string{"manage-realm", "manage-users", "view-users", "view-realm"}},
+			"clientRoles": map[string]any{"realm-management": []string{"manage-realm", "manage-users", "view-users", "view-realm", "manage-clients"}},
 		}},
 	})
 	if err != nil {
@@ -269,6 +272,9 @@ target:
 			if loaded.Summary != planned.Summary {
 				t.Errorf("the run did %+v, the dry run said %+v", loaded.Summary, planned.Summary)
 			}
+			if len(loaded.Canaries) == 0 || slices.ContainsFunc(loaded.Canaries, func(p engine.Proof) bool { return !p.Proven }) {
+				t.Errorf("canaries: %+v", loaded.Canaries)
+			}
 			if want := len(readAccounts(t, fixture)); loaded.Summary.Read != want || loaded.Summary.Accounted() != want {
 				t.Errorf("summary %+v, the record has %d accounts", loaded.Summary, want)
 			}
@@ -288,8 +294,45 @@ target:
 				t.Errorf("the second run did %+v after %+v", again.Summary, loaded.Summary)
 			}
 			checkPeople(t, server, name, fixture, notLoaded)
+
+			// The sign-ins have exchanged every hash, and that is no difference.
+			if r := runStetl(t, env, "verify", "--config", config, "--json"); r.code != exitDone {
+				t.Errorf("verify: exit %d\n%.3000s\n%s", r.code, r.stdout, r.stderr)
+			}
+			someone := idsOf(t, server, name)[0]
+			if err := server.Admin(t.Context(), http.MethodDelete, "/realms/"+name+"/users/"+someone, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+			if r := runStetl(t, env, "verify", "--config", config); r.code != exitDifferences || !strings.Contains(r.stdout, "verify.missing") {
+				t.Errorf("verify with an account missing: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
+			}
+			if r := runStetl(t, env, "undo", "--config", config); r.code != exitUsage || !strings.Contains(r.stderr, "--yes") {
+				t.Errorf("undo without an answer: exit %d\n%s", r.code, r.stderr)
+			}
+			if r := runStetl(t, env, "undo", "--config", config, "--yes", "--json"); r.code != exitDone {
+				t.Errorf("undo: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
+			}
+			if n := count(t, server, name); n != 0 {
+				t.Errorf("%d users left after the undo", n)
+			}
 		})
 	}
+}
+
+// idsOf lists the ids of the users of a realm.
+func idsOf(t *testing.T, server *keycloak.Server, realm string) []string {
+	t.Helper()
+	var users []struct {
+		ID string `json:"id"`
+	}
+	if err := server.Admin(t.Context(), http.MethodGet, "/realms/"+realm+"/users?max=1000", nil, &users); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, u := range users {
+		ids = append(ids, u.ID)
+	}
+	return ids
 }
 
 func count(t *testing.T, server *keycloak.Server, realm string) int {

@@ -125,6 +125,10 @@ const (
 
 	JournalUnwritable Code = "journal.unwritable"
 
+	TargetNoSuchAccount    Code = "target.no_such_account"
+	TargetPasswordRefused  Code = "target.password_refused"
+	TargetLoginUnavailable Code = "target.login_unavailable"
+
 	PluginCallFailed  Code = "plugin.call_failed"
 	LoadUndecided     Code = "load.undecided"
 	LoadUserTooLarge  Code = "load.user_too_large"
@@ -227,6 +231,9 @@ var table = []Info{
 	{VerifyDropped, "the target does not hold a value that it was given", "look at the target's rules for that field; stetl check names those it knows"},
 	{UndoInDoubt, "the last run was interrupted with this account on its way", "run again first, so that it is looked up"},
 	{UndoNoPreImage, "the account was changed and the target gave no pre-image", "restore it by hand"},
+	{TargetNoSuchAccount, "the target has no such account", "load the users first"},
+	{TargetPasswordRefused, "the target does not take this password", "choose one that its policy allows"},
+	{TargetLoginUnavailable, "the target cannot be asked whether a password is right", "do what the message says, or accept that nothing is proven"},
 	{JournalUnwritable, "what was done could not be written to the journal", "make room on its disk and run again: the account is looked up first"},
 	{PluginCallFailed, "the plugin could not do what was asked of it for one user; the detail says why", "solve what the message names and try again"},
 	{LoadUndecided, "the plugin gave up on the rest of a batch; the detail says why", "run again: the user is looked up first"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -30,6 +32,8 @@ type Proof struct {
 	Shape string `json:"shape"`
 	// Proven says that the right password was accepted and a wrong one refused.
 	Proven bool `json:"proven"`
+	// Unasked says that the target could not be asked, so that nothing is known.
+	Unasked bool `json:"unasked,omitempty"`
 	// Problem says what was wrong instead.
 	Problem string `json:"problem,omitempty"`
 }
@@ -72,11 +76,16 @@ func (r *runner) prove(ctx context.Context) error {
 		}
 		if p.Proven = err == nil; err != nil {
 			p.Problem = err.Error()
+			f, ok := errors.AsType[*target.Failure](err)
+			p.Unasked = ok && f.Code == diag.TargetLoginUnavailable
 		}
 		r.result.Canaries = append(r.result.Canaries, p)
+		if p.Unasked {
+			break // nor could it be asked about any other
+		}
 	}
 	for _, p := range r.result.Canaries {
-		if !p.Proven {
+		if !p.Proven && !p.Unasked {
 			return fmt.Errorf("%w: %s: %s", ErrCanary, p.Shape, p.Problem)
 		}
 	}

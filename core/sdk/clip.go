@@ -30,7 +30,7 @@ func clipChange(c Change) Change {
 	fields, size := c.Fields, 0
 	c.Fields = nil
 	for i, f := range fields {
-		f = FieldChange{Field: clip(f.Field), Old: clip(f.Old), New: clip(f.New)}
+		f.Field, f.Old, f.New = clip(f.Field), clip(f.Old), clip(f.New)
 		if size += len(f.Field) + len(f.Old) + len(f.New); size > maxFields {
 			f = FieldChange{Field: "…", New: fmt.Sprintf("%d more fields", len(fields)-i)}
 			c.Fields = append(c.Fields, f)

@@ -367,7 +367,8 @@ func TestOptionalInterfaces(t *testing.T) {
 		for i := range fields {
 			fields[i] = sdk.FieldChange{Field: "metadata", Old: strings.Repeat("o", 5000), New: "n"}
 		}
-		out.Report(sdk.Change{Outcome: sdk.Outcome{SourceID: "0", Action: sdk.Updated}, Fields: fields[:1]})
+		drifted := sdk.FieldChange{Field: "email", Old: "o", New: "n", Drift: true}
+		out.Report(sdk.Change{Outcome: sdk.Outcome{SourceID: "0", Action: sdk.Updated}, Fields: append(fields[:1:1], drifted)})
 		out.Report(sdk.Change{Outcome: sdk.Outcome{SourceID: "1", Action: sdk.Updated}, Fields: fields})
 		return errors.New("offline")
 	}
@@ -385,7 +386,7 @@ func TestOptionalInterfaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := changes[0].Fields; len(f) != 1 || f[0].Old != strings.Repeat("o", 4096)+"… (5000 bytes in all)" || f[0].New != "n" {
+	if f := changes[0].Fields; len(f) != 2 || !f[1].Drift || f[0].Old != strings.Repeat("o", 4096)+"… (5000 bytes in all)" || f[0].New != "n" {
 		t.Errorf("a long field: %.80v", f)
 	}
 	if f := changes[1].Fields; len(f) >= 400 || f[len(f)-1].Field != "…" || !strings.HasSuffix(f[len(f)-1].New, " more fields") {

@@ -193,6 +193,27 @@ func (a *api) create(ctx context.Context, path string, v any) error {
 	return err
 }
 
+// write sends a change that has the same effect when it is sent twice.
+func (a *api) write(ctx context.Context, method, path string, v any) error {
+	var body []byte
+	if v != nil {
+		var err error
+		if body, err = json.Marshal(v); err != nil {
+			return fmt.Errorf("encode the request to %s: %w", path, err)
+		}
+	}
+	return a.persist(ctx, func() error { return a.call(ctx, method, path, nil, body, nil) })
+}
+
+// remove deletes what may be gone already, which is as good.
+func (a *api) remove(ctx context.Context, path ...string) error {
+	err := a.persist(ctx, func() error { return a.call(ctx, http.MethodDelete, a.realmPath(path...), nil, nil, nil) })
+	if status(err) == http.StatusNotFound {
+		return nil
+	}
+	return err
+}
+
 // persist repeats op while its error is transient and patience lasts.
 func (a *api) persist(ctx context.Context, op func() error) error {
 	var last error
@@ -280,11 +301,9 @@ func (a *api) bearer(ctx context.Context) (string, error) {
 	if a.token != "" && a.now().Before(a.renewAt) {
 		return a.token, nil
 	}
-	// As form fields: in a Basic header the server would decode % and + in the secret.
-	req := a.client.GetRequest(ctx).SetFormData(map[string]string{
+	answer, err := a.tokens(ctx, a.authRealm, map[string]string{
 		"grant_type": "client_credentials", "client_id": a.clientID, "client_secret": a.secret.Reveal(),
 	})
-	answer, err := a.send(ctx, req, http.MethodPost, "/realms/"+url.PathEscape(a.authRealm)+"/protocol/openid-connect/token")
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", err
@@ -298,6 +317,13 @@ func (a *api) bearer(ctx context.Context) (string, error) {
 	life := time.Duration(token.ExpiresIn) * time.Second
 	a.token, a.renewAt = token.AccessToken, a.now().Add(life-min(life/2, 30*time.Second))
 	return a.token, nil
+}
+
+// tokens asks a realm's token endpoint. Everything goes as form fields: in a Basic
+// header the server would decode % and + in the secret.
+func (a *api) tokens(ctx context.Context, realm string, form map[string]string) ([]byte, error) {
+	req := a.client.GetRequest(ctx).SetFormData(form)
+	return a.send(ctx, req, http.MethodPost, "/realms/"+url.PathEscape(realm)+"/protocol/openid-connect/token")
 }
 
 // forget drops token unless another request has replaced it already.
@@ -407,6 +433,23 @@ func (a *api) userBy(ctx context.Context, field, value string) (*account, error)
 	return nil, nil //nolint:nilnil // absence is an ordinary answer
 }
 
+// providerAliases lists the realm's identity providers, none when the client may
+// not see them.
+func (a *api) providerAliases(ctx context.Context) (map[string]bool, error) {
+	var instances []struct {
+		Alias string `json:"alias"`
+	}
+	err := a.read(ctx, a.realmPath("identity-provider", "instances"), url.Values{"briefRepresentation": {"true"}, "max": {"10000"}}, &instances)
+	if status(err) == http.StatusForbidden {
+		return map[string]bool{}, nil
+	}
+	aliases := make(map[string]bool, len(instances))
+	for _, i := range instances {
+		aliases[i.Alias] = true
+	}
+	return aliases, err
+}
+
 // roleNames lists the realm's roles.
 func (a *api) roleNames(ctx context.Context) (map[string]bool, error) {
 	const page = 1000
@@ -428,8 +471,19 @@ func (a *api) roleNames(ctx context.Context) (map[string]bool, error) {
 }
 
 func (a *api) createRole(ctx context.Context, name string) error {
-	return a.create(ctx, a.realmPath("roles"), map[string]string{"name": name})
+	return a.create(ctx, a.realmPath("roles"), map[string]any{"name": name, "attributes": madeByUs})
 }
+
+// role returns a realm role as mappings want it.
+func (a *api) role(ctx context.Context, name string) (role, error) {
+	var r role
+	err := a.read(ctx, a.realmPath("roles", name), nil, &r)
+	return r, err
+}
+
+// splitPath takes a group's path apart. Names with slashes in them are not made
+// by a load.
+func splitPath(path string) []string { return strings.Split(strings.TrimPrefix(path, "/"), "/") }
 
 // groupID returns the id of the group at path, "" when there is none.
 func (a *api) groupID(ctx context.Context, path ...string) (string, error) {
@@ -449,7 +503,7 @@ func (a *api) createGroup(ctx context.Context, parent, name string) error {
 	if parent != "" {
 		path = a.realmPath("groups", parent, "children")
 	}
-	return a.create(ctx, path, map[string]string{"name": name})
+	return a.create(ctx, path, map[string]any{"name": name, "attributes": madeByUs})
 }
 
 // importResult is one line of a partialImport answer.

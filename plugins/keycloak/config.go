@@ -23,6 +23,13 @@ type Config struct {
 
 	Out string `json:"out,omitempty" jsonschema:"files: folder to write"`
 
+	CanaryClientID     string     `json:"canary_client_id,omitempty" jsonschema:"live: confidential client with direct access grants, to prove old passwords with; by default one is created for the moment"`
+	CanaryClientSecret sdk.Secret `json:"canary_client_secret,omitzero" jsonschema:"live: its secret"`
+
+	BridgeAlias          string     `json:"bridge_alias,omitempty" jsonschema:"alias of the identity provider that the bridge is, usually supertokens: every user is linked to it"`
+	ExchangeClientID     string     `json:"exchange_client_id,omitempty" jsonschema:"live: client that exchanges the bridge's assertions for tokens; by default client_id"`
+	ExchangeClientSecret sdk.Secret `json:"exchange_client_secret,omitzero" jsonschema:"live: its secret"`
+
 	IdentityProviders map[string]string `json:"identity_providers,omitempty" jsonschema:"SuperTokens provider id to alias of the realm's identity provider; by default the same name"`
 	Tenants           string            `json:"tenants,omitempty" enum:"groups,none" default:"groups" jsonschema:"groups puts the users of tenants into groups /tenants/ID; none ignores tenants"`
 	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, by default 50 and at most 500; files: users per file, by default 1000"`

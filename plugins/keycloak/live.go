@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
 )
@@ -17,6 +20,8 @@ import (
 type live struct {
 	config Config
 	api    *api
+	env    sdk.Env
+	undone atomic.Bool // something may be left to tidy up
 
 	opening sync.Mutex
 	realm   *openRealm // nil until the first Plan or Load
@@ -32,18 +37,30 @@ type openRealm struct {
 	directory *directory
 	planned   *claims
 	loading   *claims
+	// aliases are the realm's identity providers. The server keeps links to others
+	// and shows none of them. Empty when they cannot be seen.
+	aliases map[string]bool
 }
 
+// shown reports whether the server shows links to an identity provider.
+func (r *openRealm) shown(alias string) bool { return r.aliases[alias] }
+
 func newLive(c Config, env sdk.Env) *live {
-	return &live{config: c, api: newAPI(c, env), groups: map[string]bool{}}
+	return &live{config: c, api: newAPI(c, env), env: env, groups: map[string]bool{}}
 }
 
 // Capabilities implements [sdk.Capable].
 func (t *live) Capabilities() sdk.Capabilities { return capabilities(t.config) }
 
 // Close implements [sdk.Closer].
-func (t *live) Close(context.Context) error {
-	t.api.close()
+func (t *live) Close(ctx context.Context) error {
+	defer t.api.close()
+	if !t.undone.Load() {
+		return nil
+	}
+	if err := t.tidy(ctx); err != nil {
+		return fmt.Errorf("remove the roles and groups that a load had created: %w", explain(err))
+	}
 	return nil
 }
 
@@ -71,10 +88,15 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
+	aliases, err := t.api.providerAliases(ctx)
+	if err != nil {
+		return nil, explain(fmt.Errorf("list the identity providers of realm %s: %w", t.config.Realm, err))
+	}
 	t.realm = &openRealm{
+		aliases: aliases,
 		mapper: mapper{
 			defaultRole: facts.DefaultRole.Name, defaultGroups: facts.DefaultGroups, aliases: t.config.IdentityProviders,
-			tenantGroups: t.config.Tenants == tenantsAsGroups, emailAsUsername: facts.EmailAsUsername,
+			tenantGroups: t.config.Tenants == tenantsAsGroups, emailAsUsername: facts.EmailAsUsername, bridgeAlias: t.config.BridgeAlias,
 		},
 		directory: d,
 		planned:   newClaims(!facts.DuplicateEmails),
@@ -85,14 +107,23 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 
 // decide says what is to become of each user, in order. It only reads, and it is
 // the whole difference between a plan and a load.
-func (r *openRealm) decide(ctx context.Context, users []sdk.User, c *claims) ([]verdict, error) {
+func (t *live) decide(ctx context.Context, r *openRealm, users []sdk.User, c *claims) ([]verdict, error) {
 	out := make([]verdict, len(users))
 	var mapped []*representation
 	var at []int
+	details, err := t.details(ctx, users)
+	if err != nil {
+		return nil, explain(err)
+	}
 	for i := range users {
 		rep, rejected := r.mapper.user(&users[i])
 		if rejected != nil {
 			out[i].outcome = *rejected
+			continue
+		}
+		if d := details[i]; d != nil {
+			out[i] = verdict{user: rep, outcome: sdk.Outcome{SourceID: rep.source}}
+			t.compare(r, &out[i], &users[i], d)
 			continue
 		}
 		mapped, at = append(mapped, rep), append(at, i)
@@ -108,9 +139,30 @@ func (r *openRealm) decide(ctx context.Context, users []sdk.User, c *claims) ([]
 				v.outcome = *rejected
 			}
 		}
+		if v.outcome.Action == sdk.Unchanged {
+			v.outcome.State = t.state(t.secrets(rep), r.wanted(rep))
+		}
 		out[at[j]] = v
 	}
 	return out, nil
+}
+
+// details reads the accounts that may be updated, nil for those that are not there
+// and for all other users.
+func (t *live) details(ctx context.Context, users []sdk.User) ([]*detail, error) {
+	out := make([]*detail, len(users))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(searches)
+	for i := range users {
+		if users[i].Existing != sdk.Update || checkID(&users[i]) != nil {
+			continue
+		}
+		g.Go(func() (err error) {
+			out[i], err = t.api.detail(ctx, users[i].ID)
+			return err
+		})
+	}
+	return out, g.Wait()
 }
 
 // Plan implements [sdk.Planner].
@@ -119,7 +171,7 @@ func (t *live) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) erro
 	if err != nil {
 		return err
 	}
-	verdicts, err := r.decide(ctx, users, r.planned)
+	verdicts, err := t.decide(ctx, r, users, r.planned)
 	if err != nil {
 		return err
 	}
@@ -135,13 +187,25 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 	if err != nil {
 		return err
 	}
-	verdicts, err := r.decide(ctx, users, r.loading)
+	verdicts, err := t.decide(ctx, r, users, r.loading)
 	if err != nil {
 		return err
 	}
 	var wanted []*delivery
 	for _, v := range verdicts {
-		if v.outcome.Action != sdk.Created {
+		switch v.outcome.Action {
+		case sdk.Created:
+		case sdk.Updated:
+			switch err := t.update(ctx, r, &v); {
+			case refused(err), status(err) == http.StatusNotFound:
+				out.Report(refusal(v.user.source, err))
+			case err != nil:
+				return explain(err)
+			default:
+				out.Report(v.outcome)
+			}
+			continue
+		default:
 			out.Report(v.outcome)
 			continue
 		}
@@ -270,6 +334,7 @@ func (t *live) settle(ctx context.Context, r *openRealm, batch []*delivery, resu
 func (t *live) created(r *openRealm, d *delivery, out sdk.Outcomes) {
 	r.directory.add(&d.user.account)
 	r.loading.created(d.user)
+	d.outcome.State = t.state(t.secrets(d.user), r.wanted(d.user))
 	out.Report(d.outcome)
 }
 

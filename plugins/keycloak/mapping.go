@@ -65,7 +65,11 @@ type mapper struct {
 	aliases         map[string]string
 	tenantGroups    bool
 	emailAsUsername bool
+	bridgeAlias     string // links everybody to the bridge's identity provider
 }
+
+// actionUpdatePassword is the required action that asks for a new password.
+const actionUpdatePassword = "UPDATE_PASSWORD"
 
 // user maps u, or says why Keycloak cannot hold it.
 func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
@@ -94,9 +98,14 @@ func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
 		return nil, out
 	}
 	if u.Class == sdk.NeedsReset {
-		r.RequiredActions = []string{"UPDATE_PASSWORD"}
+		r.RequiredActions = []string{actionUpdatePassword}
 	}
 	others := m.identities(u, r)
+	if m.bridgeAlias != "" {
+		r.FederatedIdentities = append(r.FederatedIdentities, federatedIdentity{
+			IdentityProvider: m.bridgeAlias, UserID: u.ID, UserName: cmp.Or(u.Email, u.Username),
+		})
+	}
 	r.Attributes = attributes(u, others)
 	m.memberships(u, r)
 	if out := checkLengths(u, r); out != nil {

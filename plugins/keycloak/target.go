@@ -11,6 +11,11 @@ var (
 		sdk.Capable
 		sdk.Checker
 		sdk.Planner
+		sdk.Undoer
+		sdk.Authenticator
+		sdk.PasswordSetter
+		sdk.ResetStarter
+		sdk.SessionExchanger
 		sdk.Closer
 	} = (*live)(nil)
 	_ interface {
@@ -53,6 +58,10 @@ const (
 	codeUserTooLarge     sdk.Code = "load.user_too_large"
 	codeTargetRefused    sdk.Code = "load.target_refused"
 	codeUnknownAnswer    sdk.Code = "load.unknown_answer"
+	codeMoved            sdk.Code = "load.moved"
+	codeNoSuchAccount    sdk.Code = "target.no_such_account"
+	codePasswordRefused  sdk.Code = "target.password_refused"
+	codeLoginUnavailable sdk.Code = "target.login_unavailable"
 
 	codeUnreachable      sdk.Code = "keycloak.unreachable"
 	codeLoginRefused     sdk.Code = "keycloak.login_refused"
@@ -79,6 +88,8 @@ const (
 type verdict struct {
 	outcome sdk.Outcome
 	fields  []sdk.FieldChange
+	held    *detail         // of an account that may be updated
+	replace bool            // the source has other credentials than were last sent
 	user    *representation // nil when mapping rejected the user
 }
 

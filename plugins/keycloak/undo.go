@@ -1,0 +1,175 @@
+package keycloak
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Undo implements [sdk.Undoer].
+func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	r, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	t.undone.Store(true)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(searches)
+	for _, a := range accounts {
+		g.Go(func() error {
+			o, err := t.takeBack(ctx, r, a)
+			if refused(err) {
+				o, err = refusal(a.SourceID, err), nil
+			}
+			if err != nil {
+				return explain(err)
+			}
+			o.SourceID, o.TargetID = a.SourceID, a.TargetID
+			out.Report(o)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (t *live) takeBack(ctx context.Context, r *openRealm, a sdk.Account) (sdk.Outcome, error) {
+	d, err := t.api.detail(ctx, a.TargetID)
+	switch {
+	case err != nil:
+		return sdk.Outcome{}, err
+	case d == nil:
+		return sdk.Outcome{Action: sdk.Unchanged}, nil
+	}
+	if a.State != nil {
+		last, _ := sent(a.State)
+		if !bytes.Equal(a.State, t.state(last, r.held(d))) {
+			return sdk.Outcome{
+				Action: sdk.Skipped, Code: codeMoved, Detail: "the account was changed in the realm after it was loaded",
+				Hint: "delete it by hand if it should go",
+			}, nil
+		}
+	}
+	if a.Before == nil {
+		return sdk.Outcome{Action: sdk.Deleted}, t.api.remove(ctx, "users", a.TargetID)
+	}
+	var before detail
+	if err := json.Unmarshal(a.Before, &before); err != nil {
+		return sdk.Outcome{}, fmt.Errorf("read the pre-image of account %s: %w", a.TargetID, err)
+	}
+	return sdk.Outcome{Action: sdk.Updated}, t.restore(ctx, r, d, &before)
+}
+
+// restore gives an account back what the server had shown of it before.
+func (t *live) restore(ctx context.Context, r *openRealm, d, before *detail) error {
+	for _, c := range d.Credentials {
+		if !slices.ContainsFunc(before.Credentials, func(o heldCredential) bool { return o.ID == c.ID }) {
+			if err := t.api.remove(ctx, "users", d.ID, "credentials", c.ID); err != nil {
+				return err
+			}
+		}
+	}
+	account := before.account
+	if account.Attributes == nil {
+		account.Attributes = map[string][]string{}
+	}
+	if err := t.api.write(ctx, http.MethodPut, t.api.realmPath("users", d.ID), account); err != nil {
+		return err
+	}
+	names := []string{r.mapper.defaultRole}
+	for _, x := range before.Roles {
+		names = append(names, x.Name)
+	}
+	if err := t.setRoles(ctx, d, names, r.mapper.defaultRole); err != nil {
+		return err
+	}
+	var paths []string
+	for _, g := range before.Groups {
+		paths = append(paths, g.Path)
+	}
+	if err := t.setGroups(ctx, d, paths, func(string) bool { return true }); err != nil {
+		return err
+	}
+	return t.setLinks(ctx, d, before.Links, true)
+}
+
+// madeBy marks roles and groups that a load has created. An undo takes away those
+// that nobody has any more; they carry the mark themselves, so that no memory of
+// ours can be wrong about them.
+const madeBy = "createdBy"
+
+var madeByUs = map[string][]string{madeBy: {"stetl"}}
+
+// tidy removes roles and tenant groups that a load has created and that are empty.
+func (t *live) tidy(ctx context.Context) error {
+	var roles []struct {
+		Name       string              `json:"name"`
+		Attributes map[string][]string `json:"attributes"`
+	}
+	err := t.api.read(ctx, t.api.realmPath("roles"), url.Values{"briefRepresentation": {"false"}, "max": {"10000"}}, &roles)
+	if err != nil {
+		return err
+	}
+	for _, x := range roles {
+		if !slices.Equal(x.Attributes[madeBy], madeByUs[madeBy]) {
+			continue
+		}
+		if _, err := t.removeEmpty(ctx, []string{"roles", x.Name, "users"}, []string{"roles", x.Name}); err != nil {
+			return err
+		}
+	}
+	parent, err := t.api.groupID(ctx, tenantParent)
+	if parent == "" || err != nil {
+		return err
+	}
+	var children []struct {
+		ID         string              `json:"id"`
+		Attributes map[string][]string `json:"attributes"`
+	}
+	err = t.api.read(ctx, t.api.realmPath("groups", parent, "children"), url.Values{"briefRepresentation": {"false"}, "max": {"10000"}}, &children)
+	if err != nil {
+		return err
+	}
+	left := len(children)
+	for _, g := range children {
+		if !slices.Equal(g.Attributes[madeBy], madeByUs[madeBy]) {
+			continue
+		}
+		removed, err := t.removeEmpty(ctx, []string{"groups", g.ID, "members"}, []string{"groups", g.ID})
+		if err != nil {
+			return err
+		}
+		if removed {
+			left--
+		}
+	}
+	if left > 0 {
+		return nil
+	}
+	var self struct {
+		Attributes map[string][]string `json:"attributes"`
+	}
+	if err := t.api.read(ctx, t.api.realmPath("groups", parent), nil, &self); err != nil || !slices.Equal(self.Attributes[madeBy], madeByUs[madeBy]) {
+		return err
+	}
+	_, err = t.removeEmpty(ctx, []string{"groups", parent, "members"}, []string{"groups", parent})
+	return err
+}
+
+// removeEmpty deletes what has no members, and reports whether it did.
+func (t *live) removeEmpty(ctx context.Context, members, path []string) (bool, error) {
+	var some []struct {
+		ID string `json:"id"`
+	}
+	if err := t.api.read(ctx, t.api.realmPath(members...), url.Values{"max": {"1"}}, &some); err != nil || len(some) > 0 {
+		return false, err
+	}
+	return true, t.api.remove(ctx, path...)
+}

@@ -30,6 +30,8 @@ type app struct {
 	configPath string
 	asJSON     bool
 	quiet      bool
+	// planKey is the key of a plan that was, or is to be, made without a journal.
+	planKey []byte
 }
 
 // run is the whole program: it returns the exit code.

@@ -62,6 +62,8 @@ func exitCode(err error) int {
 		return e.code
 	case errors.Is(err, engine.ErrLimit):
 		return exitLimit
+	case errors.Is(err, engine.ErrDiffers):
+		return exitDifferences
 	case errors.As(err, new(refusedError)), errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrNotCommitted):
 		return exitRefused
 	case errors.As(err, new(usageError)), errors.As(err, &list):

@@ -93,9 +93,13 @@ func (a *app) openProject(ctx context.Context, want access, s *status) (p *proje
 
 func (p *project) openJournal(ctx context.Context, want access) (err error) {
 	if want == own {
-		p.journal, err = journal.Open(ctx, p.cfg.Journal)
+		p.journal, err = journal.OpenKeyed(ctx, p.cfg.Journal, p.app.planKey)
 	} else if p.journal, err = journal.Read(ctx, p.cfg.Journal); errors.Is(err, fs.ErrNotExist) {
+		p.options.FingerprintKey = p.app.planKey
 		return nil
+	}
+	if errors.Is(err, journal.ErrOtherKey) {
+		return usageError{fmt.Errorf("plan again, as there have been runs since: %w", err)}
 	}
 	if err != nil {
 		return refusedError{err}
@@ -206,11 +210,17 @@ func (p *project) engineOptions() engine.Options {
 	if canary := p.cfg.Policies.Canary; canary == nil || *canary {
 		o.Canary = canaries{p}
 	}
+	// The settings count for the digests: with others, every account is another one.
+	o.Key = append(slices.Clone(p.options.FingerprintKey), p.settings()...)
 	if p.scope != nil {
-		o.Journal, o.Key = p.scope, p.journal.FingerprintKey()
+		o.Journal = p.scope
 	}
+	o.ReadBack = readBack[p.cfg.Policies.ReadBack]
 	return o
 }
+
+// readBack is how many accounts of which one is read back, by policy.
+var readBack = map[string]int{"": 1, "all": 1, "sample": 100, "off": 0}
 
 // canaries asks whichever plugin is at work.
 type canaries struct{ p *project }

@@ -132,6 +132,10 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	if f.dryRun {
 		want = peek
 	}
+	plan, err := a.readPlan(f)
+	if err != nil {
+		return r, err
+	}
 	p, err := a.openProject(ctx, want, status)
 	if err != nil {
 		return r, err
@@ -148,16 +152,25 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	if err := p.restrict(ctx, &o, f); err != nil {
 		return r, err
 	}
+	if o.Plan = plan; plan != nil {
+		if err := plan.Fits(src.App(), p.settings()); err != nil {
+			return r, usageError{err}
+		}
+	}
 	r.Source, r.Layout, r.App, r.Target, r.Detail = describeSource(p.cfg), src.Layout(), src.App(), describeTarget(p.cfg), f.detail
 	var saved *engine.Plan
 	acc := newAccounts(src)
 	if f.out != "" {
-		saved = engine.NewPlan(src.App(), r.Target)
+		saved = engine.NewPlan(src.App(), r.Target, p.settings(), nil)
+		if p.journal == nil {
+			saved.Key = a.planKey
+		}
 		acc.digests = map[string][]byte{}
 		acc.digest = func(users []canonical.User) map[string][]byte {
 			return engine.Digests(p.target.Capabilities(), o.Key, users)
 		}
 	}
+	o.Different = func(c target.Change) { r.Different = append(r.Different, c) }
 	o.Outcome = func(c target.Change) {
 		if f.dryRun || c.Code != "" {
 			r.Changes = append(r.Changes, c)
@@ -180,17 +193,29 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	return r, errors.Join(classify(ctx, err), run.end(result, err))
 }
 
+// readPlan reads the plan that is to be executed, if any, and settles which key a
+// journal gets that is yet to be made.
+func (a *app) readPlan(f runFlags) (*engine.Plan, error) {
+	if f.out != "" {
+		a.planKey = journal.NewKey()
+	}
+	if f.plan == "" {
+		return nil, nil //nolint:nilnil // no plan is no failure
+	}
+	raw, err := os.ReadFile(f.plan)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("read the plan: %w", err)}
+	}
+	plan, err := engine.ReadPlan(bytes.NewReader(raw))
+	if err != nil {
+		return nil, usageError{err}
+	}
+	a.planKey = plan.Key
+	return plan, nil
+}
+
 // restrict applies the flags that choose accounts.
 func (p *project) restrict(ctx context.Context, o *engine.Options, f runFlags) error {
-	if f.plan != "" {
-		raw, err := os.ReadFile(f.plan)
-		if err != nil {
-			return usageError{fmt.Errorf("read the plan: %w", err)}
-		}
-		if o.Plan, err = engine.ReadPlan(bytes.NewReader(raw)); err != nil {
-			return usageError{err}
-		}
-	}
 	chosen := map[string]bool{}
 	for _, id := range f.users {
 		chosen[id] = true
@@ -221,7 +246,8 @@ type running struct {
 }
 
 // begin notes the run in the journal. When the settings have changed since the
-// last one, every account is compared.
+// last whole run, every account is compared; digests depend on the settings as
+// well, so that it is so also for the run after one that was killed halfway.
 func (p *project) begin(ctx context.Context, o *engine.Options, r report.Run) (running, error) {
 	if o.DryRun || p.scope == nil {
 		return running{}, p.compareSettings(ctx, o)
@@ -229,9 +255,11 @@ func (p *project) begin(ctx context.Context, o *engine.Options, r report.Run) (r
 	if err := p.compareSettings(ctx, o); err != nil {
 		return running{}, err
 	}
-	id, err := p.scope.Begin(journal.Run{
-		Source: r.Source, Target: r.Target, Program: "stetl " + version, Settings: p.settings(), Began: time.Now(),
-	})
+	begun := journal.Run{Source: r.Source, Target: r.Target, Program: "stetl " + version, Settings: p.settings(), Began: time.Now()}
+	if o.Only != nil || o.Plan != nil {
+		begun.Settings = []byte{} // it says nothing about the other accounts
+	}
+	id, err := p.scope.Begin(begun)
 	if err != nil {
 		return running{}, refusedError{err}
 	}
@@ -253,11 +281,11 @@ func (p *project) compareSettings(ctx context.Context, o *engine.Options) error 
 	if p.scope == nil {
 		return nil
 	}
-	last, ok, err := p.scope.Last(ctx, true)
+	last, err := p.scope.Settings(ctx)
 	if err != nil {
 		return refusedError{err}
 	}
-	if ok && !bytes.Equal(last.Settings, p.settings()) {
+	if last != nil && !bytes.Equal(last, p.settings()) {
 		o.Full = true
 	}
 	return nil
@@ -304,7 +332,7 @@ func describeTarget(cfg *config.Config) string {
 // a refusal by plan is trouble with the source or the target.
 func classify(ctx context.Context, err error) error {
 	switch {
-	case err == nil, errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrUnbalanced), errors.Is(err, engine.ErrLimit):
+	case err == nil, errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrUnbalanced), errors.Is(err, engine.ErrLimit), errors.Is(err, engine.ErrDiffers):
 		return err
 	case ctx.Err() != nil:
 		return errors.Join(context.Cause(ctx), err)

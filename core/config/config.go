@@ -56,6 +56,9 @@ type Policies struct {
 	Drift string `json:"drift,omitempty"`
 	// Canary is false where nothing is to be proven before the load; nil is true.
 	Canary *bool `json:"canary,omitempty"`
+	// ReadBack says which of the accounts that a run has written are read back:
+	// "all" (or empty), "sample" or "off".
+	ReadBack string `json:"read_back,omitempty"`
 }
 
 // Limits bound what a run may do.

@@ -120,6 +120,7 @@ const (
 	VerifyMissing           Code = "verify.missing"
 	VerifyDiffers           Code = "verify.differs"
 	VerifyDropped           Code = "verify.dropped"
+	VerifyMisplaced         Code = "verify.misplaced"
 	UndoInDoubt             Code = "undo.in_doubt"
 	UndoNoPreImage          Code = "undo.no_pre_image"
 
@@ -228,6 +229,7 @@ var table = []Info{
 	{PlanSourceMoved, "the account has changed in the source since the plan was made", "plan again"},
 	{VerifyMissing, "the account should be in the target and is not", "run again with --full, or find out who deleted it"},
 	{VerifyDiffers, "the account is not as it should be; the fields say where", "find out who changed it, or run again with --full"},
+	{VerifyMisplaced, "the account is in the target, but in another place than the run put it: another id, tenant or organisation", "look at what moved it, then run again with --full"},
 	{VerifyDropped, "the target does not hold a value that it was given", "look at the target's rules for that field; stetl check names those it knows"},
 	{UndoInDoubt, "the last run was interrupted with this account on its way", "run again first, so that it is looked up"},
 	{UndoNoPreImage, "the account was changed and the target gave no pre-image", "restore it by hand"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"time"
 
@@ -60,6 +61,12 @@ type Options struct {
 	// Only, when set, restricts the run to users it returns true for; all others
 	// are Skipped with run.not_selected.
 	Only func(u *target.User) bool
+	// ReadBack is how many of the accounts that the run has written one is read back
+	// of and compared: 1 is every one, 0 none. A target that cannot be asked is not.
+	ReadBack int
+	// Different, when set, is called for every account that was read back and is not
+	// as it was written.
+	Different func(target.Change)
 	// Canary proves before the load that passwords of every kind will work, where
 	// the target can be asked.
 	Canary Canary
@@ -68,6 +75,8 @@ type Options struct {
 	Outcome func(target.Change)
 	// Progress, when set, is called now and then, one call at a time.
 	Progress func(Progress)
+
+	patience []time.Duration // a test's
 }
 
 // Progress is how far a run is.
@@ -106,6 +115,8 @@ type Result struct {
 	Removed []string `json:"removed,omitempty"`
 	// Canaries is the proof that old passwords work, by hash shape.
 	Canaries []Proof `json:"canaries,omitempty"`
+	// ReadBack is what reading back has found; nil when nothing was read back.
+	ReadBack *Verification `json:"read_back,omitempty"`
 	// Diagnostics are the preflight's warnings, or its errors when it refused.
 	Diagnostics diag.List     `json:"diagnostics,omitempty"`
 	Elapsed     time.Duration `json:"-"`
@@ -161,6 +172,9 @@ func newRunner(src Source, dst Target, o Options) *runner {
 	r := &runner{src: src, dst: dst, options: o, caps: dst.Capabilities(), result: &Result{
 		DryRun: o.DryRun, Classes: map[target.Class]int{}, Losses: map[mapping.Loss]int{}, Reasons: map[diag.Code]int{},
 	}}
+	if o.ReadBack > 0 && !o.DryRun && !r.caps.Whole && r.caps.Can(target.CanPlan) {
+		r.written = &written{seed: maphash.MakeSeed(), ids: map[uint64]string{}}
+	}
 	if r.caps.Whole {
 		// Every run writes everything anew, so there is nothing to remember.
 		r.options.Journal = nil
@@ -179,8 +193,10 @@ type runner struct {
 	// owners knows who keeps an identifier that several accounts want.
 	owners owners
 	known  memory
-	shapes shapes
-	guard  guard
+	// written is nil where nothing is read back.
+	written *written
+	shapes  shapes
+	guard   guard
 }
 
 func (r *runner) run(ctx context.Context) error {
@@ -225,7 +241,10 @@ func (r *runner) run(ctx context.Context) error {
 		s.Created, s.Updated = 0, 0
 		return fmt.Errorf("%w: %w", ErrNotCommitted, err)
 	}
-	return r.balance()
+	if err := r.balance(); err != nil {
+		return err
+	}
+	return r.readBack(ctx)
 }
 
 // balance is invariant I1: whoever was read has one outcome.

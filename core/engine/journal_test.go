@@ -367,7 +367,7 @@ func TestPlanIsExecutedToTheLetter(t *testing.T) {
 		t.Fatal(err)
 	}
 	src = rename(rename(rename(src, 0, "zero@example.org"), 1, "one@example.org"), 2, "two@example.org")
-	plan := NewPlan("public", "idp")
+	plan := NewPlan("public", "idp", nil, nil)
 	p.with(func(_ *journal.Scope, o Options) {
 		digests := Digests(dst.caps, o.Key, src)
 		o.DryRun, o.Outcome = true, func(c target.Change) { plan.Add(c, digests[c.SourceID]) }

@@ -293,7 +293,7 @@ func (r *runner) update(ctx context.Context, b batch) ([]target.Change, error) {
 			r.guard.mu.Unlock()
 		}
 		switch {
-		case b.users[i].Expect != nil && !bytes.Equal(b.users[i].Expect, c.State):
+		case r.moved(&b.users[i], c):
 			c.Action, c.Code, c.Detail = target.Rejected, diag.LoadMoved, "the account has changed in the target since the plan was made"
 			keep = append(keep, i)
 		case drifted && !r.options.Policies.OverwriteDrift && !b.users[i].Prior.InDoubt:
@@ -313,12 +313,34 @@ func (r *runner) update(ctx context.Context, b batch) ([]target.Change, error) {
 	if len(send.users) == 0 {
 		return planned, nil
 	}
-	changes, err := r.load(ctx, send)
+	changes, err := r.change(ctx, send)
 	for n, i := range at {
 		changes[n].Fields = planned[i].Fields
 		planned[i] = changes[n]
 	}
 	return planned, err
+}
+
+// moved says whether an account is not as a plan has seen it.
+func (r *runner) moved(u *target.User, c *target.Change) bool {
+	if r.options.Plan != nil && c.Action != target.Unchanged { // also where it saw none
+		return !bytes.Equal(u.Expect, c.State)
+	}
+	return u.Expect != nil && !bytes.Equal(u.Expect, c.State)
+}
+
+// change loads accounts that were found to differ, within the limits.
+func (r *runner) change(ctx context.Context, b batch) ([]target.Change, error) {
+	ours := 0
+	for i := range b.before {
+		if b.before[i].Origin == journal.Made || b.before[i].Origin == journal.Adopted {
+			ours++
+		}
+	}
+	if err := r.changing(ours); err != nil {
+		return notSent(b.users, err), err
+	}
+	return r.load(ctx, b)
 }
 
 // adoptAll takes over accounts that are in the target and differ.
@@ -374,6 +396,7 @@ func (r *runner) load(ctx context.Context, b batch) ([]target.Change, error) {
 		}
 		return changes, errors.Join(err, recordErr)
 	}
+	r.wrote(b.users, changes)
 	return changes, err
 }
 

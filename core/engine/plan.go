@@ -22,6 +22,11 @@ type Plan struct {
 	Made   time.Time `json:"made"`
 	App    string    `json:"app"`
 	Target string    `json:"target"`
+	// Settings digests what, beside an account itself, decides what it becomes.
+	Settings []byte `json:"settings"`
+	// Key keys the digests where there was no journal yet, whose key they would
+	// have: the journal that executes the plan is made with it.
+	Key []byte `json:"key,omitempty"`
 	// Users holds every account, by source id.
 	Users map[string]Planned `json:"users"`
 }
@@ -40,8 +45,22 @@ type Planned struct {
 const planFormat = 1
 
 // NewPlan returns an empty plan.
-func NewPlan(app, targetName string) *Plan {
-	return &Plan{Format: planFormat, Made: time.Now().UTC().Truncate(time.Second), App: app, Target: targetName, Users: map[string]Planned{}}
+func NewPlan(app, targetName string, settings, key []byte) *Plan {
+	return &Plan{
+		Format: planFormat, Made: time.Now().UTC().Truncate(time.Second), App: app, Target: targetName,
+		Settings: settings, Key: key, Users: map[string]Planned{},
+	}
+}
+
+// Fits says whether the plan was made for this app and with these settings.
+func (p *Plan) Fits(app string, settings []byte) error {
+	switch {
+	case p.App != app:
+		return fmt.Errorf("the plan is about app %s, not %s", p.App, app)
+	case !bytes.Equal(p.Settings, settings):
+		return fmt.Errorf("the settings have changed since the plan was made for %s: plan again", p.Target)
+	}
+	return nil
 }
 
 // ReadPlan reads a saved plan.

@@ -56,6 +56,7 @@ type guard struct {
 
 	mu        sync.Mutex
 	adopted   int
+	updated   int
 	recent    []bool // ring of the last outcomes, true for failures
 	at, count int
 }
@@ -91,6 +92,19 @@ func (r *runner) adopt(n int) error {
 		return fmt.Errorf("%w: more than %d accounts that are already in the target would be adopted", ErrLimit, most)
 	}
 	r.guard.adopted += n
+	return nil
+}
+
+// changing asks whether n more accounts that runs have loaded may be changed. It
+// matters where the number was not known beforehand.
+func (r *runner) changing(n int) error {
+	r.guard.mu.Lock()
+	defer r.guard.mu.Unlock()
+	most, set := r.options.Policies.Limits.Updates.Of(r.total)
+	if set && r.guard.updated+n > most {
+		return fmt.Errorf("%w: more than %d accounts would be updated, which were %d so far", ErrLimit, most, r.guard.updated)
+	}
+	r.guard.updated += n
 	return nil
 }
 

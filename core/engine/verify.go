@@ -50,23 +50,12 @@ func Verify(ctx context.Context, src Source, dst Target, o Options, sample int) 
 	if err := r.survey(ctx); err != nil {
 		return v, err
 	}
-	size := r.caps.Batch.Users
-	if size <= 0 {
-		size = defaultBatchUsers
-	}
-	var b []target.User
-	compare := func() error {
-		changes, err := dst.Plan(ctx, b)
-		b = nil
-		if err != nil {
-			return err
+	c := r.compare(ctx, v, func(change target.Change) error {
+		if o.Outcome != nil {
+			o.Outcome(change)
 		}
-		for _, c := range changes {
-			r.judge(v, c)
-		}
-		r.progress(Verifying, v.Read, r.total)
 		return nil
-	}
+	})
 	seed := maphash.MakeSeed()
 	n := 0
 	err := src.Accounts(ctx, func(users []canonical.User) error {
@@ -86,19 +75,12 @@ func Verify(ctx context.Context, src Source, dst Target, o Options, sample int) 
 				v.Expected++
 				continue
 			}
-			u.Existing = target.Update
-			if b = append(b, u); len(b) == size {
-				if err := compare(); err != nil {
-					return err
-				}
-			}
+			c.take(u)
 		}
+		r.progress(Verifying, v.Read, r.total)
 		return ctx.Err()
 	})
-	if err == nil && len(b) > 0 {
-		err = compare()
-	}
-	return v, err
+	return v, c.end(ctx, err)
 }
 
 // expected says whether an account should be in the target.
@@ -118,37 +100,4 @@ func (r *runner) expected(ctx context.Context, u *target.User, lost bool) (bool,
 	// An account that differed and was left alone is not as it should be, and was
 	// never meant to be.
 	return e.Origin != journal.Unclear || e.Pending, nil
-}
-
-// judge counts one comparison and reports it when it is a difference.
-func (r *runner) judge(v *Verification, c target.Change) {
-	v.Compared++
-	switch c.Action {
-	case target.Unchanged:
-		v.Match++
-		return
-	case target.Created:
-		c.Code, c.Detail = diag.VerifyMissing, "the account is not in the target"
-	case target.Updated:
-		c.Code = diag.VerifyDiffers
-		for _, f := range c.Fields {
-			if f.New != "" && f.Old == "" {
-				c.Code = diag.VerifyDropped
-			}
-		}
-	case target.Skipped, target.Rejected:
-		if r.options.Journal == nil { // without a memory, nobody knows better
-			v.Compared--
-			v.Expected++
-			return
-		}
-	default:
-	}
-	if c.Code == "" {
-		c.Code = diag.VerifyDiffers
-	}
-	v.Differences[c.Code]++
-	if r.options.Outcome != nil {
-		r.options.Outcome(c)
-	}
 }

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -50,6 +51,9 @@ CREATE TABLE sample (run INTEGER NOT NULL, at INTEGER NOT NULL, done INTEGER NOT
 // ErrLocked is returned when another process is using the journal.
 var ErrLocked = errors.New("another run is using this journal")
 
+// ErrOtherKey is returned when a journal has another key than it should.
+var ErrOtherKey = errors.New("the journal was made after what it is to be compared with")
+
 // Journal is one open file. All methods are safe for concurrent use.
 type Journal struct {
 	dir    string
@@ -63,7 +67,12 @@ type Journal struct {
 // Open opens the journal in dir for a run, making folder (0700) and file (0600)
 // first if need be, and keeps other runs out until Close. The error matches
 // [ErrLocked] when one is at work.
-func Open(ctx context.Context, dir string) (_ *Journal, err error) {
+func Open(ctx context.Context, dir string) (*Journal, error) { return OpenKeyed(ctx, dir, nil) }
+
+// OpenKeyed is [Open] with the key that a journal which is yet to be made gets; nil
+// has one chosen at random. The error matches [ErrOtherKey] when there is a journal
+// with another key.
+func OpenKeyed(ctx context.Context, dir string, key []byte) (_ *Journal, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the journal's folder: %w", err)
 	}
@@ -75,7 +84,7 @@ func Open(ctx context.Context, dir string) (_ *Journal, err error) {
 	if !got {
 		return nil, fmt.Errorf("%w: %s%s", ErrLocked, dir, holder(dir))
 	}
-	j := &Journal{dir: dir, lock: lock}
+	j := &Journal{dir: dir, lock: lock, key: key}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, j.Close())
@@ -151,8 +160,12 @@ func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
 			return fmt.Errorf("make the journal %s: %w", path, err)
 		}
 	}
+	wanted := j.key
 	if err := db.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'fingerprint_key'").Scan(&j.key); err != nil {
 		return fmt.Errorf("read the journal %s: %w", path, err)
+	}
+	if wanted != nil && !bytes.Equal(wanted, j.key) {
+		return fmt.Errorf("%w: %s", ErrOtherKey, path)
 	}
 	if !readOnly {
 		if j.writer, err = newWriter(ctx, db); err != nil {
@@ -172,8 +185,10 @@ func (j *Journal) create(ctx context.Context) error {
 	if _, err := tx.ExecContext(ctx, tables); err != nil {
 		return err
 	}
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails, see crypto/rand
+	key := j.key
+	if key == nil {
+		key = NewKey()
+	}
 	if _, err := tx.ExecContext(ctx, "INSERT INTO meta VALUES ('fingerprint_key', ?)", key); err != nil {
 		return err
 	}
@@ -181,6 +196,13 @@ func (j *Journal) create(ctx context.Context) error {
 		return err
 	}
 	return tx.Commit()
+}
+
+// NewKey returns a random key for a journal.
+func NewKey() []byte {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails, see crypto/rand
+	return key
 }
 
 // FingerprintKey keys the digests of this journal: 32 bytes, the same for ever.

@@ -14,7 +14,8 @@ type Run struct {
 	ID int64
 	// Source, Target and Program are for people.
 	Source, Target, Program string
-	// Settings digests what, beside an account itself, decides what it becomes.
+	// Settings digests what, beside an account itself, decides what it becomes;
+	// empty for a run that was restricted to some accounts.
 	Settings []byte
 	Began    time.Time
 	// Ended is zero for a run that is at work or was killed.
@@ -71,6 +72,18 @@ func (s *Scope) Last(ctx context.Context, unfinished bool) (Run, bool, error) {
 		r.Ended = time.UnixMilli(ended.Int64)
 	}
 	return r, true, nil
+}
+
+// Settings returns those of the latest run over all accounts that came to its end;
+// nil when there is none.
+func (s *Scope) Settings(ctx context.Context) ([]byte, error) {
+	var settings []byte
+	err := s.j.db.QueryRowContext(ctx, `SELECT settings FROM run WHERE scope = ? AND length(settings) > 0
+		AND ended IS NOT NULL AND json_extract(CAST(result AS TEXT), '$.error') IS NULL ORDER BY id DESC LIMIT 1`, s.id).Scan(&settings)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	return settings, nil
 }
 
 // Sample is how many accounts a run had dealt with at a moment.

@@ -29,6 +29,8 @@ type Run struct {
 	// Changes holds, for a dry run, what would happen to each user; for a run,
 	// the users that were not simply created or found unchanged.
 	Changes []target.Change
+	// Different are accounts that were read back and are not as they were written.
+	Different []target.Change
 	// Detail is how much of a dry run's changes the text shows.
 	Detail string
 	// Err is why the run stopped early, empty when it did not.
@@ -46,6 +48,7 @@ type runJSON struct {
 	Target    string                `json:"target"`
 	Findings  []supertokens.Finding `json:"findings"`
 	Changes   []target.Change       `json:"changes"`
+	Different []target.Change       `json:"different,omitempty"`
 	ElapsedMs int64                 `json:"elapsed_ms"`
 	Error     string                `json:"error,omitempty"`
 }
@@ -56,7 +59,7 @@ func (r *Run) WriteJSON(w io.Writer) error {
 	enc.SetEscapeHTML(false)
 	return enc.Encode(runJSON{
 		Result: r.Result, Source: r.Source, Layout: r.Layout, App: r.App, Target: r.Target,
-		Findings: orEmpty(r.Findings), Changes: orEmpty(r.Changes), ElapsedMs: r.Result.Elapsed.Milliseconds(), Error: r.Err,
+		Findings: orEmpty(r.Findings), Changes: orEmpty(r.Changes), Different: r.Different, ElapsedMs: r.Result.Elapsed.Milliseconds(), Error: r.Err,
 	})
 }
 
@@ -107,6 +110,7 @@ func (r *Run) WriteText(w io.Writer) error {
 	_ = t.write(&b)
 
 	r.writeProofs(&b)
+	r.writeReadBack(&b)
 	r.writeChanges(&b)
 	r.writeReasons(&b)
 	r.writeLosses(&b)
@@ -158,6 +162,21 @@ func (r *Run) writeProofs(b *strings.Builder) {
 		t.add(p.Shape, cmp.Or(p.Problem, "works"))
 	}
 	_ = t.write(b)
+}
+
+// writeReadBack shows what the target holds of what it has confirmed.
+func (r *Run) writeReadBack(b *strings.Builder) {
+	v := r.Result.ReadBack
+	if v == nil {
+		return
+	}
+	fmt.Fprintf(b, "\nRead back: %s of %s written accounts are as they should be.\n", number(v.Match), number(v.Compared))
+	for _, c := range r.Different[:min(len(r.Different), maxListed)] {
+		fmt.Fprintf(b, "  %s  %s: %s\n", c.SourceID, c.Code, c.Detail)
+	}
+	if more := len(r.Different) - maxListed; more > 0 {
+		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", number(more))
+	}
 }
 
 // writeMemory shows what the journal knows better than the source.

@@ -19,7 +19,7 @@ import (
 	"github.com/stetl/stetl/core/target"
 )
 
-// ErrDiffers: the target has confirmed accounts that it does not hold, or not as
+// ErrDiffers says that the target has confirmed accounts that it does not hold, or not as
 // they were given to it.
 var ErrDiffers = errors.New("the target does not hold what it has confirmed")
 

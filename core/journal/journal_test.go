@@ -347,3 +347,57 @@ func BenchmarkRecord(b *testing.B) {
 	wg.Wait()
 	b.ReportMetric(float64(n*200)/b.Elapsed().Seconds(), "outcomes/s")
 }
+
+// A journal can be made with the key of a plan that is older than itself, and is
+// not taken for one that such a plan was made with when it was not.
+func TestKeyOfAPlan(t *testing.T) {
+	t.Parallel()
+	dir, key := t.TempDir(), NewKey()
+	for range 2 {
+		j, err := OpenKeyed(t.Context(), dir, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(j.FingerprintKey()) != string(key) {
+			t.Error("it has another key")
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := OpenKeyed(t.Context(), dir, NewKey()); !errors.Is(err, ErrOtherKey) {
+		t.Errorf("another key: %v", err)
+	}
+}
+
+// Only a run over all accounts that came to its end says what settings they are
+// compared with.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	j := open(t, t.TempDir())
+	s := scope(t, j, "a")
+	for _, run := range []struct {
+		settings string
+		result   any
+		want     string
+	}{
+		{"one", map[string]string{}, "one"},
+		{"two", nil, "one"}, // killed
+		{"three", map[string]string{"error": "stopped"}, "one"},
+		{"", map[string]string{}, "one"}, // restricted
+		{"four", map[string]string{}, "four"},
+	} {
+		id, err := s.Begin(Run{Settings: []byte(run.settings), Began: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if run.result != nil {
+			if err := s.End(id, time.Now(), run.result); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := s.Settings(t.Context()); err != nil || string(got) != run.want {
+			t.Errorf("after %+v: %q, %v", run, got, err)
+		}
+	}
+}

@@ -44,6 +44,11 @@ verify: lint ## what a commit must pass beside the tests
 bench-extract: ## accounts/s and peak memory of extraction beside COPY (STETL_BENCH_SIZES to choose sizes)
 	STETL_BENCH=1 $(GO) test -timeout 30m -run '^$$' -bench BenchmarkExtract -benchtime 1x ./core/supertokens
 
+.PHONY: bench-engine
+bench-engine: ## a second run beside bare extraction, and the journal's outcomes/s (STETL_BENCH_ACCOUNTS, default 1000000)
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSecondRun -benchtime 1x ./cmd/stetl
+	$(GO) test -run '^$$' -bench BenchmarkRecord ./core/journal
+
 .PHONY: fuzz
 fuzz: ## fuzz every fuzz target for FUZZTIME each (default 30s)
 	@GO="$(GO)" FUZZTIME="$(or $(FUZZTIME),30s)" sh tools/fuzz.sh

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/supertokensgen"
+)
+
+// agreeable is a target that confirms everything at once.
+type agreeable struct{ requests int }
+
+func (*agreeable) Capabilities() target.Capabilities {
+	return target.Capabilities{Hashes: []target.HashSupport{{Scheme: canonical.Bcrypt}, {Scheme: canonical.Argon2id}}}
+}
+func (*agreeable) Check(context.Context, target.Needs) (diag.List, error)       { return nil, nil }
+func (*agreeable) Plan(context.Context, []target.User) ([]target.Change, error) { return nil, nil }
+func (*agreeable) Finish(context.Context) error                                 { return nil }
+
+func (a *agreeable) Load(_ context.Context, users []target.User) ([]target.Outcome, error) {
+	a.requests++
+	out := make([]target.Outcome, len(users))
+	for i := range users {
+		out[i] = target.Outcome{SourceID: users[i].SourceID, Action: target.Created, TargetID: users[i].ID, State: []byte("as it was left, 32 bytes of it...")}
+	}
+	return out, nil
+}
+
+// BenchmarkSecondRun compares a run that has nothing to do with a bare reading of
+// the source. STETL_BENCH_ACCOUNTS chooses how many accounts.
+func BenchmarkSecondRun(b *testing.B) {
+	n, err := strconv.Atoi(os.Getenv("STETL_BENCH_ACCOUNTS"))
+	if err != nil {
+		b.Skip("make bench-engine runs it")
+	}
+	dump := filepath.Join(b.TempDir(), "generated.sql")
+	f, err := os.Create(dump)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := supertokensgen.Write(f, supertokensgen.Options{Generation: supertokensgen.G5, Accounts: n, Seed: 1}); err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		b.Fatal(err)
+	}
+	reading := func(use func(src *accounts) error) time.Duration {
+		b.Helper()
+		start := time.Now()
+		src, err := supertokens.Open(b.Context(), supertokens.Options{Dump: dump})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := use(newAccounts(src)); err != nil {
+			b.Fatal(err)
+		}
+		took := time.Since(start)
+		if err := src.Close(); err != nil {
+			b.Fatal(err)
+		}
+		return took
+	}
+	dir := b.TempDir()
+	run := func(dst engine.Target) (time.Duration, target.Summary) {
+		b.Helper()
+		j, err := journal.Open(b.Context(), dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		scope, err := j.Scope(b.Context(), "public", "bench")
+		if err != nil {
+			b.Fatal(err)
+		}
+		var result *engine.Result
+		took := reading(func(src *accounts) (err error) {
+			result, err = engine.Run(b.Context(), src, dst, engine.Options{Journal: scope, Key: j.FingerprintKey(), Run: 1})
+			return err
+		})
+		if err := j.Close(); err != nil {
+			b.Fatal(err)
+		}
+		return took, result.Summary
+	}
+	loaded, first := run(&agreeable{})
+	for b.Loop() {
+		bare := reading(func(src *accounts) error {
+			return src.Accounts(b.Context(), func([]canonical.User) error { return nil })
+		})
+		debug.FreeOSMemory()
+		// 5 has the kernel count the peak anew.
+		if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		dst := &agreeable{}
+		took, second := run(dst)
+		if second.Unchanged != first.Created || second.Created > 0 {
+			b.Fatalf("the second run does something: %+v after %+v", second, first)
+		}
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(float64(n)/loaded.Seconds(), "first-accounts/s")
+		b.ReportMetric(bare.Seconds(), "bare-s")
+		b.ReportMetric(took.Seconds(), "second-s")
+		b.ReportMetric(took.Seconds()/bare.Seconds(), "x-bare")
+		b.ReportMetric(peakMiB(b), "peak-MiB")
+	}
+}
+
+// peakMiB is the most memory that was resident since the count began.
+func peakMiB(b *testing.B) float64 {
+	b.Helper()
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var kib float64
+		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kib); err == nil {
+			return kib / 1024
+		}
+	}
+	b.Fatal("the kernel does not say how much memory was resident")
+	return 0
+}

@@ -69,6 +69,9 @@ target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
 		{"run", "--config", good, "--json"},
 		{"run", "--config", good, "--dry-run"},
 		{"run", "--config", good, "--dry-run", "--json"},
+		{"plan", "--config", good, "--detail", "users"},
+		{"plan", "--config", good, "--detail", "full", "--out", filepath.Join(dir, "plan.json")},
+		{"run", "--config", good, "--plan", filepath.Join(dir, "plan.json")},
 		{"inspect", "--config", good},
 		{"inspect", "--config", good, "--json"},
 		{"export", "--config", good},
@@ -91,6 +94,23 @@ target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
 			}
 			if strings.Contains(r.stderr, secret) {
 				t.Errorf("%v: a secret is on standard error", args)
+			}
+		}
+	}
+	// Nor do they stay in what outlives a run: its journal and its plan.
+	kept := []string{filepath.Join(dir, "plan.json")}
+	journals, err := filepath.Glob(filepath.Join(dir, ".stetl", "*"))
+	if err != nil || len(journals) == 0 {
+		t.Fatalf("no journal: %v", err)
+	}
+	for _, path := range append(kept, journals...) {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range secrets {
+			if strings.Contains(string(content), secret) {
+				t.Errorf("%s: a secret is in it", filepath.Base(path))
 			}
 		}
 	}

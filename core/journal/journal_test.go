@@ -401,3 +401,40 @@ func TestSettings(t *testing.T) {
 		}
 	}
 }
+
+// A disk that is full loses nothing of what was confirmed, and the journal goes on
+// once there is room.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	j := open(t, t.TempDir())
+	s := scope(t, j, "a")
+	// SQLite fails in the same way for want of pages as for want of disk.
+	if err := j.writer.write(func(ctx context.Context, w *writer) error {
+		_, err := w.conn.ExecContext(ctx, "PRAGMA max_page_count = 60")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	confirmed := 0
+	var err error
+	for err == nil {
+		e := Entry{SourceID: fmt.Sprintf("u%05d", confirmed), Action: target.Created, State: make([]byte, 1000), Origin: Made}
+		if err = s.Record(0, []Entry{e}); err == nil {
+			confirmed++
+		}
+		if confirmed > 1000 {
+			t.Fatal("the disk is never full")
+		}
+	}
+	if !strings.Contains(err.Error(), "full") || confirmed == 0 {
+		t.Errorf("after %d accounts: %v", confirmed, err)
+	}
+	j, _ = reopen(t, j)
+	s = scope(t, j, "a")
+	if got := entries(t, s); len(got) != confirmed {
+		t.Errorf("%d accounts are left of %d that were confirmed", len(got), confirmed)
+	}
+	if err := s.Record(0, []Entry{{SourceID: "later", Action: target.Created}}); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}

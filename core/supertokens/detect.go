@@ -52,6 +52,18 @@ func (l *Layout) multiApp() bool { return l.tables[tEmailPassword].has("app_id")
 // comes first: starting a newer core once against an old database leaves the
 // newer, empty tables behind.
 func detect(c *catalog, o Options) (*Layout, error) {
+	l, err := find(c, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.generation(c); err != nil {
+		return nil, err
+	}
+	return l, l.complete(c)
+}
+
+// find is the part of detect that says where the tables are.
+func find(c *catalog, o Options) (*Layout, error) {
 	candidates := discover(c, o)
 	switch len(candidates) {
 	case 0:
@@ -66,13 +78,7 @@ func detect(c *catalog, o Options) (*Layout, error) {
 			ErrAmbiguous, c.where, strings.Join(names, ", "))
 	}
 	l := candidates[0]
-	if err := l.locate(c, o); err != nil {
-		return nil, err
-	}
-	if err := l.generation(c); err != nil {
-		return nil, err
-	}
-	return l, l.complete(c)
+	return l, l.locate(c, o)
 }
 
 // discover lists the installations in the catalog: places where an

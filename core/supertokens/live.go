@@ -122,7 +122,11 @@ func query(ctx context.Context, conn *pgx.Conn, row func([][]byte) error, sql st
 }
 
 func (p *live) catalog(ctx context.Context) (*catalog, error) {
-	c := &catalog{where: p.where}
+	return readCatalog(ctx, p.control, p.where)
+}
+
+func readCatalog(ctx context.Context, conn *pgx.Conn, where string) (*catalog, error) {
+	c := &catalog{where: where}
 	// pg_catalog rather than information_schema: the latter hides tables that
 	// the role may not read, and a hidden table looks like a missing one.
 	const sql = `
@@ -133,7 +137,7 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'
 ORDER BY 1, 2, a.attnum`
-	err := query(ctx, p.control, func(v [][]byte) error {
+	err := query(ctx, conn, func(v [][]byte) error {
 		schema, name := string(v[0]), string(v[1])
 		last := len(c.tables) - 1
 		if last < 0 || c.tables[last].schema != schema || c.tables[last].name != name {
@@ -144,7 +148,7 @@ ORDER BY 1, 2, a.attnum`
 		return nil
 	}, sql)
 	if err != nil {
-		return nil, fmt.Errorf("list the tables of %s: %w", p.where, err)
+		return nil, fmt.Errorf("list the tables of %s: %w", where, err)
 	}
 	return c, nil
 }

@@ -1,0 +1,200 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Check says what beside the token itself must hold.
+type Check struct {
+	// Tenant, when not empty, must be the session's.
+	Tenant string
+	// RequireAntiCSRF refuses a session that has an anti-CSRF token unless
+	// AntiCSRF is that token. SuperTokens requires it of every request that is
+	// not a GET and comes with cookies.
+	RequireAntiCSRF bool
+	AntiCSRF        string
+}
+
+// Session is a session that was there when it was verified.
+type Session struct {
+	Handle string
+	Tenant string
+	// RowUserID is the user id of the row: the visible id of the login method
+	// that started the session. [Store.User] says whose account that is.
+	RowUserID string
+	// Version is that of the access token, 0 for a refresh token.
+	Version int
+	// Current tells whether the token is of the latest pair. An access token
+	// stays good until it expires even when the session has been refreshed since.
+	Current bool
+	// Expires is when the session, not the token, ends.
+	Expires time.Time
+	// Created is when the session began.
+	Created time.Time
+}
+
+// VerifyAccess verifies an access token of any version against the database.
+func (s *Store) VerifyAccess(ctx context.Context, token string, check Check) (Session, error) {
+	keys, err := s.Keys(ctx)
+	if err != nil {
+		return Session{}, err
+	}
+	c, err := keys.parseAccess(token)
+	if errors.Is(err, ErrSignature) { // perhaps by a key made since
+		fresh, loadErr := s.keysNewerThan(ctx, keysMinAge)
+		if loadErr != nil {
+			return Session{}, loadErr
+		}
+		if fresh != keys {
+			c, err = fresh.parseAccess(token)
+		}
+	}
+	switch {
+	case err != nil:
+		return Session{}, err
+	case !s.now().Before(c.expires):
+		return Session{}, fmt.Errorf("access token: %w", ErrExpired)
+	case check.Tenant != "" && check.Tenant != c.tenant:
+		return Session{}, ErrTenant
+	case check.RequireAntiCSRF && c.antiCSRF != "" && !equal(c.antiCSRF, check.AntiCSRF):
+		return Session{}, ErrAntiCSRF
+	}
+	r, err := s.row(ctx, c.tenant, c.handle)
+	if err != nil {
+		return Session{}, err
+	}
+	if err := r.alive(s.now()); err != nil {
+		return Session{}, err
+	}
+	// From V5 on sub names the account and rsub the login method, as the row does.
+	if id := c.userID; id != r.userID && c.recipeID != r.userID {
+		return Session{}, ErrRevoked
+	}
+	found := r.session(c.handle, c.tenant)
+	found.Version = c.version
+	found.Current = equal(r.hash2, hashHex(c.hash)) || c.parent != "" && equal(r.hash2, hashHex(c.parent))
+	return found, nil
+}
+
+// VerifyRefresh verifies a refresh token: it decrypts, its session is there, and
+// it is the latest one, or the one that the latest was exchanged for and nobody
+// has used yet. Unlike a core, it does not end a session whose old token is
+// presented.
+func (s *Store) VerifyRefresh(ctx context.Context, token string, check Check) (Session, error) {
+	keys, err := s.Keys(ctx)
+	if err != nil {
+		return Session{}, err
+	}
+	c, err := keys.parseRefresh(token)
+	if err != nil {
+		return Session{}, err
+	}
+	tenant := publicTenant
+	if c.Tenant != nil {
+		tenant = *c.Tenant
+	}
+	switch {
+	case check.Tenant != "" && check.Tenant != tenant:
+		return Session{}, ErrTenant
+	case check.RequireAntiCSRF && text(c.AntiCSRF) != "" && !equal(text(c.AntiCSRF), check.AntiCSRF):
+		return Session{}, ErrAntiCSRF
+	}
+	r, err := s.row(ctx, tenant, c.Handle)
+	if err != nil {
+		return Session{}, err
+	}
+	if err := r.alive(s.now()); err != nil {
+		return Session{}, err
+	}
+	own, parent := hashHex(c.hash), ""
+	if p := text(c.Parent); p != "" {
+		parent = hashHex(p)
+	}
+	switch {
+	case equal(r.hash2, own), parent != "" && equal(r.hash2, parent):
+	case r.previous != "" && equal(r.previous, own) && s.now().Sub(r.rotated) < graceOfPrevious:
+	default:
+		return Session{}, ErrReplaced
+	}
+	found := r.session(c.Handle, tenant)
+	found.Current = true
+	return found, nil
+}
+
+// graceOfPrevious is how long core 12.1 accepts the refresh token before the
+// latest.
+const graceOfPrevious = 30 * time.Second
+
+// row is a row of session_info.
+type row struct {
+	userID           string
+	hash2            string
+	expires, created time.Time
+	previous         string
+	rotated          time.Time
+}
+
+func (r row) alive(now time.Time) error {
+	if !now.Before(r.expires) {
+		return fmt.Errorf("session: %w", ErrExpired)
+	}
+	return nil
+}
+
+func (r row) session(handle, tenant string) Session {
+	return Session{Handle: handle, Tenant: tenant, RowUserID: r.userID, Expires: r.expires, Created: r.created}
+}
+
+func (s *Store) row(ctx context.Context, tenant, handle string) (row, error) {
+	extra := "NULL::text, NULL::bigint"
+	if s.sessions.Has("prev_refresh_token_hash_2", "refresh_token_rotated_at") {
+		extra = "prev_refresh_token_hash_2, refresh_token_rotated_at"
+	}
+	where, args := s.sessionIs(tenant, handle)
+	sql := "SELECT user_id, refresh_token_hash_2, expires_at, created_at_time, " + extra +
+		" FROM " + s.sessions.SQL() + where
+	var r row
+	var expires, created int64
+	var previous *string
+	var rotated *int64
+	err := s.pool.QueryRow(ctx, sql, args...).Scan(&r.userID, &r.hash2, &expires, &created, &previous, &rotated)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return row{}, ErrRevoked
+	case err != nil:
+		return row{}, fmt.Errorf("look up a session: %w", err)
+	}
+	r.expires, r.created, r.previous = time.UnixMilli(expires), time.UnixMilli(created), text(previous)
+	if rotated != nil {
+		r.rotated = time.UnixMilli(*rotated)
+	}
+	return r, nil
+}
+
+// sessionIs is the condition that names one session.
+func (s *Store) sessionIs(tenant, handle string) (string, []any) {
+	if !s.sessions.Has("app_id", "tenant_id") {
+		return " WHERE session_handle = $1", []any{handle}
+	}
+	return " WHERE session_handle = $1 AND app_id = $2 AND tenant_id = $3", []any{handle, s.tables.App(), tenant}
+}
+
+// Revoke deletes the session inside tx. It returns [ErrRevoked] when it was gone
+// already, so that of two attempts only one goes on.
+func (s *Store) Revoke(ctx context.Context, tx pgx.Tx, which Session) error {
+	where, args := s.sessionIs(which.Tenant, which.Handle)
+	tag, err := tx.Exec(ctx, "DELETE FROM "+s.sessions.SQL()+where, args...)
+	switch {
+	case err != nil:
+		return fmt.Errorf("revoke a session: %w", err)
+	case tag.RowsAffected() == 0:
+		return ErrRevoked
+	default:
+		return nil
+	}
+}

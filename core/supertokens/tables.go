@@ -1,0 +1,140 @@
+package supertokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Tables is where the tables of one installation are, for the packages below
+// this one that read more of it than accounts: keys, sessions, links. It does
+// not require that all of them are there or may be read; each caller says which
+// ones it needs.
+type Tables struct {
+	layout *Layout
+	store  store
+	all    *catalog
+	app    string
+}
+
+// OpenTables finds the installation that the options describe in a live
+// database or a dump. The errors are those of [Open].
+func OpenTables(ctx context.Context, o Options) (*Tables, error) {
+	var st store
+	var err error
+	switch {
+	case (o.Dump == "") == o.URL.IsZero():
+		return nil, errors.New("a source is either a database url or a dump file")
+	case o.Dump != "":
+		st, err = openDump(ctx, o.Dump)
+	default:
+		st, err = openLive(ctx, o.URL, 1)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := st.catalog(ctx)
+	if err != nil {
+		return nil, errors.Join(err, st.close())
+	}
+	t, err := newTables(c, o)
+	if err != nil {
+		return nil, errors.Join(err, st.close())
+	}
+	t.store = st
+	return t, nil
+}
+
+// FindTables is [OpenTables] over a connection of the caller's. The result
+// cannot [Tables.Scan] and need not be closed.
+func FindTables(ctx context.Context, conn *pgx.Conn, o Options) (*Tables, error) {
+	config := conn.Config()
+	c, err := readCatalog(ctx, conn, fmt.Sprintf("database %s at %s:%d", config.Database, config.Host, config.Port))
+	if err != nil {
+		return nil, err
+	}
+	return newTables(c, o)
+}
+
+func newTables(c *catalog, o Options) (*Tables, error) {
+	l, err := find(c, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.generation(c); err != nil && l.Generation != G0 { // sessions and keys are older than users
+		return nil, err
+	}
+	t := &Tables{layout: l, all: c, app: o.App}
+	if t.app == "" {
+		t.app = defaultName
+	}
+	return t, nil
+}
+
+// Close gives back the snapshot or the file.
+func (t *Tables) Close() error {
+	if t.store == nil {
+		return nil
+	}
+	return t.store.close()
+}
+
+// Layout says what was found.
+func (t *Tables) Layout() *Layout { return t.layout }
+
+// App is the app of the options, "public" by default.
+func (t *Tables) App() string { return t.app }
+
+// Where names the source in messages, without a password.
+func (t *Tables) Where() string { return t.all.where }
+
+// Table finds a table by the name the core gives it before prefix and renaming.
+func (t *Tables) Table(name string) (Table, bool) {
+	r := t.layout.tables[table(name)]
+	if r == nil {
+		r = t.all.find(t.layout.Schema, t.layout.name(table(name)))
+	}
+	return Table{r}, r != nil
+}
+
+// Need is [Tables.Table] for a table that the caller cannot do without; the
+// error says what is missing or which right.
+func (t *Tables) Need(name string) (Table, error) {
+	r, ok := t.Table(name)
+	switch {
+	case !ok:
+		hint := "is this the schema and the prefix of a complete installation?"
+		if slices.Contains(RenamableTables(), name) {
+			hint = fmt.Sprintf("if it was renamed, say so in source.tables.%s", name)
+		}
+		return r, fmt.Errorf("%s has no table %q in schema %q; %s", t.all.where, t.layout.name(table(name)), t.layout.Schema, hint)
+	case !r.Readable():
+		return r, fmt.Errorf("no permission to read table %s in %s; run: GRANT SELECT ON %s TO <role>", r.r.qualified(), t.all.where, r.SQL())
+	}
+	return r, nil
+}
+
+// Scan gives every row of a table of the app, columns in the order asked for
+// and as PostgreSQL writes them; a column the table lacks is nil. Values are
+// valid during the call.
+func (t *Tables) Scan(ctx context.Context, from Table, columns []string, row func([][]byte) error) error {
+	if t.store == nil {
+		return errors.New("these tables were found over a connection of the caller's")
+	}
+	return t.store.scan(ctx, from.r, t.app, columns, row)
+}
+
+// Table is one table as the source has it.
+type Table struct{ r *relation }
+
+// SQL is the quoted name with its schema.
+func (t Table) SQL() string { return quoteIdent(t.r.schema) + "." + quoteIdent(t.r.name) }
+
+// Has tells whether the table has all these columns.
+func (t Table) Has(columns ...string) bool { return t.r != nil && t.r.has(columns...) }
+
+// Readable tells whether the role of the connection may read it.
+func (t Table) Readable() bool { return t.r.readable }

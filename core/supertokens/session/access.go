@@ -87,7 +87,7 @@ func oldHeader(version string) string {
 // the core does.
 func (k *Keys) parseOld(token string, version int) (claims, error) {
 	signed := token[:strings.LastIndexByte(token, '.')]
-	signature, err := base64.StdEncoding.Strict().DecodeString(token[len(signed)+1:])
+	signature, err := decodeStd(token[len(signed)+1:])
 	if err != nil {
 		return claims{}, ErrMalformed
 	}
@@ -103,7 +103,7 @@ func (k *Keys) parseOld(token string, version int) (claims, error) {
 		return claims{}, ErrSignature
 	}
 	_, payload, _ := strings.Cut(signed, ".")
-	raw, err := base64.StdEncoding.Strict().DecodeString(payload)
+	raw, err := decodeStd(payload)
 	if err != nil {
 		return claims{}, ErrMalformed
 	}
@@ -135,6 +135,9 @@ func (k *Keys) parseJWT(token string) (claims, error) {
 		return claims{}, ErrMalformed
 	}
 	head := parsed.Headers[0]
+	if _, critical := head.ExtraHeaders["crit"]; critical { // RFC 7515: nothing is understood, so nothing may be critical
+		return claims{}, ErrSignature
+	}
 	version := 0
 	switch head.ExtraHeaders["version"] {
 	case "3":
@@ -178,6 +181,15 @@ func (k *Keys) parseJWT(token string) (claims, error) {
 		expires: time.Unix(p.Expires, 0), created: time.Unix(p.Created, 0),
 		hash: p.Hash, parent: text(p.Parent), antiCSRF: text(p.AntiCSRF), usedKeyID: usedKeyID,
 	}, nil
+}
+
+// decodeStd decodes padded base64, and takes one spelling only: the decoder of the
+// standard library skips line breaks.
+func decodeStd(text string) ([]byte, error) {
+	if strings.ContainsAny(text, "\r\n") {
+		return nil, ErrMalformed
+	}
+	return base64.StdEncoding.Strict().DecodeString(text)
 }
 
 // decodeOne decodes exactly one JSON value. Claims of applications beside ours

@@ -57,6 +57,10 @@ type Key struct {
 	private canonical.Secret // base64 of PKCS #8; parsed only for an export
 }
 
+// Format names the key; fmt cannot be trusted with the rest, as it reaches into
+// fields whose own Format it may not call.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%s key %s", string(k.Kind), k.ID) }
+
 // Private returns the private half. It is for an export that the operator asked
 // for; verifying needs none.
 func (k Key) Private() (*rsa.PrivateKey, error) {
@@ -81,6 +85,9 @@ type Keys struct {
 
 	refresh canonical.Secret // refresh_token_key; absent where the database has none
 }
+
+// Format tells how many there are.
+func (k Keys) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "%d signing keys", len(k.All)) }
 
 // ReadKeys reads the keys of the app from a live database or a dump.
 func ReadKeys(ctx context.Context, tables *supertokens.Tables) (*Keys, error) {

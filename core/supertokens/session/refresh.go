@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -37,7 +36,7 @@ func (k *Keys) parseRefresh(token string) (refreshClaims, error) {
 	if len(token) > maxToken || len(parts) != 3 || parts[2] != "V2" {
 		return refreshClaims{}, ErrMalformed
 	}
-	sealed, err := base64.StdEncoding.Strict().DecodeString(parts[0])
+	sealed, err := decodeStd(parts[0])
 	if err != nil || len(sealed) <= ivSize {
 		return refreshClaims{}, ErrMalformed
 	}

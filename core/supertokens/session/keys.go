@@ -129,6 +129,7 @@ var keyQueries = []struct {
 type keyBuilder struct{ out Keys }
 
 func (b *keyBuilder) add(table string, v []string) error {
+	v = append(slices.Clone(v), "", "", "", "")[:4] // tables differ in how much they say
 	switch table {
 	case tableKeyValue:
 		switch name, value := v[0], v[1]; {

@@ -55,12 +55,12 @@ func (k *Keys) parseRefresh(token string) (refreshClaims, error) {
 	if err != nil {
 		return refreshClaims{}, fmt.Errorf("set up decryption of refresh tokens: %w", err)
 	}
-	clear, err := gcm.Open(nil, sealed[:ivSize], sealed[ivSize:], nil)
+	opened, err := gcm.Open(nil, sealed[:ivSize], sealed[ivSize:], nil)
 	if err != nil {
 		return refreshClaims{}, ErrSignature
 	}
 	var c refreshClaims
-	if err := decodeOne(clear, &c); err != nil || c.Handle == "" || c.UserID == "" {
+	if err := decodeOne(opened, &c); err != nil || c.Handle == "" || c.UserID == "" {
 		return refreshClaims{}, ErrMalformed
 	}
 	if subtle.ConstantTimeCompare([]byte(c.Nonce), []byte(parts[1])) != 1 {

@@ -68,7 +68,7 @@ func openPool(ctx context.Context, o supertokens.Options, c Config) (*pgxpool.Po
 	delete(config.ConnConfig.RuntimeParams, "currentSchema") // an attribute of JDBC that PostgreSQL does not know
 	// No prepared statements: they do not survive a pooler in transaction mode.
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	config.MaxConns = int32(min(max(c.Connections, 0), 1000)) //nolint:gosec // bounded
+	config.MaxConns = int32(min(max(c.Connections, 0), 1000))
 	if config.MaxConns == 0 {
 		config.MaxConns = defaultConnections
 	}

@@ -356,36 +356,58 @@ func writeFile(t *testing.T, path, content string) {
 func TestFilesAreImported(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	fixture := "core-10.1.4"
-	config := filepath.Join(dir, "files.yaml")
-	writeFile(t, config, `
-source: {dump: "${env:DUMP}"}
-target: {plugin: keycloak, config: {mode: files, realm: moved, out: ./import}}
-`)
-	dump, err := filepath.Abs(filepath.Join(fixtures, fixture+".dump"))
-	if err != nil {
+	realms := map[string]string{"old": "core-3.3.0", "current": "core-10.1.4"}
+	if err := os.Mkdir(filepath.Join(dir, "import"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	loaded := runStetl(t, []string{"DUMP=" + dump}, "run", "--config", config, "--json").report(t)
-	notLoaded := map[string]bool{}
-	for _, c := range loaded.Changes {
-		notLoaded[c.SourceID] = true
+	written, notLoaded := map[string]int{}, map[string]bool{}
+	for name, fixture := range realms {
+		config := filepath.Join(dir, name+".yaml")
+		writeFile(t, config, `
+source: {dump: "${env:DUMP}"}
+target: {plugin: keycloak, config: {mode: files, realm: `+name+`, out: ./`+name+`}}
+`)
+		dump, err := filepath.Abs(filepath.Join(fixtures, fixture+".sql"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		loaded := runStetl(t, []string{"DUMP=" + dump}, "run", "--config", config, "--json").report(t)
+		for _, path := range glob(t, filepath.Join(dir, name, "*")) {
+			if err := os.Link(path, filepath.Join(dir, "import", filepath.Base(path))); err != nil && !errors.Is(err, os.ErrExist) {
+				t.Fatal(err)
+			}
+		}
+		written[name] = loaded.Summary.Created
+		for _, c := range loaded.Changes {
+			notLoaded[c.SourceID] = true
+		}
 	}
 	server := keycloak.Start(t, keycloak.Options{
 		Providers: map[string][]byte{provider.FileName: provider.Jar()},
 		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"},
 		Import:    filepath.Join(dir, "import"),
 	})
-	if n := count(t, server, "moved"); n != loaded.Summary.Created {
-		t.Errorf("%d users in the realm, %d were written", n, loaded.Summary.Created)
+	for name, fixture := range realms {
+		if n := count(t, server, name); n == 0 || n != written[name] {
+			t.Errorf("%d users in realm %s, %d were written", n, name, written[name])
+		}
+		err := server.Admin(t.Context(), http.MethodPost, "/realms/"+name+"/clients", map[string]any{
+			"clientId": "people", "publicClient": true, "directAccessGrantsEnabled": true,
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPeople(t, server, name, fixture, notLoaded)
 	}
-	err = server.Admin(t.Context(), http.MethodPost, "/realms/moved/clients", map[string]any{
-		"clientId": "people", "publicClient": true, "directAccessGrantsEnabled": true,
-	}, nil)
-	if err != nil {
-		t.Fatal(err)
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%s: %v, %v", pattern, paths, err)
 	}
-	checkPeople(t, server, "moved", fixture, notLoaded)
+	return paths
 }
 
 // TestRefusesWithoutTheProvider: users must not be loaded into a server that

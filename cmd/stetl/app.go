@@ -87,6 +87,7 @@ stored, and every single account is accounted for.`,
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.verifyCommand(), a.undoCommand(),
 		a.inspectCommand(), a.checkCommand(), a.exportCommand(),
+		a.keysCommand(), a.sessionsCommand(),
 		a.pluginCommand(), a.configCommand(), a.versionCommand(), serveCommand(),
 	)
 	for _, c := range root.Commands() {

@@ -27,10 +27,8 @@ func (a *app) loadConfig() (*config.Config, diag.List, error) {
 // openSource opens the source of the configuration. Its errors point at the
 // line that names the source.
 func openSource(ctx context.Context, cfg *config.Config, audit bool, s *status) (*supertokens.Source, error) {
-	o := supertokens.Options{
-		URL: cfg.Source.URL, Dump: cfg.Source.Dump, Schema: cfg.Source.Schema, TablePrefix: cfg.Source.TablePrefix,
-		Tables: cfg.Source.Tables, App: cfg.Source.App, MigrationMode: cfg.Source.MigrationMode, Audit: audit, Progress: s.rows,
-	}
+	o := sourceOptions(cfg)
+	o.Audit, o.Progress = audit, s.rows
 	src, err := supertokens.Open(ctx, o)
 	if err == nil {
 		return src, nil
@@ -39,6 +37,13 @@ func openSource(ctx context.Context, cfg *config.Config, audit bool, s *status) 
 		return nil, context.Cause(ctx)
 	}
 	return nil, refusedError{sourceError(cfg, err)}
+}
+
+func sourceOptions(cfg *config.Config) supertokens.Options {
+	return supertokens.Options{
+		URL: cfg.Source.URL, Dump: cfg.Source.Dump, Schema: cfg.Source.Schema, TablePrefix: cfg.Source.TablePrefix,
+		Tables: cfg.Source.Tables, App: cfg.Source.App, MigrationMode: cfg.Source.MigrationMode,
+	}
 }
 
 // sourceError gives an error of the source its place in the configuration.

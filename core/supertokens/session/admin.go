@@ -121,8 +121,8 @@ type Selection struct {
 	UserID string // visible id of an account
 }
 
-// condition is the WHERE clause of the selection.
-func (s *Store) condition(ctx context.Context, sel Selection) (string, []any, error) {
+// Check tells whether the selection says exactly one thing.
+func (sel Selection) Check() error {
 	chosen := 0
 	for _, set := range []bool{sel.All, sel.Tenant != "", sel.UserID != ""} {
 		if set {
@@ -130,7 +130,15 @@ func (s *Store) condition(ctx context.Context, sel Selection) (string, []any, er
 		}
 	}
 	if chosen != 1 {
-		return "", nil, errors.New("choose the sessions of a user, of a tenant, or all")
+		return errors.New("choose the sessions of a user, of a tenant, or all")
+	}
+	return nil
+}
+
+// condition is the WHERE clause of the selection.
+func (s *Store) condition(ctx context.Context, sel Selection) (string, []any, error) {
+	if err := sel.Check(); err != nil {
+		return "", nil, err
 	}
 	sql, args := " WHERE true", []any{}
 	if s.sessions.Has("app_id") {

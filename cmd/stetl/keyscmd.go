@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/supertokens/session"
+)
+
+func (a *app) keysCommand() *cobra.Command {
+	var format, out string
+	var private bool
+	export := &cobra.Command{
+		Use:   "export --config FILE",
+		Short: "Print the keys that SuperTokens signs with or signed with",
+		Long: `export prints the public signing keys of every generation that the database still
+holds, so that whoever verifies SuperTokens' tokens can go on without its core.
+The private halves are included only with --private, which needs --out: whoever
+has them can make sessions.`,
+		Example: "  stetl keys export --config stetl.yaml --format jwks",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if format != "jwks" && format != "pem" {
+				return usageError{fmt.Errorf("--format %s: expected jwks or pem", format)}
+			}
+			if private && out == "" {
+				return usageError{errors.New("--private needs --out FILE: private keys are not printed")}
+			}
+			return a.exportKeys(cmd.Context(), format, out, private)
+		},
+	}
+	a.configFlag(export)
+	export.Flags().StringVar(&format, "format", "jwks", "jwks or pem")
+	export.Flags().StringVar(&out, "out", "", "write to this file (mode 0600) instead of standard output")
+	export.Flags().BoolVar(&private, "private", false, "include the private keys; needs --out")
+	c := &cobra.Command{
+		Use: "keys", Short: "Signing keys of the source", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	c.AddCommand(export)
+	return c
+}
+
+func (a *app) exportKeys(ctx context.Context, format, out string, private bool) (err error) {
+	cfg, tables, err := a.openTables(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tables.Close()) }()
+	keys, err := session.ReadKeys(ctx, tables)
+	if err != nil {
+		return refusedError{sourceError(cfg, err)}
+	}
+	encode := map[string]func() ([]byte, error){
+		"jwks": keys.JWKS, "pem": keys.PEM, "jwks private": keys.PrivateJWKS, "pem private": keys.PrivatePEM,
+	}
+	if private {
+		format += " private"
+	}
+	text, err := encode[format]()
+	if err != nil {
+		return err
+	}
+	write := func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s\n", text)
+		return err
+	}
+	if out == "" {
+		return write(a.out)
+	}
+	return replaceFile(out, write)
+}
+
+// openTables opens the source for what is not about accounts.
+func (a *app) openTables(ctx context.Context) (*config.Config, *supertokens.Tables, error) {
+	cfg, problems, err := a.loadConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := problems.Err(); err != nil {
+		return nil, nil, err
+	}
+	tables, err := supertokens.OpenTables(ctx, sourceOptions(cfg))
+	if err != nil {
+		return nil, nil, refusedError{sourceError(cfg, err)}
+	}
+	return cfg, tables, nil
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/core/supertokens/session"
+)
+
+func (a *app) sessionsCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "sessions", Short: "Sessions of the source: count them, end them", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	stats := &cobra.Command{
+		Use:     "stats --config FILE",
+		Short:   "Count live sessions by age and tenant, and the links that are in mailboxes",
+		Example: "  stetl sessions stats --config stetl.yaml",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.sessionStats(cmd.Context()) },
+	}
+	a.configFlag(stats)
+	a.jsonFlag(stats)
+
+	var which session.Selection
+	var yes bool
+	revoke := &cobra.Command{
+		Use:   "revoke --config FILE (--all | --tenant ID | --user ID)",
+		Short: "Log people out of SuperTokens",
+		Long: `revoke deletes sessions from the source database, which is how SuperTokens itself
+revokes them. Access tokens that are out stay good until they expire (an hour by
+default) wherever they are verified without a look at the database. It shows how
+many there are and asks first; --yes is the answer.`,
+		Example: "  stetl sessions revoke --config stetl.yaml --user 7f3c…",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.revokeSessions(cmd.Context(), which, yes) },
+	}
+	a.configFlag(revoke)
+	a.jsonFlag(revoke)
+	revoke.Flags().BoolVar(&which.All, "all", false, "every session of the app")
+	revoke.Flags().StringVar(&which.Tenant, "tenant", "", "the sessions of this tenant")
+	revoke.Flags().StringVar(&which.UserID, "user", "", "the sessions of this user, by the id that applications know")
+	revoke.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.AddCommand(stats, revoke)
+	return c
+}
+
+func (a *app) sessionStats(ctx context.Context) (err error) {
+	cfg, tables, err := a.openTables(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tables.Close()) }()
+	stats, err := session.ReadStats(ctx, tables, time.Now())
+	if err != nil {
+		return refusedError{sourceError(cfg, err)}
+	}
+	if a.asJSON {
+		return writeJSON(a.out, stats)
+	}
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "live sessions\t%d\tof %d users\n", stats.Live, stats.Users)
+	for _, age := range stats.ByAge {
+		fmt.Fprintf(w, "  %s\t%d\t\n", age.Label, age.Count)
+	}
+	for _, tenant := range slices.Sorted(maps.Keys(stats.ByTenant)) {
+		fmt.Fprintf(w, "  tenant %s\t%d\t\n", tenant, stats.ByTenant[tenant])
+	}
+	fmt.Fprintf(w, "expired sessions\t%d\tnot swept yet\n", stats.Expired)
+	fmt.Fprintf(w, "password reset links\t%d\tand %d expired\n", stats.Reset.Live, stats.Reset.Expired)
+	fmt.Fprintf(w, "e-mail verification links\t%d\tand %d expired\n", stats.Verify.Live, stats.Verify.Expired)
+	return w.Flush()
+}
+
+func (a *app) revokeSessions(ctx context.Context, which session.Selection, yes bool) error {
+	if err := which.Check(); err != nil {
+		return usageError{fmt.Errorf("%w: give one of --all, --tenant and --user", err)}
+	}
+	cfg, problems, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	store, err := session.Open(ctx, sourceOptions(cfg), session.Config{Connections: 1})
+	if err != nil {
+		return refusedError{sourceError(cfg, err)}
+	}
+	defer store.Close()
+	found, users, err := store.Count(ctx, which)
+	if err != nil {
+		return refusedError{sourceError(cfg, err)}
+	}
+	if found > 0 && !yes {
+		fmt.Fprintf(a.err, "%d sessions of %d users, expired ones included.\n", found, users)
+		if err := a.confirm("Revoke them?"); err != nil {
+			return err
+		}
+	}
+	revoked, err := store.RevokeAll(ctx, which)
+	if err != nil {
+		return refusedError{sourceError(cfg, err)}
+	}
+	if a.asJSON {
+		return writeJSON(a.out, map[string]int{"found": found, "users": users, "revoked": revoked})
+	}
+	_, err = fmt.Fprintf(a.out, "%d sessions of %d users revoked\n", revoked, users)
+	return err
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

@@ -96,6 +96,24 @@ const (
 	KeycloakRealmFileKept    Code = "keycloak.realm_file_kept"
 )
 
+// Codes of plugins/generic-scim.
+const (
+	SCIMUnreachable         Code = "scim.unreachable"
+	SCIMLoginRefused        Code = "scim.login_refused"
+	SCIMNotSCIM             Code = "scim.not_scim"
+	SCIMExtensionUndeclared Code = "scim.extension_undeclared"
+	SCIMExtensionRequired   Code = "scim.extension_required"
+	SCIMAttributeUndeclared Code = "scim.attribute_undeclared"
+	SCIMAttributeRequired   Code = "scim.attribute_required"
+	SCIMLookupImpossible    Code = "scim.lookup_impossible"
+	SCIMGroupsMissing       Code = "scim.groups_missing"
+	SCIMPasswordUndeclared  Code = "scim.password_undeclared"
+	SCIMPasswordsAsHashes   Code = "scim.passwords_as_hashes"
+	SCIMProviderNote        Code = "scim.provider_note"
+	SCIMOutUnwritable       Code = "scim.out_unwritable"
+	SCIMOutForeignFiles     Code = "scim.out_foreign_files"
+)
+
 // Codes of the plugin boundary: core/plugin, core/sdk and what is between them.
 const (
 	PluginBadName           Code = "plugin.bad_name"
@@ -207,6 +225,21 @@ var table = []Info{
 	{KeycloakOutUnwritable, "the output folder cannot be written", "name a folder that may be created or written, on a disk with room"},
 	{KeycloakOutForeignFiles, "the output folder holds users that stetl did not write", "move them away or choose another folder"},
 	{KeycloakRealmFileKept, "the output folder holds a realm file that stetl did not write", "remove it to get one that fits"},
+	// plugins/generic-scim
+	{SCIMUnreachable, "the server cannot be reached", "check the url, the network and the certificate"},
+	{SCIMLoginRefused, "the server refuses the credentials", "check auth; the account must be allowed to manage users"},
+	{SCIMNotSCIM, "the address does not answer as SCIM 2.0 does", "check the url, with the version in its path where the provider has one"},
+	{SCIMExtensionUndeclared, "the server does not declare stetl's extension, so what only fits there stays behind", "register docs/scim-extension.schema.json with the provider, or accept the loss"},
+	{SCIMExtensionRequired, "the server demands a schema extension in every user", "fill it with attributes and constants"},
+	{SCIMAttributeUndeclared, "the server does not declare an attribute that would be sent", "accept the loss, or have the provider extend its schema"},
+	{SCIMAttributeRequired, "the server demands an attribute that users lack", "fill it with attributes, constants or name_fallback"},
+	{SCIMLookupImpossible, "accounts can neither be searched for nor listed, so that nobody could tell who is there", "ask the provider which filter works and set lookup"},
+	{SCIMGroupsMissing, "the server has no groups, so roles stay behind", "set roles to roles, entitlements or none"},
+	{SCIMPasswordUndeclared, "hashes are to be sent and the server declares no attribute password", "remove password from the configuration"},
+	{SCIMPasswordsAsHashes, "hashes will be sent as the configuration states", "sign in with a migrated test account first"},
+	{SCIMProviderNote, "what is known of this provider", "read it"},
+	{SCIMOutUnwritable, "the output folder cannot be written", "name a folder that may be created or written, on a disk with room"},
+	{SCIMOutForeignFiles, "the output folder holds users that stetl did not write", "move them away or choose another folder"},
 	// the plugin boundary
 	{PluginBadName, "a plugin name has characters that no plugin has", "use lower-case letters, digits and single dashes"},
 	{PluginNotExecutable, "the plugin's file cannot be executed", "set its permissions, or name the executable itself"},

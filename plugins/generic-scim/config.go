@@ -1,0 +1,284 @@
+package scim
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Config is target.config of a configuration file. What a preset says holds
+// wherever the configuration says nothing.
+type Config struct {
+	Mode   string `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running server; files writes Bulk requests and one user a line"`
+	Preset string `json:"preset,omitempty" jsonschema:"name of a known provider, for its peculiarities"`
+
+	URL     string                `json:"url,omitempty" jsonschema:"live: base URL, as in https://id.example.com/scim/v2"`
+	Auth    Auth                  `json:"auth,omitzero" jsonschema:"live: how to sign in"`
+	TLS     TLS                   `json:"tls,omitzero" jsonschema:"live: certificates"`
+	Headers map[string]sdk.Secret `json:"headers,omitempty" jsonschema:"live: further headers for every request, such as the key of a gateway"`
+	Timeout sdk.Duration          `json:"timeout,omitzero" default:"60s" jsonschema:"live: how long one request may take"`
+
+	Out    string `json:"out,omitempty" jsonschema:"files: folder to write"`
+	Format string `json:"format,omitempty" enum:"both,bulk,ndjson" default:"both" jsonschema:"files: what to write"`
+
+	Bulk          string  `json:"bulk,omitempty" enum:"auto,on,off" default:"auto" jsonschema:"live: whether to use Bulk requests; auto asks the server"`
+	BulkSize      int     `json:"bulk_size,omitempty" jsonschema:"users per Bulk request: live, by default measured; files, by default 100"`
+	Parallel      int     `json:"parallel,omitempty" jsonschema:"live: requests at the same time; by default measured, at most 32"`
+	RateLimit     float64 `json:"rate_limit,omitempty" jsonschema:"live: users and lookups a second at most"`
+	Patch         string  `json:"patch,omitempty" enum:"auto,on,off" default:"auto" jsonschema:"live: whether updates are PATCH; off replaces with PUT, merged into what is there"`
+	ETag          string  `json:"etag,omitempty" enum:"auto,on,off" default:"auto" jsonschema:"live: whether updates are conditional on the version that was read"`
+	Lookup        string  `json:"lookup,omitempty" enum:"auto,index,filter" default:"auto" jsonschema:"live: how accounts are found; index reads all of them once, filter asks for each"`
+	PageSize      int     `json:"page_size,omitempty" jsonschema:"live: accounts per page when reading all of them, by default 100"`
+	IndexLimit    int     `json:"index_limit,omitempty" jsonschema:"live: with lookup auto, the number of accounts up to which all are read, by default 5000"`
+	ContentType   string  `json:"content_type,omitempty" enum:"auto,application/scim+json,application/json" default:"auto" jsonschema:"live: media type of requests"`
+	UsersEndpoint string  `json:"users_endpoint,omitempty" jsonschema:"live: path of users, by default as the server says or /Users"`
+	Undo          string  `json:"undo,omitempty" enum:"auto,delete,deactivate" default:"auto" jsonschema:"live: what undo does with accounts that a run has created; auto deletes"`
+	Adopt         string  `json:"adopt,omitempty" enum:"never,username" default:"never" jsonschema:"live: username takes over an account that has the user name and no externalId"`
+
+	Extension    Extension         `json:"extension,omitzero" jsonschema:"where things go for which SCIM has no attribute"`
+	Attributes   map[string]string `json:"attributes,omitempty" jsonschema:"metadata key (dots go deeper) to SCIM attribute, as title or urn:…:User:department"`
+	Constants    map[string]string `json:"constants,omitempty" jsonschema:"SCIM attribute to text that every user gets"`
+	Drop         []string          `json:"drop,omitempty" jsonschema:"SCIM attributes that are not sent"`
+	Emails       string            `json:"emails,omitempty" enum:"all,verified,first" default:"all" jsonschema:"which addresses are sent"`
+	EmailType    string            `json:"email_type,omitempty" default:"work" jsonschema:"type of the first address"`
+	PhoneType    string            `json:"phone_type,omitempty" default:"mobile" jsonschema:"type of the phone number"`
+	NameFallback string            `json:"name_fallback,omitempty" enum:"none,username" default:"none" jsonschema:"username puts the user name where a provider insists on names and there are none"`
+	Roles        string            `json:"roles,omitempty" enum:"auto,groups,roles,entitlements,none" default:"auto" jsonschema:"where roles go; auto is groups"`
+	Tenants      string            `json:"tenants,omitempty" enum:"extension,groups,none" default:"extension" jsonschema:"where tenants go"`
+	MemberChunk  int               `json:"member_chunk,omitempty" jsonschema:"live: members added to a group at a time, by default 100"`
+
+	Password Password `json:"password,omitzero" jsonschema:"password hashes; by default none are sent"`
+}
+
+// Auth is how to sign in.
+type Auth struct {
+	Type         string     `json:"type,omitempty" enum:"bearer,oauth2,basic,none" default:"bearer" jsonschema:"bearer: token; oauth2: client credentials; basic: username and password; none: a client certificate or header alone"`
+	Token        sdk.Secret `json:"token,omitzero" jsonschema:"bearer: the token"`
+	TokenURL     string     `json:"token_url,omitempty" jsonschema:"oauth2: where tokens are given"`
+	ClientID     string     `json:"client_id,omitempty" jsonschema:"oauth2: the client"`
+	ClientSecret sdk.Secret `json:"client_secret,omitzero" jsonschema:"oauth2: its secret"`
+	Scope        string     `json:"scope,omitempty" jsonschema:"oauth2: scopes, separated by spaces"`
+	Audience     string     `json:"audience,omitempty" jsonschema:"oauth2: audience, where the server wants one"`
+	Username     string     `json:"username,omitempty" jsonschema:"basic: the user"`
+	Password     sdk.Secret `json:"password,omitzero" jsonschema:"basic: the password"`
+}
+
+// TLS names certificates, PEM files.
+type TLS struct {
+	CAFile   string `json:"ca_file,omitempty" jsonschema:"authorities to trust instead of the system's"`
+	CertFile string `json:"cert_file,omitempty" jsonschema:"client certificate"`
+	KeyFile  string `json:"key_file,omitempty" jsonschema:"key of the client certificate"`
+}
+
+// Extension is where things go for which SCIM has no attribute.
+type Extension struct {
+	URN string `json:"urn,omitempty" jsonschema:"its name, by default stetl's own"`
+	Use string `json:"use,omitempty" enum:"auto,always,never" default:"auto" jsonschema:"auto sends it when the server declares it; files always have it then"`
+}
+
+// Password opens the one way in which hashes reach a server.
+type Password struct {
+	HashesAccepted bool              `json:"hashes_accepted,omitempty" jsonschema:"states that this provider takes hashes in the attribute password, as its documentation says and a test account has shown"`
+	Templates      map[string]string `json:"templates,omitempty" jsonschema:"hash scheme (bcrypt, argon2id, argon2i) to the form of the provider, as {bcrypt}{hash}"`
+	// How a canary signs in, to prove that it is so.
+	CheckTokenURL string     `json:"check_token_url,omitempty" jsonschema:"OAuth2 token endpoint with the password grant, to sign a test account in"`
+	CheckClientID string     `json:"check_client_id,omitempty" jsonschema:"client for that"`
+	CheckSecret   sdk.Secret `json:"check_client_secret,omitzero" jsonschema:"its secret"`
+}
+
+// DefaultExtension is the schema for what SCIM has no attribute for. Its
+// definition is docs/scim-extension.schema.json.
+const DefaultExtension = "urn:stetl:params:scim:schemas:extension:supertokens:1.0:User"
+
+// Values of settings.
+const (
+	modeLive  = "live"
+	modeFiles = "files"
+
+	auto   = "auto"
+	on     = "on"
+	off    = "off"
+	always = "always"
+	never  = "never"
+	none   = "none"
+
+	asGroups       = "groups"
+	asRoles        = "roles"
+	asEntitlements = "entitlements"
+	inExtension    = "extension"
+
+	formatBoth = "both"
+	formatBulk = "bulk"
+	formatNDJS = "ndjson"
+
+	byIndex  = "index"
+	byFilter = "filter"
+
+	hashPlace = "{hash}"
+)
+
+const (
+	defaultTimeout    = time.Minute
+	defaultPage       = 100
+	defaultIndexLimit = 5000
+	defaultChunk      = 100
+	defaultBulkFile   = 100
+	maxBulk           = 1000
+	maxParallel       = 32
+)
+
+// withDefaults fills in what the preset and other settings decide.
+func (c Config) withDefaults() Config {
+	c = c.withPreset()
+	c.Mode = cmp.Or(c.Mode, modeLive)
+	c.Auth.Type = cmp.Or(c.Auth.Type, "bearer")
+	c.Auth.Token = sdk.NewSecret(strings.TrimSpace(c.Auth.Token.Reveal()))
+	c.Timeout.Duration = cmp.Or(c.Timeout.Duration, defaultTimeout)
+	c.Format = cmp.Or(c.Format, formatBoth)
+	for _, v := range []*string{&c.Bulk, &c.Patch, &c.ETag, &c.Lookup, &c.ContentType, &c.Undo, &c.Extension.Use, &c.Roles} {
+		*v = cmp.Or(*v, auto)
+	}
+	c.Adopt = cmp.Or(c.Adopt, never)
+	c.Extension.URN = cmp.Or(c.Extension.URN, DefaultExtension)
+	c.Emails = cmp.Or(c.Emails, "all")
+	c.EmailType, c.PhoneType = cmp.Or(c.EmailType, "work"), cmp.Or(c.PhoneType, "mobile")
+	c.NameFallback = cmp.Or(c.NameFallback, none)
+	c.Tenants = cmp.Or(c.Tenants, inExtension)
+	c.PageSize, c.IndexLimit = cmp.Or(c.PageSize, defaultPage), cmp.Or(c.IndexLimit, defaultIndexLimit)
+	c.MemberChunk = cmp.Or(c.MemberChunk, defaultChunk)
+	c.URL = strings.TrimRight(c.URL, "/")
+	if c.Roles == auto {
+		c.Roles = asGroups
+	}
+	if c.Mode == modeFiles {
+		c.BulkSize = cmp.Or(c.BulkSize, defaultBulkFile)
+	}
+	return c
+}
+
+// validate finds what the schema cannot: most of it depends on the mode.
+func (c Config) validate() sdk.Diagnostics {
+	var l sdk.Diagnostics
+	bad := func(code sdk.Code, path, summary, hint string) {
+		l.Add(sdk.Diagnostic{Code: code, Path: path, Summary: summary, Hint: hint})
+	}
+	need := func(path, value, why, hint string) {
+		if value == "" {
+			bad(codeMissingField, path, fmt.Sprintf("%s needs %s", why, strings.ReplaceAll(path[1:], "/", ".")), hint)
+		}
+	}
+	const urlHint = "the base URL of the provider's SCIM service, as in https://id.example.com/scim/v2"
+	switch c.Mode {
+	case modeLive:
+		need("/url", c.URL, "mode live", urlHint)
+		if problem := checkURL(c.URL); c.URL != "" && problem != "" {
+			bad(codeInvalidValue, "/url", "url "+problem, urlHint)
+		}
+		switch c.Auth.Type {
+		case "bearer":
+			need("/auth/token", c.Auth.Token.Reveal(), "auth of type bearer", "by reference, as in ${env:SCIM_TOKEN}")
+		case "oauth2":
+			need("/auth/token_url", c.Auth.TokenURL, "auth of type oauth2", "the token endpoint of the provider")
+			need("/auth/client_id", c.Auth.ClientID, "auth of type oauth2", "the client that may manage users")
+			need("/auth/client_secret", c.Auth.ClientSecret.Reveal(), "auth of type oauth2", "by reference, as in ${env:SCIM_CLIENT_SECRET}")
+			if problem := checkURL(c.Auth.TokenURL); c.Auth.TokenURL != "" && problem != "" {
+				bad(codeInvalidValue, "/auth/token_url", "token_url "+problem, "the token endpoint of the provider")
+			}
+		case "basic":
+			need("/auth/username", c.Auth.Username, "auth of type basic", "an account that may manage users")
+			need("/auth/password", c.Auth.Password.Reveal(), "auth of type basic", "by reference, as in ${env:SCIM_PASSWORD}")
+		}
+		if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+			bad(codeMissingField, "/tls", "a client certificate takes cert_file and key_file", "give both or none")
+		}
+		if c.Timeout.Duration < time.Second {
+			bad(codeInvalidValue, "/timeout", "no server answers within "+c.Timeout.String(), "leave it out")
+		}
+	case modeFiles:
+		need("/out", c.Out, "mode files", "the folder to write")
+	}
+	for _, n := range []struct {
+		path     string
+		value    int
+		from, to int
+	}{
+		{"/bulk_size", c.BulkSize, 0, maxBulk},
+		{"/parallel", c.Parallel, 0, 64},
+		{"/page_size", c.PageSize, 1, 10_000},
+		{"/member_chunk", c.MemberChunk, 1, 10_000},
+	} {
+		if n.value < n.from || n.value > n.to {
+			bad(codeInvalidValue, n.path, fmt.Sprintf("%s %d is outside %d to %d", n.path[1:], n.value, n.from, n.to), "leave it out")
+		}
+	}
+	if c.RateLimit < 0 {
+		bad(codeInvalidValue, "/rate_limit", "a negative rate_limit", "leave it out for no limit")
+	}
+	if !strings.HasPrefix(strings.ToLower(c.Extension.URN), "urn:") {
+		bad(codeInvalidValue, "/extension/urn", "the name of an extension begins with urn:", "use the name under which the provider knows it")
+	}
+	if c.Preset != "" && !slices.Contains(presetNames(), c.Preset) {
+		bad(codeInvalidValue, "/preset", "there is no preset of that name", "one of "+joinList(presetNames())+"; or leave it out")
+	}
+	c.validatePassword(bad)
+	return l
+}
+
+func (c Config) validatePassword(bad func(code sdk.Code, path, summary, hint string)) {
+	p := c.Password
+	if len(p.Templates) > 0 && !p.HashesAccepted {
+		bad(codeMissingField, "/password/hashes_accepted", "templates send password hashes, and nothing says that the provider takes them",
+			"a provider that does not would take the hash for the password; set hashes_accepted: true only when its documentation says so and a test account has shown it")
+	}
+	if p.HashesAccepted && len(p.Templates) == 0 {
+		bad(codeMissingField, "/password/templates", "hashes_accepted needs the form in which the provider takes hashes", "as in {bcrypt: \"{bcrypt}{hash}\"}")
+	}
+	for _, scheme := range slices.Sorted(maps.Keys(p.Templates)) {
+		path := "/password/templates/" + pointerToken(scheme)
+		switch sdk.Scheme(scheme) {
+		case sdk.Bcrypt, sdk.Argon2id, sdk.Argon2i, sdk.Argon2d:
+			if strings.Count(p.Templates[scheme], hashPlace) != 1 {
+				bad(codeInvalidValue, path, "a template holds {hash} once", "as in {bcrypt}{hash}")
+			}
+		default:
+			bad(codeInvalidValue, path, "no hash of that scheme can be sent", "one of bcrypt, argon2id, argon2i, argon2d")
+		}
+	}
+}
+
+// checkURL never repeats the URL: a password may stand in it.
+func checkURL(text string) string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return "cannot be parsed"
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "must begin with https://"
+	case u.Hostname() == "":
+		return "names no host"
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return "must begin with https://, as a token would cross the network in clear text"
+	case u.User != nil:
+		return "holds a user name; sign in with auth"
+	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		return "has a query or a fragment"
+	}
+	return ""
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+// pointerToken escapes one step of a JSON pointer (RFC 6901).
+func pointerToken(s string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(s) }
+
+func joinList(names []string) string { return strings.Join(names, ", ") }

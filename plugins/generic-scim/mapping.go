@@ -1,0 +1,355 @@
+package scim
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// mapper turns desired users into SCIM resources. It does no I/O.
+type mapper struct {
+	config Config
+	// extension says whether the extension may be sent.
+	extension bool
+	// takes says whether the server declares a top-level attribute or one of the
+	// enterprise extension; nil takes everything.
+	takes func(attribute string) bool
+	// groups says whether there is a place for roles and tenants that become groups.
+	groups bool
+}
+
+// desired is a user as the server should hold it.
+type desired struct {
+	source string
+	body   resource // without password
+	fields fields
+	groups []string   // display names of groups
+	secret sdk.Secret // for the attribute password of a new account
+	left   []string   // what has no place at this server
+}
+
+// user maps u, or says why SCIM cannot hold it.
+func (m mapper) user(u *sdk.User) (*desired, *sdk.Outcome) {
+	if strings.TrimSpace(u.Username) == "" {
+		return nil, reject(u, codeUsernameMissing, "the user has no name to sign in with", "let the mapping derive a username from the e-mail address, the phone number or the id")
+	}
+	if u.ID == "" {
+		return nil, reject(u, codeIDInvalid, "the user has no id", "run again; every account of SuperTokens has one")
+	}
+	d := &desired{source: u.SourceID, body: resource{
+		"externalId": u.ID, "userName": userName(u.Username), "active": u.Enabled,
+	}}
+	m.names(u, d)
+	m.contacts(u, d)
+	if out := m.attributes(u, d); out != nil {
+		return nil, out
+	}
+	m.memberships(u, d)
+	if m.extension {
+		m.extend(u, d)
+	} else if m.config.Extension.Use != never {
+		for _, part := range []struct {
+			has  bool
+			name string
+		}{
+			{len(u.Identities) > 0, "identities"},
+			{u.Metadata != nil, "metadata"},
+			{len(foreignTenants(u)) > 0 && m.config.Tenants == inExtension, "tenants"},
+		} {
+			if part.has {
+				d.left = append(d.left, part.name)
+			}
+		}
+	}
+	m.prune(d)
+	d.fields = flatten(d.body)
+	m.password(u, d)
+	return d, nil
+}
+
+func reject(u *sdk.User, code sdk.Code, detail, hint string) *sdk.Outcome {
+	return &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: code, Detail: detail, Hint: hint}
+}
+
+// userName gives addresses one form: user names are unique whatever their letters,
+// and servers that forget so in searches would not find another form.
+func userName(name string) string {
+	if strings.Contains(name, "@") {
+		return strings.ToLower(name)
+	}
+	return name
+}
+
+func (m mapper) names(u *sdk.User, d *desired) {
+	given, family := u.GivenName, u.FamilyName
+	if m.config.NameFallback == "username" {
+		name, _, _ := strings.Cut(u.Username, "@")
+		if given == "" {
+			given = name
+		}
+		if family == "" {
+			family = name
+		}
+	}
+	name := resource{}
+	if given != "" {
+		name["givenName"] = given
+	}
+	if family != "" {
+		name["familyName"] = family
+	}
+	if len(name) == 0 {
+		return
+	}
+	full := strings.TrimSpace(given + " " + family)
+	name["formatted"] = full
+	d.body["name"], d.body["displayName"] = name, full
+}
+
+func (m mapper) contacts(u *sdk.User, d *desired) {
+	var emails []any
+	add := func(address, kind string, verified *bool) {
+		if address == "" || (m.config.Emails == "verified" && (verified == nil || !*verified)) ||
+			(m.config.Emails == "first" && len(emails) > 0) {
+			return
+		}
+		e := resource{"value": address, "type": kind}
+		if len(emails) == 0 {
+			e["primary"] = true // one, and the first: many servers keep only that
+		}
+		emails = append(emails, e)
+	}
+	add(u.Email, m.config.EmailType, u.EmailVerified)
+	for _, o := range u.OtherEmails {
+		add(o.Email, "other", o.Verified)
+	}
+	if len(emails) > 0 {
+		d.body["emails"] = emails
+	}
+	if u.Phone != "" {
+		d.body["phoneNumbers"] = []any{resource{"value": u.Phone, "type": m.config.PhoneType, "primary": true}}
+	}
+}
+
+// attributes copies what the configuration names.
+func (m mapper) attributes(u *sdk.User, d *desired) *sdk.Outcome {
+	for _, path := range slices.Sorted(maps.Keys(m.config.Constants)) {
+		put(d.body, path, m.config.Constants[path])
+	}
+	if len(m.config.Attributes) == 0 || u.Metadata == nil {
+		return nil
+	}
+	metadata, err := decode(u.Metadata)
+	if err != nil {
+		return reject(u, codeInvalidUser, "the metadata is no JSON object", "correct it in SuperTokens")
+	}
+	for _, key := range slices.Sorted(maps.Keys(m.config.Attributes)) {
+		var v any = map[string]any(metadata)
+		for step := range strings.SplitSeq(key, ".") {
+			o, ok := objectOf(v)
+			if !ok {
+				v = nil
+				break
+			}
+			v = o[step]
+		}
+		if v != nil {
+			put(d.body, m.config.Attributes[key], v)
+		}
+	}
+	return nil
+}
+
+// put sets an attribute by its path: title, name.middleName, urn:…:User:department.
+func put(body resource, path string, v any) {
+	if strings.HasPrefix(strings.ToLower(path), "urn:") {
+		i := strings.LastIndexByte(path, ':')
+		inner, ok := body[path[:i]].(resource)
+		if !ok {
+			inner = resource{}
+			body[path[:i]] = inner
+		}
+		path, body = path[i+1:], inner
+	}
+	if top, sub, deep := strings.Cut(path, "."); deep {
+		inner, ok := body[top].(resource)
+		if !ok {
+			inner = resource{}
+			body[top] = inner
+		}
+		path, body = sub, inner
+	}
+	switch path {
+	case asRoles, asEntitlements:
+		if s, ok := v.(string); ok {
+			v = []any{resource{"value": s}}
+		}
+	}
+	body[path] = v
+}
+
+// foreignTenants are those that say something: everybody is in public.
+func foreignTenants(u *sdk.User) []string {
+	if slices.Equal(u.Tenants, []string{"public"}) {
+		return nil
+	}
+	return u.Tenants
+}
+
+func (m mapper) memberships(u *sdk.User, d *desired) {
+	roles := map[string]bool{}
+	for _, names := range u.Roles {
+		for _, r := range names {
+			roles[r] = true
+		}
+	}
+	names := slices.Sorted(maps.Keys(roles))
+	if len(names) > 0 {
+		switch m.config.Roles {
+		case asGroups:
+			d.groups = append(d.groups, names...)
+		case asRoles, asEntitlements:
+			var list []any
+			if have, ok := d.body[m.config.Roles].([]any); ok {
+				list = have
+			}
+			for _, n := range names {
+				list = append(list, resource{"value": n})
+			}
+			d.body[m.config.Roles] = list
+		}
+	}
+	if m.config.Tenants == asGroups {
+		for _, t := range foreignTenants(u) {
+			d.groups = append(d.groups, "tenant:"+t)
+		}
+	}
+	if len(d.groups) > 0 && !m.groups {
+		d.groups = nil
+		d.left = append(d.left, "groups")
+	}
+}
+
+func (m mapper) extend(u *sdk.User, d *desired) {
+	e, _ := d.body[m.config.Extension.URN].(resource)
+	if e == nil {
+		e = resource{}
+	}
+	if u.EmailVerified != nil && u.Email != "" {
+		e["emailVerified"] = *u.EmailVerified
+	}
+	if u.PhoneVerified != nil && u.Phone != "" {
+		e["phoneVerified"] = *u.PhoneVerified
+	}
+	if !u.Created.IsZero() {
+		e["createdAt"] = u.Created.UTC().Format(time.RFC3339)
+	}
+	if t := foreignTenants(u); len(t) > 0 && m.config.Tenants == inExtension {
+		e["tenants"] = t
+	}
+	var identities []any
+	for _, i := range u.Identities {
+		identities = append(identities, resource{"provider": i.Provider, "subject": i.Subject})
+	}
+	if identities != nil {
+		e["identities"] = identities
+	}
+	if u.Metadata != nil {
+		e["metadataJson"] = string(u.Metadata)
+	}
+	if len(e) > 0 {
+		d.body[m.config.Extension.URN] = e
+	}
+}
+
+// prune takes out what is not to be sent, and lists the schemas of the rest.
+func (m mapper) prune(d *desired) {
+	refused := func(path string) bool {
+		return m.takes != nil && !m.takes(path) && !m.constant(path)
+	}
+	for name := range d.body {
+		if o, ok := d.body[name].(resource); ok && strings.HasPrefix(strings.ToLower(name), "urn:") {
+			for sub := range o {
+				if path := name + ":" + sub; dropped(m.config.Drop, path) {
+					delete(o, sub)
+				} else if refused(path) {
+					delete(o, sub)
+					d.left = append(d.left, sub)
+				}
+			}
+			if len(o) == 0 {
+				delete(d.body, name)
+			}
+			continue
+		}
+		switch {
+		case dropped(m.config.Drop, name):
+			delete(d.body, name)
+		case refused(name) && name != "externalId" && name != "userName":
+			delete(d.body, name)
+			if name != "displayName" && name != "active" { // nothing is lost with them
+				d.left = append(d.left, name)
+			}
+		}
+	}
+	schemas := []string{coreUser}
+	for _, name := range slices.Sorted(maps.Keys(d.body)) {
+		if strings.HasPrefix(strings.ToLower(name), "urn:") {
+			schemas = append(schemas, name)
+		}
+	}
+	d.body["schemas"] = schemas
+	slices.Sort(d.left)
+	d.left = slices.Compact(d.left)
+}
+
+// constant reports whether the operator wants the attribute whatever the server says.
+func (m mapper) constant(path string) bool {
+	for have := range m.config.Constants {
+		if strings.EqualFold(have, path) || strings.EqualFold(attributeOf(strings.ToLower(have)), path) {
+			return true
+		}
+	}
+	return false
+}
+
+func dropped(list []string, path string) bool {
+	return slices.ContainsFunc(list, func(have string) bool { return strings.EqualFold(have, path) })
+}
+
+// password renders the hash in the form that the operator says the provider takes.
+func (m mapper) password(u *sdk.User, d *desired) {
+	if u.Password.IsZero() || !m.config.Password.HashesAccepted {
+		return
+	}
+	if template := m.config.Password.Templates[string(u.Password.Scheme)]; template != "" {
+		d.secret = sdk.NewSecret(strings.Replace(template, hashPlace, u.Password.Encode(), 1))
+	}
+}
+
+// encode is what is sent to create the user.
+func (d *desired) encode() (json.RawMessage, error) {
+	body := d.body
+	if !d.secret.IsZero() {
+		body = maps.Clone(body)
+		body["password"] = d.secret.Reveal()
+	}
+	b, err := marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode user %s: %w", d.source, err)
+	}
+	return b, nil
+}
+
+// note is what the operator should know although the user is loaded.
+func (d *desired) note() string {
+	if len(d.left) == 0 {
+		return ""
+	}
+	return "the server has no place for " + joinList(d.left)
+}

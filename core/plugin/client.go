@@ -144,6 +144,13 @@ func (c *Client) Close(ctx context.Context) error {
 	return c.closeErr
 }
 
+// Kill ends the process at once, as a crash would. Users who are with the plugin end
+// as after a crash; Close is still due.
+func (c *Client) Kill() error { return c.process.kill() }
+
+// Forced reports whether the process had to be killed. It is final after Close.
+func (c *Client) Forced() bool { return c.process.killed.Load() }
+
 // kill asks go-plugin to end the process in order and makes sure that it ends:
 // go-plugin waits without limit for a plugin that does not answer.
 func (c *Client) kill() {

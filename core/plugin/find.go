@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
@@ -64,6 +65,18 @@ type Location struct {
 	Args []string
 }
 
+// Prefix is what the file name of a plugin's executable starts with.
+const Prefix = "stetl-plugin-"
+
+// NameOf is the name of the plugin in an executable, as its file name says.
+func NameOf(path string) string {
+	name := filepath.Base(path)
+	if runtime.GOOS == "windows" {
+		name = strings.TrimSuffix(name, ".exe")
+	}
+	return strings.TrimPrefix(name, Prefix)
+}
+
 var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // Find looks up the plugin called name: o.Path if set, else a bundled plugin,
@@ -101,7 +114,7 @@ func Find(name string, o Options) (Location, error) {
 	if !filepath.IsAbs(dir) { // it would depend on the working directory
 		return Location{}, &Error{name, CodeNotFound, fmt.Sprintf("plugin_dir %s is relative", dir), "give the absolute path"}
 	}
-	path := filepath.Join(dir, "stetl-plugin-"+name)
+	path := filepath.Join(dir, Prefix+name)
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/sdk/conformance"
 	"github.com/stetl/stetl/core/target"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
@@ -132,6 +133,24 @@ func TestLoadsTwice(t *testing.T) {
 	if again, err := os.ReadFile(path); err != nil || string(again) != string(written) {
 		t.Errorf("the second load changed the file: %v", err)
 	}
+}
+
+// What a plugin is, is the same in every language.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	options := plugin.Options{Dir: installed(t)}
+	location, err := plugin.Find(name, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "users.ndjson")
+	conformance.Test(t, conformance.Suite{
+		Start: conformance.Executable(location, options, map[string]any{"path": path}),
+		Inspect: func(context.Context) (string, error) {
+			content, err := os.ReadFile(path)
+			return string(content), err
+		},
+	})
 }
 
 func TestBadConfiguration(t *testing.T) {

@@ -42,6 +42,21 @@ class Reject(Exception):
         self.code, self.detail, self.hint = code, detail, hint
 
 
+def misfits(config, schema):
+    """Compares the fields of config with those of the schema; stetl does it in full before."""
+    found = []
+    for name in schema.get("required", ()):
+        if name not in config:
+            found.append(diag_pb2.Diagnostic(
+                severity=diag_pb2.SEVERITY_ERROR, code="config.missing_field", path="/" + name, summary=f"{name} is missing"))
+    for name in config:
+        if name not in schema["properties"] and schema.get("additionalProperties") is False:
+            found.append(diag_pb2.Diagnostic(
+                severity=diag_pb2.SEVERITY_ERROR, code="config.unknown_field", path="/" + name,
+                summary=f"{name} is not a field here"))
+    return found
+
+
 def outcome(user, action, **fields):
     return outcome_pb2.Outcome(source_id=user.source_id, action=action, **fields)
 
@@ -73,7 +88,8 @@ class Service(target_pb2_grpc.TargetServiceServicer):
     def Configure(self, request, context):
         with self.lock:
             self._require(context, "fresh")
-            problems = list(self.target.configure(json.loads(request.config_json)))
+            config = json.loads(request.config_json)
+            problems = misfits(config, self.target.schema) or list(self.target.configure(config))
             if not any(p.severity == diag_pb2.SEVERITY_ERROR for p in problems):
                 self.state = "ready"
         return target_pb2.ConfigureResponse(diagnostics=problems, capabilities=self._capabilities())

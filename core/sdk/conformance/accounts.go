@@ -1,0 +1,426 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/target"
+)
+
+// accountRules are about what becomes of users.
+func accountRules() []Rule {
+	return []Rule{
+		{Name: "outcomes", Promise: "every user of every batch gets exactly one outcome", try: tryOutcomes},
+		{Name: "idempotent", Promise: "loading twice equals loading once", try: tryIdempotent},
+		{
+			Name: "plan", Promise: "a plan writes nothing and predicts what the load then does", try: tryPlan,
+			unless: unable(target.CanPlan),
+		},
+		{Name: "poison", Promise: "a user that the target cannot take costs nobody else anything", try: tryPoison},
+		{Name: "large", Promise: "a user of 8 MiB is loaded or rejected, and costs nobody else anything", try: tryLarge},
+		{
+			Name: "leave", Promise: "an account that is there and differs is skipped, not overwritten", try: tryLeave,
+			unless: unlessWhole,
+		},
+		{
+			Name: "update", Promise: "an update writes what differs, once, and only to the account that was planned for", try: tryUpdate,
+			unless: unlessWhole,
+		},
+		{
+			Name: "lost-answer", Promise: "a user whose answer was lost is looked up, not created again", try: tryLostAnswer,
+			unless: unlessWhole,
+		},
+		{
+			Name: "undo", Promise: "an undo deletes what a load created, and nothing that has changed since", try: tryUndo,
+			unless: unable(target.CanUndo),
+		},
+		{
+			Name: "login", Promise: "the right password is accepted and a wrong one refused", try: tryLogin,
+			unless: func(k *kit) string {
+				if !k.caps.Accepts(canonical.ParsePasswordHash(k.bcrypt())) {
+					return "the plugin does not take bcrypt"
+				}
+				return unable(target.CanLogin)(k)
+			},
+		},
+	}
+}
+
+func unlessWhole(k *kit) string {
+	if k.caps.Whole {
+		return "every run replaces what earlier ones wrote"
+	}
+	return ""
+}
+
+// say is how an outcome is quoted.
+func say(o target.Outcome) string {
+	text := string(o.Action)
+	if o.Code != "" {
+		text += " " + string(o.Code)
+	}
+	if o.Detail != "" {
+		text += " (" + shorten(o.Detail) + ")"
+	}
+	return text
+}
+
+// expect compares outcomes with what they should be.
+func (p *probe) expect(when string, out []target.Outcome, want ...target.Action) {
+	for _, o := range out {
+		if !slices.Contains(want, o.Action) {
+			p.fail("%s: a user ends as %s, want %s", when, say(o), want[0])
+		}
+	}
+}
+
+// seed loads n ordinary people, who must all be taken.
+func (p *probe) seed(ctx context.Context, n int) ([]target.User, []target.Outcome, error) {
+	users := p.people(n)
+	out, err := p.load(ctx, users)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.expect("ordinary people", out, target.Created)
+	if len(p.problems) > 0 {
+		return nil, nil, errStop
+	}
+	return users, out, nil
+}
+
+// known gives users what a host would remember of them.
+func known(users []target.User, out []target.Outcome) []target.User {
+	users = slices.Clone(users)
+	for i := range users {
+		users[i].Prior = target.Prior{TargetID: out[i].TargetID, State: out[i].State}
+	}
+	return users
+}
+
+func tryOutcomes(ctx context.Context, p *probe) error {
+	// More than one batch, where batches are not huge.
+	size := p.caps.Batch.Users
+	if size <= 0 {
+		size = 200
+	}
+	users := p.crowd(min(2*size+6, 500))
+	out, err := p.load(ctx, users)
+	if err != nil {
+		return err
+	}
+	for i, o := range out {
+		switch {
+		case o.Code == diag.PluginNoAnswer:
+			p.fail("user %d of %d has no outcome", i+1, len(out))
+		case o.Action == target.InDoubt:
+			p.fail("user %d of %d is in doubt although nothing went wrong: %s", i+1, len(out), say(o))
+		}
+	}
+	return nil
+}
+
+func tryIdempotent(ctx context.Context, p *probe) error {
+	users, first, err := p.seed(ctx, 20)
+	if err != nil {
+		return err
+	}
+	want := target.Unchanged
+	if p.caps.Whole {
+		want = target.Created
+	}
+	before, err := p.inspect(ctx)
+	if err != nil {
+		return err
+	}
+	for _, again := range []struct {
+		how   string
+		users []target.User
+	}{
+		{"loaded again by a host that remembers nothing", users},
+		{"loaded again by a host that remembers", known(users, first)},
+	} {
+		out, err := p.load(ctx, again.users)
+		if err != nil {
+			return err
+		}
+		p.expect(again.how, out, want)
+		for i, o := range out {
+			if o.TargetID != first[i].TargetID {
+				p.fail("%s: the account now has the id %q, it had %q", again.how, o.TargetID, first[i].TargetID)
+			}
+			if len(o.State) > 0 && len(first[i].State) > 0 && !bytes.Equal(o.State, first[i].State) {
+				p.fail("%s: the state of an account that nobody touched is another one", again.how)
+			}
+		}
+	}
+	after, err := p.inspect(ctx)
+	if err == nil && after != before {
+		p.fail("loading again has changed the target")
+	}
+	return err
+}
+
+func tryPlan(ctx context.Context, p *probe) error {
+	users := p.crowd(12)
+	before, err := p.inspect(ctx)
+	if err != nil {
+		return err
+	}
+	written := p.suite.Front.writes()
+	var plans [2][]target.Change
+	for n := range plans {
+		err := p.with(ctx, func(ctx context.Context, i *instance) (err error) {
+			plans[n], err = i.Plan(ctx, users)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("plan: %w", err)
+		}
+		p.watch.changes(plans[n])
+	}
+	if after, err := p.inspect(ctx); err != nil || after != before {
+		p.fail("the plan has changed the target (%v)", err)
+	}
+	if n := p.suite.Front.writes() - written; n > 0 {
+		p.fail("the plan sent %d requests that could change something", n)
+	}
+	out, err := p.load(ctx, users)
+	if err != nil {
+		return err
+	}
+	for i, o := range out {
+		first, second := plans[0][i].Outcome, plans[1][i].Outcome
+		switch {
+		case o.Code == diag.PluginNoAnswer: // another rule
+		case first.Code == diag.PluginNoAnswer || second.Code == diag.PluginNoAnswer:
+			p.fail("the plan has no change for a user")
+		case first.Action != second.Action:
+			p.fail("the first plan says %s, the second one %s: planning has changed something", say(first), say(second))
+		case second.Action != o.Action || second.Code != o.Code:
+			p.fail("planned %s, then %s", say(second), say(o))
+		}
+	}
+	return nil
+}
+
+func tryPoison(ctx context.Context, p *probe) error {
+	for what, bad := range p.poison() {
+		users := slices.Insert(p.people(4), 2, bad)
+		out, err := p.load(ctx, users)
+		if err != nil {
+			p.fail("with somebody in the batch who %s: %v", what, err)
+			continue
+		}
+		for i, o := range out {
+			switch {
+			case i == 2 && o.Action == target.InDoubt:
+				p.fail("a user who %s is %s, want an outcome that is certain", what, say(o))
+			case i != 2 && o.Action != target.Created:
+				p.fail("beside a user who %s, a good one ends as %s", what, say(o))
+			}
+		}
+	}
+	return nil
+}
+
+func tryLarge(ctx context.Context, p *probe) error {
+	users := p.people(3)
+	users[1].Metadata = json.RawMessage(`{"big":"` + strings.Repeat("m", 8<<20) + `"}`)
+	out, err := p.load(ctx, users)
+	if err != nil {
+		return err
+	}
+	p.expect("8 MiB", out[1:2], target.Created, target.Rejected)
+	p.expect("beside 8 MiB", []target.Outcome{out[0], out[2]}, target.Created)
+	return nil
+}
+
+// changed is the same people with other values in fields that every target has.
+func changed(users []target.User) []target.User {
+	users = slices.Clone(users)
+	for i := range users {
+		users[i].Email = "new-" + users[i].Email
+		users[i].GivenName = "Grace"
+	}
+	return users
+}
+
+func tryLeave(ctx context.Context, p *probe) error {
+	users, _, err := p.seed(ctx, 3)
+	if err != nil {
+		return err
+	}
+	out, err := p.load(ctx, changed(users))
+	if err != nil {
+		return err
+	}
+	for _, o := range out {
+		if o.Action != target.Skipped || o.Code != diag.LoadExistsDiffers {
+			p.fail("an account with another address and name ends as %s, want skipped %s", say(o), diag.LoadExistsDiffers)
+		}
+	}
+	if out, err = p.load(ctx, users); err == nil {
+		p.expect("afterwards, as it was first", out, target.Unchanged)
+	}
+	return err
+}
+
+func tryUpdate(ctx context.Context, p *probe) error {
+	users, first, err := p.seed(ctx, 3)
+	if err != nil {
+		return err
+	}
+	update := changed(known(users, first))
+	for i := range update {
+		update[i].Existing = target.Update
+	}
+	stale := slices.Clone(update)
+	for i := range stale {
+		stale[i].Expect = []byte("another state")
+	}
+	refused, err := p.load(ctx, stale)
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(refused, func(o target.Outcome) bool { return o.Action != target.Skipped || o.Code != diag.LoadExistsDiffers }) {
+		p.pointless = "the plugin never changes accounts"
+		return nil
+	}
+	for _, o := range refused {
+		if o.Action != target.Rejected || o.Code != diag.LoadMoved {
+			p.fail("an account that is in another state than planned ends as %s, want rejected %s", say(o), diag.LoadMoved)
+		}
+	}
+	out, err := p.load(ctx, update)
+	if err != nil {
+		return err
+	}
+	p.expect("with another address and name", out, target.Updated)
+	for i, o := range out {
+		if o.Action == target.Updated && len(o.Changed) == 0 {
+			p.fail("an update does not say which fields it changed")
+		}
+		if o.Action == target.Updated && o.TargetID != first[i].TargetID {
+			p.fail("an update reports the id %q, the account has %q", o.TargetID, first[i].TargetID)
+		}
+		if o.Action == target.Updated && p.caps.Can(target.CanUndo) && o.Before == nil {
+			p.fail("an update gives no pre-image, so it cannot be undone")
+		}
+	}
+	if out, err = p.load(ctx, update); err == nil {
+		p.expect("updated once more", out, target.Unchanged)
+	}
+	return err
+}
+
+func tryLostAnswer(ctx context.Context, p *probe) error {
+	users, first, err := p.seed(ctx, 3)
+	if err != nil {
+		return err
+	}
+	users = append(users, p.person()) // of whom nothing ever arrived
+	for i := range users {
+		users[i].Prior = target.Prior{InDoubt: true}
+	}
+	out, err := p.load(ctx, users)
+	if err != nil {
+		return err
+	}
+	p.expect("in doubt, and there", out[:3], target.Unchanged)
+	p.expect("in doubt, and not there", out[3:], target.Created)
+	for i, o := range first {
+		if out[i].TargetID != o.TargetID {
+			p.fail("the account that is found has the id %q, it was created with %q", out[i].TargetID, o.TargetID)
+		}
+	}
+	return nil
+}
+
+// undo takes accounts back with a plugin that was just started.
+func (p *probe) undo(ctx context.Context, accounts []target.Account) (out []target.Outcome, err error) {
+	err = p.with(ctx, func(ctx context.Context, i *instance) error {
+		out, err = i.Undo(ctx, accounts)
+		p.watch.outcomes(out)
+		return err
+	})
+	return out, err
+}
+
+func accountsOf(out []target.Outcome) []target.Account {
+	var all []target.Account
+	for _, o := range out {
+		all = append(all, target.Account{SourceID: o.SourceID, TargetID: o.TargetID, State: o.State, Before: o.Before})
+	}
+	return all
+}
+
+func tryUndo(ctx context.Context, p *probe) error {
+	users, first, err := p.seed(ctx, 4)
+	if err != nil {
+		return err
+	}
+	accounts := accountsOf(first)
+	for i := range accounts {
+		if len(accounts[i].State) == 0 {
+			p.fail("a load leaves no state, so an undo cannot know whether the account is as it was left")
+			return nil
+		}
+	}
+	accounts[3].State = []byte("another state")
+	out, err := p.undo(ctx, accounts)
+	if err != nil {
+		return err
+	}
+	p.expect("created by the load", out[:3], target.Deleted)
+	if o := out[3]; o.Action != target.Skipped || o.Code != diag.LoadMoved {
+		p.fail("an account that is in another state than was left ends as %s, want skipped %s", say(o), diag.LoadMoved)
+	}
+	if out, err = p.undo(ctx, accounts[:3]); err != nil {
+		return err
+	}
+	p.expect("undone again", out, target.Unchanged)
+	if out, err = p.load(ctx, users); err != nil {
+		return err
+	}
+	p.expect("loaded after the undo", out[:3], target.Created)
+	p.expect("kept by the undo", out[3:], target.Unchanged)
+	return nil
+}
+
+func tryLogin(ctx context.Context, p *probe) error {
+	password := p.watch.secret("right-" + p.run + "-Aa1!")
+	u := p.person()
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), u.Password.Cost)
+	if err != nil {
+		return err
+	}
+	u.Password = canonical.ParsePasswordHash("$" + u.Password.Variant + string(hash[3:]))
+	return p.with(ctx, func(ctx context.Context, i *instance) error {
+		out, err := i.Load(ctx, []target.User{u})
+		if err != nil {
+			return err
+		}
+		if err := i.Finish(ctx); err != nil {
+			return err
+		}
+		p.expect("somebody with a password", out, target.Created)
+		for text, want := range map[string]bool{password: true, "wrong-" + p.run + "-Aa1!": false} {
+			got, err := i.Login(ctx, target.Login{TargetID: out[0].TargetID, Username: u.Username, Password: canonical.NewSecret(text)})
+			switch {
+			case err != nil:
+				p.fail("a login cannot be tried: %v", err)
+			case got != want:
+				p.fail("a login with the right password (%v) gives %v", want, got)
+			}
+		}
+		return nil
+	})
+}

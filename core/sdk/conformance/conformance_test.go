@@ -1,0 +1,191 @@
+//go:build unix
+
+package conformance
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/pluginpb"
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// The test binary is also the executable of the plugin.
+func TestMain(m *testing.M) {
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == "serve":
+		sdk.Serve(newPlugin())
+	case len(os.Args) == 2 && os.Args[1] == "serve-forever":
+		sdk.Serve(newPlugin())
+		select {}
+	case len(os.Args) == 2 && os.Args[1] == "serve-unwatched":
+		serveUnwatched()
+	default:
+		m.Run()
+	}
+}
+
+// serveUnwatched is a plugin that does not look after its parent.
+func serveUnwatched() {
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig:  goplugin.HandshakeConfig{ProtocolVersion: wire.Version, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue},
+		VersionedPlugins: map[int]goplugin.PluginSet{wire.Version: {wire.ServiceKey: unwatched{}}},
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(wire.MaxMessage))...)
+		},
+	})
+}
+
+type unwatched struct {
+	goplugin.NetRPCUnsupportedPlugin
+}
+
+func (unwatched) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
+	return sdk.Register(s, newPlugin(), discard())
+}
+
+func (unwatched) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// wrapped puts a server of the test before the plugin.
+type wrapped struct {
+	grpc.ServiceRegistrar
+	wrap func(pluginpb.TargetServiceServer) pluginpb.TargetServiceServer
+}
+
+func (w wrapped) RegisterService(d *grpc.ServiceDesc, impl any) {
+	w.ServiceRegistrar.RegisterService(d, w.wrap(impl.(pluginpb.TargetServiceServer)))
+}
+
+// pathless takes the place out of every diagnostic.
+type pathless struct{ pluginpb.TargetServiceServer }
+
+func (p pathless) Configure(ctx context.Context, r *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
+	resp, err := p.TargetServiceServer.Configure(ctx, r)
+	for _, d := range resp.GetDiagnostics() {
+		d.Path = ""
+	}
+	return resp, err
+}
+
+// lenient says yes to every Configure.
+type lenient struct{ pluginpb.TargetServiceServer }
+
+func (l lenient) Configure(ctx context.Context, r *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
+	if resp, err := l.TargetServiceServer.Configure(ctx, r); err == nil {
+		return resp, nil
+	}
+	return &pluginpb.ConfigureResponse{}, nil
+}
+
+// inProcess is the plugin of these tests, breaking a rule, in this process.
+func inProcess(t *testing.T, breaks string) Starter {
+	t.Helper()
+	p := newPlugin()
+	if breaks == "describe" {
+		p = newPlugin("teleport")
+	}
+	s := InProcess(p, config{Dir: t.TempDir(), Breaks: breaks})
+	wrap := map[string]func(pluginpb.TargetServiceServer) pluginpb.TargetServiceServer{
+		"configure": func(s pluginpb.TargetServiceServer) pluginpb.TargetServiceServer { return pathless{s} },
+		"order":     func(s pluginpb.TargetServiceServer) pluginpb.TargetServiceServer { return lenient{s} },
+	}[breaks]
+	if wrap != nil {
+		s.wrap = func(r grpc.ServiceRegistrar) grpc.ServiceRegistrar { return wrapped{r, wrap} }
+	}
+	return s
+}
+
+func executable(t *testing.T, breaks string) Starter {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := "serve"
+	switch breaks {
+	case "exit":
+		serve = "serve-forever"
+	case "orphan":
+		serve = "serve-unwatched"
+	}
+	return Executable(plugin.Location{Name: "folder", Path: self, Args: []string{serve}}, plugin.Options{}, config{Dir: t.TempDir(), Breaks: breaks})
+}
+
+func TestGoodPlugin(t *testing.T) {
+	t.Parallel()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		Test(t, Suite{Start: inProcess(t, "")})
+	})
+	t.Run("executable", func(t *testing.T) {
+		t.Parallel()
+		Test(t, Suite{Start: executable(t, "")})
+	})
+}
+
+// Every rule has a plugin that breaks this one and keeps all others.
+func TestEveryRuleIsBrokenAlone(t *testing.T) {
+	t.Parallel()
+	tried := map[string]bool{"throttled": true, "cut-off": true} // see TestFront
+	for _, rule := range Rules() {
+		if tried[rule.Name] {
+			continue
+		}
+		t.Run(rule.Name, func(t *testing.T) {
+			t.Parallel()
+			s := Suite{Start: inProcess(t, rule.Name)}
+			switch rule.Name {
+			case "crash", "orphan", "stdout", "environment":
+				s.Start = executable(t, rule.Name)
+			case "exit": // each end of the process takes seconds, so there must be few
+				s.Start, s.Skip = executable(t, rule.Name), map[string]string{}
+				for _, other := range Rules() {
+					if other.Name != "exit" && other.Name != "outcomes" && other.Name != "stdout" {
+						s.Skip[other.Name] = "takes long"
+					}
+				}
+			}
+			report, err := Run(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantFailed(t, report, rule.Name)
+		})
+	}
+}
+
+func wantFailed(t *testing.T, report Report, rule string) {
+	t.Helper()
+	var failed []string
+	for _, r := range report.Results {
+		if r.Status == Failed {
+			failed = append(failed, r.Rule)
+			t.Logf("%s: %s", r.Rule, strings.Join(r.Problems, "; "))
+		}
+	}
+	if !slices.Equal(failed, []string{rule}) || !report.Failed() {
+		t.Errorf("these rules fail: %q, want only %q", failed, rule)
+	}
+}
+
+func TestCannotStart(t *testing.T) {
+	t.Parallel()
+	if _, err := Run(t.Context(), Suite{Start: InProcess(newPlugin(), "{}")}); err == nil || !strings.Contains(err.Error(), `"dir" is missing`) {
+		t.Errorf("error %v", err)
+	}
+	missing := plugin.Location{Name: "none", Path: "/nowhere/stetl-plugin-none"}
+	if _, err := Run(t.Context(), Suite{Start: Executable(missing, plugin.Options{}, nil)}); !errors.As(err, new(*plugin.Error)) {
+		t.Errorf("error %v", err)
+	}
+}

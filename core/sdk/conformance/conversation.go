@@ -1,0 +1,193 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/target"
+)
+
+// conversationRules are about what is said before and around accounts.
+func conversationRules() []Rule {
+	return []Rule{
+		{Name: "describe", Promise: "Describe gives a name, a version, the schema of the configuration, and capabilities that exist", try: tryDescribe},
+		{Name: "configure", Promise: "a configuration with a field missing or too many is refused with a diagnostic that points at it", try: tryConfigure},
+		{Name: "order", Promise: "a call out of order is refused and does no harm", try: tryOrder},
+		{
+			Name: "check", Promise: "Check finds a target that is in order in order", try: tryCheck,
+			unless: unable(target.CanCheck),
+		},
+	}
+}
+
+// unable is the reason for skipping the rules about an ability.
+func unable(a target.Ability) func(*kit) string {
+	return func(k *kit) string {
+		if k.caps.Can(a) {
+			return ""
+		}
+		return fmt.Sprintf("the plugin cannot %s", a)
+	}
+}
+
+var (
+	validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+
+	features = []target.Feature{
+		sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesPhone, sdk.CarriesNames, sdk.CarriesCreated,
+		sdk.CarriesIdentities, sdk.CarriesTOTP, sdk.CarriesRoles, sdk.CarriesTenants, sdk.CarriesMetadata,
+	}
+	abilities = []target.Ability{
+		sdk.CanCheck, sdk.CanFix, sdk.CanPlan, sdk.CanUndo, sdk.CanLogin, sdk.CanSetPassword, sdk.CanStartReset, sdk.CanExchange,
+	}
+)
+
+func tryDescribe(ctx context.Context, p *probe) error {
+	return p.with(ctx, func(_ context.Context, i *instance) error {
+		if !validName.MatchString(i.info.Name) {
+			p.fail("the name %q has something else than lower-case letters, digits and single dashes", i.info.Name)
+		}
+		if place := p.suite.Start.place.Name; place != "" && place != i.info.Name {
+			p.fail("the executable is called %s and says that its name is %s", place, i.info.Name)
+		}
+		if i.info.Version == "" {
+			p.fail("it has no version")
+		}
+		if err := compile(i.info.ConfigSchema); err != nil {
+			p.fail("the schema of the configuration: %v", err)
+		}
+		for _, caps := range []target.Capabilities{i.info.Capabilities, i.Capabilities()} {
+			for _, f := range caps.Carries {
+				if !slices.Contains(features, f) {
+					p.fail("there is no feature %q", f)
+				}
+			}
+			for _, a := range caps.Abilities {
+				if !slices.Contains(abilities, a) {
+					p.fail("there is no ability %q", a)
+				}
+			}
+			if b := caps.Batch; b.Users < 0 || b.Bytes < 0 || b.InFlight < 0 || caps.MaxIDLength < 0 {
+				p.fail("a limit is negative: %+v, ids of %d", b, caps.MaxIDLength)
+			}
+		}
+		return nil
+	})
+}
+
+func compile(schema json.RawMessage) error {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		return err
+	}
+	if object, _ := doc.(map[string]any); object["type"] != "object" {
+		return errors.New(`it is not of "type": "object"`)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("config.json", doc); err != nil {
+		return err
+	}
+	_, err = c.Compile("config.json")
+	return err
+}
+
+func tryConfigure(ctx context.Context, p *probe) error {
+	return p.fresh(ctx, func(ctx context.Context, i *instance) error {
+		var schema struct {
+			Required             []string        `json:"required"`
+			AdditionalProperties json.RawMessage `json:"additionalProperties"`
+		}
+		var config map[string]json.RawMessage
+		if err := errors.Join(json.Unmarshal(i.info.ConfigSchema, &schema), json.Unmarshal(p.suite.Start.config, &config)); err != nil {
+			return err
+		}
+		wrong := map[string]map[string]json.RawMessage{}
+		for _, name := range schema.Required {
+			less := cloneWithout(config, name)
+			wrong["/"+name] = less
+		}
+		if string(schema.AdditionalProperties) == "false" {
+			more := cloneWithout(config, "")
+			more["no-such-field"] = json.RawMessage("true")
+			wrong["/no-such-field"] = more
+		}
+		for path, config := range wrong {
+			raw, err := json.Marshal(config)
+			if err != nil {
+				return err
+			}
+			list, err := i.configure(ctx, raw)
+			if err != nil {
+				p.fail("a configuration that is wrong in %s is answered with an error of the call instead of a diagnostic: %v", path, err)
+				continue
+			}
+			p.watch.diagnostics(list)
+			if !slices.ContainsFunc(list, func(d diag.Diagnostic) bool { return d.Severity == diag.Error && d.Path == path }) {
+				p.fail("no error points at %s in a configuration that is wrong there", path)
+			}
+		}
+		list, err := i.configure(ctx, nil)
+		if err = errors.Join(err, list.Err()); err != nil {
+			p.fail("after refused configurations, a good one is refused too: %v", err)
+		}
+		return nil
+	})
+}
+
+func cloneWithout(config map[string]json.RawMessage, name string) map[string]json.RawMessage {
+	out := map[string]json.RawMessage{}
+	for key, value := range config {
+		if key != name {
+			out[key] = value
+		}
+	}
+	return out
+}
+
+func tryOrder(ctx context.Context, p *probe) error {
+	early := p.fresh(ctx, func(ctx context.Context, i *instance) error {
+		out, err := i.Load(ctx, p.people(1))
+		if err == nil || out[0].Action != target.InDoubt {
+			p.fail("a Load before Configure was answered: %s", out[0].Action)
+		}
+		return nil
+	})
+	return errors.Join(early, p.with(ctx, func(ctx context.Context, i *instance) error {
+		if list, err := i.configure(ctx, nil); err == nil && !list.HasErrors() {
+			p.fail("a second Configure after one that went well was accepted")
+		}
+		out, err := i.Load(ctx, p.people(1))
+		if err != nil {
+			return fmt.Errorf("load after a refused call: %w", err)
+		}
+		if a := out[0].Action; a == target.InDoubt {
+			p.fail("after a refused call, a user is in doubt: %s", out[0].Detail)
+		}
+		return nil
+	}))
+}
+
+func tryCheck(ctx context.Context, p *probe) error {
+	return p.with(ctx, func(ctx context.Context, i *instance) error {
+		list, err := i.Check(ctx, target.Needs{Users: 1})
+		if err != nil {
+			return err
+		}
+		p.watch.diagnostics(list)
+		for _, d := range list {
+			if d.Severity == diag.Error {
+				p.fail("it finds: %s (%s)", d.Summary, d.Code)
+			}
+		}
+		return nil
+	})
+}

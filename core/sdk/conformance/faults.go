@@ -1,0 +1,112 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/target"
+)
+
+// faultRules are about what becomes of users when something breaks.
+func faultRules() []Rule {
+	return []Rule{
+		{Name: "cancel", Promise: "a batch that is taken back ends within two seconds, and the plugin goes on working", try: tryCancel},
+		{
+			Name: "throttled", Promise: "a target that says 429 now and then loses nobody", try: tryThrottled,
+			unless: unlessFront,
+		},
+		{
+			Name: "cut-off", Promise: "a target that does the work and cuts the connection makes nobody twice", try: tryCutOff,
+			unless: unlessFront,
+		},
+	}
+}
+
+func unlessFront(k *kit) string {
+	if k.suite.Front == nil {
+		return "nothing stands before the target that could disturb it"
+	}
+	return ""
+}
+
+// cancelAfter is long enough for work to have begun.
+const cancelAfter = 50 * time.Millisecond
+
+func tryCancel(ctx context.Context, p *probe) error {
+	return p.with(ctx, func(ctx context.Context, i *instance) error {
+		caps := p.caps.Batch
+		users := p.people(min(max(caps.Users, 200)*max(caps.InFlight, 1), 2000))
+		reason := errors.New("taken back")
+		soon, stop := context.WithTimeoutCause(ctx, cancelAfter, reason)
+		defer stop()
+		out, err := i.Load(soon, users)
+		if err != nil && !errors.Is(err, reason) {
+			return err
+		}
+		open := 0
+		for _, o := range out {
+			if o.Code == diag.PluginNoAnswer {
+				open++
+			}
+		}
+		if open > 0 {
+			p.fail("%d of %d users had no answer two seconds after their batch was taken back", open, len(out))
+			return nil
+		}
+		out, err = i.Load(ctx, p.people(1))
+		if err != nil {
+			return fmt.Errorf("load after a batch was taken back: %w", err)
+		}
+		p.expect("after a batch was taken back", out, target.Created)
+		return nil
+	})
+}
+
+func tryThrottled(ctx context.Context, p *probe) error {
+	users := p.people(30)
+	defer p.suite.Front.disturb(throttle)()
+	out, err := p.load(ctx, users)
+	if err != nil {
+		return err
+	}
+	p.expect("while every third request is answered with 429", out, target.Created)
+	return nil
+}
+
+func tryCutOff(ctx context.Context, p *probe) error {
+	users := p.people(12)
+	restore := p.suite.Front.disturb(cutOff)
+	var first []target.Outcome
+	err := p.with(ctx, func(ctx context.Context, i *instance) (err error) {
+		first, err = i.Load(ctx, users)
+		return err
+	})
+	restore()
+	if err != nil {
+		return err
+	}
+	p.expect("cut off", first, target.Created, target.Unchanged, target.InDoubt)
+	again := known(users, first)
+	for i, o := range first {
+		if o.Action == target.InDoubt {
+			again[i].Prior = target.Prior{InDoubt: true}
+		}
+	}
+	second, err := p.load(ctx, again)
+	if err != nil {
+		return err
+	}
+	for i, o := range second {
+		if first[i].Action != target.InDoubt && o.Action != target.Unchanged || o.Action != target.Created && o.Action != target.Unchanged {
+			p.fail("an account that was %s when the connection was cut ends as %s", say(first[i]), say(o))
+		}
+	}
+	third, err := p.load(ctx, users)
+	if err == nil && !p.caps.Whole {
+		p.expect("in the end", third, target.Unchanged)
+	}
+	return err
+}

@@ -1,0 +1,111 @@
+package conformance
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/target"
+)
+
+// person invents a user that every target should be able to take.
+func (k *kit) person() target.User {
+	k.made++
+	name := fmt.Sprintf("%s-%d", k.run, k.made)
+	yes := true
+	u := target.User{
+		SourceID: name,
+		ID:       uuid.NewString(),
+		Username: name + "@example.org", Email: name + "@example.org", EmailVerified: &yes,
+		GivenName: "Ada", FamilyName: "Example",
+		Enabled: true, Created: time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC),
+		Class: target.NoPassword,
+	}
+	if longest := k.caps.MaxIDLength; longest > 0 && longest < len(u.ID) {
+		u.ID = u.ID[:longest]
+	}
+	if hash := canonical.ParsePasswordHash(k.bcrypt()); k.caps.Accepts(hash) {
+		u.Password, u.Class = hash, target.HashCarried
+	}
+	return u
+}
+
+func (k *kit) people(n int) []target.User {
+	all := make([]target.User, n)
+	for i := range all {
+		all[i] = k.person()
+	}
+	return all
+}
+
+// bcrypt makes up a hash that fits no password that anybody knows, in the revision
+// and with the cost that the plugin accepts.
+func (k *kit) bcrypt() string {
+	variant, cost := "2a", 10
+	for _, h := range k.caps.Hashes {
+		if h.Scheme == canonical.Bcrypt {
+			if len(h.Variants) > 0 {
+				variant = h.Variants[0]
+			}
+			cost = max(cost, h.MinCost)
+			if h.MaxCost > 0 {
+				cost = min(cost, h.MaxCost)
+			}
+		}
+	}
+	digest := k.watch.secret(rand.Text() + "abcde")
+	return fmt.Sprintf("$%s$%02d$abcdefghijklmnopqrstuu%s", variant, cost, digest)
+}
+
+// crowd is people of every kind that occurs, n of them at least.
+func (k *kit) crowd(n int) []target.User {
+	var all []target.User
+	for len(all) < n {
+		plain, bare, nameless, foreign, off, rich := k.person(), k.person(), k.person(), k.person(), k.person(), k.person()
+		bare.Email, bare.EmailVerified = "", nil
+		nameless.GivenName, nameless.FamilyName = "", ""
+		foreign.GivenName, foreign.FamilyName = "Żółć 🙂", "מִבְחָן"
+		off.Enabled, off.EmailVerified = false, new(bool)
+		rich.Phone, rich.PhoneVerified = fmt.Sprintf("+1202555%04d", k.made%10000), new(true)
+		rich.OtherEmails = []target.Address{{Email: "other-" + rich.Email}}
+		rich.Metadata = json.RawMessage(`{"plan":"pro","n":9007199254740993,"nested":{"a":[1,2,null]}}`)
+		rich.Tenants = []string{"public"}
+		if k.caps.Has(target.CarriesTOTP) {
+			rich.TOTP = []canonical.TOTPDevice{{
+				Name: "phone", Secret: canonical.NewSecret(k.watch.secret(rand.Text()[:16])), Period: 30 * time.Second, Skew: 1, Verified: true,
+			}}
+		}
+		all = append(all, plain, bare, nameless, foreign, off, rich)
+	}
+	return all
+}
+
+// poison is people that some target cannot take, by what is wrong with them.
+func (k *kit) poison() map[string]target.User {
+	with := func(change func(*target.User)) target.User {
+		u := k.person()
+		change(&u)
+		return u
+	}
+	return map[string]target.User{
+		"has no id":                      with(func(u *target.User) { u.ID = "" }),
+		"has an id of 5000 letters":      with(func(u *target.User) { u.ID += strings.Repeat("x", 5000) }),
+		"has an id with odd letters":     with(func(u *target.User) { u.ID += "/../?#%00\x00\n\"'" }),
+		"has no name and no address":     with(func(u *target.User) { u.Username, u.Email, u.EmailVerified = "", "", nil }),
+		"has an address that is none":    with(func(u *target.User) { u.Email = "not an address" }),
+		"has a given name of 100 KiB":    with(func(u *target.User) { u.GivenName = strings.Repeat("n", 100<<10) }),
+		"has a hash that nobody knows":   with(func(u *target.User) { u.Password, u.Class = canonical.ParsePasswordHash("?"), target.HashCarried }),
+		"has metadata 1000 levels deep":  with(func(u *target.User) { u.Metadata = deep(1000) }),
+		"has metadata that is no object": with(func(u *target.User) { u.Metadata = json.RawMessage(`[1]`) }),
+		"was created in the year 1":      with(func(u *target.User) { u.Created = time.Time{}.Add(time.Second) }),
+	}
+}
+
+func deep(levels int) json.RawMessage {
+	return json.RawMessage(strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels))
+}

@@ -1,0 +1,295 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// config of the plugin that the tests try: one file for each account, and a rule to
+// break.
+type config struct {
+	Dir    string `json:"dir"`
+	Breaks string `json:"breaks,omitempty"`
+}
+
+func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
+	return sdk.Plugin[config]{
+		Name: "folder", Version: "1.0.0",
+		Capabilities: sdk.Capabilities{
+			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt, MaxCost: 10}},
+			Carries:     append(carries, sdk.CarriesID, sdk.CarriesNames, sdk.CarriesTOTP),
+			Batch:       sdk.BatchLimits{Users: 50, InFlight: 2},
+			MaxIDLength: 1000, UniqueEmail: true,
+		},
+		New: func(_ context.Context, c config, env sdk.Env) (sdk.Target, error) {
+			return &folder{config: c, env: env, unwritten: map[string]*account{}}, nil
+		},
+	}
+}
+
+type account struct {
+	ID, TargetID string
+	Fields       map[string]string
+}
+
+type folder struct {
+	config config
+	env    sdk.Env
+
+	mu        sync.Mutex
+	unwritten map[string]*account
+}
+
+func (f *folder) breaks(rule string) bool { return f.config.Breaks == rule }
+
+func (f *folder) path(targetID string) string { return filepath.Join(f.config.Dir, targetID+".json") }
+
+// targetID is where an account lies.
+func targetID(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:12])
+}
+
+func (f *folder) read(id string) (*account, error) {
+	if a := f.unwritten[id]; a != nil {
+		return a, nil
+	}
+	raw, err := os.ReadFile(f.path(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var a account
+	return &a, json.Unmarshal(raw, &a)
+}
+
+func (f *folder) write(path string, a *account) error {
+	if f.breaks("crash") {
+		f.unwritten[path] = a
+		return nil
+	}
+	return f.store(path, a)
+}
+
+func (f *folder) store(path string, a *account) error {
+	raw, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(f.path(path)+".new", raw, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(f.path(path)+".new", f.path(path))
+}
+
+func fields(u *sdk.User) map[string]string {
+	return map[string]string{
+		"username": u.Username, "email": u.Email, "given_name": u.GivenName, "family_name": u.FamilyName, "hash": u.Password.Encode(),
+	}
+}
+
+func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
+	c := sdk.Change{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created}}
+	switch {
+	case u.ID == "":
+		c.Action, c.Code = sdk.Rejected, "load.id_invalid"
+		return c, nil, nil
+	case len(u.ID) > 1000:
+		c.Action, c.Code = sdk.Rejected, "load.id_too_long"
+		return c, nil, nil
+	}
+	have, err := f.read(targetID(u.ID))
+	if err != nil || have == nil || f.breaks("lost-answer") && u.Prior.InDoubt {
+		return c, nil, err
+	}
+	c.TargetID, c.State = have.TargetID, f.env.Fingerprints.State(have.Fields)
+	c.Fields = f.env.Fingerprints.Diff(u.Prior.State, have.Fields, fields(u), func(field, value string) string {
+		if field == "hash" {
+			return f.env.Fingerprints.Of(value)
+		}
+		return value
+	})
+	switch {
+	case len(c.Fields) == 0:
+		c.Action = sdk.Unchanged
+	case u.Existing != sdk.Update && !f.breaks("leave"):
+		c.Action, c.Code = sdk.Skipped, "load.exists_differs"
+	case u.Expect != nil && !bytes.Equal(u.Expect, c.State) && !f.breaks("update"):
+		c.Action, c.Code = sdk.Rejected, "load.moved"
+	default:
+		c.Action = sdk.Updated
+	}
+	return c, have, nil
+}
+
+func (f *folder) Check(context.Context, sdk.Needs) sdk.Diagnostics {
+	if f.breaks("check") {
+		return sdk.Diagnostics{{Code: "folder.moody", Summary: "not today"}}
+	}
+	return nil
+}
+
+func (f *folder) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range users {
+		c, _, err := f.compare(&users[i])
+		if err != nil {
+			return err
+		}
+		if f.breaks("plan") && c.Action == sdk.Created {
+			if _, err := f.load(&users[i]); err != nil {
+				return err
+			}
+		}
+		out.Report(c)
+	}
+	return nil
+}
+
+func (f *folder) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.breaks("cancel") && len(users) == 50:
+		time.Sleep(3 * time.Second)
+	case f.breaks("stdout"):
+		_, _ = syscall.Write(1, []byte("loading…\n"))
+	case f.breaks("environment"):
+		f.env.Log.Info("starting", "environment", fmt.Sprint(os.Environ()))
+	case f.breaks("poison") && slices.ContainsFunc(users, func(u sdk.User) bool { return u.ID == "" }):
+		return errors.New("the target refused the batch")
+	case f.breaks("large") && slices.ContainsFunc(users, func(u sdk.User) bool { return len(u.Metadata) > 4<<20 }):
+		panic("too much")
+	}
+	for i := range users {
+		u := &users[i]
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if f.breaks("outcomes") && !u.Enabled {
+			continue
+		}
+		if f.breaks("secrets") {
+			f.env.Log.Debug("loading", "hash", u.Password.Encode())
+		}
+		o, err := f.load(u)
+		if err != nil {
+			return err
+		}
+		out.Report(o)
+		if f.breaks("answers") {
+			out.Report(o)
+		}
+	}
+	return nil
+}
+
+func (f *folder) load(u *sdk.User) (sdk.Outcome, error) {
+	c, have, err := f.compare(u)
+	if err != nil {
+		return c.Outcome, err
+	}
+	switch {
+	case c.Action == sdk.Created:
+		c.TargetID = fmt.Sprint(time.Now().UnixNano())
+	case c.Action == sdk.Unchanged && f.breaks("idempotent") && u.Prior.TargetID == "" && !u.Prior.InDoubt:
+		c.TargetID = "again-" + c.TargetID
+	case c.Action == sdk.Updated:
+		c.Before, err = json.Marshal(have.Fields)
+		if err != nil {
+			return c.Outcome, err
+		}
+		for _, f := range c.Fields {
+			c.Changed = append(c.Changed, f.Field)
+		}
+	default:
+		return c.Outcome, nil
+	}
+	c.State = f.env.Fingerprints.State(fields(u))
+	return c.Outcome, f.write(targetID(u.ID), &account{ID: u.ID, TargetID: c.TargetID, Fields: fields(u)})
+}
+
+// find looks an account up by the id that the target gave.
+func (f *folder) find(target string) (string, *account, error) {
+	for name, a := range f.unwritten {
+		if a.TargetID == target {
+			return name, a, nil
+		}
+	}
+	files, err := filepath.Glob(f.path("*"))
+	for _, file := range files {
+		name := filepath.Base(file[:len(file)-len(".json")])
+		a, err := f.read(name)
+		if err != nil || a.TargetID == target {
+			return name, a, err
+		}
+	}
+	return "", nil, err
+}
+
+func (f *folder) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range accounts {
+		o := sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID, Action: sdk.Unchanged}
+		name, have, err := f.find(a.TargetID)
+		if err != nil {
+			return err
+		}
+		switch {
+		case have == nil:
+		case !bytes.Equal(a.State, f.env.Fingerprints.State(have.Fields)) && !f.breaks("undo"):
+			o.Action, o.Code = sdk.Skipped, "load.moved"
+		default:
+			o.Action = sdk.Deleted
+			if err := os.Remove(f.path(name)); err != nil {
+				return err
+			}
+		}
+		out.Report(o)
+	}
+	return nil
+}
+
+func (f *folder) Login(_ context.Context, l sdk.Login) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, a, err := f.find(l.TargetID)
+	if err != nil || a == nil {
+		return false, errors.Join(err, errors.New("no such account"))
+	}
+	if f.breaks("login") {
+		return true, nil
+	}
+	return bcrypt.CompareHashAndPassword([]byte(a.Fields["hash"]), []byte(l.Password.Reveal())) == nil, nil
+}
+
+func (f *folder) Close(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for name, a := range f.unwritten {
+		if err := f.store(name, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/target"
+)
+
+// watch looks at everything that plugins say during all rules.
+type watch struct {
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	secrets []string
+	// Findings by rule.
+	stdout, bugs, environment, leaks, stuck []string
+}
+
+func newWatch(log *slog.Logger) *watch {
+	w := &watch{}
+	if log == nil {
+		log = discard()
+	}
+	w.logger = slog.New(&listener{watch: w, next: log.Handler()})
+	return w
+}
+
+// secret is a text that must not turn up anywhere.
+func (w *watch) secret(text string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.secrets = append(w.secrets, text)
+	return text
+}
+
+// see examines a text that comes from the plugin.
+func (w *watch) see(where, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.find(where, text)
+}
+
+func (w *watch) find(where, text string) {
+	if strings.Contains(text, wire.CookieValue) || strings.Contains(text, "BEGIN CERTIFICATE") {
+		w.environment = append(w.environment, where+" shows variables of the environment")
+	}
+	for _, secret := range w.secrets {
+		if strings.Contains(text, secret) {
+			w.leaks = append(w.leaks, where+" holds the password hash, password or authenticator secret of a user")
+			return
+		}
+	}
+}
+
+func (w *watch) outcomes(all []target.Outcome) {
+	for _, o := range all {
+		w.see("the outcome of "+o.SourceID, strings.Join(slices.Concat([]string{o.TargetID, o.Detail, o.Hint, string(o.Code), string(o.State)}, o.Changed), "\n"))
+	}
+}
+
+func (w *watch) changes(all []target.Change) {
+	for _, c := range all {
+		w.outcomes([]target.Outcome{c.Outcome})
+		for _, f := range c.Fields {
+			w.see(fmt.Sprintf("the change of %s of %s", f.Field, c.SourceID), f.Old+"\n"+f.New)
+		}
+	}
+}
+
+func (w *watch) diagnostics(list diag.List) {
+	for _, d := range list {
+		w.see("a diagnostic", strings.Join([]string{d.Summary, d.Detail, d.Hint}, "\n"))
+	}
+}
+
+// ended notes how the process of a plugin ended.
+func (w *watch) ended(i *instance) {
+	if i.client == nil || i.expectDeath || !i.client.Forced() {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stuck = append(w.stuck, "the process was still there after Shutdown and had to be killed")
+}
+
+// listener is a log handler that looks at what passes.
+type listener struct {
+	watch *watch
+	next  slog.Handler
+	attrs []slog.Attr
+}
+
+// Enabled is always true, so that plugins say all they have to say.
+func (l *listener) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle looks at r and passes it on.
+func (l *listener) Handle(ctx context.Context, r slog.Record) error {
+	text := []string{r.Message}
+	var stream, code string
+	look := func(a slog.Attr) bool {
+		switch a.Key {
+		case "stream":
+			stream = a.Value.String()
+		case "code":
+			code = a.Value.String()
+		}
+		text = append(text, a.Value.String())
+		return true
+	}
+	for _, a := range l.attrs {
+		look(a)
+	}
+	r.Attrs(look)
+	w := l.watch
+	w.mu.Lock()
+	if stream == "stdout" {
+		w.stdout = append(w.stdout, fmt.Sprintf("it wrote %q to stdout", shorten(r.Message)))
+	}
+	// That a user has no outcome is for the rules that miss it.
+	missing := strings.HasSuffix(r.Message, " for every user")
+	if !missing && (code == string(diag.PluginBrokeProtocol) || strings.HasPrefix(r.Message, "bug in the plugin: ")) {
+		w.bugs = append(w.bugs, r.Message)
+	}
+	w.find("its log", strings.Join(text, "\n"))
+	w.mu.Unlock()
+	if !l.next.Enabled(ctx, r.Level) {
+		return nil
+	}
+	return l.next.Handle(ctx, r)
+}
+
+// WithAttrs implements [slog.Handler].
+func (l *listener) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &listener{watch: l.watch, next: l.next.WithAttrs(attrs), attrs: slices.Concat(l.attrs, attrs)}
+}
+
+// WithGroup implements [slog.Handler].
+func (l *listener) WithGroup(name string) slog.Handler {
+	return &listener{watch: l.watch, next: l.next.WithGroup(name), attrs: l.attrs}
+}
+
+func shorten(text string) string {
+	if runes := []rune(text); len(runes) > 100 {
+		return string(runes[:100]) + "…"
+	}
+	return text
+}
+
+// watchRules are judged at the end, over all that was said.
+func watchRules() []Rule {
+	judge := func(pick func(*watch) []string) func(context.Context, *probe) error {
+		return func(_ context.Context, p *probe) error {
+			p.watch.mu.Lock()
+			defer p.watch.mu.Unlock()
+			for _, found := range slices.Compact(slices.Clone(pick(p.watch))) {
+				p.fail("%s", found)
+			}
+			return nil
+		}
+	}
+	return []Rule{
+		{
+			Name: "answers", Promise: "no user gets two outcomes, nobody gets one who was not asked about, and every refusal has a code",
+			try: judge(func(w *watch) []string { return w.bugs }),
+		},
+		{
+			Name: "stdout", Promise: "stdout carries the handshake and nothing else",
+			unless: onlyProcesses, try: judge(func(w *watch) []string { return w.stdout }),
+		},
+		{
+			Name: "environment", Promise: "variables of the environment are not shown",
+			unless: onlyProcesses, try: judge(func(w *watch) []string { return w.environment }),
+		},
+		{
+			Name: "secrets", Promise: "password hashes, passwords and authenticator secrets are in no log, outcome or plan",
+			try: judge(func(w *watch) []string { return w.leaks }),
+		},
+		{
+			Name: "exit", Promise: "the process ends after Shutdown",
+			unless: onlyProcesses, try: judge(func(w *watch) []string { return w.stuck }),
+		},
+	}
+}
+
+func onlyProcesses(k *kit) string {
+	if k.suite.Start.process {
+		return ""
+	}
+	return "it runs in the process of the test; try the executable too"
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/plugins/auth0"
 	scim "github.com/stetl/stetl/plugins/generic-scim"
 	"github.com/stetl/stetl/plugins/keycloak"
 	"github.com/stetl/stetl/plugins/keycloak/provider"
@@ -27,6 +28,7 @@ type asset struct {
 func bundledPlugins() map[string]bundled {
 	return map[string]bundled{
 		"generic-scim": {serve: func() { sdk.Serve(scim.Plugin()) }},
+		"auth0":        {serve: func() { sdk.Serve(auth0.Plugin()) }},
 		"keycloak": {
 			serve: func() { sdk.Serve(keycloak.Plugin()) },
 			assets: map[string]asset{

@@ -114,6 +114,30 @@ const (
 	SCIMOutForeignFiles     Code = "scim.out_foreign_files"
 )
 
+// Codes of plugins/auth0. Those of load are for every target that has the same reason.
+const (
+	LoadEmailMissing           Code = "load.email_missing"
+	LoadEmailInvalid           Code = "load.email_invalid"
+	Auth0Unreachable           Code = "auth0.unreachable"
+	Auth0LoginRefused          Code = "auth0.login_refused"
+	Auth0ScopeMissing          Code = "auth0.scope_missing"
+	Auth0ConnectionMissing     Code = "auth0.connection_missing"
+	Auth0ConnectionUnusable    Code = "auth0.connection_unusable"
+	Auth0ConnectionIdentifiers Code = "auth0.connection_identifiers"
+	Auth0MembershipsKept       Code = "auth0.memberships_kept"
+	Auth0Estimate              Code = "auth0.estimate"
+	Auth0MFADisabled           Code = "auth0.mfa_disabled"
+	Auth0GhostUser             Code = "auth0.ghost_user"
+	Auth0PasswordKept          Code = "auth0.password_kept"
+	Auth0Incomplete            Code = "auth0.incomplete"
+	Auth0SocialDeferred        Code = "auth0.social_deferred"
+	Auth0PasswordlessDeferred  Code = "auth0.passwordless_deferred"
+	Auth0HashDeferred          Code = "auth0.hash_deferred"
+	Auth0DeferredUnwritable    Code = "auth0.deferred_unwritable"
+	Auth0OutUnwritable         Code = "auth0.out_unwritable"
+	Auth0OutForeignFiles       Code = "auth0.out_foreign_files"
+)
+
 // Codes of the plugin boundary: core/plugin, core/sdk and what is between them.
 const (
 	PluginBadName           Code = "plugin.bad_name"
@@ -240,6 +264,27 @@ var table = []Info{
 	{SCIMProviderNote, "what is known of this provider", "read it"},
 	{SCIMOutUnwritable, "the output folder cannot be written", "name a folder that may be created or written, on a disk with room"},
 	{SCIMOutForeignFiles, "the output folder holds users that stetl did not write", "move them away or choose another folder"},
+	// plugins/auth0
+	{LoadEmailMissing, "the user has no e-mail address and the target wants one", "give it an address, or use the target's option for such users"},
+	{LoadEmailInvalid, "the target does not take the e-mail address", "correct it in SuperTokens"},
+	{Auth0Unreachable, "the tenant cannot be reached or is no Auth0", "check domain, network and certificate"},
+	{Auth0LoginRefused, "the tenant refuses the application", "check client_id, client_secret and audience, and that the application is authorised for the Management API"},
+	{Auth0ScopeMissing, "the application lacks scopes of the Management API", "grant the named scopes to the machine-to-machine application"},
+	{Auth0ConnectionMissing, "the tenant has no such connection", "create it or correct the name"},
+	{Auth0ConnectionUnusable, "no import job can write into the connection", "do what the message says"},
+	{Auth0ConnectionIdentifiers, "the connection does not take the identifiers that users would have", "change the attributes of the connection, or the options of the plugin"},
+	{Auth0MembershipsKept, "roles or tenants stay in app_metadata because the application may not assign them", "grant the named scopes, or set roles or tenants to metadata"},
+	{Auth0Estimate, "how long the run takes", "plan for it"},
+	{Auth0MFADisabled, "authenticators move, but the tenant does not ask for one-time codes", "switch the factor on before people sign in"},
+	{Auth0GhostUser, "Auth0 says that the user exists and does not show it", "delete it by connection and e-mail address, then run again"},
+	{Auth0PasswordKept, "the password has changed in SuperTokens, and Auth0 does not take a new hash for this account", "the user signs in with the former password or resets it"},
+	{Auth0Incomplete, "the account is there, and roles, organizations or authenticator are not complete", "run again: the rest is added"},
+	{Auth0SocialDeferred, "the user signs in through another provider; Auth0 creates it at the first sign-in", "use the side file to restore what belongs to the user"},
+	{Auth0PasswordlessDeferred, "the user has no password, and jobs create users with passwords only", "set passwordless: create, or let the user appear at the first sign-in"},
+	{Auth0HashDeferred, "Auth0 cannot verify the user's hash, and loading it without would shut out a later import", "migrate such users at their first sign-in, or set unsupported_hash: reset"},
+	{Auth0DeferredUnwritable, "the side file of deferred accounts cannot be written", "name a writable path in deferred"},
+	{Auth0OutUnwritable, "the output folder cannot be written", "name a folder that may be created or written, on a disk with room"},
+	{Auth0OutForeignFiles, "the output folder holds users that stetl did not write", "move them away or choose another folder"},
 	// the plugin boundary
 	{PluginBadName, "a plugin name has characters that no plugin has", "use lower-case letters, digits and single dashes"},
 	{PluginNotExecutable, "the plugin's file cannot be executed", "set its permissions, or name the executable itself"},

@@ -1,0 +1,150 @@
+package auth0
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Config is target.config of a configuration file.
+type Config struct {
+	Mode string `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a tenant; files writes import files to upload by hand"`
+
+	Domain       string       `json:"domain,omitempty" jsonschema:"live: domain of the tenant, as in example.eu.auth0.com, or its custom domain"`
+	ClientID     string       `json:"client_id,omitempty" jsonschema:"live: machine-to-machine application authorised for the Management API"`
+	ClientSecret sdk.Secret   `json:"client_secret,omitzero" jsonschema:"live: its secret"`
+	Connection   string       `json:"connection,omitempty" jsonschema:"live: name of the database connection that receives the users"`
+	Audience     string       `json:"audience,omitempty" jsonschema:"live: identifier of the Management API, needed with a custom domain: https://TENANT.REGION.auth0.com/api/v2/"`
+	APIURL       string       `json:"api_url,omitempty" jsonschema:"live: address to use instead of https://domain, for tests; plain http on loopback only"`
+	Jobs         int          `json:"jobs,omitempty" default:"2" jsonschema:"live: import jobs at the same time, 1 or 2; Auth0 allows a tenant two"`
+	PollInterval sdk.Duration `json:"poll_interval,omitzero" default:"1s" jsonschema:"live: shortest time between two looks at a job; it grows with the job's age"`
+	Timeout      sdk.Duration `json:"timeout,omitzero" default:"1m" jsonschema:"live: how long one request may take"`
+
+	CanaryClientID     string     `json:"canary_client_id,omitempty" jsonschema:"live: application with the password grant, to prove old passwords with"`
+	CanaryClientSecret sdk.Secret `json:"canary_client_secret,omitzero" jsonschema:"live: its secret"`
+
+	ExchangeClientID     string     `json:"exchange_client_id,omitempty" jsonschema:"live: application that exchanges the bridge's assertions for tokens; by default client_id"`
+	ExchangeClientSecret sdk.Secret `json:"exchange_client_secret,omitzero" jsonschema:"live: its secret"`
+	ExchangeTokenType    string     `json:"exchange_token_type,omitempty" default:"urn:supertokens:session" jsonschema:"live: subject_token_type of the tenant's custom token exchange profile"`
+
+	Out      string `json:"out,omitempty" jsonschema:"files: folder to write"`
+	Deferred string `json:"deferred,omitempty" default:"auth0-deferred.jsonl" jsonschema:"live: file that lists the accounts no job can create, with their provider ids"`
+
+	UnsupportedHash     string `json:"unsupported_hash,omitempty" enum:"defer,reset" default:"defer" jsonschema:"users whose hash Auth0 cannot verify: defer leaves them out, so that a lazy migration can still take them; reset loads them without a password"`
+	Passwordless        string `json:"passwordless,omitempty" enum:"defer,create" default:"defer" jsonschema:"users who sign in with a code: defer lists them in the side file; create makes them one by one in the connections email and sms"`
+	WithoutEmail        string `json:"without_email,omitempty" enum:"reject,import" default:"reject" jsonschema:"users with a password and no usable e-mail address: import sends username or phone number instead, which the connection must allow"`
+	PhoneNumbers        string `json:"phone_numbers,omitempty" enum:"metadata,attribute" default:"metadata" jsonschema:"attribute also sends phone_number, which the connection must have as an identifier"`
+	Metadata            string `json:"metadata,omitempty" enum:"app_metadata,user_metadata" default:"app_metadata" jsonschema:"where the application's metadata goes; users can change user_metadata themselves"`
+	Roles               string `json:"roles,omitempty" enum:"auto,assign,metadata" default:"auto" jsonschema:"assign gives the roles of tenant public as roles of Auth0; metadata keeps them in app_metadata only; auto assigns where the application may"`
+	Tenants             string `json:"tenants,omitempty" enum:"auto,organizations,metadata" default:"auto" jsonschema:"organizations makes an organization of every tenant but public; metadata keeps them in app_metadata only; auto does what the application may"`
+	LookupsBeforeExport int    `json:"lookups_before_export,omitempty" default:"200" jsonschema:"live: accounts that are looked up one by one before the tenant's users are exported instead"`
+}
+
+const (
+	modeLive  = "live"
+	modeFiles = "files"
+
+	choiceAuto          = "auto"
+	choiceDefer         = "defer"
+	choiceReset         = "reset"
+	choiceCreate        = "create"
+	choiceImport        = "import"
+	choiceReject        = "reject"
+	choiceMetadata      = "metadata"
+	choiceAttribute     = "attribute"
+	choiceAssign        = "assign"
+	choiceOrganizations = "organizations"
+	inAppMetadata       = "app_metadata"
+	inUserMetadata      = "user_metadata"
+
+	maxJobs = 2
+)
+
+func (c Config) withDefaults() Config {
+	c.Mode = cmp.Or(c.Mode, modeLive)
+	c.Domain = strings.TrimRight(strings.TrimPrefix(c.Domain, "https://"), "/")
+	c.APIURL = strings.TrimRight(cmp.Or(c.APIURL, "https://"+c.Domain), "/")
+	c.Audience = cmp.Or(c.Audience, "https://"+c.Domain+"/api/v2/")
+	c.Jobs = cmp.Or(c.Jobs, maxJobs)
+	c.PollInterval.Duration = cmp.Or(c.PollInterval.Duration, time.Second)
+	c.Timeout.Duration = cmp.Or(c.Timeout.Duration, time.Minute)
+	c.ExchangeTokenType = cmp.Or(c.ExchangeTokenType, "urn:supertokens:session")
+	c.Deferred = cmp.Or(c.Deferred, "auth0-deferred.jsonl")
+	c.UnsupportedHash = cmp.Or(c.UnsupportedHash, choiceDefer)
+	c.Passwordless = cmp.Or(c.Passwordless, choiceDefer)
+	c.WithoutEmail = cmp.Or(c.WithoutEmail, choiceReject)
+	c.PhoneNumbers = cmp.Or(c.PhoneNumbers, choiceMetadata)
+	c.Metadata = cmp.Or(c.Metadata, inAppMetadata)
+	c.Roles = cmp.Or(c.Roles, choiceAuto)
+	c.Tenants = cmp.Or(c.Tenants, choiceAuto)
+	c.LookupsBeforeExport = cmp.Or(c.LookupsBeforeExport, 200)
+	return c
+}
+
+var hostPattern = regexp.MustCompile(`^[A-Za-z0-9.-]+(:[0-9]+)?$`)
+
+// validate finds what the schema cannot: most of it depends on the mode.
+func (c Config) validate() sdk.Diagnostics {
+	var l sdk.Diagnostics
+	bad := func(code sdk.Code, path, summary, hint string) {
+		l.Add(sdk.Diagnostic{Code: code, Path: path, Summary: summary, Hint: hint})
+	}
+	need := func(path, value, hint string) {
+		if value == "" {
+			bad(codeMissingField, path, fmt.Sprintf("mode %s needs %s", c.Mode, path[1:]), hint)
+		}
+	}
+	if c.Mode == modeFiles {
+		need("/out", c.Out, "the folder to write")
+		if c.Passwordless == choiceCreate {
+			bad(codeInvalidValue, "/passwordless", "import files cannot create passwordless users", "use mode live, or leave it at defer")
+		}
+		return l
+	}
+	need("/domain", c.Domain, "as in example.eu.auth0.com")
+	need("/client_id", c.ClientID, "a machine-to-machine application")
+	need("/client_secret", c.ClientSecret.Reveal(), "by reference, as in ${env:AUTH0_CLIENT_SECRET}")
+	need("/connection", c.Connection, "the name of a database connection, often Username-Password-Authentication")
+	if c.Domain != "" && !hostPattern.MatchString(c.Domain) {
+		bad(codeInvalidValue, "/domain", "domain is not a host name", "as in example.eu.auth0.com, without path")
+	}
+	if problem := checkURL(c.APIURL); c.Domain != "" && problem != "" {
+		bad(codeInvalidValue, "/api_url", problem, "leave it out: it is for tests")
+	}
+	if c.Jobs < 1 || c.Jobs > maxJobs {
+		bad(codeInvalidValue, "/jobs", fmt.Sprintf("jobs is %d; Auth0 runs at most %d import jobs of a tenant", c.Jobs, maxJobs), "use 1 to leave room for colleagues")
+	}
+	if c.PollInterval.Duration < time.Millisecond || c.PollInterval.Duration > time.Minute {
+		bad(codeInvalidValue, "/poll_interval", "poll_interval is outside 1ms to 1m", "leave it out")
+	}
+	return l
+}
+
+// checkURL never repeats the URL: a password may stand in it.
+func checkURL(text string) string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return "api_url cannot be parsed"
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "api_url must begin with https:// or http://"
+	case u.Hostname() == "":
+		return "api_url names no host"
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return "api_url has more than scheme, host and path"
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return "api_url is plain http to another machine: hashes would cross the network in clear text"
+	}
+	return ""
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}

@@ -1,0 +1,428 @@
+package auth0
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Limits of the import schema, in characters.
+const (
+	maxID       = 255
+	maxEmail    = 254
+	maxLocal    = 64
+	maxName     = 150
+	maxUsername = 128
+	softProfile = 10 << 10 // bytes
+)
+
+// importUser is one user of an import file. The schema is closed: a property that
+// it does not know would cost the user or the file.
+type importUser struct {
+	UserID             string                     `json:"user_id"`
+	Email              string                     `json:"email,omitempty"`
+	EmailVerified      bool                       `json:"email_verified"` // always: an upsert without it takes the verification away
+	Username           string                     `json:"username,omitempty"`
+	PhoneNumber        string                     `json:"phone_number,omitempty"`
+	PhoneVerified      *bool                      `json:"phone_verified,omitempty"`
+	GivenName          string                     `json:"given_name,omitempty"`
+	FamilyName         string                     `json:"family_name,omitempty"`
+	Name               string                     `json:"name,omitempty"`
+	Blocked            bool                       `json:"blocked,omitempty"`
+	PasswordHash       string                     `json:"password_hash,omitempty"`
+	CustomPasswordHash *customHash                `json:"custom_password_hash,omitempty"`
+	AppMetadata        map[string]json.RawMessage `json:"app_metadata,omitempty"`
+	UserMetadata       json.RawMessage            `json:"user_metadata,omitempty"`
+	MFAFactors         []mfaFactor                `json:"mfa_factors,omitempty"`
+}
+
+type mfaFactor struct {
+	TOTP totpFactor `json:"totp"`
+}
+
+type totpFactor struct {
+	Secret string `json:"secret"`
+}
+
+// metadataKey is the one key of app_metadata that is ours.
+const metadataKey = "supertokens"
+
+// origin is app_metadata.supertokens.
+type origin struct {
+	ID            string              `json:"id"`
+	Joined        string              `json:"joined,omitempty"`
+	Phone         string              `json:"phone,omitempty"`
+	PhoneVerified *bool               `json:"phone_verified,omitempty"`
+	OtherEmails   []otherEmail        `json:"other_emails,omitempty"`
+	Identities    []identity          `json:"identities,omitempty"`
+	Tenants       []string            `json:"tenants,omitempty"`
+	Roles         map[string][]string `json:"roles,omitempty"`
+	Metadata      json.RawMessage     `json:"metadata,omitempty"`
+	// MetadataJSON is metadata with keys that Auth0 does not take, as text.
+	MetadataJSON string `json:"metadata_json,omitempty"`
+}
+
+type otherEmail struct {
+	Email    string `json:"email"`
+	Verified bool   `json:"verified"`
+}
+
+type identity struct {
+	Provider string `json:"provider"`
+	UserID   string `json:"user_id"`
+}
+
+// record is a user on its way.
+type record struct {
+	importUser
+	source   string
+	body     []byte // the user as it stands in an import file
+	password password
+	// roles and organizations are what has to be assigned afterwards: role names,
+	// and per organization the names of the roles of its member.
+	roles         []string
+	organizations map[string][]string
+	// connection is set for a passwordless user, who is created alone.
+	connection string
+	notes      []string
+}
+
+// targetID is the id under which Auth0 will know the user.
+func (r *record) targetID() string { return targetID(r.UserID) }
+
+// prefix is what Auth0 puts in front of the ids of every database connection.
+const prefix = "auth0|"
+
+func targetID(id string) string { return prefix + id }
+
+// mapper turns desired users into records. It does no I/O.
+type mapper struct {
+	config Config
+	// assignRoles and organizations say what this tenant and application allow.
+	assignRoles, organizations bool
+}
+
+// user maps u, or says why Auth0 does not get it.
+func (m mapper) user(u *sdk.User) (*record, *sdk.Outcome) {
+	r := &record{source: u.SourceID, importUser: importUser{
+		// An application that came from Auth0 has stored ids with the prefix.
+		UserID:        strings.TrimPrefix(u.ID, prefix),
+		EmailVerified: u.EmailVerified != nil && *u.EmailVerified,
+		GivenName:     strings.TrimSpace(u.GivenName), FamilyName: strings.TrimSpace(u.FamilyName),
+		Blocked: !u.Enabled,
+	}}
+	if out := checkID(u, r.UserID); out != nil {
+		return nil, out
+	}
+	if u.Class == sdk.NoPassword {
+		if out := m.passwordless(u, r); out != nil {
+			return nil, out
+		}
+	} else if out := m.credentials(u, r); out != nil {
+		return nil, out
+	}
+	if out := m.identifiers(u, r); out != nil {
+		return nil, out
+	}
+	r.Name = strings.TrimSpace(r.GivenName + " " + r.FamilyName)
+	if out := checkLengths(u, r); out != nil {
+		return nil, out
+	}
+	m.memberships(u, r)
+	if out := m.metadata(u, r); out != nil {
+		return nil, out
+	}
+	body, err := json.Marshal(&r.importUser)
+	if err != nil {
+		return nil, reject(u, codeTargetRefused, "the user cannot be encoded: "+err.Error(), "look at its metadata in SuperTokens")
+	}
+	r.body = body
+	switch {
+	case len(body) > budget-2:
+		return nil, reject(u, codeUserTooLarge, fmt.Sprintf("the user takes %d bytes; an import job takes %d", len(body), budget), "shorten the metadata in SuperTokens")
+	case len(body) > softProfile:
+		r.notes = append(r.notes, fmt.Sprintf("the profile takes %d bytes; Auth0 recommends to stay below %d and may refuse changes of such a user", len(body), softProfile))
+	}
+	return r, nil
+}
+
+func reject(u *sdk.User, code sdk.Code, detail, hint string) *sdk.Outcome {
+	return &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: code, Detail: detail, Hint: hint}
+}
+
+func deferred(u *sdk.User, code sdk.Code, detail, hint string) *sdk.Outcome {
+	return &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Skipped, Code: code, Detail: detail, Hint: hint}
+}
+
+func checkID(u *sdk.User, id string) *sdk.Outcome {
+	const hint = "map the user to a fitting id in SuperTokens (createUserIdMapping), or remove that mapping so that its own id is used"
+	switch {
+	case utf8.RuneCountInString(id) > maxID-len(prefix):
+		return reject(u, codeIDTooLong, fmt.Sprintf("the id has %d characters; Auth0 holds %d", utf8.RuneCountInString(id), maxID-len(prefix)), hint)
+	case id == "":
+		return reject(u, codeIDInvalid, "the user has no id", hint)
+	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+		return reject(u, codeIDInvalid, "the id holds white space or a control character, which Auth0 does not take", hint)
+	}
+	return nil
+}
+
+// passwordless sends a user without password to the connection that can take it,
+// or defers it: an import would give it a random password.
+func (m mapper) passwordless(u *sdk.User, r *record) *sdk.Outcome {
+	switch {
+	case len(u.Identities) > 0 && (m.config.Passwordless != choiceCreate || u.Email == "" && u.Phone == ""):
+		return deferred(u, codeSocialDeferred, "the user signs in through "+providers(u)+", and Auth0 creates such users at their first sign-in only",
+			"switch the provider on in Auth0; the side file has the provider ids for restoring what belongs to the user")
+	case m.config.Passwordless != choiceCreate:
+		return deferred(u, codePasswordlessDeferred, "the user has no password, and an import job creates users with passwords only",
+			"set passwordless: create, or let the user appear at the first sign-in with a code")
+	case len(u.Identities) > 0:
+		return deferred(u, codeSocialDeferred, "the user signs in through "+providers(u)+", and Auth0 creates such users at their first sign-in only",
+			"switch the provider on in Auth0; the side file has the provider ids for restoring what belongs to the user")
+	case u.Email != "":
+		r.connection = connectionEmail
+	case u.Phone != "":
+		r.connection = connectionSMS
+	default:
+		return deferred(u, codePasswordlessDeferred, "the user has neither password nor e-mail address nor phone number", "its way to sign in does not exist in Auth0")
+	}
+	return nil
+}
+
+// The names of Auth0's passwordless connections are fixed.
+const (
+	connectionEmail = "email"
+	connectionSMS   = "sms"
+)
+
+func providers(u *sdk.User) string {
+	var names []string
+	for _, id := range u.Identities {
+		names = append(names, id.Provider)
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
+}
+
+func (m mapper) credentials(u *sdk.User, r *record) *sdk.Outcome {
+	why := "Auth0 cannot verify the password hash"
+	if u.Class == sdk.HashCarried {
+		if r.password, why = translate(u.Password); why == "" {
+			r.PasswordHash, r.CustomPasswordHash = r.password.native, r.password.custom
+			if r.password.note != "" {
+				r.notes = append(r.notes, r.password.note)
+			}
+			return m.totp(u, r)
+		}
+	}
+	if m.config.UnsupportedHash == choiceDefer {
+		return deferred(u, codeHashDeferred, why+"; loading the user without it would shut out a later import of the password",
+			"set up a custom database that asks SuperTokens at the first sign-in, or set unsupported_hash: reset to load the user with no password")
+	}
+	r.notes = append(r.notes, why+": the user has to reset the password")
+	return m.totp(u, r)
+}
+
+var base32Pattern = regexp.MustCompile(`^[A-Z2-7]{16,}$`)
+
+// totp carries the first authenticator that Auth0 can: it has one for a user, with
+// steps of 30 s.
+func (m mapper) totp(u *sdk.User, r *record) *sdk.Outcome {
+	left := 0
+	for _, d := range u.TOTP {
+		secret := strings.ToUpper(strings.TrimRight(strings.ReplaceAll(d.Secret.Reveal(), " ", ""), "="))
+		switch {
+		case d.Period != 30*time.Second || len(r.MFAFactors) > 0:
+			left++
+		case !base32Pattern.MatchString(secret):
+			return reject(u, codeTOTPInvalid, "the secret of an authenticator is not base32", "remove the device in SuperTokens")
+		default:
+			r.MFAFactors = []mfaFactor{{totpFactor{secret}}}
+		}
+	}
+	if left > 0 {
+		r.notes = append(r.notes, fmt.Sprintf("%d authenticator(s) do not move: Auth0 takes one for a user, with steps of 30 s", left))
+	}
+	return nil
+}
+
+// emailPattern is what every validator of addresses agrees on.
+var emailPattern = regexp.MustCompile(`^[A-Za-z0-9!#$%&'*+/=?^_{|}~` + "`" + `-]+(\.[A-Za-z0-9!#$%&'*+/=?^_{|}~` + "`" + `-]+)*@[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+$`)
+
+var (
+	phonePattern    = regexp.MustCompile(`^\+[0-9]{1,15}$`)
+	usernamePattern = regexp.MustCompile("^[a-z0-9@^$.!`\\-#+'~_]{1,128}$")
+)
+
+// identifiers sets what people sign in with.
+func (m mapper) identifiers(u *sdk.User, r *record) *sdk.Outcome {
+	email := strings.ToLower(strings.TrimSpace(u.Email))
+	local, _, _ := strings.Cut(email, "@")
+	problem := ""
+	switch {
+	case email == "":
+		problem = "the user has no e-mail address"
+	case len(email) > maxEmail || len(local) > maxLocal:
+		problem = fmt.Sprintf("the e-mail address is longer than Auth0 takes (%d, and %d before the @)", maxEmail, maxLocal)
+	case !emailPattern.MatchString(email):
+		problem = "the e-mail address is not one that Auth0 takes"
+	default:
+		r.Email = email
+	}
+	if phonePattern.MatchString(u.Phone) && (m.config.PhoneNumbers == choiceAttribute || r.connection == connectionSMS) {
+		verified := u.PhoneVerified != nil && *u.PhoneVerified
+		r.PhoneNumber, r.PhoneVerified = u.Phone, &verified
+	}
+	if problem == "" || (r.connection == connectionSMS && r.PhoneNumber != "") {
+		return nil
+	}
+	r.EmailVerified = false
+	code, hint := codeEmailInvalid, "correct it in SuperTokens"
+	if email == "" {
+		code, hint = codeEmailMissing, "give the user an address in SuperTokens, or set without_email: import where the connection allows it"
+	}
+	if m.config.WithoutEmail != choiceImport {
+		return reject(u, code, problem, hint)
+	}
+	name := strings.ToLower(u.Username)
+	switch {
+	case phonePattern.MatchString(u.Phone):
+		verified := u.PhoneVerified != nil && *u.PhoneVerified
+		r.PhoneNumber, r.PhoneVerified = u.Phone, &verified
+	case name != "" && usernamePattern.MatchString(name) && !strings.Contains(name, "@"):
+		r.Username = name
+	default:
+		return reject(u, code, problem+", and neither phone number nor user name that could stand in for it", hint)
+	}
+	return nil
+}
+
+func checkLengths(u *sdk.User, r *record) *sdk.Outcome {
+	for _, f := range [][2]string{{"the given name", r.GivenName}, {"the family name", r.FamilyName}} {
+		if n := utf8.RuneCountInString(f[1]); n > maxName {
+			return reject(u, codeFieldTooLong, fmt.Sprintf("%s has %d characters; Auth0 holds %d", f[0], n, maxName), "shorten it in SuperTokens or leave it out in the mapping")
+		}
+	}
+	if utf8.RuneCountInString(r.Name) > maxName {
+		r.Name = "" // made of the two above, which are there
+	}
+	return nil
+}
+
+// publicTenant is where every SuperTokens installation begins.
+const publicTenant = "public"
+
+var organizationPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,49}$`)
+
+func (m mapper) memberships(u *sdk.User, r *record) {
+	if m.assignRoles {
+		r.roles = slices.Clone(u.Roles[publicTenant])
+	}
+	if !m.organizations {
+		return
+	}
+	r.organizations = map[string][]string{}
+	for _, tenant := range u.Tenants {
+		switch {
+		case tenant == publicTenant:
+		case organizationPattern.MatchString(tenant):
+			var roles []string
+			if m.assignRoles {
+				roles = slices.Clone(u.Roles[tenant])
+			}
+			r.organizations[tenant] = roles
+		default:
+			r.notes = append(r.notes, fmt.Sprintf("tenant %q cannot be the name of an organization and is kept in app_metadata only", tenant))
+		}
+	}
+}
+
+// metadata keeps what Auth0 has no field for.
+func (m mapper) metadata(u *sdk.User, r *record) *sdk.Outcome {
+	o := origin{ID: u.ID, Phone: u.Phone, Roles: u.Roles}
+	if u.Phone != "" {
+		o.PhoneVerified = u.PhoneVerified
+	}
+	if !u.Created.IsZero() && u.Created.UnixMilli() > 0 {
+		o.Joined = u.Created.UTC().Format(time.RFC3339Nano)
+	}
+	for _, a := range u.OtherEmails {
+		o.OtherEmails = append(o.OtherEmails, otherEmail{a.Email, a.Verified != nil && *a.Verified})
+	}
+	for _, id := range u.Identities {
+		o.Identities = append(o.Identities, identity{id.Provider, id.Subject})
+	}
+	if len(u.Tenants) != 1 || u.Tenants[0] != publicTenant {
+		o.Tenants = u.Tenants
+	}
+	o.Roles = withoutDots(o.Roles, r)
+	if len(u.Metadata) > 0 {
+		if out := m.place(u, r, &o); out != nil {
+			return out
+		}
+	}
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return reject(u, codeTargetRefused, "the metadata is not JSON: "+err.Error(), "correct it in SuperTokens")
+	}
+	r.AppMetadata = map[string]json.RawMessage{metadataKey: raw}
+	return nil
+}
+
+// withoutDots keeps tenant ids that Auth0 does not take as keys out of them.
+func withoutDots(roles map[string][]string, r *record) map[string][]string {
+	for _, tenant := range slices.Sorted(maps.Keys(roles)) {
+		if strings.ContainsAny(tenant, ".$") {
+			r.notes = append(r.notes, fmt.Sprintf("roles of tenant %q are not kept: Auth0 takes no such key", tenant))
+			roles = maps.Clone(roles)
+			delete(roles, tenant)
+		}
+	}
+	return roles
+}
+
+func (m mapper) place(u *sdk.User, r *record, o *origin) *sdk.Outcome {
+	var v any
+	if err := json.Unmarshal(u.Metadata, &v); err != nil {
+		return reject(u, codeTargetRefused, "the metadata is not JSON: "+err.Error(), "correct it in SuperTokens")
+	}
+	object, isObject := v.(map[string]any)
+	switch {
+	case v == nil || (isObject && len(object) == 0):
+	case badKeys(v):
+		o.MetadataJSON = string(u.Metadata)
+		r.notes = append(r.notes, "metadata has keys with . or $, which Auth0 does not take: it is kept as text in app_metadata."+metadataKey+".metadata_json")
+	case m.config.Metadata == inUserMetadata && isObject:
+		r.UserMetadata = u.Metadata
+	default:
+		o.Metadata = u.Metadata
+	}
+	return nil
+}
+
+func badKeys(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			if strings.ContainsAny(key, ".$") || badKeys(value) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, badKeys)
+	}
+	return false
+}
+
+func joinNotes(notes []string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(notes), func(n string) bool { return n == "" }), "; ")
+}

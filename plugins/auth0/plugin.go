@@ -1,0 +1,51 @@
+package auth0
+
+import (
+	"context"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Plugin describes the Auth0 target.
+func Plugin() sdk.Plugin[Config] {
+	return sdk.Plugin[Config]{
+		Name:         "auth0",
+		Version:      "1",
+		Capabilities: capabilities(Config{}.withDefaults()),
+		New: func(_ context.Context, c Config, env sdk.Env) (sdk.Target, error) {
+			return newTarget(c, env)
+		},
+	}
+}
+
+// A job takes some 1,250 users, and two of them run while a third is packed. So many
+// users have to be at hand that every job but the last is full.
+const (
+	batchUsers    = 500
+	batchInFlight = 16
+)
+
+// capabilities is what Auth0 can hold. Details of hashes that no list can express
+// are checked in translate.
+func capabilities(c Config) sdk.Capabilities {
+	batch := sdk.BatchLimits{Users: batchUsers, Bytes: 4 << 20, InFlight: batchInFlight}
+	if c.Mode == modeFiles {
+		batch.InFlight = 1 // one file at a time, in the order of the source
+	}
+	return sdk.Capabilities{
+		Hashes: []sdk.HashSupport{
+			{Scheme: sdk.Bcrypt},
+			{Scheme: sdk.Argon2id, MaxMemoryKiB: maxArgonMemory},
+			{Scheme: sdk.Argon2i, MaxMemoryKiB: maxArgonMemory},
+		},
+		Carries: []sdk.Feature{
+			sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesPhone, sdk.CarriesNames, sdk.CarriesCreated,
+			sdk.CarriesIdentities, sdk.CarriesTOTP, sdk.CarriesRoles, sdk.CarriesTenants, sdk.CarriesMetadata,
+		},
+		Batch:       batch,
+		MaxIDLength: maxID,
+		UniqueEmail: true,
+		Whole:       c.Mode == modeFiles,
+		Identity:    []string{"mode", "domain", "connection", "api_url", "out"},
+	}
+}

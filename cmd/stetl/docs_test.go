@@ -1,0 +1,221 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stetl/stetl/core/config"
+)
+
+const projectRoot = "../.."
+
+// pages are the README, everything below docs/ and the example configurations,
+// by path.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, dir := range []string{"README.md", "docs", "configs"} {
+		err := filepath.WalkDir(filepath.Join(projectRoot, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !slices.Contains([]string{".md", ".yaml"}, filepath.Ext(path)) {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			all[path] = string(text)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(all) < 5 {
+		t.Fatalf("only %d pages found", len(all))
+	}
+	return all
+}
+
+var (
+	fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```")
+	// A command line is inline code, a line of a shell block or one in a comment.
+	inline  = regexp.MustCompile("`(stetl [^`]+)`")
+	shell   = regexp.MustCompile(`(?m)^[# ]*(?:\w+=\S+ +)*(?:stetl|go run \./cmd/stetl) (.*)$`)
+	link    = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	endings = []string{"|", ">", "#", "&&", "<", "2>", "…", "\\", ";"}
+)
+
+// TestDocumentedCommands has every command line in the documentation parsed: a
+// command or flag that does not exist fails, and so does a command that no page
+// mentions.
+func TestDocumentedCommands(t *testing.T) {
+	t.Parallel()
+	mentioned := map[string]bool{}
+	for path, text := range pages(t) {
+		var lines []string
+		for _, m := range inline.FindAllStringSubmatch(text, -1) {
+			lines = append(lines, strings.TrimPrefix(m[1], "stetl "))
+		}
+		blocks := []string{text}
+		if filepath.Ext(path) == ".md" {
+			blocks = nil
+			for _, m := range fence.FindAllStringSubmatch(text, -1) {
+				if m[1] == "sh" {
+					blocks = append(blocks, m[2])
+				}
+			}
+		}
+		for _, b := range blocks {
+			for _, m := range shell.FindAllStringSubmatch(b, -1) {
+				lines = append(lines, m[1])
+			}
+		}
+		for _, line := range lines {
+			root := (&app{streams: streams{out: io.Discard, err: io.Discard}}).root()
+			root.InitDefaultHelpCmd()
+			root.InitDefaultCompletionCmd()
+			args := strings.Fields(line)
+			if end := slices.IndexFunc(args, func(a string) bool { return slices.Contains(endings, a) }); end >= 0 {
+				args = args[:end]
+			}
+			cmd, rest, err := root.Find(args)
+			if err != nil || cmd == root {
+				t.Errorf("%s: stetl %s: no such command", path, line)
+				continue
+			}
+			mentioned[cmd.CommandPath()] = true
+			for _, arg := range rest {
+				name, isFlag := strings.CutPrefix(arg, "--")
+				name, _, _ = strings.Cut(strings.TrimRight(name, ",.]"), "=")
+				if isFlag && cmd.Flags().Lookup(name) == nil && cmd.InheritedFlags().Lookup(name) == nil {
+					t.Errorf("%s: stetl %s: %s has no flag --%s", path, line, cmd.CommandPath(), name)
+				}
+			}
+		}
+	}
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		if c.Runnable() && !c.Hidden && !c.HasSubCommands() && !mentioned[c.CommandPath()] {
+			t.Errorf("no page of the documentation mentions %s", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit((&app{}).root())
+}
+
+// TestDocumentedConfiguration loads every example: the files in configs/, the
+// parts of configurations in the documentation, and those of a target's own
+// configuration on the page that has its name.
+func TestDocumentedConfiguration(t *testing.T) {
+	t.Parallel()
+	parts := []string{"source:", "target:", "policies:", "limits:", "journal:", "mapping:", "bridge:"}
+	schemas := map[string][]byte{}
+	for _, name := range bundledNames() {
+		var described struct {
+			Schema json.RawMessage `json:"config_schema"`
+		}
+		r := runStetl(t, nil, "plugin", "describe", name)
+		if err := json.Unmarshal([]byte(r.stdout), &described); err != nil {
+			t.Fatal(err)
+		}
+		schemas[name] = described.Schema
+	}
+	for path, text := range pages(t) {
+		plugin := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		if plugin == "scim" {
+			plugin = "generic-scim"
+		}
+		blocks := []string{text}
+		if filepath.Ext(path) == ".md" {
+			blocks = nil
+			for _, m := range fence.FindAllStringSubmatch(text, -1) {
+				if m[1] == "yaml" {
+					blocks = append(blocks, m[2])
+				}
+			}
+		}
+		for _, b := range blocks {
+			whole := b
+			top := slices.DeleteFunc(strings.Split(b, "\n"), func(l string) bool { return l == "" || strings.ContainsAny(l[:1], " #-") })
+			known := len(top) > 0 && !slices.ContainsFunc(top, func(l string) bool {
+				return !slices.ContainsFunc(parts, func(p string) bool { return strings.HasPrefix(l, p) })
+			})
+			switch {
+			case !known && schemas[plugin] == nil:
+				t.Errorf("%s: an example that is neither a part of a configuration nor one of a target's:\n%s", path, b)
+				continue
+			case !known:
+				whole = "source: {dump: x.sql}\ntarget:\n  plugin: " + plugin + "\n  config:\n    " + strings.ReplaceAll(b, "\n", "\n    ")
+			default:
+				if !slices.ContainsFunc(top, func(l string) bool { return strings.HasPrefix(l, "source:") }) {
+					whole += "\nsource: {dump: x.sql}\n"
+				}
+				if !slices.ContainsFunc(top, func(l string) bool { return strings.HasPrefix(l, "target:") }) {
+					whole += "\ntarget: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}\n"
+				}
+			}
+			cfg, problems := config.Load("example.yaml", config.Env{
+				Lookup: func(string) (string, bool) { return "https://example.com", true },
+				ReadFile: func(name string) ([]byte, error) {
+					if filepath.Base(name) == "example.yaml" {
+						return []byte(whole), nil
+					}
+					return []byte("content"), nil
+				},
+			})
+			if schema := schemas[cfg.Target.Plugin]; schema != nil {
+				problems.Add(cfg.Target.Validate(schema)...)
+			}
+			for _, p := range problems {
+				// A part of a target's configuration need not be all of it.
+				if known || p.Code != "config.missing_field" {
+					t.Errorf("%s: %s: %s\n%s", path, p.Code, p.Summary, whole)
+				}
+			}
+		}
+	}
+}
+
+// TestDocumentedLinks follows every link from a page to another file.
+func TestDocumentedLinks(t *testing.T) {
+	t.Parallel()
+	for path, text := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	}
+}
+
+// TestFlagsAreDescribed: help without a sentence is no help.
+func TestFlagsAreDescribed(t *testing.T) {
+	t.Parallel()
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		if c.Hidden {
+			return
+		}
+		if c.Short == "" {
+			t.Errorf("%s has no description", c.CommandPath())
+		}
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Usage == "" {
+				t.Errorf("%s: --%s has no description", c.CommandPath(), f.Name)
+			}
+		})
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit((&app{}).root())
+}

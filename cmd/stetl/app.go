@@ -90,6 +90,7 @@ stored, and every single account is accounted for.`,
 		a.keysCommand(), a.sessionsCommand(),
 		a.pluginCommand(), a.configCommand(), a.versionCommand(), serveCommand(),
 	)
+	root.AddCommand(a.afterCommands()...)
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}

@@ -42,7 +42,7 @@ func (a *app) check(ctx context.Context, fix bool) (err error) {
 	defer func() { err = errors.Join(err, src.Close()) }()
 	acc := newAccounts(src)
 	if fix {
-		needs, err := engine.Survey(ctx, acc, p.target)
+		needs, err := engine.Survey(ctx, acc, p.target, p.engineOptions())
 		if err != nil {
 			return classify(ctx, err)
 		}
@@ -55,7 +55,7 @@ func (a *app) check(ctx context.Context, fix bool) (err error) {
 			return err
 		}
 	}
-	found, err := engine.Check(ctx, acc, p.target)
+	found, err := engine.Check(ctx, acc, p.target, p.engineOptions())
 	status.clear()
 	if err != nil {
 		return classify(ctx, err)

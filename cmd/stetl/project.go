@@ -14,6 +14,7 @@ import (
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/target"
 )
@@ -40,6 +41,7 @@ type project struct {
 	options plugin.Options
 	place   plugin.Location
 	status  *status
+	rules   *mapping.Rules
 }
 
 // openProject loads the configuration and opens what a command about the target
@@ -52,7 +54,9 @@ func (a *app) openProject(ctx context.Context, want access, s *status) (p *proje
 	if cfg.Target.Plugin == "" {
 		return nil, problems.Err()
 	}
-	p = &project{app: a, cfg: cfg, options: a.pluginOptions(), status: s}
+	rules, found := compileMapping(cfg)
+	problems.Add(found...)
+	p = &project{app: a, cfg: cfg, options: a.pluginOptions(), status: s, rules: rules}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close(ctx))
@@ -190,7 +194,7 @@ func (p *project) close(ctx context.Context) error {
 func (p *project) settings() []byte {
 	raw, _ := p.cfg.Target.Split()
 	info := p.clients[0].Info()
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s", info.Name, info.Version, raw, p.cfg.Policies.Existing))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s%s", info.Name, info.Version, raw, p.cfg.Policies.Existing, mappingSettings(p.cfg)))
 	return sum[:16]
 }
 
@@ -200,11 +204,13 @@ func (p *project) engineOptions() engine.Options {
 	o := engine.Options{
 		Policies: engine.Policies{
 			Skip: p.cfg.Policies.Skip, Adopt: p.cfg.Policies.Existing == "adopt", OverwriteDrift: p.cfg.Policies.Drift == "overwrite",
+			Collision: collisionPolicies(p.cfg.Policies.Collision),
 			Limits: engine.Limits{
 				Updates: engine.Limit(limits.Updates), Resets: engine.Limit(limits.Resets), Adoptions: engine.Limit(limits.Adoptions),
 				Failures: limits.Failures, Window: limits.Window,
 			},
 		},
+		Mapping:  p.rules,
 		Progress: p.status.engine,
 	}
 	if canary := p.cfg.Policies.Canary; canary == nil || *canary {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -159,16 +160,14 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	}
 	r.Source, r.Layout, r.App, r.Target, r.Detail = describeSource(p.cfg), src.Layout(), src.App(), describeTarget(p.cfg), f.detail
 	var saved *engine.Plan
+	var digests sync.Map // of saved, by source id
 	acc := newAccounts(src)
 	if f.out != "" {
 		saved = engine.NewPlan(src.App(), r.Target, p.settings(), nil)
 		if p.journal == nil {
 			saved.Key = a.planKey
 		}
-		acc.digests = map[string][]byte{}
-		acc.digest = func(users []canonical.User) map[string][]byte {
-			return engine.Digests(p.target.Capabilities(), o.Key, users)
-		}
+		o.Digest = func(id string, digest []byte) { digests.Store(id, digest) }
 	}
 	o.Different = func(c target.Change) { r.Different = append(r.Different, c) }
 	o.Outcome = func(c target.Change) {
@@ -176,7 +175,9 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 			r.Changes = append(r.Changes, c)
 		}
 		if saved != nil {
-			saved.Add(c, acc.digests[c.SourceID])
+			digest, _ := digests.Load(c.SourceID)
+			known, _ := digest.([]byte) // none for accounts that are left aside
+			saved.Add(c, known)
 		}
 	}
 	run, err := p.begin(ctx, &o, r)

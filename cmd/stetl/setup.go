@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"maps"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
@@ -96,9 +95,6 @@ type accounts struct {
 	src       *supertokens.Source
 	inventory *supertokens.Inventory
 	counted   bool
-	// digest, when set, fills digests in the first reading, for a plan to save.
-	digest  func([]canonical.User) map[string][]byte
-	digests map[string][]byte
 }
 
 func newAccounts(src *supertokens.Source) *accounts {
@@ -112,9 +108,6 @@ func (s *accounts) Accounts(ctx context.Context, emit func([]canonical.User) err
 	return s.src.Read(ctx, func(b supertokens.Batch) error {
 		if first {
 			s.inventory.Add(b)
-			if s.digest != nil {
-				maps.Copy(s.digests, s.digest(b.Users))
-			}
 		}
 		return emit(b.Users)
 	})

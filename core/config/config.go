@@ -28,6 +28,8 @@ type Config struct {
 	Policies Policies `json:"policies,omitzero"`
 	// Limits stop a run that would do more than was expected of it.
 	Limits Limits `json:"limits,omitzero"`
+	// Mapping is the section of that name as JSON; core/mapping understands it.
+	Mapping json.RawMessage `json:"mapping,omitempty"`
 
 	file *file
 }
@@ -59,6 +61,18 @@ type Policies struct {
 	// ReadBack says which of the accounts that a run has written are read back:
 	// "all" (or empty), "sample" or "off".
 	ReadBack string `json:"read_back,omitempty"`
+	// Password, LongID and Collision say what to do with accounts that the target
+	// cannot hold as they are; empty ones take the defaults of the schema.
+	Password  string    `json:"password,omitempty"`
+	LongID    string    `json:"long_id,omitempty"`
+	Collision Collision `json:"collision,omitzero"`
+}
+
+// Collision holds the policies for identifiers that two accounts want.
+type Collision struct {
+	ID       string `json:"id,omitempty"`
+	Username string `json:"username,omitempty"`
+	Email    string `json:"email,omitempty"`
 }
 
 // Limits bound what a run may do.
@@ -229,6 +243,9 @@ func (c *Config) fill(dir string) {
 			_ = json.Unmarshal(raw, into)
 		}
 	}
+	if section := root.get("mapping"); section != nil && section.kind == object {
+		c.Mapping = mustJSON(section.decoded(func(n *node) (any, bool) { return n.val, true })) // a null removes a field
+	}
 	c.Journal = path(root.get("journal"))
 	if c.Journal == "" {
 		c.Journal = filepath.Join(dir, DefaultJournal)
@@ -270,7 +287,8 @@ func (c *Config) CheckTables(renamable []string) diag.List {
 
 // Locate returns a copy of list in which every diagnostic with a Path, a JSON
 // pointer into this file, has the position and the excerpt of that value, or of
-// the nearest one around it. It is for problems found later: a dump that does
+// the nearest one around it. A diagnostic that has a line and a column but no file
+// is about that place inside the value's text. It is for problems found later: a dump that does
 // not open, a database that does not answer.
 func (c *Config) Locate(list diag.List) diag.List {
 	return c.file.locate(nil, list)

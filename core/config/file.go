@@ -63,11 +63,42 @@ func (f *file) locate(base []string, list diag.List) diag.List {
 			continue
 		}
 		path := append(slices.Clip(base), tokens(d.Path)...)
-		d.Path, d.Pos = pointer(path), f.pos(f.root.nearest(path).anchor())
+		n := f.root.nearest(path)
+		at := n.anchor()
+		if d.Pos.File == "" && d.Pos.Line > 0 {
+			at = f.inside(n, place{d.Pos.Line, d.Pos.Col})
+		}
+		d.Path, d.Pos = pointer(path), f.pos(at)
 		d.Snippet = f.snippet(d, masks)
 		list[i] = d
 	}
 	return list
+}
+
+// inside returns the place in the file of one in the text of a scalar, or the
+// scalar's own where that cannot be told.
+func (f *file) inside(n *node, in place) place {
+	wanted := strings.Split(n.text, "\n")
+	if n.kind != scalar || in.line > len(wanted) {
+		return n.anchor()
+	}
+	text := wanted[in.line-1]
+	if rest := f.text[f.offset(n.at):]; len(wanted) == 1 { // plain, or quoted without escapes
+		for _, quote := range []string{"", `"`, "'"} {
+			if strings.HasPrefix(rest, quote+text) && (quote == "" || strings.HasPrefix(rest, quote+text+quote)) {
+				return place{n.at.line, n.at.col + len(quote) + in.col - 1}
+			}
+		}
+	}
+	line := n.at.line + in.line // a block starts on the line after its mark
+	if line > len(f.lines) {
+		return n.anchor()
+	}
+	before, found := strings.CutSuffix(f.lines[line-1], text)
+	if !found || strings.Trim(before, " ") != "" {
+		return n.anchor()
+	}
+	return place{line, utf8.RuneCountInString(before) + in.col}
 }
 
 // offset turns a place into a byte offset of the lines joined by "\n".

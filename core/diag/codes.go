@@ -58,6 +58,18 @@ const (
 	LoadNotCommitted     Code = "load.not_committed"
 )
 
+// Codes of core/mapping: what rules and policies have decided.
+const (
+	MapUnknownField    Code = "map.unknown_field"
+	MapBadExpression   Code = "map.bad_expression"
+	MapBadTemplate     Code = "map.bad_template"
+	MapFiltered        Code = "map.filtered"
+	MapFailed          Code = "map.failed"
+	MapNoEntry         Code = "map.no_entry"
+	MapHashUnsupported Code = "map.hash_unsupported"
+	MapLinked          Code = "map.linked"
+)
+
 // Codes of plugins/keycloak. Those of load are for every target that has the same reason.
 const (
 	LoadIDTooLong            Code = "load.id_too_long"
@@ -214,6 +226,15 @@ var table = []Info{
 	{MapDuplicateUsername, "two accounts would get the same user name", "link or merge the accounts in SuperTokens, or change one of them"},
 	{MapDuplicateEmail, "two accounts have the same e-mail address and the target allows one", "link or merge the accounts in SuperTokens, or change one of them"},
 	{LoadNotCommitted, "the target failed in its last step, so nothing of the run counts as loaded", "remove the cause and run again"},
+	// core/mapping
+	{MapUnknownField, "a mapping rule names a field that does not exist", "use one of the names the message lists"},
+	{MapBadExpression, "a CEL expression of the mapping cannot be compiled", "correct it at the named place"},
+	{MapBadTemplate, "a template of the mapping cannot be understood", "write fields in braces, {{ and }} for braces themselves"},
+	{MapFiltered, "mapping.filter leaves the account out", "change the filter if the account should be moved"},
+	{MapFailed, "a mapping rule cannot be applied to the account", "make the rule cover such accounts; stetl map test tries it"},
+	{MapNoEntry, "a lookup table of the mapping lacks the account's value", "add it to the table or give the rule a default"},
+	{MapHashUnsupported, "the target cannot verify the password hash, and policies.password does not allow a reset", "set policies.password to reset, or have the person choose a new password first"},
+	{MapLinked, "the account was made one with another that has the same verified e-mail address", "nothing: policies.collision says so"},
 	// plugins/keycloak
 	{LoadIDTooLong, "the id is longer than the target can hold", "map the user to a shorter external id in SuperTokens, or remove the mapping"},
 	{LoadIDInvalid, "the id is absent or has characters that the target cannot take", "map the user to a plain external id in SuperTokens, or remove the mapping"},

@@ -49,6 +49,11 @@ type Options struct {
 	Journal Journal
 	Run     int64
 	Key     []byte
+	// Mapping turns accounts into users of the target; nil is the usual mapping.
+	Mapping *mapping.Rules
+	// Digest, when set, is called for every account that is planned, with the digest
+	// of the user it would be, before its outcome is known.
+	Digest func(sourceID string, digest []byte)
 	// Full compares every account with the target, also where nothing has changed
 	// since the last run: the settings have, or somebody wants to be sure.
 	Full bool
@@ -151,10 +156,10 @@ func Run(ctx context.Context, src Source, dst Target, o Options) (*Result, error
 	return r.result, err
 }
 
-// Check reads every account and examines the target for what a run would ask
-// of it. It writes nothing.
-func Check(ctx context.Context, src Source, dst Target) (diag.List, error) {
-	r := newRunner(src, dst, Options{})
+// Check reads every account and examines the target for what a run with these
+// options would ask of it. It writes nothing.
+func Check(ctx context.Context, src Source, dst Target, o Options) (diag.List, error) {
+	r := newRunner(src, dst, Options{Mapping: o.Mapping, Policies: o.Policies})
 	if err := r.survey(ctx); err != nil || !r.caps.Can(target.CanCheck) {
 		return nil, err
 	}
@@ -162,8 +167,8 @@ func Check(ctx context.Context, src Source, dst Target) (diag.List, error) {
 }
 
 // Survey reads every account and says what a run would ask of the target.
-func Survey(ctx context.Context, src Source, dst Target) (target.Needs, error) {
-	r := newRunner(src, dst, Options{})
+func Survey(ctx context.Context, src Source, dst Target, o Options) (target.Needs, error) {
+	r := newRunner(src, dst, Options{Mapping: o.Mapping, Policies: o.Policies})
 	err := r.survey(ctx)
 	return r.needs, err
 }
@@ -192,6 +197,8 @@ type runner struct {
 	total   int
 	// owners knows who keeps an identifier that several accounts want.
 	owners owners
+	// merged holds accounts that are made one with another, by the place of that one.
+	merged map[int][]target.User
 	known  memory
 	// written is nil where nothing is read back.
 	written *written

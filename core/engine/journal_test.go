@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -369,8 +370,12 @@ func TestPlanIsExecutedToTheLetter(t *testing.T) {
 	src = rename(rename(rename(src, 0, "zero@example.org"), 1, "one@example.org"), 2, "two@example.org")
 	plan := NewPlan("public", "idp", nil, nil)
 	p.with(func(_ *journal.Scope, o Options) {
-		digests := Digests(dst.caps, o.Key, src)
-		o.DryRun, o.Outcome = true, func(c target.Change) { plan.Add(c, digests[c.SourceID]) }
+		var digests sync.Map
+		o.Digest = func(id string, digest []byte) { digests.Store(id, digest) }
+		o.DryRun, o.Outcome = true, func(c target.Change) {
+			digest, _ := digests.Load(c.SourceID)
+			plan.Add(c, digest.([]byte))
+		}
 		if _, err := Run(t.Context(), src, dst, o); err != nil {
 			t.Fatal(err)
 		}

@@ -36,10 +36,11 @@ type batch struct {
 	update bool
 }
 
-// loser is an account that does not get one of its identifiers.
-type loser struct {
+// aside is an account that is not sent to the target.
+type aside struct {
 	user target.User // ids and class only
-	loss loss
+	why  mapping.Aside
+	lost *loser // set where it is for an identifier that another account keeps
 }
 
 // move reads every account again and plans or loads it. Back-pressure is the
@@ -76,16 +77,27 @@ func (r *runner) move(ctx context.Context) error {
 			return err
 		})
 	}
-	var losers []loser
+	var losers, others []aside
 	creates, updates, n := &batch{}, &batch{update: true}, 0
 	err := r.src.Accounts(reading, func(users []canonical.User) error {
 		for i := range users {
-			u, _ := mapping.Map(&users[i], r.caps)
-			l, lost := r.owners.see(n, u.SourceID)
+			u, out := r.mapped(n, &users[i])
 			n++
-			if lost {
-				losers = append(losers, loser{target.User{SourceID: u.SourceID, ID: u.ID, Class: u.Class}, l})
+			if out != nil {
+				r.known.look(&u, r.options.Key, r.options.Full) // the source has it
+				if out.lost != nil {
+					losers = append(losers, *out)
+				} else if others = append(others, *out); len(others) == size {
+					changes, err := r.turnAway(reading, others)
+					answers <- changes
+					if others = nil; err != nil {
+						return err
+					}
+				}
 				continue
+			}
+			if r.options.Digest != nil {
+				r.options.Digest(u.SourceID, u.Digest(r.options.Key))
 			}
 			b, o, err := r.decide(reading, &u)
 			switch {
@@ -119,7 +131,7 @@ func (r *runner) move(ctx context.Context) error {
 		err = groupErr
 	}
 	if err == nil { // only now every winner has been seen
-		for part := range slices.Chunk(losers, size) {
+		for part := range slices.Chunk(append(others, losers...), size) {
 			changes, keepErr := r.turnAway(ctx, part)
 			answers <- changes
 			if err = keepErr; err != nil {
@@ -135,10 +147,10 @@ func (r *runner) move(ctx context.Context) error {
 	return r.removed(ctx)
 }
 
-// turnAway rejects accounts that do not get one of their identifiers.
-func (r *runner) turnAway(ctx context.Context, losers []loser) ([]target.Change, error) {
-	b, changes, all := batch{}, make([]target.Change, len(losers)), make([]int, len(losers))
-	for i, l := range losers {
+// turnAway gives accounts that are not sent their outcome.
+func (r *runner) turnAway(ctx context.Context, all []aside) ([]target.Change, error) {
+	b, changes, keep := batch{}, make([]target.Change, len(all)), []int{}
+	for i, l := range all {
 		before := journal.Entry{SourceID: l.user.SourceID}
 		if r.options.Journal != nil {
 			known, ok, err := r.options.Journal.Get(ctx, l.user.SourceID)
@@ -150,12 +162,21 @@ func (r *runner) turnAway(ctx context.Context, losers []loser) ([]target.Change,
 			}
 		}
 		b.users, b.before = append(b.users, l.user), append(b.before, before)
-		changes[i], all[i] = target.Change{Outcome: r.owners.reject(l.user.SourceID, l.loss)}, i
+		if changes[i] = *leave(&l.user, l.why.Action, l.why.Code, l.why.Detail); l.lost != nil {
+			changes[i].Outcome = r.owners.reject(l.user.SourceID, l.lost)
+			if l.lost.link && before.Origin == journal.Unclear { // what a run has made stays known
+				changes[i].TargetID = r.home(ctx, l.lost)
+			}
+		}
+		// Who was never sent and is not wanted needs no memory.
+		if l.lost != nil || l.why.Action == target.Rejected || before.Origin != journal.Unclear || before.Action != "" {
+			keep = append(keep, i)
+		}
 	}
 	if r.options.DryRun {
 		return changes, nil
 	}
-	return changes, r.keep(0, b, changes, all)
+	return changes, r.keep(0, b, changes, keep)
 }
 
 // linger returns a context that ends some time after ctx does.
@@ -180,7 +201,7 @@ func (b *batch) take(one *batch) {
 // outcome right away.
 func (r *runner) decide(ctx context.Context, u *target.User) (*batch, *target.Change, error) {
 	if r.options.Only != nil && !r.options.Only(u) {
-		return nil, aside(u, target.Skipped, diag.RunNotSelected, "the run was restricted to other accounts"), nil
+		return nil, leave(u, target.Skipped, diag.RunNotSelected, "the run was restricted to other accounts"), nil
 	}
 	standing := r.known.look(u, r.options.Key, r.options.Full)
 	if p := r.options.Plan; p != nil {
@@ -208,7 +229,7 @@ func (r *runner) decide(ctx context.Context, u *target.User) (*batch, *target.Ch
 	return &batch{users: []target.User{*u}, before: []journal.Entry{before}, update: ours}, nil, nil
 }
 
-func aside(u *target.User, action target.Action, code diag.Code, detail string) *target.Change {
+func leave(u *target.User, action target.Action, code diag.Code, detail string) *target.Change {
 	return &target.Change{Outcome: target.Outcome{SourceID: u.SourceID, Action: action, Code: code, Detail: detail}}
 }
 
@@ -422,7 +443,7 @@ func (r *runner) keep(number int64, b batch, changes []target.Change, at []int) 
 func notSent(users []target.User, err error) []target.Change {
 	out := make([]target.Change, len(users))
 	for i := range users {
-		out[i] = *aside(&users[i], target.InDoubt, diag.PluginNotSent, "not sent: "+err.Error())
+		out[i] = *leave(&users[i], target.InDoubt, diag.PluginNotSent, "not sent: "+err.Error())
 	}
 	return out
 }

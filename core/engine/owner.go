@@ -24,7 +24,7 @@ type owners struct {
 	settled  bool
 	// losers says which identifier a later account does not get; winners holds the
 	// source ids of those who do, filled as they come by.
-	losers  map[int32]loss
+	losers  map[int32]*loser
 	winners map[int32]string
 }
 
@@ -41,10 +41,17 @@ type claimant struct {
 	carried bool
 }
 
-// loss is the first identifier that an account does not get.
-type loss struct {
+// loser is an account that does not get all of its identifiers.
+type loser struct {
+	// lost holds who keeps the identifier instead, by kind, counted from 1; 0 means
+	// that the account has it.
+	lost [idKindCount]int32
+	// What the policies make of it: kept out of the target by one of kind, or made one
+	// with an account, or changed.
+	out    bool
 	kind   idKind
-	winner int32
+	action target.Action
+	link   bool
 }
 
 type idKind uint8
@@ -54,6 +61,7 @@ const (
 	idOfUser idKind = iota
 	username
 	email
+	idKindCount
 )
 
 var idKinds = map[idKind]struct {
@@ -64,6 +72,9 @@ var idKinds = map[idKind]struct {
 	username: {"username", diag.MapDuplicateUsername},
 	email:    {"e-mail", diag.MapDuplicateEmail},
 }
+
+// pass notes that the next account is left aside and claims nothing.
+func (o *owners) pass() { o.claim(&target.User{}, &target.Capabilities{}) }
 
 // claim registers the identifiers of the next account.
 func (o *owners) claim(u *target.User, caps *target.Capabilities) {
@@ -76,6 +87,9 @@ func (o *owners) claim(u *target.User, caps *target.Capabilities) {
 		mine.joined = u.Created.UnixMilli()
 	}
 	o.accounts = append(o.accounts, mine)
+	if u.SourceID == "" { // it wants nothing
+		return
+	}
 	add := func(kind idKind, value string) {
 		var h maphash.Hash
 		h.SetSeed(o.seed)
@@ -93,7 +107,7 @@ func (o *owners) claim(u *target.User, caps *target.Capabilities) {
 // settle decides. Claims may not follow.
 func (o *owners) settle() {
 	o.settled = true
-	o.losers, o.winners = map[int32]loss{}, map[int32]string{}
+	o.losers, o.winners = map[int32]*loser{}, map[int32]string{}
 	slices.SortFunc(o.wanted, func(a, b want) int { return cmp.Compare(a.hash, b.hash) })
 	for i := 0; i < len(o.wanted); {
 		end := i + 1
@@ -104,9 +118,13 @@ func (o *owners) settle() {
 			winner := slices.MinFunc(same, func(a, b want) int { return o.compare(a.account, b.account) })
 			o.winners[winner.account] = ""
 			for _, w := range same {
-				if have, lost := o.losers[w.account]; w.account != winner.account && (!lost || w.kind < have.kind) {
-					o.losers[w.account] = loss{w.kind, winner.account}
+				if w.account == winner.account {
+					continue
 				}
+				if o.losers[w.account] == nil {
+					o.losers[w.account] = &loser{}
+				}
+				o.losers[w.account].lost[w.kind] = winner.account + 1
 			}
 		}
 		i = end
@@ -126,24 +144,29 @@ func (o *owners) compare(a, b int32) int {
 	return cmp.Or(cmp.Compare(x.joined, y.joined), cmp.Compare(a, b))
 }
 
-// see returns the identifier that the n-th account does not get, if any, and
+// see returns what became of the n-th account, nil when it has all it wants, and
 // remembers the source id of one that others lose to.
-func (o *owners) see(n int, sourceID string) (loss, bool) {
+func (o *owners) see(n int, sourceID string) *loser {
 	k := int32(n) //nolint:gosec // as in claim
 	if _, ok := o.winners[k]; ok {
 		o.winners[k] = sourceID
 	}
-	l, lost := o.losers[k]
-	return l, lost
+	return o.losers[k]
 }
 
-// reject is the outcome of an account that lost. It is complete once every
+// reject is the outcome of an account that is kept out. It is complete once every
 // account has been seen.
-func (o *owners) reject(sourceID string, l loss) target.Outcome {
+func (o *owners) reject(sourceID string, l *loser) target.Outcome {
 	kind := idKinds[l.kind]
+	winner := o.winners[l.lost[l.kind]-1]
+	if l.link {
+		return target.Outcome{
+			SourceID: sourceID, Action: target.Skipped, Code: diag.MapLinked, Detail: "made one with account " + winner + ", which has the same verified e-mail address",
+		}
+	}
 	return target.Outcome{
-		SourceID: sourceID, Action: target.Rejected, Code: kind.code,
-		Detail: fmt.Sprintf("another account wants the same %s, and the target allows one: %s", kind.name, o.winners[l.winner]),
-		Hint:   "link or merge the two accounts in SuperTokens, or change one of them, and run again",
+		SourceID: sourceID, Action: l.action, Code: kind.code,
+		Detail: fmt.Sprintf("another account wants the same %s, and the target allows one: %s", kind.name, winner),
+		Hint:   "link or merge the two accounts in SuperTokens, change one of them, or say with policies.collision what should happen",
 	}
 }

@@ -7,9 +7,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -94,23 +92,13 @@ func (p *Plan) refuses(u *target.User, key []byte) *target.Change {
 	planned, ok := p.Users[u.SourceID]
 	switch {
 	case !ok:
-		return aside(u, target.Skipped, diag.PlanNotPlanned, "the account came after the plan was made")
+		return leave(u, target.Skipped, diag.PlanNotPlanned, "the account came after the plan was made")
 	case !bytes.Equal(planned.Source, u.Digest(key)):
-		return aside(u, target.Rejected, diag.PlanSourceMoved, "the account has changed in the source since the plan was made")
+		return leave(u, target.Rejected, diag.PlanSourceMoved, "the account has changed in the source since the plan was made")
 	case planned.Action == target.Created || planned.Action == target.Updated:
 		u.Expect = planned.State
 		return nil
 	default:
-		return aside(u, planned.Action, planned.Code, "as planned")
+		return leave(u, planned.Action, planned.Code, "as planned")
 	}
-}
-
-// Digests returns the digest of every account as it would be sent.
-func Digests(caps target.Capabilities, key []byte, users []canonical.User) map[string][]byte {
-	out := make(map[string][]byte, len(users))
-	for i := range users {
-		u, _ := mapping.Map(&users[i], caps)
-		out[u.SourceID] = u.Digest(key)
-	}
-	return out
 }

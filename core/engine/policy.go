@@ -21,7 +21,9 @@ type Policies struct {
 	// OverwriteDrift writes over what others have changed in the target since the
 	// last run. Without, such accounts are Skipped with load.drift.
 	OverwriteDrift bool
-	Limits         Limits
+	// Collision says what happens to accounts that want what another account keeps.
+	Collision Collision
+	Limits    Limits
 }
 
 // Limits stop a run that would do more than was expected of it.

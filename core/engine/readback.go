@@ -15,7 +15,6 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -242,12 +241,13 @@ func (r *runner) readBack(ctx context.Context) error {
 	}
 	err := r.src.Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
+			n := v.Read
 			v.Read++
 			id, ok := r.written.ids[maphash.String(r.written.seed, users[i].InternalID)]
 			if !ok {
 				continue
 			}
-			u, _ := mapping.Map(&users[i], r.caps)
+			u, _ := r.mapped(n, &users[i])
 			u.Prior.TargetID = id
 			if r.options.Journal != nil {
 				e, err := r.prior(ctx, u.SourceID)

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -18,7 +17,11 @@ func (r *runner) survey(ctx context.Context) error {
 	n := newNeeds()
 	err := r.src.Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
-			u, lost := mapping.Map(&users[i], r.caps)
+			u, lost, aside := r.options.Mapping.Map(&users[i], r.caps)
+			if aside != nil {
+				r.owners.pass()
+				continue
+			}
 			r.result.Classes[u.Class]++
 			for _, l := range lost {
 				r.result.Losses[l]++
@@ -40,6 +43,9 @@ func (r *runner) survey(ctx context.Context) error {
 	})
 	r.owners.settle()
 	r.needs = n.result(r.result.Classes[target.NeedsReset])
+	if err == nil {
+		err = r.resolve(ctx)
+	}
 	return err
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -60,14 +59,13 @@ func Verify(ctx context.Context, src Source, dst Target, o Options, sample int) 
 	n := 0
 	err := src.Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
-			u, _ := mapping.Map(&users[i], r.caps)
-			_, lost := r.owners.see(n, u.SourceID)
+			u, aside := r.mapped(n, &users[i])
 			n++
 			v.Read++
 			if sample > 1 && maphash.String(seed, u.SourceID)%uint64(sample) != 0 {
 				continue
 			}
-			ask, err := r.expected(ctx, &u, lost)
+			ask, err := r.expected(ctx, &u, aside != nil)
 			if err != nil {
 				return err
 			}

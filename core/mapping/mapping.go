@@ -24,11 +24,21 @@ const (
 	LossTenant         Loss = "tenant"
 	LossMetadata       Loss = "metadata"
 	LossFakeEmail      Loss = "fake_email" // made up by the source, never a contact
+	LossID             Loss = "id"         // too long, so the internal one was taken
+	LossUsername       Loss = "username"   // wanted by two accounts, so one got a suffix
+	LossEmail          Loss = "email"      // wanted by two accounts, so one does without
 )
 
 // Map returns the user the target should hold and what of the account it will
-// not. It is a pure function of the account and the target's capabilities.
+// not, without rules of the operator's. It is a pure function of the account and
+// the target's capabilities.
 func Map(u *canonical.User, caps target.Capabilities) (target.User, []Loss) {
+	out, lost, _ := (*Rules)(nil).Map(u, caps)
+	return out, lost
+}
+
+// usual is the mapping without rules, before anything is withheld.
+func usual(u *canonical.User, caps target.Capabilities) (target.User, losses) {
 	out := target.User{
 		SourceID: u.InternalID, ID: u.ID, Enabled: true,
 		Created: known(u.TimeJoined), LastActive: known(u.LastActive),
@@ -40,7 +50,6 @@ func Map(u *canonical.User, caps target.Capabilities) (target.User, []Loss) {
 	password(&out, u, caps, &lost)
 	factors(&out, u, &lost)
 	out.Username = username(&out)
-	withhold(&out, caps, &lost)
 	return out, lost
 }
 

@@ -202,6 +202,9 @@ var lossText = map[mapping.Loss]string{
 	mapping.LossTenant:         "tenant memberships",
 	mapping.LossMetadata:       "metadata",
 	mapping.LossFakeEmail:      "made-up e-mail addresses",
+	mapping.LossID:             "external ids, where the internal one was taken (policies)",
+	mapping.LossUsername:       "user names that another account has; these got a suffix (policies)",
+	mapping.LossEmail:          "e-mail addresses that another account has (policies)",
 }
 
 func (r *Run) writeLosses(b *strings.Builder) {

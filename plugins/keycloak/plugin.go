@@ -42,6 +42,7 @@ func capabilities(c Config) sdk.Capabilities {
 		Carries:     carries,
 		Batch:       batch,
 		MaxIDLength: maxID,
+		UniqueEmail: true,
 		Whole:       c.Mode == modeFiles,
 		Identity:    []string{"mode", "url", "realm", "out"},
 	}

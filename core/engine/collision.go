@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Collision says, by identifier, what happens to an account that wants one which
+// another account keeps. The zero value rejects.
+type Collision struct {
+	// ID: [mapping.Reject], [mapping.Skip], or [mapping.Internal] for the source's
+	// internal id instead.
+	ID mapping.Policy
+	// Username: Reject, Skip, [mapping.Suffix] or [mapping.Link].
+	Username mapping.Policy
+	// Email: Reject, Skip, [mapping.Drop] for an account without address, Link, or
+	// [mapping.Allow] where the target is set up to take an address twice.
+	Email mapping.Policy
+}
+
+func (c Collision) of(k idKind) mapping.Policy {
+	switch k {
+	case idOfUser:
+		return c.ID
+	case username:
+		return c.Username
+	default:
+		return c.Email
+	}
+}
+
+// resolve applies the policies to accounts that lack an identifier. Only linking
+// takes another look at the accounts.
+func (r *runner) resolve(ctx context.Context) error {
+	policies, linking := r.options.Policies.Collision, map[int32]bool{}
+	for _, l := range r.owners.losers {
+		for kind := range idKindCount {
+			if l.lost[kind] == 0 || l.out {
+				continue
+			}
+			switch p := policies.of(kind); {
+			case p == mapping.Allow && kind == email:
+				l.lost[kind] = 0
+			case p == mapping.Link && kind != idOfUser:
+				l.out, l.link, l.kind, l.action = true, true, kind, target.Rejected
+				linking[l.lost[kind]-1] = true
+			case p == mapping.Suffix && kind == username, p == mapping.Drop && kind == email, p == mapping.Internal && kind == idOfUser:
+			case p == mapping.Skip:
+				l.out, l.kind, l.action = true, kind, target.Skipped
+			default:
+				l.out, l.kind, l.action = true, kind, target.Rejected
+			}
+		}
+	}
+	if len(linking) > 0 {
+		if err := r.link(ctx, linking); err != nil {
+			return err
+		}
+	}
+	for _, l := range r.owners.losers {
+		if l.out {
+			continue
+		}
+		for kind, loss := range map[idKind]mapping.Loss{idOfUser: mapping.LossID, username: mapping.LossUsername, email: mapping.LossEmail} {
+			if l.lost[kind] != 0 {
+				r.result.Losses[loss]++
+			}
+		}
+	}
+	return nil
+}
+
+// link collects accounts that are to be made one with another. Both must have
+// proven the same address: else whoever registers with the address of somebody
+// else would get into that account.
+func (r *runner) link(ctx context.Context, linking map[int32]bool) error {
+	homes, guests := map[int]target.User{}, map[int]target.User{}
+	n := 0
+	err := r.src.Accounts(ctx, func(users []canonical.User) error {
+		for i := range users {
+			k := int32(n) //nolint:gosec // as in claim
+			l := r.owners.losers[k]
+			if linking[k] || l != nil && l.link {
+				u, _, _ := r.options.Mapping.Map(&users[i], r.caps)
+				if linking[k] && l == nil {
+					homes[n] = u
+				} else if l != nil {
+					guests[n] = u
+				}
+			}
+			n++
+		}
+		return nil
+	})
+	r.merged = map[int][]target.User{}
+	for _, n := range slices.Sorted(maps.Keys(guests)) { // the same order every time
+		l := r.owners.losers[int32(n)] //nolint:gosec // as in claim
+		at := int(l.lost[l.kind] - 1)
+		home, ok := homes[at]
+		if guest := guests[n]; ok && l.link && same(&home, &guest) {
+			r.merged[at] = append(r.merged[at], guest)
+			continue
+		}
+		l.link = false
+	}
+	return err
+}
+
+func same(a, b *target.User) bool {
+	proven := func(u *target.User) bool { return u.Email != "" && u.EmailVerified != nil && *u.EmailVerified }
+	return proven(a) && proven(b) && strings.EqualFold(a.Email, b.Email)
+}
+
+// mapped is what the n-th account becomes, with all policies applied, or why it
+// is not sent. It is for readings after the survey.
+func (r *runner) mapped(n int, account *canonical.User) (target.User, *aside) {
+	u, _, why := r.options.Mapping.Map(account, r.caps)
+	ids := target.User{SourceID: u.SourceID, ID: u.ID, Class: u.Class}
+	l := r.owners.see(n, u.SourceID)
+	switch {
+	case why != nil:
+		return u, &aside{user: ids, why: *why}
+	case l == nil:
+		for _, guest := range r.merged[n] {
+			merge(&u, &guest)
+		}
+		return u, nil
+	case l.out:
+		return u, &aside{user: ids, lost: l}
+	}
+	if l.lost[idOfUser] != 0 {
+		u.ID = u.SourceID
+	}
+	if l.lost[email] != 0 {
+		u.Email, u.EmailVerified = "", nil
+	}
+	if l.lost[username] != 0 {
+		u.Username += suffix(u.SourceID)
+	}
+	return u, nil
+}
+
+// suffix is the same for an account every time, whoever else comes and goes.
+func suffix(sourceID string) string {
+	sum := sha256.Sum256([]byte(sourceID))
+	return "-" + hex.EncodeToString(sum[:4])
+}
+
+// merge adds what guest can do to u. One password and one set of authenticators
+// stay: those of u where it has them.
+func merge(u, guest *target.User) {
+	u.Identities = append(slices.Clip(u.Identities), guest.Identities...)
+	if u.Class == target.NoPassword {
+		u.Class, u.Password = guest.Class, guest.Password
+	}
+	if len(u.TOTP) == 0 {
+		u.TOTP = guest.TOTP
+	}
+	if u.Phone == "" {
+		u.Phone, u.PhoneVerified = guest.Phone, guest.PhoneVerified
+	}
+	if u.GivenName == "" && u.FamilyName == "" {
+		u.GivenName, u.FamilyName = guest.GivenName, guest.FamilyName
+	}
+	tenants := append(slices.Clone(u.Tenants), guest.Tenants...)
+	slices.Sort(tenants)
+	u.Tenants = slices.Compact(tenants)
+	if len(guest.Roles) > 0 {
+		roles := maps.Clone(u.Roles)
+		if roles == nil {
+			roles = map[string][]string{}
+		}
+		for tenant, more := range guest.Roles {
+			all := append(slices.Clone(roles[tenant]), more...)
+			slices.Sort(all)
+			roles[tenant] = slices.Compact(all)
+		}
+		u.Roles = roles
+	}
+	for _, a := range guest.OtherEmails {
+		known := func(o target.Address) bool { return strings.EqualFold(o.Email, a.Email) }
+		if !strings.EqualFold(a.Email, u.Email) && !slices.ContainsFunc(u.OtherEmails, known) {
+			u.OtherEmails = append(slices.Clip(u.OtherEmails), a)
+		}
+	}
+	mergeMetadata(u, guest)
+}
+
+// mergeMetadata adds keys that u does not have.
+func mergeMetadata(u, guest *target.User) {
+	var mine, theirs map[string]json.RawMessage
+	if guest.Metadata == nil || json.Unmarshal(guest.Metadata, &theirs) != nil {
+		return
+	}
+	if u.Metadata == nil {
+		u.Metadata = guest.Metadata
+		return
+	}
+	if json.Unmarshal(u.Metadata, &mine) != nil {
+		return
+	}
+	before := len(mine)
+	for key, value := range theirs {
+		if _, ok := mine[key]; !ok {
+			mine[key] = value
+		}
+	}
+	if len(mine) == before {
+		return
+	}
+	if raw, err := json.Marshal(mine); err == nil {
+		u.Metadata = raw
+	}
+}
+
+// home is the target's id of the account that another was made one with.
+func (r *runner) home(ctx context.Context, l *loser) string {
+	if r.options.Journal == nil {
+		return ""
+	}
+	e, ok, err := r.options.Journal.Get(ctx, r.owners.winners[l.lost[l.kind]-1])
+	if err != nil || !ok {
+		return ""
+	}
+	return e.TargetID
+}

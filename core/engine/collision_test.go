@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+// pair is two accounts of one person: a password in one tenant, a social login in
+// another, with addresses that differ in letter case.
+func pair(proven bool) listed {
+	src := rename(people(4), 1, "Ada@Example.org")
+	src = rename(src, 3, "ada@example.org")
+	for _, n := range []int{1, 3} {
+		src[n].Logins[0].Verified = &proven
+	}
+	src[3].Logins[0].Identity = &canonical.Identity{Provider: "google", Subject: "7"}
+	src[3].Logins[0].Tenants = []string{"t2"}
+	return src
+}
+
+func TestCollisionPolicies(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		policy Collision
+		proven bool
+		want   target.Summary
+		code   diag.Code
+		loss   mapping.Loss
+	}{
+		"nothing said":        {want: target.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateUsername},
+		"skip":                {policy: Collision{Username: mapping.Skip}, want: target.Summary{Read: 4, Created: 3, Skipped: 1}, code: diag.MapDuplicateUsername},
+		"suffix alone":        {policy: Collision{Username: mapping.Suffix}, want: target.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateEmail},
+		"suffix and drop":     {policy: Collision{Username: mapping.Suffix, Email: mapping.Drop}, want: target.Summary{Read: 4, Created: 4}, loss: mapping.LossUsername},
+		"suffix and allow":    {policy: Collision{Username: mapping.Suffix, Email: mapping.Allow}, want: target.Summary{Read: 4, Created: 4}, loss: mapping.LossUsername},
+		"link, proven":        {policy: Collision{Username: mapping.Link}, proven: true, want: target.Summary{Read: 4, Created: 3, Skipped: 1}, code: diag.MapLinked},
+		"link, nobody proved": {policy: Collision{Username: mapping.Link}, want: target.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateUsername},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sent := map[string]target.User{}
+			dst := newFake()
+			dst.caps.Carries = []target.Feature{target.CarriesTenants, target.CarriesIdentities}
+			dst.load = func(users []target.User) (out []target.Outcome, _ error) {
+				dst.mu.Lock()
+				defer dst.mu.Unlock()
+				for _, u := range users {
+					sent[u.SourceID] = u
+					out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Created, TargetID: "t-" + u.ID})
+				}
+				return out, nil
+			}
+			p := newProject(t)
+			res, seen, err := p.do(pair(tt.proven), dst, func(o *Options) { o.Policies.Collision = tt.policy })
+			if err != nil || res.Summary != tt.want {
+				t.Fatalf("%+v, %v; want %+v", res.Summary, err, tt.want)
+			}
+			if seen[id(3)].Code != tt.code {
+				t.Errorf("code %q, want %q", seen[id(3)].Code, tt.code)
+			}
+			if tt.loss != "" && res.Losses[tt.loss] != 1 {
+				t.Errorf("losses %v say nothing of %s", res.Losses, tt.loss)
+			}
+			u, loaded := sent[id(3)]
+			if loaded != (tt.want.Created == 4) {
+				t.Errorf("sent: %v", loaded)
+			}
+			if loaded && (u.Email != "") != (tt.policy.Email == mapping.Allow) || loaded && (!strings.HasPrefix(u.Username, "ada@example.org-")) {
+				t.Errorf("sent with the address %q and the name %q", u.Email, u.Username)
+			}
+			winner := sent[id(1)]
+			if linked := tt.code == diag.MapLinked; linked != (len(winner.Identities) == 1) || linked != (len(winner.Tenants) > 0) {
+				t.Errorf("the account that stays has %d identities and tenants %v", len(winner.Identities), winner.Tenants)
+			}
+			if tt.code == diag.MapLinked && seen[id(3)].TargetID != "t-"+id(1) {
+				t.Errorf("the account that is linked is at home in %q", seen[id(3)].TargetID)
+			}
+			// It is decided in the same way the next time, so nothing is written.
+			sent = map[string]target.User{}
+			again, _, err := p.do(pair(tt.proven), dst, func(o *Options) { o.Policies.Collision = tt.policy })
+			if err != nil || len(sent) != 0 || again.Summary.Created != 0 || again.Summary.Unchanged != tt.want.Created {
+				t.Errorf("second run: %+v, %v, %d sent", again.Summary, err, len(sent))
+			}
+		})
+	}
+}
+
+func TestFilteredAccountsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	rules, found := mapping.Compile(mapping.Spec{Filter: `username != "user2@example.org"`}, mapping.Policies{})
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	p, dst := newProject(t), newIDP()
+	res, seen, err := p.do(people(5), dst, func(o *Options) { o.Mapping = rules })
+	if err != nil || res.Summary != (target.Summary{Read: 5, Created: 4, Skipped: 1}) || seen[id(2)].Code != diag.MapFiltered {
+		t.Fatalf("%+v, %v, %+v", res.Summary, err, seen[id(2)])
+	}
+	v, err := Verify(context.Background(), people(5), dst, Options{Mapping: rules}, 1)
+	if err != nil || v.Compared != 4 || v.Different() != 0 {
+		t.Errorf("verification %+v, %v", v, err)
+	}
+}

@@ -1,0 +1,230 @@
+package mapping
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+	"cel.dev/cel-go/ext"
+
+	"github.com/stetl/stetl/core/diag"
+)
+
+// mostCost bounds what an expression may do for one account, in the library's
+// own units: a comparison is one, a pass over a list one for each element.
+const mostCost = 1_000_000
+
+// compiler compiles rules.
+type compiler struct{}
+
+// environment holds the variables and functions of expressions.
+var environment = sync.OnceValues(func() (*cel.Env, error) {
+	list, dynamic := cel.ListType(cel.StringType), cel.MapType(cel.StringType, cel.DynType)
+	declared := map[string]*cel.Type{
+		"id": cel.StringType, "source_id": cel.StringType, "app": cel.StringType, "username": cel.StringType,
+		"email": cel.StringType, "email_verified": cel.NullableType(cel.BoolType),
+		"phone": cel.StringType, "phone_verified": cel.NullableType(cel.BoolType),
+		"given_name": cel.StringType, "family_name": cel.StringType, "enabled": cel.BoolType,
+		"created": cel.DynType, "last_active": cel.DynType, "tenants": list, "roles": cel.MapType(cel.StringType, list),
+		"metadata": dynamic, "class": cel.StringType, "totp": cel.BoolType, "logins": cel.ListType(dynamic),
+	}
+	options := []cel.EnvOption{ext.Strings(), cel.OptionalTypes(), cel.DefaultUTCTimeZone(true)}
+	for _, name := range readable() {
+		options = append(options, cel.Variable(name, declared[name]))
+	}
+	return cel.NewEnv(options...)
+})
+
+// expression is one compiled.
+type expression struct{ program cel.Program }
+
+// results are the types that an expression for a field may have.
+func results(k kind) []*cel.Type {
+	switch k {
+	case text:
+		return []*cel.Type{cel.StringType}
+	case boolean:
+		return []*cel.Type{cel.BoolType, cel.NullableType(cel.BoolType)}
+	case texts:
+		return []*cel.Type{cel.ListType(cel.StringType)}
+	case textMap:
+		return []*cel.Type{cel.MapType(cel.StringType, cel.ListType(cel.StringType))}
+	case object:
+		return []*cel.Type{cel.MapType(cel.StringType, cel.DynType)}
+	default:
+		return nil
+	}
+}
+
+var kindNames = map[kind]string{
+	text: "text", boolean: "true or false", texts: "a list of text", textMap: "a map of lists of text", object: "a map", anything: "anything",
+}
+
+// expression compiles CEL; nil when it has errors.
+func (*compiler) expression(source, path string, want kind, found *diag.List) *expression {
+	env, err := environment()
+	if err != nil {
+		found.Add(diag.Diagnostic{Code: diag.MapBadExpression, Summary: "the expression language cannot be set up", Detail: err.Error(), Path: path})
+		return nil
+	}
+	ast, issues := env.Compile(source)
+	if issues.Err() != nil {
+		for _, e := range issues.Errors() {
+			d := diag.Diagnostic{Code: diag.MapBadExpression, Summary: "in this expression: " + firstLine(e.Message), Path: path}
+			if e.Location.Line() > 0 {
+				d.Pos = diag.Pos{Line: e.Location.Line(), Col: e.Location.Column() + 1}
+			}
+			if name, ok := undeclared(e.Message); ok {
+				if meant := diag.Suggest(name, readable()); meant != "" {
+					d.Hint = fmt.Sprintf("did you mean %q?", meant)
+				} else {
+					d.Hint = "there are: " + strings.Join(readable(), ", ")
+				}
+			}
+			found.Add(d)
+		}
+		return nil
+	}
+	if !fits(ast.OutputType(), want) {
+		found.Add(diag.Diagnostic{
+			Code: diag.MapBadExpression, Summary: fmt.Sprintf("the expression gives %s, and %s is needed", ast.OutputType(), kindNames[want]), Path: path,
+		})
+		return nil
+	}
+	program, err := env.Program(ast, cel.CostLimit(mostCost), cel.EvalOptions(cel.OptOptimize))
+	if err != nil {
+		found.Add(diag.Diagnostic{Code: diag.MapBadExpression, Summary: "in this expression: " + firstLine(err.Error()), Path: path})
+		return nil
+	}
+	return &expression{program}
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+func undeclared(message string) (string, bool) {
+	_, rest, ok := strings.Cut(message, "undeclared reference to '")
+	name, _, found := strings.Cut(rest, "'")
+	return name, ok && found
+}
+
+func fits(got *cel.Type, want kind) bool {
+	all := results(want)
+	if all == nil || got.IsExactType(cel.DynType) || got.IsExactType(cel.NullType) && want != object {
+		return true
+	}
+	for _, t := range all {
+		if t.IsAssignableType(got) {
+			return true
+		}
+	}
+	return false
+}
+
+// resolver resolves variables as they are asked for.
+type resolver struct{ *view }
+
+// ResolveName implements the library's activation.
+func (n resolver) ResolveName(name string) (any, bool) {
+	get, ok := variables[name]
+	if !ok {
+		return nil, false
+	}
+	value := get(n.view)
+	if value == nil {
+		return types.NullValue, true
+	}
+	return value, true
+}
+
+// Parent implements the library's activation.
+func (resolver) Parent() cel.Activation { return nil }
+
+// eval evaluates for one account. Errors hold nothing of the account.
+func (e *expression) eval(v *view) (any, error) {
+	got, _, err := e.program.Eval(resolver{v})
+	if err != nil {
+		return nil, evalError(err)
+	}
+	return native(got)
+}
+
+// evalError words an error without the values that the library's message may quote.
+func evalError(err error) error {
+	for prefix, words := range map[string]string{
+		"no such key":            "a key that the expression reads is not there; has(…) asks for it",
+		"no such overload":       "a value has a type that the expression does not expect",
+		"index out of bounds":    "a list is shorter than the expression expects",
+		"divide by zero":         "it divides by zero",
+		"operation cancelled":    "it takes too long",
+		"actual cost limit":      "it takes too long",
+		"no such attribute":      "an attribute that the expression reads is not there",
+		"type conversion error":  "a value cannot be converted",
+		"optional.none()":        "an optional value is absent",
+		"unsupported conversion": "a value cannot be converted",
+	} {
+		if strings.Contains(err.Error(), prefix) {
+			return errors.New(words)
+		}
+	}
+	return errors.New("the expression cannot be evaluated for this account")
+}
+
+// native turns a value of the library into plain Go.
+func native(v ref.Val) (any, error) {
+	switch v := v.(type) {
+	case types.Null:
+		return nil, nil
+	case types.Bool:
+		return bool(v), nil
+	case types.Int:
+		return int64(v), nil
+	case types.Uint:
+		return uint64(v), nil
+	case types.Double:
+		return float64(v), nil
+	case types.String:
+		return string(v), nil
+	case types.Timestamp:
+		return v.Time.UTC().Format(time.RFC3339Nano), nil
+	case *types.Optional:
+		if !v.HasValue() {
+			return nil, nil
+		}
+		return native(v.GetValue())
+	case traits.Mapper:
+		out := map[string]any{}
+		for it := v.Iterator(); it.HasNext() == types.True; {
+			key := it.Next()
+			name, ok := key.(types.String)
+			if !ok {
+				return nil, errors.New("a map has a key that is not text")
+			}
+			value, err := native(v.Get(key))
+			if err != nil {
+				return nil, err
+			}
+			out[string(name)] = value
+		}
+		return out, nil
+	case traits.Lister:
+		out := []any{}
+		for it := v.Iterator(); it.HasNext() == types.True; {
+			value, err := native(it.Next())
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, value)
+		}
+		return out, nil
+	}
+	return nil, errors.New("the expression gives a value that has no JSON form")
+}

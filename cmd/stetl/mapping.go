@@ -53,7 +53,7 @@ func mappingSettings(cfg *config.Config) []byte {
 	raw, _ := json.Marshal(struct {
 		mapping.Spec
 		OnHash, LongID string
-		Collision        config.Collision
+		Collision      config.Collision
 	}{spec, p.Password, p.LongID, p.Collision}) // made of text only
 	return slices.Clip(raw)
 }

@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/internal/filetarget"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in testdata/script")
@@ -13,7 +16,10 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 func TestMain(m *testing.M) {
 	// The test binary also is the program: scripts call it as stetl, and it
 	// starts itself again for bundled plugins.
-	testscript.Main(m, map[string]func(){"stetl": main})
+	testscript.Main(m, map[string]func(){
+		"stetl":             main,
+		"stetl-plugin-file": func() { sdk.Serve(filetarget.Plugin()) },
+	})
 }
 
 func TestScripts(t *testing.T) {

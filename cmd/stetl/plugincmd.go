@@ -24,26 +24,38 @@ func (a *app) pluginCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginAssetsCommand(), a.pluginTestCommand())
+	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginAssetsCommand(), a.pluginTestCommand(),
+		a.pluginDoctorCommand(), a.pluginLockCommand())
 	return c
 }
 
 func (a *app) pluginListCommand() *cobra.Command {
-	return &cobra.Command{
+	var dir string
+	c := &cobra.Command{
 		Use:     "list",
-		Short:   "Name the plugins that this executable contains",
+		Short:   "Name the plugins that this executable contains, and those beside it with their files",
 		Example: "  stetl plugin list",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(a.out, strings.Join(bundledNames(), "\n"))
+			lines := bundledNames()
+			foreign, err := foreignPlugins(dir)
+			if err != nil {
+				return err
+			}
+			for _, path := range foreign {
+				lines = append(lines, plugin.NameOf(path)+"\t"+path)
+			}
+			_, err = fmt.Fprintln(a.out, strings.Join(lines, "\n"))
 			return err
 		},
 	}
+	c.Flags().StringVar(&dir, "dir", "", "folder to look in, instead of that of stetl")
+	return c
 }
 
 func (a *app) pluginDescribeCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "describe NAME",
+		Use:     "describe NAME|FILE",
 		Short:   "Print what a plugin declares: capabilities and configuration schema, as JSON",
 		Example: "  stetl plugin describe keycloak",
 		Args:    cobra.ExactArgs(1),
@@ -64,11 +76,11 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 }
 
 func (a *app) launch(ctx context.Context, name string) (*plugin.Client, error) {
-	location, err := plugin.Find(name, a.pluginOptions())
+	location, o, err := a.locate(name)
 	if err != nil {
-		return nil, refusedError{err}
+		return nil, err
 	}
-	client, err := plugin.Launch(ctx, location, a.pluginOptions())
+	client, err := plugin.Launch(ctx, location, o)
 	if err != nil {
 		return nil, refusedError{err}
 	}

@@ -69,6 +69,9 @@ func (a *app) openProject(ctx context.Context, want access, s *status) (p *proje
 	}
 	p.options.WorkDir = filepath.Dir(cfg.Path)
 	p.options.Memory, p.options.Pulse = p, s.pulse
+	if err := findIn(cfg, &p.options); err != nil {
+		return p, errors.Join(problems.Err(), refusedError{err})
+	}
 	if p.place, err = plugin.Find(cfg.Target.Plugin, p.options); err != nil {
 		return p, errors.Join(problems.Err(), refusedError{pluginError(cfg, err)})
 	}

@@ -120,6 +120,9 @@ func (l Limit) MarshalJSON() ([]byte, error) {
 // understands: call Validate before anything else.
 type Target struct {
 	Plugin string
+	// Path is the executable of the plugin, and Dir a folder to look for it in; both
+	// empty when it lies beside this executable.
+	Path, Dir string
 
 	file   *file
 	config *node // nil when the file was too broken to find it
@@ -252,6 +255,7 @@ func (c *Config) fill(dir string) {
 	}
 
 	c.Target.Plugin = root.get("target", "plugin").str()
+	c.Target.Path, c.Target.Dir = path(root.get("target", "path")), path(root.get("target", "plugin_dir"))
 	c.Target.config = root.get(targetConfig...)
 	if plugin := root.get("target", "plugin"); plugin != nil && c.Target.config.absent() {
 		c.Target.config = newObject(targetConfig, plugin.at)

@@ -160,6 +160,10 @@ const (
 	PluginWrongProtocol     Code = "plugin.wrong_protocol"
 	PluginDiedAtStart       Code = "plugin.died_at_start"
 	PluginStartTimeout      Code = "plugin.start_timeout"
+	PluginChecksum          Code = "plugin.checksum"
+	PluginNoHealth          Code = "plugin.no_health"
+	PluginStdoutNoise       Code = "plugin.stdout_noise"
+	PluginStuck             Code = "plugin.stuck"
 	PluginBrokeProtocol     Code = "plugin.broke_protocol"
 	PluginConfigureFailed   Code = "plugin.configure_failed"
 	PluginFinishFailed      Code = "plugin.finish_failed"
@@ -315,6 +319,10 @@ var table = []Info{
 	{PluginWrongProtocol, "plugin and stetl speak different versions of the protocol", "install versions that belong together"},
 	{PluginDiedAtStart, "the plugin ended before it was ready", "solve what its last words complain about"},
 	{PluginStartTimeout, "the plugin was not ready in time", "check that it is a plugin and that the machine is not overloaded"},
+	{PluginChecksum, "the plugin's executable is not the one that stetl.lock accepts", "install the one that was locked, or accept this one with stetl plugin lock"},
+	{PluginNoHealth, "the plugin has no health service, or it does not say that it is serving", "serve grpc.health.v1.Health with the service \"plugin\""},
+	{PluginStdoutNoise, "the plugin writes to stdout after the handshake", "have it write to stderr"},
+	{PluginStuck, "the plugin's process does not end when it is asked to", "end the process in plugin.GRPCController/Shutdown"},
 	{PluginBrokeProtocol, "the plugin did what the protocol does not allow", "report it to the author of the plugin"},
 	{PluginConfigureFailed, "the plugin does not accept its configuration", "correct what the message names"},
 	{PluginFinishFailed, "the plugin failed in its last step, so nothing of the run counts as loaded", "remove the cause and run again"},

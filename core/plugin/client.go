@@ -39,6 +39,7 @@ type Client struct {
 	process         *process
 	session         atomic.Pointer[session.Session] // nil until the connection stands
 	socketDir       string
+	privateDir      string // of a verified copy
 	pid             int
 	info            Info
 
@@ -170,6 +171,9 @@ func (c *Client) kill() {
 	}
 	if c.socketDir != "" {
 		_ = os.RemoveAll(c.socketDir)
+	}
+	if c.privateDir != "" {
+		_ = os.RemoveAll(c.privateDir)
 	}
 }
 

@@ -17,6 +17,10 @@ const (
 	CodeWrongProtocol     = diag.PluginWrongProtocol
 	CodeDiedAtStart       = diag.PluginDiedAtStart
 	CodeStartTimeout      = diag.PluginStartTimeout
+	CodeChecksum          = diag.PluginChecksum
+	CodeNoHealth          = diag.PluginNoHealth
+	CodeStdoutNoise       = diag.PluginStdoutNoise
+	CodeStuck             = diag.PluginStuck
 )
 
 // Codes of outcomes that the plugin boundary itself gives.

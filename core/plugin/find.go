@@ -30,6 +30,8 @@ type Options struct {
 	Path string
 	// Dir, absolute, is searched instead of the folder of this executable.
 	Dir string
+	// Lock, when set, says which executables may run; bundled ones always may.
+	Lock *Lock
 	// WorkDir is the folder that relative paths in a plugin's configuration
 	// start from, that of the configuration file; empty is the current one.
 	WorkDir string
@@ -63,6 +65,8 @@ type Location struct {
 	Name string
 	Path string
 	Args []string
+	// Bundled says that it is this executable itself.
+	Bundled bool
 }
 
 // Prefix is what the file name of a plugin's executable starts with.
@@ -98,7 +102,7 @@ func Find(name string, o Options) (Location, error) {
 		return Location{}, fmt.Errorf("find this executable: %w", err)
 	}
 	if args, ok := o.Bundled[name]; ok {
-		return Location{Name: name, Path: self, Args: args}, nil
+		return Location{Name: name, Path: self, Args: args, Bundled: true}, nil
 	}
 	dir := o.Dir
 	if dir == "" {

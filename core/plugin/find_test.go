@@ -26,12 +26,12 @@ func TestFind(t *testing.T) {
 		o      Options
 		want   Location
 	}{
-		"bundled":                            {"keycloak", Options{Bundled: bundled}, Location{"keycloak", self, []string{"plugin-serve", "keycloak"}}},
-		"bundled, not shadowed by a folder":  {"keycloak", Options{Bundled: bundled, Dir: dir}, Location{"keycloak", self, []string{"plugin-serve", "keycloak"}}},
-		"path":                               {"acme", Options{Bundled: bundled, Path: own, Dir: dir}, Location{"acme", own, nil}},
-		"path replaces a bundled one":        {"keycloak", Options{Bundled: bundled, Path: own}, Location{"keycloak", own, nil}},
-		"folder":                             {"acme", Options{Bundled: bundled, Dir: dir}, Location{"acme", path, nil}},
-		"folder, nothing bundled whatsoever": {"acme", Options{Dir: dir}, Location{"acme", path, nil}},
+		"bundled":                            {"keycloak", Options{Bundled: bundled}, Location{Name: "keycloak", Path: self, Args: []string{"plugin-serve", "keycloak"}, Bundled: true}},
+		"bundled, not shadowed by a folder":  {"keycloak", Options{Bundled: bundled, Dir: dir}, Location{Name: "keycloak", Path: self, Args: []string{"plugin-serve", "keycloak"}, Bundled: true}},
+		"path":                               {"acme", Options{Bundled: bundled, Path: own, Dir: dir}, Location{Name: "acme", Path: own}},
+		"path replaces a bundled one":        {"keycloak", Options{Bundled: bundled, Path: own}, Location{Name: "keycloak", Path: own}},
+		"folder":                             {"acme", Options{Bundled: bundled, Dir: dir}, Location{Name: "acme", Path: path}},
+		"folder, nothing bundled whatsoever": {"acme", Options{Dir: dir}, Location{Name: "acme", Path: path}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Find(tc.plugin, tc.o)

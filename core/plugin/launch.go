@@ -42,13 +42,17 @@ func Launch(ctx context.Context, loc Location, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	loc, private, err := verified(loc, o.Lock)
+	if err != nil {
+		return nil, err
+	}
 
 	cmd := exec.Command(loc.Path, loc.Args...) //nolint:gosec,noctx // the configured plugin; it must outlive ctx to be closed in order
 	cmd.Dir = o.WorkDir
 	cmd.SysProcAttr = isolate(o.orphanable)
 	cmd.Env = append(environ(ctx, log), certificateVariable+"="+certificate)
 	p := newProcess(cmd)
-	c := &Client{name: loc.Name, userAgent: o.UserAgent, log: log, process: p}
+	c := &Client{name: loc.Name, userAgent: o.UserAgent, log: log, process: p, privateDir: private}
 	scrub := func(text string) string {
 		if s := c.session.Load(); s != nil {
 			return s.Scrub(text)

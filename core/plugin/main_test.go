@@ -57,6 +57,16 @@ func serve(name string) {
 		select {}
 	case "exits-zero":
 		return
+	case "unhealthy":
+		serveOdd(unhealthy)
+		return
+	case "noisy-after":
+		serveOdd(noisy)
+		return
+	case "stays":
+		defer func() { select {} }()
+	case "renamed":
+		name = "something-else"
 	}
 	sdk.Serve(sdk.Plugin[config]{
 		Name: name, Version: "1.2.3",

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/plugin"
+)
+
+// findIn lets a configuration say where its plugin is and which executables may run.
+func findIn(cfg *config.Config, o *plugin.Options) (err error) {
+	for _, p := range []struct {
+		from string
+		to   *string
+	}{{cfg.Target.Path, &o.Path}, {cfg.Target.Dir, &o.Dir}} {
+		if p.from == "" {
+			continue
+		}
+		if *p.to, err = filepath.Abs(p.from); err != nil {
+			return err
+		}
+	}
+	o.Lock, err = plugin.ReadLock(filepath.Join(filepath.Dir(cfg.Path), plugin.LockName))
+	return err
+}
+
+// foreignPlugins lists the executables in dir that claim to be plugins, without
+// running them; an empty dir is that of this executable.
+func foreignPlugins(dir string) ([]string, error) {
+	if dir == "" {
+		self, err := os.Executable()
+		if err == nil {
+			self, err = filepath.EvalSymlinks(self)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find the folder of this executable: %w", err)
+		}
+		dir = filepath.Dir(self)
+	}
+	return filepath.Glob(filepath.Join(strings.NewReplacer(`\`, `\\`, "[", `\[`, "*", `\*`, "?", `\?`).Replace(dir), plugin.Prefix+"*"))
+}
+
+func (a *app) pluginDoctorCommand() *cobra.Command {
+	var lock string
+	c := &cobra.Command{
+		Use:   "doctor FILE|NAME",
+		Short: "Find out why a plugin does not start: one cause and one fix",
+		Long: `doctor starts the plugin, asks what it is, and ends it. It names the first thing
+that is wrong, and what to do about it. Nothing is configured and no target is
+contacted.`,
+		Example: "  stetl plugin doctor ./stetl-plugin-acme",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.doctor(cmd.Context(), args[0], lock) },
+	}
+	a.jsonFlag(c)
+	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock file whose checksums count, where there is one")
+	return c
+}
+
+func (a *app) doctor(ctx context.Context, what, lock string) error {
+	loc, o, err := a.locate(what)
+	var info plugin.Info
+	if err == nil {
+		if o.Lock, err = plugin.ReadLock(lock); err != nil {
+			return refusedError{err}
+		}
+		info, err = plugin.Examine(ctx, loc, o)
+	}
+	wrong, isPlugin := errors.AsType[*plugin.Error](err)
+	if err != nil && !isPlugin {
+		return refusedError{err}
+	}
+	switch {
+	case a.asJSON:
+		result := map[string]any{"ok": wrong == nil, "path": loc.Path, "name": info.Name, "version": info.Version}
+		if wrong != nil {
+			result["code"], result["cause"], result["fix"] = wrong.Code, wrong.Cause, wrong.Fix
+		}
+		err = json.NewEncoder(a.out).Encode(result)
+	case wrong != nil:
+		_, err = fmt.Fprintf(a.out, "%s\n  cause: %s\n  fix:   %s\n  code:  %s\n", cmp.Or(loc.Path, what), wrong.Cause, wrong.Fix, wrong.Code)
+	default:
+		_, err = fmt.Fprintf(a.out, "%s\n  plugin %s %s starts, answers and ends as it should\n", loc.Path, info.Name, info.Version)
+	}
+	if err == nil && wrong != nil {
+		return silentError{exitRefused}
+	}
+	return err
+}
+
+func (a *app) pluginLockCommand() *cobra.Command {
+	var lock string
+	c := &cobra.Command{
+		Use:   "lock FILE|NAME…",
+		Short: "Accept the executables of plugins, and no other ones, from now on",
+		Long: `lock writes the checksums of plugins to stetl.lock, which belongs beside the
+configuration and into version control. Where that file is, every plugin that is
+not part of stetl must be in it, and is verified at each start. Checksums for
+other platforms are kept as long as the version is the same.`,
+		Example: "  stetl plugin lock ./stetl-plugin-acme",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, what := range args {
+				if err := a.lock(cmd.Context(), what, lock); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock file to write")
+	return c
+}
+
+func (a *app) lock(ctx context.Context, what, path string) error {
+	loc, o, err := a.locate(what)
+	if err != nil {
+		return err
+	}
+	if loc.Bundled {
+		_, err := fmt.Fprintf(a.out, "%s is part of stetl and needs no lock\n", loc.Name)
+		return err
+	}
+	before, err := plugin.Checksum(loc.Path)
+	if err != nil {
+		return refusedError{err}
+	}
+	info, err := plugin.Examine(ctx, loc, o)
+	if err != nil {
+		return refusedError{err}
+	}
+	l, err := plugin.ReadLock(path)
+	if err != nil {
+		return refusedError{err}
+	}
+	if l == nil {
+		l = plugin.NewLock(path)
+	}
+	l.Pin(info.Name, info.Version, before)
+	if err := l.Write(); err != nil {
+		return refusedError{err}
+	}
+	_, err = fmt.Fprintf(a.out, "%s %s for %s: sha256 %s\n", info.Name, info.Version, plugin.Platform(), before)
+	return err
+}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -55,12 +54,14 @@ func noisy(string) error {
 	return nil
 }
 
-type odd struct{ goplugin.NetRPCUnsupportedPlugin }
+type odd struct {
+	goplugin.NetRPCUnsupportedPlugin
+}
 
 func (odd) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
 	return sdk.Register(s, sdk.Plugin[config]{
 		Name: "odd", Version: "1", New: func(context.Context, config, sdk.Env) (sdk.Target, error) { return &testTarget{}, nil },
-	}, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	}, slog.New(slog.DiscardHandler))
 }
 
 func (odd) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {

@@ -52,3 +52,11 @@ bench-engine: ## a second run beside bare extraction, and the journal's outcomes
 .PHONY: fuzz
 fuzz: ## fuzz every fuzz target for FUZZTIME each (default 30s)
 	@GO="$(GO)" FUZZTIME="$(or $(FUZZTIME),30s)" sh tools/fuzz.sh
+
+.PHONY: bench-keycloak
+bench-keycloak: ## users/s into a real Keycloak beside gocloak and kc.sh import (STETL_BENCH_ACCOUNTS, default 20000)
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),20000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloak$$' -benchtime 1x ./cmd/stetl
+
+.PHONY: bench-keycloak-sweep
+bench-keycloak-sweep: ## the same by batch size and number of parallel requests (STETL_BENCH_ACCOUNTS each, default 2000)
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),2000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloakSweep$$' -benchtime 1x ./cmd/stetl

@@ -147,7 +147,7 @@ func (r ran) report(t *testing.T) runReport {
 
 // realm prepares a realm as an operator would: a client with a service account
 // for stetl, a client for people, and no required names.
-func realm(t *testing.T, server *keycloak.Server, name, secret string) {
+func realm(t testing.TB, server *keycloak.Server, name, secret string) {
 	t.Helper()
 	err := server.CreateRealm(t.Context(), map[string]any{
 		"realm": name, "enabled": true,

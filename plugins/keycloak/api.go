@@ -433,15 +433,15 @@ func (a *api) userBy(ctx context.Context, field, value string) (*account, error)
 	return nil, nil //nolint:nilnil // absence is an ordinary answer
 }
 
-// providerAliases lists the realm's identity providers, none when the client may
-// not see them.
+// providerAliases lists the realm's identity providers, nil when the client may not
+// see them.
 func (a *api) providerAliases(ctx context.Context) (map[string]bool, error) {
 	var instances []struct {
 		Alias string `json:"alias"`
 	}
 	err := a.read(ctx, a.realmPath("identity-provider", "instances"), url.Values{"briefRepresentation": {"true"}, "max": {"10000"}}, &instances)
 	if status(err) == http.StatusForbidden {
-		return map[string]bool{}, nil
+		return nil, nil //nolint:nilnil // unknown is another thing than none
 	}
 	aliases := make(map[string]bool, len(instances))
 	for _, i := range instances {

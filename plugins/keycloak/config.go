@@ -33,6 +33,7 @@ type Config struct {
 	IdentityProviders map[string]string `json:"identity_providers,omitempty" jsonschema:"SuperTokens provider id to alias of the realm's identity provider; by default the same name"`
 	Tenants           string            `json:"tenants,omitempty" enum:"groups,none" default:"groups" jsonschema:"groups puts the users of tenants into groups /tenants/ID; none ignores tenants"`
 	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, by default 50 and at most 500; files: users per file, by default 1000"`
+	Parallel          int               `json:"parallel,omitempty" jsonschema:"live: requests with users at the same time, by default 4 and at most 32"`
 }
 
 const (
@@ -47,7 +48,11 @@ const (
 	defaultBatch = 50
 	maxBatch     = 500
 	defaultFile  = 1000
-	maxFile      = 50_000
+
+	defaultParallel = 4
+	maxParallel     = 32
+
+	maxFile = 50_000
 
 	defaultTimeout = 5 * time.Minute
 )
@@ -59,6 +64,7 @@ func (c Config) withDefaults() Config {
 	c.AuthRealm = cmp.Or(c.AuthRealm, c.Realm)
 	c.Tenants = cmp.Or(c.Tenants, tenantsAsGroups)
 	c.Timeout.Duration = cmp.Or(c.Timeout.Duration, defaultTimeout)
+	c.Parallel = cmp.Or(c.Parallel, defaultParallel)
 	c.URL = strings.TrimRight(c.URL, "/")
 	if c.BatchSize == 0 {
 		c.BatchSize = defaultBatch
@@ -103,6 +109,9 @@ func (c Config) validate() sdk.Diagnostics {
 	}
 	if c.BatchSize < 1 || c.BatchSize > largest {
 		bad(codeInvalidValue, "/batch_size", fmt.Sprintf("batch_size %d is outside 1 to %d", c.BatchSize, largest), "leave it out unless the server is slow")
+	}
+	if c.Parallel < 1 || c.Parallel > maxParallel {
+		bad(codeInvalidValue, "/parallel", fmt.Sprintf("parallel %d is outside 1 to %d", c.Parallel, maxParallel), "leave it out unless the server has many processors")
 	}
 	for provider, alias := range c.IdentityProviders {
 		if alias == "" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -47,23 +48,34 @@ type link struct {
 	UserName string `json:"userName"`
 }
 
-// detail reads one account, nil when the realm has no such id.
-func (a *api) detail(ctx context.Context, id string) (*detail, error) {
-	held, err := a.userByID(ctx, id)
-	if held == nil || err != nil {
-		return nil, err
+// detail reads one account, nil when the realm has no such id. What is known of it
+// already, held and its memberships, is not asked for again.
+func (t *live) detail(ctx context.Context, r *openRealm, id string, held *account, from *roster) (*detail, error) {
+	if held == nil {
+		var err error
+		if held, err = t.api.userByID(ctx, id); held == nil || err != nil {
+			return nil, err
+		}
 	}
 	d := &detail{account: *held}
-	for _, part := range []struct {
+	type part struct {
 		path []string
 		into any
-	}{
-		{[]string{"users", id, "credentials"}, &d.Credentials},
-		{[]string{"users", id, "role-mappings", "realm"}, &d.Roles},
-		{[]string{"users", id, "groups"}, &d.Groups},
-		{[]string{"users", id, "federated-identity"}, &d.Links},
-	} {
-		if err := a.read(ctx, a.realmPath(part.path...), url.Values{"max": {"1000"}}, part.into); err != nil {
+	}
+	parts := []part{{[]string{"users", id, "credentials"}, &d.Credentials}}
+	if from != nil {
+		d.Roles, d.Groups = from.roles[id], from.groups[id]
+	} else {
+		parts = append(parts, part{[]string{"users", id, "role-mappings", "realm"}, &d.Roles}, part{[]string{"users", id, "groups"}, &d.Groups})
+	}
+	if r.aliases == nil || len(r.aliases) > 0 { // else the server would show no links
+		parts = append(parts, part{[]string{"users", id, "federated-identity"}, &d.Links})
+	}
+	for _, p := range parts {
+		if err := t.api.read(ctx, t.api.realmPath(p.path...), url.Values{"max": {"1000"}}, p.into); err != nil {
+			if status(err) == http.StatusNotFound {
+				return nil, nil //nolint:nilnil // it has gone meanwhile
+			}
 			return nil, fmt.Errorf("read the account %s: %w", id, err)
 		}
 	}

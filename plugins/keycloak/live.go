@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/stetl/stetl/core/sdk"
 )
 
@@ -26,6 +24,10 @@ type live struct {
 	opening sync.Mutex
 	realm   *openRealm // nil until the first Plan or Load
 
+	rosterMu sync.Mutex
+	roster   *roster // nil until it is worth its price
+	asked    int     // accounts compared since the last write
+
 	memberships sync.Mutex // one creator of roles and groups at a time
 	roles       map[string]bool
 	groups      map[string]bool
@@ -38,7 +40,7 @@ type openRealm struct {
 	planned   *claims
 	loading   *claims
 	// aliases are the realm's identity providers. The server keeps links to others
-	// and shows none of them. Empty when they cannot be seen.
+	// and shows none of them. Nil when they cannot be seen.
 	aliases map[string]bool
 }
 
@@ -107,11 +109,11 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 
 // decide says what is to become of each user, in order. It only reads, and it is
 // the whole difference between a plan and a load.
-func (t *live) decide(ctx context.Context, r *openRealm, users []sdk.User, c *claims) ([]verdict, error) {
+func (t *live) decide(ctx context.Context, r *openRealm, users []sdk.User, c *claims, from *roster) ([]verdict, error) {
 	out := make([]verdict, len(users))
 	var mapped []*representation
 	var at []int
-	details, err := t.details(ctx, users)
+	details, err := t.details(ctx, r, users, from)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -124,7 +126,17 @@ func (t *live) decide(ctx context.Context, r *openRealm, users []sdk.User, c *cl
 		if d := details[i]; d != nil {
 			out[i] = verdict{user: rep, outcome: sdk.Outcome{SourceID: rep.source}}
 			t.compare(r, &out[i], &users[i], d)
-			continue
+			if from == nil || out[i].outcome.Action == sdk.Unchanged {
+				continue
+			}
+			if d, err = t.detail(ctx, r, d.ID, nil, nil); err != nil {
+				return nil, explain(err)
+			}
+			if d != nil {
+				out[i] = verdict{user: rep, outcome: sdk.Outcome{SourceID: rep.source}}
+				t.compare(r, &out[i], &users[i], d)
+				continue
+			}
 		}
 		mapped, at = append(mapped, rep), append(at, i)
 	}
@@ -147,31 +159,23 @@ func (t *live) decide(ctx context.Context, r *openRealm, users []sdk.User, c *cl
 	return out, nil
 }
 
-// details reads the accounts that may be updated, nil for those that are not there
-// and for all other users.
-func (t *live) details(ctx context.Context, users []sdk.User) ([]*detail, error) {
-	out := make([]*detail, len(users))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(searches)
-	for i := range users {
-		if users[i].Existing != sdk.Update || checkID(&users[i]) != nil {
-			continue
-		}
-		g.Go(func() (err error) {
-			out[i], err = t.api.detail(ctx, users[i].ID)
-			return err
-		})
-	}
-	return out, g.Wait()
-}
-
 // Plan implements [sdk.Planner].
 func (t *live) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) error {
 	r, err := t.open(ctx)
 	if err != nil {
 		return err
 	}
-	verdicts, err := t.decide(ctx, r, users, r.planned)
+	n := 0
+	for i := range users {
+		if users[i].Existing == sdk.Update {
+			n++
+		}
+	}
+	from, err := t.listMembers(ctx, r, n)
+	if err != nil {
+		return explain(err)
+	}
+	verdicts, err := t.decide(ctx, r, users, r.planned, from)
 	if err != nil {
 		return err
 	}
@@ -187,7 +191,9 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 	if err != nil {
 		return err
 	}
-	verdicts, err := t.decide(ctx, r, users, r.loading)
+	t.wrote()
+	defer t.wrote()
+	verdicts, err := t.decide(ctx, r, users, r.loading, nil)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func capabilities(c Config) sdk.Capabilities {
 	if c.Tenants == tenantsAsGroups {
 		carries = append(carries, sdk.CarriesTenants)
 	}
-	batch := sdk.BatchLimits{Users: c.BatchSize, Bytes: maxBody, InFlight: 4}
+	batch := sdk.BatchLimits{Users: c.BatchSize, Bytes: maxBody, InFlight: c.Parallel}
 	if c.Mode == modeFiles {
 		batch.InFlight = 1 // one file at a time, in the order of the source
 	}

@@ -21,6 +21,8 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 		return err
 	}
 	t.undone.Store(true)
+	t.wrote()
+	defer t.wrote()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(searches)
 	for _, a := range accounts {
@@ -41,7 +43,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 }
 
 func (t *live) takeBack(ctx context.Context, r *openRealm, a sdk.Account) (sdk.Outcome, error) {
-	d, err := t.api.detail(ctx, a.TargetID)
+	d, err := t.detail(ctx, r, a.TargetID, nil, nil)
 	switch {
 	case err != nil:
 		return sdk.Outcome{}, err

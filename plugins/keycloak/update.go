@@ -56,7 +56,7 @@ func (t *live) update(ctx context.Context, r *openRealm, v *verdict) error {
 	if err := t.setLinks(ctx, d, links, false); err != nil {
 		return err
 	}
-	after, err := t.api.detail(ctx, d.ID)
+	after, err := t.detail(ctx, r, d.ID, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func prepare(ctx context.Context, opts Options, pristine, java string) (installa
 		}
 		i := installation{home: home, java: java}
 		build := append([]string{"build", "--db=dev-file", "--health-enabled=true"}, opts.Build...)
-		if err := i.run(ctx, home, nil, build...); err != nil {
+		if err := i.run(ctx, home, Options{}, build...); err != nil {
 			return fmt.Errorf("build server: %w", err)
 		}
 		return i.initialise(ctx)
@@ -199,12 +199,12 @@ func copyFile(from, to string) error {
 }
 
 // run runs kc.sh to its end, on the home folder, as part of starting a server.
-func (i installation) run(ctx context.Context, home string, env []string, args ...string) error {
+func (i installation) run(ctx context.Context, home string, opts Options, args ...string) error {
 	tmp, err := proc.TempDir("stetl-keycloak")
 	if err != nil {
 		return err
 	}
-	p, logPath, err := i.launch(home, tmp, "KILL", env, nil, args...)
+	p, logPath, err := i.launch(home, tmp, "KILL", opts.Env, opts.JVM, args...)
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,10 @@ type Options struct {
 	// Env are additional environment variables, NAME=value, of import and
 	// start.
 	Env []string
+	// JVM are additional options of the Java machine, of import and start. With
+	// -XX:TieredStopAtLevel=4 a server starts at half the speed and works at its
+	// full one.
+	JVM []string
 }
 
 // Server is a running Keycloak. Its methods may be called concurrently.
@@ -60,7 +64,12 @@ type Server struct {
 	logPath    string
 	process    *proc.Process
 	http       *http.Client
+	importTook time.Duration
 }
+
+// ImportTook is how long kc.sh import ran, the start of its Java machine
+// included; 0 without [Options.Import].
+func (s *Server) ImportTook() time.Duration { return s.importTook }
 
 // Start runs a server of its own for the test and stops it at the end. It skips
 // the test (see [testenv.Skip]) where Java, Maven or the distribution is
@@ -91,7 +100,7 @@ var shared struct {
 // own on it.
 func Shared(tb testing.TB, opts Options) *Server {
 	tb.Helper()
-	key := fmt.Sprintf("%q", []any{opts.Version, opts.Providers, opts.Build, opts.Import, opts.Args, opts.Env})
+	key := fmt.Sprintf("%q", []any{opts.Version, opts.Providers, opts.Build, opts.Import, opts.Args, opts.Env, opts.JVM})
 	shared.Lock()
 	defer shared.Unlock()
 	s := shared.servers[key]
@@ -125,12 +134,18 @@ func newServer(tb testing.TB, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	if opts.Import != "" {
-		if err := i.run(tb.Context(), home, opts.Env, "import", "--optimized", "--dir", opts.Import); err != nil {
+		if err := i.run(tb.Context(), home, opts, "import", "--optimized", "--dir", opts.Import); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(home))
 		}
 	}
-	return i.start(tb.Context(), home, opts, "KILL", "-XX:SharedArchiveFile="+i.classes())
+	imported := time.Since(began)
+	s, err := i.start(tb.Context(), home, opts, "KILL", "-XX:SharedArchiveFile="+i.classes())
+	if err == nil && opts.Import != "" {
+		s.importTook = imported
+	}
+	return s, err
 }
 
 // logTail shows why, where a test has failed.
@@ -180,7 +195,7 @@ func (i installation) start(ctx context.Context, home string, opts Options, sign
 		"--http-port=0", "--http-management-port=0",
 		"--log-level=info,io.smallrye.health:error", // not a line per readiness check
 	}, opts.Args...)
-	p, logPath, err := i.launch(home, dir, signal, opts.Env, []string{jvmOption}, args...)
+	p, logPath, err := i.launch(home, dir, signal, opts.Env, append([]string{jvmOption}, opts.JVM...), args...)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/report"
 )
 
 // The exit codes, documented in docs/operations.md. Scripts rely on them.
@@ -62,7 +63,7 @@ func exitCode(err error) int {
 		return e.code
 	case errors.Is(err, engine.ErrLimit):
 		return exitLimit
-	case errors.Is(err, engine.ErrDiffers):
+	case errors.Is(err, engine.ErrDiffers), errors.Is(err, report.ErrNoBijection):
 		return exitDifferences
 	case errors.As(err, new(refusedError)), errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrNotCommitted):
 		return exitRefused

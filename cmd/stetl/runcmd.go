@@ -225,6 +225,9 @@ func (p *project) restrict(ctx context.Context, o *engine.Options, f runFlags) e
 		if p.scope == nil {
 			return usageError{errors.New("--only-rejects: no run has been made yet")}
 		}
+		if p.target.Capabilities().Whole {
+			return usageError{errors.New("--only-rejects: this target is written as a whole every time; run without it")}
+		}
 		for e, err := range p.scope.Accounts(ctx) {
 			if err != nil {
 				return err
@@ -244,6 +247,7 @@ func (p *project) restrict(ctx context.Context, o *engine.Options, f runFlags) e
 type running struct {
 	scope *journal.Scope
 	id    int64
+	flush func() error
 }
 
 // begin notes the run in the journal. When the settings have changed since the
@@ -265,7 +269,12 @@ func (p *project) begin(ctx context.Context, o *engine.Options, r report.Run) (r
 		return running{}, refusedError{err}
 	}
 	o.Run = id
-	run := running{p.scope, id}
+	if p.target.Capabilities().Whole { // what earlier runs wrote is about to be replaced
+		if err := p.scope.Clear(); err != nil {
+			return running{}, refusedError{err}
+		}
+	}
+	run := running{p.scope, id, p.keepReasons(o)}
 	shown, last := o.Progress, time.Time{}
 	o.Progress = func(now engine.Progress) {
 		shown(now)
@@ -300,6 +309,14 @@ func (r running) end(result *engine.Result, runErr error) error {
 	var text string
 	if runErr != nil {
 		text = runErr.Error()
+	}
+	if errors.Is(runErr, engine.ErrNotCommitted) { // then nothing of it is there
+		if err := r.scope.Clear(); err != nil {
+			return err
+		}
+	}
+	if err := r.flush(); err != nil {
+		return err
 	}
 	return r.scope.End(r.id, time.Now(), struct {
 		*engine.Result

@@ -82,6 +82,14 @@ target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
 		{"check", "--config", dead},
 		{"run", "--config", filepath.Join(dir, "live.yaml")},
 		{"plugin", "describe", "keycloak"},
+		{"idmap", "--config", good},
+		{"idmap", "--config", good, "--format", "ndjson"},
+		{"idmap", "--config", good, "--format", "sql", "--partial", "--update", "t.c"},
+		{"rejects", "--config", good, "--recipient", "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"},
+		{"report", "--config", good},
+		{"report", "--config", good, "--json"},
+		{"report", "--config", good, "--format", "html"},
+		{"rejects", "--config", dead},
 	}
 	for _, args := range commands {
 		r := runStetl(t, env, args...)

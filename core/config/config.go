@@ -28,6 +28,8 @@ type Config struct {
 	Policies Policies `json:"policies,omitzero"`
 	// Limits stop a run that would do more than was expected of it.
 	Limits Limits `json:"limits,omitzero"`
+	// Rejects is about the accounts that runs have rejected.
+	Rejects Rejects `json:"rejects,omitzero"`
 	// Mapping is the section of that name as JSON; core/mapping understands it.
 	Mapping json.RawMessage `json:"mapping,omitempty"`
 
@@ -66,6 +68,12 @@ type Policies struct {
 	Password  string    `json:"password,omitempty"`
 	LongID    string    `json:"long_id,omitempty"`
 	Collision Collision `json:"collision,omitzero"`
+}
+
+// Rejects says to whom the accounts in a list of rejects are encrypted.
+type Rejects struct {
+	// Recipients are age public keys.
+	Recipients []string `json:"recipients,omitempty"`
 }
 
 // Collision holds the policies for identifiers that two accounts want.
@@ -239,7 +247,7 @@ func (c *Config) fill(dir string) {
 			c.Source.Tables[name] = tables.fields[name].str()
 		}
 	}
-	for name, into := range map[string]any{"policies": &c.Policies, "limits": &c.Limits} {
+	for name, into := range map[string]any{"policies": &c.Policies, "limits": &c.Limits, "rejects": &c.Rejects} {
 		if section := root.get(name); section != nil && section.kind == object {
 			raw := mustJSON(section.decoded(func(n *node) (any, bool) { return n.val, !n.absent() }))
 			// An error has been reported by the schema, more helpfully.

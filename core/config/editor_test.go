@@ -118,7 +118,7 @@ func TestSchemaMatchesStructs(t *testing.T) {
 	if d := cmp.Diff(want, slices.Sorted(maps.Keys(own.Properties["source"].Properties))); d != "" {
 		t.Errorf("source differs (-struct +schema):\n%s", d)
 	}
-	for section, typ := range map[string]reflect.Type{"policies": reflect.TypeFor[Policies](), "limits": reflect.TypeFor[Limits]()} {
+	for section, typ := range map[string]reflect.Type{"policies": reflect.TypeFor[Policies](), "limits": reflect.TypeFor[Limits](), "rejects": reflect.TypeFor[Rejects]()} {
 		var want []string
 		for f := range typ.Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -129,7 +129,7 @@ func TestSchemaMatchesStructs(t *testing.T) {
 			t.Errorf("%s differs (-struct +schema):\n%s", section, d)
 		}
 	}
-	if d := cmp.Diff([]string{"journal", "limits", "mapping", "policies", "source", "target"}, slices.Sorted(maps.Keys(own.Properties))); d != "" {
+	if d := cmp.Diff([]string{"journal", "limits", "mapping", "policies", "rejects", "source", "target"}, slices.Sorted(maps.Keys(own.Properties))); d != "" {
 		t.Errorf("the top differs (-struct +schema):\n%s", d)
 	}
 }

@@ -180,12 +180,31 @@ func newRunner(src Source, dst Target, o Options) *runner {
 	if o.ReadBack > 0 && !o.DryRun && !r.caps.Whole && r.caps.Can(target.CanPlan) {
 		r.written = &written{seed: maphash.MakeSeed(), ids: map[uint64]string{}}
 	}
-	if r.caps.Whole {
-		// Every run writes everything anew, so there is nothing to remember.
-		r.options.Journal = nil
+	if r.caps.Whole && o.Journal != nil {
+		// Every run writes everything anew: what earlier ones did is of no account, and
+		// what this one does is noted for the commands that come after it.
+		if r.options.Journal = (forgetful{o.Journal}); o.DryRun {
+			r.options.Journal = nil
+		}
 	}
 	return r
 }
+
+// forgetful is a journal that only takes notes.
+type forgetful struct{ Journal }
+
+// Accounts implements [Journal].
+func (forgetful) Accounts(context.Context) iter.Seq2[journal.Entry, error] {
+	return func(func(journal.Entry, error) bool) {}
+}
+
+// Get implements [Journal].
+func (forgetful) Get(context.Context, string) (journal.Entry, bool, error) {
+	return journal.Entry{}, false, nil
+}
+
+// Mark implements [Journal].
+func (forgetful) Mark(int64, []journal.Entry) (int64, error) { return 0, nil }
 
 type runner struct {
 	src     Source

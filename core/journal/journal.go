@@ -48,6 +48,14 @@ CREATE TABLE saved (scope INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NU
 CREATE TABLE sample (run INTEGER NOT NULL, at INTEGER NOT NULL, done INTEGER NOT NULL);
 `
 
+// laterTables came after the first journals were made; whoever does not know them
+// loses nothing.
+const laterTables = `
+CREATE TABLE IF NOT EXISTS reason (
+	scope INTEGER NOT NULL, source_id TEXT NOT NULL, encrypted BLOB NOT NULL, PRIMARY KEY (scope, source_id)
+) WITHOUT ROWID;
+`
+
 // ErrLocked is returned when another process is using the journal.
 var ErrLocked = errors.New("another run is using this journal")
 
@@ -168,6 +176,9 @@ func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
 		return fmt.Errorf("%w: %s", ErrOtherKey, path)
 	}
 	if !readOnly {
+		if _, err := db.ExecContext(ctx, laterTables); err != nil {
+			return fmt.Errorf("open the journal %s: %w", path, err)
+		}
 		if j.writer, err = newWriter(ctx, db); err != nil {
 			return fmt.Errorf("open the journal %s: %w", path, err)
 		}

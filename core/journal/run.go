@@ -54,24 +54,33 @@ func (s *Scope) End(id int64, at time.Time, result any) error {
 // Last returns the latest run that ended, or with unfinished the latest at all; false
 // when there is none.
 func (s *Scope) Last(ctx context.Context, unfinished bool) (Run, bool, error) {
-	row := s.j.db.QueryRowContext(ctx, `SELECT id, source, target, program, settings, began, ended, result FROM run
+	row := s.j.db.QueryRowContext(ctx, `SELECT `+runColumns+` FROM run
 		WHERE scope = ? AND (ended IS NOT NULL OR ?) ORDER BY id DESC LIMIT 1`, s.id, unfinished)
-	var r Run
-	var began int64
-	var ended sql.NullInt64
-	var result []byte
-	err := row.Scan(&r.ID, &r.Source, &r.Target, &r.Program, &r.Settings, &began, &ended, &result)
+	r, err := scanRun(row)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return Run{}, false, nil
 	case err != nil:
 		return Run{}, false, fmt.Errorf("read the journal: %w", err)
 	}
+	return r, true, nil
+}
+
+const runColumns = `id, source, target, program, settings, began, ended, result`
+
+func scanRun(row interface{ Scan(...any) error }) (Run, error) {
+	var r Run
+	var began int64
+	var ended sql.NullInt64
+	var result []byte
+	if err := row.Scan(&r.ID, &r.Source, &r.Target, &r.Program, &r.Settings, &began, &ended, &result); err != nil {
+		return Run{}, err
+	}
 	r.Began, r.Result = time.UnixMilli(began), result
 	if ended.Valid {
 		r.Ended = time.UnixMilli(ended.Int64)
 	}
-	return r, true, nil
+	return r, nil
 }
 
 // Settings returns those of the latest run over all accounts that came to its end;

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/target"
+)
+
+type idmapFlags struct {
+	format, out     string
+	update          []string
+	partial, linked bool
+}
+
+func (a *app) idmapCommand() *cobra.Command {
+	var f idmapFlags
+	c := &cobra.Command{
+		Use:   "idmap --config FILE",
+		Short: "Print which account of the source is which in the target",
+		Long: `idmap pairs the ids of every account that runs have loaded or found: source_id is
+SuperTokens' own, visible_id the one applications have stored, target_id the
+target's. The pairs are checked: one account on one side is one on the other.
+
+With --format sql it prints a transaction that replaces, in your application's
+PostgreSQL tables, the ids that have changed.`,
+		Example: `  stetl idmap --config configs/keycloak.yaml --out ids.csv
+  stetl idmap --config configs/keycloak.yaml --format sql --update orders.user_id --update app.profiles.owner:uuid`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.idmap(cmd.Context(), f) },
+	}
+	a.configFlag(c)
+	c.Flags().StringVar(&f.format, "format", "csv", "csv, ndjson or sql")
+	c.Flags().StringVar(&f.out, "out", "", "write to this file (mode 0600) instead of standard output")
+	c.Flags().StringArrayVar(&f.update, "update", nil, "with --format sql: TABLE.COLUMN[:uuid] that holds user ids; may be repeated")
+	c.Flags().BoolVar(&f.partial, "partial", false, "with --format sql: also when accounts are missing in the target")
+	c.Flags().BoolVar(&f.linked, "linked", false, "include accounts that were made one with another, which share a target id")
+	return c
+}
+
+func (a *app) idmap(ctx context.Context, f idmapFlags) (err error) {
+	var columns []report.Column
+	for _, s := range f.update {
+		c, err := report.ParseColumn(s)
+		if err != nil {
+			return usageError{fmt.Errorf("--update: %w", err)}
+		}
+		columns = append(columns, c)
+	}
+	switch {
+	case f.format != "csv" && f.format != "ndjson" && f.format != "sql":
+		return usageError{fmt.Errorf("--format %s: there are csv, ndjson and sql", f.format)}
+	case f.format == "sql" && len(columns) == 0:
+		return usageError{errors.New("--format sql needs --update TABLE.COLUMN for each column that holds user ids")}
+	}
+	p, err := a.openMemory(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close(ctx)) }()
+	m, err := p.idmap(ctx, f.linked)
+	if err != nil {
+		return refusedError{err}
+	}
+	if m.Missing > 0 {
+		fmt.Fprintf(a.err, "stetl: %d accounts are not in the target and not in the map; stetl rejects lists them\n", m.Missing)
+		if f.format == "sql" && !f.partial {
+			return usageError{errors.New("the map is not whole, so no SQL is printed: load the missing accounts, or say --partial")}
+		}
+	}
+	if err := m.Check(); err != nil {
+		return err
+	}
+	write := m.WriteCSV
+	switch f.format {
+	case "ndjson":
+		write = m.WriteNDJSON
+	case "sql":
+		write = func(w io.Writer) error { return m.WriteSQL(w, columns) }
+	}
+	if f.out != "" {
+		return replaceFile(f.out, write)
+	}
+	return write(a.out)
+}
+
+// openMemory opens the project for a command about what runs have left behind.
+func (a *app) openMemory(ctx context.Context) (*project, error) {
+	p, err := a.openProject(ctx, peek, newStatus(a.err, true))
+	if err != nil {
+		return nil, err
+	}
+	if p.scope == nil {
+		return nil, errors.Join(refusedError{fmt.Errorf("no run has been made yet: there is no journal in %s", p.cfg.Journal)}, p.close(ctx))
+	}
+	return p, nil
+}
+
+func (p *project) idmap(ctx context.Context, linked bool) (*report.IDMap, error) {
+	m := &report.IDMap{}
+	for e, err := range p.scope.Accounts(ctx) {
+		switch {
+		case err != nil:
+			return nil, err
+		case e.Code == diag.MapLinked:
+			if linked && e.TargetID != "" {
+				m.Pairs = append(m.Pairs, report.Pair{SourceID: e.SourceID, VisibleID: e.VisibleID, TargetID: e.TargetID, Linked: true})
+			}
+		case e.TargetID == "" || e.Pending || e.Action == target.Rejected && e.Origin == "":
+			m.Missing++
+		default:
+			m.Pairs = append(m.Pairs, report.Pair{SourceID: e.SourceID, VisibleID: e.VisibleID, TargetID: e.TargetID})
+		}
+	}
+	return m, nil
+}

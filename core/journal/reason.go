@@ -1,0 +1,93 @@
+package journal
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Reason is why an account was not loaded, in words. They can be the target's own
+// and hold personal data, so they are kept like pre-images: encrypted.
+type Reason struct {
+	Detail string `json:"detail"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+// KeepReasons remembers why accounts were not loaded, in place of earlier reasons.
+func (s *Scope) KeepReasons(reasons map[string]Reason) error {
+	sealed := make(map[string][]byte, len(reasons))
+	for id, reason := range reasons {
+		raw, err := json.Marshal(reason)
+		if err != nil {
+			return fmt.Errorf("encode the reason of account %s: %w", id, err)
+		}
+		if sealed[id], err = s.j.seal.encrypt(s.j.dir, raw); err != nil {
+			return fmt.Errorf("encrypt the reason of account %s: %w", id, err)
+		}
+	}
+	return s.j.writer.write(func(ctx context.Context, w *writer) error {
+		for id, raw := range sealed {
+			if _, err := w.exec(ctx, `INSERT INTO reason VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET encrypted = excluded.encrypted`, s.id, id, raw); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Reason returns why an account was not loaded; false when nobody has said.
+func (s *Scope) Reason(ctx context.Context, sourceID string) (Reason, bool, error) {
+	var sealed []byte
+	err := s.j.db.QueryRowContext(ctx, `SELECT encrypted FROM reason WHERE scope = ? AND source_id = ?`, s.id, sourceID).Scan(&sealed)
+	switch {
+	case errors.Is(err, sql.ErrNoRows), err != nil && strings.Contains(err.Error(), "no such table"):
+		return Reason{}, false, nil
+	case err != nil:
+		return Reason{}, false, fmt.Errorf("read the journal: %w", err)
+	}
+	raw, err := s.j.seal.decrypt(s.j.dir, sealed)
+	if err != nil {
+		return Reason{}, false, fmt.Errorf("decrypt the reason of account %s: %w", sourceID, err)
+	}
+	var reason Reason
+	err = json.Unmarshal(raw, &reason)
+	return reason, err == nil, err
+}
+
+// Clear forgets every account: the target is about to be written anew.
+func (s *Scope) Clear() error {
+	return s.j.writer.write(func(ctx context.Context, w *writer) error {
+		for _, query := range []string{
+			`DELETE FROM account WHERE scope = ?`, `DELETE FROM preimage WHERE scope = ?`, `DELETE FROM reason WHERE scope = ?`,
+		} {
+			if _, err := w.exec(ctx, query, s.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Runs returns the latest runs, the newest first, at most that many.
+func (s *Scope) Runs(ctx context.Context, most int) ([]Run, error) {
+	rows, err := s.j.db.QueryContext(ctx, `SELECT `+runColumns+` FROM run WHERE scope = ? ORDER BY id DESC LIMIT ?`, s.id, most)
+	if err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []Run
+	for rows.Next() {
+		r, err := scanRun(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read the journal: %w", err)
+		}
+		out = append(out, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,321 @@
+package report
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+// History is what the journal tells of a run and of where the accounts stand now.
+type History struct {
+	Run     journal.Run
+	Samples []journal.Sample
+	// Outcomes counts accounts by their last outcome, over all runs, and Reasons those
+	// not loaded by code.
+	Outcomes map[target.Action]int
+	Reasons  map[diag.Code]int
+	// Runs are the latest runs, the newest first.
+	Runs []journal.Run
+}
+
+// result is what a run left in the journal; zero for one that was killed.
+type result struct {
+	engine.Result
+	Error string `json:"error"`
+}
+
+func resultOf(r journal.Run) result {
+	var out result
+	_ = json.Unmarshal(r.Result, &out) // an older version's fields that have changed stay empty
+	return out
+}
+
+func (h *History) state() string {
+	switch {
+	case h.Run.Ended.IsZero():
+		return "at work, or killed"
+	case resultOf(h.Run).Error != "":
+		return "stopped early"
+	default:
+		return "done"
+	}
+}
+
+type runLine struct {
+	ID      int64          `json:"run"`
+	Began   time.Time      `json:"began"`
+	Ended   *time.Time     `json:"ended"`
+	Program string         `json:"program"`
+	Summary target.Summary `json:"summary"`
+	Error   string         `json:"error,omitempty"`
+}
+
+func line(r journal.Run) runLine {
+	got := resultOf(r)
+	out := runLine{ID: r.ID, Began: r.Began.UTC(), Program: r.Program, Summary: got.Summary, Error: got.Error}
+	if !r.Ended.IsZero() {
+		out.Ended = new(r.Ended.UTC())
+	}
+	return out
+}
+
+type sampleLine struct {
+	Ms   int64 `json:"ms"`
+	Done int   `json:"done"`
+}
+
+// WriteJSON writes the history as one JSON object on one line.
+func (h *History) WriteJSON(w io.Writer) error {
+	got := resultOf(h.Run)
+	samples := []sampleLine{}
+	for _, s := range h.Samples {
+		samples = append(samples, sampleLine{s.At.Sub(h.Run.Began).Milliseconds(), s.Done})
+	}
+	var runs []runLine
+	for _, r := range h.Runs {
+		runs = append(runs, line(r))
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(struct {
+		runLine
+		Source   string                `json:"source"`
+		Target   string                `json:"target"`
+		State    string                `json:"state"`
+		Classes  map[target.Class]int  `json:"classes"`
+		Losses   map[mapping.Loss]int  `json:"losses"`
+		Reasons  map[diag.Code]int     `json:"reasons"`
+		Removed  int                   `json:"removed"`
+		Canaries []engine.Proof        `json:"canaries"`
+		ReadBack *engine.Verification  `json:"read_back,omitempty"`
+		Accounts map[target.Action]int `json:"accounts"`
+		Open     map[diag.Code]int     `json:"accounts_not_loaded"`
+		Samples  []sampleLine          `json:"samples"`
+		Runs     []runLine             `json:"runs"`
+	}{
+		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), orNone(got.Reasons), len(got.Removed),
+		orEmpty(got.Canaries), got.ReadBack, orNone(h.Outcomes), orNone(h.Reasons), samples, orEmpty(runs),
+	})
+}
+
+func orNone[K comparable](m map[K]int) map[K]int {
+	if m == nil {
+		return map[K]int{}
+	}
+	return m
+}
+
+// WriteText writes the history for a person.
+func (h *History) WriteText(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nSource   %s\nTarget   %s\n", h.Run.Source, h.Run.Target)
+	fmt.Fprintf(&b, "\nRun %d, %s: %s (%s)\n", h.Run.ID, h.state(), h.Run.Began.UTC().Format(time.DateTime+" UTC"), h.Run.Program)
+	for _, g := range h.groups() {
+		if len(g.Bars) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "\n%s\n\n", g.Title)
+		t := table{header: []string{"", "accounts#", ""}}
+		for _, bar := range g.Bars {
+			t.add(bar.Name, number(bar.Count), bar.Note)
+		}
+		_ = t.write(&b) // a Builder does not fail
+	}
+	if rate, ok := h.rate(); ok {
+		fmt.Fprintf(&b, "\n%.0f accounts a second, on average\n", rate)
+	}
+	if text := resultOf(h.Run).Error; text != "" {
+		fmt.Fprintf(&b, "\nIt ended with: %s\n", text)
+	}
+	fmt.Fprintf(&b, "\nThe latest runs\n\n")
+	t := table{header: []string{"run#", "began", "took", "created#", "updated#", "unchanged#", "skipped#", "rejected#", "in doubt#"}}
+	for _, r := range h.Runs {
+		s, took := resultOf(r).Summary, "?"
+		if !r.Ended.IsZero() {
+			took = r.Ended.Sub(r.Began).Round(10 * time.Millisecond).String()
+		}
+		t.add(number(int(r.ID)), r.Began.UTC().Format(time.DateTime), took, number(s.Created), number(s.Updated), number(s.Unchanged), number(s.Skipped), number(s.Rejected), number(s.InDoubt))
+	}
+	_ = t.write(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (h *History) rate() (float64, bool) {
+	if len(h.Samples) < 2 {
+		return 0, false
+	}
+	first, last := h.Samples[0], h.Samples[len(h.Samples)-1]
+	took := last.At.Sub(first.At).Seconds()
+	return float64(last.Done-first.Done) / took, took > 0
+}
+
+// group is one chart of bars.
+type group struct {
+	Title string
+	Bars  []bar
+}
+
+type bar struct {
+	Name, Note string
+	Count      int
+	// Tone chooses the colour: good, plain or bad.
+	Tone string
+}
+
+// Width is the bar's share of the longest one, in percent.
+func (g group) Width(b bar) float64 {
+	longest := 1
+	for _, o := range g.Bars {
+		longest = max(longest, o.Count)
+	}
+	return math.Round(1000*float64(b.Count)/float64(longest)) / 10
+}
+
+func (h *History) groups() []group {
+	got := resultOf(h.Run)
+	s := got.Summary
+	outcomes := group{Title: "Outcomes of this run"}
+	for _, o := range []bar{
+		{"created", "", s.Created, "good"},
+		{"updated", "", s.Updated, "good"},
+		{"unchanged", "", s.Unchanged, "plain"},
+		{"skipped", "", s.Skipped, "plain"},
+		{"rejected", "", s.Rejected, "bad"},
+		{"in doubt", "", s.InDoubt, "bad"},
+	} {
+		if s.Read > 0 {
+			outcomes.Bars = append(outcomes.Bars, o)
+		}
+	}
+	classes := group{Title: "Passwords"}
+	for _, c := range []bar{
+		{"hash carried", "the old password works", got.Classes[target.HashCarried], "good"},
+		{"needs reset", "the target cannot verify this hash", got.Classes[target.NeedsReset], "bad"},
+		{"no password", "social, passwordless or passkey only", got.Classes[target.NoPassword], "plain"},
+	} {
+		if len(got.Classes) > 0 {
+			classes.Bars = append(classes.Bars, c)
+		}
+	}
+	reasons := group{Title: "Not loaded, by reason"}
+	for _, code := range byCount(got.Reasons) {
+		info, _ := diag.Lookup(code)
+		reasons.Bars = append(reasons.Bars, bar{string(code), info.Meaning, got.Reasons[code], "bad"})
+	}
+	losses := group{Title: "Not carried over"}
+	for _, l := range byCount(got.Losses) {
+		losses.Bars = append(losses.Bars, bar{string(l), lossText[l], got.Losses[l], "plain"})
+	}
+	now := group{Title: "Where the accounts stand now"}
+	for _, a := range byCount(h.Outcomes) {
+		tone := "good"
+		if a == target.Rejected || a == target.InDoubt {
+			tone = "bad"
+		}
+		now.Bars = append(now.Bars, bar{strings.ReplaceAll(string(a), "_", " "), "", h.Outcomes[a], tone})
+	}
+	return []group{outcomes, classes, reasons, losses, now}
+}
+
+// byCount puts the most frequent first.
+func byCount[K ~string](m map[K]int) []K {
+	keys := slices.Sorted(maps.Keys(m))
+	slices.SortStableFunc(keys, func(a, b K) int { return m[b] - m[a] })
+	return keys
+}
+
+//go:embed history.html
+var page string
+
+var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
+	"number": number,
+	"moment": func(t time.Time) string { return t.UTC().Format(time.DateTime + " UTC") },
+	"took": func(r journal.Run) string {
+		if r.Ended.IsZero() {
+			return "?"
+		}
+		return r.Ended.Sub(r.Began).Round(10 * time.Millisecond).String()
+	},
+	"summary": func(r journal.Run) target.Summary { return resultOf(r).Summary },
+	"times":   func(a, b int) int { return a * b },
+	"plus":    func(a, b int) int { return a + b },
+}).Parse(page))
+
+// WriteHTML writes one page that needs nothing else: no script, no font, no
+// request. It names no account.
+func (h *History) WriteHTML(w io.Writer) error {
+	got := resultOf(h.Run)
+	return pageTemplate.Execute(w, map[string]any{
+		"Run": h.Run, "State": h.state(), "Error": got.Error, "Groups": h.groups(), "Runs": h.Runs, "Canaries": got.Canaries,
+		"ReadBack": got.ReadBack, "Throughput": h.throughput(), "Read": got.Summary.Read,
+	})
+}
+
+// curve is the throughput as a line in a picture of 600 by 160.
+type curve struct {
+	Points string
+	// Peak is the highest rate, Rows the same as numbers.
+	Peak  int
+	Total string
+	Rows  []rateRow
+}
+
+type rateRow struct {
+	From string
+	Rate int
+}
+
+// mostPoints keeps the page small for runs of days.
+const mostPoints = 120
+
+func (h *History) throughput() *curve {
+	s := h.Samples
+	if step := (len(s) + mostPoints - 1) / mostPoints; step > 1 {
+		var thin []journal.Sample
+		for i := 0; i < len(s); i += step {
+			thin = append(thin, s[i])
+		}
+		s = thin
+	}
+	if len(s) < 2 || !s[len(s)-1].At.After(s[0].At) {
+		return nil
+	}
+	c := &curve{Total: s[len(s)-1].At.Sub(s[0].At).Round(time.Second).String()}
+	rates := make([]float64, 0, len(s)-1)
+	for i := 1; i < len(s); i++ {
+		rate := 0.0
+		if took := s[i].At.Sub(s[i-1].At).Seconds(); took > 0 {
+			rate = float64(s[i].Done-s[i-1].Done) / took
+		}
+		rates = append(rates, rate)
+		c.Peak = max(c.Peak, int(math.Ceil(rate)))
+		c.Rows = append(c.Rows, rateRow{s[i-1].At.Sub(s[0].At).Round(time.Second).String(), int(math.Round(rate))})
+	}
+	var b strings.Builder
+	for i, rate := range rates {
+		x := 600.0
+		if len(rates) > 1 {
+			x = 600 * float64(i) / float64(len(rates)-1)
+		}
+		fmt.Fprintf(&b, "%.1f,%.1f ", x, 160-150*rate/float64(max(c.Peak, 1)))
+	}
+	c.Points = strings.TrimSpace(b.String())
+	if len(rates) == 1 { // a line needs two ends
+		c.Points = "0," + strings.Split(c.Points, ",")[1] + " " + c.Points
+	}
+	return c
+}

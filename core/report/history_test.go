@@ -1,0 +1,117 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+func history(t *testing.T) *History {
+	t.Helper()
+	began := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	raw, err := json.Marshal(engine.Result{
+		Summary: target.Summary{Read: 3000, Created: 2900, Skipped: 40, Rejected: 60}, Classes: map[target.Class]int{target.HashCarried: 2500, target.NeedsReset: 100, target.NoPassword: 400},
+		Losses: map[mapping.Loss]int{mapping.LossPasskey: 7}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60, diag.MapFiltered: 40}, Canaries: []engine.Proof{{Shape: "bcrypt 2a cost 10"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &History{
+		Run:      journal.Run{ID: 7, Source: "db <main>", Target: "keycloak & more", Program: "stetl 1", Began: began, Ended: began.Add(6 * time.Second), Result: raw},
+		Outcomes: map[target.Action]int{target.Created: 2900, target.Rejected: 60}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60},
+	}
+	for i := range 500 {
+		h.Samples = append(h.Samples, journal.Sample{At: began.Add(time.Duration(i) * time.Second), Done: i * i / 100})
+	}
+	h.Runs = []journal.Run{h.Run, {ID: 6, Program: "stetl 1", Began: began.Add(-time.Hour)}}
+	return h
+}
+
+func TestHistoryPageIsSelfContained(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := history(t).WriteHTML(&b); err != nil {
+		t.Fatal(err)
+	}
+	page := b.String()
+	for _, forbidden := range []string{"<script", "http:", "https:", "//", "@import", "url(", "<link", "<img", " src=", " onload"} {
+		if strings.Contains(page, forbidden) {
+			t.Errorf("the page holds %q: it could ask for something", forbidden)
+		}
+	}
+	for _, wanted := range []string{
+		`<html lang="en">`, "default-src 'none'", "prefers-color-scheme: dark", "db &lt;main&gt;", "keycloak &amp; more", "2,900",
+		"<polyline points=", `role="img" aria-labelledby`, "bcrypt 2a cost 10", "load.id_invalid", "passkeys, which",
+	} {
+		if !strings.Contains(page, wanted) {
+			t.Errorf("the page lacks %q", wanted)
+		}
+	}
+	wellFormed(t, page)
+	if len(page) > 40_000 {
+		t.Errorf("%d bytes for one run", len(page))
+	}
+	// Every table has headings that say what its cells are.
+	if strings.Count(page, "<table") != strings.Count(page, "<thead") {
+		t.Error("a table has no headings")
+	}
+}
+
+// wellFormed checks that every element is closed by the one that opened it.
+func wellFormed(t *testing.T, page string) {
+	t.Helper()
+	page = regexp.MustCompile(`<meta [^>]*>`).ReplaceAllString(page, "")
+	dec := xml.NewDecoder(strings.NewReader(strings.TrimPrefix(page, "<!doctype html>\n")))
+	dec.Strict, dec.Entity = true, xml.HTMLEntity
+	for {
+		if _, err := dec.Token(); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatalf("the page is not well formed: %v", err)
+		}
+	}
+}
+
+func TestHistoryJSONAddsUp(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	if err := history(t).WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Run     int64
+		State   string
+		Summary target.Summary
+		Samples []any
+		Runs    []struct{ Ended *time.Time }
+	}
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Run != 7 || got.State != "done" || got.Summary.Accounted() != got.Summary.Read || len(got.Samples) != 500 || got.Runs[1].Ended != nil {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestHistoryOfAKilledRun(t *testing.T) {
+	t.Parallel()
+	h := &History{Run: journal.Run{ID: 1, Began: time.Now()}, Samples: []journal.Sample{{At: time.Now(), Done: 5}}}
+	for _, write := range []func(io.Writer) error{h.WriteText, h.WriteJSON, h.WriteHTML} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil || !strings.Contains(b.String(), "at work, or killed") {
+			t.Errorf("%v: %s", err, b.String())
+		}
+	}
+}

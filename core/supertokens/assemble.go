@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -27,19 +28,24 @@ type assembler struct {
 
 // assemble returns the accounts of one range, ordered by internal id.
 func (a *assembler) assemble(rr *rangeRows) []canonical.User {
-	byAccount := make(map[string][]*userRows, len(rr.users))
-	for _, u := range rr.users {
-		byAccount[u.account] = append(byAccount[u.account], u)
-	}
-	accounts := make([]canonical.User, 0, len(byAccount))
-	for _, id := range slices.Sorted(maps.Keys(byAccount)) {
-		accounts = append(accounts, a.account(id, byAccount[id]))
+	all := slices.SortedFunc(maps.Values(rr.users), func(x, y *userRows) int {
+		return cmp.Or(strings.Compare(x.account, y.account), strings.Compare(x.id, y.id))
+	})
+	accounts := make([]canonical.User, 0, len(all))
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].account == all[0].account {
+			n++
+		}
+		accounts = append(accounts, a.account(rr, all[:n]))
+		all = all[n:]
 	}
 	return accounts
 }
 
-func (a *assembler) account(id string, members []*userRows) canonical.User {
-	slices.SortFunc(members, func(x, y *userRows) int { return strings.Compare(x.id, y.id) })
+// account assembles the logins of one account, ordered by id.
+func (a *assembler) account(rr *rangeRows, members []*userRows) canonical.User {
+	id := members[0].account
 	out := canonical.User{App: a.app, InternalID: id, ID: id}
 	var own *userRows
 	for _, m := range members {
@@ -47,13 +53,20 @@ func (a *assembler) account(id string, members []*userRows) canonical.User {
 			own = m
 		}
 		out.Primary = out.Primary || m.linked
-		for _, l := range m.logins {
-			out.Logins = append(out.Logins, a.login(&out, m, l))
+		for i := range m.logins {
+			a.login(&out, m, &m.logins[i])
+		}
+		if out.Logins == nil {
+			out.Logins = m.logins
+		} else {
+			out.Logins = append(out.Logins, m.logins...)
 		}
 	}
-	slices.SortFunc(out.Logins, func(x, y canonical.Login) int {
-		return cmp.Or(x.TimeJoined.Compare(y.TimeJoined), strings.Compare(x.ID, y.ID), strings.Compare(string(x.Recipe), string(y.Recipe)))
-	})
+	if len(out.Logins) > 1 {
+		slices.SortFunc(out.Logins, func(x, y canonical.Login) int {
+			return cmp.Or(x.TimeJoined.Compare(y.TimeJoined), strings.Compare(x.ID, y.ID), strings.Compare(string(x.Recipe), string(y.Recipe)))
+		})
+	}
 	for i := range out.Logins {
 		if t := out.Logins[i].TimeJoined; canonical.Known(t) && (out.TimeJoined.IsZero() || t.Before(out.TimeJoined)) {
 			out.TimeJoined = t
@@ -70,13 +83,26 @@ func (a *assembler) account(id string, members []*userRows) canonical.User {
 		if a.newTenants && m.staleCopy() {
 			warn(&out, WarnOldTableStale, "login %s has another address in the table that core 12 no longer writes", m.id)
 		}
+		if other, ok := rr.taken[m.id]; ok && other != m.id {
+			a.sharedID(&out, m, other)
+		}
 	}
 	a.accountWarnings(&out)
 	return out
 }
 
+// sharedID reports that the internal id of m is the external id of another user,
+// a state that core 7 to 10 themselves stumble over.
+func (a *assembler) sharedID(out *canonical.User, m *userRows, other string) {
+	if m.external != nil {
+		warn(out, WarnSharedID, "the internal id of login %s is the external id of user %s; what is stored under it was taken as the latter's", m.id, other)
+		return
+	}
+	warn(out, WarnSharedID, "users %s and %s show the same id; metadata, roles and TOTP stored under it cannot be told apart and were taken for both", m.id, other)
+}
+
 // login completes one login with what other tables say about it.
-func (a *assembler) login(account *canonical.User, m *userRows, l canonical.Login) canonical.Login {
+func (a *assembler) login(account *canonical.User, m *userRows, l *canonical.Login) {
 	l.VisibleID = l.ID
 	if m.external != nil {
 		l.VisibleID = *m.external
@@ -86,8 +112,7 @@ func (a *assembler) login(account *canonical.User, m *userRows, l canonical.Logi
 		l.Passkeys = m.passkeys
 		slices.SortFunc(l.Passkeys, func(x, y canonical.Passkey) int { return strings.Compare(x.ID, y.ID) })
 	}
-	a.verify(account, m, &l)
-	return l
+	a.verify(account, m, l)
 }
 
 func (a *assembler) tenants(m *userRows) []string {
@@ -107,10 +132,10 @@ func (a *assembler) tenants(m *userRows) []string {
 // overlooks is reported, not repaired.
 func (a *assembler) verify(account *canonical.User, m *userRows, l *canonical.Login) {
 	switch {
-	case l.Email == nil: // a phone number was proven when it was first used
+	case l.Email == nil && l.Phone != nil: // a phone number was proven when it was first used
 		l.Verified = ptr(true)
 		return
-	case a.layout.Generation == G1a || a.layout.Generation == G1b:
+	case l.Email == nil, a.layout.Generation == G1a || a.layout.Generation == G1b:
 		return
 	}
 	visible, left := &m.underInternal, (*visibleRows)(nil)
@@ -206,26 +231,55 @@ func (a *assembler) metadata(out *canonical.User, stored []byte) {
 	}
 }
 
-// doubleEncoded returns the first top-level metadata key whose text is valid
-// UTF-8 read as Latin-1: the core decodes a body without a charset that way.
+// doubleEncoded returns the first top-level metadata key that is, or holds at
+// any depth, UTF-8 read as Latin-1: the core decodes a body without a charset
+// that way.
 func doubleEncoded(stored []byte) string {
-	if !bytes.ContainsAny(stored, "ÃÂÅÄÐÑâ") && !bytes.Contains(stored, []byte(`\u00`)) {
+	if !mayBeDoubleEncoded(stored) {
 		return ""
 	}
 	var m map[string]any
 	if json.Unmarshal(stored, &m) != nil {
 		return ""
 	}
-	keys := make([]string, 0, len(m))
-	for k, v := range m {
-		if s, ok := v.(string); ok && isDoubleEncoded(s) {
-			keys = append(keys, k)
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		if isDoubleEncoded(key) || holdsDoubleEncoded(m[key]) {
+			return key
 		}
 	}
-	if len(keys) == 0 {
-		return ""
+	return ""
+}
+
+// mayBeDoubleEncoded looks for a character that is the first byte of one in
+// UTF-8, U+00C2 to U+00F4, spelled out or escaped.
+func mayBeDoubleEncoded(stored []byte) bool {
+	for rest := stored; ; {
+		i := bytes.IndexByte(rest, 0xc3)
+		if i < 0 || i+1 == len(rest) {
+			break
+		}
+		if c := rest[i+1]; 0x82 <= c && c <= 0xb4 {
+			return true
+		}
+		rest = rest[i+1:]
 	}
-	return slices.Min(keys)
+	return bytes.Contains(stored, []byte(`\u00`))
+}
+
+func holdsDoubleEncoded(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return isDoubleEncoded(v)
+	case []any:
+		return slices.ContainsFunc(v, holdsDoubleEncoded)
+	case map[string]any:
+		for key, value := range v {
+			if isDoubleEncoded(key) || holdsDoubleEncoded(value) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func isDoubleEncoded(s string) bool {
@@ -290,9 +344,28 @@ func (a *assembler) loginWarnings(out *canonical.User, l *canonical.Login) {
 		warn(out, WarnUnknownHash, "login %s has a password hash in no known format (%s)", l.ID, l.Password.Shape())
 	case canonical.Bcrypt, canonical.Argon2id, canonical.Argon2i, canonical.Argon2d:
 	}
-	if !canonical.Known(l.TimeJoined) {
+	switch t := l.TimeJoined; {
+	case !canonical.Known(t):
 		warn(out, WarnTimeUnknown, "login %s has no joining time", l.ID)
+	case t.Before(earliest) || t.After(latest):
+		warn(out, WarnTimeImplausible, "login %s has a joining time in %d, as when seconds or microseconds are stored for milliseconds; it was kept", l.ID, t.Year())
 	}
+	if l.Phone != nil && !isE164(*l.Phone) {
+		warn(out, WarnPhoneNotNormal, "login %s has a phone number that is not in the international form, from before core 7.0.12", l.ID)
+	}
+}
+
+// Joining times outside of these are a mistake of unit: SuperTokens did not exist
+// before, and only years to come lie behind.
+var (
+	earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// isE164 reports whether a phone number is as core 7.0.12 and later store it.
+func isE164(phone string) bool {
+	digits, ok := strings.CutPrefix(phone, "+")
+	return ok && digits != "" && strings.Trim(digits, "0123456789") == ""
 }
 
 // staleVerified reports verified addresses that are no longer, or were never,

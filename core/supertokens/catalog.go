@@ -18,6 +18,8 @@ type relation struct {
 	columns      []string
 	// readable is false when the role of the connection lacks SELECT.
 	readable bool
+	// empty is true when a dump defines the table and leaves its data out.
+	empty bool
 }
 
 func (r *relation) qualified() string { return r.schema + "." + r.name }
@@ -29,10 +31,6 @@ func (r *relation) has(names ...string) bool {
 		}
 	}
 	return true
-}
-
-func (r *relation) hasAny(names ...string) bool {
-	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(r.columns, n) })
 }
 
 func (c *catalog) find(schema, name string) *relation {

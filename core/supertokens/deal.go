@@ -2,12 +2,12 @@ package supertokens
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 
@@ -26,8 +26,10 @@ type dealer struct {
 	layout   *Layout
 	app      string
 	parallel int
-	// bounds separate the ranges, in the order of bytes.
+	// bounds separate the ranges, in the order of bytes. heads are their first
+	// bytes as numbers, which are quicker to compare.
 	bounds []string
+	heads  []uint64
 
 	mu     sync.Mutex
 	tables map[table]*spill
@@ -36,8 +38,19 @@ type dealer struct {
 	hashed *spill // what routes hold when they are too many, by hash
 }
 
-// routes lead from an id to the account it belongs to.
+// routes lead from an id to the account it belongs to. External ids are exactly
+// as they are mapped, blanks at the end included.
 type routes struct{ linked, externals map[string]string }
+
+// claim returns the account whose external id a stored id is. It is looked up
+// as it is first: an external id may end in blanks, while columns of databases
+// upgraded from core 3.4 pad it with them.
+func (r *routes) claim(stored []byte) (account string, ok bool) {
+	if account, ok = r.externals[string(stored)]; !ok {
+		account, ok = r.externals[string(trimKey(stored))]
+	}
+	return account, ok
+}
 
 // maxRoutes is how many exceptions may be in memory at once.
 const maxRoutes = 100_000
@@ -91,7 +104,7 @@ func newDealer(ctx context.Context, s store, l *Layout, app string, size, parall
 	if err != nil {
 		return nil, err
 	}
-	d.bounds = boundsOf(sample, (total+size-1)/size)
+	d.cut(boundsOf(sample, (total+size-1)/size))
 	if count > maxRoutes {
 		err = d.hashRoutes(ctx, count/maxRoutes+1)
 	}
@@ -138,7 +151,7 @@ func (d *dealer) eachMapping(ctx context.Context, fn func(external, internal []b
 		return nil
 	}
 	return d.store.scan(ctx, r, d.app, []string{"external_user_id", "supertokens_user_id"}, func(v [][]byte) error {
-		return fn(trimKey(v[0]), trimKey(v[1]))
+		return fn(v[0], trimKey(v[1]))
 	})
 }
 
@@ -176,7 +189,7 @@ func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
 			if a, ok := r.linked[string(account)]; ok {
 				account = []byte(a)
 			}
-			return d.hashed.append(d.hash(v[0]), [][]byte{v[0], account, external}, false)
+			return d.hashed.append(d.hash(trimKey(v[0])), [][]byte{v[0], account, external}, false)
 		})
 		if err != nil {
 			return err
@@ -213,9 +226,37 @@ func (d *dealer) close() error {
 // rangeCount is how many ranges there are.
 func (d *dealer) rangeCount() int { return len(d.bounds) + 1 }
 
+// cut sets the bounds.
+func (d *dealer) cut(bounds []string) {
+	d.bounds, d.heads = bounds, make([]uint64, len(bounds))
+	for i, b := range bounds {
+		d.heads[i] = headOf([]byte(b))
+	}
+}
+
+// headOf is the first bytes of id as a number that orders as they do.
+func headOf(id []byte) uint64 {
+	if len(id) >= 8 {
+		return binary.BigEndian.Uint64(id)
+	}
+	var b [8]byte
+	copy(b[:], id)
+	return binary.BigEndian.Uint64(b[:])
+}
+
 // rangeOf is the number of the range that holds id.
 func (d *dealer) rangeOf(id []byte) int {
-	return sort.Search(len(d.bounds), func(i int) bool { return d.bounds[i] > string(id) })
+	head := headOf(id)
+	low, high := 0, len(d.bounds)
+	for low < high {
+		middle := (low + high) / 2
+		if h := d.heads[middle]; h > head || h == head && d.bounds[middle] > string(id) {
+			high = middle
+		} else {
+			low = middle + 1
+		}
+	}
+	return low
 }
 
 // deal deals those tables that have not been dealt yet, several at a time.
@@ -286,17 +327,20 @@ func (d *dealer) dealTable(ctx context.Context, s *spec, to *spill) (err error) 
 // table can name a user by either id, and an id can be one user's external and
 // another's internal one; then it goes to both. The mark tells the range of the
 // id itself that somebody else claims the row, so that it is no orphan.
+//
+// A mapping goes to the range of its external id as well, marked, so that a user
+// there of whom it is the internal one is known to share it.
 func (d *dealer) toRange(s *spec, to *spill, v [][]byte, r *routes) error {
 	id := trimKey(v[0])
-	at := 0
-	if own, ok := r.linked[string(id)]; ok {
-		at = d.rangeOf([]byte(own))
-	} else {
-		at = d.rangeOf(id)
+	at := d.home(id, r)
+	if s.table == tMapping {
+		if err := to.append(d.home(trimKey(v[1]), r), v, true); err != nil {
+			return err
+		}
 	}
 	claimed, isExternal := "", false
 	if s.keyIs == visibleID {
-		claimed, isExternal = r.externals[string(id)]
+		claimed, isExternal = r.claim(v[0])
 	}
 	if !isExternal {
 		return to.append(at, v, false)
@@ -311,13 +355,21 @@ func (d *dealer) toRange(s *spec, to *spill, v [][]byte, r *routes) error {
 	return to.append(at, v, true)
 }
 
+// home is the range of the account that an internal id belongs to.
+func (d *dealer) home(id []byte, r *routes) int {
+	if own, ok := r.linked[string(id)]; ok {
+		return d.rangeOf([]byte(own))
+	}
+	return d.rangeOf(id)
+}
+
 // read fills rr with what tables say about the accounts of a range. Rows of
 // nobody go to orphan.
 func (d *dealer) read(number int, tables []*spec, rr *rangeRows, orphan func(t table, id string)) error {
 	for _, s := range tables {
 		err := d.tables[s.table].each(number, func(v [][]byte, claimed bool) error {
-			known, err := rr.add(s, v)
-			if err == nil && !known && s.keyIs == visibleID && !claimed {
+			known, err := rr.add(s, v, claimed)
+			if err == nil && !known && !claimed {
 				orphan(s.table, strings.TrimRight(string(v[0]), " "))
 			}
 			return err

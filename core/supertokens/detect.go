@@ -89,7 +89,7 @@ func discover(c *catalog, o Options) []*Layout {
 	var out []*Layout
 	for _, anchor := range []table{tEmailPassword, tSessions} {
 		for _, r := range c.tables {
-			if o.Schema != "" && r.schema != fold(o.Schema) {
+			if o.Schema != "" && !named(r.schema, o.Schema) {
 				continue
 			}
 			if !r.has(signatures[anchor].has...) || strings.HasSuffix(r.name, string(tDashboardUsers)) {
@@ -98,7 +98,7 @@ func discover(c *catalog, o Options) []*Layout {
 			found := Layout{Schema: r.schema, Renamed: map[string]string{}, tables: map[table]*relation{}}
 			switch before, ok := strings.CutSuffix(r.name, string(anchor)); {
 			case o.Tables[string(anchor)] != "":
-				if r.name != fold(o.Tables[string(anchor)]) {
+				if !named(r.name, o.Tables[string(anchor)]) {
 					continue
 				}
 				found.TablePrefix = strings.TrimSuffix(prefix, "_")
@@ -131,7 +131,7 @@ func discover(c *catalog, o Options) []*Layout {
 func discoverRenamed(c *catalog, o Options) []*Layout {
 	var out []*Layout
 	for _, r := range c.tables {
-		if (o.Schema != "" && r.schema != fold(o.Schema)) || strings.HasSuffix(r.name, string(tDashboardUsers)) {
+		if (o.Schema != "" && !named(r.schema, o.Schema)) || strings.HasSuffix(r.name, string(tDashboardUsers)) {
 			continue
 		}
 		if !r.has(signatures[tEmailPassword].has...) {
@@ -177,7 +177,10 @@ func (l *Layout) locate(c *catalog, o Options) error {
 		known[l.name(t)] = true
 	}
 	for key, told := range o.Tables {
-		r := c.find(l.Schema, fold(told))
+		r := c.find(l.Schema, told)
+		if r == nil {
+			r = c.find(l.Schema, fold(told))
+		}
 		if r == nil {
 			return fmt.Errorf("source.tables.%s names %q, and %s has no such table in schema %q", key, told, c.where, l.Schema)
 		}
@@ -195,14 +198,22 @@ func (l *Layout) locate(c *catalog, o Options) error {
 		}
 		var found []*relation
 		for _, r := range c.tables {
-			if r.schema != l.Schema || known[r.name] || r.hasAny(sig.not...) || !r.has(sig.has...) {
+			if r.schema != l.Schema || known[r.name] || !sig.fits(r) {
 				continue
 			}
 			found = append(found, r)
 		}
-		if len(found) == 1 {
+		switch {
+		case len(found) == 1:
 			l.tables[t] = found[0]
 			l.Renamed[string(t)] = found[0].name
+		case len(found) > 1 && (t == tVerified || t == tThirdParty):
+			var names []string
+			for _, r := range found {
+				names = append(names, r.name)
+			}
+			return fmt.Errorf("%w: table %q is missing from schema %q in %s, and %s could each be it under another name; say which in source.tables.%s",
+				ErrAmbiguous, l.name(t), l.Schema, c.where, strings.Join(names, " and "), t)
 		}
 	}
 	return nil
@@ -228,9 +239,9 @@ func (l *Layout) generation(c *catalog) error {
 		default:
 			l.Generation = G5
 		}
-	case l.tables[tUserIndex] != nil:
+	case l.tables[tUserIndex] != nil || l.hasAny(c, slices.Concat(history...)...):
 		l.Generation = G2
-	case l.tables[tVerified] != nil:
+	case l.tables[tVerified] != nil || l.tables[tThirdParty] != nil || l.tables[tVerificationTokens] != nil:
 		l.Generation = G1c
 	case users.has("is_email_verified"):
 		l.Generation = G1b
@@ -245,30 +256,123 @@ func (l *Layout) generation(c *catalog) error {
 func (l *Layout) complete(c *catalog) error {
 	var required []table
 	switch l.Generation {
-	case G1c, G2:
+	case G1c:
 		required = []table{tThirdParty, tVerified}
+	case G2:
+		required = []table{tThirdParty, tVerified, tUserIndex}
 	case G3, G4:
 		required = []table{tThirdParty, tPasswordless, tVerified, tMapping, tMetadata, tUserRoles, tUserIndex, tApps, tTenants}
 	case G5, G5p:
 		required = []table{tThirdParty, tPasswordless, tVerified, tMapping, tMetadata, tUserRoles, tApps, tTenants}
-	case G0, G1a, G1b:
+	case G0, G1a, G1b, never:
 	}
-	for _, t := range required {
+	if l.Generation == G4 && l.tables[tSpine].has("time_joined") && l.hasAny(c, "recipe_user_account_infos", "primary_user_tenants") {
+		required = append(required, tRecipeUserTenants) // core 12 makes the three together
+	}
+	for _, t := range slices.Concat(required, l.implied(c)) {
 		if l.tables[t] == nil {
 			return missing(c, l, t)
 		}
 	}
-	for _, s := range userTables {
-		r := l.tables[s.table]
-		if r != nil && !r.readable {
+	for _, t := range neededTables() {
+		if r := l.tables[t]; r != nil && !r.readable {
 			return fmt.Errorf("no permission to read table %s in %s; run: GRANT USAGE ON SCHEMA %s TO <role>; GRANT SELECT ON ALL TABLES IN SCHEMA %s TO <role>",
 				r.qualified(), c.where, quoteIdent(l.Schema), quoteIdent(l.Schema))
 		}
-		if r != nil && !r.has(s.key) {
+	}
+	for _, s := range userTables {
+		if r := l.tables[s.table]; r != nil && !r.has(s.key) {
 			return fmt.Errorf("table %s in %s has no column %q; it is not SuperTokens' table", r.qualified(), c.where, s.key)
 		}
 	}
+	return l.necessary(c)
+}
+
+// neededTables are those that are read for what they say about accounts.
+func neededTables() []table {
+	out := []table{tApps, tTenants, tTenantConfigs, tRoles}
+	for _, s := range userTables {
+		if s.table != tSessions {
+			out = append(out, s.table)
+		}
+	}
+	return out
+}
+
+// history lists the optional tables by the core that brought them. A core
+// makes every table that is missing whenever it starts, so one table proves
+// that all older ones have been there.
+var history = [][]table{
+	{tPasswordless, "passwordless_devices", "passwordless_codes"}, // 3.8
+	{tMetadata},                              // 3.11
+	{tRoles, tUserRoles, "role_permissions"}, // 3.13
+	{tMapping},                               // 3.15
+	{tTOTPUsers, tTOTPDevices, tLastActive, "totp_used_codes"}, // 4.5
+}
+
+// hasAny reports whether one of the tables is there, read or not.
+func (l *Layout) hasAny(c *catalog, tables ...table) bool {
+	return slices.ContainsFunc(tables, func(t table) bool { return l.tables[t] != nil || c.find(l.Schema, l.name(t)) != nil })
+}
+
+// implied lists the tables with something about users that must be there because
+// a later core has left a table of its own.
+func (l *Layout) implied(c *catalog) []table {
+	if l.Generation < G2 {
+		return nil // of these cores, none had any
+	}
+	newest := -1
+	for i, step := range history {
+		if l.hasAny(c, step...) {
+			newest = i
+		}
+	}
+	if l.Generation >= G3 {
+		newest = len(history) - 1
+	}
+	var out []table
+	for i := range newest + 1 {
+		for _, t := range history[i] {
+			if slices.Contains(neededTables(), t) {
+				out = append(out, t)
+			}
+		}
+	}
+	if l.hasAny(c, tWebAuthnCreds, "webauthn_user_to_tenant") {
+		out = append(out, tWebAuthn)
+	}
+	return out
+}
+
+// necessary refuses tables without a column that every core has given them:
+// reading it as NULL would change accounts without a word.
+func (l *Layout) necessary(c *catalog) error {
+	for _, s := range userTables {
+		r := l.tables[s.table]
+		if r == nil {
+			continue
+		}
+		for _, column := range s.columns {
+			if since, optional := laterColumns[s.table][column]; !r.has(column) && (!optional || l.Generation >= since) {
+				return fmt.Errorf("table %s in %s has no column %q, which every core of generation %s gives it; accounts would be read wrongly without it",
+					r.qualified(), c.where, column, l.Generation)
+			}
+		}
+	}
 	return nil
+}
+
+// never is later than every generation.
+const never Generation = "~"
+
+// laterColumns are the columns that some generations lack, with the first that
+// cannot.
+var laterColumns = map[table]map[string]Generation{
+	tSpine:         {"primary_or_recipe_user_id": G4, "is_linked_or_is_a_primary_user": G4, "time_joined": G5},
+	tEmailPassword: {"is_email_verified": never},
+	tUserIndex:     {"tenant_id": G3},
+	tUserRoles:     {"tenant_id": G3},
+	tTOTPDevices:   {"created_at": never},
 }
 
 func missing(c *catalog, l *Layout, t table) error {
@@ -297,6 +401,10 @@ func notFound(c *catalog, o Options) error {
 
 // fold does what PostgreSQL does to the unquoted names the core uses.
 func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
+
+// named reports whether a catalog name is the one that was told: as it is, or
+// folded.
+func named(name, told string) bool { return name == told || name == fold(told) }
 
 func foldPrefix(prefix *string) string {
 	if prefix == nil || fold(*prefix) == "" {

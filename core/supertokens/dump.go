@@ -29,7 +29,7 @@ func (d *dump) close() error { return d.archive.Close() }
 func (d *dump) catalog(context.Context) (*catalog, error) {
 	c := &catalog{where: "dump " + d.path}
 	for _, t := range d.archive.Tables() {
-		r := &relation{schema: t.Schema, name: t.Name, readable: true}
+		r := &relation{schema: t.Schema, name: t.Name, readable: true, empty: !t.HasData}
 		for _, col := range t.Columns {
 			r.columns = append(r.columns, col.Name)
 		}
@@ -41,6 +41,11 @@ func (d *dump) catalog(context.Context) (*catalog, error) {
 
 func (d *dump) scan(ctx context.Context, r *relation, app string, columns []string, row func([][]byte) error) error {
 	t := d.tables[r]
+	if !t.HasData && slices.ContainsFunc(d.archive.Tables(), func(part pgdump.Table) bool {
+		return part.Parent == pgdump.TableName{Schema: t.Schema, Name: t.Name}
+	}) {
+		return fmt.Errorf("dump %s has the rows of table %s in its partitions; dump with --load-via-partition-root", d.path, r.qualified())
+	}
 	if !t.HasData {
 		return fmt.Errorf("dump %s has no data for table %s: it was made with --schema-only or --exclude-table-data; dump the whole schema", d.path, r.qualified())
 	}

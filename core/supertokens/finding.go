@@ -36,6 +36,11 @@ const (
 	WarnTenantConfig           = "tenant_config_invalid"
 	WarnTenantsDiffer          = "tenant_membership_differs"
 	WarnOldTableStale          = "old_table_email_stale"
+	WarnTableNotRead           = "table_not_read"
+	WarnSharedID               = "visible_id_shared"
+	WarnTimeImplausible        = "time_joined_implausible"
+	WarnPhoneNotNormal         = "phone_not_normalised"
+	WarnAppElsewhere           = "app_in_other_database"
 )
 
 // MaxExamples bounds the ids a [Finding] keeps.

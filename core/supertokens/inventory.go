@@ -91,7 +91,7 @@ func (inv *Inventory) account(u *canonical.User) {
 			inv.share(WarnDuplicateEmail, strings.ToLower(*l.Email), u.InternalID)
 		}
 		if l.Phone != nil {
-			inv.share(WarnDuplicatePhone, *l.Phone, u.InternalID)
+			inv.share(WarnDuplicatePhone, phoneDigits(*l.Phone), u.InternalID)
 		}
 		verified := "unknown"
 		if l.Verified != nil {
@@ -104,6 +104,16 @@ func (inv *Inventory) account(u *canonical.User) {
 			inv.findings.add(w.Code, u.InternalID, w.Detail)
 		}
 	}
+}
+
+// phoneDigits is a phone number without the spelling that old rows have.
+func phoneDigits(phone string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '+' || '0' <= r && r <= '9' {
+			return r
+		}
+		return -1
+	}, phone)
 }
 
 // share reports an identifier once, when a second account shows it.

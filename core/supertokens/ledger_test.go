@@ -1,8 +1,11 @@
 package supertokens
 
 import (
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -53,5 +56,27 @@ func TestUnknownColumnIsReported(t *testing.T) {
 	}
 	if slices.ContainsFunc(ledger, func(e LedgerEntry) bool { return e.Table == "orders" }) {
 		t.Errorf("an application's table is in the ledger: %v", ledger)
+	}
+}
+
+// TestFindingsAreDocumented keeps the table of findings complete.
+func TestFindingsAreDocumented(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("finding.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../docs/supertokens.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile(`Warn\w+ += "(\w+)"`).FindAllSubmatch(source, -1)
+	if len(codes) < 30 {
+		t.Fatalf("only %d codes in finding.go", len(codes))
+	}
+	for _, code := range codes {
+		if !strings.Contains(string(page), "| `"+string(code[1])+"` | ") {
+			t.Errorf("%s is not in docs/supertokens.md", code[1])
+		}
 	}
 }

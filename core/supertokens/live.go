@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,15 +78,23 @@ func (p *live) begin(ctx context.Context) (*pgx.Conn, error) {
 		"BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
 		"SET LOCAL statement_timeout = 0",
 		"SET LOCAL idle_in_transaction_session_timeout = 0",
-		"SET LOCAL client_encoding = 'UTF8'",
+		"SET LOCAL client_encoding = 'UTF8'", // also has the server check text of SQL_ASCII databases
 		"SET LOCAL bytea_output = 'hex'",
+		// A policy that hides rows from this role is an error, not a shorter
+		// list of users.
+		"SET LOCAL row_security = off",
+		// Only PostgreSQL 17 and later have it.
+		"SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'",
 	}
 	if p.snapshot != "" { // must come before any query
-		statements = append(statements[:1:1], append([]string{"SET TRANSACTION SNAPSHOT '" + p.snapshot + "'"}, statements[1:]...)...)
+		statements = slices.Insert(statements, 1, "SET TRANSACTION SNAPSHOT '"+p.snapshot+"'")
 	}
-	for _, sql := range statements {
+	for i, sql := range statements {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			_ = conn.Close(context.WithoutCancel(ctx))
+			if p.snapshot != "" && i == 1 {
+				return nil, fmt.Errorf("the snapshot of %s is gone with the connection that held it, and reading on would mix two states; start again: %w", p.where, err)
+			}
 			return nil, fmt.Errorf("prepare a read-only snapshot of %s: %w", p.where, err)
 		}
 	}

@@ -36,13 +36,9 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO stetl_reader;`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u, err := url.Parse(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword("stetl_reader", "reader")
+	reader := as(t, dsn, "stetl_reader", "reader")
 	want, _, _, _ := export(t, Options{URL: canonical.NewSecret(dsn)})
-	got, _, _, _ := export(t, Options{URL: canonical.NewSecret(u.String())})
+	got, _, _, _ := export(t, Options{URL: canonical.NewSecret(reader)})
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("(-owner +reader):\n%s", diff)
 	}
@@ -50,10 +46,21 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO stetl_reader;`)
 	if _, err := admin.Exec(t.Context(), "REVOKE SELECT ON user_metadata FROM stetl_reader"); err != nil {
 		t.Fatal(err)
 	}
-	_, err = Open(t.Context(), Options{URL: canonical.NewSecret(u.String())})
+	_, err = Open(t.Context(), Options{URL: canonical.NewSecret(reader)})
 	if err == nil || !strings.Contains(err.Error(), "no permission to read table public.user_metadata") || !strings.Contains(err.Error(), "GRANT SELECT") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// as is dsn for another role.
+func as(t *testing.T, dsn, role, password string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(role, password)
+	return u.String()
 }
 
 // TestConnectionErrorsNameNoPassword covers what the parser and the server say.

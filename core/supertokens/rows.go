@@ -19,6 +19,9 @@ type rangeRows struct {
 	users  map[string]*userRows
 	// byExternal finds users by the id that applications see.
 	byExternal map[string]*userRows
+	// taken holds the external ids of other users that look like internal ones,
+	// with the internal id of the user that is mapped to it.
+	taken map[string]string
 }
 
 // userRows is what is stored about one recipe user, which is one login, or
@@ -53,7 +56,7 @@ type visibleRows struct {
 type assignedRole struct{ tenant, role string }
 
 func newRangeRows(l *Layout) *rangeRows {
-	return &rangeRows{layout: l, users: map[string]*userRows{}, byExternal: map[string]*userRows{}}
+	return &rangeRows{layout: l, users: map[string]*userRows{}, byExternal: map[string]*userRows{}, taken: map[string]string{}}
 }
 
 // internalUser returns the user that a row of an internal-id table belongs to,
@@ -71,13 +74,20 @@ func (rr *rangeRows) internalUser(id string, defines bool) *userRows {
 }
 
 // add stores one row: v is the key followed by the columns of s, nil for NULL
-// and for columns that this database does not have. It reports whether the row
-// belongs to a user of this range.
-func (rr *rangeRows) add(s *spec, v [][]byte) (bool, error) {
+// and for columns that this database does not have. claimed says that the row
+// is, as far as is known, about a user of another range. It reports whether the
+// row belongs to a user of this one.
+func (rr *rangeRows) add(s *spec, v [][]byte, claimed bool) (bool, error) {
 	if s.keyIs == visibleID {
-		return rr.addVisible(s, string(v[0]), v[1:])
+		return rr.addVisible(s, string(v[0]), v[1:], claimed)
 	}
 	key := trimPadding(v[0])
+	if s.table == tMapping && claimed {
+		if external := trimPadding(v[1]); rr.users[external] != nil {
+			rr.taken[external] = key
+		}
+		return true, nil
+	}
 	defines := s.table == tSpine || s.table == tEmailPassword || s.table == tThirdParty || s.table == tPasswordless || s.table == tWebAuthn
 	u := rr.internalUser(key, defines)
 	if u == nil {
@@ -117,13 +127,18 @@ func (rr *rangeRows) add(s *spec, v [][]byte) (bool, error) {
 	return true, nil
 }
 
-// addVisible looks key up as it is first: an external id may end in blanks,
-// while databases upgraded from core 3.4 pad the column.
-func (rr *rangeRows) addVisible(s *spec, key string, v [][]byte) (bool, error) {
-	internal, external := rr.users[key], rr.byExternal[key]
-	if internal == nil && external == nil {
-		key = strings.TrimRight(key, " ")
-		internal, external = rr.users[key], rr.byExternal[key]
+// addVisible finds the user by either id, in the order of [routes.claim]. An id
+// that is one user's external and another's internal one: the row is the first
+// user's, as the core sees it, unless the other one shows the same id.
+func (rr *rangeRows) addVisible(s *spec, key string, v [][]byte, claimed bool) (bool, error) {
+	trimmed := strings.TrimRight(key, " ")
+	external := rr.byExternal[key]
+	if external == nil && !claimed {
+		external = rr.byExternal[trimmed]
+	}
+	internal := rr.users[trimmed]
+	if internal != nil && internal.external != nil && internal != external && (claimed || external != nil) {
+		internal = nil
 	}
 	var places [2]*visibleRows
 	if internal != nil {
@@ -137,7 +152,7 @@ func (rr *rangeRows) addVisible(s *spec, key string, v [][]byte) (bool, error) {
 			continue
 		}
 		if err := p.add(s.table, v); err != nil {
-			return true, fmt.Errorf("user %s in %s: %w", key, s.table, err)
+			return true, fmt.Errorf("user %s in %s: %w", trimmed, s.table, err)
 		}
 	}
 	return places[0] != nil || places[1] != nil, nil

@@ -1,5 +1,7 @@
 package supertokens
 
+import "slices"
+
 // table names a SuperTokens table by the name the core gives it before prefix
 // and renaming.
 type table string
@@ -46,16 +48,38 @@ func RenamableTables() []string {
 	}
 }
 
-// signatures are the columns that identify a renamable table under a name
-// nobody told us. not lists columns that rule a table out.
-var signatures = map[table]struct{ has, not []string }{
-	tKeyValue:           {has: []string{"name", "value", "created_at_time"}},
-	tSessions:           {has: []string{"session_handle", "user_id", "refresh_token_hash_2", "expires_at"}},
-	tEmailPassword:      {has: []string{"user_id", "email", "password_hash", "time_joined"}},
-	tResetTokens:        {has: []string{"user_id", "token", "token_expiry"}, not: []string{"tenant_id"}},
-	tVerificationTokens: {has: []string{"user_id", "email", "token", "token_expiry"}},
-	tVerified:           {has: []string{"user_id", "email"}, not: []string{"tenant_id", "time_joined", "token", "password_hash", "third_party_id"}},
-	tThirdParty:         {has: []string{"third_party_id", "third_party_user_id", "user_id", "email", "time_joined"}},
+// signature tells a table by its columns: all of has, and, where may is not
+// empty, none but those and may. A table of an application that happens to have
+// a user_id and an email must not pass for one of the core.
+type signature struct {
+	has, may []string
+	also     func(*relation) bool
+}
+
+func (s signature) fits(r *relation) bool {
+	if !r.has(s.has...) || s.also != nil && !s.also(r) {
+		return false
+	}
+	return len(s.may) == 0 || !slices.ContainsFunc(r.columns, func(c string) bool {
+		return !slices.Contains(s.has, c) && !slices.Contains(s.may, c)
+	})
+}
+
+// signatures identify a renamable table under a name nobody told us.
+var signatures = map[table]signature{
+	tKeyValue:      {has: []string{"name", "value", "created_at_time"}},
+	tSessions:      {has: []string{"session_handle", "user_id", "refresh_token_hash_2", "expires_at"}},
+	tEmailPassword: {has: []string{"user_id", "email", "password_hash", "time_joined"}},
+	tResetTokens: {
+		has: []string{"user_id", "token", "token_expiry"}, may: []string{"app_id", "email"},
+		also: func(r *relation) bool { return r.has("app_id") || !r.has("email") },
+	},
+	tVerificationTokens: {
+		has: []string{"user_id", "email", "token", "token_expiry"}, may: []string{"app_id", "tenant_id"},
+		also: func(r *relation) bool { return r.has("app_id") == r.has("tenant_id") },
+	},
+	tVerified:   {has: []string{"user_id", "email"}, may: []string{"app_id"}},
+	tThirdParty: {has: []string{"third_party_id", "third_party_user_id", "user_id", "email", "time_joined"}, may: []string{"app_id"}},
 }
 
 // idKind says whose id a table stores (it differs from table to table, and

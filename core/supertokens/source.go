@@ -131,6 +131,8 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	switch {
 	case (o.Dump == "") == o.URL.IsZero():
 		return nil, errors.New("a source is either a database url or a dump file")
+	case o.MigrationMode != "" && !slices.Contains(MigrationModes(), strings.ToUpper(o.MigrationMode)):
+		return nil, fmt.Errorf("migration_mode is %q; the core has %s", o.MigrationMode, strings.Join(MigrationModes(), ", "))
 	case o.Dump != "":
 		st, err = openDump(ctx, o.Dump)
 	default:
@@ -168,12 +170,16 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	if s.app == "" {
 		s.app = defaultName
 	}
-	if err := s.loadApps(ctx); err != nil {
+	if err := s.again(func() error { return s.loadApps(ctx) }); err != nil {
 		return err
 	}
 	s.assembler = assembler{layout: s.layout, app: s.app}
 	s.store = &counted{store: s.store, report: o.Progress}
-	if s.dealer, err = newDealer(ctx, s.store, s.layout, s.app, s.rangeSize, s.parallel); err != nil {
+	err = s.again(func() error {
+		s.dealer, err = newDealer(ctx, s.store, s.layout, s.app, s.rangeSize, s.parallel)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := s.chooseTenants(ctx, o.MigrationMode); err != nil {
@@ -182,17 +188,30 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	s.specs = s.layout.specs(func(t table) bool {
 		switch t {
 		case tSessions:
-			return o.Audit
+			return o.Audit && s.mayRead(tSessions, "whether there are sessions of nobody is unknown")
 		case tOldEmails:
 			return s.assembler.newTenants
 		default:
 			return true
 		}
 	})
-	if err := s.loadRoles(ctx); err != nil {
+	if err := s.again(func() error { return s.loadRoles(ctx) }); err != nil {
 		return err
 	}
 	return s.survey(ctx)
+}
+
+// again repeats what a broken connection has interrupted while the state that is
+// read is still held. Findings of an attempt that failed are forgotten.
+func (s *Source) again(try func() error) error {
+	for attempt := 1; ; attempt++ {
+		before := s.general.clone()
+		err := try()
+		if attempt == maxAttempts || !errors.Is(err, errConnectionLost) {
+			return err
+		}
+		s.general = before
+	}
 }
 
 // Layout says what was found.
@@ -326,6 +345,7 @@ func (s *Source) loadApps(ctx context.Context) error {
 			return err
 		}
 	}
+	s.apps = nil
 	for _, a := range byID {
 		slices.Sort(a.Tenants)
 		s.apps = append(s.apps, *a)

@@ -12,7 +12,7 @@ import (
 // user is read.
 func (s *Source) survey(ctx context.Context) error {
 	for _, look := range []func(context.Context) error{s.surveyApps, s.surveyTenants, s.surveyProviders, s.surveyStaged, s.surveyDashboard} {
-		if err := look(ctx); err != nil {
+		if err := s.again(func() error { return look(ctx) }); err != nil {
 			return err
 		}
 	}
@@ -41,6 +41,17 @@ func (s *Source) surveyApps(ctx context.Context) error {
 	return nil
 }
 
+// mayRead reports whether a table that holds nothing of an account is there to be
+// read. Where an operator has kept it from this program, that is a finding.
+func (s *Source) mayRead(t table, otherwise string) bool {
+	r := s.layout.tables[t]
+	if r.readable && !r.empty {
+		return true
+	}
+	s.general.add(WarnTableNotRead, r.qualified(), fmt.Sprintf("table %s may not be read, or the dump leaves its data out; %s", r.qualified(), otherwise))
+	return false
+}
+
 // surveyTenants names tenants whose users live in another database: their
 // configuration overrides the connection.
 func (s *Source) surveyTenants(ctx context.Context) error {
@@ -48,9 +59,13 @@ func (s *Source) surveyTenants(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
-	return s.store.scan(ctx, r, s.app, []string{"tenant_id", "core_config"}, func(v [][]byte) error {
+	return s.store.scan(ctx, r, "", []string{"tenant_id", "core_config", appColumn}, func(v [][]byte) error {
+		app, own := string(v[2]), string(v[2]) == s.app
+		if !own && string(v[0]) != defaultName {
+			return nil // the app is reported as a whole
+		}
 		var config map[string]json.RawMessage
-		if err := json.Unmarshal(v[1], &config); err != nil && len(v[1]) > 0 {
+		if err := json.Unmarshal(v[1], &config); err != nil && len(v[1]) > 0 && own {
 			s.general.add(WarnTenantConfig, string(v[0]), fmt.Sprintf("the configuration of tenant %s is not JSON, so it is unknown whether its users are elsewhere", v[0]))
 		}
 		var keys []string
@@ -59,8 +74,13 @@ func (s *Source) surveyTenants(ctx context.Context) error {
 				keys = append(keys, k)
 			}
 		}
-		if len(keys) > 0 {
-			slices.Sort(keys)
+		slices.Sort(keys)
+		switch {
+		case len(keys) == 0:
+		case !own:
+			s.general.add(WarnAppElsewhere, app, fmt.Sprintf(
+				"app %s keeps its users in another database (its configuration sets %s); read that database as a source of its own", app, strings.Join(keys, ", ")))
+		default:
 			s.general.add(WarnTenantElsewhere, string(v[0]), fmt.Sprintf(
 				"tenant %s keeps its users in another database (its configuration sets %s); read that database as a source of its own", v[0], strings.Join(keys, ", ")))
 		}
@@ -75,7 +95,7 @@ var locationKeys = []string{
 
 func (s *Source) surveyProviders(ctx context.Context) error {
 	r := s.layout.tables[tProviderClients]
-	if r == nil {
+	if r == nil || !s.mayRead(tProviderClients, "whether it holds client secrets is unknown") {
 		return nil
 	}
 	return s.store.scan(ctx, r, s.app, []string{"tenant_id", "client_secret"}, func(v [][]byte) error {
@@ -88,7 +108,7 @@ func (s *Source) surveyProviders(ctx context.Context) error {
 
 func (s *Source) surveyStaged(ctx context.Context) error {
 	r := s.layout.tables[tBulkImport]
-	if r == nil {
+	if r == nil || !s.mayRead(tBulkImport, "whether staged users are waiting is unknown") {
 		return nil
 	}
 	// raw_data is never read: it can hold plain-text passwords.
@@ -100,7 +120,7 @@ func (s *Source) surveyStaged(ctx context.Context) error {
 
 func (s *Source) surveyDashboard(ctx context.Context) error {
 	r := s.layout.tables[tDashboardUsers]
-	if r == nil {
+	if r == nil || !s.mayRead(tDashboardUsers, "whether the dashboard has administrators is unknown") {
 		return nil
 	}
 	return s.store.scan(ctx, r, s.app, []string{"user_id"}, func(v [][]byte) error {

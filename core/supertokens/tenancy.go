@@ -9,6 +9,12 @@ import (
 	"sync"
 )
 
+// MigrationModes lists the values of core 12's migration_mode, in the order in
+// which an installation goes through them.
+func MigrationModes() []string {
+	return []string{"LEGACY", "DUAL_WRITE_READ_OLD", "DUAL_WRITE_READ_NEW", "MIGRATED"}
+}
+
 // chooseTenants decides which of core 12's two places holds the tenant
 // membership. The core knows it from its migration_mode, which usually is not
 // in the database; what the core itself allows in each mode is.
@@ -18,8 +24,8 @@ func (s *Source) chooseTenants(ctx context.Context, told string) error {
 	}
 	mode := strings.ToUpper(told)
 	if mode == "" {
-		var err error
-		if mode, err = s.storedMode(ctx); err != nil {
+		err := s.again(func() (err error) { mode, err = s.storedMode(ctx); return err })
+		if err != nil {
 			return err
 		}
 	}
@@ -108,8 +114,10 @@ func (s *Source) storedMode(ctx context.Context) (string, error) {
 		var config struct {
 			Mode string `json:"migration_mode"`
 		}
-		if json.Unmarshal(v[1], &config) == nil && config.Mode != "" && (mode == "" || string(v[0]) == defaultName) {
-			mode = strings.ToUpper(config.Mode)
+		_ = json.Unmarshal(v[1], &config) // the survey reports what is not JSON
+		stored := strings.ToUpper(config.Mode)
+		if slices.Contains(MigrationModes(), stored) && (mode == "" || string(v[0]) == defaultName) {
+			mode = stored
 		}
 		return nil
 	})

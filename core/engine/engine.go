@@ -76,7 +76,8 @@ type Options struct {
 	// the target can be asked.
 	Canary Canary
 	// Outcome, when set, is called for every user as its fate becomes known,
-	// one call at a time. In a dry run it is the predicted one, with fields.
+	// one call at a time, but not for all those that are as the last run left them.
+	// In a dry run it is the predicted one of every user, with fields.
 	Outcome func(target.Change)
 	// Progress, when set, is called now and then, one call at a time.
 	Progress func(Progress)
@@ -187,6 +188,7 @@ func newRunner(src Source, dst Target, o Options) *runner {
 			r.options.Journal = nil
 		}
 	}
+	r.held.off = true
 	return r
 }
 
@@ -216,6 +218,7 @@ type runner struct {
 	total   int
 	// owners knows who keeps an identifier that several accounts want.
 	owners owners
+	held   held
 	// merged holds accounts that are made one with another, by the place of that one.
 	merged map[int][]target.User
 	known  memory
@@ -229,6 +232,7 @@ func (r *runner) run(ctx context.Context) error {
 	if err := r.remember(ctx); err != nil {
 		return err
 	}
+	r.held.off = len(r.known.known) == 0 || r.options.DryRun || r.options.Plan != nil || r.options.Only != nil
 	if err := r.survey(ctx); err != nil {
 		return err
 	}

@@ -107,6 +107,12 @@ func (m *memory) look(u *target.User, key []byte, full bool) standing {
 	}
 }
 
+// has says whether the journal knows u, whatever came of it.
+func (m *memory) has(u *target.User) bool {
+	_, ok := m.known[m.hash(u.SourceID)]
+	return ok
+}
+
 // removed lists who was loaded earlier and was not seen this time.
 func (r *runner) removed(ctx context.Context) error {
 	unseen := func(k remembered) bool { return k.flags&(isSeen|isLoaded) == isLoaded }

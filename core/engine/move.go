@@ -78,46 +78,43 @@ func (r *runner) move(ctx context.Context) error {
 		})
 	}
 	var losers, others []aside
-	creates, updates, n := &batch{}, &batch{update: true}, 0
-	err := r.src.Accounts(reading, func(users []canonical.User) error {
-		for i := range users {
-			u, out := r.mapped(n, &users[i])
-			n++
-			if out != nil {
-				r.known.look(&u, r.options.Key, r.options.Full) // the source has it
-				if out.lost != nil {
-					losers = append(losers, *out)
-				} else if others = append(others, *out); len(others) == size {
-					changes, err := r.turnAway(reading, others)
-					answers <- changes
-					if others = nil; err != nil {
-						return err
-					}
-				}
-				continue
-			}
-			if r.options.Digest != nil {
-				r.options.Digest(u.SourceID, u.Digest(r.options.Key))
-			}
-			b, o, err := r.decide(reading, &u)
-			switch {
-			case err != nil:
-				return err
-			case o != nil:
-				answers <- []target.Change{*o}
-			case b.update:
-				updates.take(b)
-			default:
-				creates.take(b)
-			}
-			for _, b := range []*batch{creates, updates} {
-				if len(b.users) == size {
-					send(b)
+	creates, updates := &batch{}, &batch{update: true}
+	settled, err := r.again(reading, func(n int, account *canonical.User) error {
+		u, out := r.mapped(n, account)
+		if out != nil {
+			r.known.look(&u, r.options.Key, r.options.Full) // the source has it
+			if out.lost != nil {
+				losers = append(losers, *out)
+			} else if others = append(others, *out); len(others) == size {
+				changes, err := r.turnAway(reading, others)
+				answers <- changes
+				if others = nil; err != nil {
+					return err
 				}
 			}
-			if reading.Err() != nil {
-				return context.Cause(reading)
+			return nil
+		}
+		if r.options.Digest != nil {
+			r.options.Digest(u.SourceID, u.Digest(r.options.Key))
+		}
+		b, o, err := r.decide(reading, &u)
+		switch {
+		case err != nil:
+			return err
+		case o != nil:
+			answers <- []target.Change{*o}
+		case b.update:
+			updates.take(b)
+		default:
+			creates.take(b)
+		}
+		for _, b := range []*batch{creates, updates} {
+			if len(b.users) == size {
+				send(b)
 			}
+		}
+		if reading.Err() != nil {
+			return context.Cause(reading)
 		}
 		return nil
 	})
@@ -144,6 +141,8 @@ func (r *runner) move(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.result.Summary.Read += settled
+	r.result.Summary.Unchanged += settled
 	return r.removed(ctx)
 }
 

@@ -26,6 +26,7 @@ type owners struct {
 	// source ids of those who do, filled as they come by.
 	losers  map[int32]*loser
 	winners map[int32]string
+	sources map[uint64]int32 // winners by the hash of their source id
 }
 
 // want is one identifier of one account, by its hash.
@@ -38,6 +39,7 @@ type want struct {
 // claimant is what decides between accounts.
 type claimant struct {
 	joined  int64 // ms, math.MaxInt64 when unknown
+	source  uint64
 	carried bool
 }
 
@@ -82,7 +84,7 @@ func (o *owners) claim(u *target.User, caps *target.Capabilities) {
 		o.seed = maphash.MakeSeed()
 	}
 	n := int32(len(o.accounts)) //nolint:gosec // bounded by memory long before
-	mine := claimant{joined: math.MaxInt64, carried: u.Class == target.HashCarried}
+	mine := claimant{joined: math.MaxInt64, carried: u.Class == target.HashCarried, source: maphash.String(o.seed, u.SourceID)}
 	if !u.Created.IsZero() {
 		mine.joined = u.Created.UnixMilli()
 	}
@@ -107,7 +109,7 @@ func (o *owners) claim(u *target.User, caps *target.Capabilities) {
 // settle decides. Claims may not follow.
 func (o *owners) settle() {
 	o.settled = true
-	o.losers, o.winners = map[int32]*loser{}, map[int32]string{}
+	o.losers, o.winners, o.sources = map[int32]*loser{}, map[int32]string{}, map[uint64]int32{}
 	slices.SortFunc(o.wanted, func(a, b want) int { return cmp.Compare(a.hash, b.hash) })
 	for i := 0; i < len(o.wanted); {
 		end := i + 1
@@ -117,6 +119,7 @@ func (o *owners) settle() {
 		if same := o.wanted[i:end]; len(same) > 1 {
 			winner := slices.MinFunc(same, func(a, b want) int { return o.compare(a.account, b.account) })
 			o.winners[winner.account] = ""
+			o.sources[o.accounts[winner.account].source] = winner.account
 			for _, w := range same {
 				if w.account == winner.account {
 					continue
@@ -130,6 +133,12 @@ func (o *owners) settle() {
 		i = end
 	}
 	o.wanted, o.accounts = nil, nil
+}
+
+// whose is the winner that has a source id.
+func (o *owners) whose(sourceID string) (int32, bool) {
+	n, ok := o.sources[maphash.String(o.seed, sourceID)]
+	return n, ok
 }
 
 // compare puts who keeps an identifier first.

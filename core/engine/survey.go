@@ -20,6 +20,7 @@ func (r *runner) survey(ctx context.Context) error {
 			u, lost, aside := r.options.Mapping.Map(&users[i], r.caps)
 			if aside != nil {
 				r.owners.pass()
+				r.held.take(r.total+i, &users[i])
 				continue
 			}
 			r.result.Classes[u.Class]++
@@ -28,13 +29,8 @@ func (r *runner) survey(ctx context.Context) error {
 			}
 			n.add(&u)
 			r.owners.claim(&u, &r.caps)
-			switch r.known.look(&u, r.options.Key, r.options.Full) {
-			case stale:
-				r.guard.stale++
-				r.shapes.add(&u)
-			case fresh, doubtful:
-				r.shapes.add(&u)
-			case settled:
+			if r.weigh(&u) != settled {
+				r.held.take(r.total+i, &users[i])
 			}
 		}
 		r.total += len(users)
@@ -46,7 +42,23 @@ func (r *runner) survey(ctx context.Context) error {
 	if err == nil {
 		err = r.resolve(ctx)
 	}
+	if err == nil && !r.held.off {
+		err = r.review(ctx)
+	}
 	return err
+}
+
+// weigh says how an account stands and counts what a run will do about it.
+func (r *runner) weigh(u *target.User) standing {
+	s := r.known.look(u, r.options.Key, r.options.Full)
+	if s == stale {
+		r.guard.stale++
+	}
+	// One that an earlier run could not load was proven then.
+	if s == stale || s == doubtful || s == fresh && !r.known.has(u) {
+		r.shapes.add(u)
+	}
+	return s
 }
 
 // needs collects what a run will ask of a target.

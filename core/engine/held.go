@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/stetl/stetl/core/canonical"
+)
+
+// mostHeld bounds what is kept of a survey, in bytes of a rough estimate.
+const mostHeld = 24 << 20
+
+// held keeps the accounts that a run has something to do about, in their order.
+// Once everybody has been moved they are few, and the source, of which the survey
+// has just read every account, need not be read a second time for them.
+type held struct {
+	places   []int
+	accounts []canonical.User
+	size     int
+	// off says that this run reads the source again: there is more to do than can be
+	// held, or more than a run does that only continues.
+	off bool
+}
+
+func (h *held) take(place int, u *canonical.User) {
+	if h.off {
+		return
+	}
+	if h.size += 2<<10 + len(u.Metadata); h.size > mostHeld {
+		*h = held{off: true}
+		return
+	}
+	h.places, h.accounts = append(h.places, place), append(h.accounts, *u)
+}
+
+// review decides, when the survey is over and the policies have spoken, whether what
+// is held is all that there is to do, and then counts it anew: the survey could not
+// know yet who keeps which identifier.
+func (r *runner) review(ctx context.Context) error {
+	at := map[int]bool{}
+	for _, place := range r.held.places {
+		at[place] = true
+	}
+	for n := range r.owners.losers {
+		// One that was loaded and loses now: its entry is not at hand.
+		r.held.off = r.held.off || !at[int(n)]
+	}
+	if r.held.off = r.held.off || len(r.merged) > 0; r.held.off {
+		r.held = held{off: true}
+		return nil
+	}
+	unseen := map[int32]bool{}
+	for n := range r.owners.winners {
+		if !at[int(n)] {
+			unseen[n] = true
+		}
+	}
+	if len(unseen) > 0 {
+		for e, err := range r.options.Journal.Accounts(ctx) {
+			if err != nil {
+				return err
+			}
+			if n, ok := r.owners.whose(e.SourceID); ok && unseen[n] {
+				r.owners.winners[n] = e.SourceID
+				delete(unseen, n)
+			}
+		}
+		if len(unseen) > 0 { // a journal that lost a line meanwhile
+			r.held = held{off: true}
+			return nil
+		}
+	}
+	r.guard.stale, r.shapes = 0, shapes{}
+	for i, place := range r.held.places {
+		if u, out := r.mapped(place, &r.held.accounts[i]); out == nil {
+			r.weigh(&u)
+		}
+	}
+	return nil
+}
+
+// again gives every account that a run has to deal with and its place, and returns
+// how many it left out because they are as the last run left them.
+func (r *runner) again(ctx context.Context, use func(place int, account *canonical.User) error) (settled int, err error) {
+	if !r.held.off {
+		for i, place := range r.held.places {
+			if err := use(place, &r.held.accounts[i]); err != nil {
+				return 0, err
+			}
+		}
+		return r.total - len(r.held.places), nil
+	}
+	n := 0
+	return 0, r.src.Accounts(ctx, func(users []canonical.User) error {
+		for i := range users {
+			if err := use(n, &users[i]); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+}

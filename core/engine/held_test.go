@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+// counting counts how often a source is read.
+type counting struct {
+	Source
+	reads int
+}
+
+func (c *counting) Accounts(ctx context.Context, emit func([]canonical.User) error) error {
+	c.reads++
+	return c.Source.Accounts(ctx, emit)
+}
+
+// Once everybody has been moved, one reading of the source is enough, and who could
+// not be moved is told the same as before.
+func TestLaterRunsReadTheSourceOnce(t *testing.T) {
+	t.Parallel()
+	for name, collision := range map[string]Collision{
+		"reject": {}, "suffix": {Username: mapping.Suffix, Email: mapping.Drop}, "skip": {Username: mapping.Skip},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, dst, src := newProject(t), newIDP(), append(pair(true), people(23)[4:]...)
+			policy := func(o *Options) {
+				o.Policies.Collision = collision
+				o.Policies.Limits.Updates = Limit{Set: true}
+			}
+			_, first, err := p.do(src, dst, policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			writes, batches, again := dst.writes, dst.batches, &counting{Source: src}
+			res, seen, err := p.do(again, dst, policy)
+			if err != nil || again.reads != 1 || dst.writes != writes || dst.batches != batches || res.Summary.Read != 23 {
+				t.Errorf("%+v, %v: %d readings, %d writes, %d batches", res.Summary, err, again.reads, dst.writes-writes, dst.batches-batches)
+			}
+			if collision.Username != mapping.Suffix {
+				if diff := cmp.Diff(first[id(3)].Outcome, seen[id(3)].Outcome); diff != "" || first[id(3)].Code != diag.MapDuplicateUsername {
+					t.Errorf("who lost (-first +second):\n%s", diff)
+				}
+			}
+			// What changes is still found, the winner's loss of its name included.
+			changed := rename(rename(src, 1, "another@example.org"), 7, "new@example.org")
+			res, _, err = p.do(&counting{Source: changed}, dst, func(o *Options) { o.Policies.Collision = collision })
+			want := target.Summary{Read: 23, Updated: 2, Unchanged: 20, Created: 1}
+			if collision.Username == mapping.Suffix {
+				want = target.Summary{Read: 23, Updated: 3, Unchanged: 20}
+			}
+			if err != nil || res.Summary != want {
+				t.Errorf("delta: %+v, %v; want %+v", res.Summary, err, want)
+			}
+		})
+	}
+}
+
+// A run that has more to do than can be held reads the source again.
+func TestHeldIsBounded(t *testing.T) {
+	t.Parallel()
+	var h held
+	u := canonical.User{Metadata: make([]byte, 1<<20)}
+	for n := range mostHeld >> 20 {
+		h.take(n, &u)
+	}
+	if !h.off || h.accounts != nil {
+		t.Errorf("%d accounts of 1 MiB are held", len(h.accounts))
+	}
+}

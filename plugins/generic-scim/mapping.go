@@ -169,20 +169,10 @@ func (m mapper) attributes(u *sdk.User, d *desired) *sdk.Outcome {
 func put(body resource, path string, v any) {
 	if strings.HasPrefix(strings.ToLower(path), "urn:") {
 		i := strings.LastIndexByte(path, ':')
-		inner, ok := body[path[:i]].(resource)
-		if !ok {
-			inner = resource{}
-			body[path[:i]] = inner
-		}
-		path, body = path[i+1:], inner
+		body, path = inside(body, path[:i]), path[i+1:]
 	}
 	if top, sub, deep := strings.Cut(path, "."); deep {
-		inner, ok := body[top].(resource)
-		if !ok {
-			inner = resource{}
-			body[top] = inner
-		}
-		path, body = sub, inner
+		body, path = inside(body, top), sub
 	}
 	switch path {
 	case asRoles, asEntitlements:
@@ -190,7 +180,17 @@ func put(body resource, path string, v any) {
 			v = []any{resource{"value": s}}
 		}
 	}
-	body[path] = v
+	body.set(path, v)
+}
+
+// inside returns the object under a name, made where there is none.
+func inside(body resource, name string) resource {
+	if o, ok := objectOf(body.get(name)); ok {
+		return o
+	}
+	o := resource{}
+	body.set(name, o)
+	return o
 }
 
 // foreignTenants are those that say something: everybody is in public.

@@ -14,6 +14,16 @@ var (
 		sdk.Finisher
 		sdk.Closer
 	} = (*files)(nil)
+	_ interface {
+		sdk.Target
+		sdk.Capable
+		sdk.Limited
+		sdk.Checker
+		sdk.Planner
+		sdk.Undoer
+		sdk.Authenticator
+		sdk.Closer
+	} = (*live)(nil)
 )
 
 func newTarget(c Config, env sdk.Env) (sdk.Target, error) {

@@ -1,0 +1,377 @@
+package scim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// delivery is a new account on the way.
+type delivery struct {
+	*verdict
+	body json.RawMessage
+	// doubt: an earlier request with this user may have been carried out.
+	doubt bool
+	state progress
+	id    string
+	held  resource // the answer's own picture of the account, nil without one
+	last  error    // why it is not done
+}
+
+// progress is how far a delivery has come.
+type progress int
+
+const (
+	waiting progress = iota // to be sent, for the first time or again
+	made                    // the server gave an id
+	exists                  // the server says that there is such an account
+	unclear                 // to be looked up
+	denied                  // the server does not want it
+	settled                 // its outcome is reported
+)
+
+// safe removes the user's own secret from what a server has said.
+func (v *verdict) safe(s string) string {
+	if secret := v.want.secret.Reveal(); secret != "" {
+		s = strings.ReplaceAll(s, secret, "***")
+	}
+	return s
+}
+
+// rounds is how often a user is sent at most.
+const rounds = 4
+
+// create makes accounts, and reports each of them once it is known what became of it.
+func (s *server) create(ctx context.Context, all []*delivery, out sdk.Outcomes) error {
+	pending := all
+	for round := 0; len(pending) > 0 && round < rounds; round++ {
+		if round > 0 {
+			if err := sleep(ctx, s.api.wait(round, 0)); err != nil {
+				return err
+			}
+		}
+		sendErr := s.send(ctx, pending, round)
+		// What was done is worth reporting, also when the rest cannot go on.
+		if err := s.lookUp(ctx, pending, out); err != nil {
+			return errors.Join(sendErr, s.report(ctx, pending, out), err)
+		}
+		if err := errors.Join(sendErr, s.report(ctx, pending, out)); err != nil {
+			return err
+		}
+		pending = slices.DeleteFunc(slices.Clone(pending), func(d *delivery) bool { return d.state == settled })
+	}
+	for _, d := range pending {
+		out.Report(d.givenUp())
+	}
+	return nil
+}
+
+// givenUp is the outcome of a user that was sent several times and is not there.
+func (d *delivery) givenUp() sdk.Outcome {
+	o := sdk.Outcome{SourceID: d.user.SourceID, Action: sdk.InDoubt, Code: codeUnknownAnswer, Hint: "run again: it will be looked up first"}
+	if e, ok := errors.AsType[*statusError](d.last); ok && !e.taken() {
+		o.Action, o.Code = sdk.Rejected, codeTargetRefused
+		o.Detail, o.Hint = d.safe(e.Error()), "look into the provider's log, then run again"
+		return o
+	}
+	o.Detail = "the user was sent, and is not there"
+	if d.last != nil {
+		o.Detail += ": " + d.safe(d.last.Error())
+	}
+	return o
+}
+
+// send sends deliveries once, in whichever way is fastest.
+func (s *server) send(ctx context.Context, all []*delivery, round int) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4 * maxParallel)
+	// On the first round no user has been sent before, whatever earlier runs did: a
+	// user in doubt was just looked up.
+	if s.pace.bulk() && len(all) >= leastBulk {
+		rest := all
+		for len(rest) > 0 {
+			// One part after the other, each of the size that is best by then.
+			size, leave, err := s.pace.enter(ctx)
+			if err != nil {
+				return errors.Join(err, g.Wait())
+			}
+			part := rest[:s.fitting(rest, size)]
+			rest = rest[len(part):]
+			g.Go(func() error {
+				defer leave()
+				return s.sendBulk(ctx, part, round > 0)
+			})
+		}
+		return g.Wait()
+	}
+	for _, d := range all {
+		g.Go(func() error { return s.post(ctx, d) })
+	}
+	return g.Wait()
+}
+
+// post creates one account. An error stops the load; what is wrong with the user
+// is noted in the delivery.
+func (s *server) post(ctx context.Context, d *delivery) error {
+	r := request{method: http.MethodPost, path: s.facts.users, body: d.body}
+	a, err := s.api.do(ctx, r)
+	if _, lost := errors.AsType[*lostError](err); lost {
+		d.state, d.doubt, d.last = unclear, true, err
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("create user %s: %w", d.user.SourceID, err)
+	}
+	body, _ := decode(a.body) // an empty answer leaves the location
+	if a.status >= 200 && a.status <= 299 {
+		d.accept(body, a.header.Get("Location"), a.status, s.facts.users)
+		return nil
+	}
+	e := s.api.problem(r, a)
+	if e.status == http.StatusUnauthorized || e.status == http.StatusForbidden || e.status == http.StatusNotFound || e.status == http.StatusMethodNotAllowed {
+		return fmt.Errorf("create users: %w", e)
+	}
+	d.refuse(e)
+	return nil
+}
+
+// accept takes a success. One without an id, or one that only promises, is looked up.
+func (d *delivery) accept(body resource, location string, code int, endpoint string) {
+	d.doubt, d.last = true, nil
+	if id := idOf(body, location, endpoint); id != "" && code != http.StatusAccepted {
+		d.state, d.id = made, id
+		if body.text("userName") != "" {
+			d.held = body
+		}
+		return
+	}
+	d.state, d.last = unclear, fmt.Errorf("the server answered %d without an id", code)
+}
+
+// refuse takes a refusal of one user.
+func (d *delivery) refuse(e *statusError) {
+	d.last = e
+	switch {
+	case e.taken():
+		d.state = exists
+	case e.status == http.StatusTooManyRequests:
+		d.state = waiting
+	case busy(e.status):
+		d.state, d.doubt = unclear, true
+	default:
+		d.state = denied
+	}
+}
+
+// lookUp finds out what became of deliveries without a clear answer.
+func (s *server) lookUp(ctx context.Context, all []*delivery, out sdk.Outcomes) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(maxParallel)
+	for _, d := range all {
+		if d.state != unclear && d.state != exists {
+			continue
+		}
+		g.Go(func() error {
+			h, err := s.finder.await(ctx, d.want, d.user)
+			if err != nil {
+				return fmt.Errorf("look up user %s: %w", d.user.SourceID, err)
+			}
+			return s.judgeAgain(ctx, d, h, out)
+		})
+	}
+	return g.Wait()
+}
+
+func (s *server) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Outcomes) error {
+	byName := h.held != nil && !h.mine && d.doubt && h.held.text("externalId") == "" && s.lessons.loses("externalid")
+	switch {
+	case h.held != nil && (h.mine || byName) && d.doubt && !h.several:
+		// It was not there before it was sent.
+		d.state, d.id, d.held = made, h.held.id(), h.held
+		return nil
+	case h.held != nil:
+		if err := s.settle(ctx, d.verdict, h); err != nil {
+			return err
+		}
+		d.state = settled
+		if d.outcome.Action == sdk.Updated { // only what was looked at before may be changed
+			d.outcome.Action, d.outcome.Code = sdk.Rejected, codeMoved
+			d.outcome.Detail, d.outcome.Hint = "the account has come into being since it was looked for", "run again"
+		}
+		out.Report(d.outcome)
+	case d.state == exists && d.doubt:
+		d.state = waiting // perhaps ours, and not to be seen yet
+	case d.state == exists:
+		e, _ := errors.AsType[*statusError](d.last)
+		d.state = settled
+		out.Report(sdk.Outcome{
+			SourceID: d.user.SourceID, Action: sdk.Rejected, Code: codeUsernameConflict,
+			Detail: "the server says that there is such an account, and no search finds it: " + d.safe(e.Error()),
+			Hint:   "the account may be deleted, in another tenant or hidden from these credentials; look for the user name at the provider",
+		})
+	default:
+		d.state = waiting
+	}
+	return nil
+}
+
+// report gives outcomes to what is decided, and its groups to what is made.
+func (s *server) report(ctx context.Context, all []*delivery, out sdk.Outcomes) error {
+	var done []*delivery
+	for _, d := range all {
+		switch d.state {
+		case made:
+			done = append(done, d)
+		case denied:
+			d.state = settled
+			e, _ := errors.AsType[*statusError](d.last)
+			out.Report(refusal(d.verdict, e))
+		default:
+		}
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	problems, err := s.joinGroups(ctx, done)
+	if err != nil {
+		return err
+	}
+	if err := s.readBack(ctx, done); err != nil {
+		return err
+	}
+	for _, d := range done {
+		if d.state == waiting { // said to be made, and not there
+			continue
+		}
+		d.state = settled
+		o := &d.outcome
+		o.Action, o.TargetID, o.Code = sdk.Created, d.id, ""
+		o.Detail = s.remark(d, problems[d.id])
+		out.Report(*o)
+		s.finder.add(d.id, d.want.body.text("externalId"), d.want.body.text("userName"))
+	}
+	return nil
+}
+
+func (s *server) remark(d *delivery, problem error) string {
+	var notes []string
+	if n := d.want.note(); n != "" {
+		notes = append(notes, n)
+	}
+	if lost := s.lessons.notKept(d.want.fields); len(lost) > 0 {
+		notes = append(notes, "the server does not keep "+joinList(lost))
+	}
+	if problem != nil {
+		notes = append(notes, problem.Error())
+	}
+	return strings.Join(notes, "; ")
+}
+
+// joinGroups makes new accounts members of their groups. The accounts are there
+// already, so what fails is a remark and a difference that the next run repairs.
+func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]error, error) {
+	members := map[string][]string{}
+	for _, d := range done {
+		for _, name := range d.want.groups {
+			members[name] = append(members[name], d.id)
+		}
+	}
+	var mu sync.Mutex
+	problems := map[string]error{}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for name, ids := range members {
+		g.Go(func() error {
+			failed := map[string]error{}
+			group, err := s.groups.ensure(ctx, name)
+			switch {
+			case err != nil && ctx.Err() != nil:
+				return err
+			case err != nil:
+				for _, id := range ids {
+					failed[id] = err
+				}
+			default:
+				failed = s.groups.join(ctx, group, ids)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for id, err := range failed {
+				problems[id] = errors.Join(problems[id], err)
+			}
+			for _, d := range done {
+				if failed[d.id] != nil {
+					d.want.groups = slices.DeleteFunc(slices.Clone(d.want.groups), func(n string) bool { return n == name })
+				}
+			}
+			return nil
+		})
+	}
+	return problems, g.Wait()
+}
+
+// readBack looks at the first account of each kind, to find what the server drops
+// and rewrites, and at all accounts with what it is known to rewrite. It fills in the
+// state of all.
+func (s *server) readBack(ctx context.Context, done []*delivery) error {
+	fp := s.env.Fingerprints
+	g, reading := errgroup.WithContext(ctx)
+	g.SetLimit(maxParallel)
+	for _, d := range done {
+		want := s.wantFields(d.want)
+		sample := s.lessons.unseen(d.want.fields)
+		if !sample && !s.lessons.reshapes(d.want.fields) {
+			continue
+		}
+		g.Go(func() error {
+			held, err := s.see(reading, d)
+			if err != nil {
+				return err
+			}
+			if held == nil {
+				d.state, d.last = waiting, errors.New("the server gave it an id, and there is no such account")
+				return nil
+			}
+			f := flatten(held)
+			s.lessons.learn(d.want.fields, f)
+			for _, name := range d.want.groups {
+				f[groupPath(name)] = "yes"
+			}
+			d.outcome.State = left(fp, want, f)
+			return s.finder.prove(reading, held)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, d := range done {
+		if d.outcome.State == nil {
+			want := s.wantFields(d.want)
+			d.outcome.State = left(fp, want, s.lessons.predicted(want))
+		}
+	}
+	return s.lessons.save(ctx)
+}
+
+// see reads a new account, with patience.
+func (s *server) see(ctx context.Context, d *delivery) (resource, error) {
+	for _, pause := range s.finder.patience {
+		if err := sleep(ctx, pause); err != nil {
+			return nil, err
+		}
+		r, err := s.api.one(ctx, s.facts.users, d.id, "")
+		if err != nil || r != nil {
+			return r, err
+		}
+	}
+	return nil, nil
+}

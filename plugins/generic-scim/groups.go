@@ -1,0 +1,294 @@
+package scim
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// groupKey begins the journal's keys of groups that a load has made.
+const groupKey = "group:"
+
+// groupDirectory finds, makes and fills groups. A group has one writer at a time:
+// two at once lose members on many servers.
+type groupDirectory struct {
+	api     *transport
+	facts   *facts
+	journal sdk.Journal
+
+	mu     sync.Mutex
+	byName map[string]*group // nil until read
+	shows  bool              // the server has shown members of a group
+}
+
+type group struct {
+	id, name string
+	writing  sync.Mutex
+
+	mu      sync.Mutex
+	known   bool
+	members map[string]bool // nil when the server shows none
+}
+
+func (d *groupDirectory) open(ctx context.Context) error {
+	if d.byName != nil {
+		return nil
+	}
+	byName := map[string]*group{}
+	_, err := d.api.every(ctx, d.facts, d.facts.groups, "&excludedAttributes=members", func(r resource) {
+		name := r.text("displayName")
+		if byName[name] == nil {
+			byName[name] = &group{id: r.id(), name: name}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	d.byName = byName
+	return nil
+}
+
+// get finds a group, nil when there is none.
+func (d *groupDirectory) get(ctx context.Context, name string) (*group, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.open(ctx); err != nil {
+		return nil, err
+	}
+	return d.byName[name], nil
+}
+
+// names lists the groups that are there.
+func (d *groupDirectory) names(ctx context.Context) (out []string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.open(ctx); err != nil {
+		return nil, err
+	}
+	for n := range d.byName {
+		out = append(out, n)
+	}
+	return out, nil
+}
+
+// ensure finds a group or makes it.
+func (d *groupDirectory) ensure(ctx context.Context, name string) (*group, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.open(ctx); err != nil {
+		return nil, err
+	}
+	if g := d.byName[name]; g != nil {
+		return g, nil
+	}
+	body, err := marshal(resource{"schemas": []string{coreGroup}, "displayName": name, "externalId": "stetl:" + name})
+	if err != nil {
+		return nil, err
+	}
+	a, err := d.api.call(ctx, request{method: http.MethodPost, path: d.facts.groups, body: body})
+	id := ""
+	if err == nil {
+		r, _ := decode(a.body) // an empty answer leaves the location
+		id = idOf(r, a.header.Get("Location"), d.facts.groups)
+	}
+	if id == "" { // it may be there all the same, or somebody else has made it
+		d.byName = nil
+		if openErr := d.open(ctx); openErr != nil {
+			return nil, openErr
+		}
+		g := d.byName[name]
+		if g == nil && err == nil {
+			err = fmt.Errorf("the server answers %d and there is no such group", a.status)
+		}
+		if g == nil {
+			return nil, fmt.Errorf("make group %s: %w", name, err)
+		}
+		return g, nil
+	}
+	g := &group{id: id, name: name}
+	d.byName[name] = g
+	if d.journal != nil {
+		if err := d.journal.Put(ctx, groupKey+name, []byte(id)); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// has reports whether a group shows an account among its members; known is false
+// where the server does not tell.
+func (d *groupDirectory) has(ctx context.Context, g *group, id string) (has, known bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.known {
+		r, err := d.api.one(ctx, d.facts.groups, g.id, "")
+		if err != nil {
+			return false, false, err
+		}
+		g.known, g.members = true, nil
+		if list := elements(r.get("members")); len(list) > 0 {
+			g.members = make(map[string]bool, len(list))
+			d.mu.Lock()
+			d.shows = true
+			d.mu.Unlock()
+			for _, m := range list {
+				if o, ok := objectOf(m); ok {
+					g.members[o.text("value")] = true
+				}
+			}
+		}
+	}
+	return g.members[id], g.members != nil, nil
+}
+
+// stale has the members read again when they are asked for.
+func (g *group) stale() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.known = false
+}
+
+// join adds members and returns what went wrong, by id.
+func (d *groupDirectory) join(ctx context.Context, g *group, ids []string) map[string]error {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	defer g.stale()
+	failed := map[string]error{}
+	for part := range slices.Chunk(ids, d.api.config.MemberChunk) {
+		d.add(ctx, g, part, failed)
+	}
+	return failed
+}
+
+func (d *groupDirectory) add(ctx context.Context, g *group, ids []string, failed map[string]error) {
+	var err error
+	if d.facts.patch {
+		var members []any
+		for _, id := range ids {
+			members = append(members, resource{"value": id})
+		}
+		err = d.patch(ctx, g, resource{"op": "add", "path": "members", "value": members})
+	}
+	if !d.facts.patch || status(err) == http.StatusMethodNotAllowed || status(err) == http.StatusNotImplemented {
+		err = d.replace(ctx, g, ids, true)
+	}
+	switch {
+	case err == nil || status(err) == http.StatusConflict: // they are members
+	case refused(err) && len(ids) > 1:
+		half := len(ids) / 2
+		d.add(ctx, g, ids[:half], failed)
+		d.add(ctx, g, ids[half:], failed)
+	default:
+		for _, id := range ids {
+			failed[id] = fmt.Errorf("add to group %s: %w", g.name, err)
+		}
+	}
+}
+
+// leave takes one member out.
+func (d *groupDirectory) leave(ctx context.Context, g *group, id string) error {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	defer g.stale()
+	err := d.patch(ctx, g, resource{"op": "remove", "path": `members[value eq "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(id) + `"]`})
+	if refused(err) {
+		err = d.patch(ctx, g, resource{"op": "remove", "path": "members", "value": []any{resource{"value": id}}})
+	}
+	if unable(err) {
+		err = d.replace(ctx, g, []string{id}, false)
+	}
+	if err != nil {
+		return fmt.Errorf("remove from group %s: %w", g.name, err)
+	}
+	return nil
+}
+
+func (d *groupDirectory) patch(ctx context.Context, g *group, op resource) error {
+	path, err := pathOf(d.facts.groups, g.id)
+	if err != nil {
+		return err
+	}
+	body, err := marshal(resource{"schemas": []string{messagePatch}, "Operations": []any{op}})
+	if err != nil {
+		return err
+	}
+	return d.api.write(ctx, request{method: http.MethodPatch, path: path, body: body})
+}
+
+// replace is for servers without PATCH: the group is read and put back whole.
+func (d *groupDirectory) replace(ctx context.Context, g *group, ids []string, in bool) error {
+	path, err := pathOf(d.facts.groups, g.id)
+	if err != nil {
+		return err
+	}
+	r, err := d.api.read(ctx, path, "")
+	if err != nil {
+		return err
+	}
+	var members []any
+	for _, m := range elements(r.get("members")) {
+		if o, ok := objectOf(m); ok && !slices.Contains(ids, o.text("value")) {
+			members = append(members, resource{"value": o.text("value")})
+		}
+	}
+	if in {
+		for _, id := range ids {
+			members = append(members, resource{"value": id})
+		}
+	}
+	r.unset("meta")
+	r.set("members", members)
+	body, err := marshal(r)
+	if err != nil {
+		return err
+	}
+	return d.api.write(ctx, request{method: http.MethodPut, path: path, body: body})
+}
+
+// own lists the groups that a load has made.
+func (d *groupDirectory) own(ctx context.Context) (out []*group, err error) {
+	names, err := d.names(ctx)
+	if err != nil || d.journal == nil {
+		return nil, err
+	}
+	for _, name := range names {
+		g, err := d.get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if id, ours := d.journal.Get(groupKey + name); ours && g.id == string(id) {
+			out = append(out, g)
+		}
+	}
+	return out, nil
+}
+
+// drop deletes groups that a load has made and that show no members any more.
+func (d *groupDirectory) drop(ctx context.Context) error {
+	own, err := d.own(ctx)
+	if err != nil || !d.shows { // else an empty group looks like a full one
+		return err
+	}
+	for _, g := range own {
+		r, err := d.api.one(ctx, d.facts.groups, g.id, "")
+		if err != nil {
+			return err
+		}
+		if r == nil || len(elements(r.get("members"))) > 0 {
+			continue
+		}
+		path, err := pathOf(d.facts.groups, g.id)
+		if err != nil {
+			return err
+		}
+		if err := d.api.write(ctx, request{method: http.MethodDelete, path: path}); err != nil && !refused(err) {
+			return fmt.Errorf("delete group %s: %w", g.name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package scim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// lessonsKey is the journal's key for what was learnt about the server.
+const lessonsKey = "lessons"
+
+// lessons are what reading back has taught: which attributes the server drops, which
+// it rewrites, and which it adds by itself.
+type lessons struct {
+	journal sdk.Journal
+
+	mu      sync.Mutex
+	shapes  map[string]bool // of accounts that were read back
+	lost    map[string]bool
+	shaped  map[string]bool
+	added   map[string]bool
+	changed bool
+}
+
+type savedLessons struct {
+	Lost   []string `json:"lost,omitempty"`
+	Shaped []string `json:"shaped,omitempty"`
+	Added  []string `json:"added,omitempty"`
+}
+
+func recall(j sdk.Journal) *lessons {
+	l := &lessons{journal: j, shapes: map[string]bool{}, lost: map[string]bool{}, shaped: map[string]bool{}}
+	if j == nil {
+		return l
+	}
+	raw, ok := j.Get(lessonsKey)
+	var saved savedLessons
+	if !ok || json.Unmarshal(raw, &saved) != nil {
+		return l
+	}
+	l.added = map[string]bool{}
+	for _, part := range []struct {
+		into map[string]bool
+		from []string
+	}{{l.lost, saved.Lost}, {l.shaped, saved.Shaped}, {l.added, saved.Added}} {
+		for _, name := range part.from {
+			part.into[name] = true
+		}
+	}
+	return l
+}
+
+// mostShapes bounds how many kinds of accounts are read back.
+const mostShapes = 64
+
+// unseen reports whether no account of this shape has been read back yet, and from
+// then on it has.
+func (l *lessons) unseen(want fields) bool {
+	names := map[string]bool{}
+	for path := range want {
+		names[lossKey(path)] = true
+	}
+	shape := strings.Join(slices.Sorted(maps.Keys(names)), " ")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.shapes[shape] || len(l.shapes) >= mostShapes {
+		return false
+	}
+	l.shapes[shape] = true
+	return true
+}
+
+// learn compares what was sent with what is there, and returns what is lost.
+func (l *lessons) learn(want, held fields) (lost []string) {
+	there := map[string]bool{}
+	for path := range held {
+		there[lossKey(path)] = true
+	}
+	asked := map[string]bool{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.added == nil {
+		l.added = map[string]bool{}
+		l.changed = true
+	}
+	note := func(into map[string]bool, key string) {
+		if !into[key] {
+			into[key], l.changed = true, true
+		}
+	}
+	for path, v := range want {
+		key := lossKey(path)
+		asked[key] = true
+		switch {
+		case held[path] == v || strings.HasPrefix(path, "groups["):
+		case !there[key]:
+			if !slices.Contains(lost, key) {
+				lost = append(lost, key)
+			}
+			note(l.lost, key)
+		default:
+			note(l.shaped, key)
+		}
+	}
+	for key := range there {
+		if !asked[key] {
+			note(l.added, key)
+		}
+	}
+	slices.Sort(lost)
+	return lost
+}
+
+func (l *lessons) losses() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.lost)
+}
+
+// additions are what the server adds by itself, nil when nothing is known.
+func (l *lessons) additions() map[string]bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.added)
+}
+
+func (l *lessons) loses(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost[key]
+}
+
+// reshapes reports whether the server rewrites any of these fields, so that only
+// reading tells what it has made of them.
+func (l *lessons) reshapes(want fields) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for path := range want {
+		if l.shaped[lossKey(path)] {
+			return true
+		}
+	}
+	return false
+}
+
+// predicted is what the server will hold of what it is sent.
+func (l *lessons) predicted(want fields) fields {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := fields{}
+	for path, v := range want {
+		if !l.lost[lossKey(path)] {
+			f[path] = v
+		}
+	}
+	return f
+}
+
+// notKept names what of a user the server will not keep.
+func (l *lessons) notKept(want fields) (out []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for path := range want {
+		if key := lossKey(path); l.lost[key] && !slices.Contains(out, shownName(key)) {
+			out = append(out, shownName(key))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// save writes down what is new, while a load is running.
+func (l *lessons) save(ctx context.Context) error {
+	l.mu.Lock()
+	changed := l.changed
+	l.changed = false
+	saved := savedLessons{
+		slices.Sorted(maps.Keys(l.lost)), slices.Sorted(maps.Keys(l.shaped)), slices.Sorted(maps.Keys(l.added)),
+	}
+	l.mu.Unlock()
+	if !changed || l.journal == nil {
+		return nil
+	}
+	raw, err := json.Marshal(saved)
+	if err != nil {
+		return err
+	}
+	if err := l.journal.Put(ctx, lessonsKey, raw); err != nil {
+		return fmt.Errorf("remember what the server does with attributes: %w", err)
+	}
+	return nil
+}

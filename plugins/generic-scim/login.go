@@ -1,0 +1,34 @@
+package scim
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"golang.org/x/oauth2"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Login implements [sdk.Authenticator]: SCIM cannot be asked whether a password is
+// right, so the provider's token endpoint is, with the password grant.
+func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
+	p := t.config.Password
+	if p.CheckTokenURL == "" {
+		return false, &sdk.Failure{Code: codeLoginUnavailable, Detail: "no place to sign in is configured", Hint: "set password.check_token_url"}
+	}
+	client := &http.Client{Transport: t.api.http.Transport, Timeout: t.config.Timeout.Duration, CheckRedirect: stay}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, client)
+	cc := oauth2.Config{ClientID: p.CheckClientID, ClientSecret: p.CheckSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: p.CheckTokenURL}}
+	_, err := cc.PasswordCredentialsToken(ctx, l.Username, l.Password.Reveal())
+	if err == nil {
+		return true, nil
+	}
+	if r, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		if r.ErrorCode == "invalid_grant" || (r.ErrorCode == "" && r.Response != nil && r.Response.StatusCode == http.StatusUnauthorized) {
+			return false, nil
+		}
+		return false, &sdk.Failure{Code: codeLoginUnavailable, Detail: "the token endpoint answers " + r.ErrorCode, Hint: "the client needs the password grant"}
+	}
+	return false, &sdk.Failure{Code: codeLoginUnavailable, Detail: t.api.scrub(withoutURL(err).Error()), Hint: "check password.check_token_url"}
+}

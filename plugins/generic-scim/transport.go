@@ -1,0 +1,510 @@
+package scim
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+const (
+	scimJSON  = "application/scim+json"
+	plainJSON = "application/json"
+	accepts   = scimJSON + ", " + plainJSON + ";q=0.9"
+
+	maxAnswer = 16 << 20
+	maxTries  = 6
+	maxWait   = 5 * time.Minute
+)
+
+// transport sends requests: it signs in, waits as it is told, repeats what can be
+// repeated without harm, and never goes to another host than the configured one.
+type transport struct {
+	config  Config
+	base    string
+	http    *http.Client
+	env     sdk.Env
+	gate    *gate
+	limit   *rate
+	plain   atomic.Bool // requests are application/json
+	secrets []string    // never to be shown, whoever sends them back
+
+	signing sync.Mutex
+	tokens  oauth2.TokenSource // nil unless auth is oauth2
+	// wait is how long to wait before attempt n (from 1), given what the server asks for.
+	wait func(n int, asked time.Duration) time.Duration
+}
+
+// answer is one HTTP answer, read whole.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// request is one HTTP request below the base URL.
+type request struct {
+	method, path string
+	query        string
+	body         []byte
+	ifMatch      string
+	// weight is how many operations a rate limit counts; 0 is one.
+	weight int
+}
+
+func newTransport(c Config, env sdk.Env) (*transport, error) {
+	tlsConfig, err := c.TLS.load()
+	if err != nil {
+		return nil, err
+	}
+	rt := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // net/http documents it
+	rt.TLSClientConfig = tlsConfig
+	rt.MaxIdleConnsPerHost = 2 * maxParallel
+	rt.MaxConnsPerHost = 0
+	first := 8
+	most := maxParallel
+	if c.Parallel > 0 {
+		first, most = c.Parallel, c.Parallel
+	}
+	t := &transport{
+		config: c, base: c.URL, env: env, gate: newGate(first, most), limit: newRate(c.RateLimit),
+		http: &http.Client{Transport: rt, CheckRedirect: stay, Timeout: c.Timeout.Duration},
+		wait: backOff,
+	}
+	t.plain.Store(c.ContentType == plainJSON)
+	for _, s := range []sdk.Secret{c.Auth.Token, c.Auth.ClientSecret, c.Auth.Password, c.Password.CheckSecret} {
+		t.hide(s)
+	}
+	for _, s := range c.Headers {
+		t.hide(s)
+	}
+	t.signIn()
+	return t, nil
+}
+
+func (t *transport) hide(s sdk.Secret) {
+	if len(s.Reveal()) > 3 {
+		t.secrets = append(t.secrets, s.Reveal())
+	}
+}
+
+// load reads the certificates.
+func (c TLS) load() (*tls.Config, error) {
+	out := &tls.Config{MinVersion: tls.VersionTLS12}
+	problem := func(path string, err error) error {
+		return sdk.Diagnostics{{Code: codeInvalidValue, Path: "/tls/" + path, Summary: "the certificate cannot be used", Detail: err.Error(), Hint: "name a readable PEM file"}}.Err()
+	}
+	if c.CAFile != "" {
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, problem("ca_file", err)
+		}
+		out.RootCAs = x509.NewCertPool()
+		if !out.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, problem("ca_file", errors.New("no certificate is in the file"))
+		}
+	}
+	if c.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+		if err != nil {
+			return nil, problem("cert_file", err)
+		}
+		out.Certificates = []tls.Certificate{pair}
+	}
+	return out, nil
+}
+
+// stay follows a redirect to the same place only, and none that would turn a write
+// into a read.
+func stay(req *http.Request, via []*http.Request) error {
+	from := via[0]
+	if len(via) > 3 || req.URL.Scheme != from.URL.Scheme || req.URL.Host != from.URL.Host || req.Method != from.Method {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// signIn forgets the token that is in use.
+func (t *transport) signIn() {
+	a := t.config.Auth
+	if a.Type != "oauth2" {
+		return
+	}
+	t.signing.Lock()
+	defer t.signing.Unlock()
+	cc := clientcredentials.Config{ClientID: a.ClientID, ClientSecret: a.ClientSecret.Reveal(), TokenURL: a.TokenURL, Scopes: strings.Fields(a.Scope)}
+	if a.Audience != "" {
+		cc.EndpointParams = url.Values{"audience": {a.Audience}}
+	}
+	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: t.http.Transport, Timeout: t.config.Timeout.Duration, CheckRedirect: stay})
+	t.tokens = cc.TokenSource(ctx)
+}
+
+func (t *transport) authorize(req *http.Request) error {
+	for name, value := range t.config.Headers {
+		req.Header.Set(name, value.Reveal())
+	}
+	switch t.config.Auth.Type {
+	case "bearer":
+		req.Header.Set("Authorization", "Bearer "+t.config.Auth.Token.Reveal())
+	case "basic":
+		req.SetBasicAuth(t.config.Auth.Username, t.config.Auth.Password.Reveal())
+	case "oauth2":
+		t.signing.Lock()
+		tokens := t.tokens
+		t.signing.Unlock()
+		token, err := tokens.Token()
+		if err != nil {
+			return &loginError{cause: t.scrubError(err)}
+		}
+		token.SetAuthHeader(req)
+	}
+	return nil
+}
+
+// loginError is a failure to get a token.
+type loginError struct{ cause error }
+
+func (e *loginError) Error() string { return "get an access token: " + e.cause.Error() }
+func (e *loginError) Unwrap() error { return e.cause }
+
+func (t *transport) scrubError(err error) error { return errors.New(t.scrub(err.Error())) }
+
+// scrub removes what a server may have sent back.
+func (t *transport) scrub(s string) string {
+	for _, secret := range t.secrets {
+		s = strings.ReplaceAll(s, secret, "***")
+	}
+	return s
+}
+
+// lostError says that a request may have been carried out and its answer is unknown.
+type lostError struct{ cause error }
+
+func (e *lostError) Error() string { return "no answer: " + e.cause.Error() }
+func (e *lostError) Unwrap() error { return e.cause }
+
+// do sends a request and returns whatever the server answers in the end, also a
+// refusal. The error is a [lostError] when nobody knows whether it was carried out.
+func (t *transport) do(ctx context.Context, r request) (*answer, error) {
+	renewed := false
+	for n := 1; ; n++ {
+		a, err := t.once(ctx, r)
+		again := false
+		var asked time.Duration
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return nil, err
+		case err != nil:
+			_, lost := errors.AsType[*lostError](err)
+			_, login := errors.AsType[*loginError](err)
+			again = !login && (!lost || r.method != http.MethodPost)
+			t.gate.fewer()
+		case a.status == http.StatusUnauthorized && t.config.Auth.Type == "oauth2" && !renewed:
+			renewed, again = true, true
+			t.signIn()
+		case a.status == http.StatusUnsupportedMediaType && t.config.ContentType == auto && !t.plain.Load() && r.body != nil:
+			t.plain.Store(true)
+			continue
+		case a.status == http.StatusTooManyRequests:
+			again, asked = true, retryAfter(a.header)
+			t.gate.fewer()
+		case busy(a.status):
+			again, asked = r.method != http.MethodPost, retryAfter(a.header)
+			if a.status == http.StatusInternalServerError && n >= 3 {
+				again = false // a fault that stays
+			}
+			t.gate.fewer()
+			if !again && asked > 0 {
+				t.gate.pause(asked)
+			}
+		default:
+			t.gate.more()
+		}
+		if !again || n >= maxTries {
+			return a, err
+		}
+		pause := t.wait(n, asked)
+		if asked > 0 {
+			t.gate.pause(pause) // everybody waits, not only the one who was told
+		}
+		if t.env.Pulse != nil && pause > 0 {
+			t.env.Pulse(sdk.Pulse{Limit: t.gate.now(), Wait: pause, Reason: waitReason(a)})
+		}
+		if sleepErr := sleep(ctx, pause); sleepErr != nil {
+			if err == nil {
+				err = sleepErr
+			}
+			return a, err
+		}
+	}
+}
+
+func waitReason(a *answer) string {
+	if a == nil {
+		return "the server cannot be reached"
+	}
+	return "the server answers " + strconv.Itoa(a.status)
+}
+
+func busy(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusInternalServerError, http.StatusBadGateway,
+		http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
+}
+
+func (t *transport) once(ctx context.Context, r request) (*answer, error) {
+	if err := t.limit.take(ctx, max(r.weight, 1)); err != nil {
+		return nil, err
+	}
+	leave, err := t.gate.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	address := t.base + r.path
+	if r.query != "" {
+		address += "?" + r.query
+	}
+	var body io.Reader
+	if r.body != nil {
+		body = bytes.NewReader(r.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, address, body)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %s %s: %w", r.method, r.path, err)
+	}
+	if err := t.authorize(req); err != nil {
+		return nil, err
+	}
+	req.Header.Set("User-Agent", t.env.UserAgent)
+	req.Header.Set("Accept", accepts)
+	if r.body != nil {
+		req.Header.Set("Content-Type", scimJSON)
+		if t.plain.Load() {
+			req.Header.Set("Content-Type", plainJSON)
+		}
+	}
+	if r.ifMatch != "" {
+		req.Header.Set("If-Match", r.ifMatch)
+	}
+	start := time.Now()
+	res, err := t.http.Do(req)
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w", r.method, r.path, withoutURL(err))
+		if neverSent(err) {
+			return nil, err
+		}
+		return nil, &lostError{err}
+	}
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	_ = res.Body.Close() // it was only read
+	if t.env.Log != nil {
+		t.env.Log.Debug("request", "method", r.method, "path", r.path, "status", res.StatusCode, "bytes", len(b), "elapsed", time.Since(start))
+	}
+	if err == nil && len(b) > maxAnswer {
+		err = errors.New("the answer is larger than 16 MiB")
+	}
+	if err != nil {
+		return nil, &lostError{fmt.Errorf("read the answer to %s %s: %w", r.method, r.path, err)}
+	}
+	return &answer{status: res.StatusCode, header: res.Header, body: b}, nil
+}
+
+// withoutURL strips the address, which can hold an e-mail address in its query.
+func withoutURL(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
+	}
+	return err
+}
+
+// neverSent reports whether the request cannot have reached the server.
+func neverSent(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return true
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return true
+	}
+	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
+	return unverified
+}
+
+// retryAfter reads seconds or a date.
+func retryAfter(h http.Header) time.Duration {
+	v := h.Get("Retry-After")
+	if v == "" {
+		for _, name := range []string{"RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset"} {
+			if n, err := strconv.ParseInt(h.Get(name), 10, 64); err == nil {
+				if n > 1e9 { // a moment, not a span
+					n -= time.Now().Unix()
+				}
+				return max(0, time.Duration(n)*time.Second)
+			}
+		}
+		return 0
+	}
+	if n, err := strconv.ParseFloat(v, 64); err == nil {
+		return time.Duration(n * float64(time.Second))
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
+
+func backOff(n int, asked time.Duration) time.Duration {
+	if asked > 0 {
+		return min(asked, maxWait) + rand.N(250*time.Millisecond) //nolint:gosec // jitter is no secret
+	}
+	most := min(500*time.Millisecond<<(n-1), 30*time.Second)
+	return most/2 + rand.N(most/2) //nolint:gosec // jitter is no secret
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// gate bounds the requests that are on their way, by a number that grows while all
+// goes well and halves when the server complains.
+type gate struct {
+	mu     sync.Mutex
+	limit  float64
+	most   int
+	inside int
+	until  time.Time // nobody enters before
+	moved  chan struct{}
+	shrunk time.Time
+}
+
+func newGate(first, most int) *gate {
+	return &gate{limit: float64(first), most: most, moved: make(chan struct{})}
+}
+
+func (g *gate) enter(ctx context.Context) (leave func(), err error) {
+	for {
+		g.mu.Lock()
+		rest := time.Until(g.until)
+		if rest <= 0 && g.inside < max(1, int(g.limit)) {
+			g.inside++
+			g.mu.Unlock()
+			return func() {
+				g.mu.Lock()
+				g.inside--
+				g.stir()
+				g.mu.Unlock()
+			}, nil
+		}
+		moved := g.moved
+		g.mu.Unlock()
+		if rest > 0 {
+			if err := sleep(ctx, rest); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// stir wakes whoever waits; the lock is held.
+func (g *gate) stir() {
+	close(g.moved)
+	g.moved = make(chan struct{})
+}
+
+func (g *gate) more() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.limit < float64(g.most) && g.inside >= int(g.limit) {
+		g.limit = min(g.limit+1/g.limit, float64(g.most))
+		g.stir()
+	}
+}
+
+// fewer halves, once for all complaints of a moment.
+func (g *gate) fewer() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if time.Since(g.shrunk) < 200*time.Millisecond {
+		return
+	}
+	g.shrunk = time.Now()
+	g.limit = max(1, g.limit/2)
+}
+
+func (g *gate) pause(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if until := time.Now().Add(d); until.After(g.until) {
+		g.until = until
+	}
+}
+
+func (g *gate) now() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(1, int(g.limit))
+}
+
+// rate spaces operations out. A nil one does nothing.
+type rate struct {
+	mu    sync.Mutex
+	every time.Duration
+	next  time.Time
+}
+
+func newRate(perSecond float64) *rate {
+	if perSecond <= 0 {
+		return nil
+	}
+	return &rate{every: time.Duration(float64(time.Second) / perSecond)}
+}
+
+func (r *rate) take(ctx context.Context, n int) error {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	now := time.Now()
+	if r.next.Before(now) {
+		r.next = now
+	}
+	wait := r.next.Sub(now)
+	r.next = r.next.Add(time.Duration(n) * r.every)
+	r.mu.Unlock()
+	return sleep(ctx, wait)
+}

@@ -1,0 +1,125 @@
+package scim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Undo implements [sdk.Undoer].
+func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	s, err := t.forUndo(ctx)
+	if err != nil {
+		return explain(err)
+	}
+	if s.facts.groups != "" {
+		if err := s.seeGroups(ctx, accounts); err != nil {
+			return explain(err)
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(maxParallel)
+	for _, a := range accounts {
+		g.Go(func() error {
+			o, err := s.takeBack(ctx, a)
+			if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
+				o, err = sdk.Outcome{
+					Action: sdk.Rejected, Code: codeTargetRefused, Detail: r.Error(), Hint: "delete it by hand if it should go",
+				}, nil
+			}
+			if err != nil {
+				return explain(err)
+			}
+			o.SourceID, o.TargetID = a.SourceID, a.TargetID
+			out.Report(o)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// forUndo is open without a look at all accounts, which an undo has no need of.
+func (t *live) forUndo(ctx context.Context) (*server, error) {
+	t.opening.Lock()
+	defer t.opening.Unlock()
+	t.undone = true
+	if t.server != nil {
+		return t.server, nil
+	}
+	if t.undoing == nil {
+		s, err := t.learn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t.undoing = s
+	}
+	return t.undoing, nil
+}
+
+// seeGroups finds out whether the server shows members at all, while there are some.
+func (s *server) seeGroups(ctx context.Context, accounts []sdk.Account) error {
+	own, err := s.groups.own(ctx)
+	if err != nil || len(accounts) == 0 {
+		return err
+	}
+	for _, g := range own {
+		if _, _, err := s.groups.has(ctx, g, accounts[0].TargetID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *server) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
+	held, err := s.api.one(ctx, s.facts.users, a.TargetID, "")
+	switch {
+	case err != nil:
+		return sdk.Outcome{}, err
+	case held == nil:
+		return sdk.Outcome{Action: sdk.Unchanged}, nil
+	}
+	if a.State != nil {
+		f, err := s.heldFields(ctx, nil, held, a.State)
+		if err != nil {
+			return sdk.Outcome{}, err
+		}
+		if !untouched(s.env.Fingerprints, a.State, f, s.lessons.additions()) {
+			return sdk.Outcome{
+				Action: sdk.Skipped, Code: codeMoved, Detail: "the account was changed at the provider after it was loaded",
+				Hint: "delete it by hand if it should go",
+			}, nil
+		}
+	}
+	if a.Before != nil {
+		var before preImage
+		if err := json.Unmarshal(a.Before, &before); err != nil {
+			return sdk.Outcome{}, fmt.Errorf("read the pre-image of account %s: %w", a.TargetID, err)
+		}
+		return sdk.Outcome{Action: sdk.Updated}, s.restore(ctx, held, before, a.State)
+	}
+	return s.remove(ctx, held)
+}
+
+// remove deletes an account, or switches it off where the provider or the operator
+// wants it so.
+func (s *server) remove(ctx context.Context, held resource) (sdk.Outcome, error) {
+	path, err := pathOf(s.facts.users, held.id())
+	if err != nil {
+		return sdk.Outcome{}, err
+	}
+	if s.config.Undo != "deactivate" {
+		err := s.api.write(ctx, request{method: http.MethodDelete, path: path})
+		if s.config.Undo == "delete" || (status(err) != http.StatusMethodNotAllowed && status(err) != http.StatusNotImplemented) {
+			return sdk.Outcome{Action: sdk.Deleted}, err
+		}
+	}
+	want := resource{"active": false}
+	err = s.rewrite(ctx, held, want, []difference{{"active", "true", "false"}})
+	return sdk.Outcome{Action: sdk.Deleted, Detail: "switched off, not deleted"}, err
+}

@@ -170,12 +170,12 @@ func (t *transport) read(ctx context.Context, path, query string) (resource, err
 }
 
 // one reads a user or group, nil when there is none.
-func (t *transport) one(ctx context.Context, endpoint, id, query string) (resource, error) {
+func (t *transport) one(ctx context.Context, endpoint, id string) (resource, error) {
 	path, err := pathOf(endpoint, id)
 	if err != nil {
 		return nil, err
 	}
-	r, err := t.read(ctx, path, query)
+	r, err := t.read(ctx, path, "")
 	if status(err) == http.StatusNotFound || status(err) == http.StatusGone {
 		return nil, nil
 	}

@@ -324,34 +324,21 @@ func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]e
 // state of all.
 func (s *server) readBack(ctx context.Context, done []*delivery) error {
 	fp := s.env.Fingerprints
-	g, reading := errgroup.WithContext(ctx)
-	g.SetLimit(maxParallel)
-	for _, d := range done {
-		want := s.wantFields(d.want)
-		sample := s.lessons.unseen(d.want.fields)
-		if !sample && !s.lessons.reshapes(d.want.fields) {
-			continue
+	// The kinds first: they teach which of the others have to be read as well.
+	for _, chosen := range []func(*delivery) bool{
+		func(d *delivery) bool { return s.lessons.unseen(d.want.fields) },
+		func(d *delivery) bool { return d.outcome.State == nil && s.lessons.reshapes(d.want.fields) },
+	} {
+		g, reading := errgroup.WithContext(ctx)
+		g.SetLimit(maxParallel)
+		for _, d := range done {
+			if chosen(d) {
+				g.Go(func() error { return s.inspect(reading, d) })
+			}
 		}
-		g.Go(func() error {
-			held, err := s.see(reading, d)
-			if err != nil {
-				return err
-			}
-			if held == nil {
-				d.state, d.last = waiting, errors.New("the server gave it an id, and there is no such account")
-				return nil
-			}
-			f := flatten(held)
-			s.lessons.learn(d.want.fields, f)
-			for _, name := range d.want.groups {
-				f[groupPath(name)] = "yes"
-			}
-			d.outcome.State = left(fp, want, f)
-			return s.finder.prove(reading, held)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
+		if err := g.Wait(); err != nil {
+			return err
+		}
 	}
 	for _, d := range done {
 		if d.outcome.State == nil {
@@ -362,13 +349,32 @@ func (s *server) readBack(ctx context.Context, done []*delivery) error {
 	return s.lessons.save(ctx)
 }
 
+// inspect reads one new account and learns from it.
+func (s *server) inspect(ctx context.Context, d *delivery) error {
+	held, err := s.see(ctx, d)
+	if err != nil {
+		return err
+	}
+	if held == nil {
+		d.state, d.last = waiting, errors.New("the server gave it an id, and there is no such account")
+		return nil
+	}
+	f := flatten(held)
+	s.lessons.learn(d.want.fields, f)
+	for _, name := range d.want.groups {
+		f[groupPath(name)] = "yes"
+	}
+	d.outcome.State = left(s.env.Fingerprints, s.wantFields(d.want), f)
+	return s.finder.prove(ctx, held)
+}
+
 // see reads a new account, with patience.
 func (s *server) see(ctx context.Context, d *delivery) (resource, error) {
 	for _, pause := range s.finder.patience {
 		if err := sleep(ctx, pause); err != nil {
 			return nil, err
 		}
-		r, err := s.api.one(ctx, s.facts.users, d.id, "")
+		r, err := s.api.one(ctx, s.facts.users, d.id)
 		if err != nil || r != nil {
 			return r, err
 		}

@@ -22,7 +22,10 @@ type finder struct {
 	facts *facts
 	// filters says whether searches can be believed at all.
 	filters bool
-	total   int
+	// exact: searches tell upper from lower case, so that they miss accounts whose
+	// names count as taken.
+	exact bool
+	total int
 
 	mu       sync.Mutex
 	indexed  bool // the index holds every account
@@ -71,7 +74,7 @@ func openFinder(ctx context.Context, t *transport, f *facts) (*finder, error) {
 	mode := t.config.Lookup
 	if mode == auto {
 		mode = byFilter
-		if listed && (!d.filters || d.total <= t.config.IndexLimit) {
+		if limit := t.config.IndexLimit; listed && (!d.filters || d.total <= limit || (d.exact && d.total <= 20*limit)) {
 			mode = byIndex
 		}
 	}
@@ -110,6 +113,10 @@ func (d *finder) control(ctx context.Context, known []resource) error {
 	}
 	d.proven = slices.ContainsFunc(p.resources, func(r resource) bool { return strings.EqualFold(r.text("userName"), name) })
 	d.filters = d.proven // else every search would find nothing, whoever is there
+	if upper := strings.ToUpper(name); d.proven && upper != name {
+		p, err = d.api.list(ctx, d.facts.users, filter("userName", upper))
+		d.exact = err == nil && len(p.resources) == 0
+	}
 	return nil
 }
 
@@ -257,7 +264,7 @@ func (d *finder) look(ctx context.Context, key string, names []string) (hit, err
 	others = slices.Compact(others)
 	for _, ids := range [][]string{mine, others} {
 		for _, id := range ids {
-			r, err := d.api.one(ctx, d.facts.users, id, "")
+			r, err := d.api.one(ctx, d.facts.users, id)
 			if err != nil {
 				return hit{}, err
 			}
@@ -295,7 +302,7 @@ func (d *finder) search(ctx context.Context, attribute, value string, has func(r
 		if r.get(attribute) != nil && !has(r) {
 			continue
 		}
-		full, err := d.api.one(ctx, d.facts.users, r.id(), "")
+		full, err := d.api.one(ctx, d.facts.users, r.id())
 		if err != nil {
 			return nil, err
 		}

@@ -126,7 +126,7 @@ func (d *groupDirectory) has(ctx context.Context, g *group, id string) (has, kno
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.known {
-		r, err := d.api.one(ctx, d.facts.groups, g.id, "")
+		r, err := d.api.one(ctx, d.facts.groups, g.id)
 		if err != nil {
 			return false, false, err
 		}
@@ -275,7 +275,7 @@ func (d *groupDirectory) drop(ctx context.Context) error {
 		return err
 	}
 	for _, g := range own {
-		r, err := d.api.one(ctx, d.facts.groups, g.id, "")
+		r, err := d.api.one(ctx, d.facts.groups, g.id)
 		if err != nil {
 			return err
 		}

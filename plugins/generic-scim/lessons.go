@@ -62,11 +62,14 @@ const mostShapes = 64
 // unseen reports whether no account of this shape has been read back yet, and from
 // then on it has.
 func (l *lessons) unseen(want fields) bool {
-	names := map[string]bool{}
+	names := map[string]int{} // how many values, too: some servers keep one
 	for path := range want {
-		names[lossKey(path)] = true
+		names[lossKey(path)]++
 	}
-	shape := strings.Join(slices.Sorted(maps.Keys(names)), " ")
+	var shape string
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		shape += fmt.Sprintf("%s %d ", name, names[name])
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.shapes[shape] || len(l.shapes) >= mostShapes {

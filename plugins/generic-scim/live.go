@@ -172,7 +172,7 @@ func (s *server) judge(ctx context.Context, v *verdict) error {
 	u := v.user
 	v.outcome = sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, Detail: v.want.note()}
 	if id := u.Prior.TargetID; id != "" {
-		held, err := s.api.one(ctx, s.facts.users, id, "")
+		held, err := s.api.one(ctx, s.facts.users, id)
 		if err != nil {
 			return fmt.Errorf("read the account of an earlier run: %w", err)
 		}

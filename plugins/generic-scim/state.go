@@ -25,7 +25,7 @@ func (s state) bytes() []byte {
 
 func parseState(b []byte) state {
 	n, size := binary.Uvarint(b)
-	if size <= 0 || n > uint64(len(b)-size) {
+	if size <= 0 || n > uint64(len(b)) || int(n) > len(b)-size { //nolint:gosec // bounded by the first half
 		return state{}
 	}
 	return state{sent: b[size : size+int(n)], held: b[size+int(n):]} //nolint:gosec // bounded by the line above
@@ -36,13 +36,19 @@ func recorded(fp sdk.Fingerprints, held []byte, path string) bool { return fp.Dr
 
 // left is the state after a load: want was sent, held is there.
 func left(fp sdk.Fingerprints, want, held fields) []byte {
-	sent, kept := map[string]string{}, map[string]string{}
+	sent, kept, rewritten := map[string]string{}, map[string]string{}, map[string]bool{}
 	for path, v := range want {
 		if held[path] != "" {
 			kept[path] = held[path]
 		}
 		if held[path] != v {
 			sent[path] = v
+			rewritten[lossKey(path)] = true
+		}
+	}
+	for path, v := range held { // what a server has made of a value of a list
+		if rewritten[lossKey(path)] {
+			kept[path] = v
 		}
 	}
 	return state{fp.State(sent), fp.State(kept)}.bytes()
@@ -77,20 +83,25 @@ type difference struct{ path, held, want string }
 func compare(fp sdk.Fingerprints, prior []byte, want, held fields, lost map[string]bool) []difference {
 	last := parseState(prior)
 	var out []difference
+	rewritten, differs := map[string]bool{}, map[string]bool{}
 	for path, v := range want {
-		now := held[path]
+		now, key := held[path], lossKey(path)
 		switch {
 		case now == v:
-		case now == "" && lost[lossKey(path)]:
+		case now == "" && lost[key]:
 		case len(last.sent) > 0 && !fp.Drifted(last.sent, path, v) && !fp.Drifted(last.held, path, now):
+			rewritten[key] = true
 		default:
+			differs[key] = true
 			out = append(out, difference{path, now, v})
 		}
 	}
 	for path, now := range held {
-		if _, wanted := want[path]; !wanted && len(last.held) > 0 && recorded(fp, last.held, path) {
-			out = append(out, difference{path, now, ""})
+		key := lossKey(path)
+		if _, wanted := want[path]; wanted || !recorded(fp, last.held, path) || (rewritten[key] && !differs[key]) {
+			continue
 		}
+		out = append(out, difference{path, now, ""})
 	}
 	slices.SortFunc(out, func(a, b difference) int { return strings.Compare(a.path, b.path) })
 	return out

@@ -143,7 +143,7 @@ func stay(req *http.Request, via []*http.Request) error {
 }
 
 // signIn forgets the token that is in use.
-func (t *transport) signIn() {
+func (t *transport) signIn() { //nolint:contextcheck // a token outlives the request that needs it first
 	a := t.config.Auth
 	if a.Type != "oauth2" {
 		return
@@ -154,6 +154,7 @@ func (t *transport) signIn() {
 	if a.Audience != "" {
 		cc.EndpointParams = url.Values{"audience": {a.Audience}}
 	}
+	// A token serves many requests, so none of their contexts is its own.
 	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: t.http.Transport, Timeout: t.config.Timeout.Duration, CheckRedirect: stay})
 	t.tokens = cc.TokenSource(ctx)
 }
@@ -220,7 +221,7 @@ func (t *transport) do(ctx context.Context, r request) (*answer, error) {
 			t.gate.fewer()
 		case a.status == http.StatusUnauthorized && t.config.Auth.Type == "oauth2" && !renewed:
 			renewed, again = true, true
-			t.signIn()
+			t.signIn() //nolint:contextcheck // a token outlives the request that needs it first
 		case a.status == http.StatusUnsupportedMediaType && t.config.ContentType == auto && !t.plain.Load() && r.body != nil:
 			t.plain.Store(true)
 			continue

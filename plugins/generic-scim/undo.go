@@ -77,7 +77,7 @@ func (s *server) seeGroups(ctx context.Context, accounts []sdk.Account) error {
 }
 
 func (s *server) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
-	held, err := s.api.one(ctx, s.facts.users, a.TargetID, "")
+	held, err := s.api.one(ctx, s.facts.users, a.TargetID)
 	switch {
 	case err != nil:
 		return sdk.Outcome{}, err

@@ -31,7 +31,7 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 	if err := s.regroup(ctx, id, v.diffs); err != nil {
 		return err
 	}
-	after, err := s.api.one(ctx, s.facts.users, id, "")
+	after, err := s.api.one(ctx, s.facts.users, id)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,363 @@
+package scim
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// memory is a journal in memory.
+type memory struct {
+	mu     sync.Mutex
+	values map[string][]byte
+}
+
+func (m *memory) Get(key string) ([]byte, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v, ok := m.values[key]
+	return v, ok
+}
+
+func (m *memory) Put(_ context.Context, key string, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.values == nil {
+		m.values = map[string][]byte{}
+	}
+	m.values[key] = value
+	return nil
+}
+
+// newTarget makes a target that does not wait long, with a memory that lasts.
+func openLive(t testing.TB, c Config, j sdk.Journal) *live {
+	t.Helper()
+	c = c.withDefaults()
+	if err := c.validate().Err(); err != nil {
+		t.Fatal(err)
+	}
+	target, err := newLive(c, sdk.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "stetl/test", Journal: j})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.api.wait = func(_ int, asked time.Duration) time.Duration { return min(asked, 5*time.Millisecond) }
+	t.Cleanup(func() {
+		if err := target.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := target.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	target.server.finder.patience = []time.Duration{0, time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond}
+	return target
+}
+
+func (f *fake) settings() Config {
+	return Config{URL: f.url, Auth: Auth{Type: "bearer", Token: sdk.NewSecret(fakeToken)}}
+}
+
+func load(t testing.TB, target sdk.Target, users []sdk.User) *book {
+	t.Helper()
+	b := newBook(t)
+	if err := target.Load(t.Context(), users, outcomes{b}); err != nil {
+		t.Fatalf("load: %v", err)
+	}
+	if len(b.byID) != len(users) {
+		t.Fatalf("%d outcomes for %d users", len(b.byID), len(users))
+	}
+	return b
+}
+
+func plan(t testing.TB, target sdk.Planner, users []sdk.User) *book {
+	t.Helper()
+	b := newBook(t)
+	if err := target.Plan(t.Context(), users, changes{b}); err != nil {
+		t.Fatalf("plan: %v", err)
+	}
+	return b
+}
+
+// known gives users what the host remembers of a load.
+func known(users []sdk.User, b *book) []sdk.User {
+	out := slices.Clone(users)
+	for i := range out {
+		o := b.byID[out[i].SourceID].Outcome
+		out[i].Prior = sdk.Prior{TargetID: o.TargetID, State: o.State}
+		out[i].Existing = sdk.Update
+	}
+	return out
+}
+
+func accounts(b *book) []sdk.Account {
+	var out []sdk.Account
+	for source, c := range b.byID {
+		if c.Action == sdk.Created || c.Action == sdk.Updated {
+			out = append(out, sdk.Account{SourceID: source, TargetID: c.TargetID, State: c.State, Before: c.Before})
+		}
+	}
+	return out
+}
+
+func undo(t testing.TB, target sdk.Undoer, list []sdk.Account) *book {
+	t.Helper()
+	b := newBook(t)
+	if err := target.Undo(t.Context(), list, outcomes{b}); err != nil {
+		t.Fatalf("undo: %v", err)
+	}
+	return b
+}
+
+// there puts an account on the server that no load has made.
+func (f *fake) there(id, name, key string) {
+	u := resource{"id": "there-" + id, "userName": name, "active": true, "version": "1"}
+	if key != "" {
+		u["externalId"] = key
+	}
+	f.users[u.id()] = u
+	f.order = append(f.order, u.id())
+}
+
+// mixture is users of every kind.
+func mixture(n int) []sdk.User {
+	users := people(1, n)
+	for i := range users {
+		u := &users[i]
+		switch i % 5 {
+		case 1:
+			u.Phone, u.PhoneVerified = "+3620123456"+string(rune('0'+i%10)), yes()
+		case 2:
+			u.OtherEmails = []sdk.Address{{Email: "second." + u.Email, Verified: yes()}}
+		case 3:
+			u.GivenName, u.FamilyName = "", ""
+			u.Roles = map[string][]string{"public": {"editor"}}
+		case 4:
+			u.Username, u.Email = `o"dd\name+`+u.ID[30:], ""
+			u.Roles = map[string][]string{"public": {"admin", "editor"}}
+		}
+	}
+	return users
+}
+
+// TestTraps moves the same users into servers that each have their own way of being
+// difficult, and holds each result against the plan: every user has an outcome and
+// one account, nothing is lost but what the server cannot keep, a second run
+// writes nothing, and an undo leaves what was there before.
+func TestTraps(t *testing.T) {
+	t.Parallel()
+	bulk := func(p profile) profile { p.bulk = true; return p }
+	for name, test := range map[string]struct {
+		profile profile
+		config  func(*Config)
+	}{
+		"strict":      {profile: profile{refuseUnknown: true}},
+		"strict bulk": {profile: bulk(profile{refuseUnknown: true, maxOps: 1000})},
+		"extension":   {profile: profile{refuseUnknown: true, extension: true}},
+
+		"1 filter ignored":                        {profile: profile{ignoreFilter: true}},
+		"1 filter ignored, said so, big list":     {profile: profile{ignoreFilter: true, claimsNoFilter: true, pageCap: 7}},
+		"2 filter answers 200 and nobody":         {profile: profile{emptyFilter: true}},
+		"2 no filter":                             {profile: profile{noFilter: true}},
+		"2 externalId cannot be searched":         {profile: profile{noKeyFilter: true}, config: func(c *Config) { c.Lookup = byFilter }},
+		"4 case-sensitive filter":                 {profile: profile{caseFilter: true}, config: func(c *Config) { c.Lookup = byFilter }},
+		"4 case-sensitive filter, by itself":      {profile: profile{caseFilter: true}},
+		"6 filters only, with quotes in names":    {config: func(c *Config) { c.Lookup = byFilter }},
+		"7 pages repeat":                          {profile: profile{repeatPage: true, pageCap: 10}},
+		"7 startIndex ignored":                    {profile: profile{ignoreStart: true}},
+		"8 no totals, itemsPerPage made up":       {profile: profile{noTotal: true, bigItems: true, pageCap: 6}},
+		"9 no pages":                              {profile: profile{noPages: true}},
+		"cursors":                                 {profile: profile{cursor: true, pageCap: 6}},
+		"10 advertised 1000, takes 10":            {profile: bulk(profile{maxOps: 1000, hardOps: 10})},
+		"11 absurd payload limit":                 {profile: bulk(profile{maxOps: 100, maxBytes: 1024})},
+		"11 one operation":                        {profile: bulk(profile{maxOps: 1})},
+		"bytes obeyed":                            {profile: bulk(profile{maxOps: 1000, maxBytes: leastPayload + 1})},
+		"12 too many is a 400":                    {profile: bulk(profile{maxOps: 1000, hardOps: 5, tooManyAs400: true})},
+		"13 reply with status 400":                {profile: bulk(profile{bulkStatus400: true})},
+		"14 short replies":                        {profile: bulk(profile{shortBy: 3})},
+		"14 short replies without externalId":     {profile: bulk(profile{shortBy: 3, noKeyFilter: true})},
+		"16 the server stops after an error":      {profile: bulk(profile{stopAfter: 1})},
+		"17 results reordered":                    {profile: bulk(profile{reorder: true})},
+		"18 status is a number":                   {profile: bulk(profile{numberStatus: true})},
+		"18 status is an object":                  {profile: bulk(profile{objectStatus: true, lowerOperations: true})},
+		"18 status is a line, response is text":   {profile: bulk(profile{lineStatus: true, textAnswer: true})},
+		"18 errors without bulkId":                {profile: bulk(profile{noBulkIDOnError: true})},
+		"19 relative location":                    {profile: bulk(profile{relativeLocation: true})},
+		"19 no location in bulk":                  {profile: bulk(profile{noLocation: true})},
+		"19 no body, relative location":           {profile: profile{noBody: true, relativeLocation: true}},
+		"19 neither body nor location":            {profile: profile{noBody: true, noLocation: true}},
+		"20 ids with slashes":                     {profile: bulk(profile{idPrefix: "org/a b+"})},
+		"27 unknown attributes refused":           {profile: profile{refuseUnknown: true, silentAboutUser: true}},
+		"28 attributes dropped":                   {profile: profile{drop: []string{"displayName", "phoneNumbers", "name"}}},
+		"28 attributes dropped, bulk":             {profile: bulk(profile{drop: []string{"displayName", "phoneNumbers"}})},
+		"28 externalId dropped":                   {profile: profile{noKeys: true}},
+		"31 one e-mail kept":                      {profile: bulk(profile{oneEmail: true})},
+		"36, 38 conflict without a body":          {profile: profile{emptyConflict: true}},
+		"38 conflict is a 400":                    {profile: profile{conflict400: true}},
+		"38 conflict is a 500":                    {profile: bulk(profile{conflict500: true})},
+		"39 PUT needs the id":                     {profile: profile{noPatch: true, putNeedsID: true}},
+		"41 PATCH without paths":                  {profile: profile{noPaths: true}},
+		"43 PATCH answers with a body":            {profile: profile{patchBody: true}},
+		"44 values rewritten":                     {profile: profile{reformatPhone: true, addAttributes: true}},
+		"44 values rewritten, bulk":               {profile: bulk(profile{reformatPhone: true, addAttributes: true})},
+		"45 versions demanded":                    {profile: profile{etags: true}},
+		"46 one member at a time":                 {profile: bulk(profile{chunk: 1})},
+		"46 no value paths in groups":             {profile: profile{noMemberPath: true}},
+		"47 members hidden":                       {profile: profile{hideMembers: true}},
+		"50 application/json only":                {profile: bulk(profile{plainOnly: true})},
+		"52 plural configuration":                 {profile: bulk(profile{pluralConfig: true})},
+		"52 no discovery":                         {profile: profile{noDiscovery: true}},
+		"52 bare lists":                           {profile: profile{bareLists: true}},
+		"54 throttled":                            {profile: profile{throttle: 5}},
+		"54 throttled, date":                      {profile: bulk(profile{throttle: 3, dateHint: true})},
+		"54 throttled without a hint":             {profile: bulk(profile{throttleNoHint: 3})},
+		"54 unavailable":                          {profile: profile{unavailable: 4}},
+		"55 connection lost after the work":       {profile: profile{hangUp: 6}},
+		"55 connection lost after the work, bulk": {profile: bulk(profile{hangUp: 2})},
+		"55 503 after the work":                   {profile: profile{late503: 4}},
+		"55 503 after the work, bulk":             {profile: bulk(profile{late503: 2})},
+		"58 letters of names":                     {profile: profile{lowerKeys: true}},
+		"59 booleans as text":                     {profile: profile{stringBooleans: true}},
+		"60 asynchronous":                         {profile: profile{accepted202: true}},
+		"seen late":                               {profile: bulk(profile{lag: 2, shortBy: 2})},
+		"Bulk promised and absent":                {profile: bulk(profile{bulk501: true})},
+		"no groups":                               {profile: profile{noGroups: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			trap(t, test.profile, test.config)
+		})
+	}
+}
+
+func trap(t *testing.T, p profile, change func(*Config)) {
+	f := newFake(t, p)
+	f.there("1", "somebody@else.example", "")
+	f.there("2", "User2@Example.com", "foreign-key") // has the name of the second user
+	config := f.settings()
+	if change != nil {
+		change(&config)
+	}
+	j := &memory{}
+	target := openLive(t, config, j)
+	users := mixture(40)
+	users[6].Username = "refuse-me@example.com"
+
+	wanted := plan(t, target, users)
+	if len(f.writes) > 0 {
+		t.Fatalf("a plan writes: %v", f.writes)
+	}
+	b := load(t, target, users)
+	for i, u := range users {
+		got, want := b.of(u.SourceID), "created"
+		switch i {
+		case 1:
+			want = "rejected load.username_conflict"
+		case 6:
+			want = "rejected load.target_refused"
+		}
+		if got != want {
+			t.Errorf("user %d is %s (%s), want %s", i, got, b.byID[u.SourceID].Detail, want)
+		}
+		if planned := wanted.of(u.SourceID); planned != got && i != 6 && (!p.caseFilter || config.Lookup != byFilter) {
+			t.Errorf("user %d was planned as %s and is %s", i, planned, got)
+		}
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	f.check(t, users, b)
+
+	// A second run, and one of another process.
+	for _, again := range []*live{target, openLive(t, config, j)} {
+		f.writes = nil
+		rest := slices.Delete(slices.Delete(known(users, b), 6, 7), 1, 2)
+		for _, u := range rest {
+			if got := plan(t, again, []sdk.User{u}).byID[u.SourceID]; got.Action != sdk.Unchanged {
+				t.Fatalf("the second run finds %s %s %v", got.Action, got.Detail, got.Fields)
+			}
+		}
+		second := load(t, again, rest)
+		if n := second.counts()[sdk.Unchanged]; n != len(rest) || len(f.writes) > 0 {
+			t.Fatalf("a second run: %v, writes %v", second.counts(), f.writes)
+		}
+	}
+
+	changed := slices.Clone(known(users, b)[:1])
+	changed[0].GivenName, changed[0].Email = "Grace", "grace@example.com"
+	updated := load(t, target, changed)
+	if got := updated.byID[changed[0].SourceID]; got.Action != sdk.Updated && !slices.Contains(p.drop, "name") {
+		t.Errorf("a changed user is %s %s: %s", got.Action, got.Code, got.Detail)
+	}
+	for source, c := range updated.byID {
+		if c.Action == sdk.Updated {
+			o := b.byID[source]
+			o.State = c.State // an account that was made stays one that was made
+			b.byID[source] = o
+			if again := load(t, target, known(changed, updated)); again.counts()[sdk.Unchanged] != 1 {
+				t.Errorf("an update that is repeated: %+v", again.byID)
+			}
+			email, _ := objectOf(elements(f.users[c.TargetID].get("emails"))[0])
+			if email.text("value") != "grace@example.com" || len(elements(f.users[c.TargetID].get("emails"))) != 1 {
+				t.Errorf("after the update the addresses are %v", f.users[c.TargetID].get("emails"))
+			}
+		}
+	}
+
+	gone := undo(t, target, accounts(b))
+	if n := gone.counts()[sdk.Deleted]; n != 38 || len(f.users) != 2 {
+		for source, c := range gone.byID {
+			if c.Action != sdk.Deleted {
+				t.Logf("%s: %s %s %s", source, c.Action, c.Code, c.Detail)
+			}
+		}
+		t.Errorf("undo: %v, left %d accounts", gone.counts(), len(f.users))
+	}
+}
+
+// check holds the server against the plan.
+func (f *fake) check(t *testing.T, users []sdk.User, b *book) {
+	t.Helper()
+	if len(f.users) != 40 {
+		t.Errorf("%d accounts, want 38 new and 2 that were there", len(f.users))
+	}
+	if f.users["there-2"].text("externalId") != "foreign-key" || len(f.users["there-1"]) != 4 {
+		t.Errorf("accounts of others have changed: %v", f.users["there-2"])
+	}
+	memberships := map[string][]string{}
+	for _, g := range f.groups {
+		for _, m := range elements(g["members"]) {
+			o, _ := objectOf(m)
+			memberships[o.text("value")] = append(memberships[o.text("value")], g.text("displayName"))
+		}
+	}
+	for _, u := range users {
+		o := b.byID[u.SourceID]
+		if o.Action != sdk.Created {
+			continue
+		}
+		held := f.users[o.TargetID]
+		if held == nil {
+			t.Errorf("%s: there is no account %q", u.SourceID, o.TargetID)
+			continue
+		}
+		if !strings.EqualFold(held.text("userName"), u.Username) || (!f.noKeys && held.text("externalId") != u.ID) {
+			t.Errorf("%s became %v", u.SourceID, held)
+		}
+		var roles []string
+		if !f.noGroups {
+			roles = slices.Sorted(slices.Values(u.Roles["public"]))
+		}
+		if got := slices.Sorted(slices.Values(memberships[o.TargetID])); !slices.Equal(got, roles) {
+			t.Errorf("%s is in groups %v, want %v", u.SourceID, got, roles)
+		}
+		if held.get("password") != nil {
+			t.Errorf("%s has a password", u.SourceID)
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package httpx
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/stetl/stetl/core/target"
+)
+
+// Options of a transport. The zero value is usable.
+type Options struct {
+	// UserAgent is sent with every request that has none of its own.
+	UserAgent string
+	// MaxInFlight bounds the requests under way at the same time; 0 is 32. The
+	// transport starts with a few and finds out how many are good.
+	MaxInFlight int
+	// Rate bounds the requests per second; 0 is unbounded.
+	Rate float64
+	// MaxElapsed is how long a request may take in all, with its retries and waits;
+	// 0 is five minutes. What is given up then is returned as it came last.
+	MaxElapsed time.Duration
+	// MaxBody bounds the body of a response in bytes; 0 is 64 MiB.
+	MaxBody int64
+	// Pulse hears about waits and limits.
+	Pulse func(target.Pulse)
+	// Log receives retries, without addresses and bodies.
+	Log *slog.Logger
+}
+
+const (
+	defaultInFlight   = 32
+	defaultMaxElapsed = 5 * time.Minute
+	defaultMaxBody    = 64 << 20
+	headerTimeout     = time.Minute
+)
+
+// NewClient returns a client on a [NewTransport] of its own, which follows redirects
+// on the same host only.
+func NewClient(o Options) *http.Client {
+	base, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // somebody has replaced it, and knows why
+		return &http.Client{Transport: NewTransport(nil, o), CheckRedirect: SameHost}
+	}
+	base = base.Clone()
+	base.MaxIdleConnsPerHost = cmp.Or(o.MaxInFlight, defaultInFlight)
+	base.ResponseHeaderTimeout = headerTimeout
+	return &http.Client{Transport: NewTransport(base, o), CheckRedirect: SameHost}
+}
+
+// NewTransport returns a transport that sends through base, [http.DefaultTransport]
+// for nil. All clients of one target must share one: the limits are its memory. It
+// composes with clients that take a RoundTripper, such as those of golang.org/x/oauth2.
+func NewTransport(base http.RoundTripper, o Options) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	t := &transport{base: base, options: o, limit: newLimiter(cmp.Or(o.MaxInFlight, defaultInFlight))}
+	t.options.MaxElapsed = cmp.Or(o.MaxElapsed, defaultMaxElapsed)
+	t.options.MaxBody = cmp.Or(o.MaxBody, defaultMaxBody)
+	if t.options.Log == nil {
+		t.options.Log = slog.New(slog.DiscardHandler)
+	}
+	if t.options.Pulse == nil {
+		t.options.Pulse = func(target.Pulse) {}
+	}
+	if o.Rate > 0 {
+		t.rate = rate.NewLimiter(rate.Limit(o.Rate), 1)
+	}
+	return t
+}
+
+type retryableKey struct{}
+
+// Retryable marks requests under ctx as ones that can be repeated without harm,
+// whatever their method: a search that is a POST, for example.
+func Retryable(ctx context.Context) context.Context {
+	return context.WithValue(ctx, retryableKey{}, true)
+}
+
+func repeatable(r *http.Request) bool {
+	switch r.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
+		return true
+	}
+	marked, _ := r.Context().Value(retryableKey{}).(bool)
+	return marked
+}
+
+// Error is why a request got no answer. Its text has no address: those hold e-mail
+// addresses and tokens.
+type Error struct {
+	Method, Host string
+	// Sent says that the request may have arrived, so that what it asks for may have
+	// been done.
+	Sent bool
+	// Attempts is how often it was tried.
+	Attempts int
+	Err      error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	text := fmt.Sprintf("%s to %s: %v", e.Method, e.Host, Redact(e.Err))
+	if e.Attempts > 1 {
+		text += fmt.Sprintf(" (tried %d times)", e.Attempts)
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Uncertain reports whether err leaves open if the request was carried out. It is true
+// for errors that this package does not know.
+func Uncertain(err error) bool {
+	if err == nil {
+		return false
+	}
+	e, ok := errors.AsType[*Error](err)
+	return !ok || e.Sent
+}
+
+// Redact returns err without the address that [http.Client] puts in front of it.
+// Whatever err wraps stays reachable.
+func Redact(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return u.Err
+	}
+	return err
+}
+
+const maxRedirects = 10
+
+// SameHost is an [http.Client].CheckRedirect that follows redirects to the same
+// scheme and host only: credentials and users must not go elsewhere.
+func SameHost(next *http.Request, via []*http.Request) error {
+	first := via[0].URL
+	if !strings.EqualFold(next.URL.Host, first.Host) || next.URL.Scheme != first.Scheme {
+		return fmt.Errorf("the target redirects to %s://%s, which is not followed: correct the configured address", next.URL.Scheme, next.URL.Host)
+	}
+	if len(via) >= maxRedirects {
+		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+	}
+	return nil
+}
+
+// ErrBodyTooLarge is what reading a response beyond [Options].MaxBody gives.
+var ErrBodyTooLarge = errors.New("the answer is larger than it may be")
+
+// bounded is a body that ends with an error at its limit.
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read implements [io.Reader].
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, ErrBodyTooLarge
+	}
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return n - 1, ErrBodyTooLarge
+	}
+	return n, err
+}

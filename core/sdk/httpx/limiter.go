@@ -1,0 +1,156 @@
+package httpx
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// limiter decides how many requests may be under way: it adds one as long as all goes
+// well, halves when the target is overloaded, and stops while the target asks to.
+type limiter struct {
+	mu       sync.Mutex
+	most     float64
+	limit    float64
+	inFlight int
+	// blocked is until when nothing may start.
+	blocked time.Time
+	// Until reset, no more than left may start, where the target counts.
+	left  int
+	reset time.Time
+	// halved is when the limit was last lowered: requests that began before cannot
+	// say anything about the new one.
+	halved time.Time
+	// usual and recent are how long answers take: without load, and lately.
+	usual, recent time.Duration
+	// changed is closed when somebody who waits should look again.
+	changed chan struct{}
+}
+
+// startLimit is what a target is trusted with before anything is known.
+const startLimit = 4
+
+func newLimiter(most int) *limiter {
+	return &limiter{most: float64(most), limit: float64(min(most, startLimit)), changed: make(chan struct{})}
+}
+
+// current is the limit as it is now.
+func (l *limiter) current() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int(l.limit)
+}
+
+// enter waits until a request may start, and returns when it did. waiting hears how
+// long the target has asked to wait.
+func (l *limiter) enter(ctx context.Context, waiting func(time.Duration)) (time.Time, error) {
+	for told := false; ; {
+		if err := ctx.Err(); err != nil {
+			return time.Time{}, context.Cause(ctx)
+		}
+		l.mu.Lock()
+		now := time.Now()
+		wait := l.blocked.Sub(now)
+		counted := now.Before(l.reset)
+		if counted && l.left <= 0 {
+			wait = max(wait, l.reset.Sub(now))
+		}
+		if wait <= 0 && l.inFlight < int(l.limit) {
+			l.inFlight++
+			if counted {
+				l.left--
+			}
+			l.mu.Unlock()
+			return now, nil
+		}
+		changed := l.changed
+		l.mu.Unlock()
+		if wait <= 0 {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if !told {
+			told = true
+			waiting(wait)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-changed: // those under way may turn out to have been counted already
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// observation is what one request says about the target.
+type observation struct {
+	answered   bool
+	overloaded bool
+	// until is when the target wants to hear the next request; zero for now.
+	until time.Time
+	// Where the target counts, it allows so many requests until reset.
+	counted bool
+	left    int
+	reset   time.Time
+}
+
+// leave ends a request that began at started.
+func (l *limiter) leave(started time.Time, o observation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	used := l.inFlight >= int(l.limit) // only a limit that is used can be too low
+	l.inFlight--
+	if o.until.After(l.blocked) {
+		l.blocked = o.until
+	}
+	if o.counted {
+		// Nobody knows which of those under way are in its count.
+		l.left, l.reset = o.left-l.inFlight, o.reset
+	}
+	fresh := started.After(l.halved)
+	if o.answered && !o.overloaded {
+		l.measure(now.Sub(started))
+	}
+	switch {
+	case o.overloaded && fresh:
+		l.limit, l.halved = max(1, l.limit/2), now
+	case o.overloaded || !o.answered:
+	case l.slow() && fresh:
+		l.limit, l.halved = max(1, l.limit*slowDown), now
+	case used && !l.slow():
+		l.limit = min(l.most, l.limit+1/l.limit)
+	}
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// measure follows the latency.
+func (l *limiter) measure(took time.Duration) {
+	if l.usual == 0 {
+		l.usual, l.recent = took, took
+		return
+	}
+	l.recent += (took - l.recent) / 8
+	// The usual one falls at once and rises slowly, since a target can become slower
+	// for good.
+	if took < l.usual {
+		l.usual = took
+	} else {
+		l.usual += (took - l.usual) / 1024
+	}
+}
+
+// slowDown is what the limit is multiplied with when answers have become slow.
+const slowDown = 0.8
+
+// slowFrom is the latency below which nobody minds.
+const slowFrom = 20 * time.Millisecond
+
+// slow says that answers take so long lately that more requests at the same time
+// would only queue up in the target.
+func (l *limiter) slow() bool { return l.recent > slowFrom && l.recent > 3*l.usual }

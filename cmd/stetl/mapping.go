@@ -14,7 +14,7 @@ import (
 
 // afterCommands are those about the mapping and about what runs have left behind.
 func (a *app) afterCommands() []*cobra.Command {
-	return []*cobra.Command{a.mapCommand(), a.idmapCommand(), a.rejectsCommand(), a.reportCommand()}
+	return []*cobra.Command{a.mapCommand(), a.idmapCommand(), a.rejectsCommand(), a.reportCommand(), a.explainCommand()}
 }
 
 // compileMapping compiles the mapping section and the policies that belong to it.

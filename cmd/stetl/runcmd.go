@@ -26,7 +26,7 @@ import (
 // runFlags are those of run and plan.
 type runFlags struct {
 	dryRun, detailed, full, onlyRejects bool
-	out, plan, detail                   string
+	out, plan, detail, metrics          string
 	users                               []string
 }
 
@@ -75,6 +75,7 @@ func (a *app) runFlags(c *cobra.Command, f *runFlags) {
 	c.Flags().StringVar(&f.detail, "detail", report.DetailPatterns, "in a dry run: "+strings.Join(report.Details(), ", "))
 	c.Flags().StringArrayVar(&f.users, "user", nil, "only this account, by internal or visible id; may be repeated")
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
+	c.Flags().StringVar(&f.metrics, "metrics-listen", "", "show metrics to Prometheus at this address while at work, such as 127.0.0.1:9464")
 }
 
 func (f *runFlags) check() error {
@@ -179,6 +180,15 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 			known, _ := digest.([]byte) // none for accounts that are left aside
 			saved.Add(c, known)
 		}
+	}
+	if f.metrics != "" {
+		m, err := serveMetrics(ctx, f.metrics, p.cfg.Target.Plugin)
+		if err != nil {
+			return r, err
+		}
+		defer m.stop(ctx)
+		m.watch(&o)
+		status.listen(m.pulse)
 	}
 	run, err := p.begin(ctx, &o, r)
 	if err != nil {

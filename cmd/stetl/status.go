@@ -27,6 +27,7 @@ type status struct {
 	mu    sync.Mutex
 	heard target.Pulse // what the plugin said last
 	until time.Time    // when its wait ends
+	also  func(target.Pulse)
 }
 
 func newStatus(w io.Writer, off bool) *status {
@@ -42,7 +43,16 @@ func newStatus(w io.Writer, off bool) *status {
 func (s *status) pulse(p target.Pulse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heard, s.until = p, time.Now().Add(p.Wait)
+	if s.heard, s.until = p, time.Now().Add(p.Wait); s.also != nil {
+		s.also(p)
+	}
+}
+
+// listen has what plugins say passed on.
+func (s *status) listen(also func(target.Pulse)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.also = also
 }
 
 // hindrance is the part of the line that says what the plugin is up against.

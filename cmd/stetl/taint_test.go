@@ -90,6 +90,9 @@ target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
 		{"report", "--config", good, "--json"},
 		{"report", "--config", good, "--format", "html"},
 		{"rejects", "--config", dead},
+		{"explain", "1b2a0580-f7aa-4695-be2a-6e251115326e", "--config", good},
+		{"explain", "1b2a0580-f7aa-4695-be2a-6e251115326e", "--config", good, "--json"},
+		{"explain", "98638fc7-4703-4661-b98a-600c6d1cedcf", "--config", dead},
 	}
 	for _, args := range commands {
 		r := runStetl(t, env, args...)

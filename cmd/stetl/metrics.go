@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/target"
+)
+
+// metrics are what a run shows to Prometheus while it is at work: counts and
+// limits, nothing about any account.
+type metrics struct {
+	server   *http.Server
+	outcomes *prometheus.CounterVec
+	reasons  *prometheus.CounterVec
+	done     *prometheus.GaugeVec
+	total    *prometheus.GaugeVec
+	limit    prometheus.Gauge
+	waited   prometheus.Counter
+}
+
+// actions are all outcomes, so that each has a value from the beginning.
+var actions = []target.Action{target.Created, target.Updated, target.Unchanged, target.Skipped, target.Rejected, target.InDoubt}
+
+// serveMetrics listens on address until stop is called, which also gives a scrape
+// that is under way its answer.
+func serveMetrics(ctx context.Context, address, plugin string) (*metrics, error) {
+	labels := prometheus.Labels{"plugin": plugin}
+	m := &metrics{
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stetl_accounts_total", Help: "Accounts that this run has dealt with, by outcome.", ConstLabels: labels}, []string{"outcome"}),
+		reasons:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stetl_accounts_not_loaded_total", Help: "Accounts that were skipped, rejected or left in doubt, by code.", ConstLabels: labels}, []string{"code"}),
+		done:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "stetl_phase_accounts_done", Help: "Accounts that a phase of the run has passed.", ConstLabels: labels}, []string{"phase"}),
+		total:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "stetl_phase_accounts", Help: "Accounts that a phase of the run will pass; 0 while that is not known.", ConstLabels: labels}, []string{"phase"}),
+		limit:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "stetl_target_request_limit", Help: "Requests to the target at a time, as the adaptive limit has it now.", ConstLabels: labels}),
+		waited:   prometheus.NewCounter(prometheus.CounterOpts{Name: "stetl_target_wait_seconds_total", Help: "Time that the plugin has announced to wait before it asks the target again.", ConstLabels: labels}),
+	}
+	registry := prometheus.NewRegistry()
+	for _, c := range []prometheus.Collector{m.outcomes, m.reasons, m.done, m.total, m.limit, m.waited, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+		if err := registry.Register(c); err != nil {
+			return nil, fmt.Errorf("set up the metrics: %w", err)
+		}
+	}
+	for _, a := range actions {
+		m.outcomes.WithLabelValues(string(a))
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--metrics-listen: %w", err)}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	m.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, Addr: listener.Addr().String()}
+	go func() { _ = m.server.Serve(listener) }() // ends with stop, and a broken listener must not end the run
+	return m, nil
+}
+
+// stop ends the listener.
+func (m *metrics) stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := m.server.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {
+		_ = m.server.Close() // somebody reads slowly; nothing is lost
+	}
+}
+
+// watch has a run counted.
+func (m *metrics) watch(o *engine.Options) {
+	outcome, progress := o.Outcome, o.Progress
+	o.Outcome = func(c target.Change) {
+		m.outcomes.WithLabelValues(string(c.Action)).Inc()
+		if c.Code != "" {
+			m.reasons.WithLabelValues(string(c.Code)).Inc()
+		}
+		outcome(c)
+	}
+	o.Progress = func(p engine.Progress) {
+		m.done.WithLabelValues(string(p.Phase)).Set(float64(p.Done))
+		m.total.WithLabelValues(string(p.Phase)).Set(float64(p.Total))
+		progress(p)
+	}
+}
+
+// pulse takes in what the plugin says of itself.
+func (m *metrics) pulse(p target.Pulse) {
+	if p.Limit > 0 {
+		m.limit.Set(float64(p.Limit))
+	}
+	m.waited.Add(max(0, p.Wait.Seconds()))
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/target"
+)
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	m, err := serveMetrics(t.Context(), "127.0.0.1:0", "keycloak")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []string
+	o := engine.Options{Outcome: func(c target.Change) { seen = append(seen, c.SourceID) }, Progress: func(engine.Progress) { seen = append(seen, "progress") }}
+	m.watch(&o)
+	for range 3 {
+		o.Outcome(target.Change{Outcome: target.Outcome{SourceID: "someone", Action: target.Created}})
+	}
+	o.Outcome(target.Change{Outcome: target.Outcome{SourceID: "someone-else", Action: target.Rejected, Code: diag.LoadIDInvalid, Detail: "ada@example.org"}})
+	o.Progress(engine.Progress{Phase: engine.Loading, Done: 4, Total: 10})
+	m.pulse(target.Pulse{Limit: 8, Wait: 1500 * time.Millisecond})
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+m.server.Addr+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	for _, want := range []string{
+		`stetl_accounts_total{outcome="created",plugin="keycloak"} 3`, `stetl_accounts_total{outcome="in_doubt",plugin="keycloak"} 0`,
+		`stetl_accounts_not_loaded_total{code="load.id_invalid",plugin="keycloak"} 1`, `stetl_phase_accounts{phase="load",plugin="keycloak"} 10`,
+		`stetl_phase_accounts_done{phase="load",plugin="keycloak"} 4`, `stetl_target_request_limit{plugin="keycloak"} 8`, `stetl_target_wait_seconds_total{plugin="keycloak"} 1.5`,
+	} {
+		if !strings.Contains(string(body), want+"\n") {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	for _, personal := range []string{"someone", "ada@"} {
+		if strings.Contains(string(body), personal) {
+			t.Errorf("the metrics name %q", personal)
+		}
+	}
+	if len(seen) != 5 {
+		t.Errorf("not everything was passed on: %v", seen)
+	}
+	m.stop(t.Context())
+	if again, err := http.DefaultClient.Do(request); err == nil {
+		_ = again.Body.Close()
+		t.Error("it still answers")
+	}
+	if _, err := serveMetrics(t.Context(), "nowhere:x", "keycloak"); exitCode(err) != exitUsage {
+		t.Errorf("a wrong address: %v", err)
+	}
+}

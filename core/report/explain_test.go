@@ -1,0 +1,53 @@
+package report
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+func TestExplanationShowsShapes(t *testing.T) {
+	t.Parallel()
+	email, phone, yes := "ada@example.co.uk", "+15550100", true
+	const hash = "$2a$11$VYMke6bA9Nzc9Ne1NBY3FulsvVc.uabXkG3mrHFbm0n.p592T/ABm"
+	u := &canonical.User{
+		InternalID: "i", ID: "ext", App: "public", Metadata: []byte(`{"secret_note":"likes tea"}`), Roles: map[string][]string{"t1": {"admin"}},
+		Logins: []canonical.Login{
+			{Recipe: canonical.EmailPassword, ID: "i", Email: &email, Verified: &yes, Password: canonical.ParsePasswordHash(hash), Tenants: []string{"t1"}},
+			{Recipe: canonical.Passwordless, ID: "j", Phone: &phone},
+		},
+		TOTPDevices: []canonical.TOTPDevice{{Name: "phone", Secret: canonical.NewSecret("JBSWY3DPEHPK3PXP")}},
+	}
+	e := Explanation{
+		SourceID: "i", VisibleID: "ext", Account: Shape(u), Class: target.HashCarried, Losses: []mapping.Loss{mapping.LossTOTP},
+		Journal: Remember(journal.Entry{Action: target.Updated, Origin: journal.Adopted, TargetID: "t", Run: 3, Code: diag.LoadDrift}, journal.Reason{}),
+		Next:    Mask(target.Change{Outcome: target.Outcome{Action: target.Updated}, Fields: []target.FieldChange{{Field: "email", Old: email, New: "b@x.org"}, {Field: "phone", New: phone}, {Field: "given_name", Old: "Ada"}}}),
+	}
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		"text": func(b *bytes.Buffer) error { return e.WriteText(b) }, "json": func(b *bytes.Buffer) error { return e.WriteJSON(b) },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		for _, hidden := range []string{email, phone, hash[7:], "JBSWY", "likes tea"} {
+			if strings.Contains(b.String(), hidden) {
+				t.Errorf("%s shows %q", name, hidden)
+			}
+		}
+		for _, shown := range []string{"a***@e***.uk", "+15***00", "bcrypt 2a cost 11", "secret_note", "admin", "load.drift", "Ada", "ext"} {
+			if !strings.Contains(b.String(), shown) {
+				t.Errorf("%s lacks %q:\n%s", name, shown, b.String())
+			}
+		}
+	}
+	if got := maskEmail("no address"); got != "n***" {
+		t.Error(got)
+	}
+}

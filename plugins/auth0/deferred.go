@@ -125,3 +125,5 @@ func replaceFile(path string, content []byte, mode os.FileMode) error {
 	}
 	return syncDir(filepath.Dir(path))
 }
+
+func dirOf(path string) string { return filepath.Dir(path) }

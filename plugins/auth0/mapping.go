@@ -282,10 +282,13 @@ func (m mapper) identifiers(u *sdk.User, r *record) *sdk.Outcome {
 		verified := u.PhoneVerified != nil && *u.PhoneVerified
 		r.PhoneNumber, r.PhoneVerified = u.Phone, &verified
 	}
-	if problem == "" || (r.connection == connectionSMS && r.PhoneNumber != "") {
+	if problem == "" {
 		return nil
 	}
 	r.EmailVerified = false
+	if r.connection == connectionSMS && r.PhoneNumber != "" {
+		return nil
+	}
 	code, hint := codeEmailInvalid, "correct it in SuperTokens"
 	if email == "" {
 		code, hint = codeEmailMissing, "give the user an address in SuperTokens, or set without_email: import where the connection allows it"

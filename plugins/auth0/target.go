@@ -11,6 +11,19 @@ var (
 		sdk.Capable
 		sdk.Checker
 		sdk.Planner
+		sdk.Undoer
+		sdk.Authenticator
+		sdk.PasswordSetter
+		sdk.ResetStarter
+		sdk.SessionExchanger
+		sdk.Finisher
+		sdk.Closer
+	} = (*live)(nil)
+	_ interface {
+		sdk.Target
+		sdk.Capable
+		sdk.Checker
+		sdk.Planner
 		sdk.Finisher
 		sdk.Closer
 	} = (*files)(nil)
@@ -21,10 +34,10 @@ func newTarget(c Config, env sdk.Env) (sdk.Target, error) {
 	if err := c.validate().Err(); err != nil {
 		return nil, err
 	}
-	if c.Mode != modeFiles {
-		return nil, sdk.Diagnostics{{Code: codeInvalidValue, Path: "/mode", Summary: "this build writes files only", Hint: "set mode: files"}}.Err()
+	if c.Mode == modeFiles {
+		return newFiles(c), nil
 	}
-	return newFiles(c), nil
+	return newLive(c, env)
 }
 
 // Codes of outcomes and diagnostics; core/diag explains each.
@@ -43,6 +56,28 @@ const (
 	codeTOTPInvalid      sdk.Code = "load.totp_invalid"
 	codeUserTooLarge     sdk.Code = "load.user_too_large"
 	codeTargetRefused    sdk.Code = "load.target_refused"
+
+	codeExistsDiffers    sdk.Code = "load.exists_differs"
+	codeHashUnsupported  sdk.Code = "load.hash_unsupported"
+	codeUnknownAnswer    sdk.Code = "load.unknown_answer"
+	codeMoved            sdk.Code = "load.moved"
+	codeNoSuchAccount    sdk.Code = "target.no_such_account"
+	codePasswordRefused  sdk.Code = "target.password_refused"
+	codeLoginUnavailable sdk.Code = "target.login_unavailable"
+
+	codeUnreachable           sdk.Code = "auth0.unreachable"
+	codeLoginRefused          sdk.Code = "auth0.login_refused"
+	codeScopeMissing          sdk.Code = "auth0.scope_missing"
+	codeConnectionMissing     sdk.Code = "auth0.connection_missing"
+	codeConnectionUnusable    sdk.Code = "auth0.connection_unusable"
+	codeConnectionIdentifiers sdk.Code = "auth0.connection_identifiers"
+	codeMembershipsKept       sdk.Code = "auth0.memberships_kept"
+	codeEstimate              sdk.Code = "auth0.estimate"
+	codeMFADisabled           sdk.Code = "auth0.mfa_disabled"
+	codeGhostUser             sdk.Code = "auth0.ghost_user"
+	codePasswordKept          sdk.Code = "auth0.password_kept"
+	codeIncomplete            sdk.Code = "auth0.incomplete"
+	codeDeferredUnwritable    sdk.Code = "auth0.deferred_unwritable"
 
 	codeSocialDeferred       sdk.Code = "auth0.social_deferred"
 	codePasswordlessDeferred sdk.Code = "auth0.passwordless_deferred"

@@ -1,0 +1,285 @@
+package auth0
+
+import (
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+type role struct {
+	id, name string
+	users    map[string]bool
+}
+
+type organization struct {
+	id, name    string
+	connections map[string]bool
+	members     map[string]map[string]bool // user to role ids
+}
+
+func (s *Server) rolesOf(id string) (out []string) {
+	for _, r := range s.roles {
+		if r.users[id] {
+			out = append(out, r.name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (s *Server) organizationsOf(id string) map[string][]string {
+	out := map[string][]string{}
+	for _, o := range s.orgs {
+		roles, ok := o.members[id]
+		if !ok {
+			continue
+		}
+		names := []string{}
+		for r := range roles {
+			names = append(names, s.roles[r].name)
+		}
+		slices.Sort(names)
+		out[o.name] = names
+	}
+	return out
+}
+
+func (s *Server) memberRoutes(api router) {
+	api("GET /roles", "read:roles", func(w http.ResponseWriter, r *http.Request) {
+		list := []map[string]any{}
+		for _, id := range slices.Sorted(maps.Keys(s.roles)) {
+			list = append(list, map[string]any{"id": id, "name": s.roles[id].name})
+		}
+		page(w, r, "roles", list)
+	})
+	api("POST /roles", "create:roles", func(w http.ResponseWriter, r *http.Request) {
+		var b struct {
+			Name        string `json:"name"`
+			Description string `json:"description"`
+		}
+		if !decode(w, r, &b) {
+			return
+		}
+		for _, other := range s.roles {
+			if other.name == b.Name {
+				refuse(w, 409, "role_conflict", "A role with the same name already exists.")
+				return
+			}
+		}
+		id := newID("rol_")
+		s.roles[id] = &role{id, b.Name, map[string]bool{}}
+		reply(w, 200, map[string]any{"id": id, "name": b.Name})
+	})
+	api("POST /roles/{id}/users", "update:roles|create:role_members", s.assign)
+	api("GET /users/{id}/roles", "read:users read:roles|read:users read:role_members", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
+		list := []map[string]any{}
+		for _, id := range slices.Sorted(maps.Keys(s.roles)) {
+			if s.roles[id].users[u.ID] {
+				list = append(list, map[string]any{"id": id, "name": s.roles[id].name})
+			}
+		}
+		page(w, r, "roles", list)
+	}))
+	api("DELETE /users/{id}/roles", "update:users", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
+		var b struct {
+			Roles []string `json:"roles"`
+		}
+		if decode(w, r, &b) {
+			for _, id := range b.Roles {
+				if s.roles[id] != nil {
+					delete(s.roles[id].users, u.ID)
+				}
+			}
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}))
+	api("GET /users/{id}/organizations", "read:organizations", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
+		list := []map[string]any{}
+		for _, id := range slices.Sorted(maps.Keys(s.orgs)) {
+			if _, ok := s.orgs[id].members[u.ID]; ok {
+				list = append(list, map[string]any{"id": id, "name": s.orgs[id].name})
+			}
+		}
+		page(w, r, "organizations", list)
+	}))
+	s.organizationRoutes(api)
+}
+
+func (s *Server) assign(w http.ResponseWriter, r *http.Request) {
+	var b struct {
+		Users []string `json:"users"`
+	}
+	if !decode(w, r, &b) {
+		return
+	}
+	to := s.roles[r.PathValue("id")]
+	if to == nil {
+		refuse(w, 404, "inexistent_role", "The role does not exist.")
+		return
+	}
+	if len(b.Users) > 50 {
+		refuse(w, 400, "invalid_body", "Payload validation error: 'Array is too long, maximum 50'")
+		return
+	}
+	for _, id := range b.Users {
+		if s.users[id] == nil {
+			refuse(w, 404, "inexistent_user", "One or more of the users do not exist.")
+			return
+		}
+	}
+	for _, id := range b.Users {
+		to.users[id] = true
+	}
+	reply(w, 200, map[string]any{})
+}
+
+var organizationName = regexp.MustCompile(`^[a-z0-9_-]{1,50}$`)
+
+func (s *Server) organizationRoutes(api router) {
+	with := func(f func(http.ResponseWriter, *http.Request, *organization)) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, r *http.Request) {
+			o := s.orgs[r.PathValue("id")]
+			if o == nil {
+				refuse(w, 404, "inexistent_organization", "No organization found by that id")
+				return
+			}
+			f(w, r, o)
+		}
+	}
+	api("GET /organizations", "read:organizations", func(w http.ResponseWriter, r *http.Request) {
+		list := []map[string]any{}
+		for _, id := range slices.Sorted(maps.Keys(s.orgs)) {
+			list = append(list, map[string]any{"id": id, "name": s.orgs[id].name})
+		}
+		page(w, r, "organizations", list)
+	})
+	api("GET /organizations/name/{name}", "read:organizations", func(w http.ResponseWriter, r *http.Request) {
+		for _, o := range s.orgs {
+			if o.name == r.PathValue("name") {
+				reply(w, 200, map[string]any{"id": o.id, "name": o.name})
+				return
+			}
+		}
+		refuse(w, 404, "inexistent_organization", "No organization found by that name")
+	})
+	api("POST /organizations", "create:organizations", func(w http.ResponseWriter, r *http.Request) {
+		var b struct {
+			Name        string           `json:"name"`
+			DisplayName string           `json:"display_name"`
+			Connections []map[string]any `json:"enabled_connections"`
+		}
+		if !decode(w, r, &b) {
+			return
+		}
+		if !organizationName.MatchString(b.Name) {
+			refuse(w, 400, "invalid_body", "Payload validation error: 'String does not match pattern'")
+			return
+		}
+		for _, other := range s.orgs {
+			if other.name == b.Name {
+				refuse(w, 409, "organization_conflict", "An organization with this name already exists.")
+				return
+			}
+		}
+		o := &organization{newID("org_"), b.Name, map[string]bool{}, map[string]map[string]bool{}}
+		s.orgs[o.id] = o
+		reply(w, 201, map[string]any{"id": o.id, "name": o.name})
+	})
+	api("POST /organizations/{id}/enabled_connections", "create:organization_connections", with(func(w http.ResponseWriter, r *http.Request, o *organization) {
+		var b struct {
+			ConnectionID string `json:"connection_id"`
+			Assign       bool   `json:"assign_membership_on_login"`
+		}
+		if !decode(w, r, &b) {
+			return
+		}
+		if o.connections[b.ConnectionID] {
+			refuse(w, 409, "", "The connection is enabled already")
+			return
+		}
+		o.connections[b.ConnectionID] = true
+		reply(w, 201, map[string]any{"connection_id": b.ConnectionID})
+	}))
+	api("DELETE /organizations/{id}/members", "delete:organization_members", with(func(w http.ResponseWriter, r *http.Request, o *organization) {
+		var b struct {
+			Members []string `json:"members"`
+		}
+		if decode(w, r, &b) {
+			for _, id := range b.Members {
+				delete(o.members, id)
+			}
+			w.WriteHeader(http.StatusNoContent)
+		}
+	}))
+	api("POST /organizations/{id}/members", "create:organization_members", with(s.addMembers))
+	api("GET /organizations/{id}/members/{user}/roles", "read:organization_member_roles", with(func(w http.ResponseWriter, r *http.Request, o *organization) {
+		list := []map[string]any{}
+		for _, id := range slices.Sorted(maps.Keys(o.members[r.PathValue("user")])) {
+			list = append(list, map[string]any{"id": id, "name": s.roles[id].name})
+		}
+		page(w, r, "roles", list)
+	}))
+	api("POST /organizations/{id}/members/{user}/roles", "create:organization_member_roles", with(func(w http.ResponseWriter, r *http.Request, o *organization) {
+		var b struct {
+			Roles []string `json:"roles"`
+		}
+		if !decode(w, r, &b) {
+			return
+		}
+		has := o.members[r.PathValue("user")]
+		for _, id := range b.Roles {
+			if has == nil || s.roles[id] == nil {
+				refuse(w, 404, "", "No such member or role")
+				return
+			}
+		}
+		for _, id := range b.Roles {
+			has[id] = true
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
+}
+
+func (s *Server) addMembers(w http.ResponseWriter, r *http.Request, o *organization) {
+	var b struct {
+		Members []string `json:"members"`
+	}
+	if !decode(w, r, &b) {
+		return
+	}
+	if len(b.Members) == 0 || len(b.Members) > 10 {
+		refuse(w, 400, "invalid_body", "Payload validation error: 'Array is too long, maximum 10'")
+		return
+	}
+	for _, id := range b.Members {
+		if s.users[id] == nil {
+			refuse(w, 404, "inexistent_user", "One or more of the users do not exist.")
+			return
+		}
+	}
+	for _, id := range b.Members {
+		if o.members[id] == nil {
+			o.members[id] = map[string]bool{}
+		}
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// page answers a list as its query asks: bare, or with totals.
+func page(w http.ResponseWriter, r *http.Request, name string, list []map[string]any) {
+	q := r.URL.Query()
+	number, _ := strconv.Atoi(q.Get("page"))
+	per, err := strconv.Atoi(q.Get("per_page"))
+	if err != nil || per < 1 || per > 100 {
+		per = 50
+	}
+	total := len(list)
+	list = list[min(number*per, total):min((number+1)*per, total)]
+	if q.Get("include_totals") != "true" {
+		reply(w, 200, list)
+		return
+	}
+	reply(w, 200, map[string]any{name: list, "start": number * per, "limit": per, "length": len(list), "total": total})
+}

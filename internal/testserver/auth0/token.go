@@ -1,0 +1,106 @@
+package auth0
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// token is the token endpoint: client credentials for the Management API, and the
+// password grant of a realm.
+func (s *Server) token(w http.ResponseWriter, r *http.Request) {
+	form := map[string]string{}
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+		_ = json.NewDecoder(r.Body).Decode(&form)
+	} else if err := r.ParseForm(); err == nil {
+		for key := range r.PostForm {
+			form[key] = r.PostForm.Get(key)
+		}
+	}
+	if id, secret, ok := r.BasicAuth(); ok {
+		form["client_id"], form["client_secret"] = id, secret
+	}
+	no := func(status int, code, text string) {
+		reply(w, status, map[string]string{"error": code, "error_description": text})
+	}
+	if form["client_id"] != s.options.ClientID || form["client_secret"] != s.options.ClientSecret {
+		no(401, "access_denied", "Unauthorized")
+		return
+	}
+	switch form["grant_type"] {
+	case "client_credentials":
+		if want := "https://" + s.options.Domain + "/api/v2/"; form["audience"] != want {
+			no(403, "access_denied", "Service not enabled within domain: "+form["audience"])
+			return
+		}
+		token := "mgmt-" + newID("")
+		s.mu.Lock()
+		s.tokens[token] = time.Now().Add(s.options.TokenLife)
+		s.mu.Unlock()
+		reply(w, 200, map[string]any{
+			"access_token": token, "token_type": "Bearer", "expires_in": int(s.options.TokenLife.Seconds()), "scope": strings.Join(s.granted(), " "),
+		})
+	case "http://auth0.com/oauth/grant-type/password-realm":
+		if form["realm"] != s.options.Connection.Name {
+			no(403, "invalid_grant", "realm does not exist")
+			return
+		}
+		u := s.find(form["username"])
+		if u == nil || !s.VerifyPassword(u.ID, form["password"]) {
+			no(403, "invalid_grant", "Wrong email or password.")
+			return
+		}
+		switch {
+		case u.Blocked:
+			no(403, "unauthorized", "user is blocked")
+		case len(u.TOTP) > 0 && !s.options.OTPDisabled:
+			no(403, "mfa_required", "Multifactor authentication required")
+		default:
+			claims, _ := json.Marshal(map[string]any{"sub": u.ID, "email": u.Email})
+			reply(w, 200, map[string]any{"access_token": newID("user-"), "token_type": "Bearer", "id_token": "e30." + base64.RawURLEncoding.EncodeToString(claims) + ".e30"})
+		}
+	default:
+		no(403, "unauthorized_client", "Grant type not allowed for the client.")
+	}
+}
+
+// find returns a copy of the user with an address or name.
+func (s *Server) find(name string) *User {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(time.Now())
+	for _, u := range s.users {
+		if u.Connection == s.options.Connection.Name && (u.Email == strings.ToLower(name) || (u.Username != "" && u.Username == strings.ToLower(name))) {
+			c := *u
+			return &c
+		}
+	}
+	return nil
+}
+
+// VerifyPassword is a sign-in: it really evaluates the hash, and replaces an imported
+// one by Auth0's own as the first sign-in does.
+func (s *Server) VerifyPassword(id, password string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(time.Now())
+	u := s.users[id]
+	if u == nil || !verify(u.hash, password) {
+		if u != nil && u.custom {
+			s.log("fp", "Password change required", map[string]any{"user": id, "error": "Verification failed for the provided custom_password_hash"})
+		}
+		return false
+	}
+	u.Logins++
+	if u.custom {
+		own, err := bcrypt.GenerateFromPassword([]byte(password)[:min(len(password), 72)], bcrypt.MinCost)
+		if err == nil {
+			u.hash, u.custom = string(own), false
+		}
+	}
+	return true
+}

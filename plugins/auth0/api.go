@@ -1,0 +1,392 @@
+package auth0
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/auth0/go-auth0/management"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// api speaks to the Management API through Auth0's SDK, whose retries are off: it
+// would send an import twice when the first answer is lost.
+type api struct {
+	config Config
+	env    sdk.Env
+	sdk    *management.Management
+	plain  *http.Client // without a token
+	tokens *tokens
+	gate   gate
+}
+
+const (
+	maxAnswer = 64 << 20
+	// patience bounds how long one call that is safe to repeat is repeated.
+	patience = 5 * time.Minute
+)
+
+func newAPI(c Config, env sdk.Env) (*api, error) {
+	base, err := url.Parse(c.APIURL)
+	if err != nil {
+		return nil, errors.New("api_url cannot be parsed")
+	}
+	wire := &redirected{domain: c.Domain, to: base, next: http.DefaultTransport.(*http.Transport).Clone()} //nolint:forcetypeassert // documented to be one
+	a := &api{config: c, env: env, plain: &http.Client{Transport: wire, Timeout: c.Timeout.Duration}}
+	a.tokens = &tokens{client: a.plain, config: &clientcredentials.Config{
+		ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: "https://" + c.Domain + "/oauth/token",
+		EndpointParams: url.Values{"audience": {c.Audience}}, AuthStyle: oauth2.AuthStyleInParams,
+	}}
+	a.sdk, err = management.New(c.Domain,
+		management.WithStaticToken("replaced by the transport below, which can renew it"),
+		management.WithClient(&http.Client{Transport: &authorised{next: wire, tokens: a.tokens}, Timeout: c.Timeout.Duration}),
+		management.WithNoRetries(), management.WithUserAgent(env.UserAgent))
+	if err != nil {
+		return nil, fmt.Errorf("prepare the client of %s: %w", c.Domain, err)
+	}
+	return a, nil
+}
+
+func (a *api) close() { a.plain.CloseIdleConnections() }
+
+// redirected sends what is meant for the tenant's domain to another address.
+type redirected struct {
+	domain string
+	to     *url.URL
+	next   http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *redirected) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Host == t.domain && (t.to.Host != t.domain || t.to.Path != "") {
+		r = r.Clone(r.Context())
+		r.URL.Scheme, r.URL.Host, r.Host = t.to.Scheme, t.to.Host, t.to.Host
+		if t.to.Path != "" {
+			r.URL.Path, r.URL.RawPath = t.to.Path+r.URL.Path, ""
+		}
+	}
+	return t.next.RoundTrip(r)
+}
+
+// CloseIdleConnections implements the optional interface of transports.
+func (t *redirected) CloseIdleConnections() {
+	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// tokens holds the Management API's token and renews it.
+type tokens struct {
+	client *http.Client
+	config *clientcredentials.Config
+
+	mu  sync.Mutex
+	now *oauth2.Token
+}
+
+// loginError is a token that could not be got: the request was not sent.
+type loginError struct{ err error }
+
+func (e *loginError) Error() string { return "sign in to the Management API: " + e.err.Error() }
+func (e *loginError) Unwrap() error { return e.err }
+
+// refused reports whether the tenant said no, and not merely failed.
+func (e *loginError) refused() bool {
+	answer, ok := errors.AsType[*oauth2.RetrieveError](e.err)
+	return ok && answer.Response != nil && answer.Response.StatusCode < 500 && answer.Response.StatusCode != http.StatusTooManyRequests
+}
+
+func (t *tokens) get(ctx context.Context) (*oauth2.Token, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now.Valid() {
+		return t.now, nil
+	}
+	token, err := t.config.Token(context.WithValue(ctx, oauth2.HTTPClient, t.client))
+	if err != nil {
+		return nil, &loginError{err}
+	}
+	t.now = token
+	return token, nil
+}
+
+// drop forgets a token that was not accepted.
+func (t *tokens) drop(token *oauth2.Token) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.now == token {
+		t.now = nil
+	}
+}
+
+// scopes are those of the token, nil when the tenant does not tell.
+func (a *api) scopes(ctx context.Context) ([]string, error) {
+	token, err := a.tokens.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	text, _ := token.Extra("scope").(string)
+	return strings.Fields(text), nil
+}
+
+// authorised adds the token, and gets another one when it has run out.
+type authorised struct {
+	next   http.RoundTripper
+	tokens *tokens
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *authorised) RoundTrip(r *http.Request) (*http.Response, error) {
+	for first := true; ; first = false {
+		token, err := t.tokens.get(r.Context())
+		if err != nil {
+			return nil, err
+		}
+		again := r.Clone(r.Context())
+		if r.GetBody != nil {
+			if again.Body, err = r.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+		token.SetAuthHeader(again)
+		answer, err := t.next.RoundTrip(again)
+		if err != nil || answer.StatusCode != http.StatusUnauthorized || !first {
+			return answer, err
+		}
+		t.tokens.drop(token)
+		_ = answer.Body.Close()
+	}
+}
+
+// gate keeps all calls waiting while the tenant says that its limit is reached.
+type gate struct {
+	mu     sync.Mutex
+	closed time.Time // until
+	limit  int
+}
+
+func (g *gate) wait(ctx context.Context) error {
+	g.mu.Lock()
+	d := time.Until(g.closed)
+	g.mu.Unlock()
+	return sleep(ctx, d)
+}
+
+// learn reads the limits off an answer and returns how long to wait after a
+// refusal.
+func (g *gate) learn(h http.Header, refused bool) time.Duration {
+	limit, errLimit := strconv.Atoi(h.Get("X-RateLimit-Limit"))
+	left, errLeft := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
+	reset, errReset := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if errLimit == nil {
+		g.limit = limit
+	}
+	wait := time.Duration(0)
+	if errReset == nil && (refused || (errLeft == nil && left == 0)) {
+		wait = min(max(time.Until(time.Unix(reset, 0)), 0), time.Minute)
+	}
+	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil && refused {
+		wait = min(time.Duration(seconds)*time.Second, time.Minute)
+	}
+	if wait > 0 {
+		g.closed = time.Now().Add(wait)
+	}
+	return wait
+}
+
+func (g *gate) learnt() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.limit
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// statusError is a refusal in the tenant's words.
+type statusError struct {
+	status        int
+	code, message string
+}
+
+func (e *statusError) Error() string {
+	if e.code != "" {
+		return fmt.Sprintf("%d %s: %s", e.status, e.code, e.message)
+	}
+	return fmt.Sprintf("%d: %s", e.status, e.message)
+}
+
+// status is that of a refusal, 0 for anything else.
+func status(err error) int {
+	if e, ok := errors.AsType[*statusError](err); ok {
+		return e.status
+	}
+	return 0
+}
+
+// mayBeDone reports whether a request that failed with err may have been carried out.
+func mayBeDone(err error) bool {
+	if err == nil {
+		return false
+	}
+	if _, ok := errors.AsType[*loginError](err); ok {
+		return false
+	}
+	s := status(err)
+	return s == 0 || s >= 500 || s == http.StatusRequestTimeout
+}
+
+// refusedUser reports whether the tenant looked at a request and said no.
+func refusedUser(err error) bool {
+	s := status(err)
+	return s >= 400 && s < 500 && s != http.StatusUnauthorized && s != http.StatusForbidden && s != http.StatusTooManyRequests
+}
+
+// call makes a request that may be repeated until it is answered: one that reads,
+// or whose second time changes nothing.
+func (a *api) call(ctx context.Context, method, uri string, payload, into any) error {
+	begun, pause := time.Now(), 500*time.Millisecond
+	for {
+		header, err := a.once(ctx, method, uri, payload, into)
+		login, isLogin := errors.AsType[*loginError](err)
+		again := status(err) == http.StatusTooManyRequests || (isLogin && !login.refused()) || (!isLogin && mayBeDone(err))
+		if err == nil || !again || ctx.Err() != nil || time.Since(begun) > patience {
+			return err
+		}
+		wait := a.gate.learn(header, status(err) == http.StatusTooManyRequests)
+		if wait == 0 {
+			wait = pause/2 + rand.N(pause) //nolint:gosec // spreads calls, guards nothing
+			pause = min(2*pause, 15*time.Second)
+		}
+		a.env.Pulse(sdk.Pulse{Wait: wait, Reason: "Auth0: " + err.Error()})
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// once makes one request.
+func (a *api) once(ctx context.Context, method, uri string, payload, into any) (http.Header, error) {
+	if err := a.gate.wait(ctx); err != nil {
+		return nil, err
+	}
+	r, err := a.sdk.NewRequest(ctx, method, uri, payload)
+	if err != nil {
+		return nil, err
+	}
+	return a.send(r, into)
+}
+
+func (a *api) send(r *http.Request, into any) (http.Header, error) {
+	answer, err := a.sdk.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return answer.Header, fmt.Errorf("read the answer: %w", err)
+	}
+	if answer.StatusCode >= 300 {
+		e := &statusError{status: answer.StatusCode, message: http.StatusText(answer.StatusCode)}
+		var envelope struct {
+			Message   string `json:"message"`
+			ErrorCode string `json:"errorCode"`
+		}
+		if json.Unmarshal(body, &envelope) == nil && envelope.Message != "" {
+			e.message, e.code = envelope.Message, envelope.ErrorCode
+		}
+		return answer.Header, e
+	}
+	a.gate.learn(answer.Header, false)
+	if raw, ok := into.(*json.RawMessage); ok {
+		*raw = body
+		return answer.Header, nil
+	}
+	if into != nil && len(bytes.TrimSpace(body)) > 0 {
+		if err := json.Unmarshal(body, into); err != nil {
+			return answer.Header, fmt.Errorf("read the answer: %w", err)
+		}
+	}
+	return answer.Header, nil
+}
+
+func (a *api) get(ctx context.Context, into any, query url.Values, path ...string) error {
+	uri := a.sdk.URI(path...)
+	if len(query) > 0 {
+		uri += "?" + query.Encode()
+	}
+	return a.call(ctx, http.MethodGet, uri, nil, into)
+}
+
+// pages reads a list that comes in pages.
+func pages[T any](ctx context.Context, a *api, path ...string) ([]T, error) {
+	const size = 100
+	var all []T
+	for page := 0; ; page++ {
+		var list []T
+		if err := a.get(ctx, &list, url.Values{"per_page": {strconv.Itoa(size)}, "page": {strconv.Itoa(page)}}, path...); err != nil {
+			return nil, err
+		}
+		if all = append(all, list...); len(list) < size {
+			return all, nil
+		}
+	}
+}
+
+// explain adds to an error what the operator can do about it.
+func explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	if login, ok := errors.AsType[*loginError](err); ok {
+		return sdk.Diagnostics{loginProblem(login)}.Err()
+	}
+	if s := status(err); s == http.StatusForbidden || s == http.StatusUnauthorized {
+		return sdk.Diagnostics{{
+			Code: codeScopeMissing, Path: "/client_id", Summary: "the application may not do what a load needs", Detail: err.Error(),
+			Hint: "grant the scope that the message names to the machine-to-machine application",
+		}}.Err()
+	}
+	return err
+}
+
+func loginProblem(e *loginError) sdk.Diagnostic {
+	d := sdk.Diagnostic{Code: codeUnreachable, Path: "/domain", Summary: "the tenant cannot be reached", Detail: e.err.Error(), Hint: "check domain, network and certificate"}
+	if !e.refused() {
+		return d
+	}
+	d.Code, d.Path, d.Summary = codeLoginRefused, "/client_id", "the tenant refuses the application"
+	d.Hint = "check client_id, client_secret and audience, and that the application is authorised for the Management API"
+	d.Detail = ""
+	if answer, ok := errors.AsType[*oauth2.RetrieveError](e.err); ok {
+		d.Detail = strings.TrimSpace(answer.ErrorCode + ": " + answer.ErrorDescription)
+	}
+	return d
+}

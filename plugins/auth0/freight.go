@@ -1,0 +1,208 @@
+package auth0
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// parcel is a user on its way into an import job.
+type parcel struct {
+	*record
+	user *sdk.User
+	// ctx is of the Load call that brought it: when that is over, nobody waits for an
+	// outcome any more.
+	ctx  context.Context //nolint:containedctx // belongs to the caller, see above
+	out  sdk.Outcomes
+	done chan error
+	once sync.Once
+	// doubt: an earlier request with this user may have been carried out.
+	doubt bool
+}
+
+func newParcel(ctx context.Context, u *sdk.User, r *record, out sdk.Outcomes) *parcel {
+	return &parcel{record: r, user: u, ctx: ctx, out: out, done: make(chan error, 1), doubt: u.Prior.InDoubt}
+}
+
+// report is the end of a parcel: an outcome that its sender gets to see.
+func (p *parcel) report(o sdk.Outcome) {
+	p.once.Do(func() {
+		if p.ctx.Err() == nil {
+			p.out.Report(o)
+		}
+		p.done <- nil
+	})
+}
+
+// fail ends a parcel without an outcome.
+func (p *parcel) fail(err error) { p.once.Do(func() { p.done <- err }) }
+
+// freight packs parcels of many Load calls into full jobs and keeps the job slots
+// busy. A job is cut when there is enough for a full one, or when nothing more is
+// coming: the host waits, or has been silent for a while.
+type freight struct {
+	t      *live
+	ctx    context.Context //nolint:containedctx // of the workers, which outlive every call
+	cancel context.CancelFunc
+	slots  chan struct{}
+	group  sync.WaitGroup
+
+	mu      sync.Mutex
+	hold    hold[*parcel]
+	waiting int // Load calls that wait for their parcels
+	arrived time.Time
+	started bool
+	wake    chan struct{}
+}
+
+func newFreight(t *live) *freight {
+	f := &freight{t: t, slots: make(chan struct{}, t.config.Jobs), wake: make(chan struct{}, 1), hold: hold[*parcel]{body: func(p *parcel) []byte { return p.body }}}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	return f
+}
+
+// close ends the workers and waits for them.
+func (f *freight) close() {
+	f.cancel()
+	f.group.Wait()
+}
+
+// carry hands parcels over and waits for their end.
+func (f *freight) carry(ctx context.Context, parcels []*parcel) error {
+	if len(parcels) == 0 {
+		return nil
+	}
+	f.mu.Lock()
+	f.hold.limit = f.t.room
+	for _, p := range parcels {
+		f.hold.add(p)
+	}
+	f.arrived = time.Now()
+	f.waiting++
+	if !f.started {
+		f.started = true
+		f.group.Go(f.dispatch)
+	}
+	f.mu.Unlock()
+	f.signal()
+	defer func() {
+		f.mu.Lock()
+		f.waiting--
+		f.mu.Unlock()
+	}()
+	var errs error
+	for _, p := range parcels {
+		select {
+		case err := <-p.done:
+			if err != nil && errs == nil {
+				errs = err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return errs
+}
+
+func (f *freight) signal() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// dispatch waits for a job's worth of parcels and for a slot, and sends them.
+func (f *freight) dispatch() {
+	for {
+		ready, again := f.look()
+		if !ready {
+			var timer <-chan time.Time
+			if again > 0 {
+				timer = time.After(again)
+			}
+			select {
+			case <-f.wake:
+			case <-timer:
+			case <-f.ctx.Done():
+				return
+			}
+			continue
+		}
+		if f.acquire(f.ctx) != nil {
+			return
+		}
+		load := f.cut() // what came while the slot was waited for is in it
+		if len(load) == 0 {
+			f.release()
+			continue
+		}
+		f.group.Go(func() { f.t.ship(f.ctx, load, false) })
+	}
+}
+
+// acquire takes one of the tenant's job slots, release gives it back.
+func (f *freight) acquire(ctx context.Context) error {
+	select {
+	case f.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (f *freight) release() { <-f.slots }
+
+// look says whether a job can be cut, and if not, when to look again.
+func (f *freight) look() (ready bool, again time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.clean()
+	if len(f.hold.items) == 0 {
+		return false, 0
+	}
+	left := f.quiet() - time.Since(f.arrived)
+	return f.hold.full(1) || f.waiting >= batchInFlight || left <= 0, max(left, time.Millisecond)
+}
+
+func (f *freight) cut() []*parcel {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.clean()
+	return f.hold.cut()
+}
+
+// clean throws out parcels nobody waits for any more. Nothing of them was sent.
+func (f *freight) clean() {
+	kept := f.hold.items[:0]
+	f.hold.size = 0
+	for _, p := range f.hold.items {
+		if p.ctx.Err() == nil {
+			kept = append(kept, p)
+			f.hold.size += len(p.body) + 1
+		}
+	}
+	clear(f.hold.items[len(kept):])
+	f.hold.items = kept
+}
+
+// quiet is how long nothing may come before a job is sent as it is. While another
+// job runs, waiting costs little.
+func (f *freight) quiet() time.Duration {
+	if len(f.slots) > 0 {
+		return f.t.config.PollInterval.Duration
+	}
+	return f.t.config.PollInterval.Duration / 4
+}
+
+// failAll ends parcels without outcomes.
+func failAll(load []*parcel, err error) {
+	if err == nil {
+		err = errors.New("an import ended without an answer")
+	}
+	for _, p := range load {
+		p.fail(err)
+	}
+}

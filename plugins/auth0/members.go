@@ -1,0 +1,219 @@
+package auth0
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// What one request takes.
+const (
+	roleBatch   = 50
+	memberBatch = 10
+)
+
+// assignment is a user who is there and what belongs to it.
+type assignment struct {
+	id     string
+	record *record
+}
+
+// incomplete is the outcome of an account that is there and lacks a part.
+func incomplete(o sdk.Outcome, why error) sdk.Outcome {
+	o.Action, o.Code, o.Detail, o.Hint = sdk.InDoubt, codeIncomplete, why.Error(), "run again: what is missing is added"
+	return o
+}
+
+// memberIDs knows the ids of roles and organizations by name, and makes those that
+// are missing, one at a time.
+type memberIDs struct {
+	mu            sync.Mutex
+	roles         map[string]string
+	organizations map[string]string
+}
+
+// assign gives users their roles and organizations, in as few requests as the
+// endpoints allow. It returns what failed, by user id.
+func (t *live) assign(ctx context.Context, users []assignment) map[string]error {
+	failed := map[string]error{}
+	byRole, byOrganization := map[string][]string{}, map[string][]string{}
+	type seat struct{ organization, id string }
+	seats := map[seat][]string{}
+	for _, a := range users {
+		for _, role := range a.record.roles {
+			byRole[role] = append(byRole[role], a.id)
+		}
+		for organization, roles := range a.record.organizations {
+			byOrganization[organization] = append(byOrganization[organization], a.id)
+			if len(roles) > 0 {
+				seats[seat{organization, a.id}] = roles
+			}
+		}
+	}
+	for _, role := range slices.Sorted(maps.Keys(byRole)) {
+		id, err := t.roleID(ctx, role)
+		for part := range slices.Chunk(byRole[role], roleBatch) {
+			if err == nil {
+				err = t.api.call(ctx, http.MethodPost, t.api.sdk.URI("roles", id, "users"), map[string]any{"users": part}, nil)
+			}
+			note(failed, part, err, "role "+role)
+		}
+	}
+	for _, organization := range slices.Sorted(maps.Keys(byOrganization)) {
+		id, err := t.organizationID(ctx, organization)
+		for part := range slices.Chunk(byOrganization[organization], memberBatch) {
+			if err == nil {
+				err = t.api.call(ctx, http.MethodPost, t.api.sdk.URI("organizations", id, "members"), map[string]any{"members": part}, nil)
+			}
+			note(failed, part, err, "organization "+organization)
+		}
+	}
+	for s, roles := range seats {
+		if failed[s.id] != nil {
+			continue
+		}
+		note(failed, []string{s.id}, t.seat(ctx, s.organization, s.id, roles), "the roles in organization "+s.organization)
+	}
+	return failed
+}
+
+func note(failed map[string]error, ids []string, err error, what string) {
+	if err == nil {
+		return
+	}
+	for _, id := range ids {
+		failed[id] = fmt.Errorf("%s could not be assigned: %w", what, err)
+	}
+}
+
+// seat gives roles to a member of an organization.
+func (t *live) seat(ctx context.Context, organization, user string, roles []string) error {
+	id, err := t.organizationID(ctx, organization)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, role := range roles {
+		one, err := t.roleID(ctx, role)
+		if err != nil {
+			return err
+		}
+		ids = append(ids, one)
+	}
+	return t.api.call(ctx, http.MethodPost, t.api.sdk.URI("organizations", id, "members", user, "roles"), map[string]any{"roles": ids}, nil)
+}
+
+func (t *live) roleID(ctx context.Context, name string) (string, error) {
+	type role struct {
+		ID   string `json:"id"`
+		Name string `json:"name"`
+	}
+	m := &t.memberships
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := func() error {
+		all, err := pages[role](ctx, t.api, "roles")
+		m.roles = map[string]string{}
+		for _, r := range all {
+			m.roles[r.Name] = r.ID
+		}
+		return err
+	}
+	if m.roles == nil {
+		if err := list(); err != nil {
+			m.roles = nil
+			return "", err
+		}
+	}
+	if id := m.roles[name]; id != "" {
+		return id, nil
+	}
+	var made role
+	_, err := t.api.once(ctx, http.MethodPost, t.api.sdk.URI("roles"), map[string]any{"name": name, "description": "from SuperTokens"}, &made)
+	if err != nil { // there by now, or made by a request whose answer was lost
+		if listErr := list(); listErr != nil {
+			return "", listErr
+		}
+		if id := m.roles[name]; id != "" {
+			return id, nil
+		}
+		return "", err
+	}
+	m.roles[name] = made.ID
+	return made.ID, nil
+}
+
+func (t *live) organizationID(ctx context.Context, name string) (string, error) {
+	type organization struct {
+		ID string `json:"id"`
+	}
+	m := &t.memberships
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if id := m.organizations[name]; id != "" {
+		return id, nil
+	}
+	var o organization
+	find := func() error { return t.api.get(ctx, &o, nil, "organizations", "name", name) }
+	err := find()
+	if status(err) == http.StatusNotFound {
+		_, err = t.api.once(ctx, http.MethodPost, t.api.sdk.URI("organizations"), map[string]any{"name": name, "display_name": name}, &o)
+		if err != nil && find() == nil {
+			err = nil
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	err = t.api.call(ctx, http.MethodPost, t.api.sdk.URI("organizations", o.ID, "enabled_connections"),
+		map[string]any{"connection_id": t.connection.ID, "assign_membership_on_login": false}, nil)
+	if err != nil && status(err) != http.StatusConflict { // enabled already
+		return "", err
+	}
+	if m.organizations == nil {
+		m.organizations = map[string]string{}
+	}
+	m.organizations[name] = o.ID
+	return o.ID, nil
+}
+
+// settleMemberships brings the memberships of an account up to date: adds what is
+// wanted, and takes away what an earlier run gave and nobody wants any more.
+func (t *live) settleMemberships(ctx context.Context, held *account, r *record) error {
+	if err := t.assign(ctx, []assignment{{held.UserID, r}})[held.UserID]; err != nil {
+		return err
+	}
+	var gone []string
+	for _, role := range held.roles {
+		if !slices.Contains(r.roles, role) {
+			id, err := t.roleID(ctx, role)
+			if err != nil {
+				return err
+			}
+			gone = append(gone, id)
+		}
+	}
+	if len(gone) > 0 {
+		if err := t.api.call(ctx, http.MethodDelete, t.api.sdk.URI("users", held.UserID, "roles"), map[string]any{"roles": gone}, nil); err != nil {
+			return fmt.Errorf("take roles away: %w", err)
+		}
+	}
+	for organization := range held.organizations {
+		if _, wanted := r.organizations[organization]; wanted {
+			continue
+		}
+		id, err := t.organizationID(ctx, organization)
+		if err != nil {
+			return err
+		}
+		if err := t.api.call(ctx, http.MethodDelete, t.api.sdk.URI("organizations", id, "members"), map[string]any{"members": []string{held.UserID}}, nil); err != nil {
+			return fmt.Errorf("leave organization %s: %w", organization, err)
+		}
+	}
+	return nil
+}

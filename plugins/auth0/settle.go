@@ -1,0 +1,206 @@
+package auth0
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// The codes of a job's errors that mean more than "refused".
+const (
+	errorDuplicated = "DUPLICATED_USER"
+	errorFactors    = "MFA_FACTORS_FAILED"
+)
+
+// settle turns the end of a job into outcomes. What it does not tell is looked up.
+func (t *live) settle(ctx context.Context, load []*parcel, upsert bool, job *importJob, errs []userError) error {
+	for _, p := range load {
+		t.directory.touched(p.targetID())
+	}
+	byID, byEmail := map[string]*userError{}, map[string]*userError{}
+	for i := range errs {
+		byID[errs[i].User.UserID] = &errs[i]
+		if errs[i].User.Email != "" {
+			byEmail[strings.ToLower(errs[i].User.Email)] = &errs[i]
+		}
+	}
+	var done, look []*parcel
+	said := map[*parcel]*userError{}
+	for _, p := range load {
+		e := byID[p.UserID]
+		if e == nil && p.Email != "" {
+			e = byEmail[p.Email]
+		}
+		said[p] = e
+	}
+	matched := 0
+	for _, p := range load {
+		e := said[p]
+		switch {
+		case e == nil:
+			done = append(done, p)
+		case e.has(errorFactors) && len(e.Errors) == 1:
+			done = append(done, p) // everything else of the user is written
+		case e.has(errorDuplicated):
+			look = append(look, p)
+			matched++
+		default:
+			matched++
+			t.refuse(p, e)
+		}
+	}
+	// Silence counts as success only where the sums say so.
+	s := job.Summary
+	if job.Status != statusCompleted || s == nil || s.Total != len(load) || s.Failed != matched || s.Inserted+s.Updated+s.Failed != s.Total || (s.Updated > 0) != upsert {
+		plain := job.Status == statusCompleted && s != nil && s.Total == len(load) && s.Failed == matched && upsert
+		if !plain {
+			for _, p := range done {
+				p.doubt = true
+			}
+			look, done = append(look, done...), nil
+		}
+	}
+	found, err := t.lookAll(ctx, look)
+	if err != nil {
+		return err
+	}
+	var again []*parcel
+	for i, p := range look {
+		switch o := t.identify(p, found[i], said[p]); {
+		case o == nil:
+			done = append(done, p)
+		case o.Action == sdk.Created: // not there
+			again = append(again, p)
+		default:
+			p.report(*o)
+		}
+	}
+	t.finish(ctx, done, upsert, said)
+	return t.again(ctx, again, load, upsert, job, said)
+}
+
+func (t *live) lookAll(ctx context.Context, look []*parcel) ([]holders, error) {
+	users := make([]*record, len(look))
+	out := make([]holders, len(look))
+	g, asking := errgroup.WithContext(ctx)
+	g.SetLimit(lookups)
+	for i, p := range look {
+		users[i] = p.record
+		g.Go(func() (err error) {
+			out[i], err = t.lookup(asking, p.record, "")
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return out, t.completeAll(ctx, users, out)
+}
+
+// identify says what an account is that a job met, or has made: nil for ours, and
+// Created when there is none.
+func (t *live) identify(p *parcel, h holders, e *userError) *sdk.Outcome {
+	if p.doubt && h.id != nil && h.id.in(t.config.Connection) && h.id.origin().ID == p.user.ID {
+		return nil // it was not there before the request whose answer was lost
+	}
+	v := t.judge(p.user, p.record, h)
+	if v.outcome.Action == sdk.Created && e != nil && e.has(errorDuplicated) {
+		return &sdk.Outcome{
+			SourceID: p.source, Action: sdk.Rejected, Code: codeGhostUser, Detail: "Auth0 says that the user exists, and shows none: " + e.text(),
+			Hint: fmt.Sprintf("delete what is left of it with DELETE /api/v2/connections/%s/users?email=…, then run again", t.connection.ID),
+		}
+	}
+	return &v.outcome
+}
+
+// refuse reports what the tenant has against a user, without the hash that it may
+// quote.
+func (t *live) refuse(p *parcel, e *userError) {
+	o := sdk.Outcome{SourceID: p.source, Action: sdk.Rejected, Code: codeTargetRefused, Detail: e.text(), Hint: "correct what it names"}
+	if secret := p.password.secret(); secret != "" {
+		o.Detail = strings.ReplaceAll(o.Detail, secret, "*****")
+	}
+	switch {
+	case strings.Contains(o.Detail, "already has password hash defined"):
+		o.Code, o.Hint = codePasswordKept, "the user signs in with the former password or resets it"
+	case strings.Contains(strings.ToLower(strings.ReplaceAll(o.Detail, "_", "")), "passwordhash"):
+		o.Code, o.Hint = codeHashUnsupported, "report it: a hash was sent that the tenant does not take"
+	}
+	p.report(o)
+}
+
+// finish completes users who are in the tenant: what a job cannot carry follows.
+func (t *live) finish(ctx context.Context, done []*parcel, upsert bool, said map[*parcel]*userError) {
+	var users []assignment
+	if !upsert {
+		for _, p := range done {
+			if len(p.roles) > 0 || len(p.organizations) > 0 {
+				users = append(users, assignment{p.targetID(), p.record})
+			}
+		}
+	}
+	failed := t.assign(ctx, users)
+	for _, p := range done {
+		o := sdk.Outcome{SourceID: p.source, Action: sdk.Created, TargetID: p.targetID(), Detail: joinNotes(p.notes), State: t.state(t.secret(p.record), p.fields())}
+		if upsert {
+			o.Action, o.Detail, o.Changed = sdk.Updated, "", []string{fieldPassword}
+		}
+		if e := said[p]; e != nil && e.has(errorFactors) {
+			if err := t.enrol(ctx, p); err != nil {
+				p.notes = append(p.notes, "the authenticator could not be enrolled: "+err.Error())
+				o.Detail = joinNotes(p.notes)
+			}
+		}
+		if why := failed[p.targetID()]; why != nil {
+			o = incomplete(o, why)
+		}
+		p.report(o)
+	}
+}
+
+// enrol adds authenticators that an import has left out.
+func (t *live) enrol(ctx context.Context, p *parcel) error {
+	for _, f := range p.MFAFactors {
+		_, err := t.api.once(ctx, http.MethodPost, t.api.sdk.URI("users", p.targetID(), "authentication-methods"),
+			map[string]any{"type": "totp", "name": "SuperTokens", "totp_secret": f.TOTP.Secret}, nil)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// again deals with users that a job should have made and has not.
+func (t *live) again(ctx context.Context, missing, load []*parcel, upsert bool, job *importJob, said map[*parcel]*userError) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	if job.Status == statusUnclear || job.Status == statusGone {
+		for _, p := range missing {
+			p.report(sdk.Outcome{
+				SourceID: p.source, Action: sdk.InDoubt, Code: codeUnknownAnswer,
+				Detail: "the user was sent, what became of the job is unknown, and the user is not there yet", Hint: "run again: it will be looked up first",
+			})
+		}
+		return nil
+	}
+	if len(missing) == 1 && len(load) == 1 {
+		p := missing[0]
+		detail := "the job is " + job.Status
+		if job.Details != "" {
+			detail += ": " + job.Details
+		}
+		if e := said[p]; e != nil {
+			detail = e.text()
+		}
+		p.report(sdk.Outcome{SourceID: p.source, Action: sdk.Rejected, Code: codeTargetRefused, Detail: detail, Hint: "look at the account in SuperTokens; the job said nothing more"})
+		return nil
+	}
+	t.halves(ctx, missing, upsert)
+	return nil
+}

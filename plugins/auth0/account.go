@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"maps"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -242,12 +241,4 @@ func (t *live) idOf(r *record) string {
 		return r.connection + "|" + r.UserID
 	}
 	return r.targetID()
-}
-
-func query(pairs ...string) url.Values {
-	q := url.Values{}
-	for i := 0; i < len(pairs); i += 2 {
-		q.Set(pairs[i], pairs[i+1])
-	}
-	return q
 }

@@ -146,7 +146,7 @@ func (t *live) checkConnection(ctx context.Context, l *sdk.Diagnostics, c *conne
 	identifiers := func(summary, hint string) {
 		l.Add(sdk.Diagnostic{Code: codeConnectionIdentifiers, Path: "/connection", Summary: summary, Hint: hint})
 	}
-	if o.RequiresUsername || (o.Attributes["username"].ProfileRequired) {
+	if o.RequiresUsername || o.Attributes["username"].ProfileRequired {
 		identifiers("the connection demands user names, which accounts of SuperTokens do not have", "make user names optional in the connection")
 	}
 	if t.config.WithoutEmail == choiceImport && (len(o.Attributes) == 0 || o.Attributes["email"].ProfileRequired) {

@@ -10,6 +10,7 @@ import (
 	"hash/maphash"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -187,7 +188,7 @@ func (t *live) lookup(ctx context.Context, r *record, known string) (h holders, 
 		return h, err
 	}
 	var list []*account
-	if err := t.api.get(ctx, &list, query("email", r.Email), "users-by-email"); err != nil {
+	if err := t.api.get(ctx, &list, url.Values{"email": {r.Email}}, "users-by-email"); err != nil {
 		return h, fmt.Errorf("look up a user by address: %w", err)
 	}
 	for _, a := range list {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -264,7 +265,7 @@ func (t *live) rediscover(ctx context.Context, externalID string, load []*parcel
 // not show it or may not be read.
 func (t *live) jobInLog(ctx context.Context, externalID string) (string, error) {
 	var entries []json.RawMessage
-	err := t.api.get(ctx, &entries, query("q", "type:sapi", "sort", "date:-1", "per_page", "100"), "logs")
+	err := t.api.get(ctx, &entries, url.Values{"q": {"type:sapi"}, "sort": {"date:-1"}, "per_page": {"100"}}, "logs")
 	switch {
 	case status(err) != 0:
 		return "", nil // without the scope, there are other ways

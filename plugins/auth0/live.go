@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -98,7 +99,7 @@ type connection struct {
 // findConnection returns nil when there is none of that name.
 func (t *live) findConnection(ctx context.Context) (*connection, error) {
 	var list []connection
-	if err := t.api.get(ctx, &list, query("name", t.config.Connection), "connections"); err != nil {
+	if err := t.api.get(ctx, &list, url.Values{"name": {t.config.Connection}}, "connections"); err != nil {
 		return nil, fmt.Errorf("look for the connection %s: %w", t.config.Connection, err)
 	}
 	for i := range list {

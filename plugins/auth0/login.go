@@ -48,6 +48,15 @@ func (t *live) token(ctx context.Context, form url.Values) ([]byte, error) {
 	return body, nil
 }
 
+// Lacks implements [sdk.Limited]: without an application to sign in with, no canary
+// need be loaded.
+func (t *live) Lacks() []sdk.Ability {
+	if t.config.CanaryClientID == "" {
+		return []sdk.Ability{sdk.CanLogin}
+	}
+	return nil
+}
+
 // Login implements [sdk.Authenticator] with the password grant for a realm, through
 // an application that the configuration names.
 func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
@@ -124,7 +133,7 @@ func (t *live) named(ctx context.Context, id, email string) (string, error) {
 	}
 	if email != "" {
 		var list []*account
-		if err := t.api.get(ctx, &list, query("email", strings.ToLower(email)), "users-by-email"); err != nil {
+		if err := t.api.get(ctx, &list, url.Values{"email": {strings.ToLower(email)}}, "users-by-email"); err != nil {
 			return "", explain(err)
 		}
 		for _, a := range list {

@@ -76,7 +76,3 @@ func (b *book) count(a sdk.Action) (n int) {
 type outcomes struct{ *book }
 
 func (o outcomes) Report(out sdk.Outcome) { o.record(sdk.Change{Outcome: out}) }
-
-type changes struct{ *book }
-
-func (c changes) Report(change sdk.Change) { c.record(change) }

@@ -9,6 +9,7 @@ var (
 	_ interface {
 		sdk.Target
 		sdk.Capable
+		sdk.Limited
 		sdk.Checker
 		sdk.Planner
 		sdk.Undoer

@@ -97,6 +97,7 @@ func (s *Server) importUsers(w http.ResponseWriter, r *http.Request) {
 	case Broken:
 		w.WriteHeader(http.StatusBadGateway)
 		return
+	default: // goes wrong later
 	}
 	active := 0
 	for _, j := range s.order {

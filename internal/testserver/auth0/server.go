@@ -102,7 +102,7 @@ type Server struct {
 	orgs     map[string]*organization
 	logs     []map[string]any
 	requests []Request
-	tokens2  float64 // of the bucket
+	bucket  float64 // of the bucket
 	filled   time.Time
 	imports  int
 	active   int // most jobs that were active at the same time
@@ -140,7 +140,7 @@ func Start(t testing.TB, o Options) *Server {
 	s := &Server{
 		options: o, tokens: map[string]time.Time{}, users: map[string]*User{}, jobs: map[string]*job{},
 		exports: map[string]*export{}, roles: map[string]*role{}, orgs: map[string]*organization{},
-		tokens2: float64(o.Burst), filled: time.Now(),
+		bucket: float64(o.Burst), filled: time.Now(),
 	}
 	s.http = httptest.NewServer(s.handler())
 	s.URL = s.http.URL
@@ -197,6 +197,7 @@ type recorder struct {
 	status int
 }
 
+// WriteHeader implements [http.ResponseWriter].
 func (r *recorder) WriteHeader(status int) {
 	r.status = status
 	r.ResponseWriter.WriteHeader(status)
@@ -249,17 +250,17 @@ func (s *Server) limited(w http.ResponseWriter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	s.tokens2 = min(float64(s.options.Burst), s.tokens2+now.Sub(s.filled).Seconds()*float64(s.options.PerSecond))
+	s.bucket = min(float64(s.options.Burst), s.bucket+now.Sub(s.filled).Seconds()*float64(s.options.PerSecond))
 	s.filled = now
 	h := w.Header()
 	h.Set("X-RateLimit-Limit", strconv.Itoa(s.options.Burst))
-	h.Set("X-RateLimit-Remaining", strconv.Itoa(max(int(s.tokens2)-1, 0)))
+	h.Set("X-RateLimit-Remaining", strconv.Itoa(max(int(s.bucket)-1, 0)))
 	h.Set("X-RateLimit-Reset", strconv.FormatInt(now.Add(time.Second).Unix(), 10))
-	if s.tokens2 < 1 {
+	if s.bucket < 1 {
 		refuse(w, 429, "too_many_requests", "Global limit has been reached. X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset tell more.")
 		return false
 	}
-	s.tokens2--
+	s.bucket--
 	return true
 }
 

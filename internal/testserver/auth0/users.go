@@ -431,7 +431,7 @@ func (n *nullable) into(field *string) {
 	set(field, n.value)
 }
 
-func set[T any](field *T, value *T) {
+func set[T any](field, value *T) {
 	if value != nil {
 		*field = *value
 	}
@@ -464,12 +464,12 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	}
 	u := &User{Connection: b.Connection, AppMetadata: b.AppMetadata, UserMetadata: b.UserMetadata, Created: time.Now()}
 	set(&u.Email, b.Email)
-	set(&u.Phone, b.Phone)
+	b.Phone.into(&u.Phone)
 	set(&u.EmailVerified, b.EmailVerified)
 	set(&u.PhoneVerified, b.PhoneVerified)
 	set(&u.Blocked, b.Blocked)
-	set(&u.GivenName, b.GivenName)
-	set(&u.FamilyName, b.FamilyName)
+	b.GivenName.into(&u.GivenName)
+	b.FamilyName.into(&u.FamilyName)
 	switch b.Connection {
 	case "email", "sms":
 		u.ID = b.Connection + "|" + strings.ToLower(newID(""))

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/core/engine"
+	auth0 "github.com/stetl/stetl/internal/testserver/auth0"
+)
+
+// auth0Config writes a configuration for a tenant and returns it with the
+// environment of the command.
+func auth0Config(t *testing.T, server *auth0.Server, dump, more string) (config string, env []string) {
+	t.Helper()
+	dump, err := filepath.Abs(filepath.Join(fixtures, dump))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config = filepath.Join(t.TempDir(), "auth0.yaml")
+	writeFile(t, config, `
+source: {dump: "${env:DUMP}"}
+target:
+  plugin: auth0
+  config:
+    domain: tenant.eu.auth0.test
+    api_url: "${env:API_URL}"
+    client_id: stetl
+    client_secret: "${env:SECRET}"
+    connection: Username-Password-Authentication
+    poll_interval: 100ms
+`+more)
+	return config, []string{"DUMP=" + dump, "API_URL=" + server.URL, "SECRET=client-secret-of-the-tenant"}
+}
+
+// movable says what becomes of an account of a fixture: carried with its password,
+// deferred, or neither.
+func movable(a *account) bool {
+	best := -1
+	for i, l := range a.Logins {
+		if l.Hash != nil && (best < 0 || l.RecipeUserID == a.InternalID) {
+			best = i
+		}
+	}
+	return best >= 0 && slices.Contains([]string{"bcrypt", "argon2id", "argon2i"}, a.Logins[best].Format)
+}
+
+// TestAuth0 moves every fixture into a tenant: outcomes, passwords, and that a second
+// run uploads nothing.
+func TestAuth0(t *testing.T) {
+	t.Parallel()
+	dumps, err := filepath.Glob(filepath.Join(fixtures, "*.sql"))
+	if err != nil || len(dumps) < 10 {
+		t.Fatalf("%v, %v", dumps, err)
+	}
+	for _, dump := range dumps {
+		fixture := strings.TrimSuffix(filepath.Base(dump), ".sql")
+		t.Run(fixture, func(t *testing.T) {
+			t.Parallel()
+			server := auth0.Start(t, auth0.Options{})
+			more := ""
+			if canary := fixture == "core-9.3.0"; canary {
+				more = "    canary_client_id: stetl\n    canary_client_secret: \"${env:SECRET}\"\n"
+			}
+			config, env := auth0Config(t, server, fixture+".sql", more)
+			planned := runStetl(t, env, "run", "--config", config, "--dry-run", "--json").report(t)
+			if n := server.Writes(); n != 0 {
+				t.Errorf("the dry run made %d writes", n)
+			}
+			first := runStetl(t, env, "run", "--config", config, "--json")
+			loaded := first.report(t)
+			if loaded.Summary != planned.Summary {
+				t.Errorf("the run did %+v, the dry run said %+v", loaded.Summary, planned.Summary)
+			}
+			if (len(loaded.Canaries) == 0) != (more == "") || slices.ContainsFunc(loaded.Canaries, func(p engine.Proof) bool { return !p.Proven }) {
+				t.Errorf("canaries: %+v", loaded.Canaries)
+			}
+			accounts := readAccounts(t, fixture)
+			if s := loaded.Summary; s.Read != len(accounts) || s.Accounted() != len(accounts) || s.InDoubt > 0 {
+				t.Errorf("exit %d, summary %+v, the record has %d accounts\n%s", first.code, s, len(accounts), first.stderr)
+			}
+			checkAuth0(t, server, accounts, loaded)
+			imports := server.Imports()
+			again := runStetl(t, env, "run", "--config", config, "--json").report(t)
+			if again.Summary.Created != 0 || again.Summary.Unchanged != loaded.Summary.Created || (more == "" && server.Imports() != imports) {
+				t.Errorf("the second run did %+v after %+v with %d jobs", again.Summary, loaded.Summary, server.Imports()-imports)
+			}
+			if r := runStetl(t, env, "verify", "--config", config, "--json"); r.code != exitDone {
+				t.Errorf("verify: exit %d\n%.3000s\n%s", r.code, r.stdout, r.stderr)
+			}
+			if r := runStetl(t, env, "undo", "--config", config, "--yes", "--json"); r.code != exitDone || len(server.Users()) != 0 {
+				t.Errorf("undo: exit %d, %d users left\n%s\n%s", r.code, len(server.Users()), r.stdout, r.stderr)
+			}
+		})
+	}
+}
+
+// checkAuth0 compares a tenant with a fixture's record.
+func checkAuth0(t *testing.T, server *auth0.Server, accounts []account, loaded runReport) {
+	t.Helper()
+	users := server.Users()
+	if len(users) != loaded.Summary.Created {
+		t.Errorf("%d users in the tenant, %d were created", len(users), loaded.Summary.Created)
+	}
+	reasons := map[string]string{}
+	for _, c := range loaded.Changes {
+		reasons[c.SourceID] = string(c.Code)
+	}
+	tried := map[string]int{}
+	for i := range accounts {
+		a := &accounts[i]
+		id := "auth0|" + strings.TrimPrefix(a.VisibleID, "auth0|") // some applications came from Auth0 before
+		_, there := users[id]
+		reason := reasons[a.InternalID]
+		switch {
+		case movable(a) && !there && !slices.Contains([]string{"map.duplicate_username", "map.duplicate_email", "load.id_invalid", "load.email_missing", "load.email_invalid", "load.email_conflict"}, reason):
+			t.Errorf("account %s is not there: %s", a.InternalID, reason)
+		case !movable(a) && there:
+			t.Errorf("account %s is there without its password", a.InternalID)
+		case !there && reason == "":
+			t.Errorf("account %s is neither there nor explained", a.InternalID)
+		case there && reason != "":
+			t.Errorf("account %s is there and was said to be %s", a.InternalID, reason)
+		}
+		password, ok := a.password()
+		if !there || !ok || tried[a.Logins[0].Format] >= 6 { // hashes of one kind take the same way
+			continue
+		}
+		tried[a.Logins[0].Format]++
+		if server.VerifyPassword(id, "x"+password) || !server.VerifyPassword(id, password) {
+			t.Errorf("account %s: the old password does not work", a.InternalID)
+		}
+	}
+	for _, j := range server.Jobs() {
+		if err := auth0.ValidateFile(j.Raw); err != nil || j.Mail || j.Size > 500_000 {
+			t.Errorf("job %s with %d bytes, mail %v: %v", j.ID, j.Size, j.Mail, err)
+		}
+	}
+	if n := server.MostActive(); n > 2 {
+		t.Errorf("%d jobs at once", n)
+	}
+	t.Logf("%d created, passwords tried: %v", loaded.Summary.Created, tried)
+}
+
+// TestAuth0Crash kills host and plugin at many moments of a run; the runs after that
+// leave every user there once.
+func TestAuth0Crash(t *testing.T) {
+	t.Parallel()
+	server := auth0.Start(t, auth0.Options{JobTime: func(int) time.Duration { return 400 * time.Millisecond }})
+	config, env := auth0Config(t, server, "core-10.1.4.sql", "")
+	for n := range 16 {
+		if !killStetl(t, env, time.Duration(150+120*n)*time.Millisecond, "run", "--config", config, "--json") {
+			break // it was done before
+		}
+	}
+	last := runStetl(t, env, "run", "--config", config, "--json").report(t)
+	want := last.Summary.Created + last.Summary.Unchanged
+	if users := server.Users(); len(users) != want || last.Summary.InDoubt != 0 || want < 70 {
+		t.Errorf("%d users in the tenant, the last run did %+v", len(users), last.Summary)
+	}
+	seen := map[string]bool{}
+	for _, u := range server.Users() {
+		if seen[u.Email] || strings.HasPrefix(u.Email, "stetl-canary") {
+			t.Errorf("user %s is there twice or should not be", u.ID)
+		}
+		seen[u.Email] = true
+	}
+	if r := runStetl(t, env, "verify", "--config", config, "--json"); r.code != exitDone {
+		t.Errorf("verify: exit %d\n%.3000s", r.code, r.stdout)
+	}
+}
+
+// TestAuth0Files: what mode files writes is what the endpoint takes.
+func TestAuth0Files(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	dump, err := filepath.Abs(filepath.Join(fixtures, "core-10.1.4.dump"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(dir, "files.yaml")
+	writeFile(t, config, "source: {dump: \"${env:DUMP}\"}\ntarget: {plugin: auth0, config: {mode: files, out: ./out}}\n")
+	loaded := runStetl(t, []string{"DUMP=" + dump}, "run", "--config", config, "--json").report(t)
+	if loaded.Summary.Created < 70 {
+		t.Errorf("%+v", loaded.Summary)
+	}
+	content, err := os.ReadFile(filepath.Join(dir, "out", "users-00001.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := auth0.ValidateFile(content); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(string(content), `"user_id":"`); n < loaded.Summary.Created {
+		t.Errorf("%d users in the file, %d were written", n, loaded.Summary.Created)
+	}
+}
+
+// killStetl ends a command without a warning after some time; false when it was
+// over before.
+func killStetl(t *testing.T, env []string, after time.Duration, args ...string) bool {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), stetl(t), args...)
+	cmd.Env = append(os.Environ(), env...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	_ = cmd.Wait() // killed or not, see below
+	return !timer.Stop()
+}

@@ -102,7 +102,7 @@ type Server struct {
 	orgs     map[string]*organization
 	logs     []map[string]any
 	requests []Request
-	bucket  float64 // of the bucket
+	bucket   float64 // of the bucket
 	filled   time.Time
 	imports  int
 	active   int // most jobs that were active at the same time

@@ -30,8 +30,14 @@ type Reject struct {
 
 // paths say which part of an account a code is about.
 var paths = []struct{ part, path string }{
-	{"password", "/password"}, {"hash", "/password"}, {"totp", "/totp"}, {"username", "/username"}, {"email", "/email"}, {"identity", "/identities"},
-	{"_id", "/id"}, {".id_", "/id"},
+	{"password", "/password"},
+	{"hash", "/password"},
+	{"totp", "/totp"},
+	{"username", "/username"},
+	{"email", "/email"},
+	{"identity", "/identities"},
+	{"_id", "/id"},
+	{".id_", "/id"},
 }
 
 // PathOf is the part of an account that a code is about, "" when it is not about

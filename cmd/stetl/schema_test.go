@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+func published(t *testing.T, name string) *jsonschema.Schema {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(projectRoot, "docs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource(name, doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+func instance(t *testing.T, text string) any {
+	t.Helper()
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		t.Fatalf("%v: %.500s", err, text)
+	}
+	return v
+}
+
+// TestOutputHasThePublishedSchema holds what scripts read against docs/*.schema.json,
+// and makes sure that the schemas refuse something: a key that is not described.
+func TestOutputHasThePublishedSchema(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	dump, err := filepath.Abs(filepath.Join(fixtures, "core-10.1.4.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	writeFile(t, good, `
+source: {dump: "${env:DUMP}"}
+target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
+mapping: {filter: 'email != ""'}
+policies: {collision: {username: suffix, email: drop}}
+`)
+	writeFile(t, bad, "source: {dump: no.sql}\ntarget: {plugin: keycloak, config: {mode: files, relm: r}}\n")
+	for _, tt := range []struct {
+		schema string
+		args   []string
+		lines  bool
+	}{
+		{"run.schema.json", []string{"plan", "--json", "--detail", "full", "--config", good}, false},
+		{"run.schema.json", []string{"run", "--json", "--config", good}, false},
+		{"run.schema.json", []string{"run", "--json", "--config", bad}, false},
+		{"reject.schema.json", []string{"rejects", "--config", good, "--recipient", "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"}, true},
+		{"report.schema.json", []string{"report", "--json", "--config", good}, false},
+	} {
+		schema := published(t, tt.schema)
+		r := runStetl(t, []string{"DUMP=" + dump}, tt.args...)
+		texts := []string{r.stdout}
+		if tt.lines {
+			texts = slices.Collect(strings.Lines(r.stdout))
+		}
+		if len(texts) == 0 || texts[0] == "" {
+			t.Errorf("%v prints nothing: exit %d\n%s", tt.args, r.code, r.stderr)
+		}
+		for _, text := range texts {
+			v := instance(t, text)
+			if err := schema.Validate(v); err != nil {
+				t.Errorf("%v: %v", tt.args, err)
+			}
+			object, ok := v.(map[string]any)
+			if !ok {
+				t.Fatalf("%v prints %T", tt.args, v)
+			}
+			more := maps.Clone(object)
+			more["something_else"] = true
+			if schema.Validate(more) == nil {
+				t.Errorf("%s lets any key pass", tt.schema)
+			}
+			delete(object, slices.Sorted(maps.Keys(object))[len(object)-1]) // target, summary or visible_id
+			if tt.schema != "reject.schema.json" && schema.Validate(object) == nil {
+				t.Errorf("%s misses nothing", tt.schema)
+			}
+		}
+	}
+}

@@ -39,8 +39,15 @@ type account struct {
 		Format        string  `json:"passwordFormat"`
 		ClearPassword *string `json:"clearPassword"`
 		Hash          *string `json:"passwordHash"`
+		Identity      *struct {
+			Provider string `json:"id"`
+			UserID   string `json:"userId"`
+		} `json:"thirdParty"`
+		Tenants []string `json:"tenants"`
 	} `json:"loginMethods"`
-	TOTP []struct {
+	Roles map[string][]string `json:"roles"`
+	TOTP  []struct {
+		Name     string `json:"name"`
 		Secret   string `json:"secret"`
 		Period   int64  `json:"period"`
 		Verified bool   `json:"verified"`
@@ -157,7 +164,7 @@ func realm(t testing.TB, server *keycloak.Server, name, secret string) {
 		},
 		"users": []any{map[string]any{
 			"username": "service-account-stetl", "enabled": true, "serviceAccountClientId": "stetl",
-			"clientRoles": map[string]any{"realm-management": []string{"manage-realm", "manage-users", "view-users", "view-realm", "manage-clients"}},
+			"clientRoles": map[string]any{"realm-management": []string{"manage-realm", "manage-users", "view-users", "view-realm", "manage-clients", "view-identity-providers"}},
 		}},
 	})
 	if err != nil {

@@ -106,6 +106,11 @@ const (
 	KeycloakOutUnwritable    Code = "keycloak.out_unwritable"
 	KeycloakOutForeignFiles  Code = "keycloak.out_foreign_files"
 	KeycloakRealmFileKept    Code = "keycloak.realm_file_kept"
+	KeycloakHeapSmall        Code = "keycloak.heap_small"
+	KeycloakPermanentLockout Code = "keycloak.permanent_lockout"
+	KeycloakEmailLoginOff    Code = "keycloak.email_login_off"
+	KeycloakDuplicateEmails  Code = "keycloak.duplicate_emails"
+	KeycloakNotFixed         Code = "keycloak.not_fixed"
 )
 
 // Codes of plugins/generic-scim.
@@ -274,6 +279,11 @@ var table = []Info{
 	{KeycloakOutUnwritable, "the output folder cannot be written", "name a folder that may be created or written, on a disk with room"},
 	{KeycloakOutForeignFiles, "the output folder holds users that stetl did not write", "move them away or choose another folder"},
 	{KeycloakRealmFileKept, "the output folder holds a realm file that stetl did not write", "remove it to get one that fits"},
+	{KeycloakHeapSmall, "the server's heap is small for sign-ins with argon2 hashes of SuperTokens", "raise JAVA_OPTS_KC_HEAP, or lower the option cpu-cores of the provider argon2"},
+	{KeycloakPermanentLockout, "the realm locks accounts for good after wrong passwords", "lock temporarily until the users have moved"},
+	{KeycloakEmailLoginOff, "the realm does not let people sign in with their e-mail address", "switch on Login with email in the realm's settings"},
+	{KeycloakDuplicateEmails, "the realm lets several accounts have the same e-mail address", "switch off Duplicate emails in the realm's settings, unless that is meant"},
+	{KeycloakNotFixed, "a remedy of check --fix could not be applied", "do what check names by hand"},
 	// plugins/generic-scim
 	{SCIMUnreachable, "the server cannot be reached", "check the url, the network and the certificate"},
 	{SCIMLoginRefused, "the server refuses the credentials", "check auth; the account must be allowed to manage users"},

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -352,6 +353,12 @@ type realmFacts struct {
 	EmailAsUsername bool     `json:"registrationEmailAsUsername"`
 	DuplicateEmails bool     `json:"duplicateEmailsAllowed"`
 	PasswordPolicy  string   `json:"passwordPolicy"`
+
+	EmailLogin        *bool `json:"loginWithEmailAllowed"`
+	BruteForce        bool  `json:"bruteForceProtected"`
+	PermanentLockout  bool  `json:"permanentLockout"`
+	TemporaryLockouts int   `json:"maxTemporaryLockouts"`
+	FailureFactor     int   `json:"failureFactor"`
 }
 
 func (a *api) realmFacts(ctx context.Context) (realmFacts, error) {
@@ -370,6 +377,17 @@ type userProfile struct {
 			Scopes []string `json:"scopes"`
 		} `json:"required"`
 	} `json:"attributes"`
+}
+
+// required lists what a user must have to sign in, beside the user name.
+func (p userProfile) required() (names []string) {
+	for _, a := range p.Attributes {
+		if a.Name != "username" && a.Required != nil && len(a.Required.Scopes) == 0 &&
+			(len(a.Required.Roles) == 0 || slices.Contains(a.Required.Roles, "user")) {
+			names = append(names, a.Name)
+		}
+	}
+	return names
 }
 
 // shows reports whether an administrator can read the attribute back.

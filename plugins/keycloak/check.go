@@ -45,6 +45,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		return l // the rest would only say the same
 	}
 	t.checkServer(ctx, &l, needs, facts)
+	t.checkRealm(&l, facts)
 	t.checkProfile(ctx, &l)
 	t.checkIdentityProviders(ctx, &l, needs)
 	return l
@@ -144,6 +145,12 @@ func (t *live) checkServer(ctx context.Context, l *sdk.Diagnostics, needs sdk.Ne
 		System struct {
 			Version string `json:"version"`
 		} `json:"systemInfo"`
+		Memory struct {
+			Total int64 `json:"total"`
+		} `json:"memoryInfo"`
+		CPU struct {
+			Count int64 `json:"processorCount"`
+		} `json:"cpuInfo"`
 		Providers map[string]struct {
 			Providers map[string]json.RawMessage `json:"providers"`
 		} `json:"providers"`
@@ -177,7 +184,55 @@ func (t *live) checkServer(ctx context.Context, l *sdk.Diagnostics, needs sdk.Ne
 			Detail: "Keycloak has it since version 25, but not in FIPS mode", Hint: "upgrade the server to 25 or later",
 		})
 	}
+	if slices.ContainsFunc(needs.Schemes, argon2) {
+		checkHeap(l, info.Memory.Total, info.CPU.Count)
+	}
 	t.checkPolicy(l, facts.PasswordPolicy, has)
+}
+
+// checkHeap compares what sign-ins with SuperTokens' argon2 parameters take with the
+// server's heap. Only administrators of the server may see that.
+func checkHeap(l *sdk.Diagnostics, heap, processors int64) {
+	const (
+		signIn = 88 << 20  // 87795 KiB, and as many sign-ins run at a time as there are processors
+		itself = 250 << 20 // a server with nothing to do
+	)
+	if need := itself + signIn*max(processors, 1); heap > 0 && heap < need {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeHeapSmall, Path: "/url",
+			Summary: fmt.Sprintf("the server has %d MB of heap; sign-ins with argon2 hashes of SuperTokens may need %d MB", heap>>20, need>>20),
+			Detail:  "each takes 88 MB until the server has exchanged the hash for one of its own; a server without memory ends",
+			Hint:    "set JAVA_OPTS_KC_HEAP to more, or the option cpu-cores of the provider argon2 to less, until the users have signed in once",
+		})
+	}
+}
+
+// checkRealm looks at settings of the realm that keep people out.
+func (t *live) checkRealm(l *sdk.Diagnostics, facts realmFacts) {
+	if facts.BruteForce && facts.PermanentLockout && facts.TemporaryLockouts == 0 {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codePermanentLockout, Path: "/realm",
+			Summary: fmt.Sprintf("the realm locks accounts for good after %d wrong passwords", facts.FailureFactor),
+			Detail:  "in the first days many people try more passwords than one, and each locked account takes an administrator",
+			Hint:    "lock temporarily until the users have moved (Realm settings > Security defenses > Brute force detection)",
+		})
+	}
+	if facts.EmailLogin != nil && !*facts.EmailLogin && !facts.EmailAsUsername {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeEmailLoginOff, Path: "/realm",
+			Summary: "the realm does not let people sign in with their e-mail address",
+			Detail:  "it still works for those whose user name is their address, until one of the two changes",
+			Hint:    `switch on "Login with email" in Realm settings > Login`,
+		})
+	}
+	if facts.DuplicateEmails {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeDuplicateEmails, Path: "/realm",
+			Summary: "the realm lets several accounts have the same e-mail address",
+			Detail:  "accounts that share one are loaded side by side; resetting a password by address reaches only one of them",
+			Hint:    `switch off "Duplicate emails" in Realm settings > Login, unless that is meant`,
+		})
+	}
 }
 
 func (t *live) checkPolicy(l *sdk.Diagnostics, policy string, has func(string) bool) {
@@ -208,19 +263,13 @@ func (t *live) checkProfile(ctx context.Context, l *sdk.Diagnostics) {
 		l.Add(incomplete("which fields the user profile requires", err))
 		return
 	}
-	var required []string
-	for _, a := range profile.Attributes {
-		if a.Name != "username" && a.Required != nil && len(a.Required.Scopes) == 0 &&
-			(len(a.Required.Roles) == 0 || slices.Contains(a.Required.Roles, "user")) {
-			required = append(required, a.Name)
-		}
-	}
+	required := profile.required()
 	if len(required) > 0 && t.verifiesProfile(ctx) {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeProfileRequired,
 			Summary: fmt.Sprintf("the user profile of the realm requires %s", joinList(required)),
 			Detail:  `a user without them must fill in a form at the first sign-in, and a direct grant answers "Account is not fully set up"`,
-			Hint:    `in Realm settings > User profile switch off "Required field" for them, or disable the required action Verify Profile`,
+			Hint:    `run check --fix, or in Realm settings > User profile switch off "Required field" for them, or disable the required action Verify Profile`,
 		})
 	}
 	if profile.Unmanaged == "" {
@@ -228,7 +277,7 @@ func (t *live) checkProfile(ctx context.Context, l *sdk.Diagnostics) {
 			Severity: sdk.Warning, Code: codeAttributesHidden,
 			Summary: "the realm hides user attributes that its profile does not declare",
 			Detail:  "metadata and phone numbers will be stored, but neither administrators nor the account console will see them, and later differences go unnoticed",
-			Hint:    `in Realm settings > General set "Unmanaged attributes" to "Only administrators can write"`,
+			Hint:    `run check --fix, or in Realm settings > General set "Unmanaged attributes" to "Only administrators can write"`,
 		})
 	}
 }

@@ -48,6 +48,15 @@ func TestCheck(t *testing.T) {
 			f.realm["passwordPolicy"] = "length(8) and forceExpiredPasswordChange(365) and hashAlgorithm(scrypt)"
 		}, sdk.Needs{}, []string{"error keycloak.policy_algorithm_missing", "warning keycloak.password_expiry"}},
 		{"harmless policy", func(f *fake, _ *Config) { f.realm["passwordPolicy"] = "hashAlgorithm(argon2) and length(8)" }, sdk.Needs{}, nil},
+		{"locked for good", func(f *fake, _ *Config) {
+			f.realm["bruteForceProtected"], f.realm["permanentLockout"], f.realm["failureFactor"] = true, true, 3
+		}, sdk.Needs{}, []string{"warning keycloak.permanent_lockout"}},
+		{"locked for a time", func(f *fake, _ *Config) { f.realm["bruteForceProtected"] = true }, sdk.Needs{}, nil},
+		{"no sign-in by address", func(f *fake, _ *Config) { f.realm["loginWithEmailAllowed"] = false }, sdk.Needs{}, []string{"warning keycloak.email_login_off"}},
+		{"shared addresses", func(f *fake, _ *Config) { f.realm["duplicateEmailsAllowed"] = true }, sdk.Needs{}, []string{"warning keycloak.duplicate_emails"}},
+		{"small heap", func(f *fake, _ *Config) { f.heap = 400 << 20 }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Argon2id}}, []string{"warning keycloak.heap_small"}},
+		{"small heap and no argon2", func(f *fake, _ *Config) { f.heap = 400 << 20 }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt}}, nil},
+		{"large heap", func(f *fake, _ *Config) { f.heap = 1 << 30 }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Argon2id}}, nil},
 		{"not a Keycloak", func(f *fake, _ *Config) {
 			f.before = func(w http.ResponseWriter, _ *http.Request) bool {
 				_, _ = w.Write([]byte("<html>hello</html>"))

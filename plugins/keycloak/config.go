@@ -32,8 +32,8 @@ type Config struct {
 
 	IdentityProviders map[string]string `json:"identity_providers,omitempty" jsonschema:"SuperTokens provider id to alias of the realm's identity provider; by default the same name"`
 	Tenants           string            `json:"tenants,omitempty" enum:"groups,none" default:"groups" jsonschema:"groups puts the users of tenants into groups /tenants/ID; none ignores tenants"`
-	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, by default 50 and at most 500; files: users per file, by default 1000"`
-	Parallel          int               `json:"parallel,omitempty" jsonschema:"live: requests with users at the same time, by default 4 and at most 32"`
+	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, by default 10 and at most 500; files: users per file, by default 1000"`
+	Parallel          int               `json:"parallel,omitempty" jsonschema:"live: requests with users at the same time, by default 8 and at most 32"`
 }
 
 const (
@@ -42,14 +42,15 @@ const (
 
 	tenantsAsGroups = "groups"
 
-	// The server flushes its whole session for every user, so the time of a
-	// request grows with the square of its users: 26.7 takes 50 at a time at more
-	// than twice the speed of 200, and beyond 500 may not end within its own limit.
-	defaultBatch = 50
+	// The server flushes its whole session for every user, so the time of a request
+	// grows with the square of its users, and beyond 500 it may not end within its own
+	// limit. Small requests, some at the same time, are the fastest; docs/keycloak.md
+	// has the measurements.
+	defaultBatch = 10
 	maxBatch     = 500
 	defaultFile  = 1000
 
-	defaultParallel = 4
+	defaultParallel = 8
 	maxParallel     = 32
 
 	maxFile = 50_000

@@ -41,6 +41,7 @@ type fake struct {
 	verifyProfile bool
 	listsNobody   bool
 	expiresIn     int
+	heap          int64
 
 	// before may answer in the server's place; after may spoil an answer whose
 	// work is done.
@@ -204,6 +205,8 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 		}
 		reply(w, 200, map[string]any{
 			"systemInfo": map[string]any{"version": f.version},
+			"memoryInfo": map[string]any{"total": f.heap},
+			"cpuInfo":    map[string]any{"processorCount": 4},
 			"providers":  map[string]any{"password-hashing": map[string]any{"providers": known}},
 		})
 		return

@@ -29,7 +29,10 @@ func capabilities(c Config) sdk.Capabilities {
 		carries = append(carries, sdk.CarriesTenants)
 	}
 	batch := sdk.BatchLimits{Users: c.BatchSize, Bytes: maxBody, InFlight: c.Parallel}
-	if c.Mode == modeFiles {
+	if c.Mode == modeLive {
+		// What is read at a time is more than what is written at a time.
+		batch.Users = max(batch.Users, togetherIDs)
+	} else {
 		batch.InFlight = 1 // one file at a time, in the order of the source
 	}
 	return sdk.Capabilities{

@@ -10,6 +10,7 @@ var (
 		sdk.Target
 		sdk.Capable
 		sdk.Checker
+		sdk.Fixer
 		sdk.Planner
 		sdk.Undoer
 		sdk.Authenticator
@@ -82,6 +83,11 @@ const (
 	codeOutUnwritable    sdk.Code = "keycloak.out_unwritable"
 	codeOutForeignFiles  sdk.Code = "keycloak.out_foreign_files"
 	codeRealmFileKept    sdk.Code = "keycloak.realm_file_kept"
+	codeHeapSmall        sdk.Code = "keycloak.heap_small"
+	codePermanentLockout sdk.Code = "keycloak.permanent_lockout"
+	codeEmailLoginOff    sdk.Code = "keycloak.email_login_off"
+	codeDuplicateEmails  sdk.Code = "keycloak.duplicate_emails"
+	codeNotFixed         sdk.Code = "keycloak.not_fixed"
 )
 
 // verdict is what is to become of one user. Created means: send it.

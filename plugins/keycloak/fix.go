@@ -1,0 +1,122 @@
+package keycloak
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// placeholders are identity providers that the server has a type of its own for, by
+// the name SuperTokens knows them under.
+var placeholders = map[string]string{
+	"google": "google", "google-workspaces": "google", "github": "github", "gitlab": "gitlab", "facebook": "facebook",
+	"bitbucket": "bitbucket", "linkedin": "linkedin-openid-connect", "active-directory": "microsoft",
+}
+
+// Fix implements [sdk.Fixer]. It changes the user profile of the realm where that
+// would stop users or hide what they bring, and adds identity providers that users
+// are linked to: disabled, since only an operator has their client and secret. It
+// leaves alone what protects accounts, such as the password policy.
+func (t *live) Fix(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
+	var l sdk.Diagnostics
+	if err := t.fixProfile(ctx, &l); err != nil {
+		l.Add(unfixed("the user profile of the realm", "manage-realm", err))
+	}
+	if err := t.fixIdentityProviders(ctx, &l, needs); err != nil {
+		l.Add(unfixed("the identity providers of the realm", "manage-identity-providers", err))
+	}
+	return l
+}
+
+func fixed(code sdk.Code, path, summary string) sdk.Diagnostic {
+	return sdk.Diagnostic{Severity: sdk.Warning, Code: code, Path: path, Summary: summary}
+}
+
+func unfixed(what, role string, err error) sdk.Diagnostic {
+	d := sdk.Diagnostic{Severity: sdk.Warning, Code: codeNotFixed, Summary: "could not change " + what, Detail: err.Error(), Hint: "do what check names by hand"}
+	if status(err) == http.StatusForbidden {
+		d.Hint = fmt.Sprintf("give the client's service account the role %s of the client realm-management, or do what check names by hand", role)
+	}
+	return d
+}
+
+func (t *live) fixProfile(ctx context.Context, l *sdk.Diagnostics) error {
+	profile, err := t.api.userProfile(ctx)
+	if err != nil {
+		return err
+	}
+	required := profile.required()
+	if len(required) > 0 && !t.verifiesProfile(ctx) {
+		required = nil
+	}
+	if len(required) == 0 && profile.Unmanaged != "" {
+		return nil
+	}
+	var whole map[string]json.RawMessage // what is missing from it would be dropped
+	if err := t.api.read(ctx, t.api.realmPath("users", "profile"), nil, &whole); err != nil {
+		return err
+	}
+	var attributes []map[string]json.RawMessage
+	if err := json.Unmarshal(whole["attributes"], &attributes); err != nil {
+		return fmt.Errorf("read the attributes of the user profile: %w", err)
+	}
+	for i := range attributes {
+		var name string
+		if json.Unmarshal(attributes[i]["name"], &name) == nil && slices.Contains(required, name) {
+			delete(attributes[i], "required")
+		}
+	}
+	if whole["attributes"], err = json.Marshal(attributes); err != nil {
+		return fmt.Errorf("write the attributes of the user profile: %w", err)
+	}
+	if profile.Unmanaged == "" {
+		whole["unmanagedAttributePolicy"] = json.RawMessage(`"ADMIN_EDIT"`)
+	}
+	if err := t.api.write(ctx, http.MethodPut, t.api.realmPath("users", "profile"), whole); err != nil {
+		return err
+	}
+	if len(required) > 0 {
+		l.Add(fixed(codeProfileRequired, "/realm", "the user profile no longer requires "+joinList(required)))
+	}
+	if profile.Unmanaged == "" {
+		l.Add(fixed(codeAttributesHidden, "/realm", "administrators now see and may write attributes that the user profile does not declare"))
+	}
+	return nil
+}
+
+func (t *live) fixIdentityProviders(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs) error {
+	if len(needs.Providers) == 0 {
+		return nil
+	}
+	there, err := t.api.providerAliases(ctx)
+	if err != nil {
+		return err
+	}
+	if there == nil {
+		return &statusError{method: http.MethodGet, path: "/identity-provider/instances", status: http.StatusForbidden, message: "they cannot be seen"}
+	}
+	for _, p := range needs.Providers {
+		alias, kind := cmp.Or(t.config.IdentityProviders[p], p), placeholders[p]
+		if there[alias] || kind == "" {
+			continue
+		}
+		err := t.api.create(ctx, t.api.realmPath("identity-provider", "instances"), map[string]any{
+			"alias": alias, "providerId": kind, "enabled": false, "config": map[string]string{"clientId": "to-be-set", "clientSecret": "to-be-set"},
+		})
+		if err != nil {
+			return err
+		}
+		there[alias] = true
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeProviderMissing, Path: "/identity_providers",
+			Summary: fmt.Sprintf("the identity provider %s was added, disabled", alias),
+			Hint:    "give it its client id and secret in the admin console and enable it",
+		})
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+//go:build unix
+
+package keycloak
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/internal/testserver/keycloak"
+)
+
+// What Check finds in a new realm, Fix puts right, and then people without names
+// sign in.
+func TestServerFix(t *testing.T) {
+	t.Parallel()
+	s := keycloak.Shared(t, withJar)
+	if err := s.CreateRealm(t.Context(), map[string]any{"realm": "to-fix", "enabled": true}); err != nil {
+		t.Fatal(err)
+	}
+	c := Config{
+		URL: s.URL(), Realm: "to-fix", AuthRealm: "master", ClientID: keycloak.AdminClientID, ClientSecret: secretOf(keycloak.AdminClientSecret),
+		IdentityProviders: map[string]string{"google": "g"},
+	}
+	needs := sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt}, Providers: []string{"google", "github", "our-own"}}
+	target := open(t, c)
+	if d := cmp.Diff([]string{
+		"warning keycloak.attributes_hidden", "warning keycloak.identity_provider_missing", "warning keycloak.profile_required",
+	}, codes(target.Check(t.Context(), needs))); d != "" {
+		t.Fatal(d)
+	}
+	var before, after map[string]any
+	profile := "/realms/to-fix/users/profile"
+	if err := s.Admin(t.Context(), http.MethodGet, profile, nil, &before); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{
+		"warning keycloak.attributes_hidden", "warning keycloak.identity_provider_missing", "warning keycloak.identity_provider_missing", "warning keycloak.profile_required",
+	}, codes(target.Fix(t.Context(), needs))); d != "" {
+		t.Error(d)
+	}
+	list := open(t, c).Check(t.Context(), needs)
+	if d := cmp.Diff([]string{"warning keycloak.identity_provider_missing"}, codes(list)); d != "" || list[0].Summary != "the realm has no identity provider called our-own" {
+		t.Errorf("%s\n%+v", d, list) // whose type nobody knows
+	}
+	if list := target.Fix(t.Context(), needs); len(list) > 0 {
+		t.Errorf("a second time: %+v", list)
+	}
+	// The rest of the profile is as it was.
+	if err := s.Admin(t.Context(), http.MethodGet, profile, nil, &after); err != nil {
+		t.Fatal(err)
+	}
+	delete(after, "unmanagedAttributePolicy")
+	for _, a := range before["attributes"].([]any) {
+		delete(a.(map[string]any), "required")
+	}
+	if d := cmp.Diff(before, after); d != "" {
+		t.Errorf("the profile:\n%s", d)
+	}
+	u := person(7101, func(u *sdk.User) {
+		u.Password, u.Identities = bcryptOf(t, "2a", "testpass"), []sdk.Identity{{Provider: "google", Subject: "1"}}
+	})
+	load(t, target, []sdk.User{u})
+	if got := login(t, s, "to-fix", u.Username, "testpass"); got != "ok" {
+		t.Errorf("sign-in without names: %s", got)
+	}
+	var links []link
+	if err := s.Admin(t.Context(), http.MethodGet, "/realms/to-fix/users/"+u.ID+"/federated-identity", nil, &links); err != nil || len(links) != 1 || links[0].Alias != "g" {
+		t.Errorf("links %+v, %v", links, err)
+	}
+}
+
+// Without the roles Fix says which one it takes.
+func TestServerFixIsRefused(t *testing.T) {
+	t.Parallel()
+	s := keycloak.Shared(t, withJar)
+	c := newRealmOn(t, s, "not-to-fix")
+	setProfile(t, s, "not-to-fix", "")
+	list := open(t, c).Fix(t.Context(), sdk.Needs{Providers: []string{"google"}})
+	if d := cmp.Diff([]string{"warning keycloak.attributes_hidden", "warning keycloak.not_fixed"}, codes(list)); d != "" {
+		t.Errorf("%s\n%+v", d, list)
+	}
+}

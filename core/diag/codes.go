@@ -110,6 +110,8 @@ const (
 	KeycloakPermanentLockout Code = "keycloak.permanent_lockout"
 	KeycloakEmailLoginOff    Code = "keycloak.email_login_off"
 	KeycloakDuplicateEmails  Code = "keycloak.duplicate_emails"
+	LoadOtherTenant          Code = "load.other_tenant"
+	KeycloakOrganizationsOff Code = "keycloak.organizations_off"
 	KeycloakNotFixed         Code = "keycloak.not_fixed"
 )
 
@@ -283,6 +285,8 @@ var table = []Info{
 	{KeycloakPermanentLockout, "the realm locks accounts for good after wrong passwords", "lock temporarily until the users have moved"},
 	{KeycloakEmailLoginOff, "the realm does not let people sign in with their e-mail address", "switch on Login with email in the realm's settings"},
 	{KeycloakDuplicateEmails, "the realm lets several accounts have the same e-mail address", "switch off Duplicate emails in the realm's settings, unless that is meant"},
+	{LoadOtherTenant, "the run loads one tenant, and the user belongs to others", "run with another configuration for each tenant"},
+	{KeycloakOrganizationsOff, "the realm has organizations switched off", "run check --fix, or switch them on in the realm's settings"},
 	{KeycloakNotFixed, "a remedy of check --fix could not be applied", "do what check names by hand"},
 	// plugins/generic-scim
 	{SCIMUnreachable, "the server cannot be reached", "check the url, the network and the certificate"},

@@ -354,6 +354,7 @@ type realmFacts struct {
 	DuplicateEmails bool     `json:"duplicateEmailsAllowed"`
 	PasswordPolicy  string   `json:"passwordPolicy"`
 
+	Organizations     bool  `json:"organizationsEnabled"`
 	EmailLogin        *bool `json:"loginWithEmailAllowed"`
 	BruteForce        bool  `json:"bruteForceProtected"`
 	PermanentLockout  bool  `json:"permanentLockout"`

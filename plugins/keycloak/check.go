@@ -209,6 +209,12 @@ func checkHeap(l *sdk.Diagnostics, heap, processors int64) {
 
 // checkRealm looks at settings of the realm that keep people out.
 func (t *live) checkRealm(l *sdk.Diagnostics, facts realmFacts) {
+	if t.config.Tenants == tenantsAsOrganizations && !facts.Organizations {
+		l.Add(sdk.Diagnostic{
+			Code: codeOrganizationsOff, Path: "/tenants", Summary: "the realm has organizations switched off",
+			Hint: "run check --fix, or switch on Organizations in Realm settings > General (Keycloak 26 or later)",
+		})
+	}
 	if facts.BruteForce && facts.PermanentLockout && facts.TemporaryLockouts == 0 {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codePermanentLockout, Path: "/realm",

@@ -31,7 +31,8 @@ type Config struct {
 	ExchangeClientSecret sdk.Secret `json:"exchange_client_secret,omitzero" jsonschema:"live: its secret"`
 
 	IdentityProviders map[string]string `json:"identity_providers,omitempty" jsonschema:"SuperTokens provider id to alias of the realm's identity provider; by default the same name"`
-	Tenants           string            `json:"tenants,omitempty" enum:"groups,none" default:"groups" jsonschema:"groups puts the users of tenants into groups /tenants/ID; none ignores tenants"`
+	Tenant            string            `json:"tenant,omitempty" jsonschema:"load only the users of this tenant, for a realm per tenant; others are skipped"`
+	Tenants           string            `json:"tenants,omitempty" enum:"groups,organizations,none" default:"groups" jsonschema:"groups puts the users of tenants into groups /tenants/ID; organizations makes them members of the organization ID (live only); none ignores tenants"`
 	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, by default 10 and at most 500; files: users per file, by default 1000"`
 	Parallel          int               `json:"parallel,omitempty" jsonschema:"live: requests with users at the same time, by default 8 and at most 32"`
 }
@@ -40,7 +41,8 @@ const (
 	modeLive  = "live"
 	modeFiles = "files"
 
-	tenantsAsGroups = "groups"
+	tenantsAsGroups        = "groups"
+	tenantsAsOrganizations = "organizations"
 
 	// The server flushes its whole session for every user, so the time of a request
 	// grows with the square of its users, and beyond 500 it may not end within its own
@@ -104,6 +106,9 @@ func (c Config) validate() sdk.Diagnostics {
 	case modeFiles:
 		need("/out", c.Out, "the folder to write")
 		largest = maxFile
+		if c.Tenants == tenantsAsOrganizations {
+			bad(codeInvalidValue, "/tenants", "files cannot make users members of organizations", "use groups, or load the running server")
+		}
 	}
 	if strings.ContainsAny(c.Realm, `/\`) || hasControl(c.Realm) || c.Realm == "." || c.Realm == ".." {
 		bad(codeInvalidValue, "/realm", "a realm name cannot hold slashes or control characters", "use the name as the admin console shows it")

@@ -28,7 +28,7 @@ func TestConfig(t *testing.T) {
 		{"files without folder", `{"mode":"files","realm":"customers"}`, []string{"config.missing_field /out"}},
 		{"unknown field", live(`,"relam":"x"`), []string{"config.unknown_field /relam"}},
 		{"mode", live(`,"mode":"lve"`), []string{"config.invalid_value /mode"}},
-		{"tenants", live(`,"tenants":"organizations"`), []string{"config.invalid_value /tenants"}},
+		{"tenants", live(`,"tenants":"realms"`), []string{"config.invalid_value /tenants"}},
 		{"batch", live(`,"batch_size":501`), []string{"config.invalid_value /batch_size"}},
 		{"negative batch", live(`,"batch_size":-1`), []string{"config.invalid_value /batch_size"}},
 		{"timeout", live(`,"timeout":"soon"`), []string{"config.invalid_value /timeout"}},

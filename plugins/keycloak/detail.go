@@ -23,6 +23,7 @@ type detail struct {
 	Roles           []role           `json:"heldRoles"`
 	Groups          []group          `json:"heldGroups"`
 	Links           []link           `json:"heldLinks"`
+	Organizations   []organization   `json:"heldOrganizations,omitempty"`
 }
 
 type heldCredential struct {
@@ -71,6 +72,13 @@ func (t *live) detail(ctx context.Context, r *openRealm, id string, held *accoun
 	if r.aliases == nil || len(r.aliases) > 0 { // else the server would show no links
 		parts = append(parts, part{[]string{"users", id, "federated-identity"}, &d.Links})
 	}
+	if t.config.Tenants == tenantsAsOrganizations {
+		if from != nil {
+			d.Organizations = from.organizations[id]
+		} else {
+			parts = append(parts, part{[]string{"organizations", "members", id, "organizations"}, &d.Organizations})
+		}
+	}
 	for _, p := range parts {
 		if err := t.api.read(ctx, t.api.realmPath(p.path...), url.Values{"max": {"1000"}}, p.into); err != nil {
 			if status(err) == http.StatusNotFound {
@@ -88,6 +96,7 @@ const (
 	fieldTOTP       = "totp"
 	fieldRoles      = "roles"
 	fieldGroups     = "groups"
+	fieldTenancy    = "organizations"
 	prefixAttribute = "attributes."
 	prefixIdentity  = "identity."
 )
@@ -119,6 +128,7 @@ func (r *openRealm) wanted(u *representation) map[string]string {
 	f[fieldTOTP] = list(labels)
 	f[fieldRoles] = list(slices.DeleteFunc(slices.Clone(u.RealmRoles), func(name string) bool { return name == r.mapper.defaultRole }))
 	f[fieldGroups] = list(u.Groups)
+	f[fieldTenancy] = list(u.organizations)
 	for _, l := range u.FederatedIdentities {
 		if r.shown(l.IdentityProvider) {
 			f[prefixIdentity+l.IdentityProvider] = l.UserID
@@ -147,7 +157,11 @@ func (r *openRealm) held(d *detail) map[string]string {
 	for _, g := range d.Groups {
 		groups = append(groups, g.Path)
 	}
-	f[fieldTOTP], f[fieldRoles], f[fieldGroups] = list(labels), list(roles), list(groups)
+	var organizations []string
+	for _, o := range d.Organizations {
+		organizations = append(organizations, o.Name)
+	}
+	f[fieldTOTP], f[fieldRoles], f[fieldGroups], f[fieldTenancy] = list(labels), list(roles), list(groups), list(organizations)
 	for _, l := range d.Links {
 		f[prefixIdentity+l.Alias] = l.UserID
 	}
@@ -170,7 +184,7 @@ func list(names []string) string { return strings.Join(sorted(names), ", ") }
 
 // compared restricts what is held to what a load would write: others' attributes,
 // groups, devices and identities are none of its business.
-func compared(held, want map[string]string, u *representation) map[string]string {
+func compared(held, want map[string]string, u *representation, mine func(organization) bool) map[string]string {
 	f := maps.Clone(held)
 	for name := range held {
 		if _, asked := want[name]; !asked && strings.HasPrefix(name, prefixIdentity) {
@@ -186,6 +200,9 @@ func compared(held, want map[string]string, u *representation) map[string]string
 		return !strings.HasPrefix(path, tenantGroup("")) && !slices.Contains(u.Groups, path)
 	})
 	f[fieldGroups] = list(kept)
+	f[fieldTenancy] = list(slices.DeleteFunc(strings.Split(held[fieldTenancy], ", "), func(name string) bool {
+		return !slices.Contains(u.organizations, name) && !mine(organization{Name: name})
+	}))
 	return f
 }
 
@@ -224,7 +241,7 @@ func sent(state []byte) (secrets, rest []byte) {
 // compare fills a verdict about an account that is there and may be updated.
 func (t *live) compare(r *openRealm, v *verdict, u *sdk.User, d *detail) {
 	want, all := r.wanted(v.user), r.held(d)
-	now := compared(all, want, v.user)
+	now := compared(all, want, v.user, r.mine)
 	last, rest := sent(u.Prior.State)
 	fresh := t.secrets(v.user)
 	v.held, v.outcome.TargetID, v.outcome.State = d, d.ID, t.state(last, all)

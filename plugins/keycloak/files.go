@@ -59,7 +59,7 @@ func newFiles(c Config) *files {
 		config: c,
 		mapper: mapper{
 			defaultRole: "default-roles-" + strings.ToLower(c.Realm), aliases: c.IdentityProviders,
-			tenantGroups: c.Tenants == tenantsAsGroups,
+			tenants: c.Tenants, tenant: c.Tenant,
 		},
 		planned: newClaims(true), loading: newClaims(true),
 		roles: map[string]bool{}, tenants: map[string]bool{},

@@ -24,6 +24,9 @@ var placeholders = map[string]string{
 // leaves alone what protects accounts, such as the password policy.
 func (t *live) Fix(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics
+	if err := t.fixOrganizations(ctx, &l); err != nil {
+		l.Add(unfixed("the settings of the realm", "manage-realm", err))
+	}
 	if err := t.fixProfile(ctx, &l); err != nil {
 		l.Add(unfixed("the user profile of the realm", "manage-realm", err))
 	}
@@ -43,6 +46,22 @@ func unfixed(what, role string, err error) sdk.Diagnostic {
 		d.Hint = fmt.Sprintf("give the client's service account the role %s of the client realm-management, or do what check names by hand", role)
 	}
 	return d
+}
+
+func (t *live) fixOrganizations(ctx context.Context, l *sdk.Diagnostics) error {
+	if t.config.Tenants != tenantsAsOrganizations {
+		return nil
+	}
+	facts, err := t.api.realmFacts(ctx)
+	if err != nil || facts.Organizations {
+		return err
+	}
+	// The server changes only what is named.
+	if err := t.api.write(ctx, http.MethodPut, t.api.realmPath(), map[string]any{"organizationsEnabled": true}); err != nil {
+		return err
+	}
+	l.Add(fixed(codeOrganizationsOff, "/tenants", "the realm now has organizations"))
+	return nil
 }
 
 func (t *live) fixProfile(ctx context.Context, l *sdk.Diagnostics) error {

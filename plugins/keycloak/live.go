@@ -31,6 +31,9 @@ type live struct {
 	memberships sync.Mutex // one creator of roles and groups at a time
 	roles       map[string]bool
 	groups      map[string]bool
+
+	organizing sync.Mutex
+	byName     map[string]organization // nil until asked for
 }
 
 // openRealm is what the first Plan or Load learns about the realm.
@@ -42,6 +45,8 @@ type openRealm struct {
 	// aliases are the realm's identity providers. The server keeps links to others
 	// and shows none of them. Nil when they cannot be seen.
 	aliases map[string]bool
+	// mine reports whether a load has created an organization.
+	mine func(organization) bool
 }
 
 // shown reports whether the server shows links to an identity provider.
@@ -94,11 +99,15 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 	if err != nil {
 		return nil, explain(fmt.Errorf("list the identity providers of realm %s: %w", t.config.Realm, err))
 	}
+	mine, err := t.ownOrganization(ctx)
+	if err != nil {
+		return nil, explain(err)
+	}
 	t.realm = &openRealm{
-		aliases: aliases,
+		aliases: aliases, mine: mine,
 		mapper: mapper{
 			defaultRole: facts.DefaultRole.Name, defaultGroups: facts.DefaultGroups, aliases: t.config.IdentityProviders,
-			tenantGroups: t.config.Tenants == tenantsAsGroups, emailAsUsername: facts.EmailAsUsername, bridgeAlias: t.config.BridgeAlias,
+			tenants: t.config.Tenants, tenant: t.config.Tenant, emailAsUsername: facts.EmailAsUsername, bridgeAlias: t.config.BridgeAlias,
 		},
 		directory: d,
 		planned:   newClaims(!facts.DuplicateEmails),
@@ -198,9 +207,17 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 		return err
 	}
 	var wanted []*delivery
-	for _, v := range verdicts {
+	for i, v := range verdicts {
 		switch v.outcome.Action {
 		case sdk.Created:
+		case sdk.Unchanged:
+			if users[i].Prior.InDoubt && len(v.user.organizations) > 0 {
+				if err := t.joinLate(ctx, r, &v); err != nil {
+					return explain(err)
+				}
+			}
+			out.Report(v.outcome)
+			continue
 		case sdk.Updated:
 			switch err := t.update(ctx, r, &v); {
 			case refused(err), status(err) == http.StatusNotFound:
@@ -316,7 +333,7 @@ func (t *live) settle(ctx context.Context, r *openRealm, batch []*delivery, resu
 		res := byName[d.user.Username]
 		switch {
 		case res.Action == "ADDED" && res.ID == d.user.ID:
-			t.created(r, d, out)
+			t.created(ctx, r, d, out)
 		case res.Action == "ADDED":
 			d.outcome.TargetID = res.ID
 			d.outcome.Detail = "the server gave the user another id"
@@ -337,11 +354,29 @@ func (t *live) settle(ctx context.Context, r *openRealm, batch []*delivery, resu
 	return wrongID
 }
 
-func (t *live) created(r *openRealm, d *delivery, out sdk.Outcomes) {
+func (t *live) created(ctx context.Context, r *openRealm, d *delivery, out sdk.Outcomes) {
 	r.directory.add(&d.user.account)
 	r.loading.created(d.user)
+	if len(d.user.organizations) > 0 {
+		if err := t.setOrganizations(ctx, d.user.ID, nil, d.user.organizations, nil); err != nil {
+			out.Report(sdk.Outcome{
+				SourceID: d.user.source, Action: sdk.InDoubt, Code: codeUnknownAnswer,
+				Detail: "the user is in the realm, but not in all of its organizations: " + err.Error(), Hint: "run again: what is missing will be added",
+			})
+			return
+		}
+	}
 	d.outcome.State = t.state(t.secrets(d.user), r.wanted(d.user))
 	out.Report(d.outcome)
+}
+
+// joinLate completes an account that an earlier run has created and then did not
+// come to its organizations.
+func (t *live) joinLate(ctx context.Context, r *openRealm, v *verdict) error {
+	if err := t.prepareMemberships(ctx, r, []*delivery{{verdict: *v}}); err != nil {
+		return err
+	}
+	return t.setOrganizations(ctx, v.user.ID, nil, v.user.organizations, nil)
 }
 
 // review asks the server what became of users that an import did not create, and
@@ -359,7 +394,7 @@ func (t *live) review(ctx context.Context, r *openRealm, batch []*delivery, caus
 		o := r.directory.judge(d.user, held[i]).outcome
 		switch {
 		case d.doubt && (o.Action == sdk.Unchanged || o.Action == sdk.Skipped):
-			t.created(r, d, out) // it was not there before the request whose answer was lost
+			t.created(ctx, r, d, out) // it was not there before the request whose answer was lost
 			continue
 		case o.Action == sdk.Unchanged:
 			r.directory.add(&d.user.account)
@@ -417,6 +452,11 @@ func (t *live) prepareMemberships(ctx context.Context, r *openRealm, batch []*de
 				return fmt.Errorf("create group %s: %w", group, err)
 			}
 			t.groups[group] = true
+		}
+		for _, name := range d.user.organizations {
+			if err := t.ensureOrganization(ctx, name); err != nil && !refused(err) {
+				return fmt.Errorf("create organization %s: %w", name, err)
+			}
 		}
 	}
 	return nil

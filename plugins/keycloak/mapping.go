@@ -48,6 +48,8 @@ type representation struct {
 	RealmRoles          []string            `json:"realmRoles"`
 	Groups              []string            `json:"groups,omitempty"`
 
+	organizations []string // joined after the import, which has no place for them
+
 	source string   // sdk.User.SourceID
 	notes  []string // what the operator should know although the user is loaded
 }
@@ -63,7 +65,8 @@ type mapper struct {
 	defaultRole     string
 	defaultGroups   []string
 	aliases         map[string]string
-	tenantGroups    bool
+	tenants         string // as in the configuration
+	tenant          string // loads the users of this one only
 	emailAsUsername bool
 	bridgeAlias     string // links everybody to the bridge's identity provider
 }
@@ -87,6 +90,9 @@ func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
 		if m.emailAsUsername {
 			r.Username = r.Email // else the first change of the profile would rename the user
 		}
+	}
+	if m.tenant != "" && !slices.Contains(u.Tenants, m.tenant) {
+		return nil, &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Skipped, Code: codeOtherTenant, Detail: "the user does not belong to tenant " + m.tenant}
 	}
 	if out := checkID(u); out != nil {
 		return nil, out
@@ -161,18 +167,24 @@ func (m mapper) identities(u *sdk.User, r *representation) (others []string) {
 // groups that the realm gives to every new user, which partialImport leaves out.
 func (m mapper) memberships(u *sdk.User, r *representation) {
 	roles := map[string]bool{}
-	for _, names := range u.Roles {
+	for tenant, names := range u.Roles {
 		for _, name := range names {
-			roles[name] = true
+			roles[name] = roles[name] || m.tenant == "" || m.tenant == tenant
 		}
 	}
+	maps.DeleteFunc(roles, func(_ string, has bool) bool { return !has })
 	delete(roles, m.defaultRole)
 	r.RealmRoles = append([]string{m.defaultRole}, slices.Sorted(maps.Keys(roles))...)
 
 	r.Groups = slices.Clone(m.defaultGroups)
-	if m.tenantGroups && slices.ContainsFunc(u.Tenants, func(t string) bool { return t != "public" }) {
-		for _, t := range u.Tenants {
-			r.Groups = append(r.Groups, tenantGroup(t))
+	if m.tenant == "" && slices.ContainsFunc(u.Tenants, func(t string) bool { return t != "public" }) {
+		switch m.tenants {
+		case tenantsAsGroups:
+			for _, t := range u.Tenants {
+				r.Groups = append(r.Groups, tenantGroup(t))
+			}
+		case tenantsAsOrganizations:
+			r.organizations = sorted(u.Tenants)
 		}
 	}
 	slices.Sort(r.Groups)

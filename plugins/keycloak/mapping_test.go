@@ -20,7 +20,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 var testMapper = mapper{
-	defaultRole: "default-roles-customers", aliases: map[string]string{"google-workspaces": "google"}, tenantGroups: true,
+	defaultRole: "default-roles-customers", aliases: map[string]string{"google-workspaces": "google"}, tenants: tenantsAsGroups,
 }
 
 func everything() sdk.User {
@@ -227,7 +227,7 @@ func TestTenantGroups(t *testing.T) {
 		{[]string{"eu"}, false, nil},
 	} {
 		m := testMapper
-		m.tenantGroups = tt.groups
+		m.tenants = map[bool]string{true: tenantsAsGroups, false: "none"}[tt.groups]
 		u := person(1, func(u *sdk.User) { u.Tenants = tt.tenants })
 		rep, _ := m.user(&u)
 		if d := cmp.Diff(tt.want, rep.Groups); d != "" {

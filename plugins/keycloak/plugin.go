@@ -25,7 +25,7 @@ func capabilities(c Config) sdk.Capabilities {
 		sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesPhone, sdk.CarriesNames,
 		sdk.CarriesCreated, sdk.CarriesIdentities, sdk.CarriesTOTP, sdk.CarriesRoles, sdk.CarriesMetadata,
 	}
-	if c.Tenants == tenantsAsGroups {
+	if c.Tenants == tenantsAsGroups || c.Tenants == tenantsAsOrganizations {
 		carries = append(carries, sdk.CarriesTenants)
 	}
 	batch := sdk.BatchLimits{Users: c.BatchSize, Bytes: maxBody, InFlight: c.Parallel}

@@ -31,6 +31,8 @@ const (
 type roster struct {
 	roles  map[string][]role // by user id
 	groups map[string][]group
+
+	organizations map[string][]organization
 }
 
 // wrote forgets the roster, which a write may have made wrong.
@@ -49,7 +51,7 @@ func (t *live) listMembers(ctx context.Context, r *openRealm, n int) (*roster, e
 	if t.roster != nil || t.asked < rosterFrom || !r.directory.listed {
 		return t.roster, nil
 	}
-	found := &roster{roles: map[string][]role{}, groups: map[string][]group{}}
+	found := &roster{roles: map[string][]role{}, groups: map[string][]group{}, organizations: map[string][]organization{}}
 	roles, err := pages[role](ctx, t.api, "roles")
 	if err != nil {
 		return nil, fmt.Errorf("list the roles of realm %s: %w", t.config.Realm, err)
@@ -77,6 +79,21 @@ func (t *live) listMembers(ctx context.Context, r *openRealm, n int) (*roster, e
 		}
 		for _, m := range members {
 			found.groups[m.ID] = append(found.groups[m.ID], g)
+		}
+	}
+	if t.config.Tenants == tenantsAsOrganizations {
+		all, err := t.api.organizations(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the organizations of realm %s: %w", t.config.Realm, err)
+		}
+		for _, o := range all {
+			members, err := pages[member](ctx, t.api, "organizations", o.ID, "members")
+			if err != nil {
+				return nil, fmt.Errorf("list the members of organization %s: %w", o.Name, err)
+			}
+			for _, m := range members {
+				found.organizations[m.ID] = append(found.organizations[m.ID], o)
+			}
 		}
 	}
 	t.roster = found

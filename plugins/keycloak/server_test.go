@@ -501,7 +501,7 @@ func TestQuirks(t *testing.T) {
 	s := keycloak.Shared(t, withJar)
 	fakes := open(t, f.config()).api
 	reals := open(t, newRealmOn(t, s, "quirks")).api
-	m := mapper{defaultRole: "offline_access", tenantGroups: true}
+	m := mapper{defaultRole: "offline_access", tenants: tenantsAsGroups}
 	raw := func(n int, more string, change ...func(*sdk.User)) json.RawMessage {
 		u := person(n, change...)
 		rep, rejected := m.user(&u)

@@ -87,6 +87,8 @@ const (
 	codePermanentLockout sdk.Code = "keycloak.permanent_lockout"
 	codeEmailLoginOff    sdk.Code = "keycloak.email_login_off"
 	codeDuplicateEmails  sdk.Code = "keycloak.duplicate_emails"
+	codeOtherTenant      sdk.Code = "load.other_tenant"
+	codeOrganizationsOff sdk.Code = "keycloak.organizations_off"
 	codeNotFixed         sdk.Code = "keycloak.not_fixed"
 )
 

@@ -99,6 +99,13 @@ func (t *live) restore(ctx context.Context, r *openRealm, d, before *detail) err
 	if err := t.setGroups(ctx, d, paths, func(string) bool { return true }); err != nil {
 		return err
 	}
+	var tenants []string
+	for _, o := range before.Organizations {
+		tenants = append(tenants, o.Name)
+	}
+	if err := t.setOrganizations(ctx, d.ID, d.Organizations, tenants, func(organization) bool { return true }); err != nil {
+		return err
+	}
 	return t.setLinks(ctx, d, before.Links, true)
 }
 
@@ -126,6 +133,9 @@ func (t *live) tidy(ctx context.Context) error {
 		if _, err := t.removeEmpty(ctx, []string{"roles", x.Name, "users"}, []string{"roles", x.Name}); err != nil {
 			return err
 		}
+	}
+	if err := t.tidyOrganizations(ctx); err != nil {
+		return err
 	}
 	parent, err := t.api.groupID(ctx, tenantParent)
 	if parent == "" || err != nil {

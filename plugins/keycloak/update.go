@@ -47,6 +47,9 @@ func (t *live) update(ctx context.Context, r *openRealm, v *verdict) error {
 	if err := t.setGroups(ctx, d, u.Groups, mine); err != nil {
 		return err
 	}
+	if err := t.setOrganizations(ctx, d.ID, d.Organizations, u.organizations, r.mine); err != nil {
+		return err
+	}
 	var links []link
 	for _, f := range u.FederatedIdentities {
 		if r.shown(f.IdentityProvider) { // the server takes others only with a new account

@@ -230,127 +230,133 @@ func TestServer(t *testing.T) {
 			t.Parallel()
 			opts := withJar
 			opts.Version = version
-			s := keycloak.Shared(t, opts)
-			realm := "customers"
-			c := newRealmOn(t, s, realm)
-			base := "/realms/" + realm
-			admin := func(method, path string, in, out any) {
-				t.Helper()
-				if err := s.Admin(t.Context(), method, base+path, in, out); err != nil {
-					t.Fatal(err)
-				}
-			}
-			admin(http.MethodPost, "/identity-provider/instances", map[string]any{"alias": "google", "providerId": "google", "config": map[string]any{"clientId": "x", "clientSecret": "y"}}, nil)
-			admin(http.MethodPost, "/users", map[string]any{"username": "somebody", "email": "taken@example.com", "enabled": true}, nil)
-			admin(http.MethodPost, "/users", map[string]any{"username": "boss@example.com", "enabled": true}, nil)
-
-			users, passwords := zoo(t, 1000)
-			sound := len(users)
-			users = append(users,
-				person(1901, func(u *sdk.User) { u.Email = "Taken@example.com" }),
-				person(1902, func(u *sdk.User) { u.Username = "Boss@Example.com" }),
-				person(1903, func(u *sdk.User) { u.ID = strings.Repeat("x", 128) }),
-				person(1904, func(u *sdk.User) { u.Email = users[0].Email }),
-				person(1905, func(u *sdk.User) { u.ID = users[0].ID }),
-			)
-			want := map[string]string{
-				"source-1901": "rejected load.email_conflict", "source-1902": "rejected load.username_conflict", "source-1903": "rejected load.id_too_long",
-				"source-1904": "rejected load.email_conflict", "source-1905": "rejected load.id_conflict",
-			}
-			for _, u := range users[:sound] {
-				want[u.SourceID] = "created"
-			}
-
-			target := open(t, c)
-			if list := target.Check(t.Context(), sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt, sdk.Argon2id}, Providers: []string{"google"}}); len(list) > 0 {
-				t.Errorf("check of a sound realm: %+v", list)
-			}
-			planned := plan(t, target, users)
-			loaded := load(t, target, users)
-			for source, w := range want {
-				if got := planned.of(source); got != w {
-					t.Errorf("plan of %s: %s %s", source, got, planned.byID[source].Detail)
-				}
-				if got := loaded.of(source); got != w {
-					t.Errorf("load of %s: %s %s", source, got, loaded.byID[source].Detail)
-				}
-			}
-			for _, how := range []string{"listed", "searched"} {
-				again := open(t, c)
-				if how == "searched" {
-					searched(t, again)
-				}
-				got := load(t, again, users[:sound])
-				if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: sound}, got.counts()); d != "" {
-					t.Errorf("second load, %s realm: %s", how, d)
-					for _, c := range got.byID {
-						if c.Action != sdk.Unchanged {
-							t.Logf("%+v", c)
-						}
-					}
-				}
-			}
-			checkZoo(t, s, realm, users[:sound], passwords)
-
-			t.Run("details", func(t *testing.T) {
-				var u struct {
-					account
-					Created         int64    `json:"createdTimestamp"`
-					RequiredActions []string `json:"requiredActions"`
-				}
-				get := func(user sdk.User, path string, into any) {
-					t.Helper()
-					admin(http.MethodGet, "/users/"+url.PathEscape(user.ID)+path, nil, into)
-				}
-				find := func(what string, match func(sdk.User) bool) sdk.User {
-					t.Helper()
-					i := slices.IndexFunc(users, match)
-					if i < 0 {
-						t.Fatalf("no user with %s", what)
-					}
-					return users[i]
-				}
-				get(find("an unknown time", func(u sdk.User) bool { return u.Created.UnixMilli() == 0 }), "", &u)
-				if u.Created != 0 {
-					t.Errorf("created %d", u.Created)
-				}
-				get(find("a reset", func(u sdk.User) bool { return u.Class == sdk.NeedsReset }), "", &u)
-				if !slices.Equal(u.RequiredActions, []string{"UPDATE_PASSWORD"}) {
-					t.Errorf("required actions %v", u.RequiredActions)
-				}
-				member := find("roles", func(u sdk.User) bool { return len(u.Roles) > 0 })
-				var named []struct{ Name, Path string }
-				get(member, "/role-mappings/realm", &named)
-				roles := map[string]bool{}
-				for _, n := range named {
-					roles[n.Name] = true
-				}
-				if got := slices.Sorted(maps.Keys(roles)); !slices.Equal(got, []string{"admin", "default-roles-customers", "editor", "rôle spécial/x"}) {
-					t.Errorf("roles %v", got)
-				}
-				named = nil
-				get(member, "/groups", &named)
-				var groups []string
-				for _, n := range named {
-					groups = append(groups, n.Path)
-				}
-				slices.Sort(groups)
-				if !slices.Equal(groups, []string{"/tenants/customer-a", "/tenants/eu", "/tenants/public"}) {
-					t.Errorf("groups %v", groups)
-				}
-				var links []federatedIdentity
-				get(find("identities", func(u sdk.User) bool { return len(u.Identities) > 0 }), "/federated-identity", &links)
-				if len(links) != 1 || links[0] != (federatedIdentity{"google", "108-1000", "g@example.com"}) {
-					t.Errorf("links %+v", links) // the one to github is hidden until that provider exists
-				}
-				var creds []credential
-				get(find("several authenticators", func(u sdk.User) bool { return len(u.TOTP) > 1 }), "/credentials", &creds)
-				if len(creds) != 5 {
-					t.Errorf("%d credentials", len(creds))
-				}
-			})
+			testWhole(t, keycloak.Shared(t, opts))
 		})
 	}
+}
+
+// testWhole loads everything an account can have, and what cannot be loaded, and
+// looks at all of it.
+func testWhole(t *testing.T, s *keycloak.Server) {
+	t.Helper()
+	realm := "customers"
+	c := newRealmOn(t, s, realm)
+	base := "/realms/" + realm
+	admin := func(method, path string, in, out any) {
+		t.Helper()
+		if err := s.Admin(t.Context(), method, base+path, in, out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	admin(http.MethodPost, "/identity-provider/instances", map[string]any{"alias": "google", "providerId": "google", "config": map[string]any{"clientId": "x", "clientSecret": "y"}}, nil)
+	admin(http.MethodPost, "/users", map[string]any{"username": "somebody", "email": "taken@example.com", "enabled": true}, nil)
+	admin(http.MethodPost, "/users", map[string]any{"username": "boss@example.com", "enabled": true}, nil)
+
+	users, passwords := zoo(t, 1000)
+	sound := len(users)
+	users = append(users,
+		person(1901, func(u *sdk.User) { u.Email = "Taken@example.com" }),
+		person(1902, func(u *sdk.User) { u.Username = "Boss@Example.com" }),
+		person(1903, func(u *sdk.User) { u.ID = strings.Repeat("x", 128) }),
+		person(1904, func(u *sdk.User) { u.Email = users[0].Email }),
+		person(1905, func(u *sdk.User) { u.ID = users[0].ID }),
+	)
+	want := map[string]string{
+		"source-1901": "rejected load.email_conflict", "source-1902": "rejected load.username_conflict", "source-1903": "rejected load.id_too_long",
+		"source-1904": "rejected load.email_conflict", "source-1905": "rejected load.id_conflict",
+	}
+	for _, u := range users[:sound] {
+		want[u.SourceID] = "created"
+	}
+
+	target := open(t, c)
+	if list := target.Check(t.Context(), sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt, sdk.Argon2id}, Providers: []string{"google"}}); len(list) > 0 {
+		t.Errorf("check of a sound realm: %+v", list)
+	}
+	planned := plan(t, target, users)
+	loaded := load(t, target, users)
+	for source, w := range want {
+		if got := planned.of(source); got != w {
+			t.Errorf("plan of %s: %s %s", source, got, planned.byID[source].Detail)
+		}
+		if got := loaded.of(source); got != w {
+			t.Errorf("load of %s: %s %s", source, got, loaded.byID[source].Detail)
+		}
+	}
+	for _, how := range []string{"listed", "searched"} {
+		again := open(t, c)
+		if how == "searched" {
+			searched(t, again)
+		}
+		got := load(t, again, users[:sound])
+		if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: sound}, got.counts()); d != "" {
+			t.Errorf("second load, %s realm: %s", how, d)
+			for _, c := range got.byID {
+				if c.Action != sdk.Unchanged {
+					t.Logf("%+v", c)
+				}
+			}
+		}
+	}
+	checkZoo(t, s, realm, users[:sound], passwords)
+
+	t.Run("details", func(t *testing.T) {
+		var u struct {
+			account
+			Created         int64    `json:"createdTimestamp"`
+			RequiredActions []string `json:"requiredActions"`
+		}
+		get := func(user sdk.User, path string, into any) {
+			t.Helper()
+			admin(http.MethodGet, "/users/"+url.PathEscape(user.ID)+path, nil, into)
+		}
+		find := func(what string, match func(sdk.User) bool) sdk.User {
+			t.Helper()
+			i := slices.IndexFunc(users, match)
+			if i < 0 {
+				t.Fatalf("no user with %s", what)
+			}
+			return users[i]
+		}
+		get(find("an unknown time", func(u sdk.User) bool { return u.Created.UnixMilli() == 0 }), "", &u)
+		if u.Created != 0 {
+			t.Errorf("created %d", u.Created)
+		}
+		get(find("a reset", func(u sdk.User) bool { return u.Class == sdk.NeedsReset }), "", &u)
+		if !slices.Equal(u.RequiredActions, []string{"UPDATE_PASSWORD"}) {
+			t.Errorf("required actions %v", u.RequiredActions)
+		}
+		member := find("roles", func(u sdk.User) bool { return len(u.Roles) > 0 })
+		var named []struct{ Name, Path string }
+		get(member, "/role-mappings/realm", &named)
+		roles := map[string]bool{}
+		for _, n := range named {
+			roles[n.Name] = true
+		}
+		if got := slices.Sorted(maps.Keys(roles)); !slices.Equal(got, []string{"admin", "default-roles-customers", "editor", "rôle spécial/x"}) {
+			t.Errorf("roles %v", got)
+		}
+		named = nil
+		get(member, "/groups", &named)
+		var groups []string
+		for _, n := range named {
+			groups = append(groups, n.Path)
+		}
+		slices.Sort(groups)
+		if !slices.Equal(groups, []string{"/tenants/customer-a", "/tenants/eu", "/tenants/public"}) {
+			t.Errorf("groups %v", groups)
+		}
+		var links []federatedIdentity
+		get(find("identities", func(u sdk.User) bool { return len(u.Identities) > 0 }), "/federated-identity", &links)
+		if len(links) != 1 || links[0] != (federatedIdentity{"google", "108-1000", "g@example.com"}) {
+			t.Errorf("links %+v", links) // the one to github is hidden until that provider exists
+		}
+		var creds []credential
+		get(find("several authenticators", func(u sdk.User) bool { return len(u.TOTP) > 1 }), "/credentials", &creds)
+		if len(creds) != 5 {
+			t.Errorf("%d credentials", len(creds))
+		}
+	})
 }
 
 // One user that the server refuses costs exactly that user.

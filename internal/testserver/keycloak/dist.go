@@ -108,9 +108,16 @@ func prepare(ctx context.Context, opts Options, pristine, java string) (installa
 			}
 		}
 		i := installation{home: home, java: java}
-		build := append([]string{"build", "--db=dev-file", "--health-enabled=true"}, opts.Build...)
+		database := "dev-file"
+		if opts.Postgres != "" {
+			database = "postgres"
+		}
+		build := append([]string{"build", "--db=" + database, "--health-enabled=true"}, opts.Build...)
 		if err := i.run(ctx, home, Options{}, build...); err != nil {
 			return fmt.Errorf("build server: %w", err)
+		}
+		if opts.Postgres != "" {
+			return nil // each database is initialised by the server that uses it
 		}
 		return i.initialise(ctx)
 	})
@@ -129,6 +136,9 @@ func (o Options) key(java string) (string, error) {
 	h := sha256.New()
 	const layout = "2" // of installation folders, to be counted up with it
 	fmt.Fprintf(h, "%s\n%s\n%s\n%q\n", layout, java, release, o.Build)
+	if o.Postgres != "" {
+		fmt.Fprintln(h, "postgres")
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.Providers)) {
 		fmt.Fprintf(h, "%q %x\n", name, sha256.Sum256(o.Providers[name]))
 	}
@@ -139,12 +149,7 @@ func (o Options) key(java string) (string, error) {
 // administrators, and an archive of loaded classes that saves later starts a
 // quarter of their time.
 func (i installation) initialise(ctx context.Context) error {
-	s, err := i.start(ctx, i.home, Options{Env: []string{
-		"KC_BOOTSTRAP_ADMIN_USERNAME=" + AdminUsername,
-		"KC_BOOTSTRAP_ADMIN_PASSWORD=" + AdminPassword,
-		"KC_BOOTSTRAP_ADMIN_CLIENT_ID=" + AdminClientID,
-		"KC_BOOTSTRAP_ADMIN_CLIENT_SECRET=" + AdminClientSecret,
-	}}, "KILL", "-XX:ArchiveClassesAtExit="+i.classes())
+	s, err := i.start(ctx, i.home, Options{Env: administrators}, "KILL", "-XX:ArchiveClassesAtExit="+i.classes())
 	if err != nil {
 		return fmt.Errorf("initialise server: %w", err)
 	}

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +48,10 @@ type Options struct {
 	// Import is a folder of realm files for kc.sh import, which runs before
 	// the server starts.
 	Import string
+	// Postgres is the URL of an empty PostgreSQL database, as libpq has it, that the
+	// server is to use instead of one of its own (H2). It fills it at its first
+	// start, which takes a while.
+	Postgres string
 	// Args are additional options of kc.sh start.
 	Args []string
 	// Env are additional environment variables, NAME=value, of import and
@@ -100,7 +106,7 @@ var shared struct {
 // own on it.
 func Shared(tb testing.TB, opts Options) *Server {
 	tb.Helper()
-	key := fmt.Sprintf("%q", []any{opts.Version, opts.Providers, opts.Build, opts.Import, opts.Args, opts.Env, opts.JVM})
+	key := fmt.Sprintf("%q", []any{opts.Version, opts.Providers, opts.Build, opts.Import, opts.Postgres, opts.Args, opts.Env, opts.JVM})
 	shared.Lock()
 	defer shared.Unlock()
 	s := shared.servers[key]
@@ -130,9 +136,12 @@ func newServer(tb testing.TB, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	home, err := i.privateHome()
+	home, err := i.privateHome(opts.Postgres == "")
 	if err != nil {
 		return nil, err
+	}
+	if err := opts.usePostgres(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(home))
 	}
 	began := time.Now()
 	if opts.Import != "" {
@@ -141,11 +150,38 @@ func newServer(tb testing.TB, opts Options) (*Server, error) {
 		}
 	}
 	imported := time.Since(began)
-	s, err := i.start(tb.Context(), home, opts, "KILL", "-XX:SharedArchiveFile="+i.classes())
+	archive := "-XX:SharedArchiveFile=" + i.classes()
+	if opts.Postgres != "" {
+		archive = "-Xshare:auto" // none was made
+	}
+	s, err := i.start(tb.Context(), home, opts, "KILL", archive)
 	if err == nil && opts.Import != "" {
 		s.importTook = imported
 	}
 	return s, err
+}
+
+// administrators has a server create them at its first start.
+var administrators = []string{
+	"KC_BOOTSTRAP_ADMIN_USERNAME=" + AdminUsername,
+	"KC_BOOTSTRAP_ADMIN_PASSWORD=" + AdminPassword,
+	"KC_BOOTSTRAP_ADMIN_CLIENT_ID=" + AdminClientID,
+	"KC_BOOTSTRAP_ADMIN_CLIENT_SECRET=" + AdminClientSecret,
+}
+
+// usePostgres has the environment name the database, where there is one.
+func (o *Options) usePostgres() error {
+	if o.Postgres == "" {
+		return nil
+	}
+	u, err := url.Parse(o.Postgres)
+	if err != nil {
+		return errors.New("the URL of the database cannot be parsed")
+	}
+	password, _ := u.User.Password()
+	o.Env = append(slices.Clone(o.Env), administrators...)
+	o.Env = append(o.Env, "KC_DB_URL=jdbc:postgresql://"+u.Host+u.Path, "KC_DB_USERNAME="+u.User.Username(), "KC_DB_PASSWORD="+password)
+	return nil
 }
 
 // logTail shows why, where a test has failed.
@@ -158,13 +194,13 @@ func (s *Server) logTail(tb testing.TB) {
 
 // privateHome makes a home folder with its own database. Everything else is the
 // installation's.
-func (i installation) privateHome() (string, error) {
+func (i installation) privateHome(database bool) (string, error) {
 	home, err := proc.TempDir("stetl-keycloak")
 	if err != nil {
 		return "", err
 	}
 	err = os.MkdirAll(filepath.Join(home, "data", "h2"), 0o700)
-	if err == nil {
+	if err == nil && database {
 		err = copyFile(i.database(), filepath.Join(home, "data", "h2", filepath.Base(i.database())))
 	}
 	for _, shared := range []string{"bin", "conf", "lib", "providers", "themes"} {

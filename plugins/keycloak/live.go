@@ -163,6 +163,7 @@ func (t *live) decide(ctx context.Context, r *openRealm, users []sdk.User, c *cl
 		if v.outcome.Action == sdk.Unchanged {
 			v.outcome.State = t.state(t.secrets(rep), r.wanted(rep))
 		}
+		v.unsure = users[at[j]].Prior.InDoubt
 		out[at[j]] = v
 	}
 	return out, nil
@@ -207,11 +208,11 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 		return err
 	}
 	var wanted []*delivery
-	for i, v := range verdicts {
+	for _, v := range verdicts {
 		switch v.outcome.Action {
 		case sdk.Created:
 		case sdk.Unchanged:
-			if users[i].Prior.InDoubt && len(v.user.organizations) > 0 {
+			if v.unsure && len(v.user.organizations) > 0 {
 				if err := t.joinLate(ctx, r, &v); err != nil {
 					return explain(err)
 				}

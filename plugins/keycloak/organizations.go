@@ -81,13 +81,6 @@ func (t *live) ensureOrganization(ctx context.Context, name string) error {
 	return err
 }
 
-// organizationsOf lists those that an account is a member of.
-func (a *api) organizationsOf(ctx context.Context, id string) ([]organization, error) {
-	var found []organization
-	err := a.read(ctx, a.realmPath("organizations", "members", id, "organizations"), nil, &found)
-	return found, err
-}
-
 // setOrganizations has an account join organizations, and leave those that mine says
 // are a load's.
 func (t *live) setOrganizations(ctx context.Context, id string, held []organization, want []string, mine func(organization) bool) error {

@@ -92,7 +92,6 @@ func TestServerRefusals(t *testing.T) {
 // requests with users.
 type weather struct {
 	forward http.Handler
-	timeout time.Duration
 	faults  []string
 	mu      sync.Mutex
 	n       int

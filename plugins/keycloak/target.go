@@ -97,6 +97,7 @@ type verdict struct {
 	outcome sdk.Outcome
 	fields  []sdk.FieldChange
 	held    *detail         // of an account that may be updated
+	unsure  bool            // an earlier run has sent the user and does not know the answer
 	replace bool            // the source has other credentials than were last sent
 	user    *representation // nil when mapping rejected the user
 }

@@ -50,9 +50,20 @@ func (a *api) organizations(ctx context.Context) ([]organization, error) {
 			return nil, err
 		}
 		if all = append(all, page...); len(page) < rosterPage {
-			return all, nil
+			break
 		}
 	}
+	for i := range all {
+		if len(all[i].Attributes) > 0 {
+			continue
+		}
+		// 26.0 shows attributes to those only who ask for one organization.
+		err := a.read(ctx, a.realmPath("organizations", all[i].ID), nil, &all[i])
+		if err != nil && status(err) != http.StatusNotFound {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // ensureOrganization creates the organization of a tenant where it is missing. Callers

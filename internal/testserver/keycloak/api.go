@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // StatusError is an answer of the server with a status of 400 or above.
@@ -30,7 +31,7 @@ func (e *StatusError) Error() string {
 // administrator of all realms, and decodes the answer into out unless that is
 // nil. The error of a refused request is a [*StatusError].
 func (s *Server) Admin(ctx context.Context, method, path string, in, out any) error {
-	token, err := s.AdminToken(ctx)
+	token, err := s.ownToken(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,6 +67,20 @@ func (s *Server) Admin(ctx context.Context, method, path string, in, out any) er
 	return nil
 }
 
+// ownToken is an administrator's token that is good for a moment.
+func (s *Server) ownToken(ctx context.Context) (string, error) {
+	s.signIn.Lock()
+	defer s.signIn.Unlock()
+	if time.Now().Before(s.tokenEnd) {
+		return s.token, nil
+	}
+	token, err := s.AdminToken(ctx)
+	if err == nil {
+		s.token, s.tokenEnd = token, time.Now().Add(20*time.Second)
+	}
+	return token, err
+}
+
 // AdminToken returns a new access token of the administrator of all realms. It
 // is good for one minute.
 func (s *Server) AdminToken(ctx context.Context) (string, error) {
@@ -86,7 +101,11 @@ func (s *Server) AdminToken(ctx context.Context) (string, error) {
 // CreateRealm creates a realm from its representation, of which at least realm
 // and enabled should be set.
 func (s *Server) CreateRealm(ctx context.Context, representation any) error {
-	return s.Admin(ctx, http.MethodPost, "/realms", representation, nil)
+	err := s.Admin(ctx, http.MethodPost, "/realms", representation, nil)
+	s.signIn.Lock()
+	defer s.signIn.Unlock()
+	s.tokenEnd = time.Time{} // a token knows the realms of its time
+	return err
 }
 
 // RelaxUserProfile lets users log in who lack a name or an e-mail address.

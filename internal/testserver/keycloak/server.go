@@ -71,6 +71,10 @@ type Server struct {
 	process    *proc.Process
 	http       *http.Client
 	importTook time.Duration
+
+	signIn   sync.Mutex
+	token    string // of the administrator, for Admin
+	tokenEnd time.Time
 }
 
 // ImportTook is how long kc.sh import ran, the start of its Java machine

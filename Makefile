@@ -65,3 +65,7 @@ bench-keycloak: ## users/s into a real Keycloak beside gocloak and kc.sh import 
 .PHONY: bench-keycloak-sweep
 bench-keycloak-sweep: ## the same by batch size and number of parallel requests (STETL_BENCH_ACCOUNTS each, default 2000)
 	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),2000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloakSweep$$' -benchtime 1x ./cmd/stetl
+
+.PHONY: bench-auth0
+bench-auth0: ## how full import jobs are, how long slots idle, and the time beside the ideal one (STETL_BENCH_ACCOUNTS, default 20000)
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),20000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkImport -benchtime 1x ./plugins/auth0

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
@@ -77,11 +78,44 @@ func (e *userError) has(code string) bool {
 	return false
 }
 
-// pace is how long to wait between two looks at something that began then: about a
-// twelfth of its age, so that an end is never noticed much too late.
-func (t *live) pace(begun time.Time) time.Duration {
-	shortest := t.config.PollInterval.Duration
-	return min(max(time.Since(begun)/12, shortest), 15*shortest)
+// pacer says when to look at a job again: shortly before the end that earlier jobs
+// let expect, and often from then on, so that a slot is not left idle. Without an
+// expectation, the time between two looks grows with the job's age.
+type pacer struct {
+	shortest time.Duration
+
+	mu      sync.Mutex
+	perUser time.Duration // of the jobs so far
+}
+
+const (
+	longestPace = 15   // times the shortest
+	early       = 0.95 // of the expected time
+)
+
+func (p *pacer) next(age time.Duration, users int) time.Duration {
+	p.mu.Lock()
+	expected := time.Duration(early * float64(p.perUser) * float64(users))
+	p.mu.Unlock()
+	wait := age / 12
+	switch {
+	case expected > age:
+		wait = expected - age
+	case expected > 0:
+		wait = (age - expected) / 4
+	}
+	return min(max(wait, p.shortest), longestPace*p.shortest)
+}
+
+// learn takes note of how long a job took.
+func (p *pacer) learn(took time.Duration, users int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := took / time.Duration(max(users, 1))
+	if p.perUser == 0 {
+		p.perUser = now
+	}
+	p.perUser = (p.perUser + now) / 2
 }
 
 // ship runs one import job, or what it takes until every parcel has its end. The
@@ -285,7 +319,7 @@ func (t *live) jobInLog(ctx context.Context, externalID string) (string, error) 
 func (t *live) follow(ctx context.Context, id string, users int) (*importJob, error) {
 	begun := time.Now()
 	for {
-		if err := sleep(ctx, t.pace(begun)); err != nil {
+		if err := sleep(ctx, t.pacer.next(time.Since(begun), users)); err != nil {
 			return nil, err
 		}
 		job := importJob{ID: id}
@@ -296,6 +330,7 @@ func (t *live) follow(ctx context.Context, id string, users int) (*importJob, er
 		case err != nil:
 			return nil, fmt.Errorf("look at job %s: %w", id, err)
 		case job.Status == statusCompleted, job.Status == statusFailed, job.Status == statusExpired:
+			t.pacer.learn(time.Since(begun), users)
 			return &job, nil
 		case time.Since(begun) > jobDeadline:
 			return &importJob{ID: id, Status: statusUnclear}, nil

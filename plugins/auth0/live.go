@@ -24,6 +24,7 @@ type live struct {
 	side      *sideFile
 	freight   *freight
 	notes     *notebook
+	pacer     pacer
 
 	opening    sync.Mutex
 	opened     bool
@@ -45,6 +46,7 @@ func newLive(c Config, env sdk.Env) (*live, error) {
 	t := &live{config: c, api: a, env: env, side: newSideFile(c.Deferred), planned: newClaims(), loading: newClaims(), notes: &notebook{journal: env.Journal}}
 	t.directory = &directory{t: t}
 	t.freight = newFreight(t)
+	t.pacer.shortest = c.PollInterval.Duration
 	return t, nil
 }
 

@@ -31,6 +31,21 @@ type job struct {
 	summary        map[string]int
 	errors         []map[string]any
 	details        string
+	// problems are those of each user with the schema, known once checked is closed: a
+	// tenant looks at users while a job runs, not when somebody asks for it.
+	problems [][]map[string]any
+	checked  chan struct{}
+}
+
+func (s *Server) check(j *job) {
+	defer close(j.checked)
+	var users []json.RawMessage
+	if json.Unmarshal(j.raw, &users) != nil {
+		return
+	}
+	for _, raw := range users {
+		j.problems = append(j.problems, s.validate(raw))
+	}
 }
 
 // Job is what a test may look at.
@@ -126,6 +141,8 @@ func (s *Server) importUsers(w http.ResponseWriter, r *http.Request) {
 	j.id, j.created, j.size, j.failure, j.status = newID("job_"), now, len(body), failure, "pending"
 	j.ends = now.Add(s.options.JobTime(count(j.raw)))
 	s.jobs[j.id], s.order = j, append(s.order, j)
+	j.checked = make(chan struct{})
+	go s.check(j)
 	s.active = max(s.active, active+1)
 	answer := map[string]any{
 		"type": "users_import", "status": "pending", "connection_id": s.options.Connection.ID, "connection": s.options.Connection.Name,
@@ -213,6 +230,7 @@ func (s *Server) advance(now time.Time) {
 
 func (s *Server) finish(j *job) {
 	j.done = true
+	<-j.checked
 	var users []json.RawMessage
 	switch err := json.Unmarshal(j.raw, &users); {
 	case err != nil, j.failure == Unparsed, j.failure == Explained:
@@ -227,9 +245,12 @@ func (s *Server) finish(j *job) {
 		j.status = "completed"
 	}
 	sum := map[string]int{"failed": 0, "updated": 0, "inserted": 0, "total": len(users)}
-	seen := map[string]bool{}
-	for _, raw := range users {
-		what, errs := s.importOne(raw, j.upsert, seen)
+	seen, index := map[string]bool{}, s.index()
+	for i, raw := range users {
+		what, errs := "failed", j.problems[i]
+		if errs == nil {
+			what, errs = s.importOne(raw, j.upsert, seen, index)
+		}
 		sum[what]++
 		if len(errs) > 0 {
 			j.errors = append(j.errors, map[string]any{"user": masked(raw), "errors": errs})

@@ -118,10 +118,7 @@ func problem(code, path, message string) []map[string]any {
 }
 
 // importOne is one user of a job: what became of it and what is wrong with it.
-func (s *Server) importOne(raw json.RawMessage, upsert bool, seen map[string]bool) (string, []map[string]any) {
-	if errs := s.validate(raw); errs != nil {
-		return "failed", errs
-	}
+func (s *Server) importOne(raw json.RawMessage, upsert bool, seen map[string]bool, index map[string]*User) (string, []map[string]any) {
 	var in importedUser
 	if err := json.Unmarshal(raw, &in); err != nil {
 		return "failed", problem("INVALID_TYPE", "", err.Error())
@@ -151,11 +148,9 @@ func (s *Server) importOne(raw json.RawMessage, upsert bool, seen map[string]boo
 		}
 		seen[kind+value] = true
 	}
-	for _, u := range s.users {
-		sameConnection := u.Connection == c.Name
-		same := (sameConnection && in.Email != "" && u.Email == in.Email) || (sameConnection && in.Username != "" && u.Username == in.Username) ||
-			(id != "" && u.ID == id) || (in.PhoneNumber != "" && u.Phone == in.PhoneNumber && sameConnection)
-		if !same {
+	for key, value := range map[string]string{"email": in.Email, "username": in.Username, "id": id, "phone": in.PhoneNumber} {
+		u := index[key+" "+value]
+		if value == "" || u == nil {
 			continue
 		}
 		if !upsert || u.Email != in.Email {
@@ -164,6 +159,18 @@ func (s *Server) importOne(raw json.RawMessage, upsert bool, seen map[string]boo
 		return s.upsert(u, &in)
 	}
 	return s.insert(id, &in)
+}
+
+// index finds users by what is unique: the id in all connections, the rest in one.
+func (s *Server) index() map[string]*User {
+	out := map[string]*User{}
+	for _, u := range s.users {
+		out["id "+u.ID] = u
+		if u.Connection == s.options.Connection.Name {
+			out["email "+u.Email], out["username "+u.Username], out["phone "+u.Phone] = u, u, u
+		}
+	}
+	return out
 }
 
 func (s *Server) insert(id string, in *importedUser) (string, []map[string]any) {

@@ -195,7 +195,7 @@ func (d *groupDirectory) leave(ctx context.Context, g *group, id string) error {
 	g.writing.Lock()
 	defer g.writing.Unlock()
 	defer g.stale()
-	err := d.patch(ctx, g, resource{"op": "remove", "path": `members[value eq "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(id) + `"]`})
+	err := d.patch(ctx, g, resource{"op": "remove", "path": memberPath(id)})
 	if refused(err) {
 		err = d.patch(ctx, g, resource{"op": "remove", "path": "members", "value": []any{resource{"value": id}}})
 	}
@@ -208,12 +208,42 @@ func (d *groupDirectory) leave(ctx context.Context, g *group, id string) error {
 	return nil
 }
 
-func (d *groupDirectory) patch(ctx context.Context, g *group, op resource) error {
+// leaveAll takes out members whose accounts are gone: many servers keep them listed.
+func (d *groupDirectory) leaveAll(ctx context.Context, g *group, ids []string) error {
+	for part := range slices.Chunk(ids, d.api.config.MemberChunk) {
+		g.writing.Lock()
+		var ops []resource
+		for _, id := range part {
+			ops = append(ops, resource{"op": "remove", "path": memberPath(id)})
+		}
+		err := d.patch(ctx, g, ops...)
+		g.writing.Unlock()
+		g.stale()
+		if !refused(err) && status(err) != http.StatusNotImplemented {
+			if err != nil {
+				return fmt.Errorf("remove from group %s: %w", g.name, err)
+			}
+			continue
+		}
+		for _, id := range part { // some are not listed, or the server takes one at a time
+			if err := d.leave(ctx, g, id); err != nil && !refused(err) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func memberPath(id string) string {
+	return `members[value eq "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(id) + `"]`
+}
+
+func (d *groupDirectory) patch(ctx context.Context, g *group, ops ...resource) error {
 	path, err := pathOf(d.facts.groups, g.id)
 	if err != nil {
 		return err
 	}
-	body, err := marshal(resource{"schemas": []string{messagePatch}, "Operations": []any{op}})
+	body, err := marshal(resource{"schemas": []string{messagePatch}, "Operations": ops})
 	if err != nil {
 		return err
 	}

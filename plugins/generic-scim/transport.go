@@ -143,7 +143,7 @@ func stay(req *http.Request, via []*http.Request) error {
 }
 
 // signIn forgets the token that is in use.
-func (t *transport) signIn() { //nolint:contextcheck // a token outlives the request that needs it first
+func (t *transport) signIn() {
 	a := t.config.Auth
 	if a.Type != "oauth2" {
 		return

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,11 +24,13 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 			return explain(err)
 		}
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	var mu sync.Mutex
+	var gone []sdk.Account
+	g, working := errgroup.WithContext(ctx)
 	g.SetLimit(maxParallel)
 	for _, a := range accounts {
 		g.Go(func() error {
-			o, err := s.takeBack(ctx, a)
+			o, err := s.takeBack(working, a)
 			if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
 				o, err = sdk.Outcome{
 					Action: sdk.Rejected, Code: codeTargetRefused, Detail: r.Error(), Hint: "delete it by hand if it should go",
@@ -37,11 +40,47 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 				return explain(err)
 			}
 			o.SourceID, o.TargetID = a.SourceID, a.TargetID
+			if o.Action == sdk.Deleted {
+				mu.Lock()
+				gone = append(gone, a)
+				mu.Unlock()
+			}
 			out.Report(o)
 			return nil
 		})
 	}
-	return g.Wait()
+	err = g.Wait()
+	if s.facts.groups == "" {
+		return err
+	}
+	return errors.Join(err, explain(s.leaveGroups(ctx, gone)))
+}
+
+// leaveGroups takes deleted accounts out of the groups that loads have put them in.
+func (s *server) leaveGroups(ctx context.Context, gone []sdk.Account) error {
+	names, err := s.groups.names(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var ids []string
+		for _, a := range gone {
+			if recorded(s.env.Fingerprints, parseState(a.State).held, groupPath(name)) {
+				ids = append(ids, a.TargetID)
+			}
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		g, err := s.groups.get(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := s.groups.leaveAll(ctx, g, ids); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forUndo is open without a look at all accounts, which an undo has no need of.

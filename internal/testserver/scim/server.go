@@ -1,0 +1,268 @@
+//go:build unix
+
+package scim
+
+import (
+	"bufio"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/internal/testserver/proc"
+	"github.com/stetl/stetl/internal/testserver/testenv"
+)
+
+//go:embed scimmy.mjs package.json requirements.txt
+var source embed.FS
+
+// Token is what the servers want as a bearer.
+const Token = "token-of-the-scim-test"
+
+const (
+	installTimeout = 10 * time.Minute
+	startTimeout   = time.Minute
+)
+
+// Server is a running server.
+type Server struct {
+	// URL is its base address.
+	URL string
+	// stored is where SCIMMY shows its memory.
+	stored string
+}
+
+// Options say which server to run.
+type Options struct {
+	// Delay is added before every answer (SCIMMY).
+	Delay time.Duration
+	// Extension is the name of stetl's extension, if it is to be declared (SCIMMY).
+	Extension string
+	// Schema is the definition of an extension of users to declare (scim2-server).
+	Schema []byte
+}
+
+// StartSCIMMY starts a server of scimmy-routers.
+func StartSCIMMY(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		testenv.Skip(tb, "SCIMMY", err.Error())
+	}
+	dir, err := testenv.Cached("scimmy-1.3.5-1.3.2", func(dir string) error {
+		return install(tb.Context(), dir, []string{"package.json"}, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts")
+	})
+	if err != nil {
+		testenv.Skip(tb, "SCIMMY", err.Error())
+	}
+	script, err := source.ReadFile("scimmy.mjs")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cmd := exec.Command(node, "--input-type=module", "--eval", string(script)) //nolint:noctx // ended by its guard
+	cmd.Dir = dir                                                              // where its modules are
+	cmd.Env = append(os.Environ(), "TOKEN="+Token, "EXTENSION="+o.Extension, "DELAY="+strconv.FormatInt(o.Delay.Milliseconds(), 10))
+	line := start(tb, cmd, "port ")
+	base := "http://127.0.0.1:" + strings.TrimPrefix(line, "port ")
+	return &Server{URL: base + "/scim/v2", stored: base + "/stored"}
+}
+
+// StartSCIM2 starts scim2-server.
+func StartSCIM2(tb testing.TB, o Options) *Server {
+	tb.Helper()
+	dir, err := testenv.Cached("scim2-server-0.8.3", func(dir string) error {
+		if err := install(tb.Context(), dir, []string{"requirements.txt"}, "python3", "-m", "venv", "env"); err != nil {
+			return err
+		}
+		return install(tb.Context(), dir, nil, filepath.Join(dir, "env", "bin", "pip"), "install", "--quiet", "-r", "requirements.txt")
+	})
+	if err != nil {
+		testenv.Skip(tb, "scim2-server", err.Error())
+	}
+	var args []string
+	if o.Schema != nil {
+		args = declare(tb, StartSCIM2(tb, Options{}), o.Schema)
+	}
+	args = append(args, "--port", freePort(tb), "--bearer-token", Token)
+	cmd := exec.Command(filepath.Join(dir, "env", "bin", "scim2-server"), args...) //nolint:noctx // ended by its guard
+	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
+	line := start(tb, cmd, "Serving SCIM on ")
+	return &Server{URL: strings.TrimPrefix(line, "Serving SCIM on ")}
+}
+
+// install fills a cache folder by one command.
+func install(ctx context.Context, dir string, files []string, name string, args ...string) error {
+	for _, f := range files {
+		b, err := source.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, f), b, 0o600); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, installTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, args[0], err, out)
+	}
+	return nil
+}
+
+// declare writes the schemas of a plain server and one more to files, and returns
+// the arguments that name them.
+func declare(tb testing.TB, plain *Server, schema []byte) []string {
+	tb.Helper()
+	var added map[string]any
+	if err := json.Unmarshal(schema, &added); err != nil {
+		tb.Fatal(err)
+	}
+	schemas := append(plain.list(tb, "/Schemas"), added)
+	types := plain.list(tb, "/ResourceTypes")
+	for _, t := range types {
+		if t["id"] == "User" {
+			list, _ := t["schemaExtensions"].([]any)
+			t["schemaExtensions"] = append(list, map[string]any{"schema": added["id"], "required": false})
+		}
+	}
+	dir := tb.TempDir()
+	var args []string
+	for name, v := range map[string]any{"schema": schemas, "resource-type": types} {
+		b, err := json.Marshal(v)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		path := filepath.Join(dir, name+".json")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		args = append(args, "--"+name, path)
+	}
+	return args
+}
+
+func freePort(tb testing.TB) string {
+	tb.Helper()
+	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return port
+}
+
+// start runs a server and waits for the line that says where it listens.
+func start(tb testing.TB, cmd *exec.Cmd, prefix string) string {
+	tb.Helper()
+	dir, err := proc.TempDir("stetl-scim")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	logPath := filepath.Join(dir, "log")
+	log, err := os.Create(logPath)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
+	cmd.Stdout, cmd.Stderr = log, log
+	p, err := proc.Start(cmd, "TERM", dir)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if tb.Failed() {
+			tb.Logf("the server's log ends with:\n%s", proc.Tail(logPath, 30))
+		}
+		if err := p.Stop(); err != nil {
+			tb.Errorf("stop the server: %v", err)
+		}
+	})
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if line := lineOf(logPath, prefix); line != "" {
+			return line
+		}
+		select {
+		case <-p.Done():
+			tb.Fatalf("the server has ended:\n%s", proc.Tail(logPath, 30))
+		default:
+		}
+	}
+	tb.Fatalf("the server does not start:\n%s", proc.Tail(logPath, 30))
+	return ""
+}
+
+func lineOf(path, prefix string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if strings.HasPrefix(s.Text(), prefix) {
+			return s.Text()
+		}
+	}
+	return ""
+}
+
+// Stored is what the server holds, by a way that the plugin does not use: SCIMMY's
+// own memory, or else whole pages of the lists.
+func (s *Server) Stored(tb testing.TB) (users, groups []map[string]any) {
+	tb.Helper()
+	if s.stored == "" {
+		return s.list(tb, "/Users?count=1000"), s.list(tb, "/Groups?count=1000")
+	}
+	var all struct{ Users, Groups []map[string]any }
+	s.get(tb, s.stored, &all)
+	return all.Users, all.Groups
+}
+
+func (s *Server) list(tb testing.TB, path string) []map[string]any {
+	tb.Helper()
+	var page struct {
+		TotalResults int
+		Resources    []map[string]any
+	}
+	s.get(tb, s.URL+path, &page)
+	if page.TotalResults != len(page.Resources) {
+		tb.Fatalf("%s shows %d of %d", path, len(page.Resources), page.TotalResults)
+	}
+	return page.Resources
+}
+
+func (s *Server) get(tb testing.TB, url string, into any) {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+Token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	b, err := io.ReadAll(res.Body)
+	if err = errors.Join(err, res.Body.Close()); err != nil {
+		tb.Fatal(err)
+	}
+	if res.StatusCode != http.StatusOK || json.Unmarshal(b, into) != nil {
+		tb.Fatalf("GET %s answers %d: %.300s", url, res.StatusCode, b)
+	}
+}

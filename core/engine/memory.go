@@ -34,16 +34,17 @@ type memory struct {
 	known map[uint64]remembered
 }
 
-type remembered struct {
-	digest uint64
-	flags  uint8
-}
+// remembered is the beginning of a digest, and flags in its last bits.
+type remembered uint64
 
 const (
-	isLoaded uint8 = 1 << iota
+	isLoaded remembered = 1 << iota
 	isPending
 	isSeen
+	flags = isLoaded | isPending | isSeen
 )
+
+func (k remembered) is(flag remembered) bool { return k&flag != 0 }
 
 func (m *memory) hash(sourceID string) uint64 { return maphash.String(m.seed, sourceID) }
 
@@ -58,14 +59,14 @@ func (r *runner) remember(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var flags uint8
+		k := short(e.Digest)
 		if loaded(e.Action) && e.TargetID != "" || e.Origin != journal.Unclear {
-			flags |= isLoaded
+			k |= isLoaded
 		}
 		if e.Pending {
-			flags |= isPending
+			k |= isPending
 		}
-		r.known.known[r.known.hash(e.SourceID)] = remembered{digest: short(e.Digest), flags: flags}
+		r.known.known[r.known.hash(e.SourceID)] = k
 	}
 	return nil
 }
@@ -74,11 +75,12 @@ func loaded(a target.Action) bool {
 	return a == target.Created || a == target.Updated || a == target.Unchanged
 }
 
-func short(digest []byte) uint64 {
+// short is the beginning of a digest, without flags.
+func short(digest []byte) remembered {
 	if len(digest) < 8 {
 		return 0
 	}
-	return binary.BigEndian.Uint64(digest)
+	return remembered(binary.BigEndian.Uint64(digest)) &^ flags
 }
 
 // look says how u stands and remembers that the source has it.
@@ -91,16 +93,16 @@ func (m *memory) look(u *target.User, key []byte, full bool) standing {
 	if !ok {
 		return fresh
 	}
-	if k.flags&isSeen == 0 {
-		k.flags |= isSeen
+	if !k.is(isSeen) {
+		k |= isSeen
 		m.known[at] = k
 	}
 	switch {
-	case k.flags&isPending != 0:
+	case k.is(isPending):
 		return doubtful
-	case k.flags&isLoaded == 0:
+	case !k.is(isLoaded):
 		return fresh
-	case full || k.digest != short(u.Digest(key)):
+	case full || k&^flags != short(u.Digest(key)):
 		return stale
 	default:
 		return settled
@@ -115,7 +117,7 @@ func (m *memory) has(u *target.User) bool {
 
 // removed lists who was loaded earlier and was not seen this time.
 func (r *runner) removed(ctx context.Context) error {
-	unseen := func(k remembered) bool { return k.flags&(isSeen|isLoaded) == isLoaded }
+	unseen := func(k remembered) bool { return k&(isSeen|isLoaded) == isLoaded }
 	if r.options.Journal == nil || !containsValue(r.known.known, unseen) {
 		return nil
 	}

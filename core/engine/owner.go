@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"hash/maphash"
-	"math"
 	"slices"
 	"strings"
 
@@ -38,10 +37,17 @@ type want struct {
 
 // claimant is what decides between accounts.
 type claimant struct {
-	joined  int64 // ms, math.MaxInt64 when unknown
-	source  uint64
-	carried bool
+	// rank is lower for who keeps an identifier: the time of joining in ms, beyond
+	// all times when it is unknown, and all of that higher without a password that
+	// will work.
+	rank   int64
+	source uint64 // the hash of the source id
 }
+
+const (
+	unknownTime = 1 << 60
+	withoutHash = 1 << 61
+)
 
 // loser is an account that does not get all of its identifiers.
 type loser struct {
@@ -75,6 +81,17 @@ var idKinds = map[idKind]struct {
 	email:    {"e-mail", diag.MapDuplicateEmail},
 }
 
+// expect makes room for about so many accounts: growing on the way would take twice
+// the memory for a moment.
+func (o *owners) expect(accounts int, caps *target.Capabilities) {
+	kinds := 2
+	if caps.UniqueEmail {
+		kinds = 3
+	}
+	accounts += accounts / 64
+	o.accounts, o.wanted = make([]claimant, 0, accounts), make([]want, 0, kinds*accounts)
+}
+
 // pass notes that the next account is left aside and claims nothing.
 func (o *owners) pass() { o.claim(&target.User{}, &target.Capabilities{}) }
 
@@ -84,9 +101,12 @@ func (o *owners) claim(u *target.User, caps *target.Capabilities) {
 		o.seed = maphash.MakeSeed()
 	}
 	n := int32(len(o.accounts)) //nolint:gosec // bounded by memory long before
-	mine := claimant{joined: math.MaxInt64, carried: u.Class == target.HashCarried, source: maphash.String(o.seed, u.SourceID)}
+	mine := claimant{rank: unknownTime, source: maphash.String(o.seed, u.SourceID)}
 	if !u.Created.IsZero() {
-		mine.joined = u.Created.UnixMilli()
+		mine.rank = u.Created.UnixMilli()
+	}
+	if u.Class != target.HashCarried {
+		mine.rank += withoutHash
 	}
 	o.accounts = append(o.accounts, mine)
 	if u.SourceID == "" { // it wants nothing
@@ -143,14 +163,7 @@ func (o *owners) whose(sourceID string) (int32, bool) {
 
 // compare puts who keeps an identifier first.
 func (o *owners) compare(a, b int32) int {
-	x, y := o.accounts[a], o.accounts[b]
-	if x.carried != y.carried {
-		if x.carried {
-			return -1
-		}
-		return 1
-	}
-	return cmp.Or(cmp.Compare(x.joined, y.joined), cmp.Compare(a, b))
+	return cmp.Or(cmp.Compare(o.accounts[a].rank, o.accounts[b].rank), cmp.Compare(a, b))
 }
 
 // see returns what became of the n-th account, nil when it has all it wants, and

@@ -15,6 +15,7 @@ import (
 // ask of the target.
 func (r *runner) survey(ctx context.Context) error {
 	n := newNeeds()
+	r.owners.expect(len(r.known.known), &r.caps)
 	err := r.src.Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
 			u, lost, aside := r.options.Mapping.Map(&users[i], r.caps)

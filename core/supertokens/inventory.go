@@ -35,19 +35,14 @@ type Inventory struct {
 	// samples holds one hash of each shape, to ask a target about it.
 	samples map[string]canonical.PasswordHash
 	// holders finds identifiers that several accounts share.
-	holders map[string]holder
-}
-
-type holder struct {
-	account string
-	shared  bool
+	holders *holders
 }
 
 // NewInventory starts with what the source as a whole was found to be.
 func NewInventory(s *Source) *Inventory {
 	inv := &Inventory{
 		ByRecipe: map[canonical.Recipe]int{}, ByProvider: map[string]int{}, ByTenant: map[string]int{},
-		ByHash: map[string]int{}, Verified: map[string]int{}, MetadataKeys: map[string]int{}, samples: map[string]canonical.PasswordHash{}, holders: map[string]holder{},
+		ByHash: map[string]int{}, Verified: map[string]int{}, MetadataKeys: map[string]int{}, samples: map[string]canonical.PasswordHash{}, holders: newHolders(),
 	}
 	inv.findings = s.general.clone()
 	return inv
@@ -118,14 +113,8 @@ func phoneDigits(phone string) string {
 
 // share reports an identifier once, when a second account shows it.
 func (inv *Inventory) share(code, value, account string) {
-	key := code + "\x00" + value
-	first, ok := inv.holders[key]
-	switch {
-	case !ok:
-		inv.holders[key] = holder{account: account}
-	case first.account != account && !first.shared:
-		inv.holders[key] = holder{account: first.account, shared: true}
-		inv.findings.add(code, first.account, fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", account))
+	if first, shared := inv.holders.show(code, value, account); shared {
+		inv.findings.add(code, first, fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", account))
 	}
 }
 

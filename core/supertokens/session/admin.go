@@ -88,8 +88,9 @@ func ReadStats(ctx context.Context, tables *supertokens.Tables, now time.Time) (
 	}
 	out.Users = len(users)
 	for name, into := range map[string]*Outstanding{
-		"emailpassword_pswd_reset_tokens": &out.Reset,
-		"emailverification_tokens":        &out.Verify,
+		"emailpassword_pswd_reset_tokens":         &out.Reset,
+		"emailverification_tokens":                &out.Verify,
+		"emailpassword_email_verification_tokens": &out.Verify, // of core 3.1
 	} {
 		from, ok := tables.Table(name)
 		if !ok {
@@ -159,7 +160,7 @@ func (s *Store) condition(ctx context.Context, sel Selection) (string, []any, er
 		ids := []string{sel.UserID} // sessions may be of a user that never existed
 		switch {
 		case err == nil:
-			if ids, err = s.loginIDs(ctx, u); err != nil {
+			if ids, err = s.LoginIDs(ctx, u); err != nil {
 				return "", nil, err
 			}
 		case !errors.Is(err, ErrNoUser):

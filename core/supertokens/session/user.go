@@ -125,9 +125,9 @@ func (s *Store) mapped(ctx context.Context, want, by, id string) (string, error)
 	return strings.TrimRight(out, " "), nil
 }
 
-// loginIDs are all ids under which sessions of the account may stand: internal
+// LoginIDs are all ids under which sessions of the account may stand: internal
 // and external ones of every login method.
-func (s *Store) loginIDs(ctx context.Context, u User) ([]string, error) {
+func (s *Store) LoginIDs(ctx context.Context, u User) ([]string, error) {
 	internal := []string{u.InternalID}
 	if spine, ok := s.tables.Table("app_id_to_user_id"); ok && spine.Has("primary_or_recipe_user_id") {
 		rows, err := s.pool.Query(ctx, "SELECT user_id::text FROM "+spine.SQL()+" WHERE app_id = $1 AND primary_or_recipe_user_id = $2::bpchar",

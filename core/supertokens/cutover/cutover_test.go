@@ -1,0 +1,475 @@
+//go:build unix
+
+package cutover_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/supertokens/cutover"
+	"github.com/stetl/stetl/core/supertokens/session"
+	"github.com/stetl/stetl/internal/testserver/fixture"
+)
+
+// fixtureTime is when the fixtures' tokens are good.
+var fixtureTime = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+func open(t *testing.T, dsn, signer string, now func() time.Time) *cutover.DB {
+	t.Helper()
+	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(dsn)}, session.Config{Now: now, Connections: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	db, err := cutover.Open(t.Context(), store, cutover.Options{FirebaseSignerKey: canonical.NewSecret(signer)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func fixed() time.Time { return fixtureTime }
+
+func scalar[T any](t *testing.T, dsn, sql string, args ...any) (out T) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	if err := conn.QueryRow(t.Context(), sql, args...).Scan(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestEveryLinkAsTheTruthSays consumes every mailed token of every fixture.
+func TestEveryLinkAsTheTruthSays(t *testing.T) {
+	t.Parallel()
+	for _, name := range fixture.Names(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tr := fixture.Read(t, name)
+			db := open(t, fixture.Restore(t, name), "", fixed)
+			used := map[string]bool{} // users whose tokens are consumed
+			for _, token := range tr.ResetTokens {
+				if token.AppID != "public" {
+					continue
+				}
+				want := error(nil)
+				if token.Expired || used[token.UserID] {
+					want = cutover.ErrNoLink
+				}
+				if err := db.PeekReset(t.Context(), token.Token); !errors.Is(err, want) {
+					t.Errorf("reset token of %s: peek says %v, want %v", token.UserID, err, want)
+				}
+				failure := errors.New("the target is down")
+				if err := db.ConsumeReset(t.Context(), token.Token, func(cutover.Link) error { return failure }); want == nil && !errors.Is(err, failure) {
+					t.Errorf("reset token of %s, failing: %v", token.UserID, err)
+				}
+				err := db.ConsumeReset(t.Context(), token.Token, func(l cutover.Link) error {
+					if l.User.LoginID != token.UserID && l.User.InternalID != token.UserID {
+						t.Errorf("reset token of %s: user %+v", token.UserID, l.User)
+					}
+					if l.Email != token.Email {
+						t.Errorf("reset token of %s: address %s, want %s", token.UserID, l.Email, token.Email)
+					}
+					return nil
+				})
+				if !errors.Is(err, want) {
+					t.Errorf("reset token of %s: %v, want %v", token.UserID, err, want)
+				}
+				used[token.UserID] = used[token.UserID] || err == nil
+				if err := db.ConsumeReset(t.Context(), token.Token, func(cutover.Link) error { t.Error("used twice"); return nil }); !errors.Is(err, cutover.ErrNoLink) {
+					t.Errorf("reset token of %s, again: %v", token.UserID, err)
+				}
+			}
+			for _, token := range tr.VerificationTokens {
+				if token.AppID != "public" {
+					continue
+				}
+				want := error(nil)
+				if token.Expired {
+					want = cutover.ErrNoLink
+				}
+				for _, want := range []error{want, cutover.ErrNoLink} {
+					err := db.ConsumeVerification(t.Context(), token.Token, func(l cutover.Link) error {
+						if l.Email != token.Email {
+							t.Errorf("address %s, want %s", l.Email, token.Email)
+						}
+						return nil
+					})
+					if !errors.Is(err, want) {
+						t.Errorf("verification token of %s: %v, want %v", token.UserID, err, want)
+					}
+				}
+			}
+			for _, wrong := range []string{"", "x", strings.Repeat("a", 128), strings.Repeat("a", 1<<20), tr.ResetTokens[0].Hash} {
+				if err := db.ConsumeReset(t.Context(), wrong, func(cutover.Link) error { return nil }); !errors.Is(err, cutover.ErrNoLink) {
+					t.Errorf("wrong token: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// TestLinkWorksOnce presents one link from all sides at once, to two instances.
+func TestLinkWorksOnce(t *testing.T) {
+	t.Parallel()
+	tr := fixture.Read(t, "core-9.3.0")
+	dsn := fixture.Restore(t, "core-9.3.0")
+	instances := []*cutover.DB{open(t, dsn, "", fixed), open(t, dsn, "", fixed)}
+	// Two live tokens of one user: either may win, not both.
+	var tokens []string
+	for _, token := range tr.ResetTokens {
+		if token.UserID == tr.ResetTokens[0].UserID && !token.Expired {
+			tokens = append(tokens, token.Token)
+		}
+	}
+	if len(tokens) != 2 {
+		t.Fatalf("%d tokens of one user", len(tokens))
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	won := 0
+	for i := range 12 {
+		wg.Go(func() {
+			err := instances[i%2].ConsumeReset(t.Context(), tokens[i/2%2], func(cutover.Link) error { return nil })
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				won++
+			case !errors.Is(err, cutover.ErrNoLink):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if won != 1 {
+		t.Errorf("%d of 12 attempts used the links", won)
+	}
+}
+
+func liveSession(t *testing.T, db *cutover.DB, tr fixture.Truth) (session.Session, session.User) {
+	t.Helper()
+	for _, s := range tr.Sessions {
+		if s.Revoked || s.Expired || s.Orphan || s.AppID != "public" {
+			continue
+		}
+		found, err := db.Sessions().VerifyAccess(t.Context(), s.Access, session.Check{})
+		if err != nil {
+			continue
+		}
+		u, err := db.Sessions().User(t.Context(), found)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found, u
+	}
+	t.Fatal("no live session")
+	return session.Session{}, session.User{}
+}
+
+// TestCodeIsIssuedOnce has many logins with one session at two instances.
+func TestCodeIsIssuedOnce(t *testing.T) {
+	t.Parallel()
+	const name = "core-7.0.18"
+	dsn := fixture.Restore(t, name)
+	now := fixtureTime
+	instances := []*cutover.DB{open(t, dsn, "", func() time.Time { return now }), open(t, dsn, "", fixed)}
+	found, user := liveSession(t, instances[0], fixture.Read(t, name))
+	var wg sync.WaitGroup
+	codes := make(chan string, 10)
+	for i := range cap(codes) {
+		id := string(rune('a' + i))
+		if err := instances[i%2].Begin(t.Context(), cutover.Login{ID: id, Request: []byte(`{"n":1}`), Session: found, UserID: user.ID}); err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			switch err := instances[i%2].Issue(t.Context(), id, "code-"+id); {
+			case err == nil:
+				codes <- id
+			case !errors.Is(err, session.ErrRevoked):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if len(codes) != 1 {
+		t.Fatalf("%d codes for one session", len(codes))
+	}
+	id := <-codes
+	if n := scalar[int](t, dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", found.Handle); n != 0 {
+		t.Error("the session is still there")
+	}
+	if err := instances[1].Issue(t.Context(), id, "another"); !errors.Is(err, cutover.ErrNoLogin) {
+		t.Errorf("a second code: %v", err)
+	}
+	got, err := instances[1].Redeem(t.Context(), "code-"+id)
+	if err != nil || got.UserID != user.ID || string(got.Request) != `{"n": 1}` || got.Issued.IsZero() {
+		t.Errorf("login %+v, %v", got, err)
+	}
+	for _, code := range []string{"code-" + id, "code-zzz", ""} {
+		if _, err := instances[0].Redeem(t.Context(), code); !errors.Is(err, cutover.ErrNoLogin) {
+			t.Errorf("code %q: %v", code, err)
+		}
+	}
+}
+
+func TestCodesAndLoginsAge(t *testing.T) {
+	t.Parallel()
+	const name = "core-7.0.18"
+	now := fixtureTime
+	db := open(t, fixture.Restore(t, name), "", func() time.Time { return now })
+	found, user := liveSession(t, db, fixture.Read(t, name))
+	begin := func(id string) {
+		if err := db.Begin(t.Context(), cutover.Login{ID: id, Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin("slow")
+	now = now.Add(6 * time.Minute)
+	if err := db.Issue(t.Context(), "slow", "c"); !errors.Is(err, cutover.ErrNoLogin) {
+		t.Errorf("a login of six minutes: %v", err)
+	}
+	begin("quick")
+	if err := db.Issue(t.Context(), "quick", "c"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(61 * time.Second)
+	if _, err := db.Redeem(t.Context(), "c"); !errors.Is(err, cutover.ErrNoLogin) {
+		t.Errorf("a code of a minute: %v", err)
+	}
+}
+
+// TestFailedExchangeLeavesTheSession is for a target that is down.
+func TestFailedExchangeLeavesTheSession(t *testing.T) {
+	t.Parallel()
+	const name = "core-7.0.18"
+	db := open(t, fixture.Restore(t, name), "", fixed)
+	found, _ := liveSession(t, db, fixture.Read(t, name))
+	failure := errors.New("down")
+	if err := db.Exchange(t.Context(), found, func() error { return failure }); !errors.Is(err, failure) {
+		t.Fatal(err)
+	}
+	if err := db.Exchange(t.Context(), found, func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Exchange(t.Context(), found, func() error { t.Error("again"); return nil }); !errors.Is(err, session.ErrRevoked) {
+		t.Fatal(err)
+	}
+}
+
+func TestLockOut(t *testing.T) {
+	t.Parallel()
+	now := fixtureTime
+	dsn := fixture.Restore(t, "core-9.3.0")
+	clock := func() time.Time { return now }
+	db, other := open(t, dsn, "", clock), open(t, dsn, "", clock)
+	locked := func(want bool) {
+		t.Helper()
+		until, err := other.Locked(t.Context(), "lazy", "a@b")
+		if err != nil || !until.IsZero() != want {
+			t.Fatalf("locked until %v, %v", until, err)
+		}
+	}
+	for i := range 3 {
+		locked(false)
+		if got, err := db.Fail(t.Context(), "lazy", "a@b", 3, time.Minute); err != nil || got != (i == 2) {
+			t.Fatalf("failure %d: %v, %v", i, got, err)
+		}
+	}
+	locked(true)
+	now = now.Add(61 * time.Second)
+	locked(false)
+	if got, err := db.Fail(t.Context(), "lazy", "a@b", 3, time.Minute); err != nil || !got {
+		t.Fatalf("after the lock: %v, %v", got, err)
+	}
+	now = now.Add(61 * time.Second)
+	locked(true) // twice as long
+	if err := db.Succeed(t.Context(), "lazy", "a@b"); err != nil {
+		t.Fatal(err)
+	}
+	locked(false)
+	if until, err := db.Locked(t.Context(), "other", "a@b"); err != nil || !until.IsZero() {
+		t.Errorf("another surface is locked: %v", err)
+	}
+}
+
+// TestPasswordsOfTheTruth checks clear passwords of every scheme.
+func TestPasswordsOfTheTruth(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"core-3.3.0", "core-9.3.0", "modelled-12.0-migrated"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tr := fixture.Read(t, name)
+			db := open(t, fixture.Restore(t, name), tr.FirebaseSignerKey, fixed)
+			tried := map[string]int{}
+			for _, a := range tr.Accounts {
+				for _, l := range a.LoginMethods {
+					if a.AppID != "public" || l.ClearPassword == "" || tried[l.PasswordFormat] == 4 || len(l.Tenants) == 0 {
+						continue
+					}
+					c, err := db.Candidate(t.Context(), l.Tenants[0], l.Email)
+					if err != nil || c.User.ID != a.VisibleID {
+						t.Errorf("%s: candidate %v, %v", l.Email, c.User, err)
+						continue
+					}
+					tried[l.PasswordFormat]++
+					for password, want := range map[string]bool{l.ClearPassword: true, l.ClearPassword + "x": false, "": false} {
+						if ok, err := db.CheckPassword(c, canonical.NewSecret(password)); err != nil || ok != want && len(password) < 72 {
+							t.Errorf("%s (%s): accepted %v, %v; want %v", l.Email, l.PasswordFormat, ok, err, want)
+						}
+					}
+				}
+			}
+			if tried["bcrypt"] == 0 || name == "core-9.3.0" && (tried["firebase_scrypt"] == 0 || tried["argon2id"] == 0) {
+				t.Errorf("tried %v", tried)
+			}
+			if _, err := db.Candidate(t.Context(), "public", "nobody@nowhere.example"); !errors.Is(err, session.ErrNoUser) {
+				t.Errorf("nobody: %v", err)
+			}
+			if _, err := db.Candidate(t.Context(), "elsewhere", tr.Accounts[0].LoginMethods[0].Email); tr.Generation == "G4" && !errors.Is(err, session.ErrNoUser) {
+				t.Errorf("another tenant: %v", err)
+			}
+		})
+	}
+}
+
+func TestWhoIsStillToCome(t *testing.T) {
+	t.Parallel()
+	tr := fixture.Read(t, "core-9.3.0")
+	db := open(t, fixture.Restore(t, "core-9.3.0"), tr.FirebaseSignerKey, fixed)
+	want := map[string]bool{}
+	var one fixture.Login
+	for _, a := range tr.Accounts {
+		for _, l := range a.LoginMethods {
+			if a.AppID == "public" && l.PasswordFormat == "firebase_scrypt" {
+				want[a.InternalID], one = true, l
+			}
+		}
+	}
+	count := func(waiting, arrived int) {
+		t.Helper()
+		w, a, err := db.Waiting(t.Context(), []canonical.Scheme{canonical.FirebaseScrypt})
+		if err != nil || w != waiting || a != arrived {
+			t.Errorf("%d waiting, %d arrived, %v; want %d, %d", w, a, err, waiting, arrived)
+		}
+	}
+	count(len(want), 0)
+	c, err := db.Candidate(t.Context(), one.Tenants[0], one.Email)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := db.Arrived(t.Context(), c.User); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count(len(want)-1, 1)
+}
+
+// TestLeastPrivilege does everything with a role that has the documented rights
+// and no others.
+func TestLeastPrivilege(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"core-3.1.0", "core-3.3.0", "core-9.3.0"} {
+		t.Run(name, func(t *testing.T) { // in turn: roles belong to the server
+			tr := fixture.Read(t, name)
+			dsn := fixture.Restore(t, name)
+			admin, err := pgx.Connect(t.Context(), dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				ctx := context.WithoutCancel(t.Context())
+				_, err := admin.Exec(ctx, "DROP OWNED BY stetl_bridge_test; DROP ROLE stetl_bridge_test")
+				if err := errors.Join(err, admin.Close(ctx)); err != nil {
+					t.Error(err)
+				}
+			})
+			tables, err := supertokens.FindTables(t.Context(), admin, supertokens.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, sql := range append([]string{"CREATE ROLE stetl_bridge_test LOGIN PASSWORD 'x'"}, cutover.Grants(tables, "", "stetl_bridge_test")...) {
+				if _, err := admin.Exec(t.Context(), sql); err != nil {
+					t.Fatalf("%s: %v", sql, err)
+				}
+			}
+			u, err := url.Parse(dsn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.User = url.UserPassword("stetl_bridge_test", "x")
+			db := open(t, u.String(), tr.FirebaseSignerKey, fixed)
+			found, user := liveSession(t, db, tr)
+			first, err := db.SigningKey(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if second, err := db.SigningKey(t.Context()); err != nil || !second.Equal(first) {
+				t.Errorf("another key: %v", err)
+			}
+			c, errCandidate := db.Candidate(t.Context(), "public", tr.ResetTokens[0].Email)
+			_, _, errWaiting := db.Waiting(t.Context(), []canonical.Scheme{canonical.Bcrypt})
+			_, errFail := db.Fail(t.Context(), "s", "x", 3, time.Minute)
+			_, errLocked := db.Locked(t.Context(), "s", "x")
+			nothing := func(cutover.Link) error { return nil }
+			var live fixture.OneTime
+			for _, v := range tr.VerificationTokens {
+				if !v.Expired && v.AppID == "public" {
+					live = v
+				}
+			}
+			for what, err := range map[string]error{
+				"candidate": errCandidate, "waiting": errWaiting, "fail": errFail, "locked": errLocked,
+				"arrived": db.Arrived(t.Context(), c.User),
+				"succeed": db.Succeed(t.Context(), "s", "x"),
+				"reset":   db.ConsumeReset(t.Context(), tr.ResetTokens[0].Token, nothing),
+				"verify":  db.ConsumeVerification(t.Context(), live.Token, nothing),
+				"begin":   db.Begin(t.Context(), cutover.Login{ID: "l", Request: []byte(`{}`), Session: found, UserID: user.ID}),
+			} {
+				if err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			if err := db.Issue(t.Context(), "l", "c"); err != nil {
+				t.Errorf("issue: %v", err)
+			}
+			if _, err := db.Redeem(t.Context(), "c"); err != nil {
+				t.Errorf("redeem: %v", err)
+			}
+			conn, err := pgx.Connect(t.Context(), u.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+			for _, sql := range []string{"DELETE FROM emailpassword_users", "UPDATE emailpassword_users SET email = 'x'", "DELETE FROM key_value", "INSERT INTO session_info DEFAULT VALUES", "SELECT 1 FROM user_metadata"} {
+				_, err := conn.Exec(t.Context(), sql)
+				if err == nil || !strings.Contains(err.Error(), "permission denied") && !strings.Contains(err.Error(), "does not exist") {
+					t.Errorf("%s: %v", sql, err)
+				}
+			}
+		})
+	}
+}
+
+func TestSigningKeyIsChecked(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "canary", "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n"} {
+		if _, err := cutover.ParseSigningKey(canonical.NewSecret(text)); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -1,0 +1,164 @@
+package cutover
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/supertokens/session"
+)
+
+// DefaultSchema is where the bridge keeps its own tables.
+const DefaultSchema = "stetl_bridge"
+
+// DB is the source database with the tables of the bridge. Its methods may be
+// called concurrently, and by several processes.
+type DB struct {
+	sessions *session.Store
+	pool     *pgxpool.Pool
+	schema   string
+	app      string
+	signer   canonical.Secret
+}
+
+// Options are settings of a [DB].
+type Options struct {
+	// Schema is the schema of the bridge's own tables, [DefaultSchema] when empty.
+	Schema string
+	// FirebaseSignerKey is that of hashes imported from Firebase, base64.
+	FirebaseSignerKey canonical.Secret
+}
+
+// Open finds or creates the tables of the bridge. They are created only when one
+// is missing, which takes the right to create a schema.
+func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) {
+	d := &DB{sessions: sessions, pool: sessions.Pool(), schema: o.Schema, app: sessions.Tables().App(), signer: o.FirebaseSignerKey}
+	if d.schema == "" {
+		d.schema = DefaultSchema
+	}
+	missing := 0
+	for _, table := range ownTables {
+		var there bool
+		if err := d.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", d.own(table)).Scan(&there); err != nil {
+			return nil, fmt.Errorf("look for the tables of the bridge: %w", err)
+		}
+		if !there {
+			missing++
+		}
+	}
+	if missing == 0 {
+		return d, nil
+	}
+	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		// IF NOT EXISTS does not keep two instances from creating at once.
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext($1))", "stetl bridge "+d.schema); err != nil {
+			return err
+		}
+		for _, statement := range d.statements() {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create the tables of the bridge in schema %q (stetl bridge --print-sql ROLE prints them for somebody who may): %w", d.schema, err)
+	}
+	return d, nil
+}
+
+// Sessions is the store underneath.
+func (d *DB) Sessions() *session.Store { return d.sessions }
+
+// Ping asks whether the database is there.
+func (d *DB) Ping(ctx context.Context) error { return d.pool.Ping(ctx) }
+
+func (d *DB) now() time.Time { return d.sessions.Now() }
+
+var ownTables = []string{"login", "secret", "failure", "arrival"}
+
+func (d *DB) own(table string) string { return pgx.Identifier{d.schema, table}.Sanitize() }
+
+func (d *DB) statements() []string { return tableStatements(d.schema) }
+
+func tableStatements(schema string) []string {
+	own := func(table string) string { return pgx.Identifier{schema, table}.Sanitize() }
+	return []string{
+		"CREATE SCHEMA IF NOT EXISTS " + pgx.Identifier{schema}.Sanitize(),
+		"CREATE TABLE IF NOT EXISTS " + own("login") + ` (
+	app_id text NOT NULL, id text NOT NULL, request jsonb NOT NULL, expires_ms bigint NOT NULL,
+	session_handle text NOT NULL, tenant_id text NOT NULL, user_id text NOT NULL,
+	code_hash bytea UNIQUE, auth_ms bigint,
+	PRIMARY KEY (app_id, id))`,
+		"CREATE INDEX IF NOT EXISTS login_expires ON " + own("login") + " (expires_ms)",
+		"CREATE TABLE IF NOT EXISTS " + own("secret") + " (app_id text NOT NULL, name text NOT NULL, value text NOT NULL, PRIMARY KEY (app_id, name))",
+		"CREATE TABLE IF NOT EXISTS " + own("failure") + ` (
+	surface text NOT NULL, subject bytea NOT NULL, failures integer NOT NULL, until_ms bigint NOT NULL,
+	PRIMARY KEY (surface, subject))`,
+		"CREATE TABLE IF NOT EXISTS " + own("arrival") + " (app_id text NOT NULL, user_id text NOT NULL, at_ms bigint NOT NULL, PRIMARY KEY (app_id, user_id))",
+	}
+}
+
+// SigningKey returns the key that all instances sign with. The first one to ask
+// makes it.
+func (d *DB) SigningKey(ctx context.Context) (*rsa.PrivateKey, error) {
+	const name = "signing_key"
+	read := func() (text string, err error) {
+		err = d.pool.QueryRow(ctx, "SELECT value FROM "+d.own("secret")+" WHERE app_id = $1 AND name = $2", d.app, name).Scan(&text)
+		return text, err
+	}
+	text, err := read()
+	if errors.Is(err, pgx.ErrNoRows) {
+		made, makeErr := rsa.GenerateKey(rand.Reader, 2048)
+		if makeErr != nil {
+			return nil, fmt.Errorf("make a signing key: %w", makeErr)
+		}
+		der, makeErr := x509.MarshalPKCS8PrivateKey(made)
+		if makeErr != nil {
+			return nil, fmt.Errorf("make a signing key: %w", makeErr)
+		}
+		block := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+		if _, err := d.pool.Exec(ctx, "INSERT INTO "+d.own("secret")+" (app_id, name, value) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING", d.app, name, block); err != nil {
+			return nil, fmt.Errorf("store the signing key: %w", err)
+		}
+		text, err = read()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the signing key: %w", err)
+	}
+	return ParseSigningKey(canonical.NewSecret(text))
+}
+
+// ParseSigningKey reads an RSA key in PEM.
+func ParseSigningKey(text canonical.Secret) (*rsa.PrivateKey, error) {
+	block, _ := pem.Decode([]byte(text.Reveal()))
+	if block == nil {
+		return nil, errors.New("the signing key is not PEM")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		if parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes); err != nil {
+			return nil, errors.New("the signing key is neither PKCS #8 nor PKCS #1")
+		}
+	}
+	key, ok := parsed.(*rsa.PrivateKey)
+	if !ok || key.N.BitLen() < 2048 {
+		return nil, errors.New("the signing key is not RSA of at least 2048 bits")
+	}
+	return key, nil
+}
+
+func digest(text string) []byte {
+	sum := sha256.Sum256([]byte(text))
+	return sum[:]
+}

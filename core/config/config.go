@@ -32,6 +32,8 @@ type Config struct {
 	Rejects Rejects `json:"rejects,omitzero"`
 	// Mapping is the section of that name as JSON; core/mapping understands it.
 	Mapping json.RawMessage `json:"mapping,omitempty"`
+	// Bridge serves the cut-over.
+	Bridge Bridge `json:"bridge,omitzero"`
 
 	file *file
 }
@@ -183,9 +185,9 @@ func (f *file) check() {
 	if plugin != nil {
 		plugin.walk(func(n *node) { n.secret, n.hidden = false, !n.whole })
 	}
-	url := f.root.get("source", "url")
+	url, bridgeURL := f.root.get("source", "url"), f.root.get(bridgeSection, "database")
 	f.checkSecrets(f.root, func(n *node) bool {
-		if n == url {
+		if n == url || n == bridgeURL {
 			return !clearPassword(n.text)
 		}
 		return len(n.refs) > 0
@@ -194,6 +196,7 @@ func (f *file) check() {
 		return n.val, !n.declared || !n.absent() // "app:" says as much as no app at all
 	}))
 
+	f.checkBridge()
 	source := f.root.get("source")
 	if source == nil || source.kind != object {
 		return
@@ -247,7 +250,7 @@ func (c *Config) fill(dir string) {
 			c.Source.Tables[name] = tables.fields[name].str()
 		}
 	}
-	for name, into := range map[string]any{"policies": &c.Policies, "limits": &c.Limits, "rejects": &c.Rejects} {
+	for name, into := range map[string]any{"policies": &c.Policies, "limits": &c.Limits, "rejects": &c.Rejects, bridgeSection: &c.Bridge} {
 		if section := root.get(name); section != nil && section.kind == object {
 			raw := mustJSON(section.decoded(func(n *node) (any, bool) { return n.val, !n.absent() }))
 			// An error has been reported by the schema, more helpfully.
@@ -256,6 +259,11 @@ func (c *Config) fill(dir string) {
 	}
 	if section := root.get("mapping"); section != nil && section.kind == object {
 		c.Mapping = mustJSON(section.decoded(func(n *node) (any, bool) { return n.val, true })) // a null removes a field
+	}
+	if section := root.get(bridgeSection); section != nil && section.kind == object {
+		c.Bridge = c.Bridge.withDefaults()
+		c.Bridge.Set = true
+		c.Bridge.TLS.Certificate, c.Bridge.TLS.Key = path(section.get("tls", "certificate")), path(section.get("tls", "key"))
 	}
 	c.Journal = path(root.get("journal"))
 	if c.Journal == "" {

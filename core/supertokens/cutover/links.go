@@ -37,10 +37,10 @@ func hashLink(token string) (string, error) {
 }
 
 const (
-	tableVerify31 = "emailpassword_email_verification_tokens" //nolint:gosec // a table, of core 3.1
-	columnVerify  = "is_email_verified"                       // in the same core
+	tableVerify31 = "emailpassword_email_verification_tokens" // in core 3.1
+	columnVerify  = "is_email_verified"                       // of the users, in the same core
 	tableReset    = "emailpassword_pswd_reset_tokens"
-	tableVerify   = "emailverification_tokens" //nolint:gosec // a table
+	tableVerify   = "emailverification_tokens"
 	tableVerified = "emailverification_verified_emails"
 	tablePassword = "emailpassword_users"
 )

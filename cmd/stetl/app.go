@@ -87,7 +87,7 @@ stored, and every single account is accounted for.`,
 	root.AddCommand(
 		a.runCommand(), a.planCommand(), a.verifyCommand(), a.undoCommand(),
 		a.inspectCommand(), a.checkCommand(), a.exportCommand(),
-		a.keysCommand(), a.sessionsCommand(),
+		a.keysCommand(), a.sessionsCommand(), a.bridgeCommand(),
 		a.pluginCommand(), a.configCommand(), a.versionCommand(), serveCommand(),
 	)
 	root.AddCommand(a.afterCommands()...)

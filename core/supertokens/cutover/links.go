@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,8 @@ func (d *DB) PeekReset(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	return d.peek(ctx, from, token)
+	_, err = d.find(ctx, from, token)
+	return err
 }
 
 // PeekVerification is [DB.PeekReset] for a token that verifies an address.
@@ -60,7 +62,8 @@ func (d *DB) PeekVerification(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	return d.peek(ctx, from, token)
+	_, err = d.find(ctx, from, token)
+	return err
 }
 
 // verificationTokens is the table of tokens that verify an address.
@@ -71,27 +74,7 @@ func (d *DB) verificationTokens() (supertokens.Table, error) {
 	return d.sessions.Tables().Need(tableVerify)
 }
 
-func (d *DB) peek(ctx context.Context, from supertokens.Table, token string) error {
-	hash, err := hashLink(token)
-	if err != nil {
-		return err
-	}
-	args := []any{hash, d.now().UnixMilli()}
-	sql := "SELECT 1 FROM " + from.SQL() + " WHERE token = $1 AND token_expiry > $2"
-	if from.Has("app_id") {
-		sql, args = sql+" AND app_id = $3", append(args, d.app)
-	}
-	var one int
-	switch err := d.pool.QueryRow(ctx, sql, args...).Scan(&one); {
-	case errors.Is(err, pgx.ErrNoRows):
-		return ErrNoLink
-	case err != nil:
-		return fmt.Errorf("look up a link: %w", err)
-	}
-	return nil
-}
-
-// row is one deleted token.
+// linkRow is the row of a token.
 type linkRow struct {
 	userID, token string
 	email         *string
@@ -106,26 +89,24 @@ func (d *DB) ConsumeReset(ctx context.Context, token string, use func(Link) erro
 	if err != nil {
 		return err
 	}
-	email := "NULL::text"
-	if from.Has("email") {
-		email = "email"
+	r, err := d.find(ctx, from, token)
+	if err != nil {
+		return err
 	}
-	return d.consume(ctx, token, from.SQL(), from.Has("app_id"), email, "user_id = $U", func(ctx context.Context, tx pgx.Tx, r linkRow) error {
-		u, err := d.sessions.UserByInternalID(ctx, r.userID)
-		if errors.Is(err, session.ErrNoUser) {
-			return ErrNoLink
-		}
-		if err != nil {
-			return err
-		}
-		link := Link{User: u}
-		if r.email != nil {
-			link.Email = *r.email
-		} else if link.Email, err = d.addressOf(ctx, tx, r.userID); err != nil {
-			return err
-		}
-		return use(link)
-	})
+	u, err := d.sessions.UserByInternalID(ctx, r.userID)
+	if errors.Is(err, session.ErrNoUser) {
+		return ErrNoLink
+	}
+	if err != nil {
+		return err
+	}
+	link := Link{User: u}
+	if r.email != nil {
+		link.Email = *r.email
+	} else if link.Email, err = d.addressOf(ctx, r.userID); err != nil {
+		return err
+	}
+	return d.consume(ctx, from, r, "user_id = $1", []any{r.userID}, func(pgx.Tx) error { return use(link) })
 }
 
 // ConsumeVerification deletes all tokens of this user and address, marks the
@@ -135,19 +116,75 @@ func (d *DB) ConsumeVerification(ctx context.Context, token string, use func(Lin
 	if err != nil {
 		return err
 	}
-	return d.consume(ctx, token, from.SQL(), from.Has("app_id"), "email", "user_id = $U AND email = $E", func(ctx context.Context, tx pgx.Tx, r linkRow) error {
-		// Of users with an external id, the token names that one.
-		u, err := d.sessions.UserByVisibleID(ctx, r.userID)
-		if errors.Is(err, session.ErrNoUser) {
-			return ErrNoLink
-		}
-		if err != nil {
-			return err
-		}
+	r, err := d.find(ctx, from, token)
+	if err != nil {
+		return err
+	}
+	// Of users with an external id, the token names that one.
+	u, err := d.sessions.UserByVisibleID(ctx, r.userID)
+	if errors.Is(err, session.ErrNoUser) || err == nil && r.email == nil {
+		return ErrNoLink
+	}
+	if err != nil {
+		return err
+	}
+	return d.consume(ctx, from, r, "user_id = $1 AND email = $2", []any{r.userID, *r.email}, func(tx pgx.Tx) error {
 		if err := d.markVerified(ctx, tx, r); err != nil {
 			return err
 		}
 		return use(Link{User: u, Email: *r.email})
+	})
+}
+
+// find reads what a token stands for. That happens before the transaction, which
+// must not wait for a second connection.
+func (d *DB) find(ctx context.Context, from supertokens.Table, token string) (linkRow, error) {
+	hash, err := hashLink(token)
+	if err != nil {
+		return linkRow{}, err
+	}
+	email := "NULL::text"
+	if from.Has("email") {
+		email = "email"
+	}
+	sql, args := "SELECT user_id, "+email+", token_expiry FROM "+from.SQL()+" WHERE token = $1", []any{hash}
+	if from.Has("app_id") {
+		sql, args = sql+" AND app_id = $2", append(args, d.app)
+	}
+	r := linkRow{token: hash}
+	switch err := d.pool.QueryRow(ctx, sql, args...).Scan(&r.userID, &r.email, &r.expiry); {
+	case errors.Is(err, pgx.ErrNoRows):
+		return linkRow{}, ErrNoLink
+	case err != nil:
+		return linkRow{}, fmt.Errorf("look up a link: %w", err)
+	case !d.now().Before(time.UnixMilli(r.expiry)):
+		return linkRow{}, ErrNoLink
+	}
+	r.userID = strings.TrimRight(r.userID, " ") // a CHAR(36) in some generations
+	return r, nil
+}
+
+// consume deletes what where says; then acts when the token was among that. The
+// role needs no right to lock rows: DELETE does, and the second of two attempts
+// finds nothing left.
+func (d *DB) consume(ctx context.Context, from supertokens.Table, r linkRow, where string, args []any, then func(pgx.Tx) error) error {
+	if from.Has("app_id") {
+		args = append(args, d.app)
+		where += fmt.Sprintf(" AND app_id = $%d", len(args))
+	}
+	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, "DELETE FROM "+from.SQL()+" WHERE "+where+" RETURNING token", args...)
+		if err != nil {
+			return fmt.Errorf("consume a link: %w", err)
+		}
+		gone, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return fmt.Errorf("consume a link: %w", err)
+		}
+		if !slices.Contains(gone, r.token) {
+			return ErrNoLink // somebody else was faster
+		}
+		return then(tx)
 	})
 }
 
@@ -172,56 +209,7 @@ func (d *DB) markVerified(ctx context.Context, tx pgx.Tx, r linkRow) error {
 	return nil
 }
 
-// consume deletes by what the token names. The role needs no right to lock rows:
-// DELETE does, and the second of two attempts finds nothing left.
-func (d *DB) consume(ctx context.Context, token, table string, apps bool, email, whose string, then func(context.Context, pgx.Tx, linkRow) error) error {
-	hash, err := hashLink(token)
-	if err != nil {
-		return err
-	}
-	app, args := "", []any{hash}
-	if apps {
-		app, args = " AND app_id = $2", append(args, d.app)
-	}
-	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
-		r := linkRow{token: hash}
-		err := tx.QueryRow(ctx, "SELECT user_id, "+email+", token_expiry FROM "+table+" WHERE token = $1"+app, args...).Scan(&r.userID, &r.email, &r.expiry)
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			return ErrNoLink
-		case err != nil:
-			return fmt.Errorf("look up a link: %w", err)
-		case !d.now().Before(time.UnixMilli(r.expiry)):
-			return ErrNoLink
-		}
-		r.userID = strings.TrimRight(r.userID, " ") // a CHAR(36) in some generations
-		deleting := []any{r.userID}
-		where := strings.ReplaceAll(whose, "$U", "$1")
-		if strings.Contains(where, "$E") {
-			where, deleting = strings.ReplaceAll(where, "$E", "$2"), append(deleting, *r.email)
-		}
-		if apps {
-			deleting = append(deleting, d.app)
-			where += fmt.Sprintf(" AND app_id = $%d", len(deleting))
-		}
-		rows, err := tx.Query(ctx, "DELETE FROM "+table+" WHERE "+where+" RETURNING token", deleting...)
-		if err != nil {
-			return fmt.Errorf("consume a link: %w", err)
-		}
-		gone, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			return fmt.Errorf("consume a link: %w", err)
-		}
-		for _, t := range gone {
-			if t == r.token {
-				return then(ctx, tx, r)
-			}
-		}
-		return ErrNoLink // somebody else was faster
-	})
-}
-
-func (d *DB) addressOf(ctx context.Context, tx pgx.Tx, userID string) (email string, err error) {
+func (d *DB) addressOf(ctx context.Context, userID string) (email string, err error) {
 	from, err := d.sessions.Tables().Need(tablePassword)
 	if err != nil {
 		return "", err
@@ -230,7 +218,7 @@ func (d *DB) addressOf(ctx context.Context, tx pgx.Tx, userID string) (email str
 	if from.Has("app_id") {
 		sql, args = sql+" AND app_id = $2", append(args, d.app)
 	}
-	err = tx.QueryRow(ctx, sql, args...).Scan(&email)
+	err = d.pool.QueryRow(ctx, sql, args...).Scan(&email)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return "", fmt.Errorf("look up the address of a user: %w", err)
 	}

@@ -1,0 +1,731 @@
+//go:build unix
+
+package bridge_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stetl/stetl/core/bridge"
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/supertokens/cutover"
+	"github.com/stetl/stetl/core/supertokens/session"
+	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/testserver/fixture"
+)
+
+const (
+	clientSecret = "canary-client-secret-5512"
+	lazyToken    = "canary-lazy-token-7781"
+	callback     = "https://sso.example.com/realms/r/broker/supertokens/endpoint"
+	newPassword  = "canary-new-password-9321"
+	givenToken   = "canary-target-token-4410"
+)
+
+// fakeTarget remembers what it was asked. The real one is in cmd/stetl.
+type fakeTarget struct {
+	mu        sync.Mutex
+	passwords map[string]string
+	exchanges []target.Assertion
+	err       error
+}
+
+func (f *fakeTarget) SetPassword(_ context.Context, p target.PasswordChange) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.passwords[p.TargetID] = p.Password.Reveal()
+	}
+	return f.err
+}
+
+func (f *fakeTarget) StartReset(context.Context, target.Reset) (string, error) {
+	return "https://sso.example.com/reset", f.err
+}
+
+func (f *fakeTarget) Exchange(_ context.Context, a target.Assertion) (target.Tokens, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return target.Tokens{}, f.err
+	}
+	f.exchanges = append(f.exchanges, a)
+	return target.Tokens{JSON: canonical.NewSecret(`{"access_token":"` + givenToken + `"}`)}, nil
+}
+
+func (f *fakeTarget) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+// loaded says that every account has been loaded under its visible id.
+type loaded bool
+
+func (l loaded) TargetID(_ context.Context, u session.User) (string, bool, error) {
+	return u.ID, bool(l), nil
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// world is a restored fixture with a bridge over it.
+type world struct {
+	t      *testing.T
+	truth  fixture.Truth
+	dsn    string
+	url    string
+	bridge *bridge.Server
+	target *fakeTarget
+	log    *syncBuffer
+	http   *http.Client
+}
+
+func build(t *testing.T, name string, change func(*config.Bridge)) *world {
+	t.Helper()
+	w := &world{t: t, truth: fixture.Read(t, name), dsn: fixture.Restore(t, name), target: &fakeTarget{passwords: map[string]string{}}, log: &syncBuffer{}}
+	w.url, w.bridge = w.instance(change)
+	w.http = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: 20 * time.Second}
+	return w
+}
+
+// instance starts one more bridge over the same database.
+func (w *world) instance(change func(*config.Bridge)) (string, *bridge.Server) {
+	w.t.Helper()
+	store, err := session.Open(w.t.Context(), supertokens.Options{URL: canonical.NewSecret(w.dsn)}, session.Config{Connections: 8})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(store.Close)
+	db, err := cutover.Open(w.t.Context(), store, cutover.Options{FirebaseSignerKey: canonical.NewSecret(w.truth.FirebaseSignerKey)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	key, err := db.SigningKey(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var handler http.Handler
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { handler.ServeHTTP(rw, r) }))
+	w.t.Cleanup(server.Close)
+	c := config.Bridge{
+		Issuer: server.URL + "/auth/session/refresh/bridge", Tenant: "public",
+		Clients:     []config.BridgeClient{{ID: "keycloak", Secret: canonical.NewSecret(clientSecret), RedirectURIs: []string{callback}}},
+		Cookies:     config.BridgeCookies{Access: []string{"sAccessToken"}, Refresh: []string{"sRefreshToken"}},
+		Exchange:    config.BridgeExchange{Audience: "https://sso.example.com/realms/r", Origins: []string{"https://app.example.com"}},
+		Reset:       config.BridgeLink{Path: "/auth/reset-password", APIPath: "/auth/user/password/reset", Parameter: "token", Mode: "password"},
+		VerifyEmail: config.BridgeLink{Path: "/auth/verify-email", APIPath: "/auth/user/email/verify", Parameter: "token"},
+		Lazy:        config.BridgeLazy{Token: canonical.NewSecret(lazyToken), Schemes: []string{"firebase_scrypt"}},
+		Limits:      config.BridgeLimits{PerMinute: 1000, Failures: 1000, Lockout: config.Duration{Duration: time.Minute}},
+		Drain:       config.Duration{Duration: 5 * time.Second},
+	}
+	if change != nil {
+		change(&c)
+	}
+	s, err := bridge.New(bridge.Options{
+		Config: c, DB: db, Target: w.target, Accounts: loaded(true), Key: key,
+		Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	handler = s
+	return c.Issuer, s
+}
+
+func (w *world) origin() string { return strings.TrimSuffix(w.url, "/auth/session/refresh/bridge") }
+
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (w *world) do(method, address, body string, header map[string]string) answer {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for k, v := range header {
+		req.Header.Set(k, v)
+	}
+	resp, err := w.http.Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(raw)}
+}
+
+func (w *world) session(want func(fixture.Session) bool) fixture.Session {
+	w.t.Helper()
+	for _, s := range w.truth.Sessions {
+		if s.AppID == "public" && want(s) {
+			return s
+		}
+	}
+	w.t.Fatal("no such session in the fixture")
+	return fixture.Session{}
+}
+
+func alive(s fixture.Session) bool {
+	return !s.Revoked && !s.Expired && !s.Orphan && s.Refreshed == nil
+}
+
+// login follows a browser that has a cookie from the authorization request to the
+// address it is sent back to.
+func (w *world) login(issuer, cookie string, extra url.Values) url.Values {
+	w.t.Helper()
+	q := url.Values{
+		"client_id": {"keycloak"}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s1"}, "nonce": {"n1"}, "prompt": {"none"},
+	}
+	for k, v := range extra {
+		q[k] = v
+	}
+	next := issuer + "/authorize?" + q.Encode()
+	for range 4 {
+		a := w.do(http.MethodGet, next, "", map[string]string{"Cookie": cookie})
+		next = a.header.Get("Location")
+		if a.status != http.StatusFound {
+			w.t.Errorf("status %d: %s", a.status, a.body)
+			return nil
+		}
+		if strings.HasPrefix(next, callback) {
+			u, err := url.Parse(next)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			return u.Query()
+		}
+	}
+	w.t.Error("redirected in circles")
+	return nil
+}
+
+func (w *world) redeem(code, secret string) answer {
+	return w.do(http.MethodPost, w.url+"/oauth/token", url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}, "client_id": {"keycloak"}, "client_secret": {secret},
+	}.Encode(), map[string]string{"Content-Type": "application/x-www-form-urlencoded"})
+}
+
+func TestBrowserIsHandedOverOnce(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", nil)
+	s := w.session(alive)
+	cookie := "sAccessToken=" + url.QueryEscape(s.Access)
+
+	if q := w.login(w.url, "", nil); q.Get("error") != "login_required" || q.Get("state") != "s1" {
+		t.Errorf("without a session: %v", q)
+	}
+	if q := w.login(w.url, cookie, url.Values{"prompt": {"login"}}); q.Get("error") != "login_required" {
+		t.Errorf("a fresh login: %v", q)
+	}
+	q := w.login(w.url, cookie, nil)
+	if q.Get("code") == "" || q.Get("state") != "s1" {
+		t.Fatalf("answer %v", q)
+	}
+	if q := w.login(w.url, cookie, nil); q.Get("error") != "login_required" {
+		t.Errorf("a second time: %v", q)
+	}
+	got := w.redeem(q.Get("code"), clientSecret)
+	var tokens struct {
+		IDToken      string `json:"id_token"`
+		AccessToken  string `json:"access_token"`
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := json.Unmarshal([]byte(got.body), &tokens); err != nil || got.status != http.StatusOK || tokens.IDToken == "" || tokens.RefreshToken != "" {
+		t.Fatalf("status %d, %v: %s", got.status, err, got.body)
+	}
+	claims := w.verified(tokens.IDToken)
+	if claims["sub"] != s.UserID || claims["nonce"] != "n1" || claims["iss"] != w.url || claims["email"] != nil {
+		t.Errorf("claims %v", claims)
+	}
+	if again := w.redeem(q.Get("code"), clientSecret); again.status != http.StatusBadRequest || !strings.Contains(again.body, "invalid_grant") {
+		t.Errorf("the code again: %d %s", again.status, again.body)
+	}
+	info := w.do(http.MethodGet, w.url+"/userinfo", "", map[string]string{"Authorization": "Bearer " + tokens.AccessToken})
+	if info.status != http.StatusOK || !strings.Contains(info.body, s.UserID) {
+		t.Errorf("userinfo: %d %s", info.status, info.body)
+	}
+	for _, path := range []string{"/revoke", "/oauth/introspect", "/end_session", "/device_authorization", "/ready", "/nothing"} {
+		if a := w.do(http.MethodPost, w.url+path, "", nil); a.status != http.StatusNotFound {
+			t.Errorf("%s is served: %d", path, a.status)
+		}
+	}
+}
+
+// verified checks a token of the bridge with its published keys.
+func (w *world) verified(token string) map[string]any {
+	w.t.Helper()
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal([]byte(w.do(http.MethodGet, w.url+"/keys", "", nil).body), &set); err != nil {
+		w.t.Fatal(err)
+	}
+	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.RS256})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var claims map[string]any
+	if err := parsed.Claims(set, &claims); err != nil {
+		w.t.Fatal(err)
+	}
+	return claims
+}
+
+// TestRefreshTokenIsEnough is for a browser that was away for longer than an
+// access token lives; also of the oldest generations.
+func TestRefreshTokenIsEnough(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"core-3.0.1", "core-6.0.13", "modelled-12.0-migrated"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := build(t, name, nil)
+			s := w.session(alive)
+			q := w.login(w.url, "sAccessToken=stale; sRefreshToken="+url.QueryEscape(s.Refresh), nil)
+			if q.Get("code") == "" {
+				t.Errorf("answer %v", q)
+			}
+		})
+	}
+}
+
+func TestSessionsOfNobodyAndOldOnesAreRefused(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", nil)
+	for name, s := range map[string]fixture.Session{
+		"revoked": w.session(func(s fixture.Session) bool { return s.Revoked }),
+		"orphan":  w.session(func(s fixture.Session) bool { return s.Orphan }),
+	} {
+		if q := w.login(w.url, "sAccessToken="+s.Access+"; sRefreshToken="+url.QueryEscape(s.Refresh), nil); q.Get("error") != "login_required" {
+			t.Errorf("%s: %v", name, q)
+		}
+	}
+	for name, change := range map[string]url.Values{
+		"another address": {"redirect_uri": {"https://evil.example.com/"}}, "another client": {"client_id": {"evil"}},
+	} {
+		q := url.Values{"client_id": {"keycloak"}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid"}}
+		for k, v := range change {
+			q[k] = v
+		}
+		if a := w.do(http.MethodGet, w.url+"/authorize?"+q.Encode(), "", nil); a.status != http.StatusBadRequest || a.header.Get("Location") != "" {
+			t.Errorf("%s: %d to %s", name, a.status, a.header.Get("Location"))
+		}
+	}
+}
+
+// TestParallelLogins presents one session to two instances at once.
+func TestParallelLogins(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", nil)
+	other, _ := w.instance(nil)
+	s := w.session(alive)
+	var wg sync.WaitGroup
+	results := make(chan url.Values, 8)
+	for i := range cap(results) {
+		wg.Go(func() {
+			issuer := w.url
+			if i%2 == 1 {
+				issuer = other
+			}
+			results <- w.login(issuer, "sAccessToken="+s.Access, nil)
+		})
+	}
+	wg.Wait()
+	close(results)
+	codes := 0
+	for q := range results {
+		switch {
+		case q.Get("code") != "":
+			codes++
+		case q.Get("error") != "login_required":
+			t.Errorf("answer %v", q)
+		}
+	}
+	if codes != 1 {
+		t.Errorf("%d codes for one session", codes)
+	}
+}
+
+func TestApplicationsExchangeTokens(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", nil)
+	s := w.session(alive)
+	bearer := map[string]string{"Authorization": "Bearer " + s.Access, "Origin": "https://app.example.com"}
+	w.target.fail(&target.Failure{Code: diag.LoadTargetRefused, Detail: "down"})
+	if a := w.do(http.MethodPost, w.url+"/handover", "", bearer); a.status != http.StatusBadGateway {
+		t.Errorf("a target that is down: %d %s", a.status, a.body)
+	}
+	w.target.fail(nil)
+	a := w.do(http.MethodPost, w.url+"/handover", "", bearer)
+	if a.status != http.StatusOK || !strings.Contains(a.body, givenToken) || a.header.Get("Access-Control-Allow-Origin") != "https://app.example.com" || a.header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("%d %s %v", a.status, a.body, a.header)
+	}
+	if a := w.do(http.MethodPost, w.url+"/handover", "", bearer); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "invalid_grant") {
+		t.Errorf("again: %d %s", a.status, a.body)
+	}
+	claims := w.verified(w.target.exchanges[0].JWT.Reveal())
+	if claims["sub"] != s.UserID || claims["iss"] != w.url || claims["jti"] == nil {
+		t.Errorf("claims %v", claims)
+	}
+	second := w.session(func(x fixture.Session) bool { return alive(x) && x.Handle != s.Handle })
+	body, _ := json.Marshal(map[string]string{"token": second.Refresh})
+	if a := w.do(http.MethodPost, w.url+"/handover", string(body), map[string]string{"Content-Type": "application/json", "Origin": "https://evil.example.com"}); a.status != http.StatusOK || a.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("refresh token: %d %s %v", a.status, a.body, a.header)
+	}
+	// A cookie is not enough: another site could send it.
+	third := w.session(func(x fixture.Session) bool { return alive(x) && x.Handle != s.Handle && x.Handle != second.Handle })
+	if a := w.do(http.MethodPost, w.url+"/handover", "", map[string]string{"Cookie": "sAccessToken=" + third.Access}); a.status != http.StatusBadRequest {
+		t.Errorf("cookie: %d", a.status)
+	}
+	for _, token := range []string{"x", s.Access + "x", "a.b.c"} {
+		if a := w.do(http.MethodPost, w.url+"/handover", "", map[string]string{"Authorization": "Bearer " + token}); a.status != http.StatusUnauthorized {
+			t.Errorf("forged: %d", a.status)
+		}
+	}
+}
+
+func form(v url.Values) (string, map[string]string) {
+	return v.Encode(), map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
+}
+
+func TestResetLink(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", nil)
+	link := w.truth.ResetTokens[0]
+	page := w.origin() + "/auth/reset-password"
+	for range 2 { // a mail scanner, then a person
+		if a := w.do(http.MethodGet, page+"?rid=emailpassword&token="+link.Token, "", nil); a.status != http.StatusOK || !strings.Contains(a.body, link.Token) || a.header.Get("Referrer-Policy") != "no-referrer" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	post := func(v url.Values) answer { b, h := form(v); return w.do(http.MethodPost, page, b, h) }
+	if a := post(url.Values{"token": {link.Token}, "password": {"a"}, "again": {"b"}}); a.status != http.StatusUnprocessableEntity {
+		t.Errorf("two passwords: %d", a.status)
+	}
+	w.target.fail(&target.Failure{Code: diag.TargetPasswordRefused, Detail: "at least <8> characters"})
+	if a := post(url.Values{"token": {link.Token}, "password": {"a"}, "again": {"a"}}); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, "at least &lt;8&gt; characters") {
+		t.Errorf("refused: %d %s", a.status, a.body)
+	}
+	w.target.fail(errors.New("down"))
+	if a := post(url.Values{"token": {link.Token}, "password": {"a"}, "again": {"a"}}); a.status != http.StatusBadGateway {
+		t.Errorf("down: %d", a.status)
+	}
+	w.target.fail(nil)
+	good := url.Values{"token": {link.Token}, "password": {newPassword}, "again": {newPassword}}
+	if a := post(good); a.status != http.StatusOK || w.target.passwords[link.VisibleID] != newPassword {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	if a := post(good); a.status != http.StatusGone {
+		t.Errorf("again: %d", a.status)
+	}
+	if a := w.do(http.MethodGet, page+"?token="+link.Token, "", nil); a.status != http.StatusGone {
+		t.Errorf("the page again: %d", a.status)
+	}
+	other := w.truth.ResetTokens[1]
+	api := func(token, password string) string {
+		body, _ := json.Marshal(map[string]any{"method": "token", "token": token, "formFields": []any{map[string]string{"id": "password", "value": password}}})
+		a := w.do(http.MethodPost, w.origin()+"/auth/user/password/reset", string(body), map[string]string{"Content-Type": "application/json; charset=utf-8"})
+		var out struct{ Status string }
+		if err := json.Unmarshal([]byte(a.body), &out); err != nil {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		return out.Status
+	}
+	for i, want := range []string{"FIELD_ERROR", "OK", "RESET_PASSWORD_INVALID_TOKEN_ERROR"} {
+		if got := api(other.Token, []string{"", newPassword, newPassword}[i]); got != want {
+			t.Errorf("API: %s, want %s", got, want)
+		}
+	}
+}
+
+func TestResetByTheTarget(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", func(c *config.Bridge) { c.Reset.Mode = "target" })
+	b, h := form(url.Values{"token": {w.truth.ResetTokens[0].Token}})
+	if a := w.do(http.MethodPost, w.origin()+"/auth/reset-password", b, h); a.status != http.StatusSeeOther || a.header.Get("Location") != "https://sso.example.com/reset" {
+		t.Errorf("%d %v", a.status, a.header)
+	}
+	if a := w.do(http.MethodPost, w.origin()+"/auth/reset-password", b, h); a.status != http.StatusGone {
+		t.Errorf("again: %d", a.status)
+	}
+}
+
+func TestVerificationLink(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", nil)
+	link, page := w.truth.VerificationTokens[0], w.origin()+"/auth/verify-email"
+	if a := w.do(http.MethodGet, page+"?token="+link.Token, "", nil); a.status != http.StatusOK {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	b, h := form(url.Values{"token": {link.Token}})
+	for _, want := range []int{http.StatusOK, http.StatusGone} {
+		if a := w.do(http.MethodPost, page, b, h); a.status != want {
+			t.Errorf("%d, want %d", a.status, want)
+		}
+	}
+	conn, err := pgx.Connect(t.Context(), w.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	verified := 0
+	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM emailverification_verified_emails WHERE user_id = $1 AND email = $2", link.UserID, link.Email).Scan(&verified); err != nil || verified != 1 {
+		t.Errorf("%d rows, %v", verified, err)
+	}
+	body := `{"method":"token","token":"` + w.truth.VerificationTokens[1].Token + `"}`
+	for _, want := range []string{"OK", "EMAIL_VERIFICATION_INVALID_TOKEN_ERROR"} {
+		if a := w.do(http.MethodPost, w.origin()+"/auth/user/email/verify", body, map[string]string{"Content-Type": "application/json"}); !strings.Contains(a.body, want) {
+			t.Errorf("%d %s, want %s", a.status, a.body, want)
+		}
+	}
+}
+
+func firebaseUser(t *testing.T, tr fixture.Truth) (fixture.Account, fixture.Login) {
+	t.Helper()
+	for _, a := range tr.Accounts {
+		for _, l := range a.LoginMethods {
+			if a.AppID == "public" && l.PasswordFormat == "firebase_scrypt" && l.ClearPassword != "" && len(l.Tenants) == 1 && l.Tenants[0] == "public" {
+				return a, l
+			}
+		}
+	}
+	t.Fatal("no user with a Firebase hash")
+	return fixture.Account{}, fixture.Login{}
+}
+
+func TestLazyCheck(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", nil)
+	a, l := firebaseUser(t, w.truth)
+	auth := map[string]string{"Authorization": "Bearer " + lazyToken, "Content-Type": "application/json"}
+	at := w.url + "/lazy/keycloak/" + url.PathEscape(l.Email)
+	counts := func() (c struct{ Waiting, Arrived int }) {
+		if err := json.Unmarshal([]byte(w.do(http.MethodGet, w.url+"/lazy", "", auth).body), &c); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	before := counts()
+	got := w.do(http.MethodGet, at, "", auth)
+	var user struct {
+		ID, Username, Email string
+		Enabled             bool
+	}
+	if err := json.Unmarshal([]byte(got.body), &user); err != nil || user.ID != a.VisibleID || user.Username != l.Email || !user.Enabled {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	for password, want := range map[string]int{"wrong": http.StatusUnauthorized, l.ClearPassword: http.StatusOK} {
+		body, _ := json.Marshal(map[string]string{"password": password})
+		if got := w.do(http.MethodPost, at, string(body), auth); got.status != want {
+			t.Errorf("%d, want %d: %s", got.status, want, got.body)
+		}
+		body, _ = json.Marshal(map[string]string{"email": l.Email, "password": password})
+		if got := w.do(http.MethodPost, w.url+"/lazy/auth0", string(body), auth); got.status != want || want == http.StatusOK && !strings.Contains(got.body, a.VisibleID) {
+			t.Errorf("Auth0: %d, want %d: %s", got.status, want, got.body)
+		}
+	}
+	if after := counts(); after.Waiting != before.Waiting-1 || after.Arrived != before.Arrived+1 {
+		t.Errorf("%+v, before %+v", after, before)
+	}
+	if got := w.do(http.MethodPost, w.url+"/lazy/auth0/user", `{"email":"`+l.Email+`"}`, auth); got.status != http.StatusOK {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	// Whose hash the target has taken is nobody here.
+	for _, other := range w.truth.Accounts {
+		for _, m := range other.LoginMethods {
+			if other.AppID == "public" && m.PasswordFormat == "bcrypt" && m.ClearPassword != "" {
+				body, _ := json.Marshal(map[string]string{"password": m.ClearPassword})
+				if got := w.do(http.MethodPost, w.url+"/lazy/keycloak/"+url.PathEscape(m.Email), string(body), auth); got.status != http.StatusUnauthorized {
+					t.Errorf("a bcrypt user: %d", got.status)
+				}
+				goto nobody
+			}
+		}
+	}
+nobody:
+	if got := w.do(http.MethodGet, w.url+"/lazy/keycloak/nobody@example.com", "", auth); got.status != http.StatusNotFound {
+		t.Errorf("nobody: %d", got.status)
+	}
+	for _, header := range []map[string]string{nil, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic " + lazyToken}} {
+		if got := w.do(http.MethodGet, at, "", header); got.status != http.StatusUnauthorized {
+			t.Errorf("%v: %d", header, got.status)
+		}
+	}
+}
+
+func TestGuessersAreLockedOut(t *testing.T) {
+	t.Parallel()
+	strict := func(c *config.Bridge) { c.Limits.Failures = 3; c.TrustedProxies = []string{"127.0.0.0/8", "::1/128"} }
+	w := build(t, "core-9.3.0", strict)
+	other, _ := w.instance(strict)
+	_, l := firebaseUser(t, w.truth)
+	auth := map[string]string{"Authorization": "Bearer " + lazyToken, "Content-Type": "application/json"}
+	try := func(issuer, password string) int {
+		body, _ := json.Marshal(map[string]string{"email": l.Email, "password": password})
+		return w.do(http.MethodPost, issuer+"/lazy/auth0", string(body), auth).status
+	}
+	for range 3 {
+		if got := try(w.url, "wrong"); got != http.StatusUnauthorized {
+			t.Fatalf("status %d", got)
+		}
+	}
+	if got := try(other, l.ClearPassword); got != http.StatusTooManyRequests { // at the other instance, too
+		t.Errorf("locked out: %d", got)
+	}
+	from := func(address string) map[string]string {
+		return map[string]string{"X-Forwarded-For": "6.6.6.6, " + address}
+	}
+	for surface, ask := range map[string]func(map[string]string) answer{
+		"reset": func(h map[string]string) answer {
+			return w.do(http.MethodGet, w.origin()+"/auth/reset-password?token=guess", "", h)
+		},
+		"verify": func(h map[string]string) answer {
+			return w.do(http.MethodGet, w.origin()+"/auth/verify-email?token=guess", "", h)
+		},
+		"api": func(h map[string]string) answer {
+			h["Authorization"] = "Bearer a.b.c"
+			return w.do(http.MethodPost, w.url+"/handover", "", h)
+		},
+		"token": func(h map[string]string) answer {
+			h["Authorization"] = "Bearer wrong"
+			return w.do(http.MethodGet, w.url+"/lazy", "", h)
+		},
+	} {
+		for i := range 4 {
+			a := ask(from("192.0.2.1"))
+			if locked := a.status == http.StatusTooManyRequests; locked != (i == 3) || locked && a.header.Get("Retry-After") == "" {
+				t.Errorf("%s, attempt %d: %d", surface, i, a.status)
+			}
+		}
+		if a := ask(from("192.0.2.2")); a.status == http.StatusTooManyRequests {
+			t.Errorf("%s: somebody else is locked out", surface)
+		}
+	}
+}
+
+func TestRates(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", func(c *config.Bridge) { c.Limits.PerMinute = 3 })
+	for i := range 4 {
+		a := w.do(http.MethodGet, w.origin()+"/auth/reset-password?token=x", "", nil)
+		if (a.status == http.StatusTooManyRequests) != (i == 3) {
+			t.Errorf("request %d: %d", i, a.status)
+		}
+	}
+}
+
+func TestKeysHealthAndMetrics(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-5.0.0", nil)
+	var set struct{ Keys []map[string]string }
+	a := w.do(http.MethodGet, w.origin()+"/.well-known/jwks.json", "", nil)
+	if err := json.Unmarshal([]byte(a.body), &set); err != nil || len(set.Keys) == 0 || strings.Contains(a.body, `"d"`) {
+		t.Errorf("%v: %s", err, a.body)
+	}
+	for _, want := range w.truth.PublicKeys.JWKS {
+		if !strings.Contains(a.body, want["n"]) {
+			t.Errorf("key %s is missing", want["kid"])
+		}
+	}
+	if a := w.do(http.MethodGet, w.url+"/.well-known/openid-configuration", "", nil); a.status != http.StatusOK || !strings.Contains(a.body, w.url+"/authorize") {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if a := w.do(http.MethodGet, w.origin()+path, "", nil); a.status != http.StatusOK {
+			t.Errorf("%s: %d", path, a.status)
+		}
+	}
+	if a := w.do(http.MethodGet, w.origin()+"/metrics", "", nil); a.status != http.StatusNotFound {
+		t.Errorf("metrics are public: %d", a.status)
+	}
+	admin := httptest.NewRecorder()
+	w.bridge.AdminHandler().ServeHTTP(admin, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if !strings.Contains(admin.Body.String(), `stetl_bridge_request_seconds_count{path="/healthz",status="200"} 1`) || !strings.Contains(admin.Body.String(), "stetl_bridge_lazy_waiting") {
+		t.Error(admin.Body.String())
+	}
+}
+
+// TestNothingSecretIsLogged sends every kind of secret through every surface, at
+// the most talkative level.
+func TestNothingSecretIsLogged(t *testing.T) {
+	w := build(t, "core-9.3.0", nil)
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))) // the library's
+	t.Cleanup(func() { slog.SetDefault(old) })
+	var secrets []string
+	for _, s := range w.truth.Sessions {
+		secrets = append(secrets, s.Access, s.Refresh)
+		w.login(w.url, "sAccessToken="+s.Access+"; sRefreshToken="+url.QueryEscape(s.Refresh), nil)
+		w.do(http.MethodPost, w.url+"/handover", "", map[string]string{"Authorization": "Bearer " + s.Access})
+	}
+	w.redeem("canary-code", "canary-wrong-secret")
+	w.do(http.MethodGet, w.url+"/authorize?client_id=keycloak&redirect_uri=x&state=canary-state", "", map[string]string{"Cookie": "sAccessToken=canary-cookie"})
+	for _, link := range w.truth.ResetTokens {
+		secrets = append(secrets, link.Token, link.Hash, link.Email)
+		w.do(http.MethodGet, w.origin()+"/auth/reset-password?token="+link.Token, "", nil)
+		b, h := form(url.Values{"token": {link.Token}, "password": {newPassword}, "again": {newPassword}})
+		w.do(http.MethodPost, w.origin()+"/auth/reset-password", b, h)
+	}
+	for _, link := range w.truth.VerificationTokens {
+		secrets = append(secrets, link.Token, link.Hash)
+		b, h := form(url.Values{"token": {link.Token}})
+		w.do(http.MethodPost, w.origin()+"/auth/verify-email", b, h)
+	}
+	_, l := firebaseUser(t, w.truth)
+	auth := map[string]string{"Authorization": "Bearer " + lazyToken, "Content-Type": "application/json"}
+	for _, password := range []string{"canary-wrong-password", l.ClearPassword} {
+		body, _ := json.Marshal(map[string]string{"email": l.Email, "password": password})
+		w.do(http.MethodPost, w.url+"/lazy/auth0", string(body), auth)
+	}
+	w.do(http.MethodGet, w.url+"/lazy", "", map[string]string{"Authorization": "Bearer canary-wrong-token"})
+	w.do(http.MethodGet, w.url+"/lazy/keycloak/"+url.PathEscape(l.Email), "", auth)
+	secrets = append(secrets, "canary", l.ClearPassword, l.Email, l.PasswordHash, clientSecret, lazyToken, givenToken)
+	admin := httptest.NewRecorder()
+	w.bridge.AdminHandler().ServeHTTP(admin, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	said := w.log.String()
+	if strings.Count(said, `"msg":"audit"`) < 20 {
+		t.Errorf("the audit trail is short: %s", said)
+	}
+	for _, secret := range secrets {
+		if len(secret) >= 6 && (strings.Contains(said, secret) || strings.Contains(admin.Body.String(), secret)) {
+			t.Errorf("a secret is in the log or the metrics: %.12s…", secret)
+		}
+	}
+}

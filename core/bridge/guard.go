@@ -1,0 +1,209 @@
+package bridge
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/supertokens/cutover"
+)
+
+// The surfaces where somebody could try to guess.
+const (
+	surfaceBrowser = "browser"
+	surfaceAPI     = "api"
+	surfaceReset   = "reset"
+	surfaceVerify  = "verify"
+	surfaceLazy    = "lazy"
+	surfaceClient  = "client"
+)
+
+// guard slows down who asks often and locks out who guesses. Rates are counted
+// per instance; failures, in the database, for all of them.
+type guard struct {
+	config  config.BridgeLimits
+	db      *cutover.DB
+	audit   *audit
+	proxies []netip.Prefix
+
+	mu      sync.Mutex
+	buckets map[string]*bucket
+	swept   time.Time
+}
+
+type bucket struct {
+	limiter *rate.Limiter
+	used    time.Time
+}
+
+func newGuard(c config.Bridge, db *cutover.DB, a *audit) *guard {
+	g := &guard{config: c.Limits, db: db, audit: a, buckets: map[string]*bucket{}, swept: time.Now()}
+	for _, text := range c.TrustedProxies {
+		if p, err := netip.ParsePrefix(text); err == nil { // the configuration has been checked
+			g.proxies = append(g.proxies, p)
+		}
+	}
+	return g
+}
+
+// client is the network address that counts: of an IPv6 address its network, as
+// one subscriber has many. Behind trusted proxies it is the last address of
+// X-Forwarded-For that is not one of them.
+func (g *guard) client(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return host
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && g.trusted(addr); i-- {
+		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = next
+	}
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		if network, err := addr.Prefix(64); err == nil {
+			return network.String()
+		}
+	}
+	return addr.String()
+}
+
+func (g *guard) trusted(addr netip.Addr) bool {
+	for _, p := range g.proxies {
+		if p.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
+}
+
+// bucketAge is how long a client must be quiet to be forgotten; by then its
+// bucket is full again.
+const bucketAge = 2 * time.Minute
+
+func (g *guard) allow(surface, client string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	if now.Sub(g.swept) > bucketAge {
+		for key, b := range g.buckets {
+			if now.Sub(b.used) > bucketAge {
+				delete(g.buckets, key)
+			}
+		}
+		g.swept = now
+	}
+	key := surface + " " + client
+	b := g.buckets[key]
+	if b == nil {
+		b = &bucket{limiter: rate.NewLimiter(rate.Limit(float64(g.config.PerMinute)/60), g.config.PerMinute)}
+		g.buckets[key] = b
+	}
+	b.used = now
+	return b.limiter.AllowN(now, 1)
+}
+
+// limit lets a client through that is neither too fast nor locked out.
+func (g *guard) limit(surface string, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		client := g.client(r)
+		if !g.allow(surface, client) {
+			g.refuse(w, r, surface, "too fast", time.Minute)
+			return
+		}
+		if g.locked(w, r, surface, client) {
+			return
+		}
+		next(w, r)
+	}
+}
+
+// locked answers for a subject that is locked out.
+func (g *guard) locked(w http.ResponseWriter, r *http.Request, surface, subject string) bool {
+	until, err := g.db.Locked(r.Context(), surface, subject)
+	if err != nil {
+		g.audit.log.ErrorContext(r.Context(), "the bridge cannot answer", slog.String("error", err.Error()))
+		http.Error(w, "something went wrong; please try again later", http.StatusBadGateway)
+		return true
+	}
+	if until.IsZero() {
+		return false
+	}
+	g.refuse(w, r, surface, "locked out", time.Until(until))
+	return true
+}
+
+func (g *guard) refuse(w http.ResponseWriter, r *http.Request, surface, why string, wait time.Duration) {
+	g.audit.event(r, surface, outcomeLimited, "", slog.String("reason", why))
+	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(wait.Seconds()))))
+	http.Error(w, "too many attempts; please try again later", http.StatusTooManyRequests)
+}
+
+// failed counts a failure of a subject. An error is logged: who asked has been
+// refused anyway.
+func (g *guard) failed(r *http.Request, surface, subject string) {
+	ctx := context.WithoutCancel(r.Context())
+	locked, err := g.db.Fail(ctx, surface, subject, g.config.Failures, g.config.Lockout.Duration)
+	switch {
+	case err != nil:
+		g.audit.log.ErrorContext(ctx, "a failed attempt was not counted", slog.String("error", err.Error()))
+	case locked:
+		g.audit.event(r, surface, outcomeLocked, "")
+	}
+}
+
+// clients guards the token endpoint, where the secrets of clients could be
+// guessed. All people of a target come from one address, so that only failures
+// count.
+func (g *guard) clients(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		client := g.client(r)
+		if g.locked(w, r, surfaceClient, client) {
+			return
+		}
+		seen := &watched{ResponseWriter: w}
+		next(seen, r)
+		if seen.status == http.StatusUnauthorized {
+			g.failed(r, surfaceClient, client)
+		}
+	}
+}
+
+// watched remembers the status of an answer.
+type watched struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *watched) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// sameSecret compares in a time that depends on neither text.
+func sameSecret(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}

@@ -1,0 +1,90 @@
+package bridge
+
+import (
+	"crypto"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/zitadel/oidc/v3/pkg/op"
+
+	"github.com/stetl/stetl/core/canonical"
+)
+
+// signer is the key of the bridge. It implements the library's views of a private
+// and, as publicKey, of a public key.
+type signer struct {
+	key *rsa.PrivateKey
+	id  string
+}
+
+func newSigner(key *rsa.PrivateKey) (*signer, error) {
+	if key == nil {
+		return nil, fmt.Errorf("the bridge has no signing key")
+	}
+	sum, err := (&jose.JSONWebKey{Key: &key.PublicKey}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("name the signing key: %w", err)
+	}
+	return &signer{key: key, id: base64.RawURLEncoding.EncodeToString(sum)}, nil
+}
+
+// SignatureAlgorithm implements [op.SigningKey].
+func (*signer) SignatureAlgorithm() jose.SignatureAlgorithm { return jose.RS256 }
+
+// Key implements [op.SigningKey].
+func (s *signer) Key() any { return s.key }
+
+// ID implements [op.SigningKey].
+func (s *signer) ID() string { return s.id }
+
+// publicKey is the half that is published.
+type publicKey struct{ s *signer }
+
+var _ op.Key = publicKey{}
+
+// ID implements [op.Key].
+func (p publicKey) ID() string { return p.s.id }
+
+// Algorithm implements [op.Key].
+func (publicKey) Algorithm() jose.SignatureAlgorithm { return jose.RS256 }
+
+// Use implements [op.Key].
+func (publicKey) Use() string { return "sig" }
+
+// Key implements [op.Key].
+func (p publicKey) Key() any { return &p.s.key.PublicKey }
+
+// derived is a key for another purpose, the same at every instance.
+func (s *signer) derived(purpose string) (out [32]byte) {
+	mac := hmac.New(sha256.New, x509.MarshalPKCS1PrivateKey(s.key))
+	mac.Write([]byte("stetl bridge " + purpose))
+	copy(out[:], mac.Sum(nil))
+	return out
+}
+
+// assertionAge is how long an assertion is good: it is exchanged at once.
+const assertionAge = time.Minute
+
+// assertion signs that the bearer acts for a user.
+func (s *signer) assertion(issuer, subject, audience string, now time.Time) (canonical.Secret, error) {
+	with, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: s.key, KeyID: s.id}}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return canonical.Secret{}, fmt.Errorf("sign an assertion: %w", err)
+	}
+	text, err := jwt.Signed(with).Claims(jwt.Claims{
+		Issuer: issuer, Subject: subject, Audience: jwt.Audience{audience}, ID: rand.Text(),
+		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(assertionAge)),
+	}).Serialize()
+	if err != nil {
+		return canonical.Secret{}, fmt.Errorf("sign an assertion: %w", err)
+	}
+	return canonical.NewSecret(text), nil
+}

@@ -1,0 +1,414 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
+
+	"github.com/stetl/stetl/internal/testserver/chromium"
+	"github.com/stetl/stetl/internal/testserver/fixture"
+	"github.com/stetl/stetl/internal/testserver/keycloak"
+	"github.com/stetl/stetl/plugins/keycloak/provider"
+)
+
+// demo is an application that has moved to Keycloak. Its visitors come with a
+// cookie of SuperTokens, which /seed sets.
+type demo struct {
+	t             *testing.T
+	url, keycloak string
+}
+
+func startDemo(t *testing.T) *demo {
+	t.Helper()
+	d := &demo{t: t}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /seed", func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "sAccessToken", Value: r.URL.Query().Get("access"), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+		_, _ = io.WriteString(w, `<p id="seeded">seeded</p>`)
+	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		q := url.Values{
+			"client_id": {"demo"}, "redirect_uri": {d.url + "/callback"}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s"}, "prompt": {"none"},
+		}
+		if r.URL.Query().Get("plain") == "" {
+			q.Set("kc_idp_hint", "supertokens")
+		}
+		http.Redirect(w, r, d.keycloak+"/protocol/openid-connect/auth?"+q.Encode(), http.StatusFound)
+	})
+	mux.HandleFunc("GET /callback", d.callback)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	d.url = server.URL
+	return d
+}
+
+func (d *demo) callback(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	if q.Get("error") != "" {
+		_, _ = fmt.Fprintf(w, `<p id="answer">error %s</p>`, html.EscapeString(q.Get("error")))
+		return
+	}
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {q.Get("code")}, "redirect_uri": {d.url + "/callback"}, "client_id": {"demo"}}
+	resp, err := http.PostForm(d.keycloak+"/protocol/openid-connect/token", form)
+	if err != nil {
+		d.t.Error(err)
+		return
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var tokens struct {
+		AccessToken  string `json:"access_token"`
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&tokens); err != nil || tokens.RefreshToken == "" {
+		_, _ = fmt.Fprintf(w, `<p id="answer">no tokens: %d</p>`, resp.StatusCode)
+		return
+	}
+	_, _ = fmt.Fprintf(w, `<p id="answer">user %s</p>`, html.EscapeString(subjectOf(tokens.AccessToken)))
+}
+
+// subjectOf reads a token that came straight from the server.
+func subjectOf(token string) string {
+	parts := strings.Split(token, ".")
+	var c struct{ Sub string }
+	if len(parts) != 3 {
+		return ""
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || json.Unmarshal(raw, &c) != nil {
+		return ""
+	}
+	return c.Sub
+}
+
+// visit opens the application and returns what it says, and the pages that were
+// shown on the way.
+func (d *demo) visit(tab context.Context, path string) (answer string, shown []string, err error) {
+	var mu sync.Mutex
+	stop, cancel := context.WithCancel(tab)
+	defer cancel()
+	err = chromedp.Listen(stop, func(ev any) {
+		if e, ok := ev.(*page.EventFrameNavigated); ok {
+			mu.Lock()
+			shown = append(shown, e.Frame.URL)
+			mu.Unlock()
+		}
+	})
+	if err == nil {
+		err = chromedp.Do(tab, chromedp.Navigate(d.url+path))
+	}
+	if err == nil {
+		answer, err = chromedp.Run(tab, chromedp.Text("#answer"))
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return answer, slices.Clone(shown), err
+}
+
+func (d *demo) seed(tab context.Context, access string) error {
+	return chromedp.Do(tab, chromedp.Navigate(d.url+"/seed?access="+url.QueryEscape(access)), chromedp.WaitVisible("#seeded"))
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// startBridge runs the executable until the end of the test, and then checks that
+// it ends in order.
+func startBridge(t *testing.T, config, address string, env []string) (logPath string) {
+	t.Helper()
+	logPath = filepath.Join(t.TempDir(), "bridge.log")
+	log, err := os.Create(logPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), stetl(t), "bridge", "--config", config)
+	cmd.Env, cmd.Stderr, cmd.Stdout = append(os.Environ(), env...), log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("the bridge ended with %v", err)
+			}
+		case <-time.After(40 * time.Second):
+			t.Error("the bridge does not end", cmd.Process.Kill())
+		}
+		_ = log.Close()
+		if t.Failed() {
+			text, _ := os.ReadFile(logPath)
+			t.Logf("bridge: %s", text)
+		}
+	})
+	deadline := time.After(time.Minute)
+	for {
+		resp, err := http.Get("http://" + address + "/readyz")
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return logPath
+			}
+		}
+		select {
+		case err := <-ended:
+			text, _ := os.ReadFile(logPath)
+			ended <- err
+			t.Fatalf("the bridge ended: %v\n%s", err, text)
+		case <-deadline:
+			t.Fatal("the bridge does not get ready")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// TestBridge is the cut-over as people see it: a real browser with a session of
+// the old system ends up signed in at an application of the new one.
+func TestBridge(t *testing.T) {
+	t.Parallel()
+	const name, clientSecret = "core-9.3.0", "client+secret%with:signs"
+	browser := chromium.Start(t)
+	server := keycloak.Shared(t, keycloak.Options{
+		Providers: map[string][]byte{provider.FileName: provider.Jar()},
+		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"},
+	})
+	const r = "bridge"
+	realm(t, server, r, clientSecret)
+	app := startDemo(t)
+	app.keycloak = server.URL() + "/realms/" + r
+	address, admin := freeAddress(t), freeAddress(t)
+	issuer := "http://" + address + "/bridge"
+	prepareRealm(t, server, r, issuer, app.url)
+
+	tr := fixture.Read(t, name)
+	env := []string{
+		"DATABASE=" + fixture.Restore(t, name), "SECRET=" + clientSecret, "URL=" + server.URL(), "REALM=" + r, "BRIDGE_SECRET=bridge-secret", "API_SECRET=api-secret",
+	}
+	config := filepath.Join(t.TempDir(), "keycloak.yaml")
+	writeFile(t, config, `
+source: {url: "${env:DATABASE}"}
+target:
+  plugin: keycloak
+  config: {url: "${env:URL}", realm: "${env:REALM}", client_id: stetl, client_secret: "${env:SECRET}", bridge_alias: supertokens,
+    exchange_client_id: api, exchange_client_secret: "${env:API_SECRET}"}
+bridge:
+  listen: `+address+`
+  admin_listen: `+admin+`
+  issuer: `+issuer+`
+  clients: [{id: keycloak, secret: "${env:BRIDGE_SECRET}", redirect_uris: ["`+app.keycloak+`/broker/supertokens/endpoint"]}]
+  exchange: {audience: "`+app.keycloak+`"}
+  reset: {path: /auth/reset-password}
+`)
+	if r := runStetl(t, env, "run", "--config", config); r.code != exitRejects && r.code != exitDone {
+		t.Fatalf("run: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
+	}
+	logPath := startBridge(t, config, address, env)
+
+	var sessions []fixture.Session
+	for _, s := range tr.Sessions {
+		if s.AppID == "public" && s.TenantID == "public" && !s.Revoked && !s.Expired && !s.Orphan && s.Refreshed == nil &&
+			server.Admin(t.Context(), http.MethodGet, "/realms/"+r+"/users/"+url.PathEscape(s.UserID), nil, nil) == nil {
+			sessions = append(sessions, s)
+		}
+	}
+	if len(sessions) < 3 {
+		t.Fatalf("only %d sessions of loaded users", len(sessions))
+	}
+
+	// One visitor, who never sees a page of Keycloak.
+	tab := chromium.Private(t, browser)
+	if err := app.seed(tab, sessions[0].Access); err != nil {
+		t.Fatal(err)
+	}
+	answer, shown, err := app.visit(tab, "/")
+	if err != nil || answer != "user "+sessions[0].UserID {
+		t.Fatalf("the application says %q after %v, %v; want user %s", answer, shown, err, sessions[0].UserID)
+	}
+	for _, address := range shown {
+		if strings.HasPrefix(address, server.URL()) || strings.HasPrefix(address, issuer) {
+			t.Errorf("the visitor saw %s", address)
+		}
+	}
+	// It is a session of Keycloak's own: no way through the bridge is needed now.
+	if answer, _, err := app.visit(tab, "/?plain=1"); err != nil || answer != "user "+sessions[0].UserID {
+		t.Errorf("the second visit: %q, %v", answer, err)
+	}
+	// Whoever has a copy of the old token comes too late.
+	thief := chromium.Private(t, browser)
+	if err := app.seed(thief, sessions[0].Access); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _, err := app.visit(thief, "/"); err != nil || answer != "error login_required" {
+		t.Errorf("the old token again: %q, %v", answer, err)
+	}
+
+	// Two browsers with one session, at the same time.
+	answers := make(chan string, 2)
+	var tabs []context.Context
+	for range 2 {
+		tab := chromium.Private(t, browser)
+		if err := app.seed(tab, sessions[1].Access); err != nil {
+			t.Fatal(err)
+		}
+		tabs = append(tabs, tab)
+	}
+	for _, tab := range tabs {
+		go func() {
+			answer, _, err := app.visit(tab, "/")
+			if err != nil {
+				answer = err.Error()
+			}
+			answers <- answer
+		}()
+	}
+	got := []string{<-answers, <-answers}
+	slices.Sort(got)
+	if want := []string{"error login_required", "user " + sessions[1].UserID}; !slices.Equal(got, want) {
+		t.Errorf("two at once: %q, want %q", got, want)
+	}
+
+	// An application without a browser.
+	grant := handover(t, issuer, sessions[2].Access)
+	if grant.status != http.StatusOK || subjectOf(grant.AccessToken) != sessions[2].UserID {
+		t.Errorf("hand-over: %d %s", grant.status, grant.body)
+	}
+	if again := handover(t, issuer, sessions[2].Access); again.status != http.StatusUnauthorized {
+		t.Errorf("hand-over again: %d %s", again.status, again.body)
+	}
+
+	resetInBrowser(t, browser, server, r, "http://"+address+"/auth/reset-password", tr)
+
+	said, err := os.ReadFile(logPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range tr.Sessions {
+		if strings.Contains(string(said), s.Access) || strings.Contains(string(said), s.Refresh) {
+			t.Error("a token is in the log")
+		}
+	}
+	if strings.Contains(string(said), newPassword) || !strings.Contains(string(said), `"surface":"browser","outcome":"done"`) {
+		t.Errorf("log: %s", said)
+	}
+}
+
+const newPassword = "A-new-Passw0rd"
+
+// prepareRealm is what docs/bridge.md tells operators to do.
+func prepareRealm(t *testing.T, server *keycloak.Server, realm, issuer, app string) {
+	t.Helper()
+	for path, body := range map[string]any{
+		"/identity-provider/instances": map[string]any{
+			"alias": "supertokens", "providerId": "oidc", "enabled": true, "hideOnLogin": true, "firstBrokerLoginFlowAlias": "first broker login",
+			"config": map[string]string{
+				"issuer": issuer, "authorizationUrl": issuer + "/authorize", "tokenUrl": issuer + "/oauth/token", "jwksUrl": issuer + "/keys",
+				"useJwksUrl": "true", "validateSignature": "true", "clientId": "keycloak", "clientSecret": "bridge-secret", "clientAuthMethod": "client_secret_post",
+				"defaultScope": "openid", "disableUserInfo": "true", "pkceEnabled": "true", "pkceMethod": "S256", "syncMode": "IMPORT", "acceptsPromptNoneForwardFromClient": "true",
+				"jwtAuthorizationGrantEnabled": "true", "jwtAuthorizationGrantAssertionSignatureAlg": "RS256", "jwtAuthorizationGrantMaxAllowedAssertionExpiration": "300",
+			},
+		},
+		"/clients": map[string]any{"clientId": "demo", "publicClient": true, "standardFlowEnabled": true, "redirectUris": []string{app + "/callback"}},
+	} {
+		if err := server.Admin(t.Context(), http.MethodPost, "/realms/"+realm+path, body, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := server.Admin(t.Context(), http.MethodPost, "/realms/"+realm+"/clients", map[string]any{
+		"clientId": "api", "secret": "api-secret", "standardFlowEnabled": false,
+		"attributes": map[string]string{"oauth2.jwt.authorization.grant.enabled": "true", "oauth2.jwt.authorization.grant.idp": "supertokens"},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+type handedOver struct {
+	AccessToken string `json:"access_token"`
+	status      int
+	body        string
+}
+
+func handover(t *testing.T, issuer, token string) (out handedOver) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, issuer+"/handover", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = json.Unmarshal(raw, &out) // the caller looks at the status
+	out.status, out.body = resp.StatusCode, string(raw)
+	return out
+}
+
+// resetInBrowser follows a mailed link, and signs in with the new password.
+func resetInBrowser(t *testing.T, browser context.Context, server *keycloak.Server, realm, page string, tr fixture.Truth) {
+	t.Helper()
+	for _, link := range tr.ResetTokens {
+		var user struct {
+			Username string `json:"username"`
+		}
+		if link.Expired || link.AppID != "public" || server.Admin(t.Context(), http.MethodGet, "/realms/"+realm+"/users/"+url.PathEscape(link.VisibleID), nil, &user) != nil {
+			continue
+		}
+		tab := chromium.Private(t, browser)
+		err := chromedp.Do(tab, chromedp.Navigate(page+"?rid=emailpassword&token="+link.Token), chromedp.SendKeys("#password", newPassword),
+			chromedp.SendKeys("#again", newPassword), chromedp.Click("#go"), chromedp.WaitVisible("#text"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := chromedp.Run(tab, chromedp.Text("#text")); err != nil || text != "Your new password is set." {
+			t.Errorf("the page says %q, %v", text, err)
+		}
+		for password, want := range map[string]bool{newPassword: true, newPassword + "x": false} {
+			g, err := server.PasswordGrant(t.Context(), realm, "people", user.Username, password)
+			if err != nil || (g.Status == http.StatusOK) != want || !want && !g.Refused() {
+				t.Errorf("signing in with the new password: %d %s, %v", g.Status, g.Body, err)
+			}
+		}
+		err = chromedp.Do(tab, chromedp.Navigate(page+"?token="+link.Token), chromedp.WaitVisible("#problem"))
+		if err != nil {
+			t.Errorf("the link again: %v", err)
+		}
+		return
+	}
+	t.Error("no reset link of a loaded user")
+}

@@ -54,6 +54,10 @@ bench-engine: ## a second run beside bare extraction, and the journal's outcomes
 	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSecondRun -benchtime 1x ./cmd/stetl
 	$(GO) test -run '^$$' -bench BenchmarkRecord ./core/journal
 
+.PHONY: bench-bridge
+bench-bridge: ## hand-overs/s and p99 of the bridge beside the database's own transactions (STETL_BENCH_SESSIONS, default 2000)
+	$(GO) test -timeout 30m -run '^$$' -bench BenchmarkHandover -benchtime 1x ./core/bridge
+
 .PHONY: fuzz
 fuzz: ## fuzz every fuzz target for FUZZTIME each (default 30s)
 	@GO="$(GO)" FUZZTIME="$(or $(FUZZTIME),30s)" sh tools/fuzz.sh

@@ -386,7 +386,7 @@ func resetInBrowser(t *testing.T, browser context.Context, server *keycloak.Serv
 		var user struct {
 			Username string `json:"username"`
 		}
-		if link.Expired || link.AppID != "public" || server.Admin(t.Context(), http.MethodGet, "/realms/"+realm+"/users/"+url.PathEscape(link.VisibleID), nil, &user) != nil {
+		if link.Expired || link.AppID != "public" || server.Admin(browser, http.MethodGet, "/realms/"+realm+"/users/"+url.PathEscape(link.VisibleID), nil, &user) != nil {
 			continue
 		}
 		tab := chromium.Private(t, browser)
@@ -399,7 +399,7 @@ func resetInBrowser(t *testing.T, browser context.Context, server *keycloak.Serv
 			t.Errorf("the page says %q, %v", text, err)
 		}
 		for password, want := range map[string]bool{newPassword: true, newPassword + "x": false} {
-			g, err := server.PasswordGrant(t.Context(), realm, "people", user.Username, password)
+			g, err := server.PasswordGrant(browser, realm, "people", user.Username, password)
 			if err != nil || (g.Status == http.StatusOK) != want || !want && !g.Refused() {
 				t.Errorf("signing in with the new password: %d %s, %v", g.Status, g.Body, err)
 			}

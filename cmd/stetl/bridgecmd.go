@@ -80,7 +80,7 @@ func (a *app) bridge(ctx context.Context) (err error) {
 	if err != nil {
 		return refusedError{fmt.Errorf("bridge.signing_key: %w", err)}
 	}
-	slog.SetDefault(o.Log) // the OpenID library's
+	slog.SetDefault(o.Log)       // the OpenID library's
 	server, err := bridge.New(o) //nolint:contextcheck // a scrape of metrics brings no context of its own
 	if err != nil {
 		return usageError{err}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,6 +38,48 @@ func secretsOf(t *testing.T, dump string) []string {
 	return out
 }
 
+// personsOf lists what is personal in a fixture and no id: addresses and numbers.
+func personsOf(t *testing.T, fixture string) []string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(fixtures, fixture+".truth.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var truth struct {
+		Accounts []struct {
+			VisibleID string `json:"visibleId"`
+			Logins    []struct {
+				Email string `json:"email"`
+				Phone string `json:"phone"`
+			} `json:"loginMethods"`
+		} `json:"accounts"`
+	}
+	if err := json.Unmarshal(raw, &truth); err != nil {
+		t.Fatal(err)
+	}
+	ids, out := map[string]bool{}, []string{}
+	for _, a := range truth.Accounts {
+		ids[a.VisibleID] = true
+	}
+	for _, a := range truth.Accounts {
+		for _, l := range a.Logins {
+			for _, text := range []string{l.Email, l.Phone} {
+				if len(text) > 5 && !ids[text] {
+					out = append(out, text)
+				}
+			}
+		}
+	}
+	if len(out) < 100 {
+		t.Fatalf("only %d addresses and numbers found", len(out))
+	}
+	return out
+}
+
+// impersonal are commands whose output can be handed on: it has ids, and nothing else
+// of a person.
+var impersonal = []string{"run", "idmap", "rejects", "report", "explain", "inspect", "check"}
+
 // TestNoSecretLeaves runs every command with every kind of output over a source
 // full of real hashes and secrets.
 func TestNoSecretLeaves(t *testing.T) {
@@ -44,7 +88,7 @@ func TestNoSecretLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := secretsOf(t, dump)
+	secrets, persons := secretsOf(t, dump), personsOf(t, "core-10.1.4")
 	dir := t.TempDir()
 	good, dead := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "dead.yaml")
 	writeFile(t, good, `
@@ -60,6 +104,15 @@ target:
 	writeFile(t, filepath.Join(dir, "live.yaml"), `
 source: {url: "${env:DATABASE}"}
 target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
+`)
+	mapped := filepath.Join(dir, "mapped.yaml")
+	writeFile(t, mapped, `
+source: {dump: "${env:DUMP}"}
+target: {plugin: keycloak, config: {mode: files, realm: m, out: ./mapped}}
+mapping:
+  set:
+    enabled: {cel: 'int(email + phone) > 0'}
+    metadata.a: {lookup: email, table: {x: y}}
 `)
 	const marker = "canary-3c9a-client-secret"
 	secrets = append(secrets, marker, "canary-77-database-password")
@@ -90,6 +143,10 @@ target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
 		{"report", "--config", good, "--json"},
 		{"report", "--config", good, "--format", "html"},
 		{"rejects", "--config", dead},
+		{"run", "--config", mapped, "--json"},
+		{"run", "--config", mapped},
+		{"rejects", "--config", mapped},
+		{"report", "--config", mapped, "--format", "html"},
 		{"explain", "1b2a0580-f7aa-4695-be2a-6e251115326e", "--config", good},
 		{"explain", "1b2a0580-f7aa-4695-be2a-6e251115326e", "--config", good, "--json"},
 		{"explain", "98638fc7-4703-4661-b98a-600c6d1cedcf", "--config", dead},
@@ -98,6 +155,13 @@ target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
 		r := runStetl(t, env, args...)
 		if r.stdout == "" && r.stderr == "" {
 			t.Errorf("%v says nothing", args)
+		}
+		if slices.Contains(impersonal, args[0]) {
+			for _, person := range persons {
+				if strings.Contains(r.stdout+r.stderr, person) {
+					t.Errorf("%v: %q is in its output", args, person)
+				}
+			}
 		}
 		for _, secret := range secrets {
 			if strings.Contains(r.stdout, secret) {
@@ -119,9 +183,9 @@ target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range secrets {
+		for _, secret := range append(persons, secrets...) {
 			if strings.Contains(string(content), secret) {
-				t.Errorf("%s: a secret is in it", filepath.Base(path))
+				t.Errorf("%s: something secret or personal is in it", filepath.Base(path))
 			}
 		}
 	}

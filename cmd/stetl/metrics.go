@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,9 @@ type metrics struct {
 	total    *prometheus.GaugeVec
 	limit    prometheus.Gauge
 	waited   prometheus.Counter
+
+	mu        sync.Mutex
+	unchanged int
 }
 
 // actions are all outcomes, so that each has a value from the beginning.
@@ -77,6 +81,11 @@ func (m *metrics) watch(o *engine.Options) {
 	outcome, progress := o.Outcome, o.Progress
 	o.Outcome = func(c target.Change) {
 		m.outcomes.WithLabelValues(string(c.Action)).Inc()
+		if c.Action == target.Unchanged {
+			m.mu.Lock()
+			m.unchanged++
+			m.mu.Unlock()
+		}
 		if c.Code != "" {
 			m.reasons.WithLabelValues(string(c.Code)).Inc()
 		}
@@ -87,6 +96,15 @@ func (m *metrics) watch(o *engine.Options) {
 		m.total.WithLabelValues(string(p.Phase)).Set(float64(p.Total))
 		progress(p)
 	}
+}
+
+// settle counts accounts that were not reported one by one, because they are as the
+// last run left them.
+func (m *metrics) settle(s target.Summary) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.outcomes.WithLabelValues(string(target.Unchanged)).Add(float64(max(0, s.Unchanged-m.unchanged)))
+	m.unchanged = max(m.unchanged, s.Unchanged)
 }
 
 // pulse takes in what the plugin says of itself.

@@ -26,6 +26,9 @@ func TestMetrics(t *testing.T) {
 	}
 	o.Outcome(target.Change{Outcome: target.Outcome{SourceID: "someone-else", Action: target.Rejected, Code: diag.LoadIDInvalid, Detail: "ada@example.org"}})
 	o.Progress(engine.Progress{Phase: engine.Loading, Done: 4, Total: 10})
+	o.Outcome(target.Change{Outcome: target.Outcome{SourceID: "third", Action: target.Unchanged}})
+	m.settle(target.Summary{Unchanged: 5})
+	m.settle(target.Summary{Unchanged: 5})
 	m.pulse(target.Pulse{Limit: 8, Wait: 1500 * time.Millisecond})
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+m.server.Addr+"/metrics", nil)
 	if err != nil {
@@ -42,6 +45,7 @@ func TestMetrics(t *testing.T) {
 	_ = answer.Body.Close()
 	for _, want := range []string{
 		`stetl_accounts_total{outcome="created",plugin="keycloak"} 3`, `stetl_accounts_total{outcome="in_doubt",plugin="keycloak"} 0`,
+		`stetl_accounts_total{outcome="unchanged",plugin="keycloak"} 5`,
 		`stetl_accounts_not_loaded_total{code="load.id_invalid",plugin="keycloak"} 1`, `stetl_phase_accounts{phase="load",plugin="keycloak"} 10`,
 		`stetl_phase_accounts_done{phase="load",plugin="keycloak"} 4`, `stetl_target_request_limit{plugin="keycloak"} 8`, `stetl_target_wait_seconds_total{plugin="keycloak"} 1.5`,
 	} {
@@ -54,7 +58,7 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("the metrics name %q", personal)
 		}
 	}
-	if len(seen) != 5 {
+	if len(seen) != 6 {
 		t.Errorf("not everything was passed on: %v", seen)
 	}
 	m.stop(t.Context())

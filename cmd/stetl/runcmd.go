@@ -189,6 +189,11 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 		defer m.stop(ctx)
 		m.watch(&o)
 		status.listen(m.pulse)
+		defer func() {
+			if r.Result != nil {
+				m.settle(r.Result.Summary)
+			}
+		}()
 	}
 	run, err := p.begin(ctx, &o, r)
 	if err != nil {

@@ -125,7 +125,7 @@ func same(a, b *target.User) bool {
 func (r *runner) mapped(n int, account *canonical.User) (target.User, *aside) {
 	u, _, why := r.options.Mapping.Map(account, r.caps)
 	ids := target.User{SourceID: u.SourceID, ID: u.ID, Class: u.Class}
-	l := r.owners.see(n, u.SourceID)
+	l := r.owners.see(n, account)
 	switch {
 	case why != nil:
 		return u, &aside{user: ids, why: *why}
@@ -227,7 +227,7 @@ func (r *runner) home(ctx context.Context, l *loser) string {
 	if r.options.Journal == nil {
 		return ""
 	}
-	e, ok, err := r.options.Journal.Get(ctx, r.owners.winners[l.lost[l.kind]-1])
+	e, ok, err := r.options.Journal.Get(ctx, r.owners.winners[l.lost[l.kind]-1].id)
 	if err != nil || !ok {
 		return ""
 	}

@@ -64,6 +64,9 @@ func TestCollisionPolicies(t *testing.T) {
 			if seen[id(3)].Code != tt.code {
 				t.Errorf("code %q, want %q", seen[id(3)].Code, tt.code)
 			}
+			if tt.code == diag.MapDuplicateUsername && !strings.Contains(seen[id(3)].Detail, id(1)+" (that one: emailpassword; this one: emailpassword in t2)") {
+				t.Errorf("the detail does not tell them apart: %s", seen[id(3)].Detail)
+			}
 			if tt.loss != "" && res.Losses[tt.loss] != 1 {
 				t.Errorf("losses %v say nothing of %s", res.Losses, tt.loss)
 			}

@@ -60,7 +60,7 @@ func (r *runner) review(ctx context.Context) error {
 				return err
 			}
 			if n, ok := r.owners.whose(e.SourceID); ok && unseen[n] {
-				r.owners.winners[n] = e.SourceID
+				r.owners.winners[n] = keeper{id: e.SourceID}
 				delete(unseen, n)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/target"
 )
@@ -24,8 +25,14 @@ type owners struct {
 	// losers says which identifier a later account does not get; winners holds the
 	// source ids of those who do, filled as they come by.
 	losers  map[int32]*loser
-	winners map[int32]string
+	winners map[int32]keeper
 	sources map[uint64]int32 // winners by the hash of their source id
+}
+
+// keeper is an account that keeps an identifier. Where people sign in to it is not
+// known when it did not come by.
+type keeper struct {
+	id, where string
 }
 
 // want is one identifier of one account, by its hash.
@@ -60,6 +67,8 @@ type loser struct {
 	kind   idKind
 	action target.Action
 	link   bool
+	// where says how and in which tenants people sign in to it.
+	where string
 }
 
 type idKind uint8
@@ -129,7 +138,7 @@ func (o *owners) claim(u *target.User, caps *target.Capabilities) {
 // settle decides. Claims may not follow.
 func (o *owners) settle() {
 	o.settled = true
-	o.losers, o.winners, o.sources = map[int32]*loser{}, map[int32]string{}, map[uint64]int32{}
+	o.losers, o.winners, o.sources = map[int32]*loser{}, map[int32]keeper{}, map[uint64]int32{}
 	slices.SortFunc(o.wanted, func(a, b want) int { return cmp.Compare(a.hash, b.hash) })
 	for i := 0; i < len(o.wanted); {
 		end := i + 1
@@ -138,7 +147,7 @@ func (o *owners) settle() {
 		}
 		if same := o.wanted[i:end]; len(same) > 1 {
 			winner := slices.MinFunc(same, func(a, b want) int { return o.compare(a.account, b.account) })
-			o.winners[winner.account] = ""
+			o.winners[winner.account] = keeper{}
 			o.sources[o.accounts[winner.account].source] = winner.account
 			for _, w := range same {
 				if w.account == winner.account {
@@ -167,13 +176,42 @@ func (o *owners) compare(a, b int32) int {
 }
 
 // see returns what became of the n-th account, nil when it has all it wants, and
-// remembers the source id of one that others lose to.
-func (o *owners) see(n int, sourceID string) *loser {
+// remembers who others lose to.
+func (o *owners) see(n int, account *canonical.User) *loser {
 	k := int32(n) //nolint:gosec // as in claim
 	if _, ok := o.winners[k]; ok {
-		o.winners[k] = sourceID
+		o.winners[k] = keeper{account.InternalID, where(account)}
 	}
-	return o.losers[k]
+	l := o.losers[k]
+	if l != nil {
+		l.where = where(account)
+	}
+	return l
+}
+
+// apart says where two accounts are, if that tells them apart.
+func apart(a, b string) string {
+	if a == "" || a == b {
+		return ""
+	}
+	return fmt.Sprintf(" (that one: %s; this one: %s)", a, b)
+}
+
+// where names the recipes and tenants of an account: the same address by two
+// recipes, or in two tenants, is one person's more often than not.
+func where(u *canonical.User) string {
+	var recipes []string
+	for i := range u.Logins {
+		if r := string(u.Logins[i].Recipe); !slices.Contains(recipes, r) {
+			recipes = append(recipes, r)
+		}
+	}
+	slices.Sort(recipes)
+	text := strings.Join(recipes, " and ")
+	if tenants := u.Tenants(); len(tenants) > 0 {
+		text += " in " + strings.Join(tenants, ", ")
+	}
+	return text
 }
 
 // reject is the outcome of an account that is kept out. It is complete once every
@@ -183,12 +221,12 @@ func (o *owners) reject(sourceID string, l *loser) target.Outcome {
 	winner := o.winners[l.lost[l.kind]-1]
 	if l.link {
 		return target.Outcome{
-			SourceID: sourceID, Action: target.Skipped, Code: diag.MapLinked, Detail: "made one with account " + winner + ", which has the same verified e-mail address",
+			SourceID: sourceID, Action: target.Skipped, Code: diag.MapLinked, Detail: "made one with account " + winner.id + ", which has the same verified e-mail address",
 		}
 	}
 	return target.Outcome{
 		SourceID: sourceID, Action: l.action, Code: kind.code,
-		Detail: fmt.Sprintf("another account wants the same %s, and the target allows one: %s", kind.name, winner),
+		Detail: fmt.Sprintf("another account wants the same %s, and the target allows one: %s", kind.name, winner.id) + apart(winner.where, l.where),
 		Hint:   "link or merge the two accounts in SuperTokens, change one of them, or say with policies.collision what should happen",
 	}
 }

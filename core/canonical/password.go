@@ -80,11 +80,16 @@ func ParsePasswordHash(stored string) PasswordHash {
 	if stored == "" {
 		return PasswordHash{}
 	}
-	for _, parse := range []func(string) (PasswordHash, bool){parseBcrypt, parseArgon2, parseFirebase} {
-		if h, ok := parse(stored); ok {
-			h.stored = stored
-			return h
-		}
+	h, ok := parseBcrypt(stored)
+	if !ok {
+		h, ok = parseArgon2(stored)
+	}
+	if !ok {
+		h, ok = parseFirebase(stored)
+	}
+	if ok {
+		h.stored = stored
+		return h
 	}
 	return PasswordHash{Scheme: UnknownScheme, stored: stored}
 }
@@ -100,9 +105,12 @@ func parseBcrypt(s string) (PasswordHash, bool) {
 	if err != nil || cost < 4 || cost > 31 {
 		return PasswordHash{}, false
 	}
-	salt, errSalt := bcryptEncoding.DecodeString(s[prefix:saltEnd])
-	digest, errDigest := bcryptEncoding.DecodeString(s[saltEnd:])
-	if errSalt != nil || errDigest != nil || len(salt) != 16 || len(digest) != 23 { // line breaks decode to nothing
+	// One block for both; the decoder takes line breaks for nothing.
+	decoded := make([]byte, 16+23)
+	salt, digest := decoded[:16:16], decoded[16:]
+	nSalt, errSalt := bcryptEncoding.Decode(salt, []byte(s[prefix:saltEnd]))
+	nDigest, errDigest := bcryptEncoding.Decode(digest, []byte(s[saltEnd:]))
+	if errSalt != nil || errDigest != nil || nSalt != len(salt) || nDigest != len(digest) {
 		return PasswordHash{}, false
 	}
 	return PasswordHash{Scheme: Bcrypt, Variant: s[1:3], Cost: int(cost), salt: salt, digest: digest}, true

@@ -28,9 +28,7 @@ type assembler struct {
 
 // assemble returns the accounts of one range, ordered by internal id.
 func (a *assembler) assemble(rr *rangeRows) []canonical.User {
-	all := slices.SortedFunc(maps.Values(rr.users), func(x, y *userRows) int {
-		return cmp.Or(strings.Compare(x.account, y.account), strings.Compare(x.id, y.id))
-	})
+	all := rr.sorted()
 	accounts := make([]canonical.User, 0, len(all))
 	for len(all) > 0 {
 		n := 1
@@ -41,6 +39,33 @@ func (a *assembler) assemble(rr *rangeRows) []canonical.User {
 		all = all[n:]
 	}
 	return accounts
+}
+
+// sorted returns the users of a range by account, and in it by id.
+func (rr *rangeRows) sorted() []*userRows {
+	// Nearly always the first bytes decide, and these need no look at the row.
+	type entry struct {
+		head uint64
+		user *userRows
+	}
+	entries := make([]entry, 0, len(rr.users))
+	for _, u := range rr.users {
+		entries = append(entries, entry{headOf([]byte(u.account)), u})
+	}
+	slices.SortFunc(entries, func(x, y entry) int {
+		switch {
+		case x.head < y.head:
+			return -1
+		case x.head > y.head:
+			return 1
+		}
+		return cmp.Or(strings.Compare(x.user.account, y.user.account), strings.Compare(x.user.id, y.user.id))
+	})
+	out := make([]*userRows, len(entries))
+	for i, e := range entries {
+		out[i] = e.user
+	}
+	return out
 }
 
 // account assembles the logins of one account, ordered by id.
@@ -334,7 +359,7 @@ func (a *assembler) loginWarnings(out *canonical.User, l *canonical.Login) {
 	if l.FakeEmail {
 		warn(out, WarnFakeEmail, "login %s has an address that SuperTokens made up", l.ID)
 	}
-	if l.Email != nil && !l.FakeEmail && strings.IndexFunc(*l.Email, unicode.IsUpper) >= 0 {
+	if l.Email != nil && !l.FakeEmail && hasUpper(*l.Email) {
 		warn(out, WarnMixedCaseEmail, "login %s has an address in mixed case, from before core 3.2", l.ID)
 	}
 	switch l.Password.Scheme {
@@ -361,6 +386,18 @@ var (
 	earliest = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	latest   = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 )
+
+func hasUpper(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'A' <= c && c <= 'Z':
+			return true
+		case c >= utf8.RuneSelf:
+			return strings.IndexFunc(s[i:], unicode.IsUpper) >= 0
+		}
+	}
+	return false
+}
 
 // isE164 reports whether a phone number is as core 7.0.12 and later store it.
 func isE164(phone string) bool {

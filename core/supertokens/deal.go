@@ -46,8 +46,9 @@ type routes struct{ linked, externals map[string]string }
 // as it is first: an external id may end in blanks, while columns of databases
 // upgraded from core 3.4 pad it with them.
 func (r *routes) claim(stored []byte) (account string, ok bool) {
-	if account, ok = r.externals[string(stored)]; !ok {
-		account, ok = r.externals[string(trimKey(stored))]
+	account, ok = r.externals[string(stored)]
+	if trimmed := trimKey(stored); !ok && len(trimmed) < len(stored) {
+		account, ok = r.externals[string(trimmed)]
 	}
 	return account, ok
 }

@@ -22,6 +22,25 @@ type rangeRows struct {
 	// taken holds the external ids of other users that look like internal ones,
 	// with the internal id of the user that is mapped to it.
 	taken map[string]string
+
+	userSlab  slab[userRows]
+	loginSlab slab[canonical.Login]
+}
+
+// slab hands out values that were allocated many at a time.
+type slab[T any] struct{ free []T }
+
+// slabSize is small, because whoever keeps one value keeps the others around it.
+const slabSize = 32
+
+// one returns a slice that holds one value and has no room for another.
+func (s *slab[T]) one() []T {
+	if len(s.free) == 0 {
+		s.free = make([]T, slabSize)
+	}
+	out := s.free[:1:1]
+	s.free = s.free[1:]
+	return out
 }
 
 // userRows is what is stored about one recipe user, which is one login, or
@@ -55,20 +74,22 @@ type visibleRows struct {
 
 type assignedRole struct{ tenant, role string }
 
-func newRangeRows(l *Layout) *rangeRows {
-	return &rangeRows{layout: l, users: map[string]*userRows{}, byExternal: map[string]*userRows{}, taken: map[string]string{}}
+func newRangeRows(l *Layout, size int) *rangeRows {
+	return &rangeRows{layout: l, users: make(map[string]*userRows, size), byExternal: map[string]*userRows{}, taken: map[string]string{}}
 }
 
 // internalUser returns the user that a row of an internal-id table belongs to,
 // creating it for tables that can define one, and nil when the id is nobody's.
-func (rr *rangeRows) internalUser(id string, defines bool) *userRows {
-	if u := rr.users[id]; u != nil {
+func (rr *rangeRows) internalUser(key []byte, defines bool) *userRows {
+	if u := rr.users[string(key)]; u != nil {
 		return u
 	}
 	if !defines {
 		return nil
 	}
-	u := &userRows{id: id, account: id}
+	id := string(key)
+	u := &rr.userSlab.one()[0]
+	u.id, u.account = id, id
 	rr.users[id] = u
 	return u
 }
@@ -79,12 +100,12 @@ func (rr *rangeRows) internalUser(id string, defines bool) *userRows {
 // row belongs to a user of this one.
 func (rr *rangeRows) add(s *spec, v [][]byte, claimed bool) (bool, error) {
 	if s.keyIs == visibleID {
-		return rr.addVisible(s, string(v[0]), v[1:], claimed)
+		return rr.addVisible(s, v[0], v[1:], claimed)
 	}
-	key := trimPadding(v[0])
+	key := trimKey(v[0])
 	if s.table == tMapping && claimed {
 		if external := trimPadding(v[1]); rr.users[external] != nil {
-			rr.taken[external] = key
+			rr.taken[external] = string(key)
 		}
 		return true, nil
 	}
@@ -98,7 +119,9 @@ func (rr *rangeRows) add(s *spec, v [][]byte, claimed bool) (bool, error) {
 	case tSpine:
 		u.undated = string(v[2]) == "0"
 		if v[0] != nil {
-			u.account = trimPadding(v[0])
+			if primary := trimKey(v[0]); string(primary) != u.id {
+				u.account = string(primary)
+			}
 			u.linked = isTrue(v[1])
 		}
 	case tUserIndex:
@@ -118,11 +141,15 @@ func (rr *rangeRows) add(s *spec, v [][]byte, claimed bool) (bool, error) {
 		}
 		u.passkeys = append(u.passkeys, p)
 	default:
-		l, err := login(s.table, key, v)
-		if err != nil {
+		added := rr.loginSlab.one()
+		if err := login(&added[0], s.table, u.id, v); err != nil {
 			return true, fmt.Errorf("user %s in %s: %w", key, s.table, err)
 		}
-		u.logins = append(u.logins, l)
+		if u.logins == nil {
+			u.logins = added
+		} else {
+			u.logins = append(u.logins, added...)
+		}
 	}
 	return true, nil
 }
@@ -130,13 +157,13 @@ func (rr *rangeRows) add(s *spec, v [][]byte, claimed bool) (bool, error) {
 // addVisible finds the user by either id, in the order of [routes.claim]. An id
 // that is one user's external and another's internal one: the row is the first
 // user's, as the core sees it, unless the other one shows the same id.
-func (rr *rangeRows) addVisible(s *spec, key string, v [][]byte, claimed bool) (bool, error) {
-	trimmed := strings.TrimRight(key, " ")
-	external := rr.byExternal[key]
-	if external == nil && !claimed {
-		external = rr.byExternal[trimmed]
+func (rr *rangeRows) addVisible(s *spec, key []byte, v [][]byte, claimed bool) (bool, error) {
+	trimmed := trimKey(key)
+	external := rr.byExternal[string(key)]
+	if external == nil && !claimed && len(trimmed) < len(key) {
+		external = rr.byExternal[string(trimmed)]
 	}
-	internal := rr.users[trimmed]
+	internal := rr.users[string(trimmed)]
 	if internal != nil && internal.external != nil && internal != external && (claimed || external != nil) {
 		internal = nil
 	}
@@ -185,16 +212,16 @@ func (p *visibleRows) add(t table, v [][]byte) error {
 	return nil
 }
 
-func login(t table, id string, v [][]byte) (canonical.Login, error) {
-	l := canonical.Login{ID: id}
+// login fills l with a row of a recipe table.
+func login(l *canonical.Login, t table, id string, v [][]byte) error {
+	l.ID = id
 	var joined []byte
 	switch t {
 	case tEmailPassword:
 		l.Recipe, l.Email, joined = canonical.EmailPassword, text(v[0]), v[2]
 		l.Password = canonical.ParsePasswordHash(trimPadding(v[1]))
 		if v[3] != nil {
-			verified := isTrue(v[3])
-			l.Verified = &verified
+			l.Verified = ptr(isTrue(v[3]))
 		}
 	case tThirdParty:
 		l.Recipe, l.Email, joined = canonical.ThirdParty, text(v[2]), v[3]
@@ -204,12 +231,12 @@ func login(t table, id string, v [][]byte) (canonical.Login, error) {
 	case tWebAuthn:
 		l.Recipe, l.Email, joined = canonical.WebAuthn, text(v[0]), v[2]
 	default:
-		return l, fmt.Errorf("table %s holds no logins", t)
+		return fmt.Errorf("table %s holds no logins", t)
 	}
 	var err error
 	l.TimeJoined, err = millis("time_joined", joined)
 	l.FakeEmail = l.Email != nil && isFakeEmail(*l.Email)
-	return l, err
+	return err
 }
 
 // isFakeEmail recognises the addresses that SDKs make up for providers that
@@ -254,12 +281,12 @@ func passkey(v [][]byte) (canonical.Passkey, error) {
 
 // trimPadding removes what character(n) adds: values of such columns come with
 // trailing blanks, and 36-character columns have held shorter ids.
-func trimPadding(b []byte) string { return strings.TrimRight(string(b), " ") }
+func trimPadding(b []byte) string { return string(trimKey(b)) }
 
 // tenantOf maps the absent tenant of generations without tenants to the name
 // that the later ones give it.
 func tenantOf(b []byte) string {
-	if b == nil {
+	if b == nil || string(b) == defaultName {
 		return defaultName
 	}
 	return string(b)

@@ -307,7 +307,7 @@ func (s *Source) eachRange(ctx context.Context, specs []*spec, build func(*range
 			break
 		}
 		group.Go(func() error {
-			rr := newRangeRows(s.layout)
+			rr := newRangeRows(s.layout, s.rangeSize)
 			var orphans []Orphan
 			err := s.dealer.read(i, specs, rr, func(t table, id string) {
 				orphans = append(orphans, Orphan{Table: string(t), ID: id})

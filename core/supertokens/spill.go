@@ -1,7 +1,6 @@
 package supertokens
 
 import (
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -166,4 +165,9 @@ func (s *spill) close() error {
 }
 
 // trimKey is [trimPadding] without the copy.
-func trimKey(b []byte) []byte { return bytes.TrimRight(b, " ") }
+func trimKey(b []byte) []byte {
+	for len(b) > 0 && b[len(b)-1] == ' ' {
+		b = b[:len(b)-1]
+	}
+	return b
+}

@@ -275,6 +275,9 @@ func (d *dealer) deal(ctx context.Context, specs []*spec) error {
 		group.Go(func() error {
 			for attempt := 1; ; attempt++ {
 				err := d.dealTable(ctx, s, dealt[i])
+				if err == nil {
+					err = dealt[i].done()
+				}
 				if attempt == maxAttempts || !errors.Is(err, errConnectionLost) {
 					return err
 				}

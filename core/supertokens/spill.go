@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
 )
 
 // spill keeps rows in partitions, in memory as long as they are few and
@@ -18,13 +19,14 @@ import (
 // rows hold password hashes: nothing readable stays behind, whatever
 // happens.
 //
-// One goroutine appends; once it is done, any number may read.
+// One goroutine appends and calls done; then any number may read.
 type spill struct {
 	parts  []spillPart
 	buffer int
 	file   *os.File
 	size   int64
 	aead   cipher.AEAD
+	sealed []byte // scratch space of flush
 }
 
 type spillPart struct {
@@ -39,8 +41,8 @@ type spillChunk struct {
 	len int
 }
 
-// spillMemory is what the buffers of one spill together may take; a table has
-// a spill of its own.
+// spillMemory is what the buffers of one spill together may take while it is
+// filled; as many are filled at once as there are connections.
 const spillMemory = 4 << 20
 
 const minSpillBuffer, maxSpillBuffer = 4 << 10, 256 << 10
@@ -78,15 +80,37 @@ func (s *spill) flush(p *spillPart) error {
 			return err
 		}
 	}
-	sealed := s.aead.Seal(nil, s.nonce(s.size), p.buf, nil)
-	if _, err := s.file.WriteAt(sealed, s.size); err != nil {
+	s.sealed = s.aead.Seal(s.sealed[:0], s.nonce(s.size), p.buf, nil)
+	if _, err := s.file.WriteAt(s.sealed, s.size); err != nil {
 		return fmt.Errorf("write temporary data to %s (set TMPDIR to a disk with more room): %w", os.TempDir(), err)
 	}
-	p.chunks = append(p.chunks, spillChunk{off: s.size, len: len(sealed)})
-	s.size += int64(len(sealed))
+	p.chunks = append(p.chunks, spillChunk{off: s.size, len: len(s.sealed)})
+	s.size += int64(len(s.sealed))
 	p.buf = p.buf[:0]
 	return nil
 }
+
+// done moves what is left in memory to the file, if there is one, so that the
+// tables that are done take no memory.
+func (s *spill) done() error {
+	if s.file == nil {
+		return nil
+	}
+	for i := range s.parts {
+		p := &s.parts[i]
+		if len(p.buf) > 0 {
+			if err := s.flush(p); err != nil {
+				return err
+			}
+		}
+		p.buf = nil
+	}
+	s.sealed = nil
+	return nil
+}
+
+// chunks lends out buffers for reading.
+var chunks = sync.Pool{New: func() any { return new([]byte) }}
 
 func (s *spill) open() error {
 	key := make([]byte, 32)
@@ -118,8 +142,11 @@ func (s *spill) nonce(off int64) []byte {
 func (s *spill) each(part int, fn func(fields [][]byte, mark bool) error) error {
 	p := &s.parts[part]
 	var fields [][]byte
+	scratch, _ := chunks.Get().(*[]byte)
+	defer chunks.Put(scratch)
 	for _, c := range p.chunks {
-		sealed := make([]byte, c.len)
+		*scratch = slices.Grow((*scratch)[:0], c.len)
+		sealed := (*scratch)[:c.len]
 		if _, err := s.file.ReadAt(sealed, c.off); err != nil && !errors.Is(err, io.EOF) {
 			return fmt.Errorf("read temporary data: %w", err)
 		}

@@ -38,23 +38,38 @@ type dealer struct {
 	hashed *spill // what routes hold when they are too many, by hash
 }
 
-// routes lead from an id to the account it belongs to. External ids are exactly
-// as they are mapped, blanks at the end included.
-type routes struct{ linked, externals map[string]string }
+// routes lead from the hash of an id to the range of its account: 64 bits under
+// a seed that nobody knows are enough to tell ids apart, and take a tenth of the
+// memory. External ids are hashed exactly as they are mapped, blanks at the end
+// included.
+type routes struct{ linked, externals map[uint64]uint32 }
 
-// claim returns the account whose external id a stored id is. It is looked up
-// as it is first: an external id may end in blanks, while columns of databases
-// upgraded from core 3.4 pad it with them.
-func (r *routes) claim(stored []byte) (account string, ok bool) {
-	account, ok = r.externals[string(stored)]
-	if trimmed := trimKey(stored); !ok && len(trimmed) < len(stored) {
-		account, ok = r.externals[string(trimmed)]
+// claim returns the range of the account whose external id a stored id is. It
+// is looked up as it is first: an external id may end in blanks, while columns
+// of databases upgraded from core 3.4 pad it with them.
+func (d *dealer) claim(stored []byte, r *routes) (at int, ok bool) {
+	if len(r.externals) == 0 {
+		return 0, false
 	}
-	return account, ok
+	n, ok := r.externals[d.hash(stored)]
+	if trimmed := trimKey(stored); !ok && len(trimmed) < len(stored) {
+		n, ok = r.externals[d.hash(trimmed)]
+	}
+	return int(n), ok
 }
 
-// maxRoutes is how many exceptions may be in memory at once.
-const maxRoutes = 100_000
+// home is the range of the account that an internal id belongs to.
+func (d *dealer) home(id []byte, r *routes) int {
+	if len(r.linked) > 0 {
+		if at, ok := r.linked[d.hash(id)]; ok {
+			return int(at)
+		}
+	}
+	return d.rangeOf(id)
+}
+
+// maxRoutes is how many exceptions may be in memory at once, some 30 bytes each.
+const maxRoutes = 1_000_000
 
 // errConnectionLost is returned by a scan that may be tried again: the state
 // that is read is still the same.
@@ -71,10 +86,9 @@ const sampleSize = 1 << 16
 func newDealer(ctx context.Context, s store, l *Layout, app string, size, parallel int) (*dealer, error) {
 	d := &dealer{store: s, layout: l, app: app, parallel: parallel, tables: map[table]*spill{}, seed: maphash.MakeSeed()}
 	var sample []string
-	total, count := 0, 0
+	total := 0
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // for balance, not for secrecy
-	d.routes = routes{linked: map[string]string{}, externals: map[string]string{}}
-	err := d.eachUser(ctx, func(id, account []byte) error {
+	links, err := d.links(ctx, func(id []byte) {
 		total++
 		switch at := random.IntN(total); {
 		case len(sample) < sampleSize:
@@ -82,34 +96,50 @@ func newDealer(ctx context.Context, s store, l *Layout, app string, size, parall
 		case at < sampleSize:
 			sample[at] = string(id)
 		}
-		if string(id) != string(account) {
-			if count++; count <= maxRoutes {
-				d.routes.linked[string(id)] = string(account)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = d.eachMapping(ctx, func(external, internal []byte) error {
-		if count++; count <= maxRoutes {
-			account := string(internal)
-			if a, ok := d.routes.linked[account]; ok {
-				account = a
-			}
-			d.routes.externals[string(external)] = account
-		}
-		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	d.cut(boundsOf(sample, (total+size-1)/size))
-	if count > maxRoutes {
+	return d, d.route(ctx, links)
+}
+
+// link is a user whose account has another id.
+type link struct {
+	hash    uint64
+	account string
+}
+
+// links gives every user's id and returns those that are linked, at most one
+// more than there may be.
+func (d *dealer) links(ctx context.Context, each func(id []byte)) (links []link, err error) {
+	err = d.eachUser(ctx, func(id, account []byte) error {
+		each(id)
+		if len(links) <= maxRoutes && string(id) != string(account) {
+			links = append(links, link{d.hash(id), string(account)})
+		}
+		return nil
+	})
+	return links, err
+}
+
+// route finds the routes for the bounds that are set.
+func (d *dealer) route(ctx context.Context, links []link) error {
+	d.routes = routes{linked: make(map[uint64]uint32, len(links)), externals: map[uint64]uint32{}}
+	for _, l := range links {
+		d.routes.linked[l.hash] = uint32(d.rangeOf([]byte(l.account))) //nolint:gosec // there are not as many ranges
+	}
+	count := len(links)
+	err := d.eachMapping(ctx, func(external, internal []byte) error {
+		if count++; count <= maxRoutes {
+			d.routes.externals[d.hash(external)] = uint32(d.home(internal, &d.routes)) //nolint:gosec // as above
+		}
+		return nil
+	})
+	if err == nil && count > maxRoutes {
 		err = d.hashRoutes(ctx, count/maxRoutes+1)
 	}
-	return d, err
+	return err
 }
 
 // boundsOf splits a sample of ids into n parts.
@@ -158,16 +188,20 @@ func (d *dealer) eachMapping(ctx context.Context, fn func(external, internal []b
 
 var external = []byte("e")
 
-// hashRoutes fills hashed with every route as (id, account), and a third field
+// hashRoutes fills hashed with every route as (id, range), and a third field
 // for external ids.
 func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
 	d.routes = routes{}
 	d.hashed = newSpill(parts)
+	add := func(id []byte, at int, kind ...[]byte) error {
+		number := binary.BigEndian.AppendUint32(nil, uint32(at)) //nolint:gosec // there are not as many ranges
+		return d.hashed.append(d.part(trimKey(id)), append([][]byte{id, number}, kind...), false)
+	}
 	err = d.eachUser(ctx, func(id, account []byte) error {
 		if string(id) == string(account) {
 			return nil
 		}
-		return d.hashed.append(d.hash(id), [][]byte{id, account}, false)
+		return add(id, d.rangeOf(account))
 	})
 	if err != nil {
 		return err
@@ -175,7 +209,7 @@ func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
 	byInternal := newSpill(parts)
 	defer func() { err = errors.Join(err, byInternal.close()) }()
 	err = d.eachMapping(ctx, func(ext, internal []byte) error {
-		return byInternal.append(d.hash(internal), [][]byte{ext, internal}, false)
+		return byInternal.append(d.part(internal), [][]byte{ext, internal}, false)
 	})
 	if err != nil {
 		return err
@@ -185,13 +219,7 @@ func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
 		if err != nil {
 			return err
 		}
-		err = byInternal.each(part, func(v [][]byte, _ bool) error {
-			account := v[1]
-			if a, ok := r.linked[string(account)]; ok {
-				account = []byte(a)
-			}
-			return d.hashed.append(d.hash(trimKey(v[0])), [][]byte{v[0], account, external}, false)
-		})
+		err = byInternal.each(part, func(v [][]byte, _ bool) error { return add(v[0], d.home(v[1], &r), external) })
 		if err != nil {
 			return err
 		}
@@ -200,20 +228,23 @@ func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
 }
 
 func (d *dealer) loadRoutes(part int) (routes, error) {
-	r := routes{linked: map[string]string{}, externals: map[string]string{}}
+	r := routes{linked: map[uint64]uint32{}, externals: map[uint64]uint32{}}
 	err := d.hashed.each(part, func(v [][]byte, _ bool) error {
 		if len(v) == 3 {
-			r.externals[string(v[0])] = string(v[1])
+			r.externals[d.hash(v[0])] = binary.BigEndian.Uint32(v[1])
 		} else {
-			r.linked[string(v[0])] = string(v[1])
+			r.linked[d.hash(v[0])] = binary.BigEndian.Uint32(v[1])
 		}
 		return nil
 	})
 	return r, err
 }
 
-func (d *dealer) hash(id []byte) int {
-	return int(maphash.Bytes(d.seed, id) % uint64(len(d.hashed.parts))) //nolint:gosec // less than the number of parts
+func (d *dealer) hash(id []byte) uint64 { return maphash.Bytes(d.seed, id) }
+
+// part is the part of hashed that an id without its padding belongs to.
+func (d *dealer) part(id []byte) int {
+	return int(d.hash(id) % uint64(len(d.hashed.parts))) //nolint:gosec // less than the number of parts
 }
 
 func (d *dealer) close() error {
@@ -310,7 +341,7 @@ func (d *dealer) dealTable(ctx context.Context, s *spec, to *spill) (err error) 
 	byHash := newSpill(len(d.hashed.parts))
 	defer func() { err = errors.Join(err, byHash.close()) }()
 	err = d.store.scan(ctx, rel, d.app, columns, func(v [][]byte) error {
-		return byHash.append(d.hash(trimKey(v[0])), v, false)
+		return byHash.append(d.part(trimKey(v[0])), v, false)
 	})
 	if err != nil {
 		return err
@@ -342,29 +373,17 @@ func (d *dealer) toRange(s *spec, to *spill, v [][]byte, r *routes) error {
 			return err
 		}
 	}
-	claimed, isExternal := "", false
+	other, isExternal := 0, false
 	if s.keyIs == visibleID {
-		claimed, isExternal = r.claim(v[0])
+		other, isExternal = d.claim(v[0], r)
 	}
-	if !isExternal {
-		return to.append(at, v, false)
-	}
-	other := d.rangeOf([]byte(claimed))
-	if other == at { // one row, found under both ids
+	if !isExternal || other == at { // at: one row, found under both ids
 		return to.append(at, v, false)
 	}
 	if err := to.append(other, v, false); err != nil {
 		return err
 	}
 	return to.append(at, v, true)
-}
-
-// home is the range of the account that an internal id belongs to.
-func (d *dealer) home(id []byte, r *routes) int {
-	if own, ok := r.linked[string(id)]; ok {
-		return d.rangeOf([]byte(own))
-	}
-	return d.rangeOf(id)
 }
 
 // read fills rr with what tables say about the accounts of a range. Rows of

@@ -83,7 +83,14 @@ func TestAnySplitGivesTheSame(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				links, err := again.dealer.links(t.Context(), func([]byte) {})
+				if err != nil {
+					t.Fatal(err)
+				}
 				again.dealer.cut(bounds)
+				if err := again.dealer.route(t.Context(), links); err != nil {
+					t.Fatal(err)
+				}
 				again.dealer.tables = map[table]*spill{}
 				if diff := gocmp.Diff(want, everything(t, again)); diff != "" {
 					t.Fatalf("seed %d, cut at %q (-whole +cut):\n%s", seed, bounds, diff)

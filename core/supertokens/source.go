@@ -45,8 +45,8 @@ type Options struct {
 	Connections int
 }
 
-// defaultRangeSize keeps a range near 30 MiB with ordinary rows.
-const defaultRangeSize = 10_000
+// defaultRangeSize keeps a range near 6 MiB with ordinary rows.
+const defaultRangeSize = 5_000
 
 // defaultConnections fits the two cores on which it was measured; a database on
 // another machine gains from more.

@@ -10,6 +10,7 @@ import (
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/target"
 )
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -70,6 +71,10 @@ func (a *app) askTarget(ctx context.Context, cfg *config.Config, i *report.Inspe
 	caps := client.Info().Capabilities
 	i.Target, i.Accepts = cfg.Target.Plugin, map[string]bool{}
 	i.Inventory.EachHash(func(shape string, sample canonical.PasswordHash, _ int) { i.Accepts[shape] = caps.Accepts(sample) })
+	i.Carries = map[target.Feature]bool{}
+	for _, f := range target.Features() {
+		i.Carries[f] = caps.Has(f)
+	}
 	_ = closeTarget(ctx, client) // nothing was asked of it that could be lost
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/target"
 )
 
 // Inspection is what an installation holds.
@@ -27,6 +28,57 @@ type Inspection struct {
 	// of hashes it can verify. Both are empty when it could not be asked.
 	Target  string          `json:"target,omitempty"`
 	Accepts map[string]bool `json:"target_accepts,omitempty"`
+	// Carries says of each part of an account whether the target can hold it.
+	Carries map[target.Feature]bool `json:"target_carries,omitempty"`
+}
+
+// parts are what an account is made of beside its password, in the order of the
+// table, with how many accounts or login methods have it.
+func (i *Inspection) parts() []part {
+	inv := i.Inventory
+	social := 0
+	for _, n := range inv.ByProvider {
+		social += n
+	}
+	return []part{
+		{target.CarriesID, "ids, as applications store them", inv.Accounts},
+		{target.CarriesEmailVerified, "verified addresses", inv.Verified["true"]},
+		{target.CarriesPhone, "phone numbers", inv.WithPhone},
+		{target.CarriesIdentities, "social identities", social},
+		{target.CarriesTOTP, "authenticators", inv.WithTOTP},
+		{target.CarriesRoles, "roles", inv.WithRoles},
+		{target.CarriesTenants, "tenants", inv.WithTenants},
+		{target.CarriesMetadata, "metadata", inv.WithMetadata},
+		{target.CarriesCreated, "joining times", inv.Accounts},
+	}
+}
+
+type part struct {
+	feature target.Feature
+	name    string
+	count   int
+}
+
+func (i *Inspection) writeCarries(b *strings.Builder) {
+	if len(i.Carries) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\nWhat else an account has\n\n")
+	t := table{header: []string{"part", "count#", "in " + i.Target}}
+	for _, p := range i.parts() {
+		fate := "is lost"
+		switch {
+		case i.Carries[p.feature]:
+			fate = "carried"
+		case p.count == 0:
+			fate = "nothing to carry"
+		}
+		t.add(p.name, number(p.count), fate)
+	}
+	if passkeys := i.Inventory.ByRecipe[canonical.WebAuthn]; passkeys > 0 {
+		t.add("passkeys", number(passkeys), "are lost: they work at the old address only")
+	}
+	_ = t.write(b)
 }
 
 // WriteJSON writes the inspection as one JSON object on one line.
@@ -79,6 +131,7 @@ func (i *Inspection) WriteText(w io.Writer) error {
 	_ = t.write(&b)
 	writeCounts(&b, "Login methods", "recipe", inv.ByRecipe)
 	i.writeHashes(&b)
+	i.writeCarries(&b)
 	writeCounts(&b, "Social identities", "provider", inv.ByProvider)
 	writeCounts(&b, "Verified", "e-mail or phone", inv.Verified)
 	writeCounts(&b, "Accounts by tenant", "tenant", inv.ByTenant)
@@ -109,27 +162,41 @@ func (i *Inspection) writeHashes(b *strings.Builder) {
 // writeLedger shows per table what is not carried, and why.
 func (i *Inspection) writeLedger(b *strings.Builder) {
 	fates := map[supertokens.Fate]int{}
-	t := table{header: []string{"table", "column", "", "reason"}}
+	t := table{header: []string{"table", "columns", "", "reason"}}
+	var columns []string // of the line that is being collected
 	for n, e := range i.Ledger {
 		fates[e.Fate]++
-		if e.Fate != supertokens.Dropped && e.Fate != supertokens.Defaulted && e.Fate != supertokens.Unknown {
+		if e.Fate == supertokens.Carried || e.Fate == supertokens.Transformed {
 			continue
 		}
-		// A table that is dropped as a whole takes one line.
-		whole := !slices.ContainsFunc(i.Ledger, func(o supertokens.LedgerEntry) bool {
-			return o.Table == e.Table && (o.Fate != e.Fate || o.Reason != e.Reason)
-		})
-		switch {
-		case !whole:
-			t.add(e.Table, e.Column, string(e.Fate), e.Reason)
-		case n == 0 || i.Ledger[n-1].Table != e.Table:
-			t.add(e.Table, "*", string(e.Fate), e.Reason)
+		columns = append(columns, e.Column)
+		if next := n + 1; next < len(i.Ledger) && sameFate(i.Ledger[next], e) {
+			continue
 		}
+		// A table that is dropped as a whole shows no columns.
+		whole := !slices.ContainsFunc(i.Ledger, func(o supertokens.LedgerEntry) bool { return o.Table == e.Table && !sameFate(o, e) })
+		list := "*"
+		if !whole {
+			list = strings.Join(columns[:min(len(columns), 2)], ", ")
+			if more := len(columns) - 2; more > 0 {
+				list += fmt.Sprintf(" and %d more", more)
+			}
+		}
+		t.add(e.Table, list, string(e.Fate), e.Reason)
+		columns = nil
 	}
 	fmt.Fprintf(b, "\nColumns: %d carried, %d transformed, %d defaulted, %d dropped, %d unknown\n\n",
 		fates[supertokens.Carried], fates[supertokens.Transformed], fates[supertokens.Defaulted], fates[supertokens.Dropped], fates[supertokens.Unknown])
 	_ = t.write(b)
 }
+
+func sameFate(a, b supertokens.LedgerEntry) bool {
+	return a.Table == b.Table && a.Fate == b.Fate && a.Reason == b.Reason
+}
+
+// maxCounts is how many lines a table of counts has; an application can have
+// hundreds of metadata keys.
+const maxCounts = 20
 
 func writeCounts[K ~string](b *strings.Builder, title, column string, counts map[K]int) {
 	if len(counts) == 0 {
@@ -139,8 +206,11 @@ func writeCounts[K ~string](b *strings.Builder, title, column string, counts map
 	t := table{header: []string{column, "count#"}}
 	keys := slices.Collect(maps.Keys(counts))
 	slices.SortFunc(keys, func(x, y K) int { return cmp.Or(cmp.Compare(counts[y], counts[x]), cmp.Compare(x, y)) })
-	for _, k := range keys {
+	for _, k := range keys[:min(len(keys), maxCounts)] {
 		t.add(string(k), number(counts[k]))
 	}
 	_ = t.write(b)
+	if more := len(keys) - maxCounts; more > 0 {
+		fmt.Fprintf(b, "  … and %d more; --json lists all of them\n", more)
+	}
 }

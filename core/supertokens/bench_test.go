@@ -37,6 +37,10 @@ const (
 	benchJob = "STETL_BENCH_JOB"
 )
 
+// benchRounds is how often everything is measured; the best time counts, and the
+// highest peak, so that what else the machine does weighs less.
+const benchRounds = 3
+
 // BenchmarkExtract reads whole installations of core 7 to 11, as fast as it
 // can and with nobody behind: the live database, and plain and custom dumps of
 // it. What PostgreSQL needs to hand out the same tables with COPY, one after
@@ -92,8 +96,12 @@ func benchExtract(b *testing.B, accounts int) {
 	var copied time.Duration
 	b.Run("copy", func(b *testing.B) {
 		var size int64
-		for b.Loop() {
-			copied, size = copyTables(b, conn, dsn)
+		for range benchRounds {
+			took, n := copyTables(b, conn, dsn)
+			size = n
+			if copied == 0 || took < copied {
+				copied = took
+			}
 		}
 		report(b, accounts, copied)
 		b.ReportMetric(float64(size)/(1<<20), "MiB")
@@ -101,8 +109,14 @@ func benchExtract(b *testing.B, accounts int) {
 	read := func(name string, job readJob) {
 		b.Run(name, func(b *testing.B) {
 			var r readResult
-			for b.Loop() {
-				r = startBenchJob(b, fmt.Sprintf("%s-%d", name, accounts), job)
+			for round := range benchRounds {
+				got := startBenchJob(b, fmt.Sprintf("%s-%d-%d", name, accounts, round), job)
+				got.PeakKiB = max(got.PeakKiB, r.PeakKiB)
+				if round == 0 || got.Open+got.Read < r.Open+r.Read {
+					r = got
+				} else {
+					r.PeakKiB = got.PeakKiB
+				}
 			}
 			if r.Accounts != accounts {
 				b.Fatalf("read %d accounts, want %d", r.Accounts, accounts)

@@ -42,27 +42,55 @@ type dealer struct {
 // a seed that nobody knows are enough to tell ids apart, and take a tenth of the
 // memory. External ids are hashed exactly as they are mapped, blanks at the end
 // included.
-type routes struct{ linked, externals map[uint64]uint32 }
+type routes struct{ linked, externals route }
+
+// route is a map behind a filter that says no to most ids at a glance.
+type route struct {
+	to     map[uint64]uint32
+	filter []uint64 // a bit for some bits of each hash
+}
+
+// filterSize is the number of bits, as a power of two: few enough for the
+// processor's cache, and sixteen for each of 65 536 routes.
+const filterSize = 20
+
+func newRoute(n int) route {
+	return route{to: make(map[uint64]uint32, n), filter: make([]uint64, 1<<(filterSize-6))}
+}
+
+func (r *route) add(hash uint64, at int) {
+	bit := hash >> (64 - filterSize)
+	r.filter[bit/64] |= 1 << (bit % 64)
+	r.to[hash] = uint32(at) //nolint:gosec // there are not as many ranges
+}
+
+func (r *route) find(hash uint64) (at int, ok bool) {
+	if bit := hash >> (64 - filterSize); r.filter == nil || r.filter[bit/64]&(1<<(bit%64)) == 0 {
+		return 0, false
+	}
+	n, ok := r.to[hash]
+	return int(n), ok
+}
 
 // claim returns the range of the account whose external id a stored id is. It
 // is looked up as it is first: an external id may end in blanks, while columns
 // of databases upgraded from core 3.4 pad it with them.
 func (d *dealer) claim(stored []byte, r *routes) (at int, ok bool) {
-	if len(r.externals) == 0 {
+	if len(r.externals.to) == 0 {
 		return 0, false
 	}
-	n, ok := r.externals[d.hash(stored)]
+	at, ok = r.externals.find(d.hash(stored))
 	if trimmed := trimKey(stored); !ok && len(trimmed) < len(stored) {
-		n, ok = r.externals[d.hash(trimmed)]
+		at, ok = r.externals.find(d.hash(trimmed))
 	}
-	return int(n), ok
+	return at, ok
 }
 
 // home is the range of the account that an internal id belongs to.
 func (d *dealer) home(id []byte, r *routes) int {
-	if len(r.linked) > 0 {
-		if at, ok := r.linked[d.hash(id)]; ok {
-			return int(at)
+	if len(r.linked.to) > 0 {
+		if at, ok := r.linked.find(d.hash(id)); ok {
+			return at
 		}
 	}
 	return d.rangeOf(id)
@@ -125,14 +153,14 @@ func (d *dealer) links(ctx context.Context, each func(id []byte)) (links []link,
 
 // route finds the routes for the bounds that are set.
 func (d *dealer) route(ctx context.Context, links []link) error {
-	d.routes = routes{linked: make(map[uint64]uint32, len(links)), externals: map[uint64]uint32{}}
+	d.routes = routes{linked: newRoute(len(links)), externals: newRoute(0)}
 	for _, l := range links {
-		d.routes.linked[l.hash] = uint32(d.rangeOf([]byte(l.account))) //nolint:gosec // there are not as many ranges
+		d.routes.linked.add(l.hash, d.rangeOf([]byte(l.account)))
 	}
 	count := len(links)
 	err := d.eachMapping(ctx, func(external, internal []byte) error {
 		if count++; count <= maxRoutes {
-			d.routes.externals[d.hash(external)] = uint32(d.home(internal, &d.routes)) //nolint:gosec // as above
+			d.routes.externals.add(d.hash(external), d.home(internal, &d.routes))
 		}
 		return nil
 	})
@@ -228,12 +256,13 @@ func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
 }
 
 func (d *dealer) loadRoutes(part int) (routes, error) {
-	r := routes{linked: map[uint64]uint32{}, externals: map[uint64]uint32{}}
+	r := routes{linked: newRoute(0), externals: newRoute(0)}
 	err := d.hashed.each(part, func(v [][]byte, _ bool) error {
+		at := int(binary.BigEndian.Uint32(v[1]))
 		if len(v) == 3 {
-			r.externals[d.hash(v[0])] = binary.BigEndian.Uint32(v[1])
+			r.externals.add(d.hash(v[0]), at)
 		} else {
-			r.linked[d.hash(v[0])] = binary.BigEndian.Uint32(v[1])
+			r.linked.add(d.hash(v[0]), at)
 		}
 		return nil
 	})

@@ -30,6 +30,8 @@ type Inventory struct {
 	WithMetadata int            `json:"with_metadata"`
 	WithRoles    int            `json:"with_roles"`
 	WithTOTP     int            `json:"with_verified_totp"`
+	WithPhone    int            `json:"with_phone"`
+	WithTenants  int            `json:"with_tenants"`
 
 	findings findings
 	// samples holds one hash of each shape, to ask a target about it.
@@ -69,6 +71,8 @@ func (inv *Inventory) account(u *canonical.User) {
 	count(&inv.WithMetadata, u.Metadata != nil)
 	count(&inv.WithRoles, len(u.Roles) > 0)
 	count(&inv.WithTOTP, slices.ContainsFunc(u.TOTPDevices, func(d canonical.TOTPDevice) bool { return d.Verified }))
+	count(&inv.WithPhone, slices.ContainsFunc(u.Logins, func(l canonical.Login) bool { return l.Phone != nil }))
+	count(&inv.WithTenants, slices.ContainsFunc(u.Logins, func(l canonical.Login) bool { return len(l.Tenants) > 0 }))
 	inv.metadata(u.Metadata)
 	for i := range u.Logins {
 		l := &u.Logins[i]

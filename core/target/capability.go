@@ -59,6 +59,14 @@ const (
 	CarriesMetadata      Feature = "metadata"
 )
 
+// Features lists all of them.
+func Features() []Feature {
+	return []Feature{
+		CarriesID, CarriesEmailVerified, CarriesPhone, CarriesNames, CarriesCreated, CarriesIdentities, CarriesTOTP, CarriesRoles,
+		CarriesTenants, CarriesMetadata,
+	}
+}
+
 // Ability is an optional call.
 type Ability string
 

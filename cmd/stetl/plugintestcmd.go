@@ -66,7 +66,7 @@ func (a *app) testPlugin(ctx context.Context, what, settings string, skip []stri
 		}
 		raw, o.WorkDir = cfg.Target.RevealJSON(), filepath.Dir(a.configPath)
 	}
-	s := conformance.Suite{Start: conformance.Executable(loc, o, raw), Log: o.Log, Skip: map[string]string{}}
+	s := conformance.Suite{Start: conformance.Executable(loc, o, raw), Skip: map[string]string{}}
 	for _, rule := range skip {
 		s.Skip[rule] = "not wanted"
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
@@ -86,6 +87,7 @@ func (a *app) pluginOptions() plugin.Options {
 		Bundled:   own,
 		Log:       slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		UserAgent: "stetl/" + version,
+		Reattach:  os.Getenv(plugin.ReattachVariable),
 	}
 }
 

@@ -111,6 +111,9 @@ func (m *memory) look(u *target.User, key []byte, full bool) standing {
 
 // has says whether the journal knows u, whatever came of it.
 func (m *memory) has(u *target.User) bool {
+	if m.known == nil { // nobody has read a journal
+		return false
+	}
 	_, ok := m.known[m.hash(u.SourceID)]
 	return ok
 }

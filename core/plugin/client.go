@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"sync"
@@ -41,7 +42,10 @@ type Client struct {
 	socketDir       string
 	privateDir      string // of a verified copy
 	pid             int
-	info            Info
+	// attached ends the connection to a plugin whose process is not ours; nil for
+	// all others. There is no process and no plugin then.
+	attached func() error
+	info     Info
 
 	closing  sync.Once
 	closeErr error
@@ -134,6 +138,10 @@ const exitTimeout = 3 * time.Second
 // too. Further calls return the same error.
 func (c *Client) Close(ctx context.Context) error {
 	c.closing.Do(func() {
+		if c.attached != nil {
+			c.closeErr = errors.Join(c.session.Load().Close(ctx), c.attached())
+			return
+		}
 		select {
 		case <-c.process.exited:
 			_, c.closeErr = c.explain()
@@ -147,10 +155,15 @@ func (c *Client) Close(ctx context.Context) error {
 
 // Kill ends the process at once, as a crash would. Users who are with the plugin end
 // as after a crash; Close is still due.
-func (c *Client) Kill() error { return c.process.kill() }
+func (c *Client) Kill() error {
+	if c.attached != nil {
+		return errors.ErrUnsupported
+	}
+	return c.process.kill()
+}
 
 // Forced reports whether the process had to be killed. It is final after Close.
-func (c *Client) Forced() bool { return c.process.killed.Load() }
+func (c *Client) Forced() bool { return c.attached == nil && c.process.killed.Load() }
 
 // kill asks go-plugin to end the process in order and makes sure that it ends:
 // go-plugin waits without limit for a plugin that does not answer.

@@ -8,6 +8,7 @@ import (
 // Examine starts the plugin at loc, asks it what it is and ends it. It returns what
 // the plugin says about itself, and an [*Error] with the first thing that is wrong.
 func Examine(ctx context.Context, loc Location, o Options) (Info, error) {
+	o.Reattach = "" // somebody else's process is no test of the file
 	c, err := Launch(ctx, loc, o)
 	if err != nil {
 		return Info{}, err

@@ -30,6 +30,9 @@ type Options struct {
 	Path string
 	// Dir, absolute, is searched instead of the folder of this executable.
 	Dir string
+	// Reattach, when it names the plugin, is where to find it instead of starting it:
+	// the value of [ReattachVariable]. For debugging only.
+	Reattach string
 	// Lock, when set, says which executables may run; bundled ones always may.
 	Lock *Lock
 	// WorkDir is the folder that relative paths in a plugin's configuration

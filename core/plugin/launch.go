@@ -37,6 +37,9 @@ func Launch(ctx context.Context, loc Location, o Options) (*Client, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("start plugin %s: %w", loc.Name, context.Cause(ctx))
 	}
+	if c, err := attach(ctx, loc, o); c != nil || err != nil {
+		return c, err
+	}
 	log := cmp.Or(o.Log, slog.New(slog.DiscardHandler)).With("plugin", loc.Name)
 	security, certificate, err := mutualTLS()
 	if err != nil {

@@ -122,7 +122,8 @@ type Undoer interface {
 	// Undo works on accounts that still have the state that was left behind, and
 	// on no others: those are Skipped with load.moved. One without pre-image is
 	// deleted (Deleted, or Unchanged when it is gone already); one with a pre-image
-	// gets it back (Updated). The rules of [Target].Load hold.
+	// gets it back (Updated). An account without a state is one that the host has just
+	// made itself, and no condition holds for it. The rules of [Target].Load hold.
 	Undo(ctx context.Context, accounts []Account, out Outcomes) error
 }
 

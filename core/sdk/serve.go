@@ -22,7 +22,8 @@ import (
 
 // Serve makes the program a plugin. It returns when the host is done with it,
 // and main should return then too. Started by hand, it says what the program is
-// and exits with status 1.
+// and exits with status 1. With --debug as its only argument, it waits for hosts and
+// prints how they find it.
 func Serve[C any](p Plugin[C]) {
 	if err := Run(p); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -38,6 +39,9 @@ var ErrByHand = errors.New("a target plugin of stetl, not a command of its own")
 // a plugin. The process serves one plugin once, and os.Stdout, the default
 // logger and the handling of SIGINT and SIGTERM are Run's from then on.
 func Run[C any](p Plugin[C]) error {
+	if len(os.Args) == 2 && os.Args[1] == debugFlag {
+		return serveDebug(p)
+	}
 	if os.Getenv(wire.CookieKey) != wire.CookieValue {
 		return fmt.Errorf("%s %s is %w; stetl starts it when a configuration says \"plugin: %s\" and the executable lies beside stetl as stetl-plugin-%s",
 			p.Name, cmp.Or(p.Version, "(no version)"), ErrByHand, p.Name, p.Name)

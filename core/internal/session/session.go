@@ -57,6 +57,8 @@ type Options struct {
 	Memory Memory
 	// Pulse, when set, hears how the plugin is getting on, one call at a time.
 	Pulse func(target.Pulse)
+	// Patient waits without deadlines, for a plugin under a debugger.
+	Patient bool
 }
 
 // Memory keeps small values for a plugin from run to run.
@@ -279,6 +281,10 @@ func call[Req, Resp any](
 	method func(context.Context, Req, ...grpc.CallOption) (Resp, error), req Req,
 ) (Resp, error) {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
+	if s.opts.Patient {
+		cancel()
+		bounded, cancel = context.WithCancel(ctx)
+	}
 	defer cancel()
 	resp, err := method(bounded, req)
 	switch {

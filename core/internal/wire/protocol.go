@@ -17,7 +17,16 @@ const (
 	// LogLevelKey is the environment variable that tells a plugin the lowest
 	// level worth logging, in slog's notation.
 	LogLevelKey = "STETL_PLUGIN_LOG"
+	// ReattachKey is the environment variable that names a plugin under a debugger.
+	ReattachKey = "STETL_REATTACH"
 )
+
+// Reattach is the value of ReattachKey, as JSON.
+type Reattach struct {
+	Name   string `json:"name"`
+	PID    int    `json:"pid"`
+	Socket string `json:"socket"`
+}
 
 // Sizes in bytes. gRPC's own receive limit of 4 MiB would be too small for a
 // user with large metadata, and go-plugin leaves it in place on the plugin's side.

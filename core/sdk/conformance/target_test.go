@@ -257,7 +257,7 @@ func (f *folder) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcome
 		}
 		switch {
 		case have == nil:
-		case !bytes.Equal(a.State, f.env.Fingerprints.State(have.Fields)) && !f.breaks("undo"):
+		case a.State != nil && !bytes.Equal(a.State, f.env.Fingerprints.State(have.Fields)) && !f.breaks("undo"):
 			o.Action, o.Code = sdk.Skipped, "load.moved"
 		default:
 			o.Action = sdk.Deleted

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"go/format"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"text/template"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/examples"
+)
+
+//go:embed scaffold
+var scaffold embed.FS
+
+// project of a plugin that is to be written.
+type scaffolded struct {
+	Name, Title, Env string
+	module           string
+	// checkout is a local one of stetl, empty for a released version.
+	checkout string
+}
+
+func (a *app) pluginNewCommand() *cobra.Command {
+	var dir, module, checkout string
+	c := &cobra.Command{
+		Use:   "new NAME",
+		Short: "Write a working project for a plugin of your own, in Go",
+		Long: `new writes a project that compiles and keeps every rule of the plugin protocol at
+once: a target with a REST API, its tests, and a made-up identity provider for them
+to run against. Replace that by your own, one file at a time.`,
+		Example: "  stetl plugin new acme --dir ./stetl-plugin-acme",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			p, err := newScaffolded(args[0], module, checkout)
+			if err != nil {
+				return err
+			}
+			if dir == "" {
+				dir = "stetl-plugin-" + p.Name
+			}
+			if err := p.write(dir); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.out, "wrote %s\nnext: cd %s && make test\n", dir, dir)
+			return err
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", "", "folder to write to; it must be empty or absent (default stetl-plugin-NAME)")
+	c.Flags().StringVar(&module, "module", "", "path of the Go module (default stetl-plugin-NAME)")
+	c.Flags().StringVar(&checkout, "stetl", "", "use this checkout of stetl instead of a released version")
+	return c
+}
+
+var pluginName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+
+func newScaffolded(name, module, checkout string) (scaffolded, error) {
+	if !pluginName.MatchString(name) {
+		return scaffolded{}, usageError{fmt.Errorf("%q is not a plugin name: use lower-case letters, digits and single dashes", name)}
+	}
+	p := scaffolded{
+		Name: name, Title: strings.ToUpper(name[:1]) + name[1:], module: module,
+		Env: strings.ToUpper(strings.ReplaceAll(name, "-", "_")),
+	}
+	if p.module == "" {
+		p.module = "stetl-plugin-" + name
+	}
+	if checkout != "" {
+		var err error
+		if p.checkout, err = filepath.Abs(checkout); err != nil {
+			return p, err
+		}
+		if _, err := os.Stat(filepath.Join(p.checkout, "core", "sdk")); err != nil {
+			return p, usageError{fmt.Errorf("%s is not a checkout of stetl: %w", checkout, err)}
+		}
+	}
+	return p, nil
+}
+
+// templates are the files that the example does not have, by their names in a project.
+func (p scaffolded) templates() map[string]string {
+	return map[string]string{
+		"Makefile": "Makefile.tmpl", "README.md": "README.md.tmpl", ".gitignore": "gitignore.tmpl", p.Name + ".yaml": "config.yaml.tmpl",
+	}
+}
+
+// write fills dir, which must not hold anything.
+func (p scaffolded) write(dir string) error {
+	switch entries, err := os.ReadDir(dir); {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return refusedError{err}
+	case len(entries) > 0:
+		return refusedError{fmt.Errorf("%s is not empty: name another folder with --dir", dir)}
+	}
+	files, err := p.files()
+	if err != nil {
+		return err
+	}
+	for name, content := range files {
+		at := filepath.Join(dir, filepath.FromSlash(name))
+		err := os.MkdirAll(filepath.Dir(at), 0o755) //nolint:gosec // a source tree
+		if err == nil {
+			err = os.WriteFile(at, content, 0o644) //nolint:gosec // a source file
+		}
+		if err != nil {
+			return refusedError{err}
+		}
+	}
+	return nil
+}
+
+func (p scaffolded) files() (map[string][]byte, error) {
+	files := map[string][]byte{}
+	rename := strings.NewReplacer("github.com/stetl/stetl/examples/rest", p.module, "acme", p.Name, "Acme", p.Title, "ACME", p.Env)
+	err := fs.WalkDir(examples.Rest, "rest", func(at string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := examples.Rest.ReadFile(at)
+		if err != nil {
+			return err
+		}
+		content, err := format.Source([]byte(rename.Replace(string(raw))))
+		files[strings.TrimPrefix(at, "rest/")] = content
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("copy the example: %w", err)
+	}
+	for name, from := range p.templates() {
+		t, err := template.ParseFS(scaffold, path.Join("scaffold", from))
+		if err != nil {
+			return nil, err
+		}
+		var b bytes.Buffer
+		if err := t.Execute(&b, p); err != nil {
+			return nil, err
+		}
+		files[name] = b.Bytes()
+	}
+	return files, p.modules(files)
+}
+
+// modules adds go.mod and, for a checkout, go.sum: then the versions are those of
+// the checkout, and nothing has to be downloaded that it did not need.
+func (p scaffolded) modules(files map[string][]byte) error {
+	mod := "module " + p.module + "\n\ngo 1.26.0\n"
+	if p.checkout == "" {
+		if strings.HasPrefix(version, "v") {
+			mod += "\nrequire github.com/stetl/stetl " + version + "\n"
+		}
+		files["go.mod"] = []byte(mod)
+		return nil
+	}
+	theirs, err := os.ReadFile(filepath.Join(p.checkout, "go.mod"))
+	if err == nil {
+		files["go.sum"], err = os.ReadFile(filepath.Join(p.checkout, "go.sum"))
+	}
+	if err != nil {
+		return refusedError{err}
+	}
+	mod += fmt.Sprintf("\nreplace github.com/stetl/stetl => %s\n\nrequire github.com/stetl/stetl v0.0.0\n", p.checkout)
+	for _, block := range regexp.MustCompile(`(?ms)^require \(\n.*?^\)\n`).FindAllString(string(theirs), -1) {
+		mod += "\n" + block
+	}
+	files["go.mod"] = []byte(mod)
+	return nil
+}

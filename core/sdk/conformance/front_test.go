@@ -1,0 +1,129 @@
+//go:build unix
+
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
+	"github.com/stetl/stetl/examples/rest/idp"
+)
+
+// remote is a target behind HTTP that can do no more than load.
+type remote struct {
+	url    string
+	breaks string
+	client *http.Client
+}
+
+func remotePlugin(breaks string) sdk.Plugin[struct {
+	URL string `json:"url"`
+}] {
+	type config = struct {
+		URL string `json:"url"`
+	}
+	return sdk.Plugin[config]{
+		Name: "remote", Version: "1", Capabilities: sdk.Capabilities{MaxIDLength: 64},
+		New: func(_ context.Context, c config, env sdk.Env) (sdk.Target, error) {
+			r := &remote{url: c.URL, breaks: breaks, client: httpx.NewClient(httpx.Options{UserAgent: env.UserAgent})}
+			if breaks == "throttled" {
+				r.client = http.DefaultClient
+			}
+			return r, nil
+		},
+	}
+}
+
+func (r *remote) call(ctx context.Context, method, path string, in, out any) (int, error) {
+	raw, err := json.Marshal(in)
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, r.url+path, bytes.NewReader(raw))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer token")
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode < 300 {
+		err = json.NewDecoder(resp.Body).Decode(out)
+	}
+	return resp.StatusCode, err
+}
+
+func (r *remote) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
+	for _, u := range users {
+		o := sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created}
+		var found []idp.User
+		status, err := r.call(ctx, http.MethodGet, "/users?external_id="+url.QueryEscape(u.ID), nil, &found)
+		switch {
+		case err != nil:
+			return err
+		case status == http.StatusTooManyRequests:
+			return errors.New("too many requests")
+		case len(found) > 0 && found[0].Email != u.Email:
+			o.Action, o.Code, o.TargetID = sdk.Skipped, "load.exists_differs", found[0].ID
+		case len(found) > 0:
+			o.Action, o.TargetID = sdk.Unchanged, found[0].ID
+		default:
+			r.create(ctx, u, &o)
+		}
+		out.Report(o)
+	}
+	return nil
+}
+
+func (r *remote) create(ctx context.Context, u sdk.User, o *sdk.Outcome) {
+	want := idp.User{ExternalID: u.ID, Username: u.Username, Email: u.Email, GivenName: u.GivenName, FamilyName: u.FamilyName}
+	var made idp.User
+	status, err := r.call(ctx, http.MethodPost, "/users", want, &made)
+	if err != nil && r.breaks == "cut-off" { // the mistake: to send it again and hope
+		status, err = r.call(ctx, http.MethodPost, "/users", want, &made)
+	}
+	switch {
+	case err != nil:
+		o.Action, o.Code = sdk.InDoubt, "load.unknown_answer"
+	case status >= 300:
+		o.Action, o.Code, o.Detail = sdk.Rejected, "load.target_refused", fmt.Sprint(status)
+	default:
+		o.TargetID = made.ID
+	}
+}
+
+func TestFront(t *testing.T) {
+	t.Parallel()
+	for _, breaks := range []string{"", "throttled", "cut-off"} {
+		t.Run("breaks "+breaks, func(t *testing.T) {
+			t.Parallel()
+			front := NewFront(idp.New("token"))
+			server := httptest.NewServer(front)
+			defer server.Close()
+			report, err := Run(t.Context(), Suite{Start: InProcess(remotePlugin(breaks), map[string]any{"url": server.URL}), Front: front})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if breaks != "" {
+				wantFailed(t, report, breaks)
+				return
+			}
+			for _, r := range report.Results {
+				if r.Status == Failed {
+					t.Errorf("%s: %q", r.Rule, r.Problems)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
+)
+
+// config is what a configuration file may say under target.config. Its schema, the
+// messages about mistakes and the masking of secrets all come from this struct.
+type config struct {
+	URL   string     `json:"url" jsonschema:"address of the API, such as https://acme.example"`
+	Token sdk.Secret `json:"token" jsonschema:"token with the right to manage users"`
+}
+
+// plugin says what Acme can hold. The host decides with it, before the first write,
+// what becomes of every user.
+func plugin() sdk.Plugin[config] {
+	return sdk.Plugin[config]{
+		Name: "acme", Version: version,
+		Capabilities: sdk.Capabilities{
+			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt, Variants: []string{"2a", "2b"}, MaxCost: 14}},
+			Carries:     []sdk.Feature{sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesNames},
+			Batch:       sdk.BatchLimits{Users: 50, InFlight: 4},
+			MaxIDLength: 64,
+			Identity:    []string{"url"},
+		},
+		New: open,
+	}
+}
+
+// open prepares the target, without any network traffic.
+func open(_ context.Context, c config, env sdk.Env) (sdk.Target, error) {
+	if !strings.HasPrefix(c.URL, "https://") && !strings.HasPrefix(c.URL, "http://127.0.0.1:") {
+		return nil, sdk.Diagnostics{{
+			Code: "acme.insecure_url", Path: "/url", Summary: "users would cross the network in clear text",
+			Hint: "use an address that starts with https://",
+		}}.Err()
+	}
+	client := httpx.NewClient(httpx.Options{UserAgent: env.UserAgent, Pulse: env.Pulse, Log: env.Log})
+	return &target{
+		api:    &api{url: strings.TrimSuffix(c.URL, "/"), token: c.Token, http: client},
+		prints: env.Fingerprints,
+	}, nil
+}
+
+// api is Acme's REST API.
+type api struct {
+	url   string
+	token sdk.Secret
+	http  *http.Client
+}

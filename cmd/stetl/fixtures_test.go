@@ -192,15 +192,17 @@ func TestEveryFixture(t *testing.T) {
 		t.Fatalf("%d fixtures, %v", len(dumps), err)
 	}
 	var seen sights
+	tried := 0                   // fewer where some were chosen with -run
 	for _, dump := range dumps { // one after another: ids are unique over all realms
 		fixture := strings.TrimSuffix(filepath.Base(dump), ".sql")
 		t.Run(fixture, func(t *testing.T) {
+			tried++
 			w := &town{t, server, "all-" + strings.ReplaceAll(fixture, ".", "-")}
 			w.test(fixture, &seen)
 		})
 	}
 	t.Logf("%d passwords, %d codes, %d identities, %d roles, %d groups", seen.passwords.Load(), seen.codes.Load(), seen.identities.Load(), seen.roles.Load(), seen.groups.Load())
-	if seen.passwords.Load() < 900 || seen.codes.Load() < 30 || seen.identities.Load() < 200 || seen.roles.Load() < 60 || seen.groups.Load() < 20 {
+	if tried == len(dumps) && (seen.passwords.Load() < 900 || seen.codes.Load() < 30 || seen.identities.Load() < 200 || seen.roles.Load() < 60 || seen.groups.Load() < 20) {
 		t.Error("too little was looked at")
 	}
 }

@@ -58,6 +58,10 @@ bench-engine: ## a second run beside bare extraction, and the journal's outcomes
 bench-bridge: ## hand-overs/s and p99 of the bridge beside the database's own transactions (STETL_BENCH_SESSIONS, default 2000)
 	$(GO) test -timeout 30m -run '^$$' -bench BenchmarkHandover -benchtime 1x ./core/bridge
 
+.PHONY: bench-scim
+bench-scim: ## loading into SCIMMY with 0 and 40 ms latency, beside every fixed setting and one POST after another (STETL_BENCH_USERS)
+	STETL_BENCH=1 $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSCIM -benchtime 1x -v ./plugins/generic-scim
+
 .PHONY: fuzz
 fuzz: ## fuzz every fuzz target for FUZZTIME each (default 30s)
 	@GO="$(GO)" FUZZTIME="$(or $(FUZZTIME),30s)" sh tools/fuzz.sh

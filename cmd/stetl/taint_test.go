@@ -26,6 +26,8 @@ func secretsOf(t *testing.T, dump string) []string {
 		`\$f_scrypt\$([A-Za-z0-9+/=]{20,})`,
 		`\t([A-Z2-7]{16,})\t\d+\t\d\t[tf]`,
 		`plainTextPassword": ?"([^"]+)"`,
+		`[|;](MII[A-Za-z0-9+/=]{1000,})`, // private keys
+		`1000:[0-9a-f]{128}:([0-9a-f]{128})`,
 	} {
 		found := regexp.MustCompile(pattern).FindAllStringSubmatch(string(raw), -1)
 		for _, m := range found {
@@ -135,6 +137,13 @@ mapping:
 		{"check", "--config", dead},
 		{"run", "--config", filepath.Join(dir, "live.yaml")},
 		{"plugin", "describe", "keycloak"},
+		{"keys", "export", "--config", good},
+		{"keys", "export", "--config", good, "--format", "pem"},
+		{"keys", "export", "--config", good, "--private"},
+		{"sessions", "stats", "--config", good},
+		{"sessions", "revoke", "--config", good, "--all", "--yes"},
+		{"bridge", "--config", good},
+		{"bridge", "--config", good, "--print-sql", "reader"},
 		{"idmap", "--config", good},
 		{"idmap", "--config", good, "--format", "ndjson"},
 		{"idmap", "--config", good, "--format", "sql", "--partial", "--update", "t.c"},

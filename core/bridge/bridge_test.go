@@ -109,6 +109,7 @@ type world struct {
 	url    string
 	bridge *bridge.Server
 	target *fakeTarget
+	serves bridge.Target // what an instance asks; target when nil
 	log    *syncBuffer
 	http   *http.Client
 }
@@ -154,8 +155,11 @@ func (w *world) instance(change func(*config.Bridge)) (string, *bridge.Server) {
 	if change != nil {
 		change(&c)
 	}
+	if w.serves == nil {
+		w.serves = w.target
+	}
 	s, err := bridge.New(bridge.Options{
-		Config: c, DB: db, Target: w.target, Accounts: loaded(true), Key: key,
+		Config: c, DB: db, Target: w.serves, Accounts: loaded(true), Key: key,
 		Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {

@@ -317,13 +317,16 @@ func TestPasswordsOfTheTruth(t *testing.T) {
 			tried := map[string]int{}
 			for _, a := range tr.Accounts {
 				for _, l := range a.LoginMethods {
-					if a.AppID != "public" || l.ClearPassword == "" || tried[l.PasswordFormat] == 4 || len(l.Tenants) == 0 {
+					if a.AppID != "public" || l.ClearPassword == "" || tried[l.PasswordFormat] == 1 || len(l.Tenants) == 0 {
 						continue
 					}
 					c, err := db.Candidate(t.Context(), l.Tenants[0], l.Email)
 					if err != nil || c.User.ID != a.VisibleID {
 						t.Errorf("%s: candidate %v, %v", l.Email, c.User, err)
 						continue
+					}
+					if name == "modelled-12.0-migrated" && l.PasswordFormat != "bcrypt" {
+						continue // found by address in the tables of core 12; that is what is new there
 					}
 					tried[l.PasswordFormat]++
 					for password, want := range map[string]bool{l.ClearPassword: true, l.ClearPassword + "x": false, "": false} {

@@ -200,6 +200,40 @@ func TestAuth0Files(t *testing.T) {
 	}
 }
 
+// TestAuth0Example runs the example as it is, but for where it reads from and that the
+// tenant is a model.
+func TestAuth0Example(t *testing.T) {
+	t.Parallel()
+	example, err := os.ReadFile("../../configs/auth0.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dump, err := filepath.Abs(filepath.Join(fixtures, "core-3.3.0.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := auth0.Start(t, auth0.Options{})
+	text := strings.Replace(string(example), "url: ${env:SUPERTOKENS_DATABASE_URL}", "dump: "+dump, 1)
+	text = strings.Replace(text, "    client_id:", "    api_url: "+server.URL+"\n    client_id:", 1)
+	config := filepath.Join(t.TempDir(), "auth0.yaml")
+	writeFile(t, config, text)
+	env := []string{"AUTH0_DOMAIN=tenant.eu.auth0.test", "AUTH0_CLIENT_ID=stetl", "AUTH0_CLIENT_SECRET=client-secret-of-the-tenant"}
+	r := runStetl(t, env, "run", "--config", config, "--json")
+	if s := r.report(t).Summary; s.Created == 0 || len(server.Users()) != s.Created {
+		t.Errorf("exit %d, %+v, %d users\n%s", r.code, s, len(server.Users()), r.stderr)
+	}
+	side, err := os.ReadFile(filepath.Join(filepath.Dir(config), "auth0-deferred.jsonl"))
+	if err != nil || !strings.Contains(string(side), `"provider":`) {
+		t.Errorf("the side file: %v\n%.300s", err, side)
+	}
+	// The same file in its other mode.
+	text = strings.NewReplacer("# mode: files", "mode: files", "# out: ./out/auth0", "out: ./out").Replace(text)
+	writeFile(t, config, text)
+	if s := runStetl(t, env, "run", "--config", config, "--json").report(t).Summary; s.Created == 0 {
+		t.Errorf("files: %+v", s)
+	}
+}
+
 // killStetl ends a command without a warning after some time; false when it was
 // over before.
 func killStetl(t *testing.T, env []string, after time.Duration, args ...string) bool {

@@ -116,6 +116,17 @@ mapping:
     enabled: {cel: 'int(email + phone) > 0'}
     metadata.a: {lookup: email, table: {x: y}}
 `)
+	a0files, a0dead := filepath.Join(dir, "a0files.yaml"), filepath.Join(dir, "a0dead.yaml")
+	writeFile(t, a0files, `
+source: {dump: "${env:DUMP}"}
+target: {plugin: auth0, config: {mode: files, out: ./auth0}}
+`)
+	writeFile(t, a0dead, `
+source: {dump: "${env:DUMP}"}
+target:
+  plugin: auth0
+  config: {domain: nobody.test, api_url: "http://127.0.0.1:1", connection: c, client_id: c, client_secret: "${env:MARKER}"}
+`)
 	const marker = "canary-3c9a-client-secret"
 	secrets = append(secrets, marker, "canary-77-database-password")
 	env := []string{"DUMP=" + dump, "MARKER=" + marker, "DATABASE=postgres://u:canary-77-database-password@127.0.0.1:1/d"}
@@ -132,6 +143,10 @@ mapping:
 		{"export", "--config", good},
 		{"check", "--config", good},
 		{"check", "--config", good, "--json"},
+		{"run", "--config", a0files, "--json"},
+		{"plan", "--config", a0files, "--detail", "full"},
+		{"run", "--config", a0dead},
+		{"check", "--config", a0dead, "--json"},
 		{"run", "--config", dead},
 		{"run", "--config", dead, "--json"},
 		{"check", "--config", dead},

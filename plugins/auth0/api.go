@@ -3,6 +3,7 @@ package auth0
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -139,6 +140,15 @@ func (a *api) scopes(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	text, _ := token.Extra("scope").(string)
+	if parts := strings.Split(token.AccessToken, "."); text == "" && len(parts) == 3 {
+		// Not verified: it only says what to expect.
+		var claims struct {
+			Scope string `json:"scope"`
+		}
+		if raw, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil && json.Unmarshal(raw, &claims) == nil {
+			text = claims.Scope
+		}
+	}
 	return strings.Fields(text), nil
 }
 
@@ -350,14 +360,41 @@ func pages[T any](ctx context.Context, a *api, path ...string) ([]T, error) {
 	const size = 100
 	var all []T
 	for page := 0; ; page++ {
-		var list []T
-		if err := a.get(ctx, &list, url.Values{"per_page": {strconv.Itoa(size)}, "page": {strconv.Itoa(page)}}, path...); err != nil {
+		list, err := listed[T](ctx, a, url.Values{"per_page": {strconv.Itoa(size)}, "page": {strconv.Itoa(page)}}, path...)
+		if err != nil {
 			return nil, err
 		}
 		if all = append(all, list...); len(list) < size {
 			return all, nil
 		}
 	}
+}
+
+// listed reads one list, which comes bare or inside of an object with totals.
+func listed[T any](ctx context.Context, a *api, query url.Values, path ...string) (list []T, err error) {
+	var raw json.RawMessage
+	if err := a.get(ctx, &raw, query, path...); err != nil {
+		return nil, err
+	}
+	if raw = bytes.TrimSpace(raw); len(raw) > 0 && raw[0] == '{' {
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &object); err != nil {
+			return nil, fmt.Errorf("read the answer: %w", err)
+		}
+		raw = nil
+		for _, value := range object {
+			if value = bytes.TrimSpace(value); len(value) > 0 && value[0] == '[' {
+				raw = value
+			}
+		}
+	}
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	return list, nil
 }
 
 // explain adds to an error what the operator can do about it.

@@ -43,7 +43,7 @@ type Config struct {
 	Metadata            string `json:"metadata,omitempty" enum:"app_metadata,user_metadata" default:"app_metadata" jsonschema:"where the application's metadata goes; users can change user_metadata themselves"`
 	Roles               string `json:"roles,omitempty" enum:"auto,assign,metadata" default:"auto" jsonschema:"assign gives the roles of tenant public as roles of Auth0; metadata keeps them in app_metadata only; auto assigns where the application may"`
 	Tenants             string `json:"tenants,omitempty" enum:"auto,organizations,metadata" default:"auto" jsonschema:"organizations makes an organization of every tenant but public; metadata keeps them in app_metadata only; auto does what the application may"`
-	LookupsBeforeExport int    `json:"lookups_before_export,omitempty" default:"200" jsonschema:"live: accounts that are looked up one by one before the tenant's users are exported instead"`
+	LookupsBeforeExport int    `json:"lookups_before_export,omitempty" default:"50" jsonschema:"live: accounts that are looked up one by one before the tenant's users are exported instead"`
 }
 
 const (
@@ -83,7 +83,7 @@ func (c Config) withDefaults() Config {
 	c.Metadata = cmp.Or(c.Metadata, inAppMetadata)
 	c.Roles = cmp.Or(c.Roles, choiceAuto)
 	c.Tenants = cmp.Or(c.Tenants, choiceAuto)
-	c.LookupsBeforeExport = cmp.Or(c.LookupsBeforeExport, 200)
+	c.LookupsBeforeExport = cmp.Or(c.LookupsBeforeExport, 50)
 	return c
 }
 

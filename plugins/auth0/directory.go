@@ -37,6 +37,7 @@ type directory struct {
 	mu    sync.Mutex
 	asked int
 	snap  *snapshot
+	never bool            // the tenant exports nothing for this application
 	dirty map[string]bool // ids written since the snapshot
 }
 
@@ -125,14 +126,18 @@ func (d *directory) recall(ctx context.Context, users []*record, known []string,
 				ask = append(ask, i) // the snapshot may be older
 			}
 		}
-		if d.asked+len(ask) <= d.t.config.LookupsBeforeExport || round > 0 {
+		if d.asked+len(ask) <= d.t.config.LookupsBeforeExport || round > 0 || d.never {
 			d.asked += len(ask)
 			return ask, nil
 		}
 		if err := d.drop(); err != nil {
 			return nil, err
 		}
-		if d.snap, err = d.t.export(ctx); err != nil {
+		switch d.snap, err = d.t.export(ctx); {
+		case refusedUser(err) || status(err) == http.StatusForbidden:
+			d.t.env.Log.Warn("users cannot be exported and are looked up one by one", "error", err)
+			d.snap, d.never = nil, true
+		case err != nil:
 			return nil, err
 		}
 		d.asked, d.dirty = 0, map[string]bool{}

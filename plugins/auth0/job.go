@@ -325,6 +325,8 @@ func (t *live) follow(ctx context.Context, id string, users int) (*importJob, er
 		job := importJob{ID: id}
 		err := t.api.get(ctx, &job, nil, "jobs", id)
 		switch {
+		case status(err) == http.StatusNotFound && time.Since(begun) < longestPace*t.pacer.shortest:
+			// A job that was made a moment ago may not be everywhere yet.
 		case status(err) == http.StatusNotFound:
 			return &importJob{ID: id, Status: statusGone}, nil
 		case err != nil:

@@ -100,8 +100,8 @@ type connection struct {
 
 // findConnection returns nil when there is none of that name.
 func (t *live) findConnection(ctx context.Context) (*connection, error) {
-	var list []connection
-	if err := t.api.get(ctx, &list, url.Values{"name": {t.config.Connection}}, "connections"); err != nil {
+	list, err := listed[connection](ctx, t.api, url.Values{"name": {t.config.Connection}}, "connections")
+	if err != nil {
 		return nil, fmt.Errorf("look for the connection %s: %w", t.config.Connection, err)
 	}
 	for i := range list {

@@ -19,9 +19,6 @@ const (
 
 // settle turns the end of a job into outcomes. What it does not tell is looked up.
 func (t *live) settle(ctx context.Context, load []*parcel, upsert bool, job *importJob, errs []userError) error {
-	for _, p := range load {
-		t.directory.touched(p.targetID())
-	}
 	byID, byEmail := map[string]*userError{}, map[string]*userError{}
 	for i := range errs {
 		byID[errs[i].User.UserID] = &errs[i]
@@ -65,6 +62,11 @@ func (t *live) settle(ctx context.Context, load []*parcel, upsert bool, job *imp
 			look, done = append(look, done...), nil
 		}
 	}
+	for _, p := range load {
+		if e := said[p]; e == nil || !e.has(errorDuplicated) { // else it was there before
+			t.directory.touched(p.targetID())
+		}
+	}
 	found, err := t.lookAll(ctx, look)
 	if err != nil {
 		return err
@@ -84,22 +86,31 @@ func (t *live) settle(ctx context.Context, load []*parcel, upsert bool, job *imp
 	return t.again(ctx, again, load, upsert, job, said)
 }
 
+// lookAll looks for the users of parcels, and asks the tenant itself where what is
+// known of it has none.
 func (t *live) lookAll(ctx context.Context, look []*parcel) ([]holders, error) {
-	users := make([]*record, len(look))
-	out := make([]holders, len(look))
+	users, known := make([]*record, len(look)), make([]string, len(look))
+	for i, p := range look {
+		users[i] = p.record
+	}
+	out, err := t.directory.find(ctx, users, known)
+	if err != nil {
+		return nil, err
+	}
 	g, asking := errgroup.WithContext(ctx)
 	g.SetLimit(lookups)
 	for i, p := range look {
-		users[i] = p.record
+		if out[i].id != nil || out[i].email != nil {
+			continue
+		}
 		g.Go(func() (err error) {
-			out[i], err = t.lookup(asking, p.record, "")
+			if out[i], err = t.lookup(asking, p.record, ""); err == nil && out[i].id != nil {
+				err = t.complete(asking, out[i].id, p.record)
+			}
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	return out, t.completeAll(ctx, users, out)
+	return out, g.Wait()
 }
 
 // identify says what an account is that a job met, or has made: nil for ours, and

@@ -110,7 +110,10 @@ func checkAuth0(t *testing.T, server *auth0.Server, accounts []account, loaded r
 	for _, c := range loaded.Changes {
 		reasons[c.SourceID] = string(c.Code)
 	}
-	tried := map[string]int{}
+	tried, most := map[string]int{}, 6 // hashes of one kind take the same way
+	if raceDetector {
+		most = 1
+	}
 	for i := range accounts {
 		a := &accounts[i]
 		id := "auth0|" + strings.TrimPrefix(a.VisibleID, "auth0|") // some applications came from Auth0 before
@@ -127,11 +130,12 @@ func checkAuth0(t *testing.T, server *auth0.Server, accounts []account, loaded r
 			t.Errorf("account %s is there and was said to be %s", a.InternalID, reason)
 		}
 		password, ok := a.password()
-		if !there || !ok || tried[a.Logins[0].Format] >= 6 { // hashes of one kind take the same way
+		if !there || !ok || tried[a.Logins[0].Format] >= most {
 			continue
 		}
 		tried[a.Logins[0].Format]++
-		if server.VerifyPassword(id, "x"+password) || !server.VerifyPassword(id, password) {
+		wrong := !raceDetector && server.VerifyPassword(id, "x"+password)
+		if wrong || !server.VerifyPassword(id, password) {
 			t.Errorf("account %s: the old password does not work", a.InternalID)
 		}
 	}

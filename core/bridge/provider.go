@@ -302,11 +302,8 @@ func (st *storage) AuthRequestByCode(ctx context.Context, code string) (op.AuthR
 // that makes the code good.
 func (st *storage) SaveAuthCode(ctx context.Context, id, code string) error {
 	p, _ := ctx.Value(presentedKey{}).(presented)
-	user := ""
-	if l, err := st.s.o.DB.Login(ctx, id); err == nil {
-		user = l.UserID
-	}
-	err := st.s.o.DB.Issue(ctx, id, code)
+	l, err := st.s.o.DB.Issue(ctx, id, code)
+	user := l.UserID
 	switch {
 	case err == nil:
 		st.s.audit.event(p.request, surfaceBrowser, outcomeDone, user)

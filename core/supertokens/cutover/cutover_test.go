@@ -196,7 +196,7 @@ func TestCodeIsIssuedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		wg.Go(func() {
-			switch err := instances[i%2].Issue(t.Context(), id, "code-"+id); {
+			switch _, err := instances[i%2].Issue(t.Context(), id, "code-"+id); {
 			case err == nil:
 				codes <- id
 			case !errors.Is(err, session.ErrRevoked):
@@ -212,7 +212,7 @@ func TestCodeIsIssuedOnce(t *testing.T) {
 	if n := scalar[int](t, dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", found.Handle); n != 0 {
 		t.Error("the session is still there")
 	}
-	if err := instances[1].Issue(t.Context(), id, "another"); !errors.Is(err, cutover.ErrNoLogin) {
+	if _, err := instances[1].Issue(t.Context(), id, "another"); !errors.Is(err, cutover.ErrNoLogin) {
 		t.Errorf("a second code: %v", err)
 	}
 	got, err := instances[1].Redeem(t.Context(), "code-"+id)
@@ -239,11 +239,11 @@ func TestCodesAndLoginsAge(t *testing.T) {
 	}
 	begin("slow")
 	now = now.Add(6 * time.Minute)
-	if err := db.Issue(t.Context(), "slow", "c"); !errors.Is(err, cutover.ErrNoLogin) {
+	if _, err := db.Issue(t.Context(), "slow", "c"); !errors.Is(err, cutover.ErrNoLogin) {
 		t.Errorf("a login of six minutes: %v", err)
 	}
 	begin("quick")
-	if err := db.Issue(t.Context(), "quick", "c"); err != nil {
+	if _, err := db.Issue(t.Context(), "quick", "c"); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(61 * time.Second)
@@ -447,7 +447,7 @@ func TestLeastPrivilege(t *testing.T) {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
-			if err := db.Issue(t.Context(), "l", "c"); err != nil {
+			if _, err := db.Issue(t.Context(), "l", "c"); err != nil {
 				t.Errorf("issue: %v", err)
 			}
 			if _, err := db.Redeem(t.Context(), "c"); err != nil {

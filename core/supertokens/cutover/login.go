@@ -74,11 +74,12 @@ func (d *DB) Login(ctx context.Context, id string) (Login, error) {
 
 // Issue revokes the session of a login and attaches the code to it, both or
 // neither. Of all attempts with one session, whatever instance serves them, one
-// succeeds; the others get [session.ErrRevoked].
-func (d *DB) Issue(ctx context.Context, id, code string) error {
-	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+// succeeds; the others get [session.ErrRevoked]. The login is returned also with
+// that error.
+func (d *DB) Issue(ctx context.Context, id, code string) (l Login, err error) {
+	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) (err error) {
 		now := d.now()
-		l, err := scanLogin(tx.QueryRow(ctx, "UPDATE "+d.own("login")+
+		l, err = scanLogin(tx.QueryRow(ctx, "UPDATE "+d.own("login")+
 			" SET code_hash = $1, auth_ms = $2, expires_ms = $3 WHERE app_id = $4 AND id = $5 AND expires_ms > $2 AND code_hash IS NULL RETURNING "+loginColumns,
 			digest(code), now.UnixMilli(), now.Add(codeAge).UnixMilli(), d.app, id))
 		if err != nil {
@@ -86,6 +87,7 @@ func (d *DB) Issue(ctx context.Context, id, code string) error {
 		}
 		return d.sessions.Revoke(ctx, tx, l.Session)
 	})
+	return l, err
 }
 
 // Redeem takes the code of a login, once.

@@ -35,7 +35,7 @@ func (m *memory) Put(_ context.Context, key string, value []byte) error {
 	return nil
 }
 
-// newTarget makes a target that does not wait long, with a memory that lasts.
+// openLive makes a target that does not wait long, with a memory that lasts.
 func openLive(t testing.TB, c Config, j sdk.Journal) *live {
 	t.Helper()
 	c = c.withDefaults()

@@ -81,3 +81,6 @@ func (b *book) of(source string) string {
 	c := b.byID[source]
 	return strings.TrimSpace(string(c.Action) + " " + string(c.Code))
 }
+
+// backOffNot is for tests that need no pauses.
+func backOffNot(int, time.Duration) time.Duration { return time.Millisecond }

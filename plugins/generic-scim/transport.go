@@ -49,6 +49,7 @@ type transport struct {
 
 	signing sync.Mutex
 	tokens  oauth2.TokenSource // nil unless auth is oauth2
+	renewed int                // how often the token was thrown away
 	// wait is how long to wait before attempt n (from 1), given what the server asks for.
 	wait func(n int, asked time.Duration) time.Duration
 }
@@ -96,7 +97,7 @@ func newTransport(c Config, env sdk.Env) (*transport, error) {
 	for _, s := range c.Headers {
 		t.hide(s)
 	}
-	t.signIn()
+	t.signIn(0)
 	return t, nil
 }
 
@@ -142,14 +143,19 @@ func stay(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// signIn forgets the token that is in use.
-func (t *transport) signIn() {
+// signIn throws the token away that was in use when it had been renewed as often as
+// seen, so that many refusals at a time lead to one new token.
+func (t *transport) signIn(seen int) {
 	a := t.config.Auth
 	if a.Type != "oauth2" {
 		return
 	}
 	t.signing.Lock()
 	defer t.signing.Unlock()
+	if t.tokens != nil && t.renewed != seen {
+		return
+	}
+	t.renewed++
 	cc := clientcredentials.Config{ClientID: a.ClientID, ClientSecret: a.ClientSecret.Reveal(), TokenURL: a.TokenURL, Scopes: strings.Fields(a.Scope)}
 	if a.Audience != "" {
 		cc.EndpointParams = url.Values{"audience": {a.Audience}}
@@ -208,6 +214,9 @@ func (e *lostError) Unwrap() error { return e.cause }
 func (t *transport) do(ctx context.Context, r request) (*answer, error) {
 	renewed := false
 	for n := 1; ; n++ {
+		t.signing.Lock()
+		seen := t.renewed
+		t.signing.Unlock()
 		a, err := t.once(ctx, r)
 		again := false
 		var asked time.Duration
@@ -217,11 +226,12 @@ func (t *transport) do(ctx context.Context, r request) (*answer, error) {
 		case err != nil:
 			_, lost := errors.AsType[*lostError](err)
 			_, login := errors.AsType[*loginError](err)
-			again = !login && (!lost || r.method != http.MethodPost)
+			_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+			again = !login && !untrusted && ((!lost && n < 3) || (lost && r.method != http.MethodPost))
 			t.gate.fewer()
 		case a.status == http.StatusUnauthorized && t.config.Auth.Type == "oauth2" && !renewed:
 			renewed, again = true, true
-			t.signIn() //nolint:contextcheck // a token outlives the request that needs it first
+			t.signIn(seen) //nolint:contextcheck // a token outlives the request that needs it first
 		case a.status == http.StatusUnsupportedMediaType && t.config.ContentType == auto && !t.plain.Load() && r.body != nil:
 			t.plain.Store(true)
 			continue
@@ -393,119 +403,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// gate bounds the requests that are on their way, by a number that grows while all
-// goes well and halves when the server complains.
-type gate struct {
-	mu     sync.Mutex
-	limit  float64
-	most   int
-	inside int
-	until  time.Time // nobody enters before
-	moved  chan struct{}
-	shrunk time.Time
-}
-
-func newGate(first, most int) *gate {
-	return &gate{limit: float64(first), most: most, moved: make(chan struct{})}
-}
-
-func (g *gate) enter(ctx context.Context) (leave func(), err error) {
-	for {
-		g.mu.Lock()
-		rest := time.Until(g.until)
-		if rest <= 0 && g.inside < max(1, int(g.limit)) {
-			g.inside++
-			g.mu.Unlock()
-			return func() {
-				g.mu.Lock()
-				g.inside--
-				g.stir()
-				g.mu.Unlock()
-			}, nil
-		}
-		moved := g.moved
-		g.mu.Unlock()
-		if rest > 0 {
-			if err := sleep(ctx, rest); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-}
-
-// stir wakes whoever waits; the lock is held.
-func (g *gate) stir() {
-	close(g.moved)
-	g.moved = make(chan struct{})
-}
-
-func (g *gate) more() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.limit < float64(g.most) && g.inside >= int(g.limit) {
-		g.limit = min(g.limit+1/g.limit, float64(g.most))
-		g.stir()
-	}
-}
-
-// fewer halves, once for all complaints of a moment.
-func (g *gate) fewer() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if time.Since(g.shrunk) < 200*time.Millisecond {
-		return
-	}
-	g.shrunk = time.Now()
-	g.limit = max(1, g.limit/2)
-}
-
-func (g *gate) pause(d time.Duration) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if until := time.Now().Add(d); until.After(g.until) {
-		g.until = until
-	}
-}
-
-func (g *gate) now() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return max(1, int(g.limit))
-}
-
-// rate spaces operations out. A nil one does nothing.
-type rate struct {
-	mu    sync.Mutex
-	every time.Duration
-	next  time.Time
-}
-
-func newRate(perSecond float64) *rate {
-	if perSecond <= 0 {
-		return nil
-	}
-	return &rate{every: time.Duration(float64(time.Second) / perSecond)}
-}
-
-func (r *rate) take(ctx context.Context, n int) error {
-	if r == nil {
-		return nil
-	}
-	r.mu.Lock()
-	now := time.Now()
-	if r.next.Before(now) {
-		r.next = now
-	}
-	wait := r.next.Sub(now)
-	r.next = r.next.Add(time.Duration(n) * r.every)
-	r.mu.Unlock()
-	return sleep(ctx, wait)
 }

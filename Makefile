@@ -36,6 +36,10 @@ fmt: ## format the Go code
 generate: ## generate code from the protocol's .proto files
 	$(BUF) generate
 
+.PHONY: protocol-baseline
+protocol-baseline: ## take the protocol as it is for the one that later ones must not break (once a release)
+	$(BUF) build -o core/pluginpb/baseline-v1.binpb
+
 .PHONY: provider
 provider: ## build the Keycloak password-hash provider that is embedded in stetl
 	sh plugins/keycloak/provider/build.sh
@@ -43,6 +47,7 @@ provider: ## build the Keycloak password-hash provider that is embedded in stetl
 .PHONY: verify
 verify: lint ## what a commit must pass beside the tests
 	$(BUF) lint
+	$(BUF) breaking --against core/pluginpb/baseline-v1.binpb
 	sh tools/verify.sh
 
 .PHONY: bench-extract
@@ -61,6 +66,10 @@ bench-bridge: ## hand-overs/s and p99 of the bridge beside the database's own tr
 .PHONY: bench-scim
 bench-scim: ## loading into SCIMMY with 0 and 40 ms latency, beside every fixed setting and one POST after another (STETL_BENCH_USERS)
 	STETL_BENCH=1 $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSCIM -benchtime 1x -v ./plugins/generic-scim
+
+.PHONY: bench-plugin
+bench-plugin: ## users/s through the plugin boundary, at 200 a batch, and what the plugin's process takes
+	$(GO) test -run '^$$' -bench BenchmarkLoad -benchtime 3s ./core/plugin
 
 .PHONY: fuzz
 fuzz: ## fuzz every fuzz target for FUZZTIME each (default 30s)

@@ -415,34 +415,3 @@ func executable(t *testing.T, dir, name, content string) string {
 	}
 	return path
 }
-
-// The reference of an earlier measurement is 320 000 users per second on two
-// cores, with a smaller user.
-func BenchmarkLoad(b *testing.B) {
-	o := Options{Bundled: Bundled{"good": {"plugin-serve", "good"}}}
-	loc, err := Find("good", o)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c, err := Launch(b.Context(), loc, o)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = c.Close(context.Background()) }()
-	if _, err := c.Configure(b.Context(), []byte(`{}`)); err != nil {
-		b.Fatal(err)
-	}
-	in := users(200 * 16)
-	var wg sync.WaitGroup
-	for b.Loop() {
-		for batch := range slices.Chunk(in, 200*4) {
-			wg.Go(func() {
-				if _, err := c.Load(context.Background(), batch); err != nil {
-					b.Error(err)
-				}
-			})
-		}
-		wg.Wait()
-	}
-	b.ReportMetric(float64(b.N*len(in))/b.Elapsed().Seconds(), "users/s")
-}

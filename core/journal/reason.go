@@ -18,15 +18,18 @@ type Reason struct {
 
 // KeepReasons remembers why accounts were not loaded, in place of earlier reasons.
 func (s *Scope) KeepReasons(reasons map[string]Reason) error {
-	sealed := make(map[string][]byte, len(reasons))
+	sealed, same := make(map[string][]byte, len(reasons)), map[Reason][]byte{}
 	for id, reason := range reasons {
-		raw, err := json.Marshal(reason)
-		if err != nil {
-			return fmt.Errorf("encode the reason of account %s: %w", id, err)
+		if same[reason] == nil { // encrypting is slow, and many accounts have one reason
+			raw, err := json.Marshal(reason)
+			if err != nil {
+				return fmt.Errorf("encode the reason of account %s: %w", id, err)
+			}
+			if same[reason], err = s.j.seal.encrypt(s.j.dir, raw); err != nil {
+				return fmt.Errorf("encrypt the reason of account %s: %w", id, err)
+			}
 		}
-		if sealed[id], err = s.j.seal.encrypt(s.j.dir, raw); err != nil {
-			return fmt.Errorf("encrypt the reason of account %s: %w", id, err)
-		}
+		sealed[id] = same[reason]
 	}
 	return s.j.writer.write(func(ctx context.Context, w *writer) error {
 		for id, raw := range sealed {

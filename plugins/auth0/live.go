@@ -194,21 +194,15 @@ func (t *live) recognise(v *verdict) {
 	if v.held == nil || v.record == nil || v.held.origin().ID == "" {
 		return
 	}
-	switch v.outcome.Action {
-	case sdk.Unchanged:
-	case sdk.Skipped:
-		v.resume = true
-		for _, f := range v.fields {
-			v.outcome.Changed = append(v.outcome.Changed, f.Field)
-		}
-	default:
+	if v.outcome.Action != sdk.Skipped { // as it should be: the host knows what that means
 		return
+	}
+	v.resume = true
+	for _, f := range v.fields {
+		v.outcome.Changed = append(v.outcome.Changed, f.Field)
 	}
 	v.outcome.Action, v.outcome.Code, v.outcome.Hint = sdk.Created, "", "" // only now is it known
 	v.outcome.Detail = joinNotes(v.record.notes)
-	if !v.resume {
-		v.record = nil // nothing is left to do
-	}
 }
 
 // Plan implements [sdk.Planner].

@@ -1,0 +1,51 @@
+package auth0
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stetl/stetl/core/sdk/conformance"
+	simulator "github.com/stetl/stetl/internal/testserver/auth0"
+)
+
+func TestFilesConformance(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "out")
+	conformance.Test(t, conformance.Suite{
+		Start: conformance.InProcess(Plugin(), map[string]any{"mode": "files", "out": out}),
+		Inspect: func(context.Context) (string, error) {
+			files, err := filepath.Glob(filepath.Join(out, "*.json"))
+			slices.Sort(files)
+			var all strings.Builder
+			for _, file := range files {
+				content, readErr := os.ReadFile(file)
+				if readErr != nil {
+					return "", readErr
+				}
+				all.Write(content)
+			}
+			return all.String(), err
+		},
+	})
+}
+
+func TestLiveConformance(t *testing.T) {
+	t.Parallel()
+	server := simulator.Start(t, simulator.Options{})
+	conformance.Test(t, conformance.Suite{
+		Start: conformance.InProcess(Plugin(), map[string]any{
+			"domain": "tenant.eu.auth0.test", "api_url": server.URL, "client_id": "stetl", "client_secret": "client-secret-of-the-tenant",
+			"connection": "Username-Password-Authentication", "poll_interval": "10ms", "deferred": filepath.Join(t.TempDir(), "deferred.jsonl"),
+			"canary_client_id": "stetl", "canary_client_secret": "client-secret-of-the-tenant",
+		}),
+		Inspect: func(context.Context) (string, error) {
+			all, err := json.Marshal(server.Users())
+			return string(all), err
+		},
+	})
+}

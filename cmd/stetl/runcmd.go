@@ -258,6 +258,22 @@ func (p *project) restrict(ctx context.Context, o *engine.Options, f runFlags) e
 	return nil
 }
 
+// anew is the journal of a target that is written as a whole: with the first outcome,
+// what earlier runs did is history.
+type anew struct {
+	*journal.Scope
+	once    sync.Once
+	cleared error
+}
+
+// Record implements [engine.Journal].
+func (a *anew) Record(batch int64, entries []journal.Entry) error {
+	if a.once.Do(func() { a.cleared = a.Clear() }); a.cleared != nil {
+		return a.cleared
+	}
+	return a.Scope.Record(batch, entries)
+}
+
 // running is a run in the journal.
 type running struct {
 	scope *journal.Scope
@@ -284,10 +300,8 @@ func (p *project) begin(ctx context.Context, o *engine.Options, r report.Run) (r
 		return running{}, refusedError{err}
 	}
 	o.Run = id
-	if p.target.Capabilities().Whole { // what earlier runs wrote is about to be replaced
-		if err := p.scope.Clear(); err != nil {
-			return running{}, refusedError{err}
-		}
+	if p.target.Capabilities().Whole {
+		o.Journal = &anew{Scope: p.scope}
 	}
 	run := running{p.scope, id, p.keepReasons(o)}
 	shown, last := o.Progress, time.Time{}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stetl/stetl/core/sdk/conformance"
+)
+
+// TestBundledPluginsConform holds every bundled plugin, writing files, against the same
+// rules as everybody else's. Their live modes have tests with real servers.
+func TestBundledPluginsConform(t *testing.T) {
+	t.Parallel()
+	settings := map[string]map[string]any{"keycloak": {"realm": "test"}}
+	for _, name := range bundledNames() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			config := map[string]any{"mode": "files", "out": filepath.Join(t.TempDir(), "out")}
+			for key, value := range settings[name] {
+				config[key] = value
+			}
+			raw, err := json.Marshal(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := runStetl(t, nil, "plugin", "test", name, "--json", "--settings", string(raw))
+			var report conformance.Report
+			if err := json.Unmarshal([]byte(r.stdout), &report); err != nil {
+				t.Fatalf("exit %d: %v\n%s\n%s", r.code, err, r.stdout, r.stderr)
+			}
+			passed := 0
+			for _, rule := range report.Results {
+				switch rule.Status {
+				case conformance.Failed:
+					t.Errorf("%s: %s", rule.Rule, strings.Join(rule.Problems, "; "))
+				case conformance.Passed:
+					passed++
+				case conformance.Skipped:
+				}
+			}
+			if r.code != 0 || passed < 15 {
+				t.Errorf("exit %d, %d rules kept", r.code, passed)
+			}
+		})
+	}
+}
+
+func TestPluginNewRefuses(t *testing.T) {
+	t.Parallel()
+	full := t.TempDir()
+	if r := runStetl(t, nil, "plugin", "new", "acme", "--dir", filepath.Join(full, "acme")); r.code != 0 {
+		t.Fatalf("exit %d: %s", r.code, r.stderr)
+	}
+	for name, tc := range map[string]struct {
+		args []string
+		code int
+		want string
+	}{
+		"a name with capitals":  {[]string{"Acme", "--dir", filepath.Join(full, "x")}, exitUsage, "is not a plugin name"},
+		"a folder in use":       {[]string{"acme", "--dir", filepath.Join(full, "acme")}, exitRefused, "is not empty"},
+		"not a checkout":        {[]string{"acme", "--dir", filepath.Join(full, "y"), "--stetl", full}, exitUsage, "is not a checkout of stetl"},
+		"no name":               {nil, exitUsage, "accepts 1 arg"},
+		"a name with two words": {[]string{"my acme"}, exitUsage, "is not a plugin name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := runStetl(t, nil, append([]string{"plugin", "new"}, tc.args...)...)
+			if r.code != tc.code || !strings.Contains(r.stderr, tc.want) {
+				t.Errorf("exit %d, want %d: %s", r.code, tc.code, r.stderr)
+			}
+		})
+	}
+}
+
+// Whatever the name is, nothing of the example's is left in a project.
+func TestPluginNewRenames(t *testing.T) {
+	t.Parallel()
+	p, err := newScaffolded("my-idp", "example.org/my-idp", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := p.files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range files {
+		if text := strings.ToLower(string(content)); strings.Contains(text, "acme") || strings.Contains(text, "examples/rest") {
+			t.Errorf("%s still names the example", name)
+		}
+	}
+	if got := fmt.Sprintf("%s", files["my-idp.yaml"]); !strings.Contains(got, "${env:MY_IDP_TOKEN}") {
+		t.Errorf("configuration:\n%s", got)
+	}
+	if !strings.Contains(string(files["testserver/main.go"]), "\"example.org/my-idp/idp\"") {
+		t.Error("the test server does not import the project's package")
+	}
+}

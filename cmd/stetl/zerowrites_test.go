@@ -170,5 +170,25 @@ mapping: {set: {family_name: {constant: Renamed}}}
 	if n := count(t, server, "looked-at"); n != len(ids)-1 {
 		t.Errorf("%d users, there were %d", n, len(ids)-1)
 	}
+	// The policies have removed the cause: whoever was rejected for it is loaded now, alone.
+	again := runStetl(t, env, "run", "--config", config, "--only-rejects", "--json")
+	s := again.report(t).Summary
+	if s.Created == 0 || s.Updated > 0 || count(t, server, "looked-at") != len(ids)-1+s.Created {
+		t.Errorf("only rejects: %+v, exit %d, %d users\n%s", s, again.code, count(t, server, "looked-at"), again.stderr)
+	}
+	there := map[string]bool{}
+	for _, id := range append(idsOf(t, server, "looked-at"), ids[1]) { // the deleted one stays in the journal until a run looks
+		there[id] = true
+	}
+	pairs := runStetl(t, env, "idmap", "--config", config)
+	lines := strings.Split(strings.TrimSpace(pairs.stdout), "\n")[1:]
+	for _, line := range lines {
+		if id := line[strings.LastIndexByte(line, ',')+1:]; !there[id] {
+			t.Errorf("the id map leads to %q, and the realm has no such user", id)
+		}
+	}
+	if len(lines) != len(there) {
+		t.Errorf("%d pairs for %d users", len(lines), len(there))
+	}
 	fmt.Fprintln(t.Output(), "requests that changed something, outside of looking:", door.changed)
 }

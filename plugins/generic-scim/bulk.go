@@ -68,7 +68,7 @@ func (s *server) sendBulk(ctx context.Context, part []*delivery, again bool) err
 	if err != nil {
 		return err
 	}
-	r := request{method: http.MethodPost, path: "/Bulk", body: raw, weight: len(part)}
+	r := request{method: http.MethodPost, path: "/Bulk", body: raw, weight: len(part), paced: true}
 	took := s.pace.start()
 	a, err := s.api.do(ctx, r)
 	if _, lost := errors.AsType[*lostError](err); lost {

@@ -22,10 +22,15 @@ func newGate(first, most int) *gate {
 	return &gate{limit: float64(first), most: most, moved: make(chan struct{})}
 }
 
-func (g *gate) enter(ctx context.Context) (leave func(), err error) {
+// enter waits for a place, or only for the end of a pause.
+func (g *gate) enter(ctx context.Context, paced bool) (leave func(), err error) {
 	for {
 		g.mu.Lock()
 		rest := time.Until(g.until)
+		if rest <= 0 && paced {
+			g.mu.Unlock()
+			return func() {}, nil
+		}
 		if rest <= 0 && g.inside < max(1, int(g.limit)) {
 			g.inside++
 			g.mu.Unlock()

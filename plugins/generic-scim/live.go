@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -110,7 +111,7 @@ func (t *live) learn(ctx context.Context) (*server, error) {
 		config: t.config, env: t.env, api: t.api, facts: f, mapper: m,
 		groups:  &groupDirectory{api: t.api, facts: f, journal: t.env.Journal},
 		lessons: recall(t.env.Journal),
-		pace:    newPace(t.config, f),
+		pace:    newPace(t.config, f, time.Duration(t.api.fastest.Load())),
 	}
 	return s, nil
 }

@@ -35,14 +35,20 @@ type window struct {
 }
 
 const (
-	firstSize     = 16
-	firstRequests = 8
-	mostSize      = 200
-	mostRequests  = 16
+	firstSize    = 20
+	mostSize     = 200
+	mostRequests = 16
 )
 
-func newPace(c Config, f *facts) *pace {
-	p := &pace{off: !f.bulk, size: firstSize, requests: firstRequests, most: mostSize, moved: make(chan struct{}), now: time.Now}
+// newPace begins with more requests at a time where answers are far away.
+func newPace(c Config, f *facts, away time.Duration) *pace {
+	p := &pace{off: !f.bulk, size: firstSize, requests: 4, most: mostSize, moved: make(chan struct{}), now: time.Now}
+	switch {
+	case away > 20*time.Millisecond:
+		p.requests = mostRequests
+	case away > 5*time.Millisecond:
+		p.requests = mostRequests / 2
+	}
 	if f.maxOps > 0 {
 		p.most = min(p.most, f.maxOps)
 	}
@@ -159,7 +165,7 @@ func (p *pace) measure(users int, now, begun time.Time) {
 		p.window.users += users
 	}
 	p.window.asked++
-	if p.window.asked < 3*p.requests || p.window.users < 256 {
+	if p.window.asked < 2*p.requests || p.window.users < 256 {
 		return
 	}
 	speed := float64(p.window.users) / max(now.Sub(p.window.began).Seconds(), 1e-6)

@@ -44,8 +44,9 @@ type transport struct {
 	env     sdk.Env
 	gate    *gate
 	limit   *rate
-	plain   atomic.Bool // requests are application/json
-	secrets []string    // never to be shown, whoever sends them back
+	plain   atomic.Bool  // requests are application/json
+	fastest atomic.Int64 // nanoseconds that the quickest answer took
+	secrets []string     // never to be shown, whoever sends them back
 
 	signing sync.Mutex
 	tokens  oauth2.TokenSource // nil unless auth is oauth2
@@ -69,6 +70,8 @@ type request struct {
 	ifMatch      string
 	// weight is how many operations a rate limit counts; 0 is one.
 	weight int
+	// paced requests have a limit of their own, and only wait when all wait.
+	paced bool
 }
 
 func newTransport(c Config, env sdk.Env) (*transport, error) {
@@ -289,7 +292,7 @@ func (t *transport) once(ctx context.Context, r request) (*answer, error) {
 	if err := t.limit.take(ctx, max(r.weight, 1)); err != nil {
 		return nil, err
 	}
-	leave, err := t.gate.enter(ctx)
+	leave, err := t.gate.enter(ctx, r.paced)
 	if err != nil {
 		return nil, err
 	}
@@ -331,6 +334,9 @@ func (t *transport) once(ctx context.Context, r request) (*answer, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	_ = res.Body.Close() // it was only read
+	if took, before := int64(time.Since(start)), t.fastest.Load(); before == 0 || took < before {
+		t.fastest.Store(took)
+	}
 	if t.env.Log != nil {
 		t.env.Log.Debug("request", "method", r.method, "path", r.path, "status", res.StatusCode, "bytes", len(b), "elapsed", time.Since(start))
 	}

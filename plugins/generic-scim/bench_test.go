@@ -26,7 +26,7 @@ func BenchmarkSCIM(b *testing.B) {
 		b.Skip("set STETL_BENCH=1")
 	}
 	users, _ := strconv.Atoi(os.Getenv("STETL_BENCH_USERS"))
-	users = cmp.Or(users, 4000)
+	users = cmp.Or(users, 6000)
 	for _, delay := range []time.Duration{0, 40 * time.Millisecond} {
 		b.Run(fmt.Sprintf("delay=%v", delay), func(b *testing.B) {
 			for b.Loop() {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -91,7 +90,7 @@ func TestPluginNewRenames(t *testing.T) {
 			t.Errorf("%s still names the example", name)
 		}
 	}
-	if got := fmt.Sprintf("%s", files["my-idp.yaml"]); !strings.Contains(got, "${env:MY_IDP_TOKEN}") {
+	if got := string(files["my-idp.yaml"]); !strings.Contains(got, "${env:MY_IDP_TOKEN}") {
 		t.Errorf("configuration:\n%s", got)
 	}
 	if !strings.Contains(string(files["testserver/main.go"]), "\"example.org/my-idp/idp\"") {

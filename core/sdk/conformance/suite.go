@@ -26,7 +26,7 @@ type Suite struct {
 	Front *Front
 	// Skip names rules that do not apply, each with the reason.
 	Skip map[string]string
-	// Timeout bounds each rule; 0 is a minute.
+	// Timeout bounds each rule; 0 is two minutes.
 	Timeout time.Duration
 	// Log receives what the plugin logs. Nil discards.
 	Log *slog.Logger
@@ -80,7 +80,7 @@ func Rules() []Rule {
 	return slices.Concat(conversationRules(), accountRules(), faultRules(), processRules(), watchRules())
 }
 
-const defaultTimeout = time.Minute
+const defaultTimeout = 2 * time.Minute
 
 // Run tries every rule. The error means that the plugin could not even be started
 // and configured.

@@ -231,15 +231,15 @@ func (p *project) engineOptions() engine.Options {
 // readBack is how many accounts of which one is read back, by policy.
 var readBack = map[string]int{"": 1, "all": 1, "sample": 100, "off": 0}
 
-// canaries asks whichever plugin is at work.
-type canaries struct{ p *project }
+// canaries asks whichever plugin is at work; its memory is the journal.
+type canaries struct{ *project }
 
 // Login implements [engine.Canary].
 func (c canaries) Login(ctx context.Context, l target.Login) (bool, error) {
-	return c.p.client().Login(ctx, l)
+	return c.client().Login(ctx, l)
 }
 
 // Undo implements [engine.Canary].
 func (c canaries) Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error) {
-	return c.p.client().Undo(ctx, accounts)
+	return c.client().Undo(ctx, accounts)
 }

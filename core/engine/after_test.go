@@ -61,6 +61,55 @@ func TestCanariesProvePasswords(t *testing.T) {
 	}
 }
 
+// A canary has a password that somebody might find: it must not outlive a run that
+// is killed, or whose answer is lost.
+func TestCanariesOfAKilledRunAreRemoved(t *testing.T) {
+	t.Parallel()
+	for name, interrupt := range map[string]func(dst *idp){
+		"while it signs in": func(dst *idp) {
+			dst.login = func(target.Login, bool) (bool, error) { panic("killed") }
+		},
+		"the answer is lost":   func(dst *idp) { dst.after = func(int) error { return errors.New("killed") } },
+		"it never got there":   func(dst *idp) { dst.before = func(int, []target.User) error { return errors.New("killed") } },
+		"it cannot be removed": func(*idp) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, dst, src := newProject(t), newIDP(), hashed(t, 6)
+			undo := &refusing{idp: dst, refuses: true}
+			interrupt(dst)
+			func() {
+				defer func() { _ = recover() }()
+				_, _, err := p.do(src, dst, func(o *Options) { o.Canary = undo })
+				if err == nil {
+					t.Error("the run was not interrupted")
+				}
+			}()
+			if len(dst.saved) == 0 {
+				t.Error("nothing is remembered")
+			}
+			dst.login, dst.after, dst.before, undo.refuses = nil, nil, nil, false
+			res, _, err := p.do(src, dst, func(o *Options) { o.Canary = undo })
+			if err != nil || res.Summary.Created != 6 || len(dst.accounts) != 6 || len(dst.saved) != 0 {
+				t.Errorf("%v, %+v: %d accounts, remembered: %v", err, res.Summary, len(dst.accounts), dst.saved)
+			}
+		})
+	}
+}
+
+// refusing does not take accounts back for a while.
+type refusing struct {
+	*idp
+	refuses bool
+}
+
+func (r *refusing) Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error) {
+	if r.refuses {
+		return nil, errors.New("killed")
+	}
+	return r.idp.Undo(ctx, accounts)
+}
+
 func TestRedCanaryStopsTheRun(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

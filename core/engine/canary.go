@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,11 +19,19 @@ import (
 )
 
 // Canary is a target that can be asked whether a password is right, and that can
-// take an account back.
+// take an account back; and a memory that outlives the process, for the canaries of
+// a run that is killed. Save is durable when it returns nil, and a nil value removes
+// a key. Without a journal it is not used.
 type Canary interface {
 	Login(ctx context.Context, l target.Login) (bool, error)
 	Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error)
+	Saved() map[string][]byte
+	Save(ctx context.Context, key string, value []byte) error
 }
+
+// canaryKey is followed by the name of a canary that may be in the target; the value
+// is its id.
+const canaryKey = "engine/canary/"
 
 // Proof is what became of the canary of one hash shape: an account with a
 // password that this program knows, hashed like those of the source, loaded like
@@ -67,6 +76,9 @@ func (r *runner) prove(ctx context.Context) error {
 	if r.options.Canary == nil || !r.caps.Can(target.CanLogin) || !r.caps.Can(target.CanUndo) {
 		return nil
 	}
+	if err := r.collect(ctx); err != nil {
+		return err
+	}
 	slices.Sort(r.shapes.order)
 	for _, shape := range r.shapes.order {
 		p := Proof{Shape: shape}
@@ -92,17 +104,74 @@ func (r *runner) prove(ctx context.Context) error {
 	return nil
 }
 
+// canaryUser is the account of a canary, without its password.
+func canaryUser(name, id string) target.User {
+	verified := true
+	return target.User{
+		SourceID: name, ID: id, Username: name + "@stetl.invalid", Email: name + "@stetl.invalid", EmailVerified: &verified,
+		GivenName: "Canary", FamilyName: "Canary", Enabled: true, Class: target.NoPassword,
+	}
+}
+
+// collect removes the canaries that runs have left behind that were killed, or lost
+// an answer.
+func (r *runner) collect(ctx context.Context) error {
+	if r.options.Journal == nil {
+		return nil
+	}
+	saved := r.options.Canary.Saved()
+	for _, key := range slices.Sorted(maps.Keys(saved)) {
+		name, ok := strings.CutPrefix(key, canaryKey)
+		if !ok {
+			continue
+		}
+		u := canaryUser(name, string(saved[key]))
+		u.Prior.InDoubt = true
+		outcomes, err := r.dst.Load(ctx, []target.User{u}) // which looks first, and tells the target's id
+		if err == nil && outcomes[0].TargetID == "" {
+			err = fmt.Errorf("the target does not say where it is (%s: %s)", outcomes[0].Code, outcomes[0].Detail)
+		}
+		if err == nil {
+			err = r.remove(ctx, name, outcomes[0].TargetID)
+		}
+		if err != nil {
+			return fmt.Errorf("remove the canary %s that an interrupted run has left in the target: %w", u.Username, err)
+		}
+	}
+	return nil
+}
+
+// remove deletes a canary and forgets it.
+func (r *runner) remove(ctx context.Context, name, targetID string) error {
+	undone, err := r.options.Canary.Undo(ctx, []target.Account{{SourceID: name, TargetID: targetID}})
+	if err != nil {
+		return err
+	}
+	if a := undone[0].Action; a != target.Deleted && a != target.Unchanged { // unchanged: it is gone
+		return fmt.Errorf("it is %s (%s: %s)", a, undone[0].Code, undone[0].Detail)
+	}
+	return r.note(ctx, name, nil)
+}
+
+// note remembers that a canary may be in the target, or with nil that it is not.
+func (r *runner) note(ctx context.Context, name string, id []byte) error {
+	if r.options.Journal == nil {
+		return nil
+	}
+	return r.options.Canary.Save(ctx, canaryKey+name, id)
+}
+
 func (r *runner) canary(ctx context.Context, like canonical.PasswordHash) (err error) {
-	name := "stetl-canary-" + strings.ToLower(rand.Text())
+	name, id := "stetl-canary-"+strings.ToLower(rand.Text()), uuid()
 	password := rand.Text()
 	hash, err := hashLike(like, password)
 	if err != nil {
 		return err
 	}
-	verified := true
-	u := target.User{
-		SourceID: name, ID: uuid(), Username: name + "@stetl.invalid", Email: name + "@stetl.invalid", EmailVerified: &verified,
-		GivenName: "Canary", FamilyName: "Canary", Enabled: true, Class: target.HashCarried, Password: hash,
+	u := canaryUser(name, id)
+	u.Class, u.Password = target.HashCarried, hash
+	if err := r.note(ctx, name, []byte(id)); err != nil {
+		return err
 	}
 	outcomes, err := r.dst.Load(ctx, []target.User{u})
 	if err != nil {
@@ -110,17 +179,17 @@ func (r *runner) canary(ctx context.Context, like canonical.PasswordHash) (err e
 	}
 	o := outcomes[0]
 	if o.Action != target.Created {
-		return fmt.Errorf("the canary was not created but %s (%s: %s)", o.Action, o.Code, o.Detail)
+		err := fmt.Errorf("the canary was not created but %s (%s: %s)", o.Action, o.Code, o.Detail)
+		if o.Action != target.InDoubt {
+			err = errors.Join(err, r.note(ctx, name, nil))
+		}
+		return err
 	}
 	defer func() {
 		// Also when the run is to stop: a canary must not stay.
 		cleanup, stop := linger(ctx, lastMoment)
 		defer stop()
-		undone, undoErr := r.options.Canary.Undo(cleanup, []target.Account{{SourceID: name, TargetID: o.TargetID}})
-		if undoErr == nil && undone[0].Action != target.Deleted {
-			undoErr = fmt.Errorf("it is %s (%s: %s)", undone[0].Action, undone[0].Code, undone[0].Detail)
-		}
-		if undoErr != nil && err == nil {
+		if undoErr := r.remove(cleanup, name, o.TargetID); undoErr != nil && err == nil {
 			err = fmt.Errorf("remove the canary %s: %w", u.Username, undoErr)
 		}
 	}()

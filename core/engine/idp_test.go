@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -33,10 +34,21 @@ type idp struct {
 	// passwords says what Login answers, by password class; nil accepts the right one.
 	login func(l target.Login, right bool) (bool, error)
 	known map[string]string // username → password hash, for Login
+	saved map[string][]byte
+}
+
+func (p *idp) Saved() map[string][]byte { return maps.Clone(p.saved) }
+
+func (p *idp) Save(_ context.Context, key string, value []byte) error {
+	p.saved[key] = value
+	if value == nil {
+		delete(p.saved, key)
+	}
+	return nil
 }
 
 func newIDP() *idp {
-	return &idp{accounts: map[string]string{}, foreign: map[string]bool{}, known: map[string]string{}, caps: target.Capabilities{
+	return &idp{accounts: map[string]string{}, foreign: map[string]bool{}, known: map[string]string{}, saved: map[string][]byte{}, caps: target.Capabilities{
 		Abilities: []target.Ability{target.CanPlan, target.CanUndo, target.CanLogin}, Batch: target.BatchLimits{Users: 5, InFlight: 3},
 		Hashes: []target.HashSupport{{Scheme: canonical.Bcrypt}},
 	}}

@@ -161,11 +161,11 @@ func (p *project) relaunch(ctx context.Context) (engine.Target, error) {
 func (p *project) client() *plugin.Client { return p.clients[len(p.clients)-1] }
 
 // Saved implements [plugin.Memory].
-func (p *project) Saved() map[string][]byte {
+func (p *project) Saved(ctx context.Context) (map[string][]byte, error) {
 	if p.scope == nil {
-		return nil
+		return nil, nil
 	}
-	return p.scope.Saved()
+	return p.scope.Saved(ctx)
 }
 
 // Save implements [plugin.Memory].

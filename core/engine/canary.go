@@ -25,7 +25,7 @@ import (
 type Canary interface {
 	Login(ctx context.Context, l target.Login) (bool, error)
 	Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error)
-	Saved() map[string][]byte
+	Saved(ctx context.Context) (map[string][]byte, error)
 	Save(ctx context.Context, key string, value []byte) error
 }
 
@@ -119,7 +119,10 @@ func (r *runner) collect(ctx context.Context) error {
 	if r.options.Journal == nil {
 		return nil
 	}
-	saved := r.options.Canary.Saved()
+	saved, err := r.options.Canary.Saved(ctx)
+	if err != nil {
+		return err
+	}
 	for _, key := range slices.Sorted(maps.Keys(saved)) {
 		name, ok := strings.CutPrefix(key, canaryKey)
 		if !ok {

@@ -37,7 +37,7 @@ type idp struct {
 	saved map[string][]byte
 }
 
-func (p *idp) Saved() map[string][]byte { return maps.Clone(p.saved) }
+func (p *idp) Saved(context.Context) (map[string][]byte, error) { return maps.Clone(p.saved), nil }
 
 func (p *idp) Save(_ context.Context, key string, value []byte) error {
 	p.saved[key] = value

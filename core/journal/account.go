@@ -282,21 +282,22 @@ func scan(row interface{ Scan(...any) error }) (Entry, error) {
 }
 
 // Saved implements the memory of plugins: it returns what earlier runs saved.
-func (s *Scope) Saved() map[string][]byte {
-	out := map[string][]byte{}
-	rows, err := s.j.db.QueryContext(context.Background(), `SELECT key, value FROM saved WHERE scope = ?`, s.id)
+func (s *Scope) Saved(ctx context.Context) (saved map[string][]byte, err error) {
+	rows, err := s.j.db.QueryContext(ctx, `SELECT key, value FROM saved WHERE scope = ?`, s.id)
 	if err != nil {
-		return out
+		return nil, fmt.Errorf("read the journal: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	saved = map[string][]byte{}
 	for rows.Next() {
 		var key string
 		var value []byte
-		if rows.Scan(&key, &value) == nil {
-			out[key] = value
+		if err := rows.Scan(&key, &value); err != nil {
+			return nil, fmt.Errorf("read the journal: %w", err)
 		}
+		saved[key] = value
 	}
-	return out
+	return saved, rows.Err()
 }
 
 // Save implements the memory of plugins: the value is durable when it returns

@@ -19,10 +19,10 @@ type memory struct {
 	full  bool
 }
 
-func (m *memory) Saved() map[string][]byte {
+func (m *memory) Saved(context.Context) (map[string][]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return maps.Clone(m.saved)
+	return maps.Clone(m.saved), nil
 }
 
 func (m *memory) Save(_ context.Context, key string, value []byte) error {
@@ -82,8 +82,8 @@ func TestJournalOfAPlugin(t *testing.T) {
 	if err != nil || outcomes[1].Action != sdk.Created || len(outcomes[1].State) != 2 {
 		t.Fatalf("load: %+v, %v", outcomes, err)
 	}
-	if got := string(m.Saved()["job"]); got != "job-2" || len(m.Saved()) != 1 {
-		t.Errorf("memory holds %q", m.Saved())
+	if got := string(m.held()["job"]); got != "job-2" || len(m.held()) != 1 {
+		t.Errorf("memory holds %q", m.held())
 	}
 	if got, _ := j.env.Journal.Get("job"); string(got) != "job-2" {
 		t.Errorf("the plugin reads %q", got)
@@ -108,4 +108,10 @@ func TestJournalThatIsFull(t *testing.T) {
 	if o := outcomes[0]; o.Action != sdk.InDoubt || !strings.Contains(o.Detail, "save job: no space left on device") {
 		t.Errorf("outcome %+v", o)
 	}
+}
+
+func (m *memory) held() map[string][]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.saved)
 }

@@ -23,7 +23,9 @@ type memory struct {
 	lose  func(key string, value []byte) bool
 }
 
-func (m *memory) Saved() map[string][]byte {
+func (m *memory) Saved(context.Context) (map[string][]byte, error) { return m.held(), nil }
+
+func (m *memory) held() map[string][]byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := map[string][]byte{}
@@ -163,7 +165,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("%d users, %d writes after %d", len(b.server.Users()), b.server.Writes(), writes)
 	}
 	var evidence int
-	for key, value := range b.memory.Saved() {
+	for key, value := range b.memory.held() {
 		if strings.HasPrefix(key, "job:") {
 			evidence++
 		}
@@ -514,7 +516,7 @@ func TestCrash(t *testing.T) {
 				t.Errorf("%d users, %d jobs", len(held), jobs)
 			}
 			var open []openJob
-			if err := json.Unmarshal(b.memory.Saved()[openJobs], &open); err != nil || len(open) != 0 {
+			if err := json.Unmarshal(b.memory.held()[openJobs], &open); err != nil || len(open) != 0 {
 				t.Errorf("open jobs %v, %v", open, err)
 			}
 		})

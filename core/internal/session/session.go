@@ -64,7 +64,7 @@ type Options struct {
 // Memory keeps small values for a plugin from run to run.
 type Memory interface {
 	// Saved returns what earlier runs saved, by key.
-	Saved() map[string][]byte
+	Saved(ctx context.Context) (map[string][]byte, error)
 	// Save makes a value durable before it returns; nil removes the key. It may be
 	// called from several goroutines.
 	Save(ctx context.Context, key string, value []byte) error
@@ -138,7 +138,11 @@ func (s *Session) Configure(ctx context.Context, config []byte, userAgent string
 	s.scrub.Store(newScrubber(schema, config))
 	req := &pluginpb.ConfigureRequest{ConfigJson: config, UserAgent: userAgent, FingerprintKey: s.opts.FingerprintKey}
 	if s.opts.Memory != nil {
-		req.Saved = s.opts.Memory.Saved()
+		saved, err := s.opts.Memory.Saved(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("what the plugin has saved cannot be read: %w", err)
+		}
+		req.Saved = saved
 	}
 	p, err := call(ctx, s, "Configure", configureTimeout, s.client.Configure, req)
 	if err != nil {

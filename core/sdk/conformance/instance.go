@@ -176,10 +176,10 @@ type memory struct {
 }
 
 // Saved implements [plugin.Memory].
-func (m *memory) Saved() map[string][]byte {
+func (m *memory) Saved(context.Context) (map[string][]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return maps.Clone(m.saved)
+	return maps.Clone(m.saved), nil
 }
 
 // Save implements [plugin.Memory].

@@ -25,7 +25,7 @@ func (a *app) pluginCommand() *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginAssetsCommand(), a.pluginTestCommand(),
-		a.pluginNewCommand(), a.pluginDoctorCommand(), a.pluginLockCommand())
+		a.pluginNewCommand(), a.pluginDoctorCommand(), a.pluginLockCommand(), a.pluginBundleCommand(), a.pluginInstallCommand())
 	return c
 }
 

@@ -122,6 +122,11 @@ func Checksum(path string) (string, error) {
 	return copySum(io.Discard, f)
 }
 
+func sumOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
 func copySum(to io.Writer, from io.Reader) (string, error) {
 	sum := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(to, sum), from); err != nil {

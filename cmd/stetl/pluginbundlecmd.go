@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/core/plugin"
+)
+
+func (a *app) pluginBundleCommand() *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use:   "bundle FILE|NAME… --out BUNDLE",
+		Short: "Pack plugins for a machine without a network",
+		Long: `bundle writes executables of plugins and their checksums into one file, which
+"stetl plugin install" unpacks on another machine of the same platform.`,
+		Example: "  stetl plugin bundle ./stetl-plugin-acme --out plugins.tar.gz",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return usageError{errors.New("--out BUNDLE is missing")}
+			}
+			return a.bundle(cmd.Context(), args, out)
+		},
+	}
+	c.Flags().StringVar(&out, "out", "", "file to write")
+	return c
+}
+
+func (a *app) bundle(ctx context.Context, what []string, out string) error {
+	var packed []plugin.Packed
+	for _, w := range what {
+		loc, o, err := a.locate(w)
+		if err != nil {
+			return err
+		}
+		if loc.Bundled {
+			return usageError{fmt.Errorf("%s is part of stetl and needs no bundle", loc.Name)}
+		}
+		info, err := plugin.Examine(ctx, loc, o)
+		if err != nil {
+			return refusedError{err}
+		}
+		packed = append(packed, plugin.Packed{Path: loc.Path, Name: info.Name, Version: info.Version})
+	}
+	err := replaceFile(out, func(w io.Writer) error { return plugin.WriteBundle(w, packed) })
+	if err != nil {
+		return refusedError{err}
+	}
+	for _, p := range packed {
+		if _, err := fmt.Fprintf(a.out, "%s %s for %s\n", p.Name, p.Version, plugin.Platform()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) pluginInstallCommand() *cobra.Command {
+	var dir, lock string
+	c := &cobra.Command{
+		Use:   "install BUNDLE",
+		Short: "Unpack plugins from a bundle and accept their checksums",
+		Long: `install unpacks the plugins of a bundle, verifies their checksums, and writes these
+to stetl.lock. Nothing is put in place unless everything in the bundle is right.`,
+		Example: "  stetl plugin install plugins.tar.gz --dir ./plugins",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(_ *cobra.Command, args []string) error { return a.install(args[0], dir, lock) },
+	}
+	c.Flags().StringVar(&dir, "dir", ".", "folder to unpack to, the target.plugin_dir of a configuration")
+	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock file to write, beside the configuration")
+	return c
+}
+
+func (a *app) install(bundle, dir, path string) error {
+	f, err := os.Open(bundle)
+	if err != nil {
+		return refusedError{err}
+	}
+	defer func() { _ = f.Close() }()
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	lock, err := plugin.ReadLock(path)
+	if err != nil {
+		return refusedError{err}
+	}
+	if lock == nil {
+		lock = plugin.NewLock(path)
+	}
+	done, err := plugin.InstallBundle(f, dir, lock)
+	if err != nil {
+		return refusedError{err}
+	}
+	if err := lock.Write(); err != nil {
+		return refusedError{err}
+	}
+	for _, p := range done {
+		if _, err := fmt.Fprintf(a.out, "%s %s: %s, sha256 %s\n", p.Name, p.Version, p.Path, p.SHA256); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -198,7 +198,7 @@ func TestBridge(t *testing.T) {
 	t.Parallel()
 	const name, clientSecret = "core-9.3.0", "client+secret%with:signs"
 	browser := chromium.Start(t)
-	server := keycloak.Shared(t, keycloak.Options{
+	server := keycloak.Start(t, keycloak.Options{
 		Providers: map[string][]byte{provider.FileName: provider.Jar()},
 		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"},
 	})

@@ -250,7 +250,7 @@ func checkPeople(t *testing.T, server *keycloak.Server, realm, fixture string, n
 func TestLiveToLive(t *testing.T) {
 	t.Parallel()
 	database := postgres.Start(t)
-	server := keycloak.Shared(t, keycloak.Options{
+	server := keycloak.Start(t, keycloak.Options{
 		Providers: map[string][]byte{provider.FileName: provider.Jar()},
 		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"}, // argon2 with SuperTokens' parameters takes 88 MB a login
 	})

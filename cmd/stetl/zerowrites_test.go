@@ -85,7 +85,7 @@ func (d *doorman) during(t *testing.T, what string, commands func()) {
 // on one that others have changed since.
 func TestDryRunsChangeNothing(t *testing.T) {
 	t.Parallel()
-	server := keycloak.Shared(t, keycloak.Options{
+	server := keycloak.Start(t, keycloak.Options{
 		Providers: map[string][]byte{provider.FileName: provider.Jar()},
 		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"},
 	})

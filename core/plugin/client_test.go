@@ -20,6 +20,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 func TestHappyPath(t *testing.T) {
@@ -380,7 +381,7 @@ func TestLaunchOfWrongFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if runtime.GOOS != "linux" && name == "foreign" {
-				t.Skip("ELF")
+				testenv.Skip(t, "a program for another processor", "the example is an ELF file")
 			}
 			path := executable(t, t.TempDir(), "stetl-plugin-x", tc.content)
 			loc, err := Find("x", Options{Path: path})

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/folder"
 )
 
 // The scopes of what a load does.
@@ -36,7 +38,7 @@ func lacking(scopes, need []string) (out []string) {
 // Check implements [sdk.Checker].
 func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics
-	if err := writable(dirOf(t.config.Deferred)); err != nil {
+	if err := folder.Writable(filepath.Dir(t.config.Deferred)); err != nil {
 		l.Add(sideProblem(t.config.Deferred, err))
 	}
 	scopes, err := t.api.scopes(ctx)

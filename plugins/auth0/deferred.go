@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/folder"
 )
 
 // sideFile lists accounts that no job can create, a JSON object a line, so that
@@ -123,7 +124,5 @@ func replaceFile(path string, content []byte, mode os.FileMode) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return syncDir(filepath.Dir(path))
+	return folder.Sync(filepath.Dir(path))
 }
-
-func dirOf(path string) string { return filepath.Dir(path) }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,11 +14,11 @@ import (
 	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/folder"
 )
 
 const (
 	manifestName    = "stetl-manifest.json"
-	stagingName     = ".stetl-staging"
 	scriptName      = "upload.sh"
 	membershipsName = "memberships.json"
 	deferredName    = "deferred.jsonl"
@@ -89,7 +88,7 @@ func (t *files) Capabilities() sdk.Capabilities { return capabilities(t.config) 
 // Check implements [sdk.Checker].
 func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics
-	if err := writable(t.config.Out); err != nil {
+	if err := folder.Writable(t.config.Out); err != nil {
 		l.Add(unwritable(t.config.Out, err))
 		return l
 	}
@@ -169,7 +168,7 @@ func (t *files) flush(n int) error {
 	return nil
 }
 
-func (t *files) staging() string { return filepath.Join(t.config.Out, stagingName) }
+func (t *files) staging() string { return filepath.Join(t.config.Out, folder.Staging) }
 
 func (t *files) start() error {
 	if t.started {
@@ -233,29 +232,9 @@ func (t *files) commit() error {
 	if err != nil {
 		return err
 	}
-	both := map[string]bool{}
-	for _, name := range slices.Concat(old.Files, names) {
-		both[name] = true
-	}
-	m := manifest{Tool: "stetl", Users: t.users, Files: slices.Sorted(maps.Keys(both))}
-	if err := t.putManifest(m); err != nil { // a later run must know both sets as ours
-		return err
-	}
-	for _, name := range old.Files {
-		if err := os.Remove(filepath.Join(t.config.Out, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	for _, name := range names {
-		if err := os.Rename(filepath.Join(t.staging(), name), filepath.Join(t.config.Out, name)); err != nil {
-			return err
-		}
-	}
-	m.Files, m.Complete = names, true
-	if err := t.putManifest(m); err != nil {
-		return err
-	}
-	return os.RemoveAll(t.staging())
+	return folder.Replace(t.config.Out, old.Files, names, func(files []string, complete bool) error {
+		return t.putManifest(manifest{Tool: "stetl", Users: t.users, Files: files, Complete: complete})
+	})
 }
 
 func (t *files) putManifest(m manifest) error {
@@ -292,7 +271,7 @@ func (t *files) previous() (m manifest, _ *sdk.Diagnostic) {
 	case err != nil:
 		d := unwritable(t.config.Out, err)
 		return m, &d
-	case json.Unmarshal(b, &m) != nil || m.Tool != "stetl":
+	case json.Unmarshal(b, &m) != nil || m.Tool != "stetl" || !folder.Plain(m.Files):
 		return m, foreign(path+" is not a manifest of stetl", "choose an empty folder")
 	}
 	entries, err := os.ReadDir(t.config.Out)
@@ -313,23 +292,6 @@ func unwritable(dir string, err error) sdk.Diagnostic {
 		Code: codeOutUnwritable, Path: "/out", Summary: fmt.Sprintf("cannot write into %s", dir), Detail: err.Error(),
 		Hint: "name a folder that this user may create or write, on a disk with room",
 	}
-}
-
-// writable finds out without writing whether dir can be created or written.
-func writable(dir string) error {
-	info, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if parent := filepath.Dir(dir); parent != dir {
-			return writable(parent)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a folder", dir)
-	}
-	return mayWrite(dir)
 }
 
 func writeFile(path string, content []byte, mode os.FileMode) error {

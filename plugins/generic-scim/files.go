@@ -15,11 +15,11 @@ import (
 	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/folder"
 )
 
 const (
 	manifestName    = "stetl-manifest.json"
-	stagingName     = ".stetl-staging"
 	usersName       = "users.ndjson"
 	membershipsName = "memberships.ndjson"
 )
@@ -63,7 +63,7 @@ func (t *files) Capabilities() sdk.Capabilities { return capabilities(t.config) 
 // Check implements [sdk.Checker].
 func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics
-	if err := writable(t.config.Out); err != nil {
+	if err := folder.Writable(t.config.Out); err != nil {
 		l.Add(unwritable(t.config.Out, err))
 		return l
 	}
@@ -113,7 +113,7 @@ func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) er
 	return nil
 }
 
-func (t *files) staging() string { return filepath.Join(t.config.Out, stagingName) }
+func (t *files) staging() string { return filepath.Join(t.config.Out, folder.Staging) }
 
 func (t *files) start() error {
 	if t.started {
@@ -236,30 +236,9 @@ func (t *files) commit() error {
 	if problem != nil {
 		return errors.New(problem.Summary)
 	}
-	both := slices.Clone(t.names)
-	for _, n := range old.Files {
-		if !slices.Contains(both, n) {
-			both = append(both, n)
-		}
-	}
-	// A later run must know both sets as ours, whenever this one is interrupted.
-	if err := t.putManifest(manifest{Tool: "stetl", Users: t.users, Files: both}); err != nil {
-		return err
-	}
-	for _, name := range old.Files {
-		if err := os.Remove(filepath.Join(t.config.Out, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	for _, name := range t.names {
-		if err := os.Rename(filepath.Join(t.staging(), name), filepath.Join(t.config.Out, name)); err != nil {
-			return err
-		}
-	}
-	if err := t.putManifest(manifest{Tool: "stetl", Complete: true, Users: t.users, Files: t.names}); err != nil {
-		return err
-	}
-	return os.RemoveAll(t.staging())
+	return folder.Replace(t.config.Out, old.Files, t.names, func(files []string, complete bool) error {
+		return t.putManifest(manifest{Tool: "stetl", Complete: complete, Users: t.users, Files: files})
+	})
 }
 
 func (t *files) putManifest(m manifest) error {
@@ -282,7 +261,7 @@ func (t *files) putManifest(m manifest) error {
 	if err := os.Rename(staged, filepath.Join(t.config.Out, manifestName)); err != nil {
 		return err
 	}
-	return syncDir(t.config.Out)
+	return folder.Sync(t.config.Out)
 }
 
 // Close implements [sdk.Closer]: what was not finished disappears.
@@ -337,23 +316,6 @@ func unwritable(dir string, err error) sdk.Diagnostic {
 		Code: codeOutUnwritable, Path: "/out", Summary: fmt.Sprintf("cannot write into %s", dir), Detail: err.Error(),
 		Hint: "name a folder that this user may create or write, on a disk with room",
 	}
-}
-
-// writable finds out without writing whether dir can be created or written.
-func writable(dir string) error {
-	info, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if parent := filepath.Dir(dir); parent != dir {
-			return writable(parent)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a folder", dir)
-	}
-	return mayWrite(dir)
 }
 
 // stagedFile is one file of the folder to be.

@@ -16,11 +16,11 @@ import (
 	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/folder"
 )
 
 const (
 	manifestName = "stetl-manifest.json"
-	stagingName  = ".stetl-staging"
 )
 
 // files writes a folder that kc.sh import --dir takes as it is:
@@ -72,7 +72,7 @@ func (t *files) Capabilities() sdk.Capabilities { return capabilities(t.config) 
 // Check implements [sdk.Checker].
 func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics
-	if err := writable(t.config.Out); err != nil {
+	if err := folder.Writable(t.config.Out); err != nil {
 		l.Add(unwritable(t.config.Out, err))
 		return l
 	}
@@ -133,7 +133,7 @@ func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) er
 	return nil
 }
 
-func (t *files) staging() string { return filepath.Join(t.config.Out, stagingName) }
+func (t *files) staging() string { return filepath.Join(t.config.Out, folder.Staging) }
 
 func (t *files) start() error {
 	if t.started {
@@ -216,40 +216,10 @@ func (t *files) commit() error {
 		}
 		names = append(names, t.realmFile()) // the last to be moved
 	}
-	m := manifest{Tool: "stetl", Realm: t.config.Realm, Users: t.users, Files: union(old.Files, names)}
-	if err := t.putManifest(m); err != nil { // a later run must know both sets as ours
-		return err
-	}
-	// The realm file goes first: without it nothing of a mixture can be imported.
-	for _, name := range slices.Backward(old.Files) {
-		if err := os.Remove(filepath.Join(t.config.Out, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	if err := syncDir(t.config.Out); err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := os.Rename(filepath.Join(t.staging(), name), filepath.Join(t.config.Out, name)); err != nil {
-			return err
-		}
-	}
-	m.Files, m.Complete = names, true
-	if err := t.putManifest(m); err != nil {
-		return err
-	}
-	return os.RemoveAll(t.staging())
-}
-
-// union keeps a realm file at the end.
-func union(old, names []string) []string {
-	var out []string
-	for _, n := range old {
-		if !slices.Contains(names, n) {
-			out = append(out, n)
-		}
-	}
-	return append(out, names...)
+	// The realm file is the last: without it nothing of a mixture can be imported.
+	return folder.Replace(t.config.Out, old.Files, names, func(files []string, complete bool) error {
+		return t.putManifest(manifest{Tool: "stetl", Realm: t.config.Realm, Users: t.users, Files: files, Complete: complete})
+	})
 }
 
 func (t *files) putManifest(m manifest) error {
@@ -260,7 +230,7 @@ func (t *files) putManifest(m manifest) error {
 	if err := os.Rename(staged, filepath.Join(t.config.Out, manifestName)); err != nil {
 		return err
 	}
-	return syncDir(t.config.Out)
+	return folder.Sync(t.config.Out)
 }
 
 // Close implements [sdk.Closer]: what was not finished disappears.
@@ -291,7 +261,7 @@ func (t *files) previous() (manifest, *sdk.Diagnostic) {
 	case err != nil:
 		d := unwritable(t.config.Out, err)
 		return m, &d
-	case json.Unmarshal(b, &m) != nil || m.Tool != "stetl":
+	case json.Unmarshal(b, &m) != nil || m.Tool != "stetl" || !folder.Plain(m.Files):
 		return m, foreign(path+" is not a manifest of stetl", "choose an empty folder")
 	case m.Realm != t.config.Realm:
 		return m, foreign(fmt.Sprintf("%s holds the files of realm %q", t.config.Out, m.Realm), "give each realm a folder of its own")
@@ -328,23 +298,6 @@ func unwritable(dir string, err error) sdk.Diagnostic {
 		Code: codeOutUnwritable, Path: "/out", Summary: fmt.Sprintf("cannot write into %s", dir), Detail: err.Error(),
 		Hint: "name a folder that this user may create or write, on a disk with room",
 	}
-}
-
-// writable finds out without writing whether dir can be created or written.
-func writable(dir string) error {
-	info, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if parent := filepath.Dir(dir); parent != dir {
-			return writable(parent)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%s is not a folder", dir)
-	}
-	return mayWrite(dir)
 }
 
 // usersFile is one REALM-users-N.json, a user a line.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/folder"
 )
 
 func openFiles(t *testing.T, out string, perFile int) *files {
@@ -170,7 +171,7 @@ func TestFilesOfAnEarlierRun(t *testing.T) {
 	// One that was killed leaves its hidden folder, which the next one clears.
 	load(t, openFiles(t, out, 2), people(1, 3))
 	visible := tree(t, out)
-	maps.DeleteFunc(visible, func(name, _ string) bool { return strings.HasPrefix(name, stagingName) })
+	maps.DeleteFunc(visible, func(name, _ string) bool { return strings.HasPrefix(name, folder.Staging) })
 	if d := cmp.Diff(before, visible); d != "" {
 		t.Error(d)
 	}

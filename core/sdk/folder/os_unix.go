@@ -1,6 +1,6 @@
 //go:build unix
 
-package keycloak
+package folder
 
 import (
 	"errors"
@@ -12,8 +12,8 @@ import (
 // mayWrite asks the system whether this process may create files in dir.
 func mayWrite(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }
 
-// syncDir makes renames in dir durable.
-func syncDir(dir string) error {
+// Sync makes renames in dir durable.
+func Sync(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -1,9 +1,9 @@
 //go:build !unix
 
-package auth0
+package folder
 
 // mayWrite leaves the answer to the first write where the system cannot say.
 func mayWrite(string) error { return nil }
 
-// syncDir does nothing where a folder cannot be synced.
-func syncDir(string) error { return nil }
+// Sync does nothing where a folder cannot be synced.
+func Sync(string) error { return nil }

@@ -272,6 +272,9 @@ func (i installation) launch(home, dir, signal string, env, jvm []string, args .
 	jvm = append([]string{
 		// Full optimisation competes with the start for the CPU and doubles its time.
 		"-XX:TieredStopAtLevel=1",
+		// That sets 48 MB for compiled code, and a server that fills them interprets
+		// what it has not compiled by then.
+		"-XX:ReservedCodeCacheSize=240m",
 		"-Djava.io.tmpdir=" + tmp,
 	}, jvm...)
 	// The installation's own script and class path, whatever the home folder:

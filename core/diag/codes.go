@@ -118,6 +118,8 @@ const (
 // Codes of plugins/generic-scim.
 const (
 	SCIMUnreachable         Code = "scim.unreachable"
+	SCIMUntrusted           Code = "scim.untrusted"
+	SCIMClientRefused       Code = "scim.client_refused"
 	SCIMLoginRefused        Code = "scim.login_refused"
 	SCIMNotSCIM             Code = "scim.not_scim"
 	SCIMExtensionUndeclared Code = "scim.extension_undeclared"
@@ -290,6 +292,8 @@ var table = []Info{
 	{KeycloakNotFixed, "a remedy of check --fix could not be applied", "do what check names by hand"},
 	// plugins/generic-scim
 	{SCIMUnreachable, "the server cannot be reached", "check the url, the network and the certificate"},
+	{SCIMUntrusted, "the server's certificate is not trusted", "name the authority that issued it in tls.ca_file, or correct the url"},
+	{SCIMClientRefused, "the server refuses the connection without a client certificate that it accepts", "set tls.cert_file and tls.key_file to a valid certificate of an authority that the server trusts"},
 	{SCIMLoginRefused, "the server refuses the credentials", "check auth; the account must be allowed to manage users"},
 	{SCIMNotSCIM, "the address does not answer as SCIM 2.0 does", "check the url, with the version in its path where the provider has one"},
 	{SCIMExtensionUndeclared, "the server does not declare stetl's extension, so what only fits there stays behind", "register docs/scim-extension.schema.json with the provider, or accept the loss"},

@@ -2,6 +2,7 @@ package scim
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -118,6 +119,23 @@ func attributePath(path string) string {
 	}
 	name, _, _ := strings.Cut(path, ".")
 	return name
+}
+
+// distrust explains a connection that one of its two ends does not trust.
+func distrust(err error) (sdk.Diagnostic, bool) {
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return sdk.Diagnostic{
+			Code: codeUntrusted, Path: "/tls/ca_file", Summary: "the server's certificate is not trusted", Detail: e.Error(),
+			Hint: "name the authority that issued it in tls.ca_file (for a self-signed certificate, itself), or correct the url",
+		}, true
+	}
+	if clientRefused(err) {
+		return sdk.Diagnostic{
+			Code: codeClientRefused, Path: "/tls/cert_file", Summary: "the server refuses the connection without a client certificate that it accepts", Detail: err.Error(),
+			Hint: "set tls.cert_file and tls.key_file to a valid certificate of an authority that the server trusts",
+		}, true
+	}
+	return sdk.Diagnostic{}, false
 }
 
 func loginRefused(err error) sdk.Diagnostic {

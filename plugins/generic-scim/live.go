@@ -126,6 +126,9 @@ func explain(err error) error {
 
 // diagnose knows the errors that stop a whole run.
 func diagnose(err error) (sdk.Diagnostic, bool) {
+	if d, ok := distrust(err); ok {
+		return d, true
+	}
 	_, login := errors.AsType[*loginError](err)
 	switch {
 	case login, status(err) == http.StatusUnauthorized, status(err) == http.StatusForbidden:

@@ -57,6 +57,8 @@ const (
 	codeLoginUnavailable sdk.Code = "target.login_unavailable"
 
 	codeUnreachable         sdk.Code = "scim.unreachable"
+	codeUntrusted           sdk.Code = "scim.untrusted"
+	codeClientRefused       sdk.Code = "scim.client_refused"
 	codeLoginRefused        sdk.Code = "scim.login_refused"
 	codeNotSCIM             sdk.Code = "scim.not_scim"
 	codeExtensionUndeclared sdk.Code = "scim.extension_undeclared"

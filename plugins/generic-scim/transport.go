@@ -131,6 +131,9 @@ func (c TLS) load() (*tls.Config, error) {
 		if err != nil {
 			return nil, problem("cert_file", err)
 		}
+		if leaf := pair.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
+			return nil, problem("cert_file", fmt.Errorf("it has expired on %s", leaf.NotAfter.Format(time.DateOnly)))
+		}
 		out.Certificates = []tls.Certificate{pair}
 	}
 	return out, nil
@@ -229,8 +232,8 @@ func (t *transport) do(ctx context.Context, r request) (*answer, error) {
 		case err != nil:
 			_, lost := errors.AsType[*lostError](err)
 			_, login := errors.AsType[*loginError](err)
-			_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-			again = !login && !untrusted && ((!lost && n < 3) || (lost && r.method != http.MethodPost))
+			_, distrusted := distrust(err)
+			again = !login && !distrusted && ((!lost && n < 3) || (lost && r.method != http.MethodPost))
 			t.gate.fewer()
 		case a.status == http.StatusUnauthorized && t.config.Auth.Type == "oauth2" && !renewed:
 			renewed, again = true, true
@@ -365,8 +368,16 @@ func neverSent(err error) bool {
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return true
 	}
-	_, unverified := errors.AsType[*tls.CertificateVerificationError](err)
-	return unverified
+	_, distrusted := distrust(err)
+	return distrusted
+}
+
+// clientRefused reports whether the server has ended the handshake over the client's
+// certificate. Go tells of such an alert by its text alone.
+func clientRefused(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error" && op.Err != nil &&
+		(strings.Contains(op.Err.Error(), "certificate") || strings.Contains(op.Err.Error(), "handshake failure"))
 }
 
 // retryAfter reads seconds or a date.

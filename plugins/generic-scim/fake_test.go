@@ -29,12 +29,12 @@ type profile struct {
 	pageCap, lag                                                 int
 	idPrefix                                                     string
 	// POST
-	noBody, accepted202, noLocation, relativeLocation, emptyConflict bool
-	conflict400, conflict500, hideExisting                           bool
-	drop                                                             []string
-	refuseUnknown, reformatPhone, stringBooleans, oneEmail           bool
-	addAttributes, noKeys, adoptOnPost                               bool
-	phantom                                                          int
+	noBody, accepted202, noLocation, relativeLocation, emptyConflict  bool
+	conflict400, conflict500, hideExisting                            bool
+	drop                                                              []string
+	refuseUnknown, reformatPhone, stringBooleans, oneEmail, lastEmail bool
+	addAttributes, noKeys, adoptOnPost                                bool
+	phantom                                                           int
 	// Bulk
 	bulk                                               bool
 	maxOps, hardOps, maxBytes, stopAfter, shortBy      int
@@ -50,6 +50,7 @@ type profile struct {
 	// groups
 	chunk                     int
 	hideMembers, noMemberPath bool
+	membersOnRequest          bool
 }
 
 // fake is a SCIM server.
@@ -221,7 +222,11 @@ func (f *fake) handle(r *http.Request, path string, body []byte) (int, any, map[
 			f.hidden[id]--
 			return 404, notFound, nil
 		}
-		return 200, f.show(held), nil
+		out := f.show(held)
+		if f.membersOnRequest && r.URL.Query().Get("attributes") != "members" {
+			delete(out, "members")
+		}
+		return 200, out, nil
 	case http.MethodDelete:
 		delete(store, id)
 		f.order = slices.DeleteFunc(f.order, func(o string) bool { return o == id })
@@ -480,6 +485,9 @@ func (f *fake) insert(in resource) (string, *failure) {
 	}
 	if list := elements(in["emails"]); f.oneEmail && len(list) > 1 {
 		in["emails"] = list[:1]
+	}
+	if list := elements(in["emails"]); f.lastEmail && len(list) > 1 {
+		in["emails"] = list[len(list)-1:]
 	}
 	if f.addAttributes {
 		in["userType"], in["locale"] = "Employee", "en_US"

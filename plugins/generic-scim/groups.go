@@ -126,12 +126,12 @@ func (d *groupDirectory) has(ctx context.Context, g *group, id string) (has, kno
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.known {
-		r, err := d.api.one(ctx, d.facts.groups, g.id)
+		list, err := d.membersOf(ctx, g)
 		if err != nil {
 			return false, false, err
 		}
 		g.known, g.members = true, nil
-		if list := elements(r.get("members")); len(list) > 0 {
+		if len(list) > 0 {
 			g.members = make(map[string]bool, len(list))
 			d.mu.Lock()
 			d.shows = true
@@ -144,6 +144,24 @@ func (d *groupDirectory) has(ctx context.Context, g *group, id string) (has, kno
 		}
 	}
 	return g.members[id], g.members != nil, nil
+}
+
+// membersOf reads the members of a group. Some servers show them only on request.
+func (d *groupDirectory) membersOf(ctx context.Context, g *group) ([]any, error) {
+	path, err := pathOf(d.facts.groups, g.id)
+	if err != nil {
+		return nil, err
+	}
+	for _, query := range []string{"", "attributes=members"} {
+		r, err := d.api.read(ctx, path, query)
+		switch {
+		case err != nil && (!refused(err) || (query == "" && status(err) != http.StatusNotFound)):
+			return nil, err
+		case len(elements(r.get("members"))) > 0:
+			return elements(r.get("members")), nil
+		}
+	}
+	return nil, nil
 }
 
 // stale has the members read again when they are asked for.
@@ -260,8 +278,12 @@ func (d *groupDirectory) replace(ctx context.Context, g *group, ids []string, in
 	if err != nil {
 		return err
 	}
+	there, err := d.membersOf(ctx, g)
+	if err != nil {
+		return err
+	}
 	var members []any
-	for _, m := range elements(r.get("members")) {
+	for _, m := range there {
 		if o, ok := objectOf(m); ok && !slices.Contains(ids, o.text("value")) {
 			members = append(members, resource{"value": o.text("value")})
 		}
@@ -305,11 +327,9 @@ func (d *groupDirectory) drop(ctx context.Context) error {
 		return err
 	}
 	for _, g := range own {
-		r, err := d.api.one(ctx, d.facts.groups, g.id)
-		if err != nil {
+		if list, err := d.membersOf(ctx, g); err != nil {
 			return err
-		}
-		if r == nil || len(elements(r.get("members"))) > 0 {
+		} else if len(list) > 0 {
 			continue
 		}
 		path, err := pathOf(d.facts.groups, g.id)

@@ -25,6 +25,7 @@ type lessons struct {
 	lost    map[string]bool
 	shaped  map[string]bool
 	added   map[string]bool
+	single  map[string]bool // lists of which it keeps one value, and not the first
 	changed bool
 }
 
@@ -32,10 +33,11 @@ type savedLessons struct {
 	Lost   []string `json:"lost,omitempty"`
 	Shaped []string `json:"shaped,omitempty"`
 	Added  []string `json:"added,omitempty"`
+	Single []string `json:"single,omitempty"`
 }
 
 func recall(j sdk.Journal) *lessons {
-	l := &lessons{journal: j, shapes: map[string]bool{}, lost: map[string]bool{}, shaped: map[string]bool{}}
+	l := &lessons{journal: j, shapes: map[string]bool{}, lost: map[string]bool{}, shaped: map[string]bool{}, single: map[string]bool{}}
 	if j == nil {
 		return l
 	}
@@ -48,7 +50,7 @@ func recall(j sdk.Journal) *lessons {
 	for _, part := range []struct {
 		into map[string]bool
 		from []string
-	}{{l.lost, saved.Lost}, {l.shaped, saved.Shaped}, {l.added, saved.Added}} {
+	}{{l.lost, saved.Lost}, {l.shaped, saved.Shaped}, {l.added, saved.Added}, {l.single, saved.Single}} {
 		for _, name := range part.from {
 			part.into[name] = true
 		}
@@ -120,6 +122,29 @@ func (l *lessons) learn(want, held fields) (lost []string) {
 	return lost
 }
 
+// singular notes that the server keeps one address, and not the first, so that no
+// more than one may be sent to it. It reports whether held shows that, which is then
+// to be put right.
+func (l *lessons) singular(want, held resource) bool {
+	sent, kept := elements(want.get("emails")), elements(held.get("emails"))
+	if len(sent) < 2 || len(kept) != 1 || sameName(valueOf(kept[0]), []string{valueOf(sent[0])}) {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.single["emails"] {
+		l.single["emails"], l.changed = true, true
+	}
+	return true
+}
+
+// keepsOne reports whether no more than one value of a list is to be sent.
+func (l *lessons) keepsOne(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.single[key]
+}
+
 func (l *lessons) losses() map[string]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -184,7 +209,7 @@ func (l *lessons) save(ctx context.Context) error {
 	changed := l.changed
 	l.changed = false
 	saved := savedLessons{
-		slices.Sorted(maps.Keys(l.lost)), slices.Sorted(maps.Keys(l.shaped)), slices.Sorted(maps.Keys(l.added)),
+		slices.Sorted(maps.Keys(l.lost)), slices.Sorted(maps.Keys(l.shaped)), slices.Sorted(maps.Keys(l.added)), slices.Sorted(maps.Keys(l.single)),
 	}
 	l.mu.Unlock()
 	if !changed || l.journal == nil {

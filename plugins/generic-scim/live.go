@@ -113,6 +113,7 @@ func (t *live) learn(ctx context.Context) (*server, error) {
 		lessons: recall(t.env.Journal),
 		pace:    newPace(t.config, f, time.Duration(t.api.fastest.Load())),
 	}
+	s.mapper.keepsOne = s.lessons.keepsOne
 	return s, nil
 }
 

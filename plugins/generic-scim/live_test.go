@@ -197,6 +197,8 @@ func TestTraps(t *testing.T) {
 		"28 attributes dropped, bulk":             {profile: bulk(profile{drop: []string{"displayName", "phoneNumbers"}})},
 		"28 externalId dropped":                   {profile: profile{noKeys: true}},
 		"31 one e-mail kept":                      {profile: bulk(profile{oneEmail: true})},
+		"31 the last e-mail kept":                 {profile: profile{lastEmail: true}},
+		"31 the last e-mail kept, bulk":           {profile: bulk(profile{lastEmail: true})},
 		"36, 38 conflict without a body":          {profile: profile{emptyConflict: true}},
 		"38 conflict is a 400":                    {profile: profile{conflict400: true}},
 		"38 conflict is a 500":                    {profile: bulk(profile{conflict500: true})},
@@ -209,6 +211,7 @@ func TestTraps(t *testing.T) {
 		"46 one member at a time":                 {profile: bulk(profile{chunk: 1})},
 		"46 no value paths in groups":             {profile: profile{noMemberPath: true}},
 		"47 members hidden":                       {profile: profile{hideMembers: true}},
+		"47 members on request":                   {profile: bulk(profile{membersOnRequest: true})},
 		"50 application/json only":                {profile: bulk(profile{plainOnly: true})},
 		"52 plural configuration":                 {profile: bulk(profile{pluralConfig: true})},
 		"52 no discovery":                         {profile: profile{noDiscovery: true}},
@@ -355,6 +358,9 @@ func (f *fake) check(t *testing.T, users []sdk.User, b *book) {
 		}
 		if got := slices.Sorted(slices.Values(memberships[o.TargetID])); !slices.Equal(got, roles) {
 			t.Errorf("%s is in groups %v, want %v", u.SourceID, got, roles)
+		}
+		if all := elements(held.get("emails")); u.Email != "" && valueOf(all[0]) != u.Email {
+			t.Errorf("%s has the addresses %v", u.SourceID, all)
 		}
 		if held.get("password") != nil {
 			t.Errorf("%s has a password", u.SourceID)

@@ -19,6 +19,8 @@ type mapper struct {
 	// takes says whether the server declares a top-level attribute or one of the
 	// enterprise extension; nil takes everything.
 	takes func(attribute string) bool
+	// keepsOne says of which lists no more than one value may be sent; nil means none.
+	keepsOne func(list string) bool
 	// groups says whether there is a place for roles and tenants that become groups.
 	groups bool
 }
@@ -68,6 +70,9 @@ func (m mapper) user(u *sdk.User) (*desired, *sdk.Outcome) {
 	}
 	m.prune(d)
 	d.fields = flatten(d.body)
+	if m.keepsOne != nil && m.keepsOne("emails") {
+		d.single("emails")
+	}
 	m.password(u, d)
 	return d, nil
 }
@@ -330,6 +335,15 @@ func (m mapper) password(u *sdk.User, d *desired) {
 	if template := m.config.Password.Templates[string(u.Password.Scheme)]; template != "" {
 		d.secret = sdk.NewSecret(strings.Replace(template, hashPlace, u.Password.Encode(), 1))
 	}
+}
+
+// single leaves one value in a list.
+func (d *desired) single(list string) {
+	if all := elements(d.body.get(list)); len(all) > 1 {
+		d.body.set(list, all[:1])
+		d.left = append(d.left, "further "+list)
+	}
+	d.fields = flatten(d.body)
 }
 
 // encode is what is sent to create the user.

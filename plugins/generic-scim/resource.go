@@ -119,6 +119,14 @@ func elements(v any) []any {
 	}
 }
 
+// valueOf is the value of an element of a list.
+func valueOf(v any) string {
+	if o, ok := objectOf(v); ok {
+		return o.text("value")
+	}
+	return text(v)
+}
+
 // fields are the attributes of a resource, flattened so that two resources can be
 // compared: path to value. Paths are in lower case, as name.givenname,
 // emails[ada@example.org] or urn:…:user:department.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
@@ -105,8 +107,35 @@ func TestFilteredAccountsAreLeftOut(t *testing.T) {
 	if err != nil || res.Summary != (target.Summary{Read: 5, Created: 4, Skipped: 1}) || seen[id(2)].Code != diag.MapFiltered {
 		t.Fatalf("%+v, %v, %+v", res.Summary, err, seen[id(2)])
 	}
+	if diff := cmp.Diff(map[target.Class]int{target.NoPassword: 4, target.Filtered: 1}, res.Classes); diff != "" {
+		t.Errorf("the classes (-want +got):\n%s", diff)
+	}
 	v, err := Verify(context.Background(), people(5), dst, Options{Mapping: rules}, 1)
 	if err != nil || v.Compared != 4 || v.Different() != 0 {
 		t.Errorf("verification %+v, %v", v, err)
+	}
+}
+
+// Whom a policy keeps out has a class like everybody, and counts for no limit.
+func TestClassesAddUpWhateverIsKeptOut(t *testing.T) {
+	t.Parallel()
+	src := people(6)
+	for i := range 3 { // a hash that this target cannot verify
+		src[i].Logins[0].Password = canonical.ParsePasswordHash("$argon2id$v=19$m=65536,t=1,p=2$c3RldGwtc2FsdC0xNmJ5dA$SgaE37c5epRNHGSQYxUjYw")
+	}
+	rules, found := mapping.Compile(mapping.Spec{Filter: `username != "user2@example.org"`}, mapping.Policies{Password: mapping.Reject})
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	for _, dry := range []bool{true, false} {
+		res, _, err := newProject(t).do(src, newIDP(), func(o *Options) {
+			o.Mapping, o.DryRun, o.Policies.Limits.Resets = rules, dry, Limit{Set: true}
+		})
+		if err != nil || res.Summary.Rejected != 2 || res.Summary.Skipped != 1 {
+			t.Fatalf("dry %v: %+v, %v", dry, res.Summary, err)
+		}
+		if diff := cmp.Diff(map[target.Class]int{target.NoPassword: 3, target.NeedsReset: 2, target.Filtered: 1}, res.Classes); diff != "" {
+			t.Errorf("dry %v, the classes (-want +got):\n%s", dry, diff)
+		}
 	}
 }

@@ -107,7 +107,8 @@ const (
 type Result struct {
 	DryRun  bool           `json:"dry_run"`
 	Summary target.Summary `json:"summary"`
-	// Classes counts users by what becomes of their password.
+	// Classes counts accounts by what becomes of their password. They add up to the
+	// accounts of the source, those that a filter leaves out among them.
 	Classes map[target.Class]int `json:"classes"`
 	// Losses counts users by what the target will not hold of them.
 	Losses map[mapping.Loss]int `json:"losses"`

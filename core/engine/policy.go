@@ -54,7 +54,8 @@ func (l Limit) Of(total int) (int, bool) {
 
 // guard counts what limits bound.
 type guard struct {
-	stale int // accounts whose update a run would ask for
+	stale  int // accounts whose update a run would ask for
+	resets int // accounts that will need a new password
 
 	mu        sync.Mutex
 	adopted   int
@@ -76,7 +77,7 @@ func (r *runner) limitsBefore() error {
 		limit Limit
 	}{
 		{"accounts would be updated", updates, l.Updates},
-		{"accounts would need a new password", r.result.Classes[target.NeedsReset], l.Resets},
+		{"accounts would need a new password", r.guard.resets, l.Resets},
 	} {
 		if most, set := c.limit.Of(r.total); set && c.n > most {
 			return fmt.Errorf("%w: %d %s, the limit is %d; nothing was written", ErrLimit, c.n, c.what, most)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -19,12 +20,18 @@ func (r *runner) survey(ctx context.Context) error {
 	err := r.src.Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
 			u, lost, aside := r.options.Mapping.Map(&users[i], r.caps)
+			if aside != nil && aside.Code == diag.MapFiltered {
+				u.Class = target.Filtered
+			}
+			r.result.Classes[u.Class]++
 			if aside != nil {
 				r.owners.pass()
 				r.held.take(r.total+i, &users[i])
 				continue
 			}
-			r.result.Classes[u.Class]++
+			if u.Class == target.NeedsReset {
+				r.guard.resets++
+			}
 			for _, l := range lost {
 				r.result.Losses[l]++
 			}
@@ -39,7 +46,7 @@ func (r *runner) survey(ctx context.Context) error {
 		return nil
 	})
 	r.owners.settle()
-	r.needs = n.result(r.result.Classes[target.NeedsReset])
+	r.needs = n.result(r.guard.resets)
 	if err == nil {
 		err = r.resolve(ctx)
 	}

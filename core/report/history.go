@@ -23,8 +23,8 @@ import (
 type History struct {
 	Run     journal.Run
 	Samples []journal.Sample
-	// Outcomes counts accounts by their last outcome, over all runs, and Reasons those
-	// not loaded by code.
+	// Outcomes counts the accounts in the journal by their last outcome, over all runs, and
+	// Reasons those not loaded by code.
 	Outcomes map[target.Action]int
 	Reasons  map[diag.Code]int
 	// Runs are the latest runs, the newest first.
@@ -40,6 +40,21 @@ type result struct {
 func resultOf(r journal.Run) result {
 	var out result
 	_ = json.Unmarshal(r.Result, &out) // an older version's fields that have changed stay empty
+	return out
+}
+
+// standing is [History.Outcomes] with those that a filter leaves out, most of which the
+// journal has never heard of.
+func (h *History) standing() map[target.Action]int {
+	out := maps.Clone(orNone(h.Outcomes))
+	for _, r := range h.Runs {
+		if classes := resultOf(r).Classes; len(classes) > 0 { // the latest that has read the source
+			if unheard := classes[target.Filtered] - h.Reasons[diag.MapFiltered]; unheard > 0 {
+				out[target.Skipped] += unheard
+			}
+			break
+		}
+	}
 	return out
 }
 
@@ -107,7 +122,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 		Runs     []runLine             `json:"runs"`
 	}{
 		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), orNone(got.Reasons), len(got.Removed),
-		orEmpty(got.Canaries), got.ReadBack, orNone(h.Outcomes), orNone(h.Reasons), samples, orEmpty(runs),
+		orEmpty(got.Canaries), got.ReadBack, h.standing(), orNone(h.Reasons), samples, orEmpty(runs),
 	})
 }
 
@@ -206,27 +221,32 @@ func (h *History) groups() []group {
 		{"hash carried", "the old password works", got.Classes[target.HashCarried], "good"},
 		{"needs reset", "the target cannot verify this hash", got.Classes[target.NeedsReset], "bad"},
 		{"no password", "social, passwordless or passkey only", got.Classes[target.NoPassword], "plain"},
+		{"filtered", "left out by mapping.filter", got.Classes[target.Filtered], "plain"},
 	} {
-		if len(got.Classes) > 0 {
+		if len(got.Classes) > 0 && (c.Count > 0 || c.Name != "filtered") {
 			classes.Bars = append(classes.Bars, c)
 		}
 	}
 	reasons := group{Title: "Not loaded, by reason"}
 	for _, code := range byCount(got.Reasons) {
 		info, _ := diag.Lookup(code)
-		reasons.Bars = append(reasons.Bars, bar{string(code), info.Meaning, got.Reasons[code], "bad"})
+		tone := "bad"
+		if code == diag.MapFiltered {
+			tone = "plain" // that was the wish
+		}
+		reasons.Bars = append(reasons.Bars, bar{string(code), info.Meaning, got.Reasons[code], tone})
 	}
 	losses := group{Title: "Not carried over"}
 	for _, l := range byCount(got.Losses) {
 		losses.Bars = append(losses.Bars, bar{string(l), lossText[l], got.Losses[l], "plain"})
 	}
 	now := group{Title: "Where the accounts stand now"}
-	for _, a := range byCount(h.Outcomes) {
+	for _, a := range byCount(h.standing()) {
 		tone := "good"
 		if a == target.Rejected || a == target.InDoubt {
 			tone = "bad"
 		}
-		now.Bars = append(now.Bars, bar{strings.ReplaceAll(string(a), "_", " "), "", h.Outcomes[a], tone})
+		now.Bars = append(now.Bars, bar{strings.ReplaceAll(string(a), "_", " "), "", h.standing()[a], tone})
 	}
 	return []group{outcomes, classes, reasons, losses, now}
 }

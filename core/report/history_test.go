@@ -22,7 +22,7 @@ func history(t *testing.T) *History {
 	t.Helper()
 	began := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	raw, err := json.Marshal(engine.Result{
-		Summary: target.Summary{Read: 3000, Created: 2900, Skipped: 40, Rejected: 60}, Classes: map[target.Class]int{target.HashCarried: 2500, target.NeedsReset: 100, target.NoPassword: 400},
+		Summary: target.Summary{Read: 3000, Created: 2900, Skipped: 40, Rejected: 60}, Classes: map[target.Class]int{target.HashCarried: 2500, target.NeedsReset: 100, target.NoPassword: 360, target.Filtered: 40},
 		Losses: map[mapping.Loss]int{mapping.LossPasskey: 7}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60, diag.MapFiltered: 40}, Canaries: []engine.Proof{{Shape: "bcrypt 2a cost 10"}},
 	})
 	if err != nil {
@@ -96,12 +96,23 @@ func TestHistoryJSONAddsUp(t *testing.T) {
 		Summary target.Summary
 		Samples []any
 		Runs    []struct{ Ended *time.Time }
+
+		Classes, Accounts map[string]int
 	}
 	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
 	if got.Run != 7 || got.State != "done" || got.Summary.Accounted() != got.Summary.Read || len(got.Samples) != 500 || got.Runs[1].Ended != nil {
 		t.Errorf("%+v", got)
+	}
+	for what, counts := range map[string]map[string]int{"classes": got.Classes, "accounts": got.Accounts} {
+		sum := 0
+		for _, n := range counts {
+			sum += n
+		}
+		if sum != got.Summary.Read {
+			t.Errorf("%s add up to %d of %d: %v", what, sum, got.Summary.Read, counts)
+		}
 	}
 }
 

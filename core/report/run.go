@@ -84,7 +84,7 @@ func (r *Run) WriteText(w io.Writer) error {
 		title = "Dry run, nothing was written"
 	}
 	fmt.Fprintf(&b, "\n%s: %s accounts in %s\n\n", title, number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
-	t := table{header: []string{"outcome", "users#"}}
+	t, filtered := table{header: []string{"outcome", "users#", ""}}, r.Result.Reasons[diag.MapFiltered]
 	for _, row := range []struct {
 		name string
 		n    int
@@ -96,8 +96,12 @@ func (r *Run) WriteText(w io.Writer) error {
 		{"rejected", s.Rejected},
 		{"in doubt", s.InDoubt},
 	} {
+		note := ""
+		if row.name == "skipped" && filtered > 0 {
+			note = number(filtered) + " of them by mapping.filter"
+		}
 		if row.n > 0 || row.name == "created" || row.name == "rejected" {
-			t.add(row.name, number(row.n))
+			t.add(row.name, number(row.n), note)
 		}
 	}
 	_ = t.write(&b) // a Builder does not fail
@@ -107,6 +111,9 @@ func (r *Run) WriteText(w io.Writer) error {
 	t.add("hash carried", number(r.Result.Classes[target.HashCarried]), "the old password works")
 	t.add("needs reset", number(r.Result.Classes[target.NeedsReset]), "the target cannot verify this hash")
 	t.add("no password", number(r.Result.Classes[target.NoPassword]), "social, passwordless or passkey only")
+	if n := r.Result.Classes[target.Filtered]; n > 0 {
+		t.add("filtered", number(n), "left out by mapping.filter")
+	}
 	_ = t.write(&b)
 
 	r.writeProofs(&b)
@@ -135,7 +142,7 @@ func (r *Run) writeReasons(b *strings.Builder) {
 		t.add(string(code), number(r.Result.Reasons[code]), info.Meaning)
 	}
 	_ = t.write(b)
-	listed := slices.DeleteFunc(slices.Clone(r.Changes), func(c target.Change) bool { return c.Code == "" })
+	listed := slices.DeleteFunc(slices.Clone(r.Changes), func(c target.Change) bool { return c.Code == "" || c.Code == diag.MapFiltered })
 	if len(listed) == 0 {
 		return
 	}

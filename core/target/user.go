@@ -120,6 +120,9 @@ const (
 	NeedsReset Class = "needs_reset"
 	// NoPassword: the account never had one.
 	NoPassword Class = "no_password"
+	// Filtered: the operator's filter leaves the account out, whatever password it
+	// has. It is for counts; no user is sent with it.
+	Filtered Class = "filtered"
 )
 
 // String gives ids and shape, no personal data.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -358,6 +360,92 @@ func TestDryRunPredictsTheRun(t *testing.T) {
 	res, _, err := p.do(src, dst, nil)
 	if err != nil || res.Summary != planned.Summary {
 		t.Errorf("planned %+v, done %+v, %v", planned.Summary, res.Summary, err)
+	}
+}
+
+// A dry run after a run that was killed looks up whom that one has sent. Who is there
+// is unchanged, and who is not, yet, is in doubt and not simply created. The plan of
+// it can be executed.
+func TestDryRunAfterAKill(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(20)
+	arrived := map[string]bool{id(7): true, id(8): true}
+	p.with(func(s *journal.Scope, o Options) { // what is left of the killed run
+		var marks []journal.Entry
+		for _, n := range []int{7, 8, 9} {
+			marks = append(marks, journal.Entry{SourceID: id(n), VisibleID: id(n), Class: target.NoPassword})
+		}
+		if _, err := s.Mark(o.Run, marks); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for i := range src {
+		if u, _ := mapping.Map(&src[i], dst.caps); arrived[u.SourceID] {
+			dst.accounts[u.ID] = shape(&u)
+		}
+	}
+	read, err := journal.Read(t.Context(), p.dir) // as a dry run does
+	if err != nil {
+		t.Fatal(err)
+	}
+	scope, err := read.Scope(t.Context(), "public", "idp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, seen := NewPlan("public", "idp", nil, nil), map[string]target.Change{}
+	var digests sync.Map
+	planned, err := Run(t.Context(), src, dst, Options{
+		DryRun: true, Journal: scope, Key: read.FingerprintKey(),
+		Digest: func(id string, digest []byte) { digests.Store(id, digest) },
+		Outcome: func(c target.Change) {
+			seen[c.SourceID] = c
+			digest, _ := digests.Load(c.SourceID)
+			plan.Add(c, digest.([]byte))
+		},
+	})
+	if err := errors.Join(err, read.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if want := (target.Summary{Read: 20, Created: 17, Unchanged: 2, InDoubt: 1}); planned.Summary != want || dst.writes != 0 {
+		t.Errorf("planned %+v, want %+v; %d writes", planned.Summary, want, dst.writes)
+	}
+	if c := seen[id(9)]; c.Action != target.InDoubt || c.Code != diag.LoadUnknownAnswer || !strings.Contains(c.Detail, "looks it up") {
+		t.Errorf("the one that has not arrived: %+v", c.Outcome)
+	}
+	if c := seen[id(7)]; c.Action != target.Unchanged {
+		t.Errorf("one that has arrived: %+v", c.Outcome)
+	}
+	// Meanwhile it arrives: the run that executes the plan looks it up.
+	u, _ := mapping.Map(&src[9], dst.caps)
+	dst.accounts[u.ID] = shape(&u)
+	res, _, err := p.do(src, dst, func(o *Options) { o.Plan = plan })
+	if want := (target.Summary{Read: 20, Created: 17, Unchanged: 3}); err != nil || res.Summary != want || dst.writes != 17 {
+		t.Errorf("done %+v, %v, want %+v; %d writes", res.Summary, err, want, dst.writes)
+	}
+}
+
+// An update whose answer was lost can look like drift. It is none, for the dry run as
+// for the run.
+func TestDryRunOfALostUpdate(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(9)
+	if _, _, err := p.do(src, dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	p.with(func(s *journal.Scope, o Options) {
+		if _, err := s.Mark(o.Run, []journal.Entry{{SourceID: id(3), VisibleID: id(3)}}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	dst.accounts[id(3)] = "what the lost update has made of it"
+	src = rename(src, 3, "newer@example.org")
+	planned, _, err := p.do(src, dst, func(o *Options) { o.DryRun = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, _, err := p.do(src, dst, nil)
+	if want := (target.Summary{Read: 9, Updated: 1, Unchanged: 8}); err != nil || planned.Summary != want || res.Summary != want {
+		t.Errorf("planned %+v, done %+v, %v; want %+v", planned.Summary, res.Summary, err, want)
 	}
 }
 

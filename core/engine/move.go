@@ -248,14 +248,20 @@ func (r *runner) apply(ctx context.Context, b batch) ([]target.Change, error) {
 }
 
 // predict asks the target what would happen. Of an account that was loaded and has
-// not changed since, a run would not even look at the target.
+// not changed since, a run would not even look at the target. One whose answer an
+// earlier run has lost is looked up, and is in doubt while it is not found.
 func (r *runner) predict(ctx context.Context, b batch) ([]target.Change, error) {
 	changes, err := r.dst.Plan(ctx, b.users)
 	for i := range changes {
+		c := &changes[i]
+		if b.before[i].Pending && c.Action == target.Created {
+			// It may still come to light there, so it is not said to be created.
+			c.Action, c.Code, c.Detail = target.InDoubt, diag.LoadUnknownAnswer, "an earlier run has sent it and does not know the answer, and it is not in the target now; the next run looks it up and creates it if it is still missing"
+			continue
+		}
 		if !b.update {
 			continue
 		}
-		c := &changes[i]
 		same := short(b.before[i].Digest) == short(b.users[i].Digest(r.options.Key)) && !b.before[i].Pending && !r.options.Full
 		drifted := slices.ContainsFunc(c.Fields, func(f target.FieldChange) bool { return f.Drift }) || c.Action == target.Created
 		if drifted {
@@ -269,7 +275,7 @@ func (r *runner) predict(ctx context.Context, b batch) ([]target.Change, error) 
 			for n := range c.Fields {
 				c.Fields[n].Drift = true
 			}
-		case drifted && !r.options.Policies.OverwriteDrift:
+		case drifted && !r.options.Policies.OverwriteDrift && !b.before[i].Pending:
 			c.Action, c.Code, c.Detail = target.Skipped, diag.LoadDrift, driftText(c)
 		}
 	}

@@ -95,7 +95,7 @@ func (p *Plan) refuses(u *target.User, key []byte) *target.Change {
 		return leave(u, target.Skipped, diag.PlanNotPlanned, "the account came after the plan was made")
 	case !bytes.Equal(planned.Source, u.Digest(key)):
 		return leave(u, target.Rejected, diag.PlanSourceMoved, "the account has changed in the source since the plan was made")
-	case planned.Action == target.Created || planned.Action == target.Updated:
+	case planned.Action == target.Created || planned.Action == target.Updated || planned.Action == target.InDoubt:
 		u.Expect = planned.State
 		return nil
 	default:

@@ -118,12 +118,21 @@ func (s *Scope) Mark(run int64, entries []Entry) (batch int64, err error) {
 	return batch, err
 }
 
+// marked are the accounts of the marks, in the shape of the table of accounts.
+const marked = `SELECT sent.scope AS scope, json_extract(value, '$.s') AS source_id, json_extract(value, '$.v') AS visible_id, '' AS target_id, 'in_doubt' AS action,
+		'' AS code, json_extract(value, '$.c') AS class, NULL AS digest, NULL AS state, '' AS origin, 1 AS in_doubt, sent.run AS run, sent.at AS at
+	FROM sent, json_each(CAST(sent.accounts AS TEXT))`
+
+// recovered is the table of accounts as [Journal.recover] would leave it, for those
+// who may not write.
+const recovered = `(SELECT scope, source_id, visible_id, target_id, action, code, class, digest, state, origin,
+		in_doubt OR (scope, source_id) IN (SELECT scope, source_id FROM (` + marked + `)) AS in_doubt, run, at FROM account
+	UNION ALL SELECT * FROM (` + marked + `) AS m WHERE NOT EXISTS (SELECT 1 FROM account AS a WHERE a.scope = m.scope AND a.source_id = m.source_id))`
+
 // recover turns the marks of a process that was killed into accounts in doubt.
 func (j *Journal) recover() error {
-	const query = `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, origin, in_doubt, run, at)
-		SELECT sent.scope, json_extract(value, '$.s'), json_extract(value, '$.v'), '', 'in_doubt', '', json_extract(value, '$.c'), '', 1, sent.run, sent.at
-		FROM sent, json_each(CAST(sent.accounts AS TEXT)) WHERE true
-		ON CONFLICT DO UPDATE SET in_doubt = 1, run = excluded.run, at = excluded.at`
+	const query = `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, origin, in_doubt, run, at)
+		` + marked + ` WHERE true ON CONFLICT DO UPDATE SET in_doubt = 1, run = excluded.run, at = excluded.at`
 	return j.writer.write(func(ctx context.Context, w *writer) error {
 		if _, err := w.exec(ctx, query); err != nil {
 			return err
@@ -210,11 +219,12 @@ func (s *Scope) Forget(sourceIDs []string) error {
 const columns = `source_id, visible_id, target_id, action, code, class, digest, state, origin, in_doubt, run, at`
 
 // Accounts yields every account that has an outcome or was in doubt when the
-// journal was opened, ordered by source id, and stops at the first error. The
-// slices of an entry are its own.
+// journal was opened, ordered by source id, and stops at the first error. In a
+// journal that is opened for looking only, those are in doubt too that a run which
+// was at work then, or was killed, had sent. The slices of an entry are its own.
 func (s *Scope) Accounts(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		rows, err := s.j.db.QueryContext(ctx, `SELECT `+columns+` FROM account WHERE scope = ? ORDER BY source_id`, s.id)
+		rows, err := s.j.db.QueryContext(ctx, `SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ? ORDER BY source_id`, s.id) //nolint:gosec // a constant of this package
 		if err != nil {
 			yield(Entry{}, fmt.Errorf("read the journal: %w", err))
 			return
@@ -235,13 +245,13 @@ func (s *Scope) Accounts(ctx context.Context) iter.Seq2[Entry, error] {
 // Get returns what is known of the account with this source id; false when
 // nothing is.
 func (s *Scope) Get(ctx context.Context, sourceID string) (Entry, bool, error) {
-	return one(s.j.db.QueryRowContext(ctx, `SELECT `+columns+` FROM account WHERE scope = ? AND source_id = ?`, s.id, sourceID))
+	return one(s.j.db.QueryRowContext(ctx, `SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ? AND source_id = ?`, s.id, sourceID))
 }
 
 // Account returns what is known of the account that has this source id, visible
 // id or target id; false when nothing is. It looks at every account.
 func (s *Scope) Account(ctx context.Context, id string) (Entry, bool, error) {
-	return one(s.j.db.QueryRowContext(ctx, `SELECT `+columns+` FROM account WHERE scope = ?1 AND (source_id = ?2 OR visible_id = ?2 OR target_id = ?2)
+	return one(s.j.db.QueryRowContext(ctx, `SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ?1 AND (source_id = ?2 OR visible_id = ?2 OR target_id = ?2)
 		ORDER BY source_id <> ?2, visible_id <> ?2 LIMIT 1`, s.id, id))
 }
 

@@ -70,6 +70,8 @@ type Journal struct {
 	key    []byte
 	writer *writer
 	seal   sealer
+	// accounts is what is read of them: the table, or what recover would make of it.
+	accounts string
 }
 
 // Open opens the journal in dir for a run, making folder (0700) and file (0600)
@@ -92,7 +94,7 @@ func OpenKeyed(ctx context.Context, dir string, key []byte) (_ *Journal, err err
 	if !got {
 		return nil, fmt.Errorf("%w: %s%s", ErrLocked, dir, holder(dir))
 	}
-	j := &Journal{dir: dir, lock: lock, key: key}
+	j := &Journal{dir: dir, lock: lock, key: key, accounts: "account"}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, j.Close())
@@ -127,7 +129,7 @@ func Read(ctx context.Context, dir string) (_ *Journal, err error) {
 		}
 		return nil, fmt.Errorf("open the journal: %w", err)
 	}
-	j := &Journal{dir: dir}
+	j := &Journal{dir: dir, accounts: "account"}
 	if err := j.open(ctx, path, true); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
@@ -183,6 +185,13 @@ func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
 			return fmt.Errorf("open the journal %s: %w", path, err)
 		}
 		return j.recover()
+	}
+	var marks bool
+	if err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sent)").Scan(&marks); err != nil {
+		return fmt.Errorf("read the journal %s: %w", path, err)
+	}
+	if marks {
+		j.accounts = recovered
 	}
 	return nil
 }

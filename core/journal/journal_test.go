@@ -127,6 +127,49 @@ func TestOutcomesReplaceMarks(t *testing.T) {
 	}
 }
 
+// Who only looks sees what a killed run has sent as the next run will, and leaves the
+// journal as it is.
+func TestReaderSeesMarksOfAKilledRun(t *testing.T) {
+	t.Parallel()
+	j := open(t, t.TempDir())
+	s := scope(t, j, "here")
+	if err := s.Record(0, []Entry{
+		{SourceID: "a", VisibleID: "va", TargetID: "ta", Action: target.Created, Origin: Made, Digest: []byte{1}, State: []byte{2}, Run: 1},
+		{SourceID: "d", VisibleID: "vd", TargetID: "td", Action: target.Created, Origin: Made, Run: 1},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"here", "elsewhere"} {
+		if _, err := scope(t, j, name).Mark(2, []Entry{{SourceID: "c", VisibleID: "v\"" + name, Class: target.NoPassword}, {SourceID: "a", VisibleID: "va"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader, err := Read(t.Context(), j.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	looked := scope(t, reader, "here")
+	seen := entries(t, looked)
+	one, ok, err := looked.Get(t.Context(), "c")
+	if err != nil || !ok || !one.Pending || one.VisibleID != "v\"here" {
+		t.Errorf("get: %+v, %v, %v", one, ok, err)
+	}
+	if found, ok, err := looked.Account(t.Context(), "v\"here"); err != nil || !ok || found.SourceID != "c" {
+		t.Errorf("by visible id: %+v, %v, %v", found, ok, err)
+	}
+	_, s = reopen(t, j) // takes the marks in
+	later := entries(t, s)
+	for i := range later { // of one that had an outcome, the run and time of the mark count then
+		if later[i].SourceID == "a" {
+			later[i].Run, later[i].At = seen[i].Run, seen[i].At
+		}
+	}
+	if diff := cmp.Diff(later, seen); diff != "" || len(seen) != 3 || !seen[0].Pending || seen[2].Pending {
+		t.Errorf("what a reader sees (-next run +reader):\n%s", diff)
+	}
+}
+
 func TestScopesAreApart(t *testing.T) {
 	t.Parallel()
 	j := open(t, t.TempDir())

@@ -129,7 +129,7 @@ func (a *app) explain(err error) {
 		_ = diag.Write(a.err, list.List, diag.Options{Color: isTerminal(a.err) && os.Getenv("NO_COLOR") == ""})
 	case errors.As(err, new(silentError)):
 	default:
-		fmt.Fprintf(a.err, "stetl: %v\n", err)
+		fmt.Fprintf(a.err, "stetl: %s\n", diag.PrintableText(err.Error()))
 		if errors.As(err, new(usageError)) {
 			fmt.Fprintln(a.err, `Run "stetl --help" for the commands and their flags.`)
 		}

@@ -21,6 +21,11 @@ func (a *app) loadConfig() (*config.Config, diag.List, error) {
 	}
 	cfg, problems := config.Load(a.configPath, config.Env{})
 	problems.Add(cfg.CheckTables(supertokens.RenamableTables())...)
+	if !cfg.Source.URL.IsZero() {
+		if err := supertokens.CheckURL(cfg.Source.URL); err != nil {
+			problems.Add(cfg.Locate(diag.List{{Code: diag.ConfigInvalidValue, Summary: err.Error(), Path: "/source/url"}})...)
+		}
+	}
 	return cfg, problems, nil
 }
 

@@ -39,18 +39,18 @@ func Write(w io.Writer, l List, opt Options) error {
 	for _, d := range l {
 		var b strings.Builder
 		if pos := d.Pos.String(); pos != "" {
-			b.WriteString(paint(bold, clean(pos)+":") + " ")
+			b.WriteString(paint(bold, Printable(pos)+":") + " ")
 		}
 		style := red
 		if d.Severity == Warning {
 			style = yellow
 		}
-		b.WriteString(paint(style, fmt.Sprintf("%s[%s]:", d.Severity, clean(string(d.Code)))))
-		b.WriteString(" " + clean(d.Summary) + "\n")
+		b.WriteString(paint(style, fmt.Sprintf("%s[%s]:", d.Severity, Printable(string(d.Code)))))
+		b.WriteString(" " + Printable(d.Summary) + "\n")
 
-		hint := clean(d.Hint)
+		hint := Printable(d.Hint)
 		if d.Snippet.Text != "" {
-			text, col := window(clean(d.Snippet.Text), d.Snippet.Col)
+			text, col := window(Printable(d.Snippet.Text), d.Snippet.Col)
 			fmt.Fprintf(&b, "%5d | %s\n", d.Pos.Line, text)
 			if d.Snippet.Width > 0 && col > 0 {
 				width := min(d.Snippet.Width, max(1, len([]rune(text))-col+1))
@@ -64,7 +64,7 @@ func Write(w io.Writer, l List, opt Options) error {
 		}
 		if d.Detail != "" {
 			for line := range strings.Lines(d.Detail) {
-				b.WriteString("      = " + clean(strings.TrimRight(line, "\r\n")) + "\n")
+				b.WriteString("      = " + Printable(strings.TrimRight(line, "\r\n")) + "\n")
 			}
 		}
 		if hint != "" {
@@ -77,14 +77,24 @@ func Write(w io.Writer, l List, opt Options) error {
 	return nil
 }
 
-// clean replaces what could move the cursor or reorder text on a terminal.
-func clean(s string) string {
+// Printable replaces what could move the cursor or reorder text on a terminal,
+// line ends included.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)) {
 			return unicode.ReplacementChar
 		}
 		return r
 	}, s)
+}
+
+// PrintableText is [Printable] for text of several lines.
+func PrintableText(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = Printable(l)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // window cuts a long line around col and returns the column in the cut line.

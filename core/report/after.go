@@ -67,8 +67,7 @@ func (v *Verification) WriteText(w io.Writer) error {
 	if more := len(sorted) - maxListed; more > 0 {
 		fmt.Fprintf(&b, "\n  … and %s more; --json lists all of them\n", number(more))
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return writeText(w, b.String())
 }
 
 // Undoing is what an undo did.
@@ -113,8 +112,7 @@ func (u *Undoing) WriteText(w io.Writer) error {
 	if more := len(u.Kept) - maxListed; more > 0 {
 		fmt.Fprintf(&b, "  … and %s more; --json lists all of them\n", number(more))
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return writeText(w, b.String())
 }
 
 // WriteFixes says what a plugin has changed, and what is left to do by hand.

@@ -168,17 +168,16 @@ func (e *Explanation) WriteJSON(w io.Writer) error {
 // WriteText writes the explanation for a person.
 func (e *Explanation) WriteText(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\nAccount %s", e.SourceID)
+	fmt.Fprintf(&b, "\nAccount %s", diag.Printable(e.SourceID))
 	if e.VisibleID != "" && e.VisibleID != e.SourceID {
-		fmt.Fprintf(&b, ", which applications know as %s", e.VisibleID)
+		fmt.Fprintf(&b, ", which applications know as %s", diag.Printable(e.VisibleID))
 	}
 	b.WriteString("\n")
 	e.writeAccount(&b)
 	e.writeMapping(&b)
 	e.writeJournal(&b)
 	e.writeNext(&b)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return writeText(w, b.String())
 }
 
 func (e *Explanation) writeAccount(b *strings.Builder) {
@@ -206,16 +205,16 @@ func (e *Explanation) writeAccount(b *strings.Builder) {
 			parts = append(parts, fmt.Sprintf("%d passkeys", l.Passkeys))
 		}
 		if len(l.Tenants) > 0 {
-			parts = append(parts, "tenants "+strings.Join(l.Tenants, ", "))
+			parts = append(parts, "tenants "+names(l.Tenants))
 		}
 		parts = slices.DeleteFunc(parts, func(s string) bool { return s == "" })
 		fmt.Fprintf(b, "  login %s: %s\n", l.ID, strings.Join(parts, ", "))
 	}
 	for _, tenant := range slices.Sorted(maps.Keys(a.Roles)) {
-		fmt.Fprintf(b, "  roles in %s: %s\n", tenant, strings.Join(a.Roles[tenant], ", "))
+		fmt.Fprintf(b, "  roles in %s: %s\n", diag.Printable(tenant), names(a.Roles[tenant]))
 	}
 	if len(a.Metadata) > 0 {
-		fmt.Fprintf(b, "  metadata: %s\n", strings.Join(a.Metadata, ", "))
+		fmt.Fprintf(b, "  metadata: %s\n", names(a.Metadata))
 	}
 	if a.TOTP > 0 {
 		fmt.Fprintf(b, "  %d authenticators\n", a.TOTP)
@@ -224,6 +223,9 @@ func (e *Explanation) writeAccount(b *strings.Builder) {
 		fmt.Fprintf(b, "  %s: %s\n", warning.Code, warning.Detail)
 	}
 }
+
+// names are of users' making and stay on their line.
+func names(list []string) string { return diag.Printable(strings.Join(list, ", ")) }
 
 func (e *Explanation) writeMapping(b *strings.Builder) {
 	if e.Account == nil {

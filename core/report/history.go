@@ -165,8 +165,7 @@ func (h *History) WriteText(w io.Writer) error {
 		t.add(number(int(r.ID)), r.Began.UTC().Format(time.DateTime), took, number(s.Created), number(s.Updated), number(s.Unchanged), number(s.Skipped), number(s.Rejected), number(s.InDoubt))
 	}
 	_ = t.write(&b)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return writeText(w, b.String())
 }
 
 func (h *History) rate() (float64, bool) {

@@ -138,8 +138,7 @@ func (i *Inspection) WriteText(w io.Writer) error {
 	writeCounts(&b, "Metadata", "top-level key", inv.MetadataKeys)
 	writeFindings(&b, i.Findings)
 	i.writeLedger(&b)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return writeText(w, b.String())
 }
 
 func (i *Inspection) writeHashes(b *strings.Builder) {

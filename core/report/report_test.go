@@ -100,3 +100,34 @@ func golden(t *testing.T, name, got string) {
 		t.Errorf("%s (-want +got), rerun with -update if intended:\n%s", name, diff)
 	}
 }
+
+// TestNothingDrivesTheTerminal: names of users' making stay text, and on their line.
+func TestNothingDrivesTheTerminal(t *testing.T) {
+	t.Parallel()
+	const evil = "\x1b[2Jgone\u202e\nDone: forged"
+	r := example()
+	r.Findings[0].Examples, r.Findings[0].Detail = []string{evil}, evil
+	i := Inspection{
+		Layout: r.Layout, Apps: []supertokens.App{{ID: evil, Tenants: []string{evil}}}, Findings: r.Findings,
+		Inventory: &supertokens.Inventory{MetadataKeys: map[string]int{evil: 1}, ByProvider: map[string]int{evil: 1}, ByTenant: map[string]int{evil: 1}},
+	}
+	e := Explanation{SourceID: "i", VisibleID: evil, Account: &AccountShape{Roles: map[string][]string{evil: {evil}}, Metadata: []string{evil}}}
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		"run":     func(b *bytes.Buffer) error { return r.WriteText(b) },
+		"inspect": func(b *bytes.Buffer) error { return i.WriteText(b) },
+		"explain": func(b *bytes.Buffer) error { return e.WriteText(b) },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if bytes.ContainsAny(b.Bytes(), "\x1b\u202e") || !bytes.Contains(b.Bytes(), []byte("[2Jgone")) {
+			t.Errorf("%s writes\n%q", name, b.String())
+		}
+		for line := range bytes.Lines(b.Bytes()) {
+			if bytes.HasPrefix(line, []byte("Done: forged")) {
+				t.Errorf("%s: a name makes a line of its own", name)
+			}
+		}
+	}
+}

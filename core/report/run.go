@@ -127,8 +127,7 @@ func (r *Run) WriteText(w io.Writer) error {
 		b.WriteString("\nTarget preflight\n\n")
 		_ = diag.Write(&b, r.Result.Diagnostics, diag.Options{})
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return writeText(w, b.String())
 }
 
 func (r *Run) writeReasons(b *strings.Builder) {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/stetl/stetl/core/diag"
 )
 
 // table prints aligned columns. Columns whose name ends in "#" are numbers and
@@ -14,7 +16,20 @@ type table struct {
 	rows   [][]string
 }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+// add takes names of users' making: a cell stays on its line.
+func (t *table) add(cells ...string) {
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		row[i] = diag.Printable(c)
+	}
+	t.rows = append(t.rows, row)
+}
+
+// writeText writes a report for a person.
+func writeText(w io.Writer, text string) error {
+	_, err := io.WriteString(w, diag.PrintableText(text))
+	return err
+}
 
 func (t *table) write(w io.Writer) error {
 	widths := make([]int, len(t.header))

@@ -2,7 +2,6 @@ package supertokens
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,10 +27,13 @@ type live struct {
 // connectTimeout bounds each connection attempt unless the url says otherwise.
 const connectTimeout = 15 * time.Second
 
+// lockTimeout bounds the wait for a table that another session holds.
+const lockTimeout = "30s"
+
 func openLive(ctx context.Context, url canonical.Secret, connections int) (_ *live, err error) {
-	config, err := pgx.ParseConfig(url.Reveal())
-	if err != nil { // the parser's own words could quote the password
-		return nil, errors.New("source.url is not a PostgreSQL connection string; expected postgres://user:password@host:5432/database")
+	config, err := parseURL(url)
+	if err != nil {
+		return nil, err
 	}
 	// No prepared statements: they do not survive a pooler in transaction mode.
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -72,7 +74,7 @@ func openLive(ctx context.Context, url canonical.Secret, connections int) (_ *li
 func (p *live) begin(ctx context.Context) (*pgx.Conn, error) {
 	conn, err := pgx.ConnectConfig(ctx, p.config)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", p.where, err)
+		return nil, &connectError{where: p.where, cause: err}
 	}
 	statements := []string{
 		"BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
@@ -83,6 +85,9 @@ func (p *live) begin(ctx context.Context) (*pgx.Conn, error) {
 		// A policy that hides rows from this role is an error, not a shorter
 		// list of users.
 		"SET LOCAL row_security = off",
+		// A table that is being rebuilt must not keep this program waiting without
+		// a word. Where the role or the url set a limit, that one counts.
+		"SELECT set_config(name, '" + lockTimeout + "', true) FROM pg_catalog.pg_settings WHERE name = 'lock_timeout' AND setting = '0'",
 		// Only PostgreSQL 17 and later have it.
 		"SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'",
 	}
@@ -202,6 +207,8 @@ func (p *live) scan(ctx context.Context, r *relation, app string, columns []stri
 		return nil
 	case conn.IsClosed() && ctx.Err() == nil:
 		return fmt.Errorf("read %s of %s: %w: %w", r.qualified(), p.where, errConnectionLost, err)
+	case sqlState(err) == lockNotAvailable:
+		return fmt.Errorf("table %s of %s stays locked by another session, as during a migration or VACUUM FULL; wait for it and start again: %w", r.qualified(), p.where, err)
 	default:
 		return fmt.Errorf("read %s of %s: %w", r.qualified(), p.where, err)
 	}

@@ -61,9 +61,12 @@ func openPool(ctx context.Context, o supertokens.Options, c Config) (*pgxpool.Po
 	if o.URL.IsZero() {
 		return nil, errors.New("sessions need a live database: set source.url")
 	}
-	config, err := pgxpool.ParseConfig(o.URL.Reveal())
+	if err := supertokens.CheckURL(o.URL); err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig(strings.TrimSpace(o.URL.Reveal()))
 	if err != nil { // the parser's own words could quote the password
-		return nil, errors.New("source.url is not a PostgreSQL connection string; expected postgres://user:password@host:5432/database")
+		return nil, errors.New("source.url has a setting of the connection pool that cannot be used")
 	}
 	delete(config.ConnConfig.RuntimeParams, "currentSchema") // an attribute of JDBC that PostgreSQL does not know
 	// No prepared statements: they do not survive a pooler in transaction mode.

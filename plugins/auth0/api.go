@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/auth0/go-auth0/management"
@@ -21,39 +21,36 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // api speaks to the Management API through Auth0's SDK, whose retries are off: it
-// would send an import twice when the first answer is lost.
+// would send an import twice when the first answer is lost. What may be repeated is
+// repeated below it, by httpx.
 type api struct {
-	config Config
-	env    sdk.Env
-	sdk    *management.Management
-	plain  *http.Client // without a token
-	tokens *tokens
-	gate   gate
+	sdk     *management.Management
+	plain   *http.Client // without a token
+	storage *http.Client // of exports: without a token, and none of the tenant's limits
+	tokens  *tokens
+	burst   atomic.Int64 // requests at once, as the tenant last said
 }
 
-const (
-	maxAnswer = 64 << 20
-	// patience bounds how long one call that is safe to repeat is repeated.
-	patience = 5 * time.Minute
-)
-
-func newAPI(c Config, env sdk.Env) (*api, error) {
-	base, err := url.Parse(c.APIURL)
+// newAPI prepares the clients; everything is sent through base.
+func newAPI(c Config, env sdk.Env, base http.RoundTripper) (*api, error) {
+	to, err := url.Parse(c.APIURL)
 	if err != nil {
 		return nil, errors.New("api_url cannot be parsed")
 	}
-	wire := &redirected{domain: c.Domain, to: base, next: http.DefaultTransport.(*http.Transport).Clone()} //nolint:forcetypeassert // documented to be one
-	a := &api{config: c, env: env, plain: &http.Client{Transport: wire, Timeout: c.Timeout.Duration}}
+	base = &redirected{domain: c.Domain, to: to, next: base}
+	wire := httpx.NewTransport(base, httpx.Options{UserAgent: env.UserAgent, Pulse: env.Pulse, Log: env.Log})
+	a := &api{plain: &http.Client{Transport: wire, CheckRedirect: httpx.SameHost}, storage: &http.Client{Transport: base}}
 	a.tokens = &tokens{client: a.plain, config: &clientcredentials.Config{
 		ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: "https://" + c.Domain + "/oauth/token",
 		EndpointParams: url.Values{"audience": {c.Audience}}, AuthStyle: oauth2.AuthStyleInParams,
 	}}
 	a.sdk, err = management.New(c.Domain,
 		management.WithStaticToken("replaced by the transport below, which can renew it"),
-		management.WithClient(&http.Client{Transport: &authorised{next: wire, tokens: a.tokens}, Timeout: c.Timeout.Duration}),
+		management.WithClient(&http.Client{Transport: &authorised{next: wire, tokens: a.tokens}, CheckRedirect: httpx.SameHost}),
 		management.WithNoRetries(), management.WithUserAgent(env.UserAgent))
 	if err != nil {
 		return nil, fmt.Errorf("prepare the client of %s: %w", c.Domain, err)
@@ -61,7 +58,14 @@ func newAPI(c Config, env sdk.Env) (*api, error) {
 	return a, nil
 }
 
-func (a *api) close() { a.plain.CloseIdleConnections() }
+// network is the transport of a configuration.
+func network(c Config) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented to be one
+	t.ResponseHeaderTimeout = c.Timeout.Duration
+	return t
+}
+
+func (a *api) close() { a.storage.CloseIdleConnections() }
 
 // redirected sends what is meant for the tenant's domain to another address.
 type redirected struct {
@@ -75,9 +79,7 @@ func (t *redirected) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Host == t.domain && (t.to.Host != t.domain || t.to.Path != "") {
 		r = r.Clone(r.Context())
 		r.URL.Scheme, r.URL.Host, r.Host = t.to.Scheme, t.to.Host, t.to.Host
-		if t.to.Path != "" {
-			r.URL.Path, r.URL.RawPath = t.to.Path+r.URL.Path, ""
-		}
+		r.URL.Path, r.URL.RawPath = t.to.Path+r.URL.Path, t.to.EscapedPath()+r.URL.EscapedPath()
 	}
 	return t.next.RoundTrip(r)
 }
@@ -116,7 +118,7 @@ func (t *tokens) get(ctx context.Context) (*oauth2.Token, error) {
 	if t.now.Valid() {
 		return t.now, nil
 	}
-	token, err := t.config.Token(context.WithValue(ctx, oauth2.HTTPClient, t.client))
+	token, err := t.config.Token(context.WithValue(httpx.Retryable(ctx), oauth2.HTTPClient, t.client))
 	if err != nil {
 		return nil, &loginError{err}
 	}
@@ -181,50 +183,6 @@ func (t *authorised) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// gate keeps all calls waiting while the tenant says that its limit is reached.
-type gate struct {
-	mu     sync.Mutex
-	closed time.Time // until
-	limit  int
-}
-
-func (g *gate) wait(ctx context.Context) error {
-	g.mu.Lock()
-	d := time.Until(g.closed)
-	g.mu.Unlock()
-	return sleep(ctx, d)
-}
-
-// learn reads the limits off an answer and returns how long to wait after a
-// refusal.
-func (g *gate) learn(h http.Header, refused bool) time.Duration {
-	limit, errLimit := strconv.Atoi(h.Get("X-RateLimit-Limit"))
-	left, errLeft := strconv.Atoi(h.Get("X-RateLimit-Remaining"))
-	reset, errReset := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if errLimit == nil {
-		g.limit = limit
-	}
-	wait := time.Duration(0)
-	if errReset == nil && (refused || (errLeft == nil && left == 0)) {
-		wait = min(max(time.Until(time.Unix(reset, 0)), 0), time.Minute)
-	}
-	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil && refused {
-		wait = min(time.Duration(seconds)*time.Second, time.Minute)
-	}
-	if wait > 0 {
-		g.closed = time.Now().Add(wait)
-	}
-	return wait
-}
-
-func (g *gate) learnt() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.limit
-}
-
 func sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return context.Cause(ctx)
@@ -269,7 +227,7 @@ func mayBeDone(err error) bool {
 		return false
 	}
 	s := status(err)
-	return s == 0 || s >= 500 || s == http.StatusRequestTimeout
+	return s >= 500 || s == http.StatusRequestTimeout || (s == 0 && httpx.Uncertain(err))
 }
 
 // refusedUser reports whether the tenant looked at a request and said no.
@@ -281,47 +239,27 @@ func refusedUser(err error) bool {
 // call makes a request that may be repeated until it is answered: one that reads,
 // or whose second time changes nothing.
 func (a *api) call(ctx context.Context, method, uri string, payload, into any) error {
-	begun, pause := time.Now(), 500*time.Millisecond
-	for {
-		header, err := a.once(ctx, method, uri, payload, into)
-		login, isLogin := errors.AsType[*loginError](err)
-		again := status(err) == http.StatusTooManyRequests || (isLogin && !login.refused()) || (!isLogin && mayBeDone(err))
-		if err == nil || !again || ctx.Err() != nil || time.Since(begun) > patience {
-			return err
-		}
-		wait := a.gate.learn(header, status(err) == http.StatusTooManyRequests)
-		if wait == 0 {
-			wait = pause/2 + rand.N(pause) //nolint:gosec // spreads calls, guards nothing
-			pause = min(2*pause, 15*time.Second)
-		}
-		a.env.Pulse(sdk.Pulse{Wait: wait, Reason: "Auth0: " + err.Error()})
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
-	}
+	return a.create(httpx.Retryable(ctx), method, uri, payload, into)
 }
 
-// once makes one request.
-func (a *api) once(ctx context.Context, method, uri string, payload, into any) (http.Header, error) {
-	if err := a.gate.wait(ctx); err != nil {
-		return nil, err
-	}
+// create makes a request that is repeated only where it was certainly not carried out.
+func (a *api) create(ctx context.Context, method, uri string, payload, into any) error {
 	r, err := a.sdk.NewRequest(ctx, method, uri, payload)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	return a.send(r, into)
 }
 
-func (a *api) send(r *http.Request, into any) (http.Header, error) {
+func (a *api) send(r *http.Request, into any) error {
 	answer, err := a.sdk.Do(r)
 	if err != nil {
-		return nil, err
+		return httpx.Redact(err)
 	}
 	defer func() { _ = answer.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	body, err := io.ReadAll(answer.Body)
 	if err != nil {
-		return answer.Header, fmt.Errorf("read the answer: %w", err)
+		return fmt.Errorf("read the answer: %w", err)
 	}
 	if answer.StatusCode >= 300 {
 		e := &statusError{status: answer.StatusCode, message: http.StatusText(answer.StatusCode)}
@@ -332,19 +270,21 @@ func (a *api) send(r *http.Request, into any) (http.Header, error) {
 		if json.Unmarshal(body, &envelope) == nil && envelope.Message != "" {
 			e.message, e.code = envelope.Message, envelope.ErrorCode
 		}
-		return answer.Header, e
+		return e
 	}
-	a.gate.learn(answer.Header, false)
+	if n, err := strconv.ParseInt(answer.Header.Get("X-RateLimit-Limit"), 10, 64); err == nil {
+		a.burst.Store(n)
+	}
 	if raw, ok := into.(*json.RawMessage); ok {
 		*raw = body
-		return answer.Header, nil
+		return nil
 	}
 	if into != nil && len(bytes.TrimSpace(body)) > 0 {
 		if err := json.Unmarshal(body, into); err != nil {
-			return answer.Header, fmt.Errorf("read the answer: %w", err)
+			return fmt.Errorf("read the answer: %w", err)
 		}
 	}
-	return answer.Header, nil
+	return nil
 }
 
 func (a *api) get(ctx context.Context, into any, query url.Values, path ...string) error {

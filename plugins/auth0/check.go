@@ -204,7 +204,7 @@ func (t *live) estimate(l *sdk.Diagnostics, needs sdk.Needs) {
 		detail += fmt.Sprintf("; roles take a request for every %d users and organizations one for every %d, %d a minute: up to %s and %s more if everybody has one; roles inside of organizations take a request each",
 			roleBatch, memberBatch, memberCalls, minutes(needs.Users/roleBatch), minutes(needs.Users/memberBatch))
 	}
-	if limit := t.api.gate.learnt(); limit > 0 {
+	if limit := t.api.burst.Load(); limit > 0 {
 		detail += fmt.Sprintf("; the tenant allows bursts of %d requests", limit)
 	}
 	l.Add(sdk.Diagnostic{Severity: sdk.Warning, Code: codeEstimate, Path: "/connection", Summary: fmt.Sprintf("the run takes from %s to %s", fast, slow), Detail: detail, Hint: "plan for it"})

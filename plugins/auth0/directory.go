@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // lookups is how many run side by side.
@@ -347,10 +348,9 @@ func (t *live) download(ctx context.Context, link string) (_ *snapshot, err erro
 	if err != nil {
 		return nil, errors.New("the link to an export cannot be read")
 	}
-	client := &http.Client{Transport: t.api.plain.Transport} // as long as it takes
-	answer, err := client.Do(r)
+	answer, err := t.api.storage.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("download an export: %w", err)
+		return nil, fmt.Errorf("download an export: %w", httpx.Redact(err)) // the link opens the export
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode != http.StatusOK {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // jobDeadline is a little more than Auth0 gives a job.
@@ -235,31 +236,26 @@ func (t *live) forget(ctx context.Context, externalID string) error {
 // post starts a job. It waits where the tenant says that it is not the moment, and
 // never sends twice what may have been taken.
 func (t *live) post(ctx context.Context, body []byte, kind string) (*importJob, error) {
-	pause := 5 * t.config.PollInterval.Duration
+	pause := busyPause * t.config.PollInterval.Duration
 	for {
-		if err := t.api.gate.wait(ctx); err != nil {
-			return nil, err
-		}
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, t.api.sdk.URI("jobs", "users-imports"), bytes.NewReader(body))
+		r, err := http.NewRequestWithContext(httpx.Once(ctx), http.MethodPost, t.api.sdk.URI("jobs", "users-imports"), bytes.NewReader(body))
 		if err != nil {
 			return nil, err
 		}
 		r.Header.Set("Content-Type", kind)
 		var job importJob
-		header, err := t.api.send(r, &job)
-		if status(err) != http.StatusTooManyRequests {
-			if err == nil && job.ID == "" {
-				err = errors.New("the answer to an import names no job")
-			}
-			if err != nil {
-				return nil, err
-			}
+		err = t.api.send(r, &job)
+		switch {
+		case err == nil && job.ID == "":
+			return nil, errors.New("the answer to an import names no job")
+		case err == nil:
 			return &job, nil
+		case status(err) != http.StatusTooManyRequests:
+			return nil, err
 		}
-		wait := max(t.api.gate.learn(header, true), t.config.PollInterval.Duration)
-		reason := "Auth0: " + err.Error()
+		wait, reason := t.config.PollInterval.Duration, "Auth0: "+err.Error() // the transport knows how long the limit lasts
 		if strings.Contains(err.Error(), "active import users jobs") {
-			wait, pause = pause, min(2*pause, 60*t.config.PollInterval.Duration)
+			wait, pause = pause, min(2*pause, busiestPause*t.config.PollInterval.Duration)
 			reason = "import jobs of somebody else are running"
 		}
 		t.env.Pulse(sdk.Pulse{Wait: wait, Reason: reason})
@@ -268,6 +264,12 @@ func (t *live) post(ctx context.Context, body []byte, kind string) (*importJob, 
 		}
 	}
 }
+
+// How many poll intervals to leave the slots to colleagues: at first, and at most.
+const (
+	busyPause    = 5
+	busiestPause = 60
+)
 
 var jobIDPattern = regexp.MustCompile(`job_[A-Za-z0-9]{16}`)
 

@@ -39,7 +39,12 @@ type live struct {
 }
 
 func newLive(c Config, env sdk.Env) (*live, error) {
-	a, err := newAPI(c, env)
+	return newLiveOver(network(c), c, env)
+}
+
+// newLiveOver sends everything through base.
+func newLiveOver(base http.RoundTripper, c Config, env sdk.Env) (*live, error) {
+	a, err := newAPI(c, env, base)
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +285,7 @@ func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 		}
 	}
 	var made account
-	err := t.createUser(ctx, body, &made)
+	err := t.api.create(ctx, http.MethodPost, t.api.sdk.URI("users"), body, &made)
 	if mayBeDone(err) {
 		h, lookErr := t.lookup(ctx, r, "")
 		if lookErr != nil {
@@ -309,21 +314,6 @@ func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 	}
 	out.Report(v.outcome)
 	return nil
-}
-
-// createUser repeats only what was refused for its moment.
-func (t *live) createUser(ctx context.Context, body map[string]any, made *account) error {
-	for {
-		header, err := t.api.once(ctx, http.MethodPost, t.api.sdk.URI("users"), body, made)
-		if status(err) != http.StatusTooManyRequests {
-			return err
-		}
-		wait := max(t.api.gate.learn(header, true), t.config.PollInterval.Duration)
-		t.env.Pulse(sdk.Pulse{Wait: wait, Reason: "Auth0: " + err.Error()})
-		if err := sleep(ctx, wait); err != nil {
-			return err
-		}
-	}
 }
 
 // notebook keeps the jobs that are not over, and what came of those that are.

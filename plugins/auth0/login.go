@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // tokenError is an answer of the token endpoint that is no token.
@@ -25,15 +26,15 @@ func (e *tokenError) Error() string {
 }
 
 func (t *live) token(ctx context.Context, form url.Values) ([]byte, error) {
+	ctx = httpx.Once(ctx) // a limit of sign-ins is an answer, and an assertion counts once
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+t.config.Domain+"/oauth/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("User-Agent", t.env.UserAgent)
 	answer, err := t.api.plain.Do(r)
 	if err != nil {
-		return nil, err
+		return nil, httpx.Redact(err)
 	}
 	defer func() { _ = answer.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))

@@ -134,7 +134,7 @@ func (t *live) roleID(ctx context.Context, name string) (string, error) {
 		return id, nil
 	}
 	var made role
-	_, err := t.api.once(ctx, http.MethodPost, t.api.sdk.URI("roles"), map[string]any{"name": name, "description": "from SuperTokens"}, &made)
+	err := t.api.create(ctx, http.MethodPost, t.api.sdk.URI("roles"), map[string]any{"name": name, "description": "from SuperTokens"}, &made)
 	if err != nil { // there by now, or made by a request whose answer was lost
 		if listErr := list(); listErr != nil {
 			return "", listErr
@@ -162,7 +162,7 @@ func (t *live) organizationID(ctx context.Context, name string) (string, error) 
 	find := func() error { return t.api.get(ctx, &o, nil, "organizations", "name", name) }
 	err := find()
 	if status(err) == http.StatusNotFound {
-		_, err = t.api.once(ctx, http.MethodPost, t.api.sdk.URI("organizations"), map[string]any{"name": name, "display_name": name}, &o)
+		err = t.api.create(ctx, http.MethodPost, t.api.sdk.URI("organizations"), map[string]any{"name": name, "display_name": name}, &o)
 		if err != nil && find() == nil {
 			err = nil
 		}

@@ -87,6 +87,20 @@ func Retryable(ctx context.Context) context.Context {
 	return context.WithValue(ctx, retryableKey{}, true)
 }
 
+type onceKey struct{}
+
+// Once marks requests under ctx as ones whose first answer counts, even a 429, because
+// their caller has a policy of its own. What certainly never arrived is still tried
+// again. How long they take says nothing about the target: they may be large.
+func Once(ctx context.Context) context.Context {
+	return context.WithValue(ctx, onceKey{}, true)
+}
+
+func once(r *http.Request) bool {
+	marked, _ := r.Context().Value(onceKey{}).(bool)
+	return marked
+}
+
 func repeatable(r *http.Request) bool {
 	switch r.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:

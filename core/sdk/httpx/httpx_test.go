@@ -79,6 +79,7 @@ func TestRetries(t *testing.T) {
 		method    string
 		failure   failure
 		retryable bool
+		once      bool
 		again     bool
 		uncertain bool
 	}{
@@ -86,6 +87,7 @@ func TestRetries(t *testing.T) {
 		"PUT reset":               {method: "PUT", failure: failure{err: reset}, again: true},
 		"DELETE 502":              {method: "DELETE", failure: failure{status: 502}, again: true},
 		"GET 500":                 {method: "GET", failure: failure{status: 500}, again: true},
+		"GET 408":                 {method: "GET", failure: failure{status: 408}, again: true},
 		"GET 501":                 {method: "GET", failure: failure{status: 501}},
 		"GET 404":                 {method: "GET", failure: failure{status: 404}},
 		"POST never arrived":      {method: "POST", failure: failure{err: refused}, again: true},
@@ -98,6 +100,10 @@ func TestRetries(t *testing.T) {
 		"POST 504":                {method: "POST", failure: failure{status: 504}},
 		"POST reset, marked":      {method: "POST", failure: failure{err: reset}, retryable: true, again: true},
 		"POST 503, marked":        {method: "POST", failure: failure{status: 503}, retryable: true, again: true},
+		"POST 429, once":          {method: "POST", failure: failure{status: 429}, once: true},
+		"GET 503, once":           {method: "GET", failure: failure{status: 503}, once: true},
+		"GET reset, once":         {method: "GET", failure: failure{err: reset}, once: true, uncertain: true},
+		"POST never sent, once":   {method: "POST", failure: failure{err: refused}, once: true, again: true},
 		"GET wrong certificate":   {method: "GET", failure: failure{err: &tls.CertificateVerificationError{Err: errors.New("unknown authority")}}, uncertain: true},
 		"GET no such host":        {method: "GET", failure: failure{err: &net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}}},
 		"POST no such host":       {method: "POST", failure: failure{err: &net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}}},
@@ -119,6 +125,9 @@ func TestRetries(t *testing.T) {
 				ctx := t.Context()
 				if tc.retryable {
 					ctx = httpx.Retryable(ctx)
+				}
+				if tc.once {
+					ctx = httpx.Once(ctx)
 				}
 				status, err := doCtx(ctx, rt, tc.method)
 				switch {

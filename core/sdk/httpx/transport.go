@@ -102,7 +102,9 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 		out.Header.Set("User-Agent", t.options.UserAgent)
 	}
 	resp, err = t.base.RoundTrip(out)
-	t.limit.leave(started, observe(resp, err, time.Now()))
+	seen := observe(resp, err, time.Now())
+	seen.answered = seen.answered && !once(r)
+	t.limit.leave(started, seen)
 	// A base that is no http.Transport does not tell; then it may have been sent.
 	_, tells := t.base.(*http.Transport)
 	return resp, connected.Load() || !tells && !neverDialled(err), err
@@ -146,12 +148,15 @@ func (t *transport) again(r *http.Request, resp *http.Response, sent bool, err e
 		if hopeless(err) {
 			return false
 		}
-		return !sent || repeatable(r)
+		return !sent || (repeatable(r) && !once(r))
+	}
+	if once(r) {
+		return false
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests: // by its definition, nothing was done
 		return true
-	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return repeatable(r)
 	}
 	return false

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/auth0/go-auth0/management"
 	"golang.org/x/oauth2"
@@ -180,20 +179,6 @@ func (t *authorised) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		t.tokens.drop(token)
 		_ = answer.Body.Close()
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return context.Cause(ctx)
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

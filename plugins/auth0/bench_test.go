@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -13,7 +14,7 @@ import (
 	simulator "github.com/stetl/stetl/internal/testserver/auth0"
 )
 
-// BenchmarkImport loads users into a tenant whose jobs take a time that grows with
+// BenchmarkImport loads users into tenants whose jobs take a time that grows with
 // their users, as the host does: many batches at once. It compares with the best that
 // two slots could do.
 func BenchmarkImport(b *testing.B) {
@@ -21,32 +22,47 @@ func BenchmarkImport(b *testing.B) {
 	if err != nil {
 		b.Skip("STETL_BENCH_ACCOUNTS is not set; make bench-auth0 sets it")
 	}
-	const perUser, poll = 3 * time.Millisecond, 100 * time.Millisecond
-	for b.Loop() {
-		server := simulator.Start(b, simulator.Options{JobTime: func(users int) time.Duration { return time.Duration(users) * perUser }})
-		client := plugintest.ServeWith(b, Plugin(), map[string]any{
-			"domain": "tenant.eu.auth0.test", "api_url": server.URL, "client_id": "stetl", "client_secret": "client-secret-of-the-tenant",
-			"connection": "Username-Password-Authentication", "poll_interval": poll.String(), "deferred": b.TempDir() + "/deferred.jsonl",
-		}, plugintest.Host{Memory: &memory{}})
-		begun := time.Now()
-		var group sync.WaitGroup
-		slots := make(chan struct{}, batchInFlight)
-		for part := range slices.Chunk(people(1, n), batchUsers) {
-			slots <- struct{}{}
-			group.Go(func() {
-				defer func() { <-slots }()
-				outcomes, err := client.Load(b.Context(), part)
-				if err != nil || slices.ContainsFunc(outcomes, func(o sdk.Outcome) bool { return o.Action != sdk.Created }) {
-					b.Errorf("%v", err)
-				}
-			})
-		}
-		group.Wait()
-		report(b, server, time.Since(begun), perUser, poll)
+	for _, c := range []struct{ poll, perUser time.Duration }{
+		{100 * time.Millisecond, 3 * time.Millisecond},
+		{250 * time.Millisecond, 3 * time.Millisecond},
+		{250 * time.Millisecond, time.Millisecond},
+		{time.Second, 6 * time.Millisecond},
+	} {
+		b.Run(fmt.Sprintf("poll=%s,job=%s", c.poll, 1250*c.perUser), func(b *testing.B) {
+			for b.Loop() {
+				server := simulator.Start(b, simulator.Options{JobTime: func(users int) time.Duration { return time.Duration(users) * c.perUser }})
+				client := plugintest.ServeWith(b, Plugin(), map[string]any{
+					"domain": "tenant.eu.auth0.test", "api_url": server.URL, "client_id": "stetl", "client_secret": "client-secret-of-the-tenant",
+					"connection": "Username-Password-Authentication", "poll_interval": c.poll.String(), "deferred": b.TempDir() + "/deferred.jsonl",
+				}, plugintest.Host{Memory: &memory{}})
+				begun := time.Now()
+				inBatches(people(1, n), batchUsers, func(part []sdk.User) {
+					outcomes, err := client.Load(b.Context(), part)
+					if err != nil || slices.ContainsFunc(outcomes, func(o sdk.Outcome) bool { return o.Action != sdk.Created }) {
+						b.Errorf("%v", err)
+					}
+				})
+				report(b, server, time.Since(begun), c.poll)
+			}
+		})
 	}
 }
 
-func report(b *testing.B, server *simulator.Server, wall, perUser, poll time.Duration) {
+// inBatches calls load as the host does.
+func inBatches(users []sdk.User, size int, load func([]sdk.User)) {
+	var group sync.WaitGroup
+	slots := make(chan struct{}, batchInFlight)
+	for part := range slices.Chunk(users, size) {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			load(part)
+		})
+	}
+	group.Wait()
+}
+
+func report(b *testing.B, server *simulator.Server, wall, poll time.Duration) {
 	b.Helper()
 	jobs := server.Jobs()
 	var size int
@@ -54,31 +70,11 @@ func report(b *testing.B, server *simulator.Server, wall, perUser, poll time.Dur
 		size += j.Size
 	}
 	fill := float64(size) / float64(max(len(jobs)-1, 1)*budget)
-	// A slot idles from the end of a job to the start of the next one: each start takes
-	// the slot that became free first.
-	var free []time.Time
-	var idle []time.Duration
-	for _, j := range jobs {
-		free = append(free, j.Ends)
-	}
-	slices.SortFunc(free, time.Time.Compare)
-	for i, j := range jobs[min(maxJobs, len(jobs)):] {
-		idle = append(idle, j.Created.Sub(free[i]))
-	}
-	var longest, sum time.Duration
+	idle := idleTimes(jobs)
+	var sum time.Duration
 	for _, d := range idle {
-		longest, sum = max(longest, d), sum+d
+		sum += d
 	}
-	// The best is both slots taking the same jobs without a pause.
-	var slots [maxJobs]time.Duration
-	for _, j := range jobs {
-		first := 0
-		if slots[1] < slots[0] {
-			first = 1
-		}
-		slots[first] += time.Duration(j.Users) * perUser
-	}
-	ideal := max(slots[0], slots[1])
 	if fill < 0.98 || server.MostActive() > maxJobs {
 		b.Errorf("filled to %.3f, %d jobs at once", fill, server.MostActive())
 	}
@@ -86,7 +82,35 @@ func report(b *testing.B, server *simulator.Server, wall, perUser, poll time.Dur
 	b.ReportMetric(float64(len(jobs)), "jobs")
 	b.ReportMetric(100*fill, "%fill")
 	b.ReportMetric(float64(server.MostActive()), "at-once")
-	b.ReportMetric(float64(longest)/float64(poll), "longest-idle/poll")
-	b.ReportMetric(float64(sum)/float64(max(len(idle), 1))/float64(poll), "mean-idle/poll")
-	b.ReportMetric(float64(wall)/float64(ideal), "wall/ideal")
+	b.ReportMetric(float64(slices.Max(idle))/float64(poll), "longest-idle/poll")
+	b.ReportMetric(float64(sum)/float64(len(idle))/float64(poll), "mean-idle/poll")
+	b.ReportMetric(float64(wall)/float64(ideal(jobs)), "wall/ideal")
+}
+
+// idleTimes are those of the slots: from the end of a job in the tenant until the next
+// upload is accepted, each of which takes the slot that became free first.
+func idleTimes(jobs []simulator.Job) []time.Duration {
+	var free []time.Time
+	for _, j := range jobs {
+		free = append(free, j.Ends)
+	}
+	slices.SortFunc(free, time.Time.Compare)
+	idle := []time.Duration{0}
+	for i, j := range jobs[min(maxJobs, len(jobs)):] {
+		idle = append(idle, j.Created.Sub(free[i]))
+	}
+	return idle[min(1, len(idle)-1):]
+}
+
+// ideal is the best: both slots taking the same jobs without a pause.
+func ideal(jobs []simulator.Job) time.Duration {
+	var slots [maxJobs]time.Duration
+	for _, j := range jobs {
+		first := 0
+		if slots[1] < slots[0] {
+			first = 1
+		}
+		slots[first] += j.Ends.Sub(j.Created)
+	}
+	return max(slots[0], slots[1])
 }

@@ -23,7 +23,7 @@ type Config struct {
 	Audience     string       `json:"audience,omitempty" jsonschema:"live: identifier of the Management API, needed with a custom domain: https://TENANT.REGION.auth0.com/api/v2/"`
 	APIURL       string       `json:"api_url,omitempty" jsonschema:"live: address to use instead of https://domain, for tests; plain http on loopback only"`
 	Jobs         int          `json:"jobs,omitempty" default:"2" jsonschema:"live: import jobs at the same time, 1 or 2; Auth0 allows a tenant two"`
-	PollInterval sdk.Duration `json:"poll_interval,omitzero" default:"1s" jsonschema:"live: shortest time between two looks at a job; it grows with the job's age"`
+	PollInterval sdk.Duration `json:"poll_interval,omitzero" default:"250ms" jsonschema:"live: shortest time between two looks at a job; long jobs are looked at less often"`
 	Timeout      sdk.Duration `json:"timeout,omitzero" default:"1m" jsonschema:"live: how long one request may take"`
 
 	CanaryClientID     string     `json:"canary_client_id,omitempty" jsonschema:"live: application with the password grant, to prove old passwords with"`
@@ -72,7 +72,7 @@ func (c Config) withDefaults() Config {
 	c.APIURL = strings.TrimRight(cmp.Or(c.APIURL, "https://"+c.Domain), "/")
 	c.Audience = cmp.Or(c.Audience, "https://"+c.Domain+"/api/v2/")
 	c.Jobs = cmp.Or(c.Jobs, maxJobs)
-	c.PollInterval.Duration = cmp.Or(c.PollInterval.Duration, time.Second)
+	c.PollInterval.Duration = cmp.Or(c.PollInterval.Duration, 250*time.Millisecond)
 	c.Timeout.Duration = cmp.Or(c.Timeout.Duration, time.Minute)
 	c.ExchangeTokenType = cmp.Or(c.ExchangeTokenType, "urn:supertokens:session")
 	c.Deferred = cmp.Or(c.Deferred, "auth0-deferred.jsonl")

@@ -324,7 +324,7 @@ func (t *live) export(ctx context.Context) (*snapshot, error) {
 			s, err := t.download(ctx, job.Location)
 			if status(err) == http.StatusForbidden || status(err) == http.StatusBadRequest { // the link has run out: the next look has a fresh one
 				if time.Since(begun) < jobDeadline {
-					if err := sleep(ctx, t.pacer.next(time.Since(begun), 0)); err != nil {
+					if err := t.pacer.wait(ctx, begun, time.Now(), 0); err != nil {
 						return nil, err
 					}
 					continue
@@ -336,7 +336,7 @@ func (t *live) export(ctx context.Context) (*snapshot, error) {
 		case time.Since(begun) > jobDeadline:
 			return nil, fmt.Errorf("the export %s of users is still %s after %s", job.ID, job.Status, jobDeadline)
 		}
-		if err := sleep(ctx, t.pacer.next(time.Since(begun), 0)); err != nil {
+		if err := t.pacer.wait(ctx, begun, time.Now(), 0); err != nil {
 			return nil, err
 		}
 	}

@@ -2,11 +2,14 @@ package auth0
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stetl/stetl/core/sdk"
 	simulator "github.com/stetl/stetl/internal/testserver/auth0"
@@ -111,6 +114,73 @@ func TestFilesLeaveStrangersAlone(t *testing.T) {
 	}
 	if err := f.Load(t.Context(), people(1, 1), outcomes{newBook(t)}); err == nil {
 		t.Error("loaded into a folder with a stranger's files")
+	}
+}
+
+// upload runs the script of a folder against a tenant.
+func upload(t *testing.T, out string, server *simulator.Server, token string) (said string, err error) {
+	t.Helper()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("curl is not installed")
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(out, scriptName))
+	cmd.Env = append(os.Environ(), "AUTH0_DOMAIN=tenant.eu.auth0.test", "AUTH0_CONNECTION_ID=con_0123456789abcdef",
+		"AUTH0_API_URL="+server.URL, "AUTH0_WAIT=0.1", "AUTH0_TOKEN="+token)
+	all, err := cmd.CombinedOutput()
+	return string(all), err
+}
+
+// TestUploadScript runs the script as an operator does: other jobs are in the way at
+// first, one user is refused, a job fails, and it goes on where it stopped.
+func TestUploadScript(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "out")
+	write(t, out, append(people(1, 2_000), person(2_001, func(u *sdk.User) { u.Email = "taken@example.com" })))
+	server := simulator.Start(t, simulator.Options{Processing: true, Fails: func(n int) simulator.Failure {
+		return map[int]simulator.Failure{1: simulator.Busy, 3: simulator.Unparsed}[n]
+	}})
+	server.Put(simulator.User{ID: "auth0|theirs", Email: "taken@example.com"})
+	if said, err := upload(t, out, server, "wrong"); err == nil || !strings.Contains(said, "Invalid token") {
+		t.Errorf("with a wrong token: %v\n%s", err, said)
+	}
+	if said, err := upload(t, out, server, server.Token()); err == nil || !strings.Contains(said, "users-00002.json: {") {
+		t.Errorf("with a job that fails: %v\n%s", err, said)
+	}
+	said, err := upload(t, out, server, server.Token())
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || strings.Contains(said, "users-00001.json: job") || !strings.Contains(said, "All files are uploaded") {
+		t.Errorf("again: %v\n%s", err, said)
+	}
+	if n := len(server.Users()); n != 2_001 || server.MostActive() != 1 {
+		t.Errorf("%d users, %d jobs at once", n, server.MostActive())
+	}
+	for _, j := range server.Jobs() {
+		if j.Mail || j.Upsert || j.Size > budget || !strings.HasPrefix(j.ExternalID, "users-0000") {
+			t.Errorf("%+v", j.ExternalID)
+		}
+	}
+	refused, err := os.ReadFile(filepath.Join(out, "users-00002.json.errors"))
+	if err != nil || !strings.Contains(string(refused), "DUPLICATED_USER") || !strings.Contains(string(refused), "taken@example.com") {
+		t.Errorf("%.300s, %v", refused, err)
+	}
+	if said, err := upload(t, out, server, server.Token()); err != nil {
+		t.Errorf("with nothing left: %v\n%s", err, said)
+	}
+}
+
+// TestUploadScriptStops: a token that runs out while a job is watched ends the script.
+func TestUploadScriptStops(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "out")
+	write(t, out, people(1, 1))
+	server := simulator.Start(t, simulator.Options{TokenLife: 2 * time.Second, JobTime: func(int) time.Duration { return time.Hour }})
+	if said, err := upload(t, out, server, server.Token()); err == nil || !strings.Contains(said, "401") {
+		t.Errorf("%v\n%s", err, said)
+	}
+	if err := os.Remove(filepath.Join(out, manifestName)); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := upload(t, out, server, server.Token()); err == nil || server.Imports() != 1 {
+		t.Errorf("without a manifest: %v\n%s", err, said)
 	}
 }
 

@@ -3,6 +3,7 @@ package auth0
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +37,9 @@ func (p *parcel) report(o sdk.Outcome) {
 		p.done <- nil
 	})
 }
+
+// abandoned says that nobody waits for the parcel any more.
+func (p *parcel) abandoned() bool { return p.ctx.Err() != nil }
 
 // fail ends a parcel without an outcome.
 func (p *parcel) fail(err error) { p.once.Do(func() { p.done <- err }) }
@@ -131,16 +135,44 @@ func (f *freight) dispatch() {
 			}
 			continue
 		}
-		if f.acquire(f.ctx) != nil {
+		if !f.next() {
 			return
 		}
-		load := f.cut() // what came while the slot was waited for is in it
+	}
+}
+
+// next sends what is ready. A full job is packed before there is a slot for it, so that
+// the slot need not wait; what fills none takes along whatever comes until then.
+func (f *freight) next() bool {
+	var c *crate
+	var err error
+	if load := f.cut(1); len(load) > 0 {
+		if c, err = f.t.pack(f.ctx, load, false); err != nil {
+			failAll(load, err)
+			return f.ctx.Err() == nil
+		}
+	}
+	if f.acquire(f.ctx) != nil {
+		return false
+	}
+	if c != nil && slices.ContainsFunc(c.load, (*parcel).abandoned) {
+		f.restore(c)
+		c = nil
+	}
+	if c == nil {
+		load := f.cut(0)
 		if len(load) == 0 {
 			f.release()
-			continue
+			return true
 		}
-		f.group.Go(func() { f.t.ship(f.ctx, load, false) })
+		if c, err = f.t.pack(f.ctx, load, false); err != nil {
+			f.release()
+			failAll(load, err)
+			return f.ctx.Err() == nil
+		}
 	}
+	f.group.Go(func() { f.t.ship(f.ctx, c) })
+	return true
 }
 
 // acquire takes one of the tenant's job slots, release gives it back.
@@ -167,11 +199,23 @@ func (f *freight) look() (ready bool, again time.Duration) {
 	return f.hold.full(1) || f.waiting >= batchInFlight || left <= 0, max(left, time.Millisecond)
 }
 
-func (f *freight) cut() []*parcel {
+// cut takes out one job, if what is there fills more than n.
+func (f *freight) cut(n int) []*parcel {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.clean()
+	if !f.hold.full(n) {
+		return nil
+	}
 	return f.hold.cut()
+}
+
+// restore puts back what was packed for somebody who is gone by now.
+func (f *freight) restore(c *crate) {
+	f.mu.Lock()
+	f.hold.items = slices.Concat(c.load, f.hold.items) // sorted out and measured by clean
+	f.mu.Unlock()
+	_ = f.t.forget(f.ctx, c.externalID) // nothing was sent: a note too many does no harm
 }
 
 // clean throws out parcels nobody waits for any more. Nothing of them was sent.
@@ -179,7 +223,7 @@ func (f *freight) clean() {
 	kept := f.hold.items[:0]
 	f.hold.size = 0
 	for _, p := range f.hold.items {
-		if p.ctx.Err() == nil {
+		if !p.abandoned() {
 			kept = append(kept, p)
 			f.hold.size += len(p.body) + 1
 		}
@@ -192,9 +236,9 @@ func (f *freight) clean() {
 // job runs, waiting costs little.
 func (f *freight) quiet() time.Duration {
 	if len(f.slots) > 0 {
-		return f.t.config.PollInterval.Duration
+		return usualPace * f.t.config.PollInterval.Duration
 	}
-	return f.t.config.PollInterval.Duration / 4
+	return f.t.config.PollInterval.Duration
 }
 
 // failAll ends parcels without outcomes.

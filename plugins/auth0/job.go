@@ -13,7 +13,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
@@ -79,59 +78,19 @@ func (e *userError) has(code string) bool {
 	return false
 }
 
-// pacer says when to look at a job again: shortly before the end that earlier jobs
-// let expect, and often from then on, so that a slot is not left idle. Without an
-// expectation, the time between two looks grows with the job's age.
-type pacer struct {
-	shortest time.Duration
-
-	mu      sync.Mutex
-	perUser time.Duration // of the jobs so far
-}
-
-const (
-	longestPace = 15   // times the shortest
-	early       = 0.95 // of the expected time
-)
-
-func (p *pacer) next(age time.Duration, users int) time.Duration {
-	p.mu.Lock()
-	expected := time.Duration(early * float64(p.perUser) * float64(users))
-	p.mu.Unlock()
-	wait := age / 12
-	switch {
-	case expected > age:
-		wait = expected - age
-	case expected > 0:
-		wait = (age - expected) / 4
-	}
-	return min(max(wait, p.shortest), longestPace*p.shortest)
-}
-
-// learn takes note of how long a job took.
-func (p *pacer) learn(took time.Duration, users int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := took / time.Duration(max(users, 1))
-	if p.perUser == 0 {
-		p.perUser = now
-	}
-	p.perUser = (p.perUser + now) / 2
-}
-
 // ship runs one import job, or what it takes until every parcel has its end. The
-// slot is held by the caller and given back here.
-func (t *live) ship(ctx context.Context, load []*parcel, upsert bool) {
-	free := true
-	release := func() {
-		if free {
-			free = false
-			t.freight.release()
-		}
+// slot is held by the caller and given back here, as soon as the job is over.
+func (t *live) ship(ctx context.Context, c *crate) {
+	load, upsert := c.load, c.upsert
+	job, err := t.run(ctx, c)
+	t.freight.release() // what follows needs no slot
+	var errs []userError
+	if err == nil {
+		// The job is over, or nobody can say: either way its users are looked up by their
+		// ids from now on. A failure leaves a note too many, which does no harm.
+		_ = t.forget(context.WithoutCancel(ctx), c.externalID)
+		errs, err = t.conclude(ctx, job)
 	}
-	defer release()
-	job, errs, err := t.run(ctx, load, upsert)
-	release() // what follows needs no slot
 	switch {
 	case status(err) == http.StatusRequestEntityTooLarge && len(load) > 1:
 		t.halves(ctx, load, upsert)
@@ -153,72 +112,99 @@ func (t *live) halves(ctx context.Context, load []*parcel, upsert bool) {
 		parts = [][]*parcel{load}
 	}
 	for _, part := range parts {
-		if err := t.freight.acquire(ctx); err != nil {
-			failAll(part, err)
-			continue
+		err := t.freight.acquire(ctx)
+		if err == nil {
+			err = t.send(ctx, part, upsert)
 		}
-		t.ship(ctx, part, upsert)
+		if err != nil {
+			failAll(part, explain(err))
+		}
 	}
 }
 
+// send packs and ships parcels; the slot is held by the caller.
+func (t *live) send(ctx context.Context, load []*parcel, upsert bool) error {
+	c, err := t.pack(ctx, load, upsert)
+	if err != nil {
+		t.freight.release()
+		return err
+	}
+	t.ship(ctx, c)
+	return nil
+}
+
+// crate is an import request that only needs a slot.
+type crate struct {
+	load             []*parcel
+	upsert           bool
+	externalID, kind string
+	body             []byte
+}
+
+// pack encodes a request and writes down that it may be sent.
+func (t *live) pack(ctx context.Context, load []*parcel, upsert bool) (*crate, error) {
+	c := &crate{load: load, upsert: upsert, externalID: "stetl-" + random(externalIDLength-6)}
+	var err error
+	if c.body, c.kind, err = form(t.connection.ID, c.externalID, upsert, array(load, func(p *parcel) []byte { return p.body })); err != nil {
+		return nil, err
+	}
+	note := openJob{ExternalID: c.externalID, Users: len(load), Sent: time.Now().UTC().Format(time.RFC3339)}
+	return c, t.notes.change(ctx, func(jobs []openJob) []openJob { return append(jobs, note) })
+}
+
 // run sends a job and follows it to its end.
-func (t *live) run(ctx context.Context, load []*parcel, upsert bool) (*importJob, []userError, error) {
-	users := array(load, func(p *parcel) []byte { return p.body })
-	var job *importJob
-	for attempt := 0; job == nil; attempt++ {
-		externalID := "stetl-" + random(externalIDLength-6)
-		body, kind, err := form(t.connection.ID, externalID, upsert, users)
-		if err != nil {
-			return nil, nil, err
+func (t *live) run(ctx context.Context, c *crate) (*importJob, error) {
+	job, err := t.begin(ctx, c)
+	for attempt := 1; job == nil && err == nil; attempt++ {
+		if attempt == sendings {
+			return &importJob{Status: statusGone}, nil
 		}
-		note := openJob{ExternalID: externalID, Users: len(load), Sent: time.Now().UTC().Format(time.RFC3339)}
-		if err := t.notes.change(ctx, func(jobs []openJob) []openJob { return append(jobs, note) }); err != nil {
-			return nil, nil, err // before anything is sent
+		// It never arrived, or writes nothing that a second one would not meet.
+		if err := t.forget(ctx, c.externalID); err != nil {
+			return nil, err
 		}
-		job, err = t.post(ctx, body, kind)
-		if mayBeDone(err) {
-			for _, p := range load {
-				p.doubt = true
-			}
-			job, err = t.rediscover(ctx, externalID, load, err)
-			if job == nil && err == nil && attempt < 3 {
-				err = t.forget(ctx, externalID)
-				if err == nil {
-					continue // it never arrived, or writes nothing that a second one would not meet
-				}
-			}
-			if job == nil && err == nil {
-				job = &importJob{Status: statusGone}
-			}
+		again, packErr := t.pack(ctx, c.load, c.upsert)
+		if packErr != nil {
+			return nil, packErr
 		}
-		if err != nil {
-			return nil, nil, errors.Join(err, t.forget(ctx, externalID))
-		}
-		err = t.notes.change(ctx, func(jobs []openJob) []openJob {
-			for i := range jobs {
-				if jobs[i].ExternalID == externalID {
-					jobs[i].ID = job.ID
-				}
-			}
-			return jobs
-		})
-		if err != nil {
-			return nil, nil, err
-		}
-		defer func() {
-			// The job is over, or nobody can say: either way its users are looked up by
-			// their ids from now on. A failure leaves a note too many, which does no harm.
-			_ = t.forget(context.WithoutCancel(ctx), externalID)
-		}()
+		*c = *again
+		job, err = t.begin(ctx, c)
 	}
-	if job.ID != "" {
-		ended, err := t.follow(ctx, job.ID, len(load))
-		if err != nil {
-			return nil, nil, err
-		}
-		job = ended
+	switch {
+	case job == nil: // refused
+		return nil, errors.Join(err, t.forget(context.WithoutCancel(ctx), c.externalID))
+	case err != nil || job.ID == "":
+		return job, err
 	}
-	return t.conclude(ctx, job)
+	c.body = nil
+	return t.follow(ctx, job.ID, len(c.load))
+}
+
+// sendings is how often a request is sent that leaves no trace.
+const sendings = 4
+
+// begin sends a request and keeps the id of its job before anything else. It returns
+// nothing when there is no trace of a job.
+func (t *live) begin(ctx context.Context, c *crate) (*importJob, error) {
+	job, err := t.post(ctx, c.body, c.kind)
+	if mayBeDone(err) {
+		for _, p := range c.load {
+			p.doubt = true
+		}
+		job, err = t.rediscover(ctx, c.externalID, c.load, err)
+	}
+	if err != nil || job == nil {
+		return nil, err
+	}
+	// From here on the note stays until the job is over.
+	return job, t.notes.change(ctx, func(jobs []openJob) []openJob {
+		for i := range jobs {
+			if jobs[i].ExternalID == c.externalID {
+				jobs[i].ID = job.ID
+			}
+		}
+		return jobs
+	})
 }
 
 func random(n int) string {
@@ -253,7 +239,7 @@ func (t *live) post(ctx context.Context, body []byte, kind string) (*importJob, 
 		case status(err) != http.StatusTooManyRequests:
 			return nil, err
 		}
-		wait, reason := t.config.PollInterval.Duration, "Auth0: "+err.Error() // the transport knows how long the limit lasts
+		wait, reason := usualPace*t.config.PollInterval.Duration, "Auth0: "+err.Error() // the transport knows how long the limit lasts
 		if strings.Contains(err.Error(), "active import users jobs") {
 			wait, pause = pause, min(2*pause, busiestPause*t.config.PollInterval.Duration)
 			reason = "import jobs of somebody else are running"
@@ -267,8 +253,8 @@ func (t *live) post(ctx context.Context, body []byte, kind string) (*importJob, 
 
 // How many poll intervals to leave the slots to colleagues: at first, and at most.
 const (
-	busyPause    = 5
-	busiestPause = 60
+	busyPause    = 20
+	busiestPause = 240
 )
 
 var jobIDPattern = regexp.MustCompile(`job_[A-Za-z0-9]{16}`)
@@ -278,7 +264,7 @@ var jobIDPattern = regexp.MustCompile(`job_[A-Za-z0-9]{16}`)
 func (t *live) rediscover(ctx context.Context, externalID string, load []*parcel, lost error) (*importJob, error) {
 	t.env.Log.Warn("the answer to an import was lost; looking for its job", "external_id", externalID, "error", lost)
 	for range 5 {
-		if err := sleep(ctx, 2*t.config.PollInterval.Duration); err != nil {
+		if err := sleep(ctx, 2*usualPace*t.config.PollInterval.Duration); err != nil {
 			return nil, err
 		}
 		if id, err := t.jobInLog(ctx, externalID); err != nil || id != "" {
@@ -289,8 +275,8 @@ func (t *live) rediscover(ctx context.Context, externalID string, load []*parcel
 			if err != nil {
 				return nil, err
 			}
-			if a != nil { // it runs, or has run; its end cannot be seen, so give it time
-				return &importJob{Status: statusGone}, sleep(ctx, 5*t.config.PollInterval.Duration)
+			if a != nil && a.origin().ID == p.user.ID { // it runs, or has run; its end cannot be seen, so give it time
+				return &importJob{Status: statusGone}, sleep(ctx, max(t.pacer.expected(len(load)), 5*usualPace*t.config.PollInterval.Duration))
 			}
 		}
 	}
@@ -320,45 +306,49 @@ func (t *live) jobInLog(ctx context.Context, externalID string) (string, error) 
 // one on the way.
 func (t *live) follow(ctx context.Context, id string, users int) (*importJob, error) {
 	begun := time.Now()
-	for {
-		if err := sleep(ctx, t.pacer.next(time.Since(begun), users)); err != nil {
+	for looked := begun; ; {
+		if err := t.pacer.wait(ctx, begun, looked, users); err != nil {
 			return nil, err
 		}
+		looked = time.Now()
+		age := looked.Sub(begun)
 		job := importJob{ID: id}
 		err := t.api.get(ctx, &job, nil, "jobs", id)
-		switch {
-		case status(err) == http.StatusNotFound && time.Since(begun) < longestPace*t.pacer.shortest:
+		switch gone := status(err) == http.StatusNotFound || status(err) == http.StatusGone; {
+		case gone && age < longestPace*t.pacer.shortest:
 			// A job that was made a moment ago may not be everywhere yet.
-		case status(err) == http.StatusNotFound:
+		case gone:
 			return &importJob{ID: id, Status: statusGone}, nil
 		case err != nil:
 			return nil, fmt.Errorf("look at job %s: %w", id, err)
-		case job.Status == statusCompleted, job.Status == statusFailed, job.Status == statusExpired:
-			t.pacer.learn(time.Since(begun), users)
+		case job.Status == statusCompleted:
+			t.pacer.learn(age, users)
 			return &job, nil
-		case time.Since(begun) > jobDeadline:
+		case job.Status == statusFailed, job.Status == statusExpired:
+			return &job, nil
+		case age > jobDeadline:
 			return &importJob{ID: id, Status: statusUnclear}, nil
 		}
-		t.env.Pulse(sdk.Pulse{Reason: fmt.Sprintf("job %s with %d users is %s since %s", id, users, job.Status, time.Since(begun).Round(time.Second))})
+		t.env.Pulse(sdk.Pulse{Reason: fmt.Sprintf("job %s with %d users is %s since %s", id, users, job.Status, age.Round(time.Second))})
 	}
 }
 
 // conclude fetches the errors of a job, which are gone after a day, and keeps what
 // they say.
-func (t *live) conclude(ctx context.Context, job *importJob) (*importJob, []userError, error) {
+func (t *live) conclude(ctx context.Context, job *importJob) ([]userError, error) {
 	var errs []userError
 	if job.ID != "" && (job.Status != statusCompleted || job.Summary == nil || job.Summary.Failed > 0) {
 		var raw json.RawMessage
 		err := t.api.get(ctx, &raw, nil, "jobs", job.ID, "errors")
 		if err != nil && status(err) != http.StatusNotFound {
-			return nil, nil, fmt.Errorf("fetch the errors of job %s: %w", job.ID, err)
+			return nil, fmt.Errorf("fetch the errors of job %s: %w", job.ID, err)
 		}
 		raw = bytes.TrimSpace(raw)
 		switch {
 		case len(raw) == 0: // no content: also said about some jobs that failed
 		case raw[0] == '[':
 			if err := json.Unmarshal(raw, &errs); err != nil {
-				return nil, nil, fmt.Errorf("read the errors of job %s: %w", job.ID, err)
+				return nil, fmt.Errorf("read the errors of job %s: %w", job.ID, err)
 			}
 		default:
 			var whole importJob
@@ -388,7 +378,7 @@ func (t *live) conclude(ctx context.Context, job *importJob) (*importJob, []user
 	if err := t.notes.evidence(ctx, job.ID, kept); err != nil {
 		t.env.Log.Warn("what a job has said cannot be kept", "job", job.ID, "error", err)
 	}
-	return job, errs, nil
+	return errs, nil
 }
 
 // recover waits, once, for the jobs that an earlier process has started: their
@@ -413,7 +403,7 @@ func (t *live) recover(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if _, _, err := t.conclude(ctx, job); err != nil {
+			if _, err := t.conclude(ctx, job); err != nil {
 				return err
 			}
 		}

@@ -51,7 +51,7 @@ func newLiveOver(base http.RoundTripper, c Config, env sdk.Env) (*live, error) {
 	t := &live{config: c, api: a, env: env, side: newSideFile(c.Deferred), planned: newClaims(), loading: newClaims(), notes: &notebook{journal: env.Journal}}
 	t.directory = &directory{t: t}
 	t.freight = newFreight(t)
-	t.pacer.shortest = c.PollInterval.Duration
+	t.pacer.shortest, t.pacer.burst = c.PollInterval.Duration, a.burst.Load
 	return t, nil
 }
 

@@ -123,7 +123,9 @@ func (t *live) rehash(ctx context.Context, u *sdk.User, v verdict) (*sdk.Outcome
 	if err := t.freight.acquire(ctx); err != nil {
 		return nil, err
 	}
-	t.ship(ctx, []*parcel{p}, true)
+	if err := t.send(ctx, []*parcel{p}, true); err != nil {
+		return nil, err
+	}
 	if err := <-p.done; err != nil {
 		return nil, err
 	}

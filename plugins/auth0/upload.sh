@@ -9,12 +9,14 @@
 # status 1. Files that are done are noted in upload.done; running the script again
 # goes on after them. A file may be uploaded twice: users who are there are reported
 # as DUPLICATED_USER and left alone.
+# AUTH0_WAIT is how many seconds pass between two looks at a job; 5 by default.
 set -eu
 umask 077
 failures=0
 cd "$(dirname "$0")"
 : "${AUTH0_DOMAIN:?}" "${AUTH0_CONNECTION_ID:?}" "${AUTH0_TOKEN:?}"
 base=${AUTH0_API_URL:-https://$AUTH0_DOMAIN}/api/v2
+wait=${AUTH0_WAIT:-5}
 grep -q '"complete": true' stetl-manifest.json || { echo "this folder is not complete: run stetl again" >&2; exit 1; }
 
 call() { printf 'Authorization: Bearer %s\n' "$AUTH0_TOKEN" | curl -sS -H @- "$@"; }
@@ -28,18 +30,22 @@ for file in users-*.json; do
 			-F upsert=false -F "external_id=$file" -F send_completion_email=false "$base/jobs/users-imports")
 		job=$(printf '%s' "$answer" | field id)
 		[ -n "$job" ] && break
-		case $answer in
-		*"active import users jobs"* | *429*) sleep 30 ;; # somebody else's jobs run
+		case $(printf '%s' "$answer" | field statusCode) in
+		429) sleep "$wait" ;; # somebody else's jobs run, or a limit is reached
 		*) echo "$file: $answer" >&2; exit 1 ;;
 		esac
 	done
 	echo "$file: $job"
 	while :; do
-		sleep 5
+		sleep "$wait"
 		answer=$(call "$base/jobs/$job")
 		case $(printf '%s' "$answer" | field status) in
 		completed) break ;;
 		failed | expired) echo "$file: $answer" >&2; exit 1 ;;
+		esac
+		case $(printf '%s' "$answer" | field statusCode) in
+		'' | 429 | 5*) ;;
+		*) echo "$file: $answer" >&2; exit 1 ;; # such as 401: the token has run out
 		esac
 	done
 	if [ "$(printf '%s' "$answer" | field failed)" != 0 ]; then

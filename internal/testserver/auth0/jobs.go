@@ -31,20 +31,29 @@ type job struct {
 	summary        map[string]int
 	errors         []map[string]any
 	details        string
-	// problems are those of each user with the schema, known once checked is closed: a
-	// tenant looks at users while a job runs, not when somebody asks for it.
-	problems [][]map[string]any
-	checked  chan struct{}
+	// users are those of the file, each with its problems, known once checked is closed:
+	// a tenant looks at users while a job runs, not when somebody asks for it.
+	users   []checkedUser
+	broken  bool // the file is no array
+	checked chan struct{}
+}
+
+type checkedUser struct {
+	raw      json.RawMessage
+	in       importedUser
+	problems []map[string]any
 }
 
 func (s *Server) check(j *job) {
 	defer close(j.checked)
 	var users []json.RawMessage
-	if json.Unmarshal(j.raw, &users) != nil {
-		return
-	}
+	j.broken = json.Unmarshal(j.raw, &users) != nil
 	for _, raw := range users {
-		j.problems = append(j.problems, s.validate(raw))
+		u := checkedUser{raw: raw, problems: s.validate(raw)}
+		if err := json.Unmarshal(raw, &u.in); err != nil && u.problems == nil {
+			u.problems = problem("INVALID_TYPE", "", err.Error())
+		}
+		j.users = append(j.users, u)
 	}
 }
 
@@ -231,9 +240,9 @@ func (s *Server) advance(now time.Time) {
 func (s *Server) finish(j *job) {
 	j.done = true
 	<-j.checked
-	var users []json.RawMessage
-	switch err := json.Unmarshal(j.raw, &users); {
-	case err != nil, j.failure == Unparsed, j.failure == Explained:
+	users := j.users
+	switch {
+	case j.broken, j.failure == Unparsed, j.failure == Explained:
 		j.status = "failed"
 		if j.failure == Explained {
 			j.details = "Failed to parse users file JSON when importing users. Make sure it is valid JSON."
@@ -246,14 +255,14 @@ func (s *Server) finish(j *job) {
 	}
 	sum := map[string]int{"failed": 0, "updated": 0, "inserted": 0, "total": len(users)}
 	seen, index := map[string]bool{}, s.index()
-	for i, raw := range users {
-		what, errs := "failed", j.problems[i]
+	for i := range users {
+		what, errs := "failed", users[i].problems
 		if errs == nil {
-			what, errs = s.importOne(raw, j.upsert, seen, index)
+			what, errs = s.importOne(users[i].in, j.upsert, seen, index)
 		}
 		sum[what]++
 		if len(errs) > 0 {
-			j.errors = append(j.errors, map[string]any{"user": masked(raw), "errors": errs})
+			j.errors = append(j.errors, map[string]any{"user": masked(users[i].raw), "errors": errs})
 		}
 	}
 	if j.status == "completed" {

@@ -91,6 +91,7 @@ type Server struct {
 	URL     string
 	options Options
 	http    *httptest.Server
+	handler http.Handler
 
 	mu       sync.Mutex
 	tokens   map[string]time.Time
@@ -117,6 +118,16 @@ type Request struct {
 // Start runs a tenant until the test ends.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
+	s := New(o)
+	s.http = httptest.NewServer(s.handler)
+	s.URL = s.http.URL
+	t.Cleanup(s.http.Close)
+	return s
+}
+
+// New returns a tenant that is reached without a network, through RoundTrip: so can
+// tests with a clock of their own.
+func New(o Options) *Server {
 	def := func(s *string, v string) {
 		if *s == "" {
 			*s = v
@@ -142,10 +153,22 @@ func Start(t testing.TB, o Options) *Server {
 		exports: map[string]*export{}, roles: map[string]*role{}, orgs: map[string]*organization{},
 		bucket: float64(o.Burst), filled: time.Now(),
 	}
-	s.http = httptest.NewServer(s.handler())
-	s.URL = s.http.URL
-	t.Cleanup(s.http.Close)
+	s.handler, s.URL = s.routes(), "https://"+o.Domain
 	return s
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	r = r.Clone(r.Context())
+	r.RequestURI = r.URL.RequestURI()
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	s.handler.ServeHTTP(w, r)
+	answer := w.Result()
+	answer.Request = r
+	return answer, r.Body.Close()
 }
 
 // Requests lists what was asked so far.
@@ -206,7 +229,7 @@ func (r *recorder) WriteHeader(status int) {
 // Unwrap lets a handler take the connection over.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-func (s *Server) handler() http.Handler {
+func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /oauth/token", s.token)
 	mux.HandleFunc("GET /exports/{id}", s.download)

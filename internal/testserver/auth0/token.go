@@ -37,12 +37,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 			no(403, "access_denied", "Service not enabled within domain: "+form["audience"])
 			return
 		}
-		token := "mgmt-" + newID("")
-		s.mu.Lock()
-		s.tokens[token] = time.Now().Add(s.options.TokenLife)
-		s.mu.Unlock()
 		reply(w, 200, map[string]any{
-			"access_token": token, "token_type": "Bearer", "expires_in": int(s.options.TokenLife.Seconds()), "scope": strings.Join(s.granted(), " "),
+			"access_token": s.Token(), "token_type": "Bearer", "expires_in": int(s.options.TokenLife.Seconds()), "scope": strings.Join(s.granted(), " "),
 		})
 	case "http://auth0.com/oauth/grant-type/password-realm":
 		if form["realm"] != s.options.Connection.Name {
@@ -66,6 +62,15 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	default:
 		no(403, "unauthorized_client", "Grant type not allowed for the client.")
 	}
+}
+
+// Token returns a token for the Management API, as the dashboard shows one.
+func (s *Server) Token() string {
+	token := "mgmt-" + newID("")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokens[token] = time.Now().Add(s.options.TokenLife)
+	return token
 }
 
 // find returns a copy of the user with an address or name.

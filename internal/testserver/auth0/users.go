@@ -118,11 +118,7 @@ func problem(code, path, message string) []map[string]any {
 }
 
 // importOne is one user of a job: what became of it and what is wrong with it.
-func (s *Server) importOne(raw json.RawMessage, upsert bool, seen map[string]bool, index map[string]*User) (string, []map[string]any) {
-	var in importedUser
-	if err := json.Unmarshal(raw, &in); err != nil {
-		return "failed", problem("INVALID_TYPE", "", err.Error())
-	}
+func (s *Server) importOne(in importedUser, upsert bool, seen map[string]bool, index map[string]*User) (string, []map[string]any) {
 	in.Email, in.Username = strings.ToLower(in.Email), strings.ToLower(in.Username)
 	c := s.options.Connection
 	switch {

@@ -61,6 +61,8 @@ func TestPluginNewRefuses(t *testing.T) {
 		"a name with capitals":  {[]string{"Acme", "--dir", filepath.Join(full, "x")}, exitUsage, "is not a plugin name"},
 		"a folder in use":       {[]string{"acme", "--dir", filepath.Join(full, "acme")}, exitRefused, "is not empty"},
 		"not a checkout":        {[]string{"acme", "--dir", filepath.Join(full, "y"), "--stetl", full}, exitUsage, "is not a checkout of stetl"},
+		"a name of stetl's":     {[]string{"keycloak", "--dir", filepath.Join(full, "z")}, exitUsage, "choose another name"},
+		"a name without end":    {[]string{strings.Repeat("x", 300), "--dir", filepath.Join(full, "z")}, exitUsage, "is not a plugin name"},
 		"no name":               {nil, exitUsage, "accepts 1 arg"},
 		"a name with two words": {[]string{"my acme"}, exitUsage, "is not a plugin name"},
 	} {
@@ -71,6 +73,27 @@ func TestPluginNewRefuses(t *testing.T) {
 				t.Errorf("exit %d, want %d: %s", r.code, tc.code, r.stderr)
 			}
 		})
+	}
+}
+
+// A program that was not released writes projects that use the checkout it was built in,
+// and it takes the name of the executable for that of the plugin.
+func TestPluginNewUsesItsCheckout(t *testing.T) {
+	t.Parallel()
+	p, err := newScaffolded("stetl-plugin-my-idp", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := p.files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mod := string(files["go.mod"]); p.Name != "my-idp" || !strings.Contains(mod, "replace github.com/stetl/stetl => "+own) {
+		t.Errorf("%s:\n%s", p.Name, mod)
 	}
 }
 

@@ -11,11 +11,15 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"text/template"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/examples"
 )
 
@@ -46,40 +50,84 @@ to run against. Replace that by your own, one file at a time.`,
 				return err
 			}
 			if dir == "" {
-				dir = "stetl-plugin-" + p.Name
+				dir = plugin.Prefix + p.Name
 			}
 			if err := p.write(dir); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.out, "wrote %s\nnext: cd %s && make test\n", dir, dir)
+			uses := "github.com/stetl/stetl " + released()
+			if p.checkout != "" {
+				uses = "the checkout of stetl in " + p.checkout
+			}
+			_, err = fmt.Fprintf(a.out, "wrote %s, which uses %s\nnext: cd %s && make test\n", dir, uses, dir)
 			return err
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "", "folder to write to; it must be empty or absent (default stetl-plugin-NAME)")
 	c.Flags().StringVar(&module, "module", "", "path of the Go module (default stetl-plugin-NAME)")
-	c.Flags().StringVar(&checkout, "stetl", "", "use this checkout of stetl instead of a released version")
+	c.Flags().StringVar(&checkout, "stetl", "", "use this checkout of stetl (default the released version of this program, or the checkout that it was built in)")
 	return c
 }
+
+// released is the version of this program that the Go module proxy has, empty for one
+// that was built in a checkout.
+func released() string {
+	if strings.HasPrefix(version, "v") {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Sum != "" {
+		return info.Main.Version
+	}
+	return ""
+}
+
+// builtIn is the checkout that this program was built in, empty where it is gone or the
+// build left out paths.
+func builtIn() string {
+	_, file, _, _ := runtime.Caller(0)
+	if dir := filepath.Join(filepath.Dir(file), "..", ".."); filepath.IsAbs(file) && isCheckout(dir) == nil {
+		return dir
+	}
+	return ""
+}
+
+func isCheckout(dir string) error {
+	_, err := os.Stat(filepath.Join(dir, "core", "sdk"))
+	return err
+}
+
+// maxPluginName keeps "stetl-plugin-NAME" and the socket beside it far from what file
+// systems allow.
+const maxPluginName = 50
 
 var pluginName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 func newScaffolded(name, module, checkout string) (scaffolded, error) {
-	if !pluginName.MatchString(name) {
-		return scaffolded{}, usageError{fmt.Errorf("%q is not a plugin name: use lower-case letters, digits and single dashes", name)}
+	name = strings.TrimPrefix(name, plugin.Prefix)
+	switch {
+	case !pluginName.MatchString(name) || len(name) > maxPluginName:
+		return scaffolded{}, usageError{fmt.Errorf("%q is not a plugin name: begin with a letter and use lower-case letters, digits and single dashes, %d at most", name, maxPluginName)}
+	case slices.Contains(bundledNames(), name):
+		return scaffolded{}, usageError{fmt.Errorf("%s is a part of stetl, which would be used instead: choose another name", name)}
 	}
 	p := scaffolded{
 		Name: name, Title: strings.ToUpper(name[:1]) + name[1:], module: module,
 		Env: strings.ToUpper(strings.ReplaceAll(name, "-", "_")),
 	}
 	if p.module == "" {
-		p.module = "stetl-plugin-" + name
+		p.module = plugin.Prefix + name
+	}
+	if checkout == "" && released() == "" {
+		if checkout = builtIn(); checkout == "" {
+			return p, usageError{errors.New("this program was not released: name a checkout of stetl with --stetl")}
+		}
 	}
 	if checkout != "" {
 		var err error
 		if p.checkout, err = filepath.Abs(checkout); err != nil {
 			return p, err
 		}
-		if _, err := os.Stat(filepath.Join(p.checkout, "core", "sdk")); err != nil {
+		if err := isCheckout(p.checkout); err != nil {
 			return p, usageError{fmt.Errorf("%s is not a checkout of stetl: %w", checkout, err)}
 		}
 	}
@@ -155,10 +203,7 @@ func (p scaffolded) files() (map[string][]byte, error) {
 func (p scaffolded) modules(files map[string][]byte) error {
 	mod := "module " + p.module + "\n\ngo 1.26.0\n"
 	if p.checkout == "" {
-		if strings.HasPrefix(version, "v") {
-			mod += "\nrequire github.com/stetl/stetl " + version + "\n"
-		}
-		files["go.mod"] = []byte(mod)
+		files["go.mod"] = []byte(mod + "\nrequire github.com/stetl/stetl " + released() + "\n")
 		return nil
 	}
 	theirs, err := os.ReadFile(filepath.Join(p.checkout, "go.mod"))

@@ -376,6 +376,7 @@ func TestLaunchOfWrongFiles(t *testing.T) {
 		"foreign": {foreign, &Error{Code: CodeWrongArchitecture, Cause: "a program for SH"}},
 		"text":    {"just a text\n", &Error{Code: CodeWrongArchitecture, Cause: "no program for any system"}},
 		"script":  {"#!/nowhere/interpreter -x\n", &Error{Code: CodeCannotStart, Cause: "needs /nowhere/interpreter -x, which is not installed"}},
+		"crlf":    {"#!/bin/sh\r\necho hi\r\n", &Error{Code: CodeCannotStart, Cause: "lines end in CR LF"}},
 		"shell":   {"#!/bin/sh\necho hi\n", &Error{Code: CodeBadHandshake, Cause: `it wrote "hi" to stdout`}},
 	} {
 		t.Run(name, func(t *testing.T) {

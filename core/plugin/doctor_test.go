@@ -49,6 +49,13 @@ func unhealthy(method string) error {
 	return nil
 }
 
+func mute(method string) error {
+	if !strings.HasPrefix(method, "/grpc.health.v1.Health/") {
+		return status.Error(codes.Unimplemented, "unknown service stetl.plugin.v1.TargetService")
+	}
+	return nil
+}
+
 func noisy(string) error {
 	_, _ = syscall.Write(1, []byte("working hard\n"))
 	return nil
@@ -76,6 +83,8 @@ func TestExamine(t *testing.T) {
 		"noisy-after":  {Code: CodeStdoutNoise, Cause: `after the handshake it wrote "working hard`},
 		"old":          {Code: CodeWrongProtocol, Cause: "it speaks version 9"},
 		"hangs":        {Code: CodeStartTimeout, Cause: "it was not ready within 1s"},
+		"deaf":         {Code: CodeWrongProtocol, Cause: "does not say what it is: plugin deaf: Describe: connection error"},
+		"mute":         {Code: CodeWrongProtocol, Cause: "does not say what it is: plugin odd does not know the call Describe"},
 		"unhealthy":    {Code: CodeNoHealth, Cause: "its health service does not say that it is serving"},
 		"stays":        {Code: CodeStuck, Cause: "it does not end after Shutdown"},
 		"renamed":      {Code: CodeBadName, Cause: "it calls itself something-else"},
@@ -83,7 +92,7 @@ func TestExamine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			loc, o, _ := options(t, name)
-			if name == "unhealthy" || name == "noisy-after" {
+			if name == "unhealthy" || name == "noisy-after" || name == "mute" {
 				loc.Name = "odd"
 			}
 			if name == "hangs" {

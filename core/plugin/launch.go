@@ -126,7 +126,7 @@ func (c *Client) start(ctx context.Context, loc Location, o Options) error {
 	c.session.Store(s)
 	info, err := s.Describe(ctx)
 	if err != nil {
-		return err
+		return c.explainSilence(ctx, err)
 	}
 	if info.Name != loc.Name {
 		c.log.Warn("the plugin calls itself something else", "name", info.Name)
@@ -136,6 +136,18 @@ func (c *Client) start(ctx context.Context, loc Location, o Options) error {
 		Capabilities: info.Capabilities, ConfigSchema: info.ConfigSchema,
 	}
 	return nil
+}
+
+// explainSilence says what it means that a process which is alive, and whose handshake
+// was good, does not say what it is.
+func (c *Client) explainSilence(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.As(err, new(*CrashError)) {
+		return err
+	}
+	return &Error{
+		c.name, CodeWrongProtocol, "it started and does not say what it is: " + err.Error(),
+		"check that it is a plugin of this program, and that it listens where its handshake line says, with the certificate of that line",
+	}
 }
 
 // dispenser hands out the connection itself.
@@ -219,6 +231,8 @@ func explainExec(loc Location, dir string, err error) error {
 			fmt.Sprintf("%s is %s, this machine is %s/%s", loc.Path, format(loc.Path), runtime.GOOS, runtime.GOARCH),
 			"install the build of the plugin for this machine",
 		}
+	case errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(interpreter(loc.Path), "\r"):
+		return &Error{loc.Name, CodeCannotStart, loc.Path + " is a script whose lines end in CR LF", "save it with the line ends of Unix"}
 	case errors.Is(err, fs.ErrNotExist): // although the file is there
 		return &Error{
 			loc.Name, CodeCannotStart, fmt.Sprintf("%s needs %s, which is not installed", loc.Path, interpreter(loc.Path)),
@@ -265,7 +279,7 @@ func interpreter(path string) string {
 	n, _ := f.Read(head)
 	if script, ok := strings.CutPrefix(string(head[:n]), "#!"); ok {
 		first, _, _ := strings.Cut(script, "\n")
-		return strings.TrimSpace(first)
+		return strings.Trim(first, " \t")
 	}
 	if e, err := elf.NewFile(f); err == nil {
 		for _, prog := range e.Progs {

@@ -59,6 +59,12 @@ func serve(name string) {
 	case "plain":
 		fmt.Fprintln(os.Stdout, "1|1|unix|/nowhere|grpc|")
 		select {}
+	case "deaf":
+		fmt.Fprintln(os.Stdout, "1|1|unix|/nowhere|grpc|AAAA")
+		select {}
+	case "mute":
+		serveOdd(mute)
+		return
 	case "exits-zero":
 		return
 	case "unhealthy":

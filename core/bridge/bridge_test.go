@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/stetl/stetl/core/bridge"
 	"github.com/stetl/stetl/core/canonical"
@@ -207,6 +209,26 @@ func (w *world) session(want func(fixture.Session) bool) fixture.Session {
 	return fixture.Session{}
 }
 
+// unfinished is a session that waits for its second factor.
+func (w *world) unfinished() fixture.Session {
+	w.t.Helper()
+	s := w.session(alive)
+	w.exec(`UPDATE session_info SET jwt_user_payload = '{"st-mfa":{"c":{"emailpassword":1700000000},"v":false}}' WHERE session_handle = $1`, s.Handle)
+	return s
+}
+
+func (w *world) exec(sql string, args ...any) {
+	w.t.Helper()
+	conn, err := pgx.Connect(w.t.Context(), w.dsn)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, err = conn.Exec(w.t.Context(), sql, args...)
+	if err := errors.Join(err, conn.Close(context.WithoutCancel(w.t.Context()))); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func alive(s fixture.Session) bool {
 	return !s.Revoked && !s.Expired && !s.Orphan && s.Refreshed == nil
 }
@@ -332,8 +354,9 @@ func TestSessionsOfNobodyAndOldOnesAreRefused(t *testing.T) {
 	t.Parallel()
 	w := build(t, "core-9.3.0", nil)
 	for name, s := range map[string]fixture.Session{
-		"revoked": w.session(func(s fixture.Session) bool { return s.Revoked }),
-		"orphan":  w.session(func(s fixture.Session) bool { return s.Orphan }),
+		"revoked":                     w.session(func(s fixture.Session) bool { return s.Revoked }),
+		"orphan":                      w.session(func(s fixture.Session) bool { return s.Orphan }),
+		"waiting for a second factor": w.unfinished(),
 	} {
 		if q := w.login(w.url, "sAccessToken="+s.Access+"; sRefreshToken="+url.QueryEscape(s.Refresh), nil); q.Get("error") != "login_required" {
 			t.Errorf("%s: %v", name, q)

@@ -57,7 +57,7 @@ func (s *Server) verify(ctx context.Context, p presented) (session.Session, sess
 		verify func(context.Context, string, session.Check) (session.Session, error)
 	}{{p.access, sessions.VerifyAccess}, {p.refresh, sessions.VerifyRefresh}} {
 		for _, token := range try.tokens {
-			found, e := try.verify(ctx, token, session.Check{})
+			found, e := try.verify(ctx, token, session.Check{Claims: s.config.RequiredClaims})
 			if e == nil {
 				u, e := sessions.User(ctx, found)
 				if e == nil {
@@ -79,7 +79,7 @@ func (s *Server) verify(ctx context.Context, p presented) (session.Session, sess
 func refusal(err error) bool {
 	for _, e := range []error{
 		errNoSession, session.ErrMalformed, session.ErrSignature, session.ErrExpired, session.ErrRevoked, session.ErrReplaced,
-		session.ErrAntiCSRF, session.ErrTenant, session.ErrNoUser, cutover.ErrNoLogin, cutover.ErrNoLink,
+		session.ErrAntiCSRF, session.ErrTenant, session.ErrClaim, session.ErrNoUser, cutover.ErrNoLogin, cutover.ErrNoLink,
 	} {
 		if errors.Is(err, e) {
 			return true

@@ -31,6 +31,7 @@ type Bridge struct {
 	Tenant         string           `json:"tenant,omitempty"`
 	Clients        []BridgeClient   `json:"clients,omitempty"`
 	Cookies        BridgeCookies    `json:"cookies,omitzero"`
+	RequiredClaims []string         `json:"required_claims,omitempty"` // that must not be false in a session
 	Exchange       BridgeExchange   `json:"exchange,omitzero"`
 	Reset          BridgeLink       `json:"reset,omitzero"`
 	VerifyEmail    BridgeLink       `json:"verify_email,omitzero"`
@@ -128,6 +129,9 @@ func (b Bridge) withDefaults() Bridge {
 	}
 	if len(b.Cookies.Refresh) == 0 {
 		b.Cookies.Refresh = []string{"sRefreshToken", "st-refresh-token"}
+	}
+	if b.RequiredClaims == nil {
+		b.RequiredClaims = []string{"st-mfa"}
 	}
 	text(&b.Reset.Parameter, "token")
 	text(&b.Reset.Mode, "password")

@@ -122,6 +122,42 @@ func TestEveryLinkAsTheTruthSays(t *testing.T) {
 	}
 }
 
+// TestLeftoversOfCore31 has the table and the column that later cores do not use
+// any more, as an upgrade may leave them behind.
+func TestLeftoversOfCore31(t *testing.T) {
+	t.Parallel()
+	tr := fixture.Read(t, "core-3.3.0")
+	dsn := fixture.Restore(t, "core-3.3.0")
+	execute(t, dsn, "CREATE TABLE emailpassword_email_verification_tokens (user_id char(36), email varchar(256), token varchar(128), token_expiry bigint)")
+	execute(t, dsn, "ALTER TABLE emailpassword_users ADD is_email_verified boolean NOT NULL DEFAULT false")
+	db := open(t, dsn, "", fixed)
+	for _, token := range tr.VerificationTokens {
+		if token.Expired {
+			continue
+		}
+		if err := db.ConsumeVerification(t.Context(), token.Token, func(cutover.Link) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if n := scalar[int](t, dsn, "SELECT count(*) FROM emailverification_verified_emails WHERE user_id = $1 AND email = $2", token.UserID, token.Email); n != 1 {
+			t.Errorf("%d rows say that %s is verified", n, token.UserID)
+		}
+		return
+	}
+	t.Error("no live token")
+}
+
+func execute(t *testing.T, dsn, sql string, args ...any) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.Exec(t.Context(), sql, args...)
+	if err := errors.Join(err, conn.Close(context.WithoutCancel(t.Context()))); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestLinkWorksOnce presents one link from all sides at once, to two instances.
 func TestLinkWorksOnce(t *testing.T) {
 	t.Parallel()

@@ -106,7 +106,7 @@ func (d *DB) password(ctx context.Context, id string) (Candidate, error) {
 }
 
 func (d *DB) verified(ctx context.Context, c Candidate) (bool, error) {
-	if users, ok := d.sessions.Tables().Table(tablePassword); ok && users.Has(columnVerify) {
+	if users, ok := verifiedColumn(d.sessions.Tables()); ok {
 		var verified bool
 		err := d.pool.QueryRow(ctx, "SELECT "+columnVerify+" FROM "+users.SQL()+" WHERE user_id = $1::bpchar", c.User.LoginID).Scan(&verified)
 		if err != nil {
@@ -215,7 +215,7 @@ func Grants(tables *supertokens.Tables, schema, role string) []string {
 			}
 		}
 	}
-	if users, ok := tables.Table(tablePassword); ok && users.Has(columnVerify) {
+	if users, ok := verifiedColumn(tables); ok {
 		out = append(out, "GRANT UPDATE ("+columnVerify+") ON "+users.SQL()+to)
 	}
 	return out

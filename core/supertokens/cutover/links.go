@@ -66,12 +66,25 @@ func (d *DB) PeekVerification(ctx context.Context, token string) error {
 	return err
 }
 
-// verificationTokens is the table of tokens that verify an address.
+// verificationTokens is the table of tokens that verify an address. That of core
+// 3.1 may have been left behind by an upgrade.
 func (d *DB) verificationTokens() (supertokens.Table, error) {
-	if from, ok := d.sessions.Tables().Table(tableVerify31); ok {
-		return from, nil
+	if _, ok := d.sessions.Tables().Table(tableVerify); !ok {
+		if from, ok := d.sessions.Tables().Table(tableVerify31); ok {
+			return from, nil
+		}
 	}
 	return d.sessions.Tables().Need(tableVerify)
+}
+
+// verifiedColumn finds the column of the users that core 3.1 kept verification
+// in, before it got a table.
+func verifiedColumn(tables *supertokens.Tables) (users supertokens.Table, ok bool) {
+	if _, later := tables.Table(tableVerified); later {
+		return users, false
+	}
+	users, ok = tables.Table(tablePassword)
+	return users, ok && users.Has(columnVerify)
 }
 
 // linkRow is the row of a token.
@@ -190,7 +203,7 @@ func (d *DB) consume(ctx context.Context, from supertokens.Table, r linkRow, whe
 
 func (d *DB) markVerified(ctx context.Context, tx pgx.Tx, r linkRow) error {
 	sql, args := "", []any{r.userID, *r.email}
-	if users, ok := d.sessions.Tables().Table(tablePassword); ok && users.Has(columnVerify) {
+	if users, ok := verifiedColumn(d.sessions.Tables()); ok {
 		sql = "UPDATE " + users.SQL() + " SET " + columnVerify + " = true WHERE user_id = $1::bpchar AND email = $2"
 	} else {
 		into, err := d.sessions.Tables().Need(tableVerified)

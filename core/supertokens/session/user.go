@@ -33,15 +33,44 @@ func (s *Store) User(ctx context.Context, found Session) (User, error) {
 // login methods.
 func (s *Store) UserByVisibleID(ctx context.Context, id string) (User, error) {
 	// The mapping comes first: an external id may look like, and may even be,
-	// the internal id of somebody else.
+	// the internal id of somebody else. Then nobody can tell whose it is, and it
+	// is taken for nobody's.
 	internal, err := s.mapped(ctx, "supertokens_user_id", "external_user_id", id)
 	if err != nil {
 		return User{}, err
 	}
-	if internal == "" {
-		internal = id
+	if internal == "" || internal == id {
+		return s.UserByInternalID(ctx, id)
 	}
-	return s.UserByInternalID(ctx, internal)
+	u, err := s.UserByInternalID(ctx, internal)
+	if err != nil {
+		return User{}, err
+	}
+	switch other, err := s.UserByInternalID(ctx, id); {
+	case errors.Is(err, ErrNoUser):
+		return u, nil
+	case err != nil:
+		return User{}, err
+	case other.InternalID != u.InternalID:
+		return User{}, fmt.Errorf("its id is that of two accounts: %w", ErrNoUser)
+	}
+	return u, nil
+}
+
+// sameAccount tells whether two visible ids are of one account.
+func (s *Store) sameAccount(ctx context.Context, a, b string) (bool, error) {
+	var internal [2]string
+	for i, id := range [2]string{a, b} {
+		u, err := s.UserByVisibleID(ctx, id)
+		if errors.Is(err, ErrNoUser) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		internal[i] = u.InternalID
+	}
+	return internal[0] == internal[1], nil
 }
 
 // UserByInternalID finds an account by the internal id of it or of one of its

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -18,7 +19,14 @@ type Check struct {
 	// not a GET and comes with cookies.
 	RequireAntiCSRF bool
 	AntiCSRF        string
+	// Claims are names of session claims whose value, where a session has them,
+	// must not be false. Nil stands for [ClaimMFA], so that a session that waits
+	// for its second factor is refused; an empty slice for none.
+	Claims []string
 }
+
+// ClaimMFA is the claim of SuperTokens' recipe for several factors.
+const ClaimMFA = "st-mfa"
 
 // Session is a session that was there when it was verified.
 type Session struct {
@@ -55,6 +63,8 @@ func (s *Store) VerifyAccess(ctx context.Context, token string, check Check) (Se
 		}
 	}
 	switch {
+	case errors.Is(err, ErrSignature) && saysExpired(token, s.now()):
+		return Session{}, fmt.Errorf("access token: %w", ErrExpired)
 	case err != nil:
 		return Session{}, err
 	case !s.now().Before(c.expires):
@@ -68,12 +78,20 @@ func (s *Store) VerifyAccess(ctx context.Context, token string, check Check) (Se
 	if err != nil {
 		return Session{}, err
 	}
-	if err := r.alive(s.now()); err != nil {
+	if err := r.good(s.now(), check); err != nil {
 		return Session{}, err
 	}
 	// From V5 on sub names the account and rsub the login method, as the row does.
-	if id := c.userID; id != r.userID && c.recipeID != r.userID {
-		return Session{}, ErrRevoked
+	// Other ids of the same account mean that it was linked, or got an external
+	// id, since the session began.
+	if c.userID != r.userID && c.recipeID != r.userID {
+		same, err := s.sameAccount(ctx, c.userID, r.userID)
+		if err != nil {
+			return Session{}, err
+		}
+		if !same {
+			return Session{}, ErrRevoked
+		}
 	}
 	found := r.session(c.handle, c.tenant)
 	found.Version = c.version
@@ -108,7 +126,7 @@ func (s *Store) VerifyRefresh(ctx context.Context, token string, check Check) (S
 	if err != nil {
 		return Session{}, err
 	}
-	if err := r.alive(s.now()); err != nil {
+	if err := r.good(s.now(), check); err != nil {
 		return Session{}, err
 	}
 	own, parent := hashHex(c.hash), ""
@@ -137,13 +155,39 @@ type row struct {
 	expires, created time.Time
 	previous         string
 	rotated          time.Time
+	payload          string // JSON of the claims
 }
 
-func (r row) alive(now time.Time) error {
+// good checks what does not depend on the token.
+func (r row) good(now time.Time, check Check) error {
 	if !now.Before(r.expires) {
 		return fmt.Errorf("session: %w", ErrExpired)
 	}
+	names := check.Claims
+	if names == nil {
+		names = []string{ClaimMFA}
+	}
+	var claims map[string]json.RawMessage
+	if r.payload == "" || len(names) == 0 || json.Unmarshal([]byte(r.payload), &claims) != nil {
+		return nil
+	}
+	for _, name := range names {
+		if isFalse(claims[name]) {
+			return fmt.Errorf("%s: %w", name, ErrClaim)
+		}
+	}
 	return nil
+}
+
+// isFalse looks at the value of a claim, which SuperTokens' own recipes wrap.
+func isFalse(claim json.RawMessage) bool {
+	var wrapped struct {
+		Value json.RawMessage `json:"v"`
+	}
+	if json.Unmarshal(claim, &wrapped) == nil && wrapped.Value != nil {
+		claim = wrapped.Value
+	}
+	return string(claim) == "false"
 }
 
 func (r row) session(handle, tenant string) Session {
@@ -155,21 +199,26 @@ func (s *Store) row(ctx context.Context, tenant, handle string) (row, error) {
 	if s.sessions.Has("prev_refresh_token_hash_2", "refresh_token_rotated_at") {
 		extra = "prev_refresh_token_hash_2, refresh_token_rotated_at"
 	}
+	if s.sessions.Has("jwt_user_payload") {
+		extra += ", jwt_user_payload"
+	} else {
+		extra += ", NULL::text"
+	}
 	where, args := s.sessionIs(tenant, handle)
 	sql := "SELECT user_id, refresh_token_hash_2, expires_at, created_at_time, " + extra +
 		" FROM " + s.sessions.SQL() + where
 	var r row
 	var expires, created int64
-	var previous *string
+	var previous, payload *string
 	var rotated *int64
-	err := s.pool.QueryRow(ctx, sql, args...).Scan(&r.userID, &r.hash2, &expires, &created, &previous, &rotated)
+	err := s.pool.QueryRow(ctx, sql, args...).Scan(&r.userID, &r.hash2, &expires, &created, &previous, &rotated, &payload)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return row{}, ErrRevoked
 	case err != nil:
 		return row{}, fmt.Errorf("look up a session: %w", err)
 	}
-	r.expires, r.created, r.previous = time.UnixMilli(expires), time.UnixMilli(created), text(previous)
+	r.expires, r.created, r.previous, r.payload = time.UnixMilli(expires), time.UnixMilli(created), text(previous), text(payload)
 	if rotated != nil {
 		r.rotated = time.UnixMilli(*rotated)
 	}

@@ -110,6 +110,7 @@ type world struct {
 	bridge *bridge.Server
 	target *fakeTarget
 	serves bridge.Target // what an instance asks; target when nil
+	wait   time.Duration // of attempts for each other
 	log    *syncBuffer
 	http   *http.Client
 }
@@ -130,7 +131,7 @@ func (w *world) instance(change func(*config.Bridge)) (string, *bridge.Server) {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(store.Close)
-	db, err := cutover.Open(w.t.Context(), store, cutover.Options{FirebaseSignerKey: canonical.NewSecret(w.truth.FirebaseSignerKey)})
+	db, err := cutover.Open(w.t.Context(), store, cutover.Options{FirebaseSignerKey: canonical.NewSecret(w.truth.FirebaseSignerKey), Wait: w.wait})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -255,6 +256,9 @@ func (w *world) login(issuer, cookie string, extra url.Values) url.Values {
 			u, err := url.Parse(next)
 			if err != nil {
 				w.t.Fatal(err)
+			}
+			if u.RawQuery == "" { // how answers with tokens, and their errors, would come
+				u.RawQuery = u.Fragment
 			}
 			return u.Query()
 		}

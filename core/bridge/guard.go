@@ -71,8 +71,8 @@ func (g *guard) client(r *http.Request) string {
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && g.trusted(addr); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		next, ok := hop(hops[i])
+		if !ok {
 			break
 		}
 		addr = next
@@ -84,6 +84,16 @@ func (g *guard) client(r *http.Request) string {
 		}
 	}
 	return addr.String()
+}
+
+// hop reads an entry of X-Forwarded-For; some proxies add the port.
+func hop(text string) (netip.Addr, bool) {
+	text = strings.TrimSpace(text)
+	if addr, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
+		return addr, true
+	}
+	both, err := netip.ParseAddrPort(text)
+	return both.Addr(), err == nil
 }
 
 func (g *guard) trusted(addr netip.Addr) bool {

@@ -12,8 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/core/target"
 )
+
+// retrySoon is the Retry-After of what is busy now.
+const retrySoon = "5"
 
 func reason(text string) slog.Attr { return slog.String("reason", text) }
 
@@ -63,20 +67,11 @@ func (s *Server) handover(w http.ResponseWriter, r *http.Request) {
 	found, user, err := s.verify(r.Context(), p)
 	if err == nil {
 		var tokens target.Tokens
-		// Once the target was asked, a caller who hangs up must not undo half of it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callTimeout)
-		defer cancel()
-		err = s.o.DB.Exchange(ctx, found, func() error {
-			id, _, err := s.o.Accounts.TargetID(ctx, user)
-			if err != nil {
+		err = s.ask(r.Context(), func(ctx context.Context) error {
+			return s.o.DB.Exchange(ctx, found, func() (err error) {
+				tokens, err = s.exchange(ctx, user)
 				return err
-			}
-			signed, err := s.keys.assertion(s.config.Issuer, user.ID, s.config.Exchange.Audience, time.Now())
-			if err != nil {
-				return err
-			}
-			tokens, err = s.o.Target.Exchange(ctx, target.Assertion{JWT: signed, TargetID: id, ClientID: s.config.Exchange.ClientID, Scope: s.config.Exchange.Scope})
-			return err
+			})
 		})
 		if err == nil {
 			s.audit.event(r, surfaceAPI, outcomeDone, user.ID)
@@ -93,6 +88,10 @@ func (s *Server) handover(w http.ResponseWriter, r *http.Request) {
 		}
 		s.audit.event(r, surfaceAPI, outcomeRefused, user.ID, reason(err.Error()))
 		oauthError(w, http.StatusUnauthorized, "invalid_grant", "the session is not there any more")
+	case busy(err):
+		s.audit.event(r, surfaceAPI, outcomeLimited, user.ID, reason(err.Error()))
+		w.Header().Set("Retry-After", retrySoon)
+		oauthError(w, http.StatusServiceUnavailable, "temporarily_unavailable", "the session is still good; try again")
 	case refused:
 		s.audit.event(r, surfaceAPI, outcomeFailed, user.ID, slog.String("code", string(failure.Code)))
 		s.failure(r.Context(), failure)
@@ -102,6 +101,21 @@ func (s *Server) handover(w http.ResponseWriter, r *http.Request) {
 		s.failure(r.Context(), err)
 		oauthError(w, http.StatusBadGateway, "temporarily_unavailable", "the session is still good; sign in, or try again later")
 	}
+}
+
+// exchange has the target give tokens for a user.
+func (s *Server) exchange(ctx context.Context, user session.User) (target.Tokens, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	id, _, err := s.o.Accounts.TargetID(ctx, user)
+	if err != nil {
+		return target.Tokens{}, err
+	}
+	signed, err := s.keys.assertion(s.config.Issuer, user.ID, s.config.Exchange.Audience, time.Now())
+	if err != nil {
+		return target.Tokens{}, err
+	}
+	return s.o.Target.Exchange(ctx, target.Assertion{JWT: signed, TargetID: id, ClientID: s.config.Exchange.ClientID, Scope: s.config.Exchange.Scope})
 }
 
 var errNoToken = errors.New("no token")

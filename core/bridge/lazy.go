@@ -48,22 +48,28 @@ func (s *Server) candidate(r *http.Request, name string) (cutover.Candidate, err
 
 // check verifies a password; false also for nobody, after as long.
 func (s *Server) check(w http.ResponseWriter, r *http.Request, name, password string) (cutover.Candidate, bool) {
-	subject := strings.ToLower(strings.TrimSpace(name))
-	if s.guard.locked(w, r, surfaceLazy, subject) {
-		return cutover.Candidate{}, false
-	}
 	c, err := s.candidate(r, name)
 	if err != nil && !errors.Is(err, session.ErrNoUser) {
 		s.broken(w, r, err)
 		return c, false
 	}
+	// Failures are the account's, by whatever name it is asked for.
+	subject := strings.ToLower(strings.TrimSpace(name))
+	if err == nil {
+		subject = "account " + c.User.InternalID
+	}
 	select {
 	case s.hashing <- struct{}{}:
+		defer func() { <-s.hashing }()
 	case <-r.Context().Done():
 		return c, false
 	}
-	good, err := s.o.DB.CheckPassword(c, canonical.NewSecret(password))
-	<-s.hashing
+	// Not before it is this one's turn: of many guesses at once, those that came
+	// to wait together must not all be tried.
+	if s.guard.locked(w, r, surfaceLazy, subject) {
+		return c, false
+	}
+	good, err := s.o.DB.CheckPassword(c, canonical.NewSecret(password), s.schemes()[0])
 	switch {
 	case err != nil:
 		s.audit.event(r, surfaceLazy, outcomeFailed, c.User.ID)

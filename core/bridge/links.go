@@ -107,7 +107,7 @@ func (s *Server) resetForm(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		s.show(w, r, http.StatusBadGateway, s.resetForms(token, "The password could not be set just now. Please try again later; the link goes on working."))
 	case location != "":
-		http.Redirect(w, r, location, http.StatusSeeOther) //nolint:gosec // the target's own answer, not the visitor's
+		http.Redirect(w, r, location, http.StatusSeeOther)
 	case c.Mode == modeTarget:
 		s.show(w, r, http.StatusOK, page{Title: titleReset, Text: "A message with a new link is on its way to your address.", Continue: c.Continue})
 	default:
@@ -117,27 +117,13 @@ func (s *Server) resetForm(w http.ResponseWriter, r *http.Request) {
 
 // reset consumes a link and acts on it, both or neither.
 func (s *Server) reset(r *http.Request, token string, password canonical.Secret) (location string, err error) {
-	// Once the target was asked, a browser that goes away must not undo half of it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callTimeout)
-	defer cancel()
 	user := ""
-	err = s.o.DB.ConsumeReset(ctx, token, func(l cutover.Link) error {
-		user = l.User.ID
-		id, known, err := s.o.Accounts.TargetID(ctx, l.User)
-		if err != nil {
+	err = s.ask(r.Context(), func(ctx context.Context) error {
+		return s.o.DB.ConsumeReset(ctx, token, func(l cutover.Link) (err error) {
+			user = l.User.ID
+			location, err = s.resetInTarget(ctx, l, password)
 			return err
-		}
-		email := ""
-		if s.config.MatchEmail {
-			email = l.Email
-		} else if !known {
-			return &target.Failure{Code: diag.TargetNoSuchAccount, Detail: "no run has loaded this account", Hint: "run stetl run first, or set bridge.match_email"}
-		}
-		if s.config.Reset.Mode == modeTarget {
-			location, err = s.o.Target.StartReset(ctx, target.Reset{TargetID: id, Email: email, RedirectURI: s.config.Reset.Continue})
-			return err
-		}
-		return s.o.Target.SetPassword(ctx, target.PasswordChange{TargetID: id, Email: email, Password: password})
+		})
 	})
 	failure, refused := errors.AsType[*target.Failure](err)
 	switch {
@@ -145,13 +131,35 @@ func (s *Server) reset(r *http.Request, token string, password canonical.Secret)
 		s.audit.event(r, surfaceReset, outcomeDone, user)
 	case errors.Is(err, cutover.ErrNoLink):
 		s.noLink(r, surfaceReset)
+	case busy(err):
+		s.audit.event(r, surfaceReset, outcomeLimited, user, reason(err.Error()))
 	case refused:
 		s.audit.event(r, surfaceReset, outcomeFailed, user, slog.String("code", string(failure.Code)))
 	default:
 		s.audit.event(r, surfaceReset, outcomeFailed, user)
-		s.failure(ctx, err)
+		s.failure(r.Context(), err)
 	}
 	return location, err
+}
+
+// resetInTarget sets the password, or has the target run its own reset.
+func (s *Server) resetInTarget(ctx context.Context, l cutover.Link, password canonical.Secret) (location string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	id, known, err := s.o.Accounts.TargetID(ctx, l.User)
+	if err != nil {
+		return "", err
+	}
+	email := ""
+	if s.config.MatchEmail {
+		email = l.Email
+	} else if !known {
+		return "", &target.Failure{Code: diag.TargetNoSuchAccount, Detail: "no run has loaded this account", Hint: "run stetl run first, or set bridge.match_email"}
+	}
+	if s.config.Reset.Mode == modeTarget {
+		return s.o.Target.StartReset(ctx, target.Reset{TargetID: id, Email: email, RedirectURI: s.config.Reset.Continue})
+	}
+	return "", s.o.Target.SetPassword(ctx, target.PasswordChange{TargetID: id, Email: email, Password: password})
 }
 
 // resetAPI answers as SuperTokens' own API does, so that the reset page of an

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -26,13 +27,17 @@ type presented struct {
 
 type presentedKey struct{}
 
+// maxPresented bounds the work that one request can make. Browsers have two
+// cookies of each kind where SuperTokens' domain settings were changed once.
+const maxPresented = 8
+
 // withTokens gives the provider's storage what the browser sent.
 func (s *Server) withTokens(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		p := presented{request: r}
 		for _, c := range r.Cookies() {
 			switch {
-			case c.Value == "":
+			case c.Value == "" || len(p.access)+len(p.refresh) == maxPresented:
 			case slices.Contains(s.config.Cookies.Access, c.Name):
 				p.access = append(p.access, cookieText(c.Value))
 			case slices.Contains(s.config.Cookies.Refresh, c.Name):
@@ -239,11 +244,19 @@ var _ op.Storage = (*storage)(nil)
 
 // CreateAuthRequest implements [op.AuthStorage]: the login is to present a
 // session. Nobody can sign in here otherwise, and nobody can sign in afresh.
-func (st *storage) CreateAuthRequest(ctx context.Context, in *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
+func (st *storage) CreateAuthRequest(ctx context.Context, in *oidc.AuthRequest, hinted string) (op.AuthRequest, error) {
 	p, _ := ctx.Value(presentedKey{}).(presented)
-	if slices.Contains(in.Prompt, oidc.PromptLogin) {
-		st.s.audit.event(p.request, surfaceBrowser, outcomeRefused, "", reason("a fresh login was asked for"))
+	refuse := func(user, why string) (op.AuthRequest, error) {
+		st.s.audit.event(p.request, surfaceBrowser, outcomeRefused, user, reason(why))
 		return nil, oidc.ErrLoginRequired()
+	}
+	switch {
+	case slices.Contains(in.Prompt, oidc.PromptLogin), slices.Contains(in.Prompt, oidc.PromptSelectAccount):
+		return refuse("", "a fresh login, or a choice, was asked for")
+	case strings.ContainsRune(in.State+in.Nonce+in.CodeChallenge, 0): // which JSON in PostgreSQL cannot hold
+		return nil, oidc.ErrInvalidRequest().WithDescription("a parameter has a NUL character")
+	case in.ResponseMode == oidc.ResponseModeFormPost: // its page is a script, and no page here may run one
+		return nil, oidc.ErrInvalidRequest().WithDescription("response_mode form_post is not supported")
 	}
 	found, user, err := st.s.verify(ctx, p)
 	switch {
@@ -254,8 +267,11 @@ func (st *storage) CreateAuthRequest(ctx context.Context, in *oidc.AuthRequest, 
 		if forged(err) {
 			st.s.guard.failed(p.request, surfaceBrowser, st.s.guard.client(p.request))
 		}
-		st.s.audit.event(p.request, surfaceBrowser, outcomeRefused, "", reason(err.Error()))
-		return nil, oidc.ErrLoginRequired()
+		return refuse("", err.Error())
+	case hinted != "" && hinted != user.ID:
+		return refuse(user.ID, "the session is not of the user in id_token_hint")
+	case in.MaxAge != nil && st.s.o.DB.Sessions().Now().Sub(found.Created).Seconds() > float64(*in.MaxAge):
+		return refuse(user.ID, "the session began longer ago than max_age")
 	}
 	r := &request{
 		ID: rand.Text(), Subject: user.ID, Finished: true, ClientID: in.ClientID, RedirectURI: in.RedirectURI, State: in.State, Nonce: in.Nonce, Scopes: in.Scopes,
@@ -272,9 +288,14 @@ func (st *storage) CreateAuthRequest(ctx context.Context, in *oidc.AuthRequest, 
 	return r, nil
 }
 
-func (st *storage) restore(l cutover.Login, err error) (op.AuthRequest, error) {
-	if err != nil {
-		return nil, err
+// restore takes errors, too: what the library is given, it tells the visitor.
+func (st *storage) restore(ctx context.Context, l cutover.Login, err error) (op.AuthRequest, error) {
+	switch {
+	case errors.Is(err, cutover.ErrNoLogin):
+		return nil, oidc.ErrInvalidGrant().WithDescription("unknown, used or too old")
+	case err != nil:
+		st.s.failure(ctx, err)
+		return nil, oidc.ErrServerError()
 	}
 	r := &request{}
 	if err := json.Unmarshal(l.Request, r); err != nil {
@@ -286,16 +307,14 @@ func (st *storage) restore(l cutover.Login, err error) (op.AuthRequest, error) {
 
 // AuthRequestByID implements [op.AuthStorage].
 func (st *storage) AuthRequestByID(ctx context.Context, id string) (op.AuthRequest, error) {
-	return st.restore(st.s.o.DB.Login(ctx, id))
+	l, err := st.s.o.DB.Login(ctx, id)
+	return st.restore(ctx, l, err)
 }
 
 // AuthRequestByCode implements [op.AuthStorage]. A code is good for one question.
 func (st *storage) AuthRequestByCode(ctx context.Context, code string) (op.AuthRequest, error) {
 	l, err := st.s.o.DB.Redeem(ctx, code)
-	if errors.Is(err, cutover.ErrNoLogin) {
-		return nil, oidc.ErrInvalidGrant().WithDescription("the code is unknown, used or too old")
-	}
-	return st.restore(l, err)
+	return st.restore(ctx, l, err)
 }
 
 // SaveAuthCode implements [op.AuthStorage]: the session ends with the transaction
@@ -308,7 +327,7 @@ func (st *storage) SaveAuthCode(ctx context.Context, id, code string) error {
 	case err == nil:
 		st.s.audit.event(p.request, surfaceBrowser, outcomeDone, user)
 		return nil
-	case refusal(err):
+	case refusal(err), busy(err): // the other attempt ends the session
 		st.s.audit.event(p.request, surfaceBrowser, outcomeRefused, user, reason(err.Error()))
 		return oidc.ErrLoginRequired()
 	default:

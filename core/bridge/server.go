@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,7 @@ type Server struct {
 	prefixes map[string]route
 	draining atomic.Bool
 	hashing  chan struct{} // bounds how many password hashes are computed at once
+	asking   chan struct{} // bounds how many transactions are open while the target is asked
 }
 
 // route is what answers a path, by method.
@@ -72,7 +74,9 @@ const (
 	maxHeader    = 64 << 10 // tokens are in cookies
 	readTimeout  = 15 * time.Second
 	writeTimeout = 60 * time.Second
-	callTimeout  = 30 * time.Second // of the target
+	callTimeout  = 30 * time.Second // of a transaction in which the target is asked
+	askTimeout   = 25 * time.Second // of the target, so that its answer can be committed
+	turnTimeout  = 2 * time.Second  // of waiting to be allowed to ask
 )
 
 // New makes a server; nothing listens yet.
@@ -82,6 +86,8 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("bridge.issuer is not a URL")
 	}
 	s := &Server{o: o, config: o.Config, base: strings.TrimRight(issuer.Path, "/"), hashing: make(chan struct{}, hashers())}
+	// The rest of the pool is for everybody who asks the target nothing.
+	s.asking = make(chan struct{}, max(1, int(o.DB.Sessions().Pool().Config().MaxConns)*2/3))
 	s.metrics = newMetrics(s)
 	s.audit = &audit{log: o.Log, metrics: s.metrics}
 	s.guard = newGuard(o.Config, o.DB, s.audit)
@@ -160,6 +166,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	ctx, cancel := context.WithTimeout(r.Context(), writeTimeout) // nobody hears an answer after that
+	defer cancel()
+	r = r.WithContext(ctx)
+	defer func() {
+		if p := recover(); p != nil { // net/http would say it at a level that is not logged
+			s.o.Log.ErrorContext(ctx, "the bridge has a bug", slog.String("path", r.URL.Path), slog.String("stack", string(debug.Stack())))
+			http.Error(w, "something went wrong", http.StatusInternalServerError)
+		}
+	}()
 	found, ok := s.routes[r.URL.Path]
 	for prefix, under := range s.prefixes {
 		if !ok && strings.HasPrefix(r.URL.Path, prefix) {
@@ -175,6 +190,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.metrics.timed(w, r, handle)
 	}
 }
+
+// errCrowded is for a target that answers too slowly for all who want it.
+var errCrowded = errors.New("too many wait for the target")
+
+// ask runs do, which asks the target inside a transaction, once few enough others
+// are doing that: a slow target must not take all connections. A caller who hangs
+// up must not undo half of it.
+func (s *Server) ask(ctx context.Context, do func(context.Context) error) error {
+	turn, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+	case <-turn.Done():
+		return errCrowded
+	}
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	return do(ctx)
+}
+
+// busy tells whether trying again soon is all that is needed.
+func busy(err error) bool { return errors.Is(err, errCrowded) || errors.Is(err, cutover.ErrBusy) }
 
 // sourceKeys publishes the keys of SuperTokens, for whoever still verifies its
 // tokens.

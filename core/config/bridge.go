@@ -185,6 +185,9 @@ func (f *file) checkBridge() {
 			}
 		}
 	}
+	if lazy := section.get("lazy"); lazy != nil && f.root.get("source", "firebase_signer_key").absent() && checksFirebase(lazy.get("schemes")) {
+		bad(lazy, "hashes from Firebase cannot be checked without their key", "set source.firebase_signer_key, or leave firebase_scrypt out of lazy.schemes")
+	}
 	seen := map[string]bool{}
 	for _, name := range []string{"reset", "verify_email"} {
 		for _, field := range []string{"path", "api_path"} {
@@ -198,6 +201,19 @@ func (f *file) checkBridge() {
 			seen[n.str()] = true
 		}
 	}
+}
+
+// checksFirebase reads lazy.schemes.
+func checksFirebase(schemes *node) bool {
+	if schemes.absent() || len(schemes.items) == 0 {
+		return true // the default
+	}
+	for _, n := range schemes.items {
+		if n.str() == string(canonical.FirebaseScrypt) {
+			return true
+		}
+	}
+	return false
 }
 
 // checkPublicURL never repeats the URL.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +11,7 @@ import (
 func TestBridgeDefaults(t *testing.T) {
 	t.Parallel()
 	cfg := mustLoad(t, `
-source: {url: "postgres://db/x"}
+source: {url: "postgres://db/x", firebase_signer_key: "${env:CLIENT_SECRET}"}
 target: {plugin: p}
 bridge:
   issuer: https://auth.example.com/bridge/
@@ -23,7 +24,7 @@ bridge:
 	b := cfg.Bridge
 	if !b.Set || b.Issuer != "https://auth.example.com/bridge" || b.Tenant != "public" || b.Limits.Failures != 3 || b.Limits.PerMinute != 60 ||
 		b.Limits.Lockout.Duration != 15*time.Minute || b.Clients[0].Secret.Reveal() != canary || b.Lazy.Token.Reveal() != canary ||
-		b.Cookies.Access[0] != "sAccessToken" || b.Reset.Parameter != "token" || b.TLS.Certificate == "c.pem" && b.TLS.Key == "" {
+		!slices.Equal(b.RequiredClaims, []string{"st-mfa"}) || b.Cookies.Access[0] != "sAccessToken" || b.Reset.Parameter != "token" || b.TLS.Certificate == "c.pem" && b.TLS.Key == "" {
 		t.Errorf("bridge %+v", b)
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v"} {

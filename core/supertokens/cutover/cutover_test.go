@@ -25,12 +25,17 @@ var fixtureTime = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
 func open(t *testing.T, dsn, signer string, now func() time.Time) *cutover.DB {
 	t.Helper()
+	return openWith(t, dsn, cutover.Options{FirebaseSignerKey: canonical.NewSecret(signer)}, now)
+}
+
+func openWith(t *testing.T, dsn string, o cutover.Options, now func() time.Time) *cutover.DB {
+	t.Helper()
 	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(dsn)}, session.Config{Now: now, Connections: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	db, err := cutover.Open(t.Context(), store, cutover.Options{FirebaseSignerKey: canonical.NewSecret(signer)})
+	db, err := cutover.Open(t.Context(), store, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,6 +311,56 @@ func TestFailedExchangeLeavesTheSession(t *testing.T) {
 	}
 }
 
+// TestBusySession has one attempt hold a session for longer than another one is
+// willing to wait.
+func TestBusySession(t *testing.T) {
+	t.Parallel()
+	const name = "core-7.0.18"
+	dsn := fixture.Restore(t, name)
+	execute(t, dsn, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$")
+	db := openWith(t, dsn, cutover.Options{Wait: 20 * time.Millisecond}, fixed)
+	found, user := liveSession(t, db, fixture.Read(t, name))
+	if err := db.Begin(t.Context(), cutover.Login{ID: "l", Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
+		t.Fatal(err)
+	}
+	err := db.Exchange(t.Context(), found, func() error {
+		if err := db.Exchange(t.Context(), found, func() error { t.Error("two at once"); return nil }); !errors.Is(err, cutover.ErrBusy) {
+			t.Errorf("a second exchange: %v", err)
+		}
+		if _, err := db.Issue(t.Context(), "l", "c"); !errors.Is(err, cutover.ErrBusy) {
+			t.Errorf("a code meanwhile: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Issue(t.Context(), "l", "c"); !errors.Is(err, session.ErrRevoked) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// TestForgottenFailuresAreDeleted: names that somebody made up must not fill the
+// database.
+func TestForgottenFailuresAreDeleted(t *testing.T) {
+	t.Parallel()
+	now := fixtureTime
+	dsn := fixture.Restore(t, "core-9.3.0")
+	db := open(t, dsn, "", func() time.Time { return now })
+	for _, name := range []string{"a", "b", "c"} {
+		if _, err := db.Fail(t.Context(), "lazy", name, 3, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now = now.Add(11 * time.Minute)
+	if _, err := db.Fail(t.Context(), "lazy", "d", 3, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if n := scalar[int](t, dsn, "SELECT count(*) FROM stetl_bridge.failure"); n != 1 {
+		t.Errorf("%d rows are left, want that of d", n)
+	}
+}
+
 func TestLockOut(t *testing.T) {
 	t.Parallel()
 	now := fixtureTime
@@ -337,6 +392,15 @@ func TestLockOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	locked(false)
+	for range 2 { // anew, and when it is forgotten
+		if got, err := db.Fail(t.Context(), "lazy", "once", 1, time.Minute); err != nil || !got {
+			t.Fatalf("one failure is too many: %v, %v", got, err)
+		}
+		if until, err := other.Locked(t.Context(), "lazy", "once"); err != nil || until.Sub(now) != time.Minute {
+			t.Errorf("locked until %v, %v", until, err)
+		}
+		now = now.Add(12 * time.Minute)
+	}
 	if until, err := db.Locked(t.Context(), "other", "a@b"); err != nil || !until.IsZero() {
 		t.Errorf("another surface is locked: %v", err)
 	}
@@ -366,7 +430,7 @@ func TestPasswordsOfTheTruth(t *testing.T) {
 					}
 					tried[l.PasswordFormat]++
 					for password, want := range map[string]bool{l.ClearPassword: true, l.ClearPassword + "x": false, "": false} {
-						if ok, err := db.CheckPassword(c, canonical.NewSecret(password)); err != nil || ok != want && len(password) < 72 {
+						if ok, err := db.CheckPassword(c, canonical.NewSecret(password), c.Hash.Scheme); err != nil || ok != want && len(password) < 72 {
 							t.Errorf("%s (%s): accepted %v, %v; want %v", l.Email, l.PasswordFormat, ok, err, want)
 						}
 					}
@@ -382,6 +446,18 @@ func TestPasswordsOfTheTruth(t *testing.T) {
 				t.Errorf("another tenant: %v", err)
 			}
 		})
+	}
+}
+
+// TestNobodyTakesAsLong: there is something to compute for nobody, whatever kind
+// of hash is checked.
+func TestNobodyTakesAsLong(t *testing.T) {
+	t.Parallel()
+	db := open(t, fixture.Restore(t, "core-3.3.0"), "c2lnbmVyIGtleSBvZiBub2JvZHk=", fixed)
+	for _, scheme := range []canonical.Scheme{canonical.Bcrypt, canonical.Argon2id, canonical.Argon2i, canonical.FirebaseScrypt} {
+		if good, err := db.CheckPassword(cutover.Candidate{}, canonical.NewSecret("x"), scheme); err != nil || good {
+			t.Errorf("%s: %v, %v", scheme, good, err)
+		}
 	}
 }
 

@@ -9,9 +9,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stetl/stetl/core/canonical"
@@ -29,6 +33,10 @@ type DB struct {
 	schema   string
 	app      string
 	signer   canonical.Secret
+	begin    pgx.TxOptions
+
+	sweeping sync.Mutex
+	swept    time.Time
 }
 
 // Options are settings of a [DB].
@@ -37,7 +45,24 @@ type Options struct {
 	Schema string
 	// FirebaseSignerKey is that of hashes imported from Firebase, base64.
 	FirebaseSignerKey canonical.Secret
+	// Wait is how long an attempt waits for another one at the same session or
+	// link before it fails with [ErrBusy]; a few seconds when zero.
+	Wait time.Duration
 }
+
+// ErrBusy is for a session or a link that another attempt is at.
+var ErrBusy = errors.New("another attempt with the same session or link is under way")
+
+const (
+	defaultWait = 3 * time.Second
+	// abandoned is after how long the server gives up a transaction whose
+	// instance does not say anything any more, so that a machine that vanishes
+	// does not keep a session locked. Targets are asked for less long.
+	abandoned = 60 * time.Second
+
+	lockNotAvailable = "55P03" // SQLSTATE
+	deadlockDetected = "40P01"
+)
 
 // Open finds or creates the tables of the bridge. They are created only when one
 // is missing, which takes the right to create a schema.
@@ -46,6 +71,13 @@ func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) 
 	if d.schema == "" {
 		d.schema = DefaultSchema
 	}
+	if o.Wait == 0 {
+		o.Wait = defaultWait
+	}
+	// With a higher level of isolation, which a database may have by default, the
+	// second of two attempts would get an error and not the answer that it is late.
+	d.begin.BeginQuery = fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
+		o.Wait.Milliseconds(), abandoned.Milliseconds())
 	missing := 0
 	for _, table := range ownTables {
 		var there bool
@@ -75,6 +107,15 @@ func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) 
 		return nil, fmt.Errorf("create the tables of the bridge in schema %q (stetl bridge --print-sql ROLE prints them for somebody who may): %w", d.schema, err)
 	}
 	return d, nil
+}
+
+// once runs do in a transaction for which others, who want the same rows, wait.
+func (d *DB) once(ctx context.Context, do func(pgx.Tx) error) error {
+	err := pgx.BeginTxFunc(ctx, d.pool, d.begin, do)
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Code == lockNotAvailable || e.Code == deadlockDetected) {
+		return ErrBusy
+	}
+	return err
 }
 
 // Sessions is the store underneath.
@@ -157,6 +198,9 @@ func ParseSigningKey(text canonical.Secret) (*rsa.PrivateKey, error) {
 	}
 	return key, nil
 }
+
+// storable tells whether PostgreSQL takes the text of a stranger at all.
+func storable(text string) bool { return utf8.ValidString(text) && !strings.Contains(text, "\x00") }
 
 func digest(text string) []byte {
 	sum := sha256.Sum256([]byte(text))

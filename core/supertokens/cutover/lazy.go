@@ -27,6 +27,9 @@ type Candidate struct {
 func (d *DB) Candidate(ctx context.Context, tenant, name string) (Candidate, error) {
 	var ids []string
 	var err error
+	if !storable(name) {
+		return Candidate{}, session.ErrNoUser
+	}
 	if strings.Contains(name, "@") {
 		ids, err = d.byAddress(ctx, tenant, strings.ToLower(strings.TrimSpace(name)))
 	} else {
@@ -133,15 +136,21 @@ func (d *DB) verified(ctx context.Context, c Candidate) (bool, error) {
 	return true, nil
 }
 
-// dummy is what the password of nobody is compared with, so that the time of an
-// answer does not tell whether there is such a user.
-var dummy = canonical.ParsePasswordHash("$2a$11$VYMke6bA9Nzc9Ne1NBY3FulsvVc.uabXkG3mrHFbm0n.p592T/ABm")
+// dummies are what the password of nobody is compared with, made as cores make
+// them by default.
+var dummies = map[canonical.Scheme]string{
+	canonical.Bcrypt:         "$2a$11$VYMke6bA9Nzc9Ne1NBY3FulsvVc.uabXkG3mrHFbm0n.p592T/ABm",
+	canonical.Argon2id:       "$argon2id$v=19$m=87795,t=1,p=2$c3RldGwgaGFzIG5vYm9keQ$c3RldGwgaGFzIG5vYm9keSBzdGV0bCBoYXMgbm9ib2Q",
+	canonical.Argon2i:        "$argon2i$v=19$m=87795,t=1,p=2$c3RldGwgaGFzIG5vYm9keQ$c3RldGwgaGFzIG5vYm9keSBzdGV0bCBoYXMgbm9ib2Q",
+	canonical.FirebaseScrypt: "$f_scrypt$c3RldGwgaGFzIG5vYm9keQ==$c3RldGwgc2FsdA==$m=14$r=8$s=Bw==",
+}
 
-// CheckPassword tells whether the password belongs to the candidate, and takes as
-// long when there is none (a zero candidate).
-func (d *DB) CheckPassword(c Candidate, password canonical.Secret) (bool, error) {
+// CheckPassword tells whether the password belongs to the candidate. When there
+// is none (a zero candidate), it takes as long as for a hash of the scheme, so
+// that the time of an answer does not tell whether there is such a user.
+func (d *DB) CheckPassword(c Candidate, password canonical.Secret, scheme canonical.Scheme) (bool, error) {
 	if c.Hash.IsZero() {
-		_, err := VerifyPassword(dummy, password, d.signer)
+		_, err := VerifyPassword(canonical.ParsePasswordHash(dummies[scheme]), password, d.signer)
 		return false, err
 	}
 	return VerifyPassword(c.Hash, password, d.signer)

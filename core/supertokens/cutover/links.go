@@ -185,7 +185,7 @@ func (d *DB) consume(ctx context.Context, from supertokens.Table, r linkRow, whe
 		args = append(args, d.app)
 		where += fmt.Sprintf(" AND app_id = $%d", len(args))
 	}
-	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+	return d.once(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, "DELETE FROM "+from.SQL()+" WHERE "+where+" RETURNING token", args...)
 		if err != nil {
 			return fmt.Errorf("consume a link: %w", err)

@@ -68,16 +68,20 @@ func scanLogin(row pgx.Row) (l Login, err error) {
 
 // Login returns a login that has begun.
 func (d *DB) Login(ctx context.Context, id string) (Login, error) {
+	if !storable(id) {
+		return Login{}, ErrNoLogin
+	}
 	return scanLogin(d.pool.QueryRow(ctx, "SELECT "+loginColumns+" FROM "+d.own("login")+" WHERE app_id = $1 AND id = $2 AND expires_ms > $3",
 		d.app, id, d.now().UnixMilli()))
 }
 
 // Issue revokes the session of a login and attaches the code to it, both or
 // neither. Of all attempts with one session, whatever instance serves them, one
-// succeeds; the others get [session.ErrRevoked]. The login is returned also with
+// succeeds; the others get [session.ErrRevoked], or [ErrBusy] while another one
+// is at it. The login is returned also with
 // that error.
 func (d *DB) Issue(ctx context.Context, id, code string) (l Login, err error) {
-	err = pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) (err error) {
+	err = d.once(ctx, func(tx pgx.Tx) (err error) {
 		now := d.now()
 		l, err = scanLogin(tx.QueryRow(ctx, "UPDATE "+d.own("login")+
 			" SET code_hash = $1, auth_ms = $2, expires_ms = $3 WHERE app_id = $4 AND id = $5 AND expires_ms > $2 AND code_hash IS NULL RETURNING "+loginColumns,
@@ -97,10 +101,10 @@ func (d *DB) Redeem(ctx context.Context, code string) (Login, error) {
 }
 
 // Exchange revokes a session and has do use it, both or neither: when do fails,
-// the session stays. Others that present the same session meanwhile wait, and
-// get [session.ErrRevoked] when do has succeeded.
+// the session stays. Others that present the same session meanwhile wait for a
+// while, and get [session.ErrRevoked] when do has succeeded, or [ErrBusy].
 func (d *DB) Exchange(ctx context.Context, s session.Session, do func() error) error {
-	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
+	return d.once(ctx, func(tx pgx.Tx) error {
 		if err := d.sessions.Revoke(ctx, tx, s); err != nil {
 			return err
 		}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/supertokens"
@@ -26,7 +25,9 @@ type agreeable struct{ requests int }
 func (*agreeable) Capabilities() target.Capabilities {
 	return target.Capabilities{Hashes: []target.HashSupport{{Scheme: canonical.Bcrypt}, {Scheme: canonical.Argon2id}}}
 }
-func (*agreeable) Check(context.Context, target.Needs) (diag.List, error)       { return nil, nil }
+func (*agreeable) Check(context.Context, target.Needs) (target.Checked, error) {
+	return target.Checked{}, nil
+}
 func (*agreeable) Plan(context.Context, []target.User) ([]target.Change, error) { return nil, nil }
 func (*agreeable) Finish(context.Context) error                                 { return nil }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/stetl/stetl/core/sdk/conformance"
 )
 
@@ -44,6 +46,26 @@ func TestBundledPluginsConform(t *testing.T) {
 				t.Errorf("exit %d, %d rules kept", r.code, passed)
 			}
 		})
+	}
+}
+
+// Every bundled plugin says what its provider makes of letter case, as the pages about
+// it say.
+func TestBundledPluginsDeclareLetterCase(t *testing.T) {
+	t.Parallel()
+	folded := map[string]bool{"id": false, "username": true, "email": true}
+	want := map[string]map[string]bool{"auth0": {"id": true, "username": true, "email": true}, "keycloak": folded, "generic-scim": folded}
+	for _, name := range bundledNames() {
+		r := runStetl(t, nil, "plugin", "describe", name)
+		var described struct {
+			Capabilities struct{ FoldsCase map[string]bool }
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &described); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, r.stdout)
+		}
+		if diff := cmp.Diff(want[name], described.Capabilities.FoldsCase); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

@@ -209,7 +209,7 @@ func (p *project) engineOptions() engine.Options {
 			Skip: p.cfg.Policies.Skip, Adopt: p.cfg.Policies.Existing == "adopt", OverwriteDrift: p.cfg.Policies.Drift == "overwrite",
 			Collision: collisionPolicies(p.cfg.Policies.Collision),
 			Limits: engine.Limits{
-				Updates: engine.Limit(limits.Updates), Resets: engine.Limit(limits.Resets), Adoptions: engine.Limit(limits.Adoptions),
+				Updates: engine.Limit(limits.Updates), Resets: engine.Limit(limits.Resets), Adoptions: engine.Limit(limits.Adoptions), Mails: engine.Limit(limits.Mails),
 				Failures: limits.Failures, Window: limits.Window,
 			},
 		},

@@ -90,6 +90,7 @@ type Limits struct {
 	Updates   Limit `json:"updates,omitzero"`
 	Resets    Limit `json:"resets,omitzero"`
 	Adoptions Limit `json:"adoptions,omitzero"`
+	Mails     Limit `json:"mails,omitzero"`
 	// Failures of the last Window accounts stop the run; 0 never does. A Window of 0
 	// is one of 1000.
 	Failures int `json:"failures,omitempty"`

@@ -642,7 +642,7 @@ func TestPoliciesAndLimits(t *testing.T) {
 source: {dump: d.sql}
 target: {plugin: keycloak}
 policies: {skip: [load.id_invalid], existing: adopt, drift: overwrite, canary: false}
-limits: {updates: 5, resets: 2.5%, adoptions: 0, failures: 10, window: 50}
+limits: {updates: 5, resets: 2.5%, adoptions: 0, mails: 1%, failures: 10, window: 50}
 `
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -658,7 +658,7 @@ limits: {updates: 5, resets: 2.5%, adoptions: 0, failures: 10, window: 50}
 	}
 	wantLimits := Limits{
 		Updates: Limit{Set: true, Count: 5}, Resets: Limit{Set: true, Percent: 2.5},
-		Adoptions: Limit{Set: true}, Failures: 10, Window: 50,
+		Adoptions: Limit{Set: true}, Mails: Limit{Set: true, Percent: 1}, Failures: 10, Window: 50,
 	}
 	if d := cmp.Diff(wantLimits, c.Limits); d != "" {
 		t.Errorf("limits (-want +got):\n%s", d)

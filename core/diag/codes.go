@@ -181,6 +181,7 @@ const (
 	PluginPanic             Code = "plugin.panic"
 	PluginNoAnswer          Code = "plugin.no_answer"
 	PluginNotSent           Code = "plugin.not_sent"
+	RunMails                Code = "run.mails"
 	RunNotSelected          Code = "run.not_selected"
 	PlanNotPlanned          Code = "plan.not_planned"
 	PlanSourceMoved         Code = "plan.source_moved"
@@ -349,6 +350,7 @@ var table = []Info{
 	{PluginPanic, "the plugin's code failed while the user was with it", "run again: the user is looked up first; send the stack in the log to the author of the plugin"},
 	{PluginNoAnswer, "the plugin gave no outcome for the user, or nobody waited for it", "run again: the user is looked up first"},
 	{PluginNotSent, "the run ended before the user was sent", "run again"},
+	{RunMails, "the target mails people on its own because of the run", "change the settings of the target if they should not be mailed; limits.mails stops a run that would mail more than expected"},
 	{RunNotSelected, "the run was restricted to other accounts", "run without the restriction"},
 	{PlanNotPlanned, "the account came after the plan was made", "plan again, or run without the plan"},
 	{PlanSourceMoved, "the account has changed in the source since the plan was made", "plan again"},

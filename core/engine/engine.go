@@ -26,7 +26,7 @@ type Source interface {
 // called from several goroutines.
 type Target interface {
 	Capabilities() target.Capabilities
-	Check(ctx context.Context, needs target.Needs) (diag.List, error)
+	Check(ctx context.Context, needs target.Needs) (target.Checked, error)
 	Plan(ctx context.Context, users []target.User) ([]target.Change, error)
 	Load(ctx context.Context, users []target.User) ([]target.Outcome, error)
 	Finish(ctx context.Context) error
@@ -117,6 +117,9 @@ type Result struct {
 	// Drifted counts accounts that somebody has changed in the target since the
 	// last run. A run finds them where it looks; a dry run looks everywhere.
 	Drifted int `json:"drifted"`
+	// Mailed is how many people the target is going to mail on its own because of the
+	// run, at most, as far as its plugin knows.
+	Mailed int `json:"mailed"`
 	// Removed lists accounts that an earlier run has loaded and the source no
 	// longer has. Nothing is done about them.
 	Removed []string `json:"removed,omitempty"`
@@ -165,7 +168,9 @@ func Check(ctx context.Context, src Source, dst Target, o Options) (diag.List, e
 	if err := r.survey(ctx); err != nil || !r.caps.Can(target.CanCheck) {
 		return nil, err
 	}
-	return dst.Check(ctx, r.needs)
+	found, err := dst.Check(ctx, r.needs)
+	r.mailed(found.Mails)
+	return append(found.Diagnostics, r.result.Diagnostics...), err
 }
 
 // Survey reads every account and says what a run would ask of the target.
@@ -242,10 +247,11 @@ func (r *runner) run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("check the target: %w", err)
 		}
-		r.result.Diagnostics = found
-		if found.HasErrors() {
+		r.result.Diagnostics = found.Diagnostics
+		if found.Diagnostics.HasErrors() {
 			return ErrRefused
 		}
+		r.mailed(found.Mails)
 	}
 	if r.options.DryRun {
 		if !r.caps.Can(target.CanPlan) {

@@ -48,6 +48,7 @@ type fake struct {
 	loaded  []string
 	batches []int
 	check   diag.List
+	mails   []target.Mailing
 	load    func([]target.User) ([]target.Outcome, error)
 	finish  error
 }
@@ -66,9 +67,9 @@ func (f *fake) call(name string) {
 
 func (f *fake) Capabilities() target.Capabilities { return f.caps }
 
-func (f *fake) Check(context.Context, target.Needs) (diag.List, error) {
+func (f *fake) Check(context.Context, target.Needs) (target.Checked, error) {
 	f.call("check")
-	return f.check, nil
+	return target.Checked{Diagnostics: f.check, Mails: f.mails}, nil
 }
 
 func (f *fake) Plan(_ context.Context, users []target.User) ([]target.Change, error) {
@@ -175,6 +176,100 @@ func TestCollisionsAreRejectedNotDecidedByTheTarget(t *testing.T) {
 	}
 	if res.Summary.Rejected != 3 || res.Summary.Created != 1 {
 		t.Errorf("summary %+v", res.Summary)
+	}
+}
+
+// Whether letter case tells identifiers apart is the target's to say.
+func TestCollisionsFollowTheTargetsLetterCase(t *testing.T) {
+	t.Parallel()
+	lower, upper := "same@example.org", "Same@example.org"
+	src := listed{
+		{InternalID: "1", ID: "id", Logins: []canonical.Login{{ID: "1", Email: &lower}}},
+		{InternalID: "2", ID: "ID", Logins: []canonical.Login{{ID: "2", Email: &upper}}},
+		{InternalID: "3", ID: "other"},
+	}
+	all := func(folds bool) map[target.Identifier]bool {
+		return map[target.Identifier]bool{target.IdentifierID: folds, target.IdentifierUsername: folds, target.IdentifierEmail: folds}
+	}
+	for name, tt := range map[string]struct {
+		folds map[target.Identifier]bool
+		want  diag.Code
+	}{
+		"nothing declared":     {nil, diag.MapDuplicateUsername},
+		"everything folded":    {all(true), diag.MapDuplicateID},
+		"nothing folded":       {all(false), ""},
+		"only names exact":     {map[target.Identifier]bool{target.IdentifierUsername: false}, diag.MapDuplicateEmail},
+		"only addresses exact": {map[target.Identifier]bool{target.IdentifierEmail: false}, diag.MapDuplicateUsername},
+	} {
+		f := newFake()
+		f.caps.FoldsCase = tt.folds
+		codes := map[string]diag.Code{}
+		_, err := Run(t.Context(), src, f, Options{Outcome: func(c target.Change) { codes[c.SourceID] = c.Code }})
+		if diff := cmp.Diff(map[string]diag.Code{"1": "", "2": tt.want, "3": ""}, codes); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
+		}
+	}
+}
+
+// Nobody is mailed beyond the limit: the run stops before the first write.
+func TestMailLimit(t *testing.T) {
+	t.Parallel()
+	src := people(20)
+	for i := range src {
+		src[i].Logins[0].Verified = new(i >= 4) // four have not proven theirs
+	}
+	for i := range 2 { // one of them unverified, one not
+		src[3+i].Logins[0].Password = canonical.ParsePasswordHash("unknown")
+	}
+	src[19].Logins[0].Email = nil // nobody can mail this one
+	for name, tt := range map[string]struct {
+		mails []target.Mailing
+		want  int
+	}{
+		"nobody":      {nil, 0},
+		"created":     {[]target.Mailing{target.MailsCreated}, 19},
+		"unverified":  {[]target.Mailing{target.MailsUnverified}, 4},
+		"reset":       {[]target.Mailing{target.MailsReset}, 2},
+		"one for two": {[]target.Mailing{target.MailsUnverified, target.MailsReset}, 5},
+		"the unknown": {[]target.Mailing{"sometimes"}, 0},
+	} {
+		run := func(dry bool, limit Limit) (*Result, map[string]int, error) {
+			f := newFake()
+			f.mails = tt.mails
+			res, err := Run(t.Context(), src, f, Options{DryRun: dry, Policies: Policies{Limits: Limits{Mails: limit}}})
+			return res, f.calls, err
+		}
+		warned := func(r *Result) bool {
+			return slices.ContainsFunc(r.Diagnostics, func(d diag.Diagnostic) bool { return d.Code == diag.RunMails && d.Severity == diag.Warning })
+		}
+		if res, _, err := run(true, Limit{}); err != nil || res.Mailed != tt.want || warned(res) != (tt.want > 0) {
+			t.Errorf("%s: %d people would be mailed, want %d; %v, %v", name, res.Mailed, tt.want, res.Diagnostics, err)
+		}
+		if _, calls, err := run(false, Limit{Set: true, Count: tt.want}); err != nil || calls["load"] == 0 {
+			t.Errorf("%s, within the limit: %v", name, err)
+		}
+		for _, limit := range []Limit{{Set: true, Count: tt.want - 1}, {Set: true, Percent: 5 * (float64(tt.want) - .5)}} {
+			if _, calls, err := run(false, limit); tt.want > 0 && (!errors.Is(err, ErrLimit) || calls["load"] > 0) {
+				t.Errorf("%s, beyond %+v: %v, %v", name, limit, err, calls)
+			}
+		}
+	}
+}
+
+// Who is there already is not mailed again.
+func TestMailsAreForNewAccounts(t *testing.T) {
+	t.Parallel()
+	p, f := newProject(t), newFake()
+	f.mails = []target.Mailing{target.MailsCreated}
+	if res, _, err := p.do(people(9), f, nil); err != nil || res.Mailed != 9 {
+		t.Errorf("a first run mails %d, %v", res.Mailed, err)
+	}
+	none := func(o *Options) { o.Policies.Limits.Mails = Limit{Set: true} }
+	if res, _, err := p.do(people(9), f, none); err != nil || res.Mailed != 0 {
+		t.Errorf("a second run mails %d, %v", res.Mailed, err)
+	}
+	if res, _, err := p.do(people(12), f, none); !errors.Is(err, ErrLimit) || res.Mailed != 3 {
+		t.Errorf("a run with three new accounts mails %d, %v", res.Mailed, err)
 	}
 }
 

@@ -69,7 +69,7 @@ func (r *runner) review(ctx context.Context) error {
 			return nil
 		}
 	}
-	r.guard.stale, r.shapes = 0, shapes{}
+	r.guard.stale, r.guard.people, r.shapes = 0, [2][2]int{}, shapes{}
 	for i, place := range r.held.places {
 		if u, out := r.mapped(place, &r.held.accounts[i]); out == nil {
 			r.weigh(&u)

@@ -58,7 +58,9 @@ func shape(u *target.User) string { return u.Username + " " + u.Email + " " + u.
 
 func (p *idp) Capabilities() target.Capabilities { return p.caps }
 
-func (p *idp) Check(context.Context, target.Needs) (diag.List, error) { return nil, nil }
+func (p *idp) Check(context.Context, target.Needs) (target.Checked, error) {
+	return target.Checked{}, nil
+}
 
 func (p *idp) Finish(context.Context) error { return nil }
 

@@ -82,12 +82,13 @@ const (
 )
 
 var idKinds = map[idKind]struct {
-	name string
-	code diag.Code
+	name       string
+	code       diag.Code
+	identifier target.Identifier
 }{
-	idOfUser: {"id", diag.MapDuplicateID},
-	username: {"username", diag.MapDuplicateUsername},
-	email:    {"e-mail", diag.MapDuplicateEmail},
+	idOfUser: {"id", diag.MapDuplicateID, target.IdentifierID},
+	username: {"username", diag.MapDuplicateUsername, target.IdentifierUsername},
+	email:    {"e-mail", diag.MapDuplicateEmail, target.IdentifierEmail},
 }
 
 // expect makes room for about so many accounts: growing on the way would take twice
@@ -122,6 +123,9 @@ func (o *owners) claim(u *target.User, caps *target.Capabilities) {
 		return
 	}
 	add := func(kind idKind, value string) {
+		if caps.Folds(idKinds[kind].identifier) {
+			value = strings.ToLower(value)
+		}
 		var h maphash.Hash
 		h.SetSeed(o.seed)
 		_ = h.WriteByte(byte(kind)) // a Hash does not fail
@@ -129,9 +133,9 @@ func (o *owners) claim(u *target.User, caps *target.Capabilities) {
 		o.wanted = append(o.wanted, want{hash: h.Sum64(), account: n, kind: kind})
 	}
 	add(idOfUser, u.ID)
-	add(username, strings.ToLower(u.Username))
+	add(username, u.Username)
 	if caps.UniqueEmail && u.Email != "" {
-		add(email, strings.ToLower(u.Email))
+		add(email, u.Email)
 	}
 }
 

@@ -32,6 +32,8 @@ type Limits struct {
 	// Resets how many accounts will need a new password, and Adoptions how many
 	// accounts may be adopted.
 	Updates, Resets, Adoptions Limit
+	// Mails bounds how many people the target may mail because of the run.
+	Mails Limit
 	// Failures stops a run when that many of the last Window outcomes of the target
 	// are rejects or in doubt; 0 never does. A Window of 0 is one of 1000.
 	Failures, Window int
@@ -56,12 +58,47 @@ func (l Limit) Of(total int) (int, bool) {
 type guard struct {
 	stale  int // accounts whose update a run would ask for
 	resets int // accounts that will need a new password
+	// people counts those that a run would create and who have an address, by whether
+	// nobody has proven it and whether they need a new password.
+	people [2][2]int
 
 	mu        sync.Mutex
 	adopted   int
 	updated   int
 	recent    []bool // ring of the last outcomes, true for failures
 	at, count int
+}
+
+// mail notes somebody whose account would be created.
+func (g *guard) mail(u *target.User) {
+	if u.Email == "" {
+		return
+	}
+	unverified, reset := 0, 0
+	if u.EmailVerified == nil || !*u.EmailVerified {
+		unverified = 1
+	}
+	if u.Class == target.NeedsReset {
+		reset = 1
+	}
+	g.people[unverified][reset]++
+}
+
+// mailed counts whom the target is going to mail.
+func (r *runner) mailed(mails []target.Mailing) {
+	for unverified, byReset := range r.guard.people {
+		for reset, n := range byReset {
+			if slices.Contains(mails, target.MailsCreated) || unverified > 0 && slices.Contains(mails, target.MailsUnverified) || reset > 0 && slices.Contains(mails, target.MailsReset) {
+				r.result.Mailed += n
+			}
+		}
+	}
+	if r.result.Mailed > 0 {
+		r.result.Diagnostics.Add(diag.Diagnostic{
+			Severity: diag.Warning, Code: diag.RunMails, Summary: fmt.Sprintf("the target is going to mail %d people because of this run", r.result.Mailed),
+			Hint: "change the target's settings if they should not be mailed, or bound it with limits.mails",
+		})
+	}
 }
 
 // limitsBefore checks what is known before the first write.
@@ -78,6 +115,7 @@ func (r *runner) limitsBefore() error {
 	}{
 		{"accounts would be updated", updates, l.Updates},
 		{"accounts would need a new password", r.guard.resets, l.Resets},
+		{"people would be mailed by the target", r.result.Mailed, l.Mails},
 	} {
 		if most, set := c.limit.Of(r.total); set && c.n > most {
 			return fmt.Errorf("%w: %d %s, the limit is %d; nothing was written", ErrLimit, c.n, c.what, most)

@@ -107,7 +107,7 @@ func (t *Restarting) restart(ctx context.Context, birth, allowance int, cause er
 func (t *Restarting) Capabilities() target.Capabilities { return t.Current().Capabilities() }
 
 // Check implements [Target].
-func (t *Restarting) Check(ctx context.Context, needs target.Needs) (diag.List, error) {
+func (t *Restarting) Check(ctx context.Context, needs target.Needs) (target.Checked, error) {
 	return t.Current().Check(ctx, needs)
 }
 

@@ -62,6 +62,9 @@ func (r *runner) weigh(u *target.User) standing {
 	if s == stale {
 		r.guard.stale++
 	}
+	if (s == fresh || s == doubtful) && (r.options.Only == nil || r.options.Only(u)) {
+		r.guard.mail(u)
+	}
 	// One that an earlier run could not load was proven then.
 	if s == stale || s == doubtful || s == fresh && !r.known.has(u) {
 		r.shapes.add(u)

@@ -67,7 +67,7 @@ func (c *Client) Capabilities() target.Capabilities { return c.session.Load().Ca
 
 // Check has the plugin examine the target without writing. The error matches
 // [errors.ErrUnsupported] when the plugin cannot.
-func (c *Client) Check(ctx context.Context, needs target.Needs) (diag.List, error) {
+func (c *Client) Check(ctx context.Context, needs target.Needs) (target.Checked, error) {
 	return c.session.Load().Check(ctx, needs)
 }
 

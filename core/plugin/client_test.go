@@ -40,16 +40,17 @@ func TestHappyPath(t *testing.T) {
 	if !caps.Can(target.CanCheck) || !caps.Can(target.CanPlan) || !caps.Has(target.CarriesID) {
 		t.Errorf("capabilities %+v", caps)
 	}
-	list, err := c.Check(t.Context(), target.Needs{Users: 7})
-	if want := (diag.List{{Severity: diag.Warning, Code: "test.needs", Summary: "7 users to come"}}); err != nil || !cmp.Equal(want, list) {
-		t.Errorf("check: %v, %v", list, err)
+	found, err := c.Check(t.Context(), target.Needs{Users: 7})
+	want := target.Checked{Diagnostics: diag.List{{Severity: diag.Warning, Code: "test.needs", Summary: "7 users to come"}}, Mails: []target.Mailing{target.MailsReset}}
+	if err != nil || !cmp.Equal(want, found) {
+		t.Errorf("check: %+v, %v", found, err)
 	}
 	changes, err := c.Plan(t.Context(), []target.User{{SourceID: "a", Email: "new@example.org", Class: target.NoPassword}})
-	want := []target.Change{{
+	wantChanges := []target.Change{{
 		Outcome: target.Outcome{SourceID: "a", Action: target.Updated, Changed: []string{"email"}},
 		Fields:  []target.FieldChange{{Field: "email", Old: "old@example.org", New: "new@example.org"}},
 	}}
-	if diff := cmp.Diff(want, changes); err != nil || diff != "" {
+	if diff := cmp.Diff(wantChanges, changes); err != nil || diff != "" {
 		t.Errorf("plan: %v\n%s", err, diff)
 	}
 	// More users than one batch holds.

@@ -171,6 +171,8 @@ func (t *testTarget) Plan(_ context.Context, users []sdk.User, out sdk.Changes) 
 	return nil
 }
 
+func (t *testTarget) Mails() []sdk.Mailing { return []sdk.Mailing{sdk.MailsReset} }
+
 func (t *testTarget) Check(_ context.Context, needs sdk.Needs) sdk.Diagnostics {
 	return sdk.Diagnostics{{Severity: sdk.Warning, Code: "test.needs", Summary: fmt.Sprintf("%d users to come", needs.Users)}}
 }

@@ -37,7 +37,7 @@ type Capabilities struct {
 	Batch     *BatchLimits `protobuf:"bytes,4,opt,name=batch,proto3" json:"batch,omitempty"`
 	// Longest id the target can keep; 0 when it assigns its own.
 	MaxIdLength int64 `protobuf:"varint,5,opt,name=max_id_length,json=maxIdLength,proto3" json:"max_id_length,omitempty"`
-	// No two users may have the same e-mail address, letter case aside.
+	// No two users may have the same e-mail address.
 	UniqueEmail bool `protobuf:"varint,6,opt,name=unique_email,json=uniqueEmail,proto3" json:"unique_email,omitempty"`
 	// Every run replaces what earlier ones wrote, as export files do: the host
 	// sends every user every time.
@@ -45,7 +45,11 @@ type Capabilities struct {
 	// The keys of the configuration that name the place that is written to, such as
 	// "url" and "realm": what a run remembers belongs to that place, whatever else
 	// of the configuration changes. None has the host use all keys but secrets.
-	Identity      []string `protobuf:"bytes,8,rep,name=identity,proto3" json:"identity,omitempty"`
+	Identity []string `protobuf:"bytes,8,rep,name=identity,proto3" json:"identity,omitempty"`
+	// Whether values that differ in letter case alone are the same to the target, by
+	// "id", "username" and "email". What is absent: user names and e-mail addresses
+	// are the same, ids are not.
+	FoldsCase     map[string]bool `protobuf:"bytes,9,rep,name=folds_case,json=foldsCase,proto3" json:"folds_case,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,6 +136,13 @@ func (x *Capabilities) GetWhole() bool {
 func (x *Capabilities) GetIdentity() []string {
 	if x != nil {
 		return x.Identity
+	}
+	return nil
+}
+
+func (x *Capabilities) GetFoldsCase() map[string]bool {
+	if x != nil {
+		return x.FoldsCase
 	}
 	return nil
 }
@@ -399,7 +410,7 @@ var File_stetl_plugin_v1_capability_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\n" +
-	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\xa9\x02\n" +
+	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\xb4\x03\n" +
 	"\fCapabilities\x124\n" +
 	"\x06hashes\x18\x01 \x03(\v2\x1c.stetl.plugin.v1.HashSupportR\x06hashes\x12\x18\n" +
 	"\acarries\x18\x02 \x03(\tR\acarries\x12\x1c\n" +
@@ -408,7 +419,12 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\rmax_id_length\x18\x05 \x01(\x03R\vmaxIdLength\x12!\n" +
 	"\funique_email\x18\x06 \x01(\bR\vuniqueEmail\x12\x14\n" +
 	"\x05whole\x18\a \x01(\bR\x05whole\x12\x1a\n" +
-	"\bidentity\x18\b \x03(\tR\bidentity\"\x9d\x01\n" +
+	"\bidentity\x18\b \x03(\tR\bidentity\x12K\n" +
+	"\n" +
+	"folds_case\x18\t \x03(\v2,.stetl.plugin.v1.Capabilities.FoldsCaseEntryR\tfoldsCase\x1a<\n" +
+	"\x0eFoldsCaseEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\bR\x05value:\x028\x01\"\x9d\x01\n" +
 	"\vHashSupport\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1a\n" +
 	"\bvariants\x18\x02 \x03(\tR\bvariants\x12\x19\n" +
@@ -442,21 +458,23 @@ func file_stetl_plugin_v1_capability_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_capability_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_capability_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_stetl_plugin_v1_capability_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_stetl_plugin_v1_capability_proto_goTypes = []any{
 	(*Capabilities)(nil), // 0: stetl.plugin.v1.Capabilities
 	(*HashSupport)(nil),  // 1: stetl.plugin.v1.HashSupport
 	(*BatchLimits)(nil),  // 2: stetl.plugin.v1.BatchLimits
 	(*Needs)(nil),        // 3: stetl.plugin.v1.Needs
+	nil,                  // 4: stetl.plugin.v1.Capabilities.FoldsCaseEntry
 }
 var file_stetl_plugin_v1_capability_proto_depIdxs = []int32{
 	1, // 0: stetl.plugin.v1.Capabilities.hashes:type_name -> stetl.plugin.v1.HashSupport
 	2, // 1: stetl.plugin.v1.Capabilities.batch:type_name -> stetl.plugin.v1.BatchLimits
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 2: stetl.plugin.v1.Capabilities.folds_case:type_name -> stetl.plugin.v1.Capabilities.FoldsCaseEntry
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_capability_proto_init() }
@@ -470,7 +488,7 @@ func file_stetl_plugin_v1_capability_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_capability_proto_rawDesc), len(file_stetl_plugin_v1_capability_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

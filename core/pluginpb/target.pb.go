@@ -321,8 +321,13 @@ func (x *CheckRequest) GetNeeds() *Needs {
 
 // CheckResponse lists every problem found.
 type CheckResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Diagnostics   []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Diagnostics []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	// People with an e-mail address whom the target is going to mail because of the
+	// run, now or at their first sign-in: "created" is everybody whose account is
+	// created, "unverified" those of them whose address nobody has proven, "reset"
+	// those of them who need a new password. A receiver ignores what it does not know.
+	Mails         []string `protobuf:"bytes,2,rep,name=mails,proto3" json:"mails,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -360,6 +365,13 @@ func (*CheckResponse) Descriptor() ([]byte, []int) {
 func (x *CheckResponse) GetDiagnostics() []*Diagnostic {
 	if x != nil {
 		return x.Diagnostics
+	}
+	return nil
+}
+
+func (x *CheckResponse) GetMails() []string {
+	if x != nil {
+		return x.Mails
 	}
 	return nil
 }
@@ -1952,9 +1964,10 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x12A\n" +
 	"\fcapabilities\x18\x02 \x01(\v2\x1d.stetl.plugin.v1.CapabilitiesR\fcapabilities\"<\n" +
 	"\fCheckRequest\x12,\n" +
-	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\"N\n" +
+	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\"d\n" +
 	"\rCheckResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\":\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x12\x14\n" +
+	"\x05mails\x18\x02 \x03(\tR\x05mails\":\n" +
 	"\n" +
 	"FixRequest\x12,\n" +
 	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\"L\n" +

@@ -37,6 +37,10 @@ type (
 	BatchLimits = target.BatchLimits
 	// Feature is a part of an account that a target may be able to hold.
 	Feature = target.Feature
+	// Identifier is what an account is told from others by.
+	Identifier = target.Identifier
+	// Mailing names people whom a target mails, see [Mailer].
+	Mailing = target.Mailing
 	// Ability is an optional call.
 	Ability = target.Ability
 	// Needs is what a run is about to ask of the target.
@@ -98,6 +102,20 @@ const (
 const (
 	Leave  = target.Leave
 	Update = target.Update
+)
+
+// What accounts are told apart by, see Capabilities.FoldsCase.
+const (
+	IdentifierID       = target.IdentifierID
+	IdentifierUsername = target.IdentifierUsername
+	IdentifierEmail    = target.IdentifierEmail
+)
+
+// Whom a target mails, see Mailer.
+const (
+	MailsCreated    = target.MailsCreated
+	MailsUnverified = target.MailsUnverified
+	MailsReset      = target.MailsReset
 )
 
 // The password classes.

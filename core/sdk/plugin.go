@@ -96,6 +96,12 @@ type Checker interface {
 	Check(ctx context.Context, needs Needs) Diagnostics
 }
 
+// Mailer is a Checker of a target that mails people on its own because of a run.
+type Mailer interface {
+	// Mails says whom, as far as the Check that has just returned has seen.
+	Mails() []Mailing
+}
+
 // Fixer is a target that can apply the remedies that its Check names. It changes
 // settings of the target, never accounts.
 type Fixer interface {

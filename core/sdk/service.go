@@ -187,15 +187,18 @@ func (s *service) Check(ctx context.Context, req *pluginpb.CheckRequest) (*plugi
 	if !ok {
 		return nil, wire.Misuse("plugin %s cannot check", s.name)
 	}
-	var list Diagnostics
+	var found target.Checked
 	err := s.guard("Check", func() error {
-		list = checker.Check(ctx, wire.DecodeNeeds(req.GetNeeds()))
+		found.Diagnostics = checker.Check(ctx, wire.DecodeNeeds(req.GetNeeds()))
+		if m, ok := s.target.(Mailer); ok {
+			found.Mails = m.Mails()
+		}
 		return nil
 	})
 	if err != nil {
 		return nil, wire.Broken("%v", err)
 	}
-	return &pluginpb.CheckResponse{Diagnostics: wire.EncodeDiagnostics(list)}, nil
+	return wire.EncodeChecked(&found), nil
 }
 
 // Load has the target load the batches of a stream.

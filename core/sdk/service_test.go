@@ -378,8 +378,8 @@ func TestOptionalInterfaces(t *testing.T) {
 	if diff := cmp.Diff(sdk.Capabilities{Carries: []sdk.Feature{sdk.CarriesTOTP}, Abilities: []sdk.Ability{"check", "plan"}}, caps); diff != "" {
 		t.Errorf("capabilities:\n%s", diff)
 	}
-	list, err := c.Check(t.Context(), sdk.Needs{Providers: []string{"google"}})
-	if diff := cmp.Diff(sdk.Diagnostics{{Code: "test.denied", Summary: "denied: [google]", Path: "/token"}}, list); err != nil || diff != "" {
+	found, err := c.Check(t.Context(), sdk.Needs{Providers: []string{"google"}})
+	if diff := cmp.Diff(sdk.Diagnostics{{Code: "test.denied", Summary: "denied: [google]", Path: "/token"}}, found.Diagnostics); err != nil || diff != "" {
 		t.Errorf("check: %v\n%s", err, diff)
 	}
 	changes, err := c.Plan(t.Context(), users(3))

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
 )
 
 // Capabilities is what a target declares about itself. The core decides with
@@ -18,9 +19,12 @@ type Capabilities struct {
 	Batch     BatchLimits
 	// MaxIDLength bounds [User.ID]; 0 means that the target assigns its own ids.
 	MaxIDLength int
-	// UniqueEmail says that no two users may have the same e-mail address,
-	// letter case aside. User names and ids are always unique.
+	// UniqueEmail says that no two users may have the same e-mail address. User
+	// names and ids are always unique.
 	UniqueEmail bool
+	// FoldsCase says by identifier whether values that differ in letter case alone
+	// are the same to the target. See [Capabilities.Folds] for those left out.
+	FoldsCase map[Identifier]bool
 	// Whole says that every run replaces what earlier ones wrote, as export files
 	// do: such a target gets every user every time.
 	Whole bool
@@ -29,6 +33,27 @@ type Capabilities struct {
 	// place, whatever else of the configuration changes. None has the host use all
 	// keys but secrets.
 	Identity []string
+}
+
+// Identifier is what an account is told from others by.
+type Identifier string
+
+// The identifiers.
+const (
+	IdentifierID       Identifier = "id"
+	IdentifierUsername Identifier = "username"
+	IdentifierEmail    Identifier = "email"
+)
+
+// Folds says whether values of an identifier that differ in letter case alone are
+// the same to the target: as it declares, or else user names and e-mail addresses
+// are and ids are not.
+func (c *Capabilities) Folds(i Identifier) bool {
+	folds, declared := c.FoldsCase[i]
+	if !declared {
+		return i != IdentifierID
+	}
+	return folds
 }
 
 // HashSupport accepts one scheme, optionally narrowed.
@@ -114,6 +139,27 @@ func (c Capabilities) Has(f Feature) bool { return slices.Contains(c.Carries, f)
 
 // Can reports whether the plugin answers the optional call a.
 func (c Capabilities) Can(a Ability) bool { return slices.Contains(c.Abilities, a) }
+
+// Mailing names people with an e-mail address whom a target mails on its own
+// because of a run, now or at their first sign-in.
+type Mailing string
+
+// The mailings.
+const (
+	// MailsCreated is everybody whose account is created.
+	MailsCreated Mailing = "created"
+	// MailsUnverified is who of them has an address that nobody has proven.
+	MailsUnverified Mailing = "unverified"
+	// MailsReset is who of them needs a new password.
+	MailsReset Mailing = "reset"
+)
+
+// Checked is what a check of a target has found.
+type Checked struct {
+	Diagnostics diag.List
+	// Mails says whom the target is going to mail.
+	Mails []Mailing
+}
 
 // Needs is what a run is about to ask of the target, so that a preflight can
 // refuse for a reason that matters to this run only.

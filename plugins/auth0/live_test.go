@@ -129,7 +129,7 @@ func TestLoad(t *testing.T) {
 	t.Parallel()
 	b := start(t, simulator.Options{Processing: true}, nil)
 	users := append(people(1, 30), person(31, everything))
-	if l, err := b.client.Check(t.Context(), sdk.Needs{Users: 31, Roles: []string{"admin"}, Tenants: []string{"acme", "public"}}); err != nil || len(l) > 0 {
+	if l, err := b.client.Check(t.Context(), sdk.Needs{Users: 31, Roles: []string{"admin"}, Tenants: []string{"acme", "public"}}); err != nil || len(l.Diagnostics) > 0 {
 		t.Errorf("check: %v, %v", l, err)
 	}
 	for _, c := range b.plan(users...) {

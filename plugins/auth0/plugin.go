@@ -45,7 +45,10 @@ func capabilities(c Config) sdk.Capabilities {
 		Batch:       batch,
 		MaxIDLength: maxID,
 		UniqueEmail: true,
-		Whole:       c.Mode == modeFiles,
-		Identity:    []string{"mode", "domain", "connection", "api_url", "out"},
+		// Names and addresses are stored in lower case. Whether ids are is not documented,
+		// so that two of them are not told apart by case alone.
+		FoldsCase: map[sdk.Identifier]bool{sdk.IdentifierID: true, sdk.IdentifierUsername: true, sdk.IdentifierEmail: true},
+		Whole:     c.Mode == modeFiles,
+		Identity:  []string{"mode", "domain", "connection", "api_url", "out"},
 	}
 }

@@ -11,6 +11,14 @@ import (
 	"github.com/stetl/stetl/core/sdk"
 )
 
+// Mails implements [sdk.Mailer]. The protocol cannot tell, so the operator does.
+func (t *live) Mails() []sdk.Mailing {
+	if t.config.Mails == "created" {
+		return []sdk.Mailing{sdk.MailsCreated}
+	}
+	return nil
+}
+
 // Check implements [sdk.Checker]. It only reads.
 func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics

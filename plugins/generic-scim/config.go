@@ -47,6 +47,7 @@ type Config struct {
 	Constants    map[string]string `json:"constants,omitempty" jsonschema:"SCIM attribute to text that every user gets"`
 	Drop         []string          `json:"drop,omitempty" jsonschema:"SCIM attributes that are not sent"`
 	Emails       string            `json:"emails,omitempty" enum:"all,verified,first" default:"all" jsonschema:"which addresses are sent"`
+	Mails        string            `json:"mails,omitempty" enum:"never,created" default:"never" jsonschema:"live: states whether the provider mails people whose account is created; limits.mails bounds them"`
 	EmailType    string            `json:"email_type,omitempty" default:"work" jsonschema:"type of the first address"`
 	PhoneType    string            `json:"phone_type,omitempty" default:"mobile" jsonschema:"type of the phone number"`
 	NameFallback string            `json:"name_fallback,omitempty" enum:"none,username" default:"none" jsonschema:"username puts the user name where a provider insists on names and there are none"`

@@ -297,3 +297,13 @@ func TestPresets(t *testing.T) {
 		t.Errorf("the configuration does not win over the preset: %+v", c.RateLimit)
 	}
 }
+
+// SCIM cannot tell whether a provider mails people, so that the configuration does.
+func TestMailsAsConfigured(t *testing.T) {
+	t.Parallel()
+	for setting, want := range map[string][]sdk.Mailing{"": nil, never: nil, "created": {sdk.MailsCreated}} {
+		if got := (&live{config: Config{Mails: setting}.withDefaults()}).Mails(); !slices.Equal(got, want) {
+			t.Errorf("mails: %s gives %v, want %v", setting, got, want)
+		}
+	}
+}

@@ -46,8 +46,10 @@ func capabilities(c Config) sdk.Capabilities {
 	}
 	return sdk.Capabilities{
 		Hashes: hashes, Carries: carries, Batch: batch,
-		Whole:    c.Mode == modeFiles,
-		Identity: []string{"mode", "url", "out"},
+		Whole: c.Mode == modeFiles,
+		// As in RFC 7643: userName and addresses are not caseExact, externalId is.
+		FoldsCase: map[sdk.Identifier]bool{sdk.IdentifierID: false, sdk.IdentifierUsername: true, sdk.IdentifierEmail: true},
+		Identity:  []string{"mode", "url", "out"},
 	}
 }
 

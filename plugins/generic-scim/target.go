@@ -19,6 +19,7 @@ var (
 		sdk.Capable
 		sdk.Limited
 		sdk.Checker
+		sdk.Mailer
 		sdk.Planner
 		sdk.Undoer
 		sdk.Authenticator

@@ -350,6 +350,7 @@ type realmFacts struct {
 		Name string `json:"name"`
 	} `json:"defaultRole"`
 	DefaultGroups   []string `json:"defaultGroups"`
+	VerifyEmail     bool     `json:"verifyEmail"`
 	EmailAsUsername bool     `json:"registrationEmailAsUsername"`
 	DuplicateEmails bool     `json:"duplicateEmailsAllowed"`
 	PasswordPolicy  string   `json:"passwordPolicy"`

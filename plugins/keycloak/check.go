@@ -40,6 +40,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		l.Add(failed("read the realm", err))
 		return l
 	}
+	t.mailsUnverified = facts.VerifyEmail
 	t.checkRoles(ctx, &l, token, facts)
 	if l.HasErrors() {
 		return l // the rest would only say the same
@@ -49,6 +50,15 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	t.checkProfile(ctx, &l)
 	t.checkIdentityProviders(ctx, &l, needs)
 	return l
+}
+
+// Mails implements [sdk.Mailer]: loading mails nobody, but a realm that verifies
+// addresses mails whoever has not proven one at the first sign-in.
+func (t *live) Mails() []sdk.Mailing {
+	if t.mailsUnverified {
+		return []sdk.Mailing{sdk.MailsUnverified}
+	}
+	return nil
 }
 
 func (t *live) checkAddress(l *sdk.Diagnostics) {

@@ -104,6 +104,34 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// A realm that verifies addresses mails people at their first sign-in.
+func TestCheckSaysWhomTheRealmMails(t *testing.T) {
+	t.Parallel()
+	for verify, want := range map[bool][]sdk.Mailing{false: nil, true: {sdk.MailsUnverified}} {
+		f := newFake(t)
+		f.realm["verifyEmail"] = verify
+		target := open(t, f.config())
+		target.Check(t.Context(), sdk.Needs{})
+		if d := cmp.Diff(want, target.Mails()); d != "" {
+			t.Errorf("a realm with verifyEmail %v (-want +got):\n%s", verify, d)
+		}
+	}
+}
+
+// The realm stores names in lower case, so those that differ in case alone are one.
+func TestNamesThatDifferInCaseAreOne(t *testing.T) {
+	t.Parallel()
+	caps := capabilities(Config{}.withDefaults())
+	one := func(u sdk.User) *representation {
+		r, _ := mapper{}.user(&u)
+		return r
+	}
+	a, b := one(sdk.User{SourceID: "1", ID: "x", Username: "Ada", Email: "A@example.org"}), one(sdk.User{SourceID: "2", ID: "X", Username: "ada", Email: "a@Example.org"})
+	if (a.Username == b.Username) != caps.Folds(sdk.IdentifierUsername) || (a.Email == b.Email) != caps.Folds(sdk.IdentifierEmail) || (a.ID == b.ID) != caps.Folds(sdk.IdentifierID) {
+		t.Errorf("%+v and %+v are not what %v declares", a, b, caps.FoldsCase)
+	}
+}
+
 func TestBcryptRemedy(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)

@@ -28,6 +28,8 @@ type live struct {
 	roster   *roster // nil until it is worth its price
 	asked    int     // accounts compared since the last write
 
+	mailsUnverified bool // as the last Check has seen
+
 	memberships sync.Mutex // one creator of roles and groups at a time
 	roles       map[string]bool
 	groups      map[string]bool

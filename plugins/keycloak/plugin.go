@@ -46,6 +46,7 @@ func capabilities(c Config) sdk.Capabilities {
 		Batch:       batch,
 		MaxIDLength: maxID,
 		UniqueEmail: true,
+		FoldsCase:   map[sdk.Identifier]bool{sdk.IdentifierID: false, sdk.IdentifierUsername: true, sdk.IdentifierEmail: true},
 		Whole:       c.Mode == modeFiles,
 		Identity:    []string{"mode", "url", "realm", "out"},
 	}

@@ -10,6 +10,7 @@ var (
 		sdk.Target
 		sdk.Capable
 		sdk.Checker
+		sdk.Mailer
 		sdk.Fixer
 		sdk.Planner
 		sdk.Undoer

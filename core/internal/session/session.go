@@ -167,15 +167,15 @@ func (s *Session) Capabilities() target.Capabilities {
 
 // Check has the plugin examine the target. The error matches
 // [errors.ErrUnsupported] when the plugin cannot.
-func (s *Session) Check(ctx context.Context, needs target.Needs) (diag.List, error) {
+func (s *Session) Check(ctx context.Context, needs target.Needs) (target.Checked, error) {
 	if err := s.able(target.CanCheck); err != nil {
-		return nil, err
+		return target.Checked{}, err
 	}
 	p, err := call(ctx, s, "Check", checkTimeout, s.client.Check, &pluginpb.CheckRequest{Needs: wire.EncodeNeeds(&needs)})
 	if err != nil {
-		return nil, err
+		return target.Checked{}, err
 	}
-	return s.diagnostics(p.GetDiagnostics()), nil
+	return target.Checked{Diagnostics: s.diagnostics(p.GetDiagnostics()), Mails: wire.DecodeMailings(p.GetMails())}, nil
 }
 
 // Plan says what Load would do: one change per user, in the order of users. The

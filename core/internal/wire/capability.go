@@ -21,6 +21,12 @@ func EncodeCapabilities(c *target.Capabilities) *pluginpb.Capabilities {
 		Whole:       c.Whole,
 		Identity:    cleanAll(c.Identity),
 	}
+	for identifier, folds := range c.FoldsCase {
+		if p.FoldsCase == nil {
+			p.FoldsCase = map[string]bool{}
+		}
+		p.FoldsCase[clean(string(identifier))] = folds
+	}
 	for _, h := range c.Hashes {
 		p.Hashes = append(p.Hashes, &pluginpb.HashSupport{
 			Scheme:       clean(string(h.Scheme)),
@@ -49,6 +55,12 @@ func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
 		Whole:       p.GetWhole(),
 		Identity:    p.GetIdentity(),
 	}
+	for identifier, folds := range p.GetFoldsCase() {
+		if c.FoldsCase == nil {
+			c.FoldsCase = map[target.Identifier]bool{}
+		}
+		c.FoldsCase[target.Identifier(identifier)] = folds
+	}
 	for _, h := range p.GetHashes() {
 		c.Hashes = append(c.Hashes, target.HashSupport{
 			Scheme:       canonical.Scheme(h.GetScheme()),
@@ -60,6 +72,14 @@ func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
 	}
 	return c
 }
+
+// EncodeChecked never fails.
+func EncodeChecked(c *target.Checked) *pluginpb.CheckResponse {
+	return &pluginpb.CheckResponse{Diagnostics: EncodeDiagnostics(c.Diagnostics), Mails: cleanAll(c.Mails)}
+}
+
+// DecodeMailings keeps names that this version does not know.
+func DecodeMailings(all []string) []target.Mailing { return names[target.Mailing](all) }
 
 // EncodeNeeds never fails.
 func EncodeNeeds(n *target.Needs) *pluginpb.Needs {

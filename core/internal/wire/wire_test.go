@@ -108,6 +108,12 @@ func TestCapabilitiesRoundTrip(t *testing.T) {
 			Whole:       rapid.Bool().Draw(t, "whole"),
 			Identity:    list(t, "identity", text),
 		}
+		if n := rapid.IntRange(0, 3).Draw(t, "identifiers"); n > 0 {
+			want.FoldsCase = map[target.Identifier]bool{}
+			for range n {
+				want.FoldsCase[target.Identifier(text(t, "identifier"))] = rapid.Bool().Draw(t, "folds case")
+			}
+		}
 		got := DecodeCapabilities(trip(t, EncodeCapabilities(&want)))
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("round trip (-want +got):\n%s", diff)

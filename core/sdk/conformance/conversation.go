@@ -178,12 +178,12 @@ func tryOrder(ctx context.Context, p *probe) error {
 
 func tryCheck(ctx context.Context, p *probe) error {
 	return p.with(ctx, func(ctx context.Context, i *instance) error {
-		list, err := i.Check(ctx, target.Needs{Users: 1})
+		found, err := i.Check(ctx, target.Needs{Users: 1})
 		if err != nil {
 			return err
 		}
-		p.watch.diagnostics(list)
-		for _, d := range list {
+		p.watch.diagnostics(found.Diagnostics)
+		for _, d := range found.Diagnostics {
 			if d.Severity == diag.Error {
 				p.fail("it finds: %s (%s)", d.Summary, d.Code)
 			}

@@ -40,7 +40,7 @@ type Starter struct {
 // conversation is what a host can do with a plugin.
 type conversation interface {
 	Capabilities() target.Capabilities
-	Check(ctx context.Context, needs target.Needs) (diag.List, error)
+	Check(ctx context.Context, needs target.Needs) (target.Checked, error)
 	Plan(ctx context.Context, users []target.User) ([]target.Change, error)
 	Load(ctx context.Context, users []target.User) ([]target.Outcome, error)
 	Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error)

@@ -46,11 +46,16 @@ func (s *server) fitting(all []*delivery, size int) int {
 // large for the server. again marks users that were sent before.
 func (s *server) sendBulk(ctx context.Context, part []*delivery, again bool) error {
 	if len(part) < leastBulk || !s.pace.bulk() {
+		took := s.pace.start()
 		g, ctx := errgroup.WithContext(ctx)
 		for _, d := range part {
 			g.Go(func() error { return s.post(ctx, d) })
 		}
-		return g.Wait()
+		err := g.Wait()
+		if err == nil {
+			took(len(part))
+		}
+		return err
 	}
 	// References between operations are not used: some servers store them as text.
 	// bulkIds are of one width and plain, since some servers search for them.

@@ -105,7 +105,7 @@ func (s *server) send(ctx context.Context, all []*delivery, round int) error {
 			if err != nil {
 				return errors.Join(err, g.Wait())
 			}
-			part := rest[:s.fitting(rest, size)]
+			part := rest[:s.fitting(rest, evenly(len(rest), size))]
 			rest = rest[len(part):]
 			g.Go(func() error {
 				defer leave()
@@ -349,6 +349,7 @@ func (s *server) readBack(ctx context.Context, done []*delivery) error {
 			d.outcome.State = left(fp, want, s.lessons.predicted(want))
 		}
 	}
+	s.lessons.keepPace(s.pace.found())
 	return s.lessons.save(ctx)
 }
 

@@ -26,6 +26,7 @@ type lessons struct {
 	shaped  map[string]bool
 	added   map[string]bool
 	single  map[string]bool // lists of which it keeps one value, and not the first
+	pace    [2]int          // the best size and number of Bulk requests, 0 when unknown
 	changed bool
 }
 
@@ -34,6 +35,7 @@ type savedLessons struct {
 	Shaped []string `json:"shaped,omitempty"`
 	Added  []string `json:"added,omitempty"`
 	Single []string `json:"single,omitempty"`
+	Pace   [2]int   `json:"pace,omitzero"`
 }
 
 func recall(j sdk.Journal) *lessons {
@@ -46,7 +48,7 @@ func recall(j sdk.Journal) *lessons {
 	if !ok || json.Unmarshal(raw, &saved) != nil {
 		return l
 	}
-	l.added = map[string]bool{}
+	l.added, l.pace = map[string]bool{}, saved.Pace
 	for _, part := range []struct {
 		into map[string]bool
 		from []string
@@ -138,6 +140,15 @@ func (l *lessons) singular(want, held resource) bool {
 	return true
 }
 
+// keepPace notes what was fastest, for the next run to begin with.
+func (l *lessons) keepPace(pace [2]int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if pace[0] > 0 && pace != l.pace {
+		l.pace, l.changed = pace, true
+	}
+}
+
 // keepsOne reports whether no more than one value of a list is to be sent.
 func (l *lessons) keepsOne(key string) bool {
 	l.mu.Lock()
@@ -209,7 +220,7 @@ func (l *lessons) save(ctx context.Context) error {
 	changed := l.changed
 	l.changed = false
 	saved := savedLessons{
-		slices.Sorted(maps.Keys(l.lost)), slices.Sorted(maps.Keys(l.shaped)), slices.Sorted(maps.Keys(l.added)), slices.Sorted(maps.Keys(l.single)),
+		slices.Sorted(maps.Keys(l.lost)), slices.Sorted(maps.Keys(l.shaped)), slices.Sorted(maps.Keys(l.added)), slices.Sorted(maps.Keys(l.single)), l.pace,
 	}
 	l.mu.Unlock()
 	if !changed || l.journal == nil {

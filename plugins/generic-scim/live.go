@@ -114,6 +114,7 @@ func (t *live) learn(ctx context.Context) (*server, error) {
 		pace:    newPace(t.config, f, time.Duration(t.api.fastest.Load())),
 	}
 	s.mapper.keepsOne = s.lessons.keepsOne
+	s.pace.resume(s.lessons.pace)
 	return s, nil
 }
 

@@ -2,6 +2,7 @@ package scim
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,30 +20,66 @@ type pace struct {
 	moved    chan struct{}
 	failures int // in a row
 
-	window  window
+	// The climb: the best setting so far, the steps that are left to be tried from it,
+	// those that have brought it up, and how long to rest when there is none left.
 	best    float64
 	bestAt  [2]int
-	step    int
+	left    []step
+	gained  map[step]bool
+	trying  step
 	resting int
+	rest    int
+	epoch   int // counts settings; a request belongs to the one it began under
+	window  window
 	now     func() time.Time
 }
 
-// window is a stretch of time in which users are counted.
+// window is a stretch of time in which requests of one setting are counted.
 type window struct {
-	began time.Time
-	users int
-	asked int
+	through int     // requests that were still mixed with those of the setting before
+	work    float64 // users times requests on their way
+	took    time.Duration
+	asked   int
+	longest time.Duration
 }
+
+// step is a change of the setting.
+type step int
+
+const (
+	oneByOne step = iota
+	larger
+	moreRequests
+	smaller
+	aBitLarger
+	aBitSmaller
+	fewerRequests
+)
+
+// allSteps, in the order in which they are tried.
+var allSteps = []step{larger, moreRequests, smaller, aBitLarger, aBitSmaller, fewerRequests}
+
+// back is the step that would undo one.
+var back = map[step]step{moreRequests: fewerRequests, larger: smaller, smaller: larger, aBitLarger: aBitSmaller, aBitSmaller: aBitLarger, fewerRequests: moreRequests}
 
 const (
 	firstSize    = 20
 	mostSize     = 200
 	mostRequests = 16
+
+	leastAsked = 6    // requests of a window
+	gain       = 1.08 // of a step that is kept, since no two windows are alike
+	clearGain  = 1.3  // of single requests, before Bulk has found its best
+	leastRest  = 16   // windows
+
+	// No request is to come near what a gateway waits for.
+	tooLong    = 2 * time.Second // to send larger ones
+	farTooLong = 5 * time.Second // to send such ones
 )
 
 // newPace begins with more requests at a time where answers are far away.
 func newPace(c Config, f *facts, away time.Duration) *pace {
-	p := &pace{off: !f.bulk, size: firstSize, requests: 4, most: mostSize, moved: make(chan struct{}), now: time.Now}
+	p := &pace{off: !f.bulk, size: firstSize, requests: 4, most: mostSize, moved: make(chan struct{}), now: time.Now, rest: leastRest, gained: map[step]bool{}}
 	switch {
 	case away > 20*time.Millisecond:
 		p.requests = mostRequests
@@ -62,6 +99,25 @@ func newPace(c Config, f *facts, away time.Duration) *pace {
 	p.size = min(p.size, p.most)
 	p.bestAt = [2]int{p.size, p.requests}
 	return p
+}
+
+// resume begins with what an earlier run has found.
+func (p *pace) resume(at [2]int) {
+	if p.fixed || at[0] < leastBulk || at[1] < 1 {
+		return
+	}
+	p.size, p.requests = min(at[0], p.most, mostSize), min(at[1], mostRequests)
+	p.bestAt = [2]int{p.size, p.requests}
+}
+
+// found is the setting that was fastest, zero before anything was measured.
+func (p *pace) found() [2]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.off || p.fixed || p.best == 0 {
+		return [2]int{}
+	}
+	return p.bestAt
 }
 
 func (p *pace) bulk() bool {
@@ -122,6 +178,7 @@ func (p *pace) slower() {
 	p.requests = max(1, p.requests/2)
 	p.best, p.bestAt = 0, [2]int{p.size, p.requests}
 	p.window = window{}
+	p.epoch++
 	p.lost()
 }
 
@@ -141,64 +198,118 @@ func (p *pace) lost() {
 // start returns what to call with the number of users when a request has ended well.
 func (p *pace) start() func(users int) {
 	begun := p.now()
+	p.mu.Lock()
+	epoch, company := p.epoch, p.inside
+	p.mu.Unlock()
 	return func(users int) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.failures = 0
-		if !p.fixed {
-			p.measure(users, p.now(), begun)
+		if !p.fixed && epoch == p.epoch {
+			p.measure(users, float64(company+p.inside)/2, p.now().Sub(begun))
 		}
 	}
 }
 
-// measure closes a window when enough has happened in it, and climbs: a step that
-// brought more users a second is kept, any other one is taken back. A request that
-// began before the window did is not counted into it.
-func (p *pace) measure(users int, now, begun time.Time) {
-	if p.window.began.IsZero() {
-		p.window = window{began: now}
+// measure counts a request of the present setting, and climbs when there are enough
+// of them: a step that brought more users a second is kept and taken again, any
+// other one is taken back. Users a second follow from how long a request takes and
+// how many are on their way (Little's law), which varies less than the
+// moments at which requests end.
+func (p *pace) measure(users int, company float64, took time.Duration) {
+	w := &p.window
+	w.longest = max(w.longest, took)
+	if w.through < p.requests/2 {
+		w.through++
 		return
 	}
-	if begun.Before(p.window.began) && p.window.asked == 0 {
-		p.window.users += users / 2
-	} else {
-		p.window.users += users
-	}
-	p.window.asked++
-	if p.window.asked < 2*p.requests || p.window.users < 256 {
+	w.work += float64(users) * company
+	w.took += took
+	w.asked++
+	if w.asked < max(leastAsked, p.requests/2) {
 		return
 	}
-	speed := float64(p.window.users) / max(now.Sub(p.window.began).Seconds(), 1e-6)
+	speed := w.work / max(w.took.Seconds(), 1e-6)
+	long := w.longest
 	p.window = window{}
 	at := [2]int{p.size, p.requests}
 	switch {
-	case speed > 1.05*p.best:
-		if at == p.bestAt && p.best > 0 {
-			p.resting = 0 // the server has become faster: look around again
-		}
+	case long > farTooLong && p.size > leastBulk:
+		p.best, p.bestAt[0] = 0, max(leastBulk, p.size/2)
+	case p.best == 0:
 		p.best, p.bestAt = speed, at
-	default:
-		if at == p.bestAt {
-			p.best = (p.best + speed) / 2 // it has become slower
+		if p.left == nil {
+			p.left = append([]step{oneByOne}, allSteps...)
 		}
-		p.step++
+	case p.trying == oneByOne && p.size == 1:
+		p.off = speed > clearGain*p.best
+	case at == p.bestAt:
+		if changed := speed / p.best; changed > 1.5 || changed < 0.6 {
+			p.resting = 0 // the server is another one now: look around
+		}
+		p.best = (p.best + speed) / 2
+	case speed > gain*p.best:
+		p.best, p.bestAt = speed, at
+		p.gained[p.trying] = true
+		p.rest = leastRest
+		p.left = []step{p.trying}
+		for _, s := range allSteps {
+			if s != p.trying && !p.gained[back[s]] {
+				p.left = append(p.left, s)
+			}
+		}
 	}
 	p.size, p.requests = p.bestAt[0], p.bestAt[1]
 	if p.resting > 0 {
 		p.resting--
 		return
 	}
-	// The steps: larger, smaller, more requests, fewer; then a rest.
-	switch p.step % 5 {
-	case 0:
-		p.size = min(p.most, mostSize, p.size*8/5+1)
-	case 1:
-		p.size = max(leastBulk, p.size*5/8)
-	case 2:
-		p.requests = min(mostRequests, p.requests*2)
-	case 3:
-		p.requests = max(1, p.requests/2)
-	default:
-		p.step, p.resting = 0, 12
+	p.next(long)
+	if [2]int{p.size, p.requests} != at {
+		p.epoch++
 	}
+}
+
+// next takes the next step that leads anywhere, or a rest.
+func (p *pace) next(long time.Duration) {
+	if p.left == nil {
+		p.left = slices.Clone(allSteps)
+		clear(p.gained)
+	}
+	for len(p.left) > 0 {
+		p.trying, p.left = p.left[0], p.left[1:]
+		switch p.trying {
+		case oneByOne:
+			p.size = 1
+			return
+		case moreRequests:
+			p.requests = min(mostRequests, p.requests*2)
+		case larger:
+			p.size = p.size * 5 / 2
+		case smaller:
+			p.size = p.size * 2 / 5
+		case aBitLarger:
+			p.size = p.size * 3 / 2
+		case aBitSmaller:
+			p.size = p.size * 2 / 3
+		case fewerRequests:
+			p.requests = max(1, p.requests/2)
+		}
+		p.size = min(max(p.size, leastBulk), p.most, mostSize)
+		if p.size > p.bestAt[0] && long > tooLong {
+			p.size = p.bestAt[0]
+		}
+		if [2]int{p.size, p.requests} != p.bestAt {
+			return
+		}
+	}
+	p.left, p.resting = nil, p.rest
+	p.rest *= 2
+}
+
+// evenly is how many of n users go into the next request: the last one of a batch is
+// to be no smaller than the others.
+func evenly(n, size int) int {
+	parts := (n + size - 1) / size
+	return (n + parts - 1) / parts
 }

@@ -354,6 +354,7 @@ func prepareRealm(t *testing.T, server *keycloak.Server, realm, issuer, app stri
 
 type handedOver struct {
 	AccessToken string `json:"access_token"`
+	IDToken     string `json:"id_token"`
 	status      int
 	body        string
 }

@@ -107,11 +107,15 @@ func (s *Server) handover(w http.ResponseWriter, r *http.Request) {
 func (s *Server) exchange(ctx context.Context, user session.User) (target.Tokens, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	id, _, err := s.o.Accounts.TargetID(ctx, user)
+	id, known, err := s.o.Accounts.TargetID(ctx, user)
 	if err != nil {
 		return target.Tokens{}, err
 	}
-	signed, err := s.keys.assertion(s.config.Issuer, user.ID, s.config.Exchange.Audience, time.Now())
+	claims := assertionClaims{Issuer: s.config.Issuer, Subject: user.ID, Audience: s.config.Exchange.Audience}
+	if known {
+		claims.TargetID = id
+	}
+	signed, err := s.keys.assertion(claims, time.Now())
 	if err != nil {
 		return target.Tokens{}, err
 	}

@@ -73,16 +73,27 @@ func (s *signer) derived(purpose string) (out [32]byte) {
 // assertionAge is how long an assertion is good: it is exchanged at once.
 const assertionAge = time.Minute
 
-// assertion signs that the bearer acts for a user.
-func (s *signer) assertion(issuer, subject, audience string, now time.Time) (canonical.Secret, error) {
+// assertionClaims are what differs between assertions.
+type assertionClaims struct {
+	Issuer, Subject, Audience string
+	// TargetID is empty when no run has loaded the account.
+	TargetID string
+}
+
+// assertion signs that the bearer acts for a user. The target finds the user by
+// the subject, or by a claim of its own id, which differs where the account was
+// there before.
+func (s *signer) assertion(c assertionClaims, now time.Time) (canonical.Secret, error) {
 	with, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: s.key, KeyID: s.id}}, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {
 		return canonical.Secret{}, fmt.Errorf("sign an assertion: %w", err)
 	}
 	text, err := jwt.Signed(with).Claims(jwt.Claims{
-		Issuer: issuer, Subject: subject, Audience: jwt.Audience{audience}, ID: rand.Text(),
+		Issuer: c.Issuer, Subject: c.Subject, Audience: jwt.Audience{c.Audience}, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(assertionAge)),
-	}).Serialize()
+	}).Claims(struct {
+		TargetID string `json:"target_id,omitempty"`
+	}{c.TargetID}).Serialize()
 	if err != nil {
 		return canonical.Secret{}, fmt.Errorf("sign an assertion: %w", err)
 	}

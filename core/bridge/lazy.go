@@ -141,9 +141,10 @@ func (s *Server) lazyKeycloakLogin(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// auth0Profile is what a custom database script hands to its callback.
+// auth0Profile is what a custom database script hands to its callback. Auth0 puts
+// its prefix before the id, also where applications came from there and have it.
 func auth0Profile(c cutover.Candidate) map[string]any {
-	return map[string]any{"user_id": c.User.ID, "email": c.Email, "email_verified": c.Verified}
+	return map[string]any{"user_id": strings.TrimPrefix(c.User.ID, "auth0|"), "email": c.Email, "email_verified": c.Verified}
 }
 
 // lazyAuth0Login is for the login script of an Auth0 custom database.

@@ -27,6 +27,11 @@ type Options struct {
 
 	Connection Connection
 
+	// Exchange, when set, is the Action of a custom token exchange profile for
+	// subject tokens of ExchangeType: it names a user, or says why not.
+	Exchange     func(subjectToken string) (userID, refusal string)
+	ExchangeType string
+
 	// JobTime is how long a job takes, by its number of users; 20 ms when nil.
 	JobTime func(users int) time.Duration
 	// Processing has jobs say "processing", with percentage_done, before they end.

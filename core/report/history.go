@@ -181,6 +181,25 @@ func (h *History) rate() (float64, bool) {
 type group struct {
 	Title string
 	Bars  []bar
+	// Of is how many accounts there are, and Longest how many the longest bar counts.
+	Of, Longest int
+}
+
+// shownBars are shown of a chart before the reader asks for the rest.
+const shownBars = 12
+
+// stretch is a group with the bars that are shown, or with the rest.
+func stretch(g group, rest bool) group {
+	at := len(g.Bars)
+	if at > shownBars+2 { // else there is little to hide
+		at = shownBars
+	}
+	if rest {
+		g.Bars = g.Bars[at:]
+	} else {
+		g.Bars = g.Bars[:at]
+	}
+	return g
 }
 
 type bar struct {
@@ -190,13 +209,28 @@ type bar struct {
 	Tone string
 }
 
-// Width is the bar's share of the longest one, in percent.
+// Width is the bar's share of the longest one, in percent, and enough to be seen
+// where there is something.
 func (g group) Width(b bar) float64 {
-	longest := 1
-	for _, o := range g.Bars {
-		longest = max(longest, o.Count)
+	if b.Count == 0 {
+		return 0
 	}
-	return math.Round(1000*float64(b.Count)/float64(longest)) / 10
+	return math.Round(10*max(100*float64(b.Count)/float64(g.Longest), .5)) / 10
+}
+
+// Share is the bar's share of all accounts, as text.
+func (g group) Share(b bar) string {
+	percent := 100 * float64(b.Count) / float64(max(g.Of, 1))
+	switch {
+	case b.Count == 0 || g.Of == 0:
+		return ""
+	case percent < .1:
+		return "<0.1%"
+	case percent > 99.9 && b.Count < g.Of:
+		return ">99.9%"
+	default:
+		return fmt.Sprintf("%.1f%%", percent)
+	}
 }
 
 func (h *History) groups() []group {
@@ -242,12 +276,28 @@ func (h *History) groups() []group {
 	now := group{Title: "Where the accounts stand now"}
 	for _, a := range byCount(h.standing()) {
 		tone := "good"
-		if a == target.Rejected || a == target.InDoubt {
+		switch a { //nolint:exhaustive // the others are where they should be
+		case target.Rejected, target.InDoubt:
 			tone = "bad"
+		case target.Skipped:
+			tone = "plain"
 		}
 		now.Bars = append(now.Bars, bar{strings.ReplaceAll(string(a), "_", " "), "", h.standing()[a], tone})
 	}
-	return []group{outcomes, classes, reasons, losses, now}
+	out := []group{outcomes, classes, reasons, losses, now}
+	for i := range out {
+		g := &out[i]
+		if g.Of = s.Read; g.Title == now.Title {
+			g.Of = 0
+			for _, b := range g.Bars {
+				g.Of += b.Count
+			}
+		}
+		for _, b := range g.Bars {
+			g.Longest = max(g.Longest, b.Count)
+		}
+	}
+	return out
 }
 
 // byCount puts the most frequent first.
@@ -267,11 +317,14 @@ var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 		if r.Ended.IsZero() {
 			return "?"
 		}
-		return r.Ended.Sub(r.Began).Round(10 * time.Millisecond).String()
+		took := r.Ended.Sub(r.Began)
+		if took >= time.Minute {
+			return took.Round(time.Second).String()
+		}
+		return took.Round(10 * time.Millisecond).String()
 	},
+	"stretch": stretch,
 	"summary": func(r journal.Run) target.Summary { return resultOf(r).Summary },
-	"times":   func(a, b int) int { return a * b },
-	"plus":    func(a, b int) int { return a + b },
 }).Parse(page))
 
 // WriteHTML writes one page that needs nothing else: no script, no font, no

@@ -1,0 +1,207 @@
+//go:build unix
+
+package report
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/testserver/chromium"
+)
+
+// crowded is a history with as much of everything, and as long, as there can be.
+func crowded(t *testing.T) *History {
+	t.Helper()
+	h := history(t)
+	r := engine.Result{
+		Summary: target.Summary{Read: 12_345_678, Created: 11_000_000, Updated: 1, Unchanged: 1_245_677, Skipped: 40_000, Rejected: 59_000, InDoubt: 1_000},
+		Classes: map[target.Class]int{target.HashCarried: 12_000_000, target.NeedsReset: 100_000, target.NoPassword: 205_678, target.Filtered: 40_000},
+		Losses:  map[mapping.Loss]int{}, Reasons: map[diag.Code]int{}, ReadBack: &engine.Verification{Compared: 11_000_001, Match: 10_999_999},
+		Canaries: []engine.Proof{
+			{Shape: "bcrypt 2a cost 11"},
+			{Shape: "argon2id m=87795 t=1 p=8", Problem: "the target refused the right password: " + strings.Repeat("x", 200)},
+		},
+	}
+	for n, info := range diag.Codes() {
+		r.Reasons[info.Code] = 1 + n*n
+	}
+	for loss := range lossText {
+		r.Losses[loss] = 7
+	}
+	r.Reasons[diag.Code("acme."+strings.Repeat("quite_unusually_long_", 6)+"code")] = 3
+	raw, err := json.Marshal(struct {
+		engine.Result
+		Error string `json:"error"`
+	}{r, "stopped by a limit: " + strings.Repeat("0123456789", 20)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Run.Result = raw
+	h.Run.Source = "postgres host=" + strings.Repeat("a-very-long-name-of-a-host.", 8) + "example.org database=supertokens"
+	h.Run.Target = "keycloak (realm " + strings.Repeat("customers", 20) + ")"
+	h.Run.Program = "stetl 1.2.3-0.20261126101112-0123456789abcdef0123456789abcdef01234567"
+	h.Run.Ended = h.Run.Began.Add(90*time.Hour + 3*time.Millisecond)
+	h.Outcomes, h.Reasons = map[target.Action]int{target.Created: 12_245_678, target.Rejected: 59_000, target.InDoubt: 1_000}, nil
+	h.Runs = nil
+	for n := range 20 {
+		run := h.Run
+		run.ID = int64(1000 - n)
+		h.Runs = append(h.Runs, run)
+	}
+	return h
+}
+
+// watched are the requests and complaints of a tab.
+type watched struct {
+	mu       sync.Mutex
+	requests []string
+	problems []string
+}
+
+func watch(t *testing.T, tab context.Context) *watched {
+	t.Helper()
+	w := &watched{}
+	err := chromedp.Listen(tab, func(ev any) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		switch e := ev.(type) {
+		case *network.EventRequestWillBeSent:
+			w.requests = append(w.requests, e.Request.URL)
+		case *log.EventEntryAdded:
+			w.problems = append(w.problems, e.Entry.Text)
+		case *runtime.EventExceptionThrown:
+			w.problems = append(w.problems, e.ExceptionDetails.Text)
+		case *runtime.EventConsoleAPICalled:
+			w.problems = append(w.problems, fmt.Sprint("console: ", e.Type))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// media makes the tab print, or prefer dark colours.
+func media(kind, scheme string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Media: kind, Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+		return err
+	})
+}
+
+// examine runs in the page and gives what is wrong with how it looks: what sticks out
+// of the page, bars whose length is not their share, text that is hard to read.
+const examine = `(() => {
+	const wrong = [], width = document.documentElement.clientWidth;
+	for (const e of document.querySelectorAll('main *')) {
+		const box = e.getBoundingClientRect(), style = getComputedStyle(e);
+		if (box.right > width + 1 && !e.closest('.wide')) wrong.push(e.tagName + ' sticks out by ' + (box.right - width) + ': ' + e.textContent.slice(0, 40));
+		if (!e.closest('svg') && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && contrast(style.color, ground(e)) < 4.5) wrong.push(e.tagName + ' is hard to read: ' + style.color + ' on ' + ground(e));
+	}
+	for (const table of document.querySelectorAll('section')) {
+		const bars = [...table.querySelectorAll('rect')].map(e => [e.getBoundingClientRect().width, +e.closest('tr').querySelector('td.n').textContent.replaceAll(',', ''), contrast(getComputedStyle(e).fill, ground(table)), e.closest('svg').getBoundingClientRect().width]);
+		const most = Math.max(...bars.map(b => b[1]));
+		for (const [drawn, count, seen, room] of bars) {
+			if (Math.abs(drawn / room - count / most) > .01 && !(count > 0 && drawn > 0 && drawn < 4)) wrong.push('a bar of ' + count + ' of ' + most + ' has a length of ' + drawn + ' of ' + room);
+			if (seen < 3) wrong.push('a bar is hard to see: ' + seen);
+		}
+	}
+	function rgb(c) { return c.match(/[\d.]+/g).map(Number); }
+	function ground(e) { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (rgb(c)[3] !== 0) return c; } return 'rgb(255, 255, 255)'; }
+	function light(c) { const [r, g, b] = rgb(c).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; }
+	function contrast(a, b) { const [x, y] = [light(a), light(b)]; return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); }
+	return wrong.slice(0, 20);
+})()`
+
+// A browser shows the page as it is meant, on every screen, in the dark and on paper,
+// and the page asks it for nothing.
+func TestPageInABrowser(t *testing.T) {
+	t.Parallel()
+	browser := chromium.Start(t)
+	for name, h := range map[string]*History{"usual": history(t), "crowded": crowded(t), "killed": {Run: journal.Run{ID: 1, Began: time.Now()}}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "report.html")
+			f, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := h.WriteHTML(f); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			tab := chromium.Private(t, browser)
+			w := watch(t, tab)
+			for _, view := range []struct {
+				name, kind, scheme string
+				width              int64
+			}{
+				{"light", "screen", "light", 1280},
+				{"dark", "screen", "dark", 1280},
+				{"narrow", "screen", "light", 390},
+				{"paper", "print", "dark", 750},
+			} {
+				if err := chromedp.Do(tab, media(view.kind, view.scheme), chromedp.EmulateViewport(view.width, 900), chromedp.Navigate("file://"+path)); err != nil {
+					t.Fatal(err)
+				}
+				wrong, err := chromedp.Run(tab, chromedp.Evaluate[[]string](examine))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, problem := range wrong {
+					t.Errorf("%s: %s", view.name, problem)
+				}
+				background, err := chromedp.Run(tab, chromedp.Evaluate[string]("getComputedStyle(document.body).backgroundColor"))
+				if white := background == "rgb(255, 255, 255)"; err != nil || white == (view.name == "dark") {
+					t.Errorf("%s: the page is %s, %v", view.name, background, err)
+				}
+				if dir := os.Getenv("STETL_SCREENSHOTS"); dir != "" {
+					png, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := os.WriteFile(filepath.Join(dir, name+"-"+view.name+".png"), png, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			charts, err := chromedp.Run(tab, chromedp.Evaluate[[]int]("[document.querySelectorAll('rect').length, document.querySelectorAll('polyline').length]"))
+			if want := len(h.Samples) > 0; err != nil || (charts[0] > 0) != want || (charts[1] == 1) != want {
+				t.Errorf("%v bars and curves, %v", charts, err)
+			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for _, url := range w.requests {
+				if url != "file://"+path {
+					t.Errorf("the page asks for %s", url)
+				}
+			}
+			if len(w.requests) != 4 || len(w.problems) > 0 {
+				t.Errorf("requests %v, complaints %v", w.requests, w.problems)
+			}
+		})
+	}
+}

@@ -41,11 +41,6 @@ func (d *dump) catalog(context.Context) (*catalog, error) {
 
 func (d *dump) scan(ctx context.Context, r *relation, app string, columns []string, row func([][]byte) error) error {
 	t := d.tables[r]
-	if !t.HasData && slices.ContainsFunc(d.archive.Tables(), func(part pgdump.Table) bool {
-		return part.Parent == pgdump.TableName{Schema: t.Schema, Name: t.Name}
-	}) {
-		return fmt.Errorf("dump %s has the rows of table %s in its partitions; dump with --load-via-partition-root", d.path, r.qualified())
-	}
 	if !t.HasData {
 		return fmt.Errorf("dump %s has no data for table %s: it was made with --schema-only or --exclude-table-data; dump the whole schema", d.path, r.qualified())
 	}

@@ -174,6 +174,32 @@ END $$`)
 	}
 }
 
+// TestPartitionedTable: rows in partitions are the table's, in a database and in a
+// dump, whichever way they were dumped.
+func TestPartitionedTable(t *testing.T) {
+	t.Parallel()
+	dsn := twist(t, "core-10.1.4", `
+ALTER TABLE user_metadata RENAME TO whole;
+CREATE TABLE user_metadata (LIKE whole) PARTITION BY HASH (user_id);
+CREATE TABLE user_metadata_0 PARTITION OF user_metadata FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE user_metadata_1 PARTITION OF user_metadata FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+INSERT INTO user_metadata SELECT * FROM whole;
+DROP TABLE whole`)
+	want, _, _, _ := export(t, Options{Dump: filepath.Join(fixtures, "core-10.1.4.sql")})
+	for name, o := range map[string]Options{
+		"live": {URL: canonical.NewSecret(dsn)}, "plain": {Dump: dumpOf(t, dsn)}, "custom": {Dump: dumpOf(t, dsn, "--format=custom")},
+		"through the root": {Dump: dumpOf(t, dsn, "--load-via-partition-root")},
+	} {
+		got, _, _, _ := export(t, o)
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-whole +partitioned):\n%s", name, diff)
+		}
+	}
+	if err := readError(t, Options{Dump: dumpOf(t, dsn, "--exclude-table-data=user_metadata_1")}); err == nil || !strings.Contains(err.Error(), "user_metadata") {
+		t.Errorf("a partition left out: %v", err)
+	}
+}
+
 // TestEveryKindOfDump reads what pg_dump makes of one database with each option
 // that changes the file.
 func TestEveryKindOfDump(t *testing.T) {

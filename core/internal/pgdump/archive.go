@@ -56,9 +56,9 @@ type Table struct {
 	Columns []Column
 
 	// HasData reports whether the dump has a data section for the table, which
-	// may hold zero rows. It is false in a schema-only dump, for tables named
-	// by --exclude-table-data and for partitioned tables, whose data lies in
-	// their partitions.
+	// may hold zero rows. It is false in a schema-only dump and for tables named
+	// by --exclude-table-data. A partitioned table has the data of its partitions,
+	// and none when one of them has none.
 	HasData bool
 
 	// Parent is the partitioned table that this one is a partition of, if the
@@ -104,8 +104,7 @@ type tableData struct {
 }
 
 // segment is a stretch of the file that ends with the end-of-data marker. A
-// table has more than one when its partitions were dumped with
-// --load-via-partition-root.
+// table that is partitioned has more than one.
 type segment struct {
 	off, size int64
 	line      int      // line of the first row, 0 in the custom format
@@ -205,13 +204,11 @@ func (a *Archive) refuse(head []byte) error {
 func (a *Archive) finish(cat *catalog) error {
 	a.data = make(map[TableName]tableData)
 	for name, e := range cat.tables {
-		t := Table{Schema: name.Schema, Name: name.Name, Parent: e.parent, HasData: len(e.segments) > 0}
+		segments, complete := cat.data(name)
+		t := Table{Schema: name.Schema, Name: name.Name, Parent: e.parent, HasData: complete}
 		names := cat.stored(name)
-		for i := range e.segments {
-			s := &e.segments[i]
-			if s.columns == nil { // COPY without a list means all stored columns
-				s.columns = cat.stored(name)
-			}
+		for i := range segments {
+			s := &segments[i]
 			if i == 0 {
 				names = s.columns
 			}
@@ -228,7 +225,7 @@ func (a *Archive) finish(cat *catalog) error {
 		}
 		a.tables = append(a.tables, t)
 		if t.HasData {
-			a.data[name] = tableData{columns: t.Columns, segments: e.segments}
+			a.data[name] = tableData{columns: t.Columns, segments: segments}
 		}
 	}
 	slices.SortFunc(a.tables, func(x, y Table) int {

@@ -1,5 +1,10 @@
 package pgdump
 
+import (
+	"cmp"
+	"slices"
+)
+
 // maxColumns is PostgreSQL's own limit.
 const maxColumns = 1600
 
@@ -26,7 +31,10 @@ type table struct {
 	segments []segment
 }
 
-type catalog struct{ tables map[TableName]*table }
+type catalog struct {
+	tables     map[TableName]*table
+	partitions map[TableName][]TableName // made when all tables are known
+}
 
 func newCatalog() *catalog { return &catalog{tables: make(map[TableName]*table)} }
 
@@ -52,6 +60,49 @@ func (c *catalog) define(name TableName, def table) bool {
 	}
 	*e = def
 	return true
+}
+
+// data lists where the rows of a table lie, those of a partitioned one in its
+// partitions unless --load-via-partition-root has put them under its own name. It reports
+// false where the dump leaves some out.
+func (c *catalog) data(name TableName) ([]segment, bool) {
+	if c.partitions == nil {
+		c.partitions = make(map[TableName][]TableName)
+		for part, e := range c.tables {
+			if e.parent != (TableName{}) {
+				c.partitions[e.parent] = append(c.partitions[e.parent], part)
+			}
+		}
+	}
+	seen := make(map[TableName]bool) // a hostile file may go round in circles
+	var collect func(TableName) ([]segment, bool)
+	collect = func(name TableName) ([]segment, bool) {
+		if seen[name] {
+			return nil, false
+		}
+		seen[name] = true
+		parts := c.partitions[name]
+		list := slices.Clone(c.tables[name].segments)
+		for i := range list {
+			if list[i].columns == nil { // COPY without a list means all stored columns
+				list[i].columns = c.stored(name)
+			}
+		}
+		if len(list) > 0 || len(parts) == 0 {
+			return list, len(list) > 0
+		}
+		for _, part := range parts {
+			more, ok := collect(part)
+			if !ok {
+				return nil, false
+			}
+			list = append(list, more...)
+		}
+		return list, true
+	}
+	list, ok := collect(name)
+	slices.SortFunc(list, func(x, y segment) int { return cmp.Compare(x.off, y.off) })
+	return list, ok
 }
 
 // stored lists the columns of a table that have data, inherited ones first, as

@@ -56,8 +56,27 @@ func TestPlainTables(t *testing.T) {
 			"partitions of version 10",
 			"CREATE TABLE s.p (a integer, b text) PARTITION BY LIST (a);\nCREATE TABLE s.c PARTITION OF s.p (\n    b DEFAULT 'x, y)'::text,\n    CONSTRAINT k CHECK ((a > 0))\n)\nFOR VALUES IN (1);\nCOPY s.c (a, b) FROM stdin;\n1\tx\n\\.\n",
 			content{
-				[]Table{{Schema: "s", Name: "c", HasData: true, Parent: TableName{"s", "p"}, Columns: cols("a", "integer", "b", "text")}, {Schema: "s", Name: "p", Columns: cols("a", "integer", "b", "text")}},
-				map[string][][]any{"s.c": {{"1", "x"}}},
+				[]Table{{Schema: "s", Name: "c", HasData: true, Parent: TableName{"s", "p"}, Columns: cols("a", "integer", "b", "text")}, {Schema: "s", Name: "p", HasData: true, Columns: cols("a", "integer", "b", "text")}},
+				map[string][][]any{"s.c": {{"1", "x"}}, "s.p": {{"1", "x"}}},
+			},
+		},
+		{
+			"a partition without data",
+			"CREATE TABLE s.p (a integer) PARTITION BY LIST (a);\nCREATE TABLE s.c PARTITION OF s.p FOR VALUES IN (1);\nCREATE TABLE s.d PARTITION OF s.p FOR VALUES IN (2);\nCOPY s.c (a) FROM stdin;\n1\n\\.\n",
+			content{
+				[]Table{
+					{Schema: "s", Name: "c", HasData: true, Parent: TableName{"s", "p"}, Columns: cols("a", "integer")}, {Schema: "s", Name: "d", Parent: TableName{"s", "p"}, Columns: cols("a", "integer")},
+					{Schema: "s", Name: "p", Columns: cols("a", "integer")},
+				},
+				map[string][][]any{"s.c": {{"1"}}},
+			},
+		},
+		{
+			"partitions of each other",
+			"ALTER TABLE ONLY s.p ATTACH PARTITION s.c DEFAULT;\nALTER TABLE ONLY s.c ATTACH PARTITION s.p DEFAULT;\nCREATE TABLE s.c (a integer);\nCREATE TABLE s.p (a integer);\n",
+			content{
+				[]Table{{Schema: "s", Name: "c", Parent: TableName{"s", "p"}, Columns: cols("a", "integer")}, {Schema: "s", Name: "p", Parent: TableName{"s", "c"}, Columns: cols("a", "integer")}},
+				map[string][][]any{},
 			},
 		},
 		{

@@ -103,12 +103,14 @@ type tableData struct {
 	segments []segment
 }
 
-// segment is a stretch of the file that ends with the end-of-data marker. A
+// segment is a stretch of the file that ends with the end-of-data marker, or holds
+// nothing but INSERT statements. A
 // table that is partitioned has more than one.
 type segment struct {
 	off, size int64
 	line      int      // line of the first row, 0 in the custom format
 	crlf      bool     // lines end in CR LF
+	inserts   bool     // INSERT statements instead of COPY text; ends with a semicolon
 	columns   []string // order of the fields in this segment
 	perm      []int    // field number of each table column; nil when the orders agree
 }
@@ -209,6 +211,12 @@ func (a *Archive) finish(cat *catalog) error {
 		names := cat.stored(name)
 		for i := range segments {
 			s := &segments[i]
+			if s.inserts && len(s.columns) == 0 && !e.defined {
+				return &SyntaxError{
+					Path: a.path, Offset: s.off, Table: name.String(),
+					Msg: "the rows are INSERT statements that do not name their columns, and the table's definition is not in the file", Hint: hintCopy,
+				}
+			}
 			if i == 0 {
 				names = s.columns
 			}

@@ -47,6 +47,7 @@ type customIndex struct {
 type toData struct {
 	table    TableName
 	isTable  bool // not large objects
+	inserts  bool // made with --inserts
 	columns  []string
 	off, end int64 // of the chunks, once found
 }
@@ -87,7 +88,7 @@ func (a *Archive) indexCustom(ctx context.Context, cat *catalog) error {
 		}
 		if d.isTable {
 			t := cat.entry(d.table)
-			t.segments = append(t.segments, segment{off: d.off, size: d.end - d.off, columns: d.columns})
+			t.segments = append(t.segments, segment{off: d.off, size: d.end - d.off, columns: d.columns, inserts: d.inserts})
 		}
 	}
 	inflate, err := decompressor(a.info.Compression)
@@ -258,7 +259,8 @@ func (x *customIndex) entry() (id int, hasData bool, err error) {
 	}
 	name := TableName{schema, tag}
 	if copyStmt == "" {
-		return 0, false, &SyntaxError{Path: x.path, Offset: defnAt, Table: name.String(), Msg: "the data is written as INSERT statements, which this reader does not take", Hint: hintCopy}
+		d.isTable, d.inserts, d.table = true, true, name
+		return id, true, nil
 	}
 	x.copied = nil
 	if err := x.parse(copyStmt, copyAt, schema); err != nil {
@@ -285,6 +287,10 @@ func (x *customIndex) statement(token) error { return nil }
 
 func (x *customIndex) meta(t token, _ string) error {
 	return x.parser.errorAt(t, "a psql command in the table of contents", hintDamaged)
+}
+
+func (x *customIndex) inserted(t token, _ copyStatement) error {
+	return x.parser.errorAt(t, "an INSERT statement in the table of contents", hintDamaged)
 }
 
 func (x *customIndex) copyFrom(c copyStatement) error {

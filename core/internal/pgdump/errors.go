@@ -61,7 +61,7 @@ const (
 	hintCut     = "the file seems to be cut off: copy it again and compare sizes, or run pg_dump again"
 	hintDamaged = "the file is damaged or was changed after pg_dump wrote it: copy it again in binary mode, or run pg_dump again"
 	hintPlain   = "run pg_dump again with --format=custom or --format=plain, or convert the file without a database: pg_restore --file=dump.sql ARCHIVE"
-	hintCopy    = "run pg_dump again without --inserts, --column-inserts and --rows-per-insert"
+	hintCopy    = "run pg_dump again without --inserts, or without --data-only"
 	hintUTF8    = "run pg_dump again with --encoding=UTF8"
 	hintOneDB   = "dump the one database that is needed: pg_dump --file=dump.sql DATABASE"
 )

@@ -19,6 +19,7 @@ func FuzzOpenPlain(f *testing.F) {
 	f.Add(strings.ReplaceAll(wrap("COPY s.t (a) FROM stdin;\n\\x41\\101\\\\\n\\.\n"), "\n", "\r\n"))
 	f.Add(wrap("SET search_path = a, pg_catalog;\nCREATE TABLE t PARTITION OF u FOR VALUES IN (1);\nCREATE FUNCTION f() BEGIN ATOMIC CASE END; END;\nSELECT pg_catalog.set_config('search_path', 'x', false);\n/* /* */ */ DO $a$ $b$ $a$; COMMENT ON x IS E'\\'';\n"))
 	f.Add(wrap("CREATE TABLE s.c () INHERITS (s.c, s.d);\nCOPY s.c FROM stdin;\n\n\\.\n\\connect x\n"))
+	f.Add(wrap("CREATE TABLE s.t (a text);\nINSERT INTO s.t (a) OVERRIDING SYSTEM VALUE VALUES\n\t(E'\\\\'),\n\t(NULL) ON CONFLICT DO NOTHING;\nINSERT INTO s.t DEFAULT VALUES;\n"))
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.HasPrefix(text, magic) {
 			return // the other target

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +14,13 @@ type plainIndex struct {
 	info     *Info
 	header   bool // the line that a dump begins with was there
 	complete bool // so was the line that it ends with
+
+	// inserts is what the statement before this one belongs to, when it was an INSERT.
+	inserts copyStatement
+	// announced are the tables with a comment where their data begins. It is all there
+	// is of an empty table when rows are INSERT statements.
+	announced          []TableName
+	hasInsert, hasCopy bool // there was such a statement
 }
 
 // indexPlain reads the SQL and finds the data between it.
@@ -30,6 +38,13 @@ func (a *Archive) indexPlain(ctx context.Context, cat *catalog, start int64) err
 	}
 	err := x.run()
 	a.info.Encoding = x.encoding
+	if x.hasInsert && !x.hasCopy {
+		for _, name := range x.announced {
+			if e := cat.tables[name]; e != nil && len(e.segments) == 0 {
+				e.segments = []segment{{inserts: true}}
+			}
+		}
+	}
 	switch {
 	case x.err != nil:
 		return x.err
@@ -44,6 +59,7 @@ func (a *Archive) indexPlain(ctx context.Context, cat *catalog, start int64) err
 }
 
 func (x *plainIndex) comment(t token) error {
+	x.inserts = copyStatement{}
 	switch text := strings.TrimSpace(t.text); {
 	case text == "PostgreSQL database dump" && !t.cut:
 		if x.header {
@@ -56,6 +72,11 @@ func (x *plainIndex) comment(t token) error {
 	case text == "PostgreSQL database cluster dump":
 		x.header = true
 		return x.errorAt(t, "this is the output of pg_dumpall, which holds several databases", hintOneDB)
+	case strings.HasPrefix(text, "Data for Name: "):
+		name, rest, ok := strings.Cut(strings.TrimPrefix(text, "Data for Name: "), "; Type: TABLE DATA; Schema: ")
+		if schema, _, _ := strings.Cut(rest, "; "); ok {
+			x.announced = append(x.announced, TableName{schema, name})
+		}
 	case strings.HasPrefix(text, "Dumped from database version "):
 		x.info.ServerVersion = cmp.Or(x.info.ServerVersion, strings.TrimPrefix(text, "Dumped from database version "))
 	case strings.HasPrefix(text, "Dumped by pg_dump version "):
@@ -108,6 +129,22 @@ func (x *plainIndex) statement(t token) error {
 	if !x.header && !t.is("set") {
 		return x.errorAt(t, "this is not a plain pg_dump file", "") // explained by the caller
 	}
+	if !t.is("insert") {
+		x.inserts = copyStatement{}
+	}
+	return nil
+}
+
+// inserted takes INSERT statements that follow one another for one stretch of rows.
+func (x *plainIndex) inserted(first token, c copyStatement) error {
+	x.hasInsert = true
+	e := x.cat.entry(c.table)
+	if c.table != x.inserts.table || !slices.Equal(c.columns, x.inserts.columns) {
+		x.inserts = c
+		e.segments = append(e.segments, segment{off: first.off, columns: c.columns, inserts: true})
+	}
+	s := &e.segments[len(e.segments)-1]
+	s.size = x.offset() - s.off
 	return nil
 }
 
@@ -159,6 +196,7 @@ func (x *plainIndex) copyFrom(c copyStatement) error {
 	if b, ok := x.peek(0); ok && b != '\n' {
 		return fail(t, "an end-of-data marker that does not stand alone on its line", hintDamaged)
 	}
+	x.hasCopy = true
 	e := x.cat.entry(c.table)
 	e.segments = append(e.segments, s)
 	return nil

@@ -65,7 +65,8 @@ func TestPlainTables(t *testing.T) {
 			"CREATE TABLE s.p (a integer) PARTITION BY LIST (a);\nCREATE TABLE s.c PARTITION OF s.p FOR VALUES IN (1);\nCREATE TABLE s.d PARTITION OF s.p FOR VALUES IN (2);\nCOPY s.c (a) FROM stdin;\n1\n\\.\n",
 			content{
 				[]Table{
-					{Schema: "s", Name: "c", HasData: true, Parent: TableName{"s", "p"}, Columns: cols("a", "integer")}, {Schema: "s", Name: "d", Parent: TableName{"s", "p"}, Columns: cols("a", "integer")},
+					{Schema: "s", Name: "c", HasData: true, Parent: TableName{"s", "p"}, Columns: cols("a", "integer")},
+					{Schema: "s", Name: "d", Parent: TableName{"s", "p"}, Columns: cols("a", "integer")},
 					{Schema: "s", Name: "p", Columns: cols("a", "integer")},
 				},
 				map[string][][]any{"s.c": {{"1"}}},
@@ -144,7 +145,6 @@ func TestPlainErrors(t *testing.T) {
 	const first = 12 // line of the body in wrap
 	at := func(line int, rest string) string { return fmt.Sprintf("test.sql:%d: ", first+line-1) + rest }
 	for _, tt := range []struct{ name, text, want string }{
-		{"INSERT", wrap("SET x = 1;\nINSERT INTO public.users VALUES (1, 'secret');\n"), at(2, "the data is written as INSERT statements, which this reader does not take (byte %); run pg_dump again without --inserts, --column-inserts and --rows-per-insert")},
 		{"encoding", wrap("SET client_encoding = 'LATIN1';\n"), at(1, `the dump is in the encoding "LATIN1", not in UTF-8 (byte %); run pg_dump again with --encoding=UTF8`)},
 		{"encoding by set_config", wrap("SELECT pg_catalog.set_config('client_encoding', 'WIN1252', false);\n"), at(1, `the dump is in the encoding "WIN1252", not in UTF-8 (byte %); run pg_dump again with --encoding=UTF8`)},
 		{"unterminated data", "-- PostgreSQL database dump\nCOPY public.t (a) FROM stdin;\n1\n2\n", "test.sql:5: table public.t: the file ends inside the data of the table (byte %); the file seems to be cut off: copy it again"},
@@ -213,6 +213,53 @@ func TestPlainErrors(t *testing.T) {
 				t.Errorf("byte %d is not on line %d", syntax.Offset, syntax.Line)
 			}
 		})
+	}
+}
+
+// TestInserts reads rows that pg_dump --inserts and its kin write.
+func TestInserts(t *testing.T) {
+	t.Parallel()
+	const table = "CREATE TABLE public.t (\n    id bigint,\n    \"V\"\"\" text,\n    g integer GENERATED ALWAYS AS (1) STORED,\n    ok boolean\n);\n"
+	const users = "CREATE TABLE public.u (\n    id bigint\n);\n"
+	for name, tt := range map[string]struct {
+		text, says string
+		want       [][]any
+	}{
+		"values": {
+			text: table + "INSERT INTO public.t VALUES (-1, 'it''s\ta\r\nline \\N \\. ;--', DEFAULT, true);\n" +
+				"INSERT INTO public.t VALUES (1.5e+10, NULL, DEFAULT, false) ON CONFLICT DO NOTHING;\nINSERT INTO public.t VALUES (3, '', DEFAULT, NULL);\n",
+			want: [][]any{{"-1", "it's\ta\r\nline \\N \\. ;--", "t"}, {"1.5e+10", nil, "f"}, {"3", "", nil}},
+		},
+		"many rows": {
+			text: table + "INSERT INTO public.t (id, \"V\"\"\", ok) OVERRIDING SYSTEM VALUE VALUES\n\t(1, E'a\\\\b''', true),\n\t(2, B'01', false);\n",
+			want: [][]any{{"1", `a\b'`, "t"}, {"2", "01", "f"}},
+		},
+		"tables in turns": {
+			text: table + users + "INSERT INTO public.t VALUES (1, 'a', DEFAULT, NULL);\nINSERT INTO public.u VALUES (9);\n-- INSERT INTO public.t\nINSERT INTO public.t VALUES (2, 'b', DEFAULT, NULL);\n",
+			want: [][]any{{"1", "a", nil}, {"2", "b", nil}},
+		},
+		"no definition": {text: "INSERT INTO public.t (id, v) VALUES (1, 'a');\n", want: [][]any{{"1", "a"}}},
+		"no names":      {text: "INSERT INTO public.t VALUES (1, 'secret');\n", says: "do not name their columns"},
+		"a call":        {text: table + "INSERT INTO public.t VALUES (1, now(), DEFAULT, true);\n", says: "not as pg_dump writes it"},
+		"a query":       {text: table + "INSERT INTO public.t SELECT 'secret';\n", says: "not as pg_dump writes it"},
+		"too few":       {text: table + "INSERT INTO public.t VALUES (1);\n", says: "row 1: the row has 1 fields, the table 3 columns"},
+		"changed":       {text: table + "INSERT INTO public.t VALUES (1, 'a\r\nsecret', DEFAULT, true);\r\nINSERT INTO public.t VALUES (2, '', DEFAULT, true);\r\n", says: "line ends were changed"},
+		"cut":           {text: table + "INSERT INTO public.t VALUES (1, 'secret;\n", says: "the file ends inside a quoted string"},
+	} {
+		a, err := loadText(t, "test.sql", wrap(tt.text))
+		var got content
+		if err == nil {
+			got, err = readAll(t, a)
+		}
+		if tt.says != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%s: error %v, want %q in it", name, err, tt.says)
+			}
+			continue
+		}
+		if diff := cmp.Diff(tt.want, got.Rows["public.t"]); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got)\n%s", name, err, diff)
+		}
 	}
 }
 

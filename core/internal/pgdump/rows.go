@@ -78,6 +78,9 @@ func (r *Rows) openSegment() error {
 	if err != nil {
 		return r.unreadable(err)
 	}
+	if r.seg.inserts {
+		src = copyText(src, r.seg.columns)
+	}
 	r.src = src
 	return nil
 }

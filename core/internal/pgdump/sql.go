@@ -5,16 +5,17 @@ import (
 	"strings"
 )
 
-// sink receives what a parser finds. For copyFrom the parser stands right
-// behind the semicolon.
+// sink receives what a parser finds. For copyFrom and inserted the parser stands
+// right behind the semicolon.
 type sink interface {
 	comment(t token) error
 	meta(t token, command string) error
 	statement(first token) error // before any statement
 	copyFrom(c copyStatement) error
+	inserted(first token, c copyStatement) error
 }
 
-// copyStatement is COPY … FROM stdin.
+// copyStatement is COPY … FROM stdin, or INSERT INTO … VALUES.
 type copyStatement struct {
 	table   TableName
 	columns []string // nil when the statement has no list
@@ -144,7 +145,7 @@ func (p *parser) statement(t token) error {
 	case t.is("select"):
 		return p.selectSetting()
 	case t.is("insert"):
-		return p.errorAt(t, "the data is written as INSERT statements, which this reader does not take", hintCopy)
+		return p.insert(t)
 	}
 	return p.skip(t, false)
 }
@@ -213,20 +214,8 @@ func (p *parser) copyFrom(t token) (err error) {
 		e.Table = c.table.String()
 		return e
 	}
-	if p.accept("(") {
-		for {
-			name, _, err := p.ident(where)
-			if err != nil {
-				return err
-			}
-			c.columns = append(c.columns, name)
-			if !p.accept(",") || len(c.columns) > maxColumns {
-				break
-			}
-		}
-		if err := p.expect(")", where); err != nil {
-			return err
-		}
+	if c.columns, err = p.columnNames(where); err != nil {
+		return err
 	}
 	if p.accept("with") {
 		return fail("the rows carry object ids", "run pg_dump again without --oids")
@@ -243,6 +232,42 @@ func (p *parser) copyFrom(t token) (err error) {
 		return p.unexpected(t, where)
 	}
 	return p.sink.copyFrom(c)
+}
+
+// columnNames reads a list in parentheses, if there is one.
+func (p *parser) columnNames(where string) (names []string, err error) {
+	if !p.accept("(") {
+		return nil, nil
+	}
+	for {
+		name, _, err := p.ident(where)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+		if !p.accept(",") || len(names) > maxColumns {
+			return names, p.expect(")", where)
+		}
+	}
+}
+
+// insert reads INSERT INTO … VALUES …, as pg_dump --inserts writes rows.
+func (p *parser) insert(t token) (err error) {
+	const where = "an INSERT statement"
+	if err := p.expect("into", where); err != nil {
+		return err
+	}
+	var c copyStatement
+	if c.table, err = p.tableName(where); err != nil {
+		return err
+	}
+	if c.columns, err = p.columnNames(where); err != nil {
+		return err
+	}
+	if err := p.skip(p.next(), false); err != nil {
+		return err
+	}
+	return p.sink.inserted(t, c)
 }
 
 func (p *parser) create() error {

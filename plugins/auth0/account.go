@@ -33,6 +33,7 @@ type account struct {
 	// roles and organizations are read with calls of their own, where they are asked for.
 	roles         []string
 	organizations map[string][]string
+	believed      bool // they could not be read
 }
 
 // in reports whether the account is of a connection, as far as the tenant shows it.

@@ -203,6 +203,13 @@ func status(err error) int {
 	return 0
 }
 
+// hidden reports whether the tenant does not show something to this application, or
+// not in this way.
+func hidden(err error) bool {
+	s := status(err)
+	return s == http.StatusForbidden || s == http.StatusNotFound
+}
+
 // mayBeDone reports whether a request that failed with err may have been carried out.
 func mayBeDone(err error) bool {
 	if err == nil {
@@ -280,31 +287,37 @@ func (a *api) get(ctx context.Context, into any, query url.Values, path ...strin
 	return a.call(ctx, http.MethodGet, uri, nil, into)
 }
 
-// pages reads a list that comes in pages.
+// pages reads a list that comes in pages. Where the tenant tells no total, a page that
+// is shorter than the usual one is the last.
 func pages[T any](ctx context.Context, a *api, path ...string) ([]T, error) {
-	const size = 100
+	const size, usual, most = 100, 50, 1_000 // no list goes further by pages
 	var all []T
 	for page := 0; ; page++ {
-		list, err := listed[T](ctx, a, url.Values{"per_page": {strconv.Itoa(size)}, "page": {strconv.Itoa(page)}}, path...)
+		list, total, err := listed[T](ctx, a, url.Values{
+			"per_page": {strconv.Itoa(size)}, "page": {strconv.Itoa(page)}, "include_totals": {"true"},
+		}, path...)
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, list...); len(list) < size {
+		all = append(all, list...)
+		if len(list) == 0 || len(all) >= most || (total >= 0 && len(all) >= total) || (total < 0 && len(list) < usual) {
 			return all, nil
 		}
 	}
 }
 
-// listed reads one list, which comes bare or inside of an object with totals.
-func listed[T any](ctx context.Context, a *api, query url.Values, path ...string) (list []T, err error) {
+// listed reads one list, which comes bare or inside of an object with totals; without
+// them, total is -1.
+func listed[T any](ctx context.Context, a *api, query url.Values, path ...string) (list []T, total int, err error) {
 	var raw json.RawMessage
 	if err := a.get(ctx, &raw, query, path...); err != nil {
-		return nil, err
+		return nil, -1, err
 	}
+	total = -1
 	if raw = bytes.TrimSpace(raw); len(raw) > 0 && raw[0] == '{' {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &object); err != nil {
-			return nil, fmt.Errorf("read the answer: %w", err)
+			return nil, -1, fmt.Errorf("read the answer: %w", err)
 		}
 		raw = nil
 		for _, value := range object {
@@ -312,14 +325,17 @@ func listed[T any](ctx context.Context, a *api, query url.Values, path ...string
 				raw = value
 			}
 		}
+		if json.Unmarshal(object["total"], &total) != nil {
+			total = -1
+		}
 	}
 	if len(raw) == 0 {
-		return nil, nil
+		return nil, total, nil
 	}
 	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
+		return nil, -1, fmt.Errorf("read the answer: %w", err)
 	}
-	return list, nil
+	return list, total, nil
 }
 
 // explain adds to an error what the operator can do about it.

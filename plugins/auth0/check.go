@@ -20,6 +20,7 @@ var (
 	organizationScopes = []string{
 		"read:organizations", "create:organizations", "create:organization_connections", "create:organization_members",
 	}
+	seatScopes = []string{"create:organization_member_roles"}
 )
 
 // lacking returns what of need is not among scopes; nothing when nobody knows them.
@@ -103,6 +104,7 @@ func (t *live) checkScopes(l *sdk.Diagnostics, scopes []string, needs sdk.Needs)
 	}{
 		{"/roles", t.config.Roles, choiceAssign, len(needs.Roles) > 0, roleScopes},
 		{"/tenants", t.config.Tenants, choiceOrganizations, others, organizationScopes},
+		{"/roles", t.config.Roles, choiceAssign, others && len(needs.Roles) > 0 && t.config.Tenants != choiceMetadata, seatScopes},
 	} {
 		missing := lacking(scopes, m.need)
 		if !m.wanted || len(missing) == 0 || m.choice == choiceMetadata {

@@ -29,6 +29,15 @@ const lookups = 4
 // holders are the accounts in the way of one user, nil where there is none.
 type holders struct{ id, email *account }
 
+// recognised are holders in which the account that a load has made for r counts as its
+// own, even when the tenant has changed the id.
+func (h holders) recognised(r *record) holders {
+	if h.id == nil && h.email != nil && h.email.origin().ID == r.visible {
+		return holders{id: h.email}
+	}
+	return h
+}
+
 // directory knows which accounts are in the tenant. A few are looked up; when they
 // become many, all users of the tenant are exported once, and only what this process
 // has written since is looked up. It is safe for concurrent use.
@@ -123,6 +132,7 @@ func (d *directory) recall(ctx context.Context, users []*record, known []string,
 			if out[i], err = d.snap.find(id, r.Email, d.t.connectionOf(r)); err != nil {
 				return nil, err
 			}
+			out[i] = out[i].recognised(r)
 			if out[i].id == nil && known[i] != "" {
 				ask = append(ask, i) // the snapshot may be older
 			}
@@ -202,14 +212,14 @@ func (t *live) lookup(ctx context.Context, r *record, known string) (h holders, 
 			h.email = a
 		}
 	}
-	return h, nil
+	return h.recognised(r), nil
 }
 
 // read returns one account without its memberships, nil when there is none.
 func (t *live) read(ctx context.Context, id string) (*account, error) {
 	var a account
 	err := t.api.get(ctx, &a, nil, "users", id)
-	if status(err) == http.StatusNotFound {
+	if s := status(err); s == http.StatusNotFound || s == http.StatusBadRequest { // the latter: no user can have such an id
 		return nil, nil //nolint:nilnil // absence is an answer
 	}
 	if err != nil {
@@ -252,7 +262,11 @@ func (t *live) complete(ctx context.Context, a *account, r *record) error {
 	delete(organizations, publicTenant)
 	if t.mapper.assignRoles && len(roles) > 0 {
 		held, err := pages[named](ctx, t.api, "users", a.UserID, "roles")
-		if err != nil {
+		switch {
+		case hidden(err):
+			t.believe(a, err)
+			a.roles = slices.Clone(ours.Roles[publicTenant])
+		case err != nil:
 			return fmt.Errorf("read the roles of user %s: %w", a.UserID, err)
 		}
 		for _, x := range held {
@@ -266,6 +280,16 @@ func (t *live) complete(ctx context.Context, a *account, r *record) error {
 		return nil
 	}
 	held, err := pages[named](ctx, t.api, "users", a.UserID, "organizations")
+	if hidden(err) {
+		t.believe(a, err)
+		a.organizations = map[string][]string{}
+		for _, tenant := range ours.Tenants {
+			if tenant != publicTenant && organizationPattern.MatchString(tenant) {
+				a.organizations[tenant] = t.believedRoles(ours, tenant)
+			}
+		}
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("read the organizations of user %s: %w", a.UserID, err)
 	}
@@ -276,11 +300,15 @@ func (t *live) complete(ctx context.Context, a *account, r *record) error {
 			continue
 		}
 		a.organizations[x.Name] = nil
-		if !t.mapper.assignRoles || len(wanted) == 0 {
+		if !t.mapper.seats || len(wanted) == 0 {
 			continue
 		}
 		has, err := pages[named](ctx, t.api, "organizations", x.ID, "members", a.UserID, "roles")
-		if err != nil {
+		switch {
+		case hidden(err):
+			t.believe(a, err)
+			a.organizations[x.Name] = t.believedRoles(ours, x.Name)
+		case err != nil:
 			return fmt.Errorf("read the roles of member %s: %w", a.UserID, err)
 		}
 		for _, y := range has {
@@ -290,6 +318,22 @@ func (t *live) complete(ctx context.Context, a *account, r *record) error {
 		}
 	}
 	return nil
+}
+
+// believe is for memberships that the tenant does not show: those that the load has
+// noted in the account count.
+func (t *live) believe(a *account, err error) {
+	a.believed = true
+	t.blind.Do(func() {
+		t.env.Log.Warn("memberships cannot be read: those noted in app_metadata are taken for given", "error", err)
+	})
+}
+
+func (t *live) believedRoles(o origin, tenant string) []string {
+	if !t.mapper.seats {
+		return nil
+	}
+	return slices.Clone(o.Roles[tenant])
 }
 
 // exported are the fields of an export; without a list, nobody says which come.
@@ -314,24 +358,19 @@ func (t *live) export(ctx context.Context) (*snapshot, error) {
 	if err := t.api.call(ctx, http.MethodPost, t.api.sdk.URI("jobs", "users-exports"), map[string]any{"format": "json", "fields": fields}, &job); err != nil {
 		return nil, fmt.Errorf("start an export of users: %w", err)
 	}
-	begun := time.Now()
+	begun, downloads := time.Now(), 0
 	for {
 		if err := t.api.get(ctx, &job, nil, "jobs", job.ID); err != nil {
 			return nil, fmt.Errorf("look at the export %s: %w", job.ID, err)
 		}
 		switch {
-		case job.Status == "completed" && job.Location != "":
+		case job.Status == statusCompleted && job.Location != "":
 			s, err := t.download(ctx, job.Location)
-			if status(err) == http.StatusForbidden || status(err) == http.StatusBadRequest { // the link has run out: the next look has a fresh one
-				if time.Since(begun) < jobDeadline {
-					if err := t.pacer.wait(ctx, begun, time.Now(), 0); err != nil {
-						return nil, err
-					}
-					continue
-				}
+			if downloads++; err == nil || ctx.Err() != nil || downloads == mostDownloads {
+				return s, err
 			}
-			return s, err
-		case job.Status == "failed" || job.Status == "expired":
+			t.env.Log.Warn("an export is downloaded again, with a fresh link", "error", err)
+		case job.Status == statusFailed || job.Status == statusExpired:
 			return nil, fmt.Errorf("the export %s of users is %s", job.ID, job.Status)
 		case time.Since(begun) > jobDeadline:
 			return nil, fmt.Errorf("the export %s of users is still %s after %s", job.ID, job.Status, jobDeadline)
@@ -341,6 +380,10 @@ func (t *live) export(ctx context.Context) (*snapshot, error) {
 		}
 	}
 }
+
+// mostDownloads is how often one export is fetched: links run out after a minute, and
+// connections break.
+const mostDownloads = 5
 
 // download fetches an export. The link is signed and takes no token.
 func (t *live) download(ctx context.Context, link string) (_ *snapshot, err error) {

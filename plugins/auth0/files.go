@@ -73,7 +73,7 @@ type manifest struct {
 func newFiles(c Config) *files {
 	return &files{
 		config:  c,
-		mapper:  mapper{config: c, assignRoles: c.Roles != choiceMetadata, organizations: c.Tenants != choiceMetadata},
+		mapper:  mapper{config: c, assignRoles: c.Roles != choiceMetadata, organizations: c.Tenants != choiceMetadata, seats: c.Roles != choiceMetadata},
 		planned: newClaims(), loading: newClaims(),
 		hold:    hold[*record]{limit: budget - fileFraming, body: (*record).encoded},
 		members: memberships{Roles: map[string][]string{}, Organizations: map[string][]member{}},

@@ -24,15 +24,17 @@ const jobDeadline = 2*time.Hour + 10*time.Minute
 
 // importJob is a job as the tenant shows it.
 type importJob struct {
-	ID      string `json:"id"`
-	Status  string `json:"status"`
-	Details string `json:"status_details"`
-	Summary *struct {
-		Failed   int `json:"failed"`
-		Updated  int `json:"updated"`
-		Inserted int `json:"inserted"`
-		Total    int `json:"total"`
-	} `json:"summary"`
+	ID      string      `json:"id"`
+	Status  string      `json:"status"`
+	Details string      `json:"status_details"`
+	Summary *jobSummary `json:"summary"`
+}
+
+type jobSummary struct {
+	Failed   int `json:"failed"`
+	Updated  int `json:"updated"`
+	Inserted int `json:"inserted"`
+	Total    int `json:"total"`
 }
 
 // The ends of a job that we can tell apart.
@@ -337,7 +339,7 @@ func (t *live) follow(ctx context.Context, id string, users int) (*importJob, er
 // they say.
 func (t *live) conclude(ctx context.Context, job *importJob) ([]userError, error) {
 	var errs []userError
-	if job.ID != "" && (job.Status != statusCompleted || job.Summary == nil || job.Summary.Failed > 0) {
+	if job.ID != "" { // a user who lacks its authenticator need not be among the failed ones
 		var raw json.RawMessage
 		err := t.api.get(ctx, &raw, nil, "jobs", job.ID, "errors")
 		if err != nil && status(err) != http.StatusNotFound {
@@ -345,7 +347,7 @@ func (t *live) conclude(ctx context.Context, job *importJob) ([]userError, error
 		}
 		raw = bytes.TrimSpace(raw)
 		switch {
-		case len(raw) == 0: // no content: also said about some jobs that failed
+		case len(raw) == 0, string(raw) == "null": // no content: also said about some jobs that failed
 		case raw[0] == '[':
 			if err := json.Unmarshal(raw, &errs); err != nil {
 				return nil, fmt.Errorf("read the errors of job %s: %w", job.ID, err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -36,6 +37,12 @@ type live struct {
 	loading    *claims
 
 	memberships memberIDs
+	blind       sync.Once // said that memberships cannot be read
+	undone      undone
+	failing     atomic.Int64 // jobs in a row that failed as a whole
+	worked      atomic.Bool  // a job has done something
+	// The tenant writes ids in lower case, as soon as that is known.
+	caseKnown, lowers bool
 }
 
 func newLive(c Config, env sdk.Env) (*live, error) {
@@ -59,9 +66,9 @@ func newLiveOver(base http.RoundTripper, c Config, env sdk.Env) (*live, error) {
 func (t *live) Capabilities() sdk.Capabilities { return capabilities(t.config) }
 
 // Close implements [sdk.Closer].
-func (t *live) Close(context.Context) error {
+func (t *live) Close(ctx context.Context) error {
 	t.freight.close()
-	err := t.directory.close()
+	err := errors.Join(t.tidy(ctx), t.directory.close())
 	t.api.close()
 	if writeErr := t.side.write(); writeErr != nil {
 		err = errors.Join(err, sdk.Diagnostics{sideProblem(t.config.Deferred, writeErr)}.Err())
@@ -105,7 +112,7 @@ type connection struct {
 
 // findConnection returns nil when there is none of that name.
 func (t *live) findConnection(ctx context.Context) (*connection, error) {
-	list, err := listed[connection](ctx, t.api, url.Values{"name": {t.config.Connection}}, "connections")
+	list, _, err := listed[connection](ctx, t.api, url.Values{"name": {t.config.Connection}}, "connections")
 	if err != nil {
 		return nil, fmt.Errorf("look for the connection %s: %w", t.config.Connection, err)
 	}
@@ -150,6 +157,7 @@ func (t *live) open(ctx context.Context) error {
 		config: t.config, assignRoles: t.config.Roles == choiceAssign || t.config.Roles == choiceAuto && lacking(scopes, roleScopes) == nil,
 		organizations: t.config.Tenants == choiceOrganizations || t.config.Tenants == choiceAuto && lacking(scopes, organizationScopes) == nil,
 	}
+	t.mapper.seats = t.mapper.assignRoles && (t.config.Roles == choiceAssign || lacking(scopes, seatScopes) == nil)
 	t.opened = true
 	return nil
 }
@@ -199,12 +207,15 @@ func (t *live) recognise(v *verdict) {
 	if v.held == nil || v.record == nil || v.held.origin().ID == "" {
 		return
 	}
-	if v.outcome.Action != sdk.Skipped { // as it should be: the host knows what that means
+	if v.outcome.Action != sdk.Skipped && !v.held.believed { // as it should be: the host knows what that means
 		return
 	}
 	v.resume = true
 	for _, f := range v.fields {
 		v.outcome.Changed = append(v.outcome.Changed, f.Field)
+	}
+	if v.held.believed { // to give them again does no harm
+		v.outcome.Changed = append(v.outcome.Changed, fieldRoles)
 	}
 	v.outcome.Action, v.outcome.Code, v.outcome.Hint = sdk.Created, "", "" // only now is it known
 	v.outcome.Detail = joinNotes(v.record.notes)
@@ -286,18 +297,22 @@ func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 	}
 	var made account
 	err := t.api.create(ctx, http.MethodPost, t.api.sdk.URI("users"), body, &made)
-	if mayBeDone(err) {
+	for attempt := 1; mayBeDone(err); attempt++ {
 		h, lookErr := t.lookup(ctx, r, "")
 		if lookErr != nil {
 			return errors.Join(err, lookErr)
 		}
-		if h.id == nil && h.email != nil && h.email.origin().ID == u.ID {
+		if h.id == nil {
 			h.id = h.email
 		}
-		if h.id == nil || h.id.origin().ID != u.ID {
+		if h.id != nil && h.id.origin().ID == u.ID {
+			made, err = *h.id, nil
+			break
+		}
+		if h.id != nil || attempt == sendings {
 			return err
 		}
-		made, err = *h.id, nil
+		made, err = account{}, t.api.create(ctx, http.MethodPost, t.api.sdk.URI("users"), body, &made) // nobody is there
 	}
 	if refusedUser(err) {
 		out.Report(sdk.Outcome{SourceID: r.source, Action: sdk.Rejected, Code: codeTargetRefused, Detail: err.Error(), Hint: "see that the connection " + r.connection + " is switched on and that nobody else has the address"})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/stetl/stetl/core/sdk"
@@ -58,6 +59,10 @@ func (t *live) Lacks() []sdk.Ability {
 	return nil
 }
 
+// wrongPassword is what a tenant says about a wrong password; the other words depend on
+// what the connection identifies users by.
+var wrongPassword = regexp.MustCompile(`(?i)^wrong .*password`)
+
 // Login implements [sdk.Authenticator] with the password grant for a realm, through
 // an application that the configuration names.
 func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
@@ -78,7 +83,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 		return true, nil
 	case answered && answer.Code == "mfa_required":
 		return true, nil // the password was right, and more is asked for
-	case answered && answer.Code == "invalid_grant" && strings.Contains(answer.Description, "Wrong email or password"):
+	case answered && answer.Code == "invalid_grant" && wrongPassword.MatchString(answer.Description):
 		return false, nil
 	case answered:
 		return false, &sdk.Failure{Code: codeTargetRefused, Detail: "the password was not looked at: " + answer.Error()}
@@ -155,7 +160,12 @@ func (t *live) Exchange(ctx context.Context, a sdk.Assertion) (sdk.Tokens, error
 	}
 	form := url.Values{
 		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "subject_token": {a.JWT.Reveal()},
-		"subject_token_type": {t.config.ExchangeTokenType}, "client_id": {id}, "client_secret": {secret.Reveal()},
+		"subject_token_type": {t.config.ExchangeTokenType}, "client_id": {id},
+	}
+	if a.ClientID != "" && a.ClientID != id {
+		form.Set("client_id", a.ClientID) // an application in a browser or on a phone has no secret
+	} else {
+		form.Set("client_secret", secret.Reveal())
 	}
 	if a.Scope != "" {
 		form.Set("scope", a.Scope)

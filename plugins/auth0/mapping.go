@@ -84,6 +84,7 @@ type identity struct {
 type record struct {
 	importUser
 	source   string
+	visible  string // the id that the account's mark will have
 	body     []byte // the user as it stands in an import file
 	password password
 	// roles and organizations are what has to be assigned afterwards: role names,
@@ -106,13 +107,14 @@ func targetID(id string) string { return prefix + id }
 // mapper turns desired users into records. It does no I/O.
 type mapper struct {
 	config Config
-	// assignRoles and organizations say what this tenant and application allow.
-	assignRoles, organizations bool
+	// assignRoles, organizations and seats (roles inside of organizations) say what this
+	// tenant and application allow.
+	assignRoles, organizations, seats bool
 }
 
 // user maps u, or says why Auth0 does not get it.
 func (m mapper) user(u *sdk.User) (*record, *sdk.Outcome) {
-	r := &record{source: u.SourceID, importUser: importUser{
+	r := &record{source: u.SourceID, visible: u.ID, importUser: importUser{
 		// An application that came from Auth0 has stored ids with the prefix.
 		UserID:        strings.TrimPrefix(u.ID, prefix),
 		EmailVerified: u.EmailVerified != nil && *u.EmailVerified,
@@ -339,7 +341,7 @@ func (m mapper) memberships(u *sdk.User, r *record) {
 		case tenant == publicTenant:
 		case organizationPattern.MatchString(tenant):
 			var roles []string
-			if m.assignRoles {
+			if m.seats {
 				roles = slices.Clone(u.Roles[tenant])
 			}
 			r.organizations[tenant] = roles

@@ -58,19 +58,13 @@ func (t *live) assign(ctx context.Context, users []assignment) map[string]error 
 	for _, role := range slices.Sorted(maps.Keys(byRole)) {
 		id, err := t.roleID(ctx, role)
 		for part := range slices.Chunk(byRole[role], roleBatch) {
-			if err == nil {
-				err = t.api.call(ctx, http.MethodPost, t.api.sdk.URI("roles", id, "users"), map[string]any{"users": part}, nil)
-			}
-			note(failed, part, err, "role "+role)
+			t.give(ctx, failed, part, err, "role "+role, t.api.sdk.URI("roles", id, "users"), "users")
 		}
 	}
 	for _, organization := range slices.Sorted(maps.Keys(byOrganization)) {
 		id, err := t.organizationID(ctx, organization)
 		for part := range slices.Chunk(byOrganization[organization], memberBatch) {
-			if err == nil {
-				err = t.api.call(ctx, http.MethodPost, t.api.sdk.URI("organizations", id, "members"), map[string]any{"members": part}, nil)
-			}
-			note(failed, part, err, "organization "+organization)
+			t.give(ctx, failed, part, err, "organization "+organization, t.api.sdk.URI("organizations", id, "members"), "members")
 		}
 	}
 	for s, roles := range seats {
@@ -80,6 +74,20 @@ func (t *live) assign(ctx context.Context, users []assignment) map[string]error 
 		note(failed, []string{s.id}, t.seat(ctx, s.organization, s.id, roles), "the roles in organization "+s.organization)
 	}
 	return failed
+}
+
+// give adds users to what uri names, unless err is there already. A user whom the tenant
+// does not know costs nobody else.
+func (t *live) give(ctx context.Context, failed map[string]error, ids []string, err error, what, uri, key string) {
+	if err == nil {
+		err = t.api.call(ctx, http.MethodPost, uri, map[string]any{key: ids}, nil)
+		if refusedUser(err) && len(ids) > 1 {
+			t.give(ctx, failed, ids[:len(ids)/2], nil, what, uri, key)
+			t.give(ctx, failed, ids[len(ids)/2:], nil, what, uri, key)
+			return
+		}
+	}
+	note(failed, ids, err, what)
 }
 
 func note(failed map[string]error, ids []string, err error, what string) {
@@ -108,11 +116,13 @@ func (t *live) seat(ctx context.Context, organization, user string, roles []stri
 	return t.api.call(ctx, http.MethodPost, t.api.sdk.URI("organizations", id, "members", user, "roles"), map[string]any{"roles": ids}, nil)
 }
 
+type role struct {
+	ID          string `json:"id"`
+	Name        string `json:"name"`
+	Description string `json:"description"`
+}
+
 func (t *live) roleID(ctx context.Context, name string) (string, error) {
-	type role struct {
-		ID   string `json:"id"`
-		Name string `json:"name"`
-	}
 	m := &t.memberships
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -134,7 +144,7 @@ func (t *live) roleID(ctx context.Context, name string) (string, error) {
 		return id, nil
 	}
 	var made role
-	err := t.api.create(ctx, http.MethodPost, t.api.sdk.URI("roles"), map[string]any{"name": name, "description": "from SuperTokens"}, &made)
+	err := t.api.create(ctx, http.MethodPost, t.api.sdk.URI("roles"), map[string]any{"name": name, "description": madeBy}, &made)
 	if err != nil { // there by now, or made by a request whose answer was lost
 		if listErr := list(); listErr != nil {
 			return "", listErr
@@ -149,37 +159,69 @@ func (t *live) roleID(ctx context.Context, name string) (string, error) {
 }
 
 func (t *live) organizationID(ctx context.Context, name string) (string, error) {
-	type organization struct {
-		ID string `json:"id"`
-	}
 	m := &t.memberships
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if id := m.organizations[name]; id != "" {
 		return id, nil
 	}
-	var o organization
-	find := func() error { return t.api.get(ctx, &o, nil, "organizations", "name", name) }
-	err := find()
-	if status(err) == http.StatusNotFound {
-		err = t.api.create(ctx, http.MethodPost, t.api.sdk.URI("organizations"), map[string]any{"name": name, "display_name": name}, &o)
-		if err != nil && find() == nil {
-			err = nil
+	id, err := t.findOrganization(ctx, name)
+	if err == nil && id == "" {
+		var made organization
+		err = t.api.create(ctx, http.MethodPost, t.api.sdk.URI("organizations"), map[string]any{
+			"name": name, "display_name": name, "metadata": map[string]string{madeByKey: madeBy},
+		}, &made)
+		if id = made.ID; err != nil { // there by now, or made by a request whose answer was lost
+			if found, findErr := t.findOrganization(ctx, name); findErr == nil && found != "" {
+				id, err = found, nil
+			}
 		}
 	}
 	if err != nil {
 		return "", err
 	}
-	err = t.api.call(ctx, http.MethodPost, t.api.sdk.URI("organizations", o.ID, "enabled_connections"),
-		map[string]any{"connection_id": t.connection.ID, "assign_membership_on_login": false}, nil)
-	if err != nil && status(err) != http.StatusConflict { // enabled already
+	if err := t.connect(ctx, id); err != nil {
 		return "", err
 	}
 	if m.organizations == nil {
 		m.organizations = map[string]string{}
 	}
-	m.organizations[name] = o.ID
-	return o.ID, nil
+	m.organizations[name] = id
+	return id, nil
+}
+
+// findOrganization returns the id of an organization, empty when there is none.
+func (t *live) findOrganization(ctx context.Context, name string) (string, error) {
+	var o organization
+	if err := t.api.get(ctx, &o, nil, "organizations", "name", name); status(err) != http.StatusNotFound {
+		return o.ID, err
+	}
+	return "", nil
+}
+
+type organization struct {
+	ID string `json:"id"`
+}
+
+// connect lets the members of an organization sign in through the connection.
+func (t *live) connect(ctx context.Context, organization string) error {
+	err := t.api.call(ctx, http.MethodPost, t.api.sdk.URI("organizations", organization, "enabled_connections"),
+		map[string]any{"connection_id": t.connection.ID, "assign_membership_on_login": false}, nil)
+	switch {
+	case status(err) == http.StatusConflict: // enabled already
+		return nil
+	case !refusedUser(err):
+		return err
+	}
+	enabled, listErr := pages[enabledConnection](ctx, t.api, "organizations", organization, "enabled_connections")
+	if listErr == nil && slices.ContainsFunc(enabled, func(c enabledConnection) bool { return c.ID == t.connection.ID }) {
+		return nil
+	}
+	return err
+}
+
+type enabledConnection struct {
+	ID string `json:"connection_id"`
 }
 
 // settleMemberships brings the memberships of an account up to date: adds what is

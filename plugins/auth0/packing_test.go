@@ -90,7 +90,7 @@ func TestOneUserThatFillsARequest(t *testing.T) {
 // TestMappedUsersFitTheSchema maps users with everything an account can have.
 func TestMappedUsersFitTheSchema(t *testing.T) {
 	t.Parallel()
-	m := mapper{config: Config{}.withDefaults(), assignRoles: true, organizations: true}
+	m := mapper{config: Config{}.withDefaults(), assignRoles: true, organizations: true, seats: true}
 	full := person(1, everything)
 	r, refused := m.user(&full)
 	if refused != nil {

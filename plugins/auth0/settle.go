@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -19,23 +20,9 @@ const (
 
 // settle turns the end of a job into outcomes. What it does not tell is looked up.
 func (t *live) settle(ctx context.Context, load []*parcel, upsert bool, job *importJob, errs []userError) error {
-	byID, byEmail := map[string]*userError{}, map[string]*userError{}
-	for i := range errs {
-		byID[errs[i].User.UserID] = &errs[i]
-		if errs[i].User.Email != "" {
-			byEmail[strings.ToLower(errs[i].User.Email)] = &errs[i]
-		}
-	}
+	said := assignErrors(load, errs)
 	var done, look []*parcel
-	said := map[*parcel]*userError{}
-	for _, p := range load {
-		e := byID[p.UserID]
-		if e == nil && p.Email != "" {
-			e = byEmail[p.Email]
-		}
-		said[p] = e
-	}
-	matched := 0
+	refused, partial := 0, 0
 	for _, p := range load {
 		e := said[p]
 		switch {
@@ -43,24 +30,21 @@ func (t *live) settle(ctx context.Context, load []*parcel, upsert bool, job *imp
 			done = append(done, p)
 		case e.has(errorFactors) && len(e.Errors) == 1:
 			done = append(done, p) // everything else of the user is written
+			partial++
 		case e.has(errorDuplicated):
 			look = append(look, p)
-			matched++
+			refused++
 		default:
-			matched++
+			refused++
 			t.refuse(p, e)
 		}
 	}
 	// Silence counts as success only where the sums say so.
-	s := job.Summary
-	if job.Status != statusCompleted || s == nil || s.Total != len(load) || s.Failed != matched || s.Inserted+s.Updated+s.Failed != s.Total || (s.Updated > 0) != upsert {
-		plain := job.Status == statusCompleted && s != nil && s.Total == len(load) && s.Failed == matched && upsert
-		if !plain {
-			for _, p := range done {
-				p.doubt = true
-			}
-			look, done = append(look, done...), nil
+	if s := job.Summary; job.Status != statusCompleted || s == nil || !s.plain(len(load), refused, partial, upsert) {
+		for _, p := range done {
+			p.doubt = true
 		}
+		look, done = append(look, done...), nil
 	}
 	for _, p := range load {
 		if e := said[p]; e == nil || !e.has(errorDuplicated) { // else it was there before
@@ -69,6 +53,9 @@ func (t *live) settle(ctx context.Context, load []*parcel, upsert bool, job *imp
 	}
 	found, err := t.lookAll(ctx, look)
 	if err != nil {
+		return err
+	}
+	if err := t.learnCase(ctx, done); err != nil {
 		return err
 	}
 	var again []*parcel
@@ -84,6 +71,73 @@ func (t *live) settle(ctx context.Context, load []*parcel, upsert bool, job *imp
 	}
 	t.finish(ctx, done, upsert, said)
 	return t.again(ctx, again, load, upsert, job, said)
+}
+
+// assignErrors joins what a job says with the users it was about.
+func assignErrors(load []*parcel, errs []userError) map[*parcel]*userError {
+	byID, byEmail := map[string]*userError{}, map[string]*userError{}
+	for i := range errs {
+		e := &errs[i]
+		id, email := strings.TrimPrefix(e.User.UserID, prefix), strings.ToLower(e.User.Email)
+		if same := byID[id]; id != "" && same != nil {
+			same.Errors = append(same.Errors, e.Errors...)
+			continue
+		}
+		byID[id] = e
+		if email != "" {
+			byEmail[email] = e
+		}
+	}
+	said := map[*parcel]*userError{}
+	for _, p := range load {
+		if e := byID[p.UserID]; e != nil {
+			said[p] = e
+		} else if e := byEmail[p.Email]; p.Email != "" && e != nil {
+			said[p] = e
+		}
+	}
+	return said
+}
+
+// plain reports whether the sums of a job agree with the errors that it lists. A user
+// who lacks a part may be among the failed ones or not.
+func (s *jobSummary) plain(sent, refused, partial int, upsert bool) bool {
+	if s.Total != sent || (s.Failed != refused && s.Failed != refused+partial) || s.Inserted+s.Updated+s.Failed != s.Total {
+		return false
+	}
+	return upsert || s.Updated == 0
+}
+
+// learnCase finds out, once, whether the tenant writes the ids of users in lower case,
+// which the documentation leaves open, and follows it.
+func (t *live) learnCase(ctx context.Context, done []*parcel) error {
+	t.opening.Lock()
+	defer t.opening.Unlock()
+	for _, p := range done {
+		lower := strings.ToLower(p.UserID)
+		if lower == p.UserID {
+			continue
+		}
+		if !t.caseKnown {
+			held, err := t.read(ctx, p.targetID())
+			if err != nil {
+				return err
+			}
+			if held == nil {
+				held, err = t.read(ctx, targetID(lower))
+				if err != nil {
+					return err
+				}
+				t.lowers = held != nil && held.origin().ID == p.user.ID
+			}
+			t.caseKnown = true
+		}
+		if t.lowers {
+			p.UserID = lower
+			p.notes = append(p.notes, "the tenant keeps the id in lower case, as "+p.targetID())
+		}
+	}
+	return nil
 }
 
 // lookAll looks for the users of parcels, and asks the tenant itself where what is
@@ -117,6 +171,7 @@ func (t *live) lookAll(ctx context.Context, look []*parcel) ([]holders, error) {
 // Created when there is none.
 func (t *live) identify(p *parcel, h holders, e *userError) *sdk.Outcome {
 	if p.doubt && h.id != nil && h.id.in(t.config.Connection) && h.id.origin().ID == p.user.ID {
+		p.UserID = strings.TrimPrefix(h.id.UserID, prefix)
 		return nil // it was not there before the request whose answer was lost
 	}
 	v := t.judge(p.user, p.record, h)
@@ -186,8 +241,16 @@ func (t *live) enrol(ctx context.Context, p *parcel) error {
 	return nil
 }
 
+// mostFailing is how many jobs may fail as a whole in a row: more than it takes to find
+// one user among all of a job by halving it.
+const mostFailing = 16
+
 // again deals with users that a job should have made and has not.
 func (t *live) again(ctx context.Context, missing, load []*parcel, upsert bool, job *importJob, said map[*parcel]*userError) error {
+	if len(missing) < len(load) {
+		t.failing.Store(0)
+		t.worked.Store(true)
+	}
 	if len(missing) == 0 {
 		return nil
 	}
@@ -200,7 +263,12 @@ func (t *live) again(ctx context.Context, missing, load []*parcel, upsert bool, 
 		}
 		return nil
 	}
-	if len(missing) == 1 && len(load) == 1 {
+	alone := len(missing) == 1 && len(load) == 1
+	if len(missing) == len(load) && (t.failing.Add(1) > mostFailing || alone && !t.worked.Load()) {
+		failAll(missing, fmt.Errorf("import jobs fail one after the other, whoever is in them; the last one is %s: %s", job.Status, cmp.Or(job.Details, "it gives no reason")))
+		return nil
+	}
+	if alone {
 		p := missing[0]
 		detail := "the job is " + job.Status
 		if job.Details != "" {

@@ -55,8 +55,13 @@ func (t *live) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error)
 		}, nil
 	}
 	t.directory.touched(a.TargetID)
+	t.undone.note(held)
 	if a.Before == nil {
-		return sdk.Outcome{Action: sdk.Deleted}, t.api.call(ctx, http.MethodDelete, t.api.sdk.URI("users", a.TargetID), nil, nil)
+		err := t.api.call(ctx, http.MethodDelete, t.api.sdk.URI("users", a.TargetID), nil, nil)
+		if status(err) == http.StatusNotFound { // an earlier attempt has done it
+			err = nil
+		}
+		return sdk.Outcome{Action: sdk.Deleted}, err
 	}
 	var before preimage
 	if err := json.Unmarshal(a.Before, &before); err != nil {

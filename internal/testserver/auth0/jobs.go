@@ -162,12 +162,17 @@ func (s *Server) importUsers(w http.ResponseWriter, r *http.Request) {
 	}
 	s.log("sapi", "Create import users job", map[string]any{"request": map[string]any{"body": map[string]any{"external_id": j.externalID}}, "response": map[string]any{"body": answer}})
 	if failure == Dropped {
-		if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
-			_ = conn.Close()
-		}
+		drop(w)
 		return
 	}
 	reply(w, 202, answer)
+}
+
+// drop breaks the connection instead of answering.
+func drop(w http.ResponseWriter) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_ = conn.Close()
+	}
 }
 
 func (s *Server) parseImport(contentType string, body []byte) (*job, string) {
@@ -397,6 +402,11 @@ func (s *Server) download(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Only one auth mechanism allowed", http.StatusBadRequest)
 	case !ok || time.Now().After(e.links[r.URL.Query().Get("key")]):
 		http.Error(w, "Request has expired", http.StatusForbidden)
+	case s.torn < s.options.TornDownloads:
+		s.torn++
+		w.Header().Set("Content-Length", "1000000")
+		_, _ = w.Write([]byte{0x1f, 0x8b})
+		drop(w)
 	default:
 		zip := gzip.NewWriter(w)
 		_, _ = zip.Write(e.lines)

@@ -9,12 +9,13 @@ import (
 )
 
 type role struct {
-	id, name string
-	users    map[string]bool
+	id, name, description string
+	users, permissions    map[string]bool
 }
 
 type organization struct {
 	id, name    string
+	metadata    map[string]string
 	connections map[string]bool
 	members     map[string]map[string]bool // user to role ids
 }
@@ -50,10 +51,11 @@ func (s *Server) memberRoutes(api router) {
 	api("GET /roles", "read:roles", func(w http.ResponseWriter, r *http.Request) {
 		list := []map[string]any{}
 		for _, id := range slices.Sorted(maps.Keys(s.roles)) {
-			list = append(list, map[string]any{"id": id, "name": s.roles[id].name})
+			list = append(list, map[string]any{"id": id, "name": s.roles[id].name, "description": s.roles[id].description})
 		}
 		page(w, r, "roles", list)
 	})
+	s.roleRoutes(api)
 	api("POST /roles", "create:roles", func(w http.ResponseWriter, r *http.Request) {
 		var b struct {
 			Name        string `json:"name"`
@@ -69,10 +71,14 @@ func (s *Server) memberRoutes(api router) {
 			}
 		}
 		id := newID("rol_")
-		s.roles[id] = &role{id, b.Name, map[string]bool{}}
+		s.roles[id] = &role{id, b.Name, b.Description, map[string]bool{}, map[string]bool{}}
 		reply(w, 200, map[string]any{"id": id, "name": b.Name})
 	})
 	api("POST /roles/{id}/users", "update:roles|create:role_members", s.assign)
+	if s.options.ForgetsPlaces {
+		s.organizationRoutes(api)
+		return
+	}
 	api("GET /users/{id}/roles", "read:users read:roles|read:users read:role_members", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
 		list := []map[string]any{}
 		for _, id := range slices.Sorted(maps.Keys(s.roles)) {
@@ -105,6 +111,77 @@ func (s *Server) memberRoutes(api router) {
 		page(w, r, "organizations", list)
 	}))
 	s.organizationRoutes(api)
+}
+
+// PutRole adds a role, as somebody else would have.
+func (s *Server) PutRole(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := newID("rol_")
+	s.roles[id] = &role{id, name, "", map[string]bool{}, map[string]bool{}}
+}
+
+// Permit adds a permission to a role, as somebody else would.
+func (s *Server) Permit(role string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.roles {
+		if r.name == role {
+			r.permissions["read:things"] = true
+		}
+	}
+}
+
+// Roles lists the roles by name.
+func (s *Server) Roles() (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.roles {
+		names = append(names, r.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Organizations lists the organizations by name.
+func (s *Server) Organizations() (names []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, o := range s.orgs {
+		names = append(names, o.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (s *Server) roleRoutes(api router) {
+	with := func(f func(http.ResponseWriter, *http.Request, *role)) func(http.ResponseWriter, *http.Request) {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if one := s.roles[r.PathValue("id")]; one != nil {
+				f(w, r, one)
+				return
+			}
+			refuse(w, 404, "inexistent_role", "The role does not exist.")
+		}
+	}
+	api("GET /roles/{id}/users", "read:users read:roles|read:users read:role_members", with(func(w http.ResponseWriter, r *http.Request, one *role) {
+		list := []map[string]any{}
+		for id := range one.users {
+			list = append(list, map[string]any{"user_id": id})
+		}
+		page(w, r, "users", list)
+	}))
+	api("GET /roles/{id}/permissions", "read:roles", with(func(w http.ResponseWriter, r *http.Request, one *role) {
+		list := []map[string]any{}
+		for name := range one.permissions {
+			list = append(list, map[string]any{"permission_name": name})
+		}
+		page(w, r, "permissions", list)
+	}))
+	api("DELETE /roles/{id}", "delete:roles", with(func(w http.ResponseWriter, _ *http.Request, one *role) {
+		delete(s.roles, one.id)
+		w.WriteHeader(http.StatusNoContent)
+	}))
 }
 
 func (s *Server) assign(w http.ResponseWriter, r *http.Request) {
@@ -155,20 +232,12 @@ func (s *Server) organizationRoutes(api router) {
 		}
 		page(w, r, "organizations", list)
 	})
-	api("GET /organizations/name/{name}", "read:organizations", func(w http.ResponseWriter, r *http.Request) {
-		for _, o := range s.orgs {
-			if o.name == r.PathValue("name") {
-				reply(w, 200, map[string]any{"id": o.id, "name": o.name})
-				return
-			}
-		}
-		refuse(w, 404, "inexistent_organization", "No organization found by that name")
-	})
 	api("POST /organizations", "create:organizations", func(w http.ResponseWriter, r *http.Request) {
 		var b struct {
-			Name        string           `json:"name"`
-			DisplayName string           `json:"display_name"`
-			Connections []map[string]any `json:"enabled_connections"`
+			Name        string            `json:"name"`
+			DisplayName string            `json:"display_name"`
+			Metadata    map[string]string `json:"metadata"`
+			Connections []map[string]any  `json:"enabled_connections"`
 		}
 		if !decode(w, r, &b) {
 			return
@@ -183,7 +252,7 @@ func (s *Server) organizationRoutes(api router) {
 				return
 			}
 		}
-		o := &organization{newID("org_"), b.Name, map[string]bool{}, map[string]map[string]bool{}}
+		o := &organization{newID("org_"), b.Name, b.Metadata, map[string]bool{}, map[string]map[string]bool{}}
 		s.orgs[o.id] = o
 		reply(w, 201, map[string]any{"id": o.id, "name": o.name})
 	})
@@ -196,11 +265,17 @@ func (s *Server) organizationRoutes(api router) {
 			return
 		}
 		if o.connections[b.ConnectionID] {
-			refuse(w, 409, "", "The connection is enabled already")
+			refuse(w, s.options.EnabledAlready, "", "The connection is enabled already")
 			return
 		}
 		o.connections[b.ConnectionID] = true
 		reply(w, 201, map[string]any{"connection_id": b.ConnectionID})
+	}))
+	// One pattern, since the name of an organization stands where its id would.
+	api("GET /organizations/{id}/{list}", "read:organizations|read:organization_members|read:organization_connections", s.organizationLists)
+	api("DELETE /organizations/{id}", "delete:organizations", with(func(w http.ResponseWriter, _ *http.Request, o *organization) {
+		delete(s.orgs, o.id)
+		w.WriteHeader(http.StatusNoContent)
 	}))
 	api("DELETE /organizations/{id}/members", "delete:organization_members", with(func(w http.ResponseWriter, r *http.Request, o *organization) {
 		var b struct {
@@ -240,6 +315,43 @@ func (s *Server) organizationRoutes(api router) {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	}))
+}
+
+func (s *Server) organizationLists(w http.ResponseWriter, r *http.Request) {
+	id, list := r.PathValue("id"), r.PathValue("list")
+	scope := map[string]string{"members": "read:organization_members", "enabled_connections": "read:organization_connections"}[list]
+	if id == "name" {
+		scope = "read:organizations"
+	}
+	if scope != "" && !s.scoped(w, scope) {
+		return
+	}
+	if id == "name" {
+		for _, o := range s.orgs {
+			if o.name == list {
+				reply(w, 200, map[string]any{"id": o.id, "name": o.name, "metadata": o.metadata})
+				return
+			}
+		}
+		refuse(w, 404, "inexistent_organization", "No organization found by that name")
+		return
+	}
+	o := s.orgs[id]
+	out := []map[string]any{}
+	switch {
+	case o == nil || scope == "":
+		refuse(w, 404, "inexistent_organization", "No organization found by that id")
+		return
+	case list == "members":
+		for _, id := range slices.Sorted(maps.Keys(o.members)) {
+			out = append(out, map[string]any{"user_id": id})
+		}
+	default:
+		for _, id := range slices.Sorted(maps.Keys(o.connections)) {
+			out = append(out, map[string]any{"connection_id": id})
+		}
+	}
+	page(w, r, list, out)
 }
 
 func (s *Server) addMembers(w http.ResponseWriter, r *http.Request, o *organization) {

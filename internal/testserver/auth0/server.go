@@ -52,6 +52,20 @@ type Options struct {
 	Burst, PerSecond int
 	// ExportLife is how long a link to an export is valid; 60 s when zero.
 	ExportLife time.Duration
+	// FactorsFail has users whose mfa_factors cannot be imported count as failed.
+	FactorsFail bool
+	// LowersIDs has user_id written in lower case.
+	LowersIDs bool
+	// Lost are ids of users who are deleted by somebody as soon as they are imported.
+	Lost []string
+	// ForgetsPlaces has the lists of a user's roles and organizations not exist.
+	ForgetsPlaces bool
+	// TornDownloads is how many downloads of an export break off.
+	TornDownloads int
+	// CreateFails says how the n-th POST /users (from 1) goes wrong: Broken or Dropped.
+	CreateFails func(n int) Failure
+	// EnabledAlready is the refusal to enable a connection twice; 409 when zero.
+	EnabledAlready int
 	// OTPDisabled is the tenant's setting for one-time codes.
 	OTPDisabled bool
 }
@@ -107,10 +121,13 @@ type Server struct {
 	roles    map[string]*role
 	orgs     map[string]*organization
 	logs     []map[string]any
+	tickets  map[string]Ticket
 	requests []Request
 	bucket   float64 // of the bucket
 	filled   time.Time
 	imports  int
+	creates  int
+	torn     int
 	active   int // most jobs that were active at the same time
 }
 
@@ -144,6 +161,9 @@ func New(o Options) *Server {
 	def(&o.Connection.Name, "Username-Password-Authentication")
 	def(&o.Connection.ID, "con_0123456789abcdef")
 	def(&o.Connection.Strategy, "auth0")
+	if o.EnabledAlready == 0 {
+		o.EnabledAlready = 409
+	}
 	if o.TokenLife == 0 {
 		o.TokenLife = 24 * time.Hour
 	}
@@ -155,7 +175,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{
 		options: o, tokens: map[string]time.Time{}, users: map[string]*User{}, jobs: map[string]*job{},
-		exports: map[string]*export{}, roles: map[string]*role{}, orgs: map[string]*organization{},
+		exports: map[string]*export{}, roles: map[string]*role{}, tickets: map[string]Ticket{}, orgs: map[string]*organization{},
 		bucket: float64(o.Burst), filled: time.Now(),
 	}
 	s.handler, s.URL = s.routes(), "https://"+o.Domain
@@ -209,7 +229,7 @@ func (s *Server) MostActive() int {
 
 // scopes that exist here.
 const everyScope = "create:users read:users update:users delete:users read:connections read:connections_options " +
-	"read:roles create:roles update:roles create:role_members read:role_members read:organizations create:organizations create:organization_connections " +
+	"read:roles create:roles update:roles delete:roles delete:organizations read:organization_connections create:role_members read:role_members read:organizations create:organizations create:organization_connections " +
 	"create:organization_members read:organization_members create:organization_member_roles read:organization_member_roles delete:organization_members " +
 	"delete:organization_member_roles create:user_tickets create:authentication_methods read:authentication_methods read:logs read:guardian_factors"
 
@@ -301,6 +321,11 @@ func (s *Server) authorised(w http.ResponseWriter, r *http.Request, scopes strin
 		refuse(w, 401, "", "Invalid token")
 		return false
 	}
+	return s.scoped(w, scopes)
+}
+
+// scoped answers 403 unless the application has all scopes of one alternative.
+func (s *Server) scoped(w http.ResponseWriter, scopes string) bool {
 	for _, one := range strings.Split(scopes, "|") {
 		if !slices.ContainsFunc(strings.Fields(one), func(scope string) bool { return !slices.Contains(s.granted(), scope) }) {
 			return true

@@ -10,6 +10,11 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
+// PublicClient is an application without a secret.
+const PublicClient = "spa"
+
+const tokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+
 // token is the token endpoint: client credentials for the Management API, and the
 // password grant of a realm.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) {
@@ -27,8 +32,13 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	no := func(status int, code, text string) {
 		reply(w, status, map[string]string{"error": code, "error_description": text})
 	}
-	if form["client_id"] != s.options.ClientID || form["client_secret"] != s.options.ClientSecret {
+	public := form["client_id"] == PublicClient && form["client_secret"] == "" // it may exchange tokens and nothing else
+	if !public && (form["client_id"] != s.options.ClientID || form["client_secret"] != s.options.ClientSecret) {
 		no(401, "access_denied", "Unauthorized")
+		return
+	}
+	if public && form["grant_type"] != tokenExchange {
+		no(403, "unauthorized_client", "Grant type not allowed for the client.")
 		return
 	}
 	switch form["grant_type"] {
@@ -59,7 +69,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 			claims, _ := json.Marshal(map[string]any{"sub": u.ID, "email": u.Email})
 			reply(w, 200, map[string]any{"access_token": newID("user-"), "token_type": "Bearer", "id_token": "e30." + base64.RawURLEncoding.EncodeToString(claims) + ".e30"})
 		}
-	case "urn:ietf:params:oauth:grant-type:token-exchange":
+	case tokenExchange:
 		s.exchange(w, form, no)
 	default:
 		no(403, "unauthorized_client", "Grant type not allowed for the client.")
@@ -81,14 +91,19 @@ func (s *Server) exchange(w http.ResponseWriter, form map[string]string, no func
 		no(400, "invalid_request", refusal)
 		return
 	}
-	if _, there := s.Users()[id]; !there {
+	u, there := s.Users()[id]
+	if !there {
 		no(400, "invalid_request", "user not found")
 		return
 	}
-	claims, _ := json.Marshal(map[string]any{"sub": id})
+	if u.Blocked {
+		no(403, "unauthorized", "user is blocked")
+		return
+	}
+	claims, _ := json.Marshal(map[string]any{"sub": id, "aud": form["client_id"]})
 	reply(w, 200, map[string]any{
-		"access_token": newID("user-"), "token_type": "Bearer", "expires_in": 86400, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
-		"id_token": "e30." + base64.RawURLEncoding.EncodeToString(claims) + ".e30",
+		"access_token": newID("user-"), "token_type": "Bearer", "expires_in": 86400, "scope": form["scope"],
+		"issued_token_type": "urn:ietf:params:oauth:token-type:access_token", "id_token": "e30." + base64.RawURLEncoding.EncodeToString(claims) + ".e30",
 	})
 }
 

@@ -77,6 +77,16 @@ func (s *Server) Remove(id string) {
 	delete(s.users, id)
 }
 
+// Ticket is a password-change ticket.
+type Ticket struct{ UserID, ResultURL string }
+
+// Tickets are those made so far, by their link.
+func (s *Server) Tickets() map[string]Ticket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.tickets)
+}
+
 type importedUser struct {
 	Email         string  `json:"email"`
 	EmailVerified *bool   `json:"email_verified"`
@@ -173,6 +183,9 @@ func (s *Server) insert(id string, in *importedUser) (string, []map[string]any) 
 	if id == "" {
 		id = "auth0|" + strings.ToLower(newID(""))
 	}
+	if s.options.LowersIDs {
+		id = strings.ToLower(id)
+	}
 	u := &User{
 		ID: id, Connection: s.options.Connection.Name, Email: in.Email, Username: in.Username, Phone: in.PhoneNumber, PhoneVerified: in.PhoneVerified,
 		EmailVerified: in.EmailVerified != nil && *in.EmailVerified, GivenName: in.GivenName, FamilyName: in.FamilyName,
@@ -195,8 +208,15 @@ func (s *Server) insert(id string, in *importedUser) (string, []map[string]any) 
 		u.hash, u.random = string(own), true
 	}
 	s.users[id] = u
+	if slices.Contains(s.options.Lost, in.UserID) {
+		delete(s.users, id)
+	}
 	if len(in.MFAFactors) > 0 && slices.Contains(s.options.NoFactors, in.UserID) {
-		return "inserted", problem("MFA_FACTORS_FAILED", "", "Unable to import factors")
+		what := "inserted"
+		if s.options.FactorsFail {
+			what = "failed"
+		}
+		return what, problem("MFA_FACTORS_FAILED", "", "Unable to import factors")
 	}
 	for _, f := range in.MFAFactors {
 		if f.TOTP != nil {
@@ -291,7 +311,14 @@ func (s *Server) userRoutes(api router) {
 	api("GET /users/{id}", "read:users", s.withUser(func(w http.ResponseWriter, _ *http.Request, u *User) { reply(w, 200, s.render(u)) }))
 	api("PATCH /users/{id}", "update:users", s.withUser(s.patch))
 	api("DELETE /users/{id}", "delete:users", func(w http.ResponseWriter, r *http.Request) {
-		delete(s.users, r.PathValue("id"))
+		id := r.PathValue("id")
+		delete(s.users, id)
+		for _, one := range s.roles {
+			delete(one.users, id)
+		}
+		for _, o := range s.orgs {
+			delete(o.members, id)
+		}
 		w.WriteHeader(http.StatusNoContent)
 	})
 	api("POST /users", "create:users", s.create)
@@ -338,7 +365,9 @@ func (s *Server) userRoutes(api router) {
 				refuse(w, 404, "inexistent_user", "The user does not exist.")
 				return
 			}
-			reply(w, 201, map[string]string{"ticket": "https://" + s.options.Domain + "/u/reset-verify?ticket=" + newID("")})
+			link := "https://" + s.options.Domain + "/u/reset-verify?ticket=" + newID("")
+			s.tickets[link] = Ticket{body.UserID, body.ResultURL}
+			reply(w, 201, map[string]string{"ticket": link})
 		}
 	})
 }
@@ -465,6 +494,14 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &b) {
 		return
 	}
+	failure := Failure("")
+	if s.creates++; s.options.CreateFails != nil {
+		failure = s.options.CreateFails(s.creates)
+	}
+	if failure == Broken {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
 	u := &User{Connection: b.Connection, AppMetadata: b.AppMetadata, UserMetadata: b.UserMetadata, Created: time.Now()}
 	set(&u.Email, b.Email)
 	b.Phone.into(&u.Phone)
@@ -490,5 +527,9 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.users[u.ID] = u
+	if failure == Dropped {
+		drop(w)
+		return
+	}
 	reply(w, 201, s.render(u))
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
 
@@ -165,7 +166,7 @@ func (r *runner) note(ctx context.Context, name string, id []byte) error {
 }
 
 func (r *runner) canary(ctx context.Context, like canonical.PasswordHash) (err error) {
-	name, id := "stetl-canary-"+strings.ToLower(rand.Text()), uuid()
+	name, id := "stetl-canary-"+strings.ToLower(rand.Text()), uuid.NewString()
 	password := rand.Text()
 	hash, err := hashLike(like, password)
 	if err != nil {
@@ -243,12 +244,4 @@ func hashLike(like canonical.PasswordHash, password string) (canonical.PasswordH
 	default:
 	}
 	return canonical.PasswordHash{}, fmt.Errorf("this program cannot make a hash of the kind %s", like.Shape())
-}
-
-// uuid is a random one, as SuperTokens makes them.
-func uuid() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

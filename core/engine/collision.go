@@ -41,7 +41,7 @@ func (c Collision) of(k idKind) mapping.Policy {
 // resolve applies the policies to accounts that lack an identifier. Only linking
 // takes another look at the accounts.
 func (r *runner) resolve(ctx context.Context) error {
-	policies, linking := r.options.Policies.Collision, map[int32]bool{}
+	policies, linking := r.options.Policies.Collision, map[int]bool{}
 	for _, l := range r.owners.losers {
 		for kind := range idKindCount {
 			if l.lost[kind] == 0 || l.out {
@@ -82,16 +82,15 @@ func (r *runner) resolve(ctx context.Context) error {
 // link collects accounts that are to be made one with another. Both must have
 // proven the same address: else whoever registers with the address of somebody
 // else would get into that account.
-func (r *runner) link(ctx context.Context, linking map[int32]bool) error {
+func (r *runner) link(ctx context.Context, linking map[int]bool) error {
 	homes, guests := map[int]target.User{}, map[int]target.User{}
 	n := 0
 	err := r.src.Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
-			k := int32(n) //nolint:gosec // as in claim
-			l := r.owners.losers[k]
-			if linking[k] || l != nil && l.link {
+			l := r.owners.losers[n]
+			if linking[n] || l != nil && l.link {
 				u, _, _ := r.options.Mapping.Map(&users[i], r.caps)
-				if linking[k] && l == nil {
+				if linking[n] && l == nil {
 					homes[n] = u
 				} else if l != nil {
 					guests[n] = u
@@ -103,8 +102,8 @@ func (r *runner) link(ctx context.Context, linking map[int32]bool) error {
 	})
 	r.merged = map[int][]target.User{}
 	for _, n := range slices.Sorted(maps.Keys(guests)) { // the same order every time
-		l := r.owners.losers[int32(n)] //nolint:gosec // as in claim
-		at := int(l.lost[l.kind] - 1)
+		l := r.owners.losers[n]
+		at := l.lost[l.kind] - 1
 		home, ok := homes[at]
 		if guest := guests[n]; ok && l.link && same(&home, &guest) {
 			r.merged[at] = append(r.merged[at], guest)

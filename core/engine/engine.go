@@ -15,8 +15,8 @@ import (
 	"github.com/stetl/stetl/core/target"
 )
 
-// Source gives every account, in an order that is the same each time. It is
-// read more than once: first to decide, then to act.
+// Source gives every account, in the order of the bytes of their internal ids. It
+// is read more than once: first to decide, then to act.
 type Source interface {
 	Accounts(ctx context.Context, emit func([]canonical.User) error) error
 }
@@ -34,7 +34,7 @@ type Target interface {
 
 // Journal remembers runs. See [journal.Scope] for what its methods promise.
 type Journal interface {
-	Accounts(ctx context.Context) iter.Seq2[journal.Entry, error]
+	Known(ctx context.Context) iter.Seq2[journal.Known, error]
 	Get(ctx context.Context, sourceID string) (journal.Entry, bool, error)
 	Mark(run int64, entries []journal.Entry) (batch int64, err error)
 	Record(batch int64, entries []journal.Entry) error
@@ -201,9 +201,9 @@ func newRunner(src Source, dst Target, o Options) *runner {
 // forgetful is a journal that only takes notes.
 type forgetful struct{ Journal }
 
-// Accounts implements [Journal].
-func (forgetful) Accounts(context.Context) iter.Seq2[journal.Entry, error] {
-	return func(func(journal.Entry, error) bool) {}
+// Known implements [Journal].
+func (forgetful) Known(context.Context) iter.Seq2[journal.Known, error] {
+	return func(func(journal.Known, error) bool) {}
 }
 
 // Get implements [Journal].
@@ -238,7 +238,7 @@ func (r *runner) run(ctx context.Context) error {
 	if err := r.remember(ctx); err != nil {
 		return err
 	}
-	r.held.off = len(r.known.known) == 0 || r.options.DryRun || r.options.Plan != nil || r.options.Only != nil
+	r.held.off = !r.known.some || r.options.DryRun || r.options.Plan != nil || r.options.Only != nil
 	if err := r.survey(ctx); err != nil {
 		return err
 	}

@@ -42,38 +42,23 @@ func (r *runner) review(ctx context.Context) error {
 	}
 	for n := range r.owners.losers {
 		// One that was loaded and loses now: its entry is not at hand.
-		r.held.off = r.held.off || !at[int(n)]
+		r.held.off = r.held.off || !at[n]
 	}
 	if r.held.off = r.held.off || len(r.merged) > 0; r.held.off {
 		r.held = held{off: true}
 		return nil
 	}
-	unseen := map[int32]bool{}
-	for n := range r.owners.winners {
-		if !at[int(n)] {
-			unseen[n] = true
-		}
-	}
-	if len(unseen) > 0 {
-		for e, err := range r.options.Journal.Accounts(ctx) {
-			if err != nil {
-				return err
-			}
-			if n, ok := r.owners.whose(e.SourceID); ok && unseen[n] {
-				r.owners.winners[n] = keeper{id: e.SourceID}
-				delete(unseen, n)
-			}
-		}
-		if len(unseen) > 0 { // a journal that lost a line meanwhile
-			r.held = held{off: true}
-			return nil
-		}
-	}
 	r.guard.stale, r.guard.people, r.shapes = 0, [2][2]int{}, shapes{}
 	for i, place := range r.held.places {
-		if u, out := r.mapped(place, &r.held.accounts[i]); out == nil {
-			r.weigh(&u)
+		u, out := r.mapped(place, &r.held.accounts[i])
+		if out != nil {
+			continue
 		}
+		s, err := r.standing(ctx, place, &u)
+		if err != nil {
+			return err
+		}
+		r.weigh(s, &u)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,5 +80,35 @@ func TestHeldIsBounded(t *testing.T) {
 	}
 	if !h.off || h.accounts != nil {
 		t.Errorf("%d accounts of 1 MiB are held", len(h.accounts))
+	}
+}
+
+// The journal is walked through beside the source, so what is out of order would be
+// taken for new and loaded twice.
+func TestSourceOutOfOrderIsRefused(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(9)
+	if _, _, err := p.do(src, dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	writes := dst.writes
+	src[2], src[7] = src[7], src[2]
+	if _, _, err := p.do(src, dst, nil); err == nil || !strings.Contains(err.Error(), "account "+id(3)+" comes after account "+id(7)) || dst.writes != writes {
+		t.Errorf("%v, %d writes", err, dst.writes-writes)
+	}
+}
+
+// Who is first, last or in between of those who have gone is listed.
+func TestRemovedAreListed(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(9)
+	if _, _, err := p.do(src, dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	left := slices.Concat(src[1:4], src[5:8])
+	res, _, err := p.do(left, dst, nil)
+	want := target.Summary{Read: 6, Unchanged: 6}
+	if diff := cmp.Diff([]string{id(0), id(4), id(8)}, res.Removed); err != nil || diff != "" || res.Summary != want {
+		t.Errorf("%v, %+v (-want +got):\n%s", err, res.Summary, diff)
 	}
 }

@@ -3,10 +3,8 @@ package engine
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
-	"hash/maphash"
-	"slices"
+	"iter"
 
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/target"
@@ -16,8 +14,10 @@ import (
 type standing uint8
 
 const (
-	// fresh: never loaded, or never successfully.
-	fresh standing = iota
+	// unknown: the journal has never heard of it.
+	unknown standing = iota
+	// fresh: never successfully loaded.
+	fresh
 	// doubtful: it was sent and nobody knows what came of it.
 	doubtful
 	// stale: it was loaded and has changed since.
@@ -26,123 +26,113 @@ const (
 	settled
 )
 
-// memory is what the journal knows, small enough to have a million accounts at
-// hand: 16 bytes for each, by a hash of its id. Whatever else is needed of an
-// account is fetched from the journal.
+// sent says whether the account was given to the target and may be there.
+func (s standing) sent() bool { return s >= doubtful }
+
+// memory walks through the journal beside the source, as both are in the order of
+// their ids, so that of what the journal knows only a moment is at hand.
 type memory struct {
-	seed  maphash.Seed
-	known map[uint64]remembered
+	next func() (journal.Known, error, bool)
+	stop func()
+	at   journal.Known // the one that the source has not reached yet
+	some bool          // at is one
+	last string        // the id that the source was at
+	// standings of the accounts, by their place.
+	standings []standing
+	// gone lists who was loaded earlier and is not in the source any more.
+	gone []string
 }
 
-// remembered is the beginning of a digest, and flags in its last bits.
-type remembered uint64
-
-const (
-	isLoaded remembered = 1 << iota
-	isPending
-	isSeen
-	flags = isLoaded | isPending | isSeen
-)
-
-func (k remembered) is(flag remembered) bool { return k&flag != 0 }
-
-func (m *memory) hash(sourceID string) uint64 { return maphash.String(m.seed, sourceID) }
-
-// remember reads the journal.
+// remember begins to read the journal.
 func (r *runner) remember(ctx context.Context) error {
-	r.known.seed = maphash.MakeSeed()
 	if r.options.Journal == nil {
 		return nil
 	}
-	r.known.known = map[uint64]remembered{}
-	for e, err := range r.options.Journal.Accounts(ctx) {
-		if err != nil {
+	r.known.next, r.known.stop = iter.Pull2(r.options.Journal.Known(ctx))
+	return r.known.advance()
+}
+
+func (m *memory) advance() (err error) {
+	if m.at, err, m.some = m.next(); err != nil {
+		m.forget()
+	}
+	return err
+}
+
+// forget ends the reading of the journal.
+func (m *memory) forget() {
+	if m.stop != nil {
+		m.stop()
+	}
+	m.next, m.stop, m.some = nil, nil, false
+}
+
+// meet says and notes how the next account of the source stands. digest is asked for
+// where it matters.
+func (m *memory) meet(id string, full bool, digest func() []byte) (s standing, err error) {
+	if id <= m.last && len(m.standings) > 0 {
+		return s, fmt.Errorf("account %s comes after account %s; the source is not in the order of its ids", id, m.last)
+	}
+	m.last = id
+	for m.some && m.at.SourceID < id {
+		if err := m.pass(); err != nil {
+			return s, err
+		}
+	}
+	if m.some && m.at.SourceID == id {
+		s = stands(m.at, full, digest)
+		err = m.advance()
+	}
+	m.standings = append(m.standings, s)
+	return s, err
+}
+
+// pass goes by an account that the source does not have.
+func (m *memory) pass() error {
+	if m.at.Loaded {
+		m.gone = append(m.gone, m.at.SourceID)
+	}
+	return m.advance()
+}
+
+// end is to be called when the source has ended.
+func (m *memory) end() error {
+	for m.some {
+		if err := m.pass(); err != nil {
 			return err
 		}
-		k := short(e.Digest)
-		if loaded(e.Action) && e.TargetID != "" || e.Origin != journal.Unclear {
-			k |= isLoaded
-		}
-		if e.Pending {
-			k |= isPending
-		}
-		r.known.known[r.known.hash(e.SourceID)] = k
 	}
+	m.forget()
 	return nil
 }
 
-func loaded(a target.Action) bool {
-	return a == target.Created || a == target.Updated || a == target.Unchanged
-}
-
-// short is the beginning of a digest, without flags.
-func short(digest []byte) remembered {
-	if len(digest) < 8 {
-		return 0
-	}
-	return remembered(binary.BigEndian.Uint64(digest)) &^ flags
-}
-
-// look says how u stands and remembers that the source has it.
-func (m *memory) look(u *target.User, key []byte, full bool) standing {
-	if m.known == nil {
-		return fresh
-	}
-	at := m.hash(u.SourceID)
-	k, ok := m.known[at]
-	if !ok {
-		return fresh
-	}
-	if !k.is(isSeen) {
-		k |= isSeen
-		m.known[at] = k
-	}
+// stands says how an account stands that the journal knows.
+func stands(k journal.Known, full bool, digest func() []byte) standing {
 	switch {
-	case k.is(isPending):
+	case k.Pending:
 		return doubtful
-	case !k.is(isLoaded):
+	case !k.Loaded:
 		return fresh
-	case full || k&^flags != short(u.Digest(key)):
+	case full || !bytes.Equal(k.Digest, digest()):
 		return stale
 	default:
 		return settled
 	}
 }
 
-// has says whether the journal knows u, whatever came of it.
-func (m *memory) has(u *target.User) bool {
-	if m.known == nil { // nobody has read a journal
-		return false
+// standing says how the n-th account stands, which is u with all policies applied:
+// they may have made another user of it than the survey has seen.
+func (r *runner) standing(ctx context.Context, n int, u *target.User) (standing, error) {
+	s := r.known.standings[n]
+	if s <= doubtful || r.owners.losers[n] == nil && len(r.merged[n]) == 0 {
+		return s, nil
 	}
-	_, ok := m.known[m.hash(u.SourceID)]
-	return ok
+	e, err := r.prior(ctx, u.SourceID)
+	return stands(e.Known(), r.options.Full, func() []byte { return u.Digest(r.options.Key) }), err
 }
 
-// removed lists who was loaded earlier and was not seen this time.
-func (r *runner) removed(ctx context.Context) error {
-	unseen := func(k remembered) bool { return k&(isSeen|isLoaded) == isLoaded }
-	if r.options.Journal == nil || !containsValue(r.known.known, unseen) {
-		return nil
-	}
-	for e, err := range r.options.Journal.Accounts(ctx) {
-		if err != nil {
-			return err
-		}
-		if unseen(r.known.known[r.known.hash(e.SourceID)]) {
-			r.result.Removed = append(r.result.Removed, e.SourceID)
-		}
-	}
-	slices.Sort(r.result.Removed)
-	return nil
-}
-
-func containsValue[K comparable, V any](m map[K]V, f func(V) bool) bool {
-	for _, v := range m {
-		if f(v) {
-			return true
-		}
-	}
-	return false
+func loaded(a target.Action) bool {
+	return a == target.Created || a == target.Updated || a == target.Unchanged
 }
 
 // prior fetches what an earlier run left behind.

@@ -82,7 +82,6 @@ func (r *runner) move(ctx context.Context) error {
 	settled, err := r.again(reading, func(n int, account *canonical.User) error {
 		u, out := r.mapped(n, account)
 		if out != nil {
-			r.known.look(&u, r.options.Key, r.options.Full) // the source has it
 			if out.lost != nil {
 				losers = append(losers, *out)
 			} else if others = append(others, *out); len(others) == size {
@@ -97,7 +96,7 @@ func (r *runner) move(ctx context.Context) error {
 		if r.options.Digest != nil {
 			r.options.Digest(u.SourceID, u.Digest(r.options.Key))
 		}
-		b, o, err := r.decide(reading, &u)
+		b, o, err := r.decide(reading, n, &u)
 		switch {
 		case err != nil:
 			return err
@@ -143,7 +142,9 @@ func (r *runner) move(ctx context.Context) error {
 	}
 	r.result.Summary.Read += settled
 	r.result.Summary.Unchanged += settled
-	return r.removed(ctx)
+	slices.Sort(r.known.gone)
+	r.result.Removed = r.known.gone
+	return nil
 }
 
 // turnAway gives accounts that are not sent their outcome.
@@ -196,19 +197,22 @@ func (b *batch) take(one *batch) {
 	b.before = append(b.before, one.before...)
 }
 
-// decide says what to do about one account: a batch of one to be sent, or an
+// decide says what to do about the n-th account: a batch of one to be sent, or an
 // outcome right away.
-func (r *runner) decide(ctx context.Context, u *target.User) (*batch, *target.Change, error) {
+func (r *runner) decide(ctx context.Context, n int, u *target.User) (*batch, *target.Change, error) {
 	if r.options.Only != nil && !r.options.Only(u) {
 		return nil, leave(u, target.Skipped, diag.RunNotSelected, "the run was restricted to other accounts"), nil
 	}
-	standing := r.known.look(u, r.options.Key, r.options.Full)
+	standing, err := r.standing(ctx, n, u)
+	if err != nil {
+		return nil, nil, err
+	}
 	if p := r.options.Plan; p != nil {
 		if o := p.refuses(u, r.options.Key); o != nil {
 			return nil, o, nil
 		}
 	}
-	if standing == fresh {
+	if !standing.sent() {
 		return &batch{users: []target.User{*u}, before: []journal.Entry{{SourceID: u.SourceID}}}, nil, nil
 	}
 	if standing == settled && !r.options.DryRun {
@@ -262,7 +266,7 @@ func (r *runner) predict(ctx context.Context, b batch) ([]target.Change, error) 
 		if !b.update {
 			continue
 		}
-		same := short(b.before[i].Digest) == short(b.users[i].Digest(r.options.Key)) && !b.before[i].Pending && !r.options.Full
+		same := bytes.Equal(b.before[i].Digest, b.users[i].Digest(r.options.Key)) && !b.before[i].Pending && !r.options.Full
 		drifted := slices.ContainsFunc(c.Fields, func(f target.FieldChange) bool { return f.Drift }) || c.Action == target.Created
 		if drifted {
 			r.guard.mu.Lock()

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 
@@ -15,8 +14,8 @@ import (
 // classes and collisions before the first write, and learns what the run will
 // ask of the target.
 func (r *runner) survey(ctx context.Context) error {
+	defer r.known.forget()
 	n := newNeeds()
-	r.owners.expect(len(r.known.known), &r.caps)
 	err := r.src.Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
 			u, lost, aside := r.options.Mapping.Map(&users[i], r.caps)
@@ -24,6 +23,10 @@ func (r *runner) survey(ctx context.Context) error {
 				u.Class = target.Filtered
 			}
 			r.result.Classes[u.Class]++
+			stands, err := r.known.meet(u.SourceID, r.options.Full, func() []byte { return u.Digest(r.options.Key) })
+			if err != nil {
+				return err
+			}
 			if aside != nil {
 				r.owners.pass()
 				r.held.take(r.total+i, &users[i])
@@ -37,7 +40,7 @@ func (r *runner) survey(ctx context.Context) error {
 			}
 			n.add(&u)
 			r.owners.claim(&u, &r.caps)
-			if r.weigh(&u) != settled {
+			if r.weigh(stands, &u); stands != settled {
 				r.held.take(r.total+i, &users[i])
 			}
 		}
@@ -45,6 +48,9 @@ func (r *runner) survey(ctx context.Context) error {
 		r.progress(Surveying, r.total, 0)
 		return nil
 	})
+	if err == nil {
+		err = r.known.end()
+	}
 	r.owners.settle()
 	r.needs = n.result(r.guard.resets)
 	if err == nil {
@@ -56,20 +62,20 @@ func (r *runner) survey(ctx context.Context) error {
 	return err
 }
 
-// weigh says how an account stands and counts what a run will do about it.
-func (r *runner) weigh(u *target.User) standing {
-	s := r.known.look(u, r.options.Key, r.options.Full)
-	if s == stale {
-		r.guard.stale++
-	}
-	if (s == fresh || s == doubtful) && (r.options.Only == nil || r.options.Only(u)) {
+// weigh counts what a run will do about an account.
+func (r *runner) weigh(s standing, u *target.User) {
+	if s <= doubtful && (r.options.Only == nil || r.options.Only(u)) {
 		r.guard.mail(u)
 	}
-	// One that an earlier run could not load was proven then.
-	if s == stale || s == doubtful || s == fresh && !r.known.has(u) {
+	switch s {
+	case stale:
+		r.guard.stale++
 		r.shapes.add(u)
+	case doubtful, unknown:
+		r.shapes.add(u)
+	case fresh: // its hash was proven when an earlier run could not load it
+	case settled:
 	}
-	return s
 }
 
 // needs collects what a run will ask of a target.
@@ -119,14 +125,8 @@ func (n *needs) add(u *target.User) {
 	if u.GivenName == "" || u.FamilyName == "" {
 		n.withoutAny++
 	}
-	if u.Metadata == nil {
-		return
-	}
-	var keys map[string]json.RawMessage
-	if json.Unmarshal(u.Metadata, &keys) == nil { // anything but an object has no keys
-		for key := range keys {
-			note(n.keys, key)
-		}
+	for key := range canonical.Members(u.Metadata) {
+		note(n.keys, key)
 	}
 }
 

@@ -65,7 +65,7 @@ func Verify(ctx context.Context, src Source, dst Target, o Options, sample int) 
 			if sample > 1 && maphash.String(seed, u.SourceID)%uint64(sample) != 0 {
 				continue
 			}
-			ask, err := r.expected(ctx, &u, aside != nil)
+			ask, err := r.expected(ctx, n-1, &u, aside != nil)
 			if err != nil {
 				return err
 			}
@@ -81,13 +81,12 @@ func Verify(ctx context.Context, src Source, dst Target, o Options, sample int) 
 	return v, c.end(ctx, err)
 }
 
-// expected says whether an account should be in the target.
-func (r *runner) expected(ctx context.Context, u *target.User, lost bool) (bool, error) {
+// expected says whether the n-th account should be in the target.
+func (r *runner) expected(ctx context.Context, n int, u *target.User, lost bool) (bool, error) {
 	if r.options.Journal == nil {
 		return !lost, nil
 	}
-	standing := r.known.look(u, r.options.Key, true)
-	if standing == fresh {
+	if !r.known.standings[n].sent() {
 		return false, nil
 	}
 	e, err := r.prior(ctx, u.SourceID)

@@ -216,6 +216,60 @@ func (s *Scope) Forget(sourceIDs []string) error {
 	})
 }
 
+// Known is what a later run wants to know of every account.
+type Known struct {
+	SourceID string
+	// Digest is that of the user as it was last sent.
+	Digest []byte
+	// Loaded says that a run has brought the account into the target, or has found it
+	// there.
+	Loaded bool
+	// Pending says that something was sent and no answer is recorded.
+	Pending bool
+}
+
+// Known returns of an entry what [Scope.Known] yields.
+func (e *Entry) Known() Known {
+	done := e.Action == target.Created || e.Action == target.Updated || e.Action == target.Unchanged
+	return Known{SourceID: e.SourceID, Digest: e.Digest, Loaded: e.Origin != Unclear || e.TargetID != "" && done, Pending: e.Pending}
+}
+
+// Known yields every account that [Scope.Accounts] does, in the same order: that of
+// the bytes of their source ids.
+func (s *Scope) Known(ctx context.Context) iter.Seq2[Known, error] {
+	const columns = `source_id, digest, origin <> '' OR target_id <> '' AND action IN ('created', 'updated', 'unchanged'), in_doubt`
+	return each(ctx, s, columns, func(row *sql.Rows) (k Known, err error) {
+		return k, row.Scan(&k.SourceID, &k.Digest, &k.Loaded, &k.Pending)
+	})
+}
+
+// each yields what scan makes of columns of every account, and stops at the first
+// error.
+func each[T any](ctx context.Context, s *Scope, columns string, scan func(*sql.Rows) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		rows, err := s.j.db.QueryContext(ctx, `SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ? ORDER BY source_id`, s.id) //nolint:gosec // constants of this package
+		if err != nil {
+			yield(none, fmt.Errorf("read the journal: %w", err))
+			return
+		}
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			v, err := scan(rows)
+			if err != nil {
+				yield(none, fmt.Errorf("read the journal: %w", err))
+				return
+			}
+			if !yield(v, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(none, fmt.Errorf("read the journal: %w", err))
+		}
+	}
+}
+
 const columns = `source_id, visible_id, target_id, action, code, class, digest, state, origin, in_doubt, run, at`
 
 // Accounts yields every account that has an outcome or was in doubt when the
@@ -223,23 +277,7 @@ const columns = `source_id, visible_id, target_id, action, code, class, digest, 
 // journal that is opened for looking only, those are in doubt too that a run which
 // was at work then, or was killed, had sent. The slices of an entry are its own.
 func (s *Scope) Accounts(ctx context.Context) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		rows, err := s.j.db.QueryContext(ctx, `SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ? ORDER BY source_id`, s.id) //nolint:gosec // a constant of this package
-		if err != nil {
-			yield(Entry{}, fmt.Errorf("read the journal: %w", err))
-			return
-		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			e, err := scan(rows)
-			if !yield(e, err) || err != nil {
-				return
-			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(Entry{}, fmt.Errorf("read the journal: %w", err))
-		}
-	}
+	return each(ctx, s, columns, func(rows *sql.Rows) (Entry, error) { return scan(rows) })
 }
 
 // Get returns what is known of the account with this source id; false when
@@ -257,10 +295,13 @@ func (s *Scope) Account(ctx context.Context, id string) (Entry, bool, error) {
 
 func one(row *sql.Row) (Entry, bool, error) {
 	e, err := scan(row)
-	if errors.Is(err, sql.ErrNoRows) {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return Entry{}, false, nil
+	case err != nil:
+		return Entry{}, false, fmt.Errorf("read the journal: %w", err)
 	}
-	return e, err == nil, err
+	return e, true, nil
 }
 
 // Before returns the decrypted pre-image of an account, nil when there is none.
@@ -284,11 +325,8 @@ func scan(row interface{ Scan(...any) error }) (Entry, error) {
 	var e Entry
 	var at int64
 	err := row.Scan(&e.SourceID, &e.VisibleID, &e.TargetID, &e.Action, &e.Code, &e.Class, &e.Digest, &e.State, &e.Origin, &e.Pending, &e.Run, &at)
-	if err != nil {
-		return Entry{}, fmt.Errorf("read the journal: %w", err)
-	}
 	e.At = time.UnixMilli(at)
-	return e, nil
+	return e, err
 }
 
 // Saved implements the memory of plugins: it returns what earlier runs saved.

@@ -147,7 +147,7 @@ func holder(dir string) string {
 }
 
 func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
-	query := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-16000)"}}
+	query := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-4000)"}}
 	if readOnly {
 		query = url.Values{"_pragma": {"busy_timeout(10000)", "query_only(1)"}}
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -167,6 +168,43 @@ func TestReaderSeesMarksOfAKilledRun(t *testing.T) {
 	}
 	if diff := cmp.Diff(later, seen); diff != "" || len(seen) != 3 || !seen[0].Pending || seen[2].Pending {
 		t.Errorf("what a reader sees (-next run +reader):\n%s", diff)
+	}
+}
+
+// What is known is the same whether the database or an entry says it, and comes in the
+// order of bytes, in which sources are.
+func TestKnown(t *testing.T) {
+	t.Parallel()
+	s := scope(t, open(t, t.TempDir()), "here")
+	var all []Entry
+	for i, id := range []string{"Z", "a", "\u00e9", "\U0001F600", "a\x00b"} {
+		for _, action := range []target.Action{target.Created, target.Updated, target.Unchanged, target.Rejected, target.Skipped, target.InDoubt} {
+			for _, targetID := range []string{"", "t"} {
+				for _, origin := range []Origin{Unclear, Made, Adopted, Found} {
+					all = append(all, Entry{
+						SourceID: fmt.Sprintf("%s-%s-%s-%s", id, action, targetID, origin), TargetID: targetID, Action: action, Origin: origin,
+						Pending: i%2 == 0, Digest: []byte(id),
+					})
+				}
+			}
+		}
+	}
+	if err := s.Record(0, all); err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(all, func(x, y Entry) int { return strings.Compare(x.SourceID, y.SourceID) })
+	var want, got []Known
+	for _, e := range all {
+		want = append(want, e.Known())
+	}
+	for k, err := range s.Known(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, k)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -3,6 +3,7 @@ package mapping
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/stetl/stetl/core/canonical"
@@ -129,30 +130,36 @@ func either(a, b *bool) *bool {
 
 // nameKeys are the spellings in use: the dashboard's own, the one of
 // SuperTokens' import examples, and OpenID Connect's.
-var nameKeys = [][2]string{{"first_name", "last_name"}, {"firstName", "lastName"}, {"given_name", "family_name"}}
+var nameKeys = [...][2]string{{"first_name", "last_name"}, {"firstName", "lastName"}, {"given_name", "family_name"}}
 
 // names reads the person's names from metadata. A single "name" is not taken
 // apart: no rule for that is right everywhere.
 func names(out *target.User, metadata json.RawMessage) {
-	if metadata == nil {
-		return
+	var found [len(nameKeys)][2]string
+	for key, value := range canonical.Members(metadata) {
+		for i, keys := range nameKeys {
+			for n := range keys {
+				if key == keys[n] {
+					found[i][n] = str(value)
+				}
+			}
+		}
 	}
-	var m map[string]json.RawMessage
-	if json.Unmarshal(metadata, &m) != nil {
-		return
-	}
-	for _, keys := range nameKeys {
-		given, family := str(m[keys[0]]), str(m[keys[1]])
-		if given != "" || family != "" {
-			out.GivenName, out.FamilyName = given, family
+	for _, name := range found {
+		if name != [2]string{} {
+			out.GivenName, out.FamilyName = name[0], name[1]
 			return
 		}
 	}
 }
 
-func str(raw json.RawMessage) string {
+// str is the text that a JSON value is; anything but a string is not a name.
+func str(raw string) string {
+	if n := len(raw); n > 1 && raw[0] == '"' && !strings.Contains(raw, `\`) {
+		return strings.Clone(raw[1 : n-1])
+	}
 	var s string
-	_ = json.Unmarshal(raw, &s) // anything but a string is not a name
+	_ = json.Unmarshal([]byte(raw), &s)
 	return s
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/shared"
 )
 
 // Inventory is what an installation holds, counted over one whole reading.
@@ -36,15 +37,17 @@ type Inventory struct {
 	findings findings
 	// samples holds one hash of each shape, to ask a target about it.
 	samples map[string]canonical.PasswordHash
-	// holders finds identifiers that several accounts share.
-	holders *holders
+	// shown finds identifiers that several accounts show, by the place of the account
+	// in ids.
+	shown shared.Finder
+	ids   shared.IDs
 }
 
 // NewInventory starts with what the source as a whole was found to be.
 func NewInventory(s *Source) *Inventory {
 	inv := &Inventory{
 		ByRecipe: map[canonical.Recipe]int{}, ByProvider: map[string]int{}, ByTenant: map[string]int{},
-		ByHash: map[string]int{}, Verified: map[string]int{}, MetadataKeys: map[string]int{}, samples: map[string]canonical.PasswordHash{}, holders: newHolders(),
+		ByHash: map[string]int{}, Verified: map[string]int{}, MetadataKeys: map[string]int{}, samples: map[string]canonical.PasswordHash{},
 	}
 	inv.findings = s.general.clone()
 	return inv
@@ -61,6 +64,8 @@ func (inv *Inventory) Add(b Batch) {
 }
 
 func (inv *Inventory) account(u *canonical.User) {
+	place := inv.Accounts
+	inv.ids.Add(u.InternalID)
 	inv.Accounts++
 	inv.LoginMethods += len(u.Logins)
 	for _, t := range u.Tenants() {
@@ -84,13 +89,13 @@ func (inv *Inventory) account(u *canonical.User) {
 		}
 		if l.Identity != nil {
 			inv.ByProvider[l.Identity.Provider]++
-			inv.share(WarnDuplicateThirdParty, l.Identity.Provider+"\x00"+l.Identity.Subject, u.InternalID)
+			inv.shown.Add(place, thirdParty, l.Identity.Provider+"\x00"+l.Identity.Subject)
 		}
 		if l.Email != nil && !l.FakeEmail {
-			inv.share(WarnDuplicateEmail, strings.ToLower(*l.Email), u.InternalID)
+			inv.shown.Add(place, email, strings.ToLower(*l.Email))
 		}
 		if l.Phone != nil {
-			inv.share(WarnDuplicatePhone, phoneDigits(*l.Phone), u.InternalID)
+			inv.shown.Add(place, phone, phoneDigits(*l.Phone))
 		}
 		verified := "unknown"
 		if l.Verified != nil {
@@ -115,26 +120,21 @@ func phoneDigits(phone string) string {
 	}, phone)
 }
 
-// share reports an identifier once, when a second account shows it.
-func (inv *Inventory) share(code, value, account string) {
-	if first, shared := inv.holders.show(code, value, account); shared {
-		inv.findings.add(code, first, fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", account))
-	}
-}
+// The kinds of identifiers.
+const (
+	email shared.Kind = 1 << iota
+	phone
+	thirdParty
+)
+
+var duplicates = map[shared.Kind]string{email: WarnDuplicateEmail, phone: WarnDuplicatePhone, thirdParty: WarnDuplicateThirdParty}
 
 // maxMetadataKeys bounds the keys that are counted: an application may use ids
 // as keys.
 const maxMetadataKeys = 500
 
 func (inv *Inventory) metadata(stored json.RawMessage) {
-	if stored == nil {
-		return
-	}
-	var m map[string]json.RawMessage
-	if json.Unmarshal(stored, &m) != nil {
-		return // reported already
-	}
-	for key := range m {
+	for key := range canonical.Members(stored) {
 		if _, known := inv.MetadataKeys[key]; known || len(inv.MetadataKeys) < maxMetadataKeys {
 			inv.MetadataKeys[key]++
 		}
@@ -155,8 +155,15 @@ func count(n *int, yes bool) {
 	}
 }
 
-// Findings lists everything met, by code, in order of first appearance.
-func (inv *Inventory) Findings() []Finding { return inv.findings.list() }
+// Findings lists everything met, by code, in order of first appearance; identifiers
+// that accounts share come last, each once.
+func (inv *Inventory) Findings() []Finding {
+	all := inv.findings.clone()
+	for _, g := range inv.shown.Groups() {
+		all.add(duplicates[g.Kind], inv.ids.At(g.Places[0]), fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", inv.ids.At(g.Places[1])))
+	}
+	return all.list()
+}
 
 func (f *findings) clone() findings {
 	out := findings{order: slices.Clone(f.order), byCode: maps.Clone(f.byCode)}

@@ -108,10 +108,10 @@ func (o *owners) claim(u *target.User, caps *target.Capabilities) {
 	if caps.UniqueEmail {
 		address = folded(email, u.Email)
 	}
-	switch {
-	case address == "":
+	switch address {
+	case "":
 		o.wanted.Add(place, username.bit(), name)
-	case address == name:
+	case name:
 		o.wanted.Add(place, username.bit()|email.bit(), name)
 	default:
 		o.wanted.Add(place, username.bit(), name)

@@ -209,6 +209,46 @@ func (t *transport) list(ctx context.Context, endpoint, query string) (page, err
 	return p, nil
 }
 
+// search lists what a filter finds: by GET, or by POST .search (RFC 7644, 3.4.3)
+// where the server does not take the filter in an address, for what stands in it or
+// for its length.
+func (t *transport) search(ctx context.Context, endpoint, filter string) (page, error) {
+	if t.posting.Load() {
+		return t.postSearch(ctx, endpoint, filter)
+	}
+	p, err := t.list(ctx, endpoint, "filter="+escape(filter))
+	e, ok := errors.AsType[*statusError](err)
+	if !ok {
+		return p, err
+	}
+	sensitive := e.status == http.StatusForbidden && strings.EqualFold(e.kind, "sensitive")
+	if !sensitive && e.status != http.StatusRequestURITooLong && e.status != http.StatusRequestHeaderFieldsTooLarge {
+		return p, err
+	}
+	found, postErr := t.postSearch(ctx, endpoint, filter)
+	if postErr != nil {
+		return p, err
+	}
+	t.posting.Store(sensitive) // other filters may be shorter
+	return found, nil
+}
+
+func (t *transport) postSearch(ctx context.Context, endpoint, filter string) (page, error) {
+	body, err := marshal(resource{"schemas": []string{messageSearch}, "filter": filter})
+	if err != nil {
+		return page{}, err
+	}
+	a, err := t.call(ctx, request{method: http.MethodPost, path: endpoint + "/.search", body: body, reads: true})
+	if err != nil {
+		return page{}, err
+	}
+	p, err := parsePage(a.body)
+	if err != nil {
+		return p, fmt.Errorf("POST %s/.search: %w", endpoint, err)
+	}
+	return p, nil
+}
+
 // parsePage reads a ListResponse, or a bare list.
 func parsePage(body []byte) (page, error) {
 	p := page{total: -1}
@@ -237,7 +277,7 @@ func parsePage(body []byte) (page, error) {
 // filter renders attribute eq "value". A value is a JSON string.
 func filter(attribute, value string) string {
 	b, _ := marshal(value) // a string always encodes
-	return "filter=" + escape(attribute+" eq "+string(b))
+	return attribute + " eq " + string(b)
 }
 
 // escape is for queries: a space is %20, for + stands for itself on some servers.

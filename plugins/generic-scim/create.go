@@ -60,12 +60,10 @@ func (s *server) create(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 				return err
 			}
 		}
-		sendErr := s.send(ctx, pending, round)
-		// What was done is worth reporting, also when the rest cannot go on.
-		if err := s.lookUp(ctx, pending, out); err != nil {
-			return errors.Join(sendErr, s.report(ctx, pending, out), err)
-		}
-		if err := errors.Join(sendErr, s.report(ctx, pending, out)); err != nil {
+		sendErr := s.send(ctx, inState(pending, waiting), round)
+		// What was done is worth reporting, also when the rest cannot go on, and first:
+		// it teaches how to tell whose account is found by a look-up.
+		if err := errors.Join(sendErr, s.report(ctx, pending, out), s.lookUp(ctx, pending, out), s.report(ctx, pending, out)); err != nil {
 			return err
 		}
 		pending = slices.DeleteFunc(slices.Clone(pending), func(d *delivery) bool { return d.state == settled })
@@ -74,6 +72,15 @@ func (s *server) create(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 		out.Report(d.givenUp())
 	}
 	return nil
+}
+
+func inState(all []*delivery, state progress) (out []*delivery) {
+	for _, d := range all {
+		if d.state == state {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // givenUp is the outcome of a user that was sent several times and is not there.
@@ -199,6 +206,8 @@ func (s *server) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Out
 		// It was not there before it was sent.
 		d.state, d.id, d.held = made, h.held.id(), h.held
 		return nil
+	case h.held != nil && d.doubt && h.held.text("externalId") == "" && !s.lessons.known():
+		d.state, d.last = unclear, errors.New("there is an account of its name without externalId, and nothing shows yet whether the server keeps that")
 	case h.held != nil:
 		if err := s.settle(ctx, d.verdict, h); err != nil {
 			return err

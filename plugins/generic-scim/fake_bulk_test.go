@@ -46,7 +46,15 @@ func (f *fake) bulkRequest(body []byte) (int, any, map[string]string) {
 			return 400, failure{400, "invalidSyntax", "operation"}, nil
 		}
 		if stop > 0 && errs >= stop || i >= len(in.Operations)-f.shortBy && len(in.Operations) > f.shortBy {
+			if f.listSkipped && f.shortBy == 0 {
+				out = append(out, resource{"method": "POST", "bulkId": o.BulkID, "status": "412", "response": resource{"detail": "failOnErrors was reached"}})
+				continue
+			}
 			break
+		}
+		if f.bulkLate && i == len(in.Operations)/2 {
+			f.bulkLate = false
+			return 400, failure{400, "invalidValue", "an operation is wrong"}, nil
 		}
 		entry := resource{"method": "POST", "bulkId": o.BulkID}
 		id, e := f.insert(o.Data)
@@ -64,7 +72,7 @@ func (f *fake) bulkRequest(body []byte) (int, any, map[string]string) {
 		case !f.noLocation:
 			entry["location"] = f.url + "/Users/" + url.PathEscape(id)
 		}
-		if f.textAnswer && e == nil {
+		if f.textAnswer && e == nil && f.users[id] != nil {
 			text, _ := json.Marshal(f.show(f.users[id]))
 			entry["response"] = string(text)
 		}

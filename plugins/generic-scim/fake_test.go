@@ -25,28 +25,33 @@ type profile struct {
 	claimsNoFilter, silentAboutUser, extension                bool
 	// reading
 	ignoreFilter, emptyFilter, noFilter, caseFilter, noKeyFilter bool
+	filterByPost, sensitive                                      bool
 	repeatPage, ignoreStart, noPages, noTotal, cursor, bigItems  bool
-	pageCap, lag                                                 int
+	pageCap, lag, startCap                                       int
 	idPrefix                                                     string
 	// POST
 	noBody, accepted202, noLocation, relativeLocation, emptyConflict  bool
 	conflict400, conflict500, hideExisting                            bool
 	drop                                                              []string
 	refuseUnknown, reformatPhone, stringBooleans, oneEmail, lastEmail bool
-	addAttributes, noKeys, adoptOnPost                                bool
+	addAttributes, noKeys, adoptOnPost, echo, with200, otherHost      bool
 	phantom                                                           int
 	// Bulk
 	bulk                                               bool
 	maxOps, hardOps, maxBytes, stopAfter, shortBy      int
 	tooManyAs400, reorder, bulkStatus400, bulk501      bool
+	listSkipped, bulkLate                              bool
 	numberStatus, objectStatus, lineStatus, textAnswer bool
 	lowerOperations, noBulkIDOnError                   bool
 	// both
 	hangUp, throttle, throttleNoHint, unavailable, late503 int // so many times
-	plainOnly, dateHint                                    bool
+	plainOnly, plainSilently, dateHint                     bool
 	redirectWrites                                         string
 	// PATCH and PUT
 	noPatch, noPaths, patchBody, putNeedsID, etags bool
+	racing                                         int // so many updates come second
+	namesRequired                                  bool
+	late                                           time.Duration // until an account is seen
 	// groups
 	chunk                     int
 	hideMembers, noMemberPath bool
@@ -64,7 +69,8 @@ type fake struct {
 	users, groups map[string]resource
 	order         []string
 	hidden        map[string]int // reads until an account is seen
-	writes        []string       // mutating requests, as METHOD path
+	made          map[string]time.Time
+	writes        []string // mutating requests, as METHOD path
 	requests      int
 	ops           []int // operations per Bulk request
 }
@@ -72,7 +78,7 @@ type fake struct {
 const fakeToken = "fake-token-of-the-test"
 
 func newFake(t testing.TB, p profile) *fake {
-	f := &fake{profile: p, t: t, users: map[string]resource{}, groups: map[string]resource{}, hidden: map[string]int{}}
+	f := &fake{profile: p, t: t, users: map[string]resource{}, groups: map[string]resource{}, hidden: map[string]int{}, made: map[string]time.Time{}}
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
 	f.url = s.URL + "/scim/v2"
@@ -90,12 +96,13 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.requests++
 	body, _ := io.ReadAll(r.Body)
 	path := strings.TrimPrefix(r.URL.EscapedPath(), "/scim/v2")
-	mutating := r.Method != http.MethodGet
+	mutating := r.Method != http.MethodGet && !strings.HasSuffix(path, "/.search")
 	if mutating {
 		f.writes = append(f.writes, r.Method+" "+path)
 	}
 	answer := func(status int, v any) {
 		w.Header().Set("Content-Type", "application/scim+json")
+		w.Header().Set("ETag", `W/"of-the-framework"`) // which is no version
 		w.WriteHeader(status)
 		if v != nil {
 			_ = json.NewEncoder(w).Encode(v)
@@ -121,9 +128,12 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(path, "//") || (len(path) > 1 && strings.HasSuffix(path, "/")):
 		refuse(failure{404, "", "no such path"})
 		return
-	case mutating && r.Method != http.MethodDelete && r.Header.Get("Content-Type") != "application/scim+json" && !f.plainOnly,
+	case mutating && r.Method != http.MethodDelete && r.Header.Get("Content-Type") != "application/scim+json" && !f.plainOnly && !f.plainSilently,
 		mutating && r.Method != http.MethodDelete && r.Header.Get("Content-Type") != "application/json" && f.plainOnly:
 		refuse(failure{415, "", "media type"})
+		return
+	case !f.etags && r.Header.Get("If-Match") != "":
+		refuse(failure{412, "", "no such condition"})
 		return
 	case mutating && f.redirectWrites != "":
 		http.Redirect(w, r, f.redirectWrites+path, http.StatusTemporaryRedirect)
@@ -142,6 +152,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "1")
 		refuse(failure{503, "", "busy"})
 		return
+	}
+	if f.plainSilently && r.Header.Get("Content-Type") != "application/json" {
+		body = []byte("{}")
 	}
 	if strings.Contains(string(body), `"password"`) {
 		f.t.Errorf("%s %s carries a password", r.Method, path)
@@ -205,6 +218,22 @@ func (f *fake) handle(r *http.Request, path string, body []byte) (int, any, map[
 			return 404, notFound, nil
 		}
 	}
+	if len(parts) == 2 && parts[1] == ".search" {
+		in, err := decode(body)
+		if !f.filterByPost {
+			return 404, notFound, nil
+		}
+		if err != nil || !slices.Contains(elements(in["schemas"]), any(messageSearch)) {
+			return 400, failure{400, "invalidSyntax", "not a search"}, nil
+		}
+		return f.list(url.Values{"filter": {in.text("filter")}}, users)
+	}
+	if len(parts) == 1 && r.Method == http.MethodGet && f.filterByPost && r.URL.Query().Has("filter") {
+		if f.sensitive {
+			return 403, failure{403, "sensitive", "not in an address"}, nil
+		}
+		return 400, failure{400, "invalidFilter", "not in an address"}, nil
+	}
 	if len(parts) == 1 {
 		if r.Method == http.MethodPost {
 			return f.create(users, body)
@@ -218,8 +247,7 @@ func (f *fake) handle(r *http.Request, path string, body []byte) (int, any, map[
 	}
 	switch r.Method {
 	case http.MethodGet:
-		if f.hidden[id] > 0 {
-			f.hidden[id]--
+		if f.unseen(id) {
 			return 404, notFound, nil
 		}
 		out := f.show(held)
@@ -245,6 +273,10 @@ func (f *fake) handle(r *http.Request, path string, body []byte) (int, any, map[
 	case http.MethodPatch:
 		if f.noPatch {
 			return 405, failure{405, "", "no PATCH"}, nil
+		}
+		if f.racing > 0 && users {
+			f.racing--
+			held["version"] = "raced-" + strconv.Itoa(f.racing)
 		}
 		if f.etags && users && r.Header.Get("If-Match") != f.version(held) {
 			return 412, failure{412, "", "version"}, nil
@@ -326,8 +358,7 @@ func (f *fake) list(q url.Values, users bool) (int, any, map[string]string) {
 	var all []resource
 	if users {
 		for _, id := range f.order {
-			if f.hidden[id] > 0 {
-				f.hidden[id]--
+			if f.unseen(id) {
 				continue
 			}
 			if !f.hideExisting || !strings.HasPrefix(id, "there") {
@@ -363,6 +394,9 @@ func (f *fake) list(q url.Values, users bool) (int, any, map[string]string) {
 		start++
 	}
 	start = max(start, 1)
+	if f.startCap > 0 && start > f.startCap {
+		return 400, resource{"Errors": []any{resource{"description": "use another query", "code": 400}}}, nil
+	}
 	size, err := strconv.Atoi(q.Get("count"))
 	if err != nil {
 		size = 100
@@ -400,6 +434,15 @@ func (f *fake) list(q url.Values, users bool) (int, any, map[string]string) {
 	return 200, f.keys(out), nil
 }
 
+// unseen reports whether an account is not shown yet.
+func (f *fake) unseen(id string) bool {
+	if f.hidden[id] > 0 {
+		f.hidden[id]--
+		return true
+	}
+	return time.Since(f.made[id]) < f.late
+}
+
 func (f *fake) create(users bool, body []byte) (int, any, map[string]string) {
 	in, err := decode(body)
 	if err != nil {
@@ -412,6 +455,7 @@ func (f *fake) create(users bool, body []byte) (int, any, map[string]string) {
 		f.groups[id] = in
 		return 201, f.show(in), nil
 	}
+	sent := deepCopy(in)
 	id, e := f.insert(in)
 	if e != nil {
 		return e.status, *e, nil
@@ -424,6 +468,16 @@ func (f *fake) create(users bool, body []byte) (int, any, map[string]string) {
 		header = nil
 	}
 	status := 201
+	if f.otherHost {
+		header["Location"] = "https://elsewhere.invalid/scim/v2/Users/" + url.PathEscape(id)
+	}
+	if f.with200 {
+		status = 200
+	}
+	if f.echo { // whatever was kept of it
+		sent["id"] = id
+		return status, f.show(sent), header
+	}
 	if f.accepted202 {
 		return 202, nil, nil
 	}
@@ -449,6 +503,16 @@ func (f *fake) insert(in resource) (string, *failure) {
 		for k := range in {
 			if !known[strings.ToLower(k)] {
 				return "", &failure{400, "invalidSyntax", "unknown attribute " + k}
+			}
+		}
+	}
+	if name, _ := objectOf(in["name"]); f.namesRequired && (name.text("givenName") == "" || name.text("familyName") == "") {
+		return "", &failure{400, "invalidValue", "names are required"}
+	}
+	for name, kinds := range map[string][]string{"emails": {"work", "home", "other"}, "phoneNumbers": {"work", "home", "mobile", "fax", "pager", "other"}} {
+		for _, e := range elements(in[name]) {
+			if o, _ := objectOf(e); !slices.Contains(kinds, o.text("type")) {
+				return "", &failure{400, "invalidValue", name + ".type"}
 			}
 		}
 	}
@@ -501,6 +565,7 @@ func (f *fake) insert(in resource) (string, *failure) {
 	in["id"], in["version"] = id, "1"
 	f.users[id] = in
 	f.order = append(f.order, id)
+	f.made[id] = time.Now()
 	if f.lag > 0 {
 		f.hidden[id] = f.lag
 	}

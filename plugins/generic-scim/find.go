@@ -95,7 +95,13 @@ func openFinder(ctx context.Context, t *transport, f *facts) (*finder, error) {
 // control asks for a name that nobody has, and for one that somebody has.
 func (d *finder) control(ctx context.Context, known []resource) error {
 	nobody := "stetl-probe-" + strings.ToLower(rand.Text())
-	p, err := d.api.list(ctx, d.facts.users, filter("userName", nobody))
+	p, err := d.api.search(ctx, d.facts.users, filter("userName", nobody))
+	if refused(err) || status(err) == http.StatusNotImplemented { // perhaps only in an address
+		if found, postErr := d.api.postSearch(ctx, d.facts.users, filter("userName", nobody)); postErr == nil {
+			p, err = found, nil
+			d.api.posting.Store(true)
+		}
+	}
 	switch {
 	case refused(err), status(err) == http.StatusNotImplemented, status(err) == http.StatusForbidden:
 		return nil
@@ -107,14 +113,14 @@ func (d *finder) control(ctx context.Context, known []resource) error {
 		return nil
 	}
 	name := known[0].text("userName")
-	p, err = d.api.list(ctx, d.facts.users, filter("userName", name))
+	p, err = d.api.search(ctx, d.facts.users, filter("userName", name))
 	if err != nil && !refused(err) {
 		return fmt.Errorf("search for users: %w", err)
 	}
 	d.proven = slices.ContainsFunc(p.resources, func(r resource) bool { return strings.EqualFold(r.text("userName"), name) })
 	d.filters = d.proven // else every search would find nothing, whoever is there
 	if upper := strings.ToUpper(name); d.proven && upper != name {
-		p, err = d.api.list(ctx, d.facts.users, filter("userName", upper))
+		p, err = d.api.search(ctx, d.facts.users, filter("userName", upper))
 		d.exact = err == nil && len(p.resources) == 0
 	}
 	return nil
@@ -283,7 +289,7 @@ func (d *finder) look(ctx context.Context, key string, names []string) (hit, err
 // search asks for one value and keeps the accounts that really have it, read in
 // full: a list may leave attributes out.
 func (d *finder) search(ctx context.Context, attribute, value string, has func(resource) bool) (out []resource, err error) {
-	p, err := d.api.list(ctx, d.facts.users, filter(attribute, value))
+	p, err := d.api.search(ctx, d.facts.users, filter(attribute, value))
 	if refused(err) || status(err) == http.StatusNotImplemented {
 		if attribute == "externalId" {
 			d.mu.Lock()
@@ -362,7 +368,7 @@ func (d *finder) prove(ctx context.Context, held resource) error {
 			if err := sleep(ctx, pause); err != nil {
 				return false, err
 			}
-			p, err := d.api.list(ctx, d.facts.users, filter(attribute, value))
+			p, err := d.api.search(ctx, d.facts.users, filter(attribute, value))
 			if refused(err) || status(err) == http.StatusNotImplemented {
 				return false, nil
 			}

@@ -162,6 +162,13 @@ func (l *lessons) losses() map[string]bool {
 	return maps.Clone(l.lost)
 }
 
+// known reports whether any account was read back yet.
+func (l *lessons) known() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.added != nil
+}
+
 // additions are what the server adds by itself, nil when nothing is known.
 func (l *lessons) additions() map[string]bool {
 	l.mu.Lock()

@@ -347,6 +347,9 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 		case sdk.Updated:
 			g.Go(func() error {
 				err := s.update(updating, v)
+				for n := 0; n < 2 && status(err) == http.StatusPreconditionFailed; n++ {
+					err = s.updateAgain(updating, v)
+				}
 				if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
 					v.outcome, err = refusal(v, r), nil
 				}
@@ -360,6 +363,22 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 		}
 	}
 	return explain(errors.Join(g.Wait(), s.create(ctx, creates, out)))
+}
+
+// updateAgain looks at an account that somebody else has changed since it was read.
+func (s *server) updateAgain(ctx context.Context, v *verdict) error {
+	held, err := s.api.one(ctx, s.facts.users, v.held.id())
+	if err != nil {
+		return err
+	}
+	if held == nil {
+		return fmt.Errorf("the account %s has gone while it was updated", v.held.id())
+	}
+	v.outcome = sdk.Outcome{SourceID: v.user.SourceID, Detail: v.want.note()}
+	if err := s.weigh(ctx, v, held); err != nil || v.outcome.Action != sdk.Updated {
+		return err
+	}
+	return s.update(ctx, v)
 }
 
 // refusal is the outcome of a user that the server does not take as it is.

@@ -14,8 +14,9 @@ const (
 	coreGroup      = "urn:ietf:params:scim:schemas:core:2.0:Group"
 	enterpriseUser = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
-	messageBulk  = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
-	messagePatch = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+	messageBulk   = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
+	messagePatch  = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+	messageSearch = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 )
 
 // resource is a user or group as JSON has it. Attribute names are

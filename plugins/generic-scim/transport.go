@@ -45,6 +45,8 @@ type transport struct {
 	gate    *gate
 	limit   *rate
 	plain   atomic.Bool  // requests are application/json
+	typed   atomic.Bool  // the server is known to understand the media type
+	posting atomic.Bool  // searches are POST
 	fastest atomic.Int64 // nanoseconds that the quickest answer took
 	secrets []string     // never to be shown, whoever sends them back
 
@@ -72,7 +74,14 @@ type request struct {
 	weight int
 	// paced requests have a limit of their own, and only wait when all wait.
 	paced bool
+	// reads: a POST that changes nothing, so that it can be repeated.
+	reads bool
+	// plain: the body is sent as application/json.
+	plain bool
 }
+
+// repeatable reports whether sending the request twice is the same as once.
+func (r request) repeatable() bool { return r.method != http.MethodPost || r.reads }
 
 func newTransport(c Config, env sdk.Env) (*transport, error) {
 	tlsConfig, err := c.TLS.load()
@@ -223,6 +232,7 @@ func (t *transport) do(ctx context.Context, r request) (*answer, error) {
 		t.signing.Lock()
 		seen := t.renewed
 		t.signing.Unlock()
+		r.plain = r.plain || t.plain.Load()
 		a, err := t.once(ctx, r)
 		again := false
 		var asked time.Duration
@@ -233,19 +243,23 @@ func (t *transport) do(ctx context.Context, r request) (*answer, error) {
 			_, lost := errors.AsType[*lostError](err)
 			_, login := errors.AsType[*loginError](err)
 			_, distrusted := distrust(err)
-			again = !login && !distrusted && ((!lost && n < 3) || (lost && r.method != http.MethodPost))
+			again = !login && !distrusted && ((!lost && n < 3) || (lost && r.repeatable()))
 			t.gate.fewer()
 		case a.status == http.StatusUnauthorized && t.config.Auth.Type == "oauth2" && !renewed:
 			renewed, again = true, true
 			t.signIn(seen) //nolint:contextcheck // a token outlives the request that needs it first
-		case a.status == http.StatusUnsupportedMediaType && t.config.ContentType == auto && !t.plain.Load() && r.body != nil:
+		case a.status == http.StatusUnsupportedMediaType && t.config.ContentType == auto && !r.plain && r.body != nil:
 			t.plain.Store(true)
+			continue
+		case a.status == http.StatusBadRequest && t.typeInQuestion(r):
+			// Servers that parse plain JSON only may take the body for an empty one.
+			r.plain = true
 			continue
 		case a.status == http.StatusTooManyRequests:
 			again, asked = true, retryAfter(a.header)
 			t.gate.fewer()
 		case busy(a.status):
-			again, asked = r.method != http.MethodPost, retryAfter(a.header)
+			again, asked = r.repeatable(), retryAfter(a.header)
 			if a.status == http.StatusInternalServerError && n >= 3 {
 				again = false // a fault that stays
 			}
@@ -255,6 +269,7 @@ func (t *transport) do(ctx context.Context, r request) (*answer, error) {
 			}
 		default:
 			t.gate.more()
+			t.typeUnderstood(r, a.status)
 		}
 		if !again || n >= maxTries {
 			return a, err
@@ -273,6 +288,24 @@ func (t *transport) do(ctx context.Context, r request) (*answer, error) {
 			return a, err
 		}
 	}
+}
+
+// typeInQuestion reports whether a refusal may be about the media type, as long as
+// no success has shown that the server understands it. What may have been carried out
+// in part is not sent again.
+func (t *transport) typeInQuestion(r request) bool {
+	return r.body != nil && r.weight == 0 && !r.plain && t.config.ContentType == auto && (t.plain.Load() || !t.typed.Load())
+}
+
+// typeUnderstood learns from a success which media type the server understands.
+func (t *transport) typeUnderstood(r request, status int) {
+	if r.body == nil || r.weight > 0 || status > 299 {
+		return
+	}
+	if r.plain {
+		t.plain.Store(true)
+	}
+	t.typed.Store(true)
 }
 
 func waitReason(a *answer) string {
@@ -319,7 +352,7 @@ func (t *transport) once(ctx context.Context, r request) (*answer, error) {
 	req.Header.Set("Accept", accepts)
 	if r.body != nil {
 		req.Header.Set("Content-Type", scimJSON)
-		if t.plain.Load() {
+		if r.plain {
 			req.Header.Set("Content-Type", plainJSON)
 		}
 	}

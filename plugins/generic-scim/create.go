@@ -48,15 +48,19 @@ func (v *verdict) safe(s string) string {
 	return s
 }
 
-// rounds is how often a user is sent at most.
-const rounds = 4
+// A user is sent again as long as others get through. These are the rounds in which
+// nobody does: more of them where the server says that it is a matter of time.
+const (
+	rounds        = 4
+	patientRounds = 10
+)
 
 // create makes accounts, and reports each of them once it is known what became of it.
 func (s *server) create(ctx context.Context, all []*delivery, out sdk.Outcomes) error {
 	pending := all
-	for round := 0; len(pending) > 0 && round < rounds; round++ {
+	for round, idle := 0, 0; len(pending) > 0 && idle < patience(pending); round++ {
 		if round > 0 {
-			if err := sleep(ctx, s.api.wait(round, 0)); err != nil {
+			if err := sleep(ctx, s.api.wait(idle+1, 0)); err != nil {
 				return err
 			}
 		}
@@ -66,12 +70,25 @@ func (s *server) create(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 		if err := errors.Join(sendErr, s.report(ctx, pending, out), s.lookUp(ctx, pending, out), s.report(ctx, pending, out)); err != nil {
 			return err
 		}
-		pending = slices.DeleteFunc(slices.Clone(pending), func(d *delivery) bool { return d.state == settled })
+		rest := slices.DeleteFunc(slices.Clone(pending), func(d *delivery) bool { return d.state == settled })
+		if idle++; len(rest) < len(pending) {
+			idle = 0
+		}
+		pending = rest
 	}
 	for _, d := range pending {
 		out.Report(d.givenUp())
 	}
 	return nil
+}
+
+// patience is how many rounds without any success are worth it.
+func patience(pending []*delivery) int {
+	throttled := func(d *delivery) bool { return status(d.last) == http.StatusTooManyRequests }
+	if slices.ContainsFunc(pending, throttled) {
+		return patientRounds
+	}
+	return rounds
 }
 
 func inState(all []*delivery, state progress) (out []*delivery) {

@@ -57,6 +57,11 @@ func (f *fake) bulkRequest(body []byte) (int, any, map[string]string) {
 			return 400, failure{400, "invalidValue", "an operation is wrong"}, nil
 		}
 		entry := resource{"method": "POST", "bulkId": o.BulkID}
+		if f.quota > 0 && i >= f.quota {
+			entry["status"], entry["response"] = "429", resource{"status": "429", "detail": "slow down"}
+			out = append(out, entry)
+			continue
+		}
 		id, e := f.insert(o.Data)
 		code := 201
 		switch {
@@ -139,13 +144,18 @@ func (f *fake) patch(held resource, body []byte, users bool) (int, any, map[stri
 			return bad("invalidSyntax")
 		}
 		if !users {
+			list := o["value"]
+			if whole, ok := objectOf(list); ok && path == "" && op == "add" {
+				list = whole.get("members")
+			} else if f.noPaths {
+				return bad("invalidPath")
+			}
 			var ids []string
-			for _, m := range elements(o["value"]) {
-				mo, _ := objectOf(m)
-				if f.users[mo.text("value")] == nil {
+			for _, e := range elements(list) {
+				if f.users[valueOf(e)] == nil {
 					return bad("invalidValue")
 				}
-				ids = append(ids, mo.text("value"))
+				ids = append(ids, valueOf(e))
 			}
 			m := memberPattern.FindStringSubmatch(path)
 			switch {

@@ -40,6 +40,7 @@ type profile struct {
 	bulk                                               bool
 	maxOps, hardOps, maxBytes, stopAfter, shortBy      int
 	tooManyAs400, reorder, bulkStatus400, bulk501      bool
+	quota                                              int // operations of a request that are not throttled
 	listSkipped, bulkLate                              bool
 	numberStatus, objectStatus, lineStatus, textAnswer bool
 	lowerOperations, noBulkIDOnError                   bool
@@ -53,9 +54,9 @@ type profile struct {
 	namesRequired                                  bool
 	late                                           time.Duration // until an account is seen
 	// groups
-	chunk                     int
-	hideMembers, noMemberPath bool
-	membersOnRequest          bool
+	chunk                          int
+	hideMembers, noMemberPath      bool
+	membersOnRequest, strictGroups bool
 }
 
 // fake is a SCIM server.
@@ -449,6 +450,9 @@ func (f *fake) create(users bool, body []byte) (int, any, map[string]string) {
 		return 400, failure{400, "invalidSyntax", "JSON"}, nil
 	}
 	if !users {
+		if in.text("displayName") == "" || (f.strictGroups && len(in) > 2) {
+			return 400, failure{400, "invalidSyntax", "unknown attribute"}, nil
+		}
 		f.next++
 		id := fmt.Sprintf("g%d", f.next)
 		in["id"] = id

@@ -91,6 +91,12 @@ func (d *groupDirectory) ensure(ctx context.Context, name string) (*group, error
 		return nil, err
 	}
 	a, err := d.api.call(ctx, request{method: http.MethodPost, path: d.facts.groups, body: body})
+	if status(err) == http.StatusBadRequest { // groups of many servers know no externalId
+		if body, err = marshal(resource{"schemas": []string{coreGroup}, "displayName": name}); err != nil {
+			return nil, err
+		}
+		a, err = d.api.call(ctx, request{method: http.MethodPost, path: d.facts.groups, body: body})
+	}
 	id := ""
 	if err == nil {
 		r, _ := decode(a.body) // an empty answer leaves the location
@@ -191,6 +197,11 @@ func (d *groupDirectory) add(ctx context.Context, g *group, ids []string, failed
 			members = append(members, resource{"value": id})
 		}
 		err = d.patch(ctx, g, resource{"op": "add", "path": "members", "value": members})
+		if status(err) == http.StatusBadRequest { // a server that knows no paths
+			if d.patch(ctx, g, resource{"op": "add", "value": resource{"members": members}}) == nil {
+				err = nil
+			}
+		}
 	}
 	if !d.facts.patch || status(err) == http.StatusMethodNotAllowed || status(err) == http.StatusNotImplemented {
 		err = d.replace(ctx, g, ids, true)
@@ -217,7 +228,7 @@ func (d *groupDirectory) leave(ctx context.Context, g *group, id string) error {
 	if refused(err) {
 		err = d.patch(ctx, g, resource{"op": "remove", "path": "members", "value": []any{resource{"value": id}}})
 	}
-	if unable(err) {
+	if refused(err) || unable(err) {
 		err = d.replace(ctx, g, []string{id}, false)
 	}
 	if err != nil {

@@ -254,12 +254,14 @@ func TestTraps(t *testing.T) {
 		"several: promises only": {profile: profile{
 			noFilter: true, bulk: true, noLocation: true, lineStatus: true, textAnswer: true, accepted202: true, hideMembers: true, noPaths: true, bulkLate: true,
 		}},
-		"58 letters of names":      {profile: profile{lowerKeys: true}},
-		"59 booleans as text":      {profile: profile{stringBooleans: true}},
-		"60 asynchronous":          {profile: profile{accepted202: true}},
-		"seen late":                {profile: bulk(profile{lag: 2, shortBy: 2})},
-		"Bulk promised and absent": {profile: bulk(profile{bulk501: true})},
-		"no groups":                {profile: profile{noGroups: true}},
+		"56 operations are throttled":  {profile: bulk(profile{quota: 3})},
+		"46 groups without externalId": {profile: profile{strictGroups: true}},
+		"58 letters of names":          {profile: profile{lowerKeys: true}},
+		"59 booleans as text":          {profile: profile{stringBooleans: true}},
+		"60 asynchronous":              {profile: profile{accepted202: true}},
+		"seen late":                    {profile: bulk(profile{lag: 2, shortBy: 2})},
+		"Bulk promised and absent":     {profile: bulk(profile{bulk501: true})},
+		"no groups":                    {profile: profile{noGroups: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

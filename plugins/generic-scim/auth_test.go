@@ -25,6 +25,9 @@ func TestClientCredentials(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", func(w http.ResponseWriter, r *http.Request) {
 		id, secret, _ := r.BasicAuth()
+		if r.UserAgent() != "stetl/test" {
+			t.Errorf("a token is asked for by %q", r.UserAgent())
+		}
 		if id != "client" || secret != "client-secret" || r.FormValue("grant_type") != "client_credentials" || r.FormValue("scope") != "scim users" || r.FormValue("audience") != "directory" {
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = w.Write([]byte(`{"error":"invalid_client","error_description":"client-secret is wrong"}`))

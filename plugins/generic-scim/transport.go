@@ -99,7 +99,7 @@ func newTransport(c Config, env sdk.Env) (*transport, error) {
 	}
 	t := &transport{
 		config: c, base: c.URL, env: env, gate: newGate(first, most), limit: newRate(c.RateLimit),
-		http: &http.Client{Transport: rt, CheckRedirect: stay, Timeout: c.Timeout.Duration},
+		http: &http.Client{Transport: &named{rt, env.UserAgent}, CheckRedirect: stay, Timeout: c.Timeout.Duration},
 		wait: backOff,
 	}
 	t.plain.Store(c.ContentType == plainJSON)
@@ -117,6 +117,21 @@ func (t *transport) hide(s sdk.Secret) {
 	if len(s.Reveal()) > 3 {
 		t.secrets = append(t.secrets, s.Reveal())
 	}
+}
+
+// named says in every request who asks, tokens among them: some providers refuse
+// whoever does not.
+type named struct {
+	*http.Transport
+	agent string
+}
+
+func (n *named) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("User-Agent") == "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("User-Agent", n.agent)
+	}
+	return n.Transport.RoundTrip(r)
 }
 
 // load reads the certificates.
@@ -348,7 +363,6 @@ func (t *transport) once(ctx context.Context, r request) (*answer, error) {
 	if err := t.authorize(req); err != nil {
 		return nil, err
 	}
-	req.Header.Set("User-Agent", t.env.UserAgent)
 	req.Header.Set("Accept", accepts)
 	if r.body != nil {
 		req.Header.Set("Content-Type", scimJSON)

@@ -95,7 +95,7 @@ func (s *server) sendBulk(ctx context.Context, part []*delivery, again bool) err
 	case e.status >= 200 && e.status <= 299:
 		s.inDoubt(part, fmt.Errorf("the server answered %d without results", e.status))
 		return nil
-	case e.status == http.StatusUnauthorized || e.status == http.StatusForbidden:
+	case e.status < 400, e.status == http.StatusUnauthorized || e.status == http.StatusForbidden:
 		return fmt.Errorf("send users in bulk: %w", e)
 	case unable(e):
 		s.pace.noBulk()

@@ -162,7 +162,7 @@ func (s *server) post(ctx context.Context, d *delivery) error {
 		return nil
 	}
 	e := s.api.problem(r, a)
-	if e.status == http.StatusUnauthorized || e.status == http.StatusForbidden || e.status == http.StatusNotFound || e.status == http.StatusMethodNotAllowed {
+	if e.status < 400 || e.status == http.StatusUnauthorized || e.status == http.StatusForbidden || e.status == http.StatusNotFound || e.status == http.StatusMethodNotAllowed {
 		return fmt.Errorf("create users: %w", e)
 	}
 	d.refuse(e)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +49,7 @@ func discover(ctx context.Context, t *transport) (*facts, error) {
 		return nil, err
 	}
 	if types != nil {
-		f.readTypes(resourcesOf(types))
+		f.readTypes(resourcesOf(types), t.base)
 	}
 	schemas, err := firstOf(ctx, t, "/Schemas")
 	if err != nil {
@@ -139,7 +140,7 @@ func whole(r resource, name string) int {
 	return max(0, n)
 }
 
-func (f *facts) readTypes(types []resource) {
+func (f *facts) readTypes(types []resource, base string) {
 	if len(types) == 0 {
 		return
 	}
@@ -147,7 +148,7 @@ func (f *facts) readTypes(types []resource) {
 	sane := false
 	for _, r := range types {
 		schema := strings.ToLower(r.text("schema"))
-		endpoint := endpointOf(r.text("endpoint"))
+		endpoint := endpointOf(r.text("endpoint"), base)
 		switch {
 		case strings.HasSuffix(schema, "core:2.0:user"):
 			sane = true
@@ -171,16 +172,21 @@ func (f *facts) readTypes(types []resource) {
 	}
 }
 
-// endpointOf takes the path out of what should be one.
-func endpointOf(s string) string {
-	if i := strings.Index(s, "://"); i >= 0 {
-		s = s[strings.LastIndex(strings.TrimRight(s, "/"), "/"):]
-	}
-	s = strings.Trim(s, "/")
-	if s == "" {
+// endpointOf is the path below the base address, of what should be that: some servers
+// give the whole path, or an address.
+func endpointOf(s, base string) string {
+	u, err := url.Parse(s)
+	if err != nil {
 		return ""
 	}
-	return "/" + s
+	path := "/" + strings.Trim(u.Path, "/")
+	if b, err := url.Parse(base); err == nil && b.Path != "" {
+		path = strings.TrimPrefix(path, b.Path)
+	}
+	if u.Host != "" && strings.Count(path, "/") > 1 { // seen from elsewhere, as behind a proxy
+		path = path[strings.LastIndexByte(path, '/'):]
+	}
+	return strings.TrimSuffix(path, "/")
 }
 
 func (f *facts) readSchemas(schemas []resource) {

@@ -22,13 +22,14 @@ import (
 type profile struct {
 	// discovery
 	noDiscovery, pluralConfig, bareLists, lowerKeys, noGroups bool
+	prefix                                                    string // of endpoints
 	claimsNoFilter, silentAboutUser, extension                bool
 	// reading
-	ignoreFilter, emptyFilter, noFilter, caseFilter, noKeyFilter bool
-	filterByPost, sensitive                                      bool
-	repeatPage, ignoreStart, noPages, noTotal, cursor, bigItems  bool
-	pageCap, lag, startCap                                       int
-	idPrefix                                                     string
+	ignoreFilter, emptyFilter, noFilter, caseFilter, noKeyFilter, ignoreKeyFilter bool
+	filterByPost, sensitive                                                       bool
+	repeatPage, ignoreStart, noPages, noTotal, cursor, bigItems                   bool
+	pageCap, lag, startCap                                                        int
+	idPrefix                                                                      string
 	// POST
 	noBody, accepted202, noLocation, relativeLocation, emptyConflict  bool
 	conflict400, conflict500, hideExisting                            bool
@@ -50,8 +51,8 @@ type profile struct {
 	redirectWrites                                         string
 	// PATCH and PUT
 	noPatch, noPaths, patchBody, putNeedsID, etags bool
-	racing                                         int // so many updates come second
-	namesRequired                                  bool
+	racing                                         int           // so many updates come second
+	namesRequired, twice                           bool          // twice: names are not unique
 	late                                           time.Duration // until an account is seen
 	// groups
 	chunk                          int
@@ -301,13 +302,13 @@ func (f *fake) config() resource {
 }
 
 func (f *fake) types() []resource {
-	users := resource{"id": "User", "endpoint": "/Users", "schema": coreUser}
+	users := resource{"id": "User", "endpoint": f.prefix + "/Users", "schema": coreUser}
 	if f.extension {
 		users["schemaExtensions"] = []resource{{"schema": DefaultExtension, "required": false}}
 	}
 	list := []resource{users}
 	if !f.noGroups {
-		list = append(list, resource{"id": "Group", "endpoint": "/Groups", "schema": coreGroup})
+		list = append(list, resource{"id": "Group", "endpoint": f.prefix + "/Groups", "schema": coreGroup})
 	}
 	return list
 }
@@ -380,6 +381,8 @@ func (f *fake) list(q url.Values, users bool) (int, any, map[string]string) {
 		all = slices.DeleteFunc(all, func(r resource) bool {
 			have := r.text(m[1])
 			switch {
+			case f.ignoreKeyFilter && m[1] == "externalId":
+				return false
 			case f.emptyFilter, m[1] == "externalId" && f.noKeyFilter:
 				return true
 			case m[1] == "userName" && !f.caseFilter:
@@ -521,7 +524,7 @@ func (f *fake) insert(in resource) (string, *failure) {
 		}
 	}
 	for id, u := range f.users {
-		if strings.EqualFold(u.text("userName"), name) {
+		if strings.EqualFold(u.text("userName"), name) && !f.twice {
 			if f.adoptOnPost {
 				maps.Copy(u, in)
 				return id, nil

@@ -94,10 +94,9 @@ func openFinder(ctx context.Context, t *transport, f *facts) (*finder, error) {
 
 // control asks for a name that nobody has, and for one that somebody has.
 func (d *finder) control(ctx context.Context, known []resource) error {
-	nobody := "stetl-probe-" + strings.ToLower(rand.Text())
-	p, err := d.api.search(ctx, d.facts.users, filter("userName", nobody))
+	p, err := d.api.search(ctx, d.facts.users, filter("userName", nobody()))
 	if refused(err) || status(err) == http.StatusNotImplemented { // perhaps only in an address
-		if found, postErr := d.api.postSearch(ctx, d.facts.users, filter("userName", nobody)); postErr == nil {
+		if found, postErr := d.api.postSearch(ctx, d.facts.users, filter("userName", nobody())); postErr == nil {
 			p, err = found, nil
 			d.api.posting.Store(true)
 		}
@@ -109,6 +108,13 @@ func (d *finder) control(ctx context.Context, known []resource) error {
 		return fmt.Errorf("search for users: %w", err)
 	}
 	d.filters = len(p.resources) == 0 && p.total <= 0
+	if d.filters { // some servers ignore what they do not know
+		p, err = d.api.search(ctx, d.facts.users, filter("externalId", nobody()))
+		if err != nil && !refused(err) {
+			return fmt.Errorf("search for users: %w", err)
+		}
+		d.noKeys = len(p.resources) > 0
+	}
 	if !d.filters || len(known) == 0 || known[0].text("userName") == "" || d.api.config.Lookup == byFilter {
 		return nil
 	}
@@ -353,9 +359,12 @@ func (d *finder) await(ctx context.Context, want *desired, u *sdk.User) (h hit, 
 	return h, nil
 }
 
-// prove is the positive control after the first new account: who has just been made
-// must be found by externalId, else that is not searched for any more; and by name,
-// else searches are worth nothing.
+// nobody is a value that no account has.
+func nobody() string { return "stetl-probe-" + strings.ToLower(rand.Text()) }
+
+// prove is the control after the first new account, without which an empty server
+// tells nothing: who has just been made must be found by externalId, and nobody else,
+// else that is not searched for any more; and by name, else searches are worth nothing.
 func (d *finder) prove(ctx context.Context, held resource) error {
 	d.mu.Lock()
 	done := d.proven || !d.filters
@@ -364,6 +373,13 @@ func (d *finder) prove(ctx context.Context, held resource) error {
 		return nil
 	}
 	found := func(attribute, value string) (bool, error) {
+		p, err := d.api.search(ctx, d.facts.users, filter(attribute, nobody()))
+		if refused(err) || status(err) == http.StatusNotImplemented || len(p.resources) > 0 {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("search for a user by %s: %w", attribute, err)
+		}
 		for _, pause := range d.patience {
 			if err := sleep(ctx, pause); err != nil {
 				return false, err

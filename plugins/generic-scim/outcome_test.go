@@ -61,6 +61,28 @@ func TestAdoptIsNeverSilent(t *testing.T) {
 	}
 }
 
+// 1: an empty server has nothing to show that it ignores filters. Who is not found
+// then must not be sent twice.
+func TestFiltersOfAnEmptyServer(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]profile{
+		"ignored, Bulk":           {ignoreFilter: true, bulk: true, late503: 1, twice: true},
+		"externalId ignored":      {ignoreKeyFilter: true, bulk: true, late503: 1, twice: true},
+		"ignored, one page":       {ignoreFilter: true, late503: 5, twice: true},
+		"ignored, small pages":    {ignoreFilter: true, late503: 5, pageCap: 5, twice: true},
+		"externalId, small pages": {ignoreKeyFilter: true, late503: 5, pageCap: 5, twice: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, p)
+			b := load(t, openLive(t, f.settings(), &memory{}), people(1, 60))
+			if b.counts()[sdk.Created] != 60 || len(f.users) != 60 {
+				t.Errorf("%v, %d accounts", b.counts(), len(f.users))
+			}
+		})
+	}
+}
+
 // 37: an id without an account is not a success.
 func TestPhantoms(t *testing.T) {
 	t.Parallel()
@@ -198,9 +220,10 @@ func TestNoOtherHost(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { called = true }))
 	defer other.Close()
 	f := newFake(t, profile{redirectWrites: other.URL})
-	b := load(t, openLive(t, f.settings(), nil), people(1, 1))
-	if b.of("source-1") == "created" || called {
-		t.Errorf("%s, called %v", b.of("source-1"), called)
+	b := newBook(t)
+	err := openLive(t, f.settings(), nil).Load(t.Context(), people(1, 1), outcomes{b})
+	if err == nil || !strings.Contains(err.Error(), "redirect") || called || len(b.byID) > 0 {
+		t.Errorf("%v, called %v, outcomes %v", err, called, b.byID)
 	}
 }
 

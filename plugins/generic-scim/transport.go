@@ -126,6 +126,7 @@ type named struct {
 	agent string
 }
 
+// RoundTrip implements [http.RoundTripper].
 func (n *named) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Header.Get("User-Agent") == "" {
 		r = r.Clone(r.Context())

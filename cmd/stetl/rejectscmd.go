@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -32,8 +35,11 @@ its ids, the code, the part of the account it is about, the reason in words and
 what to do. Correct the cause and run again with --only-rejects.
 
 With --recipient, or rejects.recipients in the configuration, each line also holds
-the account as it is in the source now, with its password hashes, encrypted with
-age to that key: jq -r .payload | base64 -d | age -d -i KEYFILE`,
+the account with its password hashes, encrypted with age to that key: as it was
+when it was rejected, if the configuration had recipients then, or as it is in the
+source now (payload_of). It says what has changed since.
+
+  jq -r .payload | base64 -d | age -d -i KEYFILE`,
 		Example: `  stetl rejects --config configs/keycloak.yaml
   stetl run --config configs/keycloak.yaml --only-rejects`,
 		Args: cobra.NoArgs,
@@ -134,40 +140,127 @@ func (p *project) rejects(ctx context.Context) ([]report.Reject, error) {
 	return list, nil
 }
 
-// addPayloads reads the source and encrypts the accounts. Each is a message of its
-// own, so that a part of the file is worth as much as the whole.
+// addPayloads reads the source and adds the accounts, encrypted. Each is a message of
+// its own, so that a part of the file is worth as much as the whole. An account that is
+// not any more what was rejected is given as it was, where the run has kept it.
 func (p *project) addPayloads(ctx context.Context, list []report.Reject, keys []age.Recipient) (err error) {
 	wanted := map[string]*report.Reject{}
+	kept := map[string]journal.Payload{}
 	for i := range list {
-		wanted[list[i].SourceID] = &list[i]
+		r := &list[i]
+		wanted[r.SourceID] = r
+		payload, ok, err := p.scope.Payload(ctx, r.SourceID)
+		if err != nil {
+			return refusedError{err}
+		}
+		if ok {
+			kept[r.SourceID] = payload
+			r.Payload, r.PayloadOf, r.Changed = payload.Encrypted, report.OfRejection, true
+		}
 	}
 	src, err := openSource(ctx, p.cfg, false, p.status)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	err = newAccounts(src).Accounts(ctx, func(users []canonical.User) error {
+	err = p.each(ctx, src, func(id string) bool { return wanted[id] != nil }, func(id string, clearText []byte) error {
+		r, was := wanted[id], kept[id]
+		switch {
+		case was.Digest == nil:
+			r.PayloadOf = report.OfNow
+		case hmac.Equal(was.Digest, p.fingerprint(clearText)):
+			r.Changed = false
+		default:
+			return nil
+		}
+		sealed, err := seal(clearText, keys)
+		if err != nil {
+			return fmt.Errorf("encrypt account %s: %w", id, err)
+		}
+		r.Payload = sealed
+		return nil
+	})
+	if err != nil {
+		return classify(ctx, err)
+	}
+	var now, changed int
+	for i := range list {
+		if list[i].Changed {
+			changed++
+		}
+		if list[i].PayloadOf == report.OfNow {
+			now++
+		}
+	}
+	if changed > 0 {
+		fmt.Fprintf(p.app.err, "stetl: %d accounts have changed in the source since they were rejected, or have gone; they are given as they were then, for the rejects.recipients of that run\n", changed)
+	}
+	if now > 0 {
+		fmt.Fprintf(p.app.err, "stetl: %d accounts are given as they are in the source now: when they were rejected, no rejects.recipients were configured\n", now)
+	}
+	return nil
+}
+
+// each gives the accounts of a source that are wanted, with their secrets.
+func (p *project) each(ctx context.Context, src *supertokens.Source, wanted func(id string) bool, use func(id string, clearText []byte) error) error {
+	return newAccounts(src).Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
-			r := wanted[users[i].InternalID]
-			if r == nil {
+			id := users[i].InternalID
+			if !wanted(id) {
 				continue
 			}
-			sealed, err := seal(&users[i], keys)
-			if err != nil {
-				return fmt.Errorf("encrypt account %s: %w", r.SourceID, err)
+			clearText, err := users[i].RevealJSON()
+			if err == nil {
+				err = use(id, clearText)
 			}
-			r.Payload = sealed
+			if err != nil {
+				return err
+			}
 		}
 		return nil
 	})
-	return classify(ctx, err)
 }
 
-func seal(u *canonical.User, keys []age.Recipient) ([]byte, error) {
-	clearText, err := u.RevealJSON()
-	if err != nil {
-		return nil, err
+// fingerprint tells an account from what it is later, and nothing of it to others.
+func (p *project) fingerprint(clearText []byte) []byte {
+	mac := hmac.New(sha256.New, p.journal.FingerprintKey())
+	mac.Write([]byte("rejected account\n"))
+	mac.Write(clearText)
+	return mac.Sum(nil)[:16]
+}
+
+// keepPayloads has the journal keep the accounts that this run has not loaded, as it
+// has read them, for rejects.recipients. src still has the snapshot of the run.
+func (p *project) keepPayloads(ctx context.Context, src *supertokens.Source, notLoaded map[string]bool, keys []age.Recipient) error {
+	if len(keys) == 0 {
+		return nil
 	}
+	if len(notLoaded) == 0 {
+		return p.scope.KeepPayloads(nil)
+	}
+	payloads := map[string]journal.Payload{}
+	flush := func() error {
+		err := p.scope.KeepPayloads(payloads)
+		clear(payloads)
+		return err
+	}
+	err := p.each(ctx, src, func(id string) bool { return notLoaded[id] }, func(id string, clearText []byte) error {
+		sealed, err := seal(clearText, keys)
+		if err != nil {
+			return fmt.Errorf("encrypt account %s: %w", id, err)
+		}
+		if payloads[id] = (journal.Payload{Digest: p.fingerprint(clearText), Encrypted: sealed}); len(payloads) >= 200 {
+			return flush()
+		}
+		return nil
+	})
+	if err := errors.Join(err, flush()); err != nil {
+		return fmt.Errorf("keep the rejected accounts for rejects.recipients: %w", err)
+	}
+	return nil
+}
+
+func seal(clearText []byte, keys []age.Recipient) ([]byte, error) {
 	var b bytes.Buffer
 	w, err := age.Encrypt(&b, keys...)
 	if err != nil {
@@ -182,9 +275,11 @@ func seal(u *canonical.User, keys []age.Recipient) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// keepReasons remembers in words why accounts were not loaded.
-func (p *project) keepReasons(o *engine.Options) (flush func() error) {
+// keepReasons remembers in words why accounts were not loaded, and collects who they
+// are.
+func (p *project) keepReasons(o *engine.Options) (flush func() error, notLoaded map[string]bool) {
 	before, waiting := o.Outcome, map[string]journal.Reason{}
+	notLoaded = map[string]bool{}
 	var failed error
 	flush = func() error {
 		if len(waiting) > 0 && failed == nil {
@@ -196,12 +291,15 @@ func (p *project) keepReasons(o *engine.Options) (flush func() error) {
 	o.Outcome = func(c target.Change) {
 		before(c)
 		known := c.Action == target.Rejected || c.Action == target.InDoubt || c.Action == target.Skipped && slices.Contains(o.Policies.Skip, c.Code)
-		if !known || c.Detail+c.Hint == "" || failed != nil {
+		if !known {
+			return
+		}
+		if notLoaded[c.SourceID] = true; c.Detail+c.Hint == "" || failed != nil {
 			return
 		}
 		if waiting[c.SourceID] = (journal.Reason{Detail: c.Detail, Hint: c.Hint}); len(waiting) >= 200 {
 			_ = flush() // kept in failed
 		}
 	}
-	return flush
+	return flush, notLoaded
 }

@@ -143,6 +143,10 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 		return r, err
 	}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
+	keys, err := parseRecipients(p.cfg.Rejects.Recipients)
+	if err != nil {
+		return r, err
+	}
 	src, err := openSource(ctx, p.cfg, false, status)
 	if err != nil {
 		return r, err
@@ -205,6 +209,9 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	r.Result, r.Findings = result, acc.inventory.Findings()
 	if saved != nil && err == nil {
 		err = replaceFile(f.out, saved.Write)
+	}
+	if run.scope != nil && ctx.Err() == nil {
+		err = errors.Join(err, p.keepPayloads(ctx, src, run.notLoaded, keys))
 	}
 	return r, errors.Join(classify(ctx, err), run.end(result, err))
 }
@@ -279,6 +286,8 @@ type running struct {
 	scope *journal.Scope
 	id    int64
 	flush func() error
+	// notLoaded are those that the run has rejected or left in doubt.
+	notLoaded map[string]bool
 }
 
 // begin notes the run in the journal. When the settings have changed since the
@@ -303,7 +312,8 @@ func (p *project) begin(ctx context.Context, o *engine.Options, r report.Run) (r
 	if p.target.Capabilities().Whole {
 		o.Journal = &anew{Scope: p.scope}
 	}
-	run := running{p.scope, id, p.keepReasons(o)}
+	run := running{scope: p.scope, id: id}
+	run.flush, run.notLoaded = p.keepReasons(o)
 	shown, last := o.Progress, time.Time{}
 	o.Progress = func(now engine.Progress) {
 		shown(now)

@@ -51,6 +51,9 @@ CREATE TABLE sample (run INTEGER NOT NULL, at INTEGER NOT NULL, done INTEGER NOT
 // laterTables came after the first journals were made; whoever does not know them
 // loses nothing.
 const laterTables = `
+CREATE TABLE IF NOT EXISTS payload (
+	scope INTEGER NOT NULL, source_id TEXT NOT NULL, digest BLOB NOT NULL, encrypted BLOB NOT NULL, PRIMARY KEY (scope, source_id)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS reason (
 	scope INTEGER NOT NULL, source_id TEXT NOT NULL, encrypted BLOB NOT NULL, PRIMARY KEY (scope, source_id)
 ) WITHOUT ROWID;

@@ -65,6 +65,7 @@ func (s *Scope) Clear() error {
 	return s.j.writer.write(func(ctx context.Context, w *writer) error {
 		for _, query := range []string{
 			`DELETE FROM account WHERE scope = ?`, `DELETE FROM preimage WHERE scope = ?`, `DELETE FROM reason WHERE scope = ?`,
+			`DELETE FROM payload WHERE scope = ?`,
 		} {
 			if _, err := w.exec(ctx, query, s.id); err != nil {
 				return err

@@ -24,9 +24,19 @@ type Reject struct {
 	Accepted bool      `json:"accepted,omitempty"`
 	Run      int64     `json:"run"`
 	At       time.Time `json:"at"`
-	// Payload is the account, encrypted with age, as base64.
-	Payload []byte `json:"payload,omitempty"`
+	// Payload is the account, encrypted with age, as base64. PayloadOf says whether it is
+	// the account as it was when the run rejected it, or as it is in the source now.
+	Payload   []byte `json:"payload,omitempty"`
+	PayloadOf string `json:"payload_of,omitempty"`
+	// Changed says that the account in the source is not any more what was rejected.
+	Changed bool `json:"changed,omitempty"`
 }
+
+// What a payload can be of.
+const (
+	OfRejection = "rejection"
+	OfNow       = "now"
+)
 
 // paths say which part of an account a code is about.
 var paths = []struct{ part, path string }{

@@ -27,6 +27,7 @@ type agreeable struct{ requests int }
 func (*agreeable) Capabilities() target.Capabilities {
 	return target.Capabilities{Hashes: []target.HashSupport{{Scheme: canonical.Bcrypt}, {Scheme: canonical.Argon2id}}}
 }
+
 func (*agreeable) Check(context.Context, target.Needs) (target.Checked, error) {
 	return target.Checked{}, nil
 }

@@ -141,7 +141,7 @@ func freeAddress(t *testing.T) string {
 
 // startBridge runs the executable until the end of the test, and then checks that
 // it ends in order.
-func startBridge(t *testing.T, config, address string, env []string) (logPath string) {
+func startBridge(t *testing.T, config, address string, env []string) (logPath string, pid int) {
 	t.Helper()
 	logPath = filepath.Join(t.TempDir(), "bridge.log")
 	log, err := os.Create(logPath)
@@ -177,7 +177,7 @@ func startBridge(t *testing.T, config, address string, env []string) (logPath st
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return logPath
+				return logPath, cmd.Process.Pid
 			}
 		}
 		select {
@@ -228,11 +228,12 @@ bridge:
   clients: [{id: keycloak, secret: "${env:BRIDGE_SECRET}", redirect_uris: ["`+app.keycloak+`/broker/supertokens/endpoint"]}]
   exchange: {audience: "`+app.keycloak+`"}
   reset: {path: /auth/reset-password}
+  verify_email: {path: /auth/verify-email}
 `)
 	if r := runStetl(t, env, "run", "--config", config); r.code != exitRejects && r.code != exitDone {
 		t.Fatalf("run: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
 	}
-	logPath := startBridge(t, config, address, env)
+	logPath, _ := startBridge(t, config, address, env)
 
 	var sessions []fixture.Session
 	for _, s := range tr.Sessions {
@@ -306,7 +307,11 @@ bridge:
 		t.Errorf("hand-over again: %d %s", again.status, again.body)
 	}
 
-	resetInBrowser(t, browser, server, r, "http://"+address+"/auth/reset-password", tr)
+	username := resetInBrowser(t, browser, server, r, "http://"+address+"/auth/reset-password", tr)
+	verifyAndRunAgain(t, server, r, "http://"+address+"/auth/verify-email", tr, func() ran { return runStetl(t, env, "run", "--config", config) })
+	if g, err := server.PasswordGrant(t.Context(), r, "people", username, newPassword); err != nil || g.Status != http.StatusOK {
+		t.Errorf("the new password after another run: %d %s, %v", g.Status, g.Body, err)
+	}
 
 	said, err := os.ReadFile(logPath)
 	if err != nil {
@@ -380,8 +385,46 @@ func handover(t *testing.T, issuer, token string) (out handedOver) {
 	return out
 }
 
+// verifyAndRunAgain follows a mailed link that verifies an address, and has the next
+// run carry that to the target.
+func verifyAndRunAgain(t *testing.T, server *keycloak.Server, realm, page string, tr fixture.Truth, run func() ran) {
+	t.Helper()
+	for _, link := range tr.VerificationTokens {
+		path := "/realms/" + realm + "/users/" + url.PathEscape(link.UserID)
+		verified := func() (bool, error) {
+			var user struct {
+				Email    string `json:"email"`
+				Verified bool   `json:"emailVerified"`
+			}
+			err := server.Admin(t.Context(), http.MethodGet, path, nil, &user)
+			return user.Verified || !strings.EqualFold(user.Email, link.Email), err
+		}
+		if before, err := verified(); link.Expired || link.AppID != "public" || before || err != nil {
+			continue
+		}
+		resp, err := http.PostForm(page, url.Values{"token": {link.Token}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("verification link: %d, %v", resp.StatusCode, err)
+		}
+		if now, err := verified(); now || err != nil {
+			t.Errorf("verified before the next run: %v, %v", now, err)
+		}
+		if r := run(); r.code != exitRejects && r.code != exitDone {
+			t.Errorf("run: exit %d\n%s", r.code, r.stderr)
+		}
+		if now, err := verified(); !now || err != nil {
+			t.Errorf("verified after the next run: %v, %v", now, err)
+		}
+		return
+	}
+	t.Error("no verification link of a loaded user")
+}
+
 // resetInBrowser follows a mailed link, and signs in with the new password.
-func resetInBrowser(t *testing.T, browser context.Context, server *keycloak.Server, realm, page string, tr fixture.Truth) {
+func resetInBrowser(t *testing.T, browser context.Context, server *keycloak.Server, realm, page string, tr fixture.Truth) (username string) {
 	t.Helper()
 	for _, link := range tr.ResetTokens {
 		var user struct {
@@ -409,7 +452,8 @@ func resetInBrowser(t *testing.T, browser context.Context, server *keycloak.Serv
 		if err != nil {
 			t.Errorf("the link again: %v", err)
 		}
-		return
+		return user.Username
 	}
 	t.Error("no reset link of a loaded user")
+	return ""
 }

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stetl/stetl/core/bridge"
-	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/core/target"
@@ -70,10 +70,8 @@ func (a *app) bridge(ctx context.Context) (err error) {
 	if err != nil {
 		return refusedError{err}
 	}
-	o := bridge.Options{
-		Config: settings, DB: db, Target: &bridgeTarget{p: p}, Accounts: bridgeAccounts{p},
-		Log: slog.New(slog.NewJSONHandler(a.err, nil)),
-	}
+	log := slog.New(slog.NewJSONHandler(a.err, nil))
+	o := bridge.Options{Config: settings, DB: db, Target: newBridgeTarget(p, log), Accounts: bridgeAccounts{p}, Log: log}
 	if o.Key, err = cutover.ParseSigningKey(settings.SigningKey); settings.SigningKey.IsZero() {
 		o.Key, err = db.SigningKey(ctx)
 	}
@@ -121,39 +119,79 @@ func (b bridgeAccounts) TargetID(ctx context.Context, u session.User) (string, b
 	return entry.TargetID, true, nil
 }
 
-// bridgeTarget asks the plugin, and starts it again when it has died. What was
-// asked meanwhile fails; asking again works.
-type bridgeTarget struct {
-	p  *project
-	mu sync.Mutex
+// asked is a plugin as the bridge sees it.
+type asked interface {
+	bridge.Target
+	// Exited tells whether the process is gone.
+	Exited() bool
 }
 
-func (b *bridgeTarget) do(ctx context.Context, ask func(*plugin.Client) error) error {
-	b.mu.Lock()
-	client := b.p.client()
-	b.mu.Unlock()
-	err := ask(client)
-	if !errors.As(err, new(*plugin.CrashError)) {
+// bridgeTarget asks the plugin, and starts it again when it has died. What it was
+// being asked then fails; asking again works.
+type bridgeTarget struct {
+	open func(context.Context) (asked, error)
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	current asked
+	failed  time.Time // when starting it again did not work
+	cause   error
+}
+
+const (
+	// A plugin that does not start is not tried again for each visitor.
+	restartPause   = 5 * time.Second
+	restartTimeout = 20 * time.Second
+)
+
+func newBridgeTarget(p *project, log *slog.Logger) *bridgeTarget {
+	return &bridgeTarget{current: p.client(), log: log, open: func(ctx context.Context) (asked, error) {
+		if _, err := p.relaunch(ctx); err != nil {
+			return nil, err
+		}
+		return p.client(), nil
+	}}
+}
+
+func (b *bridgeTarget) do(ctx context.Context, ask func(asked) error) error {
+	client, err := b.living(ctx)
+	if err != nil {
 		return err
 	}
+	return ask(client)
+}
+
+// living is a plugin whose process is there.
+func (b *bridgeTarget) living(ctx context.Context) (asked, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.p.client() == client {
-		if _, again := b.p.relaunch(context.WithoutCancel(ctx)); again != nil {
-			return errors.Join(err, again)
-		}
+	if !b.current.Exited() {
+		return b.current, nil
 	}
-	return err
+	if time.Since(b.failed) < restartPause {
+		return nil, b.cause
+	}
+	b.log.Warn("the plugin has died and is started again")
+	// Others wait for this, too: that one visitor leaves is no reason to stop.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restartTimeout)
+	defer cancel()
+	fresh, err := b.open(ctx)
+	if err != nil {
+		b.failed, b.cause = time.Now(), fmt.Errorf("start the plugin again: %w", err)
+		return nil, b.cause
+	}
+	b.current = fresh
+	return fresh, nil
 }
 
 // SetPassword implements [bridge.Target].
 func (b *bridgeTarget) SetPassword(ctx context.Context, change target.PasswordChange) error {
-	return b.do(ctx, func(c *plugin.Client) error { return c.SetPassword(ctx, change) })
+	return b.do(ctx, func(c asked) error { return c.SetPassword(ctx, change) })
 }
 
 // StartReset implements [bridge.Target].
 func (b *bridgeTarget) StartReset(ctx context.Context, r target.Reset) (location string, err error) {
-	err = b.do(ctx, func(c *plugin.Client) (err error) {
+	err = b.do(ctx, func(c asked) (err error) {
 		location, err = c.StartReset(ctx, r)
 		return err
 	})
@@ -162,7 +200,7 @@ func (b *bridgeTarget) StartReset(ctx context.Context, r target.Reset) (location
 
 // Exchange implements [bridge.Target].
 func (b *bridgeTarget) Exchange(ctx context.Context, assertion target.Assertion) (tokens target.Tokens, err error) {
-	err = b.do(ctx, func(c *plugin.Client) (err error) {
+	err = b.do(ctx, func(c asked) (err error) {
 		tokens, err = c.Exchange(ctx, assertion)
 		return err
 	})

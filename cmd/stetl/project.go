@@ -154,7 +154,11 @@ func (p *project) relaunch(ctx context.Context) (engine.Target, error) {
 	if err == nil {
 		err = found.Err()
 	}
-	return client, err
+	if err != nil { // who is not configured is not at work
+		p.clients = p.clients[:len(p.clients)-1]
+		return nil, errors.Join(err, closeTarget(ctx, client))
+	}
+	return client, nil
 }
 
 // client is the plugin that is at work now.

@@ -21,12 +21,16 @@ type certificate struct {
 	looked time.Time
 }
 
+// lookAge is how often the files are looked at.
+const lookAge = 10 * time.Second
+
 func (c *certificate) load() error {
+	stamp := c.stamps() // before: what changes while it is read is read again
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("bridge.tls: %w", err)
 	}
-	c.pair, c.stamp, c.looked = &pair, c.stamps(), time.Now()
+	c.pair, c.stamp, c.looked = &pair, stamp, time.Now()
 	return nil
 }
 
@@ -46,7 +50,7 @@ func (c *certificate) config() *tls.Config {
 func (c *certificate) current() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.looked) > 10*time.Second {
+	if time.Since(c.looked) >= lookAge {
 		c.looked = time.Now()
 		if c.stamps() != c.stamp {
 			if err := c.load(); err != nil { // a pair that is half written; the old one is still good

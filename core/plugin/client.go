@@ -153,6 +153,20 @@ func (c *Client) Close(ctx context.Context) error {
 	return c.closeErr
 }
 
+// Exited reports whether the process has ended: nothing that is asked now will be
+// answered.
+func (c *Client) Exited() bool {
+	if c.attached != nil {
+		return false
+	}
+	select {
+	case <-c.process.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // Kill ends the process at once, as a crash would. Users who are with the plugin end
 // as after a crash; Close is still due.
 func (c *Client) Kill() error {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -34,7 +33,7 @@ func TestPluginOfTheBridgeIsStartedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second := &mortal{}, &mortal{}
 		down, opened := errors.New("down"), 0
-		b := &bridgeTarget{current: first, log: slog.New(slog.NewTextHandler(io.Discard, nil)), open: func(context.Context) (asked, error) {
+		b := &bridgeTarget{current: first, log: slog.New(slog.DiscardHandler), open: func(context.Context) (asked, error) {
 			if opened++; opened == 1 {
 				return nil, down
 			}

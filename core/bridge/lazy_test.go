@@ -47,6 +47,28 @@ func TestLazyCheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.body), &user); err != nil || user.ID != a.VisibleID || user.Username != l.Email || !user.Enabled {
 		t.Errorf("%d %s", got.status, got.body)
 	}
+	// What the provider really sends: the name as in a form, a content type with a
+	// charset; and the members that it knows, with their types.
+	provider := map[string]string{"Authorization": "Bearer " + lazyToken, "Accept": "application/json", "Content-Type": "application/json; charset=UTF-8"}
+	encoded := w.url + "/lazy/keycloak/" + url.QueryEscape(l.Email)
+	if got := w.do(http.MethodGet, encoded, "", provider); got.status != http.StatusOK || !strings.Contains(got.body, `"emailVerified":`) {
+		t.Errorf("%d %s", got.status, got.body)
+	} else {
+		known := json.NewDecoder(strings.NewReader(got.body))
+		known.DisallowUnknownFields()
+		if err := known.Decode(&struct {
+			ID, Username, Email, FirstName, LastName string
+			Enabled, EmailVerified                   bool
+			Attributes                               map[string][]string
+			Roles, Groups, RequiredActions           []string
+		}{}); err != nil {
+			t.Errorf("%v: %s", err, got.body)
+		}
+	}
+	body, _ := json.Marshal(map[string]string{"password": l.ClearPassword})
+	if got := w.do(http.MethodPost, encoded, string(body), provider); got.status != http.StatusOK {
+		t.Errorf("%d %s", got.status, got.body)
+	}
 	for password, want := range map[string]int{"wrong": http.StatusUnauthorized, l.ClearPassword: http.StatusOK} {
 		body, _ := json.Marshal(map[string]string{"password": password})
 		if got := w.do(http.MethodPost, at, string(body), auth); got.status != want {

@@ -171,6 +171,7 @@ func (f *fake) patch(held resource, body []byte, users bool) (int, any, map[stri
 			continue
 		}
 		switch {
+		case f.deaf || (f.deafToPaths && path != ""):
 		case path != "" && f.noPaths && op != "remove":
 			return bad("invalidPath")
 		case path == "" && op == "remove":

@@ -26,6 +26,7 @@ type profile struct {
 	claimsNoFilter, silentAboutUser, extension                bool
 	// reading
 	ignoreFilter, emptyFilter, noFilter, caseFilter, noKeyFilter, ignoreKeyFilter bool
+	refuseAttributes, refuseCount                                                 bool
 	filterByPost, sensitive                                                       bool
 	repeatPage, ignoreStart, noPages, noTotal, cursor, bigItems                   bool
 	pageCap, lag, startCap                                                        int
@@ -51,6 +52,7 @@ type profile struct {
 	redirectWrites                                         string
 	// PATCH and PUT
 	noPatch, noPaths, patchBody, putNeedsID, etags bool
+	deafToPaths, deaf                              bool          // PATCH succeeds without effect
 	racing                                         int           // so many updates come second
 	namesRequired, twice                           bool          // twice: names are not unique
 	late                                           time.Duration // until an account is seen
@@ -390,6 +392,9 @@ func (f *fake) list(q url.Values, users bool) (int, any, map[string]string) {
 			}
 			return have != value
 		})
+	}
+	if (f.refuseAttributes && (q.Has("attributes") || q.Has("excludedAttributes"))) || (f.refuseCount && q.Has("count") && q.Get("count") != "1") {
+		return 400, failure{400, "invalidValue", "parameter"}, nil
 	}
 	total := len(all)
 	start, _ := strconv.Atoi(q.Get("startIndex"))

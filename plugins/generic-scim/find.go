@@ -146,13 +146,19 @@ func (t *transport) every(ctx context.Context, f *facts, endpoint, query string,
 	seen := map[string]bool{}
 	total, cursor := -1, ""
 	byCursor := f.cursor
-	for n := range pagesAtMost {
+	// What a server does not understand is left out: attributes, the size, all of it.
+	rest := []string{"&count=" + strconv.Itoa(size) + query, "&count=" + strconv.Itoa(size), ""}
+	for range pagesAtMost {
 		q := "startIndex=" + strconv.Itoa(len(seen)+1)
 		if byCursor {
 			q = "cursor=" + escape(cursor)
 		}
-		p, err := t.list(ctx, endpoint, q+"&count="+strconv.Itoa(size)+query)
-		if refused(err) && n == 0 {
+		p, err := t.list(ctx, endpoint, q+rest[0])
+		for refused(err) && len(seen) == 0 && len(rest) > 1 {
+			rest = rest[1:]
+			p, err = t.list(ctx, endpoint, q+rest[0])
+		}
+		if refused(err) && len(seen) == 0 {
 			p, err = t.list(ctx, endpoint, "") // a server without pages
 		}
 		if refused(err) {

@@ -353,6 +353,12 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 				if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
 					v.outcome, err = refusal(v, r), nil
 				}
+				if errors.Is(err, errNoEffect) {
+					v.outcome, err = sdk.Outcome{
+						SourceID: v.user.SourceID, TargetID: v.outcome.TargetID, Action: sdk.Rejected, Code: codeTargetRefused, Detail: err.Error(),
+						Hint: "set patch: off where the provider replaces accounts only, or look into its log",
+					}, nil
+				}
 				if err == nil {
 					out.Report(v.outcome)
 				}

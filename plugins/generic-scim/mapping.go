@@ -184,6 +184,10 @@ func put(body resource, path string, v any) {
 		if s, ok := v.(string); ok {
 			v = []any{resource{"value": s}}
 		}
+	case "locale", "preferredLanguage":
+		if s, ok := v.(string); ok { // as BCP 47 has it
+			v = strings.ReplaceAll(s, "_", "-")
+		}
 	}
 	body.set(path, v)
 }

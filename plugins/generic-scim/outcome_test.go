@@ -121,6 +121,23 @@ func TestUndoSparesWhatOthersHaveChanged(t *testing.T) {
 	}
 }
 
+// A server that accepts an update and forgets it has not taken it.
+func TestUpdateWithoutEffect(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{deaf: true})
+	target := openLive(t, f.settings(), &memory{})
+	users := people(1, 1)
+	b := load(t, target, users)
+	users = known(users, b)
+	users[0].FamilyName = "Hopper"
+	if got := load(t, target, users).byID["source-1"]; got.Action != sdk.Rejected || got.Code != codeTargetRefused || !strings.Contains(got.Detail, "changes nothing") {
+		t.Errorf("%s %s: %s", got.Action, got.Code, got.Detail)
+	}
+	if got := plan(t, target, users).of("source-1"); got != "updated" {
+		t.Errorf("then it is %s", got)
+	}
+}
+
 func TestUndoSwitchesOffWhereItMustNotDelete(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, profile{})

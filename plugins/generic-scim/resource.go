@@ -25,7 +25,7 @@ type resource map[string]any
 
 func decode(b []byte) (resource, error) {
 	var r resource
-	dec := json.NewDecoder(bytes.NewReader(b))
+	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")))) // a byte order mark
 	dec.UseNumber()
 	if err := dec.Decode(&r); err != nil {
 		return nil, err

@@ -31,14 +31,23 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 	if err := s.regroup(ctx, id, v.diffs); err != nil {
 		return err
 	}
-	after, err := s.api.one(ctx, s.facts.users, id)
+	f, err := s.afterUpdate(ctx, id)
 	if err != nil {
 		return err
 	}
-	if after == nil {
-		return fmt.Errorf("the account %s has gone while it was updated", id)
+	if noEffect(v.diffs, f) { // some servers skip paths that they do not understand
+		if s.facts.patch {
+			if err := s.sendPatch(ctx, v.held, pathless(edits(v.held, v.want.body, v.diffs))); err != nil {
+				return err
+			}
+			if f, err = s.afterUpdate(ctx, id); err != nil {
+				return err
+			}
+		}
+		if noEffect(v.diffs, f) {
+			return errNoEffect
+		}
 	}
-	f := flatten(after)
 	want := s.wantFields(v.want)
 	for _, name := range v.want.groups {
 		f[groupPath(name)] = "yes"
@@ -48,6 +57,37 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 		v.outcome.Detail = "the server does not keep " + joinList(lost)
 	}
 	return s.lessons.save(ctx)
+}
+
+// errNoEffect says that a server accepts updates and forgets them.
+var errNoEffect = errors.New("the server answers updates of this account with success and changes nothing")
+
+// afterUpdate reads what an update has made of an account.
+func (s *server) afterUpdate(ctx context.Context, id string) (fields, error) {
+	after, err := s.api.one(ctx, s.facts.users, id)
+	if err != nil {
+		return nil, err
+	}
+	if after == nil {
+		return nil, fmt.Errorf("the account %s has gone while it was updated", id)
+	}
+	return flatten(after), nil
+}
+
+// noEffect reports whether all that was to be changed is as before. What is absent
+// still may be something that the server does not keep.
+func noEffect(diffs []difference, f fields) bool {
+	there := false
+	for _, d := range diffs {
+		if strings.HasPrefix(d.path, "groups[") {
+			continue
+		}
+		if f[d.path] != d.held {
+			return false
+		}
+		there = there || d.held != ""
+	}
+	return there
 }
 
 // regroup joins and leaves groups.
@@ -200,8 +240,15 @@ func (s *server) patch(ctx context.Context, held resource, list []edit) error {
 		return err
 	}
 	// Some servers know no paths, or not these: once more with whole values.
+	if second := s.sendPatch(ctx, held, pathless(list)); second == nil {
+		return nil
+	}
+	return err
+}
+
+// pathless are the operations of edits with whole values.
+func pathless(list []edit) (ops []any) {
 	body := resource{}
-	ops = nil
 	for _, e := range list {
 		if e.value == nil {
 			ops = append(ops, resource{"op": "remove", "path": e.path})
@@ -212,10 +259,7 @@ func (s *server) patch(ctx context.Context, held resource, list []edit) error {
 	if len(body) > 0 {
 		ops = append(ops, resource{"op": "replace", "value": body})
 	}
-	if second := s.sendPatch(ctx, held, ops); second == nil {
-		return nil
-	}
-	return err
+	return ops
 }
 
 func (s *server) sendPatch(ctx context.Context, held resource, ops []any) error {

@@ -179,6 +179,9 @@ func (t *transport) one(ctx context.Context, endpoint, id string) (resource, err
 	if status(err) == http.StatusNotFound || status(err) == http.StatusGone {
 		return nil, nil
 	}
+	if err == nil && r.id() == "" {
+		r.set("id", id)
+	}
 	return r, err
 }
 

@@ -52,6 +52,7 @@ type profile struct {
 	redirectWrites                                         string
 	// PATCH and PUT
 	noPatch, noPaths, patchBody, putNeedsID, etags bool
+	idInMeta                                       bool
 	deafToPaths, deaf                              bool          // PATCH succeeds without effect
 	racing                                         int           // so many updates come second
 	namesRequired, twice                           bool          // twice: names are not unique
@@ -346,6 +347,9 @@ func (f *fake) show(r resource) resource {
 		out["meta"] = resource{"resourceType": "User", "version": `W/"` + version + `"`}
 	} else {
 		out["meta"] = resource{"resourceType": "User", "location": f.url + "/Users/" + r.id()}
+	}
+	if f.idInMeta && out["userName"] != nil {
+		delete(out, "id")
 	}
 	if f.hideMembers {
 		delete(out, "members")

@@ -169,7 +169,8 @@ func (t *transport) every(ctx context.Context, f *facts, endpoint, query string,
 		}
 		fresh := 0
 		for _, r := range p.resources {
-			if id := r.id(); id != "" && !seen[id] {
+			if id := idOf(r, "", endpoint); id != "" && !seen[id] {
+				r.set("id", id)
 				seen[id] = true
 				fresh++
 				visit(r)
@@ -320,7 +321,11 @@ func (d *finder) search(ctx context.Context, attribute, value string, has func(r
 		if r.get(attribute) != nil && !has(r) {
 			continue
 		}
-		full, err := d.api.one(ctx, d.facts.users, r.id())
+		id := idOf(r, "", d.facts.users)
+		if id == "" {
+			continue
+		}
+		full, err := d.api.one(ctx, d.facts.users, id)
 		if err != nil {
 			return nil, err
 		}
@@ -397,7 +402,7 @@ func (d *finder) prove(ctx context.Context, held resource) error {
 			if err != nil {
 				return false, fmt.Errorf("search for a user by %s: %w", attribute, err)
 			}
-			if slices.ContainsFunc(p.resources, func(r resource) bool { return r.id() == held.id() }) {
+			if slices.ContainsFunc(p.resources, func(r resource) bool { return idOf(r, "", d.facts.users) == held.id() }) {
 				return true, nil
 			}
 		}

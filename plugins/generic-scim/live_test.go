@@ -202,6 +202,7 @@ func TestTraps(t *testing.T) {
 		"19 no location in bulk":                     {profile: bulk(profile{noLocation: true})},
 		"19 no body, relative location":              {profile: profile{noBody: true, relativeLocation: true}},
 		"19 neither body nor location":               {profile: profile{noBody: true, noLocation: true}},
+		"19 ids in locations only":                   {profile: bulk(profile{idInMeta: true})},
 		"20 ids with slashes":                        {profile: bulk(profile{idPrefix: "org/a b+"})},
 		"27 unknown attributes refused":              {profile: profile{refuseUnknown: true, silentAboutUser: true}},
 		"28 attributes dropped":                      {profile: profile{drop: []string{"displayName", "phoneNumbers", "name"}}},

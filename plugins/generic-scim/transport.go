@@ -434,6 +434,9 @@ func retryAfter(h http.Header) time.Duration {
 	if v == "" {
 		for _, name := range []string{"RateLimit-Reset", "X-RateLimit-Reset", "X-Rate-Limit-Reset"} {
 			if n, err := strconv.ParseInt(h.Get(name), 10, 64); err == nil {
+				if n > 1e12 { // in milliseconds
+					n /= 1000
+				}
 				if n > 1e9 { // a moment, not a span
 					n -= time.Now().Unix()
 				}

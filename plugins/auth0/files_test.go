@@ -135,7 +135,11 @@ func upload(t *testing.T, out string, server *simulator.Server, token string) (s
 func TestUploadScript(t *testing.T) {
 	t.Parallel()
 	out := filepath.Join(t.TempDir(), "out")
-	write(t, out, append(people(1, 2_000), person(2_001, func(u *sdk.User) { u.Email = "taken@example.com" })))
+	users := append(people(1, 60), person(61, func(u *sdk.User) { u.Email = "taken@example.com" }))
+	for i := range users {
+		users[i].Metadata = json.RawMessage(`"` + strings.Repeat("x", 9_000) + `"`)
+	}
+	write(t, out, users)
 	server := simulator.Start(t, simulator.Options{Processing: true, Fails: func(n int) simulator.Failure {
 		return map[int]simulator.Failure{1: simulator.Busy, 3: simulator.Unparsed}[n]
 	}})
@@ -150,7 +154,7 @@ func TestUploadScript(t *testing.T) {
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || strings.Contains(said, "users-00001.json: job") || !strings.Contains(said, "All files are uploaded") {
 		t.Errorf("again: %v\n%s", err, said)
 	}
-	if n := len(server.Users()); n != 2_001 || server.MostActive() != 1 {
+	if n := len(server.Users()); n != 61 || server.MostActive() != 1 {
 		t.Errorf("%d users, %d jobs at once", n, server.MostActive())
 	}
 	for _, j := range server.Jobs() {

@@ -23,7 +23,7 @@ func TestRequestsStayBelowTheLimit(t *testing.T) {
 	h := hold[*record]{limit: limit, body: (*record).encoded}
 	m := mapper{config: Config{}.withDefaults()}
 	left := map[string]bool{}
-	for n := range 20_000 {
+	for n := range 6_000 {
 		u := person(n, func(u *sdk.User) {
 			size := random.IntN(300)
 			if n%50 == 0 {

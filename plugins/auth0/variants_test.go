@@ -34,7 +34,7 @@ func TestPartialUsers(t *testing.T) {
 func TestEveryJobFails(t *testing.T) {
 	t.Parallel()
 	b := start(t, simulator.Options{Fails: func(int) simulator.Failure { return simulator.Explained }}, nil)
-	for _, o := range b.load(people(1, 200)...) {
+	for _, o := range b.load(people(1, 40)...) {
 		if o.Action != sdk.InDoubt || !strings.Contains(o.Detail, "Failed to parse users file") {
 			t.Errorf("%+v", o)
 		}

@@ -130,15 +130,30 @@ func (s *Server) find(name string) *User {
 	return nil
 }
 
-// VerifyPassword is a sign-in: it really evaluates the hash, and replaces an imported
-// one by Auth0's own as the first sign-in does.
-func (s *Server) VerifyPassword(id, password string) bool {
+// StoredHash is what the tenant has as the password of a user, which no API shows.
+func (s *Server) StoredHash(id string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(time.Now())
+	if u := s.users[id]; u != nil {
+		return u.hash
+	}
+	return ""
+}
+
+// VerifyPassword is a sign-in: it really evaluates the hash, and replaces an imported
+// one by Auth0's own as the first sign-in does. It may be called concurrently.
+func (s *Server) VerifyPassword(id, password string) bool {
+	hash := s.StoredHash(id)
+	right := hash != "" && verify(hash, password)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	u := s.users[id]
-	if u == nil || !verify(u.hash, password) {
-		if u != nil && u.custom {
+	switch {
+	case u == nil || u.hash != hash && right:
+		return false
+	case !right:
+		if u.custom {
 			s.log("fp", "Password change required", map[string]any{"user": id, "error": "Verification failed for the provided custom_password_hash"})
 		}
 		return false

@@ -115,6 +115,29 @@ func TestOldCookiesAreNoGuesses(t *testing.T) {
 	}
 }
 
+// TestOldLinksAreNoGuesses, either: a mail scanner follows many of them.
+func TestOldLinksAreNoGuesses(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", func(c *config.Bridge) { c.Limits.Failures = 2 })
+	for _, link := range w.truth.ResetTokens {
+		if link.AppID != "public" || !link.Expired {
+			continue
+		}
+		for range 4 {
+			if a := w.do(http.MethodGet, w.origin()+"/auth/reset-password?token="+link.Token, "", nil); a.status != http.StatusGone {
+				t.Fatalf("an old link: %d", a.status)
+			}
+		}
+		for i, want := range []int{http.StatusGone, http.StatusGone, http.StatusTooManyRequests} {
+			if a := w.do(http.MethodGet, w.origin()+"/auth/reset-password?token=guess", "", nil); a.status != want {
+				t.Errorf("guess %d: %d, want %d", i, a.status, want)
+			}
+		}
+		return
+	}
+	t.Error("no expired link")
+}
+
 // TestGuessingAtOnceAndByOtherNames tries to get more guesses at a password than
 // the limit allows.
 func TestGuessingAtOnceAndByOtherNames(t *testing.T) {

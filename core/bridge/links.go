@@ -54,9 +54,12 @@ func (s *Server) dead(w http.ResponseWriter, r *http.Request, title string, c co
 	s.show(w, r, http.StatusGone, page{Title: title, Problem: "This link does not work, or not any more. Please ask for a new one.", Continue: c.Continue})
 }
 
-// noLink counts a token that stands for nothing as a guess.
-func (s *Server) noLink(r *http.Request, surface string) {
-	s.guard.failed(r, surface, s.guard.client(r))
+// noLink counts a token that stands for nothing as a guess. One that did is none:
+// people of one office, and their mail scanner, follow many old links.
+func (s *Server) noLink(r *http.Request, surface string, err error) {
+	if !errors.Is(err, cutover.ErrOldLink) {
+		s.guard.failed(r, surface, s.guard.client(r))
+	}
 	s.audit.event(r, surface, outcomeRefused, "", reason("the link does not work"))
 }
 
@@ -66,7 +69,7 @@ func (s *Server) resetPage(w http.ResponseWriter, r *http.Request) {
 	token := r.URL.Query().Get(c.Parameter)
 	switch err := s.o.DB.PeekReset(r.Context(), token); {
 	case errors.Is(err, cutover.ErrNoLink):
-		s.noLink(r, surfaceReset)
+		s.noLink(r, surfaceReset, err)
 		s.dead(w, r, titleReset, c)
 	case err != nil:
 		s.broken(w, r, err)
@@ -130,7 +133,7 @@ func (s *Server) reset(r *http.Request, token string, password canonical.Secret)
 	case err == nil:
 		s.audit.event(r, surfaceReset, outcomeDone, user)
 	case errors.Is(err, cutover.ErrNoLink):
-		s.noLink(r, surfaceReset)
+		s.noLink(r, surfaceReset, err)
 	case busy(err):
 		s.audit.event(r, surfaceReset, outcomeLimited, user, reason(err.Error()))
 	case refused:
@@ -206,7 +209,7 @@ func (s *Server) verifyPage(w http.ResponseWriter, r *http.Request) {
 	token := r.URL.Query().Get(c.Parameter)
 	switch err := s.o.DB.PeekVerification(r.Context(), token); {
 	case errors.Is(err, cutover.ErrNoLink):
-		s.noLink(r, surfaceVerify)
+		s.noLink(r, surfaceVerify, err)
 		s.dead(w, r, titleVerify, c)
 	case err != nil:
 		s.broken(w, r, err)
@@ -258,7 +261,7 @@ func (s *Server) verifyLink(r *http.Request, token string) error {
 	case err == nil:
 		s.audit.event(r, surfaceVerify, outcomeDone, user)
 	case errors.Is(err, cutover.ErrNoLink):
-		s.noLink(r, surfaceVerify)
+		s.noLink(r, surfaceVerify, err)
 	default:
 		s.audit.event(r, surfaceVerify, outcomeFailed, user)
 		s.failure(r.Context(), err)

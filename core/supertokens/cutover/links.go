@@ -18,6 +18,10 @@ import (
 // gone. Nobody is told which.
 var ErrNoLink = errors.New("the link does not work, or not any more")
 
+// ErrOldLink is the [ErrNoLink] of a token that there was: who presents it has not
+// guessed.
+var ErrOldLink = fmt.Errorf("its time is over: %w", ErrNoLink)
+
 // maxLink bounds what is hashed; real tokens have 128 characters.
 const maxLink = 1024
 
@@ -171,7 +175,7 @@ func (d *DB) find(ctx context.Context, from supertokens.Table, token string) (li
 	case err != nil:
 		return linkRow{}, fmt.Errorf("look up a link: %w", err)
 	case !d.now().Before(time.UnixMilli(r.expiry)):
-		return linkRow{}, ErrNoLink
+		return linkRow{}, ErrOldLink
 	}
 	r.userID = strings.TrimRight(r.userID, " ") // a CHAR(36) in some generations
 	return r, nil

@@ -172,7 +172,11 @@ func (t *live) organizationID(ctx context.Context, name string) (string, error) 
 			"name": name, "display_name": name, "metadata": map[string]string{madeByKey: madeBy},
 		}, &made)
 		if id = made.ID; err != nil { // there by now, or made by a request whose answer was lost
-			if found, findErr := t.findOrganization(ctx, name); findErr == nil && found != "" {
+			found, findErr := t.findOrganization(ctx, name)
+			if findErr == nil && found == "" {
+				found, findErr = t.listedOrganization(ctx, name)
+			}
+			if findErr == nil && found != "" {
 				id, err = found, nil
 			}
 		}
@@ -199,8 +203,20 @@ func (t *live) findOrganization(ctx context.Context, name string) (string, error
 	return "", nil
 }
 
+// listedOrganization looks among all of them, empty when there is none.
+func (t *live) listedOrganization(ctx context.Context, name string) (string, error) {
+	all, err := pages[organization](ctx, t.api, "organizations")
+	for _, o := range all {
+		if o.Name == name {
+			return o.ID, nil
+		}
+	}
+	return "", err
+}
+
 type organization struct {
-	ID string `json:"id"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
 }
 
 // connect lets the members of an organization sign in through the connection.

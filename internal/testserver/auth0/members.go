@@ -328,7 +328,7 @@ func (s *Server) organizationLists(w http.ResponseWriter, r *http.Request) {
 	}
 	if id == "name" {
 		for _, o := range s.orgs {
-			if o.name == list {
+			if o.name == list && !s.options.ForgetsPlaces {
 				reply(w, 200, map[string]any{"id": o.id, "name": o.name, "metadata": o.metadata})
 				return
 			}

@@ -58,7 +58,8 @@ type Options struct {
 	LowersIDs bool
 	// Lost are ids of users who are deleted by somebody as soon as they are imported.
 	Lost []string
-	// ForgetsPlaces has the lists of a user's roles and organizations not exist.
+	// ForgetsPlaces has the lists of a user's roles and organizations not exist, nor
+	// organizations by name.
 	ForgetsPlaces bool
 	// TornDownloads is how many downloads of an export break off.
 	TornDownloads int

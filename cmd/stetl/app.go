@@ -36,7 +36,7 @@ type app struct {
 
 // run is the whole program: it returns the exit code.
 func run(args []string, s streams) int {
-	ctx, stop := interruptible(context.Background())
+	ctx, stop := interruptible(context.Background(), s.err)
 	defer stop()
 	a := &app{streams: s}
 	root := a.root()
@@ -56,7 +56,7 @@ func run(args []string, s streams) int {
 
 // interruptible cancels on the first SIGINT or SIGTERM and remembers which; the
 // second one ends the process, as the default action is back by then.
-func interruptible(parent context.Context) (context.Context, func()) {
+func interruptible(parent context.Context, say io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
@@ -64,6 +64,7 @@ func interruptible(parent context.Context) (context.Context, func()) {
 		select {
 		case sig := <-ch:
 			signal.Stop(ch)
+			fmt.Fprintln(say, "stetl: finishing what is on its way; a second signal ends it at once")
 			cancel(signalError{sig})
 		case <-ctx.Done():
 		}

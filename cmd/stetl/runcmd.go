@@ -213,7 +213,10 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	if run.scope != nil && ctx.Err() == nil {
 		err = errors.Join(err, p.keepPayloads(ctx, src, run.notLoaded, keys))
 	}
-	return r, errors.Join(classify(ctx, err), run.end(result, err))
+	if endErr := run.end(result, err); endErr != nil {
+		err = errors.Join(err, fmt.Errorf("the end of the run cannot be remembered: %w", endErr))
+	}
+	return r, classify(ctx, err)
 }
 
 // readPlan reads the plan that is to be executed, if any, and settles which key a

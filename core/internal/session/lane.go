@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -220,8 +221,12 @@ func (l *lane) deliver(id uint64, answers []answer, done bool) {
 		case b.results[i].Action != "":
 			l.bug("second answer for a user; the first counts", "source_id", a.change.SourceID)
 		default:
-			a.change.Detail = l.session.Scrub(a.change.Detail)
-			a.change.Hint = l.session.Scrub(a.change.Hint)
+			if c := string(a.change.Code); c != "" && !codeForm.MatchString(c) {
+				l.bug("a code that is none", "source_id", a.change.SourceID, "given", c)
+				a.change.Code = diag.PluginBrokeProtocol
+			}
+			a.change.Detail = bounded(l.session.Scrub(a.change.Detail))
+			a.change.Hint = bounded(l.session.Scrub(a.change.Hint))
 			for i, f := range a.change.Fields {
 				a.change.Fields[i].Old, a.change.Fields[i].New = l.session.Scrub(f.Old), l.session.Scrub(f.New)
 			}
@@ -233,6 +238,20 @@ func (l *lane) deliver(id uint64, answers []answer, done bool) {
 		close(b.done)
 		<-l.slots
 	}
+}
+
+// codeForm is what scripts can rely on: words with dots between them.
+var codeForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9_-]{1,63}){1,7}$`)
+
+// maxWords bounds what a target says about one user: a page of HTML must not fill the
+// journal with itself.
+const maxWords = 8 << 10
+
+func bounded(s string) string {
+	if len(s) <= maxWords {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxWords], "") + fmt.Sprintf("… (%d bytes)", len(s))
 }
 
 func (l *lane) bug(what string, args ...any) {

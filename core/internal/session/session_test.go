@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
@@ -94,6 +95,28 @@ func created(ids ...string) []*pluginpb.Outcome {
 	return out
 }
 
+// TestWordsAreBounded: a target that answers with a page of HTML for each user.
+func TestWordsAreBounded(t *testing.T) {
+	t.Parallel()
+	if got := bounded(strings.Repeat("é", maxWords)); len(got) > maxWords+40 || !utf8.ValidString(got) || !strings.HasSuffix(got, "… (16384 bytes)") {
+		t.Errorf("%d bytes, ending %q", len(got), got[len(got)-20:])
+	}
+	s, _ := start(t, &rogue{load: func(st *loadStream) error {
+		req, err := (*st).Recv()
+		if err != nil {
+			return err
+		}
+		long := strings.Repeat("x", 1<<20)
+		return (*st).Send(&pluginpb.LoadResponse{BatchId: req.GetBatch().GetId(), Done: true, Outcomes: []*pluginpb.Outcome{
+			{SourceId: "a", Action: pluginpb.Action_ACTION_REJECTED, Code: "load.target_refused", Detail: long, Hint: long},
+		}})
+	}}, Options{})
+	outcomes, err := s.Load(t.Context(), users("a"))
+	if err != nil || len(outcomes[0].Detail) > maxWords+40 || len(outcomes[0].Hint) > maxWords+40 {
+		t.Errorf("%d and %d bytes, %v", len(outcomes[0].Detail), len(outcomes[0].Hint), err)
+	}
+}
+
 func TestLoadKeepsTheBooks(t *testing.T) {
 	t.Parallel()
 	type want struct {
@@ -128,6 +151,17 @@ func TestLoadKeepsTheBooks(t *testing.T) {
 			},
 			want: []want{ok, ok, ok},
 			log:  "second answer for a user",
+		},
+		"no code": {
+			answer: func(b uint64) []*pluginpb.LoadResponse {
+				return []*pluginpb.LoadResponse{{BatchId: b, Done: true, Outcomes: []*pluginpb.Outcome{
+					{SourceId: "a", Action: pluginpb.Action_ACTION_REJECTED, Code: "It went wrong\n"},
+					{SourceId: "b", Action: pluginpb.Action_ACTION_SKIPPED, Code: "my-idp.too_old"},
+					{SourceId: "c", Action: pluginpb.Action_ACTION_REJECTED, Code: "wrong"},
+				}}}
+			},
+			want: []want{{target.Rejected, diag.PluginBrokeProtocol}, {target.Skipped, "my-idp.too_old"}, {target.Rejected, diag.PluginBrokeProtocol}},
+			log:  "a code that is none",
 		},
 		"stranger": {
 			answer: func(b uint64) []*pluginpb.LoadResponse {

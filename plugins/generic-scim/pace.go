@@ -40,6 +40,8 @@ type window struct {
 	work    float64 // users times requests on their way
 	took    time.Duration
 	asked   int
+	each    float64 // time for a user, summed over requests, and its squares
+	squares float64
 	longest time.Duration
 }
 
@@ -68,9 +70,10 @@ const (
 	mostRequests = 16
 
 	leastAsked = 6    // requests of a window
-	gain       = 1.08 // of a step that is kept, since no two windows are alike
+	gain       = 1.15 // of a step that is kept, since no two windows are alike
 	clearGain  = 1.3  // of single requests, before Bulk has found its best
 	leastRest  = 16   // windows
+	certainty  = 0.08 // of a window: its standard error
 
 	// No request is to come near what a gateway waits for.
 	tooLong    = 2 * time.Second // to send larger ones
@@ -226,7 +229,10 @@ func (p *pace) measure(users int, company float64, took time.Duration) {
 	w.work += float64(users) * company
 	w.took += took
 	w.asked++
-	if w.asked < max(leastAsked, p.requests/2) {
+	each := took.Seconds() / float64(users)
+	w.each += each
+	w.squares += each * each
+	if enough := max(leastAsked, p.requests/2); w.asked < enough || (w.asked < 4*enough && w.uncertain()) {
 		return
 	}
 	speed := w.work / max(w.took.Seconds(), 1e-6)
@@ -268,6 +274,14 @@ func (p *pace) measure(users int, company float64, took time.Duration) {
 	if [2]int{p.size, p.requests} != at {
 		p.epoch++
 	}
+}
+
+// uncertain reports whether requests differ so much that their mean says little: on a
+// busy machine, a step would be a matter of luck.
+func (w *window) uncertain() bool {
+	n := float64(w.asked)
+	mean := w.each / n
+	return w.squares/n-mean*mean > n*(certainty*mean)*(certainty*mean)
 }
 
 // next takes the next step that leads anywhere, or a rest.

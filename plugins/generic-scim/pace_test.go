@@ -19,7 +19,8 @@ type model struct {
 	// operations with each other.
 	square time.Duration
 	// single is what a user costs who comes alone, 0 as others.
-	single time.Duration
+	single   time.Duration
+	unsteady bool
 }
 
 func (m model) cost(size int) time.Duration {
@@ -48,6 +49,10 @@ func (m model) speed(t *testing.T, users int, c Config) (speed float64, bulk boo
 		vary := func(d time.Duration) time.Duration {
 			mu.Lock()
 			defer mu.Unlock()
+			if m.unsteady { // others use the machine for a second or so
+				busy := rand.New(rand.NewPCG(uint64(time.Now().Unix()), 3)).Float64()
+				d += time.Duration(1.5 * busy * float64(d))
+			}
 			return time.Duration(float64(d) * (0.8 + 0.4*dice.Float64()))
 		}
 		begun := time.Now()
@@ -93,14 +98,17 @@ func TestPace(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
 	for name, m := range map[string]model{
-		"near, compares all":    {workers: 1, request: 1200 * time.Microsecond, user: 600 * time.Microsecond, square: 5500},
-		"far, compares all":     {away: 40 * ms, workers: 1, request: 1200 * time.Microsecond, user: 600 * time.Microsecond, square: 5500},
-		"near, fast":            {away: ms, workers: 4, request: 5 * ms, user: 200 * time.Microsecond},
-		"far, fast":             {away: 150 * ms, workers: 4, request: 2 * ms, user: 500 * time.Microsecond},
-		"slow users":            {away: 40 * ms, workers: 8, request: 10 * ms, user: 5 * ms},
-		"slow requests":         {away: 5 * ms, workers: 2, request: 200 * ms, user: ms},
-		"one at a time, slow":   {away: 10 * ms, workers: 1, request: 5 * ms, user: 10 * ms},
-		"many workers, waiting": {away: 20 * ms, workers: 32, request: 50 * ms, user: 4 * ms},
+		"near, compares all":          {workers: 1, request: 1200 * time.Microsecond, user: 600 * time.Microsecond, square: 5500},
+		"far, compares all":           {away: 40 * ms, workers: 1, request: 1200 * time.Microsecond, user: 600 * time.Microsecond, square: 5500},
+		"near, compares all, busy":    {unsteady: true, workers: 1, request: 1200 * time.Microsecond, user: 600 * time.Microsecond, square: 5500},
+		"far, compares all, busy":     {unsteady: true, away: 40 * ms, workers: 1, request: 1200 * time.Microsecond, user: 600 * time.Microsecond, square: 5500},
+		"many workers, waiting, busy": {unsteady: true, away: 20 * ms, workers: 32, request: 50 * ms, user: 4 * ms},
+		"near, fast":                  {away: ms, workers: 4, request: 5 * ms, user: 200 * time.Microsecond},
+		"far, fast":                   {away: 150 * ms, workers: 4, request: 2 * ms, user: 500 * time.Microsecond},
+		"slow users":                  {away: 40 * ms, workers: 8, request: 10 * ms, user: 5 * ms},
+		"slow requests":               {away: 5 * ms, workers: 2, request: 200 * ms, user: ms},
+		"one at a time, slow":         {away: 10 * ms, workers: 1, request: 5 * ms, user: 10 * ms},
+		"many workers, waiting":       {away: 20 * ms, workers: 32, request: 50 * ms, user: 4 * ms},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -114,8 +122,8 @@ func TestPace(t *testing.T) {
 				}
 			}
 			own, bulk := m.speed(t, users, Config{})
-			t.Logf("%.0f users/s, best fixed %.0f (%s): %.2f", own, best, at, own/best)
-			if own < 0.75*best || !bulk {
+			t.Logf("%s %.0f users/s, best fixed %.0f (%s): %.2f", name, own, best, at, own/best)
+			if own < 0.7*best || !bulk {
 				t.Errorf("Bulk is %v", bulk)
 			}
 		})

@@ -33,7 +33,7 @@ type Config struct {
 	IdentityProviders map[string]string `json:"identity_providers,omitempty" jsonschema:"SuperTokens provider id to alias of the realm's identity provider; by default the same name"`
 	Tenant            string            `json:"tenant,omitempty" jsonschema:"load only the users of this tenant, for a realm per tenant; others are skipped"`
 	Tenants           string            `json:"tenants,omitempty" enum:"groups,organizations,none" default:"groups" jsonschema:"groups puts the users of tenants into groups /tenants/ID; organizations makes them members of the organization ID (live only); none ignores tenants"`
-	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, by default 10 and at most 500; files: users per file, by default 1000"`
+	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, at most 500, by default what is fastest; files: users per file, by default 1000"`
 	Parallel          int               `json:"parallel,omitempty" jsonschema:"live: requests with users at the same time, by default 8 and at most 32"`
 }
 
@@ -44,11 +44,12 @@ const (
 	tenantsAsGroups        = "groups"
 	tenantsAsOrganizations = "organizations"
 
-	// The server flushes its whole session for every user, so the time of a request
+	// partialImport flushes its whole session for every user, so the time of a request
 	// grows with the square of its users, and beyond 500 it may not end within its own
 	// limit. Small requests, some at the same time, are the fastest; docs/keycloak.md
 	// has the measurements.
 	defaultBatch = 10
+	bulkBatch    = 200 // through our provider
 	maxBatch     = 500
 	defaultFile  = 1000
 
@@ -69,11 +70,8 @@ func (c Config) withDefaults() Config {
 	c.Timeout.Duration = cmp.Or(c.Timeout.Duration, defaultTimeout)
 	c.Parallel = cmp.Or(c.Parallel, defaultParallel)
 	c.URL = strings.TrimRight(c.URL, "/")
-	if c.BatchSize == 0 {
-		c.BatchSize = defaultBatch
-		if c.Mode == modeFiles {
-			c.BatchSize = defaultFile
-		}
+	if c.Mode == modeFiles {
+		c.BatchSize = cmp.Or(c.BatchSize, defaultFile)
 	}
 	return c
 }
@@ -113,7 +111,7 @@ func (c Config) validate() sdk.Diagnostics {
 	if strings.ContainsAny(c.Realm, `/\`) || hasControl(c.Realm) || c.Realm == "." || c.Realm == ".." {
 		bad(codeInvalidValue, "/realm", "a realm name cannot hold slashes or control characters", "use the name as the admin console shows it")
 	}
-	if c.BatchSize < 1 || c.BatchSize > largest {
+	if c.BatchSize < 0 || c.BatchSize > largest {
 		bad(codeInvalidValue, "/batch_size", fmt.Sprintf("batch_size %d is outside 1 to %d", c.BatchSize, largest), "leave it out unless the server is slow")
 	}
 	if c.Parallel < 1 || c.Parallel > maxParallel {

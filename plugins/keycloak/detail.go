@@ -72,22 +72,33 @@ func (t *live) detail(ctx context.Context, r *openRealm, id string, held *accoun
 	if r.aliases == nil || len(r.aliases) > 0 { // else the server would show no links
 		parts = append(parts, part{[]string{"users", id, "federated-identity"}, &d.Links})
 	}
-	if t.config.Tenants == tenantsAsOrganizations {
-		if from != nil {
-			d.Organizations = from.organizations[id]
-		} else {
-			parts = append(parts, part{[]string{"organizations", "members", id, "organizations"}, &d.Organizations})
-		}
-	}
 	for _, p := range parts {
-		if err := t.api.read(ctx, t.api.realmPath(p.path...), url.Values{"max": {"1000"}}, p.into); err != nil {
-			if status(err) == http.StatusNotFound {
-				return nil, nil //nolint:nilnil // it has gone meanwhile
-			}
+		err := t.api.read(ctx, t.api.realmPath(p.path...), url.Values{"max": {"1000"}}, p.into)
+		if status(err) == http.StatusNotFound {
+			return nil, nil //nolint:nilnil // it has gone meanwhile
+		}
+		if err != nil {
 			return nil, fmt.Errorf("read the account %s: %w", id, err)
 		}
 	}
-	return d, nil
+	return d, t.readOrganizations(ctx, d, from)
+}
+
+// readOrganizations fills in what the account is a member of, where that counts.
+func (t *live) readOrganizations(ctx context.Context, d *detail, from *roster) error {
+	if t.config.Tenants != tenantsAsOrganizations {
+		return nil
+	}
+	if from != nil {
+		d.Organizations = from.organizations[d.ID]
+		return nil
+	}
+	path := t.api.realmPath("organizations", "members", d.ID, "organizations")
+	err := t.api.read(ctx, path, url.Values{"max": {"1000"}}, &d.Organizations)
+	if err != nil && status(err) != http.StatusNotFound { // it has gone meanwhile
+		return fmt.Errorf("read the organizations of account %s: %w", d.ID, err)
+	}
+	return nil
 }
 
 // The names of fields in plans. Attributes and identities have names of their own.

@@ -2,10 +2,11 @@
 // argon2 hashes). It keeps user ids and password hashes, so that old passwords
 // go on working.
 //
-// Mode live loads a running server through partialImport, the one online
-// endpoint that takes id, hashes, roles and identities in one call. It only ever
-// creates: an account that is already there is compared, never changed. The
-// comparison covers names, e-mail address, flags and attributes, as far as reads
+// Mode live loads a running server through endpoints that our provider adds to it,
+// or through partialImport, the one online endpoint of the server's own that takes
+// id, hashes, roles and identities in one call. Neither does more than create: an
+// account that is already there is compared, never changed. The comparison covers
+// names, e-mail address, flags and attributes, as far as reads
 // show them; roles, groups, links and credentials are not in a listing. Mode files
 // writes a folder for kc.sh import.
 //

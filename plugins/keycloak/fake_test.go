@@ -227,6 +227,8 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 		f.partialImport(w, r)
 	case path == "":
 		reply(w, 200, f.realm)
+	case path == "/stetl":
+		refuse(w, http.StatusNotFound, "HTTP 404 Not Found")
 	case path == "/users/profile":
 		reply(w, 200, f.profile)
 	case path == "/users/count":

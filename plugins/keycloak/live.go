@@ -1,6 +1,7 @@
 package keycloak
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,6 +48,8 @@ type openRealm struct {
 	// aliases are the realm's identity providers. The server keeps links to others
 	// and shows none of them. Nil when they cannot be seen.
 	aliases map[string]bool
+	// bulk: the server has the endpoints of our provider.
+	bulk bool
 	// mine reports whether a load has created an organization.
 	mine func(organization) bool
 }
@@ -101,12 +104,16 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 	if err != nil {
 		return nil, explain(fmt.Errorf("list the identity providers of realm %s: %w", t.config.Realm, err))
 	}
+	bulk, err := t.api.hasBulk(ctx)
+	if err != nil {
+		return nil, explain(fmt.Errorf("ask for the endpoints of the provider: %w", err))
+	}
 	mine, err := t.ownOrganization(ctx)
 	if err != nil {
 		return nil, explain(err)
 	}
 	t.realm = &openRealm{
-		aliases: aliases, mine: mine,
+		aliases: aliases, bulk: bulk, mine: mine,
 		mapper: mapper{
 			defaultRole: facts.DefaultRole.Name, defaultGroups: facts.DefaultGroups, aliases: t.config.IdentityProviders,
 			tenants: t.config.Tenants, tenant: t.config.Tenant, emailAsUsername: facts.EmailAsUsername, bridgeAlias: t.config.BridgeAlias,
@@ -255,7 +262,11 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 	if err := t.prepareMemberships(ctx, r, wanted); err != nil {
 		return explain(err)
 	}
-	for _, batch := range batches(wanted, t.config.BatchSize) {
+	usual := defaultBatch
+	if r.bulk {
+		usual = bulkBatch
+	}
+	for _, batch := range batches(wanted, cmp.Or(t.config.BatchSize, usual)) {
 		if err := t.deliver(ctx, r, batch, out); err != nil {
 			return explain(err)
 		}
@@ -282,13 +293,14 @@ func batches(all []*delivery, users int) (out [][]*delivery) {
 	return append(out, all[start:])
 }
 
-// deliver imports a batch. The server takes a batch as a whole or not at all, so
-// a refused one is halved until only the users at fault are left.
+// deliver imports a batch. partialImport takes one as a whole or not at all, and
+// what stands between may refuse it for its size, so a refused one is halved until
+// only the users at fault are left.
 func (t *live) deliver(ctx context.Context, r *openRealm, batch []*delivery, out sdk.Outcomes) error {
-	results, err := t.importOnce(ctx, batch)
+	answers, err := t.importOnce(ctx, r, batch)
 	switch {
 	case err == nil:
-		return t.settle(ctx, r, batch, results, out)
+		return t.settle(ctx, r, batch, answers, out)
 	case refused(err) && len(batch) > 1:
 		half := len(batch) / 2
 		if err := t.deliver(ctx, r, batch[:half], out); err != nil {
@@ -303,15 +315,18 @@ func (t *live) deliver(ctx context.Context, r *openRealm, batch []*delivery, out
 	return err
 }
 
+// answer is what the server says of one user of a batch. With neither an id nor an
+// error there was somebody already.
+type answer struct {
+	id  string // of the account created
+	err error  // refused
+}
+
 // importOnce sends a batch until there is an answer. Sending again is safe, since
 // users that are there are skipped.
-func (t *live) importOnce(ctx context.Context, batch []*delivery) (results []importResult, err error) {
-	bodies := make([]json.RawMessage, len(batch))
-	for i, d := range batch {
-		bodies[i] = d.body
-	}
+func (t *live) importOnce(ctx context.Context, r *openRealm, batch []*delivery) (answers []answer, err error) {
 	err = t.api.persist(ctx, func() error {
-		results, err = t.api.importUsers(ctx, bodies)
+		answers, err = t.send(ctx, r, batch)
 		if mayBeDone(err) {
 			for _, d := range batch {
 				d.doubt = true
@@ -319,32 +334,62 @@ func (t *live) importOnce(ctx context.Context, batch []*delivery) (results []imp
 		}
 		return err
 	})
-	return results, err
+	return answers, err
 }
 
-// settle turns the answer to a batch into outcomes.
-func (t *live) settle(ctx context.Context, r *openRealm, batch []*delivery, results []importResult, out sdk.Outcomes) error {
-	byName := make(map[string]importResult, len(results))
+// send sends a batch once.
+func (t *live) send(ctx context.Context, r *openRealm, batch []*delivery) ([]answer, error) {
+	bodies := make([]json.RawMessage, len(batch))
+	for i, d := range batch {
+		bodies[i] = d.body
+	}
+	answers := make([]answer, len(batch))
+	if r.bulk {
+		results, err := t.api.loadUsers(ctx, bodies)
+		for i, res := range results {
+			switch res.Status {
+			case http.StatusCreated:
+				answers[i].id = batch[i].user.ID
+			case http.StatusOK:
+			default:
+				answers[i].err = &statusError{method: http.MethodPost, path: "/admin" + t.api.loadPath(), status: res.Status, message: res.Error}
+			}
+		}
+		return answers, err
+	}
+	results, err := t.api.importUsers(ctx, bodies)
+	added := make(map[string]string, len(results))
 	for _, res := range results {
-		if res.Type == "USER" {
-			byName[res.Username] = res
+		if res.Type == "USER" && res.Action == "ADDED" {
+			added[res.Username] = res.ID
 		}
 	}
+	for i, d := range batch {
+		answers[i].id = added[d.user.Username]
+	}
+	return answers, err
+}
+
+// settle turns the answers to a batch into outcomes.
+func (t *live) settle(ctx context.Context, r *openRealm, batch []*delivery, answers []answer, out sdk.Outcomes) error {
 	var unclear []*delivery
 	var wrongID error
-	for _, d := range batch {
-		res := byName[d.user.Username]
-		switch {
-		case res.Action == "ADDED" && res.ID == d.user.ID:
+	for i, d := range batch {
+		switch id := answers[i].id; {
+		case answers[i].err != nil:
+			if err := t.review(ctx, r, batch[i:i+1], answers[i].err, out); err != nil {
+				return errors.Join(wrongID, err)
+			}
+		case id == d.user.ID:
 			t.created(ctx, r, d, out)
-		case res.Action == "ADDED":
-			d.outcome.TargetID = res.ID
+		case id != "":
+			d.outcome.TargetID = id
 			d.outcome.Detail = "the server gave the user another id"
 			r.loading.created(d.user)
 			out.Report(d.outcome)
 			wrongID = sdk.Diagnostics{{
 				Code:    codeIDsNotKept,
-				Summary: fmt.Sprintf("the server created user %s under id %s instead of %s", d.user.source, res.ID, d.user.ID),
+				Summary: fmt.Sprintf("the server created user %s under id %s instead of %s", d.user.source, id, d.user.ID),
 				Hint:    "use Keycloak 23 or later, delete the users with wrong ids and run again",
 			}}.Err()
 		default: // skipped: it came into being since it was looked up

@@ -31,7 +31,7 @@ func capabilities(c Config) sdk.Capabilities {
 	batch := sdk.BatchLimits{Users: c.BatchSize, Bytes: maxBody, InFlight: c.Parallel}
 	if c.Mode == modeLive {
 		// What is read at a time is more than what is written at a time.
-		batch.Users = max(batch.Users, togetherIDs)
+		batch.Users = max(batch.Users, bulkBatch)
 	} else {
 		batch.InFlight = 1 // one file at a time, in the order of the source
 	}

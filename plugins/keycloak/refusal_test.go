@@ -27,11 +27,22 @@ func TestServerRefusals(t *testing.T) {
 	s := keycloak.Shared(t, withJar)
 	other := newRealmOn(t, s, "refusals-other")
 	load(t, open(t, other), []sdk.User{person(30_500)})
-	c := newRealmOn(t, s, "refusals")
-	c.BatchSize = 50
+	for i, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			testRefusals(t, s, w, 30_000+200*i)
+		})
+	}
+}
+
+func testRefusals(t *testing.T, s *keycloak.Server, w way, offset int) {
+	t.Helper()
+	realm := "refusals-" + w.name
+	c := newRealmOn(t, s, realm)
+	c.URL, c.BatchSize = w.front(t, s), 50
 	admin := func(path string, in any) {
 		t.Helper()
-		if err := s.Admin(t.Context(), http.MethodPost, "/realms/refusals"+path, in, nil); err != nil {
+		if err := s.Admin(t.Context(), http.MethodPost, "/realms/"+realm+path, in, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,7 +75,7 @@ func TestServerRefusals(t *testing.T) {
 			u.TOTP = []sdk.TOTPDevice{{Name: "a", Secret: secretOf("1!"), Period: 30 * time.Second}}
 		}, codeTOTPInvalid, "base32"},
 	}
-	users := people(30_000, 30_000+99)
+	users := people(offset, offset+99)
 	for i, b := range bad {
 		b.change(&users[3+5*i])
 	}
@@ -83,7 +94,7 @@ func TestServerRefusals(t *testing.T) {
 		t.Error(d)
 	}
 	var n int
-	if err := s.Admin(t.Context(), http.MethodGet, "/realms/refusals/users/count", nil, &n); err != nil || n != len(users)-refused+2 {
+	if err := s.Admin(t.Context(), http.MethodGet, "/realms/"+realm+"/users/count", nil, &n); err != nil || n != len(users)-refused+2 {
 		t.Errorf("%d users, %v", n, err)
 	}
 }
@@ -100,7 +111,7 @@ type weather struct {
 }
 
 func (w *weather) next(r *http.Request) string {
-	if !strings.HasSuffix(r.URL.Path, "/partialImport") {
+	if !strings.HasSuffix(r.URL.Path, "/partialImport") && !strings.HasSuffix(r.URL.Path, "/stetl/users") {
 		return ""
 	}
 	w.mu.Lock()
@@ -159,9 +170,19 @@ func (w *weather) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 // Whatever the network does, every user is in the realm once and has one outcome.
 func TestServerBehindABadNetwork(t *testing.T) {
 	t.Parallel()
-	s := keycloak.Shared(t, withJar)
-	c := newRealmOn(t, s, "weather")
-	u, err := url.Parse(s.URL())
+	for i, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			testBadNetwork(t, keycloak.Shared(t, withJar), w, 33_000+1000*i)
+		})
+	}
+}
+
+func testBadNetwork(t *testing.T, s *keycloak.Server, way way, offset int) {
+	t.Helper()
+	realm := "weather-" + way.name
+	c := newRealmOn(t, s, realm)
+	u, err := url.Parse(way.front(t, s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,11 +197,11 @@ func TestServerBehindABadNetwork(t *testing.T) {
 	var clients []struct {
 		ID string `json:"id"`
 	}
-	if err := s.Admin(t.Context(), http.MethodGet, "/realms/weather/clients?clientId=loader", nil, &clients); err != nil {
+	if err := s.Admin(t.Context(), http.MethodGet, "/realms/"+realm+"/clients?clientId=loader", nil, &clients); err != nil {
 		t.Fatal(err)
 	}
 	var whole map[string]any
-	path := "/realms/weather/clients/" + clients[0].ID
+	path := "/realms/" + realm + "/clients/" + clients[0].ID
 	if err := s.Admin(t.Context(), http.MethodGet, path, nil, &whole); err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +210,7 @@ func TestServerBehindABadNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	target := open(t, c)
-	users := people(31_000, 31_179)
+	users := people(offset, offset+179)
 	got := newBook(t)
 	var wait sync.WaitGroup
 	for part := range 6 {
@@ -212,7 +233,7 @@ func TestServerBehindABadNetwork(t *testing.T) {
 		t.Error("no token expired")
 	}
 	var n int
-	if err := s.Admin(t.Context(), http.MethodGet, "/realms/weather/users/count", nil, &n); err != nil || n != len(users) {
+	if err := s.Admin(t.Context(), http.MethodGet, "/realms/"+realm+"/users/count", nil, &n); err != nil || n != len(users) {
 		t.Errorf("%d users, %v", n, err)
 	}
 	c.URL = s.URL()

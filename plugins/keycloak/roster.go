@@ -45,6 +45,9 @@ func (t *live) wrote() {
 // listMembers returns the roster once n more accounts make it worth its price, else
 // nil.
 func (t *live) listMembers(ctx context.Context, r *openRealm, n int) (*roster, error) {
+	if r.bulk && t.config.Tenants != tenantsAsOrganizations {
+		return nil, nil //nolint:nilnil // memberships come with the accounts
+	}
 	t.rosterMu.Lock()
 	defer t.rosterMu.Unlock()
 	t.asked += n
@@ -179,7 +182,14 @@ func (t *live) details(ctx context.Context, r *openRealm, users []sdk.User, from
 			ids = append(ids, users[i].ID)
 		}
 	}
-	accounts, err := t.api.usersByID(ctx, ids)
+	whole := map[string]*detail{}
+	accounts := map[string]*account{}
+	var err error
+	if r.bulk {
+		whole, err = t.api.accountsByID(ctx, ids)
+	} else {
+		accounts, err = t.api.usersByID(ctx, ids)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -187,6 +197,12 @@ func (t *live) details(ctx context.Context, r *openRealm, users []sdk.User, from
 	g.SetLimit(searches)
 	for i := range users {
 		if !asked(&users[i]) {
+			continue
+		}
+		if r.bulk {
+			if out[i] = whole[users[i].ID]; out[i] != nil {
+				g.Go(func() error { return t.readOrganizations(ctx, out[i], from) })
+			}
 			continue
 		}
 		g.Go(func() (err error) {

@@ -226,21 +226,24 @@ func checkZoo(t *testing.T, s *keycloak.Server, realm string, users []sdk.User, 
 func TestServer(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{keycloak.Version, keycloak.OldVersion} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			opts := withJar
-			opts.Version = version
-			testWhole(t, keycloak.Shared(t, opts))
-		})
+		for i, w := range ways {
+			t.Run(version+" "+w.name, func(t *testing.T) {
+				t.Parallel()
+				opts := withJar
+				opts.Version = version
+				testWhole(t, keycloak.Shared(t, opts), w, 1000+i*400_000)
+			})
+		}
 	}
 }
 
 // testWhole loads everything an account can have, and what cannot be loaded, and
 // looks at all of it.
-func testWhole(t *testing.T, s *keycloak.Server) {
+func testWhole(t *testing.T, s *keycloak.Server, w way, offset int) {
 	t.Helper()
-	realm := "customers"
+	realm := "customers-" + w.name
 	c := newRealmOn(t, s, realm)
+	c.URL = w.front(t, s)
 	base := "/realms/" + realm
 	admin := func(method, path string, in, out any) {
 		t.Helper()
@@ -252,18 +255,19 @@ func testWhole(t *testing.T, s *keycloak.Server) {
 	admin(http.MethodPost, "/users", map[string]any{"username": "somebody", "email": "taken@example.com", "enabled": true}, nil)
 	admin(http.MethodPost, "/users", map[string]any{"username": "boss@example.com", "enabled": true}, nil)
 
-	users, passwords := zoo(t, 1000)
+	users, passwords := zoo(t, offset)
 	sound := len(users)
 	users = append(users,
-		person(1901, func(u *sdk.User) { u.Email = "Taken@example.com" }),
-		person(1902, func(u *sdk.User) { u.Username = "Boss@Example.com" }),
-		person(1903, func(u *sdk.User) { u.ID = strings.Repeat("x", 128) }),
-		person(1904, func(u *sdk.User) { u.Email = users[0].Email }),
-		person(1905, func(u *sdk.User) { u.ID = users[0].ID }),
+		person(offset+901, func(u *sdk.User) { u.Email = "Taken@example.com" }),
+		person(offset+902, func(u *sdk.User) { u.Username = "Boss@Example.com" }),
+		person(offset+903, func(u *sdk.User) { u.ID = strings.Repeat("x", 128) }),
+		person(offset+904, func(u *sdk.User) { u.Email = users[0].Email }),
+		person(offset+905, func(u *sdk.User) { u.ID = users[0].ID }),
 	)
+	source := func(n int) string { return fmt.Sprint("source-", offset+n) }
 	want := map[string]string{
-		"source-1901": "rejected load.email_conflict", "source-1902": "rejected load.username_conflict", "source-1903": "rejected load.id_too_long",
-		"source-1904": "rejected load.email_conflict", "source-1905": "rejected load.id_conflict",
+		source(901): "rejected load.email_conflict", source(902): "rejected load.username_conflict", source(903): "rejected load.id_too_long",
+		source(904): "rejected load.email_conflict", source(905): "rejected load.id_conflict",
 	}
 	for _, u := range users[:sound] {
 		want[u.SourceID] = "created"
@@ -333,7 +337,7 @@ func testWhole(t *testing.T, s *keycloak.Server) {
 		for _, n := range named {
 			roles[n.Name] = true
 		}
-		if got := slices.Sorted(maps.Keys(roles)); !slices.Equal(got, []string{"admin", "default-roles-customers", "editor", "rôle spécial/x"}) {
+		if got := slices.Sorted(maps.Keys(roles)); !slices.Equal(got, []string{"admin", "default-roles-" + realm, "editor", "rôle spécial/x"}) {
 			t.Errorf("roles %v", got)
 		}
 		named = nil
@@ -348,7 +352,7 @@ func testWhole(t *testing.T, s *keycloak.Server) {
 		}
 		var links []federatedIdentity
 		get(find("identities", func(u sdk.User) bool { return len(u.Identities) > 0 }), "/federated-identity", &links)
-		if len(links) != 1 || links[0] != (federatedIdentity{"google", "108-1000", "g@example.com"}) {
+		if len(links) != 1 || links[0] != (federatedIdentity{"google", fmt.Sprint("108-", offset), "g@example.com"}) {
 			t.Errorf("links %+v", links) // the one to github is hidden until that provider exists
 		}
 		var creds []credential
@@ -365,21 +369,27 @@ func TestServerPoisonedBatch(t *testing.T) {
 	s := keycloak.Shared(t, withJar)
 	other := newRealmOn(t, s, "poison-other")
 	load(t, open(t, other), []sdk.User{person(5000)})
-	c := newRealmOn(t, s, "poison")
-	c.BatchSize = 200
-	users := people(5001, 5200)
-	users[123].ID = person(5000).ID // ids are unique over all realms, and only the server knows
-	got := load(t, open(t, c), users)
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 199, sdk.Rejected: 1}, got.counts()); d != "" {
-		t.Fatal(d)
-	}
-	o := got.byID[users[123].SourceID]
-	if o.Code != codeTargetRefused || !strings.Contains(o.Detail, "409") || !strings.Contains(o.Hint, "another realm") {
-		t.Errorf("%+v", o)
-	}
-	var n int
-	if err := s.Admin(t.Context(), http.MethodGet, "/realms/poison/users/count", nil, &n); err != nil || n != 199 {
-		t.Errorf("%d users, %v", n, err)
+	for i, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			realm := "poison-" + w.name
+			c := newRealmOn(t, s, realm)
+			c.URL, c.BatchSize = w.front(t, s), 200
+			users := people(5001+40_000*i, 5200+40_000*i)
+			users[123].ID = person(5000).ID // ids are unique over all realms, and only the server knows
+			got := load(t, open(t, c), users)
+			if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 199, sdk.Rejected: 1}, got.counts()); d != "" {
+				t.Fatal(d)
+			}
+			o := got.byID[users[123].SourceID]
+			if o.Code != codeTargetRefused || !strings.Contains(o.Detail, "409") || !strings.Contains(o.Hint, "another realm") {
+				t.Errorf("%+v", o)
+			}
+			var n int
+			if err := s.Admin(t.Context(), http.MethodGet, "/realms/"+realm+"/users/count", nil, &n); err != nil || n != 199 {
+				t.Errorf("%d users, %v", n, err)
+			}
+		})
 	}
 }
 
@@ -432,6 +442,22 @@ func TestServerCheck(t *testing.T) {
 	}
 }
 
+// testerIn adds a client to a realm, whose service account has these roles only.
+func testerIn(t *testing.T, s *keycloak.Server, realm string, roles []string) Config {
+	t.Helper()
+	err := s.Admin(t.Context(), http.MethodPost, "/realms/"+realm+"/partialImport", map[string]any{
+		"ifResourceExists": "SKIP",
+		"clients":          []any{map[string]any{"clientId": "tester", "secret": "x", "serviceAccountsEnabled": true}},
+		"users": []any{map[string]any{
+			"username": "service-account-tester", "enabled": true, "serviceAccountClientId": "tester", "clientRoles": map[string]any{"realm-management": roles},
+		}},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{URL: s.URL(), Realm: realm, ClientID: "tester", ClientSecret: secretOf("x")}
+}
+
 // Each set of roles, from none to enough.
 func TestServerRoles(t *testing.T) {
 	t.Parallel()
@@ -450,22 +476,12 @@ func TestServerRoles(t *testing.T) {
 	for i, tt := range tests {
 		realm := fmt.Sprint("roles", i)
 		newRealmOn(t, s, realm)
-		err := s.Admin(t.Context(), http.MethodPost, "/realms/"+realm+"/partialImport", map[string]any{
-			"ifResourceExists": "SKIP",
-			"clients":          []any{map[string]any{"clientId": "tester", "secret": "x", "serviceAccountsEnabled": true}},
-			"users": []any{map[string]any{
-				"username": "service-account-tester", "enabled": true, "serviceAccountClientId": "tester", "clientRoles": map[string]any{"realm-management": tt.roles},
-			}},
-		}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := Config{URL: s.URL(), Realm: realm, ClientID: "tester", ClientSecret: secretOf("x")}
+		c := testerIn(t, s, realm, tt.roles)
 		list := open(t, c).Check(t.Context(), sdk.Needs{})
 		if d := cmp.Diff(tt.want, codes(list)); d != "" {
 			t.Errorf("roles %v: %s", tt.roles, d)
 		}
-		err = open(t, c).Load(t.Context(), []sdk.User{person(8000+i, func(u *sdk.User) { u.Tenants = []string{"eu"} })}, outcomes{newBook(t)})
+		err := open(t, c).Load(t.Context(), []sdk.User{person(8000+i, func(u *sdk.User) { u.Tenants = []string{"eu"} })}, outcomes{newBook(t)})
 		if (err != nil) != (len(tt.want) > 0) {
 			t.Errorf("roles %v: load: %v", tt.roles, err)
 		}

@@ -1,12 +1,13 @@
-// Package provider holds the Keycloak extension that verifies bcrypt hashes:
-// its Java sources, and the jar they build, ready to be handed out.
+// Package provider holds the Keycloak extension that verifies bcrypt hashes, and
+// takes and shows many accounts at a time: its Java sources, and the jar they build, ready to be handed out.
 //
 // Keycloak itself knows no bcrypt. Users load without complaint all the same,
 // and then none of their passwords is accepted; so the jar has to be in the
 // server's providers folder before the first user logs in. It serves Keycloak 25
 // and 26 on Java 17 and later, brings no library along, and is never the
 // server's choice for new passwords: at the first login Keycloak replaces the
-// bcrypt hash by one of its own algorithm.
+// bcrypt hash by one of its own algorithm. Its endpoints below
+// /admin/realms/REALM/stetl are there on Keycloak 26 and later.
 //
 // The jar is the same, byte for byte, for every JDK from 17 on. After a change
 // to the sources, run build.sh and commit the result; a test compares them.

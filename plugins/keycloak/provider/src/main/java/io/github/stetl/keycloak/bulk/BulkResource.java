@@ -1,0 +1,110 @@
+package io.github.stetl.keycloak.bulk;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+
+import jakarta.ws.rs.BadRequestException;
+import jakarta.ws.rs.Consumes;
+import jakarta.ws.rs.GET;
+import jakarta.ws.rs.POST;
+import jakarta.ws.rs.Path;
+import jakarta.ws.rs.Produces;
+import jakarta.ws.rs.QueryParam;
+import jakarta.ws.rs.core.MediaType;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+
+import org.keycloak.models.KeycloakSession;
+import org.keycloak.models.RealmModel;
+import org.keycloak.representations.idm.UserRepresentation;
+import org.keycloak.services.resources.admin.AdminEventBuilder;
+import org.keycloak.util.JsonSerialization;
+
+/** The endpoints, for one request of one realm. */
+public class BulkResource {
+
+    /** Counted up when a caller has to know what it talks to. */
+    private static final int VERSION = 1;
+
+    private static final int MOST = 1000;
+
+    private final KeycloakSession session;
+    private final RealmModel realm;
+    private final Permissions permissions;
+    private final AdminEventBuilder event;
+
+    BulkResource(KeycloakSession session, RealmModel realm, Permissions permissions, AdminEventBuilder event) {
+        this.session = session;
+        this.realm = realm;
+        this.permissions = permissions;
+        this.event = event;
+    }
+
+    /** Tells callers that the endpoints are there, and that they may use them. */
+    @GET
+    @Produces(MediaType.APPLICATION_JSON)
+    public String describe() throws IOException {
+        permissions.requireImport();
+        permissions.requireView();
+        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST));
+    }
+
+    /**
+     * Creates the users of an array that are not there, as partialImport does with SKIP, but each for itself: the answer
+     * has an {@link Outcome} for each, in order.
+     */
+    @POST
+    @Path("users")
+    @Consumes(MediaType.APPLICATION_JSON)
+    @Produces(MediaType.APPLICATION_JSON)
+    public String load(InputStream body) throws IOException {
+        permissions.requireImport();
+        List<JsonNode> sent = array(body);
+        Outcome[] outcomes = new Outcome[sent.size()];
+        List<Loader.Entry> entries = new ArrayList<>(sent.size());
+        for (int i = 0; i < outcomes.length; i++) {
+            try {
+                UserRepresentation user = JsonSerialization.mapper.treeToValue(sent.get(i), UserRepresentation.class);
+                outcomes[i] = Loader.problem(user);
+                if (outcomes[i] == null) {
+                    entries.add(new Loader.Entry(i, user));
+                }
+            } catch (JsonProcessingException e) {
+                outcomes[i] = Outcome.refused(400, "the user cannot be parsed"); // its own words may show a secret
+            }
+        }
+        new Loader(session, realm.getId(), event, outcomes).load(entries);
+        return JsonSerialization.writeValueAsString(Arrays.asList(outcomes));
+    }
+
+    /** Returns the accounts with these ids, without those that are not there. */
+    @GET
+    @Path("accounts")
+    @Produces(MediaType.APPLICATION_JSON)
+    public String read(@QueryParam("id") List<String> ids) throws IOException {
+        permissions.requireView();
+        return JsonSerialization.writeValueAsString(new Reader(session, realm).read(ids));
+    }
+
+    private static List<JsonNode> array(InputStream body) throws IOException {
+        JsonNode sent;
+        try {
+            sent = JsonSerialization.mapper.readTree(body);
+        } catch (JsonProcessingException e) {
+            throw new BadRequestException("the request is not JSON"); // its own words may show a secret
+        }
+        if (sent == null || !sent.isArray() || sent.size() > MOST) {
+            throw new BadRequestException("the request holds no array of at most " + MOST + " users");
+        }
+        List<JsonNode> list = new ArrayList<>(sent.size());
+        for (JsonNode user : sent) {
+            list.add(user);
+        }
+        return list;
+    }
+}

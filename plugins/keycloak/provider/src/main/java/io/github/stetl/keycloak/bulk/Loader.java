@@ -1,0 +1,237 @@
+package io.github.stetl.keycloak.bulk;
+
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashSet;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Set;
+
+import jakarta.persistence.EntityManager;
+import jakarta.ws.rs.ServiceUnavailableException;
+
+import org.keycloak.connections.jpa.JpaConnectionProvider;
+import org.keycloak.events.admin.OperationType;
+import org.keycloak.events.admin.ResourceType;
+import org.keycloak.models.KeycloakSession;
+import org.keycloak.models.KeycloakSessionTask;
+import org.keycloak.models.RealmModel;
+import org.keycloak.models.utils.KeycloakModelUtils;
+import org.keycloak.representations.idm.UserRepresentation;
+import org.keycloak.services.resources.admin.AdminEventBuilder;
+import org.keycloak.storage.DatastoreProvider;
+import org.keycloak.storage.ExportImportManager;
+
+/**
+ * Creates users through the routine that partialImport uses. Two things make that slow there: a look-up or two for each
+ * user, and a session that grows, all of which each look-up compares with what the database has. Here one look-up is for
+ * all, and the session is emptied now and then.
+ */
+final class Loader {
+
+    static final class Entry {
+
+        final int index;
+        final UserRepresentation user;
+
+        Entry(int index, UserRepresentation user) {
+            this.index = index;
+            this.user = user;
+        }
+    }
+
+    /** Users in the session at a time; the time for all grows with it. */
+    private static final int PART = 50;
+
+    /** The type of LDAP and other sources of users, a class that providers cannot have at their build. */
+    private static final String DIRECTORY = "org.keycloak.storage.UserStorageProvider";
+
+    private final KeycloakSession session;
+    private final String realmId;
+    private final AdminEventBuilder event;
+    private final Outcome[] outcomes;
+
+    Loader(KeycloakSession session, String realmId, AdminEventBuilder event, Outcome[] outcomes) {
+        this.session = session;
+        this.realmId = realmId;
+        this.event = event;
+        this.outcomes = outcomes;
+    }
+
+    // Classes with names, here and below: what compilers make of others differs from one JDK to the next.
+
+    private static final class Job implements KeycloakSessionTask {
+
+        private final Loader loader;
+        private final List<Entry> entries;
+
+        Job(Loader loader, List<Entry> entries) {
+            this.loader = loader;
+            this.entries = entries;
+        }
+
+        @Override
+        public void run(KeycloakSession own) {
+            loader.create(own, entries);
+        }
+    }
+
+    private static final class PlainUsers implements Runnable {
+
+        private final ExportImportManager manager;
+        private final RealmModel realm;
+        private final List<Entry> part;
+
+        PlainUsers(ExportImportManager manager, RealmModel realm, List<Entry> part) {
+            this.manager = manager;
+            this.realm = realm;
+            this.part = part;
+        }
+
+        @Override
+        public void run() {
+            for (Entry e : part) {
+                if (plain(e)) {
+                    manager.createUser(realm, e.user);
+                }
+            }
+        }
+    }
+
+    /** What keeps a user from being tried, null if nothing does. */
+    static Outcome problem(UserRepresentation user) {
+        if (user == null || user.getId() == null || user.getUsername() == null) {
+            return Outcome.refused(400, "a user needs an id and a username");
+        }
+        user.setRealmRoles(once(user.getRealmRoles()));
+        user.setGroups(once(user.getGroups()));
+        return null;
+    }
+
+    private static List<String> once(List<String> names) {
+        if (names == null) {
+            return null;
+        }
+        return new ArrayList<>(new LinkedHashSet<>(names));
+    }
+
+    /** One transaction for all; where that fails, one for each half, down to the users at fault. */
+    void load(List<Entry> entries) {
+        if (entries.isEmpty()) {
+            return;
+        }
+        try {
+            KeycloakModelUtils.runJobInTransaction(
+                    session.getKeycloakSessionFactory(), session.getContext(), new Job(this, entries));
+        } catch (RuntimeException e) {
+            if (Refusal.trouble(e)) {
+                throw new ServiceUnavailableException("the database cannot take users at the moment");
+            }
+            if (entries.size() == 1) {
+                outcomes[entries.get(0).index] = Refusal.of(e);
+                return;
+            }
+            int half = entries.size() / 2;
+            load(entries.subList(0, half));
+            load(entries.subList(half, entries.size()));
+        }
+    }
+
+    private void create(KeycloakSession own, List<Entry> entries) {
+        RealmModel realm = own.realms().getRealm(realmId);
+        own.getContext().setRealm(realm);
+        EntityManager em = own.getProvider(JpaConnectionProvider.class).getEntityManager();
+        ExportImportManager manager = own.getProvider(DatastoreProvider.class).getExportImportManager();
+        List<Entry> missing = missing(own, realm, em, entries);
+        for (int first = 0; first < missing.size(); first += PART) {
+            List<Entry> part = missing.subList(first, Math.min(first + PART, missing.size()));
+            Batch.run(own, em, new PlainUsers(manager, realm, part));
+            for (Entry e : part) {
+                if (!plain(e)) {
+                    manager.createUser(realm, e.user);
+                }
+            }
+            em.flush();
+            em.clear();
+        }
+        if (missing.isEmpty()) {
+            return;
+        }
+        AdminEventBuilder created = event.clone(own).operation(OperationType.CREATE).resource(ResourceType.USER);
+        for (Entry e : missing) {
+            created.resourcePath("users", e.user.getId());
+            if (realm.isAdminEventsDetailsEnabled()) {
+                created.representation(withoutCredentials(e.user)); // nobody should read hashes in an event
+            }
+            created.success();
+        }
+    }
+
+    /** Whether nothing of the user has to be found again before it is flushed, as the first of two credentials has. */
+    private static boolean plain(Entry e) {
+        return e.user.getCredentials() == null || e.user.getCredentials().size() <= 1;
+    }
+
+    /** Sets the outcomes of those that are there, and returns the others. */
+    private List<Entry> missing(KeycloakSession own, RealmModel realm, EntityManager em, List<Entry> entries) {
+        boolean addressesAreUnique = !realm.isDuplicateEmailsAllowed();
+        Set<String> ids = new HashSet<>(), names = new HashSet<>(), addresses = new HashSet<>();
+        for (Entry e : entries) {
+            ids.add(e.user.getId());
+            names.add(name(e.user));
+            if (addressesAreUnique && address(e.user) != null) {
+                addresses.add(address(e.user));
+            }
+        }
+        // Ids are unique over all realms.
+        List<Object[]> holders = em.createQuery("select u.id, u.realmId from UserEntity u where u.id in :ids", Object[].class)
+                .setParameter("ids", ids).getResultList();
+        Set<String> takenNames = taken(em, "username", names), takenAddresses = taken(em, "email", addresses);
+        Set<String> here = new HashSet<>(), elsewhere = new HashSet<>();
+        for (Object[] holder : holders) {
+            (realmId.equals(holder[1]) ? here : elsewhere).add((String) holder[0]);
+        }
+        boolean directories = realm.getComponentsStream(realmId, DIRECTORY).findAny().isPresent();
+        List<Entry> missing = new ArrayList<>(entries.size());
+        for (Entry e : entries) {
+            if (here.contains(e.user.getId()) || takenNames.contains(name(e.user)) || takenAddresses.contains(address(e.user))
+                    || directories && inDirectory(own, realm, e.user, addressesAreUnique)) {
+                outcomes[e.index] = Outcome.EXISTS;
+            } else if (elsewhere.contains(e.user.getId())) {
+                outcomes[e.index] = Outcome.refused(409, "the id belongs to a user of another realm of this server");
+            } else {
+                outcomes[e.index] = Outcome.CREATED; // unless the transaction fails
+                missing.add(e);
+            }
+        }
+        return missing;
+    }
+
+    private Set<String> taken(EntityManager em, String field, Collection<String> values) {
+        if (values.isEmpty()) {
+            return Set.of();
+        }
+        return new HashSet<>(em.createQuery(
+                        "select u." + field + " from UserEntity u where u.realmId = :realm and u." + field + " in :values", String.class)
+                .setParameter("realm", realmId).setParameter("values", values).getResultList());
+    }
+
+    /** Asks the realm's directories, such as LDAP, which have to be asked for each user. */
+    private static boolean inDirectory(KeycloakSession own, RealmModel realm, UserRepresentation user, boolean byAddress) {
+        return own.users().getUserByUsername(realm, name(user)) != null
+                || byAddress && address(user) != null && own.users().getUserByEmail(realm, address(user)) != null;
+    }
+
+    private static String name(UserRepresentation user) {
+        return user.getUsername().toLowerCase();
+    }
+
+    private static String address(UserRepresentation user) {
+        return user.getEmail() == null || user.getEmail().isBlank() ? null : user.getEmail().toLowerCase();
+    }
+
+    private static UserRepresentation withoutCredentials(UserRepresentation user) {
+        user.setCredentials(null);
+        return user;
+    }
+}

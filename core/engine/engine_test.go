@@ -273,6 +273,24 @@ func TestMailsAreForNewAccounts(t *testing.T) {
 	}
 }
 
+// A refusal of the target is a reject, whatever is in the target under the same name: it
+// is not taken for an account that was there and is moved.
+func TestRefusalIsNotTakenForAnAccountThatIsThere(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.load = func(users []target.User) ([]target.Outcome, error) {
+		var out []target.Outcome
+		for _, u := range users {
+			out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Rejected, Code: diag.LoadTargetRefused, Detail: "422 the password is too weak", TargetID: "theirs"})
+		}
+		return out, nil
+	}
+	res, err := Run(t.Context(), people(3), f, Options{Policies: Policies{Adopt: true, OverwriteDrift: true}})
+	if err != nil || res.Summary != (target.Summary{Read: 3, Rejected: 3}) || res.Reasons[diag.LoadTargetRefused] != 3 || f.calls["load"] != 1 {
+		t.Errorf("%+v, %v, %v", res.Summary, err, f.calls)
+	}
+}
+
 func TestAcceptedReasonsAreSkips(t *testing.T) {
 	t.Parallel()
 	same := "same@example.org"

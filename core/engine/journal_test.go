@@ -240,9 +240,10 @@ func TestCrashAnywhere(t *testing.T) {
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		p, dst := newProject(t), newIDP()
+		dst.caps.Batch = target.BatchLimits{Users: rapid.IntRange(1, 6).Draw(rt, "users"), InFlight: rapid.IntRange(1, 16).Draw(rt, "in flight")}
 		for _, src := range []listed{first, second} {
 			for range rapid.IntRange(0, 3).Draw(rt, "kills") {
-				kill(t, p, dst, src, rapid.IntRange(0, 25).Draw(rt, "at"))
+				kill(t, p, dst, src, rapid.IntRange(0, 60).Draw(rt, "at"))
 			}
 			dst.before = nil
 			res, _, err := p.do(src, dst, nil)

@@ -320,6 +320,24 @@ func TestOnlyItsOwnerCanRead(t *testing.T) {
 	}
 }
 
+// What is confirmed is on the disk: every commit waits for it.
+func TestCommitsWaitForTheDisk(t *testing.T) {
+	t.Parallel()
+	j := open(t, t.TempDir())
+	err := j.writer.write(func(ctx context.Context, w *writer) error {
+		for setting, want := range map[string]string{"synchronous": "2", "journal_mode": "wal"} {
+			var got string
+			if err := w.conn.QueryRowContext(ctx, "PRAGMA "+setting).Scan(&got); err != nil || got != want {
+				t.Errorf("%s is %s, want %s; %v", setting, got, want, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestOneRunAtATime(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

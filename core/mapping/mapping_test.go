@@ -144,3 +144,33 @@ func TestMap(t *testing.T) {
 		})
 	}
 }
+
+// Identities stay two words each: whatever is in their ids, those that are apart in the
+// source are apart in the target.
+func TestIdentitiesStayApart(t *testing.T) {
+	t.Parallel()
+	seen := map[target.Identity]bool{}
+	ids := []canonical.Identity{
+		{Provider: "google", Subject: "1"},
+		{Provider: "github", Subject: "1"},
+		{Provider: "samlp", Subject: "acme|1"},
+		{Provider: "samlp", Subject: "acme|2"},
+		{Provider: "samlp|acme", Subject: "1"},
+		{Provider: "samlp", Subject: "acme|1|x"},
+		{Provider: "samlp", Subject: "acme||1"},
+		{Provider: "samlp", Subject: "|acme|1"},
+		{Provider: "samlp", Subject: "ACME|1"},
+	}
+	for i := range ids {
+		u := canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{{ID: "i", Identity: &ids[i]}}}
+		out, _ := Map(&u, target.Capabilities{Carries: []target.Feature{target.CarriesIdentities}})
+		if len(out.Identities) != 1 || out.Identities[0].Provider != ids[i].Provider || out.Identities[0].Subject != ids[i].Subject {
+			t.Errorf("%+v became %+v", ids[i], out.Identities)
+			continue
+		}
+		seen[target.Identity{Provider: out.Identities[0].Provider, Subject: out.Identities[0].Subject}] = true
+	}
+	if len(seen) != len(ids) {
+		t.Errorf("%d identities of %d", len(seen), len(ids))
+	}
+}

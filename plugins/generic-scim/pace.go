@@ -71,7 +71,7 @@ const (
 
 	leastAsked = 6    // requests of a window
 	gain       = 1.15 // of a step that is kept, since no two windows are alike
-	clearGain  = 1.3  // of single requests, before Bulk has found its best
+	clearGain  = 2    // of single requests: Bulk is left for good, and has not found its best yet
 	leastRest  = 16   // windows
 	certainty  = 0.08 // of a window: its standard error
 

@@ -133,7 +133,7 @@ func TestPace(t *testing.T) {
 // A server may have made its Bulk slower than single requests.
 func TestPaceLeavesBulk(t *testing.T) {
 	t.Parallel()
-	m := model{away: 10 * time.Millisecond, workers: 8, request: 100 * time.Millisecond, user: 20 * time.Millisecond, single: 4 * time.Millisecond}
+	m := model{away: 10 * time.Millisecond, workers: 8, request: 100 * time.Millisecond, user: 40 * time.Millisecond, single: 4 * time.Millisecond}
 	if _, bulk := m.speed(t, 2000, Config{}); bulk {
 		t.Error("Bulk is kept")
 	}

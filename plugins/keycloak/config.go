@@ -49,7 +49,7 @@ const (
 	// limit. Small requests, some at the same time, are the fastest; docs/keycloak.md
 	// has the measurements.
 	defaultBatch = 10
-	bulkBatch    = 200 // through our provider
+	bulkBatch    = 100 // through our provider
 	maxBatch     = 500
 	defaultFile  = 1000
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	simulator "github.com/stetl/stetl/internal/testserver/auth0"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // write is a whole run in mode files.
@@ -121,7 +122,7 @@ func TestFilesLeaveStrangersAlone(t *testing.T) {
 func upload(t *testing.T, out string, server *simulator.Server, token string) (said string, err error) {
 	t.Helper()
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("curl is not installed")
+		testenv.Skip(t, "curl", err.Error())
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(out, scriptName))
 	cmd.Env = append(os.Environ(), "AUTH0_DOMAIN=tenant.eu.auth0.test", "AUTH0_CONNECTION_ID=con_0123456789abcdef",

@@ -21,8 +21,6 @@ import (
 // whoever restores what belongs to them at their first sign-in knows them. Lines of
 // earlier runs stay.
 type sideFile struct {
-	path string
-
 	mu    sync.Mutex
 	lines map[string]json.RawMessage // by source id
 	fresh bool                       // something was added
@@ -38,10 +36,6 @@ type deferredAccount struct {
 	Phone         string     `json:"phone,omitempty"`
 	Identities    []identity `json:"identities,omitempty"`
 	Tenants       []string   `json:"tenants,omitempty"`
-}
-
-func newSideFile(path string) *sideFile {
-	return &sideFile{path: path, lines: map[string]json.RawMessage{}}
 }
 
 // add notes u when o defers it.
@@ -64,18 +58,21 @@ func (s *sideFile) add(u *sdk.User, o sdk.Outcome) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.lines == nil {
+		s.lines = map[string]json.RawMessage{}
+	}
 	s.lines[u.SourceID], s.fresh = line, true
 	return nil
 }
 
-// write puts the file in place, together with what earlier runs wrote into it.
-func (s *sideFile) write() error {
+// write puts the file at path, together with what earlier runs wrote into it.
+func (s *sideFile) write(path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.fresh {
 		return nil
 	}
-	old, err := os.ReadFile(s.path)
+	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -85,36 +82,38 @@ func (s *sideFile) write() error {
 	for scan.Scan() {
 		var a deferredAccount
 		if json.Unmarshal(scan.Bytes(), &a) != nil || a.SourceID == "" {
-			return fmt.Errorf("%s holds lines that are not of stetl: move it away", s.path)
+			return fmt.Errorf("%s holds lines that are not of stetl: move it away", path)
 		}
 		all[a.SourceID] = bytes.Clone(scan.Bytes())
 	}
 	if err := scan.Err(); err != nil {
-		return fmt.Errorf("read %s: %w", s.path, err)
+		return fmt.Errorf("read %s: %w", path, err)
 	}
 	maps.Copy(all, s.lines)
-	var b bytes.Buffer
-	for _, id := range slices.Sorted(maps.Keys(all)) {
-		b.Write(all[id])
-		b.WriteByte('\n')
-	}
-	if err := replaceFile(s.path, b.Bytes(), 0o600); err != nil {
+	if err := replaceFile(path, encodeLines(all)); err != nil {
 		return err
 	}
 	s.fresh = false
 	return nil
 }
 
-// replaceFile writes a file so that a reader sees the old content or the new.
-func replaceFile(path string, content []byte, mode os.FileMode) error {
+func encodeLines(lines map[string]json.RawMessage) []byte {
+	var b bytes.Buffer
+	for _, id := range slices.Sorted(maps.Keys(lines)) {
+		b.Write(lines[id])
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}
+
+// replaceFile writes a file, which only its owner can read, so that a reader sees the
+// old content or the new.
+func replaceFile(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".stetl-*")
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(content)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
 	if err == nil {
 		err = f.Sync()
 	}

@@ -4,11 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"sync"
@@ -18,7 +14,6 @@ import (
 )
 
 const (
-	manifestName    = "stetl-manifest.json"
 	scriptName      = "upload.sh"
 	membershipsName = "memberships.json"
 	deferredName    = "deferred.jsonl"
@@ -31,22 +26,21 @@ var uploadScript []byte
 // script that uploads them, the roles and organizations that have to be assigned
 // afterwards, and the accounts that no job can create.
 //
-// Everything is written into a hidden folder first and moved in Finish: whenever
-// that is interrupted, the manifest says that the folder is not complete, and the
-// script refuses it.
+// Whenever that is interrupted, the manifest says that the folder is not complete,
+// and the script refuses it.
 type files struct {
 	config Config
 	mapper mapper
 
 	mu      sync.Mutex
+	folder  folder.Folder
 	planned *claims
 	loading *claims
 	hold    hold[*record]
-	side    *sideFile
+	side    sideFile
 	members memberships
-	staged  []string // names of finished files
+	written int // files with users
 	users   int
-	started bool
 }
 
 // memberships is what an import cannot carry.
@@ -62,18 +56,13 @@ type member struct {
 	Roles  []string `json:"roles,omitempty"`
 }
 
-// manifest is what this plugin wrote into the folder, and so may replace.
-type manifest struct {
-	Tool     string   `json:"tool"`
-	Complete bool     `json:"complete"`
-	Users    int      `json:"users"`
-	Files    []string `json:"files"`
-}
+var usersFilePattern = regexp.MustCompile(`^users-[0-9]+\.json$`)
 
 func newFiles(c Config) *files {
 	return &files{
 		config:  c,
 		mapper:  mapper{config: c, assignRoles: c.Roles != choiceMetadata, organizations: c.Tenants != choiceMetadata, seats: c.Roles != choiceMetadata},
+		folder:  folder.Folder{Dir: c.Out, Users: usersFilePattern, Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles},
 		planned: newClaims(), loading: newClaims(),
 		hold:    hold[*record]{limit: budget - fileFraming, body: (*record).encoded},
 		members: memberships{Roles: map[string][]string{}, Organizations: map[string][]member{}},
@@ -87,15 +76,7 @@ func (t *files) Capabilities() sdk.Capabilities { return capabilities(t.config) 
 
 // Check implements [sdk.Checker].
 func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
-	var l sdk.Diagnostics
-	if err := folder.Writable(t.config.Out); err != nil {
-		l.Add(unwritable(t.config.Out, err))
-		return l
-	}
-	if _, problem := t.previous(); problem != nil {
-		l.Add(*problem)
-	}
-	return l
+	return t.folder.Check()
 }
 
 // Plan implements [sdk.Planner]. A folder has no accounts to compare with.
@@ -122,7 +103,7 @@ func (t *files) decide(u *sdk.User, c *claims) (*record, sdk.Outcome) {
 func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.start(); err != nil {
+	if err := t.folder.Start(); err != nil {
 		return err
 	}
 	for i := range users {
@@ -136,7 +117,7 @@ func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) er
 		if r != nil {
 			t.take(r)
 			if err := t.flush(2); err != nil {
-				return sdk.Diagnostics{unwritable(t.config.Out, err)}.Err()
+				return t.folder.Failed(err)
 			}
 		}
 		out.Report(o)
@@ -159,33 +140,12 @@ func (t *files) take(r *record) {
 // users, files become full.
 func (t *files) flush(n int) error {
 	for len(t.hold.items) > 0 && t.hold.full(n) {
-		name := fmt.Sprintf("users-%05d.json", len(t.staged)+1)
-		if err := writeFile(filepath.Join(t.staging(), name), array(t.hold.cut(), (*record).encoded), 0o600); err != nil {
+		t.written++
+		name := fmt.Sprintf("users-%05d.json", t.written)
+		if err := t.folder.Write(name, array(t.hold.cut(), (*record).encoded), 0o600); err != nil {
 			return err
 		}
-		t.staged = append(t.staged, name)
 	}
-	return nil
-}
-
-func (t *files) staging() string { return filepath.Join(t.config.Out, folder.Staging) }
-
-func (t *files) start() error {
-	if t.started {
-		return nil
-	}
-	if _, problem := t.previous(); problem != nil {
-		return sdk.Diagnostics{*problem}.Err()
-	}
-	err := os.RemoveAll(t.staging()) // of a run that was killed
-	if err == nil {
-		err = os.MkdirAll(t.staging(), 0o700)
-	}
-	if err != nil {
-		return sdk.Diagnostics{unwritable(t.config.Out, err)}.Err()
-	}
-	t.side = newSideFile(filepath.Join(t.staging(), deferredName))
-	t.started = true
 	return nil
 }
 
@@ -193,115 +153,39 @@ func (t *files) start() error {
 func (t *files) Finish(context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.started {
+	if !t.folder.Started() {
 		return nil
 	}
-	if err := t.commit(); err != nil {
-		return sdk.Diagnostics{unwritable(t.config.Out, err)}.Err()
+	if err := t.complete(); err != nil {
+		return t.folder.Failed(err)
 	}
-	t.started = false
-	return nil
+	return t.folder.Commit(t.users)
 }
 
-func (t *files) commit() error {
+// complete writes what comes after the users.
+func (t *files) complete() error {
 	if err := t.flush(0); err != nil {
 		return err
-	}
-	if err := t.side.write(); err != nil {
-		return err
-	}
-	old, problem := t.previous()
-	if problem != nil {
-		return errors.New(problem.Summary)
 	}
 	for _, ids := range t.members.Roles {
 		slices.Sort(ids)
 	}
 	members, err := json.MarshalIndent(t.members, "", "  ")
-	if err != nil {
-		return err
-	}
-	names := slices.Concat(t.staged, []string{membershipsName, scriptName})
-	if _, err := os.Stat(filepath.Join(t.staging(), deferredName)); err == nil {
-		names = append(names, deferredName)
-	}
-	err = writeFile(filepath.Join(t.staging(), membershipsName), append(members, '\n'), 0o600)
 	if err == nil {
-		err = writeFile(filepath.Join(t.staging(), scriptName), uploadScript, 0o700)
+		err = t.folder.Write(membershipsName, append(members, '\n'), 0o600)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = t.folder.Write(scriptName, uploadScript, 0o700)
 	}
-	return folder.Replace(t.config.Out, old.Files, names, func(files []string, complete bool) error {
-		return t.putManifest(manifest{Tool: "stetl", Users: t.users, Files: files, Complete: complete})
-	})
-}
-
-func (t *files) putManifest(m manifest) error {
-	b, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
+	if err == nil && len(t.side.lines) > 0 {
+		err = t.folder.Write(deferredName, encodeLines(t.side.lines), 0o600)
 	}
-	return replaceFile(filepath.Join(t.config.Out, manifestName), append(b, '\n'), 0o600)
+	return err
 }
 
 // Close implements [sdk.Closer]: what was not finished disappears.
 func (t *files) Close(context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.started {
-		return nil
-	}
-	if err := os.RemoveAll(t.staging()); err != nil {
-		return fmt.Errorf("remove unfinished files: %w", err)
-	}
-	return nil
-}
-
-var usersFilePattern = regexp.MustCompile(`^users-[0-9]+\.json$`)
-
-// previous reads the manifest of an earlier run and finds what is in the way.
-func (t *files) previous() (m manifest, _ *sdk.Diagnostic) {
-	foreign := func(summary, hint string) *sdk.Diagnostic {
-		return &sdk.Diagnostic{Code: codeOutForeignFiles, Path: "/out", Summary: summary, Hint: hint}
-	}
-	path := filepath.Join(t.config.Out, manifestName)
-	switch b, err := os.ReadFile(path); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		d := unwritable(t.config.Out, err)
-		return m, &d
-	case json.Unmarshal(b, &m) != nil || m.Tool != "stetl" || !folder.Plain(m.Files):
-		return m, foreign(path+" is not a manifest of stetl", "choose an empty folder")
-	}
-	entries, err := os.ReadDir(t.config.Out)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d := unwritable(t.config.Out, err)
-		return m, &d
-	}
-	for _, e := range entries {
-		if usersFilePattern.MatchString(e.Name()) && !slices.Contains(m.Files, e.Name()) {
-			return m, foreign(fmt.Sprintf("%s holds %s, which stetl did not write", t.config.Out, e.Name()), "an upload would load its users too: move it away or choose another folder")
-		}
-	}
-	return m, nil
-}
-
-func unwritable(dir string, err error) sdk.Diagnostic {
-	return sdk.Diagnostic{
-		Code: codeOutUnwritable, Path: "/out", Summary: fmt.Sprintf("cannot write into %s", dir), Detail: err.Error(),
-		Hint: "name a folder that this user may create or write, on a disk with room",
-	}
-}
-
-func writeFile(path string, content []byte, mode os.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return t.folder.Discard()
 }

@@ -181,7 +181,7 @@ func TestUploadScriptStops(t *testing.T) {
 	if said, err := upload(t, out, server, server.Token()); err == nil || !strings.Contains(said, "401") {
 		t.Errorf("%v\n%s", err, said)
 	}
-	if err := os.Remove(filepath.Join(out, manifestName)); err != nil {
+	if err := os.Remove(filepath.Join(out, "stetl-manifest.json")); err != nil {
 		t.Fatal(err)
 	}
 	if said, err := upload(t, out, server, server.Token()); err == nil || server.Imports() != 1 {

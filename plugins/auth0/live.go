@@ -22,7 +22,7 @@ type live struct {
 	api       *api
 	env       sdk.Env
 	directory *directory
-	side      *sideFile
+	side      sideFile
 	freight   *freight
 	notes     *notebook
 	pacer     pacer
@@ -55,7 +55,7 @@ func newLiveOver(base http.RoundTripper, c Config, env sdk.Env) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &live{config: c, api: a, env: env, side: newSideFile(c.Deferred), planned: newClaims(), loading: newClaims(), notes: &notebook{journal: env.Journal}}
+	t := &live{config: c, api: a, env: env, planned: newClaims(), loading: newClaims(), notes: &notebook{journal: env.Journal}}
 	t.directory = &directory{t: t}
 	t.freight = newFreight(t)
 	t.pacer.shortest, t.pacer.burst = c.PollInterval.Duration, a.burst.Load
@@ -70,7 +70,7 @@ func (t *live) Close(ctx context.Context) error {
 	t.freight.close()
 	err := errors.Join(t.tidy(ctx), t.directory.close())
 	t.api.close()
-	if writeErr := t.side.write(); writeErr != nil {
+	if writeErr := t.side.write(t.config.Deferred); writeErr != nil {
 		err = errors.Join(err, sdk.Diagnostics{sideProblem(t.config.Deferred, writeErr)}.Err())
 	}
 	return err
@@ -78,7 +78,7 @@ func (t *live) Close(ctx context.Context) error {
 
 // Finish implements [sdk.Finisher].
 func (t *live) Finish(context.Context) error {
-	if err := t.side.write(); err != nil {
+	if err := t.side.write(t.config.Deferred); err != nil {
 		return sdk.Diagnostics{sideProblem(t.config.Deferred, err)}.Err()
 	}
 	return nil

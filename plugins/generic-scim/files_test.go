@@ -98,7 +98,7 @@ func TestFilesReplaceTheirOwn(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if want := []string{"bulk-00001.json", manifestName}; !slices.Equal(names, want) {
+	if want := []string{"bulk-00001.json", "stetl-manifest.json"}; !slices.Equal(names, want) {
 		t.Errorf("the folder holds %v, want %v", names, want)
 	}
 	if err := os.WriteFile(filepath.Join(out, "bulk-00009.json"), []byte("{}"), 0o600); err != nil {

@@ -1,15 +1,11 @@
 package keycloak
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,39 +15,25 @@ import (
 	"github.com/stetl/stetl/core/sdk/folder"
 )
 
-const (
-	manifestName = "stetl-manifest.json"
-)
-
 // files writes a folder that kc.sh import --dir takes as it is:
 // REALM-users-N.json, and a REALM-realm.json unless somebody else put one there,
 // because without it the server reads nothing and reports success.
 //
-// Everything is written into a hidden folder first and moved in Finish, the
-// realm file last: whenever that is interrupted, an import finds either the old
-// files, nothing, or the new ones.
+// The realm file is the last to be put in place: whenever that is interrupted, an
+// import finds either the old files, nothing, or the new ones.
 type files struct {
 	config Config
 	mapper mapper
 
 	mu      sync.Mutex
+	folder  folder.Folder
 	planned *claims
 	loading *claims
 	current *usersFile // nil between files
-	staged  []string   // names of finished files
+	written int        // files, begun or done
 	users   int
 	roles   map[string]bool
 	tenants map[string]bool
-	started bool
-}
-
-// manifest is what this plugin wrote into the folder, and so may replace.
-type manifest struct {
-	Tool     string   `json:"tool"`
-	Realm    string   `json:"realm"`
-	Complete bool     `json:"complete"`
-	Users    int      `json:"users"`
-	Files    []string `json:"files"`
 }
 
 func newFiles(c Config) *files {
@@ -60,6 +42,10 @@ func newFiles(c Config) *files {
 		mapper: mapper{
 			defaultRole: "default-roles-" + strings.ToLower(c.Realm), aliases: c.IdentityProviders,
 			tenants: c.Tenants, tenant: c.Tenant,
+		},
+		folder: folder.Folder{
+			Dir: c.Out, Realm: c.Realm, Users: regexp.MustCompile(`^` + regexp.QuoteMeta(c.Realm) + `-users-[0-9]+\.json$`),
+			Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles,
 		},
 		planned: newClaims(true), loading: newClaims(true),
 		roles: map[string]bool{}, tenants: map[string]bool{},
@@ -71,15 +57,8 @@ func (t *files) Capabilities() sdk.Capabilities { return capabilities(t.config) 
 
 // Check implements [sdk.Checker].
 func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
-	var l sdk.Diagnostics
-	if err := folder.Writable(t.config.Out); err != nil {
-		l.Add(unwritable(t.config.Out, err))
-		return l
-	}
-	if _, problem := t.previous(); problem != nil {
-		l.Add(*problem)
-	}
-	if t.keepsRealmFile() {
+	l := t.folder.Check()
+	if t.folder.Foreign(t.realmFile()) {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeRealmFileKept, Path: "/out",
 			Summary: fmt.Sprintf("%s was not written by stetl and stays as it is", t.realmFile()),
@@ -115,7 +94,7 @@ func (t *files) decide(u *sdk.User, c *claims) verdict {
 func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.start(); err != nil {
+	if err := t.folder.Start(); err != nil {
 		return err
 	}
 	for i := range users {
@@ -125,7 +104,7 @@ func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) er
 		v := t.decide(&users[i], t.loading)
 		if v.outcome.Action == sdk.Created {
 			if err := t.write(v.user); err != nil {
-				return sdk.Diagnostics{unwritable(t.config.Out, err)}.Err()
+				return t.folder.Failed(err)
 			}
 		}
 		out.Report(v.outcome)
@@ -133,34 +112,13 @@ func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) er
 	return nil
 }
 
-func (t *files) staging() string { return filepath.Join(t.config.Out, folder.Staging) }
-
-func (t *files) start() error {
-	if t.started {
-		return nil
-	}
-	if _, problem := t.previous(); problem != nil {
-		return sdk.Diagnostics{*problem}.Err()
-	}
-	err := os.RemoveAll(t.staging()) // of a run that was killed
-	if err == nil {
-		err = os.MkdirAll(t.staging(), 0o700)
-	}
-	if err != nil {
-		return sdk.Diagnostics{unwritable(t.config.Out, err)}.Err()
-	}
-	t.started = true
-	return nil
-}
-
 func (t *files) write(u *representation) error {
 	if t.current == nil {
-		name := fmt.Sprintf("%s-users-%d.json", t.config.Realm, len(t.staged))
-		f, err := createUsersFile(filepath.Join(t.staging(), name), t.config.Realm)
+		f, err := t.createUsersFile()
 		if err != nil {
 			return err
 		}
-		t.current, t.staged = f, append(t.staged, name)
+		t.current = f
 	}
 	if err := t.current.add(u); err != nil {
 		return err
@@ -191,136 +149,55 @@ func (t *files) closeCurrent() error {
 func (t *files) Finish(context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.started {
+	if !t.folder.Started() {
 		return nil
 	}
-	if err := t.commit(); err != nil {
-		return sdk.Diagnostics{unwritable(t.config.Out, err)}.Err()
+	if err := t.complete(); err != nil {
+		return t.folder.Failed(err)
 	}
-	t.started = false
-	return nil
+	return t.folder.Commit(t.users)
 }
 
-func (t *files) commit() error {
-	if err := t.closeCurrent(); err != nil {
+func (t *files) complete() error {
+	if err := t.closeCurrent(); err != nil || t.folder.Foreign(t.realmFile()) {
 		return err
 	}
-	old, problem := t.previous()
-	if problem != nil {
-		return errors.New(problem.Summary)
-	}
-	names := slices.Clone(t.staged)
-	if !t.keepsRealmFile() {
-		if err := writeJSON(filepath.Join(t.staging(), t.realmFile()), newRealm(t.config.Realm, t.mapper.defaultRole, t.roles, t.tenants)); err != nil {
-			return err
-		}
-		names = append(names, t.realmFile()) // the last to be moved
-	}
-	// The realm file is the last: without it nothing of a mixture can be imported.
-	return folder.Replace(t.config.Out, old.Files, names, func(files []string, complete bool) error {
-		return t.putManifest(manifest{Tool: "stetl", Realm: t.config.Realm, Users: t.users, Files: files, Complete: complete})
-	})
-}
-
-func (t *files) putManifest(m manifest) error {
-	staged := filepath.Join(t.staging(), manifestName)
-	if err := writeJSON(staged, m); err != nil {
+	b, err := json.MarshalIndent(newRealm(t.config.Realm, t.mapper.defaultRole, t.roles, t.tenants), "", "  ")
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(staged, filepath.Join(t.config.Out, manifestName)); err != nil {
-		return err
-	}
-	return folder.Sync(t.config.Out)
+	return t.folder.Write(t.realmFile(), append(b, '\n'), 0o600)
 }
 
 // Close implements [sdk.Closer]: what was not finished disappears.
 func (t *files) Close(context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.started {
-		return nil
-	}
-	err := t.closeCurrent()
-	if err = errors.Join(err, os.RemoveAll(t.staging())); err != nil {
-		return fmt.Errorf("remove unfinished files: %w", err)
-	}
-	return nil
+	return errors.Join(t.closeCurrent(), t.folder.Discard())
 }
 
 func (t *files) realmFile() string { return t.config.Realm + "-realm.json" }
 
-// previous reads the manifest of an earlier run and finds what is in the way.
-func (t *files) previous() (manifest, *sdk.Diagnostic) {
-	foreign := func(summary, hint string) *sdk.Diagnostic {
-		return &sdk.Diagnostic{Code: codeOutForeignFiles, Path: "/out", Summary: summary, Hint: hint}
-	}
-	var m manifest
-	path := filepath.Join(t.config.Out, manifestName)
-	switch b, err := os.ReadFile(path); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		d := unwritable(t.config.Out, err)
-		return m, &d
-	case json.Unmarshal(b, &m) != nil || m.Tool != "stetl" || !folder.Plain(m.Files):
-		return m, foreign(path+" is not a manifest of stetl", "choose an empty folder")
-	case m.Realm != t.config.Realm:
-		return m, foreign(fmt.Sprintf("%s holds the files of realm %q", t.config.Out, m.Realm), "give each realm a folder of its own")
-	}
-	entries, err := os.ReadDir(t.config.Out)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d := unwritable(t.config.Out, err)
-		return m, &d
-	}
-	users := regexp.MustCompile(`^` + regexp.QuoteMeta(t.config.Realm) + `-users-[0-9]+\.json$`)
-	var others []string
-	for _, e := range entries {
-		if users.MatchString(e.Name()) && !slices.Contains(m.Files, e.Name()) {
-			others = append(others, e.Name())
-		}
-	}
-	if len(others) > 0 {
-		return m, foreign(fmt.Sprintf("%s holds users that stetl did not write: %s", t.config.Out, joinList(others)), "an import would load them too: move them away or choose another folder")
-	}
-	return m, nil
-}
-
-// keepsRealmFile reports whether the realm file belongs to somebody else.
-func (t *files) keepsRealmFile() bool {
-	if _, err := os.Lstat(filepath.Join(t.config.Out, t.realmFile())); err != nil {
-		return false
-	}
-	m, _ := t.previous()
-	return !slices.Contains(m.Files, t.realmFile())
-}
-
-func unwritable(dir string, err error) sdk.Diagnostic {
-	return sdk.Diagnostic{
-		Code: codeOutUnwritable, Path: "/out", Summary: fmt.Sprintf("cannot write into %s", dir), Detail: err.Error(),
-		Hint: "name a folder that this user may create or write, on a disk with room",
-	}
-}
-
 // usersFile is one REALM-users-N.json, a user a line.
 type usersFile struct {
-	f     *os.File
-	w     *bufio.Writer
+	*folder.File
 	users int
 }
 
-func createUsersFile(path, realm string) (*usersFile, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+func (t *files) createUsersFile() (*usersFile, error) {
+	f, err := t.folder.Create(fmt.Sprintf("%s-users-%d.json", t.config.Realm, t.written))
 	if err != nil {
 		return nil, err
 	}
-	u := &usersFile{f: f, w: bufio.NewWriter(f)}
-	name, err := json.Marshal(realm)
+	t.written++
+	name, err := json.Marshal(t.config.Realm)
+	if err == nil {
+		_, err = fmt.Fprintf(f, "{\"realm\":%s,\"users\":[", name)
+	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if _, err := fmt.Fprintf(u.w, "{\"realm\":%s,\"users\":[", name); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return u, nil
+	return &usersFile{File: f}, nil
 }
 
 func (u *usersFile) add(r *representation) error {
@@ -333,38 +210,16 @@ func (u *usersFile) add(r *representation) error {
 		separator = "\n"
 	}
 	u.users++
-	_, err = u.w.WriteString(separator)
+	_, err = u.WriteString(separator)
 	if err == nil {
-		_, err = u.w.Write(b)
+		_, err = u.Write(b)
 	}
 	return err
 }
 
 func (u *usersFile) close() error {
-	_, err := u.w.WriteString("\n]}\n")
-	if err == nil {
-		err = u.w.Flush()
-	}
-	if err == nil {
-		err = u.f.Sync()
-	}
-	return errors.Join(err, u.f.Close())
-}
-
-func writeJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", filepath.Base(path), err)
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(b, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	_, err := u.WriteString("\n]}\n")
+	return errors.Join(err, u.Close())
 }
 
 // newRealm is the least a realm file must define. The server adds its own

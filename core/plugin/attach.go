@@ -27,7 +27,7 @@ func attach(ctx context.Context, loc Location, o Options) (*Client, error) {
 	}
 	var to wire.Reattach
 	if err := json.Unmarshal([]byte(o.Reattach), &to); err != nil {
-		return nil, &Error{loc.Name, CodeCannotStart, ReattachVariable + " is not what a plugin with --debug prints", "set it to what the plugin prints, or unset it"}
+		return nil, &Error{loc.Name, diag.PluginCannotStart, ReattachVariable + " is not what a plugin with --debug prints", "set it to what the plugin prints, or unset it"}
 	}
 	if to.Name != loc.Name {
 		return nil, nil //nolint:nilnil // it is about another plugin
@@ -47,7 +47,7 @@ func attach(ctx context.Context, loc Location, o Options) (*Client, error) {
 	if err != nil {
 		_ = conn.Close()
 		return nil, &Error{
-			loc.Name, CodeCannotStart, fmt.Sprintf("the process %d that %s names does not answer: %v", to.PID, ReattachVariable, err),
+			loc.Name, diag.PluginCannotStart, fmt.Sprintf("the process %d that %s names does not answer: %v", to.PID, ReattachVariable, err),
 			"start the plugin with --debug again, or unset the variable",
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -72,8 +73,8 @@ func TestAttach(t *testing.T) {
 		t.Errorf("it ends with %v", err)
 	}
 	_, err = Launch(t.Context(), loc, o)
-	wantError(t, err, &Error{Code: CodeCannotStart, Cause: "does not answer"})
+	wantError(t, err, &Error{Code: diag.PluginCannotStart, Cause: "does not answer"})
 	o.Reattach = "nonsense"
 	_, err = Launch(t.Context(), loc, o)
-	wantError(t, err, &Error{Code: CodeCannotStart, Cause: "is not what a plugin with --debug prints"})
+	wantError(t, err, &Error{Code: diag.PluginCannotStart, Cause: "is not what a plugin with --debug prints"})
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/stetl/stetl/core/diag"
 )
 
 // A bundle carries plugins to machines without a network: a gzipped tar file whose
@@ -115,7 +117,7 @@ func InstallBundle(bundle io.Reader, dir string, lock *Lock) (done []Installed, 
 		staged[to] = path
 		if !slices.Contains(entry.SHA256[Platform()], sum) {
 			return nil, &Error{
-				name, CodeChecksum, fmt.Sprintf("the bundle's %s accepts %v for %s, and what it carries has sha256 %s", LockName, entry.SHA256[Platform()], Platform(), sum),
+				name, diag.PluginChecksum, fmt.Sprintf("the bundle's %s accepts %v for %s, and what it carries has sha256 %s", LockName, entry.SHA256[Platform()], Platform(), sum),
 				"get the bundle again, for this platform and from who has made it",
 			}
 		}

@@ -218,7 +218,7 @@ func (c *Client) explain() (diag.Code, error) {
 		return "", nil
 	}
 	state := c.process.cmd.ProcessState
-	return CodeCrash, &CrashError{
+	return diag.PluginCrash, &CrashError{
 		Plugin: c.name, PID: c.pid, State: state.String(), ExitCode: state.ExitCode(),
 		LastWords: c.process.stderr.lastWords(),
 	}

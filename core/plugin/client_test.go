@@ -72,7 +72,7 @@ func TestHappyPath(t *testing.T) {
 		t.Error("a Load after Finish went through")
 	}
 	for _, o := range late {
-		if o.Action != target.InDoubt || o.Code != CodeNotSent {
+		if o.Action != target.InDoubt || o.Code != diag.PluginNotSent {
 			t.Errorf("after Finish: %+v", o)
 		}
 	}
@@ -224,13 +224,13 @@ func TestCrashLeavesEveryUserAccountedFor(t *testing.T) {
 				t.Fatalf("load %d: outcome %d is of %s", i, j, o.SourceID)
 			}
 			// Which of the first half came through is up to the scheduler.
-			if o.Action == target.InDoubt && o.Code != CodeCrash || o.Action != target.InDoubt && (o.Action != target.Created || j >= 50) {
+			if o.Action == target.InDoubt && o.Code != diag.PluginCrash || o.Action != target.InDoubt && (o.Action != target.Created || j >= 50) {
 				t.Errorf("load %d: %+v", i, o)
 			}
 		}
 	}
 	outcomes, err := c.Load(t.Context(), users(2))
-	if err == nil || len(outcomes) != 2 || outcomes[0].Code != CodeNotSent {
+	if err == nil || len(outcomes) != 2 || outcomes[0].Code != diag.PluginNotSent {
 		t.Errorf("a Load after the crash gave %+v, %v", outcomes, err)
 	}
 	if err := c.Finish(t.Context()); err == nil {
@@ -255,7 +255,7 @@ func TestCrashErrorQuotesThePlugin(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %q", err, want)
 			}
-			if outcomes[0].Code != CodeCrash || !strings.Contains(outcomes[0].Detail, want) {
+			if outcomes[0].Code != diag.PluginCrash || !strings.Contains(outcomes[0].Detail, want) {
 				t.Errorf("outcome %+v", outcomes[0])
 			}
 		})
@@ -275,7 +275,7 @@ func TestLargeUsers(t *testing.T) {
 	if o := outcomes[1]; o.Action != target.Created || o.Detail != fmt.Sprint(8<<20+2) {
 		t.Errorf("8 MiB: %+v", o)
 	}
-	if o := outcomes[2]; o.Action != target.Rejected || o.Code != CodeUserTooLarge {
+	if o := outcomes[2]; o.Action != target.Rejected || o.Code != diag.LoadUserTooLarge {
 		t.Errorf("16 MiB: %+v", o)
 	}
 	if outcomes[0].Action != target.Created || outcomes[3].Action != target.Created {
@@ -328,12 +328,12 @@ func TestCloseKillsAFrozenPlugin(t *testing.T) {
 func TestLaunchFailures(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]*Error{
-		"noisy-before": {Code: CodeBadHandshake, Cause: `it wrote "Hello, I am a friendly plugin!" to stdout, where the handshake was due`},
-		"dies":         {Code: CodeDiedAtStart, Cause: "it ended before it was ready: exit status 7, and said: cannot find my shared library"},
-		"exits-zero":   {Code: CodeDiedAtStart, Cause: "it ended before it was ready: exit status 0"},
-		"hangs":        {Code: CodeStartTimeout, Cause: "it was not ready within 1s, and said: waiting for nothing"},
-		"old":          {Code: CodeWrongProtocol, Cause: "it speaks version 9 of the protocol, this program version 1"},
-		"plain":        {Code: CodeWrongProtocol, Cause: "it offers no certificate for mutual TLS"},
+		"noisy-before": {Code: diag.PluginBadHandshake, Cause: `it wrote "Hello, I am a friendly plugin!" to stdout, where the handshake was due`},
+		"dies":         {Code: diag.PluginDiedAtStart, Cause: "it ended before it was ready: exit status 7, and said: cannot find my shared library"},
+		"exits-zero":   {Code: diag.PluginDiedAtStart, Cause: "it ended before it was ready: exit status 0"},
+		"hangs":        {Code: diag.PluginStartTimeout, Cause: "it was not ready within 1s, and said: waiting for nothing"},
+		"old":          {Code: diag.PluginWrongProtocol, Cause: "it speaks version 9 of the protocol, this program version 1"},
+		"plain":        {Code: diag.PluginWrongProtocol, Cause: "it offers no certificate for mutual TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -352,7 +352,7 @@ func TestLaunchInAMissingFolder(t *testing.T) {
 	loc, o, _ := options(t, "good")
 	o.WorkDir = filepath.Join(t.TempDir(), "none")
 	_, err := Launch(t.Context(), loc, o)
-	wantError(t, err, &Error{Code: CodeCannotStart, Cause: "its working folder " + o.WorkDir + " cannot be entered"})
+	wantError(t, err, &Error{Code: diag.PluginCannotStart, Cause: "its working folder " + o.WorkDir + " cannot be entered"})
 }
 
 func TestLaunchStopsWithItsContext(t *testing.T) {
@@ -374,11 +374,11 @@ func TestLaunchOfWrongFiles(t *testing.T) {
 		content string
 		want    *Error
 	}{
-		"foreign": {foreign, &Error{Code: CodeWrongArchitecture, Cause: "a program for SH"}},
-		"text":    {"just a text\n", &Error{Code: CodeWrongArchitecture, Cause: "no program for any system"}},
-		"script":  {"#!/nowhere/interpreter -x\n", &Error{Code: CodeCannotStart, Cause: "needs /nowhere/interpreter -x, which is not installed"}},
-		"crlf":    {"#!/bin/sh\r\necho hi\r\n", &Error{Code: CodeCannotStart, Cause: "lines end in CR LF"}},
-		"shell":   {"#!/bin/sh\necho hi\n", &Error{Code: CodeBadHandshake, Cause: `it wrote "hi" to stdout`}},
+		"foreign": {foreign, &Error{Code: diag.PluginWrongArchitecture, Cause: "a program for SH"}},
+		"text":    {"just a text\n", &Error{Code: diag.PluginWrongArchitecture, Cause: "no program for any system"}},
+		"script":  {"#!/nowhere/interpreter -x\n", &Error{Code: diag.PluginCannotStart, Cause: "needs /nowhere/interpreter -x, which is not installed"}},
+		"crlf":    {"#!/bin/sh\r\necho hi\r\n", &Error{Code: diag.PluginCannotStart, Cause: "lines end in CR LF"}},
+		"shell":   {"#!/bin/sh\necho hi\n", &Error{Code: diag.PluginBadHandshake, Cause: `it wrote "hi" to stdout`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -3,6 +3,8 @@ package plugin
 import (
 	"context"
 	"fmt"
+
+	"github.com/stetl/stetl/core/diag"
 )
 
 // Examine starts the plugin at loc, asks it what it is and ends it. It returns what
@@ -19,14 +21,14 @@ func Examine(ctx context.Context, loc Location, o Options) (Info, error) {
 	case err != nil:
 	case c.info.Name != loc.Name:
 		err = &Error{
-			loc.Name, CodeBadName, fmt.Sprintf("it calls itself %s", c.info.Name),
+			loc.Name, diag.PluginBadName, fmt.Sprintf("it calls itself %s", c.info.Name),
 			fmt.Sprintf("call the executable %s%s", Prefix, c.info.Name),
 		}
 	case c.Forced():
-		err = &Error{loc.Name, CodeStuck, "it does not end after Shutdown and had to be killed", "have it serve plugin.GRPCController, and end the process in Shutdown"}
+		err = &Error{loc.Name, diag.PluginStuck, "it does not end after Shutdown and had to be killed", "have it serve plugin.GRPCController, and end the process in Shutdown"}
 	default:
 		if words := c.process.stdout.rest.lastWords(); words != "" {
-			err = &Error{loc.Name, CodeStdoutNoise, fmt.Sprintf("after the handshake it wrote %q to stdout", words), "have it write to stderr instead"}
+			err = &Error{loc.Name, diag.PluginStdoutNoise, fmt.Sprintf("after the handshake it wrote %q to stdout", words), "have it write to stderr instead"}
 		}
 	}
 	return c.info, err
@@ -42,7 +44,7 @@ func (c *Client) examine() error {
 		return nil
 	}
 	return &Error{
-		c.name, CodeNoHealth, "its health service does not say that it is serving: " + err.Error(),
+		c.name, diag.PluginNoHealth, "its health service does not say that it is serving: " + err.Error(),
 		`serve grpc.health.v1.Health, with the service "plugin" as SERVING`,
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/wire"
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/target"
@@ -79,15 +80,15 @@ func TestExamine(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]*Error{
 		"good":         nil,
-		"noisy-before": {Code: CodeBadHandshake, Cause: "to stdout, where the handshake was due"},
-		"noisy-after":  {Code: CodeStdoutNoise, Cause: `after the handshake it wrote "working hard`},
-		"old":          {Code: CodeWrongProtocol, Cause: "it speaks version 9"},
-		"hangs":        {Code: CodeStartTimeout, Cause: "it was not ready within 1s"},
-		"deaf":         {Code: CodeWrongProtocol, Cause: "does not say what it is: plugin deaf: Describe: connection error"},
-		"mute":         {Code: CodeWrongProtocol, Cause: "does not say what it is: plugin odd does not know the call Describe"},
-		"unhealthy":    {Code: CodeNoHealth, Cause: "its health service does not say that it is serving"},
-		"stays":        {Code: CodeStuck, Cause: "it does not end after Shutdown"},
-		"renamed":      {Code: CodeBadName, Cause: "it calls itself something-else"},
+		"noisy-before": {Code: diag.PluginBadHandshake, Cause: "to stdout, where the handshake was due"},
+		"noisy-after":  {Code: diag.PluginStdoutNoise, Cause: `after the handshake it wrote "working hard`},
+		"old":          {Code: diag.PluginWrongProtocol, Cause: "it speaks version 9"},
+		"hangs":        {Code: diag.PluginStartTimeout, Cause: "it was not ready within 1s"},
+		"deaf":         {Code: diag.PluginWrongProtocol, Cause: "does not say what it is: plugin deaf: Describe: connection error"},
+		"mute":         {Code: diag.PluginWrongProtocol, Cause: "does not say what it is: plugin odd does not know the call Describe"},
+		"unhealthy":    {Code: diag.PluginNoHealth, Cause: "its health service does not say that it is serving"},
+		"stays":        {Code: diag.PluginStuck, Cause: "it does not end after Shutdown"},
+		"renamed":      {Code: diag.PluginBadName, Cause: "it calls itself something-else"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -142,7 +143,7 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := NewLock(path)
-	wantError(t, examine(t, loc, l), &Error{Code: CodeChecksum, Cause: "does not name it"})
+	wantError(t, examine(t, loc, l), &Error{Code: diag.PluginChecksum, Cause: "does not name it"})
 
 	l.Pin("good", "1.2.3", sum)
 	l.Plugins["good"].SHA256["plan9/mips"] = []string{"00"}
@@ -162,7 +163,7 @@ func TestLock(t *testing.T) {
 		t.Errorf("a new version keeps checksums of the old one: %d platforms", n)
 	}
 	err = examine(t, loc, l)
-	wantError(t, err, &Error{Code: CodeChecksum, Cause: "has sha256 " + sum + ", but"})
+	wantError(t, err, &Error{Code: diag.PluginChecksum, Cause: "has sha256 " + sum + ", but"})
 	for _, part := range []string{sum, strings.Repeat("0", 64), loc.Path, "stetl plugin lock " + loc.Path + " --lock " + path} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("error %q lacks %q", err, part)
@@ -170,7 +171,7 @@ func TestLock(t *testing.T) {
 	}
 
 	delete(l.Plugins["good"].SHA256, Platform())
-	wantError(t, examine(t, loc, l), &Error{Code: CodeChecksum, Cause: "has no checksum of it for " + Platform()})
+	wantError(t, examine(t, loc, l), &Error{Code: diag.PluginChecksum, Cause: "has no checksum of it for " + Platform()})
 
 	if err := os.WriteFile(path, []byte(`{"plugins": {}, "extra": 1}`), 0o600); err != nil {
 		t.Fatal(err)

@@ -6,44 +6,10 @@ import (
 	"github.com/stetl/stetl/core/diag"
 )
 
-// Codes of an [Error]: why a plugin could not be used.
-const (
-	CodeBadName           = diag.PluginBadName
-	CodeNotFound          = diag.PluginNotFound
-	CodeNotExecutable     = diag.PluginNotExecutable
-	CodeWrongArchitecture = diag.PluginWrongArchitecture
-	CodeCannotStart       = diag.PluginCannotStart
-	CodeBadHandshake      = diag.PluginBadHandshake
-	CodeWrongProtocol     = diag.PluginWrongProtocol
-	CodeDiedAtStart       = diag.PluginDiedAtStart
-	CodeStartTimeout      = diag.PluginStartTimeout
-	CodeChecksum          = diag.PluginChecksum
-	CodeNoHealth          = diag.PluginNoHealth
-	CodeStdoutNoise       = diag.PluginStdoutNoise
-	CodeStuck             = diag.PluginStuck
-)
-
-// Codes of outcomes that the plugin boundary itself gives.
-const (
-	// CodeCrash: the process ended while the user was with the plugin.
-	CodeCrash = diag.PluginCrash
-	// CodePanic: the plugin's code panicked while the user was with it.
-	CodePanic = diag.PluginPanic
-	// CodeNoAnswer: the batch ended, or the caller left, without an answer.
-	CodeNoAnswer = diag.PluginNoAnswer
-	// CodeNotSent: the user never left the host, so there is nothing to look up.
-	CodeNotSent = diag.PluginNotSent
-	// CodeUndecided: the plugin gave up on the rest of a batch and said why.
-	CodeUndecided     = diag.LoadUndecided
-	CodeUserTooLarge  = diag.LoadUserTooLarge
-	CodeInvalidUser   = diag.LoadInvalidUser
-	CodeDuplicateUser = diag.LoadDuplicateUser
-)
-
 // Error says why a plugin cannot be used: one cause and one thing to do.
 type Error struct {
 	Plugin string
-	Code   diag.Code
+	Code   diag.Code // plugin.…
 	Cause  string
 	Fix    string
 }

@@ -92,11 +92,11 @@ var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 // and a failure is an [*Error].
 func Find(name string, o Options) (Location, error) {
 	if !validName.MatchString(name) {
-		return Location{}, &Error{name, CodeBadName, fmt.Sprintf("%q is not a plugin name", name), "use lower-case letters, digits and single dashes"}
+		return Location{}, &Error{name, diag.PluginBadName, fmt.Sprintf("%q is not a plugin name", name), "use lower-case letters, digits and single dashes"}
 	}
 	if o.Path != "" {
 		if !filepath.IsAbs(o.Path) {
-			return Location{}, &Error{name, CodeNotFound, fmt.Sprintf("path %s is relative", o.Path), "give the absolute path"}
+			return Location{}, &Error{name, diag.PluginNotFound, fmt.Sprintf("path %s is relative", o.Path), "give the absolute path"}
 		}
 		return Location{Name: name, Path: o.Path}, check(name, o.Path, "correct the path of the plugin")
 	}
@@ -119,7 +119,7 @@ func Find(name string, o Options) (Location, error) {
 		fix = fmt.Sprintf("did you mean %s?", best)
 	}
 	if !filepath.IsAbs(dir) { // it would depend on the working directory
-		return Location{}, &Error{name, CodeNotFound, fmt.Sprintf("plugin_dir %s is relative", dir), "give the absolute path"}
+		return Location{}, &Error{name, diag.PluginNotFound, fmt.Sprintf("plugin_dir %s is relative", dir), "give the absolute path"}
 	}
 	path := filepath.Join(dir, Prefix+name)
 	if runtime.GOOS == "windows" {
@@ -133,15 +133,15 @@ func check(name, path, ifMissing string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return &Error{name, CodeNotFound, "there is no " + path, ifMissing}
+		return &Error{name, diag.PluginNotFound, "there is no " + path, ifMissing}
 	case err != nil:
-		return &Error{name, CodeNotFound, fmt.Sprintf("%s cannot be examined: %v", path, errors.Unwrap(err)), "check the permissions of its folder"}
+		return &Error{name, diag.PluginNotFound, fmt.Sprintf("%s cannot be examined: %v", path, errors.Unwrap(err)), "check the permissions of its folder"}
 	case info.IsDir():
-		return &Error{name, CodeNotExecutable, path + " is a directory", "name the executable in it"}
+		return &Error{name, diag.PluginNotExecutable, path + " is a directory", "name the executable in it"}
 	case !info.Mode().IsRegular():
-		return &Error{name, CodeNotExecutable, path + " is not a regular file", "replace it by the executable"}
+		return &Error{name, diag.PluginNotExecutable, path + " is not a regular file", "replace it by the executable"}
 	case runtime.GOOS != "windows" && info.Mode()&0o111 == 0:
-		return &Error{name, CodeNotExecutable, path + " is not executable", "run chmod +x " + path}
+		return &Error{name, diag.PluginNotExecutable, path + " is not executable", "run chmod +x " + path}
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/diag"
 )
 
 func TestFind(t *testing.T) {
@@ -51,7 +53,7 @@ func TestFindNeverLooksAroundItself(t *testing.T) {
 	t.Chdir(dir)
 	t.Setenv("PATH", dir)
 	_, err := Find("acme", Options{})
-	wantError(t, err, &Error{Code: CodeNotFound, Cause: "there is no "})
+	wantError(t, err, &Error{Code: diag.PluginNotFound, Cause: "there is no "})
 }
 
 func TestFindFailures(t *testing.T) {
@@ -71,18 +73,18 @@ func TestFindFailures(t *testing.T) {
 		want   *Error
 		fix    string
 	}{
-		"missing":         {"acme", Options{Dir: dir}, &Error{Code: CodeNotFound, Cause: "there is no " + dir + "/stetl-plugin-acme"}, "put the executable there, or say with path or plugin_dir where it is"},
-		"misspelled":      {"keyclaok", Options{Dir: dir, Bundled: bundled}, &Error{Code: CodeNotFound, Cause: "there is no"}, "did you mean keycloak?"},
-		"path missing":    {"acme", Options{Path: dir + "/nothing"}, &Error{Code: CodeNotFound, Cause: "there is no " + dir + "/nothing"}, "correct the path of the plugin"},
-		"path relative":   {"acme", Options{Path: "./acme"}, &Error{Code: CodeNotFound, Cause: "path ./acme is relative"}, "give the absolute path"},
-		"folder relative": {"acme", Options{Dir: "plugins"}, &Error{Code: CodeNotFound, Cause: "plugin_dir plugins is relative"}, "give the absolute path"},
-		"not executable":  {"plain", Options{Dir: dir}, &Error{Code: CodeNotExecutable, Cause: plain + " is not executable"}, "run chmod +x " + plain},
-		"directory":       {"folder", Options{Dir: dir}, &Error{Code: CodeNotExecutable, Cause: "/stetl-plugin-folder is a directory"}, "name the executable in it"},
-		"device":          {"null", Options{Path: os.DevNull}, &Error{Code: CodeNotExecutable, Cause: "is not a regular file"}, "replace it by the executable"},
-		"path traversal":  {"../../bin/sh", Options{Dir: dir}, &Error{Code: CodeBadName, Cause: `"../../bin/sh" is not a plugin name`}, "use lower-case letters, digits and single dashes"},
-		"nothing at all":  {"", Options{Dir: dir}, &Error{Code: CodeBadName, Cause: `"" is not a plugin name`}, "use lower-case letters, digits and single dashes"},
-		"no such folder":  {"acme", Options{Dir: dir + "/none"}, &Error{Code: CodeNotFound, Cause: "there is no " + dir + "/none/stetl-plugin-acme"}, "put the executable there, or say with path or plugin_dir where it is"},
-		"file for folder": {"acme", Options{Dir: plain}, &Error{Code: CodeNotFound, Cause: "cannot be examined: not a directory"}, "check the permissions of its folder"},
+		"missing":         {"acme", Options{Dir: dir}, &Error{Code: diag.PluginNotFound, Cause: "there is no " + dir + "/stetl-plugin-acme"}, "put the executable there, or say with path or plugin_dir where it is"},
+		"misspelled":      {"keyclaok", Options{Dir: dir, Bundled: bundled}, &Error{Code: diag.PluginNotFound, Cause: "there is no"}, "did you mean keycloak?"},
+		"path missing":    {"acme", Options{Path: dir + "/nothing"}, &Error{Code: diag.PluginNotFound, Cause: "there is no " + dir + "/nothing"}, "correct the path of the plugin"},
+		"path relative":   {"acme", Options{Path: "./acme"}, &Error{Code: diag.PluginNotFound, Cause: "path ./acme is relative"}, "give the absolute path"},
+		"folder relative": {"acme", Options{Dir: "plugins"}, &Error{Code: diag.PluginNotFound, Cause: "plugin_dir plugins is relative"}, "give the absolute path"},
+		"not executable":  {"plain", Options{Dir: dir}, &Error{Code: diag.PluginNotExecutable, Cause: plain + " is not executable"}, "run chmod +x " + plain},
+		"directory":       {"folder", Options{Dir: dir}, &Error{Code: diag.PluginNotExecutable, Cause: "/stetl-plugin-folder is a directory"}, "name the executable in it"},
+		"device":          {"null", Options{Path: os.DevNull}, &Error{Code: diag.PluginNotExecutable, Cause: "is not a regular file"}, "replace it by the executable"},
+		"path traversal":  {"../../bin/sh", Options{Dir: dir}, &Error{Code: diag.PluginBadName, Cause: `"../../bin/sh" is not a plugin name`}, "use lower-case letters, digits and single dashes"},
+		"nothing at all":  {"", Options{Dir: dir}, &Error{Code: diag.PluginBadName, Cause: `"" is not a plugin name`}, "use lower-case letters, digits and single dashes"},
+		"no such folder":  {"acme", Options{Dir: dir + "/none"}, &Error{Code: diag.PluginNotFound, Cause: "there is no " + dir + "/none/stetl-plugin-acme"}, "put the executable there, or say with path or plugin_dir where it is"},
+		"file for folder": {"acme", Options{Dir: plain}, &Error{Code: diag.PluginNotFound, Cause: "cannot be examined: not a directory"}, "check the permissions of its folder"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -24,6 +24,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/session"
 	"github.com/stetl/stetl/core/internal/wire"
 )
@@ -103,7 +104,7 @@ func (c *Client) start(ctx context.Context, loc Location, o Options) error {
 	}
 	line, _ := c.process.stdout.firstLine()
 	if parts := strings.Split(line, "|"); len(parts) < 6 || parts[5] == "" {
-		return &Error{loc.Name, CodeWrongProtocol, "it offers no certificate for mutual TLS", "ask its author to support AutoMTLS"}
+		return &Error{loc.Name, diag.PluginWrongProtocol, "it offers no certificate for mutual TLS", "ask its author to support AutoMTLS"}
 	}
 	client, err := c.plugin.Client()
 	if err != nil {
@@ -145,7 +146,7 @@ func (c *Client) explainSilence(ctx context.Context, err error) error {
 		return err
 	}
 	return &Error{
-		c.name, CodeWrongProtocol, "it started and does not say what it is: " + err.Error(),
+		c.name, diag.PluginWrongProtocol, "it started and does not say what it is: " + err.Error(),
 		"check that it is a plugin of this program, and that it listens where its handshake line says, with the certificate of that line",
 	}
 }
@@ -188,30 +189,30 @@ func (p *process) explain(loc Location, timeout time.Duration, err error) error 
 			line = string(runes[:200]) + "…"
 		}
 		return &Error{
-			loc.Name, CodeBadHandshake,
+			loc.Name, diag.PluginBadHandshake,
 			fmt.Sprintf("it wrote %q to stdout, where the handshake was due", line),
 			"have it write to stderr instead, or check that it is a plugin",
 		}
 	case whole && version != wire.Version:
 		return &Error{
-			loc.Name, CodeWrongProtocol, fmt.Sprintf("it speaks version %d of the protocol, this program version %d", version, wire.Version),
+			loc.Name, diag.PluginWrongProtocol, fmt.Sprintf("it speaks version %d of the protocol, this program version %d", version, wire.Version),
 			"install versions of both that belong together",
 		}
 	case whole && (len(parts) < 5 || parts[4] != string(goplugin.ProtocolGRPC)):
-		return &Error{loc.Name, CodeWrongProtocol, "it does not speak gRPC", "check that it is a plugin of this program"}
+		return &Error{loc.Name, diag.PluginWrongProtocol, "it does not speak gRPC", "check that it is a plugin of this program"}
 	case p.endedByItself():
 		cause := "it ended before it was ready: " + p.cmd.ProcessState.String()
 		fix := "run it by hand to see what it says"
 		if words := p.stderr.lastWords(); words != "" {
 			cause, fix = cause+", and said: "+words, "solve what it complains about"
 		}
-		return &Error{loc.Name, CodeDiedAtStart, cause, fix}
+		return &Error{loc.Name, diag.PluginDiedAtStart, cause, fix}
 	case !whole:
 		cause := fmt.Sprintf("it was not ready within %s", timeout)
 		if words := p.stderr.lastWords(); words != "" {
 			cause += ", and said: " + words
 		}
-		return &Error{loc.Name, CodeStartTimeout, cause, "check that it is a plugin and that the machine is not overloaded"}
+		return &Error{loc.Name, diag.PluginStartTimeout, cause, "check that it is a plugin and that the machine is not overloaded"}
 	}
 	return fmt.Errorf("start plugin %s: %w", loc.Name, err)
 }
@@ -222,29 +223,29 @@ func explainExec(loc Location, dir string, err error) error {
 		return err
 	}
 	if info, statErr := os.Stat(dir); dir != "" && (statErr != nil || !info.IsDir()) {
-		return &Error{loc.Name, CodeCannotStart, "its working folder " + dir + " cannot be entered", "create the folder or correct its permissions"}
+		return &Error{loc.Name, diag.PluginCannotStart, "its working folder " + dir + " cannot be entered", "create the folder or correct its permissions"}
 	}
 	switch {
 	case errors.Is(err, syscall.ENOEXEC):
 		return &Error{
-			loc.Name, CodeWrongArchitecture,
+			loc.Name, diag.PluginWrongArchitecture,
 			fmt.Sprintf("%s is %s, this machine is %s/%s", loc.Path, format(loc.Path), runtime.GOOS, runtime.GOARCH),
 			"install the build of the plugin for this machine",
 		}
 	case errors.Is(err, fs.ErrNotExist) && strings.HasSuffix(interpreter(loc.Path), "\r"):
-		return &Error{loc.Name, CodeCannotStart, loc.Path + " is a script whose lines end in CR LF", "save it with the line ends of Unix"}
+		return &Error{loc.Name, diag.PluginCannotStart, loc.Path + " is a script whose lines end in CR LF", "save it with the line ends of Unix"}
 	case errors.Is(err, fs.ErrNotExist): // although the file is there
 		return &Error{
-			loc.Name, CodeCannotStart, fmt.Sprintf("%s needs %s, which is not installed", loc.Path, interpreter(loc.Path)),
+			loc.Name, diag.PluginCannotStart, fmt.Sprintf("%s needs %s, which is not installed", loc.Path, interpreter(loc.Path)),
 			"install it, or a build of the plugin that does without",
 		}
 	case errors.Is(err, fs.ErrPermission):
 		return &Error{
-			loc.Name, CodeNotExecutable, "this user may not execute " + loc.Path,
+			loc.Name, diag.PluginNotExecutable, "this user may not execute " + loc.Path,
 			"check its owner, the permissions of its folders and that the file system is not mounted noexec",
 		}
 	}
-	return &Error{loc.Name, CodeCannotStart, "the operating system cannot start it: " + err.Error(), "solve what it complains about"}
+	return &Error{loc.Name, diag.PluginCannotStart, "the operating system cannot start it: " + err.Error(), "solve what it complains about"}
 }
 
 // format names what kind of executable a file is.

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+
+	"github.com/stetl/stetl/core/diag"
 )
 
 // LockName is the file, beside a configuration, that says which executables of
@@ -97,17 +99,17 @@ func (l *Lock) verify(loc Location, checksum string) error {
 	accept := fmt.Sprintf("if you trust this file, accept it with: stetl plugin lock %s --lock %s", loc.Path, l.path)
 	entry, ok := l.Plugins[loc.Name]
 	if !ok {
-		return &Error{loc.Name, CodeChecksum, fmt.Sprintf("%s does not name it, and %s has sha256 %s", l.path, loc.Path, checksum), accept}
+		return &Error{loc.Name, diag.PluginChecksum, fmt.Sprintf("%s does not name it, and %s has sha256 %s", l.path, loc.Path, checksum), accept}
 	}
 	accepted := entry.SHA256[Platform()]
 	switch {
 	case slices.Contains(accepted, checksum):
 		return nil
 	case len(accepted) == 0:
-		return &Error{loc.Name, CodeChecksum, fmt.Sprintf("%s has no checksum of it for %s, and %s has sha256 %s", l.path, Platform(), loc.Path, checksum), accept}
+		return &Error{loc.Name, diag.PluginChecksum, fmt.Sprintf("%s has no checksum of it for %s, and %s has sha256 %s", l.path, Platform(), loc.Path, checksum), accept}
 	}
 	return &Error{
-		loc.Name, CodeChecksum,
+		loc.Name, diag.PluginChecksum,
 		fmt.Sprintf("%s has sha256 %s, but %s accepts version %s with %s", loc.Path, checksum, l.path, entry.Version, accepted[0]), accept,
 	}
 }
@@ -158,7 +160,7 @@ func verified(loc Location, l *Lock) (Location, string, error) {
 func copyVerified(loc Location, to string, l *Lock) error {
 	from, err := os.Open(loc.Path)
 	if err != nil {
-		return &Error{loc.Name, CodeNotExecutable, "it cannot be read: " + err.Error(), "let this user read it, so that its checksum can be verified"}
+		return &Error{loc.Name, diag.PluginNotExecutable, "it cannot be read: " + err.Error(), "let this user read it, so that its checksum can be verified"}
 	}
 	defer func() { _ = from.Close() }()
 	f, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o700) //nolint:gosec // it is to be executed by this user

@@ -139,9 +139,9 @@ type Target struct {
 	config *node // nil when the file was too broken to find it
 }
 
-// DefaultJournal is where the journal goes when the file does not say, relative
+// defaultJournal is where the journal goes when the file does not say, relative
 // to the folder of the file.
-const DefaultJournal = ".stetl"
+const defaultJournal = ".stetl"
 
 var targetConfig = []string{"target", "config"}
 
@@ -268,7 +268,7 @@ func (c *Config) fill(dir string) {
 	}
 	c.Journal = path(root.get("journal"))
 	if c.Journal == "" {
-		c.Journal = filepath.Join(dir, DefaultJournal)
+		c.Journal = filepath.Join(dir, defaultJournal)
 	}
 
 	c.Target.Plugin = root.get("target", "plugin").str()

@@ -19,7 +19,7 @@ import (
 
 // The files in the folder of a journal.
 const (
-	FileName = "journal.db"
+	fileName = "journal.db"
 	lockName = "journal.lock"
 	keyName  = "preimages.key"
 )
@@ -108,7 +108,7 @@ func OpenKeyed(ctx context.Context, dir string, key []byte) (_ *Journal, err err
 		return nil, fmt.Errorf("lock the journal: %w", err)
 	}
 	// SQLite would make the file readable for everybody.
-	path := filepath.Join(dir, FileName)
+	path := filepath.Join(dir, fileName)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the journal: %w", err)
@@ -125,7 +125,7 @@ func OpenKeyed(ctx context.Context, dir string, key []byte) (_ *Journal, err err
 // Read opens the journal in dir for looking only, beside a run that may be
 // writing it. The error matches [fs.ErrNotExist] when there is none.
 func Read(ctx context.Context, dir string) (_ *Journal, err error) {
-	path := filepath.Join(dir, FileName)
+	path := filepath.Join(dir, fileName)
 	if _, err := os.Stat(path); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no journal in %s yet: %w", dir, fs.ErrNotExist)

@@ -42,7 +42,7 @@ func TestReasonsAreKeptEncrypted(t *testing.T) {
 	if err := s.Record(0, []Entry{{SourceID: "a", Action: target.Rejected}}); err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, FileName+"*"))
+	files, err := filepath.Glob(filepath.Join(dir, fileName+"*"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}

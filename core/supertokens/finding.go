@@ -43,15 +43,15 @@ const (
 	WarnAppElsewhere           = "app_in_other_database"
 )
 
-// MaxExamples bounds the ids a [Finding] keeps.
-const MaxExamples = 10
+// maxExamples bounds the ids a [Finding] keeps.
+const maxExamples = 10
 
 // Finding is one kind of thing an operator should know, over the whole source.
 type Finding struct {
 	Code  string `json:"code"`
 	Count int    `json:"count"`
 	// Examples are internal user ids, or what else identifies the place: a
-	// table and stored id, a tenant, an app. At most [MaxExamples].
+	// table and stored id, a tenant, an app. At most [maxExamples].
 	Examples []string `json:"examples"`
 	// Detail describes the first one met.
 	Detail string `json:"detail"`
@@ -74,7 +74,7 @@ func (f *findings) add(code, example, detail string) {
 		f.order = append(f.order, code)
 	}
 	found.Count++
-	if len(found.Examples) < MaxExamples {
+	if len(found.Examples) < maxExamples {
 		found.Examples = append(found.Examples, example)
 	}
 }

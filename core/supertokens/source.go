@@ -131,8 +131,8 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	switch {
 	case (o.Dump == "") == o.URL.IsZero():
 		return nil, errors.New("a source is either a database url or a dump file")
-	case o.MigrationMode != "" && !slices.Contains(MigrationModes(), strings.ToUpper(o.MigrationMode)):
-		return nil, fmt.Errorf("migration_mode is %q; the core has %s", o.MigrationMode, strings.Join(MigrationModes(), ", "))
+	case o.MigrationMode != "" && !slices.Contains(migrationModes(), strings.ToUpper(o.MigrationMode)):
+		return nil, fmt.Errorf("migration_mode is %q; the core has %s", o.MigrationMode, strings.Join(migrationModes(), ", "))
 	case o.Dump != "":
 		st, err = openDump(ctx, o.Dump)
 	default:

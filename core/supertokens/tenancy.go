@@ -9,9 +9,9 @@ import (
 	"sync"
 )
 
-// MigrationModes lists the values of core 12's migration_mode, in the order in
+// migrationModes lists the values of core 12's migration_mode, in the order in
 // which an installation goes through them.
-func MigrationModes() []string {
+func migrationModes() []string {
 	return []string{"LEGACY", "DUAL_WRITE_READ_OLD", "DUAL_WRITE_READ_NEW", "MIGRATED"}
 }
 
@@ -116,7 +116,7 @@ func (s *Source) storedMode(ctx context.Context) (string, error) {
 		}
 		_ = json.Unmarshal(v[1], &config) // the survey reports what is not JSON
 		stored := strings.ToUpper(config.Mode)
-		if slices.Contains(MigrationModes(), stored) && (mode == "" || string(v[0]) == defaultName) {
+		if slices.Contains(migrationModes(), stored) && (mode == "" || string(v[0]) == defaultName) {
 			mode = stored
 		}
 		return nil

@@ -22,8 +22,8 @@ import (
 	"github.com/stetl/stetl/core/supertokens/session"
 )
 
-// DefaultSchema is where the bridge keeps its own tables.
-const DefaultSchema = "stetl_bridge"
+// defaultSchema is where the bridge keeps its own tables.
+const defaultSchema = "stetl_bridge"
 
 // DB is the source database with the tables of the bridge. Its methods may be
 // called concurrently, and by several processes.
@@ -41,7 +41,7 @@ type DB struct {
 
 // Options are settings of a [DB].
 type Options struct {
-	// Schema is the schema of the bridge's own tables, [DefaultSchema] when empty.
+	// Schema is the schema of the bridge's own tables, [defaultSchema] when empty.
 	Schema string
 	// FirebaseSignerKey is that of hashes imported from Firebase, base64.
 	FirebaseSignerKey canonical.Secret
@@ -69,7 +69,7 @@ const (
 func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) {
 	d := &DB{sessions: sessions, pool: sessions.Pool(), schema: o.Schema, app: sessions.Tables().App(), signer: o.FirebaseSignerKey}
 	if d.schema == "" {
-		d.schema = DefaultSchema
+		d.schema = defaultSchema
 	}
 	if o.Wait == 0 {
 		o.Wait = defaultWait

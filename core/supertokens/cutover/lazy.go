@@ -208,7 +208,7 @@ var hashPatterns = map[canonical.Scheme][]string{
 // bridge itself.
 func Grants(tables *supertokens.Tables, schema, role string) []string {
 	if schema == "" {
-		schema = DefaultSchema
+		schema = defaultSchema
 	}
 	to := " TO " + pgx.Identifier{role}.Sanitize()
 	own := pgx.Identifier{schema}.Sanitize()

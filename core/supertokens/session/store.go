@@ -97,9 +97,6 @@ func (s *Store) find(ctx context.Context, o supertokens.Options) error {
 // Close ends all connections.
 func (s *Store) Close() { s.pool.Close() }
 
-// Ping asks the database whether it is there.
-func (s *Store) Ping(ctx context.Context) error { return s.pool.Ping(ctx) }
-
 // Pool is the connection pool, for what must happen in one transaction with a
 // revocation.
 func (s *Store) Pool() *pgxpool.Pool { return s.pool }

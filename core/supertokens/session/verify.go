@@ -20,13 +20,13 @@ type Check struct {
 	RequireAntiCSRF bool
 	AntiCSRF        string
 	// Claims are names of session claims whose value, where a session has them,
-	// must not be false. Nil stands for [ClaimMFA], so that a session that waits
-	// for its second factor is refused; an empty slice for none.
+	// must not be false. Nil stands for st-mfa, the claim of several factors, so that a
+	// session that waits for its second factor is refused; an empty slice for none.
 	Claims []string
 }
 
-// ClaimMFA is the claim of SuperTokens' recipe for several factors.
-const ClaimMFA = "st-mfa"
+// claimMFA is the claim of SuperTokens' recipe for several factors.
+const claimMFA = "st-mfa"
 
 // Session is a session that was there when it was verified.
 type Session struct {
@@ -165,7 +165,7 @@ func (r row) good(now time.Time, check Check) error {
 	}
 	names := check.Claims
 	if names == nil {
-		names = []string{ClaimMFA}
+		names = []string{claimMFA}
 	}
 	var claims map[string]json.RawMessage
 	if json.Unmarshal([]byte(r.payload), &claims) != nil {

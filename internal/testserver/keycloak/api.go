@@ -74,16 +74,16 @@ func (s *Server) ownToken(ctx context.Context) (string, error) {
 	if time.Now().Before(s.tokenEnd) {
 		return s.token, nil
 	}
-	token, err := s.AdminToken(ctx)
+	token, err := s.adminToken(ctx)
 	if err == nil {
 		s.token, s.tokenEnd = token, time.Now().Add(20*time.Second)
 	}
 	return token, err
 }
 
-// AdminToken returns a new access token of the administrator of all realms. It
+// adminToken returns a new access token of the administrator of all realms. It
 // is good for one minute.
-func (s *Server) AdminToken(ctx context.Context) (string, error) {
+func (s *Server) adminToken(ctx context.Context) (string, error) {
 	g, err := s.Token(ctx, "master", url.Values{
 		"grant_type":    {"client_credentials"},
 		"client_id":     {AdminClientID},

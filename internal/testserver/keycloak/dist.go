@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/stetl/stetl/internal/testserver/jdk"
@@ -35,22 +34,6 @@ const (
 // one to two minutes on a slow machine.
 const prepareTimeout = 15 * time.Minute
 
-// Dist returns the folder of an unpacked, unchanged distribution, which must
-// stay so. It skips the test (see [testenv.Skip]) where Java or Maven is missing
-// or the distribution cannot be fetched.
-func Dist(tb testing.TB, version string) string {
-	tb.Helper()
-	java, err := javaHome(version)
-	if err != nil {
-		testenv.Skip(tb, "Keycloak", err.Error())
-	}
-	dir, err := dist(tb.Context(), version, java)
-	if err != nil {
-		testenv.Skip(tb, "Keycloak", err.Error())
-	}
-	return dir
-}
-
 func javaHome(version string) (string, error) {
 	majors := []int{17, 21}
 	if version == Version {
@@ -59,6 +42,7 @@ func javaHome(version string) (string, error) {
 	return jdk.Home("java", majors...)
 }
 
+// dist returns the folder of an unpacked, unchanged distribution, which must stay so.
 func dist(ctx context.Context, version, java string) (string, error) {
 	dir, err := testenv.Cached("keycloak-"+version, func(dir string) error {
 		ctx, cancel := context.WithTimeout(ctx, prepareTimeout)

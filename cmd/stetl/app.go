@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -76,36 +77,66 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "stetl",
 		Short: "Move the users of a SuperTokens installation into another identity provider",
-		Long: `stetl moves users out of SuperTokens into Keycloak, or into what a plugin
-loads. The old password still works, the user id stays what the application
-stored, and every single account is accounted for.`,
+		Long: `stetl moves users out of SuperTokens into Keycloak, Auth0, any SCIM 2.0 provider, or
+what a plugin of your own loads. Old passwords go on working where the target can
+verify their hashes, user ids stay what applications have stored, and every single
+account is accounted for.
+
+Begin with inspect and check, look at what run --dry-run says, then run.`,
+		Example:       "  stetl run --config configs/quickstart.yaml",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(
-		a.runCommand(), a.planCommand(), a.verifyCommand(), a.undoCommand(),
-		a.inspectCommand(), a.checkCommand(), a.exportCommand(),
-		a.keysCommand(), a.sessionsCommand(), a.bridgeCommand(),
-		a.pluginCommand(), a.configCommand(), a.versionCommand(), serveCommand(),
-	)
-	root.AddCommand(a.afterCommands()...)
-	for _, c := range root.Commands() {
-		wrapArgs(c)
+	for _, group := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Before a run:", []*cobra.Command{a.inspectCommand(), a.checkCommand(), a.planCommand(), a.mapCommand()}},
+		{"The run:", []*cobra.Command{a.runCommand(), a.verifyCommand(), a.undoCommand()}},
+		{"After a run:", []*cobra.Command{a.reportCommand(), a.rejectsCommand(), a.explainCommand(), a.idmapCommand()}},
+		{"While applications change over:", []*cobra.Command{a.bridgeCommand(), a.sessionsCommand(), a.keysCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
+		for _, c := range group.commands {
+			c.GroupID = group.title
+			root.AddCommand(c)
+		}
 	}
+	root.AddCommand(a.configCommand(), a.exportCommand(), a.pluginCommand(), a.versionCommand(), serveCommand())
+	wrapArgs(root)
 	return root
 }
 
-// wrapArgs turns cobra's complaints about arguments into usage errors.
+// wrapArgs makes cobra's complaints about arguments usage errors, and those about
+// arguments that a command does not take say what it does take.
 func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return usageError{err}
+			err := check(cmd, args)
+			switch {
+			case err == nil:
+				return nil
+			case !strings.HasPrefix(err.Error(), "unknown command"):
+			case !cmd.HasSubCommands():
+				err = fmt.Errorf("%s takes flags only, and %q is none", cmd.CommandPath(), args[0])
+				if cmd.Flag("config") != nil {
+					err = fmt.Errorf("%w; did you mean --config %s?", err, args[0])
+				}
+			default:
+				var names []string
+				for _, sub := range cmd.Commands() {
+					if sub.IsAvailableCommand() {
+						names = append(names, sub.Name())
+					}
+				}
+				if like := diag.Suggest(args[0], names); like != "" {
+					err = fmt.Errorf("%w; did you mean %s?", err, like)
+				}
 			}
-			return nil
+			return usageError{err}
 		}
 	}
 	for _, sub := range c.Commands() {
@@ -114,8 +145,12 @@ func wrapArgs(c *cobra.Command) {
 }
 
 func (a *app) configFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.configPath, "config", "", "configuration file (YAML)")
+	c.Flags().StringVar(&a.configPath, "config", "", "configuration, a YAML `FILE`")
 	_ = c.MarkFlagFilename("config", "yaml", "yml") // the flag exists
+}
+
+func outFlag(c *cobra.Command, out *string) {
+	c.Flags().StringVar(out, "out", "", "write to this `FILE` (mode 0600) instead of standard output")
 }
 
 func (a *app) jsonFlag(c *cobra.Command) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/stetl/stetl/core/diag"
@@ -68,8 +67,6 @@ func exitCode(err error) int {
 	case errors.As(err, new(refusedError)), errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrNotCommitted):
 		return exitRefused
 	case errors.As(err, new(usageError)), errors.As(err, &list):
-		return exitUsage
-	case strings.HasPrefix(err.Error(), "unknown command"): // cobra has no type for it
 		return exitUsage
 	default:
 		return exitInternal

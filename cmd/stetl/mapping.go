@@ -4,18 +4,11 @@ import (
 	"encoding/json"
 	"slices"
 
-	"github.com/spf13/cobra"
-
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/mapping"
 )
-
-// afterCommands are those about the mapping and about what runs have left behind.
-func (a *app) afterCommands() []*cobra.Command {
-	return []*cobra.Command{a.mapCommand(), a.idmapCommand(), a.rejectsCommand(), a.reportCommand(), a.explainCommand()}
-}
 
 // compileMapping compiles the mapping section and the policies that belong to it.
 // Problems have their place in the file.

@@ -39,7 +39,7 @@ a role the least rights it needs, and serves nothing.`,
 		},
 	}
 	a.configFlag(c)
-	c.Flags().StringVar(&role, "print-sql", "", "print tables and grants for this role, and exit")
+	c.Flags().StringVar(&role, "print-sql", "", "print tables and grants for this `ROLE`, and exit")
 	return c
 }
 

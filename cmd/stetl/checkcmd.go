@@ -35,12 +35,10 @@ func (a *app) check(ctx context.Context, fix bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
-	src, err := openSource(ctx, p.cfg, false, status)
-	if err != nil {
+	if err := p.openSource(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	acc := newAccounts(src)
+	acc := newAccounts(p.source)
 	if fix {
 		needs, err := engine.Survey(ctx, acc, p.target, p.engineOptions())
 		if err != nil {

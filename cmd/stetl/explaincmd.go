@@ -41,12 +41,10 @@ func (a *app) explainUser(ctx context.Context, name string, offline bool) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
-	src, err := openSource(ctx, p.cfg, false, p.status)
-	if err != nil {
+	if err := p.openSource(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	acc := newAccounts(src)
+	acc := newAccounts(p.source)
 
 	var e report.Explanation
 	entry, known, err := p.remembered(ctx, name)
@@ -85,10 +83,7 @@ func (a *app) explainUser(ctx context.Context, name string, offline bool) (err e
 			return classify(ctx, err)
 		}
 	}
-	if a.asJSON {
-		return e.WriteJSON(a.out)
-	}
-	return e.WriteText(a.out)
+	return a.print(&e)
 }
 
 // remembered is what the journal has of an account, by any of its ids.

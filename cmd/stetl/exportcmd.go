@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -34,17 +32,14 @@ is given, which needs --out: such a file is created with mode 0600.`,
 		},
 	}
 	a.configFlag(c)
-	c.Flags().StringVar(&out, "out", "", "write to this file (mode 0600) instead of standard output")
+	outFlag(c, &out)
 	c.Flags().BoolVar(&secrets, "include-secrets", false, "include password hashes and TOTP secrets; needs --out")
 	return c
 }
 
 func (a *app) export(ctx context.Context, out string, secrets bool) (err error) {
-	cfg, problems, err := a.loadConfig()
+	cfg, err := a.soundConfig()
 	if err != nil {
-		return err
-	}
-	if err := problems.Err(); err != nil {
 		return err
 	}
 	status := newStatus(a.err, out == "")
@@ -76,10 +71,7 @@ func (a *app) export(ctx context.Context, out string, secrets bool) (err error) 
 			return refusedError{sourceError(cfg, err)}
 		}
 	}
-	if out == "" {
-		return read(a.out)
-	}
-	return replaceFile(out, read)
+	return a.save(out, read)
 }
 
 type writeError struct{ error }
@@ -99,28 +91,4 @@ func writeAccount(w *bufio.Writer, u *canonical.User, secrets bool) error {
 		return writeError{fmt.Errorf("write the export: %w", err)}
 	}
 	return nil
-}
-
-// replaceFile writes a file that only its owner can read, and puts it in place
-// only when it is complete.
-func replaceFile(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // created 0600
-	if err != nil {
-		return refusedError{fmt.Errorf("create %s: %w", path, err)}
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
-		}
-	}()
-	if err := write(f); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("put %s in place: %w", path, err)
-	}
-	return f.Close()
 }

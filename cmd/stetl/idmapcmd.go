@@ -36,9 +36,9 @@ PostgreSQL tables, the ids that have changed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.idmap(cmd.Context(), f) },
 	}
 	a.configFlag(c)
-	c.Flags().StringVar(&f.format, "format", "csv", "csv, ndjson or sql")
-	c.Flags().StringVar(&f.out, "out", "", "write to this file (mode 0600) instead of standard output")
-	c.Flags().StringArrayVar(&f.update, "update", nil, "with --format sql: TABLE.COLUMN[:uuid] that holds user ids; may be repeated")
+	c.Flags().StringVar(&f.format, "format", "csv", "`FORMAT`: csv, ndjson or sql")
+	outFlag(c, &f.out)
+	c.Flags().StringArrayVar(&f.update, "update", nil, "with --format sql: `TABLE.COLUMN[:uuid]` that holds user ids; may be repeated")
 	c.Flags().BoolVar(&f.partial, "partial", false, "with --format sql: also when accounts are missing in the target")
 	c.Flags().BoolVar(&f.linked, "linked", false, "include accounts that were made one with another, which share a target id")
 	return c
@@ -84,10 +84,7 @@ func (a *app) idmap(ctx context.Context, f idmapFlags) (err error) {
 	case "sql":
 		write = func(w io.Writer) error { return m.WriteSQL(w, columns) }
 	}
-	if f.out != "" {
-		return replaceFile(f.out, write)
-	}
-	return write(a.out)
+	return a.save(f.out, write)
 }
 
 // openMemory opens the project for a command about what runs have left behind.

@@ -27,11 +27,8 @@ func (a *app) inspectCommand() *cobra.Command {
 }
 
 func (a *app) inspect(ctx context.Context) (err error) {
-	cfg, problems, err := a.loadConfig()
+	cfg, err := a.soundConfig()
 	if err != nil {
-		return err
-	}
-	if err := problems.Err(); err != nil {
 		return err
 	}
 	status := newStatus(a.err, a.asJSON)
@@ -55,10 +52,7 @@ func (a *app) inspect(ctx context.Context) (err error) {
 		Inventory: inventory, Findings: inventory.Findings(), Ledger: src.Ledger(),
 	}
 	a.askTarget(ctx, cfg, &i)
-	if a.asJSON {
-		return i.WriteJSON(a.out)
-	}
-	return i.WriteText(a.out)
+	return a.print(&i)
 }
 
 // askTarget adds what the configured plugin can verify. A plugin that cannot be
@@ -76,12 +70,4 @@ func (a *app) askTarget(ctx context.Context, cfg *config.Config, i *report.Inspe
 		i.Carries[f] = caps.Has(f)
 	}
 	_ = closeTarget(ctx, client) // nothing was asked of it that could be lost
-}
-
-// describeSource names the source without anything secret.
-func describeSource(cfg *config.Config) string {
-	if cfg.Source.Dump != "" {
-		return cfg.Source.Dump
-	}
-	return "live PostgreSQL"
 }

@@ -8,8 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stetl/stetl/core/config"
-	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/session"
 )
 
@@ -36,8 +34,8 @@ has them can make sessions.`,
 		},
 	}
 	a.configFlag(export)
-	export.Flags().StringVar(&format, "format", "jwks", "jwks or pem")
-	export.Flags().StringVar(&out, "out", "", "write to this file (mode 0600) instead of standard output")
+	export.Flags().StringVar(&format, "format", "jwks", "`FORMAT`: jwks or pem")
+	outFlag(export, &out)
 	export.Flags().BoolVar(&private, "private", false, "include the private keys; needs --out")
 	c := &cobra.Command{
 		Use: "keys", Short: "Signing keys of the source", Args: cobra.NoArgs,
@@ -67,28 +65,8 @@ func (a *app) exportKeys(ctx context.Context, format, out string, private bool) 
 	if err != nil {
 		return err
 	}
-	write := func(w io.Writer) error {
+	return a.save(out, func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "%s\n", text)
 		return err
-	}
-	if out == "" {
-		return write(a.out)
-	}
-	return replaceFile(out, write)
-}
-
-// openTables opens the source for what is not about accounts.
-func (a *app) openTables(ctx context.Context) (*config.Config, *supertokens.Tables, error) {
-	cfg, problems, err := a.loadConfig()
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := problems.Err(); err != nil {
-		return nil, nil, err
-	}
-	tables, err := supertokens.OpenTables(ctx, sourceOptions(cfg))
-	if err != nil {
-		return nil, nil, refusedError{sourceError(cfg, err)}
-	}
-	return cfg, tables, nil
+	})
 }

@@ -32,7 +32,7 @@ nor target. It exits with 6 when an example comes out differently.`,
 	}
 	a.configFlag(test)
 	a.jsonFlag(test)
-	test.Flags().StringVar(&file, "file", "", "take the examples from this YAML file instead")
+	test.Flags().StringVar(&file, "file", "", "take the examples from this YAML `FILE` instead")
 	_ = test.MarkFlagFilename("file", "yaml", "yml") // the flag exists
 	c.AddCommand(test)
 	return c

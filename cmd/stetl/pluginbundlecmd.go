@@ -29,7 +29,7 @@ func (a *app) pluginBundleCommand() *cobra.Command {
 			return a.bundle(cmd.Context(), args, out)
 		},
 	}
-	c.Flags().StringVar(&out, "out", "", "file to write")
+	c.Flags().StringVar(&out, "out", "", "`FILE` to write")
 	return c
 }
 
@@ -72,8 +72,8 @@ to stetl.lock. Nothing is put in place unless everything in the bundle is right.
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.install(args[0], dir, lock) },
 	}
-	c.Flags().StringVar(&dir, "dir", ".", "folder to unpack to, the target.plugin_dir of a configuration")
-	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock file to write, beside the configuration")
+	c.Flags().StringVar(&dir, "dir", ".", "`FOLDER` to unpack to, the target.plugin_dir of a configuration")
+	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock `FILE` to write, beside the configuration")
 	return c
 }
 

@@ -49,7 +49,7 @@ func (a *app) pluginListCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&dir, "dir", "", "folder to look in, instead of that of stetl")
+	c.Flags().StringVar(&dir, "dir", "", "`FOLDER` to look in, instead of that of stetl")
 	return c
 }
 
@@ -96,7 +96,7 @@ func (a *app) pluginAssetsCommand() *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.writeAssets(args[0], out) },
 	}
-	c.Flags().StringVar(&out, "out", ".", "folder to write to")
+	c.Flags().StringVar(&out, "out", ".", "`FOLDER` to write to")
 	return c
 }
 

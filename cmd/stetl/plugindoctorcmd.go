@@ -62,7 +62,7 @@ contacted.`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.doctor(cmd.Context(), args[0], lock) },
 	}
 	a.jsonFlag(c)
-	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock file whose checksums count, where there is one")
+	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock `FILE` whose checksums count, where there is one")
 	return c
 }
 
@@ -117,7 +117,7 @@ other platforms are kept as long as the version is the same.`,
 			return nil
 		},
 	}
-	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock file to write")
+	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock `FILE` to write")
 	return c
 }
 

@@ -63,9 +63,9 @@ to run against. Replace that by your own, one file at a time.`,
 			return err
 		},
 	}
-	c.Flags().StringVar(&dir, "dir", "", "folder to write to; it must be empty or absent (default stetl-plugin-NAME)")
-	c.Flags().StringVar(&module, "module", "", "path of the Go module (default stetl-plugin-NAME)")
-	c.Flags().StringVar(&checkout, "stetl", "", "use this checkout of stetl (default the released version of this program, or the checkout that it was built in)")
+	c.Flags().StringVar(&dir, "dir", "", "`FOLDER` to write to; it must be empty or absent (default stetl-plugin-NAME)")
+	c.Flags().StringVar(&module, "module", "", "`PATH` of the Go module (default stetl-plugin-NAME)")
+	c.Flags().StringVar(&checkout, "stetl", "", "use the checkout of stetl in this `FOLDER` (default the released version of this program, or the checkout that it was built in)")
 	return c
 }
 

@@ -41,8 +41,8 @@ object of --settings. Without either it is empty.`,
 	}
 	a.configFlag(c)
 	a.jsonFlag(c)
-	c.Flags().StringVar(&settings, "settings", "", "configuration of the plugin, a JSON object")
-	c.Flags().StringSliceVar(&skip, "skip", nil, "rules not to try")
+	c.Flags().StringVar(&settings, "settings", "", "configuration of the plugin, a `JSON` object")
+	c.Flags().StringSliceVar(&skip, "skip", nil, "`RULES` not to try, by name, with commas between")
 	return c
 }
 

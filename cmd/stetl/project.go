@@ -7,15 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -40,12 +44,13 @@ type project struct {
 	clients []*plugin.Client // all that were started, the last one is at work
 	options plugin.Options
 	place   plugin.Location
+	source  *supertokens.Source // nil until openSource
 	status  *status
 	rules   *mapping.Rules
 }
 
 // openProject loads the configuration and opens what a command about the target
-// needs. All problems of the whole file are reported together.
+// needs, all but the source. All problems of the whole file are reported together.
 func (a *app) openProject(ctx context.Context, want access, s *status) (p *project, err error) {
 	cfg, problems, err := a.loadConfig()
 	if err != nil {
@@ -96,6 +101,12 @@ func (a *app) openProject(ctx context.Context, want access, s *status) (p *proje
 	}
 	p.target = engine.NewRestarting(client, p.relaunch)
 	return p, nil
+}
+
+// openSource opens the source, which stays open as long as the project.
+func (p *project) openSource(ctx context.Context) (err error) {
+	p.source, err = openSource(ctx, p.cfg, false, p.status)
+	return err
 }
 
 func (p *project) openJournal(ctx context.Context, want access) (err error) {
@@ -184,6 +195,9 @@ func (p *project) Save(ctx context.Context, key string, value []byte) error {
 // that have died, their death was reported by those who missed them.
 func (p *project) close(ctx context.Context) error {
 	var errs []error
+	if p.source != nil {
+		errs = append(errs, p.source.Close())
+	}
 	for i, client := range p.clients {
 		err := closeTarget(ctx, client)
 		if i == len(p.clients)-1 {
@@ -234,6 +248,32 @@ func (p *project) engineOptions() engine.Options {
 
 // readBack is how many accounts of which one is read back, by policy.
 var readBack = map[string]int{"": 1, "all": 1, "sample": 100, "off": 0}
+
+// pluginError gives an error of a plugin its place in the configuration.
+func pluginError(cfg *config.Config, err error) error {
+	e, ok := errors.AsType[*plugin.Error](err)
+	if !ok {
+		return err
+	}
+	d := e.Diagnostic()
+	d.Path = "/target/plugin"
+	return cfg.Locate(diag.List{d}).Err()
+}
+
+// pluginOptions is how plugins are found and started: those of this executable
+// by starting it again, others as stetl-plugin-NAME beside it.
+func (a *app) pluginOptions() plugin.Options {
+	own := plugin.Bundled{}
+	for _, name := range bundledNames() {
+		own[name] = []string{serveName, name}
+	}
+	return plugin.Options{
+		Bundled:   own,
+		Log:       slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		UserAgent: "stetl/" + version,
+		Reattach:  os.Getenv(plugin.ReattachVariable),
+	}
+}
 
 // canaries asks whichever plugin is at work; its memory is the journal.
 type canaries struct{ *project }

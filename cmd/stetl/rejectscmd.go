@@ -20,7 +20,6 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/report"
-	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -46,8 +45,8 @@ source now (payload_of). It says what has changed since.
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.rejects(cmd.Context(), out, recipients) },
 	}
 	a.configFlag(c)
-	c.Flags().StringVar(&out, "out", "", "write to this file (mode 0600) instead of standard output")
-	c.Flags().StringArrayVar(&recipients, "recipient", nil, "age public key (age1…) to encrypt the accounts to; may be repeated")
+	outFlag(c, &out)
+	c.Flags().StringArrayVar(&recipients, "recipient", nil, "age public `KEY` (age1…) to encrypt the accounts to; may be repeated")
 	return c
 }
 
@@ -84,10 +83,7 @@ func (a *app) rejects(ctx context.Context, out string, recipients []string) (err
 	if len(list) == 0 {
 		fmt.Fprintln(a.err, "stetl: no account is rejected or in doubt")
 	}
-	if out != "" {
-		return replaceFile(out, write)
-	}
-	return write(a.out)
+	return a.save(out, write)
 }
 
 func parseRecipients(all []string) ([]age.Recipient, error) {
@@ -158,12 +154,10 @@ func (p *project) addPayloads(ctx context.Context, list []report.Reject, keys []
 			r.Payload, r.PayloadOf, r.Changed = payload.Encrypted, report.OfRejection, true
 		}
 	}
-	src, err := openSource(ctx, p.cfg, false, p.status)
-	if err != nil {
+	if err := p.openSource(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, src.Close()) }()
-	err = p.each(ctx, src, func(id string) bool { return wanted[id] != nil }, func(id string, clearText []byte) error {
+	err = p.each(ctx, func(id string) bool { return wanted[id] != nil }, func(id string, clearText []byte) error {
 		r, was := wanted[id], kept[id]
 		switch {
 		case was.Digest == nil:
@@ -201,9 +195,9 @@ func (p *project) addPayloads(ctx context.Context, list []report.Reject, keys []
 	return nil
 }
 
-// each gives the accounts of a source that are wanted, with their secrets.
-func (p *project) each(ctx context.Context, src *supertokens.Source, wanted func(id string) bool, use func(id string, clearText []byte) error) error {
-	return newAccounts(src).Accounts(ctx, func(users []canonical.User) error {
+// each gives the accounts of the source that are wanted, with their secrets.
+func (p *project) each(ctx context.Context, wanted func(id string) bool, use func(id string, clearText []byte) error) error {
+	return newAccounts(p.source).Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
 			id := users[i].InternalID
 			if !wanted(id) {
@@ -230,8 +224,8 @@ func (p *project) fingerprint(clearText []byte) []byte {
 }
 
 // keepPayloads has the journal keep the accounts that this run has not loaded, as it
-// has read them, for rejects.recipients. src still has the snapshot of the run.
-func (p *project) keepPayloads(ctx context.Context, src *supertokens.Source, notLoaded map[string]bool, keys []age.Recipient) error {
+// has read them, for rejects.recipients. The source still has the snapshot of the run.
+func (p *project) keepPayloads(ctx context.Context, notLoaded map[string]bool, keys []age.Recipient) error {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -244,7 +238,7 @@ func (p *project) keepPayloads(ctx context.Context, src *supertokens.Source, not
 		clear(payloads)
 		return err
 	}
-	err := p.each(ctx, src, func(id string) bool { return notLoaded[id] }, func(id string, clearText []byte) error {
+	err := p.each(ctx, func(id string) bool { return notLoaded[id] }, func(id string, clearText []byte) error {
 		sealed, err := seal(clearText, keys)
 		if err != nil {
 			return fmt.Errorf("encrypt account %s: %w", id, err)

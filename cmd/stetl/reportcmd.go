@@ -29,9 +29,9 @@ handed on: it has charts, and names no account.`,
 	}
 	a.configFlag(c)
 	a.jsonFlag(c)
-	c.Flags().StringVar(&format, "format", "text", "text, json or html")
-	c.Flags().StringVar(&out, "out", "", "write to this file (mode 0600) instead of standard output")
-	c.Flags().Int64Var(&run, "run", 0, "this run instead of the last one")
+	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text, json or html")
+	outFlag(c, &out)
+	c.Flags().Int64Var(&run, "run", 0, "the run of this `NUMBER` instead of the last one")
 	return c
 }
 
@@ -61,10 +61,7 @@ func (a *app) report(ctx context.Context, format, out string, run int64) (err er
 	case "html":
 		write = h.WriteHTML
 	}
-	if out != "" {
-		return replaceFile(out, write)
-	}
-	return write(a.out)
+	return a.save(out, write)
 }
 
 func (p *project) history(ctx context.Context, run int64) (*report.History, error) {

@@ -48,7 +48,7 @@ changed, and a run that was killed is taken up where it stopped.`,
 	}
 	a.runFlags(c, &f)
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change and write nothing")
-	c.Flags().StringVar(&f.plan, "plan", "", "execute this saved plan and nothing else")
+	c.Flags().StringVar(&f.plan, "plan", "", "execute the plan saved in this `FILE` and nothing else")
 	c.Flags().BoolVar(&f.onlyRejects, "only-rejects", false, "only accounts that the last runs rejected or left in doubt")
 	return c
 }
@@ -71,11 +71,11 @@ func (a *app) runFlags(c *cobra.Command, f *runFlags) {
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "in a dry run: exit 6 when something would change")
 	c.Flags().BoolVar(&f.full, "full", false, "compare every account with the target, also where nothing has changed since the last run")
-	c.Flags().StringVar(&f.out, "out", "", "in a dry run: save the plan to this file, for run --plan")
-	c.Flags().StringVar(&f.detail, "detail", report.DetailPatterns, "in a dry run: "+strings.Join(report.Details(), ", "))
-	c.Flags().StringArrayVar(&f.users, "user", nil, "only this account, by internal or visible id; may be repeated")
+	c.Flags().StringVar(&f.out, "out", "", "in a dry run: save the plan to this `FILE`, for run --plan")
+	c.Flags().StringVar(&f.detail, "detail", report.DetailPatterns, "in a dry run, the `LEVEL` of detail: "+strings.Join(report.Details(), ", "))
+	c.Flags().StringArrayVar(&f.users, "user", nil, "only the account of this `ID`, internal or visible; may be repeated")
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
-	c.Flags().StringVar(&f.metrics, "metrics-listen", "", "show metrics to Prometheus at this address while at work, such as 127.0.0.1:9464")
+	c.Flags().StringVar(&f.metrics, "metrics-listen", "", "show metrics to Prometheus at this `ADDRESS` while at work, such as 127.0.0.1:9464")
 }
 
 func (f *runFlags) check() error {
@@ -107,11 +107,7 @@ func (a *app) move(ctx context.Context, f runFlags) error {
 	if errors.Is(err, engine.ErrRefused) && !a.asJSON {
 		return refusedError{r.Result.Diagnostics.Err()}
 	}
-	write := r.WriteText
-	if a.asJSON {
-		write = r.WriteJSON
-	}
-	if writeErr := write(a.out); writeErr != nil {
+	if writeErr := a.print(&r); writeErr != nil {
 		return errors.Join(err, fmt.Errorf("write the report: %w", writeErr))
 	}
 	switch {
@@ -147,11 +143,9 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	if err != nil {
 		return r, err
 	}
-	src, err := openSource(ctx, p.cfg, false, status)
-	if err != nil {
+	if err := p.openSource(ctx); err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, src.Close()) }()
 
 	o := p.engineOptions()
 	o.DryRun, o.Full = f.dryRun, f.full
@@ -159,31 +153,21 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 		return r, err
 	}
 	if o.Plan = plan; plan != nil {
-		if err := plan.Fits(src.App(), p.settings()); err != nil {
+		if err := plan.Fits(p.source.App(), p.settings()); err != nil {
 			return r, usageError{err}
 		}
 	}
-	r.Source, r.Layout, r.App, r.Target, r.Detail = describeSource(p.cfg), src.Layout(), src.App(), describeTarget(p.cfg), f.detail
-	var saved *engine.Plan
-	var digests sync.Map // of saved, by source id
-	acc := newAccounts(src)
-	if f.out != "" {
-		saved = engine.NewPlan(src.App(), r.Target, p.settings(), nil)
-		if p.journal == nil {
-			saved.Key = a.planKey
-		}
-		o.Digest = func(id string, digest []byte) { digests.Store(id, digest) }
-	}
+	r.Source, r.Layout, r.App, r.Target, r.Detail = describeSource(p.cfg), p.source.Layout(), p.source.App(), describeTarget(p.cfg), f.detail
+	acc := newAccounts(p.source)
 	o.Different = func(c target.Change) { r.Different = append(r.Different, c) }
 	o.Outcome = func(c target.Change) {
 		if f.dryRun || c.Code != "" {
 			r.Changes = append(r.Changes, c)
 		}
-		if saved != nil {
-			digest, _ := digests.Load(c.SourceID)
-			known, _ := digest.([]byte) // none for accounts that are left aside
-			saved.Add(c, known)
-		}
+	}
+	var saved *engine.Plan
+	if f.out != "" {
+		saved = p.record(&o, r.Target)
 	}
 	if f.metrics != "" {
 		m, err := serveMetrics(ctx, f.metrics, p.cfg.Target.Plugin)
@@ -211,12 +195,30 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 		err = replaceFile(f.out, saved.Write)
 	}
 	if run.scope != nil && ctx.Err() == nil {
-		err = errors.Join(err, p.keepPayloads(ctx, src, run.notLoaded, keys))
+		err = errors.Join(err, p.keepPayloads(ctx, run.notLoaded, keys))
 	}
 	if endErr := run.end(result, err); endErr != nil {
 		err = errors.Join(err, fmt.Errorf("the end of the run cannot be remembered: %w", endErr))
 	}
 	return r, classify(ctx, err)
+}
+
+// record collects the plan that a dry run makes.
+func (p *project) record(o *engine.Options, place string) *engine.Plan {
+	plan := engine.NewPlan(p.source.App(), place, p.settings(), nil)
+	if p.journal == nil {
+		plan.Key = p.app.planKey
+	}
+	var digests sync.Map // by source id
+	o.Digest = func(id string, digest []byte) { digests.Store(id, digest) }
+	before := o.Outcome
+	o.Outcome = func(c target.Change) {
+		before(c)
+		digest, _ := digests.Load(c.SourceID)
+		known, _ := digest.([]byte) // none for accounts that are left aside
+		plan.Add(c, known)
+	}
+	return plan
 }
 
 // readPlan reads the plan that is to be executed, if any, and settles which key a

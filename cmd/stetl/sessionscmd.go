@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"text/tabwriter"
@@ -47,8 +45,8 @@ many there are and asks first; --yes is the answer.`,
 	a.configFlag(revoke)
 	a.jsonFlag(revoke)
 	revoke.Flags().BoolVar(&which.All, "all", false, "every session of the app")
-	revoke.Flags().StringVar(&which.Tenant, "tenant", "", "the sessions of this tenant")
-	revoke.Flags().StringVar(&which.UserID, "user", "", "the sessions of this user, by the id that applications know")
+	revoke.Flags().StringVar(&which.Tenant, "tenant", "", "the sessions of the tenant of this `ID`")
+	revoke.Flags().StringVar(&which.UserID, "user", "", "the sessions of the user of this `ID`, the one that applications know")
 	revoke.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.AddCommand(stats, revoke)
 	return c
@@ -85,11 +83,8 @@ func (a *app) revokeSessions(ctx context.Context, which session.Selection, yes b
 	if err := which.Check(); err != nil {
 		return usageError{fmt.Errorf("%w: give one of --all, --tenant and --user", err)}
 	}
-	cfg, problems, err := a.loadConfig()
+	cfg, err := a.soundConfig()
 	if err != nil {
-		return err
-	}
-	if err := problems.Err(); err != nil {
 		return err
 	}
 	store, err := session.Open(ctx, sourceOptions(cfg), session.Config{Connections: 1})
@@ -116,10 +111,4 @@ func (a *app) revokeSessions(ctx context.Context, which session.Selection, yes b
 	}
 	_, err = fmt.Fprintf(a.out, "%d sessions of %d users revoked\n", revoked, users)
 	return err
-}
-
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
-	"os"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/supertokens"
 )
 
@@ -27,6 +24,15 @@ func (a *app) loadConfig() (*config.Config, diag.List, error) {
 		}
 	}
 	return cfg, problems, nil
+}
+
+// soundConfig is loadConfig for who has nothing to add to the problems.
+func (a *app) soundConfig() (*config.Config, error) {
+	cfg, problems, err := a.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	return cfg, problems.Err()
 }
 
 // openSource opens the source of the configuration. Its errors point at the
@@ -70,30 +76,25 @@ func sourceError(cfg *config.Config, err error) error {
 	return cfg.Locate(diag.List{d}).Err()
 }
 
-// pluginError gives an error of a plugin its place in the configuration.
-func pluginError(cfg *config.Config, err error) error {
-	e, ok := errors.AsType[*plugin.Error](err)
-	if !ok {
-		return err
+// openTables opens the source for what is not about accounts.
+func (a *app) openTables(ctx context.Context) (*config.Config, *supertokens.Tables, error) {
+	cfg, err := a.soundConfig()
+	if err != nil {
+		return nil, nil, err
 	}
-	d := e.Diagnostic()
-	d.Path = "/target/plugin"
-	return cfg.Locate(diag.List{d}).Err()
+	tables, err := supertokens.OpenTables(ctx, sourceOptions(cfg))
+	if err != nil {
+		return nil, nil, refusedError{sourceError(cfg, err)}
+	}
+	return cfg, tables, nil
 }
 
-// pluginOptions is how plugins are found and started: those of this executable
-// by starting it again, others as stetl-plugin-NAME beside it.
-func (a *app) pluginOptions() plugin.Options {
-	own := plugin.Bundled{}
-	for _, name := range bundledNames() {
-		own[name] = []string{serveName, name}
+// describeSource names the source without anything secret.
+func describeSource(cfg *config.Config) string {
+	if cfg.Source.Dump != "" {
+		return cfg.Source.Dump
 	}
-	return plugin.Options{
-		Bundled:   own,
-		Log:       slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		UserAgent: "stetl/" + version,
-		Reattach:  os.Getenv(plugin.ReattachVariable),
-	}
+	return "live PostgreSQL"
 }
 
 // accounts adapts a source to the engine. The first reading also takes the

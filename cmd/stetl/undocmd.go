@@ -70,11 +70,7 @@ func (a *app) undo(ctx context.Context, yes bool) (err error) {
 	if err != nil {
 		return classify(ctx, err)
 	}
-	write := r.WriteText
-	if a.asJSON {
-		write = r.WriteJSON
-	}
-	if err := write(a.out); err != nil {
+	if err := a.print(&r); err != nil {
 		return err
 	}
 	if len(r.Kept) > 0 {

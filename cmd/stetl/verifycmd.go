@@ -25,7 +25,7 @@ accounts are missing or differ.`,
 	}
 	a.configFlag(c)
 	a.jsonFlag(c)
-	c.Flags().IntVar(&sample, "sample", 1, "compare one account in so many")
+	c.Flags().IntVar(&sample, "sample", 1, "compare one account in `N`")
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	return c
 }
@@ -40,24 +40,18 @@ func (a *app) verify(ctx context.Context, sample int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
-	src, err := openSource(ctx, p.cfg, false, status)
-	if err != nil {
+	if err := p.openSource(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, src.Close()) }()
 	o := p.engineOptions()
 	r := report.Verification{Source: describeSource(p.cfg), Target: describeTarget(p.cfg)}
 	o.Outcome = func(c target.Change) { r.Changes = append(r.Changes, c) }
-	r.Result, err = engine.Verify(ctx, newAccounts(src), p.target, o, sample)
+	r.Result, err = engine.Verify(ctx, newAccounts(p.source), p.target, o, sample)
 	status.clear()
 	if err != nil {
 		return classify(ctx, err)
 	}
-	write := r.WriteText
-	if a.asJSON {
-		write = r.WriteJSON
-	}
-	if err := write(a.out); err != nil {
+	if err := a.print(&r); err != nil {
 		return err
 	}
 	if r.Result.Different() > 0 {

@@ -1,7 +1,6 @@
 package io.github.stetl.keycloak.bulk;
 
 import java.util.ArrayList;
-import java.util.Collection;
 import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -24,8 +23,8 @@ import org.keycloak.storage.ExportImportManager;
 
 /**
  * Creates users through the routine that partialImport uses. Two things make that slow there: a look-up or two for each
- * user, and a session that grows, all of which each look-up compares with what the database has. Here one look-up is for
- * all, and the session is emptied now and then.
+ * user, and a session that grows, all of which each look-up compares with what the database has. Here nothing is looked
+ * up as long as nothing is in the way, and the session is emptied now and then.
  */
 final class Loader {
 
@@ -64,15 +63,17 @@ final class Loader {
 
         private final Loader loader;
         private final List<Entry> entries;
+        private final boolean unseen;
 
-        Job(Loader loader, List<Entry> entries) {
+        Job(Loader loader, List<Entry> entries, boolean unseen) {
             this.loader = loader;
             this.entries = entries;
+            this.unseen = unseen;
         }
 
         @Override
         public void run(KeycloakSession own) {
-            loader.create(own, entries);
+            loader.create(own, entries, unseen);
         }
     }
 
@@ -115,34 +116,59 @@ final class Loader {
         return new ArrayList<>(new LinkedHashSet<>(names));
     }
 
-    /** One transaction for all; where that fails, one for each half, down to the users at fault. */
+    /**
+     * One transaction for all, first without a look at who is there: callers have looked, and the database's own
+     * constraints refuse the others.
+     */
     void load(List<Entry> entries) {
-        if (entries.isEmpty()) {
+        if (!entries.isEmpty() && attempt(entries, true) != null) {
+            look(entries);
+        }
+    }
+
+    /** One transaction for all that are not there; where that fails, one for each half, down to the users at fault. */
+    private void look(List<Entry> entries) {
+        RuntimeException failure = attempt(entries, false);
+        if (failure == null) {
             return;
         }
+        if (entries.size() == 1) {
+            outcomes[entries.get(0).index] = Refusal.of(failure);
+            return;
+        }
+        int half = entries.size() / 2;
+        look(entries.subList(0, half));
+        look(entries.subList(half, entries.size()));
+    }
+
+    /** Returns why nothing was created, null after success. */
+    private RuntimeException attempt(List<Entry> entries, boolean unseen) {
         try {
             KeycloakModelUtils.runJobInTransaction(
-                    session.getKeycloakSessionFactory(), session.getContext(), new Job(this, entries));
+                    session.getKeycloakSessionFactory(), session.getContext(), new Job(this, entries, unseen));
+            return null;
         } catch (RuntimeException e) {
             if (Refusal.trouble(e)) {
                 throw new ServiceUnavailableException("the database cannot take users at the moment");
             }
-            if (entries.size() == 1) {
-                outcomes[entries.get(0).index] = Refusal.of(e);
-                return;
-            }
-            int half = entries.size() / 2;
-            load(entries.subList(0, half));
-            load(entries.subList(half, entries.size()));
+            return e;
         }
     }
 
-    private void create(KeycloakSession own, List<Entry> entries) {
+    private void create(KeycloakSession own, List<Entry> entries, boolean unseen) {
         RealmModel realm = own.realms().getRealm(realmId);
         own.getContext().setRealm(realm);
         EntityManager em = own.getProvider(JpaConnectionProvider.class).getEntityManager();
         ExportImportManager manager = own.getProvider(DatastoreProvider.class).getExportImportManager();
-        List<Entry> missing = missing(own, realm, em, entries);
+        boolean directories = realm.getComponentsStream(realmId, DIRECTORY).findAny().isPresent();
+        List<Entry> missing = entries;
+        if (unseen && !directories) {
+            for (Entry e : entries) {
+                outcomes[e.index] = Outcome.CREATED; // unless the transaction fails
+            }
+        } else {
+            missing = missing(own, realm, em, entries, directories);
+        }
         for (int first = 0; first < missing.size(); first += PART) {
             List<Entry> part = missing.subList(first, Math.min(first + PART, missing.size()));
             Batch.run(own, em, new PlainUsers(manager, realm, part));
@@ -173,28 +199,23 @@ final class Loader {
     }
 
     /** Sets the outcomes of those that are there, and returns the others. */
-    private List<Entry> missing(KeycloakSession own, RealmModel realm, EntityManager em, List<Entry> entries) {
+    private List<Entry> missing(KeycloakSession own, RealmModel realm, EntityManager em, List<Entry> entries, boolean directories) {
         boolean addressesAreUnique = !realm.isDuplicateEmailsAllowed();
-        Set<String> ids = new HashSet<>(), names = new HashSet<>(), addresses = new HashSet<>();
+        Set<String> ids = new HashSet<>();
         for (Entry e : entries) {
             ids.add(e.user.getId());
-            names.add(name(e.user));
-            if (addressesAreUnique && address(e.user) != null) {
-                addresses.add(address(e.user));
-            }
         }
         // Ids are unique over all realms.
         List<Object[]> holders = em.createQuery("select u.id, u.realmId from UserEntity u where u.id in :ids", Object[].class)
                 .setParameter("ids", ids).getResultList();
-        Set<String> takenNames = taken(em, "username", names), takenAddresses = taken(em, "email", addresses);
         Set<String> here = new HashSet<>(), elsewhere = new HashSet<>();
         for (Object[] holder : holders) {
             (realmId.equals(holder[1]) ? here : elsewhere).add((String) holder[0]);
         }
-        boolean directories = realm.getComponentsStream(realmId, DIRECTORY).findAny().isPresent();
         List<Entry> missing = new ArrayList<>(entries.size());
         for (Entry e : entries) {
-            if (here.contains(e.user.getId()) || takenNames.contains(name(e.user)) || takenAddresses.contains(address(e.user))
+            if (here.contains(e.user.getId()) || taken(em, "username", name(e.user))
+                    || addressesAreUnique && taken(em, "email", address(e.user))
                     || directories && inDirectory(own, realm, e.user, addressesAreUnique)) {
                 outcomes[e.index] = Outcome.EXISTS;
             } else if (elsewhere.contains(e.user.getId())) {
@@ -207,13 +228,11 @@ final class Loader {
         return missing;
     }
 
-    private Set<String> taken(EntityManager em, String field, Collection<String> values) {
-        if (values.isEmpty()) {
-            return Set.of();
-        }
-        return new HashSet<>(em.createQuery(
-                        "select u." + field + " from UserEntity u where u.realmId = :realm and u." + field + " in :values", String.class)
-                .setParameter("realm", realmId).setParameter("values", values).getResultList());
+    /** One by one: for a list H2 does not use an index on two columns, and reads the whole realm. */
+    private boolean taken(EntityManager em, String field, String value) {
+        return value != null && !em.createQuery(
+                        "select u.id from UserEntity u where u.realmId = :realm and u." + field + " = :value", String.class)
+                .setParameter("realm", realmId).setParameter("value", value).setMaxResults(1).getResultList().isEmpty();
     }
 
     /** Asks the realm's directories, such as LDAP, which have to be asked for each user. */

@@ -52,6 +52,53 @@ var (
 	endings = []string{"|", ">", "#", "&&", "<", "2>", "…", "\\", ";"}
 )
 
+// blocks are the parts of a page in a language; what is not Markdown is one.
+func blocks(path, text, language string) (all []string) {
+	if filepath.Ext(path) != ".md" {
+		return []string{text}
+	}
+	for _, m := range fence.FindAllStringSubmatch(text, -1) {
+		if m[1] == language {
+			all = append(all, m[2])
+		}
+	}
+	return all
+}
+
+// TestDocumentedDependencies: every module that is required directly is on its page,
+// once, and in the version of go.mod where the page names one.
+func TestDocumentedDependencies(t *testing.T) {
+	t.Parallel()
+	mod, err := os.ReadFile(filepath.Join(projectRoot, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(projectRoot, "docs", "dependencies.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := regexp.MustCompile(`(?m)^\t(\S+) v(\S+)$`).FindAllStringSubmatch(string(mod), -1)
+	if len(direct) < 20 {
+		t.Fatalf("only %d modules found in go.mod", len(direct))
+	}
+	for _, m := range direct {
+		var rows []string
+		for line := range strings.Lines(string(page)) {
+			if strings.HasPrefix(line, "|") && strings.Contains(strings.Split(line, "|")[1], "`"+m[1]+"`") {
+				rows = append(rows, line)
+			}
+		}
+		switch {
+		case len(rows) > 1:
+			t.Errorf("%s has %d rows", m[1], len(rows))
+		case len(rows) == 1 && !strings.Contains(strings.Split(rows[0], "|")[2], m[2]):
+			t.Errorf("go.mod has %s %s, and the page says: %s", m[1], m[2], rows[0])
+		case len(rows) == 0 && !strings.Contains(string(page), "`"+m[1]+"`"):
+			t.Errorf("%s is not explained", m[1])
+		}
+	}
+}
+
 // TestDocumentedCommands has every command line in the documentation parsed: a
 // command or flag that does not exist fails, and so does a command that no page
 // mentions.
@@ -63,16 +110,7 @@ func TestDocumentedCommands(t *testing.T) {
 		for _, m := range inline.FindAllStringSubmatch(text, -1) {
 			lines = append(lines, strings.TrimPrefix(m[1], "stetl "))
 		}
-		blocks := []string{text}
-		if filepath.Ext(path) == ".md" {
-			blocks = nil
-			for _, m := range fence.FindAllStringSubmatch(text, -1) {
-				if m[1] == "sh" {
-					blocks = append(blocks, m[2])
-				}
-			}
-		}
-		for _, b := range blocks {
+		for _, b := range blocks(path, text, "sh") {
 			for _, m := range shell.FindAllStringSubmatch(b, -1) {
 				lines = append(lines, m[1])
 			}
@@ -134,16 +172,7 @@ func TestDocumentedConfiguration(t *testing.T) {
 		if plugin == "scim" {
 			plugin = "generic-scim"
 		}
-		blocks := []string{text}
-		if filepath.Ext(path) == ".md" {
-			blocks = nil
-			for _, m := range fence.FindAllStringSubmatch(text, -1) {
-				if m[1] == "yaml" {
-					blocks = append(blocks, m[2])
-				}
-			}
-		}
-		for _, b := range blocks {
+		for _, b := range blocks(path, text, "yaml") {
 			whole := b
 			top := slices.DeleteFunc(strings.Split(b, "\n"), func(l string) bool { return l == "" || strings.ContainsAny(l[:1], " #-") })
 			known := len(top) > 0 && !slices.ContainsFunc(top, func(l string) bool {

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/stetl/stetl/core/bridge"
 	"github.com/stetl/stetl/core/canonical"
@@ -30,6 +28,7 @@ import (
 	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/core/target"
 	"github.com/stetl/stetl/internal/testserver/fixture"
+	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
 const (
@@ -220,14 +219,7 @@ func (w *world) unfinished() fixture.Session {
 
 func (w *world) exec(sql string, args ...any) {
 	w.t.Helper()
-	conn, err := pgx.Connect(w.t.Context(), w.dsn)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	_, err = conn.Exec(w.t.Context(), sql, args...)
-	if err := errors.Join(err, conn.Close(context.WithoutCancel(w.t.Context()))); err != nil {
-		w.t.Fatal(err)
-	}
+	postgres.Exec(w.t, w.dsn, sql, args...)
 }
 
 func alive(s fixture.Session) bool {

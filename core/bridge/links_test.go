@@ -3,7 +3,6 @@
 package bridge_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -11,11 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
 func form(v url.Values) (string, map[string]string) {
@@ -97,14 +95,8 @@ func TestVerificationLink(t *testing.T) {
 			t.Errorf("%d, want %d", a.status, want)
 		}
 	}
-	conn, err := pgx.Connect(t.Context(), w.dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	verified := 0
-	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM emailverification_verified_emails WHERE user_id = $1 AND email = $2", link.UserID, link.Email).Scan(&verified); err != nil || verified != 1 {
-		t.Errorf("%d rows, %v", verified, err)
+	if n := postgres.Value[int](t, w.dsn, "SELECT count(*) FROM emailverification_verified_emails WHERE user_id = $1 AND email = $2", link.UserID, link.Email); n != 1 {
+		t.Errorf("%d rows say that the address is verified", n)
 	}
 	body := `{"method":"token","token":"` + w.truth.VerificationTokens[1].Token + `"}`
 	for _, want := range []string{"OK", "EMAIL_VERIFICATION_INVALID_TOKEN_ERROR"} {

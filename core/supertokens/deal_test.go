@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
 // flaky loses the connection once in every table, half-way.
@@ -39,7 +39,7 @@ func (f *flaky) scan(ctx context.Context, r *relation, app string, columns []str
 
 func TestLostConnectionLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
-	dump := filepath.Join(fixtures, "core-10.1.4.sql")
+	dump := fixture.Dump(t, "core-10.1.4")
 	want, _, _, _ := export(t, Options{Dump: dump})
 	s, err := Open(t.Context(), Options{Dump: dump, RangeSize: 10})
 	if err != nil {
@@ -47,20 +47,7 @@ func TestLostConnectionLosesAndDoublesNothing(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	s.dealer.store = &flaky{store: s.store, lost: map[string]bool{}}
-	var got []string
-	err = s.Read(t.Context(), func(b Batch) error {
-		for i := range b.Users {
-			line, err := b.Users[i].RevealJSON()
-			if err != nil {
-				return err
-			}
-			got = append(got, string(line))
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	got, _, _ := readAll(t, s)
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("(-undisturbed +disturbed):\n%s", diff)
 	}
@@ -70,7 +57,7 @@ func TestLostConnectionLosesAndDoublesNothing(t *testing.T) {
 // is still held, so reading goes on.
 func TestBackendsKilled(t *testing.T) {
 	t.Parallel()
-	dsn := restore(t, "core-10.1.4")
+	dsn := fixture.Restore(t, "core-10.1.4")
 	want, _, _, _ := export(t, Options{URL: canonical.NewSecret(dsn)})
 	s, err := Open(t.Context(), Options{URL: canonical.NewSecret(dsn)})
 	if err != nil {
@@ -97,20 +84,7 @@ func TestBackendsKilled(t *testing.T) {
 		l.idle <- conn
 	}
 	kill(readers...)
-	var got []string
-	err = s.Read(t.Context(), func(b Batch) error {
-		for i := range b.Users {
-			line, err := b.Users[i].RevealJSON()
-			if err != nil {
-				return err
-			}
-			got = append(got, string(line))
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	got, _, _ := readAll(t, s)
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("(-undisturbed +disturbed):\n%s", diff)
 	}
@@ -151,8 +125,8 @@ func liveStore(t *testing.T, s *Source) *live {
 // when they are too many for memory.
 func TestManyRoutes(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixtureNames(t) {
-		o := Options{Dump: filepath.Join(fixtures, name+".sql"), RangeSize: 10, Audit: true}
+	for _, name := range fixture.Names(t) {
+		o := Options{Dump: fixture.Dump(t, name), RangeSize: 10, Audit: true}
 		want, _, _, wantOrphans := export(t, o)
 		s, err := Open(t.Context(), o)
 		if err != nil {
@@ -161,42 +135,20 @@ func TestManyRoutes(t *testing.T) {
 		if err := s.dealer.hashRoutes(t.Context(), 4); err != nil {
 			t.Fatal(err)
 		}
-		var got []string
-		var orphans []Orphan
-		err = s.Read(t.Context(), func(b Batch) error {
-			orphans = append(orphans, b.Orphans...)
-			for i := range b.Users {
-				line, err := b.Users[i].RevealJSON()
-				if err != nil {
-					return err
-				}
-				got = append(got, string(line))
-			}
-			return nil
-		})
-		if err := errors.Join(err, s.Close()); err != nil {
+		got, _, orphans := readAll(t, s)
+		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-in memory +by hash):\n%s", name, diff)
 		}
-		byText := func(a, b Orphan) int { return cmpText(a.Table+a.ID, b.Table+b.ID) }
+		byText := func(a, b Orphan) int { return strings.Compare(a.Table+a.ID, b.Table+b.ID) }
 		slices.SortFunc(wantOrphans, byText)
 		slices.SortFunc(orphans, byText)
 		if diff := gocmp.Diff(wantOrphans, orphans); diff != "" {
 			t.Errorf("%s orphans (-in memory +by hash):\n%s", name, diff)
 		}
 	}
-}
-
-func cmpText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func TestSpill(t *testing.T) {

@@ -2,15 +2,16 @@ package supertokens
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
 // fixtureCatalog is the catalog of a real database.
 func fixtureCatalog(t *testing.T, name string) *catalog {
 	t.Helper()
-	d, err := openDump(t.Context(), filepath.Join(fixtures, name+".sql"))
+	d, err := openDump(t.Context(), fixture.Dump(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}

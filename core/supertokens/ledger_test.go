@@ -2,19 +2,20 @@ package supertokens
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
 // TestLedgerKnowsEveryColumn: no column of a released core is unknown, and
 // what a generation lacks is said.
 func TestLedgerKnowsEveryColumn(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixtureNames(t) {
-		s, err := Open(t.Context(), Options{Dump: filepath.Join(fixtures, name+".sql")})
+	for _, name := range fixture.Names(t) {
+		s, err := Open(t.Context(), Options{Dump: fixture.Dump(t, name)})
 		if err != nil {
 			t.Fatal(err)
 		}

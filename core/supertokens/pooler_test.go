@@ -17,6 +17,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/internal/testserver/fixture"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -117,7 +118,7 @@ default_pool_size = 3
 // another server connection.
 func TestThroughPgBouncer(t *testing.T) {
 	t.Parallel()
-	dsn := restore(t, "core-10.1.4")
+	dsn := fixture.Restore(t, "core-10.1.4")
 	want, _, _, _ := export(t, Options{URL: canonical.NewSecret(dsn)})
 	for _, mode := range []string{"session", "transaction"} {
 		got, _, s, _ := export(t, Options{URL: canonical.NewSecret(startPooler(t, dsn, mode)), RangeSize: 10, Audit: true})

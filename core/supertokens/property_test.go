@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
 // everything is what a source says: accounts with their secrets, their warnings,
@@ -51,10 +51,10 @@ func everything(t *testing.T, s *Source) []string {
 // that no id is near, and reads everything again.
 func TestAnySplitGivesTheSame(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixtureNames(t) {
+	for _, name := range fixture.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, err := Open(t.Context(), Options{Dump: filepath.Join(fixtures, name+".sql"), Audit: true})
+			s, err := Open(t.Context(), Options{Dump: fixture.Dump(t, name), Audit: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +79,7 @@ func TestAnySplitGivesTheSame(t *testing.T) {
 				}
 				slices.Sort(bounds)
 				bounds = slices.Compact(bounds)
-				again, err := Open(t.Context(), Options{Dump: filepath.Join(fixtures, name+".sql"), Audit: true})
+				again, err := Open(t.Context(), Options{Dump: fixture.Dump(t, name), Audit: true})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -173,7 +173,7 @@ func (c *cutter) serve(client net.Conn) {
 // other places. The connection that holds the snapshot stays.
 func TestConnectionCutInTheMiddle(t *testing.T) {
 	t.Parallel()
-	dsn := restore(t, "core-10.1.4")
+	dsn := fixture.Restore(t, "core-10.1.4")
 	want, _, _, _ := export(t, Options{URL: canonical.NewSecret(dsn)})
 	for _, after := range []int64{2_000, 5_000, 9_000, 14_000, 25_000, 40_000} {
 		through, c := newCutter(t, dsn, 0, after, after*3/2) // the first connection holds the snapshot

@@ -10,13 +10,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
-// TestReadOnlyRole reads with exactly the grants that docs/operations.md names,
+// TestReadOnlyRole reads with exactly the grants that docs/supertokens.md names,
 // and says which table it may not read when one of them is missing.
 func TestReadOnlyRole(t *testing.T) {
 	t.Parallel()
-	dsn := restore(t, "core-10.1.4")
+	dsn := fixture.Restore(t, "core-10.1.4")
 	admin, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)

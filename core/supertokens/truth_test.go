@@ -13,6 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
 const fixtures = "../../testdata/supertokens"
@@ -45,18 +46,6 @@ func readTruth(t *testing.T, name string) truth {
 		t.Fatal(err)
 	}
 	return tr
-}
-
-func fixtureNames(t *testing.T) []string {
-	t.Helper()
-	found, err := filepath.Glob(filepath.Join(fixtures, "*.truth.json"))
-	if err != nil || len(found) == 0 {
-		t.Fatalf("no fixtures in %s: %v", fixtures, err)
-	}
-	for i := range found {
-		found[i] = strings.TrimSuffix(filepath.Base(found[i]), ".truth.json")
-	}
-	return found
 }
 
 // truthKeys are the keys of an account that an extractor answers for; the
@@ -122,7 +111,13 @@ func export(t *testing.T, o Options) (lines []string, users []canonical.User, s 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	err = s.Read(t.Context(), func(b Batch) error {
+	lines, users, orphans = readAll(t, s)
+	return lines, users, s, orphans
+}
+
+func readAll(t *testing.T, s *Source) (lines []string, users []canonical.User, orphans []Orphan) {
+	t.Helper()
+	err := s.Read(t.Context(), func(b Batch) error {
 		orphans = append(orphans, b.Orphans...)
 		for i := range b.Users {
 			line, err := b.Users[i].RevealJSON()
@@ -137,7 +132,7 @@ func export(t *testing.T, o Options) (lines []string, users []canonical.User, s 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return lines, users, s, orphans
+	return lines, users, orphans
 }
 
 func checkTruth(t *testing.T, tr truth, options func() Options) {
@@ -187,10 +182,10 @@ func checkTruth(t *testing.T, tr truth, options func() Options) {
 
 func TestLiveEqualsTruth(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixtureNames(t) {
+	for _, name := range fixture.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dsn := restore(t, name)
+			dsn := fixture.Restore(t, name)
 			for _, size := range []int{0, 7} { // one range, and many that split linked accounts
 				checkTruth(t, readTruth(t, name), func() Options {
 					return Options{URL: canonical.NewSecret(dsn), RangeSize: size}
@@ -209,11 +204,11 @@ var accountCodes = []string{
 
 func TestWarningsEqualTruth(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixtureNames(t) {
+	for _, name := range fixture.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tr := readTruth(t, name)
-			dsn := restore(t, name)
+			dsn := fixture.Restore(t, name)
 			for _, app := range tr.Apps {
 				_, users, s, orphans := export(t, Options{URL: canonical.NewSecret(dsn), App: app.AppID, RangeSize: 7, Audit: true})
 				inv := NewInventory(s)
@@ -259,12 +254,12 @@ func TestWarningsEqualTruth(t *testing.T) {
 
 func TestDumpEqualsTruth(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixtureNames(t) {
+	for _, name := range fixture.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, size := range []int{0, 7} {
 				checkTruth(t, readTruth(t, name), func() Options {
-					return Options{Dump: filepath.Join(fixtures, name+".sql"), RangeSize: size}
+					return Options{Dump: fixture.Dump(t, name), RangeSize: size}
 				})
 			}
 		})
@@ -274,16 +269,16 @@ func TestDumpEqualsTruth(t *testing.T) {
 // TestSourcesGiveTheSameBytes holds for every way to read the same database.
 func TestSourcesGiveTheSameBytes(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixtureNames(t) {
+	for _, name := range fixture.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dsn := restore(t, name)
+			dsn := fixture.Restore(t, name)
 			for _, app := range readTruth(t, name).Apps {
 				variants := map[string]Options{
 					"live":            {URL: canonical.NewSecret(dsn)},
 					"live, 7 a range": {URL: canonical.NewSecret(dsn), RangeSize: 7},
-					"plain":           {Dump: filepath.Join(fixtures, name+".sql")},
-					"plain, 5":        {Dump: filepath.Join(fixtures, name+".sql"), RangeSize: 5},
+					"plain":           {Dump: fixture.Dump(t, name)},
+					"plain, 5":        {Dump: fixture.Dump(t, name), RangeSize: 5},
 				}
 				if custom := filepath.Join(fixtures, name+".dump"); exists(custom) {
 					variants["custom"] = Options{Dump: custom, RangeSize: 11}

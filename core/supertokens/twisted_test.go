@@ -1,7 +1,6 @@
 package supertokens
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,31 +11,19 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"github.com/jackc/pgx/v5"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/internal/testserver/fixture"
 	"github.com/stetl/stetl/internal/testserver/postgres"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // twist restores a fixture and changes it.
-func twist(t *testing.T, fixture, sql string) (dsn string) {
+func twist(t *testing.T, name, sql string) (dsn string) {
 	t.Helper()
-	dsn = restore(t, fixture)
-	run(t, dsn, sql)
+	dsn = fixture.Restore(t, name)
+	postgres.Exec(t, dsn, sql)
 	return dsn
-}
-
-func run(t *testing.T, dsn, sql string) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	if _, err := conn.Exec(t.Context(), sql); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // dumpOf runs pg_dump, which the server that is fetched comes without.
@@ -78,9 +65,9 @@ func finding(findings []Finding, code string) Finding {
 
 // three returns three accounts with one login, no mapping and no metadata each,
 // spread over the id space.
-func three(t *testing.T, fixture string) [3]string {
+func three(t *testing.T, name string) [3]string {
 	t.Helper()
-	users, _ := read(t, Options{Dump: filepath.Join(fixtures, fixture+".sql")})
+	users, _ := read(t, Options{Dump: fixture.Dump(t, name)})
 	var ids []string
 	for id, u := range users {
 		if len(u.Logins) == 1 && u.ID == id && u.Metadata == nil && len(u.Roles) == 0 && !u.Primary && u.Logins[0].Recipe == canonical.EmailPassword {
@@ -163,7 +150,7 @@ BEGIN
     EXECUTE format('CREATE TABLE reversed AS SELECT %s FROM %I; DROP TABLE %I CASCADE; ALTER TABLE reversed RENAME TO %I', list, r.tablename, r.tablename, r.tablename);
   END LOOP;
 END $$`)
-	want, _, _, _ := export(t, Options{Dump: filepath.Join(fixtures, "core-9.3.0.sql")})
+	want, _, _, _ := export(t, Options{Dump: fixture.Dump(t, "core-9.3.0")})
 	got, _, _, _ := export(t, Options{URL: canonical.NewSecret(dsn)})
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("live (-as the core made it +reversed):\n%s", diff)
@@ -185,7 +172,7 @@ CREATE TABLE user_metadata_0 PARTITION OF user_metadata FOR VALUES WITH (MODULUS
 CREATE TABLE user_metadata_1 PARTITION OF user_metadata FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 INSERT INTO user_metadata SELECT * FROM whole;
 DROP TABLE whole`)
-	want, _, _, _ := export(t, Options{Dump: filepath.Join(fixtures, "core-10.1.4.sql")})
+	want, _, _, _ := export(t, Options{Dump: fixture.Dump(t, "core-10.1.4")})
 	for name, o := range map[string]Options{
 		"live": {URL: canonical.NewSecret(dsn)}, "plain": {Dump: dumpOf(t, dsn)}, "custom": {Dump: dumpOf(t, dsn, "--format=custom")},
 		"through the root": {Dump: dumpOf(t, dsn, "--load-via-partition-root")},
@@ -204,7 +191,7 @@ DROP TABLE whole`)
 // that changes the file.
 func TestEveryKindOfDump(t *testing.T) {
 	t.Parallel()
-	dsn := restore(t, "core-10.1.4")
+	dsn := fixture.Restore(t, "core-10.1.4")
 	want, _, _, _ := export(t, Options{URL: canonical.NewSecret(dsn)})
 	for name, tt := range map[string]struct {
 		args []string
@@ -276,7 +263,7 @@ func readError(t *testing.T, o Options) error {
 // TestMissingTable takes each table away that says something about accounts.
 func TestMissingTable(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixtureNames(t) {
+	for _, name := range fixture.Names(t) {
 		c := fixtureCatalog(t, name)
 		whole, err := detect(c, Options{})
 		if err != nil {
@@ -355,7 +342,7 @@ func TestEverythingRenamed(t *testing.T) {
 		sql += fmt.Sprintf("ALTER TABLE %q RENAME TO %q;", r.name, to)
 	}
 	dsn := twist(t, "core-9.3.0", sql)
-	want, _, _, _ := export(t, Options{Dump: filepath.Join(fixtures, "core-9.3.0.sql")})
+	want, _, _, _ := export(t, Options{Dump: fixture.Dump(t, "core-9.3.0")})
 	for name, o := range map[string]Options{
 		"nothing told": {},
 		"schema told":  {Schema: "Login"},
@@ -381,7 +368,7 @@ func TestOldTablesDropped(t *testing.T) {
 
 func TestMigrationModeThatIsNone(t *testing.T) {
 	t.Parallel()
-	o := Options{Dump: filepath.Join(fixtures, "modelled-12.0-legacy.sql"), MigrationMode: "MIGRATE"}
+	o := Options{Dump: fixture.Dump(t, "modelled-12.0-legacy"), MigrationMode: "MIGRATE"}
 	if err := readError(t, o); err == nil || !strings.Contains(err.Error(), "DUAL_WRITE_READ_OLD") {
 		t.Errorf("error %v", err)
 	}
@@ -409,25 +396,16 @@ DELETE FROM emailpassword_users WHERE user_id = '%s';`, ids[0], ids[1]))
 func TestDatabaseOfAnyBytes(t *testing.T) {
 	t.Parallel()
 	server := postgres.Start(t)
-	run(t, server.DSN("postgres"), "CREATE DATABASE any_bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+	postgres.Exec(t, server.DSN("postgres"), "CREATE DATABASE any_bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
 	dsn := server.DSN("any_bytes")
-	t.Cleanup(func() {
-		conn, err := pgx.Connect(context.WithoutCancel(t.Context()), server.DSN("postgres"))
-		if err == nil {
-			_, err = conn.Exec(context.WithoutCancel(t.Context()), "DROP DATABASE any_bytes WITH (FORCE)")
-			err = errors.Join(err, conn.Close(context.WithoutCancel(t.Context())))
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	})
-	run(t, dsn, `
+	t.Cleanup(func() { postgres.Exec(t, server.DSN("postgres"), "DROP DATABASE any_bytes WITH (FORCE)") })
+	postgres.Exec(t, dsn, `
 CREATE TABLE emailpassword_users (user_id char(36) NOT NULL, email varchar(256) NOT NULL, password_hash varchar(128) NOT NULL, time_joined bigint NOT NULL);
 INSERT INTO emailpassword_users VALUES ('11111111-1111-4111-8111-111111111111', 'plain@example.com', 'x', 1600000000000);`)
 	if users, _ := read(t, Options{URL: canonical.NewSecret(dsn)}); len(users) != 1 {
 		t.Errorf("%d users", len(users))
 	}
-	run(t, dsn, `INSERT INTO emailpassword_users VALUES ('22222222-2222-4222-8222-222222222222', E'caf\xe9@example.com', 'x', 1600000000000);`)
+	postgres.Exec(t, dsn, `INSERT INTO emailpassword_users VALUES ('22222222-2222-4222-8222-222222222222', E'caf\xe9@example.com', 'x', 1600000000000);`)
 	if err := readError(t, Options{URL: canonical.NewSecret(dsn)}); err == nil || !strings.Contains(err.Error(), "emailpassword_users of database any_bytes") {
 		t.Errorf("live: %v", err)
 	}
@@ -520,16 +498,7 @@ GRANT USAGE ON SCHEMA public TO stetl_limited;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO stetl_limited;
 ALTER TABLE thirdparty_users ENABLE ROW LEVEL SECURITY;
 CREATE POLICY google_only ON thirdparty_users FOR SELECT TO stetl_limited USING (third_party_id = 'google');`)
-	t.Cleanup(func() {
-		conn, err := pgx.Connect(context.WithoutCancel(t.Context()), dsn)
-		if err == nil {
-			_, err = conn.Exec(context.WithoutCancel(t.Context()), "DROP OWNED BY stetl_limited; DROP ROLE stetl_limited")
-			err = errors.Join(err, conn.Close(context.WithoutCancel(t.Context())))
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { postgres.Exec(t, dsn, "DROP OWNED BY stetl_limited; DROP ROLE stetl_limited") })
 	if err := readError(t, Options{URL: canonical.NewSecret(as(t, dsn, "stetl_limited", "limited"))}); err == nil || !strings.Contains(err.Error(), "thirdparty_users") {
 		t.Errorf("error %v", err)
 	}

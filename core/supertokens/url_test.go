@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/internal/testserver/fixture"
 	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
@@ -61,7 +62,7 @@ func with(t *testing.T, dsn, key, value string) string {
 // TestConnectErrorIsOneLine: pgx's own words take a line for each attempt.
 func TestConnectErrorIsOneLine(t *testing.T) {
 	t.Parallel()
-	dsn := restore(t, "core-3.0.1")
+	dsn := fixture.Restore(t, "core-3.0.1")
 	for name, tt := range map[string]struct{ dsn, says string }{
 		"nobody listens": {"postgres://u:canary@127.0.0.1:1/d", "check the host and the port"},
 		"wrong password": {as(t, dsn, "nobody", "canary"), "check the user, the password"},
@@ -81,7 +82,7 @@ func TestConnectErrorIsOneLine(t *testing.T) {
 // TestLockedTable: the wait for a table that another session holds ends.
 func TestLockedTable(t *testing.T) {
 	t.Parallel()
-	dsn := restore(t, "core-10.1.4")
+	dsn := fixture.Restore(t, "core-10.1.4")
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/internal/testserver/fixture"
+	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
 // fixtureTime is when the fixtures' tokens are good.
@@ -43,19 +44,6 @@ func openWith(t *testing.T, dsn string, o cutover.Options, now func() time.Time)
 }
 
 func fixed() time.Time { return fixtureTime }
-
-func scalar[T any](t *testing.T, dsn, sql string, args ...any) (out T) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	if err := conn.QueryRow(t.Context(), sql, args...).Scan(&out); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
 
 // TestEveryLinkAsTheTruthSays consumes every mailed token of every fixture.
 func TestEveryLinkAsTheTruthSays(t *testing.T) {
@@ -133,8 +121,8 @@ func TestLeftoversOfCore31(t *testing.T) {
 	t.Parallel()
 	tr := fixture.Read(t, "core-3.3.0")
 	dsn := fixture.Restore(t, "core-3.3.0")
-	execute(t, dsn, "CREATE TABLE emailpassword_email_verification_tokens (user_id char(36), email varchar(256), token varchar(128), token_expiry bigint)")
-	execute(t, dsn, "ALTER TABLE emailpassword_users ADD is_email_verified boolean NOT NULL DEFAULT false")
+	postgres.Exec(t, dsn, "CREATE TABLE emailpassword_email_verification_tokens (user_id char(36), email varchar(256), token varchar(128), token_expiry bigint)")
+	postgres.Exec(t, dsn, "ALTER TABLE emailpassword_users ADD is_email_verified boolean NOT NULL DEFAULT false")
 	db := open(t, dsn, "", fixed)
 	for _, token := range tr.VerificationTokens {
 		if token.Expired {
@@ -143,24 +131,12 @@ func TestLeftoversOfCore31(t *testing.T) {
 		if err := db.ConsumeVerification(t.Context(), token.Token, func(cutover.Link) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
-		if n := scalar[int](t, dsn, "SELECT count(*) FROM emailverification_verified_emails WHERE user_id = $1 AND email = $2", token.UserID, token.Email); n != 1 {
+		if n := postgres.Value[int](t, dsn, "SELECT count(*) FROM emailverification_verified_emails WHERE user_id = $1 AND email = $2", token.UserID, token.Email); n != 1 {
 			t.Errorf("%d rows say that %s is verified", n, token.UserID)
 		}
 		return
 	}
 	t.Error("no live token")
-}
-
-func execute(t *testing.T, dsn, sql string, args ...any) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = conn.Exec(t.Context(), sql, args...)
-	if err := errors.Join(err, conn.Close(context.WithoutCancel(t.Context()))); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestLinkWorksOnce presents one link from all sides at once, to two instances.
@@ -250,7 +226,7 @@ func TestCodeIsIssuedOnce(t *testing.T) {
 		t.Fatalf("%d codes for one session", len(codes))
 	}
 	id := <-codes
-	if n := scalar[int](t, dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", found.Handle); n != 0 {
+	if n := postgres.Value[int](t, dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", found.Handle); n != 0 {
 		t.Error("the session is still there")
 	}
 	if _, err := instances[1].Issue(t.Context(), id, "another"); !errors.Is(err, cutover.ErrNoLogin) {
@@ -317,7 +293,7 @@ func TestBusySession(t *testing.T) {
 	t.Parallel()
 	const name = "core-7.0.18"
 	dsn := fixture.Restore(t, name)
-	execute(t, dsn, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$")
+	postgres.Exec(t, dsn, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$")
 	db := openWith(t, dsn, cutover.Options{Wait: 20 * time.Millisecond}, fixed)
 	found, user := liveSession(t, db, fixture.Read(t, name))
 	if err := db.Begin(t.Context(), cutover.Login{ID: "l", Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
@@ -356,7 +332,7 @@ func TestForgottenFailuresAreDeleted(t *testing.T) {
 	if _, err := db.Fail(t.Context(), "lazy", "d", 3, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if n := scalar[int](t, dsn, "SELECT count(*) FROM stetl_bridge.failure"); n != 1 {
+	if n := postgres.Value[int](t, dsn, "SELECT count(*) FROM stetl_bridge.failure"); n != 1 {
 		t.Errorf("%d rows are left, want that of d", n)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/internal/testserver/fixture"
+	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
 // TestSessionsThatWaitForAFactor are not good yet: handing one over would let
@@ -33,7 +34,7 @@ func TestSessionsThatWaitForAFactor(t *testing.T) {
 		{`{"st-mfa":null,"v":false}`, nil, nil},
 		{`not JSON`, nil, nil},
 	} {
-		exec(t, dsn, "UPDATE session_info SET jwt_user_payload = $1 WHERE session_handle = $2", c.payload, s.Handle)
+		postgres.Exec(t, dsn, "UPDATE session_info SET jwt_user_payload = $1 WHERE session_handle = $2", c.payload, s.Handle)
 		check := session.Check{Claims: c.claims}
 		if _, err := store.VerifyAccess(t.Context(), s.Access, check); !errors.Is(err, c.want) {
 			t.Errorf("access token, %s, %q: %v, want %v", c.payload, c.claims, err, c.want)
@@ -57,7 +58,7 @@ func TestIdsThatChangedSinceTheSessionBegan(t *testing.T) {
 	})
 	a := account(tr, "public", mapped.UserID)
 	// A forced mapping leaves the row with the internal id; new tokens have the external one.
-	exec(t, dsn, "UPDATE session_info SET user_id = $1 WHERE session_handle = $2", a.InternalID, mapped.Handle)
+	postgres.Exec(t, dsn, "UPDATE session_info SET user_id = $1 WHERE session_handle = $2", a.InternalID, mapped.Handle)
 	found, err := store.VerifyAccess(t.Context(), mapped.Access, session.Check{})
 	if err != nil {
 		t.Fatalf("row with the internal id: %v", err)
@@ -67,7 +68,7 @@ func TestIdsThatChangedSinceTheSessionBegan(t *testing.T) {
 	}
 	// The row of somebody else is not the token's.
 	stranger := pick(t, tr, func(s fixture.Session) bool { return plain(s) && s.UserID != mapped.UserID })
-	exec(t, dsn, "UPDATE session_info SET user_id = $1 WHERE session_handle = $2", stranger.UserID, mapped.Handle)
+	postgres.Exec(t, dsn, "UPDATE session_info SET user_id = $1 WHERE session_handle = $2", stranger.UserID, mapped.Handle)
 	if _, err := store.VerifyAccess(t.Context(), mapped.Access, session.Check{}); !errors.Is(err, session.ErrRevoked) {
 		t.Errorf("row of another account: %v", err)
 	}
@@ -91,7 +92,7 @@ func TestIdOfTwoAccounts(t *testing.T) {
 	if _, err := store.User(t.Context(), found); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, dsn, `UPDATE userid_mapping SET external_user_id = $1 WHERE supertokens_user_id = (
+	postgres.Exec(t, dsn, `UPDATE userid_mapping SET external_user_id = $1 WHERE supertokens_user_id = (
 SELECT supertokens_user_id FROM userid_mapping WHERE app_id = 'public' ORDER BY supertokens_user_id LIMIT 1)`, unmapped.UserID)
 	if u, err := store.User(t.Context(), found); !errors.Is(err, session.ErrNoUser) {
 		t.Errorf("taken for %+v, %v", u, err)
@@ -108,11 +109,11 @@ func TestTokensOfForgottenKeys(t *testing.T) {
 		s := pick(t, tr, plain)
 		for _, table := range []string{"session_access_token_signing_keys", "jwt_signing_keys"} {
 			if name == "core-9.3.0" {
-				exec(t, dsn, "DELETE FROM "+table)
+				postgres.Exec(t, dsn, "DELETE FROM "+table)
 			}
 		}
 		if name == "core-3.3.0" {
-			exec(t, dsn, "DELETE FROM key_value WHERE name = 'access_token_signing_key'")
+			postgres.Exec(t, dsn, "DELETE FROM key_value WHERE name = 'access_token_signing_key'")
 		}
 		if _, err := open(t, dsn, "public", fixtureTime).VerifyAccess(t.Context(), s.Access, session.Check{}); !errors.Is(err, session.ErrSignature) {
 			t.Errorf("%s, in its time: %v", name, err)

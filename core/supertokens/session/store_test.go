@@ -13,6 +13,7 @@ import (
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/internal/testserver/fixture"
+	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
 func pick(t *testing.T, tr fixture.Truth, want func(fixture.Session) bool) fixture.Session {
@@ -147,8 +148,8 @@ func TestGraceOfPreviousToken(t *testing.T) {
 	tr := fixture.Read(t, "modelled-12.0-migrated")
 	dsn := fixture.Restore(t, "modelled-12.0-migrated")
 	s := pick(t, tr, plain)
-	exec(t, dsn, `ALTER TABLE session_info ADD prev_refresh_token_hash_2 varchar(128), ADD refresh_token_rotated_at bigint`)
-	exec(t, dsn, `UPDATE session_info SET prev_refresh_token_hash_2 = refresh_token_hash_2, refresh_token_hash_2 = 'newer', refresh_token_rotated_at = $1 WHERE session_handle = $2`,
+	postgres.Exec(t, dsn, `ALTER TABLE session_info ADD prev_refresh_token_hash_2 varchar(128), ADD refresh_token_rotated_at bigint`)
+	postgres.Exec(t, dsn, `UPDATE session_info SET prev_refresh_token_hash_2 = refresh_token_hash_2, refresh_token_hash_2 = 'newer', refresh_token_rotated_at = $1 WHERE session_handle = $2`,
 		fixtureTime.UnixMilli(), s.Handle)
 	soon := open(t, dsn, "public", fixtureTime.Add(10*time.Second))
 	if _, err := soon.VerifyRefresh(t.Context(), s.Refresh, session.Check{}); err != nil {
@@ -245,18 +246,6 @@ func statsOf(t *testing.T, dsn string) (live, expired int) {
 		t.Errorf("the parts do not add up: %+v", stats)
 	}
 	return stats.Live, stats.Expired
-}
-
-func exec(t *testing.T, dsn, sql string, args ...any) {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = conn.Exec(t.Context(), sql, args...)
-	if err := errors.Join(err, conn.Close(context.WithoutCancel(t.Context()))); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestMissingRightsAreNamed(t *testing.T) {

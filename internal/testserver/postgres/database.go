@@ -60,12 +60,40 @@ func (d Database) create(name string) string {
 func quote(literal string) string { return "'" + strings.ReplaceAll(literal, "'", "''") + "'" }
 
 func (s *Server) exec(ctx context.Context, sql string) error {
-	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+	return execute(ctx, s.DSN("postgres"), sql)
+}
+
+func execute(ctx context.Context, dsn, sql string, args ...any) error {
+	conn, err := pgx.Connect(ctx, dsn)
 	if err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, sql)
+	_, err = conn.Exec(ctx, sql, args...)
 	return errors.Join(err, conn.Close(ctx))
+}
+
+// Exec runs sql over a connection of its own, also when the test has ended and
+// cleans up.
+func Exec(tb testing.TB, dsn, sql string, args ...any) {
+	tb.Helper()
+	if err := execute(context.WithoutCancel(tb.Context()), dsn, sql, args...); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// Value is the one value that a query answers with.
+func Value[T any](tb testing.TB, dsn, sql string, args ...any) (out T) {
+	tb.Helper()
+	ctx := context.WithoutCancel(tb.Context())
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	err = conn.QueryRow(ctx, sql, args...).Scan(&out)
+	if err := errors.Join(err, conn.Close(ctx)); err != nil {
+		tb.Fatal(err)
+	}
+	return out
 }
 
 // RestorePlain makes a database and loads a plain pg_dump file into it.

@@ -26,7 +26,7 @@ func write(t *testing.T, out string, users []sdk.User) *book {
 	f := target.(*files)
 	b := newBook(t)
 	for part := range slices.Chunk(users, 500) {
-		if err := f.Load(t.Context(), part, outcomes{b}); err != nil {
+		if err := f.Load(t.Context(), part, b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -47,8 +47,8 @@ func TestFiles(t *testing.T) {
 	}))
 	for range 2 { // the second run replaces the first
 		b := write(t, out, users)
-		if b.count(sdk.Created) != 4_001 || b.count(sdk.Skipped) != 1 {
-			t.Errorf("created %d, skipped %d", b.count(sdk.Created), b.count(sdk.Skipped))
+		if b.Counts()[sdk.Created] != 4_001 || b.Counts()[sdk.Skipped] != 1 {
+			t.Errorf("created %d, skipped %d", b.Counts()[sdk.Created], b.Counts()[sdk.Skipped])
 		}
 	}
 	names, err := filepath.Glob(filepath.Join(out, "users-*.json"))
@@ -113,7 +113,7 @@ func TestFilesLeaveStrangersAlone(t *testing.T) {
 	if l := f.Check(t.Context(), sdk.Needs{}); !l.HasErrors() || l[0].Code != codeOutForeignFiles {
 		t.Errorf("%v", l)
 	}
-	if err := f.Load(t.Context(), people(1, 1), outcomes{newBook(t)}); err == nil {
+	if err := f.Load(t.Context(), people(1, 1), newBook(t)); err == nil {
 		t.Error("loaded into a folder with a stranger's files")
 	}
 }
@@ -196,7 +196,7 @@ func TestSameIdentifiersAreKeptApart(t *testing.T) {
 	b := write(t, filepath.Join(t.TempDir(), "out"), []sdk.User{
 		person(1), person(2, func(u *sdk.User) { u.Email = "USER1@example.com" }), person(3, func(u *sdk.User) { u.ID = person(1).ID }),
 	})
-	if b.byID["source-2"].Code != codeEmailConflict || b.byID["source-3"].Code != codeIDConflict || b.count(sdk.Created) != 1 {
-		t.Errorf("%+v", b.byID)
+	if b.ByID["source-2"].Code != codeEmailConflict || b.ByID["source-3"].Code != codeIDConflict || b.Counts()[sdk.Created] != 1 {
+		t.Errorf("%+v", b.ByID)
 	}
 }

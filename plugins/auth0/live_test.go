@@ -386,7 +386,7 @@ func TestBadUserCostsNobodyElse(t *testing.T) {
 	b := start(t, simulator.Options{Connection: simulator.Connection{Phone: true, EmailOptional: true}, NoFactors: []string{person(3).ID}}, map[string]any{
 		"phone_numbers": "attribute", "without_email": "import",
 	})
-	same := func(u *sdk.User) { u.Phone, u.PhoneVerified = "+49123", yes() }
+	same := func(u *sdk.User) { u.Phone, u.PhoneVerified = "+49123", new(true) }
 	b.server.Put(simulator.User{ID: "auth0|x", Email: "phone@example.com", Phone: "+49123"})
 	got := b.load(person(1, same), person(2), person(3, everything), person(4, func(u *sdk.User) { u.Email, u.Phone = "", "+49777" }))
 	if got["source-1"].Action == sdk.Created || got["source-1"].Code == "" {
@@ -441,7 +441,7 @@ func TestPasswordless(t *testing.T) {
 	b := start(t, simulator.Options{}, map[string]any{"passwordless": "create"})
 	nobody := func(u *sdk.User) { u.Class, u.Password = sdk.NoPassword, sdk.PasswordHash{} }
 	users := []sdk.User{
-		person(1, nobody), person(2, nobody, func(u *sdk.User) { u.Email, u.Phone, u.PhoneVerified = "", "+49123", yes() }),
+		person(1, nobody), person(2, nobody, func(u *sdk.User) { u.Email, u.Phone, u.PhoneVerified = "", "+49123", new(true) }),
 		person(3, nobody, func(u *sdk.User) { u.Identities = []sdk.Identity{{Provider: "google", Subject: "7"}} }),
 	}
 	got := b.load(users...)

@@ -151,7 +151,7 @@ func TestUsersThatDoNotFit(t *testing.T) {
 
 func everything(u *sdk.User) {
 	u.Email, u.GivenName, u.FamilyName, u.Enabled = "Ann@Example.com", "Ann", "Ö", false
-	u.Phone, u.PhoneVerified = "+4912345", yes()
+	u.Phone, u.PhoneVerified = "+4912345", new(true)
 	u.OtherEmails = []sdk.Address{{Email: "b@example.com"}}
 	u.Identities = []sdk.Identity{{Provider: "google", Subject: "7", Name: "Ann"}}
 	u.TOTP = []sdk.TOTPDevice{{Name: "phone", Secret: sdk.NewSecret("JBSWY3DPEHPK3PXP"), Period: 30e9, Verified: true}}

@@ -50,7 +50,7 @@ func TestSlotsDoNotIdle(t *testing.T) {
 				target.room = perJob*(len(r.body)+1) + 1 // small jobs are as good
 				begun, book := time.Now(), newBook(t)
 				inBatches(users, batchUsers, func(part []sdk.User) {
-					if err := target.Load(t.Context(), part, outcomes{book}); err != nil {
+					if err := target.Load(t.Context(), part, book); err != nil {
 						t.Error(err)
 					}
 				})
@@ -59,7 +59,7 @@ func TestSlotsDoNotIdle(t *testing.T) {
 					t.Error(err)
 				}
 				jobs := server.Jobs()
-				if got := book.count(sdk.Created); got != len(users) || len(jobs) < 20 || server.MostActive() != maxJobs {
+				if got := book.Counts()[sdk.Created]; got != len(users) || len(jobs) < 20 || server.MostActive() != maxJobs {
 					t.Errorf("%d users were created in %d jobs, %d at once", got, len(jobs), server.MostActive())
 				}
 				var longest, sum time.Duration

@@ -58,8 +58,8 @@ func TestClientCredentials(t *testing.T) {
 		Type: "oauth2", TokenURL: s.URL + "/token", ClientID: "client", ClientSecret: sdk.NewSecret("client-secret"), Scope: "scim users", Audience: "directory",
 	}}
 	b := load(t, openLive(t, config, nil), people(1, 30))
-	if b.counts()[sdk.Created] != 30 || len(f.users) != 30 || issued.Load() != 2 {
-		t.Errorf("%v, %d tokens were issued", b.counts(), issued.Load())
+	if b.Counts()[sdk.Created] != 30 || len(f.users) != 30 || issued.Load() != 2 {
+		t.Errorf("%v, %d tokens were issued", b.Counts(), issued.Load())
 	}
 
 	config.Auth.ClientID = "other"

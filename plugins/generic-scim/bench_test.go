@@ -101,12 +101,12 @@ func measureLoad(b *testing.B, delay time.Duration, n int, change func(*Config))
 		var g errgroup.Group
 		g.SetLimit(capabilities(config).Batch.InFlight)
 		for part := range slices.Chunk(people(1, n), loadBatch) {
-			g.Go(func() error { return target.Load(b.Context(), part, outcomes{book}) })
+			g.Go(func() error { return target.Load(b.Context(), part, book) })
 		}
 		if err := g.Wait(); err != nil {
 			b.Fatal(err)
 		}
-		if got := book.counts()[sdk.Created]; got != n {
+		if got := book.Counts()[sdk.Created]; got != n {
 			b.Fatalf("%d of %d created", got, n)
 		}
 		if stored, _ := s.Stored(b); len(stored) != n {

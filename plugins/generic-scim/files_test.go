@@ -21,7 +21,7 @@ func writeFiles(t *testing.T, c Config, users []sdk.User) *book {
 	}
 	b := newBook(t)
 	for part := range slices.Chunk(users, 3) {
-		if err := target.Load(t.Context(), part, outcomes{b}); err != nil {
+		if err := target.Load(t.Context(), part, b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -35,7 +35,7 @@ func TestFilesHoldEveryUserTwice(t *testing.T) {
 	t.Parallel()
 	out := t.TempDir()
 	b := writeFiles(t, Config{Out: out, BulkSize: 4}, people(1, 10))
-	if got := b.counts()[sdk.Created]; got != 10 {
+	if got := b.Counts()[sdk.Created]; got != 10 {
 		t.Fatalf("created %d", got)
 	}
 	lines, err := os.ReadFile(filepath.Join(out, usersName))
@@ -105,7 +105,7 @@ func TestFilesReplaceTheirOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	target := newFiles(Config{Mode: modeFiles, Out: out}.withDefaults())
-	if err := target.Load(t.Context(), people(1, 1), outcomes{newBook(t)}); err == nil || !strings.Contains(err.Error(), string(codeOutForeignFiles)) {
+	if err := target.Load(t.Context(), people(1, 1), newBook(t)); err == nil || !strings.Contains(err.Error(), string(codeOutForeignFiles)) {
 		t.Errorf("a foreign file is no obstacle: %v", err)
 	}
 }

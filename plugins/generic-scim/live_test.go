@@ -63,32 +63,11 @@ func (f *fake) settings() Config {
 	return Config{URL: f.url, Auth: Auth{Type: "bearer", Token: sdk.NewSecret(fakeToken)}}
 }
 
-func load(t testing.TB, target sdk.Target, users []sdk.User) *book {
-	t.Helper()
-	b := newBook(t)
-	if err := target.Load(t.Context(), users, outcomes{b}); err != nil {
-		t.Fatalf("load: %v", err)
-	}
-	if len(b.byID) != len(users) {
-		t.Fatalf("%d outcomes for %d users", len(b.byID), len(users))
-	}
-	return b
-}
-
-func plan(t testing.TB, target sdk.Planner, users []sdk.User) *book {
-	t.Helper()
-	b := newBook(t)
-	if err := target.Plan(t.Context(), users, changes{b}); err != nil {
-		t.Fatalf("plan: %v", err)
-	}
-	return b
-}
-
 // known gives users what the host remembers of a load.
 func known(users []sdk.User, b *book) []sdk.User {
 	out := slices.Clone(users)
 	for i := range out {
-		o := b.byID[out[i].SourceID].Outcome
+		o := b.ByID[out[i].SourceID].Outcome
 		out[i].Prior = sdk.Prior{TargetID: o.TargetID, State: o.State}
 		out[i].Existing = sdk.Update
 	}
@@ -97,21 +76,12 @@ func known(users []sdk.User, b *book) []sdk.User {
 
 func accounts(b *book) []sdk.Account {
 	var out []sdk.Account
-	for source, c := range b.byID {
+	for source, c := range b.ByID {
 		if c.Action == sdk.Created || c.Action == sdk.Updated {
 			out = append(out, sdk.Account{SourceID: source, TargetID: c.TargetID, State: c.State, Before: c.Before})
 		}
 	}
 	return out
-}
-
-func undo(t testing.TB, target sdk.Undoer, list []sdk.Account) *book {
-	t.Helper()
-	b := newBook(t)
-	if err := target.Undo(t.Context(), list, outcomes{b}); err != nil {
-		t.Fatalf("undo: %v", err)
-	}
-	return b
 }
 
 // there puts an account on the server that no load has made.
@@ -131,9 +101,9 @@ func mixture(n int) []sdk.User {
 		u := &users[i]
 		switch i % 5 {
 		case 1:
-			u.Phone, u.PhoneVerified = "+3620123456"+string(rune('0'+i%10)), yes()
+			u.Phone, u.PhoneVerified = "+3620123456"+string(rune('0'+i%10)), new(true)
 		case 2:
-			u.OtherEmails = []sdk.Address{{Email: "second." + u.Email, Verified: yes()}}
+			u.OtherEmails = []sdk.Address{{Email: "second." + u.Email, Verified: new(true)}}
 		case 3:
 			u.GivenName, u.FamilyName = "", ""
 			u.Roles = map[string][]string{"public": {"editor"}}
@@ -297,7 +267,7 @@ func trap(t *testing.T, p profile, change func(*Config)) {
 	}
 	b := load(t, target, users)
 	for i, u := range users {
-		got, want := b.of(u.SourceID), "created"
+		got, want := b.Of(u.SourceID), "created"
 		switch i {
 		case 1:
 			want = "rejected load.username_conflict"
@@ -305,9 +275,9 @@ func trap(t *testing.T, p profile, change func(*Config)) {
 			want = "rejected load.target_refused"
 		}
 		if got != want {
-			t.Errorf("user %d is %s (%s), want %s", i, got, b.byID[u.SourceID].Detail, want)
+			t.Errorf("user %d is %s (%s), want %s", i, got, b.ByID[u.SourceID].Detail, want)
 		}
-		if planned := wanted.of(u.SourceID); planned != got && i != 6 && (!p.caseFilter || config.Lookup != byFilter) {
+		if planned := wanted.Of(u.SourceID); planned != got && i != 6 && (!p.caseFilter || config.Lookup != byFilter) {
 			t.Errorf("user %d was planned as %s and is %s", i, planned, got)
 		}
 	}
@@ -321,31 +291,31 @@ func trap(t *testing.T, p profile, change func(*Config)) {
 		f.writes = nil
 		rest := slices.Delete(slices.Delete(known(users, b), 6, 7), 1, 2)
 		for _, u := range rest {
-			if got := plan(t, again, []sdk.User{u}).byID[u.SourceID]; got.Action != sdk.Unchanged {
+			if got := plan(t, again, []sdk.User{u}).ByID[u.SourceID]; got.Action != sdk.Unchanged {
 				t.Fatalf("the second run finds %s %s %v", got.Action, got.Detail, got.Fields)
 			}
 		}
 		second := load(t, again, rest)
-		if n := second.counts()[sdk.Unchanged]; n != len(rest) || len(f.writes) > 0 {
-			t.Fatalf("a second run: %v, writes %v", second.counts(), f.writes)
+		if n := second.Counts()[sdk.Unchanged]; n != len(rest) || len(f.writes) > 0 {
+			t.Fatalf("a second run: %v, writes %v", second.Counts(), f.writes)
 		}
 	}
 
-	others := f.users[b.byID[users[0].SourceID].TargetID]
+	others := f.users[b.ByID[users[0].SourceID].TargetID]
 	others["nickName"] = "of others"
 	changed := slices.Clone(known(users, b)[:1])
 	changed[0].GivenName, changed[0].Email = "Grace", "grace@example.com"
 	updated := load(t, target, changed)
-	if got := updated.byID[changed[0].SourceID]; got.Action != sdk.Updated && !slices.Contains(p.drop, "name") {
+	if got := updated.ByID[changed[0].SourceID]; got.Action != sdk.Updated && !slices.Contains(p.drop, "name") {
 		t.Errorf("a changed user is %s %s: %s", got.Action, got.Code, got.Detail)
 	}
-	for source, c := range updated.byID {
+	for source, c := range updated.ByID {
 		if c.Action == sdk.Updated {
-			o := b.byID[source]
+			o := b.ByID[source]
 			o.State = c.State // an account that was made stays one that was made
-			b.byID[source] = o
-			if again := load(t, target, known(changed, updated)); again.counts()[sdk.Unchanged] != 1 {
-				t.Errorf("an update that is repeated: %+v", again.byID)
+			b.ByID[source] = o
+			if again := load(t, target, known(changed, updated)); again.Counts()[sdk.Unchanged] != 1 {
+				t.Errorf("an update that is repeated: %+v", again.ByID)
 			}
 			if f.users[c.TargetID].text("nickName") != "of others" {
 				t.Error("an update has taken what others have added")
@@ -359,13 +329,13 @@ func trap(t *testing.T, p profile, change func(*Config)) {
 
 	f.users[others.id()].unset("nickName")
 	gone := undo(t, target, accounts(b))
-	if n := gone.counts()[sdk.Deleted]; n != 38 || len(f.users) != 2 {
-		for source, c := range gone.byID {
+	if n := gone.Counts()[sdk.Deleted]; n != 38 || len(f.users) != 2 {
+		for source, c := range gone.ByID {
 			if c.Action != sdk.Deleted {
 				t.Logf("%s: %s %s %s", source, c.Action, c.Code, c.Detail)
 			}
 		}
-		t.Errorf("undo: %v, left %d accounts", gone.counts(), len(f.users))
+		t.Errorf("undo: %v, left %d accounts", gone.Counts(), len(f.users))
 	}
 }
 
@@ -386,7 +356,7 @@ func (f *fake) check(t *testing.T, users []sdk.User, b *book) {
 		}
 	}
 	for _, u := range users {
-		o := b.byID[u.SourceID]
+		o := b.ByID[u.SourceID]
 		if o.Action != sdk.Created {
 			continue
 		}

@@ -26,10 +26,10 @@ func TestForeignAccounts(t *testing.T) {
 			f := newFake(t, p)
 			f.there("1", "user1@example.com", "")
 			b := load(t, openLive(t, f.settings(), nil), people(1, 4))
-			if got := b.of("source-1"); got != "rejected load.username_conflict" {
+			if got := b.Of("source-1"); got != "rejected load.username_conflict" {
 				t.Errorf("the user is %s", got)
 			}
-			if n := b.counts()[sdk.Created]; n != 3 || len(f.users["there-1"]) != 4 {
+			if n := b.Counts()[sdk.Created]; n != 3 || len(f.users["there-1"]) != 4 {
 				t.Errorf("%d created; the account of others: %v", n, f.users["there-1"])
 			}
 		})
@@ -46,18 +46,18 @@ func TestAdoptIsNeverSilent(t *testing.T) {
 	target := openLive(t, config, j)
 	users := people(1, 1)
 	b := load(t, target, users)
-	if got := b.of("source-1"); got != "skipped load.exists_differs" || len(f.writes) > 0 {
+	if got := b.Of("source-1"); got != "skipped load.exists_differs" || len(f.writes) > 0 {
 		t.Fatalf("the user is %s, writes %v", got, f.writes)
 	}
 	users[0].Existing, users[0].Prior.TargetID = sdk.Update, "there-1"
-	planned := plan(t, target, users).byID["source-1"]
+	planned := plan(t, target, users).ByID["source-1"]
 	users[0].Expect = planned.State
 	b = load(t, target, users)
-	if got := b.byID["source-1"]; got.Action != sdk.Updated || got.Before == nil || f.users["there-1"].text("externalId") != users[0].ID {
+	if got := b.ByID["source-1"]; got.Action != sdk.Updated || got.Before == nil || f.users["there-1"].text("externalId") != users[0].ID {
 		t.Fatalf("the user is %s %s", got.Action, got.Detail)
 	}
-	if u := undo(t, target, accounts(b)); u.of("source-1") != "updated" || len(f.users["there-1"]) > 5 || f.users["there-1"].text("externalId") != "" {
-		t.Errorf("undo: %s, the account is %v", u.of("source-1"), f.users["there-1"])
+	if u := undo(t, target, accounts(b)); u.Of("source-1") != "updated" || len(f.users["there-1"]) > 5 || f.users["there-1"].text("externalId") != "" {
+		t.Errorf("undo: %s, the account is %v", u.Of("source-1"), f.users["there-1"])
 	}
 }
 
@@ -76,8 +76,8 @@ func TestFiltersOfAnEmptyServer(t *testing.T) {
 			t.Parallel()
 			f := newFake(t, p)
 			b := load(t, openLive(t, f.settings(), &memory{}), people(1, 60))
-			if b.counts()[sdk.Created] != 60 || len(f.users) != 60 {
-				t.Errorf("%v, %d accounts", b.counts(), len(f.users))
+			if b.Counts()[sdk.Created] != 60 || len(f.users) != 60 {
+				t.Errorf("%v, %d accounts", b.Counts(), len(f.users))
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func TestPhantoms(t *testing.T) {
 	f := newFake(t, profile{phantom: 1, noBody: true})
 	b := load(t, openLive(t, f.settings(), nil), people(1, 1))
 	for _, u := range people(1, 1) {
-		o := b.byID[u.SourceID]
+		o := b.ByID[u.SourceID]
 		if o.Action != sdk.Created || f.users[o.TargetID] == nil {
 			t.Errorf("%s is %s with id %q, which is there: %v", u.SourceID, o.Action, o.TargetID, f.users[o.TargetID] != nil)
 		}
@@ -109,13 +109,13 @@ func TestUndoSparesWhatOthersHaveChanged(t *testing.T) {
 			f := newFake(t, profile{bulk: true, addAttributes: true})
 			target := openLive(t, f.settings(), &memory{})
 			b := load(t, target, people(1, 5))
-			change(f.users[b.byID["source-2"].TargetID])
+			change(f.users[b.ByID["source-2"].TargetID])
 			u := undo(t, target, accounts(b))
-			if u.of("source-2") != "skipped load.moved" || u.counts()[sdk.Deleted] != 4 || len(f.users) != 1 {
-				t.Errorf("%v, the changed one is %s", u.counts(), u.of("source-2"))
+			if u.Of("source-2") != "skipped load.moved" || u.Counts()[sdk.Deleted] != 4 || len(f.users) != 1 {
+				t.Errorf("%v, the changed one is %s", u.Counts(), u.Of("source-2"))
 			}
-			if again := undo(t, target, accounts(b)); again.counts()[sdk.Unchanged] != 4 {
-				t.Errorf("a second undo: %v", again.counts())
+			if again := undo(t, target, accounts(b)); again.Counts()[sdk.Unchanged] != 4 {
+				t.Errorf("a second undo: %v", again.Counts())
 			}
 		})
 	}
@@ -130,10 +130,10 @@ func TestUpdateWithoutEffect(t *testing.T) {
 	b := load(t, target, users)
 	users = known(users, b)
 	users[0].FamilyName = "Hopper"
-	if got := load(t, target, users).byID["source-1"]; got.Action != sdk.Rejected || got.Code != codeTargetRefused || !strings.Contains(got.Detail, "changes nothing") {
+	if got := load(t, target, users).ByID["source-1"]; got.Action != sdk.Rejected || got.Code != codeTargetRefused || !strings.Contains(got.Detail, "changes nothing") {
 		t.Errorf("%s %s: %s", got.Action, got.Code, got.Detail)
 	}
-	if got := plan(t, target, users).of("source-1"); got != "updated" {
+	if got := plan(t, target, users).Of("source-1"); got != "updated" {
 		t.Errorf("then it is %s", got)
 	}
 }
@@ -146,8 +146,8 @@ func TestUndoSwitchesOffWhereItMustNotDelete(t *testing.T) {
 	target := openLive(t, config, &memory{})
 	b := load(t, target, people(1, 2))
 	u := undo(t, target, accounts(b))
-	if u.counts()[sdk.Deleted] != 2 || len(f.users) != 2 || truth(f.users["id-1"]["active"]) {
-		t.Errorf("%v, %v", u.counts(), f.users)
+	if u.Counts()[sdk.Deleted] != 2 || len(f.users) != 2 || truth(f.users["id-1"]["active"]) {
+		t.Errorf("%v, %v", u.Counts(), f.users)
 	}
 }
 
@@ -158,11 +158,11 @@ func TestDriftAndConditions(t *testing.T) {
 	users := people(1, 1)
 	users[0].Phone = "+36201234567"
 	b := load(t, target, users)
-	id := b.byID["source-1"].TargetID
+	id := b.ByID["source-1"].TargetID
 	users = known(users, b)
 
 	users[0].FamilyName, users[0].Phone = "Hopper", ""
-	p := plan(t, target, users).byID["source-1"]
+	p := plan(t, target, users).ByID["source-1"]
 	var names []string
 	for _, c := range p.Fields {
 		if c.Drift {
@@ -176,15 +176,15 @@ func TestDriftAndConditions(t *testing.T) {
 	users[0].Expect = p.State
 
 	f.users[id]["displayName"] = "Changed at the provider"
-	if got := plan(t, target, users).byID["source-1"]; !slices.ContainsFunc(got.Fields, func(c sdk.FieldChange) bool { return c.Drift && c.Field == "displayname" }) {
+	if got := plan(t, target, users).ByID["source-1"]; !slices.ContainsFunc(got.Fields, func(c sdk.FieldChange) bool { return c.Drift && c.Field == "displayname" }) {
 		t.Errorf("drift is not seen: %+v", got.Fields)
 	}
 	f.writes = nil
-	if got := load(t, target, users).of("source-1"); got != "rejected load.moved" || len(f.writes) > 0 {
+	if got := load(t, target, users).Of("source-1"); got != "rejected load.moved" || len(f.writes) > 0 {
 		t.Errorf("an account that has moved is %s, writes %v", got, f.writes)
 	}
 	users[0].Expect = nil
-	if got := load(t, target, users).of("source-1"); got != "updated" || f.users[id].get("phoneNumbers") != nil || f.users[id].text("displayName") != "Ada Hopper" {
+	if got := load(t, target, users).Of("source-1"); got != "updated" || f.users[id].get("phoneNumbers") != nil || f.users[id].text("displayName") != "Ada Hopper" {
 		t.Errorf("%s: %v", got, f.users[id])
 	}
 }
@@ -200,8 +200,8 @@ func TestInDoubt(t *testing.T) {
 	}
 	f.writes = nil
 	b := load(t, openLive(t, f.settings(), nil), users)
-	if b.of("source-1") != "unchanged" || b.of("source-2") != "unchanged" || b.of("source-3") != "created" || len(f.users) != 3 {
-		t.Errorf("%+v", b.byID)
+	if b.Of("source-1") != "unchanged" || b.Of("source-2") != "unchanged" || b.Of("source-3") != "created" || len(f.users) != 3 {
+		t.Errorf("%+v", b.ByID)
 	}
 }
 
@@ -238,9 +238,9 @@ func TestNoOtherHost(t *testing.T) {
 	defer other.Close()
 	f := newFake(t, profile{redirectWrites: other.URL})
 	b := newBook(t)
-	err := openLive(t, f.settings(), nil).Load(t.Context(), people(1, 1), outcomes{b})
-	if err == nil || !strings.Contains(err.Error(), "redirect") || called || len(b.byID) > 0 {
-		t.Errorf("%v, called %v, outcomes %v", err, called, b.byID)
+	err := openLive(t, f.settings(), nil).Load(t.Context(), people(1, 1), b)
+	if err == nil || !strings.Contains(err.Error(), "redirect") || called || len(b.ByID) > 0 {
+		t.Errorf("%v, called %v, outcomes %v", err, called, b.ByID)
 	}
 }
 
@@ -304,7 +304,7 @@ func TestNoSecretComesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := load(t, target, people(1, 1))
-	o := b.byID["source-1"]
+	o := b.ByID["source-1"]
 	if o.Action != sdk.Rejected || !strings.Contains(o.Detail, "***") {
 		t.Errorf("%s: %s", o.Action, o.Detail)
 	}

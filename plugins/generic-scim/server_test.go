@@ -75,57 +75,57 @@ func move(t *testing.T, s *scim.Server, config Config, extended bool) {
 		users[i].Tenants = []string{"eu", "public"}
 	}
 	planned := plan(t, target, users)
-	if n := planned.counts()[sdk.Created]; n != len(users) {
-		t.Fatalf("planned %v", planned.counts())
+	if n := planned.Counts()[sdk.Created]; n != len(users) {
+		t.Fatalf("planned %v", planned.Counts())
 	}
 	if all, _ := s.Stored(t); len(all) != 0 {
 		t.Fatal("a plan has written")
 	}
 	b := load(t, target, users)
-	if n := b.counts()[sdk.Created]; n != len(users) {
-		for source, c := range b.byID {
+	if n := b.Counts()[sdk.Created]; n != len(users) {
+		for source, c := range b.ByID {
 			if c.Action != sdk.Created {
 				t.Logf("%s is %s %s: %s", source, c.Action, c.Code, c.Detail)
 			}
 		}
-		t.Fatalf("loaded %v", b.counts())
+		t.Fatalf("loaded %v", b.Counts())
 	}
 	held(t, s, config.withDefaults(), users, b, extended)
 
 	again := openLive(t, config, j) // as another process
 	second := plan(t, again, known(users, b))
-	if n := second.counts()[sdk.Unchanged]; n != len(users) {
-		for source, c := range second.byID {
+	if n := second.Counts()[sdk.Unchanged]; n != len(users) {
+		for source, c := range second.ByID {
 			if c.Action != sdk.Unchanged {
 				t.Logf("%s is %s %s: %v", source, c.Action, c.Code, c.Fields)
 			}
 		}
-		t.Fatalf("a second run finds %v", second.counts())
+		t.Fatalf("a second run finds %v", second.Counts())
 	}
 
 	changed := known(users, b)[2:4]
 	changed[0].GivenName, changed[0].OtherEmails = "Grace", nil
 	changed[1].Roles = map[string][]string{"public": {"admin"}}
 	updated := load(t, again, changed)
-	if updated.counts()[sdk.Updated] != 2 {
-		t.Fatalf("updates: %+v", updated.byID)
+	if updated.Counts()[sdk.Updated] != 2 {
+		t.Fatalf("updates: %+v", updated.ByID)
 	}
 	users[2], users[3] = changed[0], changed[1]
-	for source, c := range updated.byID {
+	for source, c := range updated.ByID {
 		c.Action = sdk.Created // still one that a load has made
 		c.Before = nil
-		b.byID[source] = c
+		b.ByID[source] = c
 	}
 	held(t, s, config.withDefaults(), users, b, extended)
-	if third := load(t, again, known(users, b)); third.counts()[sdk.Unchanged] != len(users) {
-		t.Fatalf("after the update: %v", third.counts())
+	if third := load(t, again, known(users, b)); third.Counts()[sdk.Unchanged] != len(users) {
+		t.Fatalf("after the update: %v", third.Counts())
 	}
 
-	if u := undo(t, again, accounts(b)); u.counts()[sdk.Deleted] != len(users) {
-		for source, c := range u.byID {
+	if u := undo(t, again, accounts(b)); u.Counts()[sdk.Deleted] != len(users) {
+		for source, c := range u.ByID {
 			t.Logf("%s is %s %s: %s", source, c.Action, c.Code, c.Detail)
 		}
-		t.Fatalf("undo: %v", u.counts())
+		t.Fatalf("undo: %v", u.Counts())
 	}
 	if err := again.server.groups.drop(t.Context()); err != nil {
 		t.Fatal(err)
@@ -158,8 +158,8 @@ func held(t *testing.T, s *scim.Server, config Config, users []sdk.User, b *book
 	}
 	for _, u := range users {
 		r := byKey[u.ID]
-		if r == nil || r.id() != b.byID[u.SourceID].TargetID {
-			t.Errorf("%s: externalId %s belongs to %v, the outcome says %s", u.SourceID, u.ID, r.id(), b.byID[u.SourceID].TargetID)
+		if r == nil || r.id() != b.ByID[u.SourceID].TargetID {
+			t.Errorf("%s: externalId %s belongs to %v, the outcome says %s", u.SourceID, u.ID, r.id(), b.ByID[u.SourceID].TargetID)
 			continue
 		}
 		if p := r.get("password"); p != nil {

@@ -174,7 +174,7 @@ func TestSelfSigned(t *testing.T) {
 	if len(list) != 1 || list[0].Code != codeUntrusted || !strings.Contains(list[0].Hint, "tls.ca_file") || f.requests > 0 {
 		t.Errorf("%d requests, %+v", f.requests, list)
 	}
-	loadErr := target.Load(context.Background(), people(1, 1), outcomes{newBook(t)})
+	loadErr := target.Load(context.Background(), people(1, 1), newBook(t))
 	if loadErr == nil || !strings.Contains(loadErr.Error(), "not trusted") || f.requests > 0 {
 		t.Errorf("a load: %v", loadErr)
 	}

@@ -30,7 +30,7 @@ func write(t *testing.T, out string, users []sdk.User, perFile, batch int) *book
 	target := openFiles(t, out, perFile)
 	b := newBook(t)
 	for users := range slices.Chunk(users, batch) {
-		if err := target.Load(t.Context(), users, outcomes{b}); err != nil {
+		if err := target.Load(t.Context(), users, b); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -72,10 +72,10 @@ func TestFiles(t *testing.T) {
 	users[6].SourceID, users[6].ID = "ada", "ada-id"
 	users[7].SourceID = "double"
 	got := write(t, out, users, 3, 4)
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 7, sdk.Rejected: 2}, got.counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 7, sdk.Rejected: 2}, got.Counts()); d != "" {
 		t.Error(d)
 	}
-	if o := got.of("double"); o != "rejected load.id_conflict" {
+	if o := got.Of("double"); o != "rejected load.id_conflict" {
 		t.Error(o)
 	}
 	files := tree(t, out)
@@ -241,7 +241,7 @@ func TestFilesThatAreNotOurs(t *testing.T) {
 			if d := cmp.Diff([]string{tt.file}, names(tree(t, out))); d != "" {
 				t.Errorf("check wrote: %s", d)
 			}
-			err := target.Load(t.Context(), people(1, 3), outcomes{newBook(t)})
+			err := target.Load(t.Context(), people(1, 3), newBook(t))
 			if (err != nil) != tt.refuses {
 				t.Fatalf("load: %v", err)
 			}
@@ -267,10 +267,10 @@ func TestFilesPlan(t *testing.T) {
 		t.Error("the plan wrote")
 	}
 	loaded := load(t, target, users)
-	if d := cmp.Diff(planned.byID, loaded.byID); d != "" {
+	if d := cmp.Diff(planned.ByID, loaded.ByID); d != "" {
 		t.Error(d)
 	}
-	if o := loaded.of("source-9"); o != "rejected load.email_conflict" {
+	if o := loaded.Of("source-9"); o != "rejected load.email_conflict" {
 		t.Error(o)
 	}
 }

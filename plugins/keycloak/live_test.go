@@ -27,23 +27,23 @@ func TestLoadTwice(t *testing.T) {
 	users := append(people(1, 450), everything())
 	users[450].SourceID, users[450].ID = "ada", "ada-id"
 	first := load(t, open(t, f.config()), users)
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 451}, first.counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 451}, first.Counts()); d != "" {
 		t.Fatal(d)
 	}
 	if got := f.imports(); got != 3 {
 		t.Errorf("%d imports for 451 users in batches of 200", got)
 	}
-	if o := first.byID["ada"]; o.TargetID != "ada-id" || !strings.Contains(o.Detail, "iphone 2") {
+	if o := first.ByID["ada"]; o.TargetID != "ada-id" || !strings.Contains(o.Detail, "iphone 2") {
 		t.Errorf("ada: %+v", o)
 	}
 	before := len(f.mutations())
 	target := open(t, f.config())
 	for range 2 { // from the listing, and from the same process again
-		if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: 451}, load(t, target, users).counts()); d != "" {
+		if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: 451}, load(t, target, users).Counts()); d != "" {
 			t.Error(d)
 		}
 	}
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: 451}, plan(t, target, users).counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: 451}, plan(t, target, users).Counts()); d != "" {
 		t.Error(d)
 	}
 	if got := f.mutations()[before:]; len(got) > 0 {
@@ -57,7 +57,7 @@ func TestOwnCreationsAreKnown(t *testing.T) {
 	target := open(t, f.config())
 	load(t, target, people(1, 3))
 	got := load(t, target, append(people(1, 4), person(9, func(u *sdk.User) { u.Email = "user2@example.com" })))
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: 3, sdk.Created: 1, sdk.Rejected: 1}, got.counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: 3, sdk.Created: 1, sdk.Rejected: 1}, got.Counts()); d != "" {
 		t.Error(d)
 	}
 }
@@ -130,12 +130,12 @@ func TestPlanPredictsLoad(t *testing.T) {
 			}
 			loaded := load(t, target, users)
 			for source, want := range existingOutcomes {
-				if got := planned.of(source); got != want {
+				if got := planned.Of(source); got != want {
 					t.Errorf("plan of %s: %s, want %s", source, got, want)
 				}
 				// The state of a plan is the one found: of an account that is not there, none.
 				same := cmpopts.IgnoreFields(sdk.Outcome{}, "State")
-				if d := cmp.Diff(planned.byID[source].Outcome, loaded.byID[source].Outcome, same); d != "" {
+				if d := cmp.Diff(planned.ByID[source].Outcome, loaded.ByID[source].Outcome, same); d != "" {
 					t.Errorf("load of %s differs from its plan:\n%s", source, d)
 				}
 			}
@@ -145,7 +145,7 @@ func TestPlanPredictsLoad(t *testing.T) {
 				{Field: "enabled", Old: "false", New: "true"},
 				{Field: "firstName", Old: "Eve"},
 			}
-			if d := cmp.Diff(want, planned.byID["source-2"].Fields); d != "" {
+			if d := cmp.Diff(want, planned.ByID["source-2"].Fields); d != "" {
 				t.Error(d)
 			}
 			if u := f.get(person(2).ID); u.FirstName != "Eve" {
@@ -174,12 +174,12 @@ func TestHiddenAttributesAreNotCompared(t *testing.T) {
 	delete(f.profile, "unmanagedAttributePolicy")
 	u := everything()
 	load(t, open(t, f.config()), []sdk.User{u})
-	if got := load(t, open(t, f.config()), []sdk.User{u}).of(u.SourceID); got != "unchanged" {
+	if got := load(t, open(t, f.config()), []sdk.User{u}).Of(u.SourceID); got != "unchanged" {
 		t.Error(got)
 	}
 	f.profile["unmanagedAttributePolicy"] = "ENABLED"
 	u.Metadata = json.RawMessage(`{"plan":"silver"}`)
-	if got := load(t, open(t, f.config()), []sdk.User{u}).of(u.SourceID); got != "skipped load.exists_differs" {
+	if got := load(t, open(t, f.config()), []sdk.User{u}).Of(u.SourceID); got != "skipped load.exists_differs" {
 		t.Error(got)
 	}
 }
@@ -192,10 +192,10 @@ func TestPoisonedBatch(t *testing.T) {
 	users[77].Username = "poison"
 	users[140].Username = "poison too"
 	got := load(t, open(t, f.config()), users)
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 198, sdk.Rejected: 2}, got.counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 198, sdk.Rejected: 2}, got.Counts()); d != "" {
 		t.Error(d)
 	}
-	o := got.byID[users[77].SourceID]
+	o := got.ByID[users[77].SourceID]
 	if o.Code != codeTargetRefused || !strings.Contains(o.Detail, consultLog) || o.Hint == "" {
 		t.Errorf("%+v", o)
 	}
@@ -224,7 +224,7 @@ func TestRacesWithOthers(t *testing.T) {
 		"source-2": "rejected load.email_conflict", "source-3": "rejected load.username_conflict", "source-4": "unchanged",
 		"source-5": "rejected load.id_conflict", "source-6": "created", "source-7": "created", "source-8": "created",
 	} {
-		if o := got.of(source); o != want {
+		if o := got.Of(source); o != want {
 			t.Errorf("%s: %s, want %s", source, o, want)
 		}
 	}
@@ -287,7 +287,7 @@ func TestLostAnswers(t *testing.T) {
 			f := newFake(t)
 			f.before, f.after = tt.before, tt.after
 			got := load(t, open(t, f.config()), people(1, 5))
-			if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 5}, got.counts()); d != "" {
+			if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 5}, got.Counts()); d != "" {
 				t.Error(d)
 			}
 			if n := len(f.ids()); n != 5 {
@@ -309,16 +309,16 @@ func TestNoAnswerAtAll(t *testing.T) {
 	}
 	f := newFake(t)
 	f.before = always
-	if d := cmp.Diff(map[sdk.Action]int{sdk.InDoubt: 3}, load(t, open(t, f.config()), people(1, 3)).counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.InDoubt: 3}, load(t, open(t, f.config()), people(1, 3)).Counts()); d != "" {
 		t.Error(d)
 	}
 	f.before, f.after = nil, always
 	target := open(t, f.config())
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 3}, load(t, target, people(1, 3)).counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 3}, load(t, target, people(1, 3)).Counts()); d != "" {
 		t.Error(d)
 	}
 	f.after = nil
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: 3}, load(t, open(t, f.config()), people(1, 3)).counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: 3}, load(t, open(t, f.config()), people(1, 3)).Counts()); d != "" {
 		t.Error(d)
 	}
 }
@@ -330,9 +330,9 @@ func TestServerDown(t *testing.T) {
 	load(t, target, people(1, 1))
 	f.Close()
 	b := newBook(t)
-	err := target.Load(t.Context(), people(2, 3), outcomes{b})
-	if err == nil || len(b.byID) != 0 {
-		t.Errorf("error %v, outcomes %v", err, b.byID)
+	err := target.Load(t.Context(), people(2, 3), b)
+	if err == nil || len(b.ByID) != 0 {
+		t.Errorf("error %v, outcomes %v", err, b.ByID)
 	}
 }
 
@@ -347,9 +347,9 @@ func TestForbidden(t *testing.T) {
 		return false
 	}
 	b := newBook(t)
-	err := open(t, f.config()).Load(t.Context(), people(1, 3), outcomes{b})
-	if err == nil || !strings.Contains(err.Error(), "manage-realm") || len(b.byID) != 0 {
-		t.Errorf("error %v, outcomes %v", err, b.byID)
+	err := open(t, f.config()).Load(t.Context(), people(1, 3), b)
+	if err == nil || !strings.Contains(err.Error(), "manage-realm") || len(b.ByID) != 0 {
+		t.Errorf("error %v, outcomes %v", err, b.ByID)
 	}
 }
 
@@ -364,7 +364,7 @@ func TestCancel(t *testing.T) {
 		<-r.Context().Done() // the client hangs up
 		close(released)
 	})
-	err := open(t, f.config()).Load(ctx, people(1, 400), outcomes{newBook(t)})
+	err := open(t, f.config()).Load(ctx, people(1, 400), newBook(t))
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
@@ -382,10 +382,10 @@ func TestTooLarge(t *testing.T) {
 	}
 	users := []sdk.User{person(1), person(2, big(maxBody+1)), person(3, big(3<<20)), person(4, big(3<<20)), person(5)}
 	got := load(t, open(t, f.config()), users)
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 4, sdk.Rejected: 1}, got.counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 4, sdk.Rejected: 1}, got.Counts()); d != "" {
 		t.Error(d)
 	}
-	if o := got.of("source-2"); o != "rejected load.user_too_large" {
+	if o := got.Of("source-2"); o != "rejected load.user_too_large" {
 		t.Error(o)
 	}
 	if n := f.imports(); n != 2 {
@@ -407,10 +407,10 @@ func TestProxyLimit(t *testing.T) {
 	users := people(1, 40)
 	users[5].Metadata = fmt.Appendf(nil, `{"blob":%q}`, strings.Repeat("x", 9<<10))
 	got := load(t, open(t, f.config()), users)
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 39, sdk.Rejected: 1}, got.counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 39, sdk.Rejected: 1}, got.Counts()); d != "" {
 		t.Error(d)
 	}
-	if o := got.byID["source-6"]; !strings.Contains(o.Detail, "413") {
+	if o := got.ByID["source-6"]; !strings.Contains(o.Detail, "413") {
 		t.Errorf("%+v", o)
 	}
 }
@@ -422,11 +422,11 @@ func TestIDsNotKept(t *testing.T) {
 		reply(w, 200, map[string]any{"results": []any{map[string]string{"action": "ADDED", "resourceType": "USER", "resourceName": "user1@example.com", "id": "fresh"}}})
 	})
 	b := newBook(t)
-	err := open(t, f.config()).Load(t.Context(), people(1, 1), outcomes{b})
+	err := open(t, f.config()).Load(t.Context(), people(1, 1), b)
 	if err == nil || !strings.Contains(err.Error(), string(codeIDsNotKept)) {
 		t.Errorf("error %v", err)
 	}
-	if o := b.byID["source-1"]; o.Action != sdk.Created || o.TargetID != "fresh" {
+	if o := b.ByID["source-1"]; o.Action != sdk.Created || o.TargetID != "fresh" {
 		t.Errorf("%+v", o)
 	}
 }
@@ -436,7 +436,7 @@ func TestListingIsGuarded(t *testing.T) {
 	f := newFake(t)
 	existing(f)
 	f.listsNobody = true // query-users without view-users
-	err := open(t, f.config()).Load(t.Context(), people(1, 1), outcomes{newBook(t)})
+	err := open(t, f.config()).Load(t.Context(), people(1, 1), newBook(t))
 	if err == nil || !strings.Contains(err.Error(), "view-users") {
 		t.Errorf("error %v", err)
 	}
@@ -487,7 +487,7 @@ func TestNoSecretsInErrors(t *testing.T) {
 	f.secret = "client-canary"
 	wrong := f.config()
 	wrong.ClientSecret = secretOf("wrong-canary")
-	err := open(t, wrong).Load(t.Context(), people(1, 1), outcomes{newBook(t)})
+	err := open(t, wrong).Load(t.Context(), people(1, 1), newBook(t))
 	if err == nil || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "client_secret") {
 		t.Errorf("error %v", err)
 	}
@@ -503,7 +503,7 @@ func TestNoSecretsInErrors(t *testing.T) {
 		u.Password = canonical.ParsePasswordHash(argon2Hash)
 	})
 	got := load(t, open(t, f.config()), []sdk.User{u})
-	if text := fmt.Sprintf("%+v", got.byID); strings.Contains(text, "JBSW") || strings.Contains(text, "sNKz") {
+	if text := fmt.Sprintf("%+v", got.ByID); strings.Contains(text, "JBSW") || strings.Contains(text, "sNKz") {
 		t.Errorf("outcome shows a secret: %s", text)
 	}
 }

@@ -27,7 +27,7 @@ func everything() sdk.User {
 	return person(1, func(u *sdk.User) {
 		u.Username, u.Email = "Ada@Example.COM", "Ada@Example.COM"
 		u.GivenName, u.FamilyName = "Ada", "Lovelace & <Byron>"
-		u.Phone, u.PhoneVerified = "+36301234567", yes()
+		u.Phone, u.PhoneVerified = "+36301234567", new(true)
 		u.OtherEmails = []sdk.Address{{Email: "ada@work.example"}}
 		u.Password = canonical.ParsePasswordHash(argon2Hash)
 		u.TOTP = []sdk.TOTPDevice{

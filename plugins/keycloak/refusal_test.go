@@ -82,7 +82,7 @@ func testRefusals(t *testing.T, s *keycloak.Server, w way, offset int) {
 	got := load(t, open(t, c), users)
 	refused := 0
 	for i, b := range bad {
-		o := got.byID[users[3+5*i].SourceID]
+		o := got.ByID[users[3+5*i].SourceID]
 		if o.Action != sdk.Created {
 			refused++
 		}
@@ -90,7 +90,7 @@ func testRefusals(t *testing.T, s *keycloak.Server, w way, offset int) {
 			t.Errorf("%s: %s %s: %s", b.name, o.Action, o.Code, o.Detail)
 		}
 	}
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: len(users) - refused, sdk.Rejected: refused}, got.counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: len(users) - refused, sdk.Rejected: refused}, got.Counts()); d != "" {
 		t.Error(d)
 	}
 	var n int
@@ -215,13 +215,13 @@ func testBadNetwork(t *testing.T, s *keycloak.Server, way way, offset int) {
 	var wait sync.WaitGroup
 	for part := range 6 {
 		wait.Go(func() {
-			if err := target.Load(t.Context(), users[30*part:30*part+30], outcomes{got}); err != nil {
+			if err := target.Load(t.Context(), users[30*part:30*part+30], got); err != nil {
 				t.Errorf("load: %v", err)
 			}
 		})
 	}
 	wait.Wait()
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: len(users)}, got.counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: len(users)}, got.Counts()); d != "" {
 		t.Error(d)
 	}
 	for _, fault := range w.faults {
@@ -237,7 +237,7 @@ func testBadNetwork(t *testing.T, s *keycloak.Server, way way, offset int) {
 		t.Errorf("%d users, %v", n, err)
 	}
 	c.URL = s.URL()
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: len(users)}, load(t, open(t, c), users).counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: len(users)}, load(t, open(t, c), users).Counts()); d != "" {
 		t.Error(d)
 	}
 }

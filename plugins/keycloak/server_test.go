@@ -175,7 +175,7 @@ func zoo(t *testing.T, offset int) (users []sdk.User, passwords map[string]strin
 	add("testpass", plain, func(u *sdk.User) {
 		u.ID = fmt.Sprintf("auth0|%030d", offset)
 		u.Metadata = json.RawMessage(`{"email":"evil@example.com","username":"evil","tags":["b","a","b"],"plan":{"tier":"gold","n":[1,2]},"big":9007199254740993,"text":"a\nb\t\"'\\/🙂漢","empty":"","none":null,"a b/ü":true,"nul":"a\u0000b"}`)
-		u.Phone, u.PhoneVerified, u.OtherEmails = "+36301234567", yes(), []sdk.Address{{Email: "x@work.example"}}
+		u.Phone, u.PhoneVerified, u.OtherEmails = "+36301234567", new(true), []sdk.Address{{Email: "x@work.example"}}
 		u.GivenName, u.FamilyName = "Ádám", "Szűcs-O'Neill"
 	})
 	add("testpass", plain, func(u *sdk.User) { u.Metadata = fmt.Appendf(nil, `{"long":%q}`, strings.Repeat("L", 5000)) })
@@ -280,11 +280,11 @@ func testWhole(t *testing.T, s *keycloak.Server, w way, offset int) {
 	planned := plan(t, target, users)
 	loaded := load(t, target, users)
 	for source, w := range want {
-		if got := planned.of(source); got != w {
-			t.Errorf("plan of %s: %s %s", source, got, planned.byID[source].Detail)
+		if got := planned.Of(source); got != w {
+			t.Errorf("plan of %s: %s %s", source, got, planned.ByID[source].Detail)
 		}
-		if got := loaded.of(source); got != w {
-			t.Errorf("load of %s: %s %s", source, got, loaded.byID[source].Detail)
+		if got := loaded.Of(source); got != w {
+			t.Errorf("load of %s: %s %s", source, got, loaded.ByID[source].Detail)
 		}
 	}
 	for _, how := range []string{"listed", "searched"} {
@@ -293,9 +293,9 @@ func testWhole(t *testing.T, s *keycloak.Server, w way, offset int) {
 			searched(t, again)
 		}
 		got := load(t, again, users[:sound])
-		if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: sound}, got.counts()); d != "" {
+		if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: sound}, got.Counts()); d != "" {
 			t.Errorf("second load, %s realm: %s", how, d)
-			for _, c := range got.byID {
+			for _, c := range got.ByID {
 				if c.Action != sdk.Unchanged {
 					t.Logf("%+v", c)
 				}
@@ -378,10 +378,10 @@ func TestServerPoisonedBatch(t *testing.T) {
 			users := people(5001+40_000*i, 5200+40_000*i)
 			users[123].ID = person(5000).ID // ids are unique over all realms, and only the server knows
 			got := load(t, open(t, c), users)
-			if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 199, sdk.Rejected: 1}, got.counts()); d != "" {
+			if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 199, sdk.Rejected: 1}, got.Counts()); d != "" {
 				t.Fatal(d)
 			}
-			o := got.byID[users[123].SourceID]
+			o := got.ByID[users[123].SourceID]
 			if o.Code != codeTargetRefused || !strings.Contains(o.Detail, "409") || !strings.Contains(o.Hint, "another realm") {
 				t.Errorf("%+v", o)
 			}
@@ -429,7 +429,7 @@ func TestServerCheck(t *testing.T) {
 	if got := login(t, s, "untouched", u.Username, "testpass"); got != blockedLogin {
 		t.Errorf("sign-in without names: %s", got)
 	}
-	if got := load(t, open(t, c), []sdk.User{u}).of(u.SourceID); got != "unchanged" {
+	if got := load(t, open(t, c), []sdk.User{u}).Of(u.SourceID); got != "unchanged" {
 		t.Errorf("with hidden attributes: %s", got)
 	}
 	c.ClientSecret = secretOf("wrong")
@@ -481,7 +481,7 @@ func TestServerRoles(t *testing.T) {
 		if d := cmp.Diff(tt.want, codes(list)); d != "" {
 			t.Errorf("roles %v: %s", tt.roles, d)
 		}
-		err := open(t, c).Load(t.Context(), []sdk.User{person(8000+i, func(u *sdk.User) { u.Tenants = []string{"eu"} })}, outcomes{newBook(t)})
+		err := open(t, c).Load(t.Context(), []sdk.User{person(8000+i, func(u *sdk.User) { u.Tenants = []string{"eu"} })}, newBook(t))
 		if (err != nil) != (len(tt.want) > 0) {
 			t.Errorf("roles %v: load: %v", tt.roles, err)
 		}
@@ -498,7 +498,7 @@ func TestServerImportsFiles(t *testing.T) {
 	users, passwords := zoo(t, 3000)
 	users = append(users, person(3900, func(u *sdk.User) { u.Email = users[0].Email }))
 	got := write(t, out, users, 10, 7)
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: len(users) - 1, sdk.Rejected: 1}, got.counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: len(users) - 1, sdk.Rejected: 1}, got.Counts()); d != "" {
 		t.Error(d)
 	}
 	opts := withJar
@@ -511,7 +511,7 @@ func TestServerImportsFiles(t *testing.T) {
 	}
 	// What a live load would find is what the files said.
 	c := Config{URL: s.URL(), Realm: "customers", AuthRealm: "master", ClientID: keycloak.AdminClientID, ClientSecret: secretOf(keycloak.AdminClientSecret)}
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: len(users) - 1}, load(t, open(t, c), users[:len(users)-1]).counts()); d != "" {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Unchanged: len(users) - 1}, load(t, open(t, c), users[:len(users)-1]).Counts()); d != "" {
 		t.Error(d)
 	}
 }

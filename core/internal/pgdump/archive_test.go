@@ -400,7 +400,7 @@ func TestCancel(t *testing.T) {
 		t.Error("all rows were read")
 	}
 	for _, name := range []string{"odd-15.sql", "odd-15.dump"} {
-		if _, err := Open(ctx, filepath.Join("testdata", name)); !errors.Is(err, cause) {
+		if _, err := Open(ctx, testFile(name)); !errors.Is(err, cause) {
 			t.Errorf("open %s: %v, want %v", name, err, cause)
 		}
 	}
@@ -409,7 +409,7 @@ func TestCancel(t *testing.T) {
 func TestCloseEarly(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"core-10.1.4.sql", "core-10.1.4.dump", "odd-18-zstd.dump"} {
-		a, err := Open(t.Context(), filepath.Join("testdata", name))
+		a, err := Open(t.Context(), testFile(name))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,9 +41,17 @@ func mustLoad[T string | []byte](tb testing.TB, text T) *Archive {
 	return a
 }
 
+// testFile is a file of testdata, or a dump of SuperTokens among those of the project.
+func testFile(name string) string {
+	if strings.HasPrefix(name, "core-") {
+		return filepath.Join("../../../testdata/supertokens", name)
+	}
+	return filepath.Join("testdata", name)
+}
+
 func openFile(tb testing.TB, name string) *Archive {
 	tb.Helper()
-	a, err := Open(tb.Context(), filepath.Join("testdata", name))
+	a, err := Open(tb.Context(), testFile(name))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -58,7 +65,7 @@ func openFile(tb testing.TB, name string) *Archive {
 
 func readFile(tb testing.TB, name string) []byte {
 	tb.Helper()
-	b, err := fs.ReadFile(os.DirFS("testdata"), name)
+	b, err := os.ReadFile(testFile(name))
 	if err != nil {
 		tb.Fatal(err)
 	}

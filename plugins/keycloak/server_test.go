@@ -523,18 +523,8 @@ func TestQuirks(t *testing.T) {
 	s := keycloak.Shared(t, withJar)
 	fakes := open(t, f.config()).api
 	reals := open(t, newRealmOn(t, s, "quirks")).api
-	m := mapper{defaultRole: "offline_access", tenants: tenantsAsGroups}
 	raw := func(n int, more string, change ...func(*sdk.User)) json.RawMessage {
-		u := person(n, change...)
-		rep, rejected := m.user(&u)
-		if rejected != nil {
-			t.Fatal(rejected)
-		}
-		b, err := json.Marshal(rep)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return append(b[:len(b)-1], more+"}"...)
+		return rawUser(t, n, more, change...)
 	}
 	otp := `,"credentials":[{"type":"otp","userLabel":"a","credentialData":"{\"subType\":\"totp\",\"digits\":6}","secretData":"{\"value\":\"x\"}"},{"type":"otp","userLabel":"A ","credentialData":"{\"subType\":\"totp\",\"digits\":6}","secretData":"{\"value\":\"x\"}"}]`
 	tests := []struct {

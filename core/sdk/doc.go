@@ -1,6 +1,6 @@
-// Package sdk is what a target plugin imports, and all it imports. A plugin is
-// a main package that calls [Serve] with a [Plugin]; the only method it must
-// have is [Target].Load.
+// Package sdk is what a target plugin imports, and all it imports, beside httpx
+// for requests and folder for files below it. A plugin is a main package that
+// calls [Serve] with a [Plugin]; the only method it must have is [Target].Load.
 //
 //	func main() {
 //		sdk.Serve(sdk.Plugin[Config]{Name: "acme", Version: version, New: open})

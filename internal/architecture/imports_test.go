@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -120,4 +122,26 @@ func forbidden(imp string, r rule) bool {
 		return !slices.ContainsFunc(r.except, match)
 	}
 	return slices.ContainsFunc(r.to, match) && !slices.ContainsFunc(r.except, match)
+}
+
+// TestPage holds docs/architecture.md to the packages there are.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range packages(t) {
+		if strings.HasPrefix(p.ImportPath, "examples") || strings.HasPrefix(p.ImportPath, "internal/testserver/") {
+			continue
+		}
+		if !strings.Contains(string(page), "`"+p.ImportPath+"`") {
+			t.Errorf("docs/architecture.md does not say what %s is", p.ImportPath)
+		}
+	}
+	for _, name := range regexp.MustCompile("`((?:core|plugins|internal|cmd)/[a-z/-]+)`").FindAllStringSubmatch(string(page), -1) {
+		if _, err := os.Stat("../../" + name[1]); err != nil {
+			t.Errorf("docs/architecture.md names %s, which is not there", name[1])
+		}
+	}
 }

@@ -4,11 +4,9 @@
 //
 // Mode live loads a running server through endpoints that our provider adds to it,
 // or through partialImport, the one online endpoint of the server's own that takes
-// id, hashes, roles and identities in one call. Neither does more than create: an
-// account that is already there is compared, never changed. The comparison covers
-// names, e-mail address, flags and attributes, as far as reads
-// show them; roles, groups, links and credentials are not in a listing. Mode files
-// writes a folder for kc.sh import.
+// id, hashes, roles and identities in one call. Both only create: an account that is
+// there is compared, and brought up to date, where that is allowed, with one request
+// for each kind of change. Mode files writes a folder for kc.sh import.
 //
 // What Keycloak has no field for becomes a user attribute:
 //
@@ -21,6 +19,6 @@
 // values, everything else its JSON text. The prefix keeps a key such as "email"
 // from overwriting a field of the account. Roles are the union over all tenants,
 // because a realm has no tenants; tenants become groups below /tenants when a
-// user belongs to any but "public". The default role and the default groups of the
+// user belongs to any but "public", or organizations. The default role and the default groups of the
 // realm are added as for any new user.
 package keycloak

@@ -4,6 +4,7 @@ package keycloak
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -216,4 +217,107 @@ func TestServerBulkReads(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What the endpoints write by themselves is what the server's import routine
+// writes, of which every user can be had by a field that says nothing.
+func TestServerBulkWritesAlike(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{keycloak.Version, keycloak.OldVersion} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			opts := withJar
+			opts.Version = version
+			testAlike(t, keycloak.Shared(t, opts), func([]string) any { return nil })
+		})
+	}
+}
+
+// testAlike compares all that the admin API shows of accounts, and what else
+// rows returns of them.
+func testAlike(t *testing.T, s *keycloak.Server, rows func(ids []string) any) {
+	t.Helper()
+	const realm = "bulk-alike"
+	c := newRealmOn(t, s, realm)
+	c.BridgeAlias = "supertokens"
+	for _, alias := range []string{"google", "supertokens"} {
+		addProvider(t, s, realm, alias)
+	}
+	target := open(t, c)
+	r, err := target.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	users, _ := zoo(t, 42_000)
+	var ids []string
+	var direct, usual []json.RawMessage
+	for _, u := range users {
+		rep, rejected := r.mapper.user(&u)
+		if rejected != nil {
+			t.Fatal(rejected)
+		}
+		if err := target.prepareMemberships(t.Context(), r, []*delivery{{verdict: verdict{user: rep}}}); err != nil {
+			t.Fatal(err)
+		}
+		b, err := json.Marshal(rep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, direct = append(ids, u.ID), append(direct, b)
+		usual = append(usual, append(slices.Clone(b[:len(b)-1]), `,"clientConsents":[]}`...))
+	}
+	shown := func(users []json.RawMessage) (all []any) {
+		results, err := target.api.loadUsers(t.Context(), users)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, res := range results {
+			if res.Status != http.StatusCreated {
+				t.Errorf("%s: %d %s", ids[i], res.Status, res.Error)
+			}
+		}
+		for _, id := range ids {
+			path := "/realms/" + realm + "/users/" + url.PathEscape(id)
+			for _, part := range []string{"", "/credentials", "/role-mappings", "/groups", "/federated-identity"} {
+				var found any
+				if err := s.Admin(t.Context(), http.MethodGet, path+part, nil, &found); err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, inOrder(found))
+			}
+		}
+		all = append(all, rows(ids))
+		for _, id := range ids {
+			if err := s.Admin(t.Context(), http.MethodDelete, "/realms/"+realm+"/users/"+url.PathEscape(id), nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return all
+	}
+	if d := cmp.Diff(shown(usual), shown(direct)); d != "" {
+		t.Errorf("(-server's routine +ours):\n%s", d)
+	}
+	var about struct {
+		Direct bool `json:"direct"`
+	}
+	if err := target.api.read(t.Context(), target.api.realmPath("stetl"), nil, &about); err != nil || !about.Direct {
+		t.Errorf("all users were left to the server's routine: %v", err)
+	}
+}
+
+// inOrder sorts what a server lists in any order, and leaves out when it did so.
+func inOrder(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		delete(v, "lastModifiedTimestamp")
+		for name, part := range v {
+			v[name] = inOrder(part)
+		}
+	case []any:
+		for i, part := range v {
+			v[i] = inOrder(part)
+		}
+		slices.SortFunc(v, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	}
+	return v
 }

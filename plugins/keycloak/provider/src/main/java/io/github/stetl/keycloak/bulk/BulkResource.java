@@ -19,6 +19,7 @@ import jakarta.ws.rs.core.MediaType;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 
+import org.keycloak.connections.jpa.JpaConnectionProvider;
 import org.keycloak.models.KeycloakSession;
 import org.keycloak.models.RealmModel;
 import org.keycloak.representations.idm.UserRepresentation;
@@ -45,13 +46,14 @@ public class BulkResource {
         this.event = event;
     }
 
-    /** Tells callers that the endpoints are there, and that they may use them. */
+    /** Tells callers that the endpoints are there, that they may use them, and whether users are created {@link Direct}ly. */
     @GET
     @Produces(MediaType.APPLICATION_JSON)
     public String describe() throws IOException {
         permissions.requireImport();
         permissions.requireView();
-        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST));
+        boolean direct = Direct.on(session, realm, session.getProvider(JpaConnectionProvider.class).getEntityManager()) != null;
+        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST, "direct", direct));
     }
 
     /**
@@ -72,7 +74,7 @@ public class BulkResource {
                 UserRepresentation user = JsonSerialization.mapper.treeToValue(sent.get(i), UserRepresentation.class);
                 outcomes[i] = Loader.problem(user);
                 if (outcomes[i] == null) {
-                    entries.add(new Loader.Entry(i, user));
+                    entries.add(new Loader.Entry(i, user, Direct.covers(sent.get(i))));
                 }
             } catch (JsonProcessingException e) {
                 outcomes[i] = Outcome.refused(400, "the user cannot be parsed"); // its own words may show a secret

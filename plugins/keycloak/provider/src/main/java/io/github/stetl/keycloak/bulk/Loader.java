@@ -32,10 +32,13 @@ final class Loader {
 
         final int index;
         final UserRepresentation user;
+        final boolean covered;
 
-        Entry(int index, UserRepresentation user) {
+        /** covered: {@link Direct#covers} the user. */
+        Entry(int index, UserRepresentation user, boolean covered) {
             this.index = index;
             this.user = user;
+            this.covered = covered;
         }
     }
 
@@ -77,13 +80,17 @@ final class Loader {
         }
     }
 
-    private static final class PlainUsers implements Runnable {
+    /** Creates the users of which nothing has to be found again before it is flushed, and leaves the others. */
+    private static final class Part implements Runnable {
 
+        private final Direct direct;
         private final ExportImportManager manager;
         private final RealmModel realm;
         private final List<Entry> part;
+        private final List<Entry> left = new ArrayList<>();
 
-        PlainUsers(ExportImportManager manager, RealmModel realm, List<Entry> part) {
+        Part(Direct direct, ExportImportManager manager, RealmModel realm, List<Entry> part) {
+            this.direct = direct;
             this.manager = manager;
             this.realm = realm;
             this.part = part;
@@ -92,8 +99,13 @@ final class Loader {
         @Override
         public void run() {
             for (Entry e : part) {
+                if (direct != null && e.covered && direct.create(e.user)) {
+                    continue;
+                }
                 if (plain(e)) {
                     manager.createUser(realm, e.user);
+                } else {
+                    left.add(e);
                 }
             }
         }
@@ -128,7 +140,7 @@ final class Loader {
 
     /** One transaction for all that are not there; where that fails, one for each half, down to the users at fault. */
     private void look(List<Entry> entries) {
-        RuntimeException failure = attempt(entries, false);
+        Throwable failure = attempt(entries, false);
         if (failure == null) {
             return;
         }
@@ -142,7 +154,7 @@ final class Loader {
     }
 
     /** Returns why nothing was created, null after success. */
-    private RuntimeException attempt(List<Entry> entries, boolean unseen) {
+    private Throwable attempt(List<Entry> entries, boolean unseen) {
         try {
             KeycloakModelUtils.runJobInTransaction(
                     session.getKeycloakSessionFactory(), session.getContext(), new Job(this, entries, unseen));
@@ -151,6 +163,12 @@ final class Loader {
             if (Refusal.trouble(e)) {
                 throw new ServiceUnavailableException("the database cannot take users at the moment");
             }
+            return e;
+        } catch (LinkageError e) {
+            if (!unseen) {
+                throw e;
+            }
+            Direct.giveUp(e);
             return e;
         }
     }
@@ -161,6 +179,7 @@ final class Loader {
         EntityManager em = own.getProvider(JpaConnectionProvider.class).getEntityManager();
         ExportImportManager manager = own.getProvider(DatastoreProvider.class).getExportImportManager();
         boolean directories = realm.getComponentsStream(realmId, DIRECTORY).findAny().isPresent();
+        Direct direct = unseen ? Direct.on(own, realm, em) : null; // what fails is to fail in the server's words
         List<Entry> missing = entries;
         if (unseen && !directories) {
             for (Entry e : entries) {
@@ -171,11 +190,10 @@ final class Loader {
         }
         for (int first = 0; first < missing.size(); first += PART) {
             List<Entry> part = missing.subList(first, Math.min(first + PART, missing.size()));
-            Batch.run(own, em, new PlainUsers(manager, realm, part));
-            for (Entry e : part) {
-                if (!plain(e)) {
-                    manager.createUser(realm, e.user);
-                }
+            Part work = new Part(direct, manager, realm, part);
+            Batch.run(own, em, work);
+            for (Entry e : work.left) {
+                manager.createUser(realm, e.user);
             }
             em.flush();
             em.clear();

@@ -65,6 +65,27 @@ func blocks(path, text, language string) (all []string) {
 	return all
 }
 
+// TestExamplesNameTheirVariables: what an example reads from the environment is
+// exported in the lines at its top.
+func TestExamplesNameTheirVariables(t *testing.T) {
+	t.Parallel()
+	read := regexp.MustCompile(`(?m)^[^#\n]*\$\{env:(\w+)\}`)
+	found := 0
+	for path, text := range pages(t) {
+		if filepath.Base(filepath.Dir(path)) != "configs" {
+			continue
+		}
+		for _, m := range read.FindAllStringSubmatch(text, -1) {
+			if found++; !regexp.MustCompile(`(?m)^#   export .*\b` + m[1] + `=`).MatchString(text) {
+				t.Errorf("%s does not export %s", path, m[1])
+			}
+		}
+	}
+	if found < 5 {
+		t.Errorf("only %d variables found", found)
+	}
+}
+
 // TestDocumentedDependencies: every module that is required directly is on its page,
 // once, and in the version of go.mod where the page names one.
 func TestDocumentedDependencies(t *testing.T) {

@@ -89,7 +89,7 @@ Begin with inspect and check, look at what run --dry-run says, then run.`,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{commandLineError{err, cmd.CommandPath()}} })
 	for _, group := range []struct {
 		title    string
 		commands []*cobra.Command
@@ -136,7 +136,7 @@ func wrapArgs(c *cobra.Command) {
 					err = fmt.Errorf("%w; did you mean %s?", err, like)
 				}
 			}
-			return usageError{err}
+			return usageError{commandLineError{err, cmd.CommandPath()}}
 		}
 	}
 	for _, sub := range c.Commands() {
@@ -166,8 +166,8 @@ func (a *app) explain(err error) {
 	case errors.As(err, new(silentError)):
 	default:
 		fmt.Fprintf(a.err, "stetl: %s\n", diag.PrintableText(err.Error()))
-		if errors.As(err, new(usageError)) {
-			fmt.Fprintln(a.err, `Run "stetl --help" for the commands and their flags.`)
+		if e, ok := errors.AsType[commandLineError](err); ok {
+			fmt.Fprintf(a.err, "Run \"%s --help\" to see what it takes.\n", e.command)
 		}
 	}
 }

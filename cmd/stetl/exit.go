@@ -27,6 +27,14 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// commandLineError is a usage error for which the help of a command is the remedy.
+type commandLineError struct {
+	error
+	command string
+}
+
+func (e commandLineError) Unwrap() error { return e.error }
+
 // refusedError says that the source, the target or a plugin could not be
 // reached or said no.
 type refusedError struct{ error }

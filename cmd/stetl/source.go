@@ -14,7 +14,7 @@ import (
 // loadConfig reads the configuration; problems come back all at once.
 func (a *app) loadConfig() (*config.Config, diag.List, error) {
 	if a.configPath == "" {
-		return nil, nil, usageError{errors.New("--config FILE is missing")}
+		return nil, nil, usageError{errors.New("--config FILE is missing; stetl config schema describes such a file")}
 	}
 	cfg, problems := config.Load(a.configPath, config.Env{})
 	problems.Add(cfg.CheckTables(supertokens.RenamableTables())...)

@@ -43,6 +43,9 @@ func (a *app) undo(ctx context.Context, yes bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
+	if p.target.Capabilities().Whole {
+		return refusedError{errors.New("this target is written as a whole, as import files are: remove what the run has written")}
+	}
 	if !p.target.Capabilities().Can(target.CanUndo) {
 		return refusedError{fmt.Errorf("plugin %s cannot take accounts back", p.cfg.Target.Plugin)}
 	}

@@ -40,6 +40,9 @@ func (a *app) verify(ctx context.Context, sample int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
+	if p.target.Capabilities().Whole {
+		return refusedError{errors.New("this target is written as a whole, as import files are: there is nothing to read back")}
+	}
 	if err := p.openSource(ctx); err != nil {
 		return err
 	}

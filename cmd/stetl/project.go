@@ -131,9 +131,8 @@ func (p *project) openScope(ctx context.Context, identity []string) (err error) 
 	if p.journal == nil {
 		return nil
 	}
-	raw, _ := p.cfg.Target.Split()
 	var settings map[string]any
-	if err := json.Unmarshal(raw, &settings); err != nil {
+	if err := json.Unmarshal(p.cfg.Target.PlainJSON(), &settings); err != nil {
 		return fmt.Errorf("name the target: %w", err)
 	}
 	if len(identity) > 0 {
@@ -213,9 +212,8 @@ func (p *project) close(ctx context.Context) error {
 // settings digests what, beside an account itself, decides what it becomes in the
 // target.
 func (p *project) settings() []byte {
-	raw, _ := p.cfg.Target.Split()
 	info := p.clients[0].Info()
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s%s", info.Name, info.Version, raw, p.cfg.Policies.Existing, mappingSettings(p.cfg)))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s%s", info.Name, info.Version, p.cfg.Target.PlainJSON(), p.cfg.Policies.Existing, mappingSettings(p.cfg)))
 	return sum[:16]
 }
 

@@ -162,7 +162,7 @@ func (f *file) checkBridge() {
 		return
 	}
 	bad := func(n *node, summary, hint string) {
-		f.add(diag.Diagnostic{Code: diag.ConfigInvalidValue, Summary: summary, Path: pointer(n.path), Hint: hint}, n.anchor())
+		f.add(diag.Diagnostic{Code: diag.ConfigInvalidValue, Summary: summary, Path: diag.Pointer(n.path...), Hint: hint}, n.anchor())
 	}
 	plain := section.get("plain_http")
 	allowed := plain != nil && plain.val == true

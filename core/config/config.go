@@ -218,7 +218,7 @@ func (f *file) check() {
 		f.add(diag.Diagnostic{
 			Code:    diag.ConfigConflict,
 			Summary: "source has both url and dump",
-			Path:    pointer(later.path),
+			Path:    diag.Pointer(later.path...),
 			Hint:    "keep one of them",
 		}, later.key)
 	}
@@ -295,7 +295,7 @@ func (c *Config) CheckTables(renamable []string) diag.List {
 		d := diag.Diagnostic{
 			Code:    diag.ConfigUnknownTable,
 			Summary: fmt.Sprintf("%q is not a table that SuperTokens lets anybody rename", name),
-			Path:    pointer(tables.fields[name].path),
+			Path:    diag.Pointer(tables.fields[name].path...),
 			Detail:  "renamable: " + strings.Join(slices.Sorted(slices.Values(renamable)), ", "),
 		}
 		if meant := diag.Suggest(name, renamable); meant != "" {
@@ -390,22 +390,13 @@ func (t *Target) RevealJSON() []byte {
 	return mustJSON(t.clear())
 }
 
-// Split returns the plugin's configuration without its secrets, and the secrets
-// by JSON pointer into it. Which ones are secrets is known after Validate.
-// Inside a list null keeps the place of a secret.
-func (t *Target) Split() (config []byte, secrets map[string]canonical.Secret) {
-	secrets = map[string]canonical.Secret{}
+// PlainJSON returns the plugin's configuration without its secrets. Which ones are
+// secrets is known after Validate. Inside a list null keeps the place of a secret.
+func (t *Target) PlainJSON() []byte {
 	if t.config == nil {
-		return []byte("{}"), secrets
+		return []byte("{}")
 	}
-	config = mustJSON(t.config.decoded(func(n *node) (any, bool) {
-		if !n.secret || n.val == nil {
-			return n.val, true
-		}
-		secrets[pointer(n.path[len(targetConfig):])] = canonical.NewSecret(fmt.Sprint(n.val))
-		return nil, false
-	}))
-	return config, secrets
+	return mustJSON(t.config.decoded(func(n *node) (any, bool) { return n.val, !n.secret || n.val == nil }))
 }
 
 // MarshalJSON shows the plugin and its configuration; everything that is a

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/stetl/stetl/core/diag"
 )
 
 // Schema returns the JSON Schema of the whole file, for editors. pluginSchemas
@@ -33,14 +35,14 @@ func Schema(pluginSchemas map[string][]byte) ([]byte, error) {
 		}
 		delete(plugin, "$schema")
 		delete(plugin, "$id")
-		defs[name] = forEditor(plugin, "#/$defs/"+escaper.Replace(name), true)
+		defs[name] = forEditor(plugin, "#"+diag.Pointer("$defs", name), true)
 		choices = append(choices, map[string]any{
 			"if": map[string]any{
 				"properties": map[string]any{"plugin": map[string]any{"const": name}},
 				"required":   []any{"plugin"},
 			},
 			"then": map[string]any{
-				"properties": map[string]any{"config": map[string]any{"$ref": "#/$defs/" + escaper.Replace(name)}},
+				"properties": map[string]any{"config": map[string]any{"$ref": "#" + diag.Pointer("$defs", name)}},
 			},
 		})
 	}

@@ -106,7 +106,7 @@ func (v validation) choose(e *jsonschema.ValidationError) []finding {
 		Code:    diag.ConfigInvalidValue,
 		Summary: human(n.path) + " fits none of the forms it may have",
 		Detail:  strings.Join(forms, "\n"),
-		Path:    pointer(n.path),
+		Path:    diag.Pointer(n.path...),
 	}, n.anchor()}}
 }
 
@@ -180,7 +180,7 @@ func (v validation) leaf(e *jsonschema.ValidationError) []finding {
 	}
 	name := human(n.path)
 	one := func(code diag.Code, format string, args ...any) []finding {
-		d := diag.Diagnostic{Code: code, Summary: fmt.Sprintf(format, args...), Path: pointer(n.path)}
+		d := diag.Diagnostic{Code: code, Summary: fmt.Sprintf(format, args...), Path: diag.Pointer(n.path...)}
 		if len(n.refs) > 0 {
 			d.Detail = "the value comes from " + strings.Join(n.refs, " and ")
 		}
@@ -263,7 +263,7 @@ func (v validation) missing(n *node, names []string, because string) []finding {
 		d := diag.Diagnostic{
 			Code:    diag.ConfigMissingField,
 			Summary: fmt.Sprintf("%s needs %q", human(n.path), name),
-			Path:    pointer(append(slices.Clip(n.path), name)),
+			Path:    diag.Pointer(append(slices.Clip(n.path), name)...),
 		}
 		if because != "" {
 			d.Summary += fmt.Sprintf(" when %q is given", because)
@@ -281,7 +281,7 @@ func (v validation) unknown(n *node, name string) finding {
 	d := diag.Diagnostic{
 		Code:    diag.ConfigUnknownField,
 		Summary: fmt.Sprintf("%q is not a field of %s", name, human(n.path)),
-		Path:    pointer(append(slices.Clip(n.path), name)),
+		Path:    diag.Pointer(append(slices.Clip(n.path), name)...),
 	}
 	free := slices.DeleteFunc(v.known(n), func(k string) bool { return n.fields[k] != nil })
 	if meant := diag.Suggest(name, free); meant != "" {
@@ -300,7 +300,7 @@ func (v validation) forbidden(e *jsonschema.ValidationError, n *node) []finding 
 		return []finding{{diag.Diagnostic{
 			Code:    diag.ConfigConflict,
 			Summary: human(n.path) + " is not allowed in this combination",
-			Path:    pointer(n.path),
+			Path:    diag.Pointer(n.path...),
 		}, n.anchor()}}
 	}
 	name, parent := n.path[last], v.root.nearest(n.path[len(v.root.path):last])
@@ -314,7 +314,7 @@ func (v validation) forbidden(e *jsonschema.ValidationError, n *node) []finding 
 	return []finding{{diag.Diagnostic{
 		Code:    diag.ConfigConflict,
 		Summary: human(n.path) + " is not allowed together with the other settings",
-		Path:    pointer(n.path),
+		Path:    diag.Pointer(n.path...),
 	}, n.key}}
 }
 
@@ -323,7 +323,7 @@ func (v validation) choice(n *node, want []any) []finding {
 	d := diag.Diagnostic{
 		Code:    diag.ConfigInvalidValue,
 		Summary: human(n.path) + " has a value that is not allowed",
-		Path:    pointer(n.path),
+		Path:    diag.Pointer(n.path...),
 	}
 	var texts, allowed []string
 	for _, w := range want {

@@ -62,13 +62,13 @@ func (f *file) locate(base []string, list diag.List) diag.List {
 		if d.Path == "" {
 			continue
 		}
-		path := append(slices.Clip(base), tokens(d.Path)...)
+		path := append(slices.Clip(base), diag.Steps(d.Path)...)
 		n := f.root.nearest(path)
 		at := n.anchor()
 		if d.Pos.File == "" && d.Pos.Line > 0 {
 			at = f.inside(n, place{d.Pos.Line, d.Pos.Col})
 		}
-		d.Path, d.Pos = pointer(path), f.pos(at)
+		d.Path, d.Pos = diag.Pointer(path...), f.pos(at)
 		d.Snippet = f.snippet(d, masks)
 		list[i] = d
 	}

@@ -234,7 +234,7 @@ func (b *builder) mapping(n *node, y *yaml.Node) {
 			b.add(diag.Diagnostic{
 				Code:    diag.ConfigDuplicateField,
 				Summary: fmt.Sprintf("%q is given twice", key.Value),
-				Path:    pointer(first.path),
+				Path:    diag.Pointer(first.path...),
 				Detail:  fmt.Sprintf("first given on line %d", first.key.line),
 				Hint:    "keep one of the two",
 			}, at)
@@ -306,7 +306,7 @@ func (b *builder) unsupported(n *node, what string) {
 	b.add(diag.Diagnostic{
 		Code:    diag.ConfigUnsupportedYAML,
 		Summary: "the configuration does not support " + what,
-		Path:    pointer(n.path),
+		Path:    diag.Pointer(n.path...),
 		Hint:    "write a plain string, number, boolean, list or mapping",
 	}, n.at)
 }

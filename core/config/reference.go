@@ -141,7 +141,7 @@ func (x *expander) resolve(n *node, ref, scheme, name string) string {
 			Code:    diag.ConfigUnresolvedReference,
 			Summary: r.problem,
 			Detail:  human(n.path) + " refers to it",
-			Path:    pointer(n.path),
+			Path:    diag.Pointer(n.path...),
 			Hint:    r.hint,
 		}, n.at)
 	}
@@ -185,7 +185,7 @@ func (x *expander) malformed(n *node, what, hint string) {
 	x.add(diag.Diagnostic{
 		Code:    diag.ConfigBadReference,
 		Summary: human(n.path) + " holds " + what,
-		Path:    pointer(n.path),
+		Path:    diag.Pointer(n.path...),
 		Hint:    hint,
 	}, n.at)
 }

@@ -253,7 +253,7 @@ func (f *file) checkSecrets(n *node, allowed func(*node) bool) {
 		if n.kind != scalar || !n.secret || n.bad || n.val == nil {
 			return
 		}
-		d := diag.Diagnostic{Path: pointer(n.path)}
+		d := diag.Diagnostic{Path: diag.Pointer(n.path...)}
 		switch {
 		case n.val == "" && len(n.refs) == 0:
 			d.Code, d.Summary = diag.ConfigMissingField, human(n.path)+" is empty"

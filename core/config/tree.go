@@ -161,29 +161,3 @@ func human(path []string) string {
 func isIndex(t string) bool {
 	return t != "" && strings.Trim(t, "0123456789") == ""
 }
-
-var (
-	escaper   = strings.NewReplacer("~", "~0", "/", "~1")
-	unescaper = strings.NewReplacer("~1", "/", "~0", "~")
-)
-
-// pointer writes a path as a JSON pointer.
-func pointer(path []string) string {
-	var b strings.Builder
-	for _, t := range path {
-		b.WriteString("/" + escaper.Replace(t))
-	}
-	return b.String()
-}
-
-// tokens reads a JSON pointer.
-func tokens(ptr string) []string {
-	if ptr == "" {
-		return nil
-	}
-	parts := strings.Split(strings.TrimPrefix(ptr, "/"), "/")
-	for i := range parts {
-		parts[i] = unescaper.Replace(parts[i])
-	}
-	return parts
-}

@@ -261,3 +261,18 @@ func TestSuggest(t *testing.T) {
 		t.Errorf("without candidates: %q", got)
 	}
 }
+
+func TestPointer(t *testing.T) {
+	t.Parallel()
+	steps := []string{"target", "a/b", "~", "~1", "", "0"}
+	pointer := Pointer(steps...)
+	if want := "/target/a~1b/~0/~01//0"; pointer != want {
+		t.Errorf("%s, want %s", pointer, want)
+	}
+	if d := cmp.Diff(steps, Steps(pointer)); d != "" {
+		t.Error(d)
+	}
+	if Pointer() != "" || Steps("") != nil {
+		t.Error("the whole document has a pointer that is not empty")
+	}
+}

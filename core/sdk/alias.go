@@ -169,3 +169,7 @@ const (
 
 // NewSecret wraps clear text.
 func NewSecret(clearText string) Secret { return canonical.NewSecret(clearText) }
+
+// Pointer writes the steps to a field of the configuration as a JSON pointer, for the
+// Path of a [Diagnostic].
+func Pointer(steps ...string) string { return diag.Pointer(steps...) }

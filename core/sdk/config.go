@@ -224,20 +224,20 @@ func (c *configType) explain(e *validate.ValidationError, list *diag.List) {
 	if len(e.Causes) > 0 {
 		return
 	}
-	at := pointer(e.InstanceLocation...)
+	at := diag.Pointer(e.InstanceLocation...)
 	d := diag.Diagnostic{Code: diag.ConfigInvalidValue, Path: at}
 	switch k := e.ErrorKind.(type) {
 	case *kind.Required:
 		for _, name := range k.Missing {
 			list.Add(diag.Diagnostic{
-				Code: diag.ConfigMissingField, Path: at + pointer(name),
+				Code: diag.ConfigMissingField, Path: at + diag.Pointer(name),
 				Summary: fmt.Sprintf("%q is missing", name), Hint: c.description(append(slices.Clone(e.InstanceLocation), name)),
 			})
 		}
 		return
 	case *kind.AdditionalProperties:
 		for _, name := range k.Properties {
-			d := diag.Diagnostic{Code: diag.ConfigUnknownField, Path: at + pointer(name), Summary: fmt.Sprintf("%q is not a field here", name)}
+			d := diag.Diagnostic{Code: diag.ConfigUnknownField, Path: at + diag.Pointer(name), Summary: fmt.Sprintf("%q is not a field here", name)}
 			if s := c.at(e.InstanceLocation); s != nil {
 				if best := diag.Suggest(name, s.PropertyOrder); best != "" {
 					d.Hint = fmt.Sprintf("did you mean %q?", best)
@@ -313,17 +313,9 @@ func jsonName(f reflect.StructField) string {
 	return name
 }
 
-// pointer builds a JSON pointer, RFC 6901.
-func pointer(parts ...string) string {
-	var b strings.Builder
-	for _, p := range parts {
-		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(p))
-	}
-	return b.String()
-}
-
 func last(pointer string) string {
-	return strings.NewReplacer("~1", "/", "~0", "~").Replace(pointer[strings.LastIndexByte(pointer, '/')+1:])
+	steps := diag.Steps(pointer)
+	return steps[len(steps)-1]
 }
 
 func subject(pointer string) string {

@@ -242,7 +242,7 @@ func (c Config) validatePassword(bad func(code sdk.Code, path, summary, hint str
 		bad(codeMissingField, "/password/templates", "hashes_accepted needs the form in which the provider takes hashes", "as in {bcrypt: \"{bcrypt}{hash}\"}")
 	}
 	for _, scheme := range slices.Sorted(maps.Keys(p.Templates)) {
-		path := "/password/templates/" + pointerToken(scheme)
+		path := sdk.Pointer("password", "templates", scheme)
 		switch sdk.Scheme(scheme) {
 		case sdk.Bcrypt, sdk.Argon2id, sdk.Argon2i, sdk.Argon2d:
 			if strings.Count(p.Templates[scheme], hashPlace) != 1 {
@@ -278,8 +278,5 @@ func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
-
-// pointerToken escapes one step of a JSON pointer (RFC 6901).
-func pointerToken(s string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(s) }
 
 func joinList(names []string) string { return strings.Join(names, ", ") }

@@ -119,7 +119,7 @@ func (c Config) validate() sdk.Diagnostics {
 	}
 	for provider, alias := range c.IdentityProviders {
 		if alias == "" {
-			bad(codeInvalidValue, "/identity_providers/"+pointerToken(provider), "empty alias", "leave the line out to use the same name")
+			bad(codeInvalidValue, sdk.Pointer("identity_providers", provider), "empty alias", "leave the line out to use the same name")
 		}
 	}
 	return l
@@ -144,6 +144,3 @@ func checkURL(text string) string {
 	}
 	return ""
 }
-
-// pointerToken escapes one step of a JSON pointer (RFC 6901).
-func pointerToken(s string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(s) }

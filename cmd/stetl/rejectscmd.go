@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,21 +67,10 @@ func (a *app) rejects(ctx context.Context, out string, recipients []string) (err
 			return err
 		}
 	}
-	write := func(w io.Writer) error {
-		b := bufio.NewWriter(w)
-		enc := json.NewEncoder(b)
-		enc.SetEscapeHTML(false)
-		for i := range list {
-			if err := enc.Encode(&list[i]); err != nil {
-				return err
-			}
-		}
-		return b.Flush()
-	}
 	if len(list) == 0 {
 		fmt.Fprintln(a.err, "stetl: no account is rejected or in doubt")
 	}
-	return a.save(out, write)
+	return a.save(out, func(w io.Writer) error { return report.WriteRejects(w, list) })
 }
 
 func parseRecipients(all []string) ([]age.Recipient, error) {

@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -25,9 +24,7 @@ type Verification struct {
 
 // WriteJSON writes the verification as one JSON object on one line.
 func (v *Verification) WriteJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(struct {
+	return writeJSON(w, struct {
 		*engine.Verification
 		Source  string          `json:"source"`
 		Target  string          `json:"target"`
@@ -80,9 +77,7 @@ type Undoing struct {
 
 // WriteJSON writes the undo as one JSON object on one line.
 func (u *Undoing) WriteJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(struct {
+	return writeJSON(w, struct {
 		*engine.Undoing
 		Target   string           `json:"target"`
 		Accounts []target.Outcome `json:"accounts"`

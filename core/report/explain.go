@@ -160,9 +160,7 @@ func Mask(c target.Change) *target.Change {
 // WriteJSON writes the explanation as one JSON object on one line.
 func (e *Explanation) WriteJSON(w io.Writer) error {
 	e.Losses = orEmpty(e.Losses)
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(e)
+	return writeJSON(w, e)
 }
 
 // WriteText writes the explanation for a person.

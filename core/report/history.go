@@ -103,9 +103,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 	for _, r := range h.Runs {
 		runs = append(runs, line(r))
 	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(struct {
+	return writeJSON(w, struct {
 		runLine
 		Source   string                `json:"source"`
 		Target   string                `json:"target"`

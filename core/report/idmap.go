@@ -3,7 +3,6 @@ package report
 import (
 	"bufio"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -76,17 +75,7 @@ func (m *IDMap) WriteCSV(w io.Writer) error {
 }
 
 // WriteNDJSON writes one object a line.
-func (m *IDMap) WriteNDJSON(w io.Writer) error {
-	b := bufio.NewWriter(w)
-	enc := json.NewEncoder(b)
-	enc.SetEscapeHTML(false)
-	for _, p := range m.Pairs {
-		if err := enc.Encode(p); err != nil {
-			return err
-		}
-	}
-	return b.Flush()
-}
+func (m *IDMap) WriteNDJSON(w io.Writer) error { return writeLines(w, m.Pairs) }
 
 // Column is one of the application's tables that holds user ids.
 type Column struct{ Table, Name, Type string }

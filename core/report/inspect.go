@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -83,9 +82,7 @@ func (i *Inspection) writeCarries(b *strings.Builder) {
 
 // WriteJSON writes the inspection as one JSON object on one line.
 func (i *Inspection) WriteJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(i)
+	return writeJSON(w, i)
 }
 
 // WriteText writes the inspection for a person.

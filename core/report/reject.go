@@ -1,6 +1,7 @@
 package report
 
 import (
+	"io"
 	"strings"
 	"time"
 
@@ -60,3 +61,6 @@ func PathOf(code diag.Code) string {
 	}
 	return ""
 }
+
+// WriteRejects writes one JSON object a line.
+func WriteRejects(w io.Writer, list []Reject) error { return writeLines(w, list) }

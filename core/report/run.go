@@ -55,9 +55,7 @@ type runJSON struct {
 
 // WriteJSON writes the run as one JSON object on one line.
 func (r *Run) WriteJSON(w io.Writer) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(runJSON{
+	return writeJSON(w, runJSON{
 		Result: r.Result, Source: r.Source, Layout: r.Layout, App: r.App, Target: r.Target,
 		Findings: orEmpty(r.Findings), Changes: orEmpty(r.Changes), Different: r.Different, ElapsedMs: r.Result.Elapsed.Milliseconds(), Error: r.Err,
 	})

@@ -1,6 +1,8 @@
 package report
 
 import (
+	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -29,6 +31,24 @@ func (t *table) add(cells ...string) {
 func writeText(w io.Writer, text string) error {
 	_, err := io.WriteString(w, diag.PrintableText(text))
 	return err
+}
+
+// writeJSON writes one object on a line, without the escapes that only HTML needs.
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// writeLines writes one such line for each of a list.
+func writeLines[T any](w io.Writer, list []T) error {
+	b := bufio.NewWriter(w)
+	for i := range list {
+		if err := writeJSON(b, &list[i]); err != nil {
+			return err
+		}
+	}
+	return b.Flush()
 }
 
 func (t *table) write(w io.Writer) error {

@@ -55,14 +55,17 @@ func (v *Verification) WriteText(w io.Writer) error {
 	}
 	sorted := slices.Clone(v.Changes)
 	slices.SortFunc(sorted, func(x, y target.Change) int { return cmp.Compare(x.SourceID, y.SourceID) })
+	if len(sorted) > 0 {
+		b.WriteString("\n")
+	}
 	for _, c := range sorted[:min(len(sorted), maxListed)] {
-		fmt.Fprintf(&b, "\n  %s  %s\n", c.SourceID, c.Code)
+		fmt.Fprintf(&b, "  %s  %s\n", c.SourceID, c.Code)
 		for _, f := range c.Fields {
 			fmt.Fprintf(&b, "      %s: %s in the target, should be %s\n", f.Field, quoted(f.Old), quoted(f.New))
 		}
 	}
 	if more := len(sorted) - maxListed; more > 0 {
-		fmt.Fprintf(&b, "\n  … and %s more; --json lists all of them\n", number(more))
+		fmt.Fprintf(&b, "  … and %s more; --json lists all of them\n", number(more))
 	}
 	return writeText(w, b.String())
 }

@@ -168,6 +168,15 @@ func begin(t *testing.T, config string) (*exec.Cmd, *bufio.Scanner) {
 	return cmd, bufio.NewScanner(stderr)
 }
 
+// rest has another run load who is not there yet, and nobody twice.
+func (d *directory) rest(t *testing.T, config string) {
+	t.Helper()
+	if again := runStetl(t, nil, "run", "--config", config); again.code != 0 {
+		t.Errorf("the next run: exit %d\n%s", again.code, again.stderr)
+	}
+	d.once(t, inDirectory)
+}
+
 func standing(t *testing.T, config string) map[string]int {
 	t.Helper()
 	r := runStetl(t, nil, "report", "--config", config, "--json")
@@ -209,10 +218,7 @@ func TestFirstSignalStopsSoftly(t *testing.T) {
 	if d.created == 0 || after["created"] != d.created || after["in_doubt"] > 0 {
 		t.Errorf("%d accounts were created, the journal has %v", d.created, after)
 	}
-	if again := runStetl(t, nil, "run", "--config", config); again.code != 0 {
-		t.Errorf("the next run: exit %d\n%s", again.code, again.stderr)
-	}
-	d.once(t, inDirectory)
+	d.rest(t, config)
 }
 
 // The second signal ends it at once, whatever the target does, and the next run looks
@@ -241,10 +247,7 @@ func TestSecondSignalEndsItAtOnce(t *testing.T) {
 	if plan := runStetl(t, nil, "plan", "--config", config, "--json"); plan.report(t).Summary.InDoubt+plan.report(t).Summary.Unchanged == 0 {
 		t.Errorf("a plan knows nothing of what was on its way: %+v", plan.report(t).Summary)
 	}
-	if again := runStetl(t, nil, "run", "--config", config); again.code != 0 {
-		t.Errorf("the next run: exit %d\n%s", again.code, again.stderr)
-	}
-	d.once(t, inDirectory)
+	d.rest(t, config)
 }
 
 // Another mapping has every account compared, and only those written that differ: a
@@ -301,10 +304,7 @@ func TestFullDisk(t *testing.T) {
 				t.Errorf("exit %d\n%s", r.code, r.stderr)
 			}
 			on("DROP TRIGGER full")
-			if r := runStetl(t, nil, "run", "--config", config); r.code != 0 {
-				t.Errorf("with room again: exit %d\n%s", r.code, r.stderr)
-			}
-			d.once(t, inDirectory)
+			d.rest(t, config)
 			list := runStetl(t, nil, "rejects", "--config", config)
 			var one report.Reject
 			if err := json.Unmarshal([]byte(strings.SplitAfter(list.stdout, "\n")[0]), &one); err != nil || one.Detail == "" || one.PayloadOf != report.OfRejection {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -154,7 +153,7 @@ func (p *project) addPayloads(ctx context.Context, list []report.Reject, keys []
 		default:
 			return nil
 		}
-		sealed, err := seal(clearText, keys)
+		sealed, err := journal.Seal(clearText, keys...)
 		if err != nil {
 			return fmt.Errorf("encrypt account %s: %w", id, err)
 		}
@@ -226,7 +225,7 @@ func (p *project) keepPayloads(ctx context.Context, notLoaded map[string]bool, k
 		return err
 	}
 	err := p.each(ctx, func(id string) bool { return notLoaded[id] }, func(id string, clearText []byte) error {
-		sealed, err := seal(clearText, keys)
+		sealed, err := journal.Seal(clearText, keys...)
 		if err != nil {
 			return fmt.Errorf("encrypt account %s: %w", id, err)
 		}
@@ -239,21 +238,6 @@ func (p *project) keepPayloads(ctx context.Context, notLoaded map[string]bool, k
 		return fmt.Errorf("keep the rejected accounts for rejects.recipients: %w", err)
 	}
 	return nil
-}
-
-func seal(clearText []byte, keys []age.Recipient) ([]byte, error) {
-	var b bytes.Buffer
-	w, err := age.Encrypt(&b, keys...)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(clearText); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
 }
 
 // keepReasons remembers in words why accounts were not loaded, and collects who they

@@ -66,8 +66,13 @@ func (s *sealer) encrypt(dir string, clearText []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var buf bytes.Buffer
-	w, err := age.Encrypt(&buf, identity.Recipient())
+	return Seal(clearText, identity.Recipient())
+}
+
+// Seal encrypts a message to age keys.
+func Seal(clearText []byte, to ...age.Recipient) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := age.Encrypt(&b, to...)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +82,7 @@ func (s *sealer) encrypt(dir string, clearText []byte) ([]byte, error) {
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	return buf.Bytes(), nil
+	return b.Bytes(), nil
 }
 
 func (s *sealer) decrypt(dir string, sealed []byte) ([]byte, error) {

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Set;
 
 import jakarta.persistence.EntityManager;
+import jakarta.persistence.FlushModeType;
 
 import org.keycloak.connections.jpa.JpaConnectionProvider;
 import org.keycloak.models.GroupModel;
@@ -46,6 +47,7 @@ final class Reader {
         if (ids.isEmpty()) {
             return accounts.values();
         }
+        em.setFlushMode(FlushModeType.COMMIT); // nothing was written that a look-up would have to see
         // With their attributes, so that the users come out of the session.
         em.createQuery("select u from UserEntity u left join fetch u.attributes where u.realmId = :realm and u.id in :ids")
                 .setParameter("realm", realm.getId()).setParameter("ids", ids).getResultList();

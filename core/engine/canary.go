@@ -166,7 +166,7 @@ func (r *runner) note(ctx context.Context, name string, id []byte) error {
 }
 
 func (r *runner) canary(ctx context.Context, like canonical.PasswordHash) (err error) {
-	name, id := "stetl-canary-"+strings.ToLower(rand.Text()), uuid.NewString()
+	name, id := target.CanaryPrefix+strings.ToLower(rand.Text()), uuid.NewString()
 	password := rand.Text()
 	hash, err := hashLike(like, password)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/stetl/stetl/core/canonical"
@@ -135,3 +136,10 @@ func (u User) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, u.String())
 
 // LogValue implements [slog.LogValuer].
 func (u User) LogValue() slog.Value { return slog.StringValue(u.String()) }
+
+// CanaryPrefix begins the source ids of canaries.
+const CanaryPrefix = "stetl-canary-"
+
+// Canary reports whether the account is none of the source: it exists for a moment,
+// to prove that passwords of its kind work, and belongs to no tenant.
+func (u *User) Canary() bool { return strings.HasPrefix(u.SourceID, CanaryPrefix) }

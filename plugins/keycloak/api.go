@@ -101,6 +101,7 @@ func (e *transportError) Unwrap() error { return e.err }
 // loginError hides the cause from errors.As on purpose: a refused sign-in must
 // never be taken for a refused batch of users.
 type loginError struct {
+	realm string
 	cause error
 }
 
@@ -309,11 +310,11 @@ func (a *api) bearer(ctx context.Context) (string, error) {
 		if ctx.Err() != nil {
 			return "", err
 		}
-		return "", &loginError{cause: err}
+		return "", &loginError{realm: a.authRealm, cause: err}
 	}
 	var token gocloak.JWT
 	if err := json.Unmarshal(answer, &token); err != nil || token.AccessToken == "" {
-		return "", &loginError{cause: errors.New("the answer holds no access token")}
+		return "", &loginError{realm: a.authRealm, cause: errors.New("the answer holds no access token")}
 	}
 	life := time.Duration(token.ExpiresIn) * time.Second
 	a.token, a.renewAt = token.AccessToken, a.now().Add(life-min(life/2, 30*time.Second))

@@ -391,8 +391,8 @@ func loginProblem(e *loginError) sdk.Diagnostic {
 		}
 	case http.StatusNotFound:
 		return sdk.Diagnostic{
-			Code: codeRealmMissing, Path: "/auth_realm", Summary: "there is no such realm to sign in to", Detail: e.Error(),
-			Hint: "check auth_realm, and the url: servers before 17 and those started with http-relative-path want /auth at its end",
+			Code: codeRealmMissing, Path: "/auth_realm", Summary: fmt.Sprintf("there is no realm %q to sign in to", e.realm), Detail: e.Error(),
+			Hint: "create it with a client for stetl, or check realm and auth_realm, and the url: servers before 17 and those started with http-relative-path want /auth at its end",
 		}
 	}
 	return sdk.Diagnostic{Code: codeUnreachable, Path: "/url", Summary: "the server cannot be reached", Detail: e.Error(), Hint: "check the url, the network and the certificate"}

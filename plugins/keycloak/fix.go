@@ -24,6 +24,10 @@ var placeholders = map[string]string{
 // leaves alone what protects accounts, such as the password policy.
 func (t *live) Fix(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics
+	if _, err := t.api.bearer(ctx); err != nil {
+		l.Add(failed("sign in", err))
+		return l
+	}
 	if err := t.fixOrganizations(ctx, &l); err != nil {
 		l.Add(unfixed("the settings of the realm", "manage-realm", err))
 	}

@@ -91,7 +91,7 @@ func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
 			r.Username = r.Email // else the first change of the profile would rename the user
 		}
 	}
-	if m.tenant != "" && !slices.Contains(u.Tenants, m.tenant) {
+	if m.tenant != "" && !u.Canary() && !slices.Contains(u.Tenants, m.tenant) {
 		return nil, &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Skipped, Code: codeOtherTenant, Detail: "the user does not belong to tenant " + m.tenant}
 	}
 	if out := checkID(u); out != nil {

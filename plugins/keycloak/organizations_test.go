@@ -140,6 +140,10 @@ func TestOneTenant(t *testing.T) {
 	if _, o := m.user(&u); o == nil || o.Action != sdk.Skipped || o.Code != codeOtherTenant {
 		t.Errorf("%+v", o)
 	}
+	u.SourceID, u.Tenants = "stetl-canary-x", nil
+	if _, o := m.user(&u); o != nil {
+		t.Errorf("a canary, which proves that passwords work: %+v", o)
+	}
 	if got := slices.Sorted(maps.Keys(u.Roles)); len(got) != 2 {
 		t.Errorf("the user was changed: %v", got)
 	}

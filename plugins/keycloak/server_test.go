@@ -13,6 +13,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,6 +54,11 @@ func newRealmOn(t *testing.T, s *keycloak.Server, realm string) Config {
 		t.Fatal(err)
 	}
 	setProfile(t, s, realm, "ADMIN_EDIT")
+	// Before 26.1 the first sign-in of a service account adds to its client.
+	g, err := s.Token(ctx, realm, url.Values{"grant_type": {"client_credentials"}, "client_id": {"loader"}, "client_secret": {"s3cr%t+&"}})
+	if err != nil || g.Status != http.StatusOK {
+		t.Fatalf("sign-in of the loader: %d %s, %v", g.Status, g.Body, err)
+	}
 	return Config{URL: s.URL(), Realm: realm, ClientID: "loader", ClientSecret: secretOf("s3cr%t+&")}
 }
 
@@ -545,6 +551,9 @@ func TestQuirks(t *testing.T) {
 		{"rolled back", []json.RawMessage{raw(9005, ""), raw(9007, ""), raw(9009, "")}, 0},
 	}
 	for _, tt := range tests {
+		if tt.name == "one label twice" && os.Getenv("STETL_KEYCLOAK_VERSION") == keycloak.OldVersion {
+			continue // before 26.3 labels may repeat
+		}
 		answer := func(a *api) (int, []importResult) {
 			results, err := a.importUsers(t.Context(), tt.users)
 			if err != nil && status(err) == 0 {

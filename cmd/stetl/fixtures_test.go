@@ -44,31 +44,84 @@ type town struct {
 	t      *testing.T
 	server *keycloak.Server
 	realm  string
+	// tenants and tenant are as in the configuration.
+	tenants, tenant string
 }
+
+// path is one below the realm, whose name may hold a space.
+func (w *town) path(below string) string { return "/realms/" + url.PathEscape(w.realm) + below }
 
 func (w *town) get(ctx context.Context, path string, into any) error {
-	return w.server.Admin(ctx, http.MethodGet, "/realms/"+w.realm+path, nil, into)
+	return w.server.Admin(ctx, http.MethodGet, w.path(path), nil, into)
 }
 
-// snapshot is everything of a realm that a load might change.
+// populate gives the realm somebody who has all that accounts of a load have, some
+// of it in the places where a load puts it.
+func (w *town) populate() {
+	w.t.Helper()
+	err := w.server.Admin(w.t.Context(), http.MethodPost, w.path("/partialImport"), map[string]any{
+		"ifResourceExists": "FAIL",
+		"roles":            map[string]any{"realm": []any{map[string]any{"name": "admin", "description": "of the realm itself"}}},
+		"groups":           []any{map[string]any{"name": "tenants", "path": "/tenants", "subGroups": []any{map[string]any{"name": "public", "path": "/tenants/public"}}}},
+		"users": []any{map[string]any{
+			"username": "neighbour", "email": "neighbour@elsewhere.example", "enabled": true,
+			"attributes": map[string]any{"phoneNumber": []string{"1"}}, "realmRoles": []string{"admin"}, "groups": []string{"/tenants/public"},
+			"credentials":         []any{map[string]any{"type": "password", "value": "neighbour's own"}},
+			"federatedIdentities": []any{map[string]any{"identityProvider": "google", "userId": "neighbour", "userName": "n"}},
+		}},
+	}, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// snapshot is everything of a realm that the server exports, its accounts with all
+// they have, and its identity providers.
 func (w *town) snapshot() string {
 	w.t.Helper()
 	var all []any
-	for _, path := range []string{"/users?max=1000&briefRepresentation=false", "/roles?max=1000", "/groups?max=1000", "/clients?max=1000", "/identity-provider/instances", "/users/profile"} {
+	get := func(method, path string) any {
 		var part any
-		if err := w.get(w.t.Context(), path, &part); err != nil {
+		if err := w.server.Admin(w.t.Context(), method, w.path(path), nil, &part); err != nil {
 			w.t.Fatal(err)
 		}
 		if list, ok := part.([]any); ok {
 			slices.SortFunc(list, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		}
 		all = append(all, part)
+		return part
+	}
+	get(http.MethodPost, "/partial-export?exportClients=true&exportGroupsAndRoles=true")
+	get(http.MethodGet, "/users/profile")
+	users, _ := get(http.MethodGet, "/users?max=1000&briefRepresentation=false").([]any)
+	for _, u := range users {
+		id := url.PathEscape(fmt.Sprint(u.(map[string]any)["id"]))
+		for _, part := range []string{"/credentials", "/role-mappings", "/groups", "/federated-identity"} {
+			get(http.MethodGet, "/users/"+id+part)
+		}
 	}
 	text, err := json.MarshalIndent(all, "", " ")
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return string(text)
+}
+
+// writes are what the server has recorded of changes since it was last asked.
+func (w *town) writes() []string {
+	w.t.Helper()
+	var events []struct{ OperationType, ResourcePath string }
+	if err := w.get(w.t.Context(), "/admin-events?max=100000", &events); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.server.Admin(w.t.Context(), http.MethodDelete, w.path("/admin-events"), nil, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	var out []string
+	for _, e := range events {
+		out = append(out, e.OperationType+" "+e.ResourcePath)
+	}
+	return out
 }
 
 // moved says what is wrong with one account that was loaded, and counts what was
@@ -97,7 +150,10 @@ func (w *town) moved(ctx context.Context, a *account, seen *sights) error {
 			}
 		}
 	}
-	for _, names := range a.Roles {
+	for tenant, names := range a.Roles {
+		if w.tenant != "" && w.tenant != tenant {
+			continue
+		}
 		for _, name := range names {
 			seen.roles.Add(1)
 			if !slices.ContainsFunc(r.Roles, func(x struct{ Name string }) bool { return x.Name == name }) {
@@ -105,10 +161,23 @@ func (w *town) moved(ctx context.Context, a *account, seen *sights) error {
 			}
 		}
 	}
-	if len(tenants) > 1 || (len(tenants) == 1 && !tenants["public"]) {
+	if w.tenant != "" && !tenants[w.tenant] {
+		w.t.Errorf("account %s belongs to %v", a.InternalID, tenants)
+	}
+	if w.tenant == "" && (len(tenants) > 1 || (len(tenants) == 1 && !tenants["public"])) {
+		var joined []struct{ Name string }
+		if w.tenants == "organizations" {
+			if err := w.get(ctx, "/organizations/members/"+url.PathEscape(a.VisibleID)+"/organizations", &joined); err != nil {
+				return err
+			}
+		}
 		for tenant := range tenants {
 			seen.groups.Add(1)
-			if !slices.ContainsFunc(r.Groups, func(x struct{ Path string }) bool { return x.Path == "/tenants/"+tenant }) {
+			if w.tenants == "organizations" {
+				if !slices.Contains(joined, struct{ Name string }{tenant}) {
+					w.t.Errorf("account %s is not in the organization of tenant %s", a.InternalID, tenant)
+				}
+			} else if !slices.ContainsFunc(r.Groups, func(x struct{ Path string }) bool { return x.Path == "/tenants/"+tenant }) {
 				w.t.Errorf("account %s is not in the group of tenant %s", a.InternalID, tenant)
 			}
 		}
@@ -160,7 +229,7 @@ func (w *town) signIn(ctx context.Context, a *account, r *resident, seen *sights
 			continue
 		}
 		// A direct grant asks for the first.
-		first := fmt.Sprintf("/realms/%s/users/%s/credentials/%s/moveToFirst", w.realm, url.PathEscape(r.ID), r.Credentials[i].ID)
+		first := w.path(fmt.Sprintf("/users/%s/credentials/%s/moveToFirst", url.PathEscape(r.ID), r.Credentials[i].ID))
 		if err := w.server.Admin(ctx, http.MethodPost, first, nil, nil); err != nil {
 			return err
 		}
@@ -197,21 +266,46 @@ func TestEveryFixture(t *testing.T) {
 		fixture := strings.TrimSuffix(filepath.Base(dump), ".sql")
 		t.Run(fixture, func(t *testing.T) {
 			tried++
-			w := &town{t, server, "all-" + strings.ReplaceAll(fixture, ".", "-")}
-			w.test(fixture, &seen)
+			w := &town{t: t, server: server, realm: "all-" + strings.ReplaceAll(fixture, ".", "-")}
+			if fixture == "core-9.3.0" { // its tenants become organizations, those of others groups
+				w.tenants = "organizations"
+			}
+			w.create()
+			w.moveIn(fixture, &seen)()
 		})
 	}
+	t.Run("realm per tenant", func(t *testing.T) {
+		people := map[string]string{}
+		var leave []func()
+		for _, tenant := range []string{"customer-a", "customer-b"} {
+			w := &town{t: t, server: server, realm: "of " + tenant, tenant: tenant}
+			w.refusedWithoutRealm("core-10.1.4")
+			w.create()
+			leave = append(leave, w.moveIn("core-10.1.4", &seen))
+			for _, id := range idsOf(t, server, url.PathEscape(w.realm)) {
+				if other := people[id]; other != "" {
+					t.Errorf("%s is in the realms %s and %s", id, other, w.realm)
+				}
+				people[id] = w.realm
+			}
+		}
+		for _, undo := range leave {
+			undo()
+		}
+	})
 	t.Logf("%d passwords, %d codes, %d identities, %d roles, %d groups", seen.passwords.Load(), seen.codes.Load(), seen.identities.Load(), seen.roles.Load(), seen.groups.Load())
 	if tried == len(dumps) && (seen.passwords.Load() < 800 || seen.codes.Load() < 20 || seen.identities.Load() < 200 || seen.roles.Load() < 60 || seen.groups.Load() < 20) {
 		t.Error("too little was looked at")
 	}
 }
 
-func (w *town) test(fixture string, seen *sights) {
+// create makes the realm, with everything that a load would only warn of.
+func (w *town) create() {
 	t := w.t
+	t.Helper()
 	realm(t, w.server, w.realm, "secret")
 	for _, alias := range []string{"apple", "custom-oidc-provider-28chars", "github", "active-directory", "google"} {
-		err := w.server.Admin(t.Context(), http.MethodPost, "/realms/"+w.realm+"/identity-provider/instances", map[string]any{
+		err := w.server.Admin(t.Context(), http.MethodPost, w.path("/identity-provider/instances"), map[string]any{
 			"alias": alias, "providerId": "oidc", "enabled": true,
 			"config": map[string]string{"clientId": "x", "clientSecret": "x", "authorizationUrl": "https://idp.invalid/a", "tokenUrl": "https://idp.invalid/t"},
 		}, nil)
@@ -219,23 +313,69 @@ func (w *town) test(fixture string, seen *sights) {
 			t.Fatal(err)
 		}
 	}
-	before := w.snapshot()
+	w.populate()
+	settings := map[string]any{"adminEventsEnabled": true, "organizationsEnabled": w.tenants == "organizations"}
+	if err := w.server.Admin(t.Context(), http.MethodPut, w.path(""), settings, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// config writes a configuration, and returns its path and the environment it needs.
+func (w *town) config(fixture string) (path string, env []string) {
+	t := w.t
+	t.Helper()
 	dump, err := filepath.Abs(filepath.Join(fixtures, fixture+".sql"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"DUMP=" + dump, "SECRET=secret", "URL=" + w.server.URL(), "REALM=" + w.realm}
-	config := filepath.Join(t.TempDir(), "keycloak.yaml")
-	writeFile(t, config, `
+	more := ""
+	if w.tenant != "" {
+		more += ", tenant: " + w.tenant
+	}
+	if w.tenants != "" {
+		more += ", tenants: " + w.tenants
+	}
+	path = filepath.Join(t.TempDir(), "keycloak.yaml")
+	env = []string{"DUMP=" + dump, "SECRET=secret", "URL=" + w.server.URL(), "REALM=" + w.realm}
+	writeFile(t, path, `
 source: {dump: "${env:DUMP}"`+layouts[fixture]+`}
 target:
   plugin: keycloak
-  config: {url: "${env:URL}", realm: "${env:REALM}", client_id: stetl, client_secret: "${env:SECRET}"}
+  config: {url: "${env:URL}", realm: "${env:REALM}", client_id: stetl, client_secret: "${env:SECRET}"`+more+`}
 `)
+	return path, env
+}
+
+// refusedWithoutRealm runs before there is the realm.
+func (w *town) refusedWithoutRealm(fixture string) {
+	w.t.Helper()
+	config, env := w.config(fixture)
+	for _, args := range [][]string{{"check"}, {"check", "--fix"}, {"run"}} {
+		r := runStetl(w.t, env, append(args, "--config", config)...)
+		if said := r.stdout + r.stderr; r.code != exitRefused || !strings.Contains(said, "keycloak.realm_missing") || !strings.Contains(said, w.realm) {
+			w.t.Errorf("%q without the realm: exit %d\n%s", args, r.code, said)
+		}
+	}
+}
+
+// moveIn loads a fixture and looks at everything; what it returns moves it out again.
+func (w *town) moveIn(fixture string, seen *sights) (moveOut func()) {
+	t := w.t
+	t.Helper()
+	before := w.snapshot()
+	w.writes()
+	config, env := w.config(fixture)
+	least := 50
+	if w.tenant != "" {
+		least = 1
+	}
 	first := runStetl(t, env, "run", "--config", config, "--json")
 	loaded := first.report(t)
-	if (first.code != exitDone && first.code != exitRejects) || loaded.Summary.Created < 50 || loaded.Summary.InDoubt > 0 {
+	if (first.code != exitDone && first.code != exitRejects) || loaded.Summary.Created < least || loaded.Summary.InDoubt > 0 {
 		t.Fatalf("exit %d, %+v\n%s", first.code, loaded.Summary, first.stderr)
+	}
+	if n := len(w.writes()); n < loaded.Summary.Created {
+		t.Fatalf("the server has recorded %d writes of a run that created %d accounts", n, loaded.Summary.Created)
 	}
 	left := map[string]bool{}
 	for _, c := range loaded.Changes {
@@ -252,9 +392,13 @@ target:
 		t.Fatal(err)
 	}
 	after := w.snapshot()
+	w.writes()
 	second := runStetl(t, env, "run", "--config", config, "--json").report(t)
 	if second.Summary.Created+second.Summary.Updated > 0 || second.Summary.Unchanged != loaded.Summary.Created {
 		t.Errorf("the second run: %+v after %+v", second.Summary, loaded.Summary)
+	}
+	if wrote := w.writes(); len(wrote) > 0 {
+		t.Errorf("the server has recorded writes of the second run: %q", wrote)
 	}
 	if d := cmp.Diff(after, w.snapshot()); d != "" {
 		t.Errorf("the second run changed the realm:\n%s", d)
@@ -262,10 +406,13 @@ target:
 	if r := runStetl(t, env, "verify", "--config", config, "--json"); r.code != exitDone {
 		t.Errorf("verify: exit %d\n%.3000s\n%s", r.code, r.stdout, r.stderr)
 	}
-	if r := runStetl(t, env, "undo", "--config", config, "--yes", "--json"); r.code != exitDone {
-		t.Errorf("undo: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
-	}
-	if d := cmp.Diff(before, w.snapshot()); d != "" {
-		t.Errorf("the realm is not as it was (-before +after):\n%s", d)
+	return func() {
+		t.Helper()
+		if r := runStetl(t, env, "undo", "--config", config, "--yes", "--json"); r.code != exitDone {
+			t.Errorf("undo: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
+		}
+		if d := cmp.Diff(before, w.snapshot()); d != "" {
+			t.Errorf("the realm is not as it was (-before +after):\n%s", d)
+		}
 	}
 }

@@ -37,19 +37,24 @@ func (a *app) inspect(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	inventory := supertokens.NewInventory(src)
+	inventory, review := supertokens.NewInventory(), supertokens.NewReview(src)
+	defer func() { err = errors.Join(err, review.Close()) }()
 	err = src.Read(ctx, func(b supertokens.Batch) error {
 		inventory.Add(b)
 		status.ranges(inventory.Accounts, b)
-		return nil
+		return review.Add(b)
 	})
+	var findings []supertokens.Finding
+	if err == nil {
+		findings, err = review.Findings()
+	}
 	status.clear()
 	if err != nil {
 		return refusedError{sourceError(cfg, err)}
 	}
 	i := report.Inspection{
 		Source: describeSource(cfg), Layout: src.Layout(), App: src.App(), Apps: src.Apps(),
-		Inventory: inventory, Findings: inventory.Findings(), Ledger: src.Ledger(),
+		Inventory: inventory, Findings: findings, Ledger: src.Ledger(),
 	}
 	a.askTarget(ctx, cfg, &i)
 	return a.print(&i)

@@ -20,6 +20,7 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -158,7 +159,10 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 		}
 	}
 	r.Source, r.Layout, r.App, r.Target, r.Detail = describeSource(p.cfg), p.source.Layout(), p.source.App(), describeTarget(p.cfg), f.detail
+	review := supertokens.NewReview(p.source)
+	defer func() { err = errors.Join(err, review.Close()) }()
 	acc := newAccounts(p.source)
+	acc.review = review
 	o.Different = func(c target.Change) { r.Different = append(r.Different, c) }
 	o.Outcome = func(c target.Change) {
 		if f.dryRun || c.Code != "" {
@@ -190,7 +194,9 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	result, err := engine.Run(ctx, acc, p.target, o)
 	status.clear()
 	result.Diagnostics = p.cfg.Target.Locate(result.Diagnostics)
-	r.Result, r.Findings = result, acc.inventory.Findings()
+	r.Result = result
+	findings, findErr := review.Findings()
+	r.Findings, err = findings, errors.Join(err, findErr)
 	if saved != nil && err == nil {
 		err = replaceFile(f.out, saved.Write)
 	}

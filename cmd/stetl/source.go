@@ -97,25 +97,24 @@ func describeSource(cfg *config.Config) string {
 	return "live PostgreSQL"
 }
 
-// accounts adapts a source to the engine. The first reading also takes the
-// inventory; every reading gives the same accounts.
+// accounts adapts a source to the engine. Every reading gives the same accounts; the
+// next one is reviewed if review is set.
 type accounts struct {
-	src       *supertokens.Source
-	inventory *supertokens.Inventory
-	counted   bool
+	src    *supertokens.Source
+	review *supertokens.Review
 }
 
-func newAccounts(src *supertokens.Source) *accounts {
-	return &accounts{src: src, inventory: supertokens.NewInventory(src)}
-}
+func newAccounts(src *supertokens.Source) *accounts { return &accounts{src: src} }
 
 // Accounts implements [engine.Source].
 func (s *accounts) Accounts(ctx context.Context, emit func([]canonical.User) error) error {
-	first := !s.counted
-	s.counted = true
+	review := s.review
+	s.review = nil
 	return s.src.Read(ctx, func(b supertokens.Batch) error {
-		if first {
-			s.inventory.Add(b)
+		if review != nil {
+			if err := review.Add(b); err != nil {
+				return err
+			}
 		}
 		return emit(b.Users)
 	})

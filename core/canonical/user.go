@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -151,7 +152,7 @@ func (u *User) PasswordLogins() []*Login {
 			continue
 		}
 		if l.ID == u.InternalID {
-			out = append([]*Login{l}, out...)
+			out = slices.Insert(out, 0, l)
 		} else {
 			out = append(out, l)
 		}

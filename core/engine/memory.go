@@ -67,9 +67,9 @@ func (m *memory) forget() {
 	m.next, m.stop, m.some = nil, nil, false
 }
 
-// meet says and notes how the next account of the source stands. digest is asked for
-// where it matters.
-func (m *memory) meet(id string, full bool, digest func() []byte) (s standing, err error) {
+// meet says and notes how u, the next account of the source, stands. key keys digests.
+func (m *memory) meet(u *target.User, full bool, key []byte) (s standing, err error) {
+	id := u.SourceID
 	if id <= m.last && len(m.standings) > 0 {
 		return s, fmt.Errorf("account %s comes after account %s; the source is not in the order of its ids", id, m.last)
 	}
@@ -80,7 +80,7 @@ func (m *memory) meet(id string, full bool, digest func() []byte) (s standing, e
 		}
 	}
 	if m.some && m.at.SourceID == id {
-		s = stands(m.at, full, digest)
+		s = stands(&m.at, full, u, key)
 		err = m.advance()
 	}
 	m.standings = append(m.standings, s)
@@ -107,13 +107,13 @@ func (m *memory) end() error {
 }
 
 // stands says how an account stands that the journal knows.
-func stands(k journal.Known, full bool, digest func() []byte) standing {
+func stands(k *journal.Known, full bool, u *target.User, key []byte) standing {
 	switch {
 	case k.Pending:
 		return doubtful
 	case !k.Loaded:
 		return fresh
-	case full || !bytes.Equal(k.Digest, digest()):
+	case full || !bytes.Equal(k.Digest, u.Digest(key)):
 		return stale
 	default:
 		return settled
@@ -128,7 +128,8 @@ func (r *runner) standing(ctx context.Context, n int, u *target.User) (standing,
 		return s, nil
 	}
 	e, err := r.prior(ctx, u.SourceID)
-	return stands(e.Known(), r.options.Full, func() []byte { return u.Digest(r.options.Key) }), err
+	known := e.Known()
+	return stands(&known, r.options.Full, u, r.options.Key), err
 }
 
 func loaded(a target.Action) bool {

@@ -2,11 +2,10 @@ package engine
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/google/uuid"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
@@ -17,15 +16,9 @@ import (
 // owners decides who keeps an identifier that must be unique in the target and
 // that several accounts want. The account whose old password will work wins,
 // then the older one, then the one that comes first: the choice depends on the
-// data alone. It costs about 60 bytes an account until it is settled, and then
-// as good as nothing, as few identifiers are wanted twice.
+// data alone. In memory are those identifiers only that are wanted twice.
 type owners struct {
 	wanted shared.Finder
-	ids    shared.IDs // the source ids
-	// ranks are lower for who keeps an identifier: the time of joining in ms, beyond
-	// all times when it is unknown, and all of that higher without a password that
-	// will work.
-	ranks shared.List[int64]
 	// losers says which identifier a later account does not get; winners holds those
 	// who do. Both are by place.
 	losers  map[int]*loser
@@ -80,71 +73,72 @@ var idKinds = map[idKind]struct {
 	email:    {"e-mail", diag.MapDuplicateEmail, target.IdentifierEmail},
 }
 
-// pass notes that the next account is left aside and claims nothing.
-func (o *owners) pass() {
-	o.ids.Add(uuid.Nil.String())
-	o.ranks.Add(0)
-}
-
-// claim registers the identifiers of the next account.
-func (o *owners) claim(u *target.User, caps *target.Capabilities) {
-	place, rank := o.ranks.Len(), int64(unknownTime)
+// rank is lower for who keeps an identifier: the time of joining in ms, beyond all
+// times when it is unknown, and all of that higher without a password that will work.
+func rank(u *target.User) int64 {
+	rank := int64(unknownTime)
 	if !u.Created.IsZero() {
 		rank = u.Created.UnixMilli()
 	}
 	if u.Class != target.HashCarried {
 		rank += withoutHash
 	}
-	o.ids.Add(u.SourceID)
-	o.ranks.Add(rank)
+	return rank
+}
+
+// claim registers the identifiers of the account at a place, which comes after those
+// of all that were claimed for.
+func (o *owners) claim(place int, u *target.User, caps *target.Capabilities) error {
+	a := shared.Account{Place: place, ID: u.SourceID, Rank: rank(u)}
 	folded := func(kind idKind, value string) string {
 		if caps.Folds(idKinds[kind].identifier) {
 			return strings.ToLower(value)
 		}
 		return value
 	}
-	o.wanted.Add(place, idOfUser.bit(), folded(idOfUser, u.ID))
+	err := o.wanted.Add(a, idOfUser.bit(), folded(idOfUser, u.ID))
 	name, address := folded(username, u.Username), ""
 	if caps.UniqueEmail {
 		address = folded(email, u.Email)
 	}
-	switch address {
-	case "":
-		o.wanted.Add(place, username.bit(), name)
-	case name:
-		o.wanted.Add(place, username.bit()|email.bit(), name)
-	default:
-		o.wanted.Add(place, username.bit(), name)
-		o.wanted.Add(place, email.bit(), address)
+	kinds := username.bit()
+	if address == name {
+		kinds |= email.bit()
 	}
+	if err == nil {
+		err = o.wanted.Add(a, kinds, name)
+	}
+	if err == nil && address != name && address != "" {
+		err = o.wanted.Add(a, email.bit(), address)
+	}
+	return err
 }
 
 // settle decides. Claims may not follow.
-func (o *owners) settle() {
+func (o *owners) settle() (err error) {
+	defer func() { err = errors.Join(err, o.wanted.Close()) }()
+	groups, err := o.wanted.Groups()
 	o.losers, o.winners = map[int]*loser{}, map[int]keeper{}
-	for _, g := range o.wanted.Groups() {
-		winner := slices.MinFunc(g.Places, o.compare)
-		o.winners[winner] = keeper{id: o.ids.At(winner)}
-		for _, place := range g.Places {
-			if place == winner {
+	for _, g := range groups {
+		winner := slices.MinFunc(g.Accounts, func(a, b shared.Account) int {
+			return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.Place, b.Place))
+		})
+		o.winners[winner.Place] = keeper{id: winner.ID}
+		for _, a := range g.Accounts {
+			if a.Place == winner.Place {
 				continue
 			}
-			if o.losers[place] == nil {
-				o.losers[place] = &loser{}
+			if o.losers[a.Place] == nil {
+				o.losers[a.Place] = &loser{}
 			}
 			for kind := range idKindCount {
 				if g.Kind == kind.bit() {
-					o.losers[place].lost[kind] = winner + 1
+					o.losers[a.Place].lost[kind] = winner.Place + 1
 				}
 			}
 		}
 	}
-	o.wanted, o.ids, o.ranks = shared.Finder{}, shared.IDs{}, shared.List[int64]{}
-}
-
-// compare puts who keeps an identifier first.
-func (o *owners) compare(a, b int) int {
-	return cmp.Or(cmp.Compare(o.ranks.At(a), o.ranks.At(b)), cmp.Compare(a, b))
+	return err
 }
 
 // see returns what became of the n-th account, nil when it has all it wants, and

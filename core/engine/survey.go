@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -16,19 +18,21 @@ import (
 func (r *runner) survey(ctx context.Context) error {
 	defer r.known.forget()
 	n := newNeeds()
+	var u target.User // one for all, as it is large
 	err := r.src.Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
-			u, lost, aside := r.options.Mapping.Map(&users[i], r.caps)
+			var lost []mapping.Loss
+			var aside *mapping.Aside
+			u, lost, aside = r.options.Mapping.Map(&users[i], r.caps)
 			if aside != nil && aside.Code == diag.MapFiltered {
 				u.Class = target.Filtered
 			}
 			r.result.Classes[u.Class]++
-			stands, err := r.known.meet(u.SourceID, r.options.Full, func() []byte { return u.Digest(r.options.Key) })
+			stands, err := r.known.meet(&u, r.options.Full, r.options.Key)
 			if err != nil {
 				return err
 			}
 			if aside != nil {
-				r.owners.pass()
 				r.held.take(r.total+i, &users[i])
 				continue
 			}
@@ -39,7 +43,9 @@ func (r *runner) survey(ctx context.Context) error {
 				r.result.Losses[l]++
 			}
 			n.add(&u)
-			r.owners.claim(&u, &r.caps)
+			if err := r.owners.claim(r.total+i, &u, &r.caps); err != nil {
+				return err
+			}
 			if r.weigh(stands, &u); stands != settled {
 				r.held.take(r.total+i, &users[i])
 			}
@@ -51,7 +57,7 @@ func (r *runner) survey(ctx context.Context) error {
 	if err == nil {
 		err = r.known.end()
 	}
-	r.owners.settle()
+	err = errors.Join(err, r.owners.settle())
 	r.needs = n.result(r.guard.resets)
 	if err == nil {
 		err = r.resolve(ctx)

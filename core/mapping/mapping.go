@@ -73,7 +73,8 @@ func (l *losses) add(loss Loss) {
 // the first verified one, else the first. Addresses that the source made up are
 // nobody's.
 func contacts(out *target.User, u *canonical.User, lost *losses) {
-	var emails []*canonical.Login
+	var best *canonical.Login
+	emails := 0
 	for i := range u.Logins {
 		l := &u.Logins[i]
 		if l.Phone != nil && out.Phone == "" {
@@ -85,21 +86,24 @@ func contacts(out *target.User, u *canonical.User, lost *losses) {
 		case l.FakeEmail:
 			lost.add(LossFakeEmail)
 		default:
-			emails = append(emails, l)
+			if emails++; best == nil || preference(l, u) > preference(best, u) {
+				best = l
+			}
 		}
 	}
-	if len(emails) == 0 {
+	if best == nil {
 		return
 	}
-	best := emails[0]
-	for _, l := range emails {
-		if preference(l, u) > preference(best, u) {
-			best = l
-		}
-	}
 	out.Email, out.EmailVerified = *best.Email, best.Verified
+	if emails == 1 {
+		return
+	}
 	seen := []string{out.Email}
-	for _, l := range emails {
+	for i := range u.Logins {
+		l := &u.Logins[i]
+		if l.Email == nil || l.FakeEmail {
+			continue
+		}
 		if *l.Email == out.Email { // one proof of the address is enough
 			out.EmailVerified = either(out.EmailVerified, l.Verified)
 		}

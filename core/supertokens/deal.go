@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/stetl/stetl/core/internal/spill"
 )
 
 // dealer deals the rows of each table out to ranges of accounts, so that a
@@ -32,10 +34,10 @@ type dealer struct {
 	heads  []uint64
 
 	mu     sync.Mutex
-	tables map[table]*spill
+	tables map[table]*spill.Spill
 	seed   maphash.Seed
 	routes routes
-	hashed *spill // what routes hold when they are too many, by hash
+	hashed *spill.Spill // what routes hold when they are too many, by hash
 }
 
 // routes lead from the hash of an id to the range of its account: 64 bits under
@@ -112,7 +114,7 @@ const sampleSize = 1 << 16
 // newDealer reads the ids of all users: it chooses bounds that give ranges of
 // about size ids whatever the ids look like, and finds the routes.
 func newDealer(ctx context.Context, s store, l *Layout, app string, size, parallel int) (*dealer, error) {
-	d := &dealer{store: s, layout: l, app: app, parallel: parallel, tables: map[table]*spill{}, seed: maphash.MakeSeed()}
+	d := &dealer{store: s, layout: l, app: app, parallel: parallel, tables: map[table]*spill.Spill{}, seed: maphash.MakeSeed()}
 	var sample []string
 	total := 0
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // for balance, not for secrecy
@@ -220,10 +222,10 @@ var external = []byte("e")
 // for external ids.
 func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
 	d.routes = routes{}
-	d.hashed = newSpill(parts)
+	d.hashed = spill.New(parts)
 	add := func(id []byte, at int, kind ...[]byte) error {
 		number := binary.BigEndian.AppendUint32(nil, uint32(at)) //nolint:gosec // there are not as many ranges
-		return d.hashed.append(d.part(trimKey(id)), append([][]byte{id, number}, kind...), false)
+		return d.hashed.Append(d.part(trimKey(id)), append([][]byte{id, number}, kind...), false)
 	}
 	err = d.eachUser(ctx, func(id, account []byte) error {
 		if string(id) == string(account) {
@@ -234,10 +236,10 @@ func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
 	if err != nil {
 		return err
 	}
-	byInternal := newSpill(parts)
-	defer func() { err = errors.Join(err, byInternal.close()) }()
+	byInternal := spill.New(parts)
+	defer func() { err = errors.Join(err, byInternal.Close()) }()
 	err = d.eachMapping(ctx, func(ext, internal []byte) error {
-		return byInternal.append(d.part(internal), [][]byte{ext, internal}, false)
+		return byInternal.Append(d.part(internal), [][]byte{ext, internal}, false)
 	})
 	if err != nil {
 		return err
@@ -247,7 +249,7 @@ func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
 		if err != nil {
 			return err
 		}
-		err = byInternal.each(part, func(v [][]byte, _ bool) error { return add(v[0], d.home(v[1], &r), external) })
+		err = byInternal.Each(part, func(v [][]byte, _ bool) error { return add(v[0], d.home(v[1], &r), external) })
 		if err != nil {
 			return err
 		}
@@ -257,7 +259,7 @@ func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
 
 func (d *dealer) loadRoutes(part int) (routes, error) {
 	r := routes{linked: newRoute(0), externals: newRoute(0)}
-	err := d.hashed.each(part, func(v [][]byte, _ bool) error {
+	err := d.hashed.Each(part, func(v [][]byte, _ bool) error {
 		at := int(binary.BigEndian.Uint32(v[1]))
 		if len(v) == 3 {
 			r.externals.add(d.hash(v[0]), at)
@@ -273,15 +275,15 @@ func (d *dealer) hash(id []byte) uint64 { return maphash.Bytes(d.seed, id) }
 
 // part is the part of hashed that an id without its padding belongs to.
 func (d *dealer) part(id []byte) int {
-	return int(d.hash(id) % uint64(len(d.hashed.parts))) //nolint:gosec // less than the number of parts
+	return int(d.hash(id) % uint64(d.hashed.Parts())) //nolint:gosec // less than the number of parts
 }
 
 func (d *dealer) close() error {
 	var errs []error
 	for _, s := range d.tables {
-		errs = append(errs, s.close())
+		errs = append(errs, s.Close())
 	}
-	return errors.Join(append(errs, d.hashed.close())...)
+	return errors.Join(append(errs, d.hashed.Close())...)
 }
 
 // rangeCount is how many ranges there are.
@@ -326,26 +328,26 @@ func (d *dealer) deal(ctx context.Context, specs []*spec) error {
 	defer d.mu.Unlock()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(d.parallel)
-	dealt := make([]*spill, len(specs))
+	dealt := make([]*spill.Spill, len(specs))
 	for i, s := range specs {
 		if d.tables[s.table] != nil {
 			continue
 		}
-		dealt[i] = newSpill(d.rangeCount())
+		dealt[i] = spill.New(d.rangeCount())
 		group.Go(func() error {
 			for attempt := 1; ; attempt++ {
 				err := d.dealTable(ctx, s, dealt[i])
 				if err == nil {
-					err = dealt[i].done()
+					err = dealt[i].Done()
 				}
 				if attempt == maxAttempts || !errors.Is(err, errConnectionLost) {
 					return err
 				}
 				// What came so far is part of a table: begin again.
-				if err := dealt[i].close(); err != nil {
+				if err := dealt[i].Close(); err != nil {
 					return err
 				}
-				dealt[i] = newSpill(d.rangeCount())
+				dealt[i] = spill.New(d.rangeCount())
 			}
 		})
 	}
@@ -354,7 +356,7 @@ func (d *dealer) deal(ctx context.Context, specs []*spec) error {
 		switch {
 		case dealt[i] == nil:
 		case err != nil:
-			err = errors.Join(err, dealt[i].close())
+			err = errors.Join(err, dealt[i].Close())
 		default:
 			d.tables[s.table] = dealt[i]
 		}
@@ -362,25 +364,25 @@ func (d *dealer) deal(ctx context.Context, specs []*spec) error {
 	return err
 }
 
-func (d *dealer) dealTable(ctx context.Context, s *spec, to *spill) (err error) {
+func (d *dealer) dealTable(ctx context.Context, s *spec, to *spill.Spill) (err error) {
 	rel, columns := d.layout.tables[s.table], append([]string{s.key}, s.columns...)
 	if d.hashed == nil {
 		return d.store.scan(ctx, rel, d.app, columns, func(v [][]byte) error { return d.toRange(s, to, v, &d.routes) })
 	}
-	byHash := newSpill(len(d.hashed.parts))
-	defer func() { err = errors.Join(err, byHash.close()) }()
+	byHash := spill.New(d.hashed.Parts())
+	defer func() { err = errors.Join(err, byHash.Close()) }()
 	err = d.store.scan(ctx, rel, d.app, columns, func(v [][]byte) error {
-		return byHash.append(d.part(trimKey(v[0])), v, false)
+		return byHash.Append(d.part(trimKey(v[0])), v, false)
 	})
 	if err != nil {
 		return err
 	}
-	for part := range byHash.parts {
+	for part := range byHash.Parts() {
 		r, err := d.loadRoutes(part)
 		if err != nil {
 			return err
 		}
-		if err := byHash.each(part, func(v [][]byte, _ bool) error { return d.toRange(s, to, v, &r) }); err != nil {
+		if err := byHash.Each(part, func(v [][]byte, _ bool) error { return d.toRange(s, to, v, &r) }); err != nil {
 			return err
 		}
 	}
@@ -394,11 +396,11 @@ func (d *dealer) dealTable(ctx context.Context, s *spec, to *spill) (err error) 
 //
 // A mapping goes to the range of its external id as well, marked, so that a user
 // there of whom it is the internal one is known to share it.
-func (d *dealer) toRange(s *spec, to *spill, v [][]byte, r *routes) error {
+func (d *dealer) toRange(s *spec, to *spill.Spill, v [][]byte, r *routes) error {
 	id := trimKey(v[0])
 	at := d.home(id, r)
 	if s.table == tMapping {
-		if err := to.append(d.home(trimKey(v[1]), r), v, true); err != nil {
+		if err := to.Append(d.home(trimKey(v[1]), r), v, true); err != nil {
 			return err
 		}
 	}
@@ -407,19 +409,19 @@ func (d *dealer) toRange(s *spec, to *spill, v [][]byte, r *routes) error {
 		other, isExternal = d.claim(v[0], r)
 	}
 	if !isExternal || other == at { // at: one row, found under both ids
-		return to.append(at, v, false)
+		return to.Append(at, v, false)
 	}
-	if err := to.append(other, v, false); err != nil {
+	if err := to.Append(other, v, false); err != nil {
 		return err
 	}
-	return to.append(at, v, true)
+	return to.Append(at, v, true)
 }
 
 // read fills rr with what tables say about the accounts of a range. Rows of
 // nobody go to orphan.
 func (d *dealer) read(number int, tables []*spec, rr *rangeRows, orphan func(t table, id string)) error {
 	for _, s := range tables {
-		err := d.tables[s.table].each(number, func(v [][]byte, claimed bool) error {
+		err := d.tables[s.table].Each(number, func(v [][]byte, claimed bool) error {
 			known, err := rr.add(s, v, claimed)
 			if err == nil && !known && !claimed {
 				orphan(s.table, strings.TrimRight(string(v[0]), " "))
@@ -431,4 +433,12 @@ func (d *dealer) read(number int, tables []*spec, rr *rangeRows, orphan func(t t
 		}
 	}
 	return nil
+}
+
+// trimKey is [trimPadding] without the copy.
+func trimKey(b []byte) []byte {
+	for len(b) > 0 && b[len(b)-1] == ' ' {
+		b = b[:len(b)-1]
+	}
+	return b
 }

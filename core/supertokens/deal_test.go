@@ -2,7 +2,6 @@ package supertokens
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -148,59 +147,5 @@ func TestManyRoutes(t *testing.T) {
 		if diff := gocmp.Diff(wantOrphans, orphans); diff != "" {
 			t.Errorf("%s orphans (-in memory +by hash):\n%s", name, diff)
 		}
-	}
-}
-
-func TestSpill(t *testing.T) {
-	t.Parallel()
-	s := newSpill(3)
-	s.buffer = 64 // flush all the time
-	type row struct {
-		Fields []string
-		Mark   bool
-	}
-	want := map[int][]row{}
-	for i := range 500 {
-		part := i % 3
-		text := fmt.Sprintf("value %d of some length", i)
-		fields := [][]byte{[]byte(text), nil, {}}
-		if err := s.append(part, fields, i%7 == 0); err != nil {
-			t.Fatal(err)
-		}
-		want[part] = append(want[part], row{[]string{text, "NULL", ""}, i%7 == 0})
-	}
-	for part := range 3 {
-		var got []row
-		err := s.each(part, func(fields [][]byte, mark bool) error {
-			r := row{Mark: mark}
-			for _, f := range fields {
-				if f == nil {
-					r.Fields = append(r.Fields, "NULL")
-				} else {
-					r.Fields = append(r.Fields, string(f))
-				}
-			}
-			got = append(got, r)
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := gocmp.Diff(want[part], got); diff != "" {
-			t.Errorf("part %d (-want +got):\n%s", part, diff)
-		}
-	}
-	if _, err := s.file.WriteAt([]byte{1, 2, 3}, 100); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	for part := range 3 {
-		err = errors.Join(err, s.each(part, func([][]byte, bool) error { return nil }))
-	}
-	if err == nil {
-		t.Error("a changed file was read without a complaint")
-	}
-	if err := s.close(); err != nil {
-		t.Error(err)
 	}
 }

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/internal/shared"
 )
 
 // Inventory is what an installation holds, counted over one whole reading.
@@ -34,38 +32,26 @@ type Inventory struct {
 	WithPhone    int            `json:"with_phone"`
 	WithTenants  int            `json:"with_tenants"`
 
-	findings findings
 	// samples holds one hash of each shape, to ask a target about it.
 	samples map[string]canonical.PasswordHash
-	// shown finds identifiers that several accounts show, by the place of the account
-	// in ids.
-	shown shared.Finder
-	ids   shared.IDs
 }
 
-// NewInventory starts with what the source as a whole was found to be.
-func NewInventory(s *Source) *Inventory {
-	inv := &Inventory{
+// NewInventory has counted nothing.
+func NewInventory() *Inventory {
+	return &Inventory{
 		ByRecipe: map[canonical.Recipe]int{}, ByProvider: map[string]int{}, ByTenant: map[string]int{},
 		ByHash: map[string]int{}, Verified: map[string]int{}, MetadataKeys: map[string]int{}, samples: map[string]canonical.PasswordHash{},
 	}
-	inv.findings = s.general.clone()
-	return inv
 }
 
 // Add counts one batch of [Source.Read].
 func (inv *Inventory) Add(b Batch) {
-	for _, o := range b.Orphans {
-		inv.findings.add(WarnOrphanRow, o.Table+" "+o.ID, "rows about ids that are nobody's; they are not moved")
-	}
 	for i := range b.Users {
 		inv.account(&b.Users[i])
 	}
 }
 
 func (inv *Inventory) account(u *canonical.User) {
-	place := inv.Accounts
-	inv.ids.Add(u.InternalID)
 	inv.Accounts++
 	inv.LoginMethods += len(u.Logins)
 	for _, t := range u.Tenants() {
@@ -89,13 +75,6 @@ func (inv *Inventory) account(u *canonical.User) {
 		}
 		if l.Identity != nil {
 			inv.ByProvider[l.Identity.Provider]++
-			inv.shown.Add(place, thirdParty, l.Identity.Provider+"\x00"+l.Identity.Subject)
-		}
-		if l.Email != nil && !l.FakeEmail {
-			inv.shown.Add(place, email, strings.ToLower(*l.Email))
-		}
-		if l.Phone != nil {
-			inv.shown.Add(place, phone, phoneDigits(*l.Phone))
 		}
 		verified := "unknown"
 		if l.Verified != nil {
@@ -103,31 +82,7 @@ func (inv *Inventory) account(u *canonical.User) {
 		}
 		inv.Verified[verified]++
 	}
-	for i, w := range u.Warnings { // an account counts once for each code
-		if !slices.ContainsFunc(u.Warnings[:i], func(o canonical.Warning) bool { return o.Code == w.Code }) {
-			inv.findings.add(w.Code, u.InternalID, w.Detail)
-		}
-	}
 }
-
-// phoneDigits is a phone number without the spelling that old rows have.
-func phoneDigits(phone string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '+' || '0' <= r && r <= '9' {
-			return r
-		}
-		return -1
-	}, phone)
-}
-
-// The kinds of identifiers.
-const (
-	email shared.Kind = 1 << iota
-	phone
-	thirdParty
-)
-
-var duplicates = map[shared.Kind]string{email: WarnDuplicateEmail, phone: WarnDuplicatePhone, thirdParty: WarnDuplicateThirdParty}
 
 // maxMetadataKeys bounds the keys that are counted: an application may use ids
 // as keys.
@@ -153,24 +108,4 @@ func count(n *int, yes bool) {
 	if yes {
 		*n++
 	}
-}
-
-// Findings lists everything met, by code, in order of first appearance; identifiers
-// that accounts share come last, each once.
-func (inv *Inventory) Findings() []Finding {
-	all := inv.findings.clone()
-	for _, g := range inv.shown.Groups() {
-		all.add(duplicates[g.Kind], inv.ids.At(g.Places[0]), fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", inv.ids.At(g.Places[1])))
-	}
-	return all.list()
-}
-
-func (f *findings) clone() findings {
-	out := findings{order: slices.Clone(f.order), byCode: maps.Clone(f.byCode)}
-	for code, found := range out.byCode {
-		c := *found
-		c.Examples = slices.Clone(c.Examples)
-		out.byCode[code] = &c
-	}
-	return out
 }

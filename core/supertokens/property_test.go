@@ -16,6 +16,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/spill"
 	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
@@ -91,7 +92,7 @@ func TestAnySplitGivesTheSame(t *testing.T) {
 				if err := again.dealer.route(t.Context(), links); err != nil {
 					t.Fatal(err)
 				}
-				again.dealer.tables = map[table]*spill{}
+				again.dealer.tables = map[table]*spill.Spill{}
 				if diff := gocmp.Diff(want, everything(t, again)); diff != "" {
 					t.Fatalf("seed %d, cut at %q (-whole +cut):\n%s", seed, bounds, diff)
 				}

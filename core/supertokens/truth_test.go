@@ -211,8 +211,7 @@ func TestWarningsEqualTruth(t *testing.T) {
 			dsn := fixture.Restore(t, name)
 			for _, app := range tr.Apps {
 				_, users, s, orphans := export(t, Options{URL: canonical.NewSecret(dsn), App: app.AppID, RangeSize: 7, Audit: true})
-				inv := NewInventory(s)
-				inv.Add(Batch{Users: users, Orphans: orphans})
+				findings := review(t, s, users, orphans)
 				got, want := map[string][]string{}, map[string][]string{}
 				for _, u := range users {
 					for _, w := range u.Warnings {
@@ -233,7 +232,7 @@ func TestWarningsEqualTruth(t *testing.T) {
 					case code == WarnOrphanRow:
 						want[code] = append(want[code], w["table"].(string)+" "+w["userId"].(string))
 					default:
-						if !slices.ContainsFunc(inv.Findings(), func(f Finding) bool { return f.Code == code }) {
+						if !slices.ContainsFunc(findings, func(f Finding) bool { return f.Code == code }) {
 							t.Errorf("app %s: finding %s is missing: %v", app.AppID, code, w)
 						}
 					}

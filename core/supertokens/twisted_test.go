@@ -45,13 +45,29 @@ func dumpOf(t *testing.T, dsn string, args ...string) string {
 func read(t *testing.T, o Options) (map[string]canonical.User, []Finding) {
 	t.Helper()
 	_, users, s, orphans := export(t, o)
-	inv := NewInventory(s)
-	inv.Add(Batch{Users: users, Orphans: orphans})
 	out := map[string]canonical.User{}
 	for _, u := range users {
 		out[u.InternalID] = u
 	}
-	return out, inv.Findings()
+	return out, review(t, s, users, orphans)
+}
+
+func review(t *testing.T, s *Source, users []canonical.User, orphans []Orphan) []Finding {
+	t.Helper()
+	r := NewReview(s)
+	defer func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := r.Add(Batch{Users: users, Orphans: orphans}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := r.Findings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }
 
 func finding(findings []Finding, code string) Finding {

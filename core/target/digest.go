@@ -14,68 +14,58 @@ import (
 // existing account, nor when the user was last active, which is no reason to
 // write. It says nothing about the values to whoever lacks the key.
 func (u *User) Digest(key []byte) []byte {
-	d := digester{buf: append(make([]byte, 0, 1024), key...)}
-	d.text(u.SourceID, u.ID, u.Username, u.Email, u.Phone, u.GivenName, u.FamilyName, string(u.Class), u.Password.Encode(), string(u.Metadata))
-	d.flag(u.EmailVerified)
-	d.flag(u.PhoneVerified)
-	d.flag(&u.Enabled)
-	d.time(u.Created)
-	d.count(len(u.OtherEmails))
+	d := append(make(digest, 0, 1024), key...)
+	d = d.text(u.SourceID, u.ID, u.Username, u.Email, u.Phone, u.GivenName, u.FamilyName, string(u.Class), u.Password.Encode())
+	d = append(d.count(len(u.Metadata)), u.Metadata...)
+	d = d.flag(u.EmailVerified).flag(u.PhoneVerified).flag(&u.Enabled).time(u.Created)
+	d = d.count(len(u.OtherEmails))
 	for _, a := range u.OtherEmails {
-		d.text(a.Email)
-		d.flag(a.Verified)
+		d = d.text(a.Email).flag(a.Verified)
 	}
-	d.count(len(u.Identities))
+	d = d.count(len(u.Identities))
 	for _, i := range u.Identities {
-		d.text(i.Provider, i.Subject, i.Name)
+		d = d.text(i.Provider, i.Subject, i.Name)
 	}
-	d.count(len(u.TOTP))
+	d = d.count(len(u.TOTP))
 	for _, t := range u.TOTP {
-		d.text(t.Name, t.Secret.Reveal())
-		d.count(int(t.Period))
-		d.count(t.Skew)
-		d.flag(&t.Verified)
-		d.time(t.Created)
+		d = d.text(t.Name, t.Secret.Reveal()).count(int(t.Period)).count(t.Skew).flag(&t.Verified).time(t.Created)
 	}
-	d.count(len(u.Tenants))
-	d.text(u.Tenants...)
-	d.count(len(u.Roles))
+	d = d.count(len(u.Tenants)).text(u.Tenants...)
+	d = d.count(len(u.Roles))
 	for _, tenant := range slices.Sorted(maps.Keys(u.Roles)) {
-		d.text(tenant)
-		d.count(len(u.Roles[tenant]))
-		d.text(u.Roles[tenant]...)
+		d = d.text(tenant).count(len(u.Roles[tenant])).text(u.Roles[tenant]...)
 	}
-	sum := sha256.Sum256(d.buf)
+	sum := sha256.Sum256(d)
 	return sum[:16]
 }
 
-// digester writes values so that no two sequences of them look the same.
-type digester struct{ buf []byte }
+// digest is what is digested: values, written so that no two sequences of them look
+// the same. Its methods append and return, so that the bytes need not outlive a call.
+type digest []byte
 
-func (d *digester) count(n int) { d.buf = binary.AppendVarint(d.buf, int64(n)) }
+func (d digest) count(n int) digest { return binary.AppendVarint(d, int64(n)) }
 
-func (d *digester) text(all ...string) {
+func (d digest) text(all ...string) digest {
 	for _, s := range all {
-		d.count(len(s))
-		d.buf = append(d.buf, s...)
+		d = append(d.count(len(s)), s...)
 	}
+	return d
 }
 
-func (d *digester) flag(b *bool) {
+func (d digest) flag(b *bool) digest {
 	switch {
 	case b == nil:
-		d.buf = append(d.buf, 0)
+		return append(d, 0)
 	case *b:
-		d.buf = append(d.buf, 1)
+		return append(d, 1)
 	default:
-		d.buf = append(d.buf, 2)
+		return append(d, 2)
 	}
 }
 
-func (d *digester) time(t time.Time) {
+func (d digest) time(t time.Time) digest {
 	if t.IsZero() {
-		d.buf = append(d.buf, 0)
-		return
+		return append(d, 0)
 	}
-	d.buf = binary.AppendVarint(append(d.buf, 1), t.UnixMilli())
+	return binary.AppendVarint(append(d, 1), t.UnixMilli())
 }

@@ -62,7 +62,8 @@ func read(t *testing.T, f fataler, o supertokens.Options) (lines []string, count
 		f.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	inv := supertokens.NewInventory(s)
+	inv, review := supertokens.NewInventory(), supertokens.NewReview(s)
+	defer func() { _ = review.Close() }()
 	orphans := map[string]int{}
 	var orphanLines []string
 	err = s.Read(t.Context(), func(b supertokens.Batch) error {
@@ -78,14 +79,18 @@ func read(t *testing.T, f fataler, o supertokens.Options) (lines []string, count
 			}
 			lines = append(lines, fmt.Sprintf("%s %v", line, b.Users[i].Warnings))
 		}
-		return nil
+		return review.Add(b)
 	})
 	if err != nil {
 		f.Fatal(err)
 	}
 	slices.Sort(orphanLines)
 	findings := map[string]int{}
-	for _, found := range inv.Findings() {
+	all, err := review.Findings()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, found := range all {
 		findings[found.Code] = found.Count
 	}
 	byRecipe := map[string]int{}

@@ -1,4 +1,3 @@
-// Package shared finds values that several accounts have, among millions of them:
-// values are known by a hash of 64 bits, and accounts by their place in the order of
-// reading.
+// Package shared finds values that several accounts have, among more of them than
+// memory should hold: values are known by a hash of 64 bits, and wait on disk.
 package shared

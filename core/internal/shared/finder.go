@@ -2,87 +2,174 @@ package shared
 
 import (
 	"cmp"
+	"encoding/binary"
 	"hash/maphash"
+	"math/bits"
 	"slices"
+
+	"github.com/stetl/stetl/core/internal/spill"
 )
 
 // Kind is a set of bits, each of which is one kind of value. Values are compared
 // within a kind.
 type Kind uint8
 
-// Finder finds values that several accounts have. It takes 16 bytes for each value of
-// an account. The zero value is ready for use, by one goroutine.
+// Account is one that has values.
+type Account struct {
+	// Place is its own, in the order of reading.
+	Place int
+	ID    string
+	// Rank is what the user of a [Finder] wants to know of it again.
+	Rank int64
+}
+
+// Finder finds values that several accounts have. The zero value is ready for use, by
+// one goroutine.
 type Finder struct {
-	seed maphash.Seed
-	some bool
-	// Sorting many short lists is quicker than one long one.
-	buckets [1 << bucketBits]List[entry]
-	sorted  []entry // scratch space
+	seed   maphash.Seed
+	values *spill.Spill
+	record []byte // scratch space
 }
 
-const bucketBits = 6
+// buckets is how many parts of the values are looked at one after another.
+const buckets = 64
 
-type entry struct {
-	hash  uint64
-	place int32
-	kinds Kind
-}
-
-// Add notes that the account at a place has a value, which is of all the kinds.
-func (f *Finder) Add(place int, kinds Kind, value string) {
-	if !f.some {
-		f.seed, f.some = maphash.MakeSeed(), true
+// Add notes that an account has a value, which is of all the kinds. Accounts are to be
+// added in the order of their places.
+func (f *Finder) Add(a Account, kinds Kind, value string) error {
+	if f.values == nil {
+		f.seed, f.values = maphash.MakeSeed(), spill.New(buckets)
 	}
-	e := entry{maphash.String(f.seed, value), int32(place), kinds} //nolint:gosec // memory ends long before
-	f.buckets[e.hash>>(64-bucketBits)].Add(e)
+	hash := maphash.String(f.seed, value)
+	f.record = binary.LittleEndian.AppendUint64(f.record[:0], hash)
+	f.record = append(f.record, byte(kinds))
+	f.record = binary.AppendUvarint(f.record, uint64(a.Place)) //nolint:gosec // places are not negative
+	f.record = binary.AppendVarint(f.record, a.Rank)
+	f.record = append(f.record, a.ID...)
+	return f.values.Append(int(hash%buckets), [][]byte{f.record}, false)
 }
 
 // Group is a value that several accounts have.
 type Group struct {
-	Kind Kind // of one bit
-	// Places are those of the accounts, in order.
-	Places []int
+	Kind     Kind      // of one bit
+	Accounts []Account // in the order of their places
 }
 
 // Groups returns all of them, in the order of their first accounts.
-func (f *Finder) Groups() []Group {
+func (f *Finder) Groups() ([]Group, error) {
 	var all []Group
-	for i := range f.buckets {
-		f.sorted = f.buckets[i].appendTo(f.sorted[:0])
-		b := f.sorted
-		slices.SortFunc(b, func(x, y entry) int { return cmp.Or(cmp.Compare(x.hash, y.hash), cmp.Compare(x.place, y.place)) })
-		for len(b) > 0 {
-			n := 1
-			for n < len(b) && b[n].hash == b[0].hash {
-				n++
+	var b bucket
+	for n := range buckets {
+		if f.values == nil {
+			break
+		}
+		b.records, b.ends = b.records[:0], b.ends[:0]
+		err := f.values.Each(n, func(fields [][]byte, _ bool) error {
+			b.records = append(b.records, fields[0]...)
+			b.ends = append(b.ends, len(b.records))
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		for found := b.repeated(); len(found) > 0; {
+			same := 1
+			for same < len(found) && found[same].hash == found[0].hash {
+				same++
 			}
-			if n > 1 {
-				all = group(all, b[:n])
-			}
-			b = b[n:]
+			all, found = group(all, found[:same]), found[same:]
 		}
 	}
 	slices.SortFunc(all, func(x, y Group) int {
-		return cmp.Or(slices.Compare(x.Places, y.Places), cmp.Compare(x.Kind, y.Kind))
+		return cmp.Or(slices.CompareFunc(x.Accounts, y.Accounts, func(a, b Account) int { return cmp.Compare(a.Place, b.Place) }), cmp.Compare(x.Kind, y.Kind))
 	})
-	return all
+	return all, nil
 }
 
-// group adds what entries of one value have in common, kind by kind.
+// Close gives up what the finder has on disk, and all values.
+func (f *Finder) Close() error {
+	err := f.values.Close()
+	*f = Finder{}
+	return err
+}
+
+// bucket is one part of the values.
+type bucket struct {
+	records []byte
+	ends    []int // of each record
+	// Bits of hashes that are there, and of those that are there again.
+	once, again []uint64
+}
+
+type entry struct {
+	hash    uint64
+	kinds   Kind
+	account Account
+}
+
+func (b *bucket) each(use func(record []byte)) {
+	start := 0
+	for _, end := range b.ends {
+		use(b.records[start:end])
+		start = end
+	}
+}
+
+// repeated returns the entries whose hash is there more than once, sorted by it, and
+// few others. Nearly all values are unique: sorting all of them would take longer than
+// the rest.
+func (b *bucket) repeated() []entry {
+	width := bits.Len(uint(16 * len(b.ends))) // a few per cent share a bit by chance
+	words := 1 << max(width-6, 0)
+	b.once, b.again = slices.Grow(b.once[:0], words)[:words], slices.Grow(b.again[:0], words)[:words]
+	clear(b.once)
+	clear(b.again)
+	bit := func(record []byte) (word int, mask uint64) {
+		n := binary.LittleEndian.Uint64(record) / buckets % uint64(64*words) //nolint:gosec // positive
+		return int(n / 64), 1 << (n % 64)                                    //nolint:gosec // less than words
+	}
+	b.each(func(record []byte) {
+		word, mask := bit(record)
+		b.again[word] |= b.once[word] & mask
+		b.once[word] |= mask
+	})
+	var found []entry
+	b.each(func(record []byte) {
+		if word, mask := bit(record); b.again[word]&mask != 0 {
+			found = append(found, decode(record))
+		}
+	})
+	slices.SortFunc(found, func(x, y entry) int {
+		return cmp.Or(cmp.Compare(x.hash, y.hash), cmp.Compare(x.account.Place, y.account.Place))
+	})
+	return found
+}
+
+func decode(record []byte) entry {
+	e := entry{hash: binary.LittleEndian.Uint64(record), kinds: Kind(record[8])}
+	record = record[9:]
+	place, n := binary.Uvarint(record)
+	record = record[n:]
+	rank, n := binary.Varint(record)
+	e.account = Account{Place: int(place), ID: string(record[n:]), Rank: rank} //nolint:gosec // it was an int
+	return e
+}
+
+// group adds what entries of one hash have in common, kind by kind.
 func group(all []Group, same []entry) []Group {
 	var kinds Kind
 	for _, e := range same {
 		kinds |= e.kinds
 	}
 	for kind := Kind(1); kind != 0 && kind <= kinds; kind <<= 1 {
-		var places []int
+		var accounts []Account
 		for _, e := range same {
-			if e.kinds&kind != 0 && (len(places) == 0 || places[len(places)-1] != int(e.place)) {
-				places = append(places, int(e.place))
+			if e.kinds&kind != 0 && (len(accounts) == 0 || accounts[len(accounts)-1].Place != e.account.Place) {
+				accounts = append(accounts, e.account)
 			}
 		}
-		if len(places) > 1 {
-			all = append(all, Group{kind, places})
+		if len(accounts) > 1 {
+			all = append(all, Group{kind, accounts})
 		}
 	}
 	return all

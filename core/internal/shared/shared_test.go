@@ -7,10 +7,33 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func add(t *testing.T, f *Finder, a Account, kinds Kind, value string) {
+	t.Helper()
+	if err := f.Add(a, kinds, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func diff(t *testing.T, f *Finder, want []Group) {
+	t.Helper()
+	got, err := f.Groups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestGroups(t *testing.T) {
 	t.Parallel()
 	const name, mail, phone Kind = 1, 2, 4
 	var f Finder
+	diff(t, &f, nil)
+	a := make([]Account, 9)
+	for i := range a {
+		a[i] = Account{Place: i, ID: "id of " + strconv.Itoa(i), Rank: int64(1-i) << 60}
+	}
 	for _, v := range []struct {
 		place int
 		kinds Kind
@@ -27,50 +50,34 @@ func TestGroups(t *testing.T) {
 		{7, mail, "b"},
 		{8, name, "c"},
 	} {
-		f.Add(v.place, v.kinds, v.value)
+		add(t, &f, a[v.place], v.kinds, v.value)
 	}
-	want := []Group{{mail, []int{0, 3, 4}}, {name, []int{2, 6}}, {mail, []int{2, 7}}}
 	for range 2 { // asking changes nothing
-		if diff := cmp.Diff(want, f.Groups()); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
+		diff(t, &f, []Group{{mail, []Account{a[0], a[3], a[4]}}, {name, []Account{a[2], a[6]}}, {mail, []Account{a[2], a[7]}}})
 	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	diff(t, &f, nil)
 }
 
-// Among many values only those are found that are there twice, whatever their bucket.
+// Among more values than are held in memory only those are found that are there
+// twice, whatever their bucket.
 func TestGroupsOfMany(t *testing.T) {
 	t.Parallel()
-	const n = 50_000
+	const n = 150_000
 	var f Finder
 	var want []Group
+	id := "an id that is so long that the values do not fit into memory"
 	for i := range n {
-		f.Add(i, 1, strconv.Itoa(i))
-		if i%100 == 0 {
-			f.Add(n+i, 1, strconv.Itoa(i))
-			want = append(want, Group{1, []int{i, n + i}})
-		}
+		add(t, &f, Account{Place: i, ID: id}, 1, strconv.Itoa(i))
 	}
-	if diff := cmp.Diff(want, f.Groups()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	for i := 0; i < n; i += 100 {
+		add(t, &f, Account{Place: n + i, ID: id}, 1, strconv.Itoa(i))
+		want = append(want, Group{1, []Account{{Place: i, ID: id}, {Place: n + i, ID: id}}})
 	}
-}
-
-func TestIDs(t *testing.T) {
-	t.Parallel()
-	var ids IDs
-	want := []string{"5aff9e5b-a479-4278-abc3-0691ef843a3e", "5AFF9E5B-A479-4278-ABC3-0691EF843A3E", "three", "", "urn:uuid:5aff9e5b-a479-4278-abc3-0691ef843a3e"}
-	for n := range chunk {
-		want = append(want, "00000000-0000-4000-8000-"+strconv.Itoa(100_000_000_000+n))
-	}
-	for _, id := range want {
-		ids.Add(id)
-	}
-	if ids.Len() != len(want) {
-		t.Fatalf("%d ids, want %d", ids.Len(), len(want))
-	}
-	for place, id := range want {
-		if got := ids.At(place); got != id {
-			t.Fatalf("id %d is %q, want %q", place, got, id)
-		}
+	diff(t, &f, want)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

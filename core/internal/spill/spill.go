@@ -1,4 +1,4 @@
-package supertokens
+package spill
 
 import (
 	"crypto/aes"
@@ -13,15 +13,15 @@ import (
 	"sync"
 )
 
-// spill keeps rows in partitions, in memory as long as they are few and
+// Spill keeps rows in partitions, in memory as long as they are few and
 // else in one temporary file. The file has no name from the moment it is
 // opened and is encrypted with a key that never leaves the process, because
 // rows hold password hashes: nothing readable stays behind, whatever
 // happens.
 //
-// One goroutine appends and calls done; then any number may read.
-type spill struct {
-	parts  []spillPart
+// One goroutine appends and calls Done; then any number may read.
+type Spill struct {
+	parts  []part
 	buffer int
 	file   *os.File
 	size   int64
@@ -29,31 +29,32 @@ type spill struct {
 	sealed []byte // scratch space of flush
 }
 
-type spillPart struct {
+type part struct {
 	buf    []byte
-	chunks []spillChunk
+	chunks []chunk
 }
 
-// spillChunk is a sealed stretch of the file. Its offset, used once, is the
+// chunk is a sealed stretch of the file. Its offset, used once, is the
 // nonce.
-type spillChunk struct {
+type chunk struct {
 	off int64
 	len int
 }
 
-// spillMemory is what the buffers of one spill together may take while it is
+// memory is what the buffers of one spill together may take while it is
 // filled; as many are filled at once as there are connections.
-const spillMemory = 4 << 20
+const memory = 4 << 20
 
-const minSpillBuffer, maxSpillBuffer = 4 << 10, 256 << 10
+const minBuffer, maxBuffer = 4 << 10, 256 << 10
 
-func newSpill(parts int) *spill {
-	return &spill{parts: make([]spillPart, parts), buffer: min(max(spillMemory/max(parts, 1), minSpillBuffer), maxSpillBuffer)}
+// New returns an empty one with so many partitions.
+func New(parts int) *Spill {
+	return &Spill{parts: make([]part, parts), buffer: min(max(memory/max(parts, 1), minBuffer), maxBuffer)}
 }
 
-// append adds a row and its mark, whose meaning the caller decides.
-func (s *spill) append(part int, fields [][]byte, mark bool) error {
-	p := &s.parts[part]
+// Append adds a row and its mark, whose meaning the caller decides.
+func (s *Spill) Append(number int, fields [][]byte, mark bool) error {
+	p := &s.parts[number]
 	head := uint64(len(fields)) << 1
 	if mark {
 		head |= 1
@@ -74,7 +75,7 @@ func (s *spill) append(part int, fields [][]byte, mark bool) error {
 }
 
 // flush seals a partition's buffer and moves it to the file.
-func (s *spill) flush(p *spillPart) error {
+func (s *Spill) flush(p *part) error {
 	if s.file == nil {
 		if err := s.open(); err != nil {
 			return err
@@ -84,15 +85,15 @@ func (s *spill) flush(p *spillPart) error {
 	if _, err := s.file.WriteAt(s.sealed, s.size); err != nil {
 		return fmt.Errorf("write temporary data to %s (set TMPDIR to a disk with more room): %w", os.TempDir(), err)
 	}
-	p.chunks = append(p.chunks, spillChunk{off: s.size, len: len(s.sealed)})
+	p.chunks = append(p.chunks, chunk{off: s.size, len: len(s.sealed)})
 	s.size += int64(len(s.sealed))
 	p.buf = p.buf[:0]
 	return nil
 }
 
-// done moves what is left in memory to the file, if there is one, so that the
+// Done moves what is left in memory to the file, if there is one, so that the
 // tables that are done take no memory.
-func (s *spill) done() error {
+func (s *Spill) Done() error {
 	if s.file == nil {
 		return nil
 	}
@@ -112,7 +113,7 @@ func (s *spill) done() error {
 // chunks lends out buffers for reading.
 var chunks = sync.Pool{New: func() any { return new([]byte) }}
 
-func (s *spill) open() error {
+func (s *Spill) open() error {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails since Go 1.24
 	block, err := aes.NewCipher(key)
@@ -133,14 +134,14 @@ func (s *spill) open() error {
 	return nil
 }
 
-func (s *spill) nonce(off int64) []byte {
+func (s *Spill) nonce(off int64) []byte {
 	return binary.BigEndian.AppendUint64(make([]byte, 4, 12), uint64(off)) //nolint:gosec // offsets are positive
 }
 
-// each gives a partition's rows in the order they were appended. The fields
+// Each gives a partition's rows in the order they were appended. The fields
 // are valid during the call.
-func (s *spill) each(part int, fn func(fields [][]byte, mark bool) error) error {
-	p := &s.parts[part]
+func (s *Spill) Each(number int, fn func(fields [][]byte, mark bool) error) error {
+	p := &s.parts[number]
 	var fields [][]byte
 	scratch, _ := chunks.Get().(*[]byte)
 	defer chunks.Put(scratch)
@@ -184,17 +185,13 @@ func eachRecord(b []byte, fields [][]byte, fn func(fields [][]byte, mark bool) e
 	return fields, nil
 }
 
-func (s *spill) close() error {
+// Close gives up the file. Nil is closed.
+func (s *Spill) Close() error {
 	if s == nil || s.file == nil {
 		return nil
 	}
 	return s.file.Close()
 }
 
-// trimKey is [trimPadding] without the copy.
-func trimKey(b []byte) []byte {
-	for len(b) > 0 && b[len(b)-1] == ' ' {
-		b = b[:len(b)-1]
-	}
-	return b
-}
+// Parts is the number of partitions.
+func (s *Spill) Parts() int { return len(s.parts) }

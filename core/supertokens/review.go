@@ -1,0 +1,109 @@
+package supertokens
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/shared"
+)
+
+// Review collects what an operator should know, over one whole reading.
+type Review struct {
+	accounts int
+	findings findings
+	// shown finds identifiers that several accounts show.
+	shown shared.Finder
+}
+
+// NewReview starts with what the source as a whole was found to be.
+func NewReview(s *Source) *Review { return &Review{findings: s.general.clone()} }
+
+// Add looks at one batch of [Source.Read]. It fails where the disk does.
+func (r *Review) Add(b Batch) error {
+	for _, o := range b.Orphans {
+		r.findings.add(WarnOrphanRow, o.Table+" "+o.ID, "rows about ids that are nobody's; they are not moved")
+	}
+	for i := range b.Users {
+		if err := r.account(&b.Users[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Review) account(u *canonical.User) error {
+	a := shared.Account{Place: r.accounts, ID: u.InternalID}
+	r.accounts++
+	for i := range u.Logins {
+		l := &u.Logins[i]
+		var errs [3]error
+		if l.Identity != nil {
+			errs[0] = r.shown.Add(a, thirdParty, l.Identity.Provider+"\x00"+l.Identity.Subject)
+		}
+		if l.Email != nil && !l.FakeEmail {
+			errs[1] = r.shown.Add(a, email, strings.ToLower(*l.Email))
+		}
+		if l.Phone != nil {
+			errs[2] = r.shown.Add(a, phone, phoneDigits(*l.Phone))
+		}
+		if err := errors.Join(errs[:]...); err != nil {
+			return err
+		}
+	}
+	for i, w := range u.Warnings { // an account counts once for each code
+		if !slices.ContainsFunc(u.Warnings[:i], func(o canonical.Warning) bool { return o.Code == w.Code }) {
+			r.findings.add(w.Code, u.InternalID, w.Detail)
+		}
+	}
+	return nil
+}
+
+// phoneDigits is a phone number without the spelling that old rows have.
+func phoneDigits(phone string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '+' || '0' <= r && r <= '9' {
+			return r
+		}
+		return -1
+	}, phone)
+}
+
+// The kinds of identifiers.
+const (
+	email shared.Kind = 1 << iota
+	phone
+	thirdParty
+)
+
+var duplicates = map[shared.Kind]string{email: WarnDuplicateEmail, phone: WarnDuplicatePhone, thirdParty: WarnDuplicateThirdParty}
+
+// Findings lists everything met, by code, in order of first appearance; identifiers
+// that accounts share come last, each once.
+func (r *Review) Findings() ([]Finding, error) {
+	groups, err := r.shown.Groups()
+	if err != nil {
+		return nil, err
+	}
+	all := r.findings.clone()
+	for _, g := range groups {
+		all.add(duplicates[g.Kind], g.Accounts[0].ID, fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", g.Accounts[1].ID))
+	}
+	return all.list(), nil
+}
+
+// Close gives up what the review has on disk; there are no findings after it.
+func (r *Review) Close() error { return r.shown.Close() }
+
+func (f *findings) clone() findings {
+	out := findings{order: slices.Clone(f.order), byCode: maps.Clone(f.byCode)}
+	for code, found := range out.byCode {
+		c := *found
+		c.Examples = slices.Clone(c.Examples)
+		out.byCode[code] = &c
+	}
+	return out
+}

@@ -102,7 +102,7 @@ func (o *owners) claim(place int, u *target.User, caps *target.Capabilities) err
 		address = folded(email, u.Email)
 	}
 	kinds := username.bit()
-	if address == name {
+	if address == name && address != "" {
 		kinds |= email.bit()
 	}
 	if err == nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -21,9 +20,7 @@ func (r *runner) survey(ctx context.Context) error {
 	var u target.User // one for all, as it is large
 	err := r.src.Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
-			var lost []mapping.Loss
-			var aside *mapping.Aside
-			u, lost, aside = r.options.Mapping.Map(&users[i], r.caps)
+			lost, aside := r.options.Mapping.Into(&u, &users[i], &r.caps)
 			if aside != nil && aside.Code == diag.MapFiltered {
 				u.Class = target.Filtered
 			}

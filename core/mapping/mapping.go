@@ -38,20 +38,20 @@ func Map(u *canonical.User, caps target.Capabilities) (target.User, []Loss) {
 	return out, lost
 }
 
-// usual is the mapping without rules, before anything is withheld.
-func usual(u *canonical.User, caps target.Capabilities) (target.User, losses) {
-	out := target.User{
+// usual makes out what it is without rules, before anything is withheld.
+func usual(out *target.User, u *canonical.User, caps *target.Capabilities) losses {
+	*out = target.User{
 		SourceID: u.InternalID, ID: u.ID, Enabled: true,
 		Created: known(u.TimeJoined), LastActive: known(u.LastActive),
 		Tenants: u.Tenants(), Roles: u.Roles, Metadata: u.Metadata,
 	}
 	var lost losses
-	contacts(&out, u, &lost)
-	names(&out, u.Metadata)
-	password(&out, u, caps, &lost)
-	factors(&out, u, &lost)
-	out.Username = username(&out)
-	return out, lost
+	contacts(out, u, &lost)
+	names(out, u.Metadata)
+	password(out, u, caps, &lost)
+	factors(out, u, &lost)
+	out.Username = username(out)
+	return lost
 }
 
 type losses []Loss
@@ -170,7 +170,7 @@ func str(raw string) string {
 // password carries the hash of the account's own login. An account made by
 // linking can have several; which one the person remembers is unknown, and the
 // one under the account's own id is the one it began with.
-func password(out *target.User, u *canonical.User, caps target.Capabilities, lost *losses) {
+func password(out *target.User, u *canonical.User, caps *target.Capabilities, lost *losses) {
 	logins := u.PasswordLogins()
 	switch {
 	case len(logins) == 0:
@@ -225,7 +225,7 @@ func username(out *target.User) string {
 
 // withhold removes what the target does not declare, so that a plugin never
 // sees what it would have to drop in silence.
-func withhold(out *target.User, caps target.Capabilities, lost *losses) {
+func withhold(out *target.User, caps *target.Capabilities, lost *losses) {
 	if !caps.Has(target.CarriesTOTP) && len(out.TOTP) > 0 {
 		out.TOTP = nil
 		lost.add(LossTOTP)

@@ -131,17 +131,23 @@ func Compile(spec Spec, policies Policies) (*Rules, diag.List) {
 // Map returns the user the target should hold and what of the account it will not.
 // With an Aside, the account is kept out of the target for the reason it gives.
 func (r *Rules) Map(u *canonical.User, caps target.Capabilities) (target.User, []Loss, *Aside) {
-	out, lost := usual(u, caps)
-	if r == nil {
-		withhold(&out, caps, &lost)
-		return out, lost, nil
-	}
-	if aside := r.apply(u, &out); aside != nil {
-		return out, lost, aside
-	}
-	aside := r.decide(u, &out, caps, &lost)
-	withhold(&out, caps, &lost)
+	var out target.User
+	lost, aside := r.Into(&out, u, &caps)
 	return out, lost, aside
+}
+
+// Into is [Rules.Map] for those who map one account after another into the same
+// place: users are large.
+func (r *Rules) Into(out *target.User, u *canonical.User, caps *target.Capabilities) (all []Loss, aside *Aside) {
+	lost := usual(out, u, caps)
+	if r != nil {
+		if aside = r.apply(u, out); aside != nil {
+			return lost, aside
+		}
+		aside = r.decide(u, out, caps, &lost)
+	}
+	withhold(out, caps, &lost)
+	return lost, aside
 }
 
 func (r *Rules) apply(u *canonical.User, out *target.User) *Aside {
@@ -190,7 +196,7 @@ func failed(rule string, err error) *Aside {
 }
 
 // decide applies the policies about single accounts.
-func (r *Rules) decide(u *canonical.User, out *target.User, caps target.Capabilities, lost *losses) *Aside {
+func (r *Rules) decide(u *canonical.User, out *target.User, caps *target.Capabilities, lost *losses) *Aside {
 	if p := r.policies.Password; out.Class == target.NeedsReset && (p == Reject || p == Skip) {
 		return &Aside{action(p), diag.MapHashUnsupported, "the target cannot verify the hash of its password, and policies.password does not allow a reset"}
 	}

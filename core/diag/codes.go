@@ -258,6 +258,7 @@ var table = []Info{
 	{"keycloak.email_login_off", "the realm does not let people sign in with their e-mail address", "switch on Login with email in the realm's settings"},
 	{"keycloak.duplicate_emails", "the realm lets several accounts have the same e-mail address", "switch off Duplicate emails in the realm's settings, unless that is meant"},
 	{"keycloak.organizations_off", "the realm has organizations switched off", "run check --fix, or switch them on in the realm's settings"},
+	{"keycloak.federation_unreachable", "the server cannot sign in to an LDAP server that the realm takes users from", "repair the user federation, or disable it if its users are not to count"},
 	{"keycloak.not_fixed", "a remedy of check --fix could not be applied", "do what check names by hand"},
 
 	{"auth0.unreachable", "the tenant cannot be reached or is no Auth0", "check domain, network and certificate"},

@@ -47,6 +47,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	}
 	t.checkServer(ctx, &l, needs, facts)
 	t.checkRealm(&l, facts)
+	t.checkFederations(ctx, &l)
 	t.checkProfile(ctx, &l)
 	t.checkIdentityProviders(ctx, &l, needs)
 	return l

@@ -2,6 +2,7 @@ package keycloak
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,6 +55,8 @@ func TestCheck(t *testing.T) {
 		{"locked for a time", func(f *fake, _ *Config) { f.realm["bruteForceProtected"] = true }, sdk.Needs{}, nil},
 		{"no sign-in by address", func(f *fake, _ *Config) { f.realm["loginWithEmailAllowed"] = false }, sdk.Needs{}, []string{"warning keycloak.email_login_off"}},
 		{"shared addresses", func(f *fake, _ *Config) { f.realm["duplicateEmailsAllowed"] = true }, sdk.Needs{}, []string{"warning keycloak.duplicate_emails"}},
+		{"a directory that is down", func(f *fake, _ *Config) { f.ldap, f.ldapIsDown = staff(), true }, sdk.Needs{}, []string{"error keycloak.federation_unreachable"}},
+		{"a directory", func(f *fake, _ *Config) { f.ldap = staff() }, sdk.Needs{}, nil},
 		{"small heap", func(f *fake, _ *Config) { f.heap = 400 << 20 }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Argon2id}}, []string{"warning keycloak.heap_small"}},
 		{"small heap and no argon2", func(f *fake, _ *Config) { f.heap = 400 << 20 }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt}}, nil},
 		{"large heap", func(f *fake, _ *Config) { f.heap = 1 << 30 }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Argon2id}}, nil},
@@ -72,7 +75,7 @@ func TestCheck(t *testing.T) {
 		{"nobody listens", func(f *fake, _ *Config) { f.Close() }, sdk.Needs{}, []string{"error keycloak.unreachable"}},
 		{"parts cannot be read", func(f *fake, _ *Config) {
 			f.before = func(w http.ResponseWriter, r *http.Request) bool {
-				for _, part := range []string{"/serverinfo", "/profile", "/instances"} {
+				for _, part := range []string{"/serverinfo", "/profile", "/instances", "/components"} {
 					if strings.HasSuffix(r.URL.Path, part) {
 						refuse(w, http.StatusForbidden, "HTTP 403 Forbidden")
 						return true
@@ -80,7 +83,7 @@ func TestCheck(t *testing.T) {
 				}
 				return false
 			}
-		}, all, []string{"warning keycloak.check_incomplete", "warning keycloak.check_incomplete", "warning keycloak.check_incomplete"}},
+		}, all, slices.Repeat([]string{"warning keycloak.check_incomplete"}, 4)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

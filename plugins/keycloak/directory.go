@@ -1,6 +1,7 @@
 package keycloak
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -12,9 +13,9 @@ import (
 )
 
 const (
-	// Up to this many accounts a realm is listed once; in a larger one every
-	// user is searched for. Listing costs a request per page, searching one to
-	// three per user.
+	// Up to this many accounts a realm is listed once; in a larger one, and in one
+	// with user federations, every user is searched for. Listing costs a request per
+	// page, searching one to three per user.
 	listLimit = 200_000
 	listPage  = 500
 	// searches is how many of them run side by side.
@@ -30,6 +31,8 @@ type directory struct {
 	emailsOnce bool // an address belongs to one account
 	listed     bool
 	seed       maphash.Seed
+	// federations have users that are neither counted nor surely listed.
+	federations []federation
 
 	mu    sync.RWMutex
 	byID  map[uint64]uint64   // to the hash of what a comparison covers
@@ -51,7 +54,10 @@ func openDirectory(ctx context.Context, a *api, visible func(string) bool, email
 	if err != nil {
 		return nil, fmt.Errorf("count the users of realm %s: %w", a.realm, err)
 	}
-	if n > listLimit {
+	if d.federations, err = a.federations(ctx); err != nil {
+		return nil, err
+	}
+	if n > listLimit || len(d.federations) > 0 {
 		return d, nil
 	}
 	d.listed = true
@@ -109,7 +115,7 @@ func (d *directory) content(a *account) uint64 {
 // server even when the realm was listed.
 func (d *directory) find(ctx context.Context, users []*representation, fresh bool) ([]holders, error) {
 	out := make([]holders, len(users))
-	g, ctx := errgroup.WithContext(ctx)
+	g, part := errgroup.WithContext(ctx)
 	g.SetLimit(searches)
 	for i, u := range users {
 		if d.listed && !fresh {
@@ -120,11 +126,18 @@ func (d *directory) find(ctx context.Context, users []*representation, fresh boo
 			}
 		}
 		g.Go(func() (err error) {
-			out[i], err = d.search(ctx, u)
+			out[i], err = d.search(part, u)
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
+	err := g.Wait()
+	// Tried afterwards: one that answers now has answered the look-ups. Where one does
+	// not, their own errors mislead.
+	down, untried := d.api.unreachable(ctx, d.federations)
+	if down.HasErrors() {
+		return nil, down.Err()
+	}
+	if err = cmp.Or(err, untried); err != nil {
 		return nil, fmt.Errorf("look up users: %w", err)
 	}
 	return out, nil
@@ -165,7 +178,7 @@ func (d *directory) judge(u *representation, h holders) verdict {
 	v := verdict{user: u, outcome: sdk.Outcome{SourceID: u.source}}
 	no := func(code sdk.Code, detail, holder string) verdict {
 		v.outcome.Action, v.outcome.Code, v.outcome.Detail = sdk.Rejected, code, fmt.Sprintf(detail, holder)
-		v.outcome.Hint = "merge the two accounts in SuperTokens or rename the one in the realm, then run again"
+		v.outcome.Hint = "merge the two accounts in SuperTokens or rename the one in the realm (or where its user federation has it from), then run again"
 		return v
 	}
 	switch {

@@ -25,6 +25,7 @@ type fake struct {
 
 	mu       sync.Mutex
 	users    map[string]*fakeUser
+	ldap     []*fakeUser // of a user federation: found, but not counted
 	roles    map[string]bool
 	groups   map[string]bool // by path
 	tokens   int
@@ -40,6 +41,7 @@ type fake struct {
 	providers     []string
 	verifyProfile bool
 	listsNobody   bool
+	ldapIsDown    bool
 	expiresIn     int
 	heap          int64
 
@@ -105,7 +107,7 @@ func (f *fake) mutations() (out []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range f.requests {
-		if !strings.HasPrefix(r, "GET ") && !strings.HasSuffix(r, "/token") {
+		if !strings.HasPrefix(r, "GET ") && !strings.HasSuffix(r, "/token") && !strings.HasSuffix(r, "/testLDAPConnection") {
 			out = append(out, r)
 		}
 	}
@@ -235,7 +237,7 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 		reply(w, 200, len(f.users))
 	case path == "/users":
 		var out []*fakeUser
-		for _, u := range f.users {
+		for _, u := range f.all() {
 			name, email := q.Get("username"), q.Get("email")
 			if (name == "" || *u.Username == strings.ToLower(name)) && (email == "" || u.Email == strings.ToLower(email)) && !f.listsNobody {
 				out = append(out, f.shown(u))
@@ -269,6 +271,16 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 		f.createNamed(w, r, f.groups, "/")
 	case path == "/groups/id-of-tenants/children":
 		f.createNamed(w, r, f.groups, "/tenants/")
+	case path == "/components":
+		var out []any
+		if len(f.ldap) > 0 {
+			out = append(out, map[string]any{"id": "1", "name": "staff", "providerId": "ldap", "config": map[string][]string{"enabled": {"true"}}})
+		}
+		reply(w, 200, out)
+	case path == "/testLDAPConnection" && f.ldapIsDown:
+		refuse(w, http.StatusBadRequest, "SocketReset")
+	case path == "/testLDAPConnection":
+		w.WriteHeader(http.StatusNoContent)
 	case path == "/authentication/required-actions":
 		reply(w, 200, []any{map[string]any{"alias": "VERIFY_PROFILE", "enabled": f.verifyProfile}})
 	case path == "/identity-provider/instances":
@@ -386,8 +398,17 @@ func (f *fake) partialImport(w http.ResponseWriter, r *http.Request) {
 	reply(w, 200, map[string]any{"added": len(users) - len(skips), "skipped": len(skips), "overwritten": 0, "results": results})
 }
 
+// all are the users that look-ups find.
+func (f *fake) all() []*fakeUser {
+	all := slices.Collect(maps.Values(f.users))
+	if f.ldapIsDown {
+		return all
+	}
+	return append(all, f.ldap...)
+}
+
 func (f *fake) holderOf(username, email string) *fakeUser {
-	for _, u := range f.users {
+	for _, u := range f.all() {
 		if (username != "" && *u.Username == strings.ToLower(username)) || (email != "" && u.Email == strings.ToLower(email)) {
 			return u
 		}

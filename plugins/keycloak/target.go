@@ -90,6 +90,7 @@ const (
 	codeDuplicateEmails  sdk.Code = "keycloak.duplicate_emails"
 	codeOtherTenant      sdk.Code = "load.other_tenant"
 	codeOrganizationsOff sdk.Code = "keycloak.organizations_off"
+	codeFederationDown   sdk.Code = "keycloak.federation_unreachable"
 	codeNotFixed         sdk.Code = "keycloak.not_fixed"
 )
 

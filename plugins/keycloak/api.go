@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/Nerzal/gocloak/v13"
@@ -35,8 +37,11 @@ type api struct {
 	secret    sdk.Secret
 	timeout   time.Duration
 	log       *slog.Logger
+	pulse     func(sdk.Pulse)
 	patience  func() []backoff.RetryOption
 	now       func() time.Time
+
+	met atomic.Bool // there has been a connection
 
 	mu      sync.Mutex // also makes parallel requests wait for one sign-in
 	token   string
@@ -61,9 +66,9 @@ func newAPI(c Config, env sdk.Env) *api {
 	rc.SetDisableWarn(true).SetHeader("User-Agent", env.UserAgent)
 	client := gocloak.NewClient(c.URL)
 	client.SetRestyClient(rc)
-	return &api{
+	a := &api{
 		client: client, base: c.URL, realm: c.Realm, authRealm: c.AuthRealm,
-		clientID: c.ClientID, secret: c.ClientSecret, timeout: c.Timeout.Duration, log: env.Log,
+		clientID: c.ClientID, secret: c.ClientSecret, timeout: c.Timeout.Duration, log: env.Log, pulse: env.Pulse,
 		patience: func() []backoff.RetryOption {
 			b := backoff.NewExponentialBackOff()
 			b.MaxInterval = 30 * time.Second
@@ -71,6 +76,10 @@ func newAPI(c Config, env sdk.Env) *api {
 		},
 		now: time.Now,
 	}
+	if a.pulse == nil {
+		a.pulse = func(sdk.Pulse) {}
+	}
+	return a
 }
 
 func (a *api) close() { a.client.RestyClient().GetClient().CloseIdleConnections() }
@@ -216,11 +225,17 @@ func (a *api) remove(ctx context.Context, path ...string) error {
 	return err
 }
 
+// firstContact is how long a server is tried to which there has never been a
+// connection: rather than to come back, it is misspelt.
+const firstContact = 5 * time.Second
+
 // persist repeats op while its error is transient and patience lasts.
 func (a *api) persist(ctx context.Context, op func() error) error {
 	var last error
+	began := a.now()
 	options := append(a.patience(), backoff.WithNotify(func(_ error, wait time.Duration) {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "keycloak is not answering, trying again", slog.Duration("wait", wait), slog.String("reason", last.Error()))
+		a.pulse(sdk.Pulse{Wait: wait, Reason: last.Error()})
 	}))
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
 		last = op()
@@ -228,7 +243,7 @@ func (a *api) persist(ctx context.Context, op func() error) error {
 		switch {
 		case last == nil:
 			return struct{}{}, nil
-		case !transient(last):
+		case !transient(last), !a.met.Load() && a.now().Sub(began) >= firstContact:
 			return struct{}{}, backoff.Permanent(last)
 		case answered && e.retryAfter > 0:
 			return struct{}{}, &backoff.RetryAfterError{Duration: e.retryAfter}
@@ -245,6 +260,7 @@ func (a *api) persist(ctx context.Context, op func() error) error {
 func (a *api) send(parent context.Context, req *resty.Request, method, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(parent, a.timeout)
 	defer cancel()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { a.met.Store(true) }})
 	resp, err := req.SetContext(ctx).Execute(method, a.base+path)
 	if err != nil {
 		if parent.Err() != nil {

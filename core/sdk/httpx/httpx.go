@@ -27,7 +27,8 @@ type Options struct {
 	// Rate bounds the requests per second; 0 is unbounded.
 	Rate float64
 	// MaxElapsed is how long a request may take in all, with its retries and waits;
-	// 0 is five minutes. What is given up then is returned as it came last.
+	// 0 is five minutes. What is given up then is returned as it came last. A host that
+	// has never answered, and to which there is no connection, is given up after seconds.
 	MaxElapsed time.Duration
 	// MaxBody bounds the body of a response in bytes; 0 is 64 MiB.
 	MaxBody int64

@@ -475,3 +475,72 @@ func make10(r *http.Request) []*http.Request {
 	}
 	return all
 }
+
+// wrapped is a transport of net/http that cannot be told by its type.
+type wrapped struct{ http.RoundTripper }
+
+// A host to which there has never been a connection is a mistake in an address: whoever
+// waits for it hears so after seconds. One that has answered is waited for.
+func TestFirstContact(t *testing.T) {
+	t.Parallel()
+	dead := func(context.Context, string, string) (net.Conn, error) { return nil, refused }
+	hangsUp := func(context.Context, string, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		return here, there.Close()
+	}
+	for name, tc := range map[string]struct {
+		base    http.RoundTripper
+		address string
+	}{
+		"refused":                   {&http.Transport{DialContext: dead}, "http://target.test/token"},
+		"refused, behind a wrapper": {wrapped{&http.Transport{DialContext: dead}}, "http://target.test/token"},
+		"refused, no net/http":      {virtual(func(*http.Request) (*http.Response, error) { return nil, refused }), "http://target.test/token"},
+		"resolver fails": {virtual(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}}
+		}), "http://target.test/token"},
+		"no TLS":                   {&http.Transport{DialContext: hangsUp}, "https://target.test/token"},
+		"no TLS, behind a wrapper": {wrapped{&http.Transport{DialContext: hangsUp}}, "https://target.test/token"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				r, err := http.NewRequestWithContext(httpx.Retryable(t.Context()), http.MethodPost, tc.address, strings.NewReader("{}"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := httpx.NewTransport(tc.base, httpx.Options{}).RoundTrip(r)
+				if err == nil {
+					_ = resp.Body.Close()
+					t.Fatal("there is an answer")
+				}
+				failure, ok := errors.AsType[*httpx.Error](err)
+				if took := time.Since(start); !ok || failure.Sent || failure.Attempts < 3 || took > 10*time.Second {
+					t.Errorf("after %s: %#v", took, err)
+				}
+				if !strings.Contains(err.Error(), "target.test") {
+					t.Errorf("the error names no host: %v", err)
+				}
+			})
+		})
+	}
+	t.Run("restart in mid-run", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			rt := httpx.NewTransport(virtual(func(*http.Request) (*http.Response, error) {
+				if passed := time.Since(start); passed > 0 && passed < 2*time.Minute {
+					return nil, refused
+				}
+				return answer(200), nil
+			}), httpx.Options{})
+			if status, err := do(t, rt, "POST"); status != 200 || err != nil {
+				t.Fatalf("%d, %v", status, err)
+			}
+			time.Sleep(time.Second)
+			if status, err := do(t, rt, "POST"); status != 200 || err != nil {
+				t.Errorf("after %s: %d, %v", time.Since(start), status, err)
+			}
+		})
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,7 @@ type transport struct {
 	options Options
 	limit   *limiter
 	rate    *rate.Limiter // nil without a ceiling
+	met     sync.Map      // hosts that have answered
 }
 
 // The waits between attempts, where the target does not say.
@@ -31,12 +33,15 @@ const (
 	maxWait   = 30 * time.Second
 	// pulseFrom is the shortest wait that somebody who is watching wants to know of.
 	pulseFrom = time.Second
+	// firstContact is how long no connection to a host that has never answered is put
+	// up with: rather than to come back, it is misspelt.
+	firstContact = 5 * time.Second
 )
 
 // RoundTrip implements [http.RoundTripper]. The error is an [*Error].
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
-	deadline := time.Now().Add(t.options.MaxElapsed)
+	began := time.Now()
 	waits := backoff.NewExponentialBackOff()
 	waits.InitialInterval, waits.MaxInterval = firstWait, maxWait
 	for attempt := 1; ; attempt++ {
@@ -44,6 +49,13 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if resp == nil && err == nil {
 			return nil, t.fail(r, attempt, sent, errors.New("the transport returned neither an answer nor an error"))
 		}
+		patience := t.options.MaxElapsed
+		if resp != nil {
+			t.met.Store(r.URL.Host, true)
+		} else if _, met := t.met.Load(r.URL.Host); !met && !sent {
+			patience = min(patience, firstContact)
+		}
+		deadline := began.Add(patience)
 		wait := waits.NextBackOff()
 		if !t.again(r, resp, sent, err) || time.Now().Add(wait).After(deadline) {
 			return t.give(r, resp, attempt, sent, err)
@@ -94,8 +106,11 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 	if err != nil {
 		return abandon(err)
 	}
-	var connected atomic.Bool
-	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
+	var asked, connected atomic.Bool
+	trace := &httptrace.ClientTrace{
+		GetConn: func(string) { asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}
 	out := r.Clone(httptrace.WithClientTrace(ctx, trace))
 	out.Body = body
 	if out.Header.Get("User-Agent") == "" && t.options.UserAgent != "" {
@@ -105,8 +120,9 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 	seen := observe(resp, err, time.Now())
 	seen.answered = seen.answered && !once(r)
 	t.limit.leave(started, seen)
-	// A base that is no http.Transport does not tell; then it may have been sent.
+	// A base that sends through no http.Transport does not tell; then it may have been sent.
 	_, tells := t.base.(*http.Transport)
+	tells = tells || asked.Load()
 	return resp, connected.Load() || !tells && !neverDialled(err), err
 }
 

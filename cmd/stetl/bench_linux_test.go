@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,8 +44,8 @@ func (a *agreeable) Load(_ context.Context, users []target.User) ([]target.Outco
 	return out, nil
 }
 
-// BenchmarkSecondRun compares a run that has nothing to do with a bare reading of
-// the source. STETL_BENCH_ACCOUNTS chooses how many accounts.
+// BenchmarkSecondRun compares a run that has nothing to do, with the review of the
+// source that comes with it, with a bare reading of the source. STETL_BENCH_ACCOUNTS chooses how many accounts.
 func BenchmarkSecondRun(b *testing.B) {
 	n, err := strconv.Atoi(os.Getenv("STETL_BENCH_ACCOUNTS"))
 	if err != nil {
@@ -63,14 +64,14 @@ func BenchmarkSecondRun(b *testing.B) {
 		b.Fatal(err)
 	}
 	var busy time.Duration // what the last reading took of all processors
-	reading := func(use func(src *accounts) error) time.Duration {
+	reading := func(use func(src *supertokens.Source) error) time.Duration {
 		b.Helper()
 		start, began := time.Now(), processorTime(b)
 		src, err := supertokens.Open(b.Context(), supertokens.Options{Dump: dump})
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := use(newAccounts(src)); err != nil {
+		if err := use(src); err != nil {
 			b.Fatal(err)
 		}
 		took := time.Since(start)
@@ -92,8 +93,12 @@ func BenchmarkSecondRun(b *testing.B) {
 			b.Fatal(err)
 		}
 		var result *engine.Result
-		took := reading(func(src *accounts) (err error) {
-			result, err = engine.Run(b.Context(), src, dst, engine.Options{Journal: scope, Key: j.FingerprintKey(), Run: 1})
+		took := reading(func(src *supertokens.Source) (err error) {
+			review := supertokens.NewReview(src)
+			defer func() { err = errors.Join(err, review.Close()) }()
+			acc := newAccounts(src)
+			acc.review = review
+			result, err = engine.Run(b.Context(), acc, dst, engine.Options{Journal: scope, Key: j.FingerprintKey(), Run: 1})
 			return err
 		})
 		if err := j.Close(); err != nil {
@@ -103,8 +108,8 @@ func BenchmarkSecondRun(b *testing.B) {
 	}
 	loaded, first := run(&agreeable{})
 	for b.Loop() {
-		bare := reading(func(src *accounts) error {
-			return src.Accounts(b.Context(), func([]canonical.User) error { return nil })
+		bare := reading(func(src *supertokens.Source) error {
+			return src.Read(b.Context(), func(supertokens.Batch) error { return nil })
 		})
 		bareBusy := busy
 		debug.FreeOSMemory()

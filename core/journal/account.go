@@ -238,10 +238,14 @@ func (e *Entry) Known() Known {
 // the bytes of their source ids.
 func (s *Scope) Known(ctx context.Context) iter.Seq2[Known, error] {
 	// What nearly every account is comes first: SQLite evaluates all of an OR.
-	const columns = `source_id, digest, in_doubt,
-		CASE WHEN origin <> '' THEN true WHEN target_id = '' THEN false ELSE action IN ('created', 'updated', 'unchanged') END`
+	const loaded, pending = 1, 2
+	const columns = `source_id, digest,
+		CASE WHEN origin <> '' THEN 1 WHEN target_id = '' THEN 0 ELSE action IN ('created', 'updated', 'unchanged') END + 2 * in_doubt`
 	return each(ctx, s, columns, func(row *sql.Rows) (k Known, err error) {
-		return k, row.Scan(&k.SourceID, &k.Digest, &k.Pending, &k.Loaded)
+		var is int
+		err = row.Scan(&k.SourceID, &k.Digest, &is)
+		k.Loaded, k.Pending = is&loaded != 0, is&pending != 0
+		return k, err
 	})
 }
 
@@ -250,13 +254,18 @@ func (s *Scope) Known(ctx context.Context) iter.Seq2[Known, error] {
 func each[T any](ctx context.Context, s *Scope, columns string, scan func(*sql.Rows) (T, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
-		rows, err := s.j.db.QueryContext(ctx, `SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ? ORDER BY source_id`, s.id) //nolint:gosec // constants of this package
+		// With a context that can end, the driver takes locks for each row.
+		rows, err := s.j.db.QueryContext(context.WithoutCancel(ctx), `SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ? ORDER BY source_id`, s.id) //nolint:gosec // constants of this package
 		if err != nil {
 			yield(none, fmt.Errorf("read the journal: %w", err))
 			return
 		}
 		defer func() { _ = rows.Close() }()
 		for rows.Next() {
+			if err := ctx.Err(); err != nil {
+				yield(none, fmt.Errorf("read the journal: %w", err))
+				return
+			}
 			v, err := scan(rows)
 			if err != nil {
 				yield(none, fmt.Errorf("read the journal: %w", err))

@@ -208,6 +208,28 @@ func TestKnown(t *testing.T) {
 	}
 }
 
+// Who reads a journal can be stopped, though the database is not told.
+func TestReadingEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	s := scope(t, open(t, t.TempDir()), "here")
+	if err := s.Record(0, []Entry{{SourceID: "a"}, {SourceID: "b"}, {SourceID: "c"}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var read []string
+	var failed error
+	for k, err := range s.Known(ctx) {
+		if failed = err; err == nil {
+			read = append(read, k.SourceID)
+		}
+		stop()
+	}
+	if !errors.Is(failed, context.Canceled) || len(read) != 1 {
+		t.Errorf("%q were read after the context had ended, with %v", read, failed)
+	}
+}
+
 func TestScopesAreApart(t *testing.T) {
 	t.Parallel()
 	j := open(t, t.TempDir())

@@ -160,7 +160,9 @@ func realm(t testing.TB, server *keycloak.Server, name, secret string) {
 		"realm": name, "enabled": true,
 		// An authenticator that is loaded into one realm after another has the same id
 		// in each, and Keycloak 26 remembers used codes by that id, whatever the realm.
-		"otpPolicyCodeReusable": true,
+		// Of a policy that is not whole it takes nothing.
+		"otpPolicyType": "totp", "otpPolicyAlgorithm": "HmacSHA1", "otpPolicyInitialCounter": 0, "otpPolicyDigits": 6,
+		"otpPolicyLookAheadWindow": 1, "otpPolicyPeriod": 30, "otpPolicyCodeReusable": true,
 		"clients": []any{
 			map[string]any{"clientId": "stetl", "secret": secret, "serviceAccountsEnabled": true, "standardFlowEnabled": false},
 			map[string]any{"clientId": "people", "publicClient": true, "directAccessGrantsEnabled": true},

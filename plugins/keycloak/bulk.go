@@ -47,7 +47,7 @@ func (a *api) loadUsers(ctx context.Context, users []json.RawMessage) ([]bulkRes
 	var results []bulkResult
 	err = a.call(ctx, http.MethodPost, a.loadPath(), nil, body, &results)
 	if err == nil && len(results) != len(users) {
-		err = fmt.Errorf("the server answered for %d users of %d", len(results), len(users))
+		return nil, fmt.Errorf("the server answered for %d users of %d", len(results), len(users))
 	}
 	return results, err
 }

@@ -346,10 +346,10 @@ func (t *live) send(ctx context.Context, r *openRealm, batch []*delivery) ([]ans
 	answers := make([]answer, len(batch))
 	if r.bulk {
 		results, err := t.api.loadUsers(ctx, bodies)
-		for i, res := range results {
-			switch res.Status {
+		for i, d := range batch[:min(len(results), len(batch))] { // all, or none after an error
+			switch res := results[i]; res.Status {
 			case http.StatusCreated:
-				answers[i].id = batch[i].user.ID
+				answers[i].id = d.user.ID
 			case http.StatusOK:
 			default:
 				answers[i].err = &statusError{method: http.MethodPost, path: "/admin" + t.api.loadPath(), status: res.Status, message: res.Error}

@@ -139,3 +139,22 @@ func TestClassesAddUpWhateverIsKeptOut(t *testing.T) {
 		}
 	}
 }
+
+// Accounts without an address do not want the same one, whatever a rule has made of
+// their names.
+func TestNoAddressIsWantedByNobody(t *testing.T) {
+	t.Parallel()
+	var o owners
+	caps := target.Capabilities{UniqueEmail: true}
+	for place, id := range []string{"a", "b"} {
+		if err := o.claim(place, &target.User{SourceID: id, ID: id}, &caps); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.settle(); err != nil {
+		t.Fatal(err)
+	}
+	if l := o.losers[1]; l == nil || l.lost[email] != 0 || l.lost[username] != 1 {
+		t.Errorf("the second one lacks %+v", l)
+	}
+}

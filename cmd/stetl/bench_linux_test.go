@@ -22,11 +22,14 @@ import (
 	"github.com/stetl/stetl/internal/supertokensgen"
 )
 
-// agreeable is a target that confirms everything at once.
+// agreeable is a target that can hold everything and confirms it at once.
 type agreeable struct{ requests int }
 
 func (*agreeable) Capabilities() target.Capabilities {
-	return target.Capabilities{Hashes: []target.HashSupport{{Scheme: canonical.Bcrypt}, {Scheme: canonical.Argon2id}}}
+	return target.Capabilities{
+		Hashes:  []target.HashSupport{{Scheme: canonical.Bcrypt}, {Scheme: canonical.Argon2id}},
+		Carries: target.Features(), MaxIDLength: 36, UniqueEmail: true,
+	}
 }
 
 func (*agreeable) Check(context.Context, target.Needs) (target.Checked, error) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"time"
 )
 
@@ -137,24 +136,6 @@ func mergeSorted(a, b []string) []string {
 			out, b = append(out, b[0]), b[1:]
 		default:
 			out, a, b = append(out, a[0]), a[1:], b[1:]
-		}
-	}
-	return out
-}
-
-// PasswordLogins returns the logins that carry a password hash, the account's
-// own login first. More than one is possible when accounts were linked.
-func (u *User) PasswordLogins() []*Login {
-	var out []*Login
-	for i := range u.Logins {
-		l := &u.Logins[i]
-		if l.Password.IsZero() {
-			continue
-		}
-		if l.ID == u.InternalID {
-			out = slices.Insert(out, 0, l)
-		} else {
-			out = append(out, l)
 		}
 	}
 	return out

@@ -144,10 +144,9 @@ func TestClassesAddUpWhateverIsKeptOut(t *testing.T) {
 // their names.
 func TestNoAddressIsWantedByNobody(t *testing.T) {
 	t.Parallel()
-	var o owners
-	caps := target.Capabilities{UniqueEmail: true}
+	o := newOwners(&target.Capabilities{UniqueEmail: true})
 	for place, id := range []string{"a", "b"} {
-		if err := o.claim(place, &target.User{SourceID: id, ID: id}, &caps); err != nil {
+		if err := o.claim(place, &target.User{SourceID: id, ID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -184,6 +184,7 @@ func newRunner(src Source, dst Target, o Options) *runner {
 	r := &runner{src: src, dst: dst, options: o, caps: dst.Capabilities(), result: &Result{
 		DryRun: o.DryRun, Classes: map[target.Class]int{}, Losses: map[mapping.Loss]int{}, Reasons: map[diag.Code]int{},
 	}}
+	r.owners = newOwners(&r.caps)
 	if o.ReadBack > 0 && !o.DryRun && !r.caps.Whole && r.caps.Can(target.CanPlan) {
 		r.written = &written{seed: maphash.MakeSeed(), ids: map[uint64]string{}}
 	}

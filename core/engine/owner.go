@@ -18,7 +18,11 @@ import (
 // then the older one, then the one that comes first: the choice depends on the
 // data alone. In memory are those identifiers only that are wanted twice.
 type owners struct {
-	wanted shared.Finder
+	// folds says of which identifiers the target takes letter case for nothing, and
+	// uniqueEmail whether an address is one at all.
+	folds       [idKindCount]bool
+	uniqueEmail bool
+	wanted      shared.Finder
 	// losers says which identifier a later account does not get; winners holds those
 	// who do. Both are by place.
 	losers  map[int]*loser
@@ -63,7 +67,7 @@ const (
 
 func (k idKind) bit() shared.Kind { return 1 << k }
 
-var idKinds = map[idKind]struct {
+var idKinds = [idKindCount]struct {
 	name       string
 	code       diag.Code
 	identifier target.Identifier
@@ -86,19 +90,31 @@ func rank(u *target.User) int64 {
 	return rank
 }
 
+func newOwners(caps *target.Capabilities) owners {
+	o := owners{uniqueEmail: caps.UniqueEmail}
+	for kind := range o.folds {
+		o.folds[kind] = caps.Folds(idKinds[kind].identifier)
+	}
+	return o
+}
+
 // claim registers the identifiers of the account at a place, which comes after those
 // of all that were claimed for.
-func (o *owners) claim(place int, u *target.User, caps *target.Capabilities) error {
+func (o *owners) claim(place int, u *target.User) error {
 	a := shared.Account{Place: place, ID: u.SourceID, Rank: rank(u)}
 	folded := func(kind idKind, value string) string {
-		if caps.Folds(idKinds[kind].identifier) {
+		if o.folds[kind] {
 			return strings.ToLower(value)
 		}
 		return value
 	}
 	err := o.wanted.Add(a, idOfUser.bit(), folded(idOfUser, u.ID))
 	name, address := folded(username, u.Username), ""
-	if caps.UniqueEmail {
+	switch {
+	case !o.uniqueEmail:
+	case u.Email == u.Username && o.folds[email] == o.folds[username]: // as nearly always
+		address = name
+	default:
 		address = folded(email, u.Email)
 	}
 	kinds := username.bit()

@@ -40,7 +40,7 @@ func (r *runner) survey(ctx context.Context) error {
 				r.result.Losses[l]++
 			}
 			n.add(&u)
-			if err := r.owners.claim(r.total+i, &u, &r.caps); err != nil {
+			if err := r.owners.claim(r.total+i, &u); err != nil {
 				return err
 			}
 			if r.weigh(stands, &u); stands != settled {

@@ -171,18 +171,27 @@ func str(raw string) string {
 // linking can have several; which one the person remembers is unknown, and the
 // one under the account's own id is the one it began with.
 func password(out *target.User, u *canonical.User, caps *target.Capabilities, lost *losses) {
-	logins := u.PasswordLogins()
+	var first *canonical.Login
+	passwords := 0
+	for i := range u.Logins {
+		l := &u.Logins[i]
+		if l.Password.IsZero() {
+			continue
+		}
+		if passwords++; first == nil || l.ID == u.InternalID {
+			first = l
+		}
+	}
 	switch {
-	case len(logins) == 0:
+	case first == nil:
 		out.Class = target.NoPassword
-		return
-	case caps.Accepts(logins[0].Password):
-		out.Class, out.Password = target.HashCarried, logins[0].Password
+	case caps.Accepts(first.Password):
+		out.Class, out.Password = target.HashCarried, first.Password
 	default:
 		out.Class = target.NeedsReset
 		lost.add(LossFirstPassword)
 	}
-	if len(logins) > 1 {
+	if passwords > 1 {
 		lost.add(LossOtherPassword)
 	}
 }
@@ -226,23 +235,23 @@ func username(out *target.User) string {
 // withhold removes what the target does not declare, so that a plugin never
 // sees what it would have to drop in silence.
 func withhold(out *target.User, caps *target.Capabilities, lost *losses) {
-	if !caps.Has(target.CarriesTOTP) && len(out.TOTP) > 0 {
+	if len(out.TOTP) > 0 && !caps.Has(target.CarriesTOTP) {
 		out.TOTP = nil
 		lost.add(LossTOTP)
 	}
-	if !caps.Has(target.CarriesIdentities) && len(out.Identities) > 0 {
+	if len(out.Identities) > 0 && !caps.Has(target.CarriesIdentities) {
 		out.Identities = nil
 		lost.add(LossIdentity)
 	}
-	if !caps.Has(target.CarriesRoles) && len(out.Roles) > 0 {
+	if len(out.Roles) > 0 && !caps.Has(target.CarriesRoles) {
 		out.Roles = nil
 		lost.add(LossRole)
 	}
-	if !caps.Has(target.CarriesTenants) && len(out.Tenants) > 0 {
+	if len(out.Tenants) > 0 && !caps.Has(target.CarriesTenants) {
 		out.Tenants = nil
 		lost.add(LossTenant)
 	}
-	if !caps.Has(target.CarriesMetadata) && out.Metadata != nil {
+	if out.Metadata != nil && !caps.Has(target.CarriesMetadata) {
 		out.Metadata = nil
 		lost.add(LossMetadata)
 	}

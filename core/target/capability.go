@@ -117,10 +117,15 @@ type BatchLimits struct {
 
 // Accepts reports whether the target can verify h after the load.
 func (c Capabilities) Accepts(h canonical.PasswordHash) bool {
-	return slices.ContainsFunc(c.Hashes, func(s HashSupport) bool { return s.accepts(h) })
+	for i := range c.Hashes {
+		if c.Hashes[i].accepts(&h) {
+			return true
+		}
+	}
+	return false
 }
 
-func (s HashSupport) accepts(h canonical.PasswordHash) bool {
+func (s *HashSupport) accepts(h *canonical.PasswordHash) bool {
 	switch {
 	case s.Scheme != h.Scheme:
 		return false

@@ -14,6 +14,13 @@ import (
 // existing account, nor when the user was last active, which is no reason to
 // write. It says nothing about the values to whoever lacks the key.
 func (u *User) Digest(key []byte) []byte {
+	sum := u.sum(key) // apart, so that callers which only compare need no memory for it
+	return sum[:digestSize]
+}
+
+const digestSize = 16
+
+func (u *User) sum(key []byte) [sha256.Size]byte {
 	d := append(make(digest, 0, 1024), key...)
 	d = d.text(u.SourceID, u.ID, u.Username, u.Email, u.Phone, u.GivenName, u.FamilyName, string(u.Class), u.Password.Encode())
 	d = append(d.count(len(u.Metadata)), u.Metadata...)
@@ -32,11 +39,12 @@ func (u *User) Digest(key []byte) []byte {
 	}
 	d = d.count(len(u.Tenants)).text(u.Tenants...)
 	d = d.count(len(u.Roles))
-	for _, tenant := range slices.Sorted(maps.Keys(u.Roles)) {
-		d = d.text(tenant).count(len(u.Roles[tenant])).text(u.Roles[tenant]...)
+	if len(u.Roles) > 0 { // most have none
+		for _, tenant := range slices.Sorted(maps.Keys(u.Roles)) {
+			d = d.text(tenant).count(len(u.Roles[tenant])).text(u.Roles[tenant]...)
+		}
 	}
-	sum := sha256.Sum256(d)
-	return sum[:16]
+	return sha256.Sum256(d)
 }
 
 // digest is what is digested: values, written so that no two sequences of them look

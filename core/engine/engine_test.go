@@ -48,6 +48,7 @@ type fake struct {
 	loaded  []string
 	batches []int
 	check   diag.List
+	needs   target.Needs // of the last check
 	mails   []target.Mailing
 	load    func([]target.User) ([]target.Outcome, error)
 	finish  error
@@ -67,8 +68,9 @@ func (f *fake) call(name string) {
 
 func (f *fake) Capabilities() target.Capabilities { return f.caps }
 
-func (f *fake) Check(context.Context, target.Needs) (target.Checked, error) {
+func (f *fake) Check(_ context.Context, needs target.Needs) (target.Checked, error) {
 	f.call("check")
+	f.needs = needs
 	return target.Checked{Diagnostics: f.check, Mails: f.mails}, nil
 }
 
@@ -270,6 +272,36 @@ func TestMailsAreForNewAccounts(t *testing.T) {
 	}
 	if res, _, err := p.do(people(12), f, none); !errors.Is(err, ErrLimit) || res.Mailed != 3 {
 		t.Errorf("a run with three new accounts mails %d, %v", res.Mailed, err)
+	}
+}
+
+// What is there as it should be asks nothing of the target any more, and counts for no
+// limit.
+func TestNeedsAreOfAccountsThatAreSent(t *testing.T) {
+	t.Parallel()
+	with := func(n int) listed {
+		all := people(n)
+		for i := range all {
+			all[i].Logins[0].Password = canonical.ParsePasswordHash("$2a$11$0123456789012345678901234567890123456789012345678901")
+			all[i].Roles = map[string][]string{"public": {fmt.Sprintf("role%d", i)}}
+		}
+		return all
+	}
+	p, f := newProject(t), newFake()
+	f.caps.Carries = target.Features()
+	if _, _, err := p.do(with(3), f, nil); err != nil || f.needs.Users != 3 || f.needs.Resets != 3 {
+		t.Errorf("a first run needs %+v, %v", f.needs, err)
+	}
+	one := func(o *Options) { o.Policies.Limits.Resets = Limit{Set: true, Count: 1} }
+	if _, _, err := p.do(with(4), f, one); err != nil || f.needs.Users != 1 || f.needs.Resets != 1 || !slices.Equal(f.needs.Roles, []string{"role3"}) {
+		t.Errorf("a run with one new account needs %+v, %v", f.needs, err)
+	}
+	if _, _, err := p.do(with(6), f, one); !errors.Is(err, ErrLimit) || f.needs.Resets != 2 {
+		t.Errorf("a run with two new accounts needs %+v, %v", f.needs, err)
+	}
+	plan := func(o *Options) { o.DryRun = true }
+	if _, _, err := p.do(with(6), f, plan); err != nil || f.needs.Users != 2 {
+		t.Errorf("a plan for two new accounts needs %+v, %v", f.needs, err)
 	}
 }
 

@@ -48,6 +48,7 @@ func (r *runner) review(ctx context.Context) error {
 		r.held = held{off: true}
 		return nil
 	}
+	n := newNeeds()
 	r.guard.stale, r.guard.people, r.shapes = 0, [2][2]int{}, shapes{}
 	for i, place := range r.held.places {
 		u, out := r.mapped(place, &r.held.accounts[i])
@@ -58,8 +59,11 @@ func (r *runner) review(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.weigh(s, &u)
+		if s != settled {
+			r.weigh(s, &u, n)
+		}
 	}
+	r.needs = n.result()
 	return nil
 }
 

@@ -29,7 +29,7 @@ type Policies struct {
 // Limits stop a run that would do more than was expected of it.
 type Limits struct {
 	// Updates bounds how many accounts an earlier run has loaded may be changed,
-	// Resets how many accounts will need a new password, and Adoptions how many
+	// Resets how many of those that are sent will need a new password, and Adoptions how many
 	// accounts may be adopted.
 	Updates, Resets, Adoptions Limit
 	// Mails bounds how many people the target may mail because of the run.
@@ -56,8 +56,7 @@ func (l Limit) Of(total int) (int, bool) {
 
 // guard counts what limits bound.
 type guard struct {
-	stale  int // accounts whose update a run would ask for
-	resets int // accounts that will need a new password
+	stale int // accounts whose update a run would ask for
 	// people counts those that a run would create and who have an address, by whether
 	// nobody has proven it and whether they need a new password.
 	people [2][2]int
@@ -114,7 +113,7 @@ func (r *runner) limitsBefore() error {
 		limit Limit
 	}{
 		{"accounts would be updated", updates, l.Updates},
-		{"accounts would need a new password", r.guard.resets, l.Resets},
+		{"accounts would need a new password", r.needs.Resets, l.Resets},
 		{"people would be mailed by the target", r.result.Mailed, l.Mails},
 	} {
 		if most, set := c.limit.Of(r.total); set && c.n > most {

@@ -33,18 +33,15 @@ func (r *runner) survey(ctx context.Context) error {
 				r.held.take(r.total+i, &users[i])
 				continue
 			}
-			if u.Class == target.NeedsReset {
-				r.guard.resets++
-			}
 			for _, l := range lost {
 				r.result.Losses[l]++
 			}
-			n.add(&u)
 			if err := r.owners.claim(r.total+i, &u); err != nil {
 				return err
 			}
-			if r.weigh(stands, &u); stands != settled {
+			if stands != settled {
 				r.held.take(r.total+i, &users[i])
+				r.weigh(stands, &u, n)
 			}
 		}
 		r.total += len(users)
@@ -55,7 +52,7 @@ func (r *runner) survey(ctx context.Context) error {
 		err = r.known.end()
 	}
 	err = errors.Join(err, r.owners.settle())
-	r.needs = n.result(r.guard.resets)
+	r.needs = n.result()
 	if err == nil {
 		err = r.resolve(ctx)
 	}
@@ -65,9 +62,14 @@ func (r *runner) survey(ctx context.Context) error {
 	return err
 }
 
-// weigh counts what a run will do about an account.
-func (r *runner) weigh(s standing, u *target.User) {
-	if s <= doubtful && (r.options.Only == nil || r.options.Only(u)) {
+// weigh counts what a run will do about an account that is not settled, and what it
+// takes of the target.
+func (r *runner) weigh(s standing, u *target.User, n *needs) {
+	if r.options.Only != nil && !r.options.Only(u) {
+		return
+	}
+	n.add(u)
+	if s <= doubtful {
 		r.guard.mail(u)
 	}
 	switch s {
@@ -77,7 +79,7 @@ func (r *runner) weigh(s standing, u *target.User) {
 	case doubtful, unknown:
 		r.shapes.add(u)
 	case fresh: // its hash was proven when an earlier run could not load it
-	case settled:
+	case settled: // is not weighed
 	}
 }
 
@@ -86,7 +88,8 @@ type needs struct {
 	schemes                    map[canonical.Scheme]bool
 	providers, roles, tenants  map[string]bool
 	keys                       map[string]bool
-	users, noEmail, withoutAny int
+	users, resets              int
+	noEmail, withoutAny        int
 }
 
 func newNeeds() *needs {
@@ -108,6 +111,9 @@ func note(set map[string]bool, name string) {
 
 func (n *needs) add(u *target.User) {
 	n.users++
+	if u.Class == target.NeedsReset {
+		n.resets++
+	}
 	if !u.Password.IsZero() {
 		n.schemes[u.Password.Scheme] = true
 	}
@@ -133,10 +139,10 @@ func (n *needs) add(u *target.User) {
 	}
 }
 
-func (n *needs) result(resets int) target.Needs {
+func (n *needs) result() target.Needs {
 	return target.Needs{
 		Schemes: slices.Sorted(maps.Keys(n.schemes)), Providers: slices.Sorted(maps.Keys(n.providers)),
 		Roles: slices.Sorted(maps.Keys(n.roles)), Tenants: slices.Sorted(maps.Keys(n.tenants)), MetadataKeys: slices.Sorted(maps.Keys(n.keys)),
-		Users: n.users, Resets: resets, WithoutEmail: n.noEmail, WithoutName: n.withoutAny,
+		Users: n.users, Resets: n.resets, WithoutEmail: n.noEmail, WithoutName: n.withoutAny,
 	}
 }

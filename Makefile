@@ -55,9 +55,9 @@ bench-extract: ## accounts/s and peak memory of extraction beside COPY (STETL_BE
 	STETL_BENCH=1 $(GO) test -timeout 30m -run '^$$' -bench BenchmarkExtract -benchtime 1x ./core/supertokens
 
 .PHONY: bench-engine
-bench-engine: ## a second run beside bare extraction, and the journal's outcomes/s (STETL_BENCH_ACCOUNTS, default 1000000)
+bench-engine: ## a second run beside bare extraction, and the journal's outcomes/s and ns/account (STETL_BENCH_ACCOUNTS, default 1000000)
 	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSecondRun -benchtime 3x ./cmd/stetl
-	$(GO) test -run '^$$' -bench BenchmarkRecord ./core/journal
+	$(GO) test -run '^$$' -bench . ./core/journal
 
 .PHONY: bench-bridge
 bench-bridge: ## hand-overs/s and p99 of the bridge beside the database's own transactions (STETL_BENCH_SESSIONS, default 2000)

@@ -2,9 +2,8 @@ package main
 
 import (
 	"bufio"
-	"context"
-	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +14,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/stetl/stetl/core/report"
 )
@@ -287,14 +289,11 @@ func TestFullDisk(t *testing.T) {
 			}
 			on := func(query string) {
 				t.Helper()
-				db, err := sql.Open("sqlite", filepath.Join(filepath.Dir(config), ".stetl", "journal.db"))
+				db, err := sqlite.OpenConn(filepath.Join(filepath.Dir(config), ".stetl", "journal.db"), sqlite.OpenReadWrite)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := db.ExecContext(context.WithoutCancel(t.Context()), query); err != nil {
-					t.Fatal(err)
-				}
-				if err := db.Close(); err != nil {
+				if err := errors.Join(sqlitex.ExecuteTransient(db, query, nil), db.Close()); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -2,14 +2,14 @@ package journal
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
 	"strings"
 	"time"
+
+	"zombiezen.com/go/sqlite"
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/target"
@@ -66,24 +66,20 @@ type Scope struct {
 func (j *Journal) Scope(ctx context.Context, app, destination string) (*Scope, error) {
 	name := app + "\n" + destination
 	s := &Scope{j: j}
-	read := func() error {
-		return j.db.QueryRowContext(ctx, `SELECT id FROM scope WHERE name = ?`, name).Scan(&s.id)
+	read := func() (found bool, err error) {
+		return j.first(ctx, func(row *sqlite.Stmt) { s.id = row.ColumnInt64(0) }, `SELECT id FROM scope WHERE name = ?`, name)
 	}
-	err := read()
-	if errors.Is(err, sql.ErrNoRows) {
-		if j.writer == nil { // nothing belongs to it so far
-			return s, nil
-		}
-		err = j.writer.write(func(ctx context.Context, w *writer) error {
-			_, err := w.exec(ctx, `INSERT INTO scope (name) VALUES (?)`, name)
-			return err
+	found, err := read()
+	if err == nil && !found && j.writer != nil { // else nothing belongs to it so far
+		err = j.writer.write(func(w *writer) error {
+			return w.exec(`INSERT INTO scope (name) VALUES (?)`, name)
 		})
 		if err == nil {
-			err = read()
+			_, err = read()
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
+		return nil, err
 	}
 	return s, nil
 }
@@ -107,13 +103,13 @@ func (s *Scope) Mark(run int64, entries []Entry) (batch int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("encode the marks of a batch: %w", err)
 	}
-	err = s.j.writer.write(func(ctx context.Context, w *writer) error {
-		result, err := w.exec(ctx, `INSERT INTO sent (scope, run, at, accounts) VALUES (?, ?, ?, ?)`, s.id, run, time.Now().UnixMilli(), raw)
+	err = s.j.writer.write(func(w *writer) error {
+		err := w.exec(`INSERT INTO sent (scope, run, at, accounts) VALUES (?, ?, ?, ?)`, s.id, run, time.Now().UnixMilli(), raw)
 		if err != nil {
 			return err
 		}
-		batch, err = result.LastInsertId()
-		return err
+		batch = w.conn.LastInsertRowID()
+		return nil
 	})
 	return batch, err
 }
@@ -133,12 +129,11 @@ const recovered = `(SELECT scope, source_id, visible_id, target_id, action, code
 func (j *Journal) recover() error {
 	const query = `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, origin, in_doubt, run, at)
 		` + marked + ` WHERE true ON CONFLICT DO UPDATE SET in_doubt = 1, run = excluded.run, at = excluded.at`
-	return j.writer.write(func(ctx context.Context, w *writer) error {
-		if _, err := w.exec(ctx, query); err != nil {
+	return j.writer.write(func(w *writer) error {
+		if err := w.exec(query); err != nil {
 			return err
 		}
-		_, err := w.exec(ctx, `DELETE FROM sent`)
-		return err
+		return w.exec(`DELETE FROM sent`)
 	})
 }
 
@@ -158,9 +153,9 @@ func (s *Scope) Record(batch int64, entries []Entry) error {
 			before[i] = sealed
 		}
 	}
-	return s.j.writer.write(func(ctx context.Context, w *writer) error {
+	return s.j.writer.write(func(w *writer) error {
 		for chunk := range slices.Chunk(entries, rowsAtOnce) {
-			if err := s.upsert(ctx, w, chunk, now); err != nil {
+			if err := s.upsert(w, chunk, now); err != nil {
 				return err
 			}
 		}
@@ -168,15 +163,14 @@ func (s *Scope) Record(batch int64, entries []Entry) error {
 			if before[i] == nil {
 				continue
 			}
-			if _, err := w.exec(ctx, `INSERT INTO preimage VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, s.id, entries[i].SourceID, before[i]); err != nil {
+			if err := w.exec(`INSERT INTO preimage VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, s.id, entries[i].SourceID, before[i]); err != nil {
 				return err
 			}
 		}
 		if batch == 0 {
 			return nil
 		}
-		_, err := w.exec(ctx, `DELETE FROM sent WHERE id = ?`, batch)
-		return err
+		return w.exec(`DELETE FROM sent WHERE id = ?`, batch)
 	})
 }
 
@@ -184,7 +178,7 @@ func (s *Scope) Record(batch int64, entries []Entry) error {
 // than a row does.
 const rowsAtOnce = 32
 
-func (s *Scope) upsert(ctx context.Context, w *writer, entries []Entry, now int64) error {
+func (s *Scope) upsert(w *writer, entries []Entry, now int64) error {
 	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	query := `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, origin, in_doubt, run, at)
 		VALUES ` + strings.Repeat(row+", ", len(entries)-1) + row + `
@@ -197,18 +191,17 @@ func (s *Scope) upsert(ctx context.Context, w *writer, entries []Entry, now int6
 		args = append(args, s.id, e.SourceID, e.VisibleID, e.TargetID, string(e.Action), string(e.Code), string(e.Class),
 			e.Digest, e.State, string(e.Origin), e.Pending, e.Run, now)
 	}
-	_, err := w.exec(ctx, query, args...)
-	return err
+	return w.exec(query, args...)
 }
 
 // Forget removes accounts: an undo has taken them back.
 func (s *Scope) Forget(sourceIDs []string) error {
-	return s.j.writer.write(func(ctx context.Context, w *writer) error {
+	return s.j.writer.write(func(w *writer) error {
 		for _, id := range sourceIDs {
-			if _, err := w.exec(ctx, `DELETE FROM account WHERE scope = ? AND source_id = ?`, s.id, id); err != nil {
+			if err := w.exec(`DELETE FROM account WHERE scope = ? AND source_id = ?`, s.id, id); err != nil {
 				return err
 			}
-			if _, err := w.exec(ctx, `DELETE FROM preimage WHERE scope = ? AND source_id = ?`, s.id, id); err != nil {
+			if err := w.exec(`DELETE FROM preimage WHERE scope = ? AND source_id = ?`, s.id, id); err != nil {
 				return err
 			}
 		}
@@ -219,7 +212,8 @@ func (s *Scope) Forget(sourceIDs []string) error {
 // Known is what a later run wants to know of every account.
 type Known struct {
 	SourceID string
-	// Digest is that of the user as it was last sent.
+	// Digest is that of the user as it was last sent, valid until the next account is
+	// asked for.
 	Digest []byte
 	// Loaded says that a run has brought the account into the target, or has found it
 	// there.
@@ -241,42 +235,29 @@ func (s *Scope) Known(ctx context.Context) iter.Seq2[Known, error] {
 	const loaded, pending = 1, 2
 	const columns = `source_id, digest,
 		CASE WHEN origin <> '' THEN 1 WHEN target_id = '' THEN 0 ELSE action IN ('created', 'updated', 'unchanged') END + 2 * in_doubt`
-	return each(ctx, s, columns, func(row *sql.Rows) (k Known, err error) {
-		var is int
-		err = row.Scan(&k.SourceID, &k.Digest, &is)
-		k.Loaded, k.Pending = is&loaded != 0, is&pending != 0
-		return k, err
-	})
+	return func(yield func(Known, error) bool) {
+		var digest []byte
+		each(ctx, s, columns, func(row *sqlite.Stmt) (k Known) {
+			k.SourceID = row.ColumnText(0)
+			if digest = blobInto(digest, row, 1); len(digest) > 0 {
+				k.Digest = digest
+			}
+			is := row.ColumnInt(2)
+			k.Loaded, k.Pending = is&loaded != 0, is&pending != 0
+			return k
+		})(yield)
+	}
 }
 
 // each yields what scan makes of columns of every account, and stops at the first
 // error.
-func each[T any](ctx context.Context, s *Scope, columns string, scan func(*sql.Rows) (T, error)) iter.Seq2[T, error] {
+func each[T any](ctx context.Context, s *Scope, columns string, scan func(*sqlite.Stmt) T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var none T
-		// With a context that can end, the driver takes locks for each row.
-		rows, err := s.j.db.QueryContext(context.WithoutCancel(ctx), `SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ? ORDER BY source_id`, s.id) //nolint:gosec // constants of this package
+		err := s.j.rows(ctx, func(row *sqlite.Stmt) bool { return yield(scan(row), nil) },
+			`SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ? ORDER BY source_id`, s.id)
 		if err != nil {
-			yield(none, fmt.Errorf("read the journal: %w", err))
-			return
-		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
-			if err := ctx.Err(); err != nil {
-				yield(none, fmt.Errorf("read the journal: %w", err))
-				return
-			}
-			v, err := scan(rows)
-			if err != nil {
-				yield(none, fmt.Errorf("read the journal: %w", err))
-				return
-			}
-			if !yield(v, nil) {
-				return
-			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(none, fmt.Errorf("read the journal: %w", err))
+			var none T
+			yield(none, err)
 		}
 	}
 }
@@ -288,42 +269,35 @@ const columns = `source_id, visible_id, target_id, action, code, class, digest, 
 // journal that is opened for looking only, those are in doubt too that a run which
 // was at work then, or was killed, had sent. The slices of an entry are its own.
 func (s *Scope) Accounts(ctx context.Context) iter.Seq2[Entry, error] {
-	return each(ctx, s, columns, func(rows *sql.Rows) (Entry, error) { return scan(rows) })
+	return each(ctx, s, columns, scan)
 }
 
 // Get returns what is known of the account with this source id; false when
 // nothing is.
 func (s *Scope) Get(ctx context.Context, sourceID string) (Entry, bool, error) {
-	return one(s.j.db.QueryRowContext(ctx, `SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ? AND source_id = ?`, s.id, sourceID))
+	return s.one(ctx, `source_id = ?2`, sourceID)
 }
 
 // Account returns what is known of the account that has this source id, visible
 // id or target id; false when nothing is. It looks at every account.
 func (s *Scope) Account(ctx context.Context, id string) (Entry, bool, error) {
-	return one(s.j.db.QueryRowContext(ctx, `SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ?1 AND (source_id = ?2 OR visible_id = ?2 OR target_id = ?2)
-		ORDER BY source_id <> ?2, visible_id <> ?2 LIMIT 1`, s.id, id))
+	return s.one(ctx, `(source_id = ?2 OR visible_id = ?2 OR target_id = ?2) ORDER BY source_id <> ?2, visible_id <> ?2 LIMIT 1`, id)
 }
 
-func one(row *sql.Row) (Entry, bool, error) {
-	e, err := scan(row)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return Entry{}, false, nil
-	case err != nil:
-		return Entry{}, false, fmt.Errorf("read the journal: %w", err)
-	}
-	return e, true, nil
+// one returns the first account that the condition about ?2 is true of.
+func (s *Scope) one(ctx context.Context, condition, id string) (e Entry, found bool, err error) {
+	found, err = s.j.first(ctx, func(row *sqlite.Stmt) { e = scan(row) },
+		`SELECT `+columns+` FROM `+s.j.accounts+` WHERE scope = ?1 AND `+condition, s.id, id)
+	return e, found, err
 }
 
 // Before returns the decrypted pre-image of an account, nil when there is none.
 func (s *Scope) Before(ctx context.Context, sourceID string) ([]byte, error) {
 	var sealed []byte
-	err := s.j.db.QueryRowContext(ctx, `SELECT encrypted FROM preimage WHERE scope = ? AND source_id = ?`, s.id, sourceID).Scan(&sealed)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("read the journal: %w", err)
+	found, err := s.j.first(ctx, func(row *sqlite.Stmt) { sealed = blob(row, 0) },
+		`SELECT encrypted FROM preimage WHERE scope = ? AND source_id = ?`, s.id, sourceID)
+	if err != nil || !found {
+		return nil, err
 	}
 	clearText, err := s.j.seal.decrypt(s.j.dir, sealed)
 	if err != nil {
@@ -332,42 +306,36 @@ func (s *Scope) Before(ctx context.Context, sourceID string) ([]byte, error) {
 	return clearText, nil
 }
 
-func scan(row interface{ Scan(...any) error }) (Entry, error) {
-	var e Entry
-	var at int64
-	err := row.Scan(&e.SourceID, &e.VisibleID, &e.TargetID, &e.Action, &e.Code, &e.Class, &e.Digest, &e.State, &e.Origin, &e.Pending, &e.Run, &at)
-	e.At = time.UnixMilli(at)
-	return e, err
+// scan reads the columns of an account.
+func scan(row *sqlite.Stmt) Entry {
+	return Entry{
+		SourceID: row.ColumnText(0), VisibleID: row.ColumnText(1), TargetID: row.ColumnText(2),
+		Action: target.Action(row.ColumnText(3)), Code: diag.Code(row.ColumnText(4)), Class: target.Class(row.ColumnText(5)),
+		Digest: blob(row, 6), State: blob(row, 7), Origin: Origin(row.ColumnText(8)), Pending: row.ColumnBool(9), Run: row.ColumnInt64(10),
+		At: time.UnixMilli(row.ColumnInt64(11)),
+	}
 }
 
 // Saved implements the memory of plugins: it returns what earlier runs saved.
-func (s *Scope) Saved(ctx context.Context) (saved map[string][]byte, err error) {
-	rows, err := s.j.db.QueryContext(ctx, `SELECT key, value FROM saved WHERE scope = ?`, s.id)
+func (s *Scope) Saved(ctx context.Context) (map[string][]byte, error) {
+	saved := map[string][]byte{}
+	err := s.j.rows(ctx, func(row *sqlite.Stmt) bool {
+		saved[row.ColumnText(0)] = blob(row, 1)
+		return true
+	}, `SELECT key, value FROM saved WHERE scope = ?`, s.id)
 	if err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	saved = map[string][]byte{}
-	for rows.Next() {
-		var key string
-		var value []byte
-		if err := rows.Scan(&key, &value); err != nil {
-			return nil, fmt.Errorf("read the journal: %w", err)
-		}
-		saved[key] = value
-	}
-	return saved, rows.Err()
+	return saved, nil
 }
 
 // Save implements the memory of plugins: the value is durable when it returns
 // nil. A nil value removes the key.
 func (s *Scope) Save(_ context.Context, key string, value []byte) error {
-	return s.j.writer.write(func(ctx context.Context, w *writer) error {
+	return s.j.writer.write(func(w *writer) error {
 		if value == nil {
-			_, err := w.exec(ctx, `DELETE FROM saved WHERE scope = ? AND key = ?`, s.id, key)
-			return err
+			return w.exec(`DELETE FROM saved WHERE scope = ? AND key = ?`, s.id, key)
 		}
-		_, err := w.exec(ctx, `INSERT INTO saved VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`, s.id, key, value)
-		return err
+		return w.exec(`INSERT INTO saved VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`, s.id, key, value)
 	})
 }

@@ -4,17 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/gofrs/flock"
-	_ "modernc.org/sqlite" // registers the driver
+	"zombiezen.com/go/sqlite"
 )
 
 // The files in the folder of a journal.
@@ -67,12 +65,12 @@ var ErrOtherKey = errors.New("the journal was made after what it is to be compar
 
 // Journal is one open file. All methods are safe for concurrent use.
 type Journal struct {
-	dir    string
-	db     *sql.DB
-	lock   *flock.Flock // nil when only reading
-	key    []byte
-	writer *writer
-	seal   sealer
+	dir     string
+	lock    *flock.Flock // nil when only reading
+	key     []byte
+	readers *readers // nil when it could not be opened
+	writer  *writer  // nil when only reading
+	seal    sealer
 	// accounts is what is read of them: the table, or what recover would make of it.
 	accounts string
 }
@@ -150,17 +148,9 @@ func holder(dir string) string {
 }
 
 func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
-	query := url.Values{"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-4000)"}}
-	if readOnly {
-		query = url.Values{"_pragma": {"busy_timeout(10000)", "query_only(1)"}}
-	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: query.Encode()}).String())
-	if err != nil {
-		return fmt.Errorf("open the journal %s: %w", path, err)
-	}
-	j.db = db
+	j.readers = &readers{path: path, readOnly: readOnly}
 	var have int
-	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+	if _, err := j.readers.first(ctx, func(row *sqlite.Stmt) { have = row.ColumnInt(0) }, "PRAGMA user_version"); err != nil {
 		return fmt.Errorf("open the journal %s: %w", path, err)
 	}
 	switch {
@@ -168,29 +158,38 @@ func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
 		return fmt.Errorf("the journal %s was written by a newer version of this program; use that one", path)
 	case have == 0 && readOnly:
 		return fmt.Errorf("the journal %s is empty: %w", path, fs.ErrNotExist)
-	case have == 0:
-		if err := j.create(ctx); err != nil {
+	}
+	if !readOnly {
+		c, err := connect(path, readOnly)
+		if err != nil {
+			return fmt.Errorf("open the journal %s: %w", path, err)
+		}
+		j.writer = newWriter(c)
+	}
+	if have == 0 {
+		if err := j.create(); err != nil {
 			return fmt.Errorf("make the journal %s: %w", path, err)
 		}
 	}
 	wanted := j.key
-	if err := db.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'fingerprint_key'").Scan(&j.key); err != nil {
+	found, err := j.readers.first(ctx, func(row *sqlite.Stmt) { j.key = blob(row, 0) }, "SELECT value FROM meta WHERE key = 'fingerprint_key'")
+	if err == nil && !found {
+		err = errors.New("it has no key")
+	}
+	if err != nil {
 		return fmt.Errorf("read the journal %s: %w", path, err)
 	}
 	if wanted != nil && !bytes.Equal(wanted, j.key) {
 		return fmt.Errorf("%w: %s", ErrOtherKey, path)
 	}
 	if !readOnly {
-		if _, err := db.ExecContext(ctx, laterTables); err != nil {
-			return fmt.Errorf("open the journal %s: %w", path, err)
-		}
-		if j.writer, err = newWriter(ctx, db); err != nil {
+		if err := j.writer.write(func(w *writer) error { return w.script(laterTables) }); err != nil {
 			return fmt.Errorf("open the journal %s: %w", path, err)
 		}
 		return j.recover()
 	}
-	var marks bool
-	if err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sent)").Scan(&marks); err != nil {
+	marks, err := j.readers.first(ctx, func(*sqlite.Stmt) {}, "SELECT 1 FROM sent")
+	if err != nil {
 		return fmt.Errorf("read the journal %s: %w", path, err)
 	}
 	if marks {
@@ -199,26 +198,20 @@ func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
 	return nil
 }
 
-func (j *Journal) create(ctx context.Context) error {
-	tx, err := j.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // after a commit it does nothing
-	if _, err := tx.ExecContext(ctx, tables); err != nil {
-		return err
-	}
+func (j *Journal) create() error {
 	key := j.key
 	if key == nil {
 		key = NewKey()
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO meta VALUES ('fingerprint_key', ?)", key); err != nil {
-		return err
-	}
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", version)); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return j.writer.write(func(w *writer) error {
+		if err := w.script(tables); err != nil {
+			return err
+		}
+		if err := w.exec("INSERT INTO meta VALUES ('fingerprint_key', ?)", key); err != nil {
+			return err
+		}
+		return w.exec(fmt.Sprintf("PRAGMA user_version = %d", version))
+	})
 }
 
 // NewKey returns a random key for a journal.
@@ -240,8 +233,8 @@ func (j *Journal) Close() error {
 	if j.writer != nil {
 		errs = append(errs, j.writer.close())
 	}
-	if j.db != nil {
-		errs = append(errs, j.db.Close())
+	if j.readers != nil {
+		errs = append(errs, j.readers.close())
 	}
 	if j.lock != nil {
 		errs = append(errs, j.lock.Unlock())

@@ -2,10 +2,8 @@ package journal
 
 import (
 	"context"
-	"database/sql"
-	"errors"
-	"fmt"
-	"strings"
+
+	"zombiezen.com/go/sqlite"
 )
 
 // Payload is an account as it was when it was not loaded. The journal gets it
@@ -19,28 +17,36 @@ type Payload struct {
 // KeepPayloads remembers accounts that were not loaded, in place of what is there of
 // them, and forgets those that have been loaded since.
 func (s *Scope) KeepPayloads(payloads map[string]Payload) error {
-	return s.j.writer.write(func(ctx context.Context, w *writer) error {
+	return s.j.writer.write(func(w *writer) error {
 		for id, p := range payloads {
 			const query = `INSERT INTO payload VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest, encrypted = excluded.encrypted`
-			if _, err := w.exec(ctx, query, s.id, id, p.Digest, p.Encrypted); err != nil {
+			if err := w.exec(query, s.id, id, p.Digest, p.Encrypted); err != nil {
 				return err
 			}
 		}
-		_, err := w.exec(ctx, `DELETE FROM payload WHERE scope = ? AND NOT EXISTS (SELECT 1 FROM account AS a
+		return w.exec(`DELETE FROM payload WHERE scope = ? AND NOT EXISTS (SELECT 1 FROM account AS a
 			WHERE a.scope = payload.scope AND a.source_id = payload.source_id AND (a.action IN ('rejected', 'in_doubt') OR a.in_doubt))`, s.id)
-		return err
 	})
 }
 
 // Payload returns an account as it was when it was not loaded; false when it was not
 // kept.
 func (s *Scope) Payload(ctx context.Context, sourceID string) (p Payload, ok bool, err error) {
-	err = s.j.db.QueryRowContext(ctx, `SELECT digest, encrypted FROM payload WHERE scope = ? AND source_id = ?`, s.id, sourceID).Scan(&p.Digest, &p.Encrypted)
-	switch {
-	case errors.Is(err, sql.ErrNoRows), err != nil && strings.Contains(err.Error(), "no such table"):
-		return Payload{}, false, nil
-	case err != nil:
-		return Payload{}, false, fmt.Errorf("read the journal: %w", err)
+	ok, err = s.later(ctx, func(row *sqlite.Stmt) { p = Payload{Digest: blob(row, 0), Encrypted: blob(row, 1)} },
+		"payload", `SELECT digest, encrypted FROM payload WHERE scope = ? AND source_id = ?`, sourceID)
+	return p, ok, err
+}
+
+// later is [Journal.first] about an account in a table that a journal of the first days
+// lacks until a run opens it; query is about a scope and a source id.
+func (s *Scope) later(ctx context.Context, row func(*sqlite.Stmt), table, query, sourceID string) (found bool, err error) {
+	found, err = s.j.first(ctx, row, query, s.id, sourceID)
+	if err == nil {
+		return found, nil
 	}
-	return p, true, nil
+	const known = `SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?`
+	if there, asked := s.j.first(ctx, func(*sqlite.Stmt) {}, known, table); asked == nil && !there {
+		return false, nil
+	}
+	return false, err
 }

@@ -2,11 +2,10 @@ package journal
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
+
+	"zombiezen.com/go/sqlite"
 )
 
 // Reason is why an account was not loaded, in words. They can be the target's own
@@ -31,9 +30,9 @@ func (s *Scope) KeepReasons(reasons map[string]Reason) error {
 		}
 		sealed[id] = same[reason]
 	}
-	return s.j.writer.write(func(ctx context.Context, w *writer) error {
+	return s.j.writer.write(func(w *writer) error {
 		for id, raw := range sealed {
-			if _, err := w.exec(ctx, `INSERT INTO reason VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET encrypted = excluded.encrypted`, s.id, id, raw); err != nil {
+			if err := w.exec(`INSERT INTO reason VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET encrypted = excluded.encrypted`, s.id, id, raw); err != nil {
 				return err
 			}
 		}
@@ -44,12 +43,10 @@ func (s *Scope) KeepReasons(reasons map[string]Reason) error {
 // Reason returns why an account was not loaded; false when nobody has said.
 func (s *Scope) Reason(ctx context.Context, sourceID string) (Reason, bool, error) {
 	var sealed []byte
-	err := s.j.db.QueryRowContext(ctx, `SELECT encrypted FROM reason WHERE scope = ? AND source_id = ?`, s.id, sourceID).Scan(&sealed)
-	switch {
-	case errors.Is(err, sql.ErrNoRows), err != nil && strings.Contains(err.Error(), "no such table"):
-		return Reason{}, false, nil
-	case err != nil:
-		return Reason{}, false, fmt.Errorf("read the journal: %w", err)
+	found, err := s.later(ctx, func(row *sqlite.Stmt) { sealed = blob(row, 0) },
+		"reason", `SELECT encrypted FROM reason WHERE scope = ? AND source_id = ?`, sourceID)
+	if err != nil || !found {
+		return Reason{}, false, err
 	}
 	raw, err := s.j.seal.decrypt(s.j.dir, sealed)
 	if err != nil {
@@ -62,12 +59,12 @@ func (s *Scope) Reason(ctx context.Context, sourceID string) (Reason, bool, erro
 
 // Clear forgets every account: the target is about to be written anew.
 func (s *Scope) Clear() error {
-	return s.j.writer.write(func(ctx context.Context, w *writer) error {
+	return s.j.writer.write(func(w *writer) error {
 		for _, query := range []string{
 			`DELETE FROM account WHERE scope = ?`, `DELETE FROM preimage WHERE scope = ?`, `DELETE FROM reason WHERE scope = ?`,
 			`DELETE FROM payload WHERE scope = ?`,
 		} {
-			if _, err := w.exec(ctx, query, s.id); err != nil {
+			if err := w.exec(query, s.id); err != nil {
 				return err
 			}
 		}
@@ -77,21 +74,13 @@ func (s *Scope) Clear() error {
 
 // Runs returns the latest runs, the newest first, at most that many.
 func (s *Scope) Runs(ctx context.Context, most int) ([]Run, error) {
-	rows, err := s.j.db.QueryContext(ctx, `SELECT `+runColumns+` FROM run WHERE scope = ? ORDER BY id DESC LIMIT ?`, s.id, most)
-	if err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
 	var out []Run
-	for rows.Next() {
-		r, err := scanRun(rows)
-		if err != nil {
-			return nil, fmt.Errorf("read the journal: %w", err)
-		}
-		out = append(out, r)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
+	err := s.j.rows(ctx, func(row *sqlite.Stmt) bool {
+		out = append(out, scanRun(row))
+		return true
+	}, `SELECT `+runColumns+` FROM run WHERE scope = ? ORDER BY id DESC LIMIT ?`, s.id, most)
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }

@@ -61,9 +61,7 @@ func TestReasonsAreKeptEncrypted(t *testing.T) {
 		t.Error("an account outlives Clear")
 	}
 	// A journal of before there were reasons, opened for reading.
-	if _, err := j.db.ExecContext(t.Context(), `DROP TABLE reason`); err != nil {
-		t.Fatal(err)
-	}
+	change(t, j, `DROP TABLE reason`)
 	if _, ok, err := s.Reason(t.Context(), "a"); ok || err != nil {
 		t.Errorf("without the table: %v, %v", ok, err)
 	}

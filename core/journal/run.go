@@ -2,11 +2,11 @@ package journal
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
+
+	"zombiezen.com/go/sqlite"
 )
 
 // Run is one run of the program that wrote.
@@ -27,14 +27,14 @@ type Run struct {
 // Begin notes a new run and returns its id.
 func (s *Scope) Begin(r Run) (int64, error) {
 	var id int64
-	err := s.j.writer.write(func(ctx context.Context, w *writer) error {
-		result, err := w.exec(ctx, `INSERT INTO run (scope, source, target, program, settings, began) VALUES (?, ?, ?, ?, ?, ?)`,
+	err := s.j.writer.write(func(w *writer) error {
+		err := w.exec(`INSERT INTO run (scope, source, target, program, settings, began) VALUES (?, ?, ?, ?, ?, ?)`,
 			s.id, r.Source, r.Target, r.Program, r.Settings, r.Began.UnixMilli())
 		if err != nil {
 			return err
 		}
-		id, err = result.LastInsertId()
-		return err
+		id = w.conn.LastInsertRowID()
+		return nil
 	})
 	return id, err
 }
@@ -45,54 +45,39 @@ func (s *Scope) End(id int64, at time.Time, result any) error {
 	if err != nil {
 		return fmt.Errorf("encode the result of the run: %w", err)
 	}
-	return s.j.writer.write(func(ctx context.Context, w *writer) error {
-		_, err := w.exec(ctx, `UPDATE run SET ended = ?, result = ? WHERE id = ?`, at.UnixMilli(), raw, id)
-		return err
+	return s.j.writer.write(func(w *writer) error {
+		return w.exec(`UPDATE run SET ended = ?, result = ? WHERE id = ?`, at.UnixMilli(), raw, id)
 	})
 }
 
 // Last returns the latest run that ended, or with unfinished the latest at all; false
 // when there is none.
-func (s *Scope) Last(ctx context.Context, unfinished bool) (Run, bool, error) {
-	row := s.j.db.QueryRowContext(ctx, `SELECT `+runColumns+` FROM run
+func (s *Scope) Last(ctx context.Context, unfinished bool) (r Run, found bool, err error) {
+	found, err = s.j.first(ctx, func(row *sqlite.Stmt) { r = scanRun(row) }, `SELECT `+runColumns+` FROM run
 		WHERE scope = ? AND (ended IS NOT NULL OR ?) ORDER BY id DESC LIMIT 1`, s.id, unfinished)
-	r, err := scanRun(row)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return Run{}, false, nil
-	case err != nil:
-		return Run{}, false, fmt.Errorf("read the journal: %w", err)
-	}
-	return r, true, nil
+	return r, found, err
 }
 
 const runColumns = `id, source, target, program, settings, began, ended, result`
 
-func scanRun(row interface{ Scan(...any) error }) (Run, error) {
-	var r Run
-	var began int64
-	var ended sql.NullInt64
-	var result []byte
-	if err := row.Scan(&r.ID, &r.Source, &r.Target, &r.Program, &r.Settings, &began, &ended, &result); err != nil {
-		return Run{}, err
+func scanRun(row *sqlite.Stmt) Run {
+	r := Run{
+		ID: row.ColumnInt64(0), Source: row.ColumnText(1), Target: row.ColumnText(2), Program: row.ColumnText(3),
+		Settings: blob(row, 4), Began: time.UnixMilli(row.ColumnInt64(5)), Result: blob(row, 7),
 	}
-	r.Began, r.Result = time.UnixMilli(began), result
-	if ended.Valid {
-		r.Ended = time.UnixMilli(ended.Int64)
+	if !row.ColumnIsNull(6) {
+		r.Ended = time.UnixMilli(row.ColumnInt64(6))
 	}
-	return r, nil
+	return r
 }
 
 // Settings returns those of the latest run over all accounts that came to its end;
 // nil when there is none.
 func (s *Scope) Settings(ctx context.Context) ([]byte, error) {
 	var settings []byte
-	err := s.j.db.QueryRowContext(ctx, `SELECT settings FROM run WHERE scope = ? AND length(settings) > 0
-		AND ended IS NOT NULL AND json_extract(CAST(result AS TEXT), '$.error') IS NULL ORDER BY id DESC LIMIT 1`, s.id).Scan(&settings)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("read the journal: %w", err)
-	}
-	return settings, nil
+	_, err := s.j.first(ctx, func(row *sqlite.Stmt) { settings = blob(row, 0) }, `SELECT settings FROM run WHERE scope = ? AND length(settings) > 0
+		AND ended IS NOT NULL AND json_extract(CAST(result AS TEXT), '$.error') IS NULL ORDER BY id DESC LIMIT 1`, s.id)
+	return settings, err
 }
 
 // Sample is how many accounts a run had dealt with at a moment.
@@ -103,31 +88,20 @@ type Sample struct {
 
 // AddSample notes the progress of a run, for the throughput in its report.
 func (s *Scope) AddSample(run int64, sample Sample) error {
-	return s.j.writer.write(func(ctx context.Context, w *writer) error {
-		_, err := w.exec(ctx, `INSERT INTO sample VALUES (?, ?, ?)`, run, sample.At.UnixMilli(), sample.Done)
-		return err
+	return s.j.writer.write(func(w *writer) error {
+		return w.exec(`INSERT INTO sample VALUES (?, ?, ?)`, run, sample.At.UnixMilli(), sample.Done)
 	})
 }
 
 // Samples returns the progress of a run in order of time.
 func (s *Scope) Samples(ctx context.Context, run int64) ([]Sample, error) {
-	rows, err := s.j.db.QueryContext(ctx, `SELECT at, done FROM sample WHERE run = ? ORDER BY at`, run)
-	if err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
 	var out []Sample
-	for rows.Next() {
-		var at int64
-		var sample Sample
-		if err := rows.Scan(&at, &sample.Done); err != nil {
-			return nil, fmt.Errorf("read the journal: %w", err)
-		}
-		sample.At = time.UnixMilli(at)
-		out = append(out, sample)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
+	err := s.j.rows(ctx, func(row *sqlite.Stmt) bool {
+		out = append(out, Sample{At: time.UnixMilli(row.ColumnInt64(0)), Done: row.ColumnInt(1)})
+		return true
+	}, `SELECT at, done FROM sample WHERE run = ? ORDER BY at`, run)
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }

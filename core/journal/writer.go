@@ -1,21 +1,21 @@
 package journal
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+
+	"zombiezen.com/go/sqlite"
 )
 
 // writer owns the one connection that writes. What several goroutines want to
 // write at the same time goes into one transaction, because making it durable is
 // what takes long.
 type writer struct {
-	conn       *sql.Conn
-	statements map[string]*sql.Stmt // of conn, by their text
-	work       chan job
-	done       chan struct{}
+	conn *sqlite.Conn
+	work chan job
+	done chan struct{}
 
 	mu     sync.RWMutex
 	closed bool
@@ -24,7 +24,7 @@ type writer struct {
 // job is a part of a transaction. It may run again in a transaction of its own
 // when the shared one fails.
 type job struct {
-	do     func(ctx context.Context, w *writer) error
+	do     func(*writer) error
 	result chan error
 }
 
@@ -33,18 +33,14 @@ const most = 64
 
 var errClosed = errors.New("the journal is closed")
 
-func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	w := &writer{conn: conn, statements: map[string]*sql.Stmt{}, work: make(chan job, most), done: make(chan struct{})}
-	go w.run(context.WithoutCancel(ctx))
-	return w, nil
+func newWriter(conn *sqlite.Conn) *writer {
+	w := &writer{conn: conn, work: make(chan job, most), done: make(chan struct{})}
+	go w.run()
+	return w
 }
 
 // write returns when do's effects are on disk.
-func (w *writer) write(do func(context.Context, *writer) error) error {
+func (w *writer) write(do func(*writer) error) error {
 	j := job{do: do, result: make(chan error, 1)}
 	if err := w.enqueue(j); err != nil {
 		return err
@@ -68,7 +64,7 @@ func (w *writer) enqueue(j job) error {
 	return nil
 }
 
-func (w *writer) run(ctx context.Context) {
+func (w *writer) run() {
 	defer close(w.done)
 	for first := range w.work {
 		jobs := []job{first}
@@ -84,52 +80,54 @@ func (w *writer) run(ctx context.Context) {
 				break collect
 			}
 		}
-		w.commit(ctx, jobs)
+		w.commit(jobs)
 	}
 }
 
 // commit runs jobs in one transaction, and one by one when that fails: the fault
 // may be that of one of them.
-func (w *writer) commit(ctx context.Context, jobs []job) {
-	if err := w.transaction(ctx, jobs); err == nil || len(jobs) == 1 {
+func (w *writer) commit(jobs []job) {
+	if err := w.transaction(jobs); err == nil || len(jobs) == 1 {
 		for _, j := range jobs {
 			j.result <- err
 		}
 		return
 	}
 	for _, j := range jobs {
-		j.result <- w.transaction(ctx, []job{j})
+		j.result <- w.transaction([]job{j})
 	}
 }
 
-func (w *writer) transaction(ctx context.Context, jobs []job) error {
-	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+func (w *writer) transaction(jobs []job) error {
+	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	for _, j := range jobs {
-		if err := j.do(ctx, w); err != nil {
-			_, _ = w.conn.ExecContext(ctx, "ROLLBACK") // the first error says why
+		if err := j.do(w); err != nil {
+			_ = w.exec("ROLLBACK") // the first error says why
 			return err
 		}
 	}
-	if _, err := w.conn.ExecContext(ctx, "COMMIT"); err != nil {
-		_, _ = w.conn.ExecContext(ctx, "ROLLBACK")
+	if err := w.exec("COMMIT"); err != nil {
+		_ = w.exec("ROLLBACK")
 		return err
 	}
 	return nil
 }
 
-// exec runs a statement of the current job, preparing it once.
-func (w *writer) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	stmt := w.statements[query]
-	if stmt == nil {
-		var err error
-		if stmt, err = w.conn.PrepareContext(ctx, query); err != nil {
-			return nil, err
+// exec runs a statement of the current job.
+func (w *writer) exec(query string, args ...any) error {
+	return rows(w.conn, everyRow, query, args...)
+}
+
+// script runs statements of the current job that each end a line and have no arguments.
+func (w *writer) script(queries string) error {
+	for query := range strings.SplitSeq(strings.TrimSpace(queries), ";\n") {
+		if err := w.exec(query); err != nil {
+			return err
 		}
-		w.statements[query] = stmt
 	}
-	return stmt.ExecContext(ctx, args...)
+	return nil
 }
 
 func (w *writer) close() error {
@@ -142,9 +140,5 @@ func (w *writer) close() error {
 	}
 	close(w.work)
 	<-w.done
-	var errs []error
-	for _, stmt := range w.statements {
-		errs = append(errs, stmt.Close())
-	}
-	return errors.Join(append(errs, w.conn.Close())...)
+	return w.conn.Close()
 }

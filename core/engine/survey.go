@@ -85,11 +85,11 @@ func (r *runner) weigh(s standing, u *target.User, n *needs) {
 
 // needs collects what a run will ask of a target.
 type needs struct {
-	schemes                    map[canonical.Scheme]bool
-	providers, roles, tenants  map[string]bool
-	keys                       map[string]bool
-	users, resets              int
-	noEmail, withoutAny        int
+	schemes                   map[canonical.Scheme]bool
+	providers, roles, tenants map[string]bool
+	keys                      map[string]bool
+	users, resets             int
+	noEmail, withoutAny       int
 }
 
 func newNeeds() *needs {

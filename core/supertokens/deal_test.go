@@ -2,6 +2,7 @@ package supertokens
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,6 +50,26 @@ func TestLostConnectionLosesAndDoublesNothing(t *testing.T) {
 	got, _, _ := readAll(t, s)
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("(-undisturbed +disturbed):\n%s", diff)
+	}
+}
+
+// A reading that was interrupted is no list of all accounts.
+func TestInterruptedReadingIsAnError(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.Context(), Options{Dump: fixture.Dump(t, "core-10.1.4"), RangeSize: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	ctx, stop := context.WithCancelCause(t.Context())
+	enough, emitted, total := errors.New("enough"), 0, 0
+	err = s.Read(ctx, func(b Batch) error {
+		emitted, total = b.Done, b.Total
+		stop(enough)
+		return nil
+	})
+	if !errors.Is(err, enough) || emitted == total {
+		t.Errorf("%v after %d of %d ranges", err, emitted, total)
 	}
 }
 

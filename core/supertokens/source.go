@@ -275,38 +275,17 @@ func (s *Source) eachRange(ctx context.Context, specs []*spec, build func(*range
 	}
 	total := s.dealer.rangeCount()
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.parallel + 1)
-	// One slot per range keeps the order; the semaphore bounds how many ranges
-	// are in memory, counting the one being emitted.
-	slots := make([]chan Batch, total)
-	for i := range slots {
-		slots[i] = make(chan Batch, 1)
+	group.SetLimit(s.parallel + 1) // ranges in memory, with the one that is emitted
+	turns := make([]chan struct{}, total+1)
+	for i := range turns {
+		turns[i] = make(chan struct{})
 	}
-	inMemory := make(chan struct{}, s.parallel+1)
-	group.Go(func() error {
-		for i := range slots {
-			select {
-			case b := <-slots[i]:
-				b.Done, b.Total = i+1, total
-				if err := emit(b); err != nil {
-					return err
-				}
-				<-inMemory
-			case <-ctx.Done():
+	close(turns[0])
+	for i := range total {
+		group.Go(func() error {
+			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-		}
-		return nil
-	})
-	for i := range total {
-		select {
-		case inMemory <- struct{}{}:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil {
-			break
-		}
-		group.Go(func() error {
 			rr := newRangeRows(s.layout, s.rangeSize)
 			var orphans []Orphan
 			err := s.dealer.read(i, specs, rr, func(t table, id string) {
@@ -315,7 +294,17 @@ func (s *Source) eachRange(ctx context.Context, specs []*spec, build func(*range
 			if err != nil {
 				return err
 			}
-			slots[i] <- build(rr, orphans)
+			b := build(rr, orphans)
+			b.Done, b.Total = i+1, total
+			select {
+			case <-turns[i]:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			if err := emit(b); err != nil {
+				return err
+			}
+			close(turns[i+1])
 			return nil
 		})
 	}

@@ -105,7 +105,8 @@ func BenchmarkSecondRun(b *testing.B) {
 			acc := newAccounts(src)
 			acc.review = review
 			result, err = engine.Run(b.Context(), acc, dst, engine.Options{Journal: scope, Key: j.FingerprintKey(), Run: 1})
-			return err
+			_, findErr := review.Findings()
+			return errors.Join(err, findErr)
 		})
 		if err := j.Close(); err != nil {
 			b.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
@@ -106,16 +107,29 @@ type accounts struct {
 
 func newAccounts(src *supertokens.Source) *accounts { return &accounts{src: src} }
 
+// hot is how many accounts are reviewed and emitted at once: so few that they are in
+// the processor's cache still when the next step comes to them.
+const hot = 128
+
 // Accounts implements [engine.Source].
 func (s *accounts) Accounts(ctx context.Context, emit func([]canonical.User) error) error {
 	review := s.review
 	s.review = nil
 	return s.src.Read(ctx, func(b supertokens.Batch) error {
-		if review != nil {
-			if err := review.Add(b); err != nil {
+		if review == nil {
+			return emit(b.Users)
+		}
+		if err := review.Add(supertokens.Batch{Orphans: b.Orphans}); err != nil {
+			return err
+		}
+		for users := range slices.Chunk(b.Users, hot) {
+			if err := review.Add(supertokens.Batch{Users: users}); err != nil {
+				return err
+			}
+			if err := emit(users); err != nil {
 				return err
 			}
 		}
-		return emit(b.Users)
+		return nil
 	})
 }

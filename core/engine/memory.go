@@ -32,11 +32,11 @@ func (s standing) sent() bool { return s >= doubtful }
 // memory walks through the journal beside the source, as both are in the order of
 // their ids, so that of what the journal knows only a moment is at hand.
 type memory struct {
-	next func() (journal.Known, error, bool)
-	stop func()
-	at   journal.Known // the one that the source has not reached yet
-	some bool          // at is one
-	last string        // the id that the source was at
+	next  func() ([]journal.Known, error, bool)
+	stop  func()
+	ahead []journal.Known // those that the source has not reached yet
+	some  bool            // there is one
+	last  string          // the id that the source was at
 	// standings of the accounts, by their place.
 	standings []standing
 	// gone lists who was loaded earlier and is not in the source any more.
@@ -48,12 +48,48 @@ func (r *runner) remember(ctx context.Context) error {
 	if r.options.Journal == nil {
 		return nil
 	}
-	r.known.next, r.known.stop = iter.Pull2(r.options.Journal.Known(ctx))
-	return r.known.advance()
+	r.known.next, r.known.stop = iter.Pull2(inParts(r.options.Journal.Known(ctx)))
+	return r.known.fill()
 }
 
-func (m *memory) advance() (err error) {
-	if m.at, err, m.some = m.next(); err != nil {
+// inParts yields the entries a few hundred at a time, which are valid until the next
+// ones come: SQLite and the survey would push each other out of the processor's caches
+// if they took turns at every account.
+func inParts(all iter.Seq2[journal.Known, error]) iter.Seq2[[]journal.Known, error] {
+	return func(yield func([]journal.Known, error) bool) {
+		part, digests := make([]journal.Known, 0, 256), []byte(nil)
+		for k, err := range all {
+			if err != nil {
+				if len(part) == 0 || yield(part, nil) {
+					yield(nil, err)
+				}
+				return
+			}
+			digests = append(digests, k.Digest...)
+			k.Digest = digests[len(digests)-len(k.Digest):]
+			if part = append(part, k); len(part) == cap(part) {
+				if !yield(part, nil) {
+					return
+				}
+				part, digests = part[:0], digests[:0]
+			}
+		}
+		if len(part) > 0 {
+			yield(part, nil)
+		}
+	}
+}
+
+// advance goes on to the next entry.
+func (m *memory) advance() error {
+	if m.ahead = m.ahead[1:]; len(m.ahead) > 0 {
+		return nil
+	}
+	return m.fill()
+}
+
+func (m *memory) fill() (err error) {
+	if m.ahead, err, m.some = m.next(); err != nil {
 		m.forget()
 	}
 	return err
@@ -64,7 +100,7 @@ func (m *memory) forget() {
 	if m.stop != nil {
 		m.stop()
 	}
-	m.next, m.stop, m.some = nil, nil, false
+	m.next, m.stop, m.ahead, m.some = nil, nil, nil, false
 }
 
 // meet says and notes how u, the next account of the source, stands. key keys digests.
@@ -74,13 +110,13 @@ func (m *memory) meet(u *target.User, full bool, key []byte) (s standing, err er
 		return s, fmt.Errorf("account %s comes after account %s; the source is not in the order of its ids", id, m.last)
 	}
 	m.last = id
-	for m.some && m.at.SourceID < id {
+	for m.some && m.ahead[0].SourceID < id {
 		if err := m.pass(); err != nil {
 			return s, err
 		}
 	}
-	if m.some && m.at.SourceID == id {
-		s = stands(&m.at, full, u, key)
+	if m.some && m.ahead[0].SourceID == id {
+		s = stands(&m.ahead[0], full, u, key)
 		err = m.advance()
 	}
 	m.standings = append(m.standings, s)
@@ -89,8 +125,8 @@ func (m *memory) meet(u *target.User, full bool, key []byte) (s standing, err er
 
 // pass goes by an account that the source does not have.
 func (m *memory) pass() error {
-	if m.at.Loaded {
-		m.gone = append(m.gone, m.at.SourceID)
+	if m.ahead[0].Loaded {
+		m.gone = append(m.gone, m.ahead[0].SourceID)
 	}
 	return m.advance()
 }

@@ -17,8 +17,8 @@ import (
 func (r *runner) survey(ctx context.Context) error {
 	defer r.known.forget()
 	n := newNeeds()
-	var u target.User // one for all, as it is large
 	err := r.src.Accounts(ctx, func(users []canonical.User) error {
+		var u target.User // one for all, as it is large
 		for i := range users {
 			lost, aside := r.options.Mapping.Into(&u, &users[i], &r.caps)
 			if aside != nil && aside.Code == diag.MapFiltered {
@@ -65,8 +65,10 @@ func (r *runner) survey(ctx context.Context) error {
 // weigh counts what a run will do about an account that is not settled, and what it
 // takes of the target.
 func (r *runner) weigh(s standing, u *target.User, n *needs) {
-	if r.options.Only != nil && !r.options.Only(u) {
-		return
+	if r.options.Only != nil {
+		if v := *u; !r.options.Only(&v) { // u itself stays on its stack
+			return
+		}
 	}
 	n.add(u)
 	if s <= doubtful {

@@ -154,7 +154,8 @@ func (r *Rules) apply(u *canonical.User, out *target.User) *Aside {
 	if r.filter == nil && len(r.sets) == 0 {
 		return nil
 	}
-	before := *out
+	before, after := *out, *out // rules get no hold of out, which may be on a stack
+	defer func() { *out = after }()
 	v := &view{account: u, user: &before}
 	if r.filter != nil {
 		keep, err := r.filter.eval(v)
@@ -168,21 +169,21 @@ func (r *Rules) apply(u *canonical.User, out *target.User) *Aside {
 	for _, s := range r.sets {
 		value, err := s.value(v)
 		if err == nil {
-			err = s.field.set(out, value)
+			err = s.field.set(&after, value)
 		}
 		if err != nil {
 			return failed("set."+s.name, err)
 		}
 	}
-	if !r.proven && !strings.EqualFold(out.Email, before.Email) {
+	if !r.proven && !strings.EqualFold(after.Email, before.Email) {
 		// Nobody has proven that the person has this address.
-		out.EmailVerified = nil
-		if out.Email != "" {
-			out.EmailVerified = new(false)
+		after.EmailVerified = nil
+		if after.Email != "" {
+			after.EmailVerified = new(false)
 		}
 	}
 	if !r.named {
-		out.Username = username(out)
+		after.Username = username(&after)
 	}
 	return nil
 }

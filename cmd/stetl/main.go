@@ -13,8 +13,8 @@ func main() {
 }
 
 // spareMemory has garbage collected earlier than usual, unless GOGC says otherwise: a
-// move makes much of it, and a host with a million accounts then stays small for a few
-// per cent more of processor time.
+// move makes much of it, and a host with a million accounts then stays small for about
+// a tenth more of processor time.
 func spareMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)

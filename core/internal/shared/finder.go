@@ -119,7 +119,7 @@ func (b *bucket) each(use func(record []byte)) {
 // few others. Nearly all values are unique: sorting all of them would take longer than
 // the rest.
 func (b *bucket) repeated() []entry {
-	width := bits.Len(uint(16 * len(b.ends))) // a few per cent share a bit by chance
+	width := bits.Len(uint(64 * len(b.ends))) // one per cent share a bit by chance
 	words := 1 << max(width-6, 0)
 	b.once, b.again = slices.Grow(b.once[:0], words)[:words], slices.Grow(b.again[:0], words)[:words]
 	clear(b.once)

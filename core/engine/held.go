@@ -33,9 +33,12 @@ func (h *held) take(place int, u *canonical.User) {
 }
 
 // review decides, when the survey is over and the policies have spoken, whether what
-// is held is all that there is to do, and then counts it anew: the survey could not
-// know yet who keeps which identifier.
+// is held is all that there is to do. Where accounts do not get all they want, it then
+// counts anew: the survey could not know yet who keeps which identifier.
 func (r *runner) review(ctx context.Context) error {
+	if len(r.owners.losers)+len(r.merged) == 0 {
+		return nil
+	}
 	at := map[int]bool{}
 	for _, place := range r.held.places {
 		at[place] = true
@@ -46,25 +49,22 @@ func (r *runner) review(ctx context.Context) error {
 	}
 	if r.held.off = r.held.off || len(r.merged) > 0; r.held.off {
 		r.held = held{off: true}
-		return nil
 	}
 	n := newNeeds()
 	r.guard.stale, r.guard.people, r.shapes = 0, [2][2]int{}, shapes{}
-	for i, place := range r.held.places {
-		u, out := r.mapped(place, &r.held.accounts[i])
+	_, err := r.again(ctx, func(place int, account *canonical.User) error {
+		u, out := r.mapped(place, account)
 		if out != nil {
-			continue
+			return nil
 		}
 		s, err := r.standing(ctx, place, &u)
-		if err != nil {
-			return err
-		}
-		if s != settled {
+		if err == nil && s != settled {
 			r.weigh(s, &u, n)
 		}
-	}
+		return err
+	})
 	r.needs = n.result()
-	return nil
+	return err
 }
 
 // again gives every account that a run has to deal with and its place, and returns

@@ -112,3 +112,52 @@ func TestRemovedAreListed(t *testing.T) {
 		t.Errorf("%v, %+v (-want +got):\n%s", err, res.Summary, diff)
 	}
 }
+
+// What is counted is what is sent: not whom a policy keeps out or makes one with
+// another, but also an account that was as it should be until it lost its name to a new
+// one, or was made one with it.
+func TestCountsKnowWhoKeepsWhat(t *testing.T) {
+	t.Parallel()
+	drop := Collision{Username: mapping.Suffix, Email: mapping.Drop}
+	for name, tt := range map[string]struct {
+		collision           Collision
+		earlier             []int // of the two, who were loaded before
+		sent, reset, mailed int
+		noEmail             int
+	}{
+		"reject":              {sent: 1, reset: 1, mailed: 1},
+		"reject one who was":  {earlier: []int{3}, sent: 1, reset: 1, mailed: 1},
+		"suffix":              {collision: drop, sent: 2, reset: 2, mailed: 1, noEmail: 1},
+		"suffix one who was":  {collision: drop, earlier: []int{3}, sent: 2, reset: 2, mailed: 1, noEmail: 1},
+		"suffix as before":    {collision: drop, earlier: []int{1, 3}},
+		"link":                {collision: Collision{Username: mapping.Link}, sent: 1, reset: 1, mailed: 1},
+		"link to one who was": {collision: Collision{Username: mapping.Link}, earlier: []int{1}, sent: 1, reset: 1},
+		"linked as before":    {collision: Collision{Username: mapping.Link}, earlier: []int{1, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src := pair(true)
+			for i := range src { // which this target cannot verify
+				src[i].Logins[0].Password = canonical.ParsePasswordHash("$2a$11$0123456789012345678901234567890123456789012345678901")
+			}
+			p, f, earlier := newProject(t), newFake(), listed{}
+			f.caps.Carries, f.mails = []target.Feature{target.CarriesTenants, target.CarriesIdentities}, []target.Mailing{target.MailsCreated}
+			policy := func(o *Options) { o.Policies.Collision = tt.collision }
+			for _, n := range tt.earlier {
+				earlier = append(earlier, src[n])
+			}
+			if len(earlier) > 0 {
+				if _, _, err := p.do(earlier, f, policy); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, dry := range []bool{true, false} {
+				res, _, err := p.do(listed{src[1], src[3]}, f, func(o *Options) { policy(o); o.DryRun = dry })
+				got := []int{f.needs.Users, f.needs.Resets, f.needs.WithoutEmail, res.Mailed}
+				if want := []int{tt.sent, tt.reset, tt.noEmail, tt.mailed}; err != nil || !slices.Equal(got, want) {
+					t.Errorf("dry %v: sent, to be reset, without address and mailed are %v, want %v; %v", dry, got, want, err)
+				}
+			}
+		})
+	}
+}

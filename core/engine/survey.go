@@ -56,7 +56,7 @@ func (r *runner) survey(ctx context.Context) error {
 	if err == nil {
 		err = r.resolve(ctx)
 	}
-	if err == nil && !r.held.off {
+	if err == nil {
 		err = r.review(ctx)
 	}
 	return err

@@ -56,7 +56,7 @@ bench-extract: ## accounts/s and peak memory of extraction beside COPY (STETL_BE
 
 .PHONY: bench-engine
 bench-engine: ## a second run beside bare extraction, and the journal's outcomes/s and ns/account (STETL_BENCH_ACCOUNTS, default 1000000)
-	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSecondRun -benchtime 3x ./cmd/stetl
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSecondRun -benchtime 5x ./cmd/stetl
 	$(GO) test -run '^$$' -bench . ./core/journal
 
 .PHONY: bench-bridge

@@ -71,6 +71,13 @@ func TestInterruptedReadingIsAnError(t *testing.T) {
 	if !errors.Is(err, enough) || emitted == total {
 		t.Errorf("%v after %d of %d ranges", err, emitted, total)
 	}
+	err = s.Read(ctx, func(Batch) error {
+		t.Error("a range is emitted after the end")
+		return nil
+	})
+	if !errors.Is(err, enough) {
+		t.Errorf("a reading that ends before it begins: %v", err)
+	}
 }
 
 // TestBackendsKilled ends the reading backends of a live database: the snapshot

@@ -239,7 +239,7 @@ func (r *runner) run(ctx context.Context) error {
 	if err := r.remember(ctx); err != nil {
 		return err
 	}
-	r.held.off = !r.known.some || r.options.DryRun || r.options.Plan != nil || r.options.Only != nil
+	r.held.off = len(r.known.ahead) == 0 || r.options.DryRun || r.options.Plan != nil || r.options.Only != nil
 	if err := r.survey(ctx); err != nil {
 		return err
 	}

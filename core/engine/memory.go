@@ -35,7 +35,6 @@ type memory struct {
 	next  func() ([]journal.Known, error, bool)
 	stop  func()
 	ahead []journal.Known // those that the source has not reached yet
-	some  bool            // there is one
 	last  string          // the id that the source was at
 	// standings of the accounts, by their place.
 	standings []standing
@@ -89,7 +88,7 @@ func (m *memory) advance() error {
 }
 
 func (m *memory) fill() (err error) {
-	if m.ahead, err, m.some = m.next(); err != nil {
+	if m.ahead, err, _ = m.next(); err != nil { // none when there are no more
 		m.forget()
 	}
 	return err
@@ -100,7 +99,7 @@ func (m *memory) forget() {
 	if m.stop != nil {
 		m.stop()
 	}
-	m.next, m.stop, m.ahead, m.some = nil, nil, nil, false
+	m.next, m.stop, m.ahead = nil, nil, nil
 }
 
 // meet says and notes how u, the next account of the source, stands. key keys digests.
@@ -110,12 +109,12 @@ func (m *memory) meet(u *target.User, full bool, key []byte) (s standing, err er
 		return s, fmt.Errorf("account %s comes after account %s; the source is not in the order of its ids", id, m.last)
 	}
 	m.last = id
-	for m.some && m.ahead[0].SourceID < id {
+	for len(m.ahead) > 0 && m.ahead[0].SourceID < id {
 		if err := m.pass(); err != nil {
 			return s, err
 		}
 	}
-	if m.some && m.ahead[0].SourceID == id {
+	if len(m.ahead) > 0 && m.ahead[0].SourceID == id {
 		s = stands(&m.ahead[0], full, u, key)
 		err = m.advance()
 	}
@@ -133,7 +132,7 @@ func (m *memory) pass() error {
 
 // end is to be called when the source has ended.
 func (m *memory) end() error {
-	for m.some {
+	for len(m.ahead) > 0 {
 		if err := m.pass(); err != nil {
 			return err
 		}

@@ -29,8 +29,8 @@ type Policies struct {
 // Limits stop a run that would do more than was expected of it.
 type Limits struct {
 	// Updates bounds how many accounts an earlier run has loaded may be changed,
-	// Resets how many of those that are sent will need a new password, and Adoptions how many
-	// accounts may be adopted.
+	// Resets how many of those that are sent will need a new password, and Adoptions
+	// how many accounts may be adopted.
 	Updates, Resets, Adoptions Limit
 	// Mails bounds how many people the target may mail because of the run.
 	Mails Limit

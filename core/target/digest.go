@@ -39,14 +39,10 @@ func (u *User) sum(key []byte) [sha256.Size]byte {
 	}
 	d = d.count(len(u.Tenants)).text(u.Tenants...)
 	d = d.count(len(u.Roles))
-	if len(u.Roles) < 2 { // as nearly always: nothing to sort
-		for tenant, roles := range u.Roles {
-			d = d.text(tenant).count(len(roles)).text(roles...)
-		}
-	} else {
-		for _, tenant := range slices.Sorted(maps.Keys(u.Roles)) {
-			d = d.text(tenant).count(len(u.Roles[tenant])).text(u.Roles[tenant]...)
-		}
+	tenants := slices.AppendSeq(make([]string, 0, 8), maps.Keys(u.Roles)) // on the stack, for nearly all
+	slices.Sort(tenants)
+	for _, tenant := range tenants {
+		d = d.text(tenant).count(len(u.Roles[tenant])).text(u.Roles[tenant]...)
 	}
 	return sha256.Sum256(d)
 }

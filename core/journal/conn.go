@@ -35,7 +35,8 @@ func connect(path string, readOnly bool) (*sqlite.Conn, error) {
 }
 
 // rows runs a query, which is prepared once per connection, and calls row for each
-// row until it returns false.
+// row until it returns false. The library's own sqlitex.Execute puts queries into its
+// errors, makes empty blobs of NULLs, and can only be left with an error.
 func rows(c *sqlite.Conn, row func(*sqlite.Stmt) bool, query string, args ...any) error {
 	stmt, err := c.Prepare(query)
 	if err != nil {

@@ -64,6 +64,16 @@ type Table struct {
 	// Parent is the partitioned table that this one is a partition of, if the
 	// dump tells.
 	Parent TableName
+
+	// Indexes are the names of the table's indexes, Constraints those of its
+	// constraints other than foreign keys. All are unqualified, without quoting and
+	// sorted, and come from the part of the dump behind the data: a CHECK in the
+	// definition of the table is not among them, and without [Archive.HasPostData]
+	// there are none.
+	Indexes, Constraints, ForeignKeys []string
+
+	// RowSecurity reports whether the table has row-level security enabled.
+	RowSecurity bool
 }
 
 // Column is a column of a table.
@@ -82,7 +92,10 @@ type Archive struct {
 	info   Info
 	tables []Table
 	data   map[TableName]tableData
-	read   func(io.Reader) (io.ReadCloser, error) // from the bytes of a segment to COPY text
+
+	rowSecurity, postData bool
+
+	read func(io.Reader) (io.ReadCloser, error) // from the bytes of a segment to COPY text
 }
 
 // sizes of buffers, which tests make small.
@@ -231,11 +244,14 @@ func (a *Archive) finish(cat *catalog) error {
 		for _, c := range names {
 			t.Columns = append(t.Columns, Column{Name: c, Type: cat.typeOf(name, c)})
 		}
+		cat.marks[name].describe(&t)
 		a.tables = append(a.tables, t)
 		if t.HasData {
 			a.data[name] = tableData{columns: t.Columns, segments: segments}
 		}
 	}
+	a.rowSecurity = cat.rowSecurity
+	a.postData = cat.postData()
 	slices.SortFunc(a.tables, func(x, y Table) int {
 		return cmp.Or(cmp.Compare(x.Schema, y.Schema), cmp.Compare(x.Name, y.Name))
 	})
@@ -270,8 +286,18 @@ func permutation(want, have []string) ([]int, bool) {
 func (a *Archive) Info() Info { return a.info }
 
 // Tables lists all tables, sorted by schema and name. The list is a copy down
-// to the columns, which must not be changed.
+// to the columns and names, which must not be changed.
 func (a *Archive) Tables() []Table { return slices.Clone(a.tables) }
+
+// HasPostData reports whether the dump has the section behind the data: whether
+// it names an index or a constraint of any table. Where it does not, as with
+// --section=pre-data or --data-only, a missing name proves nothing.
+func (a *Archive) HasPostData() bool { return a.postData }
+
+// RowSecurity reports whether the dump says that it was made with
+// --enable-row-security, so that rows may be hidden from it. Only the plain
+// format says so: an archive does not tell, see [Table.RowSecurity] for where it matters.
+func (a *Archive) RowSecurity() bool { return a.rowSecurity }
 
 // Close releases the file. Rows that are still open fail from then on.
 func (a *Archive) Close() error {

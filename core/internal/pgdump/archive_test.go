@@ -148,13 +148,13 @@ func TestOddDumps(t *testing.T) {
 			"ts", "timestamp(3) with time zone", "tsn", "timestamp without time zone", "d", "double precision", "b", "bytea",
 			"j", "jsonb", "arr", "text[]", "bits", "bit varying(5)", "iv", "interval day to second(3)", "c", `"char"`,
 			"mood", `public."Mood Type"`, "moods", `public."Mood Type"[]`, "vb", "boolean", "exclude", "boolean", "col", "text", "after_gen", "text",
-		)},
+		), Constraints: []string{"plain_pkey"}},
 		{Schema: "public", Name: "typed", HasData: true, Columns: columns("x", "", "y", "")},
 	}
 	dataOnly := func(list []Table) (r []Table) { // which does not tell what is a partition of what
 		for _, x := range list {
 			if x.HasData && x.Name != "part" && x.Name != "part_sub" {
-				x.Parent = TableName{}
+				x.Parent, x.Constraints = TableName{}, nil
 				x.Columns = append([]Column(nil), x.Columns...)
 				for i := range x.Columns {
 					x.Columns[i].Type = ""

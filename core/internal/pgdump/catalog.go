@@ -34,9 +34,53 @@ type table struct {
 type catalog struct {
 	tables     map[TableName]*table
 	partitions map[TableName][]TableName // made when all tables are known
+
+	// marks are kept apart from the tables: a materialized view may have some too.
+	marks       map[TableName]*marks
+	rowSecurity bool // row_security = on
 }
 
-func newCatalog() *catalog { return &catalog{tables: make(map[TableName]*table)} }
+// marks are what the statements behind the data add to a table.
+type marks struct {
+	indexes, constraints, foreignKeys []string
+	rowSecurity                       bool
+}
+
+// describe copies the marks to what callers see.
+func (m *marks) describe(t *Table) {
+	if m == nil {
+		return
+	}
+	for _, list := range [][]string{m.indexes, m.constraints, m.foreignKeys} {
+		slices.Sort(list)
+	}
+	t.Indexes, t.Constraints, t.ForeignKeys = m.indexes, m.constraints, m.foreignKeys
+	t.RowSecurity = m.rowSecurity
+}
+
+func newCatalog() *catalog {
+	return &catalog{tables: make(map[TableName]*table), marks: make(map[TableName]*marks)}
+}
+
+// mark returns the marks of a table, which are made when they are new.
+func (c *catalog) mark(name TableName) *marks {
+	m := c.marks[name]
+	if m == nil {
+		m = &marks{}
+		c.marks[name] = m
+	}
+	return m
+}
+
+// postData reports whether there is an index or a constraint of any table.
+func (c *catalog) postData() bool {
+	for _, m := range c.marks {
+		if len(m.indexes)+len(m.constraints)+len(m.foreignKeys) > 0 {
+			return true
+		}
+	}
+	return false
+}
 
 // entry returns the entry of a table, which is made when it is new.
 func (c *catalog) entry(name TableName) *table {

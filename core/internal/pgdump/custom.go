@@ -210,7 +210,8 @@ func (x *customIndex) entry() (id int, hasData bool, err error) {
 	number(&ignored) // section
 	wanted := 0
 	switch desc {
-	case "TABLE", "FOREIGN TABLE", "TABLE ATTACH", "ENCODING", "STDSTRINGS":
+	case "TABLE", "FOREIGN TABLE", "TABLE ATTACH", "ENCODING", "STDSTRINGS",
+		"INDEX", "CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "ROW SECURITY":
 		wanted = maxDefinition
 	}
 	defnAt = x.afterInt()

@@ -18,7 +18,7 @@ func smallContent() content {
 	}
 	return content{
 		[]Table{
-			{Schema: "public", Name: "a", HasData: true, Columns: []Column{{"id", "integer"}, {"v", "character varying(64)"}}},
+			{Schema: "public", Name: "a", HasData: true, Columns: []Column{{"id", "integer"}, {"v", "character varying(64)"}}, Indexes: []string{"i"}},
 			{Schema: "public", Name: "b", HasData: true, Columns: []Column{{"v", "text"}}},
 		},
 		map[string][][]any{"public.a": {{"1", "x"}, {"2", nil}, {"3", "drei"}}, "public.b": rows},

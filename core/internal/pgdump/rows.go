@@ -60,6 +60,33 @@ func (a *Archive) Rows(ctx context.Context, t Table) (*Rows, error) {
 	return r, nil
 }
 
+// HasRows reports whether the table has any row at all, without an error for
+// one without data. In a plain dump the index knows; an archive has to decompress
+// the beginning of the table, at most 256 KiB in which the first row fits.
+func (a *Archive) HasRows(ctx context.Context, t Table) (has bool, err error) {
+	data, ok := a.data[TableName{t.Schema, t.Name}]
+	if !ok {
+		return false, nil
+	}
+	if a.info.Format == Plain {
+		return slices.ContainsFunc(data.segments, segment.hasLines), nil
+	}
+	r, err := a.Rows(ctx, t)
+	if err != nil {
+		return false, err
+	}
+	has = r.Next()
+	return has, errors.Join(r.Err(), r.Close())
+}
+
+// hasLines reports whether there is more in a segment of a plain dump than its end.
+func (s segment) hasLines() bool {
+	if s.inserts {
+		return s.size > 0
+	}
+	return s.size > int64(len(`\.`))
+}
+
 // openSegment turns to the next segment.
 func (r *Rows) openSegment() error {
 	if r.src != nil {

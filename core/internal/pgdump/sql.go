@@ -275,10 +275,42 @@ func (p *parser) create() error {
 	for t.in("or", "replace", "global", "local", "temp", "temporary", "unlogged", "foreign") {
 		t = p.next()
 	}
-	if !t.is("table") {
-		return p.skip(t, t.in("function", "procedure"))
+	switch {
+	case t.is("table"):
+		return p.createTable(t)
+	case t.is("index"):
+		return p.createIndex()
+	case t.is("unique") && p.accept("index"):
+		return p.createIndex()
 	}
-	return p.createTable(t)
+	return p.skip(t, t.in("function", "procedure"))
+}
+
+// createIndex reads CREATE INDEX name ON table. pg_dump always names the index.
+func (p *parser) createIndex() error {
+	const where = "a CREATE INDEX statement"
+	if p.accept("if") {
+		p.accept("not")
+		p.accept("exists")
+	}
+	if p.peekToken().is("on") {
+		return p.skip(p.next(), false)
+	}
+	name, _, err := p.ident(where)
+	if err != nil {
+		return err
+	}
+	if err := p.expect("on", where); err != nil {
+		return err
+	}
+	p.accept("only")
+	table, err := p.tableName(where)
+	if err != nil {
+		return err
+	}
+	m := p.cat.mark(table)
+	m.indexes = append(m.indexes, name)
+	return p.skip(p.next(), false)
 }
 
 func (p *parser) createTable(t token) (err error) {
@@ -418,7 +450,8 @@ func (p *parser) columnType() (string, error) {
 	}
 }
 
-// alter reads ALTER TABLE … ATTACH PARTITION.
+// alter reads what ALTER TABLE adds to a table: partitions, constraints and
+// row-level security.
 func (p *parser) alter() error {
 	const where = "an ALTER TABLE statement"
 	if !p.accept("table") {
@@ -428,11 +461,13 @@ func (p *parser) alter() error {
 		p.accept("exists")
 	}
 	p.accept("only")
-	parent, err := p.tableName(where)
+	table, err := p.tableName(where)
 	if err != nil {
 		return err
 	}
-	if p.accept("attach") {
+	t := p.next()
+	switch {
+	case t.is("attach"):
 		if err := p.expect("partition", where); err != nil {
 			return err
 		}
@@ -440,7 +475,22 @@ func (p *parser) alter() error {
 		if err != nil {
 			return err
 		}
-		p.cat.entry(child).parent = parent
+		p.cat.entry(child).parent = table
+	case t.is("add") && p.accept("constraint"):
+		name, _, err := p.ident(where)
+		if err != nil {
+			return err
+		}
+		m := p.cat.mark(table)
+		if p.peekToken().is("foreign") {
+			m.foreignKeys = append(m.foreignKeys, name)
+		} else {
+			m.constraints = append(m.constraints, name)
+		}
+	case t.is("enable") && p.peekToken().is("row"):
+		p.cat.mark(table).rowSecurity = true
+	default:
+		return p.skip(t, false)
 	}
 	return p.skip(p.next(), false)
 }
@@ -516,6 +566,8 @@ func (p *parser) setting(t token, values []string) error {
 		if i := slices.IndexFunc(values, func(s string) bool { return s != "pg_catalog" && s != "$user" }); i >= 0 {
 			p.schema = values[i]
 		}
+	case "row_security":
+		p.cat.rowSecurity = p.cat.rowSecurity || strings.EqualFold(value, "on")
 	case "standard_conforming_strings":
 		p.escapes = strings.EqualFold(value, "off")
 	case "client_encoding":

@@ -21,9 +21,15 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected output")
 
+// linking is the generation with account linking.
+func linking() (g supertokens.Generation) {
+	_ = g.UnmarshalText([]byte("G4"))
+	return g
+}
+
 func example() *Run {
 	return &Run{
-		Source: "users.sql", Layout: &supertokens.Layout{Generation: supertokens.G4, Schema: "public"}, App: "public", Target: "keycloak",
+		Source: "users.sql", Layout: &supertokens.Layout{Generation: linking(), Schema: "public"}, App: "public", Target: "keycloak",
 		Result: &engine.Result{
 			Summary: target.Summary{Read: 1_234_567, Created: 1_234_560, Unchanged: 4, Rejected: 2, InDoubt: 1},
 			Classes: map[target.Class]int{target.HashCarried: 1_000_000, target.NeedsReset: 3, target.NoPassword: 234_564},

@@ -240,11 +240,7 @@ func writeFindings(b *strings.Builder, list []supertokens.Finding) {
 }
 
 func generationText(g supertokens.Generation) string {
-	cores := map[supertokens.Generation]string{
-		supertokens.G0: "core 1-2", supertokens.G1a: "core 3.0", supertokens.G1b: "core 3.1-3.2", supertokens.G1c: "core 3.3-3.4",
-		supertokens.G2: "core 3.5-5.0", supertokens.G3: "core 6", supertokens.G4: "core 7-11", supertokens.G5: "core 12.0", supertokens.G5p: "core 12.1",
-	}
-	return fmt.Sprintf("%s (%s)", g, cores[g])
+	return fmt.Sprintf("%s (%s)", g, g.Cores())
 }
 
 // WriteFailure writes the JSON object of a run that never began.

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/stetl/stetl/core/canonical"
@@ -24,6 +26,23 @@ type assembler struct {
 	roles map[string]bool
 	// newTenants says that tenant membership is read from core 12's tables.
 	newTenants bool
+	// takeLeft says that metadata and authenticators under an internal id are taken
+	// for accounts whose external id has none.
+	takeLeft bool
+	// findStray says that the table that maps ids is not there and may be missing.
+	findStray bool
+	// attached are the tables that add to an account.
+	attached []*tableSpec
+}
+
+func newAssembler(l *Layout, app string) assembler {
+	a := assembler{layout: l, app: app}
+	for i := range schema {
+		if t := &schema[i]; t.attach != nil && l.tables[t.name] != nil {
+			a.attached = append(a.attached, t)
+		}
+	}
+	return a
 }
 
 // assemble returns the accounts of one range, ordered by internal id.
@@ -35,7 +54,12 @@ func (a *assembler) assemble(rr *rangeRows) []canonical.User {
 		for n < len(all) && all[n].account == all[0].account {
 			n++
 		}
-		accounts = append(accounts, a.account(rr, all[:n]))
+		if members := all[:n]; len(members[0].logins) > 0 || a.layout.Generation.multiApp() {
+			accounts = append(accounts, a.account(rr, members))
+		} else { // the index names it, and no table has it
+			rr.whole.logins++
+			rr.whole.lose(tableOfLogin(string(members[0].recipe)), members[0].id)
+		}
 		all = all[n:]
 	}
 	return accounts
@@ -102,17 +126,21 @@ func (a *assembler) account(rr *rangeRows, members []*userRows) canonical.User {
 	}
 	for _, m := range members {
 		a.staleVerified(&out, m)
-		if m != own && (m.underInternal.ofAccount() || m.underExternal.ofAccount()) {
+		if m != own && (a.ofAccount(&m.underInternal) || a.ofAccount(&m.underExternal)) {
 			warn(&out, WarnRowsUnderLinkedMethod, "login %s has metadata, roles, TOTP or a last-active time of its own, which are not part of the account", m.id)
 		}
 		if a.newTenants && m.staleCopy() {
 			warn(&out, WarnOldTableStale, "login %s has another address in the table that core 12 no longer writes", m.id)
+		}
+		if m.placeholder {
+			warn(&out, WarnPlaceholder, "login %s has a text such as NULL, or blanks, where an address, a phone number or a note would be; it was taken for nothing. SuperTokens' own script from MySQL to PostgreSQL leaves such texts", m.id)
 		}
 		if other, ok := rr.taken[m.id]; ok && other != m.id {
 			a.sharedID(&out, m, other)
 		}
 	}
 	a.accountWarnings(&out)
+	a.complete(rr, members, own)
 	return out
 }
 
@@ -145,7 +173,7 @@ func (a *assembler) tenants(m *userRows) []string {
 	switch {
 	case a.newTenants:
 		t = m.newTenants
-	case a.layout.Generation < G3: // one tenant, and an index that may be incomplete
+	case !a.layout.Generation.multiApp(): // one tenant, and an index that may be incomplete
 		return []string{defaultName}
 	}
 	slices.Sort(t)
@@ -160,10 +188,10 @@ func (a *assembler) verify(account *canonical.User, m *userRows, l *canonical.Lo
 	case l.Email == nil && l.Phone != nil: // a phone number was proven when it was first used
 		l.Verified = ptr(true)
 		return
-	case l.Email == nil, a.layout.Generation == G1a || a.layout.Generation == G1b:
+	case l.Email == nil, !a.layout.Generation.recordsVerification():
 		return
 	}
-	visible, left := &m.underInternal, (*visibleRows)(nil)
+	visible, left := &m.underInternal, (*idRows)(nil)
 	if m.external != nil {
 		visible, left = &m.underExternal, &m.underInternal
 	}
@@ -182,32 +210,49 @@ func (a *assembler) verify(account *canonical.User, m *userRows, l *canonical.Lo
 	}
 }
 
-// ownRows attaches what is stored under the account's own ids: the visible one
-// first, because that is where the core looks.
+// ownRows attaches what lies under the account's own ids, each table under the id
+// where the core looks. What lies under the other one is invisible to the core: it is
+// reported, and taken only where the operator wants it and it gives no power.
 func (a *assembler) ownRows(out *canonical.User, own *userRows) {
-	visible, left := &own.underInternal, (*visibleRows)(nil)
 	if own.external != nil {
 		out.ID, out.ExternalIDInfo = *own.external, own.info
-		visible, left = &own.underExternal, &own.underInternal
 	}
-	metadata, roles := visible.metadata, visible.roles
-	if left != nil {
-		if left.metadata != nil || len(left.roles) > 0 {
-			warn(out, WarnForcedMapping, "metadata or roles lie under the internal id, left there by a forced id mapping; they were %s",
-				map[bool]string{true: "taken, as there are none under the external id", false: "ignored where the external id has its own"}[metadata == nil && len(roles) == 0])
+	for _, t := range a.attached {
+		at := &own.underInternal
+		if own.external != nil && t.owner(a.layout) == byVisibleID {
+			at = &own.underExternal
+			if n := t.leftover(&own.underInternal); n > 0 {
+				a.left(out, t, n)
+				if a.takeLeft && t.takeable && t.leftover(at) == 0 {
+					at = &own.underInternal
+				}
+			}
 		}
-		if metadata == nil {
-			metadata = left.metadata
-		}
-		if len(roles) == 0 {
-			roles = left.roles
-		}
-		if len(left.totp) > 0 && a.layout.totpByVisibleID() {
-			warn(out, WarnTOTPUnderInternalID, "%d TOTP device(s) lie under the internal id since before core 8.0; that core no longer sees them", len(left.totp))
-		}
+		t.attach(a, out, at)
 	}
-	a.metadata(out, metadata)
-	for _, r := range roles {
+}
+
+// left reports rows of an account under its internal id, where the core does not look
+// since the account has an external one.
+func (a *assembler) left(out *canonical.User, t *tableSpec, n int) {
+	code, because := WarnForcedMapping, "left there by a forced id mapping"
+	if t.name == TOTPDevices {
+		code, because = WarnTOTPUnderInternalID, "left there by an upgrade to core 8.0, or by a forced id mapping"
+	}
+	what := "they were not taken"
+	switch {
+	case !t.takeable:
+		what = "they were not taken: the core may have taken away since what they give"
+	case a.takeLeft:
+		what = "they were taken where there is nothing under the external id (source.left_under_internal_id)"
+	}
+	warn(out, code, "%d row(s) of %s lie under the internal id, %s; the core does not see them, and %s", n, t.name, because, what)
+}
+
+func attachMetadata(a *assembler, out *canonical.User, p *idRows) { a.metadata(out, p.metadata) }
+
+func attachRoles(a *assembler, out *canonical.User, p *idRows) {
+	for _, r := range p.roles {
 		if out.Roles == nil {
 			out.Roles = map[string][]string{}
 		}
@@ -220,17 +265,13 @@ func (a *assembler) ownRows(out *canonical.User, own *userRows) {
 		slices.Sort(out.Roles[t])
 		out.Roles[t] = slices.Compact(out.Roles[t])
 	}
-	out.TOTPDevices = visible.totp
-	if left != nil {
-		out.TOTPDevices = slices.Concat(visible.totp, left.totp)
-	}
+}
+
+func attachTOTP(_ *assembler, out *canonical.User, p *idRows) {
+	out.TOTPDevices = p.totp
 	slices.SortStableFunc(out.TOTPDevices, func(x, y canonical.TOTPDevice) int {
 		return cmp.Or(x.Created.Compare(y.Created), strings.Compare(x.Name, y.Name))
 	})
-	out.LastActive = own.underInternal.lastActive
-	if out.LastActive.IsZero() && left != nil {
-		out.LastActive = own.underExternal.lastActive
-	}
 }
 
 // metadata keeps the stored text byte for byte when it is JSON.
@@ -239,8 +280,15 @@ func (a *assembler) metadata(out *canonical.User, stored []byte) {
 		return
 	}
 	if !json.Valid(stored) {
-		warn(out, WarnMetadataInvalid, "metadata is not JSON (%d bytes) and was carried as a text", len(stored))
+		if json.Valid(bytes.ReplaceAll(stored, []byte(`\\`), []byte(`\`))) {
+			warn(out, WarnMetadataEscaped, "metadata is JSON only when each doubled backslash is one (%d bytes), and was carried as a text", len(stored))
+		} else {
+			warn(out, WarnMetadataInvalid, "metadata is not JSON (%d bytes) and was carried as a text", len(stored))
+		}
 		stored, _ = json.Marshal(string(stored)) // a string always encodes
+	}
+	if hasLoneSurrogate(stored) {
+		warn(out, WarnLoneSurrogate, "metadata has half of a character (an escape from \\ud800 to \\udfff without its other half), which many programs refuse or replace; it was carried as stored")
 	}
 	out.Metadata = stored
 	if key := doubleEncoded(stored); key != "" {
@@ -254,6 +302,38 @@ func (a *assembler) metadata(out *canonical.User, stored []byte) {
 			warn(out, WarnTemporaryPassword, "metadata marks the password as a throw-away one")
 		}
 	}
+}
+
+// hasLoneSurrogate reports whether JSON has an escape that is half of a character. It is
+// valid JSON, and no text.
+func hasLoneSurrogate(stored []byte) bool {
+	for rest := stored; ; {
+		i := bytes.IndexByte(rest, '\\')
+		if i < 0 || i+1 >= len(rest) {
+			return false
+		}
+		unit, ok := surrogate(rest[i:])
+		switch {
+		case !ok:
+			rest = rest[i+2:]
+		case unit >= 0xdc00:
+			return true
+		default:
+			if next, ok := surrogate(rest[i+6:]); !ok || next < 0xdc00 {
+				return true
+			}
+			rest = rest[i+12:]
+		}
+	}
+}
+
+// surrogate decodes an escape at the beginning of b, if it is that of a surrogate.
+func surrogate(b []byte) (rune, bool) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	return rune(n), err == nil && utf16.IsSurrogate(rune(n))
 }
 
 // doubleEncoded returns the first top-level metadata key that is, or holds at
@@ -419,8 +499,8 @@ func (a *assembler) staleVerified(out *canonical.User, m *userRows) {
 }
 
 // ofAccount reports whether there is something that only an account has.
-func (p *visibleRows) ofAccount() bool {
-	return p.metadata != nil || len(p.roles) > 0 || len(p.totp) > 0 || !p.lastActive.IsZero()
+func (a *assembler) ofAccount(p *idRows) bool {
+	return slices.ContainsFunc(a.attached, func(t *tableSpec) bool { return t.leftover(p) > 0 })
 }
 
 // staleCopy reports whether the old copy of the address differs from the login's.
@@ -428,14 +508,6 @@ func (m *userRows) staleCopy() bool {
 	return slices.ContainsFunc(m.oldEmails, func(email string) bool {
 		return !slices.ContainsFunc(m.logins, func(l canonical.Login) bool { return l.Email != nil && *l.Email == email })
 	})
-}
-
-// totpByVisibleID reports whether this core looks TOTP devices up by the
-// visible id (8.0 and later); before it used the internal one. Core 8.0 has no
-// column of its own, so the one that 9.0 added to the same table decides.
-func (l *Layout) totpByVisibleID() bool {
-	r := l.tables[tTOTPDevices]
-	return r != nil && r.has("created_at")
 }
 
 func warn(u *canonical.User, code, format string, args ...any) {

@@ -153,14 +153,14 @@ func copyTables(b *testing.B, conn *pgx.Conn, dsn string) (took time.Duration, s
 	if err != nil {
 		b.Fatal(err)
 	}
-	specs, layout := s.specs, s.layout
+	specs, layout := s.readers, s.layout
 	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
 	var sent counter
 	start := time.Now()
 	for _, spec := range specs {
-		rel := layout.tables[spec.table]
+		rel := layout.tables[spec.name]
 		sql := "COPY " + quoteIdent(rel.schema) + "." + quoteIdent(rel.name) + " TO STDOUT (FORMAT binary)"
 		if _, err := conn.PgConn().CopyTo(b.Context(), &sent, sql); err != nil {
 			b.Fatal(err)

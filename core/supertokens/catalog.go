@@ -1,6 +1,10 @@
 package supertokens
 
-import "slices"
+import (
+	"context"
+	"slices"
+	"strings"
+)
 
 // catalog is what a source says about its tables, before anything is known
 // about SuperTokens: one entry per table of every schema that is not
@@ -10,14 +14,26 @@ type catalog struct {
 	// dump's path. It never holds a password.
 	where  string
 	tables []*relation
+	// withoutIndexes says that the source does not tell which indexes and constraints
+	// there are, as a dump of some sections only.
+	withoutIndexes bool
+	// hidesRows says that the source was made so that rows may be missing from it.
+	hidesRows bool
 }
 
 // relation is one table as the source has it.
 type relation struct {
 	schema, name string
 	columns      []string
+	// types are those of the columns, in the spelling of this package; empty where
+	// the source does not tell.
+	types []string
+	// indexes are the names of its indexes and constraints.
+	indexes []string
 	// readable is false when the role of the connection lacks SELECT.
 	readable bool
+	// policies are the row-level security policies that apply to the role.
+	policies []string
 	// empty is true when a dump defines the table and leaves its data out.
 	empty bool
 }
@@ -31,6 +47,20 @@ func (r *relation) has(names ...string) bool {
 		}
 	}
 	return true
+}
+
+// typeOf is the type of a column by its position, empty when it is not known.
+func (r *relation) typeOf(column int) string {
+	if column >= len(r.types) {
+		return ""
+	}
+	return r.types[column]
+}
+
+// hasIndex reports whether an index or a constraint is called so. Cores put the
+// name of the table, with its prefix, before the names of constraints.
+func (r *relation) hasIndex(name string) bool {
+	return slices.ContainsFunc(r.indexes, func(n string) bool { return strings.HasSuffix(n, name) })
 }
 
 func (c *catalog) find(schema, name string) *relation {
@@ -50,4 +80,18 @@ func (c *catalog) schemas() []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// rows answers what detection asks about the content of tables.
+type rows interface {
+	// hasRows reports whether a table has any row.
+	hasRows(ctx context.Context, r *relation) (bool, error)
+	// countRows counts the rows of a table; where the table has apps and app is not
+	// empty, only those of the app.
+	countRows(ctx context.Context, r *relation, app string) (int, error)
+	// scan gives every row of a table, columns in the order asked for; a column
+	// the table lacks is NULL. Where the table has apps and app is not empty,
+	// only its rows. Values are valid during the call. Several tables may be
+	// scanned at once.
+	scan(ctx context.Context, r *relation, app string, columns []string, row func([][]byte) error) error
 }

@@ -8,7 +8,6 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -34,7 +33,7 @@ type dealer struct {
 	heads  []uint64
 
 	mu     sync.Mutex
-	tables map[table]*spill.Spill
+	tables map[TableName]*spill.Spill
 	seed   maphash.Seed
 	routes routes
 	hashed *spill.Spill // what routes hold when they are too many, by hash
@@ -114,7 +113,7 @@ const sampleSize = 1 << 16
 // newDealer reads the ids of all users: it chooses bounds that give ranges of
 // about size ids whatever the ids look like, and finds the routes.
 func newDealer(ctx context.Context, s store, l *Layout, app string, size, parallel int) (*dealer, error) {
-	d := &dealer{store: s, layout: l, app: app, parallel: parallel, tables: map[table]*spill.Spill{}, seed: maphash.MakeSeed()}
+	d := &dealer{store: s, layout: l, app: app, parallel: parallel, tables: map[TableName]*spill.Spill{}, seed: maphash.MakeSeed()}
 	var sample []string
 	total := 0
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // for balance, not for secrecy
@@ -187,9 +186,9 @@ func boundsOf(sample []string, n int) []string {
 
 // eachUser gives the id of every login and the account it belongs to.
 func (d *dealer) eachUser(ctx context.Context, fn func(id, account []byte) error) error {
-	if !d.layout.multiApp() {
-		for _, t := range []table{tEmailPassword, tThirdParty, tPasswordless, tWebAuthn} {
-			if r := d.layout.tables[t]; r != nil {
+	if !d.layout.Generation.multiApp() {
+		for i := range schema {
+			if r := d.layout.tables[schema[i].name]; r != nil && schema[i].role == roleRecipe {
 				err := d.store.scan(ctx, r, d.app, []string{"user_id"}, func(v [][]byte) error { return fn(trimKey(v[0]), trimKey(v[0])) })
 				if err != nil {
 					return err
@@ -198,7 +197,7 @@ func (d *dealer) eachUser(ctx context.Context, fn func(id, account []byte) error
 		}
 		return nil
 	}
-	return d.store.scan(ctx, d.layout.tables[tSpine], d.app, []string{"user_id", "primary_or_recipe_user_id"}, func(v [][]byte) error {
+	return d.store.scan(ctx, d.layout.tables[Spine], d.app, []string{"user_id", "primary_or_recipe_user_id"}, func(v [][]byte) error {
 		if v[1] == nil { // before account linking
 			return fn(trimKey(v[0]), trimKey(v[0]))
 		}
@@ -207,7 +206,7 @@ func (d *dealer) eachUser(ctx context.Context, fn func(id, account []byte) error
 }
 
 func (d *dealer) eachMapping(ctx context.Context, fn func(external, internal []byte) error) error {
-	r := d.layout.tables[tMapping]
+	r := d.layout.tables[UserIDMapping]
 	if r == nil {
 		return nil
 	}
@@ -323,14 +322,14 @@ func (d *dealer) rangeOf(id []byte) int {
 }
 
 // deal deals those tables that have not been dealt yet, several at a time.
-func (d *dealer) deal(ctx context.Context, specs []*spec) error {
+func (d *dealer) deal(ctx context.Context, specs []*tableReader) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(d.parallel)
 	dealt := make([]*spill.Spill, len(specs))
 	for i, s := range specs {
-		if d.tables[s.table] != nil {
+		if d.tables[s.name] != nil {
 			continue
 		}
 		dealt[i] = spill.New(d.rangeCount())
@@ -358,14 +357,14 @@ func (d *dealer) deal(ctx context.Context, specs []*spec) error {
 		case err != nil:
 			err = errors.Join(err, dealt[i].Close())
 		default:
-			d.tables[s.table] = dealt[i]
+			d.tables[s.name] = dealt[i]
 		}
 	}
 	return err
 }
 
-func (d *dealer) dealTable(ctx context.Context, s *spec, to *spill.Spill) (err error) {
-	rel, columns := d.layout.tables[s.table], append([]string{s.key}, s.columns...)
+func (d *dealer) dealTable(ctx context.Context, s *tableReader, to *spill.Spill) (err error) {
+	rel, columns := s.rel, s.columns
 	if d.hashed == nil {
 		return d.store.scan(ctx, rel, d.app, columns, func(v [][]byte) error { return d.toRange(s, to, v, &d.routes) })
 	}
@@ -396,16 +395,16 @@ func (d *dealer) dealTable(ctx context.Context, s *spec, to *spill.Spill) (err e
 //
 // A mapping goes to the range of its external id as well, marked, so that a user
 // there of whom it is the internal one is known to share it.
-func (d *dealer) toRange(s *spec, to *spill.Spill, v [][]byte, r *routes) error {
+func (d *dealer) toRange(s *tableReader, to *spill.Spill, v [][]byte, r *routes) error {
 	id := trimKey(v[0])
 	at := d.home(id, r)
-	if s.table == tMapping {
+	if s.role == roleMapping {
 		if err := to.Append(d.home(trimKey(v[1]), r), v, true); err != nil {
 			return err
 		}
 	}
 	other, isExternal := 0, false
-	if s.keyIs == visibleID {
+	if s.eitherID {
 		other, isExternal = d.claim(v[0], r)
 	}
 	if !isExternal || other == at { // at: one row, found under both ids
@@ -419,17 +418,17 @@ func (d *dealer) toRange(s *spec, to *spill.Spill, v [][]byte, r *routes) error 
 
 // read fills rr with what tables say about the accounts of a range. Rows of
 // nobody go to orphan.
-func (d *dealer) read(number int, tables []*spec, rr *rangeRows, orphan func(t table, id string)) error {
+func (d *dealer) read(number int, tables []*tableReader, rr *rangeRows, orphan func(s *tableReader, v [][]byte)) error {
 	for _, s := range tables {
-		err := d.tables[s.table].Each(number, func(v [][]byte, claimed bool) error {
+		err := d.tables[s.name].Each(number, func(v [][]byte, claimed bool) error {
 			known, err := rr.add(s, v, claimed)
 			if err == nil && !known && !claimed {
-				orphan(s.table, strings.TrimRight(string(v[0]), " "))
+				orphan(s, v)
 			}
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("read %s: %w", d.layout.tables[s.table].qualified(), err)
+			return fmt.Errorf("read %s: %w", s.rel.qualified(), err)
 		}
 	}
 	return nil

@@ -27,11 +27,14 @@ func openDump(ctx context.Context, path string) (*dump, error) {
 func (d *dump) close() error { return d.archive.Close() }
 
 func (d *dump) catalog(context.Context) (*catalog, error) {
-	c := &catalog{where: "dump " + d.path}
+	c := &catalog{where: "dump " + d.path, withoutIndexes: !d.archive.HasPostData()}
 	for _, t := range d.archive.Tables() {
-		r := &relation{schema: t.Schema, name: t.Name, readable: true, empty: !t.HasData}
+		r := &relation{
+			schema: t.Schema, name: t.Name, readable: true, empty: !t.HasData,
+			indexes: slices.Concat(t.Indexes, t.Constraints, t.ForeignKeys),
+		}
 		for _, col := range t.Columns {
-			r.columns = append(r.columns, col.Name)
+			r.columns, r.types = append(r.columns, col.Name), append(r.types, shortType(col.Type))
 		}
 		c.tables = append(c.tables, r)
 		d.tables[r] = t
@@ -82,4 +85,23 @@ func (d *dump) countBy(ctx context.Context, r *relation, column string) (map[str
 		return nil
 	})
 	return out, err
+}
+
+// errFound ends a reading that has found what it was for.
+var errFound = errors.New("found")
+
+func (d *dump) hasRows(ctx context.Context, r *relation) (bool, error) {
+	err := d.scan(ctx, r, "", nil, func([][]byte) error { return errFound })
+	if errors.Is(err, errFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (d *dump) countRows(ctx context.Context, r *relation, app string) (n int, err error) {
+	err = d.scan(ctx, r, app, nil, func([][]byte) error {
+		n++
+		return nil
+	})
+	return n, err
 }

@@ -41,6 +41,10 @@ const (
 	WarnTimeImplausible        = "time_joined_implausible"
 	WarnPhoneNotNormal         = "phone_not_normalised"
 	WarnAppElsewhere           = "app_in_other_database"
+	WarnPlaceholder            = "placeholder_text"
+	WarnMetadataEscaped        = "metadata_escaped_twice"
+	WarnLoneSurrogate          = "lone_surrogate"
+	WarnIncomplete             = "incomplete_accepted"
 )
 
 // maxExamples bounds the ids a [Finding] keeps.

@@ -44,10 +44,11 @@ func TestLedgerKnowsEveryColumn(t *testing.T) {
 
 func TestUnknownColumnIsReported(t *testing.T) {
 	t.Parallel()
-	users := &relation{schema: "public", name: "emailpassword_users", readable: true, columns: []string{"user_id", "email", "password_hash", "time_joined", "shoe_size"}}
-	orders := &relation{schema: "public", name: "orders", columns: []string{"id"}}
-	c := &catalog{where: "here", tables: []*relation{users, orders}}
-	l, err := detect(c, Options{})
+	c := fixtureCatalog(t, "core-3.0.1")
+	users := c.find("public", "emailpassword_users")
+	users.columns = append(users.columns, "shoe_size")
+	c.tables = append(c.tables, &relation{schema: "public", name: "orders", columns: []string{"id"}})
+	l, err := look(t, c, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func readCatalog(ctx context.Context, conn *pgx.Conn, where string) (*catalog, e
 	// pg_catalog rather than information_schema: the latter hides tables that
 	// the role may not read, and a hidden table looks like a missing one.
 	const sql = `
-SELECT n.nspname, c.relname, a.attname,
+SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
        has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -155,12 +155,38 @@ ORDER BY 1, 2, a.attnum`
 		schema, name := string(v[0]), string(v[1])
 		last := len(c.tables) - 1
 		if last < 0 || c.tables[last].schema != schema || c.tables[last].name != name {
-			c.tables = append(c.tables, &relation{schema: schema, name: name, readable: isTrue(v[3])})
+			c.tables = append(c.tables, &relation{schema: schema, name: name, readable: isTrue(v[4])})
 			last++
 		}
-		c.tables[last].columns = append(c.tables[last].columns, string(v[2]))
+		r := c.tables[last]
+		r.columns, r.types = append(r.columns, string(v[2])), append(r.types, shortType(string(v[3])))
 		return nil
 	}, sql)
+	// Indexes and constraints, and the policies that hide rows from this role.
+	const more = `
+SELECT n.nspname, c.relname, 'index', i.relname
+FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indrelid JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+UNION ALL
+SELECT n.nspname, c.relname, 'index', o.conname
+FROM pg_catalog.pg_constraint o JOIN pg_catalog.pg_class c ON c.oid = o.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+UNION ALL
+SELECT n.nspname, c.relname, 'policy', coalesce(p.polname, 'no policy, so nothing is shown')
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_catalog.pg_policy p ON p.polrelid = c.oid
+WHERE c.relrowsecurity AND (NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') OR c.relforcerowsecurity)
+  AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user)`
+	if err == nil {
+		err = query(ctx, conn, func(v [][]byte) error {
+			switch r := c.find(string(v[0]), string(v[1])); {
+			case r == nil:
+			case string(v[2]) == "policy":
+				r.policies = append(r.policies, string(v[3]))
+			default:
+				r.indexes = append(r.indexes, string(v[3]))
+			}
+			return nil
+		}, more)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list the tables of %s: %w", where, err)
 	}
@@ -196,11 +222,7 @@ func (p *live) scan(ctx context.Context, r *relation, app string, columns []stri
 		}
 		conn = fresh
 	}
-	sql := "SELECT " + selectList(r, columns) + from(r)
-	var args []any
-	if app != "" && r.has(appColumn) {
-		sql, args = sql+" WHERE "+quoteIdent(appColumn)+" = $1", []any{app}
-	}
+	sql, args := selectRows(r, app, columns)
 	err := query(ctx, conn, row, sql, args...)
 	switch {
 	case err == nil:
@@ -225,4 +247,62 @@ func (p *live) countBy(ctx context.Context, r *relation, column string) (map[str
 		return nil, fmt.Errorf("count %s of %s: %w", r.qualified(), p.where, err)
 	}
 	return out, nil
+}
+
+func (p *live) hasRows(ctx context.Context, r *relation) (bool, error) {
+	return (&connection{conn: p.control, where: p.where}).hasRows(ctx, r)
+}
+
+func (p *live) countRows(ctx context.Context, r *relation, app string) (int, error) {
+	return (&connection{conn: p.control, where: p.where}).countRows(ctx, r, app)
+}
+
+// connection answers over one connection what detection asks.
+type connection struct {
+	conn  *pgx.Conn
+	where string
+}
+
+func (c *connection) hasRows(ctx context.Context, r *relation) (found bool, err error) {
+	err = query(ctx, c.conn, func(v [][]byte) error {
+		found = isTrue(v[0])
+		return nil
+	}, "SELECT EXISTS (SELECT 1"+from(r)+")")
+	if err != nil {
+		return false, fmt.Errorf("look into %s of %s: %w", r.qualified(), c.where, err)
+	}
+	return found, nil
+}
+
+func (c *connection) countRows(ctx context.Context, r *relation, app string) (n int, err error) {
+	sql, args := "SELECT count(*)"+from(r), []any(nil)
+	if app != "" && r.has(appColumn) {
+		sql, args = sql+" WHERE "+quoteIdent(appColumn)+" = $1", []any{app}
+	}
+	err = query(ctx, c.conn, func(v [][]byte) error {
+		rows, err := integer("count", v[0])
+		n = int(rows)
+		return err
+	}, sql, args...)
+	if err != nil {
+		return 0, fmt.Errorf("count %s of %s: %w", r.qualified(), c.where, err)
+	}
+	return n, nil
+}
+
+func (c *connection) scan(ctx context.Context, r *relation, app string, columns []string, row func([][]byte) error) error {
+	sql, args := selectRows(r, app, columns)
+	if err := query(ctx, c.conn, row, sql, args...); err != nil {
+		return fmt.Errorf("read %s of %s: %w", r.qualified(), c.where, err)
+	}
+	return nil
+}
+
+// selectRows reads columns of the rows of an app.
+func selectRows(r *relation, app string, columns []string) (sql string, args []any) {
+	sql = "SELECT " + selectList(r, columns) + from(r)
+	if app != "" && r.has(appColumn) {
+		sql, args = sql+" WHERE "+quoteIdent(appColumn)+" = $1", []any{app}
+	}
+	return sql, args
 }

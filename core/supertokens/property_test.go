@@ -92,7 +92,7 @@ func TestAnySplitGivesTheSame(t *testing.T) {
 				if err := again.dealer.route(t.Context(), links); err != nil {
 					t.Fatal(err)
 				}
-				again.dealer.tables = map[table]*spill.Spill{}
+				again.dealer.tables = map[TableName]*spill.Spill{}
 				if diff := gocmp.Diff(want, everything(t, again)); diff != "" {
 					t.Fatalf("seed %d, cut at %q (-whole +cut):\n%s", seed, bounds, diff)
 				}

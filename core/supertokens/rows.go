@@ -1,9 +1,7 @@
 package supertokens
 
 import (
-	"encoding/hex"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,8 +10,8 @@ import (
 )
 
 // rangeRows holds everything the source has about the accounts of one range,
-// joined by user id. A store fills it in the order spine, recipe tables,
-// mapping, the rest; [assemble] turns it into accounts.
+// joined by user id. It is filled in the order of [schema]; [assembler.assemble]
+// turns it into accounts.
 type rangeRows struct {
 	layout *Layout
 	users  map[string]*userRows
@@ -22,6 +20,8 @@ type rangeRows struct {
 	// taken holds the external ids of other users that look like internal ones,
 	// with the internal id of the user that is mapped to it.
 	taken map[string]string
+	// whole is what the rows prove to be there and to be missing.
+	whole wholeness
 
 	userSlab  slab[userRows]
 	loginSlab slab[canonical.Login]
@@ -48,9 +48,14 @@ func (s *slab[T]) one() []T {
 type userRows struct {
 	id, account string
 	linked      bool
-	// undated says that core 12's backfill has not reached the spine row.
-	undated bool
-	logins  []canonical.Login
+	// listed says that the table of all users has a row of it. undated says that core
+	// 12's backfill has not reached that row.
+	listed, undated bool
+	// placeholder says that a text was stored that stands for none.
+	placeholder bool
+	// recipe is the kind of login that a list of users says it is.
+	recipe canonical.Recipe
+	logins []canonical.Login
 	// oldTenants and newTenants are the two places where core 12 may keep the
 	// membership; before that only the old one exists.
 	oldTenants, newTenants []string
@@ -58,13 +63,43 @@ type userRows struct {
 	oldEmails []string
 	external  *string
 	info      *string
-	// Rows of tables that store the visible id, by the id they lie under.
-	underInternal, underExternal visibleRows
+	// What lies under each of the ids, in tables that may be looked up by either.
+	underInternal, underExternal idRows
 	passkeys                     []canonical.Passkey
 }
 
-// visibleRows are the rows under one id of the tables of kind visibleID.
-type visibleRows struct {
+// contact is an address or a phone number, nil where the stored text stands for none.
+func (u *userRows) contact(stored []byte) *string {
+	out := text(stored)
+	if out != nil && isPlaceholder(*out) {
+		u.placeholder = true
+		return nil
+	}
+	return out
+}
+
+// isPlaceholder recognises what scripts that copy databases leave where there was
+// no value: SuperTokens' own one from MySQL writes the word NULL.
+func isPlaceholder(text string) bool {
+	switch strings.ToLower(strings.TrimSpace(text)) {
+	case "", "null", `\n`, "(null)", "<null>", "nil", "none", "undefined":
+		return true
+	}
+	return false
+}
+
+// recipeOf is the kind of login that a list of users names.
+func recipeOf(stored []byte) canonical.Recipe {
+	for _, r := range [...]canonical.Recipe{canonical.EmailPassword, canonical.ThirdParty, canonical.Passwordless, canonical.WebAuthn} {
+		if string(r) == string(stored) {
+			return r // the constant, which takes no memory
+		}
+	}
+	return canonical.Recipe(stored)
+}
+
+// idRows are the rows under one id.
+type idRows struct {
 	verified   []string
 	metadata   []byte
 	roles      []assignedRole
@@ -94,70 +129,48 @@ func (rr *rangeRows) internalUser(key []byte, defines bool) *userRows {
 	return u
 }
 
-// add stores one row: v is the key followed by the columns of s, nil for NULL
-// and for columns that this database does not have. claimed says that the row
-// is, as far as is known, about a user of another range. It reports whether the
+// add stores one row: v is the key followed by the other columns of the reader, nil
+// for NULL and for columns that this database does not have. claimed says that the
+// row is, as far as is known, about a user of another range. It reports whether the
 // row belongs to a user of this one.
-func (rr *rangeRows) add(s *spec, v [][]byte, claimed bool) (bool, error) {
-	if s.keyIs == visibleID {
-		return rr.addVisible(s, v[0], v[1:], claimed)
+func (rr *rangeRows) add(r *tableReader, v [][]byte, claimed bool) (bool, error) {
+	if r.eitherID {
+		return rr.addByID(r, v, claimed)
 	}
 	key := trimKey(v[0])
-	if s.table == tMapping && claimed {
+	if r.role == roleMapping && claimed {
 		if external := trimPadding(v[1]); rr.users[external] != nil {
 			rr.taken[external] = string(key)
 		}
 		return true, nil
 	}
-	defines := s.table == tSpine || s.table == tEmailPassword || s.table == tThirdParty || s.table == tPasswordless || s.table == tWebAuthn
-	u := rr.internalUser(key, defines)
+	u := rr.internalUser(key, r.defines(rr.layout))
 	if u == nil {
 		return false, nil
 	}
-	v = v[1:]
-	switch s.table {
-	case tSpine:
-		u.undated = string(v[2]) == "0"
-		if v[0] != nil {
-			if primary := trimKey(v[0]); string(primary) != u.id {
-				u.account = string(primary)
-			}
-			u.linked = isTrue(v[1])
-		}
-	case tUserIndex:
-		u.oldTenants = append(u.oldTenants, tenantOf(v[0]))
-	case tRecipeUserTenants:
-		u.newTenants = append(u.newTenants, tenantOf(v[0]))
-	case tOldEmails:
-		u.oldEmails = append(u.oldEmails, string(v[0]))
-	case tMapping:
-		external := string(v[0])
-		u.external, u.info = &external, text(v[1])
-		rr.byExternal[external] = u
-	case tWebAuthnCreds:
-		p, err := passkey(v)
-		if err != nil {
-			return true, fmt.Errorf("user %s in %s: %w", key, s.table, err)
-		}
-		u.passkeys = append(u.passkeys, p)
-	default:
-		added := rr.loginSlab.one()
-		if err := login(&added[0], s.table, u.id, v); err != nil {
-			return true, fmt.Errorf("user %s in %s: %w", key, s.table, err)
-		}
-		if u.logins == nil {
-			u.logins = added
-		} else {
-			u.logins = append(u.logins, added...)
-		}
+	var err error
+	if r.toID != nil {
+		err = r.toID(&u.underInternal, v)
+	} else {
+		err = r.toUser(rr, u, v)
+	}
+	if err != nil {
+		return true, fmt.Errorf("user %s in %s: %w", key, r.name, err)
 	}
 	return true, nil
 }
 
-// addVisible finds the user by either id, in the order of [routes.claim]. An id
-// that is one user's external and another's internal one: the row is the first
-// user's, as the core sees it, unless the other one shows the same id.
-func (rr *rangeRows) addVisible(s *spec, key []byte, v [][]byte, claimed bool) (bool, error) {
+// defines reports whether a row of the table makes a user: those of logins do, and
+// those that list all users.
+func (r *tableReader) defines(l *Layout) bool {
+	return r.role == roleSpine || r.role == roleRecipe || r.role == roleIndex && !l.Generation.multiApp()
+}
+
+// addByID finds the user by either id, in the order of [routes.claim]. An id that
+// is one user's external and another's internal one: the row is the first user's,
+// as the core sees it, unless the other one shows the same id.
+func (rr *rangeRows) addByID(r *tableReader, v [][]byte, claimed bool) (bool, error) {
+	key := v[0]
 	trimmed := trimKey(key)
 	external := rr.byExternal[string(key)]
 	if external == nil && !claimed && len(trimmed) < len(key) {
@@ -167,7 +180,7 @@ func (rr *rangeRows) addVisible(s *spec, key []byte, v [][]byte, claimed bool) (
 	if internal != nil && internal.external != nil && internal != external && (claimed || external != nil) {
 		internal = nil
 	}
-	var places [2]*visibleRows
+	var places [2]*idRows
 	if internal != nil {
 		places[0] = &internal.underInternal
 	}
@@ -178,65 +191,11 @@ func (rr *rangeRows) addVisible(s *spec, key []byte, v [][]byte, claimed bool) (
 		if p == nil {
 			continue
 		}
-		if err := p.add(s.table, v); err != nil {
-			return true, fmt.Errorf("user %s in %s: %w", trimmed, s.table, err)
+		if err := r.toID(p, v); err != nil {
+			return true, fmt.Errorf("user %s in %s: %w", trimmed, r.name, err)
 		}
 	}
 	return places[0] != nil || places[1] != nil, nil
-}
-
-func (p *visibleRows) add(t table, v [][]byte) error {
-	switch t {
-	case tVerified:
-		p.verified = append(p.verified, string(v[0]))
-	case tMetadata:
-		p.metadata = slices.Clone(v[0])
-	case tUserRoles:
-		p.roles = append(p.roles, assignedRole{tenantOf(v[0]), string(v[1])})
-	case tTOTPUsers, tSessions: // only whose they are matters
-	case tTOTPDevices:
-		d, err := totpDevice(v)
-		if err != nil {
-			return err
-		}
-		p.totp = append(p.totp, d)
-	case tLastActive:
-		t, err := millis("last_active_time", v[0])
-		if err != nil {
-			return err
-		}
-		p.lastActive = t
-	default:
-		return fmt.Errorf("table %s is not read by visible id", t)
-	}
-	return nil
-}
-
-// login fills l with a row of a recipe table.
-func login(l *canonical.Login, t table, id string, v [][]byte) error {
-	l.ID = id
-	var joined []byte
-	switch t {
-	case tEmailPassword:
-		l.Recipe, l.Email, joined = canonical.EmailPassword, text(v[0]), v[2]
-		l.Password = canonical.ParsePasswordHash(trimPadding(v[1]))
-		if v[3] != nil {
-			l.Verified = ptr(isTrue(v[3]))
-		}
-	case tThirdParty:
-		l.Recipe, l.Email, joined = canonical.ThirdParty, text(v[2]), v[3]
-		l.Identity = &canonical.Identity{Provider: string(v[0]), Subject: string(v[1])}
-	case tPasswordless:
-		l.Recipe, l.Email, l.Phone, joined = canonical.Passwordless, text(v[0]), text(v[1]), v[2]
-	case tWebAuthn:
-		l.Recipe, l.Email, joined = canonical.WebAuthn, text(v[0]), v[2]
-	default:
-		return fmt.Errorf("table %s holds no logins", t)
-	}
-	var err error
-	l.TimeJoined, err = millis("time_joined", joined)
-	l.FakeEmail = l.Email != nil && isFakeEmail(*l.Email)
-	return err
 }
 
 // isFakeEmail recognises the addresses that SDKs make up for providers that
@@ -244,39 +203,6 @@ func login(l *canonical.Login, t table, id string, v [][]byte) error {
 func isFakeEmail(email string) bool {
 	email = strings.ToLower(email)
 	return strings.HasSuffix(email, "@stfakeemail.supertokens.com") || strings.HasSuffix(email, ".fakeemail.com") || strings.HasSuffix(email, "@fakeemail.com")
-}
-
-func totpDevice(v [][]byte) (canonical.TOTPDevice, error) {
-	period, err := integer("period", v[2])
-	if err != nil {
-		return canonical.TOTPDevice{}, err
-	}
-	skew, err := integer("skew", v[3])
-	if err != nil {
-		return canonical.TOTPDevice{}, err
-	}
-	created, err := millis("created_at", v[5])
-	return canonical.TOTPDevice{
-		Name: string(v[0]), Secret: canonical.NewSecret(string(v[1])),
-		Period: time.Duration(period) * time.Second, Skew: int(skew), Verified: isTrue(v[4]), Created: created,
-	}, err
-}
-
-func passkey(v [][]byte) (canonical.Passkey, error) {
-	counter, err := integer("counter", v[2])
-	if err != nil {
-		return canonical.Passkey{}, err
-	}
-	hexKey, ok := strings.CutPrefix(string(v[3]), `\x`)
-	key, errHex := hex.DecodeString(hexKey)
-	if !ok || errHex != nil {
-		return canonical.Passkey{}, fmt.Errorf("column public_key is not bytea in hex form")
-	}
-	created, err := millis("created_at", v[5])
-	return canonical.Passkey{
-		ID: string(v[0]), RelyingParty: string(v[1]), Counter: counter, PublicKey: key,
-		Transports: slices.Clone(v[4]), Created: created,
-	}, err
 }
 
 // trimPadding removes what character(n) adds: values of such columns come with

@@ -33,6 +33,11 @@ type Options struct {
 	// Audit also looks for sessions of nobody, which means reading the
 	// largest table of most installations.
 	Audit bool
+	// AcceptIncomplete names the gaps, by code, in spite of which the source is read.
+	AcceptIncomplete []GapCode
+	// TakeLeft takes metadata and authenticators that lie under the internal id of an
+	// account with an external one, where the core does not look.
+	TakeLeft bool
 	// MigrationMode is core 12's migration_mode where the operator knows it:
 	// the core's configuration file has it, the database may not. Empty infers
 	// it from the data.
@@ -56,11 +61,7 @@ const defaultConnections = 2
 // store is a place that holds rows. Two exist: a live database and a dump.
 type store interface {
 	catalog(ctx context.Context) (*catalog, error)
-	// scan gives every row of a table, columns in the order asked for; a column
-	// the table lacks is NULL. Where the table has apps and app is not empty,
-	// only its rows. Values are valid during the call. Several tables may be
-	// scanned at once.
-	scan(ctx context.Context, r *relation, app string, columns []string, row func([][]byte) error) error
+	rows
 	// countBy counts the rows of a table by the values of one column.
 	countBy(ctx context.Context, r *relation, column string) (map[string]int, error)
 	close() error
@@ -107,11 +108,21 @@ type Source struct {
 	apps      []App
 	rangeSize int
 	parallel  int
-	specs     []*spec
+	readers   []*tableReader
 	ledger    []LedgerEntry
 	closed    sync.Once
 	assembler assembler
 	general   findings
+
+	catalog *catalog
+	// accepts are the codes of gaps that the operator accepts, gaps those that there
+	// are of these.
+	accepts  []GapCode
+	gaps     []Gap
+	complete Completeness
+	proven   bool
+	// indexed and copies count the rows of the index of users and of its copies.
+	indexed, copies int
 }
 
 // App is one SuperTokens app of the installation.
@@ -142,7 +153,12 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{store: st, rangeSize: o.RangeSize, parallel: o.Connections}
+	return openIn(ctx, st, o)
+}
+
+// openIn is [Open] in a store, which it closes when it fails.
+func openIn(ctx context.Context, st store, o Options) (*Source, error) {
+	s := &Source{store: st, rangeSize: o.RangeSize, parallel: o.Connections, accepts: o.AcceptIncomplete}
 	if s.rangeSize <= 0 {
 		s.rangeSize = defaultRangeSize
 	}
@@ -163,18 +179,32 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if s.layout, err = detect(c, o); err != nil {
+	var gaps []Gap
+	s.catalog = c
+	err = s.again(func() error {
+		s.layout, gaps, err = detect(ctx, c, s.store, o)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	s.surveyColumns(c)
 	s.app = o.App
 	if s.app == "" {
 		s.app = defaultName
 	}
+	if err := s.refuse(gaps); err != nil {
+		return err
+	}
+	if s.layout.Generation.multiApp() && s.layout.tables[Spine] == nil {
+		return &IncompleteError{Gaps: s.gaps} // nothing can be read without it
+	}
+	s.surveyColumns(c)
 	if err := s.again(func() error { return s.loadApps(ctx) }); err != nil {
 		return err
 	}
-	s.assembler = assembler{layout: s.layout, app: s.app}
+	s.assembler = newAssembler(s.layout, s.app)
+	s.assembler.takeLeft = o.TakeLeft
+	s.assembler.findStray = s.layout.Generation.recordsVerification() && !s.layout.atLeast(specOf(UserIDMapping).since)
 	s.store = &counted{store: s.store, report: o.Progress}
 	err = s.again(func() error {
 		s.dealer, err = newDealer(ctx, s.store, s.layout, s.app, s.rangeSize, s.parallel)
@@ -186,16 +216,21 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	if err := s.chooseTenants(ctx, o.MigrationMode); err != nil {
 		return err
 	}
-	s.specs = s.layout.specs(func(t table) bool {
-		switch t {
-		case tSessions:
-			return o.Audit && s.mayRead(tSessions, "whether there are sessions of nobody is unknown")
-		case tOldEmails:
+	s.readers = s.layout.readers(func(t *tableSpec) bool {
+		switch t.name {
+		case SessionInfo:
+			return o.Audit && s.mayRead(SessionInfo, "whether there are sessions of nobody is unknown")
+		case ResetTokens:
+			return s.layout.tables[t.name].readable && !s.layout.tables[t.name].empty
+		case EmailPasswordUserToTenant:
 			return s.assembler.newTenants
 		default:
 			return true
 		}
 	})
+	if err := s.again(func() error { return s.countCopies(ctx) }); err != nil {
+		return err
+	}
 	if err := s.again(func() error { return s.loadRoles(ctx) }); err != nil {
 		return err
 	}
@@ -245,6 +280,8 @@ type Batch struct {
 	Orphans []Orphan
 	// Done and Total count ranges, for progress.
 	Done, Total int
+
+	whole wholeness
 }
 
 // Orphan is a row of a table about users whose id is nobody's.
@@ -253,9 +290,11 @@ type Orphan struct{ Table, ID string }
 // Read calls emit with every account of the app, range by range, in an order
 // that depends on the data alone. Ranges are read in parallel and emitted one
 // at a time; emit's error stops the reading and is returned. It may be called
-// again and gives the same accounts.
+// again and gives the same accounts. When all of them have been emitted and their
+// rows prove that others are missing, the error is an [IncompleteError]: nothing may
+// be done with the accounts then.
 func (s *Source) Read(ctx context.Context, emit func(Batch) error) error {
-	if err := s.dealer.deal(ctx, s.specs); err != nil {
+	if err := s.dealer.deal(ctx, s.readers); err != nil {
 		return err
 	}
 	// Everything has been read. Holding the snapshot any longer would keep the
@@ -263,15 +302,29 @@ func (s *Source) Read(ctx context.Context, emit func(Batch) error) error {
 	if err := s.closeStore(); err != nil {
 		return err
 	}
-	return s.eachRange(ctx, s.specs, func(rr *rangeRows, orphans []Orphan) Batch {
-		return Batch{Users: s.assembler.assemble(rr), Orphans: orphans}
-	}, emit)
+	p := &proofs{}
+	err := s.eachRange(ctx, s.readers, func(rr *rangeRows, orphans []Orphan) Batch {
+		return Batch{Users: s.assembler.assemble(rr), Orphans: orphans, whole: rr.whole}
+	}, func(b Batch) error {
+		if err := p.add(&b.whole); err != nil {
+			return err
+		}
+		return emit(b)
+	})
+	switch {
+	case err != nil:
+		return errors.Join(err, p.shared.Close())
+	case s.proven: // by an earlier reading of the same rows
+		return p.shared.Close()
+	default:
+		return s.prove(p)
+	}
 }
 
-// eachRange joins specs range by range, in parallel, and emits in order what
+// eachRange joins tables range by range, in parallel, and emits in order what
 // each range is made into.
-func (s *Source) eachRange(ctx context.Context, specs []*spec, build func(*rangeRows, []Orphan) Batch, emit func(Batch) error) error {
-	if err := s.dealer.deal(ctx, specs); err != nil {
+func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build func(*rangeRows, []Orphan) Batch, emit func(Batch) error) error {
+	if err := s.dealer.deal(ctx, readers); err != nil {
 		return err
 	}
 	total := s.dealer.rangeCount()
@@ -289,8 +342,10 @@ func (s *Source) eachRange(ctx context.Context, specs []*spec, build func(*range
 			}
 			rr := newRangeRows(s.layout, s.rangeSize)
 			var orphans []Orphan
-			err := s.dealer.read(i, specs, rr, func(t table, id string) {
-				orphans = append(orphans, Orphan{Table: string(t), ID: id})
+			err := s.dealer.read(i, readers, rr, func(r *tableReader, v [][]byte) {
+				id := trimPadding(v[0])
+				orphans = append(orphans, Orphan{Table: string(r.name), ID: id})
+				s.assembler.nobodys(rr, r, id, v)
 			})
 			if err != nil {
 				return err
@@ -312,47 +367,84 @@ func (s *Source) eachRange(ctx context.Context, specs []*spec, build func(*range
 	return group.Wait()
 }
 
-// loadApps fills in apps and tenants and checks that the wanted one is there.
+// loadApps fills in apps, tenants and how many logins each app has, and checks that
+// the wanted app is there and is not the empty one of several.
 func (s *Source) loadApps(ctx context.Context) error {
-	byID := map[string]*App{}
-	if !s.layout.multiApp() {
-		byID[defaultName] = &App{ID: defaultName, Tenants: []string{defaultName}}
-	} else {
-		err := s.store.scan(ctx, s.layout.tables[tApps], "", []string{"app_id"}, func(v [][]byte) error {
-			byID[string(v[0])] = &App{ID: string(v[0])}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		err = s.store.scan(ctx, s.layout.tables[tTenants], "", []string{"app_id", "tenant_id"}, func(v [][]byte) error {
-			if a := byID[string(v[0])]; a != nil {
-				a.Tenants = append(a.Tenants, string(v[1]))
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	apps, err := readApps(ctx, s.store, s.layout)
+	if err != nil {
+		return err
 	}
-	s.apps = nil
-	for _, a := range byID {
-		slices.Sort(a.Tenants)
-		s.apps = append(s.apps, *a)
+	s.apps = apps
+	var names []string
+	elsewhere := 0
+	for _, a := range apps {
+		names = append(names, fmt.Sprintf("%s (%d login methods)", a.ID, a.Users))
+		elsewhere += a.Users
 	}
-	slices.SortFunc(s.apps, func(x, y App) int { return strings.Compare(x.ID, y.ID) })
-	if byID[s.app] == nil {
-		var names []string
-		for _, a := range s.apps {
-			names = append(names, a.ID)
-		}
+	at := slices.IndexFunc(apps, func(a App) bool { return a.ID == s.app })
+	if at < 0 {
 		return fmt.Errorf("%w: source.app is %q, the installation has %s", ErrNoApp, s.app, strings.Join(names, ", "))
+	}
+	if apps[at].Users == 0 && elsewhere > 0 {
+		return s.refuse([]Gap{{Code: GapEmptyApp, Detail: fmt.Sprintf(
+			"app %q has nobody, while others have: %s; choose one with source.app", s.app, strings.Join(names, ", "))}})
 	}
 	return nil
 }
 
+// readApps lists the apps of an installation, sorted, with their tenants. An app that
+// only the list of users knows is one too. Where there is one app, its logins are not
+// counted.
+func readApps(ctx context.Context, from store, l *Layout) ([]App, error) {
+	if !l.Generation.multiApp() {
+		return []App{{ID: defaultName, Tenants: []string{defaultName}}}, nil
+	}
+	byID := map[string]*App{}
+	app := func(id string) *App {
+		if byID[id] == nil {
+			byID[id] = &App{ID: id}
+		}
+		return byID[id]
+	}
+	if r := l.tables[Apps]; r != nil {
+		err := from.scan(ctx, r, "", []string{appColumn}, func(v [][]byte) error {
+			app(string(v[0]))
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if r := l.tables[Tenants]; r != nil {
+		err := from.scan(ctx, r, "", []string{appColumn, "tenant_id"}, func(v [][]byte) error {
+			a := app(string(v[0]))
+			a.Tenants = append(a.Tenants, string(v[1]))
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if r := l.tables[Spine]; r != nil && len(byID) != 1 {
+		users, err := from.countBy(ctx, r, appColumn)
+		if err != nil {
+			return nil, err
+		}
+		for id, n := range users {
+			app(id).Users = n
+		}
+	}
+	var out []App
+	for _, a := range byID {
+		slices.Sort(a.Tenants)
+		out = append(out, *a)
+	}
+	slices.SortFunc(out, func(x, y App) int { return strings.Compare(x.ID, y.ID) })
+	return out, nil
+}
+
 func (s *Source) loadRoles(ctx context.Context) error {
-	r := s.layout.tables[tRoles]
+	r := s.layout.tables[Roles]
 	if r == nil {
 		return nil
 	}

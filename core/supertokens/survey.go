@@ -23,17 +23,8 @@ func (s *Source) survey(ctx context.Context) error {
 // warnings that each account carries.
 func (s *Source) Findings() []Finding { return s.general.list() }
 
-func (s *Source) surveyApps(ctx context.Context) error {
-	if !s.layout.multiApp() || len(s.apps) < 2 {
-		return nil
-	}
-	users, err := s.store.countBy(ctx, s.layout.tables[tSpine], "app_id")
-	if err != nil {
-		return err
-	}
-	for i := range s.apps {
-		a := &s.apps[i]
-		a.Users = users[a.ID]
+func (s *Source) surveyApps(context.Context) error {
+	for _, a := range s.apps {
 		if a.ID != s.app {
 			s.general.add(WarnOtherApps, a.ID, fmt.Sprintf("app %s has %d login methods and is not read; source.app chooses the app", a.ID, a.Users))
 		}
@@ -43,7 +34,7 @@ func (s *Source) surveyApps(ctx context.Context) error {
 
 // mayRead reports whether a table that holds nothing of an account is there to be
 // read. Where an operator has kept it from this program, that is a finding.
-func (s *Source) mayRead(t table, otherwise string) bool {
+func (s *Source) mayRead(t TableName, otherwise string) bool {
 	r := s.layout.tables[t]
 	if r.readable && !r.empty {
 		return true
@@ -55,7 +46,7 @@ func (s *Source) mayRead(t table, otherwise string) bool {
 // surveyTenants names tenants whose users live in another database: their
 // configuration overrides the connection.
 func (s *Source) surveyTenants(ctx context.Context) error {
-	r := s.layout.tables[tTenantConfigs]
+	r := s.layout.tables[TenantConfigs]
 	if r == nil {
 		return nil
 	}
@@ -94,8 +85,8 @@ var locationKeys = []string{
 }
 
 func (s *Source) surveyProviders(ctx context.Context) error {
-	r := s.layout.tables[tProviderClients]
-	if r == nil || !s.mayRead(tProviderClients, "whether it holds client secrets is unknown") {
+	r := s.layout.tables[ProviderClients]
+	if r == nil || !s.mayRead(ProviderClients, "whether it holds client secrets is unknown") {
 		return nil
 	}
 	return s.store.scan(ctx, r, s.app, []string{"tenant_id", "client_secret"}, func(v [][]byte) error {
@@ -107,8 +98,8 @@ func (s *Source) surveyProviders(ctx context.Context) error {
 }
 
 func (s *Source) surveyStaged(ctx context.Context) error {
-	r := s.layout.tables[tBulkImport]
-	if r == nil || !s.mayRead(tBulkImport, "whether staged users are waiting is unknown") {
+	r := s.layout.tables[BulkImportUsers]
+	if r == nil || !s.mayRead(BulkImportUsers, "whether staged users are waiting is unknown") {
 		return nil
 	}
 	// raw_data is never read: it can hold plain-text passwords.
@@ -119,8 +110,8 @@ func (s *Source) surveyStaged(ctx context.Context) error {
 }
 
 func (s *Source) surveyDashboard(ctx context.Context) error {
-	r := s.layout.tables[tDashboardUsers]
-	if r == nil || !s.mayRead(tDashboardUsers, "whether the dashboard has administrators is unknown") {
+	r := s.layout.tables[DashboardUsers]
+	if r == nil || !s.mayRead(DashboardUsers, "whether the dashboard has administrators is unknown") {
 		return nil
 	}
 	return s.store.scan(ctx, r, s.app, []string{"user_id"}, func(v [][]byte) error {

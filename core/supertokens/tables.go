@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -40,7 +39,7 @@ func OpenTables(ctx context.Context, o Options) (*Tables, error) {
 	if err != nil {
 		return nil, errors.Join(err, st.close())
 	}
-	t, err := newTables(c, o)
+	t, err := newTables(ctx, c, st, o)
 	if err != nil {
 		return nil, errors.Join(err, st.close())
 	}
@@ -56,15 +55,15 @@ func FindTables(ctx context.Context, conn *pgx.Conn, o Options) (*Tables, error)
 	if err != nil {
 		return nil, err
 	}
-	return newTables(c, o)
+	return newTables(ctx, c, &connection{conn: conn}, o)
 }
 
-func newTables(c *catalog, o Options) (*Tables, error) {
-	l, err := find(c, o)
+func newTables(ctx context.Context, c *catalog, from rows, o Options) (*Tables, error) {
+	l, err := find(ctx, c, from, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.generation(c); err != nil && l.Generation != G0 { // sessions and keys are older than users
+	if _, err := judge(ctx, c, from, l); err != nil {
 		return nil, err
 	}
 	t := &Tables{layout: l, all: c, app: o.App}
@@ -92,25 +91,25 @@ func (t *Tables) App() string { return t.app }
 func (t *Tables) Where() string { return t.all.where }
 
 // Table finds a table by the name the core gives it before prefix and renaming.
-func (t *Tables) Table(name string) (Table, bool) {
-	r := t.layout.tables[table(name)]
+func (t *Tables) Table(name TableName) (Table, bool) {
+	r := t.layout.tables[name]
 	if r == nil {
-		r = t.all.find(t.layout.Schema, t.layout.name(table(name)))
+		r = t.all.find(t.layout.Schema, t.layout.called(name))
 	}
 	return Table{r}, r != nil
 }
 
 // Need is [Tables.Table] for a table that the caller cannot do without; the
 // error says what is missing or which right.
-func (t *Tables) Need(name string) (Table, error) {
+func (t *Tables) Need(name TableName) (Table, error) {
 	r, ok := t.Table(name)
 	switch {
 	case !ok:
 		hint := "is this the schema and the prefix of a complete installation?"
-		if slices.Contains(RenamableTables(), name) {
+		if specOf(name).renamable {
 			hint = fmt.Sprintf("if it was renamed, say so in source.tables.%s", name)
 		}
-		return r, fmt.Errorf("%s has no table %q in schema %q; %s", t.all.where, t.layout.name(table(name)), t.layout.Schema, hint)
+		return r, fmt.Errorf("%s has no table %q in schema %q; %s", t.all.where, t.layout.called(name), t.layout.Schema, hint)
 	case !r.Readable():
 		return r, fmt.Errorf("no permission to read table %s in %s; run: GRANT SELECT ON %s TO <role>", r.r.qualified(), t.all.where, r.SQL())
 	}

@@ -15,40 +15,48 @@ func migrationModes() []string {
 	return []string{"LEGACY", "DUAL_WRITE_READ_OLD", "DUAL_WRITE_READ_NEW", "MIGRATED"}
 }
 
+// readsNew reports whether a core in this mode reads the new tables.
+func readsNew(mode string) bool { return mode == "MIGRATED" || mode == "DUAL_WRITE_READ_NEW" }
+
 // chooseTenants decides which of core 12's two places holds the tenant
 // membership. The core knows it from its migration_mode, which usually is not
 // in the database; what the core itself allows in each mode is.
 func (s *Source) chooseTenants(ctx context.Context, told string) error {
-	if s.layout.Generation != G5 && s.layout.Generation != G5p {
+	mode, from := strings.ToUpper(told), "source.migration_mode"
+	if !s.layout.Generation.tenantsMigrate() {
+		if readsNew(mode) {
+			return s.refuse([]Gap{{Code: GapMode, Table: RecipeUserTenants, Detail: fmt.Sprintf(
+				"%s is %s, and %s has no filled table %s, from which a core in this mode reads the tenants; leave the setting out, or dump the whole schema", from, mode, s.catalog.where, s.layout.called(RecipeUserTenants))}})
+		}
 		return nil
 	}
-	mode := strings.ToUpper(told)
 	if mode == "" {
+		from = fmt.Sprintf("migration_mode in table %s", s.layout.called(TenantConfigs))
 		err := s.again(func() (err error) { mode, err = s.storedMode(ctx); return err })
 		if err != nil {
 			return err
 		}
 	}
-	if s.layout.tables[tUserIndex] == nil {
-		s.assembler.newTenants = true
-		return nil
-	}
 	e, err := s.compareMembership(ctx)
 	if err != nil {
 		return err
 	}
+	if err := s.refuse(e.contradictions(s, mode, from)); err != nil {
+		return err
+	}
 	switch {
-	case mode == "MIGRATED" || mode == "DUAL_WRITE_READ_NEW":
+	case s.layout.tables[UserIndex] == nil:
 		s.assembler.newTenants = true
 	case mode != "":
+		s.assembler.newTenants = readsNew(mode)
 	case e.new > 0 && e.undated == 0 && e.onlyOld+e.onlyNew > 0:
 		// With every row dated, only MIGRATED lets the two places drift.
 		s.assembler.newTenants = true
 	}
 	if e.new > 0 && e.onlyOld+e.onlyNew > 0 {
-		used := tUserIndex
+		used := UserIndex
 		if s.assembler.newTenants {
-			used = tRecipeUserTenants
+			used = RecipeUserTenants
 		}
 		because := "inferred"
 		if mode != "" {
@@ -61,19 +69,47 @@ func (s *Source) chooseTenants(ctx context.Context, told string) error {
 	return nil
 }
 
-// evidence counts what the two places say.
-type evidence struct {
-	new, onlyOld, onlyNew int
+// contradictions finds a mode, or a missing table, that cannot be true of what the
+// tables hold.
+func (e *membershipEvidence) contradictions(s *Source, mode, from string) []Gap {
+	figures := fmt.Sprintf("%d memberships in the old tables, %d in the new ones; %d only old, %d only new, %d users that no core 12 has dated",
+		e.old, e.new, e.onlyOld, e.onlyNew, e.undated)
+	var wrong bool
+	switch {
+	case s.layout.tables[UserIndex] == nil:
+		if e.undated == 0 && (e.logins == 0 || e.new > 0) {
+			return nil
+		}
+		return []Gap{{Code: GapTable, Table: UserIndex, Detail: s.layout.missing(s.catalog, specOf(UserIndex),
+			"only an installation that has been migrated whole does without it, and this one has not ("+figures+")")}}
+	case mode == "MIGRATED": // the core takes this step only when every user is dated
+		wrong = e.undated > 0 || e.new == 0 && e.old > 0
+	case mode == "DUAL_WRITE_READ_NEW": // whatever is in the old place is in the new one as well
+		wrong = e.onlyOld > e.undatedTenants
+	case mode != "": // whatever is in the new place is in the old one as well
+		wrong = e.onlyNew > 0
+	}
+	if !wrong {
+		return nil
+	}
+	return []Gap{{Code: GapMode, Detail: fmt.Sprintf("%s says %s, and the tables of %s say otherwise: %s. Leave the setting out to have it inferred, or say what it is", from, mode, s.catalog.where, figures)}}
+}
+
+// membershipEvidence counts what the two places say.
+type membershipEvidence struct {
+	old, new, onlyOld, onlyNew, logins int
+	// undatedTenants counts the old memberships of users that are not dated.
+	undatedTenants int
 	// undated counts spine rows with a login that the backfill has not reached;
 	// the core does not finish the migration while there is one.
 	undated int
 }
 
-func (s *Source) compareMembership(ctx context.Context) (evidence, error) {
-	var e evidence
-	specs := s.layout.specs(func(t table) bool { return slices.Contains(membershipTables, t) })
+func (s *Source) compareMembership(ctx context.Context) (membershipEvidence, error) {
+	var e membershipEvidence
+	readers := s.layout.readers(func(t *tableSpec) bool { return t.role.saysWhere() })
 	var mu sync.Mutex // ranges are joined in parallel
-	err := s.eachRange(ctx, specs, func(rr *rangeRows, _ []Orphan) Batch {
+	err := s.eachRange(ctx, readers, func(rr *rangeRows, _ []Orphan) Batch {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, u := range rr.users {
@@ -84,10 +120,13 @@ func (s *Source) compareMembership(ctx context.Context) (evidence, error) {
 	return e, err
 }
 
-func (e *evidence) count(u *userRows) {
+func (e *membershipEvidence) count(u *userRows) {
 	e.new += len(u.newTenants)
+	e.old += len(u.oldTenants)
+	e.logins += len(u.logins)
 	if u.undated && len(u.logins) > 0 {
 		e.undated++
+		e.undatedTenants += len(u.oldTenants)
 	}
 	for _, t := range u.oldTenants {
 		if !slices.Contains(u.newTenants, t) {
@@ -105,7 +144,7 @@ func (e *evidence) count(u *userRows) {
 // storedMode reads migration_mode from the app's own configuration, where a
 // deployment with several connection URI domains keeps it.
 func (s *Source) storedMode(ctx context.Context) (string, error) {
-	r := s.layout.tables[tTenantConfigs]
+	r := s.layout.tables[TenantConfigs]
 	if r == nil {
 		return "", nil
 	}

@@ -141,7 +141,7 @@ func checkTruth(t *testing.T, tr truth, options func() Options) {
 		o := options()
 		o.App = app.AppID
 		lines, _, s, _ := export(t, o)
-		if got := s.Layout().Generation; !strings.HasPrefix(string(got), string(tr.Generation)) {
+		if got := s.Layout().Generation; !strings.HasPrefix(got.String(), tr.Generation.String()) {
 			t.Errorf("generation %s, want %s", got, tr.Generation)
 		}
 		renamed := map[string]string{} // the truth names the core's settings

@@ -120,7 +120,7 @@ func TestDumpHasWhatIsExpected(t *testing.T) {
 					t.Fatal(err)
 				}
 				_, got, generation := read(t, t, supertokens.Options{Dump: write(t, o)})
-				if string(generation) != string(g) {
+				if generation.String() != string(g) {
 					t.Errorf("generation %s, want %s", generation, g)
 				}
 				if diff := cmp.Diff(want, got, ignoreZeros); diff != "" {

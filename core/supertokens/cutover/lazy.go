@@ -59,10 +59,10 @@ func (d *DB) byAddress(ctx context.Context, tenant, address string) ([]string, e
 		return nil, err
 	}
 	var queries []string
-	if from, ok := tables.Table("emailpassword_user_to_tenant"); ok && users.Has("app_id") && from.Readable() {
+	if from, ok := tables.Table(supertokens.EmailPasswordUserToTenant); ok && users.Has("app_id") && from.Readable() {
 		queries = append(queries, "SELECT user_id::text FROM "+from.SQL()+" WHERE app_id = $1 AND tenant_id = $2 AND email = $3")
 	}
-	if from, ok := tables.Table("recipe_user_tenants"); ok && from.Readable() && from.Has("account_info_type", "account_info_value") {
+	if from, ok := tables.Table(supertokens.RecipeUserTenants); ok && from.Readable() && from.Has("account_info_type", "account_info_value") {
 		queries = append(queries, "SELECT recipe_user_id::text FROM "+from.SQL()+
 			" WHERE app_id = $1 AND tenant_id = $2 AND recipe_id = 'emailpassword' AND account_info_type = 'email' AND account_info_value = $3")
 	}
@@ -180,7 +180,7 @@ func (d *DB) Waiting(ctx context.Context, schemes []canonical.Scheme) (waiting, 
 	account, join, app, args := "u.user_id::text", "", "", []any{patterns, d.app}
 	if from.Has("app_id") {
 		app = " AND u.app_id = $2"
-		if spine, ok := d.sessions.Tables().Table("app_id_to_user_id"); ok && spine.Has("primary_or_recipe_user_id") {
+		if spine, ok := d.sessions.Tables().Table(supertokens.Spine); ok && spine.Has("primary_or_recipe_user_id") {
 			join = " JOIN " + spine.SQL() + " s ON s.app_id = u.app_id AND s.user_id = u.user_id"
 			account = "s.primary_or_recipe_user_id::text"
 		}
@@ -233,12 +233,12 @@ func Grants(tables *supertokens.Tables, schema, role string) []string {
 // grants is all that the bridge does to the tables of SuperTokens.
 var grants = []struct {
 	rights string
-	tables []string
+	tables []supertokens.TableName
 }{
-	{"SELECT", []string{
-		"key_value", "session_access_token_signing_keys", "jwt_signing_keys", "userid_mapping", "app_id_to_user_id",
-		"emailpassword_users", "thirdparty_users", "passwordless_users", "webauthn_users", "emailpassword_user_to_tenant", "recipe_user_tenants",
+	{"SELECT", []supertokens.TableName{
+		supertokens.KeyValue, supertokens.SessionSigningKeys, supertokens.JWTSigningKeys, supertokens.UserIDMapping, supertokens.Spine,
+		supertokens.EmailPasswordUsers, supertokens.ThirdPartyUsers, supertokens.PasswordlessUsers, supertokens.WebAuthnUsers, supertokens.EmailPasswordUserToTenant, supertokens.RecipeUserTenants,
 	}},
-	{"SELECT, DELETE", []string{"session_info", tableReset, tableVerify, tableVerify31}},
-	{"SELECT, INSERT", []string{tableVerified}},
+	{"SELECT, DELETE", []supertokens.TableName{supertokens.SessionInfo, tableReset, tableVerify, tableVerify31}},
+	{"SELECT, INSERT", []supertokens.TableName{tableVerified}},
 }

@@ -42,12 +42,12 @@ func hashLink(token string) (string, error) {
 }
 
 const (
-	tableVerify31 = "emailpassword_email_verification_tokens" // in core 3.1
-	columnVerify  = "is_email_verified"                       // of the users, in the same core
-	tableReset    = "emailpassword_pswd_reset_tokens"
-	tableVerify   = "emailverification_tokens"
-	tableVerified = "emailverification_verified_emails"
-	tablePassword = "emailpassword_users"
+	tableVerify31 = supertokens.VerificationTokensOf31 // in core 3.1
+	columnVerify  = "is_email_verified"                // of the users, in the same core
+	tableReset    = supertokens.ResetTokens
+	tableVerify   = supertokens.VerificationTokens
+	tableVerified = supertokens.VerifiedEmails
+	tablePassword = supertokens.EmailPasswordUsers
 )
 
 // PeekReset tells whether a reset token would work now, and changes nothing.

@@ -55,7 +55,7 @@ func ages() []AgeCount {
 // database or a dump.
 func ReadStats(ctx context.Context, tables *supertokens.Tables, now time.Time) (*Stats, error) {
 	out := &Stats{ByAge: ages(), ByTenant: map[string]int{}}
-	sessions, err := tables.Need("session_info")
+	sessions, err := tables.Need(supertokens.SessionInfo)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +87,10 @@ func ReadStats(ctx context.Context, tables *supertokens.Tables, now time.Time) (
 		return nil, err
 	}
 	out.Users = len(users)
-	for name, into := range map[string]*Outstanding{
-		"emailpassword_pswd_reset_tokens":         &out.Reset,
-		"emailverification_tokens":                &out.Verify,
-		"emailpassword_email_verification_tokens": &out.Verify, // of core 3.1
+	for name, into := range map[supertokens.TableName]*Outstanding{
+		supertokens.ResetTokens:            &out.Reset,
+		supertokens.VerificationTokens:     &out.Verify,
+		supertokens.VerificationTokensOf31: &out.Verify, // of core 3.1
 	} {
 		from, ok := tables.Table(name)
 		if !ok {

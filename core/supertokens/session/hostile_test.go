@@ -19,6 +19,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/canonical"
 )
 
@@ -53,7 +54,7 @@ var made = sync.OnceValue(func() (out struct {
 		panic(err)
 	}
 	var b keyBuilder
-	for table, row := range map[string][]string{
+	for table, row := range map[supertokens.TableName][]string{
 		tableRotating: {"1700000000000", pair},
 		tableStatic:   {"s-static", pair, "RS256", ""},
 		tableKeyValue: {nameRefreshKey, "1000:aa:bb", "", ""},
@@ -269,18 +270,21 @@ func TestKeysDoNotPrint(t *testing.T) {
 
 func TestMalformedKeyRows(t *testing.T) {
 	t.Parallel()
-	for _, row := range [][2]string{
+	for _, row := range []struct {
+		table supertokens.TableName
+		pair  string
+	}{
 		{tableRotating, "no separator"},
 		{tableRotating, "!;x"},
 		{tableRotating, "aGVsbG8=;x"},
 		{tableStatic, "aGVsbG8=|x"},
 	} {
 		var b keyBuilder
-		v := []string{"1700000000000", row[1]}
-		if row[0] == tableStatic {
+		v := []string{"1700000000000", row.pair}
+		if row.table == tableStatic {
 			v = append(v, "RS256", "")
 		}
-		if err := b.add(row[0], v); err == nil || strings.Contains(err.Error(), row[1]) {
+		if err := b.add(row.table, v); err == nil || strings.Contains(err.Error(), row.pair) {
 			t.Errorf("%v: %v", row, err)
 		}
 	}

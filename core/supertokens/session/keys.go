@@ -23,9 +23,9 @@ import (
 
 // The tables that hold keys.
 const (
-	tableKeyValue  = "key_value"
-	tableRotating  = "session_access_token_signing_keys"
-	tableStatic    = "jwt_signing_keys"
+	tableKeyValue  = supertokens.KeyValue
+	tableRotating  = supertokens.SessionSigningKeys
+	tableStatic    = supertokens.JWTSigningKeys
 	nameAccessKey  = "access_token_signing_key"
 	nameRefreshKey = "refresh_token_key"
 	publicTenant   = "public"
@@ -37,7 +37,7 @@ type KeyKind string
 // The kinds of keys.
 const (
 	// KeyValue is the one key of cores before 3.6.
-	KeyValue KeyKind = "key_value"
+	KeyValue KeyKind = KeyKind(supertokens.KeyValue)
 	// Dynamic keys are replaced every week or so.
 	Dynamic KeyKind = "dynamic"
 	// Static keys sign JWTs and, from core 5.0 on, sessions that ask for it.
@@ -116,7 +116,7 @@ func ReadKeys(ctx context.Context, tables *supertokens.Tables) (*Keys, error) {
 
 // keyQueries are the tables that may hold keys, and what of them.
 var keyQueries = []struct {
-	table   string
+	table   supertokens.TableName
 	columns []string
 }{
 	{tableKeyValue, []string{"name", "value", "created_at_time", "tenant_id"}},
@@ -128,7 +128,7 @@ var keyQueries = []struct {
 // upgrades copy it.
 type keyBuilder struct{ out Keys }
 
-func (b *keyBuilder) add(table string, v []string) error {
+func (b *keyBuilder) add(table supertokens.TableName, v []string) error {
 	v = append(slices.Clone(v), "", "", "", "")[:4] // tables differ in how much they say
 	switch table {
 	case tableKeyValue:

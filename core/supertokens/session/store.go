@@ -90,7 +90,7 @@ func (s *Store) find(ctx context.Context, o supertokens.Options) error {
 	if err != nil {
 		return err
 	}
-	s.sessions, err = s.tables.Need("session_info")
+	s.sessions, err = s.tables.Need(supertokens.SessionInfo)
 	return err
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/stetl/stetl/core/supertokens"
 )
 
 // User is the account behind a session, a link or a login.
@@ -21,7 +23,7 @@ type User struct {
 }
 
 // recipeTables hold login methods.
-var recipeTables = []string{"emailpassword_users", "thirdparty_users", "passwordless_users", "webauthn_users"}
+var recipeTables = []supertokens.TableName{supertokens.EmailPasswordUsers, supertokens.ThirdPartyUsers, supertokens.PasswordlessUsers, supertokens.WebAuthnUsers}
 
 // User says whose session it is. [ErrNoUser] means that there is no such
 // account: cores make sessions for any id.
@@ -77,8 +79,8 @@ func (s *Store) sameAccount(ctx context.Context, a, b string) (bool, error) {
 // login methods.
 func (s *Store) UserByInternalID(ctx context.Context, id string) (User, error) {
 	u := User{LoginID: id, InternalID: id}
-	spine, ok := s.tables.Table("app_id_to_user_id")
-	switch users, _ := s.tables.Table("emailpassword_users"); {
+	spine, ok := s.tables.Table(supertokens.Spine)
+	switch users, _ := s.tables.Table(supertokens.EmailPasswordUsers); {
 	case ok && users.Has("app_id"):
 		column := "user_id"
 		if spine.Has("primary_or_recipe_user_id") {
@@ -130,7 +132,7 @@ func (s *Store) inRecipes(ctx context.Context, id string) error {
 
 // mapped reads one side of the id mapping by the other; "" when there is none.
 func (s *Store) mapped(ctx context.Context, want, by, id string) (string, error) {
-	from, ok := s.tables.Table("userid_mapping")
+	from, ok := s.tables.Table(supertokens.UserIDMapping)
 	if !ok {
 		return "", nil
 	}
@@ -158,7 +160,7 @@ func (s *Store) mapped(ctx context.Context, want, by, id string) (string, error)
 // and external ones of every login method.
 func (s *Store) LoginIDs(ctx context.Context, u User) ([]string, error) {
 	internal := []string{u.InternalID}
-	if spine, ok := s.tables.Table("app_id_to_user_id"); ok && spine.Has("primary_or_recipe_user_id") {
+	if spine, ok := s.tables.Table(supertokens.Spine); ok && spine.Has("primary_or_recipe_user_id") {
 		rows, err := s.pool.Query(ctx, "SELECT user_id::text FROM "+spine.SQL()+" WHERE app_id = $1 AND primary_or_recipe_user_id = $2::bpchar",
 			s.tables.App(), u.InternalID)
 		if err != nil {

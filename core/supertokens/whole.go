@@ -1,0 +1,319 @@
+package supertokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/stetl/stetl/core/internal/shared"
+)
+
+// Completeness says how much of an installation was found, and what is known to be
+// missing. It is whole after one reading only: what rows prove is not known before.
+type Completeness struct {
+	// Whole is false when something is missing, accepted or not.
+	Whole bool `json:"whole"`
+	// Core is the oldest release that the installation can be of.
+	Core string `json:"core_at_least"`
+	// TablesExpected counts the tables that this release makes, TablesFound those of
+	// them that are there. A table that says nothing about accounts may be missing.
+	TablesExpected int `json:"tables_expected"`
+	TablesFound    int `json:"tables_found"`
+	// LoginMethods counts those that the list of users names (all there are, in
+	// generations without one), LoginMethodsFound those of them with their row.
+	LoginMethods      int `json:"login_methods"`
+	LoginMethodsFound int `json:"login_methods_found"`
+	Accounts          int `json:"accounts"`
+	AccountsWithLogin int `json:"accounts_with_login"`
+	// Gaps is what is missing and was accepted.
+	Gaps []Gap `json:"accepted_gaps"`
+}
+
+// wholeness is what the rows of one range prove.
+type wholeness struct {
+	logins, found, accounts, withLogin int
+	lost                               map[TableName]*lostRows
+	// stray and unverified are addresses: verified for an id that is nobody's, and of
+	// logins that are not verified. Both are kept only where the table that maps ids
+	// may be missing.
+	stray, unverified []string
+}
+
+// lostRows are rows that must be somewhere, of one table.
+type lostRows struct {
+	count    int
+	examples []string
+}
+
+func (w *wholeness) lose(t TableName, id string) {
+	if w.lost == nil {
+		w.lost = map[TableName]*lostRows{}
+	}
+	rows := w.lost[t]
+	if rows == nil {
+		rows = &lostRows{}
+		w.lost[t] = rows
+	}
+	rows.count++
+	if len(rows.examples) < maxExamples {
+		rows.examples = append(rows.examples, id)
+	}
+}
+
+// tableOfLogin is the table with the logins of one kind.
+func tableOfLogin(as string) TableName {
+	for i := range schema {
+		if schema[i].loginOf != "" && string(schema[i].loginOf) == as {
+			return schema[i].name
+		}
+	}
+	return TableName(as)
+}
+
+// complete notes what the rows of one account prove to be missing.
+func (a *assembler) complete(rr *rangeRows, members []*userRows, own *userRows) {
+	w := &rr.whole
+	logins := 0
+	for _, m := range members {
+		logins += len(m.logins)
+	}
+	w.accounts++
+	w.withLogin += count01(logins > 0)
+	for _, m := range members {
+		switch {
+		case len(m.logins) > 0:
+			w.logins++
+			w.found++
+			if a.layout.Generation.multiApp() && !m.listed {
+				w.lose(Spine, m.id)
+			}
+		case m == own && logins > 0 && m.linked && !a.isMember(m):
+			// The login that gave the account its id was deleted; the others live on.
+		default:
+			w.logins++
+			w.lose(tableOfLogin(string(m.recipe)), m.id)
+		}
+	}
+	if own == nil && a.layout.Generation.multiApp() {
+		w.lose(Spine, members[0].account)
+	}
+	if a.findStray {
+		for _, m := range members {
+			w.unverified = append(w.unverified, unverified(m)...)
+		}
+	}
+}
+
+func unverified(m *userRows) (out []string) {
+	for i := range m.logins {
+		if l := &m.logins[i]; l.Email != nil && l.Verified != nil && !*l.Verified {
+			out = append(out, *l.Email)
+		}
+	}
+	return out
+}
+
+// isMember reports whether a login is in any tenant, in the place that counts.
+func (a *assembler) isMember(m *userRows) bool {
+	if a.newTenants {
+		return len(m.newTenants) > 0
+	}
+	return len(m.oldTenants) > 0
+}
+
+// nobodys notes what a row of nobody proves to be missing.
+func (a *assembler) nobodys(rr *rangeRows, t *tableReader, id string, v [][]byte) {
+	if a.findStray && t.name == VerifiedEmails {
+		var of idRows
+		if t.toID(&of, v) == nil {
+			rr.whole.stray = append(rr.whole.stray, of.verified...)
+		}
+	}
+	multi := a.layout.Generation.multiApp()
+	if !t.child && !(t.role == roleIndex && multi) {
+		return
+	}
+	parent := EmailPasswordUsers
+	switch {
+	case multi && (t.name != ResetTokens || a.layout.Generation.links()):
+		parent = Spine
+	case t.role == roleMapping:
+		parent = UserIndex
+	}
+	rr.whole.lose(parent, id)
+}
+
+// proofs adds up what ranges prove. It is used by one goroutine.
+type proofs struct {
+	total  wholeness
+	shared shared.Finder
+	placed int
+}
+
+// A rank of the addresses that the finder holds.
+const (
+	rankUnverified = iota
+	rankStray
+)
+
+func (p *proofs) add(w *wholeness) error {
+	p.total.logins += w.logins
+	p.total.found += w.found
+	p.total.accounts += w.accounts
+	p.total.withLogin += w.withLogin
+	for t, rows := range w.lost {
+		for _, id := range rows.examples {
+			p.total.lose(t, id)
+		}
+		p.total.lost[t].count += rows.count - len(rows.examples)
+	}
+	for rank, emails := range map[int64][]string{rankUnverified: w.unverified, rankStray: w.stray} {
+		for _, email := range emails {
+			p.placed++
+			if err := p.shared.Add(shared.Account{Place: p.placed, ID: email, Rank: rank}, 1, email); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// strays counts the addresses that are verified for nobody and are those of logins
+// that are not verified.
+func (p *proofs) strays() (n int, err error) {
+	groups, err := p.shared.Groups()
+	for _, g := range groups {
+		ranks := map[int64]bool{}
+		for _, a := range g.Accounts {
+			ranks[a.Rank] = true
+		}
+		n += count01(len(ranks) > 1)
+	}
+	return n, errors.Join(err, p.shared.Close())
+}
+
+// prove turns what a whole reading has shown into gaps.
+func (s *Source) prove(p *proofs) error {
+	var gaps []Gap
+	l := s.layout
+	for _, t := range slices.Sorted(maps.Keys(p.total.lost)) {
+		gaps = append(gaps, s.lostGap(t, p.total.lost[t]))
+	}
+	strays, err := p.strays()
+	if err != nil {
+		return err
+	}
+	if strays > 0 {
+		gaps = append(gaps, Gap{Code: GapTable, Table: UserIDMapping, Count: strays, Detail: l.missing(s.catalog, specOf(UserIDMapping), fmt.Sprintf(
+			"%d verified address(es) are stored for ids that are nobody's, and are the addresses of users who count as not verified: these users have external ids", strays))})
+	}
+	if s.copies > s.indexed {
+		gaps = append(gaps, Gap{Code: GapRows, Table: UserIndex, Count: s.copies - s.indexed, Detail: fmt.Sprintf(
+			"table %s has %d rows for app %s, and the tables of users by tenant have %d, each of which belongs to a row of it: %d row(s) are missing, and their users would be in no tenant",
+			l.called(UserIndex), s.indexed, s.app, s.copies, s.copies-s.indexed)})
+	}
+	made, there := l.expected()
+	s.complete = Completeness{
+		Core: l.proven.String(), TablesExpected: made, TablesFound: there,
+		LoginMethods: p.total.logins, LoginMethodsFound: p.total.found, Accounts: p.total.accounts, AccountsWithLogin: p.total.withLogin,
+	}
+	s.proven = true
+	return s.refuse(gaps)
+}
+
+// lostGap words rows that are missing from a table.
+func (s *Source) lostGap(t TableName, rows *lostRows) Gap {
+	g := Gap{Code: GapRows, Table: t, Count: rows.count}
+	ids := strings.Join(rows.examples, ", ")
+	if more := rows.count - len(rows.examples); more > 0 {
+		ids += fmt.Sprintf(" and %d more", more)
+	}
+	known := specOf(t)
+	switch {
+	case known == nil:
+		g.Detail = fmt.Sprintf("%d user(s) sign in in a way that this program does not know (recipe %q): %s; a newer version may know it", rows.count, t, ids)
+	case s.layout.tables[t] == nil && known.loginOf != "":
+		g.Code = GapTable
+		g.Detail = s.layout.missing(s.catalog, known, fmt.Sprintf("the list of users names %d that belong in it (%s)", rows.count, ids))
+	case known.loginOf != "":
+		g.Detail = fmt.Sprintf("%d row(s) are missing from table %s of %s: the list of users names them, and other rows belong to them (%s)", rows.count, s.layout.called(t), s.catalog.where, ids)
+	default:
+		g.Detail = fmt.Sprintf("%d row(s) are missing from table %s of %s: other tables have rows of these users (%s)", rows.count, s.layout.called(t), s.catalog.where, ids)
+	}
+	return g
+}
+
+// refuse notes gaps that the operator accepts as findings, and returns the others as
+// an error.
+func (s *Source) refuse(gaps []Gap) error {
+	open, accepted := accept(gaps, s.accepts)
+	for _, g := range accepted {
+		s.gaps = append(s.gaps, g)
+		example := string(g.Table)
+		if example == "" {
+			example = s.app
+		}
+		s.general.add(WarnIncomplete, example, fmt.Sprintf("accepted (%s): %s", g.Code, g.Detail))
+	}
+	if len(open) > 0 {
+		return &IncompleteError{Gaps: open}
+	}
+	return nil
+}
+
+// Completeness says how much of the installation was found. It is known after the
+// first whole reading, with [Source.Read]; ok is false before.
+func (s *Source) Completeness() (c Completeness, ok bool) {
+	c = s.complete
+	c.Gaps = append([]Gap{}, s.gaps...)
+	c.Whole = len(s.gaps) == 0
+	return c, s.proven
+}
+
+// copiesOfIndex are the tables that have a row for each row of the index, by a
+// foreign key.
+func (l *Layout) copiesOfIndex() []*relation {
+	var out []*relation
+	for i := range schema {
+		t := &schema[i]
+		if t.droppable && t.role != roleIndex && l.tables[t.name] != nil {
+			out = append(out, l.tables[t.name])
+		}
+	}
+	return out
+}
+
+// countCopies compares the index of users with the tables that copy it: a dump is
+// not held to its foreign keys by anybody.
+func (s *Source) countCopies(ctx context.Context) error {
+	l := s.layout
+	r := l.tables[UserIndex]
+	if !l.Generation.multiApp() || s.assembler.newTenants || r == nil {
+		return nil
+	}
+	var once sync.Mutex
+	add := func(to *int, r *relation) error {
+		if !r.readable || r.empty {
+			return nil
+		}
+		n, err := s.store.countRows(ctx, r, s.app)
+		once.Lock()
+		defer once.Unlock()
+		*to += n
+		return err
+	}
+	s.indexed, s.copies = 0, 0
+	if err := add(&s.indexed, r); err != nil {
+		return err
+	}
+	for _, copied := range l.copiesOfIndex() {
+		if err := add(&s.copies, copied); err != nil {
+			return err
+		}
+	}
+	return nil
+}

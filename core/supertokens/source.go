@@ -163,6 +163,9 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	if o, c, err = o.narrow(c); err != nil {
+		return err
+	}
 	if s.layout, err = detect(c, o); err != nil {
 		return err
 	}

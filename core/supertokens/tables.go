@@ -60,6 +60,10 @@ func FindTables(ctx context.Context, conn *pgx.Conn, o Options) (*Tables, error)
 }
 
 func newTables(c *catalog, o Options) (*Tables, error) {
+	o, c, err := o.narrow(c)
+	if err != nil {
+		return nil, err
+	}
 	l, err := find(c, o)
 	if err != nil {
 		return nil, err

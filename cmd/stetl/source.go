@@ -19,12 +19,60 @@ func (a *app) loadConfig() (*config.Config, diag.List, error) {
 	}
 	cfg, problems := config.Load(a.configPath, config.Env{})
 	problems.Add(cfg.CheckTables(supertokens.RenamableTables())...)
-	if !cfg.Source.URL.IsZero() {
-		if err := supertokens.CheckURL(cfg.Source.URL); err != nil {
-			problems.Add(cfg.Locate(diag.List{{Code: diag.ConfigInvalidValue, Summary: err.Error(), Path: "/source/url"}})...)
+	translateSettings(problems)
+	problems.Add(checkAddresses(cfg)...)
+	return cfg, problems, nil
+}
+
+// translateSettings says of fields that are SuperTokens' own settings what they are
+// called here.
+func translateSettings(problems diag.List) {
+	for i, d := range problems {
+		if d.Code != diag.ConfigUnknownField && d.Code != diag.ConfigUnknownTable {
+			continue
+		}
+		steps := diag.Steps(d.Path)
+		if len(steps) == 0 || len(steps) > 1 && steps[0] != "source" { // at the top, too: pasted without the section
+			continue
+		}
+		if hint := supertokens.SettingHint(steps[len(steps)-1]); hint != "" {
+			problems[i].Hint, problems[i].Detail = hint, ""
 		}
 	}
-	return cfg, problems, nil
+}
+
+// checkAddresses looks at the addresses of databases without connecting.
+func checkAddresses(cfg *config.Config) diag.List {
+	var found diag.List
+	check := func(path string, err error) {
+		for _, problem := range each(err) {
+			d := diag.Diagnostic{Code: diag.ConfigInvalidValue, Summary: problem.Error(), Path: path}
+			if p, ok := errors.AsType[supertokens.URLProblem](problem); ok {
+				d.Summary, d.Hint = p.What, p.Cure
+			}
+			found.Add(d)
+		}
+	}
+	for path, url := range map[string]canonical.Secret{"/source/url": cfg.Source.URL, "/bridge/database": cfg.Bridge.Database} {
+		if !url.IsZero() {
+			check(path, supertokens.CheckURL(url))
+			check("/source/schema", supertokens.CheckSchema(url, cfg.Source.Schema))
+		}
+	}
+	located := cfg.Locate(found)
+	located.Sort()
+	return located
+}
+
+// each gives what a joined error holds.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	if err == nil {
+		return nil
+	}
+	return []error{err}
 }
 
 // soundConfig is loadConfig for who has nothing to add to the problems.

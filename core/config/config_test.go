@@ -388,6 +388,18 @@ func TestClearPassword(t *testing.T) {
 		{"host=db password=pw user=app", true},
 		{"host=db PASSWORD = 'p w'", true},
 		{"sslpassword=pw", true},
+		{"jdbc:postgresql://db/supertokens?user=app", false},
+		{"jdbc:postgresql://db/supertokens?user=app&password=pw", true},
+		{"jdbc:postgresql://app:pw@db/supertokens", true},
+		{"postgresql+psycopg2://app:pw@db/supertokens", true},
+		{"DATABASE_URL=postgres://app:pw@db/supertokens", true},
+		{"psql 'postgres://app:pw@db/supertokens'", true},
+		{"Host=db;Username=app", false},
+		{"Host=db;Password=pw", true},
+		{"Host=db; Pwd = pw", true},
+		{"Host=db;SSL Password=pw", true},
+		{"Host=db;Password=${env:PW};Database=x", false},
+		{"Host=db;Passfile=x;Database=x", false},
 	}
 	for _, tt := range tests {
 		if got := clearPassword(tt.dsn); got != tt.want {

@@ -226,7 +226,7 @@ func clearPassword(text string) bool {
 	if !ok {
 		return false
 	}
-	u, err := url.Parse(text)
+	u, err := url.Parse("any://" + rest) // whatever is before it, such as jdbc:postgresql
 	if err != nil {
 		return strings.Contains(rest, "@")
 	}
@@ -244,7 +244,7 @@ func clearPassword(text string) bool {
 	return false
 }
 
-var keywordPassword = regexp.MustCompile(`(?i)(?:^|[\s?&])(?:ssl)?password\s*=\s*[^\s&]`)
+var keywordPassword = regexp.MustCompile(`(?i)(?:^|[\s?&;"'])(?:ssl[ _]?)?(?:password|pass|pwd|psw)\s*=\s*[^\s&;]`)
 
 // checkSecrets reports secrets under n that stand in the file as clear text, and
 // those that are empty. allowed exempts a literal.

@@ -2,6 +2,7 @@ package supertokens
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,8 +25,8 @@ type live struct {
 	idle     chan *pgx.Conn
 }
 
-// connectTimeout bounds each connection attempt unless the url says otherwise.
-const connectTimeout = 15 * time.Second
+// closeTimeout bounds the goodbyes.
+const closeTimeout = 15 * time.Second
 
 // lockTimeout bounds the wait for a table that another session holds.
 const lockTimeout = "30s"
@@ -35,15 +36,7 @@ func openLive(ctx context.Context, url canonical.Secret, connections int) (_ *li
 	if err != nil {
 		return nil, err
 	}
-	// No prepared statements: they do not survive a pooler in transaction mode.
-	config.DefaultQueryExecMode = pgx.QueryExecModeExec
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = connectTimeout
-	}
 	p := &live{where: fmt.Sprintf("database %s at %s:%d", config.Database, config.Host, config.Port), config: config}
-	// The core's own connection URI may carry a JDBC attribute that PostgreSQL
-	// would refuse as an unknown setting; detection finds the schema.
-	delete(config.RuntimeParams, "currentSchema")
 	if connections == 0 {
 		connections = defaultConnections
 	}
@@ -61,12 +54,34 @@ func openLive(ctx context.Context, url canonical.Secret, connections int) (_ *li
 	}
 	for range connections {
 		conn, err := p.begin(ctx)
+		if lost, ok := errors.AsType[*snapshotError](err); ok {
+			lost.elsewhere = p.control.Ping(ctx) == nil
+		}
 		if err != nil {
 			return nil, err
 		}
 		p.idle <- conn
 	}
 	return p, nil
+}
+
+// snapshotError is a connection that does not find the snapshot of the others.
+type snapshotError struct {
+	where string
+	// elsewhere is set when the snapshot is held still: the connection has reached
+	// another server.
+	elsewhere bool
+	cause     error
+}
+
+func (e *snapshotError) Unwrap() error { return e.cause }
+
+func (e *snapshotError) Error() string {
+	if e.elsewhere {
+		return fmt.Sprintf("connections to %s reach different servers, such as a primary and its read replica, which cannot show one state; "+
+			"take the address of one server, and go around a pooler that spreads connections: %v", e.where, e.cause)
+	}
+	return fmt.Sprintf("the snapshot of %s is gone with the connection that held it, and reading on would mix two states; start again: %v", e.where, e.cause)
 }
 
 // begin connects and opens the transaction, importing the snapshot once there
@@ -98,7 +113,7 @@ func (p *live) begin(ctx context.Context) (*pgx.Conn, error) {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			_ = conn.Close(context.WithoutCancel(ctx))
 			if p.snapshot != "" && i == 1 {
-				return nil, fmt.Errorf("the snapshot of %s is gone with the connection that held it, and reading on would mix two states; start again: %w", p.where, err)
+				return nil, &snapshotError{where: p.where, cause: err}
 			}
 			return nil, fmt.Errorf("prepare a read-only snapshot of %s: %w", p.where, err)
 		}
@@ -107,7 +122,7 @@ func (p *live) begin(ctx context.Context) (*pgx.Conn, error) {
 }
 
 func (p *live) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	close(p.idle)
 	for conn := range p.idle {

@@ -129,6 +129,17 @@ func TestThroughPgBouncer(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// What an address says about schemas does not reach the pooler, which would refuse
+	// it; what does reach it is named.
+	pooled := startPooler(t, dsn, "transaction")
+	told := with(t, with(t, pooled, "search_path", "public"), "options", "-c search_path=public") + "&pgbouncer=true&connection_limit=1"
+	if err := readError(t, Options{URL: canonical.NewSecret(told)}); err != nil {
+		t.Errorf("with a schema: %v", err)
+	}
+	err := readError(t, Options{URL: canonical.NewSecret(with(t, pooled, "statement_timeout", "5000"))})
+	if err == nil || !strings.Contains(err.Error(), "statement_timeout") || !strings.Contains(err.Error(), "the pooler") {
+		t.Errorf("a parameter that the pooler does not take: %v", err)
+	}
 	if err := readError(t, Options{URL: canonical.NewSecret(startPooler(t, dsn, "statement"))}); err == nil {
 		t.Error("statement mode, which cannot hold a snapshot, went through")
 	}

@@ -179,6 +179,9 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	if o, c, err = o.narrow(c); err != nil {
+		return err
+	}
 	var gaps []Gap
 	s.catalog = c
 	err = s.again(func() error {

@@ -59,6 +59,10 @@ func FindTables(ctx context.Context, conn *pgx.Conn, o Options) (*Tables, error)
 }
 
 func newTables(ctx context.Context, c *catalog, from rows, o Options) (*Tables, error) {
+	o, c, err := o.narrow(c)
+	if err != nil {
+		return nil, err
+	}
 	l, err := find(ctx, c, from, o)
 	if err != nil {
 		return nil, err

@@ -3,44 +3,97 @@ package supertokens
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/pgurl"
 )
 
-// CheckURL says what is wrong with the form of a connection string. It does
-// not connect, and it never repeats any of the string.
+// URLProblem is one thing that is wrong with the address of a database.
+type URLProblem = pgurl.Problem
+
+// CheckURL says what is wrong with the form of the address of a database, all of it
+// at once: the error unwraps to a [URLProblem] for each thing. It does not connect,
+// and it repeats nothing of the address but names of settings and of schemas.
 func CheckURL(s canonical.Secret) error {
 	_, err := parseURL(s)
 	return err
 }
 
-const urlForm = "expected postgres://user:password@host:5432/database"
+// CheckSchema says whether a schema that was told is one of those that the address
+// names. An address that cannot be read is no matter of it.
+func CheckSchema(url canonical.Secret, schema string) error {
+	a, err := pgurl.Parse(url.Reveal())
+	if err != nil || schema == "" || len(a.Schemas) == 0 {
+		return nil //nolint:nilerr // CheckURL says it
+	}
+	if slices.ContainsFunc(a.Schemas, func(name string) bool { return named(name, schema) }) {
+		return nil
+	}
+	return fmt.Errorf("source.schema is %q, and %s in the address of the database says %s; keep one of them",
+		schema, a.SchemaSetting, strings.Join(a.Schemas, ", "))
+}
 
-func parseURL(s canonical.Secret) (*pgx.ConnConfig, error) {
-	text := strings.TrimSpace(s.Reveal()) // files end in a newline
-	if scheme, _, ok := strings.Cut(text, "://"); ok && !strings.Contains(scheme, "=") {
-		if scheme != "postgres" && scheme != "postgresql" {
-			return nil, errors.New("source.url is not the address of a PostgreSQL database; " + urlForm)
-		}
-		if _, err := url.Parse(text); err != nil {
-			return nil, errors.New("source.url cannot be read; " + urlForm + ", where characters like % / ? # @ in the user and the password are written as %25 %2F %3F %23 %40")
-		}
+// URLSchemas are the schemas that the address of a database names in currentSchema,
+// schema, search_path or options. The installation is in one of them.
+func URLSchemas(url canonical.Secret) []string {
+	if a, err := pgurl.Parse(url.Reveal()); err == nil {
+		return a.Schemas
 	}
-	config, err := pgx.ParseConfig(text)
-	if file, ok := errors.AsType[*fs.PathError](err); ok {
-		return nil, fmt.Errorf("source.url names a file that cannot be read: %w", file)
+	return nil
+}
+
+// PoolConfig reads the address of a database for a pool of at most so many
+// connections, unless the address says itself how many.
+func PoolConfig(url canonical.Secret, connections int) (*pgxpool.Config, error) {
+	a, err := pgurl.Parse(url.Reveal())
+	if err != nil {
+		return nil, err
 	}
-	if err != nil { // the parser's own words could quote the password
-		return nil, errors.New("source.url has a setting that PostgreSQL's clients do not take, such as a port that is no number or an unknown sslmode; " + urlForm)
+	config, err := a.PoolConfig()
+	if err != nil {
+		return nil, err
+	}
+	if !a.Sets("pool_max_conns") {
+		config.MaxConns = int32(min(max(connections, 1), 1000))
 	}
 	return config, nil
+}
+
+func parseURL(url canonical.Secret) (*pgx.ConnConfig, error) {
+	config, err := PoolConfig(url, 1)
+	if err != nil {
+		return nil, err
+	}
+	return config.ConnConfig, nil
+}
+
+// narrow limits a search to the schemas that the address of the database names.
+func (o Options) narrow(c *catalog) (Options, *catalog, error) {
+	schemas := URLSchemas(o.URL)
+	if o.URL.IsZero() || len(schemas) == 0 {
+		return o, c, nil
+	}
+	if err := CheckSchema(o.URL, o.Schema); err != nil || o.Schema != "" {
+		return o, c, err
+	}
+	if len(schemas) == 1 {
+		o.Schema = schemas[0]
+		return o, c, nil
+	}
+	within := *c
+	within.where, within.tables = c.where+" in the schemas "+strings.Join(schemas, ", ")+" of its address", nil
+	for _, r := range c.tables {
+		if slices.ContainsFunc(schemas, func(told string) bool { return named(r.schema, told) }) {
+			within.tables = append(within.tables, r)
+		}
+	}
+	return o, &within, nil
 }
 
 // connectError words an attempt to connect for a person: pgx lists every
@@ -79,6 +132,8 @@ func (e *connectError) remedy() string {
 		return "check the name of the database"
 	case state == "42704":
 		return "leave out of the url what PostgreSQL does not know"
+	case state == "08P01": // PgBouncer, about a parameter that it does not track
+		return "leave out of the url what the pooler in front of PostgreSQL does not take, or go around the pooler"
 	case state == "53300":
 		return "three connections are needed; free some, or raise the limit of the role or the server"
 	case state != "":

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stetl/stetl/core/supertokens"
@@ -18,7 +17,8 @@ import (
 type Config struct {
 	// Now is the clock, [time.Now] when nil.
 	Now func() time.Time
-	// Connections bounds the pool; 0 takes the default of 8.
+	// Connections bounds the pool; 0 takes the default of 8. A pool_max_conns in the
+	// address of the database counts instead.
 	Connections int
 }
 
@@ -61,19 +61,13 @@ func openPool(ctx context.Context, o supertokens.Options, c Config) (*pgxpool.Po
 	if o.URL.IsZero() {
 		return nil, errors.New("sessions need a live database: set source.url")
 	}
-	if err := supertokens.CheckURL(o.URL); err != nil {
+	connections := c.Connections
+	if connections <= 0 {
+		connections = defaultConnections
+	}
+	config, err := supertokens.PoolConfig(o.URL, connections)
+	if err != nil {
 		return nil, err
-	}
-	config, err := pgxpool.ParseConfig(strings.TrimSpace(o.URL.Reveal()))
-	if err != nil { // the parser's own words could quote the password
-		return nil, errors.New("source.url has a setting of the connection pool that cannot be used")
-	}
-	delete(config.ConnConfig.RuntimeParams, "currentSchema") // an attribute of JDBC that PostgreSQL does not know
-	// No prepared statements: they do not survive a pooler in transaction mode.
-	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	config.MaxConns = int32(min(max(c.Connections, 0), 1000))
-	if config.MaxConns == 0 {
-		config.MaxConns = defaultConnections
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

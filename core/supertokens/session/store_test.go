@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -246,6 +247,26 @@ func statsOf(t *testing.T, dsn string) (live, expired int) {
 		t.Errorf("the parts do not add up: %+v", stats)
 	}
 	return stats.Live, stats.Expired
+}
+
+// TestAddressOfAnORM: the pool reads addresses as the rest of the program does, and
+// its own settings in them count.
+func TestAddressOfAnORM(t *testing.T) {
+	t.Parallel()
+	dsn := fixture.Restore(t, "core-9.3.0")
+	address := dsn + "&schema=public&connection_limit=5&pgbouncer=true&pool_max_conns=3&pool_max_conn_idle_time=1m"
+	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(address)}, session.Config{Connections: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if c := store.Pool().Config(); c.MaxConns != 3 || c.MaxConnIdleTime != time.Minute || store.Tables().Layout().Schema != "public" {
+		t.Errorf("%d connections, idle for %v, schema %q", c.MaxConns, c.MaxConnIdleTime, store.Tables().Layout().Schema)
+	}
+	_, err = session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(address), Schema: "other"}, session.Config{})
+	if err == nil || !strings.Contains(err.Error(), "source.schema") {
+		t.Errorf("two schemas told: %v", err)
+	}
 }
 
 func TestMissingRightsAreNamed(t *testing.T) {

@@ -61,6 +61,21 @@ func Start(tb testing.TB) *Server {
 	return s
 }
 
+// StartOther starts a server beside that of [Start], for one test.
+func StartOther(tb testing.TB) *Server {
+	tb.Helper()
+	s, err := start(Start(tb).bin)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.process.Stop(); err != nil {
+			tb.Errorf("stop the other server: %v", err)
+		}
+	})
+	return s
+}
+
 var errMissing = errors.New("no PostgreSQL server is installed")
 
 func startShared() (*Server, error) {

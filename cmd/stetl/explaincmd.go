@@ -128,7 +128,7 @@ func idsOfAccounts(users []*canonical.User) []string {
 func (p *project) predict(ctx context.Context, acc *accounts, sourceID string) (*target.Change, error) {
 	o := p.engineOptions()
 	o.DryRun, o.Progress = true, nil
-	o.Only = func(u *target.User) bool { return u.SourceID == sourceID }
+	o.Part = engine.Only("", map[string]bool{sourceID: true})
 	var next *target.Change
 	o.Outcome = func(c target.Change) {
 		if c.SourceID == sourceID {

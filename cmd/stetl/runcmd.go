@@ -26,9 +26,9 @@ import (
 
 // runFlags are those of run and plan.
 type runFlags struct {
-	dryRun, detailed, full, onlyRejects bool
-	out, plan, detail, metrics          string
-	users                               []string
+	dryRun, detailed, full     bool
+	out, plan, detail, metrics string
+	choice                     choiceFlags
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -41,7 +41,11 @@ the target, and loads. Nothing is written before every account has been looked
 at. With --dry-run nothing is written at all.
 
 What it did is remembered in the journal: running again sends only what has
-changed, and a run that was killed is taken up where it stopped.`,
+changed, and a run that was killed is taken up where it stopped.
+
+--user, --users-from, --sample, --only-tenant and --only-rejects make it a run about
+a part of the accounts. Every account is looked at all the same, and all others are
+left as they are.`,
 		Example: `  stetl run --config configs/quickstart.yaml
   stetl run --config configs/quickstart.yaml --dry-run --json`,
 		Args: cobra.NoArgs,
@@ -50,7 +54,7 @@ changed, and a run that was killed is taken up where it stopped.`,
 	a.runFlags(c, &f)
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change and write nothing")
 	c.Flags().StringVar(&f.plan, "plan", "", "execute the plan saved in this `FILE` and nothing else")
-	c.Flags().BoolVar(&f.onlyRejects, "only-rejects", false, "only accounts that the last runs rejected or left in doubt")
+	c.Flags().BoolVar(&f.choice.onlyRejects, "only-rejects", false, "only accounts that the last runs rejected or left in doubt")
 	return c
 }
 
@@ -74,7 +78,7 @@ func (a *app) runFlags(c *cobra.Command, f *runFlags) {
 	c.Flags().BoolVar(&f.full, "full", false, "compare every account with the target, also where nothing has changed since the last run")
 	c.Flags().StringVar(&f.out, "out", "", "in a dry run: save the plan to this `FILE`, for run --plan")
 	c.Flags().StringVar(&f.detail, "detail", report.DetailPatterns, "in a dry run, the `LEVEL` of detail: "+strings.Join(report.Details(), ", "))
-	c.Flags().StringArrayVar(&f.users, "user", nil, "only the account of this `ID`, internal or visible; may be repeated")
+	f.choice.add(c)
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	c.Flags().StringVar(&f.metrics, "metrics-listen", "", "show metrics to Prometheus at this `ADDRESS` while at work, such as 127.0.0.1:9464")
 }
@@ -88,13 +92,10 @@ func (f *runFlags) check() error {
 	case !slices.Contains(report.Details(), f.detail):
 		return usageError{fmt.Errorf("--detail %s: there are %s", f.detail, strings.Join(report.Details(), ", "))}
 	}
-	return nil
+	return f.choice.check(f.plan)
 }
 
 func (a *app) move(ctx context.Context, f runFlags) error {
-	if err := f.check(); err != nil {
-		return err
-	}
 	r, err := a.execute(ctx, f)
 	if err != nil && r.Result == nil {
 		if a.asJSON {
@@ -126,6 +127,9 @@ func (a *app) move(ctx context.Context, f runFlags) error {
 
 // execute runs the engine. The report's Result is nil when it never began.
 func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error) {
+	if err := f.check(); err != nil {
+		return r, err
+	}
 	status := newStatus(a.err, a.quiet || a.asJSON)
 	want := own
 	if f.dryRun {
@@ -135,11 +139,18 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	if err != nil {
 		return r, err
 	}
+	ids, err := f.choice.ids(a.in)
+	if err != nil {
+		return r, err
+	}
 	p, err := a.openProject(ctx, want, status)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
+	if err := p.mayChoose(f.choice.given(), plan); err != nil {
+		return r, err
+	}
 	keys, err := parseRecipients(p.cfg.Rejects.Recipients)
 	if err != nil {
 		return r, err
@@ -150,9 +161,6 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 
 	o := p.engineOptions()
 	o.DryRun, o.Full = f.dryRun, f.full
-	if err := p.restrict(ctx, &o, f); err != nil {
-		return r, err
-	}
 	if o.Plan = plan; plan != nil {
 		if err := plan.Fits(p.source.App(), p.settings()); err != nil {
 			return r, usageError{err}
@@ -163,6 +171,9 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	defer func() { err = errors.Join(err, review.Close()) }()
 	acc := newAccounts(p.source)
 	acc.review = review
+	if o.Part, err = p.choose(ctx, acc, o, &f.choice, ids); err != nil {
+		return r, err
+	}
 	o.Different = func(c target.Change) { r.Different = append(r.Different, c) }
 	o.Outcome = func(c target.Change) {
 		if f.dryRun || c.Code != "" {
@@ -212,6 +223,9 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 // record collects the plan that a dry run makes.
 func (p *project) record(o *engine.Options, place string) *engine.Plan {
 	plan := engine.NewPlan(p.source.App(), place, p.settings(), nil)
+	if o.Part != nil {
+		plan.Part = o.Part.Flag
+	}
 	if p.journal == nil {
 		plan.Key = p.app.planKey
 	}
@@ -246,34 +260,6 @@ func (a *app) readPlan(f runFlags) (*engine.Plan, error) {
 	}
 	a.planKey = plan.Key
 	return plan, nil
-}
-
-// restrict applies the flags that choose accounts.
-func (p *project) restrict(ctx context.Context, o *engine.Options, f runFlags) error {
-	chosen := map[string]bool{}
-	for _, id := range f.users {
-		chosen[id] = true
-	}
-	if f.onlyRejects {
-		if p.scope == nil {
-			return usageError{errors.New("--only-rejects: no run has been made yet")}
-		}
-		if p.target.Capabilities().Whole {
-			return usageError{errors.New("--only-rejects: this target is written as a whole every time; run without it")}
-		}
-		for e, err := range p.scope.Accounts(ctx) {
-			if err != nil {
-				return err
-			}
-			if e.Action == target.Rejected || e.Action == target.InDoubt || e.Pending {
-				chosen[e.SourceID] = true
-			}
-		}
-	}
-	if len(f.users) > 0 || f.onlyRejects {
-		o.Only = func(u *target.User) bool { return chosen[u.SourceID] || chosen[u.ID] }
-	}
-	return nil
 }
 
 // anew is the journal of a target that is written as a whole: with the first outcome,
@@ -312,7 +298,7 @@ func (p *project) begin(ctx context.Context, o *engine.Options, r report.Run) (r
 		return running{}, err
 	}
 	begun := journal.Run{Source: r.Source, Target: r.Target, Program: "stetl " + version, Settings: p.settings(), Began: time.Now()}
-	if o.Only != nil || o.Plan != nil {
+	if o.Part != nil || o.Plan != nil {
 		begun.Settings = []byte{} // it says nothing about the other accounts
 	}
 	id, err := p.scope.Begin(begun)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,7 +53,16 @@ func TestOutputHasThePublishedSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	plugin, err := exec.LookPath("stetl-plugin-file") // testscript puts it there
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, bad, part := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml"), filepath.Join(dir, "part.yaml")
+	writeFile(t, part, `
+source: {dump: "${env:DUMP}"}
+target: {plugin: file, path: "`+plugin+`", config: {dir: ./accounts}}
+journal: ./part
+`)
 	writeFile(t, good, `
 source: {dump: "${env:DUMP}"}
 target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
@@ -68,6 +78,11 @@ policies: {collision: {username: suffix, email: drop}}
 		{"run.schema.json", []string{"plan", "--json", "--detail", "full", "--config", good}, false},
 		{"run.schema.json", []string{"run", "--json", "--config", good}, false},
 		{"run.schema.json", []string{"run", "--json", "--config", bad}, false},
+		{"run.schema.json", []string{"plan", "--json", "--config", part, "--sample", "9"}, false},
+		{"run.schema.json", []string{"run", "--json", "--config", part, "--user", "76d42f84-3240-4166-a76c-1ab402575825"}, false},
+		{"run.schema.json", []string{"run", "--json", "--config", part, "--user", "typo"}, false},
+		{"run.schema.json", []string{"run", "--json", "--config", part, "--user", "typo", "--sample", "9"}, false},
+		{"report.schema.json", []string{"report", "--json", "--config", part}, false},
 		{"reject.schema.json", []string{"rejects", "--config", good, "--recipient", "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"}, true},
 		{"report.schema.json", []string{"report", "--json", "--config", good}, false},
 	} {

@@ -73,7 +73,7 @@ func (s *status) hindrance(now time.Time) string {
 }
 
 var phaseText = map[engine.Phase]string{
-	engine.Surveying: "Looking at accounts", engine.Planning: "Comparing with the target", engine.Loading: "Loading", engine.Verifying: "Reading back",
+	engine.Choosing: "Choosing accounts", engine.Surveying: "Looking at accounts", engine.Planning: "Comparing with the target", engine.Loading: "Loading", engine.Verifying: "Reading back",
 }
 
 // rows is the progress of reading tables.

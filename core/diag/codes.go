@@ -113,17 +113,22 @@ const (
 
 // Codes of what surrounds a load.
 const (
-	RunMails          Code = "run.mails"
-	RunNotSelected    Code = "run.not_selected"
-	PlanNotPlanned    Code = "plan.not_planned"
-	PlanSourceMoved   Code = "plan.source_moved"
-	VerifyMissing     Code = "verify.missing"
-	VerifyDiffers     Code = "verify.differs"
-	VerifyDropped     Code = "verify.dropped"
-	VerifyMisplaced   Code = "verify.misplaced"
-	UndoInDoubt       Code = "undo.in_doubt"
-	UndoNoPreImage    Code = "undo.no_pre_image"
-	JournalUnwritable Code = "journal.unwritable"
+	RunMails            Code = "run.mails"
+	RunNotSelected      Code = "run.not_selected"
+	RunUnknownAccount   Code = "run.unknown_account"
+	RunAmbiguousAccount Code = "run.ambiguous_account"
+	RunUnknownTenant    Code = "run.unknown_tenant"
+	RunBadUsersFile     Code = "run.bad_users_file"
+	RunNeedsEveryone    Code = "run.needs_everyone"
+	PlanNotPlanned      Code = "plan.not_planned"
+	PlanSourceMoved     Code = "plan.source_moved"
+	VerifyMissing       Code = "verify.missing"
+	VerifyDiffers       Code = "verify.differs"
+	VerifyDropped       Code = "verify.dropped"
+	VerifyMisplaced     Code = "verify.misplaced"
+	UndoInDoubt         Code = "undo.in_doubt"
+	UndoNoPreImage      Code = "undo.no_pre_image"
+	JournalUnwritable   Code = "journal.unwritable"
 )
 
 // table is the one registry, by area. A code has a name above where the core uses it;
@@ -220,6 +225,11 @@ var table = []Info{
 
 	{RunMails, "the target mails people on its own because of the run", "change the settings of the target if they should not be mailed; limits.mails stops a run that would mail more than expected"},
 	{RunNotSelected, "the run was restricted to other accounts", "run without the restriction"},
+	{RunUnknownAccount, "an id that was given is of no account", "correct it or leave it out"},
+	{RunAmbiguousAccount, "an id that was given is of more than one account", "name the account by another of its ids"},
+	{RunUnknownTenant, "the app has no such tenant", "choose one of those that the message lists"},
+	{RunBadUsersFile, "the file of --users-from cannot be read as ids", "write one id a line, as UTF-8"},
+	{RunNeedsEveryone, "the target is written as a whole, and a part of the accounts would replace everybody", "run without the restriction, or leave accounts out with mapping.filter and write to a folder of its own"},
 
 	{PlanNotPlanned, "the account came after the plan was made", "plan again, or run without the plan"},
 	{PlanSourceMoved, "the account has changed in the source since the plan was made", "plan again"},

@@ -66,8 +66,8 @@ func (r *runner) resolve(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, l := range r.owners.losers {
-		if l.out {
+	for n, l := range r.owners.losers {
+		if l.out || !r.picks(n) {
 			continue
 		}
 		for kind, loss := range map[idKind]mapping.Loss{idOfUser: mapping.LossID, username: mapping.LossUsername, email: mapping.LossEmail} {
@@ -103,7 +103,7 @@ func (r *runner) link(ctx context.Context, linking map[int]bool) error {
 	r.merged = map[int][]target.User{}
 	for _, n := range slices.Sorted(maps.Keys(guests)) { // the same order every time
 		l := r.owners.losers[n]
-		at := l.lost[l.kind] - 1
+		at := l.keeper()
 		home, ok := homes[at]
 		if guest := guests[n]; ok && l.link && same(&home, &guest) {
 			r.merged[at] = append(r.merged[at], guest)
@@ -226,7 +226,7 @@ func (r *runner) home(ctx context.Context, l *loser) string {
 	if r.options.Journal == nil {
 		return ""
 	}
-	e, ok, err := r.options.Journal.Get(ctx, r.owners.winners[l.lost[l.kind]-1].id)
+	e, ok, err := r.options.Journal.Get(ctx, r.owners.winners[l.keeper()].id)
 	if err != nil || !ok {
 		return ""
 	}

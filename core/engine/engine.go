@@ -63,9 +63,10 @@ type Options struct {
 	// Plan, when set, is executed to the letter: accounts that it does not hold, or
 	// that have changed since, are left alone.
 	Plan *Plan
-	// Only, when set, restricts the run to users it returns true for; all others
-	// are Skipped with run.not_selected.
-	Only func(u *target.User) bool
+	// Part, when set, is who the run is about. All others are Skipped with
+	// run.not_selected and left as they are, here and in the journal. Who keeps an
+	// identifier that several accounts want is decided among all of them all the same.
+	Part *Part
 	// ReadBack is how many of the accounts that the run has written one is read back
 	// of and compared: 1 is every one, 0 none. A target that cannot be asked is not.
 	ReadBack int
@@ -76,8 +77,9 @@ type Options struct {
 	// the target can be asked.
 	Canary Canary
 	// Outcome, when set, is called for every user as its fate becomes known,
-	// one call at a time, but not for all those that are as the last run left them.
-	// In a dry run it is the predicted one of every user, with fields.
+	// one call at a time, but not for all those that are as the last run left them, nor
+	// for those that were not chosen. In a dry run it is the predicted one of every user
+	// that was, with fields.
 	Outcome func(target.Change)
 	// Progress, when set, is called now and then, one call at a time.
 	Progress func(Progress)
@@ -88,7 +90,7 @@ type Options struct {
 // Progress is how far a run is.
 type Progress struct {
 	Phase Phase
-	// Done counts users; Total is known from the second phase on.
+	// Done counts users; Total is known once the survey is over.
 	Done, Total int
 }
 
@@ -97,6 +99,7 @@ type Phase string
 
 // The phases in their order.
 const (
+	Choosing  Phase = "choose" // where it takes a look at every account to know who is chosen
 	Surveying Phase = "survey"
 	Planning  Phase = "plan"
 	Loading   Phase = "load"
@@ -107,8 +110,10 @@ const (
 type Result struct {
 	DryRun  bool           `json:"dry_run"`
 	Summary target.Summary `json:"summary"`
+	// Chosen says how many accounts the run was about; nil when it was about all.
+	Chosen *Part `json:"chosen,omitempty"`
 	// Classes counts accounts by what becomes of their password. They add up to the
-	// accounts of the source, those that a filter leaves out among them.
+	// accounts that the run was about, those that a filter leaves out among them.
 	Classes map[target.Class]int `json:"classes"`
 	// Losses counts users by what the target will not hold of them.
 	Losses map[mapping.Loss]int `json:"losses"`
@@ -121,7 +126,7 @@ type Result struct {
 	// run, at most, as far as its plugin knows.
 	Mailed int `json:"mailed"`
 	// Removed lists accounts that an earlier run has loaded and the source no
-	// longer has. Nothing is done about them.
+	// longer has. Nothing is done about them. A run about a part says nothing of them.
 	Removed []string `json:"removed,omitempty"`
 	// Canaries is the proof that old passwords work, by hash shape.
 	Canaries []Proof `json:"canaries,omitempty"`
@@ -196,6 +201,7 @@ func newRunner(src Source, dst Target, o Options) *runner {
 		}
 	}
 	r.held.off = true
+	r.takePart()
 	return r
 }
 
@@ -233,13 +239,20 @@ type runner struct {
 	written *written
 	shapes  shapes
 	guard   guard
+	// part is who the run is about, and chosen says it of every account by its place;
+	// both are nil when it is about all.
+	part   *Part
+	chosen []bool
 }
 
 func (r *runner) run(ctx context.Context) error {
+	if r.caps.Whole && r.part != nil && !r.options.DryRun {
+		return ErrNeedsEveryone
+	}
 	if err := r.remember(ctx); err != nil {
 		return err
 	}
-	r.held.off = len(r.known.ahead) == 0 || r.options.DryRun || r.options.Plan != nil || r.options.Only != nil
+	r.held.off = len(r.known.ahead) == 0 || r.options.DryRun || r.options.Plan != nil || r.part != nil
 	if err := r.survey(ctx); err != nil {
 		return err
 	}

@@ -53,6 +53,9 @@ func (r *runner) review(ctx context.Context) error {
 	n := newNeeds()
 	r.guard.stale, r.guard.people, r.shapes = 0, [2][2]int{}, shapes{}
 	_, err := r.again(ctx, func(place int, account *canonical.User) error {
+		if !r.picks(place) {
+			return nil
+		}
 		u, out := r.mapped(place, account)
 		if out != nil {
 			return nil

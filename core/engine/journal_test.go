@@ -328,15 +328,6 @@ func TestStopsWhenTooMuchFails(t *testing.T) {
 	}
 }
 
-func TestOnlySelected(t *testing.T) {
-	t.Parallel()
-	p, dst := newProject(t), newIDP()
-	res, seen, err := p.do(people(9), dst, func(o *Options) { o.Only = func(u *target.User) bool { return u.SourceID == id(4) } })
-	if err != nil || res.Summary != (target.Summary{Read: 9, Created: 1, Skipped: 8}) || seen[id(1)].Code != diag.RunNotSelected {
-		t.Errorf("%+v, %v", res.Summary, err)
-	}
-}
-
 func TestDryRunPredictsTheRun(t *testing.T) {
 	t.Parallel()
 	p, dst, src := newProject(t), newIDP(), people(30)

@@ -78,8 +78,13 @@ func (r *runner) move(ctx context.Context) error {
 		})
 	}
 	var losers, others []aside
-	creates, updates := &batch{}, &batch{update: true}
+	creates, updates, passed := &batch{}, &batch{update: true}, 0
 	settled, err := r.again(reading, func(n int, account *canonical.User) error {
+		if !r.picks(n) {
+			r.owners.see(n, account) // somebody who is chosen may lose to it
+			passed++
+			return nil
+		}
 		u, out := r.mapped(n, account)
 		if out != nil {
 			if out.lost != nil {
@@ -142,8 +147,11 @@ func (r *runner) move(ctx context.Context) error {
 	}
 	r.result.Summary.Read += settled
 	r.result.Summary.Unchanged += settled
-	slices.Sort(r.known.gone)
-	r.result.Removed = r.known.gone
+	r.passOver(passed)
+	if r.part == nil {
+		slices.Sort(r.known.gone)
+		r.result.Removed = r.known.gone
+	}
 	return nil
 }
 
@@ -166,6 +174,9 @@ func (r *runner) turnAway(ctx context.Context, all []aside) ([]target.Change, er
 			changes[i].Outcome = r.owners.reject(l.user.SourceID, l.lost)
 			if l.lost.link && before.Origin == journal.Unclear { // what a run has made stays known
 				changes[i].TargetID = r.home(ctx, l.lost)
+			}
+			if l.lost.link && !r.picks(l.lost.keeper()) {
+				changes[i].Detail += "; this run is not about that one"
 			}
 		}
 		// Who was never sent and is not wanted needs no memory.
@@ -200,9 +211,6 @@ func (b *batch) take(one *batch) {
 // decide says what to do about the n-th account: a batch of one to be sent, or an
 // outcome right away.
 func (r *runner) decide(ctx context.Context, n int, u *target.User) (*batch, *target.Change, error) {
-	if r.options.Only != nil && !r.options.Only(u) {
-		return nil, leave(u, target.Skipped, diag.RunNotSelected, "the run was restricted to other accounts"), nil
-	}
 	standing, err := r.standing(ctx, n, u)
 	if err != nil {
 		return nil, nil, err
@@ -475,5 +483,5 @@ func (r *runner) record(changes []target.Change) {
 	if r.options.DryRun {
 		phase = Planning
 	}
-	r.progress(phase, r.result.Summary.Read, r.total)
+	r.progress(phase, r.result.Summary.Read, r.amount())
 }

@@ -55,6 +55,9 @@ type loser struct {
 	where string
 }
 
+// keeper is the place of the account that keeps what this one is kept out by.
+func (l *loser) keeper() int { return l.lost[l.kind] - 1 }
+
 type idKind uint8
 
 // In the order in which they are reported.
@@ -199,7 +202,7 @@ func where(u *canonical.User) string {
 // account has been seen.
 func (o *owners) reject(sourceID string, l *loser) target.Outcome {
 	kind := idKinds[l.kind]
-	winner := o.winners[l.lost[l.kind]-1]
+	winner := o.winners[l.keeper()]
 	if l.link {
 		return target.Outcome{
 			SourceID: sourceID, Action: target.Skipped, Code: diag.MapLinked, Detail: "made one with account " + winner.id + ", which has the same verified e-mail address",

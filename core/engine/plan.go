@@ -25,7 +25,10 @@ type Plan struct {
 	// Key keys the digests where there was no journal yet, whose key they would
 	// have: the journal that executes the plan is made with it.
 	Key []byte `json:"key,omitempty"`
-	// Users holds every account, by source id.
+	// Part says how the accounts were chosen where the plan is about a part: whoever is
+	// not in Users is none of its business then, and does not come after it.
+	Part string `json:"part,omitempty"`
+	// Users holds every account that the plan is about, by source id.
 	Users map[string]Planned `json:"users"`
 }
 

@@ -33,6 +33,7 @@ func TestPlanHasTheSchema(t *testing.T) {
 	}
 	for name, key := range map[string][]byte{"before the first run": []byte("0123456789abcdef"), "after it": nil} {
 		p := NewPlan("public", "keycloak (realm r)", []byte("settings"), key)
+		p.Part = "--sample 9"
 		dst := newIDP()
 		dst.accounts[id(4)] = "theirs"
 		_, err := Run(t.Context(), people(9), dst, Options{DryRun: true, Outcome: func(c target.Change) { p.Add(c, []byte("digest")) }})
@@ -48,6 +49,7 @@ func TestPlanHasTheSchema(t *testing.T) {
 			strings.Replace(out.String(), `"created"`, `"destroyed"`, 1):    false,
 			strings.Replace(out.String(), `"format": 1`, `"format": 2`, 1):  false,
 			strings.Replace(out.String(), `"users"`, `"accounts"`, 1):       false,
+			strings.Replace(out.String(), `"--sample 9"`, `""`, 1):          false,
 			strings.Replace(out.String(), `"source"`, `"passwordHash"`, 1):  false,
 			strings.Replace(out.String(), `"settings"`, `"preferences"`, 1): false,
 		} {
@@ -59,7 +61,7 @@ func TestPlanHasTheSchema(t *testing.T) {
 				t.Errorf("%s, valid should be %v: %v\n%s", name, valid, err, text)
 			}
 		}
-		if back, err := ReadPlan(&out); err != nil || len(back.Users) != 9 || back.Fits("public", []byte("settings")) != nil {
+		if back, err := ReadPlan(&out); err != nil || len(back.Users) != 9 || back.Part != p.Part || back.Fits("public", []byte("settings")) != nil {
 			t.Errorf("%s: %+v, %v", name, back, err)
 		}
 		if p.Fits("other", []byte("settings")) == nil || p.Fits("public", []byte("others")) == nil {

@@ -39,7 +39,8 @@ type Limits struct {
 	Failures, Window int
 }
 
-// Limit is a number of accounts, or a share of all. The zero value has no bound.
+// Limit is a number of accounts, or a share of those that the run is about. The zero
+// value has no bound.
 type Limit struct {
 	Set     bool
 	Count   int
@@ -116,7 +117,7 @@ func (r *runner) limitsBefore() error {
 		{"accounts would need a new password", r.needs.Resets, l.Resets},
 		{"people would be mailed by the target", r.result.Mailed, l.Mails},
 	} {
-		if most, set := c.limit.Of(r.total); set && c.n > most {
+		if most, set := c.limit.Of(r.amount()); set && c.n > most {
 			return fmt.Errorf("%w: %d %s, the limit is %d; nothing was written", ErrLimit, c.n, c.what, most)
 		}
 	}
@@ -127,7 +128,7 @@ func (r *runner) limitsBefore() error {
 func (r *runner) adopt(n int) error {
 	r.guard.mu.Lock()
 	defer r.guard.mu.Unlock()
-	most, set := r.options.Policies.Limits.Adoptions.Of(r.total)
+	most, set := r.options.Policies.Limits.Adoptions.Of(r.amount())
 	if set && r.guard.adopted+n > most {
 		return fmt.Errorf("%w: more than %d accounts that are already in the target would be adopted", ErrLimit, most)
 	}
@@ -140,7 +141,7 @@ func (r *runner) adopt(n int) error {
 func (r *runner) changing(n int) error {
 	r.guard.mu.Lock()
 	defer r.guard.mu.Unlock()
-	most, set := r.options.Policies.Limits.Updates.Of(r.total)
+	most, set := r.options.Policies.Limits.Updates.Of(r.amount())
 	if set && r.guard.updated+n > most {
 		return fmt.Errorf("%w: more than %d accounts would be updated, which were %d so far", ErrLimit, most, r.guard.updated)
 	}

@@ -24,7 +24,10 @@ func (r *runner) survey(ctx context.Context) error {
 			if aside != nil && aside.Code == diag.MapFiltered {
 				u.Class = target.Filtered
 			}
-			r.result.Classes[u.Class]++
+			chosen := r.admit(&users[i])
+			if chosen {
+				r.result.Classes[u.Class]++
+			}
 			stands, err := r.known.meet(&u, r.options.Full, r.options.Key)
 			if err != nil {
 				return err
@@ -33,11 +36,14 @@ func (r *runner) survey(ctx context.Context) error {
 				r.held.take(r.total+i, &users[i])
 				continue
 			}
-			for _, l := range lost {
-				r.result.Losses[l]++
-			}
 			if err := r.owners.claim(r.total+i, &u); err != nil {
 				return err
+			}
+			if !chosen {
+				continue
+			}
+			for _, l := range lost {
+				r.result.Losses[l]++
 			}
 			if stands != settled {
 				r.held.take(r.total+i, &users[i])
@@ -62,14 +68,9 @@ func (r *runner) survey(ctx context.Context) error {
 	return err
 }
 
-// weigh counts what a run will do about an account that is not settled, and what it
-// takes of the target.
+// weigh counts what a run will do about an account that is chosen and not settled, and
+// what it takes of the target.
 func (r *runner) weigh(s standing, u *target.User, n *needs) {
-	if r.options.Only != nil {
-		if v := *u; !r.options.Only(&v) { // u itself stays on its stack
-			return
-		}
-	}
 	n.add(u)
 	if s <= doubtful {
 		r.guard.mail(u)

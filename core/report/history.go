@@ -48,7 +48,8 @@ func resultOf(r journal.Run) result {
 func (h *History) standing() map[target.Action]int {
 	out := maps.Clone(orNone(h.Outcomes))
 	for _, r := range h.Runs {
-		if classes := resultOf(r).Classes; len(classes) > 0 { // the latest that has read the source
+		got := resultOf(r)
+		if classes := got.Classes; len(classes) > 0 && got.Chosen == nil { // the latest that was about everybody and has read the source
 			if unheard := classes[target.Filtered] - h.Reasons[diag.MapFiltered]; unheard > 0 {
 				out[target.Skipped] += unheard
 			}
@@ -75,12 +76,16 @@ type runLine struct {
 	Ended   *time.Time     `json:"ended"`
 	Program string         `json:"program"`
 	Summary target.Summary `json:"summary"`
+	Chosen  *engine.Part   `json:"chosen,omitempty"`
 	Error   string         `json:"error,omitempty"`
 }
 
 func line(r journal.Run) runLine {
 	got := resultOf(r)
 	out := runLine{ID: r.ID, Began: r.Began.UTC(), Program: r.Program, Summary: got.Summary, Error: got.Error}
+	if c := got.Chosen; c != nil {
+		out.Chosen = &engine.Part{Flag: c.Flag, Count: c.Count, Of: c.Of} // whose ids they were is of no use any more
+	}
 	if !r.Ended.IsZero() {
 		out.Ended = new(r.Ended.UTC())
 	}
@@ -136,6 +141,9 @@ func (h *History) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nSource   %s\nTarget   %s\n", h.Run.Source, h.Run.Target)
 	fmt.Fprintf(&b, "\nRun %d, %s: %s (%s)\n", h.Run.ID, h.state(), h.Run.Began.UTC().Format(time.DateTime+" UTC"), h.Run.Program)
+	if c := resultOf(h.Run).Chosen; c != nil {
+		fmt.Fprintf(&b, "%s\n", chosenText(c))
+	}
 	for _, g := range h.groups() {
 		if len(g.Bars) == 0 {
 			continue
@@ -262,7 +270,7 @@ func (h *History) groups() []group {
 	for _, code := range byCount(got.Reasons) {
 		info, _ := diag.Lookup(code)
 		tone := "bad"
-		if code == diag.MapFiltered {
+		if code == diag.MapFiltered || code == diag.RunNotSelected {
 			tone = "plain" // that was the wish
 		}
 		reasons.Bars = append(reasons.Bars, bar{string(code), info.Meaning, got.Reasons[code], tone})
@@ -331,7 +339,7 @@ func (h *History) WriteHTML(w io.Writer) error {
 	got := resultOf(h.Run)
 	return pageTemplate.Execute(w, map[string]any{
 		"Run": h.Run, "State": h.state(), "Error": got.Error, "Groups": h.groups(), "Runs": h.Runs, "Canaries": got.Canaries,
-		"ReadBack": got.ReadBack, "Throughput": h.throughput(), "Read": got.Summary.Read,
+		"ReadBack": got.ReadBack, "Throughput": h.throughput(), "Read": got.Summary.Read, "Chosen": got.Chosen,
 	})
 }
 

@@ -116,6 +116,39 @@ func TestHistoryJSONAddsUp(t *testing.T) {
 	}
 }
 
+// What a filter leaves out is known of the last run about everybody: one about a part
+// counts only its own.
+func TestHistoryOfAPart(t *testing.T) {
+	t.Parallel()
+	h := history(t)
+	raw, err := json.Marshal(engine.Result{
+		Summary: target.Summary{Read: 3000, Created: 4, Skipped: 2996}, Classes: map[target.Class]int{target.HashCarried: 4, target.Filtered: 1},
+		Reasons: map[diag.Code]int{diag.RunNotSelected: 2995, diag.MapFiltered: 1}, Chosen: &engine.Part{Flag: "--sample 5", Count: 5, Of: 3000, Logins: map[string]string{"login1": "account1"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Run = journal.Run{ID: 8, Program: "stetl 1", Began: h.Run.Began, Ended: h.Run.Ended, Result: raw}
+	h.Runs = append([]journal.Run{h.Run}, h.Runs...)
+	if got := h.standing(); got[target.Skipped] != 40 {
+		t.Errorf("%v", got)
+	}
+	var text, object, page bytes.Buffer
+	if err := errors.Join(h.WriteText(&text), h.WriteJSON(&object), h.WriteHTML(&page)); err != nil {
+		t.Fatal(err)
+	}
+	for what, got := range map[string]struct{ text, want string }{
+		"text":   {text.String(), "\n5 of 3,000 accounts were chosen: --sample 5\n"},
+		"object": {object.String(), `"chosen":{"flag":"--sample 5","count":5,"of":3000},`},
+		"page":   {page.String(), "<dt>Chosen</dt><dd>5, by --sample 5</dd>"},
+	} {
+		if !strings.Contains(got.text, got.want) || strings.Contains(got.text, "login1") {
+			t.Errorf("the %s lacks %q, or names somebody:\n%s", what, got.want, got.text)
+		}
+	}
+	wellFormed(t, page.String())
+}
+
 func TestHistoryOfAKilledRun(t *testing.T) {
 	t.Parallel()
 	h := &History{Run: journal.Run{ID: 1, Began: time.Now()}, Samples: []journal.Sample{{At: time.Now(), Done: 5}}}

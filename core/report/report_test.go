@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +55,35 @@ func TestRunText(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "run.txt", b.String())
+}
+
+// A run about a part says so, in whatever form, and which ids were those of logins.
+func TestRunOfAPart(t *testing.T) {
+	t.Parallel()
+	r := example()
+	r.Result.Chosen = &engine.Part{Flag: "--users-from ids.txt", Count: 1_003, Of: 1_234_567, Logins: map[string]string{}}
+	for i := range 25 {
+		r.Result.Chosen.Logins[fmt.Sprintf("login%02d", i)] = "u1"
+	}
+	r.Result.Reasons[diag.RunNotSelected], r.Result.Summary.Skipped = 1_233_564, 1_233_570
+	r.Result.Reasons[diag.MapFiltered] = 6
+	var text, object bytes.Buffer
+	if err := errors.Join(r.WriteText(&text), r.WriteJSON(&object)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"\n1,003 of 1,234,567 accounts were chosen: --users-from ids.txt\n  login00 is a login method of account u1, which was chosen\n",
+		"  login19 is", "\n  … and 5 more; --json lists all of them\n\n", "skipped    1,233,570  6 of them by mapping.filter, 1,233,564 of them not chosen\n",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, text.String())
+		}
+	}
+	for _, want := range []string{`"chosen":{"flag":"--users-from ids.txt","count":1003,"of":1234567,"logins":{"login00":"u1",`, `"login24":"u1"`} {
+		if !strings.Contains(object.String(), want) {
+			t.Errorf("the object lacks %q:\n%s", want, object.String())
+		}
+	}
 }
 
 func TestRunJSON(t *testing.T) {

@@ -81,8 +81,10 @@ func (r *Run) WriteText(w io.Writer) error {
 	case r.Result.DryRun:
 		title = "Dry run, nothing was written"
 	}
-	fmt.Fprintf(&b, "\n%s: %s accounts in %s\n\n", title, number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
-	t, filtered := table{header: []string{"outcome", "users#", ""}}, r.Result.Reasons[diag.MapFiltered]
+	fmt.Fprintf(&b, "\n%s: %s accounts in %s\n", title, number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
+	r.writeChosen(&b)
+	b.WriteString("\n")
+	t := table{header: []string{"outcome", "users#", ""}}
 	for _, row := range []struct {
 		name string
 		n    int
@@ -95,8 +97,8 @@ func (r *Run) WriteText(w io.Writer) error {
 		{"in doubt", s.InDoubt},
 	} {
 		note := ""
-		if row.name == "skipped" && filtered > 0 {
-			note = number(filtered) + " of them by mapping.filter"
+		if row.name == "skipped" {
+			note = r.skippedNote()
 		}
 		if row.n > 0 || row.name == "created" || row.name == "rejected" {
 			t.add(row.name, number(row.n), note)
@@ -126,6 +128,39 @@ func (r *Run) WriteText(w io.Writer) error {
 		_ = diag.Write(&b, r.Result.Diagnostics, diag.Options{})
 	}
 	return writeText(w, b.String())
+}
+
+// skippedNote says how many were skipped because somebody has said so.
+func (r *Run) skippedNote() string {
+	var notes []string
+	if n := r.Result.Reasons[diag.MapFiltered]; n > 0 {
+		notes = append(notes, number(n)+" of them by mapping.filter")
+	}
+	if n := r.Result.Reasons[diag.RunNotSelected]; n > 0 {
+		notes = append(notes, number(n)+" of them not chosen")
+	}
+	return strings.Join(notes, ", ")
+}
+
+// writeChosen says that it was a run about a part of the accounts.
+func (r *Run) writeChosen(b *strings.Builder) {
+	c := r.Result.Chosen
+	if c == nil {
+		return
+	}
+	fmt.Fprintf(b, "%s\n", chosenText(c))
+	ids := slices.Sorted(maps.Keys(c.Logins))
+	for _, id := range ids[:min(len(ids), maxListed)] {
+		fmt.Fprintf(b, "  %s is a login method of account %s, which was chosen\n", id, c.Logins[id])
+	}
+	if more := len(ids) - maxListed; more > 0 {
+		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", number(more))
+	}
+}
+
+// chosenText names no account.
+func chosenText(c *engine.Part) string {
+	return strings.TrimSuffix(fmt.Sprintf("%s of %s accounts were chosen: %s", number(c.Count), number(c.Of), c.Flag), ": ")
 }
 
 func (r *Run) writeReasons(b *strings.Builder) {

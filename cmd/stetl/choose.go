@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/target"
+)
+
+// choiceFlags say which accounts a run is about.
+type choiceFlags struct {
+	users, usersFrom, tenants []string
+	sample                    atLeastOne
+	onlyRejects               bool
+}
+
+// atLeastOne is a number that is not told yet, or at least 1.
+type atLeastOne int
+
+// String implements [pflag.Value].
+func (n *atLeastOne) String() string {
+	if *n == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(*n))
+}
+
+// Set implements [pflag.Value].
+func (n *atLeastOne) Set(text string) error {
+	v, err := strconv.Atoi(text)
+	if err != nil || v < 1 {
+		return errors.New("it is a number of accounts, 1 or more")
+	}
+	*n = atLeastOne(v)
+	return nil
+}
+
+// Type implements [pflag.Value].
+func (n *atLeastOne) Type() string { return "N" }
+
+func (f *choiceFlags) add(c *cobra.Command) {
+	c.Flags().StringArrayVar(&f.users, "user", nil, "only the account of this `ID`, internal or visible; may be repeated")
+	c.Flags().StringArrayVar(&f.usersFrom, "users-from", nil, "only the accounts whose ids are in this `FILE`, one a line; - is standard input")
+	c.Flags().Var(&f.sample, "sample", "only so many accounts, for a rehearsal: some of every kind, the same ones every time")
+	c.Flags().StringArrayVar(&f.tenants, "only-tenant", nil, "only accounts that are in this `TENANT`; may be repeated")
+	_ = c.MarkFlagFilename("users-from") // the flag exists
+}
+
+// given lists the flags that choose accounts, as they were given. It names no account:
+// it is in reports that are handed on.
+func (f *choiceFlags) given() []string {
+	var all []string
+	if len(f.users) > 0 {
+		all = append(all, "--user")
+	}
+	for _, file := range f.usersFrom {
+		all = append(all, "--users-from "+file)
+	}
+	if f.sample > 0 {
+		all = append(all, "--sample "+f.sample.String())
+	}
+	for _, t := range f.tenants {
+		all = append(all, "--only-tenant "+t)
+	}
+	if f.onlyRejects {
+		all = append(all, "--only-rejects")
+	}
+	return all
+}
+
+// check looks at the flags alone.
+func (f *choiceFlags) check(plan string) error {
+	given := f.given()
+	switch {
+	case len(given) == 0:
+		return nil
+	case plan != "":
+		return usageError{fmt.Errorf("%s: --plan executes a plan to the letter; make the plan with this flag instead", given[0])}
+	case slices.ContainsFunc(f.users, func(id string) bool { return strings.TrimSpace(id) == "" }):
+		return usageError{errors.New("--user: the id is empty")}
+	case slices.Contains(f.usersFrom, ""):
+		return usageError{errors.New("--users-from: the name of the file is empty")}
+	case len(f.users)+len(f.usersFrom) > 0 && (f.sample > 0 || len(f.tenants) > 0 || f.onlyRejects):
+		return usageError{fmt.Errorf("%s: --user and --users-from name accounts one by one, and another condition would leave some of them out without a word; use one or the other",
+			strings.Join(given, " and "))}
+	}
+	return nil
+}
+
+// ids reads whom --user and --users-from name.
+func (f *choiceFlags) ids(in io.Reader) ([]engine.Named, error) {
+	var all []engine.Named
+	for _, id := range f.users {
+		all = append(all, engine.Named{ID: id, Place: "--user"})
+	}
+	for _, name := range f.usersFrom {
+		more, err := readIDs(name, in)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
+	}
+	return all, nil
+}
+
+func readIDs(name string, in io.Reader) ([]engine.Named, error) {
+	if name == "-" {
+		return engine.ReadIDs(in, "standard input")
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--users-from: %w", err)}
+	}
+	defer func() { _ = file.Close() }() // nothing was written to it
+	ids, err := engine.ReadIDs(file, filepath.Clean(name))
+	var list *diag.ListError
+	if err != nil && !errors.As(err, &list) {
+		err = usageError{fmt.Errorf("--users-from: %w", err)}
+	}
+	return ids, err
+}
+
+// mayChoose says whether the target can get a part of the accounts at all.
+func (p *project) mayChoose(given []string, plan *engine.Plan) error {
+	if plan != nil && plan.Part != "" {
+		given = []string{"--plan, of a plan that was made with " + plan.Part}
+	}
+	if len(given) == 0 || !p.target.Capabilities().Whole {
+		return nil
+	}
+	return diag.List{{
+		Code:    diag.RunNeedsEveryone,
+		Summary: strings.Join(given, " and ") + ": this target is written as a whole every time, and a part would replace all accounts that are there; nothing was written",
+		Detail: "For files of some accounts, leave the others out with mapping.filter, in a configuration of its own with an output folder of its own.\n" +
+			"Another output folder alone changes nothing about this rule.",
+		Hint: "run without it; stetl explain ID shows what becomes of one account",
+	}}.Err()
+}
+
+// choose settles which accounts the run is about; nil when it is about all.
+func (p *project) choose(ctx context.Context, acc *accounts, o engine.Options, f *choiceFlags, ids []engine.Named) (*engine.Part, error) {
+	given := f.given()
+	if len(given) == 0 {
+		return nil, nil //nolint:nilnil // about all
+	}
+	c := engine.Choice{Flag: strings.Join(given, " "), IDs: ids, Tenants: f.tenants, Sample: int(f.sample)}
+	if err := p.knownTenants(f.tenants); err != nil {
+		return nil, err
+	}
+	if f.onlyRejects {
+		var err error
+		if c.Among, err = p.openRejects(ctx); err != nil {
+			return nil, err
+		}
+	}
+	part, err := engine.Choose(ctx, acc, p.target, o, c)
+	if list := (*diag.ListError)(nil); errors.As(err, &list) {
+		return nil, err
+	}
+	return part, classify(ctx, err)
+}
+
+// mostTenants bounds how many tenants a message lists.
+const mostTenants = 30
+
+// knownTenants makes sure that the app has the tenants.
+func (p *project) knownTenants(tenants []string) error {
+	var known []string
+	for _, app := range p.source.Apps() {
+		if app.ID == p.source.App() {
+			known = app.Tenants
+		}
+	}
+	var problems diag.List
+	for _, t := range tenants {
+		if slices.Contains(known, t) {
+			continue
+		}
+		list := strings.Join(known[:min(len(known), mostTenants)], ", ")
+		if more := len(known) - mostTenants; more > 0 {
+			list += fmt.Sprintf(" and %d more", more)
+		}
+		d := diag.Diagnostic{
+			Code: diag.RunUnknownTenant, Summary: fmt.Sprintf("--only-tenant: app %s has no tenant %q; nothing was written", p.source.App(), t), Detail: "It has " + list + ".",
+		}
+		if like := diag.Suggest(t, known); like != "" {
+			d.Hint = fmt.Sprintf("did you mean %q?", like)
+		}
+		problems.Add(d)
+	}
+	return problems.Err()
+}
+
+// openRejects are the accounts that earlier runs have not loaded.
+func (p *project) openRejects(ctx context.Context) (map[string]bool, error) {
+	if p.scope == nil {
+		return nil, usageError{errors.New("--only-rejects: no run has been made yet")}
+	}
+	open := map[string]bool{}
+	for e, err := range p.scope.Accounts(ctx) {
+		if err != nil {
+			return nil, refusedError{err}
+		}
+		if e.Action == target.Rejected || e.Action == target.InDoubt || e.Pending {
+			open[e.SourceID] = true
+		}
+	}
+	return open, nil
+}

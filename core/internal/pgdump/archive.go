@@ -141,7 +141,8 @@ type segment struct {
 // the table of contents and what tells the length of the tables; that a compressed file of a
 // directory was cut is found by [Rows]. A dump that is packed as a whole is
 // unpacked into an encrypted temporary file without a name, about as large as the packed one. A
-// file that is not a usable dump gives a [*SyntaxError] that names the remedy.
+// file that is not a usable dump gives a [*SyntaxError] that names the remedy; for one of
+// MySQL or MariaDB it wraps [ErrMySQL].
 func Open(ctx context.Context, path string) (*Archive, error) {
 	// Before opening, which would block on a named pipe without a writer.
 	st, err := os.Stat(path)
@@ -152,6 +153,9 @@ func Open(ctx context.Context, path string) (*Archive, error) {
 	case st.IsDir():
 		if has(path, tocFile) {
 			return openDirectory(ctx, path, defaultSizes)
+		}
+		if has(path, "@.json") {
+			return nil, mysqlError(path)
 		}
 		return nil, &SyntaxError{Path: path, Msg: "this is a directory, not a dump", Hint: "name the dump file itself, or a directory that pg_dump --format=directory made (it has a file toc.dat)"}
 	case !st.Mode().IsRegular():
@@ -268,6 +272,8 @@ func (a *Archive) refuse(head []byte) error {
 	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
 		return fail("the file is UTF-16, as PowerShell's > writes it, and no longer what pg_dump produced",
 			"run pg_dump again with --file=dump.sql instead of redirecting its output")
+	case isMySQL(head):
+		return mysqlError(a.path)
 	case bytes.HasPrefix(head, []byte(magic)) && len(head) > formatAt && (head[formatAt] == formatTar || head[formatAt] == formatDirectory):
 		return fail("this is the table of contents of a directory-format dump", "name the directory that it lies in")
 	}

@@ -10,6 +10,10 @@ import (
 // dump holds the definition but no data.
 var ErrNoData = errors.New("the dump holds no data for this table")
 
+// ErrMySQL is wrapped by the error of [Open] for a dump of MySQL or MariaDB, which is of
+// another kind.
+var ErrMySQL = errors.New("a dump of MySQL or MariaDB")
+
 // SyntaxError says that a file cannot be used as a dump, where and why. It
 // never contains data of a row.
 type SyntaxError struct {
@@ -25,7 +29,7 @@ type SyntaxError struct {
 	cause error
 }
 
-// Unwrap returns the error of a decompressor that is behind this one, if any.
+// Unwrap returns the error of a decompressor that is behind this one, or [ErrMySQL], if any.
 func (e *SyntaxError) Unwrap() error { return e.cause }
 
 // Error renders the error in one line that starts with "file:line:".

@@ -423,3 +423,60 @@ func TestCancelFormats(t *testing.T) {
 		}
 	}
 }
+
+// TestMySQL recognises what the programs of MySQL and MariaDB write, packed or not.
+func TestMySQL(t *testing.T) {
+	t.Parallel()
+	heads := []string{
+		"/*M!999999\\- enable the sandbox mode */ \n-- MariaDB dump 10.19  Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)\n",
+		"-- MariaDB dump 10.19-11.4.2-MariaDB, for Linux (x86_64)\n",
+		"-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\n--\n-- Host: localhost    Database: supertokens\n",
+		"\n/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;\n", // --skip-comments
+		"/*M!100616 SET @OLD_NOTE_VERBOSITY=@@NOTE_VERBOSITY */;\n",
+		"-- Dump created by MySQL pump utility, version: 8.0.20, linux-glibc2.12 (x86_64)\n",
+		"-- phpMyAdmin SQL Dump\n-- version 5.2.1\n",
+		"DROP TABLE IF EXISTS `apps`;\nCREATE TABLE `apps` (\n",
+		"INSERT INTO `apps` VALUES ('public',1795424259474);\n",
+	}
+	for _, head := range heads {
+		text := head + "CREATE TABLE `users` (`id` int);\r\nINSERT INTO `users` VALUES (1,'secret');\n"
+		for _, data := range [][]byte{[]byte(text), pack(t, "gzip", text)} {
+			_, err := loadText(t, "dump.sql", data)
+			var syntax *SyntaxError
+			if !errors.Is(err, ErrMySQL) || !errors.As(err, &syntax) || syntax.Hint == "" || strings.Contains(err.Error(), "secret") {
+				t.Errorf("%q: %v", head, err)
+			}
+		}
+	}
+	dir := writeDirectory(t, map[string][]byte{"@.json": nil}) // of MySQL Shell
+	if _, err := Open(t.Context(), dir); !errors.Is(err, ErrMySQL) {
+		t.Errorf("directory of MySQL Shell: %v", err)
+	}
+	for _, text := range []string{
+		wrap("COMMENT ON SCHEMA s IS '\n-- MySQL dump 10.13\nCREATE TABLE `x`';\n"),
+		"SELECT 1;\n",
+		"-- notes about a MySQL dump\n",
+	} {
+		if _, err := loadText(t, "dump.sql", text); errors.Is(err, ErrMySQL) {
+			t.Errorf("%q is taken for one of MySQL", text[:20])
+		}
+	}
+}
+
+// TestStripped takes the comments out of a dump, as some wrappers of pg_dump do.
+func TestStripped(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"odd-18.sql", "core-10.1.4.sql", "odd-15-inserts.sql"} {
+		var lines []string
+		for line := range strings.Lines(string(readFile(t, name))) {
+			if !strings.HasPrefix(line, "--") {
+				lines = append(lines, line)
+			}
+		}
+		_, err := loadText(t, "dump.sql", "SET session_replication_role = replica;\n"+strings.Join(lines, "")+"RESET ALL;\n")
+		want := "dump.sql:1: the line \"-- PostgreSQL database dump\" is missing at the beginning: the comments of pg_dump were removed"
+		if err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "pg_dump --file=dump.sql DATABASE") || !strings.Contains(err.Error(), "use source.url") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -62,6 +62,11 @@ func (a *Archive) indexPlain(ctx context.Context, cat *catalog, start int64) err
 func (x *plainIndex) headless(start int64) error {
 	e := &SyntaxError{Path: x.path, Line: 1, Offset: start, Msg: `the line "-- PostgreSQL database dump" is missing at the beginning`}
 	e.Hint = "this is not a file that pg_dump wrote, or its beginning is lost"
+	if x.encoding != "" { // the settings that pg_dump begins with are there
+		e.Msg += ": the comments of pg_dump were removed, and without them nobody can tell whether the file is whole"
+		e.Hint = "make the dump with pg_dump itself (pg_dump --file=dump.sql DATABASE), not through a tool that changes its output; " +
+			"or restore this file into an empty PostgreSQL database and use source.url"
+	}
 	return e
 }
 

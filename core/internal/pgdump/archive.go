@@ -18,21 +18,24 @@ type Format string
 
 // The formats that [Open] accepts.
 const (
-	Plain  Format = "plain"
-	Custom Format = "custom"
+	Plain     Format = "plain"
+	Custom    Format = "custom"
+	Directory Format = "directory"
+	Tar       Format = "tar"
 )
 
 // Info describes a dump as a whole. Fields that the dump does not state are
 // empty.
 type Info struct {
 	Format         Format
-	ArchiveVersion string // "1.14"; custom format only
-	Compression    string // "none", "gzip" or "zstd"; custom format only
-	Database       string // custom format only
+	Packed         string // "gzip", "lz4" or "zstd" when the file was packed as a whole; else empty
+	ArchiveVersion string // "1.14"; not in the plain format
+	Compression    string // of the tables: "none", "gzip", "lz4" or "zstd"; not in the plain format
+	Database       string // not in the plain format
 	ServerVersion  string // as pg_dump writes it: "15.18 (Debian 15.18-0+deb12u1)"
 	DumpVersion    string // version of the pg_dump program
 	Encoding       string // client encoding: "UTF8" or "SQL_ASCII"
-	Size           int64  // of the file, in bytes
+	Size           int64  // of the file as it is stored, in bytes; of a directory, its tables and their list
 }
 
 // TableName is the name of a table without any quoting.
@@ -86,7 +89,9 @@ type Column struct {
 // that Close must come last.
 type Archive struct {
 	path   string
-	r      io.ReaderAt
+	r      io.ReaderAt // the dump, unpacked; nil in the directory format
+	size   int64       // of what r reads
+	root   *os.Root    // of the directory format
 	close  func() error
 	sizes  sizes
 	info   Info
@@ -95,7 +100,7 @@ type Archive struct {
 
 	rowSecurity, postData bool
 
-	read func(io.Reader) (io.ReadCloser, error) // from the bytes of a segment to COPY text
+	read func(segment, io.Reader) (io.ReadCloser, error) // from the bytes of a segment to COPY text
 }
 
 // sizes of buffers, which tests make small.
@@ -116,22 +121,28 @@ type tableData struct {
 	segments []segment
 }
 
-// segment is a stretch of the file that ends with the end-of-data marker, or holds
+// segment is a stretch of a file that ends with the end-of-data marker, or holds
 // nothing but INSERT statements. A
 // table that is partitioned has more than one.
 type segment struct {
+	file      string // in a directory; empty for the dump itself
+	method    string // how it is compressed; empty in the plain format
 	off, size int64
-	line      int      // line of the first row, 0 in the custom format
+	seq       int      // number in a directory, where all begin at 0
+	line      int      // line of the first row, 0 outside the plain format
 	crlf      bool     // lines end in CR LF
 	inserts   bool     // INSERT statements instead of COPY text; ends with a semicolon
 	columns   []string // order of the fields in this segment
 	perm      []int    // field number of each table column; nil when the orders agree
 }
 
-// Open recognises the format of the file at path, indexes it and verifies that
-// it is complete. It reads the file once from end to end, apart from the large
-// blocks of the custom format. A file that is not a usable dump gives a
-// [*SyntaxError] that names the remedy.
+// Open recognises the format of the file or directory at path by its content, indexes it
+// and verifies that it is complete. It reads a plain dump once from end to end, of archives
+// the table of contents and what tells the length of the tables; that a compressed file of a
+// directory was cut is found by [Rows]. A dump that is packed as a whole is
+// unpacked into an encrypted temporary file without a name, about as large as the packed one. A
+// file that is not a usable dump gives a [*SyntaxError] that names the remedy; for one of
+// MySQL or MariaDB it wraps [ErrMySQL].
 func Open(ctx context.Context, path string) (*Archive, error) {
 	// Before opening, which would block on a named pipe without a writer.
 	st, err := os.Stat(path)
@@ -140,10 +151,13 @@ func Open(ctx context.Context, path string) (*Archive, error) {
 	}
 	switch {
 	case st.IsDir():
-		if _, err := os.Stat(filepath.Join(path, "toc.dat")); err == nil {
-			return nil, &SyntaxError{Path: path, Msg: "this is a directory-format dump", Hint: hintPlain}
+		if has(path, tocFile) {
+			return openDirectory(ctx, path, defaultSizes)
 		}
-		return nil, &SyntaxError{Path: path, Msg: "this is a directory, not a dump file", Hint: "name the dump file itself"}
+		if has(path, "@.json") {
+			return nil, mysqlError(path)
+		}
+		return nil, &SyntaxError{Path: path, Msg: "this is a directory, not a dump", Hint: "name the dump file itself, or a directory that pg_dump --format=directory made (it has a file toc.dat)"}
 	case !st.Mode().IsRegular():
 		return nil, &SyntaxError{Path: path, Msg: "this is not a regular file", Hint: "save the output of pg_dump in a file: tables are read in any order, which a pipe does not allow"}
 	}
@@ -156,47 +170,96 @@ func Open(ctx context.Context, path string) (*Archive, error) {
 		_ = f.Close() // nothing was written
 		return nil, err
 	}
-	a.close = f.Close
+	unpacked := a.close
+	a.close = func() error { return errors.Join(unpacked(), f.Close()) }
 	return a, nil
+}
+
+func has(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name))
+	return err == nil
 }
 
 // load is Open for a file of which size bytes count.
 func load(ctx context.Context, path string, r io.ReaderAt, size int64, buffers sizes) (*Archive, error) {
-	a := &Archive{path: path, r: r, sizes: buffers, info: Info{Size: size}}
-	head := make([]byte, min(512, size))
-	n, err := r.ReadAt(head, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read dump: %w", err)
-	}
-	head = head[:n]
-	if err := a.refuse(head); err != nil {
+	a := &Archive{path: path, r: r, size: size, sizes: buffers, info: Info{Size: size}, close: func() error { return nil }}
+	head, err := a.head()
+	if err != nil {
 		return nil, err
 	}
-	cat := newCatalog()
-	if bytes.HasPrefix(head, []byte(magic)) {
-		err = a.indexCustom(ctx, cat)
-	} else {
-		err = a.indexPlain(ctx, cat, int64(len(head)-len(bytes.TrimPrefix(head, []byte("\ufeff")))))
+	if method := packedWith(head); method != "" {
+		s, err := a.unpackAll(ctx, method)
+		if err != nil {
+			return nil, err
+		}
+		a.r, a.size, a.close, a.info.Packed = s, s.size, s.close, method
+		if head, err = a.head(); err != nil {
+			return nil, errors.Join(err, a.close())
+		}
 	}
-	if err == nil {
-		err = a.finish(cat)
-	}
-	if err != nil {
+	if err := a.index(ctx, head); err != nil {
+		_ = a.close() // the error of the dump is what counts
 		return nil, err
 	}
 	return a, nil
 }
 
-// refuse recognises what people hand in instead of a plain or custom dump.
+// head reads what the format is recognised by.
+func (a *Archive) head() ([]byte, error) {
+	head := make([]byte, min(512, a.size))
+	n, err := a.r.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read dump: %w", err)
+	}
+	return head[:n], nil
+}
+
+// index reads the catalogue of a file that begins with head.
+func (a *Archive) index(ctx context.Context, head []byte) error {
+	if err := a.refuse(head); err != nil {
+		return err
+	}
+	cat := newCatalog()
+	var err error
+	switch {
+	case bytes.HasPrefix(head, []byte(magic)):
+		err = a.indexCustom(ctx, cat)
+	case isTar(head):
+		err = a.indexTar(ctx, cat)
+	default:
+		err = a.indexPlain(ctx, cat, int64(len(head)-len(bytes.TrimPrefix(head, []byte("\ufeff")))))
+	}
+	if err != nil {
+		return err
+	}
+	return a.finish(cat)
+}
+
+// packedWith recognises a file that was packed as a whole, by pg_dump itself or afterwards.
+func packedWith(head []byte) string {
+	for _, c := range []struct{ magic, method string }{
+		{"\x1f\x8b", "gzip"},
+		{"\x28\xb5\x2f\xfd", "zstd"},
+		{"\x50\x2a\x4d\x18", "zstd"}, // of pzstd
+		{"\x04\x22\x4d\x18", "lz4"},
+	} {
+		if strings.HasPrefix(string(head), c.magic) {
+			return c.method
+		}
+	}
+	return ""
+}
+
+// refuse recognises what people hand in instead of a dump that can be read.
 func (a *Archive) refuse(head []byte) error {
 	fail := func(msg, hint string) error { return &SyntaxError{Path: a.path, Msg: msg, Hint: hint} }
 	if len(head) == 0 {
 		return fail("the file is empty", hintCut)
 	}
+	if method := packedWith(head); method != "" {
+		return fail("the file is packed with "+a.info.Packed+", and what is in it is packed with "+method, "unpack it once")
+	}
 	for _, c := range []struct{ magic, what, tool string }{
-		{"\x1f\x8b", "gzip", "gunzip --keep"},
-		{"\x28\xb5\x2f\xfd", "zstd", "zstd --decompress"},
-		{"\x04\x22\x4d\x18", "lz4", "lz4 --decompress"},
 		{"\xfd7zXZ\x00", "xz", "xz --decompress --keep"},
 		{"BZh", "bzip2", "bunzip2 --keep"},
 		{"PK\x03\x04", "zip", "unzip"},
@@ -205,12 +268,14 @@ func (a *Archive) refuse(head []byte) error {
 			return fail("the file is compressed with "+c.what, "unpack it first: "+c.tool+" FILE")
 		}
 	}
-	if bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff")) {
+	switch {
+	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
 		return fail("the file is UTF-16, as PowerShell's > writes it, and no longer what pg_dump produced",
 			"run pg_dump again with --file=dump.sql instead of redirecting its output")
-	}
-	if len(head) >= 262 && string(head[257:262]) == "ustar" {
-		return fail("this is a tar-format dump", hintPlain)
+	case isMySQL(head):
+		return mysqlError(a.path)
+	case bytes.HasPrefix(head, []byte(magic)) && len(head) > formatAt && (head[formatAt] == formatTar || head[formatAt] == formatDirectory):
+		return fail("this is the table of contents of a directory-format dump", "name the directory that it lies in")
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package pgdump
 
 import (
-	"archive/tar"
 	"bufio"
 	"bytes"
 	"context"
@@ -72,7 +71,10 @@ func TestInfo(t *testing.T) {
 		"core-10.1.4.sql":       {Format: Plain, ServerVersion: "15.18", DumpVersion: "15.18", Encoding: "UTF8"},
 		"core-9.3.0.dump":       {Format: Custom, ArchiveVersion: "1.14", Compression: "gzip", Database: "fx_a_core_9_3_0", ServerVersion: "15.18 (Debian 15.18-0+deb12u1)", DumpVersion: "15.18 (Debian 15.18-0+deb12u1)", Encoding: "UTF8"},
 		"odd-16.dump":           {Format: Custom, ArchiveVersion: "1.15", Compression: "gzip", Database: "odd", ServerVersion: "15.18 (Debian 15.18-0+deb12u1)", DumpVersion: "16.14", Encoding: "UTF8"},
-		"odd-18-zstd.dump":      {Format: Custom, ArchiveVersion: "1.16", Compression: "zstd", Database: "odd", ServerVersion: "18.4", DumpVersion: "18.4", Encoding: "UTF8"},
+		"odd-18-zstd.dump":      {Format: Custom, ArchiveVersion: "1.16", Compression: "zstd", Database: "odd", ServerVersion: "18.6", DumpVersion: "18.6", Encoding: "UTF8"},
+		"odd-18-lz4.dump":       {Format: Custom, ArchiveVersion: "1.16", Compression: "lz4", Database: "odd", ServerVersion: "18.6", DumpVersion: "18.6", Encoding: "UTF8"},
+		"odd-18.tar":            {Format: Tar, ArchiveVersion: "1.16", Compression: "none", Database: "odd", ServerVersion: "18.6", DumpVersion: "18.6", Encoding: "UTF8"},
+		"odd-18.sql.gz":         {Format: Plain, Packed: "gzip", ServerVersion: "18.6", DumpVersion: "18.6", Encoding: "UTF8"},
 		"odd-15-none.dump":      {Format: Custom, ArchiveVersion: "1.14", Compression: "none", Database: "odd", ServerVersion: "15.18 (Debian 15.18-0+deb12u1)", DumpVersion: "15.18 (Debian 15.18-0+deb12u1)", Encoding: "UTF8"},
 		"odd-15-verbose.sql":    {Format: Plain, ServerVersion: "15.18 (Debian 15.18-0+deb12u1)", DumpVersion: "15.18 (Debian 15.18-0+deb12u1)", Encoding: "UTF8"},
 		"odd-15-data.sql":       {Format: Plain, ServerVersion: "15.18 (Debian 15.18-0+deb12u1)", DumpVersion: "15.18 (Debian 15.18-0+deb12u1)", Encoding: "UTF8"},
@@ -208,6 +210,18 @@ func TestOddDumps(t *testing.T) {
 		{"odd-18.dump", content{tables, oddRows()}},
 		{"odd-18-pipe-none.dump", content{tables, oddRows()}},
 		{"odd-18-zstd.dump", content{tables, oddRows()}},
+		{"odd-18-lz4.dump", content{tables, oddRows()}},
+		{"odd-15-appended.dump", content{tables, oddRows()}},
+		{"odd-16-redirected.dump", content{tables, oddRows()}},
+		{"odd-15.dir", content{tables, oddRows()}},
+		{"odd-16-none.dir", content{tables, oddRows()}},
+		{"odd-18-lz4.dir", content{tables, oddRows()}},
+		{"odd-18-zstd.dir", content{tables, oddRows()}},
+		{"odd-15.tar", content{tables, oddRows()}},
+		{"odd-18.tar", content{tables, oddRows()}},
+		{"odd-18.sql.gz", content{tables, oddRows()}},
+		{"odd-18.sql.lz4", content{tables, oddRows()}},
+		{"odd-18.sql.zst", content{tables, oddRows()}},
 		{"odd-15-root.sql", content{viaRoot(tables), rootRows}},
 		{"odd-15-root.dump", content{viaRoot(tables), rootRows}},
 		{"odd-15-data.sql", content{dataOnly(tables), dataRows}},
@@ -228,7 +242,7 @@ func TestOddDumps(t *testing.T) {
 // whose columns only its type names.
 func TestOddInserts(t *testing.T) {
 	t.Parallel()
-	for _, file := range []string{"odd-15-inserts.sql", "odd-15-inserts.dump"} {
+	for _, file := range []string{"odd-15-inserts.sql", "odd-15-inserts.dump", "odd-15-inserts.dir"} {
 		a, got := openFile(t, file), map[string][][]any{}
 		for _, x := range a.Tables() {
 			rows, err := readRows(t, a, x)
@@ -270,18 +284,13 @@ func TestWindows(t *testing.T) {
 func TestOpenRefusesOtherFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	var archive bytes.Buffer
-	w := tar.NewWriter(&archive)
-	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "toc.dat", Size: 5, Mode: 0o600}), w.Close()); err == nil {
-		t.Fatal("a tar file without its data was closed without error")
-	}
 	directory := filepath.Join(dir, "directory")
 	if err := os.Mkdir(directory, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	custom := smallArchive(14, 0).bytes(t)
 	tocDat := bytes.Clone(custom)
-	tocDat[10] = formatDirectory
+	tocDat[formatAt] = formatTar
 	future := bytes.Clone(custom)
 	future[6] = 17
 	ancient := bytes.Clone(custom)
@@ -291,24 +300,26 @@ func TestOpenRefusesOtherFiles(t *testing.T) {
 		want string
 	}{
 		"empty.sql":         {nil, "the file is empty; "},
-		"dump.sql.gz":       {[]byte("\x1f\x8b\x08\x00"), "the file is compressed with gzip; unpack it first: gunzip --keep FILE"},
-		"dump.sql.zst":      {[]byte("\x28\xb5\x2f\xfd\x00"), "the file is compressed with zstd; unpack it first"},
-		"dump.sql.lz4":      {[]byte("\x04\x22\x4d\x18\x00"), "the file is compressed with lz4; unpack it first"},
+		"dump.sql.gz":       {[]byte("\x1f\x8b\x08\x00"), "the file is packed with gzip and ends too early; the packed file is cut off or damaged"},
+		"dump.sql.zst":      {[]byte("\x28\xb5\x2f\xfd\x00"), "the file is packed with zstd and ends too early"},
+		"dump.sql.lz4":      {[]byte("\x04\x22\x4d\x18\x00"), "the file is packed with lz4 and ends too early"},
+		"twice.gz":          {pack(t, "gzip", string(pack(t, "zstd", wrap("")))), "the file is packed with gzip, and what is in it is packed with zstd; unpack it once"},
+		"empty.gz":          {pack(t, "gzip", ""), "the file is empty"},
+		"two.gz":            {slices.Concat(pack(t, "gzip", wrap("")), pack(t, "gzip", wrap(""))), "a second dump begins in the same file"},
+		"gzip and more":     {append(pack(t, "gzip", wrap("")), "more and more and more"...), "the file is packed with gzip and cannot be unpacked: gzip: invalid header"},
 		"dump.sql.xz":       {[]byte("\xfd7zXZ\x00"), "the file is compressed with xz; unpack it first"},
 		"dump.sql.bz2":      {[]byte("BZh91AY"), "the file is compressed with bzip2; unpack it first"},
 		"dump.zip":          {[]byte("PK\x03\x04"), "the file is compressed with zip; unpack it first"},
-		"dump.tar":          {archive.Bytes(), "this is a tar-format dump; run pg_dump again with --format=custom"},
+		"other.tar":         {tarFile(t, "", map[string][]byte{"readme": nil}), "this is a tar file without the table of contents of a dump; name the dump itself"},
 		"powershell.sql":    {[]byte("\xff\xfe-\x00-\x00"), "the file is UTF-16, as PowerShell's > writes it"},
-		"toc.dat":           {tocDat, "this is the table of contents of a directory-format dump"},
+		"toc.dat":           {tocDat, "this is the table of contents of a directory-format dump; name the directory that it lies in"},
 		"future.dump":       {future, "archive version 1.17 is not among those known here, 1.12 to 1.16"},
 		"ancient.dump":      {ancient, "archive version 1.10 is not among those known here"},
 		"notes.txt":         {[]byte("Dear operator,\nit's done;\n"), `the line "-- PostgreSQL database dump" is missing at the beginning`},
 		"users.csv":         {[]byte("id,name\n1,\"x\"\n"), `the line "-- PostgreSQL database dump" is missing at the beginning`},
-		"mysql.sql":         {[]byte("-- MySQL dump 10.13\n\nCREATE TABLE `users` (`id` int);\n"), `the line "-- PostgreSQL database dump" is missing at the beginning`},
 		"tail.sql":          {[]byte(wrap("")[40:]), `the line "-- PostgreSQL database dump" is missing at the beginning`},
 		"random.bin":        {[]byte("\x00\x01\x02\xfe\x80'"), `the line "-- PostgreSQL database dump" is missing at the beginning`},
 		"only-comments.sql": {[]byte("-- nothing\n"), `the line "-- PostgreSQL database dump" is missing at the beginning`},
-		"lz4.dump":          {readFile(t, "odd-18-lz4.dump"), "the archive is compressed with lz4, which this reader does not know; convert the file without a database: pg_restore"},
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, tt.data, 0o600); err != nil {
@@ -316,11 +327,7 @@ func TestOpenRefusesOtherFiles(t *testing.T) {
 		}
 		checkRefused(t, path, tt.want)
 	}
-	checkRefused(t, directory, "this is a directory, not a dump file")
-	if err := os.WriteFile(filepath.Join(directory, "toc.dat"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	checkRefused(t, directory, "this is a directory-format dump; run pg_dump again")
+	checkRefused(t, directory, "this is a directory, not a dump; name the dump file itself, or a directory that pg_dump --format=directory made")
 	checkRefused(t, os.DevNull, "this is not a regular file")
 	if _, err := Open(t.Context(), filepath.Join(dir, "missing")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
@@ -346,7 +353,7 @@ func checkRefused(t *testing.T, path, want string) {
 
 func TestConcurrentRows(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"core-10.1.4.sql", "core-10.1.4.dump"} {
+	for _, name := range []string{"core-10.1.4.sql", "core-10.1.4.dump", "odd-15.dir", "odd-18-lz4.dir", "odd-18-zstd.dir", "odd-18.tar", "odd-18.sql.gz", "odd-18-lz4.dump"} {
 		a := openFile(t, name)
 		want := mustReadAll(t, a)
 		var wg sync.WaitGroup
@@ -408,7 +415,7 @@ func TestCancel(t *testing.T) {
 
 func TestCloseEarly(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"core-10.1.4.sql", "core-10.1.4.dump", "odd-18-zstd.dump"} {
+	for _, name := range []string{"core-10.1.4.sql", "core-10.1.4.dump", "odd-18-zstd.dump", "odd-18-lz4.dump", "odd-15.dir", "odd-18.tar", "odd-18.sql.zst"} {
 		a, err := Open(t.Context(), testFile(name))
 		if err != nil {
 			t.Fatal(err)

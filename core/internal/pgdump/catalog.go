@@ -145,7 +145,7 @@ func (c *catalog) data(name TableName) ([]segment, bool) {
 		return list, true
 	}
 	list, ok := collect(name)
-	slices.SortFunc(list, func(x, y segment) int { return cmp.Compare(x.off, y.off) })
+	slices.SortFunc(list, func(x, y segment) int { return cmp.Or(cmp.Compare(x.off, y.off), cmp.Compare(x.seq, y.seq)) })
 	return list, ok
 }
 

@@ -36,7 +36,7 @@ func plainDump(entries []archiveEntry) string {
 	return wrap(body)
 }
 
-// TestMarks reads types, indexes and constraints from both formats.
+// TestMarks reads types, indexes and constraints from all formats.
 func TestMarks(t *testing.T) {
 	t.Parallel()
 	want := []Table{
@@ -56,6 +56,9 @@ func TestMarks(t *testing.T) {
 	for name, open := range map[string]func([]archiveEntry) *Archive{
 		"plain":  func(e []archiveEntry) *Archive { return mustLoad(t, plainDump(e)) },
 		"custom": func(e []archiveEntry) *Archive { return mustLoad(t, archiveFile{minor: 16, entries: e}.bytes(t)) },
+		"tar": func(e []archiveEntry) *Archive {
+			return mustLoad(t, tarFile(t, "", archiveFile{minor: 16, entries: e}.members(t)))
+		},
 	} {
 		a := open(marked())
 		if diff := cmp.Diff(want, a.Tables()); diff != "" {
@@ -110,12 +113,28 @@ func TestRowSecurity(t *testing.T) {
 	}
 }
 
+// TestTarRowSecurity reads what pg_dump makes of the option in the script that it puts into a tar archive.
+func TestTarRowSecurity(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string]bool{
+		"--\n-- NOTE:\n--\n\nSET lock_timeout = 0;\nSET row_security = off;\n": false,
+		"--\n-- NOTE:\n--\n\nSET lock_timeout = 0;\nSET row_security = on;\n":  true,
+		"": false,
+	} {
+		files := smallArchive(16, 0).members(t)
+		files[restoreFile] = []byte(script)
+		if got := mustLoad(t, tarFile(t, "", files)).RowSecurity(); got != want {
+			t.Errorf("%q: %t, want %t", script, got, want)
+		}
+	}
+}
+
 // TestHasRows compares with reading the rows, in every dump of the tests.
 func TestHasRows(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
 		"core-10.1.4.sql", "core-10.1.4.dump", "odd-15.sql", "odd-15.dump", "odd-15-schema.sql", "odd-15-root.dump",
-		"odd-15-inserts.sql", "odd-15-inserts.dump",
+		"odd-15-inserts.sql", "odd-15-inserts.dump", "odd-15-inserts.dir", "odd-16-none.dir", "odd-18.tar", "odd-18.sql.lz4",
 	} {
 		a := openFile(t, name)
 		for _, table := range a.Tables() {

@@ -2,300 +2,59 @@ package pgdump
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-
-	"github.com/klauspost/compress/zlib"
-	"github.com/klauspost/compress/zstd"
 )
 
-// The layout of the custom format is that of pg_dump's own reader and writer,
-// src/bin/pg_dump/pg_backup_archiver.c and pg_backup_custom.c in PostgreSQL 18.
 const (
-	magic = "PGDMP"
-
-	minArchive = 12 // 1.12, PostgreSQL 9.0
-	maxArchive = 16 // 1.16, PostgreSQL 17 and 18
-
-	formatCustom    = 1
-	formatDirectory = 5
-
 	blockData  = 1
 	blockBlobs = 3
 
-	// maxDefinition bounds the statements that are kept for parsing. A table of
-	// 1600 columns with long defaults stays far below.
-	maxDefinition = 16 << 20
+	// States of a place in the table of contents.
+	placeSet    = 2
+	placeNoData = 3
 )
 
 // customIndex reads a custom-format file from the header to the last block.
 type customIndex struct {
-	*window
-	path    string
-	version int // the minor number; the major is 1
-	intSize int
-	offSize int
-	parser  *parser
-	copied  *copyStatement  // from the COPY statement parsed last
-	expect  map[int]*toData // by dump id, what the table of contents promises
+	*tocIndex
+	tocAt, tocEnd int64
+	found         int // blocks of data
 }
-
-// toData is a promised block of data.
-type toData struct {
-	table    TableName
-	isTable  bool // not large objects
-	inserts  bool // made with --inserts
-	columns  []string
-	off, end int64 // of the chunks, once found
-}
-
-// errCut is how the low-level readers report the end of the file.
-var errCut = errors.New("cut")
 
 func (a *Archive) indexCustom(ctx context.Context, cat *catalog) error {
 	a.info.Format = Custom
-	x := &customIndex{
-		window: a.window(ctx, int64(len(magic))),
-		path:   a.path,
-		expect: make(map[int]*toData),
-	}
-	x.parser = &parser{path: a.path, binary: true, cat: cat, sink: x}
-
-	order, err := x.contents(&a.info)
+	x := &customIndex{tocIndex: newTOC(a.window(ctx, 0), a.path, cat)}
+	err := x.begin(&a.info)
 	if err == nil {
-		a.info.Encoding = x.parser.encoding
+		x.tocAt = x.offset()
+		err = x.contents()
+	}
+	a.info.Encoding = x.parser.encoding
+	if err == nil {
+		x.tocEnd = x.offset()
 		err = x.blocks()
 	}
-	switch {
-	case x.err != nil:
-		return x.err
-	case errors.Is(err, errCut):
-		return &SyntaxError{Path: a.path, Offset: a.info.Size, Msg: "the file ends in the middle of the archive", Hint: hintCut}
-	case err != nil:
-		return err
+	if err != nil || x.err != nil {
+		return x.explain(err)
 	}
-	for _, id := range order {
-		d := x.expect[id]
-		if d.off == 0 {
-			e := &SyntaxError{Path: a.path, Offset: a.info.Size, Msg: "the data is missing at the end of the file", Hint: hintCut}
-			if d.isTable {
-				e.Table = d.table.String()
-			}
-			return e
+	for _, d := range x.order {
+		if d.block == 0 {
+			return d.missing(a.path, a.size, "the data is missing at the end of the file", hintCut)
 		}
 		if d.isTable {
 			t := cat.entry(d.table)
-			t.segments = append(t.segments, segment{off: d.off, size: d.end - d.off, columns: d.columns, inserts: d.inserts})
+			t.segments = append(t.segments, segment{off: d.off, size: d.end - d.off, columns: d.columns, inserts: d.inserts, method: a.info.Compression})
 		}
-	}
-	inflate, err := decompressor(a.info.Compression)
-	if err != nil {
-		return &SyntaxError{Path: a.path, Msg: err.Error(), Hint: "convert the file without a database: pg_restore --file=dump.sql ARCHIVE; or run pg_dump again with --compress=gzip"}
 	}
 	lengthSize := 1 + x.intSize
-	a.read = func(r io.Reader) (io.ReadCloser, error) {
-		return inflate(bufio.NewReader(&chunkReader{r: bufio.NewReaderSize(r, 64<<10), head: make([]byte, lengthSize)}))
+	a.read = func(s segment, r io.Reader) (io.ReadCloser, error) {
+		chunks := &chunkReader{r: bufio.NewReaderSize(r, 64<<10), head: make([]byte, lengthSize)}
+		return inflate(s.method, bufio.NewReader(chunks))
 	}
-	return nil
-}
-
-// contents reads the header and the table of contents and returns the ids of
-// the entries with data in their order.
-func (x *customIndex) contents(info *Info) ([]int, error) {
-	var head [6]byte // major, minor, revision, size of integers, of offsets, format
-	for i := range head {
-		var err error
-		if head[i], err = x.byte(); err != nil {
-			return nil, err
-		}
-	}
-	x.version, x.intSize, x.offSize = int(head[1]), int(head[3]), int(head[4])
-	info.ArchiveVersion = fmt.Sprintf("%d.%d", head[0], head[1])
-	switch {
-	case head[0] != 1 || x.version < minArchive || x.version > maxArchive:
-		return nil, x.fail("archive version "+info.ArchiveVersion+" is not among those known here, 1.12 to 1.16",
-			"convert the file with the pg_restore of the PostgreSQL version that wrote it: pg_restore --file=dump.sql ARCHIVE")
-	case x.intSize < 1 || x.intSize > 8 || x.offSize < 1 || x.offSize > 8:
-		return nil, x.fail("the archive header makes no sense", hintDamaged)
-	case head[5] == formatDirectory:
-		return nil, x.fail("this is the table of contents of a directory-format dump", hintPlain)
-	case head[5] != formatCustom:
-		return nil, x.fail("this is not a custom-format archive", hintPlain)
-	}
-	if err := x.header(info); err != nil {
-		return nil, err
-	}
-	count, err := x.int()
-	if err != nil {
-		return nil, err
-	}
-	if count < 0 {
-		return nil, x.fail("the table of contents makes no sense", hintDamaged)
-	}
-	var order []int
-	for range count {
-		id, hasData, err := x.entry()
-		if err != nil {
-			return nil, err
-		}
-		if hasData {
-			order = append(order, id)
-		}
-	}
-	return order, nil
-}
-
-func (x *customIndex) header(info *Info) error {
-	var method int
-	var err error
-	if x.version >= 15 {
-		var b byte
-		b, err = x.byte()
-		method = int(b)
-	} else {
-		// The level, negative for the default. Zlib was the only method.
-		if method, err = x.int(); err == nil && method != 0 {
-			method = 1
-		}
-	}
-	if err != nil {
-		return err
-	}
-	methods := []string{"none", "gzip", "lz4", "zstd"}
-	if method >= len(methods) {
-		return x.fail("the archive is compressed with an unknown method, number "+strconv.Itoa(method), hintPlain)
-	}
-	info.Compression = methods[method]
-	for range 7 { // time of the dump
-		if _, err := x.int(); err != nil {
-			return err
-		}
-	}
-	for _, s := range []*string{&info.Database, &info.ServerVersion, &info.DumpVersion} {
-		if *s, err = x.str(maxToken); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// entry reads one entry of the table of contents.
-func (x *customIndex) entry() (id int, hasData bool, err error) {
-	var ignored, dumper int
-	var tag, desc, schema string
-	var defn, copyStmt string
-	var defnAt, copyAt int64
-
-	number := func(n *int) {
-		if err == nil {
-			*n, err = x.int()
-		}
-	}
-	text := func(s *string, limit int) {
-		if err == nil {
-			*s, err = x.str(limit)
-		}
-	}
-	skip := func() { text(new(string), 0) }
-
-	number(&id)
-	number(&dumper)
-	skip() // oid of the catalogue table
-	skip() // oid of the object
-	text(&tag, maxToken)
-	text(&desc, maxToken)
-	number(&ignored) // section
-	wanted := 0
-	switch desc {
-	case "TABLE", "FOREIGN TABLE", "TABLE ATTACH", "ENCODING", "STDSTRINGS",
-		"INDEX", "CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "ROW SECURITY":
-		wanted = maxDefinition
-	}
-	defnAt = x.afterInt()
-	text(&defn, wanted)
-	skip() // DROP statement
-	copyAt = x.afterInt()
-	text(&copyStmt, maxDefinition)
-	text(&schema, maxToken)
-	skip() // tablespace
-	if x.version >= 14 {
-		skip() // access method
-	}
-	if x.version >= 16 {
-		number(&ignored) // kind of relation
-	}
-	skip() // owner
-	skip() // WITH OIDS
-	for err == nil {
-		var more bool
-		if more, err = x.skipStr(); !more { // what the entry depends on
-			break
-		}
-	}
-	if err == nil && !x.skip(int64(1+x.offSize)) { // place of the data: blocks are found by walking
-		err = errCut
-	}
-	if err != nil {
-		return 0, false, err
-	}
-
-	if wanted > 0 {
-		if err := x.parse(defn, defnAt, schema); err != nil {
-			return 0, false, err
-		}
-	}
-	if dumper == 0 {
-		return id, false, nil
-	}
-	if x.expect[id] != nil {
-		return 0, false, x.fail("the table of contents has two entries with the same number", hintDamaged)
-	}
-	d := &toData{}
-	x.expect[id] = d
-	if desc != "TABLE DATA" {
-		return id, true, nil
-	}
-	name := TableName{schema, tag}
-	if copyStmt == "" {
-		d.isTable, d.inserts, d.table = true, true, name
-		return id, true, nil
-	}
-	x.copied = nil
-	if err := x.parse(copyStmt, copyAt, schema); err != nil {
-		return 0, false, err
-	}
-	if x.copied == nil {
-		return 0, false, &SyntaxError{Path: x.path, Offset: copyAt, Table: name.String(), Msg: "the COPY statement is missing", Hint: hintDamaged}
-	}
-	// With --load-via-partition-root this is not the table of the entry.
-	d.isTable, d.table, d.columns = true, x.copied.table, x.copied.columns
-	return id, true, nil
-}
-
-// parse runs the SQL of an entry through the parser.
-func (x *customIndex) parse(sql string, off int64, schema string) error {
-	x.parser.window = textWindow(sql, off)
-	x.parser.haveAhead = false
-	x.parser.schema = schema
-	return x.parser.run()
-}
-
-func (x *customIndex) comment(token) error   { return nil }
-func (x *customIndex) statement(token) error { return nil }
-
-func (x *customIndex) meta(t token, _ string) error {
-	return x.parser.errorAt(t, "a psql command in the table of contents", hintDamaged)
-}
-
-func (x *customIndex) inserted(t token, _ copyStatement) error {
-	return x.parser.errorAt(t, "an INSERT statement in the table of contents", hintDamaged)
-}
-
-func (x *customIndex) copyFrom(c copyStatement) error {
-	x.copied = &c
 	return nil
 }
 
@@ -305,6 +64,9 @@ func (x *customIndex) copyFrom(c copyStatement) error {
 func (x *customIndex) blocks() error {
 	for x.offset() < x.size {
 		at := x.offset()
+		if x.found == len(x.order) {
+			return x.trailer()
+		}
 		kind, err := x.byte()
 		if err != nil {
 			return err
@@ -314,10 +76,11 @@ func (x *customIndex) blocks() error {
 			return err
 		}
 		d := x.expect[id]
-		if d == nil || d.off != 0 || kind != blockData && (kind != blockBlobs || d.isTable) {
+		if d == nil || d.block != 0 || kind != blockData && (kind != blockBlobs || d.isTable) {
 			return &SyntaxError{Path: x.path, Offset: at, Msg: "a block of data does not match the table of contents", Hint: hintDamaged}
 		}
-		d.off = x.offset()
+		d.block, d.off = at, x.offset()
+		x.found++
 		if kind == blockData {
 			err = x.chunks()
 		} else {
@@ -362,93 +125,111 @@ func (x *customIndex) blobs() error {
 	}
 }
 
-func (x *customIndex) fail(msg, hint string) error {
-	return &SyntaxError{Path: x.path, Offset: x.offset(), Msg: msg, Hint: hint}
-}
-
-func (x *customIndex) byte() (byte, error) {
-	b, ok := x.peek(0)
-	if !ok {
-		return 0, errCut
+// trailer reads what follows the last block: nothing, or the table of contents again, this
+// time with the places of the blocks. When all data is out pg_dump goes back and writes it a
+// second time over the first. In a file that is open for appending that lands at the
+// end; since PostgreSQL 16 pg_dump opens its standard output in this way itself. Both have the
+// same length and differ in the places only.
+func (x *customIndex) trailer() error {
+	const other = "more follows behind the last block of data"
+	at := x.offset()
+	if b, ok := x.peek(len(magic) - 1); ok && b == magic[len(magic)-1] && bytes.HasPrefix(x.buf[x.pos:x.end], []byte(magic)) {
+		return x.fail("a second dump begins in the same file", hintOneDB)
 	}
-	x.pos++
-	return b, nil
-}
-
-// int reads a sign byte and a little-endian magnitude.
-func (x *customIndex) int() (int, error) {
-	if _, ok := x.peek(x.intSize); !ok {
-		return 0, errCut
-	}
-	n, ok := decodeInt(x.buf[x.pos : x.pos+1+x.intSize])
-	if !ok {
-		return 0, x.fail("an integer makes no sense", hintDamaged)
-	}
-	x.pos += 1 + x.intSize
-	return n, nil
-}
-
-// afterInt is the offset behind the integer that comes next.
-func (x *customIndex) afterInt() int64 { return x.offset() + int64(1+x.intSize) }
-
-// str reads a string, empty for NULL. With limit 0 it is skipped, a longer one
-// than the limit is an error.
-func (x *customIndex) str(limit int) (string, error) {
-	if limit == 0 {
-		_, err := x.skipStr()
-		return "", err
-	}
-	n, err := x.int()
-	if err != nil || n <= 0 {
-		return "", err
-	}
-	if int64(n) > x.size-x.offset() {
-		return "", errCut
-	}
-	if n > limit {
-		return "", x.fail("a text in the table of contents is too long", hintDamaged)
-	}
-	if n > len(x.buf) {
-		b := make([]byte, n)
-		if _, err := x.r.ReadAt(b, x.offset()); err != nil {
-			return "", fmt.Errorf("read dump: %w", err)
+	first := io.NewSectionReader(x.r, x.tocAt, x.tocEnd-x.tocAt)
+	again := io.NewSectionReader(x.r, at, x.size-at)
+	c := comparison{a: bufio.NewReader(first), b: bufio.NewReader(again)}
+	done := x.tocAt
+	for _, s := range x.seats {
+		if err := c.same(s.at - done); err != nil {
+			return x.differs(at, err, other)
 		}
-		x.skip(int64(n))
-		return string(b), nil
+		place, err := c.both(1 + x.offSize)
+		if err != nil {
+			return x.differs(at, err, other)
+		}
+		if !s.data.lies(place) {
+			return &SyntaxError{Path: x.path, Offset: at + s.at - x.tocAt, Msg: "the second table of contents tells another place of the data", Hint: hintDamaged}
+		}
+		done = s.at + int64(1+x.offSize)
 	}
-	if _, ok := x.peek(n - 1); !ok {
-		return "", errCut
+	if err := c.same(x.tocEnd - done); err != nil {
+		return x.differs(at, err, other)
 	}
-	s := string(x.buf[x.pos : x.pos+n])
-	x.pos += n
-	return s, nil
+	if !x.skip(x.tocEnd - x.tocAt) {
+		return errCut
+	}
+	if x.offset() < x.size {
+		return x.fail(other, hintDamaged)
+	}
+	return nil
 }
 
-// skipStr skips a string and reports whether it was one, not NULL.
-func (x *customIndex) skipStr() (bool, error) {
-	n, err := x.int()
-	if err != nil || n < 0 {
-		return false, err
+// differs explains why the second table of contents is not the first one.
+func (x *customIndex) differs(at int64, err error, msg string) error {
+	switch {
+	case errors.Is(err, errOther):
+		return &SyntaxError{Path: x.path, Offset: at, Msg: msg, Hint: hintDamaged}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errCut
 	}
-	if !x.skip(int64(n)) {
-		return false, errCut
-	}
-	return true, nil
+	return fmt.Errorf("read dump: %w", err)
 }
 
-// decodeInt decodes a sign byte and a little-endian magnitude.
-func decodeInt(b []byte) (int, bool) {
-	var n uint64
-	for i, c := range b[1:] {
-		n |= uint64(c) << (8 * i)
+// lies reports whether the place, as the table of contents has it, is that of the data.
+func (d *toData) lies(place []byte) bool {
+	var off uint64
+	for i, c := range place[1:] {
+		off |= uint64(c) << (8 * i)
 	}
-	if b[0] > 1 || n > 1<<31 { // pg_dump writes C ints
-		return 0, false
+	if d == nil {
+		return place[0] == placeNoData && off == 0
 	}
-	if b[0] == 1 {
-		return -int(n), true
+	return place[0] == placeSet && off == uint64(d.block) //nolint:gosec // offsets are positive
+}
+
+// comparison reads two streams side by side.
+type comparison struct{ a, b *bufio.Reader }
+
+var errOther = errors.New("other bytes")
+
+// same reads n bytes of both, which have to be equal.
+func (c comparison) same(n int64) error {
+	for n > 0 {
+		step := int(min(n, int64(c.a.Size())))
+		want, err := c.a.Peek(step)
+		if err != nil {
+			return err
+		}
+		got, err := c.b.Peek(step)
+		if !bytes.HasPrefix(want, got) {
+			return errOther
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.discard(step); err != nil {
+			return err
+		}
+		n -= int64(step)
 	}
-	return int(n), true
+	return nil
+}
+
+// both reads n bytes of both and returns those of the second.
+func (c comparison) both(n int) ([]byte, error) {
+	got, err := c.b.Peek(n)
+	if err != nil {
+		return nil, err
+	}
+	got = bytes.Clone(got)
+	return got, c.discard(n)
+}
+
+func (c comparison) discard(n int) error {
+	_, err := c.a.Discard(n)
+	_, err2 := c.b.Discard(n)
+	return errors.Join(err, err2)
 }
 
 // chunkReader joins the pieces of one stream.
@@ -479,48 +260,6 @@ func (c *chunkReader) Read(p []byte) (n int, err error) {
 			return n, errors.New("the file was changed after it was opened")
 		}
 		c.done = c.left == 0
-	}
-	return n, err
-}
-
-// decompressor returns how to read a stream that was compressed with method.
-func decompressor(method string) (func(*bufio.Reader) (io.ReadCloser, error), error) {
-	switch method {
-	case "none":
-		return func(r *bufio.Reader) (io.ReadCloser, error) { return io.NopCloser(r), nil }, nil
-	case "gzip": // in name only: the streams are zlib
-		return func(r *bufio.Reader) (io.ReadCloser, error) {
-			z, err := zlib.NewReader(r)
-			if err != nil {
-				return nil, fmt.Errorf("decompress: %w", err)
-			}
-			return &whole{z, r}, nil
-		}, nil
-	case "zstd":
-		return func(r *bufio.Reader) (io.ReadCloser, error) {
-			// The window limit is that of pg_restore, whatever level pg_dump used.
-			z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(128<<20))
-			if err != nil {
-				return nil, fmt.Errorf("decompress: %w", err)
-			}
-			return z.IOReadCloser(), nil
-		}, nil
-	}
-	return nil, fmt.Errorf("the archive is compressed with %s, which this reader does not know", method)
-}
-
-// whole makes sure that a compressed stream is all there was in its chunks.
-type whole struct {
-	io.ReadCloser
-	under *bufio.Reader
-}
-
-func (w *whole) Read(p []byte) (int, error) {
-	n, err := w.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		if _, more := w.under.ReadByte(); more == nil {
-			return n, errors.New("data behind the end of the compressed stream")
-		}
 	}
 	return n, err
 }

@@ -28,16 +28,22 @@ func smallContent() content {
 func TestArchiveVersions(t *testing.T) {
 	t.Parallel()
 	for minor := minArchive; minor <= maxArchive; minor++ {
-		for _, method := range []int{0, 1, 3} {
-			if method == 3 && minor < 15 {
+		for method := range methods {
+			if method > 1 && minor < 15 {
 				continue
 			}
-			for _, piped := range []bool{false, true} {
-				f := smallArchive(minor, method)
-				f.piped = piped
-				a := mustLoad(t, f.bytes(t))
+			f := smallArchive(minor, method)
+			dumps := map[string][]byte{"custom": f.bytes(t)}
+			f.piped = true
+			dumps["piped"] = f.bytes(t)
+			f.again = true
+			dumps["appended"] = f.bytes(t)
+			dumps["tar"] = tarFile(t, "", f.members(t))
+			dumps["tar of a directory"] = tarFile(t, "./dump/", f.members(t))
+			for name, data := range dumps {
+				a := mustLoad(t, data)
 				if diff := cmp.Diff(smallContent(), mustReadAll(t, a)); diff != "" {
-					t.Errorf("version 1.%d, method %d, piped %t (-want +got):\n%s", minor, method, piped, diff)
+					t.Errorf("version 1.%d, method %d, %s (-want +got):\n%s", minor, method, name, diff)
 				}
 				if got, want := a.Info().ArchiveVersion, fmt.Sprintf("1.%d", minor); got != want {
 					t.Errorf("version %s, want %s", got, want)
@@ -65,7 +71,7 @@ func TestArchiveOfVersion10(t *testing.T) {
 
 func TestCustomCut(t *testing.T) {
 	t.Parallel()
-	for _, f := range []archiveFile{smallArchive(12, 0), smallArchive(14, 1), smallArchive(16, 3)} {
+	for _, f := range []archiveFile{smallArchive(12, 0), smallArchive(14, 1), smallArchive(16, 2), smallArchive(16, 3)} {
 		data := f.bytes(t)
 		checkCuts(t, data, 1, len(data))
 	}
@@ -114,13 +120,18 @@ func TestCustomErrors(t *testing.T) {
 		want string
 	}{
 		{"no data block", good[:block], "table s.t: the data is missing at the end of the file (byte "},
-		{"block twice", slices.Concat(good, good[block:]), "a block of data does not match the table of contents (byte "},
-		{"block of nobody", slices.Concat(good, []byte{blockData, 0, 9, 0, 0, 0}), "a block of data does not match the table of contents (byte "},
+		{"block twice", slices.Concat(good, good[block:]), "more follows behind the last block of data (byte "},
+		{"block twice, another missing", func() []byte {
+			two := archive(0, table, data("x\n\\.\n\n\n"), data("y\n\\.\n\n\n"))
+			return slices.Concat(two[:len(two)-23], two[len(two)-46:len(two)-23])
+		}(), "a block of data does not match the table of contents (byte "},
+		{"block of nobody", slices.Concat(good[:block], []byte{blockData, 0, 9, 0, 0, 0}), "a block of data does not match the table of contents (byte "},
 		{"block of unknown kind", slices.Concat(good[:block], []byte{7}, good[block+1:]), "a block of data does not match the table of contents (byte "},
 		{"negative chunk", slices.Concat(good[:block], []byte{blockData, 0, 2, 0, 0, 0, 1, 6, 0, 0, 0}), "a chunk of data has a negative length (byte "},
 		{"chunk behind the end", slices.Concat(good[:block], []byte{blockData, 0, 2, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f}), "the file ends in the middle of the archive (byte "},
 		{"bad sign", slices.Concat(good[:block], []byte{blockData, 2, 2, 0, 0, 0}), "an integer makes no sense (byte "},
-		{"trailing byte", slices.Concat(good, []byte{blockData}), "the file ends in the middle of the archive (byte "},
+		{"trailing byte", slices.Concat(good, []byte{blockData}), "more follows behind the last block of data (byte "},
+		{"first byte of a block", slices.Concat(good[:block], []byte{blockData}), "the file ends in the middle of the archive (byte "},
 		{"INSERT without a definition", archive(0, inserted("INSERT INTO s.t VALUES ('secret');\n")), "table s.t: the rows are INSERT statements that do not name their columns, and the table's definition is not in the file (byte "},
 		{"INSERT, two values", archive(0, table, inserted("INSERT INTO s.t VALUES ('x');\nINSERT INTO s.t VALUES ('secret', 1);\n")), "table s.t, row 2: the row has 2 fields, the table 1 columns (byte "},
 		{"INSERT, cut", archive(0, table, inserted("INSERT INTO s.t VALUES ('secr")), "table s.t: cannot read the data: an INSERT statement is not as pg_dump writes it (byte "},
@@ -138,7 +149,11 @@ func TestCustomErrors(t *testing.T) {
 		{"UTF-8", archive(1, table, data("x\nsecr\xe9t\n\\.\n\n\n")), `table s.t, row 2, column "a": the text is not valid UTF-8 (byte `},
 		{"not compressed", slices.Concat(archive(1, table)[:11], []byte{1}, good[12:]), "table s.t: cannot read the data: decompress: zlib: invalid header"},
 		{"unknown method", slices.Concat(good[:11], []byte{4}, good[12:]), "the archive is compressed with an unknown method, number 4 (byte "},
-		{"unknown format", slices.Concat(good[:10], []byte{4}, good[11:]), "this is not a custom-format archive (byte "},
+		{"unknown format", slices.Concat(good[:10], []byte{4}, good[11:]), "the archive is of an unknown format, number 4 (byte "},
+		{"format of a directory", slices.Concat(good[:10], []byte{3}, good[11:]), "this is the table of contents of a directory-format dump"},
+		{"another dump behind it", slices.Concat(good, good), "a second dump begins in the same file (byte "},
+		{"more behind it", slices.Concat(good, []byte("secret")), "more follows behind the last block of data (byte "},
+
 		{"size of integers", slices.Concat(good[:8], []byte{9}, good[9:]), "the archive header makes no sense (byte "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -10,12 +10,16 @@ import (
 // dump holds the definition but no data.
 var ErrNoData = errors.New("the dump holds no data for this table")
 
+// ErrMySQL is wrapped by the error of [Open] for a dump of MySQL or MariaDB, which is of
+// another kind.
+var ErrMySQL = errors.New("a dump of MySQL or MariaDB")
+
 // SyntaxError says that a file cannot be used as a dump, where and why. It
 // never contains data of a row.
 type SyntaxError struct {
-	Path   string
-	Line   int    // counted from 1; 0 in the custom format, which has no lines
-	Offset int64  // in bytes from the start of the file; in the custom format that of the table's data block
+	Path   string // of the dump; in a directory that of the file in it
+	Line   int    // counted from 1; 0 outside the plain format, which alone has lines
+	Offset int64  // in bytes from the start of the file, unpacked if it was packed; in an archive that of the table's data
 	Table  string // as SQL writes it; empty outside a table
 	Row    int64  // row of the table counted from 1; 0 outside a row
 	Column string // empty when the whole row is concerned
@@ -25,7 +29,7 @@ type SyntaxError struct {
 	cause error
 }
 
-// Unwrap returns the error of a decompressor that is behind this one, if any.
+// Unwrap returns the error of a decompressor that is behind this one, or [ErrMySQL], if any.
 func (e *SyntaxError) Unwrap() error { return e.cause }
 
 // Error renders the error in one line that starts with "file:line:".
@@ -60,6 +64,7 @@ func (e *SyntaxError) Error() string {
 const (
 	hintCut     = "the file seems to be cut off: copy it again and compare sizes, or run pg_dump again"
 	hintDamaged = "the file is damaged or was changed after pg_dump wrote it: copy it again in binary mode, or run pg_dump again"
+	hintPacked  = "the packed file is cut off or damaged: copy it again in binary mode, or run pg_dump again"
 	hintPlain   = "run pg_dump again with --format=custom or --format=plain, or convert the file without a database: pg_restore --file=dump.sql ARCHIVE"
 	hintCopy    = "run pg_dump again without --inserts, or without --data-only"
 	hintUTF8    = "run pg_dump again with --encoding=UTF8"

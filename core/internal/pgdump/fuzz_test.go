@@ -21,8 +21,8 @@ func FuzzOpenPlain(f *testing.F) {
 	f.Add(wrap("CREATE TABLE s.c () INHERITS (s.c, s.d);\nCOPY s.c FROM stdin;\n\n\\.\n\\connect x\n"))
 	f.Add(wrap("CREATE TABLE s.t (a text);\nINSERT INTO s.t (a) OVERRIDING SYSTEM VALUE VALUES\n\t(E'\\\\'),\n\t(NULL) ON CONFLICT DO NOTHING;\nINSERT INTO s.t DEFAULT VALUES;\n"))
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.HasPrefix(text, magic) {
-			return // the other target
+		if strings.HasPrefix(text, magic) || isTar([]byte(text)) || packedWith([]byte(text)) != "" {
+			return // the other targets
 		}
 		a, err := loadSized(t, "fuzz.sql", text, tiny)
 		b, err2 := loadText(t, "fuzz.sql", text)
@@ -71,33 +71,73 @@ func checkSyntaxError(t *testing.T, err error, text string) {
 
 func FuzzOpenCustom(f *testing.F) {
 	for _, minor := range []int{12, 14, 15, 16} {
-		for _, method := range []int{0, 1, 3} {
-			if method < 3 || minor >= 15 {
-				f.Add(smallArchive(minor, method).bytes(f))
+		for method := range methods {
+			if method < 2 || minor >= 15 {
+				a := smallArchive(minor, method)
+				f.Add(a.bytes(f))
+				a.again = true
+				f.Add(a.bytes(f))
 			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if !bytes.HasPrefix(data, []byte(magic)) {
-			return
-		}
-		a, err := loadSized(t, "fuzz.dump", data, tiny)
-		b, err2 := loadText(t, "fuzz.dump", data)
-		if (err == nil) != (err2 == nil) {
-			t.Fatalf("the size of buffers changes the result: %v, %v", err, err2)
-		}
-		if err != nil {
-			checkSyntaxError(t, err, string(data))
-			return
-		}
-		got, err := readAll(t, a)
-		want, err2 := readAll(t, b)
-		if err == nil && err2 == nil {
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Fatalf("the size of buffers changes the rows:\n%s", diff)
-			}
+		if bytes.HasPrefix(data, []byte(magic)) {
+			checkBuffers(t, data)
 		}
 	})
+}
+
+func FuzzOpenTar(f *testing.F) {
+	for _, minor := range []int{12, 14, 16} {
+		for method := range methods {
+			if method < 2 || minor >= 15 {
+				f.Add(tarFile(f, "", smallArchive(minor, method).members(f)))
+			}
+		}
+	}
+	f.Add(tarFile(f, "./a/b/", smallArchive(16, 1).members(f)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if isTar(data) {
+			checkBuffers(t, data)
+		}
+	})
+}
+
+func FuzzOpenPacked(f *testing.F) {
+	for _, method := range methods[1:] {
+		f.Add(pack(f, method, wrap("COPY s.t (a) FROM stdin;\n"+strings.Repeat("row\n", 100)+"\\.\n")))
+		f.Add(pack(f, method, string(smallArchive(16, 0).bytes(f))))
+	}
+	f.Add(pack(f, "gzip", string(pack(f, "gzip", wrap("")))))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if packedWith(data) != "" && len(data) < 1<<16 {
+			checkBuffers(t, data)
+		}
+	})
+}
+
+// checkBuffers opens a dump with tiny buffers and with those of every day: neither the
+// verdict nor the rows may differ.
+func checkBuffers(t *testing.T, data []byte) {
+	t.Helper()
+	a, err := loadSized(t, "fuzz.dump", data, tiny)
+	b, err2 := loadText(t, "fuzz.dump", data)
+	if (err == nil) != (err2 == nil) {
+		t.Fatalf("the size of buffers changes the result: %v, %v", err, err2)
+	}
+	if err != nil {
+		if packedWith(data) == "" { // else places are in what was unpacked
+			checkSyntaxError(t, err, string(data))
+		}
+		return
+	}
+	got, err := readAll(t, a)
+	want, err2 := readAll(t, b)
+	if err == nil && err2 == nil {
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("the size of buffers changes the rows:\n%s", diff)
+		}
+	}
 }
 
 func FuzzDecodeRow(f *testing.F) {

@@ -1,16 +1,23 @@
 package pgdump
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 )
 
 // wrap makes a plain dump of its body.
@@ -29,7 +36,11 @@ func loadText[T string | []byte](tb testing.TB, name string, text T) (*Archive, 
 
 func loadSized[T string | []byte](tb testing.TB, name string, text T, buffers sizes) (*Archive, error) {
 	tb.Helper()
-	return load(tb.Context(), name, bytes.NewReader([]byte(text)), int64(len(text)), buffers)
+	a, err := load(tb.Context(), name, bytes.NewReader([]byte(text)), int64(len(text)), buffers)
+	if err == nil {
+		tb.Cleanup(func() { _ = a.Close() })
+	}
+	return a, err
 }
 
 func mustLoad[T string | []byte](tb testing.TB, text T) *Archive {
@@ -125,12 +136,13 @@ func mustReadAll(tb testing.TB, a *Archive) content {
 	return c
 }
 
-// archiveFile writes custom-format files of any version. Versions up to 1.14
+// archiveFile writes archives of any version. Versions up to 1.14
 // were checked with pg_restore 15, later ones with pg_restore 18.
 type archiveFile struct {
 	minor   int
 	method  int // as in the header of 1.15
 	piped   bool
+	again   bool // the table of contents is written a second time, at the end
 	entries []archiveEntry
 }
 
@@ -140,10 +152,12 @@ type archiveEntry struct {
 	blobs                             []string // for BLOBS
 }
 
-func (f archiveFile) bytes(tb testing.TB) []byte {
-	tb.Helper()
+func (e archiveEntry) hasData() bool { return e.desc == "TABLE DATA" || e.desc == "BLOBS" }
+
+// header is what comes before the table of contents.
+func (f archiveFile) header(format byte) []byte {
 	b := []byte(magic)
-	b = append(b, 1, byte(f.minor&0xff), 0, 4, 8, 1)
+	b = append(b, 1, byte(f.minor&0xff), 0, 4, 8, format)
 	if f.minor >= 15 {
 		b = append(b, byte(f.method&0xff))
 	} else {
@@ -152,47 +166,61 @@ func (f archiveFile) bytes(tb testing.TB) []byte {
 	for _, n := range []int{1, 2, 3, 4, 5, 126, 0} {
 		b = appendInt(b, n)
 	}
-	b = appendStr(b, "db")
-	b = appendStr(b, "15.1")
-	b = appendStr(b, "15.1")
-	b = appendInt(b, len(f.entries))
-	places := make([]int, len(f.entries))
+	for _, s := range []string{"db", "15.1", "15.1"} {
+		b = appendStr(b, s)
+	}
+	return b
+}
+
+// contents is the table of contents. place gives what an entry says about its data.
+func (f archiveFile) contents(place func(i int, e archiveEntry) []byte) []byte {
+	b := appendInt(nil, len(f.entries))
 	for i, e := range f.entries {
-		hasData := e.desc == "TABLE DATA" || e.desc == "BLOBS"
 		b = appendInt(b, i+1)
-		b = appendInt(b, map[bool]int{true: 1}[hasData])
-		b = appendStr(b, "1259")
-		b = appendStr(b, "1000")
-		b = appendStr(b, e.tag)
-		b = appendStr(b, e.desc)
+		b = appendInt(b, map[bool]int{true: 1}[e.hasData()])
+		for _, s := range []string{"1259", "1000", e.tag, e.desc} {
+			b = appendStr(b, s)
+		}
 		b = appendInt(b, 2)
-		b = appendStr(b, e.defn)
-		b = appendStr(b, "")
-		b = appendStr(b, e.copyStmt)
-		b = appendStr(b, e.schema)
-		b = appendStr(b, "")
+		for _, s := range []string{e.defn, "", e.copyStmt, e.schema, ""} {
+			b = appendStr(b, s)
+		}
 		if f.minor >= 14 {
 			b = appendStr(b, "heap")
 		}
 		if f.minor >= 16 {
 			b = appendInt(b, 'r')
 		}
-		b = appendStr(b, "owner")
-		b = appendStr(b, "false")
-		b = appendStr(b, "1")
+		for _, s := range []string{"owner", "false", "1"} {
+			b = appendStr(b, s)
+		}
 		b = appendInt(b, -1)
-		places[i] = len(b)
-		b = append(b, map[bool]byte{true: 1, false: 3}[hasData])
-		b = append(b, make([]byte, 8)...)
+		b = append(b, place(i, e)...)
 	}
+	return b
+}
+
+func (f archiveFile) bytes(tb testing.TB) []byte {
+	tb.Helper()
+	places := make(map[int]int)
+	place := func(i int, e archiveEntry) []byte {
+		at, known := places[i]
+		switch {
+		case !e.hasData():
+			return append([]byte{placeNoData}, make([]byte, 8)...)
+		case known:
+			return binary.LittleEndian.AppendUint64([]byte{placeSet}, uint64(at))
+		}
+		return append([]byte{1}, make([]byte, 8)...)
+	}
+	b := f.header(formatCustom)
+	start := len(b)
+	b = append(b, f.contents(place)...)
 	for i, e := range f.entries {
-		if e.desc != "TABLE DATA" && e.desc != "BLOBS" {
+		if !e.hasData() {
 			continue
 		}
-		if !f.piped {
-			b[places[i]] = 2
-			binary.LittleEndian.PutUint64(b[places[i]+1:], uint64(len(b)))
-		}
+		places[i] = len(b)
 		if e.desc == "TABLE DATA" {
 			b = append(b, blockData)
 			b = appendInt(b, i+1)
@@ -207,31 +235,89 @@ func (f archiveFile) bytes(tb testing.TB) []byte {
 		}
 		b = appendInt(b, 0)
 	}
+	switch contents := f.contents(place); {
+	case f.again:
+		b = append(b, contents...)
+	case !f.piped:
+		copy(b[start:], contents)
+	}
 	return b
+}
+
+// members are the files of the archive in directory format, by name.
+func (f archiveFile) members(tb testing.TB) map[string][]byte {
+	tb.Helper()
+	files := make(map[string][]byte)
+	files[tocFile] = append(f.header(formatTar), f.contents(func(i int, e archiveEntry) []byte {
+		name := ""
+		if e.hasData() {
+			name = strconv.Itoa(i+1) + ".dat"
+			files[name+suffixes[f.method].suffix] = pack(tb, methods[f.method], e.data)
+		}
+		return appendStr(nil, name)
+	})...)
+	return files
+}
+
+// tarFile packs files with tar, in the order of their names from the last to the first, so that toc.dat comes early.
+func tarFile(tb testing.TB, dir string, files map[string][]byte) []byte {
+	tb.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(files))) {
+		err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: dir + name, Size: int64(len(files[name])), Mode: 0o600, Format: tar.FormatUSTAR})
+		if err == nil {
+			_, err = w.Write(files[name])
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// pack compresses a file.
+func pack(tb testing.TB, method, text string) []byte {
+	tb.Helper()
+	var z bytes.Buffer
+	var w io.WriteCloser
+	var err error
+	switch method {
+	case "gzip":
+		w = gzip.NewWriter(&z)
+	case "lz4":
+		small := lz4.NewWriter(&z)
+		w, err = small, small.Apply(lz4.BlockSizeOption(lz4.Block64Kb)) // as pg_dump
+	case "zstd":
+		w, err = zstd.NewWriter(&z, zstd.WithEncoderConcurrency(1))
+	default:
+		return []byte(text)
+	}
+	if err == nil {
+		_, err = w.Write([]byte(text))
+		err = errors.Join(err, w.Close())
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return z.Bytes()
 }
 
 // appendStream compresses text and cuts it into chunks, of a few bytes unless
 // there is much of it.
 func (f archiveFile) appendStream(tb testing.TB, b []byte, text string) []byte {
 	tb.Helper()
-	var z bytes.Buffer
-	var err error
-	switch f.method {
-	case 1:
-		w := zlib.NewWriter(&z)
-		_, err = w.Write([]byte(text))
-		err = errors.Join(err, w.Close())
-	case 3:
-		var w *zstd.Encoder
-		if w, err = zstd.NewWriter(&z, zstd.WithEncoderConcurrency(1)); err == nil {
-			_, err = w.Write([]byte(text))
-			err = errors.Join(err, w.Close())
+	z := bytes.NewBuffer(pack(tb, methods[f.method], text))
+	if f.method == 1 { // gzip in name only
+		z.Reset()
+		w := zlib.NewWriter(z)
+		_, err := w.Write([]byte(text))
+		if err := errors.Join(err, w.Close()); err != nil {
+			tb.Fatal(err)
 		}
-	default:
-		z.WriteString(text)
-	}
-	if err != nil {
-		tb.Fatal(err)
 	}
 	size := 37
 	if z.Len() > 1<<20 {

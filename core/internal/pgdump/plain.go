@@ -26,7 +26,7 @@ type plainIndex struct {
 // indexPlain reads the SQL and finds the data between it.
 func (a *Archive) indexPlain(ctx context.Context, cat *catalog, start int64) error {
 	a.info.Format = Plain
-	a.read = func(r io.Reader) (io.ReadCloser, error) { return io.NopCloser(r), nil }
+	a.read = func(_ segment, r io.Reader) (io.ReadCloser, error) { return io.NopCloser(r), nil }
 
 	x := &plainIndex{info: &a.info}
 	x.parser = &parser{
@@ -49,13 +49,25 @@ func (a *Archive) indexPlain(ctx context.Context, cat *catalog, start int64) err
 	case x.err != nil:
 		return x.err
 	case !x.header:
-		return &SyntaxError{Path: a.path, Line: 1, Offset: start, Msg: `the line "-- PostgreSQL database dump" is missing at the beginning`, Hint: "this is not a file that pg_dump wrote, or its beginning is lost"}
+		return x.headless(start)
 	case err != nil:
 		return err
 	case !x.complete:
 		return x.errorAt(x.start(tokEOF, false), `the line "-- PostgreSQL database dump complete" is missing at the end`, hintCut)
 	}
 	return nil
+}
+
+// headless explains a file that does not begin as a dump does.
+func (x *plainIndex) headless(start int64) error {
+	e := &SyntaxError{Path: x.path, Line: 1, Offset: start, Msg: `the line "-- PostgreSQL database dump" is missing at the beginning`}
+	e.Hint = "this is not a file that pg_dump wrote, or its beginning is lost"
+	if x.encoding != "" { // the settings that pg_dump begins with are there
+		e.Msg += ": the comments of pg_dump were removed, and without them nobody can tell whether the file is whole"
+		e.Hint = "make the dump with pg_dump itself (pg_dump --file=dump.sql DATABASE), not through a tool that changes its output; " +
+			"or restore this file into an empty PostgreSQL database and use source.url"
+	}
+	return e
 }
 
 func (x *plainIndex) comment(t token) error {

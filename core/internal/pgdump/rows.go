@@ -101,16 +101,30 @@ func (r *Rows) openSegment() error {
 	if r.seg.perm != nil {
 		r.values = make([][]byte, len(r.fields))
 	}
-	src, err := r.a.read(io.NewSectionReader(r.a.r, r.seg.off, r.seg.size))
+	raw, err := r.a.raw(r.seg)
 	if err != nil {
-		return r.unreadable(err)
+		return r.wrap(err)
 	}
+	src, err := r.a.read(r.seg, raw)
+	if err != nil {
+		return errors.Join(r.unreadable(err), raw.Close())
+	}
+	src = both{src, raw}
 	if r.seg.inserts {
 		src = copyText(src, r.seg.columns)
 	}
 	r.src = src
 	return nil
 }
+
+// both closes a stream and what is under it.
+type both struct {
+	io.ReadCloser
+	under io.Closer
+}
+
+// Close closes the two.
+func (b both) Close() error { return errors.Join(b.ReadCloser.Close(), b.under.Close()) }
 
 func (r *Rows) wrap(err error) error { return fmt.Errorf("read table %s: %w", r.name, err) }
 
@@ -291,7 +305,7 @@ func (r *Rows) endSegment() error {
 
 // fail makes an error for what comes next.
 func (r *Rows) fail(msg, hint string) *SyntaxError {
-	e := &SyntaxError{Path: r.a.path, Offset: r.seg.off, Table: r.name.String(), Row: r.row, Msg: msg, Hint: hint}
+	e := &SyntaxError{Path: r.seg.path(r.a.path), Offset: r.seg.off, Table: r.name.String(), Row: r.row, Msg: msg, Hint: hint}
 	if r.seg.line > 0 {
 		e.Line = r.seg.line + int(r.segRow)
 		e.Offset += r.base + int64(r.pos)

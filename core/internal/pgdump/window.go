@@ -24,8 +24,8 @@ type window struct {
 
 // window returns a window on the file that begins at off.
 func (a *Archive) window(ctx context.Context, off int64) *window {
-	size := min(int64(a.sizes.window), max(1, a.info.Size))
-	return &window{ctx: ctx, r: a.r, size: a.info.Size, base: off, line: 1, buf: make([]byte, size)}
+	size := min(int64(a.sizes.window), max(1, a.size))
+	return &window{ctx: ctx, r: a.r, size: a.size, base: off, line: 1, buf: make([]byte, size)}
 }
 
 // textWindow is a window on text that lies at off in the file.

@@ -284,7 +284,7 @@ func TestFullDisk(t *testing.T) {
 			t.Parallel()
 			d := newDirectory(t)
 			config := d.config(t, "rejects: {recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]}\n")
-			if r := runStetl(t, nil, "run", "--config", config, "--user", "nobody"); r.code != 0 { // makes the journal
+			if r := runStetl(t, nil, "run", "--config", config, "--user", "nobody"); r.code != exitUsage { // makes the journal
 				t.Fatalf("exit %d\n%s", r.code, r.stderr)
 			}
 			on := func(query string) {

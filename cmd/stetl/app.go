@@ -31,6 +31,8 @@ type app struct {
 	configPath string
 	asJSON     bool
 	quiet      bool
+	// accept are the codes of gaps in spite of which the source is read.
+	accept []string
 	// planKey is the key of a plan that was, or is to be, made without a journal.
 	planKey []byte
 }

@@ -102,7 +102,7 @@ func BenchmarkSecondRun(b *testing.B) {
 		took := reading(func(src *supertokens.Source) (err error) {
 			review := supertokens.NewReview(src)
 			defer func() { err = errors.Join(err, review.Close()) }()
-			acc := newAccounts(src)
+			acc := &accounts{src: src}
 			acc.review = review
 			result, err = engine.Run(b.Context(), acc, dst, engine.Options{Journal: scope, Key: j.FingerprintKey(), Run: 1})
 			_, findErr := review.Findings()

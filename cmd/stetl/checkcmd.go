@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,7 @@ settings of the target that it knows a remedy for, and no accounts.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context(), fix) },
 	}
 	a.configFlag(c)
+	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&fix, "fix", false, "have the plugin apply the remedies it knows to the settings of the target")
 	return c
@@ -38,7 +40,7 @@ func (a *app) check(ctx context.Context, fix bool) (err error) {
 	if err := p.openSource(ctx); err != nil {
 		return err
 	}
-	acc := newAccounts(p.source)
+	acc := p.accounts()
 	if fix {
 		needs, err := engine.Survey(ctx, acc, p.target, p.engineOptions())
 		if err != nil {
@@ -59,10 +61,14 @@ func (a *app) check(ctx context.Context, fix bool) (err error) {
 		return classify(ctx, err)
 	}
 	found = p.cfg.Target.Locate(found)
+	complete, _ := p.source.Completeness()
 	if a.asJSON {
-		err = report.WriteDiagnosticsJSON(a.out, found)
+		err = report.WriteDiagnosticsJSON(a.out, found, complete)
 	} else {
 		err = report.WriteDiagnostics(a.out, found)
+		if err == nil {
+			_, err = fmt.Fprintf(a.out, "Source   %s\n         %s\n", p.source.Where(), report.CompletenessLine(complete))
+		}
 	}
 	if err == nil && found.HasErrors() {
 		return silentError{exitRefused}

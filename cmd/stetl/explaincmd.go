@@ -30,6 +30,7 @@ it, what runs have done with it, and what a run would do now. It writes nothing.
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.explainUser(cmd.Context(), args[0], offline) },
 	}
 	a.configFlag(c)
+	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&offline, "offline", false, "do not ask the target")
 	return c
@@ -44,7 +45,7 @@ func (a *app) explainUser(ctx context.Context, name string, offline bool) (err e
 	if err := p.openSource(ctx); err != nil {
 		return err
 	}
-	acc := newAccounts(p.source)
+	acc := p.accounts()
 
 	var e report.Explanation
 	entry, known, err := p.remembered(ctx, name)

@@ -32,6 +32,7 @@ is given, which needs --out: such a file is created with mode 0600.`,
 		},
 	}
 	a.configFlag(c)
+	acceptFlag(c, &a.accept)
 	outFlag(c, &out)
 	c.Flags().BoolVar(&secrets, "include-secrets", false, "include password hashes and TOTP secrets; needs --out")
 	return c
@@ -43,7 +44,11 @@ func (a *app) export(ctx context.Context, out string, secrets bool) (err error) 
 		return err
 	}
 	status := newStatus(a.err, out == "")
-	src, err := openSource(ctx, cfg, false, status)
+	accepted, err := a.acceptedGaps()
+	if err != nil {
+		return err
+	}
+	src, err := openSource(ctx, cfg, accepted, false, status)
 	if err != nil {
 		return err
 	}

@@ -36,11 +36,13 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
 			env.Setenv("FIXTURES", filepath.Join(root, "testdata", "supertokens"))
+			env.Setenv("CASES", filepath.Join(root, "core", "supertokens", "testdata", "cases"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			"cut":   cut,
+			"exits":  exits,
+			"cut":    cut,
+			"losing": losing,
 		},
 	})
 }

@@ -56,6 +56,7 @@ func (a *app) openProject(ctx context.Context, want access, s *status) (p *proje
 	if err != nil {
 		return nil, err
 	}
+	problems.Add(cfg.NeedTarget()...)
 	if cfg.Target.Plugin == "" {
 		return nil, problems.Err()
 	}
@@ -105,7 +106,11 @@ func (a *app) openProject(ctx context.Context, want access, s *status) (p *proje
 
 // openSource opens the source, which stays open as long as the project.
 func (p *project) openSource(ctx context.Context) (err error) {
-	p.source, err = openSource(ctx, p.cfg, false, p.status)
+	accepted, err := p.app.acceptedGaps()
+	if err != nil {
+		return err
+	}
+	p.source, err = openSource(ctx, p.cfg, accepted, false, p.status)
 	return err
 }
 

@@ -42,6 +42,7 @@ source now (payload_of). It says what has changed since.
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.rejects(cmd.Context(), out, recipients) },
 	}
 	a.configFlag(c)
+	acceptFlag(c, &a.accept)
 	outFlag(c, &out)
 	c.Flags().StringArrayVar(&recipients, "recipient", nil, "age public `KEY` (age1…) to encrypt the accounts to; may be repeated")
 	return c
@@ -183,7 +184,7 @@ func (p *project) addPayloads(ctx context.Context, list []report.Reject, keys []
 
 // each gives the accounts of the source that are wanted, with their secrets.
 func (p *project) each(ctx context.Context, wanted func(id string) bool, use func(id string, clearText []byte) error) error {
-	return newAccounts(p.source).Accounts(ctx, func(users []canonical.User) error {
+	return p.accounts().Accounts(ctx, func(users []canonical.User) error {
 		for i := range users {
 			id := users[i].InternalID
 			if !wanted(id) {

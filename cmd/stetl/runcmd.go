@@ -73,6 +73,7 @@ func (a *app) planCommand() *cobra.Command {
 
 func (a *app) runFlags(c *cobra.Command, f *runFlags) {
 	a.configFlag(c)
+	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "in a dry run: exit 6 when something would change")
 	c.Flags().BoolVar(&f.full, "full", false, "compare every account with the target, also where nothing has changed since the last run")
@@ -166,10 +167,10 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 			return r, usageError{err}
 		}
 	}
-	r.Source, r.Layout, r.App, r.Target, r.Detail = describeSource(p.cfg), p.source.Layout(), p.source.App(), describeTarget(p.cfg), f.detail
+	r.Source, r.Layout, r.App, r.Target, r.Detail = p.source.Where(), p.source.Layout(), p.source.App(), describeTarget(p.cfg), f.detail
 	review := supertokens.NewReview(p.source)
 	defer func() { err = errors.Join(err, review.Close()) }()
-	acc := newAccounts(p.source)
+	acc := p.accounts()
 	acc.review = review
 	if o.Part, err = p.choose(ctx, acc, o, &f.choice, ids); err != nil {
 		return r, err

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -28,6 +29,22 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
 	}
+}
+
+// losing copies a plain dump without the first row of a table: losing TABLE FROM TO
+func losing(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: losing TABLE FROM TO")
+	}
+	content, err := os.ReadFile(ts.MkAbs(args[1]))
+	ts.Check(err)
+	before, rest, found := strings.Cut(string(content), "\nCOPY public."+args[0]+" (")
+	head, rows, more := strings.Cut(rest, ";\n")
+	_, kept, row := strings.Cut(rows, "\n")
+	if !found || !more || !row {
+		ts.Fatalf("no rows of %s in %s", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(before+"\nCOPY public."+args[0]+" ("+head+";\n"+kept), 0o600))
 }
 
 // cut copies the first bytes of a file: cut BYTES FROM TO

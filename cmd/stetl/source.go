@@ -3,8 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
@@ -86,9 +90,9 @@ func (a *app) soundConfig() (*config.Config, error) {
 
 // openSource opens the source of the configuration. Its errors point at the
 // line that names the source.
-func openSource(ctx context.Context, cfg *config.Config, audit bool, s *status) (*supertokens.Source, error) {
+func openSource(ctx context.Context, cfg *config.Config, accepted []supertokens.GapCode, audit bool, s *status) (*supertokens.Source, error) {
 	o := sourceOptions(cfg)
-	o.Audit, o.Progress = audit, s.rows
+	o.Audit, o.Progress, o.AcceptIncomplete = audit, s.rows, accepted
 	src, err := supertokens.Open(ctx, o)
 	if err == nil {
 		return src, nil
@@ -103,11 +107,59 @@ func sourceOptions(cfg *config.Config) supertokens.Options {
 	return supertokens.Options{
 		URL: cfg.Source.URL, Dump: cfg.Source.Dump, Schema: cfg.Source.Schema, TablePrefix: cfg.Source.TablePrefix,
 		Tables: cfg.Source.Tables, App: cfg.Source.App, MigrationMode: cfg.Source.MigrationMode,
+		TakeLeft: cfg.Source.LeftUnderInternalID == "take",
 	}
+}
+
+// incomplete words what is missing of a source, a diagnostic for each code.
+func incomplete(cfg *config.Config, e *supertokens.IncompleteError) error {
+	path := "/source/url"
+	if cfg.Source.Dump != "" {
+		path = "/source/dump"
+	}
+	var list diag.List
+	for code, text := range e.ByCode() {
+		d := diag.Diagnostic{Code: diag.Code(code), Summary: text, Path: path}
+		if info, known := diag.Lookup(d.Code); known {
+			d.Hint = fmt.Sprintf("%s; --accept-incomplete %s reads what is there all the same", info.Remedy, code)
+		}
+		list.Add(d)
+	}
+	return cfg.Locate(list).Err()
+}
+
+// acceptFlag lets an operator read a source of which something is missing.
+func acceptFlag(c *cobra.Command, into *[]string) {
+	c.Flags().StringArrayVar(into, "accept-incomplete", nil, "read the source although it is not whole in the way of this `CODE`; may be repeated")
+	codes := gapCodes()
+	_ = c.RegisterFlagCompletionFunc("accept-incomplete", cobra.FixedCompletions(codes, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+}
+
+func gapCodes() []string {
+	var out []string
+	for _, code := range supertokens.GapCodes() {
+		out = append(out, string(code))
+	}
+	return out
+}
+
+// acceptedGaps are the codes of the flag.
+func (a *app) acceptedGaps() ([]supertokens.GapCode, error) {
+	var out []supertokens.GapCode
+	for _, code := range a.accept {
+		if !slices.Contains(gapCodes(), code) {
+			return nil, usageError{fmt.Errorf("--accept-incomplete %s: there are %s", code, strings.Join(gapCodes(), ", "))}
+		}
+		out = append(out, supertokens.GapCode(code))
+	}
+	return out, nil
 }
 
 // sourceError gives an error of the source its place in the configuration.
 func sourceError(cfg *config.Config, err error) error {
+	if e, ok := errors.AsType[*supertokens.IncompleteError](err); ok {
+		return incomplete(cfg, e)
+	}
 	d := diag.Diagnostic{Code: diag.SourceUnreachable, Summary: err.Error(), Path: "/source/url"}
 	if cfg.Source.Dump != "" {
 		d.Path, d.Code = "/source/dump", diag.SourceDumpUnusable
@@ -138,22 +190,15 @@ func (a *app) openTables(ctx context.Context) (*config.Config, *supertokens.Tabl
 	return cfg, tables, nil
 }
 
-// describeSource names the source without anything secret.
-func describeSource(cfg *config.Config) string {
-	if cfg.Source.Dump != "" {
-		return cfg.Source.Dump
-	}
-	return "live PostgreSQL"
-}
-
 // accounts adapts a source to the engine. Every reading gives the same accounts; the
 // next one is reviewed if review is set.
 type accounts struct {
+	cfg    *config.Config
 	src    *supertokens.Source
 	review *supertokens.Review
 }
 
-func newAccounts(src *supertokens.Source) *accounts { return &accounts{src: src} }
+func (p *project) accounts() *accounts { return &accounts{cfg: p.cfg, src: p.source} }
 
 // hot is how many accounts are reviewed and emitted at once: so few that they are in
 // the processor's cache still when the next step comes to them.
@@ -163,7 +208,7 @@ const hot = 128
 func (s *accounts) Accounts(ctx context.Context, emit func([]canonical.User) error) error {
 	review := s.review
 	s.review = nil
-	return s.src.Read(ctx, func(b supertokens.Batch) error {
+	err := s.src.Read(ctx, func(b supertokens.Batch) error {
 		if review == nil {
 			return emit(b.Users)
 		}
@@ -180,4 +225,8 @@ func (s *accounts) Accounts(ctx context.Context, emit func([]canonical.User) err
 		}
 		return nil
 	})
+	if errors.As(err, new(*supertokens.IncompleteError)) {
+		return sourceError(s.cfg, err)
+	}
+	return err
 }

@@ -43,7 +43,7 @@ func TestAccountsAreReviewedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acc := newAccounts(src)
+	acc := &accounts{src: src}
 	acc.review = beside
 	for range 2 {
 		var got []string

@@ -24,6 +24,7 @@ accounts are missing or differ.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), sample) },
 	}
 	a.configFlag(c)
+	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
 	c.Flags().IntVar(&sample, "sample", 1, "compare one account in `N`")
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
@@ -47,9 +48,9 @@ func (a *app) verify(ctx context.Context, sample int) (err error) {
 		return err
 	}
 	o := p.engineOptions()
-	r := report.Verification{Source: describeSource(p.cfg), Target: describeTarget(p.cfg)}
+	r := report.Verification{Source: p.source.Where(), Target: describeTarget(p.cfg)}
 	o.Outcome = func(c target.Change) { r.Changes = append(r.Changes, c) }
-	r.Result, err = engine.Verify(ctx, newAccounts(p.source), p.target, o, sample)
+	r.Result, err = engine.Verify(ctx, p.accounts(), p.target, o, sample)
 	status.clear()
 	if err != nil {
 		return classify(ctx, err)

@@ -50,6 +50,9 @@ type Source struct {
 	App               string            `json:"app,omitempty"`
 	MigrationMode     string            `json:"migration_mode,omitempty"` // of a core from 12.0 on
 	FirebaseSignerKey canonical.Secret  `json:"firebase_signer_key,omitzero"`
+	// LeftUnderInternalID is "take" where what the core does not see any more is to be
+	// taken all the same.
+	LeftUnderInternalID string `json:"left_under_internal_id,omitempty"`
 }
 
 // Policies are decisions of the operator.
@@ -241,6 +244,8 @@ func (c *Config) fill(dir string) {
 		App:               source.get("app").str(),
 		MigrationMode:     source.get("migration_mode").str(),
 		FirebaseSignerKey: canonical.NewSecret(source.get("firebase_signer_key").str()),
+
+		LeftUnderInternalID: source.get("left_under_internal_id").str(),
 	}
 	if prefix := source.get("table_prefix"); !prefix.absent() {
 		c.Source.TablePrefix = new(prefix.str())
@@ -277,6 +282,20 @@ func (c *Config) fill(dir string) {
 	if plugin := root.get("target", "plugin"); plugin != nil && c.Target.config.absent() {
 		c.Target.config = newObject(targetConfig, plugin.at)
 	}
+}
+
+// NeedTarget reports that there is no target, for commands that are about one.
+func (c *Config) NeedTarget() diag.List {
+	if c.file.root == nil || c.file.root.get("target") != nil {
+		return nil
+	}
+	c.file.add(diag.Diagnostic{
+		Code:    diag.ConfigMissingField,
+		Summary: `the configuration needs "target"`,
+		Path:    "/target",
+		Hint:    "inspect and export need none; a run needs to know where users go",
+	}, c.file.root.anchor())
+	return c.file.take()
 }
 
 // CheckTables reports the names under source.tables that are not in renamable.

@@ -45,6 +45,14 @@ const (
 	SourceNotSuperTokens Code = "source.not_supertokens"
 	SourceAmbiguous      Code = "source.ambiguous"
 	SourceNoApp          Code = "source.no_app"
+	// What is missing of a source; an operator may accept each by its code.
+	SourceTableMissing      Code = "source.table_missing"
+	SourceColumnMissing     Code = "source.column_missing"
+	SourceRowsMissing       Code = "source.rows_missing"
+	SourceRowSecurity       Code = "source.row_security"
+	SourceAppEmpty          Code = "source.app_empty"
+	SourceUpgradeUnfinished Code = "source.upgrade_unfinished"
+	SourceMigrationMode     Code = "source.migration_mode"
 )
 
 // Codes of the plugin boundary: core/plugin, core/sdk and what is between them.
@@ -159,6 +167,13 @@ var table = []Info{
 	{SourceNotSuperTokens, "the source holds no SuperTokens installation with users", "check that it is the right database; set source.schema or source.table_prefix if they are unusual"},
 	{SourceAmbiguous, "the source holds more than one SuperTokens installation", "set source.schema and source.table_prefix to choose one"},
 	{SourceNoApp, "the installation has no app of that name", "use one of the names the message lists"},
+	{SourceTableMissing, "a table is missing that every core of this age makes", "dump the whole schema, or say in source.tables how the table is called"},
+	{SourceColumnMissing, "a table lacks a column that every core of this age gives it", "finish the upgrade of the core, or dump the whole table"},
+	{SourceRowsMissing, "rows are missing that other tables prove", "dump the whole database at one moment; a dump of a part, or a filtered copy, is no source"},
+	{SourceRowSecurity, "row-level security hides rows from this role, or from the dump", "read or dump as the owner of the tables or as a role with BYPASSRLS"},
+	{SourceAppEmpty, "the app that is read has nobody, and another app has users", "choose the app with source.app; stetl inspect --list names them"},
+	{SourceUpgradeUnfinished, "tables of two generations have rows, as when an upgrade was stopped halfway", "finish the upgrade, or restore the state before it"},
+	{SourceMigrationMode, "core 12's migration_mode contradicts what the tables hold", "leave the setting out, or say the mode that the core runs in"},
 
 	{PluginNotFound, "no such plugin where it was looked for", "check the name; a plugin of your own is an executable stetl-plugin-NAME beside stetl"},
 	{PluginBadName, "a plugin name has characters that no plugin has", "use lower-case letters, digits and single dashes"},

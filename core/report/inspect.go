@@ -21,6 +21,8 @@ type Inspection struct {
 	Apps      []supertokens.App      `json:"apps"`
 	Inventory *supertokens.Inventory `json:"inventory"`
 	Findings  []supertokens.Finding  `json:"findings"`
+	// Completeness says whether anything is missing from the source.
+	Completeness supertokens.Completeness `json:"completeness"`
 	// Ledger says for every column of the source what becomes of it.
 	Ledger []supertokens.LedgerEntry `json:"ledger"`
 	// Target is the plugin of the configuration, and Accepts says which shapes
@@ -97,6 +99,7 @@ func (i *Inspection) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "\n         table %s is called %s", name, i.Layout.Renamed[name])
 	}
 	b.WriteString("\n")
+	fmt.Fprintf(&b, "         %s\n", CompletenessLine(i.Completeness))
 	if len(i.Apps) > 1 {
 		b.WriteString("\nApps\n\n")
 		t := table{header: []string{"app", "login methods#", "tenants", ""}}

@@ -306,6 +306,6 @@ func WriteDiagnostics(w io.Writer, list diag.List) error {
 }
 
 // WriteDiagnosticsJSON prints a preflight as one JSON object.
-func WriteDiagnosticsJSON(w io.Writer, list diag.List) error {
-	return json.NewEncoder(w).Encode(map[string]any{"ok": !list.HasErrors(), "diagnostics": orEmpty(list)})
+func WriteDiagnosticsJSON(w io.Writer, list diag.List, c supertokens.Completeness) error {
+	return json.NewEncoder(w).Encode(map[string]any{"ok": !list.HasErrors(), "diagnostics": orEmpty(list), "completeness": c})
 }

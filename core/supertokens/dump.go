@@ -27,7 +27,7 @@ func openDump(ctx context.Context, path string) (*dump, error) {
 func (d *dump) close() error { return d.archive.Close() }
 
 func (d *dump) catalog(context.Context) (*catalog, error) {
-	c := &catalog{where: "dump " + d.path, withoutIndexes: !d.archive.HasPostData()}
+	c := &catalog{where: "dump " + d.path, withoutIndexes: !d.archive.HasPostData(), hidesRows: d.archive.RowSecurity()}
 	for _, t := range d.archive.Tables() {
 		r := &relation{
 			schema: t.Schema, name: t.Name, readable: true, empty: !t.HasData,

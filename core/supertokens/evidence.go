@@ -3,6 +3,7 @@ package supertokens
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -46,24 +47,37 @@ type IncompleteError struct{ Gaps []Gap }
 
 func (e *IncompleteError) Error() string {
 	var out []string
-	codes := map[GapCode]bool{}
+	for _, text := range e.ByCode() {
+		out = append(out, text)
+	}
+	return "the source is not whole: " + strings.Join(out, "; ")
+}
+
+// ByCode gives the gaps of each code as one text.
+func (e *IncompleteError) ByCode() iter.Seq2[GapCode, string] {
+	return func(yield func(GapCode, string) bool) {
+		for _, code := range GapCodes() {
+			if text := e.text(code); text != "" && !yield(code, text) {
+				return
+			}
+		}
+	}
+}
+
+func (e *IncompleteError) text(code GapCode) string {
+	var out []string
 	for _, g := range e.Gaps {
-		codes[g.Code] = true
-		same := e.alike(g)
-		switch {
+		if g.Code != code {
+			continue
+		}
+		switch same := e.alike(g); {
 		case len(same) == 1:
 			out = append(out, g.Detail)
 		case len(same) > 1:
 			out = append(out, fmt.Sprintf("tables %s are missing, and %s; restore them, dump the whole schema, or name those that were renamed in source.tables", strings.Join(same, ", "), g.Proof))
 		}
 	}
-	var accept []string
-	for _, code := range GapCodes() {
-		if codes[code] {
-			accept = append(accept, "--accept-incomplete "+string(code))
-		}
-	}
-	return fmt.Sprintf("the source is not whole: %s. To read what is there all the same: %s", strings.Join(out, "; "), strings.Join(accept, " "))
+	return strings.Join(out, "; ")
 }
 
 // alike lists the tables of the gaps with the same proof, so that they are one
@@ -280,25 +294,31 @@ func (e *evidence) forget() {
 
 // missingTables compares what is there with what cores of the proven age make.
 func (e *evidence) missingTables() {
-	doubtful := e.undecided()
 	for i := range schema {
 		t := &schema[i]
-		if e.l.tables[t.name] != nil || !e.made(t) {
-			continue
-		}
-		switch {
-		case t.role.matters() && !(t.droppable && e.l.Generation.tenantsMigrate()):
+		if e.l.tables[t.name] == nil && e.made(t) && t.role.matters() && !(t.droppable && e.l.Generation.tenantsMigrate()) {
 			proof := fmt.Sprintf("%s proves core %s or newer", e.because, e.l.proven)
 			g := e.missing(t, fmt.Sprintf("%s, and every core since %s makes that table", proof, t.since))
 			g.Proof = fmt.Sprintf("in %s %s", e.c.where, proof)
 			e.gaps = append(e.gaps, g)
-		case len(doubtful) > 0:
+		}
+	}
+	if doubtful := e.undecided(); len(e.gaps) == 0 && len(doubtful) > 0 {
+		e.doubt(doubtful)
+	}
+}
+
+// doubt looks at tables that say nothing about accounts, where others may be missing
+// without a trace: they must all be there.
+func (e *evidence) doubt(doubtful []string) {
+	for i := range schema {
+		if t := &schema[i]; e.l.tables[t.name] == nil && e.made(t) {
 			e.gaps = append(e.gaps, e.missing(t, fmt.Sprintf(
 				"every core since %s makes that table, so a part of the tables is missing, and nobody can tell whether %s are among it", t.since, strings.Join(doubtful, ", "))))
 			return
 		}
 	}
-	if len(doubtful) > 0 && e.c.withoutIndexes {
+	if e.c.withoutIndexes {
 		e.gaps = append(e.gaps, Gap{Code: GapTable, Detail: fmt.Sprintf(
 			"%s leaves indexes and constraints out, so nobody can tell whether tables %s are missing from it; dump the whole schema", e.c.where, strings.Join(doubtful, ", "))})
 	}

@@ -48,9 +48,6 @@ func (l *Layout) called(t TableName) string {
 type installation struct {
 	schema, prefix string
 	tables         map[TableName]*relation
-	// users are the tables that can be the one of passwords, when it is not under
-	// its own name and nobody has told which it is.
-	users []*relation
 }
 
 // String is how messages name it.
@@ -73,9 +70,12 @@ func find(ctx context.Context, c *catalog, from rows, o Options) (*Layout, error
 	default:
 		return nil, ambiguous(ctx, c, from, fitting)
 	}
-	i := fitting[0]
-	l := &Layout{Schema: i.schema, TablePrefix: i.prefix, Renamed: map[string]string{}, tables: i.tables}
+	l := fitting[0].layout()
 	return l, l.locate(ctx, c, from, o)
+}
+
+func (i *installation) layout() *Layout {
+	return &Layout{Schema: i.schema, TablePrefix: i.prefix, Renamed: map[string]string{}, tables: i.tables}
 }
 
 // installations lists every place in the catalog where tables of the core are

@@ -115,8 +115,7 @@ type Source struct {
 	general   findings
 
 	catalog *catalog
-	// accepts are the codes of gaps that the operator accepts, gaps those that there
-	// are of these.
+	// accepts are the codes of gaps that the operator accepts, gaps all that there are.
 	accepts  []GapCode
 	gaps     []Gap
 	complete Completeness
@@ -138,22 +137,26 @@ type App struct {
 // [ErrNotSuperTokens], [ErrAmbiguous] and [ErrNoApp] apart from trouble with the
 // connection or the file.
 func Open(ctx context.Context, o Options) (*Source, error) {
-	var st store
-	var err error
-	switch {
-	case (o.Dump == "") == o.URL.IsZero():
-		return nil, errors.New("a source is either a database url or a dump file")
-	case o.MigrationMode != "" && !slices.Contains(migrationModes(), strings.ToUpper(o.MigrationMode)):
+	if o.MigrationMode != "" && !slices.Contains(migrationModes(), strings.ToUpper(o.MigrationMode)) {
 		return nil, fmt.Errorf("migration_mode is %q; the core has %s", o.MigrationMode, strings.Join(migrationModes(), ", "))
-	case o.Dump != "":
-		st, err = openDump(ctx, o.Dump)
-	default:
-		st, err = openLive(ctx, o.URL, max(o.Connections, 0))
 	}
+	st, err := openStore(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	return openIn(ctx, st, o)
+}
+
+// openStore connects or opens the file.
+func openStore(ctx context.Context, o Options) (store, error) {
+	switch {
+	case (o.Dump == "") == o.URL.IsZero():
+		return nil, errors.New("a source is either a database url or a dump file")
+	case o.Dump != "":
+		return openDump(ctx, o.Dump)
+	default:
+		return openLive(ctx, o.URL, max(o.Connections, 0))
+	}
 }
 
 // openIn is [Open] in a store, which it closes when it fails.
@@ -255,6 +258,10 @@ func (s *Source) again(try func() error) error {
 
 // Layout says what was found.
 func (s *Source) Layout() *Layout { return s.layout }
+
+// Where names the source without anything secret: the database and its host, or the
+// path of the dump.
+func (s *Source) Where() string { return s.catalog.where }
 
 // App is the app that is read.
 func (s *Source) App() string { return s.app }
@@ -373,7 +380,7 @@ func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build fu
 // loadApps fills in apps, tenants and how many logins each app has, and checks that
 // the wanted app is there and is not the empty one of several.
 func (s *Source) loadApps(ctx context.Context) error {
-	apps, err := readApps(ctx, s.store, s.layout)
+	apps, err := readApps(ctx, s.store, s.layout, false)
 	if err != nil {
 		return err
 	}
@@ -396,9 +403,9 @@ func (s *Source) loadApps(ctx context.Context) error {
 }
 
 // readApps lists the apps of an installation, sorted, with their tenants. An app that
-// only the list of users knows is one too. Where there is one app, its logins are not
-// counted.
-func readApps(ctx context.Context, from store, l *Layout) ([]App, error) {
+// only the list of users knows is one too. Where there is one app, its logins are
+// counted only if all are to be.
+func readApps(ctx context.Context, from store, l *Layout, all bool) ([]App, error) {
 	if !l.Generation.multiApp() {
 		return []App{{ID: defaultName, Tenants: []string{defaultName}}}, nil
 	}
@@ -428,7 +435,7 @@ func readApps(ctx context.Context, from store, l *Layout) ([]App, error) {
 			return nil, err
 		}
 	}
-	if r := l.tables[Spine]; r != nil && len(byID) != 1 {
+	if r := l.tables[Spine]; r != nil && (all || len(byID) != 1) {
 		users, err := from.countBy(ctx, r, appColumn)
 		if err != nil {
 			return nil, err

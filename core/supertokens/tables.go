@@ -22,16 +22,8 @@ type Tables struct {
 // OpenTables finds the installation that the options describe in a live
 // database or a dump. The errors are those of [Open].
 func OpenTables(ctx context.Context, o Options) (*Tables, error) {
-	var st store
-	var err error
-	switch {
-	case (o.Dump == "") == o.URL.IsZero():
-		return nil, errors.New("a source is either a database url or a dump file")
-	case o.Dump != "":
-		st, err = openDump(ctx, o.Dump)
-	default:
-		st, err = openLive(ctx, o.URL, 1)
-	}
+	o.Connections = 1
+	st, err := openStore(ctx, o)
 	if err != nil {
 		return nil, err
 	}

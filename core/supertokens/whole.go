@@ -29,8 +29,8 @@ type Completeness struct {
 	LoginMethodsFound int `json:"login_methods_found"`
 	Accounts          int `json:"accounts"`
 	AccountsWithLogin int `json:"accounts_with_login"`
-	// Gaps is what is missing and was accepted.
-	Gaps []Gap `json:"accepted_gaps"`
+	// Missing is what is known to be missing, accepted or not.
+	Missing []Gap `json:"missing"`
 }
 
 // wholeness is what the rows of one range prove.
@@ -251,8 +251,8 @@ func (s *Source) lostGap(t TableName, rows *lostRows) Gap {
 // an error.
 func (s *Source) refuse(gaps []Gap) error {
 	open, accepted := accept(gaps, s.accepts)
+	s.gaps = append(s.gaps, gaps...)
 	for _, g := range accepted {
-		s.gaps = append(s.gaps, g)
 		example := string(g.Table)
 		if example == "" {
 			example = s.app
@@ -269,7 +269,7 @@ func (s *Source) refuse(gaps []Gap) error {
 // first whole reading, with [Source.Read]; ok is false before.
 func (s *Source) Completeness() (c Completeness, ok bool) {
 	c = s.complete
-	c.Gaps = append([]Gap{}, s.gaps...)
+	c.Missing = append([]Gap{}, s.gaps...)
 	c.Whole = len(s.gaps) == 0
 	return c, s.proven
 }

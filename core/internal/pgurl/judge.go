@@ -45,6 +45,9 @@ func (j *judge) all(given []setting) {
 	}
 	j.address()
 	j.resolveSchemas()
+	if j.tls.contradicts() {
+		j.add("sslmode and ssl ask for different things", "keep one of them, such as sslmode=require")
+	}
 	if mode := j.tls.resolve(j.form); mode != "" {
 		j.out["sslmode"] = mode
 	}

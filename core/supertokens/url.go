@@ -73,23 +73,28 @@ func parseURL(url canonical.Secret) (*pgx.ConnConfig, error) {
 	return config.ConnConfig, nil
 }
 
-// narrow limits a search to the schemas that the address of the database names.
+// narrow limits a search to the schemas that the address of the database names. Its
+// errors then say where the limit comes from.
 func (o Options) narrow(c *catalog) (Options, *catalog, error) {
-	schemas := URLSchemas(o.URL)
-	if o.URL.IsZero() || len(schemas) == 0 {
+	if o.URL.IsZero() {
 		return o, c, nil
+	}
+	a, err := pgurl.Parse(o.URL.Reveal())
+	if err != nil || len(a.Schemas) == 0 {
+		return o, c, err
 	}
 	if err := CheckSchema(o.URL, o.Schema); err != nil || o.Schema != "" {
 		return o, c, err
 	}
-	if len(schemas) == 1 {
-		o.Schema = schemas[0]
-		return o, c, nil
-	}
 	within := *c
-	within.where, within.tables = c.where+" in the schemas "+strings.Join(schemas, ", ")+" of its address", nil
+	within.where = fmt.Sprintf("%s (its address says %s: %s)", c.where, a.SchemaSetting, strings.Join(a.Schemas, ", "))
+	if len(a.Schemas) == 1 {
+		o.Schema = a.Schemas[0]
+		return o, &within, nil
+	}
+	within.tables = nil
 	for _, r := range c.tables {
-		if slices.ContainsFunc(schemas, func(told string) bool { return named(r.schema, told) }) {
+		if slices.ContainsFunc(a.Schemas, func(told string) bool { return named(r.schema, told) }) {
 			within.tables = append(within.tables, r)
 		}
 	}

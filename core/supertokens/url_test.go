@@ -90,7 +90,7 @@ func TestSchemaOfURL(t *testing.T) {
 		t.Errorf("two installations in two schemas: %v", err)
 	}
 	for _, path := range []string{"nothing", "nothing,none"} {
-		if err := readError(t, Options{URL: canonical.NewSecret(with(t, dsn, "search_path", path))}); !errors.Is(err, ErrNotSuperTokens) || !strings.Contains(err.Error(), "nothing") {
+		if err := readError(t, Options{URL: canonical.NewSecret(with(t, dsn, "search_path", path))}); !errors.Is(err, ErrNotSuperTokens) || !strings.Contains(err.Error(), "its address says search_path: nothing") {
 			t.Errorf("no installation in %s: %v", path, err)
 		}
 	}

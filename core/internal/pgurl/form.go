@@ -130,12 +130,20 @@ func (p *problems) split(text string) ([]setting, form) {
 // dotnetSeparator is a semicolon before the name of another setting.
 var dotnetSeparator = regexp.MustCompile(`;\s*([A-Za-z][A-Za-z ]*?)\s*=`)
 
+// keywordSeparator is a blank before the name of a second setting.
+var keywordSeparator = regexp.MustCompile(`^[^;=]*=[^;]*\s([A-Za-z_]+)\s*=`)
+
+func isDotnet(text string) bool {
+	if m := keywordSeparator.FindStringSubmatch(text); m != nil && known(m[1]) {
+		return false // the ; is in a value
+	}
+	return slices.ContainsFunc(dotnetSeparator.FindAllStringSubmatch(text, -1), func(m []string) bool { return known(m[1]) })
+}
+
 // splitSettings reads an address without a scheme.
 func (p *problems) splitSettings(text string) ([]setting, form) {
-	for _, m := range dotnetSeparator.FindAllStringSubmatch(text, -1) {
-		if known(m[1]) {
-			return p.splitDotnet(text), dotnet
-		}
+	if isDotnet(text) {
+		return p.splitDotnet(text), dotnet
 	}
 	if name, _, ok := strings.Cut(text, "="); !ok || strings.ContainsAny(name, ":/@") {
 		what := "this is no address of a database"

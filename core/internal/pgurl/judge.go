@@ -27,14 +27,16 @@ type judge struct {
 
 // all judges the settings in their order; the last of a name counts.
 func (j *judge) all(given []setting) {
-	afterPassword := false
+	afterPassword, seen := false, map[string]bool{}
 	for _, s := range given {
 		rule, ok := rules[fold(s.name)]
 		if ok {
 			if !s.broken {
 				rule(j, s)
 			}
-			afterPassword = isSecret(s.name)
+			// One that is there already may be a piece of a password, too.
+			afterPassword = isSecret(s.name) || afterPassword && seen[fold(s.name)]
+			seen[fold(s.name)] = true
 			continue
 		}
 		if serverSetting.MatchString(s.name) && !afterPassword {
@@ -45,6 +47,9 @@ func (j *judge) all(given []setting) {
 	}
 	j.address()
 	j.resolveSchemas()
+	if j.tls.contradicts() {
+		j.add("sslmode and ssl ask for different things", "keep one of them, such as sslmode=require")
+	}
 	if mode := j.tls.resolve(j.form); mode != "" {
 		j.out["sslmode"] = mode
 	}

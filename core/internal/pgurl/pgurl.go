@@ -128,7 +128,7 @@ func (a *Address) conninfo() string {
 // problems collects what is wrong, each thing once.
 type problems struct {
 	list []Problem
-	// uncertain is set where no @ with a password before it says what belongs to one.
+	// uncertain is set where no @ says for sure what belongs to a password.
 	uncertain bool
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"slices"
@@ -108,7 +109,12 @@ func TestUnderstood(t *testing.T) {
 		"jdbc:postgresql://h/d?user=u&password=p@s/s%23":                      with(func(s *shown) { s.Password = "p@s/s#" }),
 		`host=h user=u password='it\'s \\ two words' dbname=d`:                with(func(s *shown) { s.Password = `it's \ two words` }),
 		`host=h user=u password=a\ b;c dbname=d`:                              with(func(s *shown) { s.Password = `a b;c` }),
+		`host=h user=u password=a;dbname=b dbname=d`:                          with(func(s *shown) { s.Password = `a;dbname=b` }),
 		`Host=h;Username=u;Password="a;b""c'";Database=d`:                     with(func(s *shown) { s.Password = `a;b"c'` }),
+		"jdbc:postgresql:d?user=u&password=p&host=h":                          plain,
+		"jdbc:postgresql:///d?user=u&password=p&PGHOST=h":                     plain,
+		"r2dbc:postgresql://u:p@h/d":                                          plain,
+		"postgres://u:p@[fe80::1%25eth0]/d":                                   host("[fe80::1%eth0]:5432"),
 		"postgres://u:p@[::1]/d":                                              host("[::1]:5432"),
 		"postgres://u:p@[2001:db8::7]:6432/d":                                 host("[2001:db8::7]:6432"),
 		"postgres://u:p@a,b:6432/d":                                           host("a:5432 b:6432"),
@@ -141,12 +147,15 @@ func TestUnderstood(t *testing.T) {
 		"postgres://u:p@h/d?app.user_id=7&lock_timeout=5": params("app.user_id", "7", "lock_timeout", "5"),
 		"postgres://u:p@h/d?application_name=a%20b":       params("application_name", "a b"),
 
-		"postgres://u:p@h/d?sslmode=no-verify":                mode("require"),
-		"postgres://u:p@h/d?ssl=true":                         mode("require"),
-		"postgres://u:p@h/d?ssl=require":                      mode("require"),
-		"postgres://u:p@h/d?ssl=false":                        mode("disable"),
-		"postgres://u:p@h/d?sslmode=disable":                  mode("disable"),
-		"postgres://u:p@h/d?sslmode=require&sslaccept=strict": mode("verify-full"),
+		"postgres://u:p@h/d?sslmode=no-verify":                                                       mode("require"),
+		"postgres://u:p@h/d?ssl=true":                                                                mode("require"),
+		"postgres://u:p@h/d?ssl=true&sslmode=verify-full":                                            mode("verify-full"),
+		"host=h user=u password=p dbname=d requiressl=1":                                             mode("require"),
+		"jdbc:postgresql://h/d?user=u&password=p&sslfactory=org.postgresql.ssl.NonValidatingFactory": mode("require"),
+		"postgres://u:p@h/d?ssl=require":                                                             mode("require"),
+		"postgres://u:p@h/d?ssl=false":                                                               mode("disable"),
+		"postgres://u:p@h/d?sslmode=disable":                                                         mode("disable"),
+		"postgres://u:p@h/d?sslmode=require&sslaccept=strict":                                        mode("verify-full"),
 		"postgres://u:p@h/d?sslmode=require&channel_binding=require&gssencmode=disable&keepalives=1&keepalives_idle=3&tcp_user_timeout=9&target_session_attrs=any": mode("require"),
 		"jdbc:postgresql://h/d?user=u&password=p&ssl=true":  mode("verify-full"),
 		"jdbc:postgresql://h/d?user=u&password=p&ssl":       mode("verify-full"),
@@ -229,31 +238,35 @@ func TestRefused(t *testing.T) {
 		"redis://u:canary@h":                                    {"PostgreSQL"},
 		"canary://h":                                            {"PostgreSQL"},
 
-		"postgres://u:${DB_CANARY}@h/d":                  {"the password is still a placeholder", "%24"},
-		"postgres://u:$canary@h/d":                       {"the password is still a placeholder"},
-		"postgres://$USER:p@${HOST}:${PORT}/$DB":         {"3 problems", "the user", "a host or a port", "the name of the database"},
-		"postgres://u:[YOUR-PASSWORD]@h/d":               {"the password is still a placeholder"},
-		"postgres://u:<canary>@h/d":                      {"the password is still a placeholder"},
-		"postgres://u:********@h/d":                      {"the password is still a placeholder"},
-		"host=h user=u password={{canary}} dbname=d":     {"the setting password is still a placeholder"},
-		"postgres://u@h/d?password=$(canary)":            {"the setting password is still a placeholder"},
-		"${DATABASE_URL}":                                {"no address"},
-		"postgres://u:canary@h/d?sslmod=require":         {"sslmod is not known", "did you mean sslmode"},
-		"postgres://u:canary@h/d?nonsense=canary":        {"the setting nonsense is not known", "leave it out"},
-		"jdbc:postgresql://h/d?password=c%a&nary=x":      {"not shown", "%25"},
-		"postgres://u:@h/d?cana=1":                       {"not shown"},
-		"postgres://h/d?cana=1":                          {"not shown"},
-		"postgres://u@h/d?cana=1":                        {"cana is not known"},
-		"postgres://u@h/d?password=ca&nary=x&y=z":        {"not shown", "%26"},
-		"host=h password=can ary=b dbname=d":             {"not shown", "quotes"},
-		"host=h password=can ary dbname=d":               {"do not follow each other", "'two words'"},
-		"host=h password='canary":                        {"not closed"},
-		"Host=h;Password=ca;nary=b;Database=d":           {"not shown", "quotes"},
-		"Host=h;Password=ca;nary;Database=d":             {"quotes"},
-		"host=h password=canary port=abc":                {"a port is no number"},
-		"host=h:5432 user=u password=canary dbname=d":    {"a host has a :"},
-		"host=h hostaddr=1.2.3.4 password=canary":        {"hostaddr"},
-		"postgres://u:canary@h/d?schema=a&search_path=b": {"schema and search_path name different schemas"},
+		"postgres://u:${DB_CANARY}@h/d":                            {"the password is still a placeholder", "%24"},
+		"postgres://u:$canary@h/d":                                 {"the password is still a placeholder"},
+		"postgres://$USER:p@${HOST}:${PORT}/$DB":                   {"3 problems", "the user", "a host or a port", "the name of the database"},
+		"postgres://u:[YOUR-PASSWORD]@h/d":                         {"the password is still a placeholder"},
+		"postgres://u:<canary>@h/d":                                {"the password is still a placeholder"},
+		"postgres://u:********@h/d":                                {"the password is still a placeholder"},
+		"host=h user=u password={{canary}} dbname=d":               {"the setting password is still a placeholder"},
+		"postgres://u@h/d?password=$(canary)":                      {"the setting password is still a placeholder"},
+		"${DATABASE_URL}":                                          {"no address"},
+		"postgres://u:canary@h/d?sslmod=require":                   {"sslmod is not known", "did you mean sslmode"},
+		"postgres://u:canary@h/d?nonsense=canary":                  {"the setting nonsense is not known", "leave it out"},
+		"jdbc:postgresql://h/d?password=c%a&nary=x":                {"not shown", "%25"},
+		"postgres://u:@h/d?cana=1":                                 {"not shown"},
+		"postgres://h/d?cana=1":                                    {"not shown"},
+		"postgres://u@h/d?cana=1":                                  {"cana is not known"},
+		"jdbc:postgresql://h/d?user=u&password=c&user=a&nary=x":    {"not shown"},
+		"jdbc:postgresql://h/d?user=u&password=c&ssl=1&nonsense=x": {"nonsense is not known"},
+		"postgres://u:canary@h/d?password=b":                       {"two passwords"},
+		"postgres://u:c@canary?password=x@y@h/d@":                  {"?"},
+		"postgres://u@h/d?password=ca&nary=x&y=z":                  {"not shown", "%26"},
+		"host=h password=can ary=b dbname=d":                       {"not shown", "quotes"},
+		"host=h password=can ary dbname=d":                         {"do not follow each other", "'two words'"},
+		"host=h password='canary":                                  {"not closed"},
+		"Host=h;Password=ca;nary=b;Database=d":                     {"not shown", "quotes"},
+		"Host=h;Password=ca;nary;Database=d":                       {"quotes"},
+		"host=h password=canary port=abc":                          {"a port is no number"},
+		"host=h:5432 user=u password=canary dbname=d":              {"a host has a :"},
+		"host=h hostaddr=1.2.3.4 password=canary":                  {"hostaddr"},
+		"postgres://u:canary@h/d?schema=a&search_path=b":           {"schema and search_path name different schemas"},
 		"postgres://u:canary@h/d?sslmode=canary&channel_binding=canary&target_session_attrs=prefer-primary&connect_timeout=canary&pool_max_conns=0": {
 			"5 problems", "verify-full", "write one of disable, prefer, require", "prefer-standby", "number of seconds", "number of connections",
 		},
@@ -265,6 +278,7 @@ func TestRefused(t *testing.T) {
 
 		"postgres://u:canary@h/d?sslcert=ca.pem":       {"sslrootcert"},
 		"postgres://u:canary@h/d?sslmode":              {"sslmode"},
+		"postgres://u:canary@h/d?sslmode=prefer&ssl=1": {"different things"},
 		"postgres://u:canary@h/d?connect_timeout":      {"has no value"},
 		"postgres://u:canary@h/d?pool_ping_timeout=1x": {"duration"},
 	} {
@@ -357,48 +371,84 @@ func addressOf(form uint8, password, tail string) string {
 	case 5:
 		return "postgres://user:" + password + tail
 	case 6:
-		return "DATABASE_URL=\"postgres+asyncpg://user:" + password + "@[::1]/app?password=" + password + "\"" + tail
+		return "DATABASE_URL=\"postgres+asyncpg://user:" + password + "@[::1]/app?schema=login\"" + tail
 	default:
 		return "postgres://db.example/app?user=user&password=" + password + "&schema=login" + tail
+	}
+}
+
+// specials are what passwords have and addresses give a meaning to.
+var specials = []string{
+	"", "@", "/", "?", "#", "%", ":", " ", "&", "=", ";", "'", "\"", "\\", "$", "${", "[", "]", "%4", "@@", "/@", "?a=", "&b=", "&user=", "?password=", "\n", "://", "${X}", "<", ">",
+	"`", ",", "+", "%00", "@x:1/", "-c ", ".", "!",
+}
+
+var tails = []string{"", "&nonsense=1", "?schema=a", "#x", "?ssl=maybe&sslmode=x", "@", "/", " "}
+
+// TestNoPieceOfPassword builds addresses from parts, always the same ones.
+func TestNoPieceOfPassword(t *testing.T) { // not parallel: it replaces the resolver of the process
+	asked := trapDNS()
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(from []string) string { return from[random.IntN(len(from))] }
+	refused := 0
+	for range 10_000 {
+		password := "Zq7X" + pick(specials) + pick(specials) + "Kw9J" + pick(specials) + "Vx3Q" + pick(specials)
+		if checkAddress(t, asked, uint8(random.IntN(8)), password, pick(tails)) {
+			refused++
+		}
+	}
+	if refused < 3_000 || refused > 9_500 {
+		t.Errorf("%d of 10000 are refused: the parts do not try much", refused)
 	}
 }
 
 // FuzzNoPieceOfPassword: whatever the password is and wherever it was put, no error
 // shows a piece of it, no host is a piece of it, and nothing asks DNS.
 func FuzzNoPieceOfPassword(f *testing.F) {
-	specials := []string{"", "@", "/", "?", "#", "%", ":", " ", "&", "=", ";", "'", "\"", "\\", "$", "${", "[", "%4", "@@", "/@", "?a=", "&b=", "\n", "://", "${X}", "<", "`", ",", "+", "%00"}
 	for i, s := range specials {
-		for form := range uint8(8) {
-			f.Add(form, "Zq7X"+s+"Kw9J"+specials[(i+int(form))%len(specials)]+"Vx3Q", []string{"", "&nonsense=1", "?schema=a", "#x", "?ssl=maybe&sslmode=x"}[i%5])
-		}
+		f.Add(uint8(i), "Zq7X"+s+"Kw9J", tails[i%len(tails)])
 	}
 	asked := trapDNS()
-	f.Fuzz(func(t *testing.T, form uint8, password, tail string) {
-		if form%8 == 5 && strings.Contains(password, "@") {
-			t.Skip("an address that was cut inside such a password is another address")
-		}
-		text := addressOf(form, password, tail)
-		a, err := Parse(text)
-		if n := asked(); n > 0 {
-			t.Fatalf("%q: DNS was asked %d times", text, n)
-		}
-		if err != nil {
-			for _, piece := range canaryPieces(password) {
-				if strings.Contains(err.Error(), piece) && !strings.Contains(ownWords+tail, piece) {
-					t.Errorf("%q: %q is repeated: %v", text, piece, err)
-				}
-			}
-			return
-		}
-		if !slices.Contains([]uint8{0, 1, 6}, form%8) {
-			return // there the text can say that it means another host
-		}
-		for host := range strings.SplitSeq(a.settings["host"], ",") {
-			if host != "" && host != "db.example" && host != "db2.example" && host != "::1" && strings.Contains(password, host) && len(host) >= 4 {
-				t.Errorf("%q: a piece of the password is the host %q", text, host)
+	f.Fuzz(func(t *testing.T, form uint8, password, tail string) { checkAddress(t, asked, form, password, tail) })
+}
+
+// checkAddress reports whether the address is refused.
+func checkAddress(t *testing.T, asked func() int, form uint8, password, tail string) bool {
+	t.Helper()
+	if form%8 == 5 && strings.Contains(password, "@") {
+		return false // an address that was cut inside such a password is another address
+	}
+	text := addressOf(form, password, tail)
+	a, err := Parse(text)
+	if err == nil {
+		_, err = a.PoolConfig()
+	}
+	if n := asked(); n > 0 {
+		t.Fatalf("%q: DNS was asked %d times", text, n)
+	}
+	if err != nil {
+		for _, piece := range canaryPieces(password) {
+			if strings.Contains(err.Error(), piece) && !strings.Contains(ownWords+tail, piece) {
+				t.Errorf("%q: %q is repeated: %v", text, piece, err)
 			}
 		}
-	})
+		return true
+	}
+	// In the other forms a password can say that it means another host.
+	if host := hostOf(a, password); host != "" && slices.Contains([]uint8{0, 1, 6}, form%8) {
+		t.Errorf("%q: a piece of the password is the host %q", text, host)
+	}
+	return false
+}
+
+// hostOf is a host of the address that is a piece of the password.
+func hostOf(a *Address, password string) string {
+	for host := range strings.SplitSeq(a.settings["host"], ",") {
+		if len(host) >= 4 && strings.Contains(password, host) {
+			return host
+		}
+	}
+	return ""
 }
 
 // ownWords has what messages say on their own: the password of a fuzzer may be a word

@@ -14,7 +14,12 @@ type tlsWish struct {
 	only13     bool
 }
 
-// resolve is the sslmode of all of it; what asks for more counts.
+// contradicts tells whether one setting asks for encryption and another does not.
+func (t tlsWish) contradicts() bool {
+	return t.byFlag != "" && t.byFlag != "disable" && slices.Contains([]string{"disable", "allow", "prefer"}, t.mode)
+}
+
+// resolve is the sslmode of all of it.
 func (t tlsWish) resolve(f form) string {
 	mode := t.mode
 	if mode == "" {

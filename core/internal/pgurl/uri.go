@@ -3,6 +3,7 @@ package pgurl
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +21,7 @@ func (p *problems) splitURI(rest string, f form) []setting {
 		user, password := p.credentials(rest[:at])
 		add("user", user)
 		add("password", password)
-		p.uncertain = strings.HasSuffix(rest[:at], ":")
+		p.uncertain = strings.HasSuffix(rest[:at], ":") || strings.Contains(rest[:at], "?")
 		rest = rest[at+1:]
 	} else {
 		p.uncertain = f == uri
@@ -43,8 +44,14 @@ func (p *problems) splitURI(rest string, f form) []setting {
 	if ok && p.filledIn("the name of the database", database) {
 		add("dbname", name)
 	}
-	return append(given, p.query(query, f)...)
+	settings := p.query(query, f)
+	if slices.ContainsFunc(given, isPassword) && slices.ContainsFunc(settings, isPassword) {
+		p.add("there are two passwords", "keep one; inside it write ? as %3F and & as %26")
+	}
+	return append(given, settings...)
 }
+
+func isPassword(s setting) bool { return isSecret(s.name) && fold(s.name) != "sslpassword" }
 
 // credentialsEnd is where user and password end: at the last @ that is not in the
 // value of a setting. JDBC has them among the settings.
@@ -56,7 +63,7 @@ func credentialsEnd(rest string, f form) int {
 	}
 	offset := len(before) + 1
 	for pair := range strings.SplitSeq(query, "&") {
-		if i := strings.LastIndex(pair, "@"); i >= 0 && !mayHold(pair, pair[i+1:]) {
+		if i := strings.LastIndex(pair, "@"); i >= 0 && !mayHold(pair) {
 			at = offset + i
 		}
 		offset += len(pair) + 1
@@ -66,9 +73,10 @@ func credentialsEnd(rest string, f form) int {
 
 // mayHold tells whether a setting can have the @ that stands in it, as in
 // user=me@server. With a path behind it, it looks like the end of a password.
-func mayHold(pair, after string) bool {
+func mayHold(pair string) bool {
 	name, value, _ := strings.Cut(pair, "=")
-	return known(name) && strings.Contains(value, "@") && !strings.ContainsAny(after, "/?")
+	_, after, ok := strings.Cut(value, "@")
+	return known(name) && ok && !strings.ContainsAny(after, "/?")
 }
 
 // credentials reads user and password.

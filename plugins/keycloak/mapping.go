@@ -41,7 +41,9 @@ type account struct {
 // is left out has a harmful default (enabled: false), so little is omitted.
 type representation struct {
 	account
-	CreatedTimestamp    int64               `json:"createdTimestamp"`
+	// CreatedTimestamp is left out where it is unknown: 0 would be a time in 1970. The
+	// server takes the time of the load.
+	CreatedTimestamp    int64               `json:"createdTimestamp,omitempty"`
 	Credentials         []credential        `json:"credentials,omitempty"`
 	FederatedIdentities []federatedIdentity `json:"federatedIdentities,omitempty"`
 	RequiredActions     []string            `json:"requiredActions,omitempty"`
@@ -227,8 +229,7 @@ func checkLengths(u *sdk.User, r *representation) *sdk.Outcome {
 	return nil
 }
 
-// millis is 0 for an unknown time: left out, the server would put the time of
-// the import in its place.
+// millis is 0 for an unknown time.
 func millis(t time.Time) int64 {
 	if !known(t) {
 		return 0

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -77,6 +78,45 @@ func BenchmarkRowsPlain(b *testing.B) {
 	}
 }
 
+// BenchmarkPacked counts the bytes of the plain dump, not of the packed file.
+func BenchmarkPacked(b *testing.B) {
+	text, err := os.ReadFile(writeLarge(b, 64<<20))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, method := range methods[1:] {
+		path := filepath.Join(b.TempDir(), "dump")
+		if err := os.WriteFile(path, pack(b, method, string(text)), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		a, err := Open(b.Context(), path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(method+"/open", func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				again, err := Open(b.Context(), path)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = again.Close()
+			}
+		})
+		b.Run(method+"/rows", func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, t := range a.Tables() {
+					drain(b, a, t)
+				}
+			}
+		})
+		_ = a.Close()
+	}
+}
+
 // BenchmarkRowsCustom counts the bytes of the COPY text, not of the file.
 func BenchmarkRowsCustom(b *testing.B) {
 	text, err := os.ReadFile(writeLarge(b, 64<<20))
@@ -86,10 +126,7 @@ func BenchmarkRowsCustom(b *testing.B) {
 	_, data, _ := strings.Cut(string(text), "FROM stdin;\n")
 	data, _, _ = strings.Cut(data, "\\.\n")
 	data += "\\.\n\n\n"
-	for method, name := range []string{"none", "gzip", "", "zstd"} {
-		if name == "" {
-			continue
-		}
+	for method, name := range methods {
 		f := archiveFile{minor: 16, method: method, entries: []archiveEntry{{
 			desc: "TABLE DATA", schema: "public", tag: "users", data: data,
 			copyStmt: "COPY public.users (app_id, user_id, email, password_hash, time_joined) FROM stdin;\n",

@@ -128,48 +128,65 @@ func (x *customIndex) blobs() error {
 // trailer reads what follows the last block: nothing, or the table of contents again, this
 // time with the places of the blocks. When all data is out pg_dump goes back and writes it a
 // second time over the first. In a file that is open for appending that lands at the
-// end; since PostgreSQL 16 pg_dump opens its standard output in this way itself. Both have the
-// same length and differ in the places only.
+// end; since PostgreSQL 16 pg_dump opens its standard output in this way itself. The two
+// differ in the places; and statistics, which pg_dump steps over the second time, are missing.
 func (x *customIndex) trailer() error {
-	const other = "more follows behind the last block of data"
 	at := x.offset()
-	if b, ok := x.peek(len(magic) - 1); ok && b == magic[len(magic)-1] && bytes.HasPrefix(x.buf[x.pos:x.end], []byte(magic)) {
-		return x.fail("a second dump begins in the same file", hintOneDB)
+	if x.atMagic() {
+		return x.secondDump()
 	}
-	first := io.NewSectionReader(x.r, x.tocAt, x.tocEnd-x.tocAt)
-	again := io.NewSectionReader(x.r, at, x.size-at)
-	c := comparison{a: bufio.NewReader(first), b: bufio.NewReader(again)}
-	done := x.tocAt
-	for _, s := range x.seats {
-		if err := c.same(s.at - done); err != nil {
-			return x.differs(at, err, other)
+	size := x.tocEnd - x.tocAt
+	for _, s := range x.spots {
+		if s.late {
+			size -= s.size
 		}
-		place, err := c.both(1 + x.offSize)
-		if err != nil {
-			return x.differs(at, err, other)
-		}
-		if !s.data.lies(place) {
-			return &SyntaxError{Path: x.path, Offset: at + s.at - x.tocAt, Msg: "the second table of contents tells another place of the data", Hint: hintDamaged}
-		}
-		done = s.at + int64(1+x.offSize)
 	}
-	if err := c.same(x.tocEnd - done); err != nil {
-		return x.differs(at, err, other)
+	if err := x.compare(at); err != nil {
+		return x.differs(at, err)
 	}
-	if !x.skip(x.tocEnd - x.tocAt) {
+	switch {
+	case !x.skip(size):
 		return errCut
-	}
-	if x.offset() < x.size {
-		return x.fail(other, hintDamaged)
+	case x.atMagic():
+		return x.secondDump()
+	case x.offset() < x.size:
+		return x.fail(moreBehind, hintDamaged)
 	}
 	return nil
 }
 
+func (x *customIndex) secondDump() error {
+	return x.fail("a second dump begins in the same file", hintOneDB)
+}
+
+const moreBehind = "more follows behind the last block of data"
+
+// compare compares the table of contents with what begins at the given place.
+func (x *customIndex) compare(at int64) error {
+	c := comparison{
+		a: bufio.NewReader(io.NewSectionReader(x.r, x.tocAt, x.tocEnd-x.tocAt)),
+		b: bufio.NewReader(io.NewSectionReader(x.r, at, x.size-at)),
+	}
+	done := x.tocAt
+	for _, s := range x.spots {
+		if err := c.same(s.at - done); err != nil {
+			return err
+		}
+		if err := c.spot(s); err != nil {
+			return err
+		}
+		done = s.at + s.size
+	}
+	return c.same(x.tocEnd - done)
+}
+
 // differs explains why the second table of contents is not the first one.
-func (x *customIndex) differs(at int64, err error, msg string) error {
+func (x *customIndex) differs(at int64, err error) error {
 	switch {
 	case errors.Is(err, errOther):
-		return &SyntaxError{Path: x.path, Offset: at, Msg: msg, Hint: hintDamaged}
+		return &SyntaxError{Path: x.path, Offset: at, Msg: moreBehind, Hint: hintDamaged}
+	case errors.Is(err, errPlace):
+		return &SyntaxError{Path: x.path, Offset: at, Msg: "the second table of contents tells another place of the data", Hint: hintDamaged}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return errCut
 	}
@@ -191,7 +208,34 @@ func (d *toData) lies(place []byte) bool {
 // comparison reads two streams side by side.
 type comparison struct{ a, b *bufio.Reader }
 
-var errOther = errors.New("other bytes")
+var (
+	errOther = errors.New("other bytes")
+	errPlace = errors.New("another place")
+)
+
+// spot reads what may differ.
+func (c comparison) spot(s spot) error {
+	if s.late {
+		for left := s.size; left > 0; {
+			n, err := c.a.Discard(int(min(left, 1<<20)))
+			if err != nil {
+				return err
+			}
+			left -= int64(n)
+		}
+		return nil
+	}
+	place, err := c.b.Peek(int(s.size))
+	if err != nil {
+		return err
+	}
+	if !s.data.lies(place) {
+		return errPlace
+	}
+	_, err = c.a.Discard(int(s.size))
+	_, err2 := c.b.Discard(int(s.size))
+	return errors.Join(err, err2)
+}
 
 // same reads n bytes of both, which have to be equal.
 func (c comparison) same(n int64) error {
@@ -208,28 +252,14 @@ func (c comparison) same(n int64) error {
 		if err != nil {
 			return err
 		}
-		if err := c.discard(step); err != nil {
+		_, err = c.a.Discard(step)
+		_, err2 := c.b.Discard(step)
+		if err := errors.Join(err, err2); err != nil {
 			return err
 		}
 		n -= int64(step)
 	}
 	return nil
-}
-
-// both reads n bytes of both and returns those of the second.
-func (c comparison) both(n int) ([]byte, error) {
-	got, err := c.b.Peek(n)
-	if err != nil {
-		return nil, err
-	}
-	got = bytes.Clone(got)
-	return got, c.discard(n)
-}
-
-func (c comparison) discard(n int) error {
-	_, err := c.a.Discard(n)
-	_, err2 := c.b.Discard(n)
-	return errors.Join(err, err2)
 }
 
 // chunkReader joins the pieces of one stream.

@@ -20,6 +20,7 @@ func TestSecondContents(t *testing.T) {
 	t.Parallel()
 	f := smallArchive(16, 1)
 	f.piped = true
+	f.entries = append(f.entries, archiveEntry{desc: "STATISTICS DATA", schema: "public", tag: "a", defn: "SELECT * FROM pg_catalog.pg_restore_relation_stats();\n"})
 	once := len(f.bytes(t)) // as a pipe gets it, which is all of the data
 	f.again = true
 	data := f.bytes(t)
@@ -50,13 +51,11 @@ func TestSecondContents(t *testing.T) {
 		"more follows behind the last block of data": "secret",
 		"a second dump begins in the same file":      string(data),
 	} {
-		_, err := loadText(t, "more.dump", slices.Concat(data, []byte(more)))
-		if err == nil || !strings.Contains(err.Error(), "more follows behind the last block of data") {
-			t.Errorf("%s: %v", name, err)
-		}
-		_, err = loadText(t, "more.dump", slices.Concat(data[:once], []byte(more)))
-		if err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
+		for _, end := range []int{once, len(data)} {
+			_, err := loadText(t, "more.dump", slices.Concat(data[:end], []byte(more)))
+			if err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
 	}
 }
@@ -73,6 +72,16 @@ func TestSecondContentsBuffers(t *testing.T) {
 	}
 	if diff := cmp.Diff(smallContent(), mustReadAll(t, a)); diff != "" {
 		t.Errorf("content differs (-want +got):\n%s", diff)
+	}
+}
+
+// TestStatistics reads an archive with statistics, which are only in the first one.
+func TestStatistics(t *testing.T) {
+	t.Parallel()
+	got := mustReadAll(t, openFile(t, "odd-18-statistics.dump"))
+	want := oddRows()["public.commented"]
+	if diff := cmp.Diff(map[string][][]any{"public.commented": want}, got.Rows); diff != "" {
+		t.Errorf("rows differ (-want +got):\n%s", diff)
 	}
 }
 
@@ -200,6 +209,13 @@ func TestDirectoryNames(t *testing.T) {
 		}
 		if _, err := openAll(t, dir); err == nil {
 			t.Errorf("a %s was read", name)
+		}
+		toc := filepath.Join(dir, tocFile)
+		if err := errors.Join(os.Remove(toc), replace(toc)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openAll(t, dir); err == nil {
+			t.Errorf("a %s was read as the table of contents", name)
 		}
 	}
 }

@@ -35,6 +35,9 @@ var suffixes = []struct{ suffix, method string }{{"", "none"}, {".gz", "gzip"}, 
 // promises are there. toc is a window on it.
 func (a *Archive) indexMembers(toc *window, name string, m members, cat *catalog) error {
 	x := newTOC(toc, name, cat)
+	if !x.atMagic() && x.err == nil {
+		return x.fail("this is not the table of contents of a dump", hintCut)
+	}
 	err := x.begin(&a.info)
 	if err == nil && x.places {
 		err = x.fail("this is the table of contents of a custom-format archive", hintDamaged)
@@ -185,25 +188,25 @@ func openDirectory(ctx context.Context, dir string, buffers sizes) (*Archive, er
 
 func (a *Archive) loadDirectory(ctx context.Context) error {
 	name := filepath.Join(a.path, tocFile)
+	d := directory{a.root}
+	found, ok, err := d.find(tocFile)
+	if err == nil && !ok {
+		err = fmt.Errorf("open dump: %s: %w", name, fs.ErrNotExist)
+	}
+	if err != nil {
+		return err
+	}
 	toc, err := a.root.Open(tocFile)
 	if err != nil {
 		return fmt.Errorf("open dump: %w", err)
 	}
 	defer func() { _ = toc.Close() }() // nothing was written
-	st, err := toc.Stat()
-	if err != nil {
-		return fmt.Errorf("open dump: %w", err)
-	}
-	a.r, a.size = toc, st.Size()
-	w := a.window(ctx, 0)
-	if b, ok := w.peek(len(magic) - 1); w.err == nil && (!ok || b != magic[len(magic)-1] || !bytes.HasPrefix(w.buf, []byte(magic))) {
-		return &SyntaxError{Path: name, Msg: "this is not the table of contents of a dump", Hint: hintCut}
-	}
+	a.r, a.size = toc, found.size
 	cat := newCatalog()
-	if err := a.indexMembers(w, name, directory{a.root}, cat); err != nil {
+	if err := a.indexMembers(a.window(ctx, 0), name, d, cat); err != nil {
 		return err
 	}
-	a.info.Size = st.Size()
+	a.info.Size = a.size
 	for _, e := range cat.tables {
 		for _, s := range e.segments {
 			a.info.Size += s.size

@@ -280,6 +280,9 @@ func (r *Rows) unreadable(err error) error {
 		return r.wrap(err)
 	}
 	e := r.fail("cannot read the data: "+err.Error(), hintDamaged)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		e.Msg, e.Hint = "the data ends too early", hintCut
+	}
 	e.cause = err
 	return e
 }

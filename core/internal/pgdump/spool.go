@@ -33,6 +33,8 @@ type spool struct {
 	end    int64 // of the file
 	size   int64 // of what is in it
 	pool   sync.Pool
+
+	scratch []byte // of add
 }
 
 // chunk is where a sealed stretch lies in the temporary file.
@@ -61,6 +63,7 @@ func (a *Archive) unpackAll(ctx context.Context, method string) (*spool, error) 
 	if err := a.fill(ctx, s, method); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	s.scratch = nil
 	return s, nil
 }
 
@@ -142,7 +145,9 @@ func newSpool() (*spool, error) {
 
 // add appends a chunk. All but the last one are of chunkSize.
 func (s *spool) add(plain []byte) error {
-	sealed := s.aead.Seal(nil, nonce(len(s.chunks)), s.encode.EncodeAll(plain, nil), nil)
+	packed := s.encode.EncodeAll(plain, s.scratch[:0])
+	sealed := s.aead.Seal(packed[:0], nonce(len(s.chunks)), packed, nil)
+	s.scratch = sealed
 	if _, err := s.file.WriteAt(sealed, s.end); err != nil {
 		return fmt.Errorf("write temporary data to %s (set TMPDIR to a disk with more room): %w", os.TempDir(), err)
 	}

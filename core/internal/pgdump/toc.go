@@ -1,6 +1,7 @@
 package pgdump
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -36,13 +37,14 @@ type tocIndex struct {
 	copied  *copyStatement  // from the COPY statement parsed last
 	expect  map[int]*toData // by dump id, what the table of contents promises
 	order   []*toData       // the same in order
-	seats   []seat
+	spots   []spot
 }
 
-// seat is where an entry tells the place of its data, and whose data that is.
-type seat struct {
-	at   int64
-	data *toData // nil without data
+// spot is a stretch of the table of contents that is another one when it is written again.
+type spot struct {
+	at, size int64
+	late     bool    // a definition that is made while it is written, which happens once
+	data     *toData // else the place of this data; nil for none
 }
 
 // toData is a promised block of data.
@@ -167,9 +169,9 @@ func (x *tocIndex) header(info *Info) error {
 type entry struct {
 	id, dumper                        int
 	tag, desc, schema, defn, copyStmt string
-	defnAt, copyAt                    int64
+	defnAt, defnEnd, copyAt           int64
 	member                            string
-	seat                              int64
+	place                             int64
 }
 
 // parsed reports whether the statement of such an entry is looked into.
@@ -209,6 +211,7 @@ func (x *tocIndex) readEntry() (e entry, err error) {
 	}
 	e.defnAt = x.afterInt()
 	text(&e.defn, wanted)
+	e.defnEnd = x.offset()
 	skip() // DROP statement
 	e.copyAt = x.afterInt()
 	text(&e.copyStmt, maxDefinition)
@@ -228,7 +231,7 @@ func (x *tocIndex) readEntry() (e entry, err error) {
 			break
 		}
 	}
-	e.seat = x.offset()
+	e.place = x.offset()
 	switch {
 	case !x.places:
 		text(&e.member, maxToken)
@@ -249,8 +252,12 @@ func (x *tocIndex) entry() error {
 			return err
 		}
 	}
+	if e.desc == "STATISTICS DATA" { // since PostgreSQL 18
+		at := e.defnAt - int64(1+x.intSize)
+		x.spots = append(x.spots, spot{at: at, size: e.defnEnd - at, late: true})
+	}
 	if e.dumper == 0 {
-		x.seats = append(x.seats, seat{at: e.seat})
+		x.spots = append(x.spots, spot{at: e.place, size: int64(1 + x.offSize)})
 		return nil
 	}
 	if x.expect[e.id] != nil {
@@ -259,7 +266,7 @@ func (x *tocIndex) entry() error {
 	d := &toData{member: e.member}
 	x.expect[e.id] = d
 	x.order = append(x.order, d)
-	x.seats = append(x.seats, seat{e.seat, d})
+	x.spots = append(x.spots, spot{at: e.place, size: int64(1 + x.offSize), data: d})
 	if e.desc != "TABLE DATA" {
 		return nil
 	}
@@ -303,6 +310,12 @@ func (x *tocIndex) inserted(t token, _ copyStatement) error {
 func (x *tocIndex) copyFrom(c copyStatement) error {
 	x.copied = &c
 	return nil
+}
+
+// atMagic reports whether an archive begins here.
+func (x *tocIndex) atMagic() bool {
+	_, ok := x.peek(len(magic) - 1)
+	return ok && bytes.HasPrefix(x.buf[x.pos:x.end], []byte(magic))
 }
 
 func (x *tocIndex) fail(msg, hint string) error {

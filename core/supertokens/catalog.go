@@ -34,6 +34,9 @@ type relation struct {
 	readable bool
 	// policies are the row-level security policies that apply to the role.
 	policies []string
+	// mayHideRows is true when the table of a dump has row-level security, and the kind
+	// of dump does not tell whether it was heeded.
+	mayHideRows bool
 	// empty is true when a dump defines the table and leaves its data out.
 	empty bool
 }

@@ -31,7 +31,7 @@ func (d *dump) catalog(context.Context) (*catalog, error) {
 	for _, t := range d.archive.Tables() {
 		r := &relation{
 			schema: t.Schema, name: t.Name, readable: true, empty: !t.HasData,
-			indexes: slices.Concat(t.Indexes, t.Constraints, t.ForeignKeys),
+			indexes: slices.Concat(t.Indexes, t.Constraints, t.ForeignKeys), mayHideRows: t.RowSecurity && d.archive.Info().Format != pgdump.Plain,
 		}
 		for _, col := range t.Columns {
 			r.columns, r.types = append(r.columns, col.Name), append(r.types, shortType(col.Type))
@@ -87,15 +87,8 @@ func (d *dump) countBy(ctx context.Context, r *relation, column string) (map[str
 	return out, err
 }
 
-// errFound ends a reading that has found what it was for.
-var errFound = errors.New("found")
-
 func (d *dump) hasRows(ctx context.Context, r *relation) (bool, error) {
-	err := d.scan(ctx, r, "", nil, func([][]byte) error { return errFound })
-	if errors.Is(err, errFound) {
-		return true, nil
-	}
-	return false, err
+	return d.archive.HasRows(ctx, d.tables[r])
 }
 
 func (d *dump) countRows(ctx context.Context, r *relation, app string) (n int, err error) {

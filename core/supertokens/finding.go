@@ -45,6 +45,7 @@ const (
 	WarnMetadataEscaped        = "metadata_escaped_twice"
 	WarnLoneSurrogate          = "lone_surrogate"
 	WarnIncomplete             = "incomplete_accepted"
+	WarnRowSecurity            = "row_security_in_dump"
 )
 
 // maxExamples bounds the ids a [Finding] keeps.

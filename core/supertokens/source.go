@@ -17,7 +17,7 @@ import (
 type Options struct {
 	// URL is a PostgreSQL connection string of a role that may read.
 	URL canonical.Secret
-	// Dump is the path of a pg_dump file, plain or custom format.
+	// Dump is the path of what pg_dump has made, in any of its formats.
 	Dump string
 	// Schema and TablePrefix narrow the search for the installation; empty and
 	// nil search everywhere.

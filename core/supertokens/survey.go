@@ -11,7 +11,7 @@ import (
 // survey reads the small tables for what an operator should know before any
 // user is read.
 func (s *Source) survey(ctx context.Context) error {
-	for _, look := range []func(context.Context) error{s.surveyApps, s.surveyTenants, s.surveyProviders, s.surveyStaged, s.surveyDashboard} {
+	for _, look := range []func(context.Context) error{s.surveyApps, s.surveyTenants, s.surveyProviders, s.surveyStaged, s.surveyDashboard, s.surveyRowSecurity} {
 		if err := s.again(func() error { return look(ctx) }); err != nil {
 			return err
 		}
@@ -27,6 +27,19 @@ func (s *Source) surveyApps(context.Context) error {
 	for _, a := range s.apps {
 		if a.ID != s.app {
 			s.general.add(WarnOtherApps, a.ID, fmt.Sprintf("app %s has %d login methods and is not read; source.app chooses the app", a.ID, a.Users))
+		}
+	}
+	return nil
+}
+
+// surveyRowSecurity names tables of a dump that have row-level security. Without
+// --enable-row-security pg_dump refuses to dump what it cannot see whole; archives do
+// not tell whether it was given.
+func (s *Source) surveyRowSecurity(context.Context) error {
+	for i := range schema {
+		if r := s.layout.tables[schema[i].name]; r != nil && r.mayHideRows && schema[i].role.matters() && !s.catalog.hidesRows {
+			s.general.add(WarnRowSecurity, r.qualified(), fmt.Sprintf(
+				"table %s has row-level security; if the dump was made with --enable-row-security by a role that does not see every row, rows are missing", r.qualified()))
 		}
 	}
 	return nil

@@ -523,7 +523,7 @@ func readVerified(b *binding) func(*idRows, [][]byte) error {
 }
 
 func readMetadata(b *binding) func(*idRows, [][]byte) error {
-	metadata := b.at("user_metadata")
+	metadata := b.at(string(UserMetadata)) // the column is called like its table
 	return func(p *idRows, v [][]byte) error {
 		p.metadata = slices.Clone(v[metadata])
 		return nil

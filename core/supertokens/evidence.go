@@ -296,7 +296,7 @@ func (e *evidence) forget() {
 func (e *evidence) missingTables() {
 	for i := range schema {
 		t := &schema[i]
-		if e.l.tables[t.name] == nil && e.made(t) && t.role.matters() && !(t.droppable && e.l.Generation.tenantsMigrate()) {
+		if e.l.tables[t.name] == nil && e.made(t) && t.role.matters() && (!t.droppable || !e.l.Generation.tenantsMigrate()) {
 			proof := fmt.Sprintf("%s proves core %s or newer", e.because, e.l.proven)
 			g := e.missing(t, fmt.Sprintf("%s, and every core since %s makes that table", proof, t.since))
 			g.Proof = fmt.Sprintf("in %s %s", e.c.where, proof)

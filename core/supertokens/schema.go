@@ -37,7 +37,7 @@ const (
 	BulkImportUsers           TableName = "bulk_import_users"
 	DashboardUsers            TableName = "dashboard_users"
 	KeyValue                  TableName = "key_value"
-	SessionSigningKeys        TableName = "session_access_token_signing_keys" //nolint:gosec // a table
+	SessionSigningKeys        TableName = "session_access_token_signing_keys"
 	JWTSigningKeys            TableName = "jwt_signing_keys"
 	ResetTokens               TableName = "emailpassword_pswd_reset_tokens"
 	VerificationTokens        TableName = "emailverification_tokens"                //nolint:gosec // a table

@@ -144,7 +144,9 @@ func transformed(reason string, columns ...string) []columnSpec {
 	return ofFate(Transformed, reason, columns...)
 }
 
-func dropped(reason string, columns ...string) []columnSpec { return ofFate(Dropped, reason, columns...) }
+func dropped(reason string, columns ...string) []columnSpec {
+	return ofFate(Dropped, reason, columns...)
+}
 
 // since says that columns came with a release.
 func since(r release, columns []columnSpec) []columnSpec {

@@ -134,7 +134,7 @@ func (a *assembler) nobodys(rr *rangeRows, t *tableReader, id string, v [][]byte
 		}
 	}
 	multi := a.layout.Generation.multiApp()
-	if !t.child && !(t.role == roleIndex && multi) {
+	if !t.child && (t.role != roleIndex || !multi) {
 		return
 	}
 	parent := EmailPasswordUsers

@@ -282,7 +282,6 @@ func generationWithoutList(t *testing.T, m *memory) bool {
 	return !l.Generation.indexesUsers()
 }
 
-
 // TestPartsOfADump: dumps of a few tables of core 5.0 are refused, and the message names
 // what is missing and what proves it.
 func TestPartsOfADump(t *testing.T) {

@@ -19,8 +19,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/supertokens"
 )
 
 // pairOf makes a key as a row of the database has it.

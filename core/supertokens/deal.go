@@ -438,8 +438,3 @@ func trimKey(b []byte) []byte {
 	}
 	return b
 }
-
-// read fills rr with what tables say about the accounts of a range.
-func (d *dealer) read(number int, tables []*spec, rr *rangeRows, orphan func(t table, id string)) error {
-	return d.reader(tables).read(number, rr, orphan)
-}

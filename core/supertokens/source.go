@@ -274,7 +274,7 @@ func (s *Source) eachRange(ctx context.Context, specs []*spec, build func(*range
 	if err := s.dealer.deal(ctx, specs); err != nil {
 		return err
 	}
-	total := s.dealer.rangeCount()
+	total, reader := s.dealer.rangeCount(), s.dealer.reader(specs)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.parallel + 1) // ranges in memory, with the one that is emitted
 	turns := make([]chan struct{}, total+1)
@@ -289,7 +289,7 @@ func (s *Source) eachRange(ctx context.Context, specs []*spec, build func(*range
 			}
 			rr := newRangeRows(s.layout, s.rangeSize)
 			var orphans []Orphan
-			err := s.dealer.read(i, specs, rr, func(t table, id string) {
+			err := reader.read(i, rr, func(t table, id string) {
 				orphans = append(orphans, Orphan{Table: string(t), ID: id})
 			})
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -116,29 +117,21 @@ type TOTPDevice struct {
 
 // Tenants returns the sorted union of the logins' tenants.
 func (u *User) Tenants() []string {
-	var all []string
-	for i := range u.Logins {
-		all = mergeSorted(all, u.Logins[i].Tenants)
+	if len(u.Logins) == 0 {
+		return nil
 	}
-	return all
-}
-
-func mergeSorted(a, b []string) []string {
-	if len(a) == 0 {
-		return b
-	}
-	out := make([]string, 0, len(a)+len(b))
-	for len(a) > 0 || len(b) > 0 {
-		switch {
-		case len(b) == 0 || (len(a) > 0 && a[0] < b[0]):
-			out, a = append(out, a[0]), a[1:]
-		case len(a) == 0 || b[0] < a[0]:
-			out, b = append(out, b[0]), b[1:]
-		default:
-			out, a, b = append(out, a[0]), a[1:], b[1:]
+	first := u.Logins[0].Tenants
+	all := slices.Clip(first) // whoever appends gets a copy
+	for i := range u.Logins[1:] {
+		if more := u.Logins[1+i].Tenants; !slices.Equal(first, more) { // mostly all are in the same ones
+			all = append(all, more...)
 		}
 	}
-	return out
+	if len(all) == len(first) {
+		return first
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // String gives the ids and the shape of the account, no personal data.

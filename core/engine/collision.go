@@ -129,9 +129,7 @@ func (r *runner) mapped(n int, account *canonical.User) (target.User, *aside) {
 	case why != nil:
 		return u, &aside{user: ids, why: *why}
 	case l == nil:
-		for _, guest := range r.merged[n] {
-			merge(&u, &guest)
-		}
+		merge(&u, r.merged[n])
 		return u, nil
 	case l.out:
 		return u, &aside{user: ids, lost: l}
@@ -154,66 +152,105 @@ func suffix(sourceID string) string {
 	return "-" + hex.EncodeToString(sum[:4])
 }
 
-// merge adds what guest can do to u. One password and one set of authenticators
-// stay: those of u where it has them.
-func merge(u, guest *target.User) {
-	u.Identities = append(slices.Clip(u.Identities), guest.Identities...)
-	if u.Class == target.NoPassword {
-		u.Class, u.Password = guest.Class, guest.Password
+// merge adds what guests can do to u. One password and one set of authenticators
+// stay: those of u where it has them, else those of the first guest that has.
+func merge(u *target.User, guests []target.User) {
+	if len(guests) == 0 {
+		return
 	}
-	if len(u.TOTP) == 0 {
-		u.TOTP = guest.TOTP
-	}
-	if u.Phone == "" {
-		u.Phone, u.PhoneVerified = guest.Phone, guest.PhoneVerified
-	}
-	if u.GivenName == "" && u.FamilyName == "" {
-		u.GivenName, u.FamilyName = guest.GivenName, guest.FamilyName
-	}
-	tenants := append(slices.Clone(u.Tenants), guest.Tenants...)
-	slices.Sort(tenants)
-	u.Tenants = slices.Compact(tenants)
-	if len(guest.Roles) > 0 {
-		roles := maps.Clone(u.Roles)
-		if roles == nil {
-			roles = map[string][]string{}
+	mergeContacts(u, guests)
+	u.Identities, u.Tenants, u.Roles = slices.Clone(u.Identities), slices.Clone(u.Tenants), cloneRoles(u.Roles)
+	for i := range guests {
+		g := &guests[i]
+		u.Identities = append(u.Identities, g.Identities...)
+		u.Tenants = append(u.Tenants, g.Tenants...)
+		for tenant, more := range g.Roles {
+			if u.Roles == nil {
+				u.Roles = map[string][]string{}
+			}
+			u.Roles[tenant] = append(u.Roles[tenant], more...)
 		}
-		for tenant, more := range guest.Roles {
-			all := append(slices.Clone(roles[tenant]), more...)
-			slices.Sort(all)
-			roles[tenant] = slices.Compact(all)
+		if u.Class == target.NoPassword {
+			u.Class, u.Password = g.Class, g.Password
 		}
-		u.Roles = roles
-	}
-	for _, a := range guest.OtherEmails {
-		known := func(o target.Address) bool { return strings.EqualFold(o.Email, a.Email) }
-		if !strings.EqualFold(a.Email, u.Email) && !slices.ContainsFunc(u.OtherEmails, known) {
-			u.OtherEmails = append(slices.Clip(u.OtherEmails), a)
+		if len(u.TOTP) == 0 {
+			u.TOTP = g.TOTP
+		}
+		if u.GivenName == "" && u.FamilyName == "" {
+			u.GivenName, u.FamilyName = g.GivenName, g.FamilyName
 		}
 	}
-	mergeMetadata(u, guest)
+	u.Tenants = set(u.Tenants)
+	for tenant, names := range u.Roles {
+		u.Roles[tenant] = set(names)
+	}
+	mergeMetadata(u, guests)
 }
 
-// mergeMetadata adds keys that u does not have.
-func mergeMetadata(u, guest *target.User) {
-	var mine, theirs map[string]json.RawMessage
-	if guest.Metadata == nil || json.Unmarshal(guest.Metadata, &theirs) != nil {
-		return
+// mergeContacts adds telephone and further addresses.
+func mergeContacts(u *target.User, guests []target.User) {
+	known := map[string]bool{strings.ToLower(u.Email): true}
+	for _, a := range u.OtherEmails {
+		known[strings.ToLower(a.Email)] = true
 	}
-	if u.Metadata == nil {
-		u.Metadata = guest.Metadata
-		return
-	}
-	if json.Unmarshal(u.Metadata, &mine) != nil {
-		return
-	}
-	before := len(mine)
-	for key, value := range theirs {
-		if _, ok := mine[key]; !ok {
-			mine[key] = value
+	u.OtherEmails = slices.Clip(u.OtherEmails)
+	for i := range guests {
+		g := &guests[i]
+		if u.Phone == "" {
+			u.Phone, u.PhoneVerified = g.Phone, g.PhoneVerified
+		}
+		for _, a := range g.OtherEmails {
+			if folded := strings.ToLower(a.Email); !known[folded] {
+				known[folded] = true
+				u.OtherEmails = append(u.OtherEmails, a)
+			}
 		}
 	}
-	if len(mine) == before {
+}
+
+func cloneRoles(roles map[string][]string) map[string][]string {
+	out := maps.Clone(roles)
+	for tenant, names := range out {
+		out[tenant] = slices.Clone(names)
+	}
+	return out
+}
+
+// set sorts names and removes those that are there twice.
+func set(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// mergeMetadata adds keys that u does not have. What is no object has none.
+func mergeMetadata(u *target.User, guests []target.User) {
+	var mine map[string]json.RawMessage // of u.Metadata, once it is needed
+	more := false
+	for i := range guests {
+		var theirs map[string]json.RawMessage
+		raw := guests[i].Metadata
+		if raw == nil || json.Unmarshal(raw, &theirs) != nil {
+			continue
+		}
+		if u.Metadata == nil {
+			u.Metadata = raw
+			continue
+		}
+		if mine == nil {
+			mine = map[string]json.RawMessage{}
+			if json.Unmarshal(u.Metadata, &mine) != nil || mine == nil {
+				return
+			}
+		}
+		before := len(mine)
+		for key, value := range theirs {
+			if _, ok := mine[key]; !ok {
+				mine[key] = value
+			}
+		}
+		more = more || len(mine) > before
+	}
+	if !more {
 		return
 	}
 	if raw, err := json.Marshal(mine); err == nil {

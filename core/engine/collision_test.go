@@ -2,10 +2,14 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
@@ -155,5 +159,43 @@ func TestNoAddressIsWantedByNobody(t *testing.T) {
 	}
 	if l := o.losers[1]; l == nil || l.lost[email] != 0 || l.lost[username] != 1 {
 		t.Errorf("the second one lacks %+v", l)
+	}
+}
+
+// Whoever comes first gives what an account can have once; the rest adds up, and
+// none of the accounts that were made one is changed.
+func TestMergeTakesEverybodysShare(t *testing.T) {
+	t.Parallel()
+	yes := true
+	guests := []target.User{
+		{
+			Email: "A@example.org", Class: target.NoPassword, Identities: []target.Identity{{Provider: "google", Subject: "1"}}, Tenants: []string{"b"},
+			Roles: map[string][]string{"b": {"viewer"}}, OtherEmails: []target.Address{{Email: "a@example.org"}, {Email: "x@example.org"}}, Metadata: json.RawMessage(`[1]`),
+		},
+		{
+			Class: target.HashCarried, GivenName: "Ada", Phone: "+4930123456", PhoneVerified: &yes, Tenants: []string{"a", "b"}, TOTP: []canonical.TOTPDevice{{Name: "phone"}},
+			Roles: map[string][]string{"b": {"admin", "viewer"}}, OtherEmails: []target.Address{{Email: "X@example.org"}, {Email: "y@example.org"}}, Metadata: json.RawMessage(`{"b":2}`),
+		},
+		{
+			Class: target.NeedsReset, GivenName: "Bob", Phone: "+4930999999", TOTP: []canonical.TOTPDevice{{Name: "other"}},
+			Identities: []target.Identity{{Provider: "github", Subject: "2"}}, Metadata: json.RawMessage(`{"a":1,"b":3}`),
+		},
+	}
+	before := slices.Clone(guests)
+	own := map[string][]string{"b": {"billing"}}
+	u := target.User{Email: "a@example.org", Class: target.NoPassword, Tenants: []string{"b"}, Roles: own}
+	merge(&u, guests)
+	want := target.User{
+		Email: "a@example.org", Class: target.HashCarried, GivenName: "Ada", Phone: "+4930123456", PhoneVerified: &yes,
+		Identities: []target.Identity{{Provider: "google", Subject: "1"}, {Provider: "github", Subject: "2"}}, Tenants: []string{"a", "b"},
+		Roles: map[string][]string{"b": {"admin", "billing", "viewer"}}, TOTP: []canonical.TOTPDevice{{Name: "phone"}},
+		OtherEmails: []target.Address{{Email: "x@example.org"}, {Email: "y@example.org"}}, Metadata: json.RawMessage(`{"a":1,"b":2}`),
+	}
+	secrets := cmp.Exporter(func(reflect.Type) bool { return true })
+	if diff := cmp.Diff(want, u, secrets, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(before, guests, secrets); diff != "" || len(own["b"]) != 1 {
+		t.Errorf("a guest has changed (-before +after):\n%s", diff)
 	}
 }

@@ -98,7 +98,7 @@ func contacts(out *target.User, u *canonical.User, lost *losses) {
 	if emails == 1 {
 		return
 	}
-	seen := []string{out.Email}
+	seen := map[string]bool{out.Email: true} // accounts of thousands of logins exist
 	for i := range u.Logins {
 		l := &u.Logins[i]
 		if l.Email == nil || l.FakeEmail {
@@ -107,8 +107,8 @@ func contacts(out *target.User, u *canonical.User, lost *losses) {
 		if *l.Email == out.Email { // one proof of the address is enough
 			out.EmailVerified = either(out.EmailVerified, l.Verified)
 		}
-		if !slices.Contains(seen, *l.Email) {
-			seen = append(seen, *l.Email)
+		if !seen[*l.Email] {
+			seen[*l.Email] = true
 			out.OtherEmails = append(out.OtherEmails, target.Address{Email: *l.Email, Verified: l.Verified})
 		}
 	}

@@ -2,10 +2,8 @@ package supertokens
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -19,86 +17,32 @@ import (
 // range can be joined in memory whatever the order of the rows was. Each table
 // is read once, from one end to the other, which is as fast as a source can be.
 //
-// A row belongs to the account of the id it carries. Routes are the exceptions:
-// linked users and external ids. When there are too many of them for memory,
-// they and the rows are first split by a hash of the id, and joined hash by hash.
+// A row belongs to the account of the id it carries. [routes] are the
+// exceptions: linked users and external ids.
+//
+// Several ranges that follow each other wait in one partition on disk, so that
+// there are never more partitions than can be filled at once.
 type dealer struct {
 	store    store
 	layout   *Layout
 	app      string
 	parallel int
-	// bounds separate the ranges, in the order of bytes. heads are their first
-	// bytes as numbers, which are quicker to compare.
-	bounds []string
-	heads  []uint64
+
+	ranges  ranges
+	perPart int // ranges in a partition
+	routes  *routes
 
 	mu     sync.Mutex
 	tables map[TableName]*spill.Spill
-	seed   maphash.Seed
-	routes routes
-	hashed *spill.Spill // what routes hold when they are too many, by hash
 }
 
-// routes lead from the hash of an id to the range of its account: 64 bits under
-// a seed that nobody knows are enough to tell ids apart, and take a tenth of the
-// memory. External ids are hashed exactly as they are mapped, blanks at the end
-// included.
-type routes struct{ linked, externals route }
-
-// route is a map behind a filter that says no to most ids at a glance.
-type route struct {
-	to     map[uint64]uint32
-	filter []uint64 // a bit for some bits of each hash
+// limits bound what a dealer has in memory.
+type limits struct {
+	routes int // exceptions, some 20 bytes each
+	parts  int // partitions of a table, some 4 KiB each
 }
 
-// filterSize is the number of bits, as a power of two: few enough for the
-// processor's cache, and sixteen for each of 65 536 routes.
-const filterSize = 20
-
-func newRoute(n int) route {
-	return route{to: make(map[uint64]uint32, n), filter: make([]uint64, 1<<(filterSize-6))}
-}
-
-func (r *route) add(hash uint64, at int) {
-	bit := hash >> (64 - filterSize)
-	r.filter[bit/64] |= 1 << (bit % 64)
-	r.to[hash] = uint32(at) //nolint:gosec // there are not as many ranges
-}
-
-func (r *route) find(hash uint64) (at int, ok bool) {
-	if bit := hash >> (64 - filterSize); r.filter == nil || r.filter[bit/64]&(1<<(bit%64)) == 0 {
-		return 0, false
-	}
-	n, ok := r.to[hash]
-	return int(n), ok
-}
-
-// claim returns the range of the account whose external id a stored id is. It
-// is looked up as it is first: an external id may end in blanks, while columns
-// of databases upgraded from core 3.4 pad it with them.
-func (d *dealer) claim(stored []byte, r *routes) (at int, ok bool) {
-	if len(r.externals.to) == 0 {
-		return 0, false
-	}
-	at, ok = r.externals.find(d.hash(stored))
-	if trimmed := trimKey(stored); !ok && len(trimmed) < len(stored) {
-		at, ok = r.externals.find(d.hash(trimmed))
-	}
-	return at, ok
-}
-
-// home is the range of the account that an internal id belongs to.
-func (d *dealer) home(id []byte, r *routes) int {
-	if len(r.linked.to) > 0 {
-		if at, ok := r.linked.find(d.hash(id)); ok {
-			return at
-		}
-	}
-	return d.rangeOf(id)
-}
-
-// maxRoutes is how many exceptions may be in memory at once, some 30 bytes each.
-const maxRoutes = 1_000_000
+var usualLimits = limits{routes: 1 << 18, parts: 1 << 11}
 
 // errConnectionLost is returned by a scan that may be tried again: the state
 // that is read is still the same.
@@ -113,62 +57,52 @@ const sampleSize = 1 << 16
 // newDealer reads the ids of all users: it chooses bounds that give ranges of
 // about size ids whatever the ids look like, and finds the routes.
 func newDealer(ctx context.Context, s store, l *Layout, app string, size, parallel int) (*dealer, error) {
-	d := &dealer{store: s, layout: l, app: app, parallel: parallel, tables: map[TableName]*spill.Spill{}, seed: maphash.MakeSeed()}
-	var sample []string
-	total := 0
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // for balance, not for secrecy
-	links, err := d.links(ctx, func(id []byte) {
-		total++
-		switch at := random.IntN(total); {
-		case len(sample) < sampleSize:
-			sample = append(sample, string(id))
-		case at < sampleSize:
-			sample[at] = string(id)
-		}
-	})
+	d := &dealer{store: s, layout: l, app: app, parallel: parallel}
+	err := d.begin(ctx, usualLimits, func(ids []string, total int) []string { return boundsOf(ids, (total+size-1)/size) })
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, d.close())
 	}
-	d.cut(boundsOf(sample, (total+size-1)/size))
-	return d, d.route(ctx, links)
+	return d, nil
 }
 
-// link is a user whose account has another id.
-type link struct {
-	hash    uint64
-	account string
+// begin deals the two tables that say where rows of the others belong. cut
+// chooses bounds from a sample of all ids.
+func (d *dealer) begin(ctx context.Context, most limits, cut func(sample []string, total int) []string) (err error) {
+	d.tables = map[TableName]*spill.Spill{}
+	spine, mapping := spill.New(1), spill.New(1)
+	defer func() { err = errors.Join(err, spine.Close(), mapping.Close()) }()
+	ids, links, err := d.readSpine(ctx, spine)
+	if err != nil {
+		return err
+	}
+	mapped, err := d.copyTable(ctx, UserIDMapping, mapping, func([][]byte) {})
+	if err != nil {
+		return err
+	}
+	d.ranges = newRanges(cut(ids.sample, ids.total))
+	d.perPart = (d.rangeCount() + most.parts - 1) / most.parts
+	d.routes = newRoutes(links, mapped, most.routes)
+	if err := d.dealSpine(spine); err != nil {
+		return err
+	}
+	return d.dealMapping(mapping)
 }
 
-// links gives every user's id and returns those that are linked, at most one
-// more than there may be.
-func (d *dealer) links(ctx context.Context, each func(id []byte)) (links []link, err error) {
-	err = d.eachUser(ctx, func(id, account []byte) error {
-		each(id)
-		if len(links) <= maxRoutes && string(id) != string(account) {
-			links = append(links, link{d.hash(id), string(account)})
-		}
-		return nil
-	})
-	return links, err
+// idSample keeps some of many ids, each with the same chance.
+type idSample struct {
+	sample []string
+	total  int
+	random *rand.Rand
 }
 
-// route finds the routes for the bounds that are set.
-func (d *dealer) route(ctx context.Context, links []link) error {
-	d.routes = routes{linked: newRoute(len(links)), externals: newRoute(0)}
-	for _, l := range links {
-		d.routes.linked.add(l.hash, d.rangeOf([]byte(l.account)))
+func (s *idSample) add(id []byte) {
+	s.total++
+	switch at := s.random.IntN(s.total); {
+	case len(s.sample) < sampleSize:
+		s.sample = append(s.sample, string(id))
+	case at < sampleSize:
+		s.sample[at] = string(id)
 	}
-	count := len(links)
-	err := d.eachMapping(ctx, func(external, internal []byte) error {
-		if count++; count <= maxRoutes {
-			d.routes.externals.add(d.hash(external), d.home(internal, &d.routes))
-		}
-		return nil
-	})
-	if err == nil && count > maxRoutes {
-		err = d.hashRoutes(ctx, count/maxRoutes+1)
-	}
-	return err
 }
 
 // boundsOf splits a sample of ids into n parts.
@@ -184,97 +118,113 @@ func boundsOf(sample []string, n int) []string {
 	return bounds
 }
 
-// eachUser gives the id of every login and the account it belongs to.
-func (d *dealer) eachUser(ctx context.Context, fn func(id, account []byte) error) error {
+// readSpine gives the ids of all users and the number of those that are linked.
+// The table that says so is copied, because bounds are not known before its end.
+func (d *dealer) readSpine(ctx context.Context, to *spill.Spill) (ids idSample, links int, err error) {
+	ids.random = rand.New(rand.NewPCG(1, 2)) //nolint:gosec // for balance, not for secrecy
+	if d.layout.Generation.multiApp() {
+		account := d.accountColumn()
+		_, err = d.copyTable(ctx, Spine, to, func(v [][]byte) {
+			id := trimKey(v[0])
+			ids.add(id)
+			if string(accountOf(v, account)) != string(id) {
+				links++
+			}
+		})
+		return ids, links, err
+	}
+	for _, s := range d.layout.readers(func(t *tableSpec) bool { return t.role == roleRecipe }) {
+		err := d.store.scan(ctx, s.rel, d.app, []string{s.key}, func(v [][]byte) error {
+			ids.add(trimKey(v[0]))
+			return nil
+		})
+		if err != nil {
+			return ids, 0, err
+		}
+	}
+	return ids, 0, nil
+}
+
+// copyTable appends the rows of a table to the only partition of to, if there
+// is such a table, and returns their number.
+func (d *dealer) copyTable(ctx context.Context, t TableName, to *spill.Spill, look func([][]byte)) (rows int, err error) {
+	for _, s := range d.layout.readers(func(other *tableSpec) bool { return other.name == t }) {
+		err := d.store.scan(ctx, s.rel, d.app, s.columns, func(v [][]byte) error {
+			rows++
+			look(v)
+			return to.Append(0, v, 0)
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return rows, to.Done()
+}
+
+// accountColumn is the place in a row of the spine of the account's id.
+func (d *dealer) accountColumn() int {
+	for _, s := range d.layout.readers(func(t *tableSpec) bool { return t.role == roleSpine }) {
+		return slices.Index(s.columns, "primary_or_recipe_user_id")
+	}
+	return 0
+}
+
+// accountOf is the account that a row of the spine names: before account
+// linking, the user itself.
+func accountOf(v [][]byte, column int) []byte {
+	if v[column] == nil {
+		column = 0
+	}
+	return trimKey(v[column])
+}
+
+// dealSpine deals the copy of the spine and fills in the routes of linked users.
+func (d *dealer) dealSpine(rows *spill.Spill) error {
 	if !d.layout.Generation.multiApp() {
-		for i := range schema {
-			if r := d.layout.tables[schema[i].name]; r != nil && schema[i].role == roleRecipe {
-				err := d.store.scan(ctx, r, d.app, []string{"user_id"}, func(v [][]byte) error { return fn(trimKey(v[0]), trimKey(v[0])) })
-				if err != nil {
-					return err
-				}
+		return nil
+	}
+	account, to := d.accountColumn(), d.newTable(Spine)
+	err := rows.Each(0, func(v [][]byte, _ uint64) error {
+		id, account := trimKey(v[0]), accountOf(v, account)
+		at := d.ranges.find(account)
+		if string(id) != string(account) {
+			if err := d.routes.linked.add(id, at); err != nil {
+				return err
 			}
 		}
+		return d.append(to, at, v, false)
+	})
+	return errors.Join(err, d.routes.linked.done(), to.Done())
+}
+
+// dealMapping deals the copy of the mapping and fills in the routes of external
+// ids. A mapping goes to the range of its external id as well, marked, so that a
+// user there of whom it is the internal one is known to share it.
+func (d *dealer) dealMapping(rows *spill.Spill) error {
+	if d.layout.tables[UserIDMapping] == nil {
 		return nil
 	}
-	return d.store.scan(ctx, d.layout.tables[Spine], d.app, []string{"user_id", "primary_or_recipe_user_id"}, func(v [][]byte) error {
-		if v[1] == nil { // before account linking
-			return fn(trimKey(v[0]), trimKey(v[0]))
-		}
-		return fn(trimKey(v[0]), trimKey(v[1]))
+	to := d.newTable(UserIDMapping)
+	const own, shared = 0, 1
+	byHash := spill.New(d.routes.parts)
+	err := rows.Each(0, func(v [][]byte, _ uint64) error {
+		return errors.Join(byHash.Append(d.routes.part(v[0]), v, own), byHash.Append(d.routes.part(v[1]), v, shared))
 	})
+	if err == nil {
+		err = d.routes.each(byHash, func(known *known, v [][]byte, which uint64) error {
+			if which == shared {
+				return d.append(to, d.home(trimKey(v[1]), known), v, true)
+			}
+			at := d.home(trimKey(v[0]), known)
+			return errors.Join(d.routes.externals.add(v[1], at), d.append(to, at, v, false))
+		})
+	}
+	return errors.Join(err, d.routes.externals.done(), to.Done(), byHash.Close())
 }
 
-func (d *dealer) eachMapping(ctx context.Context, fn func(external, internal []byte) error) error {
-	r := d.layout.tables[UserIDMapping]
-	if r == nil {
-		return nil
-	}
-	return d.store.scan(ctx, r, d.app, []string{"external_user_id", "supertokens_user_id"}, func(v [][]byte) error {
-		return fn(v[0], trimKey(v[1]))
-	})
-}
-
-var external = []byte("e")
-
-// hashRoutes fills hashed with every route as (id, range), and a third field
-// for external ids.
-func (d *dealer) hashRoutes(ctx context.Context, parts int) (err error) {
-	d.routes = routes{}
-	d.hashed = spill.New(parts)
-	add := func(id []byte, at int, kind ...[]byte) error {
-		number := binary.BigEndian.AppendUint32(nil, uint32(at)) //nolint:gosec // there are not as many ranges
-		return d.hashed.Append(d.part(trimKey(id)), append([][]byte{id, number}, kind...), false)
-	}
-	err = d.eachUser(ctx, func(id, account []byte) error {
-		if string(id) == string(account) {
-			return nil
-		}
-		return add(id, d.rangeOf(account))
-	})
-	if err != nil {
-		return err
-	}
-	byInternal := spill.New(parts)
-	defer func() { err = errors.Join(err, byInternal.Close()) }()
-	err = d.eachMapping(ctx, func(ext, internal []byte) error {
-		return byInternal.Append(d.part(internal), [][]byte{ext, internal}, false)
-	})
-	if err != nil {
-		return err
-	}
-	for part := range parts {
-		r, err := d.loadRoutes(part)
-		if err != nil {
-			return err
-		}
-		err = byInternal.Each(part, func(v [][]byte, _ bool) error { return add(v[0], d.home(v[1], &r), external) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (d *dealer) loadRoutes(part int) (routes, error) {
-	r := routes{linked: newRoute(0), externals: newRoute(0)}
-	err := d.hashed.Each(part, func(v [][]byte, _ bool) error {
-		at := int(binary.BigEndian.Uint32(v[1]))
-		if len(v) == 3 {
-			r.externals.add(d.hash(v[0]), at)
-		} else {
-			r.linked.add(d.hash(v[0]), at)
-		}
-		return nil
-	})
-	return r, err
-}
-
-func (d *dealer) hash(id []byte) uint64 { return maphash.Bytes(d.seed, id) }
-
-// part is the part of hashed that an id without its padding belongs to.
-func (d *dealer) part(id []byte) int {
-	return int(d.hash(id) % uint64(d.hashed.Parts())) //nolint:gosec // less than the number of parts
+func (d *dealer) newTable(t TableName) *spill.Spill {
+	d.tables[t] = spill.New(d.partCount())
+	return d.tables[t]
 }
 
 func (d *dealer) close() error {
@@ -282,57 +232,36 @@ func (d *dealer) close() error {
 	for _, s := range d.tables {
 		errs = append(errs, s.Close())
 	}
-	return errors.Join(append(errs, d.hashed.Close())...)
+	return errors.Join(append(errs, d.routes.close())...)
 }
 
 // rangeCount is how many ranges there are.
-func (d *dealer) rangeCount() int { return len(d.bounds) + 1 }
+func (d *dealer) rangeCount() int { return len(d.ranges.bounds) + 1 }
 
-// cut sets the bounds.
-func (d *dealer) cut(bounds []string) {
-	d.bounds, d.heads = bounds, make([]uint64, len(bounds))
-	for i, b := range bounds {
-		d.heads[i] = headOf([]byte(b))
-	}
-}
+func (d *dealer) partCount() int { return (d.rangeCount() + d.perPart - 1) / d.perPart }
 
-// headOf is the first bytes of id as a number that orders as they do.
-func headOf(id []byte) uint64 {
-	if len(id) >= 8 {
-		return binary.BigEndian.Uint64(id)
+// append adds a row to a range. The mark tells that the row is, as far as is
+// known, about a user of another range.
+func (d *dealer) append(to *spill.Spill, at int, v [][]byte, mark bool) error {
+	tag := uint64(at%d.perPart) << 1 //nolint:gosec // not negative
+	if mark {
+		tag |= 1
 	}
-	var b [8]byte
-	copy(b[:], id)
-	return binary.BigEndian.Uint64(b[:])
-}
-
-// rangeOf is the number of the range that holds id.
-func (d *dealer) rangeOf(id []byte) int {
-	head := headOf(id)
-	low, high := 0, len(d.bounds)
-	for low < high {
-		middle := (low + high) / 2
-		if h := d.heads[middle]; h > head || h == head && d.bounds[middle] > string(id) {
-			high = middle
-		} else {
-			low = middle + 1
-		}
-	}
-	return low
+	return to.Append(at/d.perPart, v, tag)
 }
 
 // deal deals those tables that have not been dealt yet, several at a time.
-func (d *dealer) deal(ctx context.Context, specs []*tableReader) error {
+func (d *dealer) deal(ctx context.Context, readers []*tableReader) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(d.parallel)
-	dealt := make([]*spill.Spill, len(specs))
-	for i, s := range specs {
+	dealt := make([]*spill.Spill, len(readers))
+	for i, s := range readers {
 		if d.tables[s.name] != nil {
 			continue
 		}
-		dealt[i] = spill.New(d.rangeCount())
+		dealt[i] = spill.New(d.partCount())
 		group.Go(func() error {
 			for attempt := 1; ; attempt++ {
 				err := d.dealTable(ctx, s, dealt[i])
@@ -346,12 +275,12 @@ func (d *dealer) deal(ctx context.Context, specs []*tableReader) error {
 				if err := dealt[i].Close(); err != nil {
 					return err
 				}
-				dealt[i] = spill.New(d.rangeCount())
+				dealt[i] = spill.New(d.partCount())
 			}
 		})
 	}
 	err := group.Wait()
-	for i, s := range specs {
+	for i, s := range readers {
 		switch {
 		case dealt[i] == nil:
 		case err != nil:
@@ -364,74 +293,136 @@ func (d *dealer) deal(ctx context.Context, specs []*tableReader) error {
 }
 
 func (d *dealer) dealTable(ctx context.Context, s *tableReader, to *spill.Spill) (err error) {
-	rel, columns := s.rel, s.columns
-	if d.hashed == nil {
-		return d.store.scan(ctx, rel, d.app, columns, func(v [][]byte) error { return d.toRange(s, to, v, &d.routes) })
+	if all := d.routes.all; all != nil {
+		return d.store.scan(ctx, s.rel, d.app, s.columns, func(v [][]byte) error { return d.place(s, to, v, all) })
 	}
-	byHash := spill.New(d.hashed.Parts())
+	// Rows whose ids may have a route wait until that part of the routes is known.
+	byHash := spill.New(d.routes.parts)
 	defer func() { err = errors.Join(err, byHash.Close()) }()
-	err = d.store.scan(ctx, rel, d.app, columns, func(v [][]byte) error {
-		return byHash.Append(d.part(trimKey(v[0])), v, false)
+	err = d.store.scan(ctx, s.rel, d.app, s.columns, func(v [][]byte) error {
+		if d.routes.mayLead(v[0], s.eitherID) {
+			return byHash.Append(d.routes.part(v[0]), v, 0)
+		}
+		return d.append(to, d.ranges.find(trimKey(v[0])), v, false)
 	})
 	if err != nil {
 		return err
 	}
-	for part := range byHash.Parts() {
-		r, err := d.loadRoutes(part)
-		if err != nil {
-			return err
-		}
-		if err := byHash.Each(part, func(v [][]byte, _ bool) error { return d.toRange(s, to, v, &r) }); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.routes.each(byHash, func(known *known, v [][]byte, _ uint64) error { return d.place(s, to, v, known) })
 }
 
-// toRange appends a row to the range of its account. A row of a visible-id
+// place appends a row to the range of its account. A row of a visible-id
 // table can name a user by either id, and an id can be one user's external and
 // another's internal one; then it goes to both. The mark tells the range of the
 // id itself that somebody else claims the row, so that it is no orphan.
-//
-// A mapping goes to the range of its external id as well, marked, so that a user
-// there of whom it is the internal one is known to share it.
-func (d *dealer) toRange(s *tableReader, to *spill.Spill, v [][]byte, r *routes) error {
-	id := trimKey(v[0])
-	at := d.home(id, r)
-	if s.role == roleMapping {
-		if err := to.Append(d.home(trimKey(v[1]), r), v, true); err != nil {
-			return err
-		}
-	}
+func (d *dealer) place(s *tableReader, to *spill.Spill, v [][]byte, known *known) error {
+	at := d.home(trimKey(v[0]), known)
 	other, isExternal := 0, false
 	if s.eitherID {
-		other, isExternal = d.claim(v[0], r)
+		other, isExternal = d.routes.claim(v[0], known)
 	}
 	if !isExternal || other == at { // at: one row, found under both ids
-		return to.Append(at, v, false)
+		return d.append(to, at, v, false)
 	}
-	if err := to.Append(other, v, false); err != nil {
+	if err := d.append(to, other, v, false); err != nil {
 		return err
 	}
-	return to.Append(at, v, true)
+	return d.append(to, at, v, true)
 }
 
-// read fills rr with what tables say about the accounts of a range. Rows of
+// home is the range of the account that an internal id belongs to.
+func (d *dealer) home(id []byte, known *known) int {
+	if at, ok := d.routes.account(id, known); ok {
+		return at
+	}
+	return d.ranges.find(id)
+}
+
+// reader reads ranges, which share partitions, for several goroutines.
+type reader struct {
+	dealer *dealer
+	tables []*tableReader
+	mu     sync.Mutex
+	parts  map[int]*loadedPart
+	spare  []*loadedPart
+}
+
+// loadedPart is a partition of every table in memory.
+type loadedPart struct {
+	once   sync.Once
+	err    error
+	tables []spill.Loaded
+	left   int // ranges that have not been read
+}
+
+// reader reads what tables say, each range once.
+func (d *dealer) reader(tables []*tableReader) *reader {
+	return &reader{dealer: d, tables: tables, parts: map[int]*loadedPart{}}
+}
+
+// read fills rr with what the tables say about the accounts of a range. Rows of
 // nobody go to orphan.
-func (d *dealer) read(number int, tables []*tableReader, rr *rangeRows, orphan func(s *tableReader, v [][]byte)) error {
-	for _, s := range tables {
-		err := d.tables[s.name].Each(number, func(v [][]byte, claimed bool) error {
-			known, err := rr.add(s, v, claimed)
-			if err == nil && !known && !claimed {
-				orphan(s, v)
-			}
-			return err
-		})
+func (r *reader) read(number int, rr *rangeRows, orphan func(s *tableReader, v [][]byte)) error {
+	p := r.lease(number / r.dealer.perPart)
+	defer r.release(number/r.dealer.perPart, p)
+	for i, s := range r.tables {
+		err := p.err
+		if err == nil {
+			err = p.tables[i].Each(number%r.dealer.perPart, func(v [][]byte, tag uint64) error {
+				claimed := tag&1 == 1
+				known, err := rr.add(s, v, claimed)
+				if err == nil && !known && !claimed {
+					orphan(s, v)
+				}
+				return err
+			})
+		}
 		if err != nil {
 			return fmt.Errorf("read %s: %w", s.rel.qualified(), err)
 		}
 	}
 	return nil
+}
+
+// lease returns a partition in memory.
+func (r *reader) lease(number int) *loadedPart {
+	r.mu.Lock()
+	p := r.parts[number]
+	if p == nil {
+		if last := len(r.spare) - 1; last >= 0 {
+			p, r.spare = r.spare[last], r.spare[:last]
+		} else {
+			p = &loadedPart{tables: make([]spill.Loaded, len(r.tables))}
+		}
+		p.once, p.err = sync.Once{}, nil
+		p.left = min(r.dealer.perPart, r.dealer.rangeCount()-number*r.dealer.perPart)
+		r.parts[number] = p
+	}
+	r.mu.Unlock()
+	p.once.Do(func() { p.err = r.load(p, number) })
+	return p
+}
+
+func (r *reader) load(p *loadedPart, number int) error {
+	for i, s := range r.tables {
+		err := p.tables[i].Load(r.dealer.tables[s.name], number, r.dealer.perPart, func(tag uint64) int {
+			return int(tag >> 1)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// release gives the memory back when the last range of a partition was read.
+func (r *reader) release(number int, p *loadedPart) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p.left--; p.left == 0 {
+		delete(r.parts, number)
+		r.spare = append(r.spare, p)
+	}
 }
 
 // trimKey is [trimPadding] without the copy.

@@ -134,10 +134,10 @@ func chosen(c *catalog, found []*installation, o Options) ([]*installation, erro
 		return nil, nil
 	}
 	return nil, fmt.Errorf("%w in %s under table_prefix %q; the prefixes found there: %s",
-		ErrNotSuperTokens, c.where, *o.TablePrefix, prefixes(in))
+		ErrNotSuperTokens, c.where, *o.TablePrefix, prefixesOf(in))
 }
 
-func prefixes(found []*installation) string {
+func prefixesOf(found []*installation) string {
 	var out []string
 	for _, i := range found {
 		out = append(out, fmt.Sprintf("%q in schema %q", i.prefix, i.schema))
@@ -308,7 +308,7 @@ func ambiguous(ctx context.Context, c *catalog, from rows, found []*installation
 func notFound(c *catalog, o Options, found []*installation) error {
 	there := "schemas there: " + strings.Join(c.schemas(), ", ")
 	if len(found) > 0 {
-		there = "installations there: " + prefixes(found)
+		there = "installations there: " + prefixesOf(found)
 	}
 	if o.Schema != "" {
 		return fmt.Errorf("%w in %s in schema %q; leave source.schema out to search the whole of it (%s)", ErrNotSuperTokens, c.where, o.Schema, there)

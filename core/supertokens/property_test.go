@@ -16,7 +16,6 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/internal/spill"
 	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
@@ -84,17 +83,9 @@ func TestAnySplitGivesTheSame(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				links, err := again.dealer.links(t.Context(), func([]byte) {})
-				if err != nil {
-					t.Fatal(err)
-				}
-				again.dealer.cut(bounds)
-				if err := again.dealer.route(t.Context(), links); err != nil {
-					t.Fatal(err)
-				}
-				again.dealer.tables = map[TableName]*spill.Spill{}
+				deal(t, again, limits{routes: 1 + random.IntN(100), parts: 1 + random.IntN(20)}, bounds)
 				if diff := gocmp.Diff(want, everything(t, again)); diff != "" {
-					t.Fatalf("seed %d, cut at %q (-whole +cut):\n%s", seed, bounds, diff)
+					t.Fatalf("seed %d, %d in a partition, %d parts of routes, cut at %q (-whole +cut):\n%s", seed, again.dealer.perPart, again.dealer.routes.parts, bounds, diff)
 				}
 				if err := again.Close(); err != nil {
 					t.Fatal(err)

@@ -17,10 +17,13 @@ type Review struct {
 	findings findings
 	// shown finds identifiers that several accounts show.
 	shown shared.Finder
+	met   map[string]bool // codes of the account that is looked at
 }
 
 // NewReview starts with what the source as a whole was found to be.
-func NewReview(s *Source) *Review { return &Review{findings: s.general.clone()} }
+func NewReview(s *Source) *Review {
+	return &Review{findings: s.general.clone(), met: map[string]bool{}}
+}
 
 // Add looks at one batch of [Source.Read]. It fails where the disk does.
 func (r *Review) Add(b Batch) error {
@@ -54,8 +57,10 @@ func (r *Review) account(u *canonical.User) error {
 			return err
 		}
 	}
-	for i, w := range u.Warnings { // an account counts once for each code
-		if !slices.ContainsFunc(u.Warnings[:i], func(o canonical.Warning) bool { return o.Code == w.Code }) {
+	clear(r.met)
+	for _, w := range u.Warnings { // an account counts once for each code
+		if !r.met[w.Code] {
+			r.met[w.Code] = true
 			r.findings.add(w.Code, u.InternalID, w.Detail)
 		}
 	}

@@ -337,7 +337,7 @@ func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build fu
 	if err := s.dealer.deal(ctx, readers); err != nil {
 		return err
 	}
-	total := s.dealer.rangeCount()
+	total, ranges := s.dealer.rangeCount(), s.dealer.reader(readers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.parallel + 1) // ranges in memory, with the one that is emitted
 	turns := make([]chan struct{}, total+1)
@@ -352,7 +352,7 @@ func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build fu
 			}
 			rr := newRangeRows(s.layout, s.rangeSize)
 			var orphans []Orphan
-			err := s.dealer.read(i, readers, rr, func(r *tableReader, v [][]byte) {
+			err := ranges.read(i, rr, func(r *tableReader, v [][]byte) {
 				id := trimPadding(v[0])
 				orphans = append(orphans, Orphan{Table: string(r.name), ID: id})
 				s.assembler.nobodys(rr, r, id, v)

@@ -46,7 +46,7 @@ func (f *Finder) Add(a Account, kinds Kind, value string) error {
 	f.record = binary.AppendUvarint(f.record, uint64(a.Place)) //nolint:gosec // places are not negative
 	f.record = binary.AppendVarint(f.record, a.Rank)
 	f.record = append(f.record, a.ID...)
-	return f.values.Append(int(hash%buckets), [][]byte{f.record}, false)
+	return f.values.Append(int(hash%buckets), [][]byte{f.record}, 0)
 }
 
 // Group is a value that several accounts have.
@@ -64,7 +64,7 @@ func (f *Finder) Groups() ([]Group, error) {
 			break
 		}
 		b.records, b.ends = b.records[:0], b.ends[:0]
-		err := f.values.Each(n, func(fields [][]byte, _ bool) error {
+		err := f.values.Each(n, func(fields [][]byte, _ uint64) error {
 			b.records = append(b.records, fields[0]...)
 			b.ends = append(b.ends, len(b.records))
 			return nil

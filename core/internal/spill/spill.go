@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"slices"
 	"sync"
@@ -20,98 +21,214 @@ import (
 // happens.
 //
 // One goroutine appends and calls Done; then any number may read.
+//
+// All partitions share one stretch of memory, of small blocks. When no block is
+// free, everything moves to the file, in the order of the partitions: one long
+// write, in which each partition has one piece. A piece says where the one
+// before it is. So memory grows neither with the number of partitions nor with
+// that of rows; only the pieces get smaller.
 type Spill struct {
-	parts  []part
-	buffer int
-	file   *os.File
-	size   int64
-	aead   cipher.AEAD
-	sealed []byte // scratch space of flush
+	parts []part
+	file  *os.File
+	size  int64
+	aead  cipher.AEAD
+
+	slabs []*slab
+	next  []uint32 // of each block in use, the one that follows it in its partition
+	limit int      // number of blocks
+	row   []byte   // scratch space of Append
+	out   []byte   // and of flush
 }
 
+// part is what a partition has in memory, which is a chain of blocks of which the
+// last one has room left, and in the file.
 type part struct {
-	buf    []byte
-	chunks []chunk
+	first, last uint32 // number of the block and 1
+	room        []byte // empty, its capacity is the rest of the last block
+	stored      place  // of the last piece
+	rows        int    // bytes in all pieces
 }
 
-// chunk is a sealed stretch of the file. Its offset, used once, is the
-// nonce.
-type chunk struct {
-	off int64
-	len int
+// place is where in the file a piece lies. It is used once, so where it begins
+// is the nonce.
+type place struct {
+	off  int64
+	size uint32
 }
 
-// memory is what the buffers of one spill together may take while it is
-// filled; as many are filled at once as there are connections.
-const memory = 4 << 20
+// pieceHead is the size of what precedes the rows of a piece: the place of the
+// piece before it.
+const pieceHead = 8 + 4
 
-const minBuffer, maxBuffer = 4 << 10, 256 << 10
+const (
+	blockSize = 512
+	slabSize  = 64 << 10
+	perSlab   = slabSize / blockSize
+
+	// memory is what the blocks of one spill may take, of which each partition
+	// can use maxPiece; as many spills are filled at once as there are
+	// connections.
+	memory, maxPiece = 4 << 20, 64 << 10
+	// small is how much may stay in memory when a spill is done.
+	small = 128 << 10
+	// writeSize is how much is written at least, as far as there is so much.
+	writeSize = 256 << 10
+)
+
+type slab [slabSize]byte
+
+// slabs lends out memory for blocks, and buffers lend it for reading.
+var (
+	slabs   = sync.Pool{New: func() any { return new(slab) }}
+	buffers = sync.Pool{New: func() any { return new([]byte) }}
+)
 
 // New returns an empty one with so many partitions.
 func New(parts int) *Spill {
-	return &Spill{parts: make([]part, parts), buffer: min(max(memory/max(parts, 1), minBuffer), maxBuffer)}
+	return &Spill{parts: make([]part, parts), limit: min(memory, parts*maxPiece) / blockSize}
 }
 
-// Append adds a row and its mark, whose meaning the caller decides.
-func (s *Spill) Append(number int, fields [][]byte, mark bool) error {
-	p := &s.parts[number]
-	head := uint64(len(fields)) << 1
-	if mark {
-		head |= 1
-	}
-	p.buf = binary.AppendUvarint(p.buf, head)
+// Append adds a row and its tag, whose meaning the caller decides.
+func (s *Spill) Append(number int, fields [][]byte, tag uint64) error {
+	size := uvarintSize(tag)
 	for _, f := range fields {
-		if f == nil {
-			p.buf = append(p.buf, 0)
-			continue
-		}
-		p.buf = binary.AppendUvarint(p.buf, uint64(len(f))+1)
-		p.buf = append(p.buf, f...)
+		size += uvarintSize(uint64(len(f))+1) + len(f)
 	}
-	if len(p.buf) < s.buffer {
+	p := &s.parts[number]
+	if uvarintSize(uint64(size))+size <= cap(p.room) { //nolint:gosec // a sum of lengths
+		p.room = appendRow(p.room, size, fields, tag)
+		p.room = p.room[len(p.room):]
 		return nil
 	}
-	return s.flush(p)
+	s.row = appendRow(s.row[:0], size, fields, tag)
+	if blocks := (len(s.row) - cap(p.room) + blockSize - 1) / blockSize; len(s.next) > 0 && len(s.next)+blocks > s.limit {
+		// A row stays in one piece, so that pieces can be read one by one.
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	for rest := s.row; len(rest) > 0; {
+		if cap(p.room) == 0 {
+			s.grow(p)
+		}
+		n := copy(p.room[:cap(p.room)], rest)
+		p.room, rest = p.room[:n][n:], rest[n:]
+	}
+	return nil
 }
 
-// flush seals a partition's buffer and moves it to the file.
-func (s *Spill) flush(p *part) error {
+// appendRow encodes a row whose tag and fields take size bytes.
+func appendRow(b []byte, size int, fields [][]byte, tag uint64) []byte {
+	b = binary.AppendUvarint(b, uint64(size)) //nolint:gosec // a sum of lengths
+	b = binary.AppendUvarint(b, tag)
+	for _, f := range fields {
+		if f == nil {
+			b = append(b, 0)
+			continue
+		}
+		b = binary.AppendUvarint(b, uint64(len(f))+1)
+		b = append(b, f...)
+	}
+	return b
+}
+
+func uvarintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
+
+// grow gives a partition one more block.
+func (s *Spill) grow(p *part) {
+	if len(s.next) == len(s.slabs)*perSlab {
+		fresh, _ := slabs.Get().(*slab)
+		s.slabs = append(s.slabs, fresh)
+	}
+	s.next = append(s.next, 0)
+	number := uint32(len(s.next)) //nolint:gosec // there are not as many blocks
+	if p.first == 0 {
+		p.first = number
+	} else {
+		s.next[p.last-1] = number
+	}
+	p.last, p.room = number, s.block(number)[:0]
+}
+
+func (s *Spill) block(number uint32) []byte {
+	at := (number - 1) % perSlab * blockSize
+	return s.slabs[(number-1)/perSlab][at : at+blockSize : at+blockSize]
+}
+
+// gather appends to b what a partition has in memory.
+func (s *Spill) gather(b []byte, p *part) []byte {
+	for number := p.first; number != 0; number = s.next[number-1] {
+		block := s.block(number)
+		if number == p.last {
+			block = block[:blockSize-cap(p.room)]
+		}
+		b = append(b, block...)
+	}
+	return b
+}
+
+// flush seals what every partition has in memory and moves it to the file.
+func (s *Spill) flush() error {
 	if s.file == nil {
 		if err := s.open(); err != nil {
 			return err
 		}
 	}
-	s.sealed = s.aead.Seal(s.sealed[:0], s.nonce(s.size), p.buf, nil)
-	if _, err := s.file.WriteAt(s.sealed, s.size); err != nil {
-		return fmt.Errorf("write temporary data to %s (set TMPDIR to a disk with more room): %w", os.TempDir(), err)
-	}
-	p.chunks = append(p.chunks, chunk{off: s.size, len: len(s.sealed)})
-	s.size += int64(len(s.sealed))
-	p.buf = p.buf[:0]
-	return nil
-}
-
-// Done moves what is left in memory to the file, if there is one, so that the
-// tables that are done take no memory.
-func (s *Spill) Done() error {
-	if s.file == nil {
-		return nil
-	}
+	s.out = s.out[:0]
 	for i := range s.parts {
 		p := &s.parts[i]
-		if len(p.buf) > 0 {
-			if err := s.flush(p); err != nil {
+		if p.first == 0 {
+			continue
+		}
+		start, off := len(s.out), s.size+int64(len(s.out))
+		s.out = binary.BigEndian.AppendUint64(s.out, uint64(p.stored.off)) //nolint:gosec // not negative
+		s.out = binary.BigEndian.AppendUint32(s.out, p.stored.size)
+		s.out = s.gather(s.out, p)
+		plain := s.out[start:]
+		s.out = s.aead.Seal(s.out[:start], nonce(off), plain, nil)
+		size := uint32(len(s.out) - start) //nolint:gosec // little more than memory, or one row of 1 GiB
+		*p = part{stored: place{off, size}, rows: p.rows + len(plain) - pieceHead}
+		if len(s.out) >= writeSize {
+			if err := s.write(); err != nil {
 				return err
 			}
 		}
-		p.buf = nil
 	}
-	s.sealed = nil
+	s.next = s.next[:0]
+	return s.write()
+}
+
+func (s *Spill) write() error {
+	if _, err := s.file.WriteAt(s.out, s.size); err != nil {
+		return fmt.Errorf("write temporary data to %s (set TMPDIR to a disk with more room): %w", os.TempDir(), err)
+	}
+	s.size += int64(len(s.out))
+	s.out = s.out[:0]
 	return nil
 }
 
-// chunks lends out buffers for reading.
-var chunks = sync.Pool{New: func() any { return new([]byte) }}
+// Done moves what is left in memory to the file, unless it is little and all
+// there is, so that spills that are done take no memory.
+func (s *Spill) Done() error {
+	if s.file == nil && len(s.slabs)*slabSize <= small {
+		return nil
+	}
+	if len(s.next) > 0 {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	s.release()
+	return nil
+}
+
+// release gives the memory back.
+func (s *Spill) release() {
+	for _, b := range s.slabs {
+		slabs.Put(b)
+	}
+	s.slabs, s.next, s.row, s.out = nil, nil, nil, nil
+}
 
 func (s *Spill) open() error {
 	key := make([]byte, 32)
@@ -134,55 +251,42 @@ func (s *Spill) open() error {
 	return nil
 }
 
-func (s *Spill) nonce(off int64) []byte {
+func nonce(off int64) []byte {
 	return binary.BigEndian.AppendUint64(make([]byte, 4, 12), uint64(off)) //nolint:gosec // offsets are positive
 }
 
-// Each gives a partition's rows in the order they were appended. The fields
-// are valid during the call.
-func (s *Spill) Each(number int, fn func(fields [][]byte, mark bool) error) error {
-	p := &s.parts[number]
-	var fields [][]byte
-	scratch, _ := chunks.Get().(*[]byte)
-	defer chunks.Put(scratch)
-	for _, c := range p.chunks {
-		*scratch = slices.Grow((*scratch)[:0], c.len)
-		sealed := (*scratch)[:c.len]
-		if _, err := s.file.ReadAt(sealed, c.off); err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read temporary data: %w", err)
-		}
-		plain, err := s.aead.Open(sealed[:0], s.nonce(c.off), sealed, nil)
-		if err != nil {
-			return fmt.Errorf("temporary data was changed or lost: %w", err)
-		}
-		if fields, err = eachRecord(plain, fields, fn); err != nil {
-			return err
-		}
+// piece returns the rows of a piece, in scratch space, and where the one before
+// it is.
+func (s *Spill) piece(at place, scratch *[]byte) (rows []byte, before place, err error) {
+	*scratch = slices.Grow((*scratch)[:0], int(at.size))
+	sealed := (*scratch)[:at.size]
+	if _, err := s.file.ReadAt(sealed, at.off); err != nil && !errors.Is(err, io.EOF) {
+		return nil, place{}, fmt.Errorf("read temporary data: %w", err)
 	}
-	_, err := eachRecord(p.buf, fields, fn)
-	return err
+	plain, err := s.aead.Open(sealed[:0], nonce(at.off), sealed, nil)
+	if err != nil {
+		return nil, place{}, fmt.Errorf("temporary data was changed or lost: %w", err)
+	}
+	before.off = int64(binary.BigEndian.Uint64(plain)) //nolint:gosec // was one
+	before.size = binary.BigEndian.Uint32(plain[8:])
+	return plain[pieceHead:], before, nil
 }
 
-// eachRecord decodes rows; fields is scratch space to reuse.
-func eachRecord(b []byte, fields [][]byte, fn func(fields [][]byte, mark bool) error) ([][]byte, error) {
-	for len(b) > 0 {
-		head, n := binary.Uvarint(b)
-		b = b[n:]
-		fields = slices.Grow(fields[:0], int(head>>1))[:head>>1]
-		for i := range fields {
-			size, n := binary.Uvarint(b)
-			b = b[n:]
-			fields[i] = nil
-			if size > 0 {
-				fields[i] = b[: size-1 : size-1]
-				b = b[size-1:]
-			}
-		}
-		if err := fn(fields, head&1 == 1); err != nil {
-			return fields, err
+// Each gives a partition's rows with little of it in memory: what was appended
+// last may come first. The fields are valid during the call.
+func (s *Spill) Each(number int, fn func(fields [][]byte, tag uint64) error) error {
+	scratch, _ := buffers.Get().(*[]byte)
+	defer buffers.Put(scratch)
+	var d decoder
+	*scratch = s.gather((*scratch)[:0], &s.parts[number])
+	err := d.all(*scratch, fn)
+	for at := s.parts[number].stored; err == nil && at.size > 0; {
+		var rows []byte
+		if rows, at, err = s.piece(at, scratch); err == nil {
+			err = d.all(rows, fn)
 		}
 	}
-	return fields, nil
+	return err
 }
 
 // Close gives up the file. Nil is closed.
@@ -195,3 +299,118 @@ func (s *Spill) Close() error {
 
 // Parts is the number of partitions.
 func (s *Spill) Parts() int { return len(s.parts) }
+
+// Loaded are the rows of one partition, in memory and sorted into groups. It
+// can be loaded again, which takes the memory it has.
+type Loaded struct {
+	rows []byte
+	at   []int // where rows begin, group by group; empty for one group
+	ends []int // of each group in at
+}
+
+// Load takes the rows of a partition; group, of a tag, is less than groups.
+func (l *Loaded) Load(s *Spill, number, groups int, group func(tag uint64) int) error {
+	scratch, _ := buffers.Get().(*[]byte)
+	defer buffers.Put(scratch)
+	p := &s.parts[number]
+	l.at, l.ends = l.at[:0], l.ends[:0]
+	if cap(l.rows) < p.rows {
+		l.rows = make([]byte, p.rows+p.rows/16) // others are about as large
+	}
+	l.rows = l.rows[:p.rows]
+	end := p.rows // the last piece is read first
+	for at := p.stored; at.size > 0; {
+		rows, before, err := s.piece(at, scratch)
+		if err != nil {
+			return err
+		}
+		end -= copy(l.rows[end-len(rows):], rows)
+		at = before
+	}
+	l.rows = s.gather(l.rows, p)
+	if groups > 1 {
+		l.sort(groups, group)
+	}
+	return nil
+}
+
+// sort puts the rows in the order of their groups, by counting.
+func (l *Loaded) sort(groups int, group func(tag uint64) int) {
+	l.ends = slices.Grow(l.ends, groups)[:groups]
+	clear(l.ends)
+	count := 0
+	eachHead(l.rows, func(_ int, tag uint64) {
+		l.ends[group(tag)]++
+		count++
+	})
+	total := 0
+	for i, n := range l.ends { // for now where a group begins
+		l.ends[i] = total
+		total += n
+	}
+	l.at = slices.Grow(l.at, count)[:count]
+	eachHead(l.rows, func(at int, tag uint64) {
+		g := group(tag)
+		l.at[l.ends[g]] = at
+		l.ends[g]++
+	})
+}
+
+// Each gives the rows of a group in the order they were appended. The fields
+// are valid until the next [Loaded.Load]. Several may be called at once.
+func (l *Loaded) Each(group int, fn func(fields [][]byte, tag uint64) error) error {
+	var d decoder
+	if len(l.ends) == 0 {
+		return d.all(l.rows, fn)
+	}
+	start := 0
+	if group > 0 {
+		start = l.ends[group-1]
+	}
+	for _, at := range l.at[start:l.ends[group]] {
+		if _, err := d.one(l.rows[at:], fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachHead gives the place and the tag of every row.
+func eachHead(b []byte, fn func(at int, tag uint64)) {
+	for at := 0; at < len(b); {
+		size, n := binary.Uvarint(b[at:])
+		tag, _ := binary.Uvarint(b[at+n:])
+		fn(at, tag)
+		at += n + int(size) //nolint:gosec // was a length
+	}
+}
+
+// decoder decodes rows; it holds scratch space.
+type decoder struct{ fields [][]byte }
+
+func (d *decoder) all(b []byte, fn func(fields [][]byte, tag uint64) error) (err error) {
+	for len(b) > 0 && err == nil {
+		b, err = d.one(b, fn)
+	}
+	return err
+}
+
+// one decodes the first row and returns what follows it.
+func (d *decoder) one(b []byte, fn func(fields [][]byte, tag uint64) error) (rest []byte, err error) {
+	size, n := binary.Uvarint(b)
+	row, rest := b[n:n+int(size)], b[n+int(size):] //nolint:gosec // was a length
+	tag, n := binary.Uvarint(row)
+	row = row[n:]
+	d.fields = d.fields[:0]
+	for len(row) > 0 {
+		size, n := binary.Uvarint(row)
+		row = row[n:]
+		if size == 0 {
+			d.fields = append(d.fields, nil)
+			continue
+		}
+		d.fields = append(d.fields, row[:size-1:size-1])
+		row = row[size-1:]
+	}
+	return rest, fn(d.fields, tag)
+}

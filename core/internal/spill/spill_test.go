@@ -1,63 +1,218 @@
 package spill
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-func TestSpill(t *testing.T) {
-	t.Parallel()
-	s := New(3)
-	s.buffer = 64 // flush all the time
-	type row struct {
-		Fields []string
-		Mark   bool
+type row struct {
+	Fields []string
+	Tag    uint64
+}
+
+func toRow(fields [][]byte, tag uint64) row {
+	r := row{Tag: tag}
+	for _, f := range fields {
+		if f == nil {
+			r.Fields = append(r.Fields, "NULL")
+		} else {
+			r.Fields = append(r.Fields, string(f))
+		}
 	}
-	want := map[int][]row{}
-	for i := range 500 {
+	return r
+}
+
+// fill appends rows to 3 partitions, some of them longer than a block and than
+// all blocks together.
+func fill(t *testing.T, s *Spill) (want map[int][]row) {
+	t.Helper()
+	want = map[int][]row{}
+	for i := range 2000 {
 		part := i % 3
-		text := fmt.Sprintf("value %d of some length", i)
-		fields := [][]byte{[]byte(text), nil, {}}
-		if err := s.Append(part, fields, i%7 == 0); err != nil {
+		if i%97 == 0 {
+			part = 0
+		}
+		text := fmt.Sprintf("value %d", i) + strings.Repeat("x", i%300)
+		if i%500 == 0 {
+			text += strings.Repeat("long", 1000*i)
+		}
+		fields := [][]byte{[]byte(text), nil, {}}[:1+i%3]
+		tag := uint64(i % 7 * 50)
+		if err := s.Append(part, fields, tag); err != nil {
 			t.Fatal(err)
 		}
-		want[part] = append(want[part], row{[]string{text, "NULL", ""}, i%7 == 0})
+		want[part] = append(want[part], toRow(fields, tag))
 	}
-	for part := range 3 {
-		var got []row
-		err := s.Each(part, func(fields [][]byte, mark bool) error {
-			r := row{Mark: mark}
-			for _, f := range fields {
-				if f == nil {
-					r.Fields = append(r.Fields, "NULL")
-				} else {
-					r.Fields = append(r.Fields, string(f))
+	return want
+}
+
+// anyOrder is for what does not promise one.
+var anyOrder = cmpopts.SortSlices(func(a, b row) bool { return fmt.Sprint(a) < fmt.Sprint(b) })
+
+// sizes are the numbers of blocks after which everything goes to the file.
+var sizes = map[string]int{"in memory": 1 << 20, "now and then": 100, "all the time": 1}
+
+func TestRowsComeBack(t *testing.T) {
+	t.Parallel()
+	for name, limit := range sizes {
+		for _, done := range []bool{false, true} {
+			s := New(3)
+			s.limit = limit
+			want := fill(t, s)
+			if done {
+				if err := s.Done(); err != nil {
+					t.Fatal(err)
 				}
 			}
-			got = append(got, r)
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
+			var l Loaded
+			for part := range 3 {
+				var each, loaded []row
+				err := s.Each(part, func(fields [][]byte, tag uint64) error {
+					each = append(each, toRow(fields, tag))
+					return nil
+				})
+				err = errors.Join(err, l.Load(s, part, 1, nil), l.Each(0, func(fields [][]byte, tag uint64) error {
+					loaded = append(loaded, toRow(fields, tag))
+					return nil
+				}))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(want[part], each, anyOrder); diff != "" {
+					t.Errorf("%s, part %d, one by one (-want +got):\n%s", name, part, diff)
+				}
+				if diff := cmp.Diff(want[part], loaded); diff != "" {
+					t.Errorf("%s, part %d, loaded (-want +got):\n%s", name, part, diff)
+				}
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
 		}
-		if diff := cmp.Diff(want[part], got); diff != "" {
-			t.Errorf("part %d (-want +got):\n%s", part, diff)
+	}
+}
+
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	s := New(3)
+	s.limit = 100
+	want := fill(t, s)
+	var l Loaded
+	for part := range 3 {
+		for _, groups := range []int{1000, 5} { // the second time in the same memory
+			group := func(tag uint64) int { return int(tag) % groups }
+			if err := l.Load(s, part, groups, group); err != nil {
+				t.Fatal(err)
+			}
+			total := 0
+			for g := range groups {
+				var wanted, got []row
+				for _, r := range want[part] {
+					if group(r.Tag) == g {
+						wanted = append(wanted, r)
+					}
+				}
+				err := l.Each(g, func(fields [][]byte, tag uint64) error {
+					got = append(got, toRow(fields, tag))
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(wanted, got); diff != "" {
+					t.Errorf("part %d, group %d of %d (-want +got):\n%s", part, g, groups, diff)
+				}
+				total += len(got)
+			}
+			if total != len(want[part]) {
+				t.Errorf("part %d: the groups have %d rows, the partition %d", part, total, len(want[part]))
+			}
 		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is on disk says nothing, and does not pass for rows when it was changed.
+func TestFileIsSealed(t *testing.T) {
+	t.Parallel()
+	s := New(3)
+	s.limit = 1
+	fill(t, s)
+	if err := s.Done(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.file.Name()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file has a name still: %v", err)
+	}
+	stored := make([]byte, s.size)
+	if _, err := s.file.ReadAt(stored, 0); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(stored, []byte("value")) || bytes.Contains(stored, []byte("long")) {
+		t.Error("the file is readable")
 	}
 	if _, err := s.file.WriteAt([]byte{1, 2, 3}, 100); err != nil {
 		t.Fatal(err)
 	}
-	var err error
+	var each, load error
+	var l Loaded
 	for part := range 3 {
-		err = errors.Join(err, s.Each(part, func([][]byte, bool) error { return nil }))
+		each = errors.Join(each, s.Each(part, func([][]byte, uint64) error { return nil }))
+		load = errors.Join(load, l.Load(s, part, 1, nil))
 	}
-	if err == nil {
-		t.Error("a changed file was read without a complaint")
+	if each == nil || load == nil {
+		t.Errorf("a changed file was read without a complaint: %v, %v", each, load)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Memory does not grow with the number of partitions.
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, parts := range []int{1, 10, 3000} {
+		s := New(parts)
+		most := 0
+		for i := range 200_000 {
+			if err := s.Append(i*7919%parts, [][]byte{make([]byte, 100)}, 0); err != nil {
+				t.Fatal(err)
+			}
+			most = max(most, len(s.slabs)*slabSize+cap(s.row)+cap(s.out))
+		}
+		if limit := memory + memory/2; most > limit {
+			t.Errorf("%d partitions take %d bytes, more than %d", parts, most, limit)
+		}
+		if err := s.Done(); err != nil {
+			t.Fatal(err)
+		}
+		if s.slabs != nil {
+			t.Errorf("%d partitions: what is done holds memory", parts)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestErrorNamesTMPDIR(t *testing.T) {
+	t.Setenv("TMPDIR", "/does/not/exist")
+	s := New(1)
+	s.limit = 1
+	var err error
+	for range 100 {
+		err = errors.Join(err, s.Append(0, [][]byte{make([]byte, 100)}, 0))
+	}
+	if err == nil || !strings.Contains(err.Error(), "set TMPDIR") {
+		t.Errorf("without a folder for temporary files: %v", err)
 	}
 }

@@ -160,6 +160,7 @@ func coreNames(t *testing.T, m *memory) map[*relation]TableName {
 
 // TestTablesLeftOut takes every table away, every pair of them, and triples: what is
 // left is refused, with the name of a table that is missing, or gives the same accounts.
+// The race detector sees a part of the pairs and triples; "make test-work" tries all.
 func TestTablesLeftOut(t *testing.T) {
 	t.Parallel()
 	const triples = 500
@@ -201,18 +202,19 @@ func TestTablesLeftOut(t *testing.T) {
 				}
 			}
 			all := m.of.tables
+			random := rand.New(rand.NewPCG(16, uint64(len(all))))
+			few := func() bool { return raced && random.IntN(20) > 0 }
 			for i := range all {
 				try(all[i])
 				for j := range i {
-					if !t.Failed() {
+					if !few() && !t.Failed() {
 						try(all[i], all[j])
 					}
 				}
 			}
-			random := rand.New(rand.NewPCG(16, uint64(len(all))))
 			for range triples {
 				order := random.Perm(len(all))
-				if !t.Failed() && len(all) > 3 {
+				if !few() && !t.Failed() && len(all) > 3 {
 					try(all[order[0]], all[order[1]], all[order[2]])
 				}
 			}
@@ -246,6 +248,9 @@ func TestRowsLeftOut(t *testing.T) {
 					continue
 				}
 				for n, v := range m.rows[r] {
+					if raced && n%10 > 0 {
+						continue
+					}
 					if at := slices.Index(r.columns, appColumn); at >= 0 && string(v[at]) != "public" {
 						continue
 					}

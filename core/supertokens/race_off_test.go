@@ -1,0 +1,5 @@
+//go:build !race
+
+package supertokens
+
+const raced = false

@@ -24,6 +24,10 @@ test-keycloak-matrix: ## the tests on real Keycloak servers, on the oldest and t
 	STETL_KEYCLOAK_VERSION=26.0.8 $(GO) test -tags matrix -timeout 30m -run 'Server|TestQuirks' -skip 'Postgres' ./plugins/keycloak
 	STETL_KEYCLOAK_VERSION=26.7.3 $(GO) test -tags matrix -timeout 30m -run 'Server|TestQuirks' ./plugins/keycloak
 
+.PHONY: test-work
+test-work: ## one account of twice the logins costs at most 2.5 times the statements, which a build with counters counts
+	$(GO) test -tags work -timeout 30m -run TwiceTheLogins -v ./cmd/stetl
+
 .PHONY: lint
 lint: ## formatting and static checks
 	$(LINT) run ./...

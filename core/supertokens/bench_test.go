@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -138,6 +139,51 @@ func benchExtract(b *testing.B, accounts int) {
 		return
 	}
 	read("custom", readJob{Dump: custom})
+}
+
+// BenchmarkExtractLinked reads one account of many logins. What a login costs
+// should not depend on how many others there are.
+func BenchmarkExtractLinked(b *testing.B) {
+	if os.Getenv(benchOn) != "1" {
+		b.Skip("goes with the other readings; set " + benchOn + "=1")
+	}
+	for _, logins := range []int{5_000, 10_000, 20_000} {
+		path := filepath.Join(b.TempDir(), "linked.sql")
+		f, err := os.Create(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := errors.Join(supertokensgen.WriteLinked(f, logins), f.Close()); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprintf("logins=%d", logins), func(b *testing.B) {
+			for b.Loop() {
+				if n := readLinked(b, path); n != logins {
+					b.Fatalf("read %d logins, want %d", n, logins)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*logins), "µs/login")
+		})
+	}
+}
+
+// readLinked reads and reviews the only account and counts its logins.
+func readLinked(b *testing.B, path string) (logins int) {
+	s, err := Open(b.Context(), Options{Dump: path})
+	if err != nil {
+		b.Fatal(err)
+	}
+	review := NewReview(s)
+	err = s.Read(b.Context(), func(batch Batch) error {
+		for i := range batch.Users {
+			logins += len(batch.Users[i].Logins)
+		}
+		return review.Add(batch)
+	})
+	if err := errors.Join(err, review.Close(), s.Close()); err != nil {
+		b.Fatal(err)
+	}
+	return logins
 }
 
 func report(b *testing.B, accounts int, took time.Duration) {

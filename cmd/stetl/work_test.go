@@ -43,7 +43,7 @@ func TestTwiceTheLoginsTwiceTheWork(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const n = 1000
+			const n = 4000
 			few, once, twice := work(t, program, args, 8), work(t, program, args, n), work(t, program, args, 2*n)
 			extra, more := once.sum()-few.sum(), twice.sum()-few.sum()
 			t.Logf("%d statements for few logins, %d more for %d, %d more for %d", few.sum(), extra, n, more, 2*n)

@@ -46,7 +46,17 @@ func TestLostConnectionLosesAndDoublesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	s.dealer.store = &flaky{store: s.store, lost: map[string]bool{}}
+	lossy := &flaky{store: s.store, lost: map[string]bool{}}
+	if err := s.dealer.close(); err != nil {
+		t.Fatal(err)
+	}
+	err = s.again(func() error {
+		s.dealer, err = newDealer(t.Context(), lossy, s.layout, s.app, 10, s.parallel)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	got, _, _ := readAll(t, s)
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("(-undisturbed +disturbed):\n%s", diff)

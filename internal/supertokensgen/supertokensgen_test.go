@@ -247,3 +247,34 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*accounts/b.Elapsed().Seconds(), "accounts/s")
 }
+
+func TestLinkedIsOneAccountOfAllLogins(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "linked.sql")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(supertokensgen.WriteLinked(f, 40), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := supertokens.Open(t.Context(), supertokens.Options{Dump: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	var users []canonical.User
+	err = s.Read(t.Context(), func(b supertokens.Batch) error {
+		users = append(users, b.Users...)
+		for _, o := range b.Orphans {
+			t.Errorf("a row of %s belongs to nobody: %s", o.Table, o.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(users) != 1 || len(users[0].Logins) != 40 || users[0].InternalID != supertokensgen.LinkedAccount || len(users[0].Tenants()) != 41 {
+		t.Errorf("%d accounts, the first of them %v", len(users), users)
+	}
+}

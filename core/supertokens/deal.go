@@ -42,7 +42,7 @@ type limits struct {
 	parts  int // partitions of a table, some 4 KiB each
 }
 
-var usualLimits = limits{routes: 1 << 18, parts: 1 << 11}
+var usualLimits = limits{routes: 1 << 18, parts: 1 << 12}
 
 // errConnectionLost is returned by a scan that may be tried again: the state
 // that is read is still the same.

@@ -87,6 +87,9 @@ func installations(c *catalog) []*installation {
 	places := map[place]*installation{}
 	certain := map[place]bool{}
 	for _, r := range c.tables {
+		if r.part {
+			continue
+		}
 		for i := range schema {
 			t := &schema[i]
 			before, ok := strings.CutSuffix(r.name, string(t.name))
@@ -236,7 +239,7 @@ func isColumnOfAnother(t *tableSpec, column string) bool {
 func (l *Layout) unnamed(c *catalog, t *tableSpec) []*relation {
 	var out []*relation
 	for _, r := range c.tables {
-		if r.schema == l.Schema && t.fitsExactly(r) && !l.isNamed(r) {
+		if r.schema == l.Schema && !r.part && t.fitsExactly(r) && !l.isNamed(r) {
 			out = append(out, r)
 		}
 	}

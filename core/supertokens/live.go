@@ -160,7 +160,8 @@ func readCatalog(ctx context.Context, conn *pgx.Conn, where string) (*catalog, e
 	// the role may not read, and a hidden table looks like a missing one.
 	const sql = `
 SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
-       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
+       EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -170,7 +171,7 @@ ORDER BY 1, 2, a.attnum`
 		schema, name := string(v[0]), string(v[1])
 		last := len(c.tables) - 1
 		if last < 0 || c.tables[last].schema != schema || c.tables[last].name != name {
-			c.tables = append(c.tables, &relation{schema: schema, name: name, readable: isTrue(v[4])})
+			c.tables = append(c.tables, &relation{schema: schema, name: name, readable: isTrue(v[4]), part: isTrue(v[5])})
 			last++
 		}
 		r := c.tables[last]

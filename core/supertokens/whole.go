@@ -91,8 +91,9 @@ func (a *assembler) complete(rr *rangeRows, members []*userRows, own *userRows) 
 			if a.layout.Generation.multiApp() && !m.listed {
 				w.lose(Spine, m.id)
 			}
-		case m == own && logins > 0 && m.linked && !a.isMember(m):
-			// The login that gave the account its id was deleted; the others live on.
+		case m == own && m.linked && !a.isMember(m):
+			// The login that gave the account its id was deleted. The others live on, or were
+			// unlinked since, which leaves this row behind.
 		default:
 			w.logins++
 			w.lose(tableOfLogin(string(m.recipe)), m.id)

@@ -1,6 +1,8 @@
 package supertokens
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -64,6 +66,59 @@ DROP TABLE whole;`,
 			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("%s, %s (-whole +in parts):\n%.2000s", name, how, diff)
 			}
+		}
+	}
+}
+
+// renamedTo gives tables of a catalog other names, in the manner of an operator who
+// renamed them one by one.
+func renamedTo(c *catalog, prefix string) (*catalog, map[string]string) {
+	told := map[string]string{}
+	for _, name := range RenamableTables() {
+		c = rename(c, name, prefix+name)
+		told[name] = prefix + name
+	}
+	return c, told
+}
+
+// TestRenamedToOnePrefix: the tables that can be renamed were, all to names with the
+// same beginning. They are no installation of their own once they are told.
+func TestRenamedToOnePrefix(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"core-5.0.0", "core-9.3.0"} {
+		c, told := renamedTo(fixtureCatalog(t, name), "st_")
+		l, err := look(t, c, Options{Tables: told})
+		if err != nil || l.TablePrefix != "" || len(l.Renamed) != len(told) {
+			t.Errorf("%s, all told: %+v, %v", name, l, err)
+		}
+		if _, err = look(t, c, Options{}); !errors.Is(err, ErrAmbiguous) || !strings.Contains(err.Error(), "source.tables") {
+			t.Errorf("%s, nothing told: %v", name, err)
+		}
+	}
+}
+
+// TestToldTableOfAnother: a table that another installation owns is not mixed in.
+func TestToldTableOfAnother(t *testing.T) {
+	t.Parallel()
+	prefixed := func(name, prefix string) *catalog {
+		c := fixtureCatalog(t, name)
+		for _, r := range c.tables {
+			r.name = prefix + r.name
+		}
+		return c
+	}
+	for _, tt := range []struct{ other, table, told string }{
+		{"core-3.16.2", "thirdparty_users", "b_thirdparty_users"},
+		{"core-3.3.0", "emailverification_verified_emails", "b_emailverification_verified_emails"},
+		{"core-5.0.0", "emailpassword_users", "b_dashboard_users"},
+	} {
+		c := merge(prefixed("core-3.3.0", "a_"), prefixed(tt.other, "b_"))
+		o := Options{TablePrefix: ptr("a"), Tables: map[string]string{tt.table: tt.told}}
+		if _, err := look(t, c, o); err == nil || !strings.Contains(err.Error(), tt.told) || !strings.Contains(err.Error(), `"b"`) {
+			t.Errorf("%s: %v", tt.told, err)
+		}
+		if _, err := look(t, c, Options{TablePrefix: ptr("a")}); err != nil {
+			t.Errorf("nothing told: %v", err)
 		}
 	}
 }

@@ -23,6 +23,8 @@ type live struct {
 	snapshot string
 	control  *pgx.Conn
 	idle     chan *pgx.Conn
+	// takeVisible says that rows which policies hide are done without.
+	takeVisible bool
 }
 
 // closeTimeout bounds the goodbyes.
@@ -31,12 +33,12 @@ const closeTimeout = 15 * time.Second
 // lockTimeout bounds the wait for a table that another session holds.
 const lockTimeout = "30s"
 
-func openLive(ctx context.Context, url canonical.Secret, connections int) (_ *live, err error) {
+func openLive(ctx context.Context, url canonical.Secret, connections int, takeVisible bool) (_ *live, err error) {
 	config, err := parseURL(url)
 	if err != nil {
 		return nil, err
 	}
-	p := &live{where: fmt.Sprintf("database %s at %s:%d", config.Database, config.Host, config.Port), config: config}
+	p := &live{takeVisible: takeVisible, where: fmt.Sprintf("database %s at %s:%d", config.Database, config.Host, config.Port), config: config}
 	if connections == 0 {
 		connections = defaultConnections
 	}
@@ -99,7 +101,7 @@ func (p *live) begin(ctx context.Context) (*pgx.Conn, error) {
 		"SET LOCAL bytea_output = 'hex'",
 		// A policy that hides rows from this role is an error, not a shorter
 		// list of users.
-		"SET LOCAL row_security = off",
+		"SET LOCAL row_security = " + map[bool]string{false: "off", true: "on"}[p.takeVisible],
 		// A table that is being rebuilt must not keep this program waiting without
 		// a word. Where the role or the url set a limit, that one counts.
 		"SELECT set_config(name, '" + lockTimeout + "', true) FROM pg_catalog.pg_settings WHERE name = 'lock_timeout' AND setting = '0'",

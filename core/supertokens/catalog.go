@@ -30,6 +30,9 @@ type relation struct {
 	types []string
 	// indexes are the names of its indexes and constraints.
 	indexes []string
+	// part says that the table is a partition of another or inherits from it, through
+	// which its rows are read.
+	part bool
 	// readable is false when the role of the connection lacks SELECT.
 	readable bool
 	// policies are the row-level security policies that apply to the role.

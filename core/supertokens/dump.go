@@ -30,7 +30,7 @@ func (d *dump) catalog(context.Context) (*catalog, error) {
 	c := &catalog{where: "dump " + d.path, withoutIndexes: !d.archive.HasPostData(), hidesRows: d.archive.RowSecurity()}
 	for _, t := range d.archive.Tables() {
 		r := &relation{
-			schema: t.Schema, name: t.Name, readable: true, empty: !t.HasData,
+			schema: t.Schema, name: t.Name, readable: true, empty: !t.HasData, part: t.Parent != (pgdump.TableName{}),
 			indexes: slices.Concat(t.Indexes, t.Constraints, t.ForeignKeys), mayHideRows: t.RowSecurity && d.archive.Info().Format != pgdump.Plain,
 		}
 		for _, col := range t.Columns {

@@ -130,6 +130,9 @@ func detect(ctx context.Context, c *catalog, from rows, o Options) (*Layout, []G
 	e.missingTables()
 	e.missingColumns()
 	e.hiddenRows()
+	if err := e.unknownOwners(ctx); err != nil {
+		return nil, nil, err
+	}
 	if err := e.unreadable(); err != nil {
 		return nil, nil, err
 	}
@@ -145,14 +148,19 @@ func judge(ctx context.Context, c *catalog, from rows, l *Layout) (*evidence, er
 		e.ceiling = core(12, 0)
 	}
 	e.proves(core(1, 0), "there are tables of the core")
-	for i := range schema {
-		t := &schema[i]
-		r := l.tables[t.name]
-		if r == nil || t.common && !t.fitsExactly(r) {
-			continue
+	for _, common := range []bool{false, true} {
+		if common && !l.atLeast(core(3, 5)) {
+			break // beside tables of the first cores, these are an application's own
 		}
-		if err := e.table(ctx, t, r); err != nil {
-			return nil, err
+		for i := range schema {
+			t := &schema[i]
+			r := l.tables[t.name]
+			if r == nil || t.common != common || common && !t.fitsExactly(r) {
+				continue
+			}
+			if err := e.table(ctx, t, r); err != nil {
+				return nil, err
+			}
 		}
 	}
 	e.others()
@@ -270,14 +278,33 @@ const foreignKeyToRoles = "user_roles_role_fkey"
 // applications see, as it does since 8.0. That release made no table and no column; it
 // took a foreign key away, which says something where others are.
 func keepsTOTPByVisibleID(l *Layout) bool {
-	if l.atLeast(core(8, 0)) {
-		return true
+	if devices := l.tables[TOTPDevices]; !l.Generation.links() || devices != nil && devices.has("created_at") {
+		return l.Generation.links()
 	}
+	// A core younger than 9.0 has written the devices, although tables of such a one may
+	// be there: it may have been started once and failed.
 	assigned := l.tables[UserRoles]
-	if !l.Generation.links() || assigned == nil {
-		return false
+	if assigned == nil || !assigned.hasIndex("_fkey") {
+		return l.atLeast(core(8, 0))
 	}
-	return assigned.hasIndex("_fkey") && !assigned.hasIndex(foreignKeyToRoles)
+	return !assigned.hasIndex(foreignKeyToRoles)
+}
+
+// unknownOwners finds a dump in which nothing tells whose ids authenticators lie under:
+// only a foreign key tells core 7 from core 8, and it is not in it.
+func (e *evidence) unknownOwners(ctx context.Context) error {
+	devices, mapping := e.l.tables[TOTPDevices], e.l.tables[UserIDMapping]
+	if !e.c.withoutIndexes || !e.l.Generation.links() || e.l.atLeast(core(8, 0)) || devices == nil || mapping == nil || devices.has("created_at") {
+		return nil
+	}
+	for _, r := range []*relation{devices, mapping} {
+		if filled, err := e.filled(ctx, r); err != nil || !filled {
+			return err
+		}
+	}
+	e.gaps = append(e.gaps, Gap{Code: GapTable, Table: TOTPDevices, Detail: fmt.Sprintf(
+		"%s leaves constraints out, so nobody can tell core 7 from core 8: they keep the authenticators of users with external ids in table %s under different ids; dump the whole schema", e.c.where, devices.name)})
+	return nil
 }
 
 // forget leaves out tables that no core of this age has: applications' own ones, and
@@ -303,7 +330,7 @@ func (e *evidence) missingTables() {
 			e.gaps = append(e.gaps, g)
 		}
 	}
-	if doubtful := e.undecided(); len(e.gaps) == 0 && len(doubtful) > 0 {
+	if doubtful := e.undecided(core(5, 0)); len(e.gaps) == 0 && len(doubtful) > 0 {
 		e.doubt(doubtful)
 	}
 }
@@ -318,10 +345,37 @@ func (e *evidence) doubt(doubtful []string) {
 			return
 		}
 	}
-	if e.c.withoutIndexes {
-		e.gaps = append(e.gaps, Gap{Code: GapTable, Detail: fmt.Sprintf(
-			"%s leaves indexes and constraints out, so nobody can tell whether tables %s are missing from it; dump the whole schema", e.c.where, strings.Join(doubtful, ", "))})
+	untold := e.untold()
+	if e.l.atLeast(untold) {
+		return
 	}
+	if doubtful = e.undecided(max(untold, core(3, 3))); len(doubtful) > 0 { // see [evidence.others] for core 3.3
+		e.gaps = append(e.gaps, Gap{Code: GapTable, Detail: fmt.Sprintf(
+			"%s leaves out definitions, indexes or constraints, so nobody can tell whether tables %s are missing from it; dump the whole schema", e.c.where, strings.Join(doubtful, ", "))})
+	}
+}
+
+// untold is the youngest core that a dump could prove by what its kind leaves out:
+// indexes and constraints, and in one of data only the types of columns.
+func (e *evidence) untold() (r release) {
+	if !e.c.withoutIndexes {
+		return 0
+	}
+	users := e.l.tables[EmailPasswordUsers]
+	types := users != nil && users.typeOf(0) != ""
+	for i := range schema {
+		for _, x := range schema[i].indexes {
+			r = max(r, x.since)
+		}
+		for _, c := range schema[i].columns {
+			for _, w := range c.widths {
+				if !types {
+					r = max(r, w.since)
+				}
+			}
+		}
+	}
+	return r
 }
 
 // made reports whether cores of the proven age make a table.
@@ -330,16 +384,16 @@ func (e *evidence) made(t *tableSpec) bool {
 }
 
 // undecided lists the tables with something about accounts that only cores younger
-// than the proven age make. That they are missing is right only if nothing is. From
+// than the proven age make, up to a release. That they are missing is right only if nothing is. From
 // core 6.0 on nothing is undecided: there the list of users names the kind of every
 // login.
-func (e *evidence) undecided() []string {
+func (e *evidence) undecided(last release) []string {
 	if e.l.Generation.multiApp() {
 		return nil
 	}
 	var out []string
 	for i := range schema {
-		if t := &schema[i]; t.role.matters() && t.since > e.l.proven && t.since < core(6, 0) {
+		if t := &schema[i]; t.role.matters() && t.since > e.l.proven && t.since <= last {
 			out = append(out, string(t.name))
 		}
 	}
@@ -396,7 +450,11 @@ func (e *evidence) hiddenRows() {
 	for i := range schema {
 		t := &schema[i]
 		r := e.l.tables[t.name]
-		if r == nil || !t.role.matters() || len(r.policies) == 0 {
+		if r == nil || len(r.policies) == 0 {
+			continue
+		}
+		if !t.role.matters() && t.name != TenantConfigs {
+			r.readable = false // what cannot be read whole and is not needed is left alone
 			continue
 		}
 		e.gaps = append(e.gaps, Gap{Code: GapRowSecurity, Table: t.name, Detail: fmt.Sprintf(

@@ -87,6 +87,9 @@ func installations(c *catalog) []*installation {
 	places := map[place]*installation{}
 	certain := map[place]bool{}
 	for _, r := range c.tables {
+		if r.part {
+			continue
+		}
 		for i := range schema {
 			t := &schema[i]
 			before, ok := strings.CutSuffix(r.name, string(t.name))
@@ -117,6 +120,7 @@ func installations(c *catalog) []*installation {
 func chosen(c *catalog, found []*installation, o Options) ([]*installation, error) {
 	in := slices.DeleteFunc(slices.Clone(found), func(i *installation) bool { return o.Schema != "" && !named(i.schema, o.Schema) })
 	if o.TablePrefix == nil {
+		in = withoutTold(in, o)
 		if len(in) == 0 {
 			in = renamedAltogether(c, o)
 		}
@@ -124,7 +128,7 @@ func chosen(c *catalog, found []*installation, o Options) ([]*installation, erro
 	}
 	told := fold(*o.TablePrefix)
 	// The core puts one more line under what it is given, so auth_ gives auth__roles.
-	for _, prefix := range []string{told, strings.TrimSuffix(told, "_")} {
+	for _, prefix := range []string{*o.TablePrefix, told, strings.TrimSuffix(told, "_")} {
 		fitting := slices.DeleteFunc(slices.Clone(in), func(i *installation) bool { return i.prefix != prefix })
 		if len(fitting) > 0 {
 			return fitting, nil
@@ -135,6 +139,28 @@ func chosen(c *catalog, found []*installation, o Options) ([]*installation, erro
 	}
 	return nil, fmt.Errorf("%w in %s under table_prefix %q; the prefixes found there: %s",
 		ErrNotSuperTokens, c.where, *o.TablePrefix, prefixesOf(in))
+}
+
+// withoutTold leaves out places of which the options tell every table: these are
+// renamed tables of the installation beside them in the schema.
+func withoutTold(found []*installation, o Options) []*installation {
+	told := func(r *relation) bool {
+		for _, name := range o.Tables {
+			if named(r.name, name) {
+				return true
+			}
+		}
+		return false
+	}
+	return slices.DeleteFunc(slices.Clone(found), func(i *installation) bool {
+		beside := slices.ContainsFunc(found, func(other *installation) bool { return other != i && other.schema == i.schema && other.owns() })
+		for _, r := range i.tables {
+			if !told(r) {
+				return false
+			}
+		}
+		return beside && !i.owns()
+	})
 }
 
 func prefixesOf(found []*installation) string {
@@ -171,16 +197,15 @@ func (l *Layout) locate(ctx context.Context, c *catalog, from rows, o Options) e
 			return err
 		}
 	}
-	for i := range schema {
-		t := &schema[i]
-		if !t.renamable || l.Renamed[string(t.name)] != "" {
+	for _, t := range renamables() {
+		if l.Renamed[string(t.name)] != "" {
 			continue
 		}
 		others := l.unnamed(c, t)
 		switch {
 		case l.tables[t.name] != nil && t.name == EmailPasswordUsers && len(others) > 0:
 			return l.severalTables(ctx, c, from, t, append([]*relation{l.tables[t.name]}, others...))
-		case l.tables[t.name] != nil || len(others) == 0:
+		case l.tables[t.name] != nil || len(others) == 0 || t.vague && !l.hasOneSince(t.since):
 		case len(others) == 1:
 			l.tables[t.name] = others[0]
 			l.Renamed[string(t.name)] = others[0].name
@@ -189,6 +214,29 @@ func (l *Layout) locate(ctx context.Context, c *catalog, from rows, o Options) e
 		}
 	}
 	return nil
+}
+
+// renamables lists the tables that can be renamed, those at the end that applications
+// have alike.
+func renamables() (out []*tableSpec) {
+	for _, vague := range []bool{false, true} {
+		for i := range schema {
+			if t := &schema[i]; t.renamable && t.vague == vague {
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
+// hasOneSince reports whether there is a table that cores older than r do not make.
+func (l *Layout) hasOneSince(r release) bool {
+	for name := range l.tables {
+		if t := specOf(name); t.since >= r && !t.common {
+			return true
+		}
+	}
+	return false
 }
 
 // told takes a table that the options name, if it is one of its kind.
@@ -206,6 +254,9 @@ func (l *Layout) told(c *catalog, name TableName, told string) error {
 			return fmt.Errorf("%s names %q, and that is the core's own table %s; leave the line out, or name the table that it was renamed to", key, told, other)
 		}
 	}
+	if err := l.ofAnother(c, t, r, key); err != nil {
+		return err
+	}
 	for i := range t.columns {
 		if c := &t.columns[i]; t.base(c) && !r.has(c.name) {
 			return fmt.Errorf("%s names %q, which has no column %q, so it is not that table (its columns: %s)", key, told, c.name, strings.Join(r.columns, ", "))
@@ -219,6 +270,35 @@ func (l *Layout) told(c *catalog, name TableName, told string) error {
 	l.tables[name] = r
 	l.Renamed[string(name)] = r.name
 	return nil
+}
+
+// ofAnother refuses a told table that another installation owns: one that is called as
+// the core calls another table under that prefix, or that stands beside tables which
+// cannot be renamed, or whose own table is here as well.
+func (l *Layout) ofAnother(c *catalog, t *tableSpec, r *relation, key string) error {
+	for _, i := range installations(c) {
+		if i.schema != l.Schema || i.prefix == l.TablePrefix {
+			continue
+		}
+		for name, table := range i.tables {
+			if table == r && (name != t.name || i.tables[t.name] == r && (i.owns() || l.tables[t.name] != nil)) {
+				return fmt.Errorf("%s names %q, and that is table %s of the installation with table_prefix %q; leave the line out, or name the table that was renamed",
+					key, r.name, name, i.prefix)
+			}
+		}
+	}
+	return nil
+}
+
+// owns reports whether a place has tables that only an installation of its own has:
+// others may have been renamed to names with its prefix.
+func (i *installation) owns() bool {
+	for name := range i.tables {
+		if t := specOf(name); !t.renamable && !t.common {
+			return true
+		}
+	}
+	return false
 }
 
 // isColumnOfAnother reports whether a column tells another table of the core from t.
@@ -236,7 +316,7 @@ func isColumnOfAnother(t *tableSpec, column string) bool {
 func (l *Layout) unnamed(c *catalog, t *tableSpec) []*relation {
 	var out []*relation
 	for _, r := range c.tables {
-		if r.schema == l.Schema && t.fitsExactly(r) && !l.isNamed(r) {
+		if r.schema == l.Schema && !r.part && t.fitsExactly(r) && !l.isNamed(r) {
 			out = append(out, r)
 		}
 	}
@@ -301,8 +381,12 @@ func ambiguous(ctx context.Context, c *catalog, from rows, found []*installation
 		}
 		names = append(names, name)
 	}
-	return fmt.Errorf("%w in %s: %s; set source.schema and source.table_prefix to choose one",
-		ErrAmbiguous, c.where, strings.Join(names, "; "))
+	hint := ""
+	if slices.ContainsFunc(found, (*installation).owns) && slices.ContainsFunc(found, func(i *installation) bool { return !i.owns() }) {
+		hint = "; if tables of one were renamed to names of another, name them all in source.tables"
+	}
+	return fmt.Errorf("%w in %s: %s; set source.schema and source.table_prefix to choose one%s",
+		ErrAmbiguous, c.where, strings.Join(names, "; "), hint)
 }
 
 func notFound(c *catalog, o Options, found []*installation) error {

@@ -23,6 +23,8 @@ type live struct {
 	snapshot string
 	control  *pgx.Conn
 	idle     chan *pgx.Conn
+	// takeVisible says that rows which policies hide are done without.
+	takeVisible bool
 }
 
 // closeTimeout bounds the goodbyes.
@@ -31,12 +33,12 @@ const closeTimeout = 15 * time.Second
 // lockTimeout bounds the wait for a table that another session holds.
 const lockTimeout = "30s"
 
-func openLive(ctx context.Context, url canonical.Secret, connections int) (_ *live, err error) {
+func openLive(ctx context.Context, url canonical.Secret, connections int, takeVisible bool) (_ *live, err error) {
 	config, err := parseURL(url)
 	if err != nil {
 		return nil, err
 	}
-	p := &live{where: fmt.Sprintf("database %s at %s:%d", config.Database, config.Host, config.Port), config: config}
+	p := &live{takeVisible: takeVisible, where: fmt.Sprintf("database %s at %s:%d", config.Database, config.Host, config.Port), config: config}
 	if connections == 0 {
 		connections = defaultConnections
 	}
@@ -99,7 +101,7 @@ func (p *live) begin(ctx context.Context) (*pgx.Conn, error) {
 		"SET LOCAL bytea_output = 'hex'",
 		// A policy that hides rows from this role is an error, not a shorter
 		// list of users.
-		"SET LOCAL row_security = off",
+		"SET LOCAL row_security = " + map[bool]string{false: "off", true: "on"}[p.takeVisible],
 		// A table that is being rebuilt must not keep this program waiting without
 		// a word. Where the role or the url set a limit, that one counts.
 		"SELECT set_config(name, '" + lockTimeout + "', true) FROM pg_catalog.pg_settings WHERE name = 'lock_timeout' AND setting = '0'",
@@ -160,7 +162,8 @@ func readCatalog(ctx context.Context, conn *pgx.Conn, where string) (*catalog, e
 	// the role may not read, and a hidden table looks like a missing one.
 	const sql = `
 SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),
-       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'),
+       EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -170,7 +173,7 @@ ORDER BY 1, 2, a.attnum`
 		schema, name := string(v[0]), string(v[1])
 		last := len(c.tables) - 1
 		if last < 0 || c.tables[last].schema != schema || c.tables[last].name != name {
-			c.tables = append(c.tables, &relation{schema: schema, name: name, readable: isTrue(v[4])})
+			c.tables = append(c.tables, &relation{schema: schema, name: name, readable: isTrue(v[4]), part: isTrue(v[5])})
 			last++
 		}
 		r := c.tables[last]

@@ -152,7 +152,7 @@ var schema = []tableSpec{
 		child:    true,
 	},
 	{
-		name: VerifiedEmails, role: roleLogin, since: core(3, 3), renamable: true, key: "user_id", owner: visible,
+		name: VerifiedEmails, role: roleLogin, since: core(3, 3), renamable: true, vague: true, key: "user_id", owner: visible,
 		columns: slices.Concat(
 			since(core(6, 0), transformed("verified", appID)),
 			widened(core(3, 6), "varchar(128)", widened(core(3, 5), "varchar(255)", transformed("verified", userID36))),

@@ -155,7 +155,7 @@ func openStore(ctx context.Context, o Options) (store, error) {
 	case o.Dump != "":
 		return openDump(ctx, o.Dump)
 	default:
-		return openLive(ctx, o.URL, max(o.Connections, 0))
+		return openLive(ctx, o.URL, max(o.Connections, 0), slices.Contains(o.AcceptIncomplete, GapRowSecurity))
 	}
 }
 
@@ -223,15 +223,14 @@ func (s *Source) open(ctx context.Context, o Options) error {
 		return err
 	}
 	s.readers = s.layout.readers(func(t *tableSpec) bool {
-		switch t.name {
-		case SessionInfo:
+		r := s.layout.tables[t.name]
+		switch {
+		case t.name == SessionInfo:
 			return o.Audit && s.mayRead(SessionInfo, "whether there are sessions of nobody is unknown")
-		case ResetTokens:
-			return s.layout.tables[t.name].readable && !s.layout.tables[t.name].empty
-		case EmailPasswordUserToTenant:
-			return s.assembler.newTenants
+		case t.name == EmailPasswordUserToTenant && !s.assembler.newTenants:
+			return false
 		default:
-			return true
+			return t.role.matters() || r.readable && !r.empty
 		}
 	})
 	if err := s.again(func() error { return s.countCopies(ctx) }); err != nil {
@@ -385,14 +384,23 @@ func (s *Source) loadApps(ctx context.Context) error {
 		return err
 	}
 	s.apps = apps
+	at := slices.IndexFunc(apps, func(a App) bool { return a.ID == s.app })
+	if at < 0 { // then how many the others have is worth counting
+		if apps, err = readApps(ctx, s.store, s.layout, true); err != nil {
+			return err
+		}
+	}
 	var names []string
 	elsewhere := 0
 	for _, a := range apps {
 		names = append(names, fmt.Sprintf("%s (%d login methods)", a.ID, a.Users))
 		elsewhere += a.Users
 	}
-	at := slices.IndexFunc(apps, func(a App) bool { return a.ID == s.app })
-	if at < 0 {
+	at = slices.IndexFunc(apps, func(a App) bool { return a.ID == s.app })
+	switch {
+	case len(apps) == 0:
+		return fmt.Errorf("%w: source.app is %q, and %s has no app at all: no core has been started on these tables yet, or their rows were left out", ErrNoApp, s.app, s.catalog.where)
+	case at < 0:
 		return fmt.Errorf("%w: source.app is %q, the installation has %s", ErrNoApp, s.app, strings.Join(names, ", "))
 	}
 	if apps[at].Users == 0 && elsewhere > 0 {

@@ -70,6 +70,9 @@ type tableSpec struct {
 	renamable bool
 	// common names are ones that applications give tables of their own.
 	common bool
+	// vague tables have so few columns that applications have such tables under names of
+	// their own: one that was renamed is found only beside others of its age.
+	vague bool
 	// partitioned tables have parts that are called after them.
 	partitioned bool
 	columns     []columnSpec

@@ -41,6 +41,16 @@ func (s *Source) chooseTenants(ctx context.Context, told string) error {
 	if err != nil {
 		return err
 	}
+	if infos := s.layout.tables[RecipeUserAccountInfos]; infos != nil && infos.readable && !infos.empty && e.new == 0 && e.old > 0 {
+		err := s.again(func() (err error) {
+			n, err := s.store.countRows(ctx, infos, s.app)
+			e.copied = n > 0
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if err := s.refuse(e.contradictions(s, mode, from)); err != nil {
 		return err
 	}
@@ -75,6 +85,11 @@ func (e *membershipEvidence) contradictions(s *Source, mode, from string) []Gap 
 	figures := fmt.Sprintf("%d memberships in the old tables, %d in the new ones; %d only old, %d only new, %d users that no core 12 has dated",
 		e.old, e.new, e.onlyOld, e.onlyNew, e.undated)
 	var wrong bool
+	if e.new == 0 && e.copied {
+		return []Gap{{Code: GapRows, Table: RecipeUserTenants, Detail: fmt.Sprintf(
+			"table %s of %s has no row, while table %s, which cores fill together with it, has some (%s); restore it, or dump the whole schema",
+			s.layout.called(RecipeUserTenants), s.catalog.where, s.layout.called(RecipeUserAccountInfos), figures)}}
+	}
 	switch {
 	case s.layout.tables[UserIndex] == nil:
 		if e.undated == 0 && (e.logins == 0 || e.new > 0) {
@@ -82,8 +97,10 @@ func (e *membershipEvidence) contradictions(s *Source, mode, from string) []Gap 
 		}
 		return []Gap{{Code: GapTable, Table: UserIndex, Detail: s.layout.missing(s.catalog, specOf(UserIndex),
 			"only an installation that has been migrated whole does without it, and this one has not ("+figures+")")}}
+	case readsNew(mode) && e.new == 0 && e.old > 0: // nobody could sign in
+		wrong = true
 	case mode == "MIGRATED": // the core takes this step only when every user is dated
-		wrong = e.undated > 0 || e.new == 0 && e.old > 0
+		wrong = e.undated > 0
 	case mode == "DUAL_WRITE_READ_NEW": // whatever is in the old place is in the new one as well
 		wrong = e.onlyOld > e.undatedTenants
 	case mode != "": // whatever is in the new place is in the old one as well
@@ -98,6 +115,8 @@ func (e *membershipEvidence) contradictions(s *Source, mode, from string) []Gap 
 // membershipEvidence counts what the two places say.
 type membershipEvidence struct {
 	old, new, onlyOld, onlyNew, logins int
+	// copied says that the other table which core 12 fills with memberships has rows.
+	copied bool
 	// undatedTenants counts the old memberships of users that are not dated.
 	undatedTenants int
 	// undated counts spine rows with a login that the backfill has not reached;

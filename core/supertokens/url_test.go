@@ -148,7 +148,7 @@ func TestOtherServer(t *testing.T) {
 		}
 		hosts = append(hosts, u.Host)
 	}
-	_, err := openLive(t.Context(), canonical.NewSecret("postgres://everywhere:same@"+balance(t, hosts)+"/postgres?sslmode=disable"), 1)
+	_, err := openLive(t.Context(), canonical.NewSecret("postgres://everywhere:same@"+balance(t, hosts)+"/postgres?sslmode=disable"), 1, false)
 	if err == nil || !strings.Contains(err.Error(), "reach different servers") || strings.Contains(err.Error(), "is gone") {
 		t.Errorf("error %v", err)
 	}
@@ -239,7 +239,7 @@ func TestLockedTable(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "user_metadata") || !strings.Contains(err.Error(), "locked by another session") {
 		t.Errorf("error %v", err)
 	}
-	s, err := openLive(t.Context(), canonical.NewSecret(dsn), 1)
+	s, err := openLive(t.Context(), canonical.NewSecret(dsn), 1, false)
 	if err != nil {
 		t.Fatal(err)
 	}

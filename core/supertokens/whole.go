@@ -36,7 +36,9 @@ type Completeness struct {
 // wholeness is what the rows of one range prove.
 type wholeness struct {
 	logins, found, accounts, withLogin int
-	lost                               map[TableName]*lostRows
+	// members counts the logins that are in a tenant.
+	members int
+	lost    map[TableName]*lostRows
 	// stray and unverified are addresses: verified for an id that is nobody's, and of
 	// logins that are not verified. Both are kept only where the table that maps ids
 	// may be missing.
@@ -88,11 +90,13 @@ func (a *assembler) complete(rr *rangeRows, members []*userRows, own *userRows) 
 		case len(m.logins) > 0:
 			w.logins++
 			w.found++
+			w.members += count01(a.isMember(m))
 			if a.layout.Generation.multiApp() && !m.listed {
 				w.lose(Spine, m.id)
 			}
-		case m == own && logins > 0 && m.linked && !a.isMember(m):
-			// The login that gave the account its id was deleted; the others live on.
+		case m == own && m.linked && !a.isMember(m):
+			// The login that gave the account its id was deleted. The others live on, or were
+			// unlinked since, which leaves this row behind.
 		default:
 			w.logins++
 			w.lose(tableOfLogin(string(m.recipe)), m.id)
@@ -163,6 +167,7 @@ const (
 func (p *proofs) add(w *wholeness) error {
 	p.total.logins += w.logins
 	p.total.found += w.found
+	p.total.members += w.members
 	p.total.accounts += w.accounts
 	p.total.withLogin += w.withLogin
 	for t, rows := range w.lost {
@@ -215,6 +220,15 @@ func (s *Source) prove(p *proofs) error {
 		gaps = append(gaps, Gap{Code: GapRows, Table: UserIndex, Count: s.copies - s.indexed, Detail: fmt.Sprintf(
 			"table %s has %d rows for app %s, and the tables of users by tenant have %d, each of which belongs to a row of it: %d row(s) are missing, and their users would be in no tenant",
 			l.called(UserIndex), s.indexed, s.app, s.copies, s.copies-s.indexed)})
+	}
+	if s.copies <= s.indexed && p.total.members == 0 && p.total.found > 1 && l.Generation.multiApp() {
+		table := UserIndex
+		if s.assembler.newTenants {
+			table = RecipeUserTenants
+		}
+		gaps = append(gaps, Gap{Code: GapRows, Table: table, Count: p.total.found, Detail: fmt.Sprintf(
+			"table %s of %s has no row for any of the %d logins of app %s, so nobody would be in a tenant; restore it, or dump the whole schema",
+			l.called(table), s.catalog.where, p.total.found, s.app)})
 	}
 	made, there := l.expected()
 	s.complete = Completeness{

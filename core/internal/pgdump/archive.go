@@ -60,12 +60,12 @@ type Table struct {
 
 	// HasData reports whether the dump has a data section for the table, which
 	// may hold zero rows. It is false in a schema-only dump and for tables named
-	// by --exclude-table-data. A partitioned table has the data of its partitions,
-	// and none when one of them has none.
+	// by --exclude-table-data. A table has the data of its partitions and of those that
+	// inherit from it as well, and none when one of them has none.
 	HasData bool
 
-	// Parent is the partitioned table that this one is a partition of, if the
-	// dump tells.
+	// Parent is the table that this one is a partition of, or inherits from, if the
+	// dump tells. The rows are rows of the parent as well.
 	Parent TableName
 
 	// Indexes are the names of the table's indexes, Constraints those of its
@@ -123,7 +123,7 @@ type tableData struct {
 
 // segment is a stretch of a file that ends with the end-of-data marker, or holds
 // nothing but INSERT statements. A
-// table that is partitioned has more than one.
+// table that is partitioned, or that others inherit from, has more than one.
 type segment struct {
 	file      string // in a directory; empty for the dump itself
 	method    string // how it is compressed; empty in the plain format
@@ -134,6 +134,7 @@ type segment struct {
 	inserts   bool     // INSERT statements instead of COPY text; ends with a semicolon
 	columns   []string // order of the fields in this segment
 	perm      []int    // field number of each table column; nil when the orders agree
+	heir      bool     // of a table that inherits from this one, and may have more columns
 }
 
 // Open recognises the format of the file or directory at path by its content, indexes it
@@ -286,7 +287,13 @@ func (a *Archive) finish(cat *catalog) error {
 	for name, e := range cat.tables {
 		segments, complete := cat.data(name)
 		t := Table{Schema: name.Schema, Name: name.Name, Parent: e.parent, HasData: complete}
+		if t.Parent == (TableName{}) && len(e.inherits) > 0 {
+			t.Parent = e.inherits[0]
+		}
 		names := cat.stored(name)
+		if at := slices.IndexFunc(segments, func(s segment) bool { return !s.heir && len(s.columns) > 0 }); at >= 0 {
+			names = segments[at].columns
+		}
 		for i := range segments {
 			s := &segments[i]
 			if s.inserts && len(s.columns) == 0 && !e.defined {
@@ -295,11 +302,8 @@ func (a *Archive) finish(cat *catalog) error {
 					Msg: "the rows are INSERT statements that do not name their columns, and the table's definition is not in the file", Hint: hintCopy,
 				}
 			}
-			if i == 0 {
-				names = s.columns
-			}
 			var ok bool
-			if s.perm, ok = permutation(names, s.columns); !ok {
+			if s.perm, ok = permutation(names, s.columns); !ok || len(names) < len(s.columns) && !s.heir {
 				return &SyntaxError{
 					Path: a.path, Line: s.line, Offset: s.off, Table: name.String(),
 					Msg: "the COPY statement before this data does not name the columns of the table, each once", Hint: hintDamaged,
@@ -324,13 +328,13 @@ func (a *Archive) finish(cat *catalog) error {
 }
 
 // permutation tells for each of want at which place of have it is; nil when
-// the two are equal. It reports false when they are not the same set.
+// the two are equal. It reports false when one is missing or have has one twice.
 func permutation(want, have []string) ([]int, bool) {
 	at := make(map[string]int, len(have))
 	for i, c := range have {
 		at[c] = i
 	}
-	if len(want) != len(have) || len(at) != len(have) {
+	if len(want) > len(have) || len(at) != len(have) {
 		return nil, false
 	}
 	if slices.Equal(want, have) {

@@ -101,7 +101,7 @@ func oddRows() map[string][][]any {
 		"login.empty_table":                   {},
 		"login.nocols":                        {{}, {}},
 		"login.unlogged":                      {{"7"}},
-		"public.base":                         {{"1", "base"}},
+		"public.base":                         {{"1", "base"}, {"2", "child"}}, // with those of its heir, less a column
 		"public.child":                        {{"2", "child", "00000000-0000-0000-0000-000000000001"}},
 		"public.commented":                    {{"1", "2"}, {"2", "4"}, {"3", "6"}},
 		"public.part":                         {{"1", "eu", "e1"}, {"4", "sub", "s1"}, {"2", "us", "u1"}, {"3", "us", nil}}, // that of its partitions
@@ -138,7 +138,7 @@ func TestOddDumps(t *testing.T) {
 		{Schema: "login", Name: "nocols", HasData: true},
 		{Schema: "login", Name: "unlogged", HasData: true, Columns: columns("a", "integer")},
 		{Schema: "public", Name: "base", HasData: true, Columns: columns("a", "integer", "b", "text")},
-		{Schema: "public", Name: "child", HasData: true, Columns: columns("a", "integer", "b", "text", "c", "uuid")},
+		{Schema: "public", Name: "child", HasData: true, Parent: TableName{"public", "base"}, Columns: columns("a", "integer", "b", "text", "c", "uuid")},
 		{Schema: "public", Name: "commented", HasData: true, Columns: columns("a", "integer", "b", "integer")},
 		{Schema: "public", Name: "part", HasData: true, Columns: usual},
 		{Schema: "public", Name: "part_eu", HasData: true, Parent: part, Columns: usual},
@@ -153,7 +153,7 @@ func TestOddDumps(t *testing.T) {
 		), Constraints: []string{"plain_pkey"}},
 		{Schema: "public", Name: "typed", HasData: true, Columns: columns("x", "", "y", "")},
 	}
-	dataOnly := func(list []Table) (r []Table) { // which does not tell what is a partition of what
+	dataOnly := func(list []Table) (r []Table) { // which does not tell what is a part of what
 		for _, x := range list {
 			if x.HasData && x.Name != "part" && x.Name != "part_sub" {
 				x.Parent, x.Constraints = TableName{}, nil
@@ -193,6 +193,7 @@ func TestOddDumps(t *testing.T) {
 	dataRows := oddRows()
 	delete(dataRows, "public.part")
 	delete(dataRows, "public.part_sub")
+	dataRows["public.base"] = [][]any{{"1", "base"}}
 
 	for _, tt := range []struct {
 		file string

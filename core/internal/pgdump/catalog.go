@@ -33,7 +33,9 @@ type table struct {
 
 type catalog struct {
 	tables     map[TableName]*table
-	partitions map[TableName][]TableName // made when all tables are known
+	// partitions and heirs are made when all tables are known. The rows of heirs are rows
+	// of the table that they inherit from, too.
+	partitions, heirs map[TableName][]TableName
 
 	// marks are kept apart from the tables: a materialized view may have some too.
 	marks       map[TableName]*marks
@@ -106,18 +108,29 @@ func (c *catalog) define(name TableName, def table) bool {
 	return true
 }
 
-// data lists where the rows of a table lie, those of a partitioned one in its
-// partitions unless --load-via-partition-root has put them under its own name. It reports
-// false where the dump leaves some out.
-func (c *catalog) data(name TableName) ([]segment, bool) {
-	if c.partitions == nil {
-		c.partitions = make(map[TableName][]TableName)
-		for part, e := range c.tables {
-			if e.parent != (TableName{}) {
-				c.partitions[e.parent] = append(c.partitions[e.parent], part)
-			}
+// family notes which tables are parts of which others.
+func (c *catalog) family() {
+	if c.partitions != nil {
+		return
+	}
+	c.partitions, c.heirs = make(map[TableName][]TableName), make(map[TableName][]TableName)
+	for name, e := range c.tables {
+		if e.parent != (TableName{}) {
+			c.partitions[e.parent] = append(c.partitions[e.parent], name)
+			continue
+		}
+		for _, parent := range e.inherits {
+			c.heirs[parent] = append(c.heirs[parent], name)
 		}
 	}
+}
+
+// data lists where the rows of a table lie, those of a partitioned one in its
+// partitions unless --load-via-partition-root has put them under its own name, and those
+// of tables that inherit from it beside its own, as a SELECT gives them. It reports
+// false where the dump leaves some out.
+func (c *catalog) data(name TableName) ([]segment, bool) {
+	c.family()
 	seen := make(map[TableName]bool) // a hostile file may go round in circles
 	var collect func(TableName) ([]segment, bool)
 	collect = func(name TableName) ([]segment, bool) {
@@ -132,13 +145,21 @@ func (c *catalog) data(name TableName) ([]segment, bool) {
 				list[i].columns = c.stored(name)
 			}
 		}
-		if len(list) > 0 || len(parts) == 0 {
-			return list, len(list) > 0
+		if len(list) > 0 {
+			parts = nil
+		} else if len(parts) == 0 {
+			return nil, false
 		}
-		for _, part := range parts {
+		for i, part := range slices.Concat(parts, c.heirs[name]) {
+			if i >= len(parts) && seen[part] { // it inherits from two tables of the family
+				continue
+			}
 			more, ok := collect(part)
 			if !ok {
 				return nil, false
+			}
+			for j := range more {
+				more[j].heir = more[j].heir || i >= len(parts)
 			}
 			list = append(list, more...)
 		}

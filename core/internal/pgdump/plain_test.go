@@ -48,7 +48,7 @@ func TestPlainTables(t *testing.T) {
 			"column list left out",
 			"CREATE TABLE s.p (a integer, b text);\nCREATE TABLE s.c (g integer GENERATED ALWAYS AS ((a + 1)) STORED, c uuid, a integer) INHERITS (s.p);\nCOPY s.c FROM stdin;\n1\tx\ty\n\\.\n",
 			content{
-				[]Table{{Schema: "s", Name: "c", HasData: true, Columns: cols("a", "integer", "b", "text", "c", "uuid")}, {Schema: "s", Name: "p", Columns: cols("a", "integer", "b", "text")}},
+				[]Table{{Schema: "s", Name: "c", HasData: true, Parent: TableName{"s", "p"}, Columns: cols("a", "integer", "b", "text", "c", "uuid")}, {Schema: "s", Name: "p", Columns: cols("a", "integer", "b", "text")}},
 				map[string][][]any{"s.c": {{"1", "x", "y"}}},
 			},
 		},

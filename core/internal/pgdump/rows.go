@@ -97,9 +97,12 @@ func (r *Rows) openSegment() error {
 	r.seg = r.data.segments[r.nextAt]
 	r.nextAt++
 	r.pos, r.end, r.base, r.bad, r.eof, r.segRow = 0, 0, 0, -1, false, 0
+	if len(r.fields) != len(r.seg.columns) {
+		r.fields = make([][]byte, len(r.seg.columns))
+	}
 	r.values = r.fields
 	if r.seg.perm != nil {
-		r.values = make([][]byte, len(r.fields))
+		r.values = make([][]byte, len(r.data.columns))
 	}
 	raw, err := r.a.raw(r.seg)
 	if err != nil {

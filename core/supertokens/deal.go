@@ -76,12 +76,12 @@ func (r *route) find(hash uint64) (at int, ok bool) {
 // claim returns the range of the account whose external id a stored id is. It
 // is looked up as it is first: an external id may end in blanks, while columns
 // of databases upgraded from core 3.4 pad it with them.
-func (d *dealer) claim(stored []byte, r *routes) (at int, ok bool) {
+func (d *dealer) claim(stored []byte, pads bool, r *routes) (at int, ok bool) {
 	if len(r.externals.to) == 0 {
 		return 0, false
 	}
 	at, ok = r.externals.find(d.hash(stored))
-	if trimmed := trimKey(stored); !ok && len(trimmed) < len(stored) {
+	if trimmed := trimKey(stored); !ok && pads && len(trimmed) < len(stored) {
 		at, ok = r.externals.find(d.hash(trimmed))
 	}
 	return at, ok
@@ -405,7 +405,7 @@ func (d *dealer) toRange(s *tableReader, to *spill.Spill, v [][]byte, r *routes)
 	}
 	other, isExternal := 0, false
 	if s.eitherID {
-		other, isExternal = d.claim(v[0], r)
+		other, isExternal = d.claim(v[0], s.pads, r)
 	}
 	if !isExternal || other == at { // at: one row, found under both ids
 		return to.Append(at, v, false)

@@ -144,7 +144,7 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	case (o.Dump == "") == o.URL.IsZero():
 		return nil, errors.New("a source is either a database url or a dump file")
 	case o.MigrationMode != "" && !slices.Contains(migrationModes(), strings.ToUpper(o.MigrationMode)):
-		return nil, fmt.Errorf("migration_mode is %q; the core has %s", o.MigrationMode, strings.Join(migrationModes(), ", "))
+		return nil, errMode(o.MigrationMode)
 	case o.Dump != "":
 		st, err = openDump(ctx, o.Dump)
 	default:

@@ -14,12 +14,17 @@ import (
 	"github.com/stetl/stetl/core/supertokens"
 )
 
+// columnUser has whose session it is.
+const columnUser = "user_id"
+
 // Config are settings of a [Store]; the zero value is for production.
 type Config struct {
 	// Now is the clock, [time.Now] when nil.
 	Now func() time.Time
 	// Connections bounds the pool; 0 takes the default of 8.
 	Connections int
+	// Tracer is told of every query; nil for nobody.
+	Tracer pgx.QueryTracer
 }
 
 const defaultConnections = 8
@@ -29,6 +34,7 @@ const defaultConnections = 8
 type Store struct {
 	pool   *pgxpool.Pool
 	tables *supertokens.Tables
+	rows   supertokens.RowSource
 	now    func() time.Time
 
 	sessions supertokens.Table
@@ -46,7 +52,7 @@ func Open(ctx context.Context, o supertokens.Options, c Config) (*Store, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{pool: pool, now: c.Now}
+	s := &Store{pool: pool, rows: supertokens.PostgresRows(pool), now: c.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -70,6 +76,7 @@ func openPool(ctx context.Context, o supertokens.Options, c Config) (*pgxpool.Po
 	}
 	delete(config.ConnConfig.RuntimeParams, "currentSchema") // an attribute of JDBC that PostgreSQL does not know
 	// No prepared statements: they do not survive a pooler in transaction mode.
+	config.ConnConfig.Tracer = c.Tracer
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	config.MaxConns = int32(min(max(c.Connections, 0), 1000))
 	if config.MaxConns == 0 {

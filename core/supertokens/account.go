@@ -78,8 +78,8 @@ func (t *Tables) Account(ctx context.Context, rows RowSource, id ID) (canonical.
 	return f.account(account), nil
 }
 
-// Who says which account an id is of. It takes at most 4 queries, of generations
-// without a list of users 6.
+// Who says which account an id is of. It takes two queries for most accounts, and at
+// most four; of generations without a list of users at most five.
 func (t *Tables) Who(ctx context.Context, rows RowSource, id ID) (Who, error) {
 	f, login, err := t.find(ctx, rows, id, saysWho)
 	if err != nil {
@@ -235,10 +235,12 @@ func (t *Tables) finder(rows RowSource, want func(*tableSpec) bool) (*finder, er
 	if err := t.whole(want); err != nil {
 		return nil, err
 	}
-	return &finder{
+	f := &finder{
 		t: t, from: rows, rr: newRangeRows(t.layout, 0), assembler: t.assembler,
 		loaded: map[TableName]map[string]bool{}, mapped: map[string][][]byte{},
-	}, nil
+	}
+	f.rr.userSlab.free = make([]userRows, 2) // a session needs no more
+	return f, nil
 }
 
 // find finds the login that an id is of. want says what will be read of it.
@@ -259,16 +261,16 @@ func storable(text string) bool { return utf8.ValidString(text) && !strings.Cont
 
 // resolve finds the internal id of the login.
 func (f *finder) resolve(ctx context.Context, id ID) (string, error) {
-	mapped, err := f.internalOf(ctx, id)
-	if err != nil {
-		return "", err
-	}
 	own := id.text
-	if trimmed := unpadded([]byte(own), id.padded); !id.internal {
-		own = string(trimmed)
+	if !id.internal {
+		own = string(unpadded([]byte(own), id.padded))
 	}
 	if strings.HasSuffix(own, " ") { // no internal id does
 		own = ""
+	}
+	mapped, err := f.internalOf(ctx, id, own)
+	if err != nil {
+		return "", err
 	}
 	ids := slices.DeleteFunc([]string{mapped, own}, func(id string) bool { return id == "" })
 	if err := f.loadUsers(ctx, ids); err != nil {
@@ -287,23 +289,41 @@ func (f *finder) resolve(ctx context.Context, id ID) (string, error) {
 }
 
 // internalOf is the internal id of the login that is mapped to a visible id, empty
-// when there is none.
-func (f *finder) internalOf(ctx context.Context, id ID) (string, error) {
-	if id.internal {
+// when there is none. own is the id if it is an internal one: what that is mapped to is
+// asked by the way.
+func (f *finder) internalOf(ctx context.Context, id ID, own string) (string, error) {
+	r := f.t.reader(UserIDMapping)
+	if id.internal || r == nil {
 		return "", nil
 	}
-	for _, text := range [...]string{id.text, string(trimKey([]byte(id.text)))} {
-		if err := f.lookUpExternal(ctx, []string{text}); err != nil {
-			return "", err
-		}
+	texts := []string{id.text}
+	if id.padded {
+		texts = append(texts, string(trimKey([]byte(id.text))))
+	}
+	q := f.t.query(r.rel, r.columns)
+	q.Either = []RowMatch{{"external_user_id", texts}}
+	for _, text := range texts {
+		f.mapped[text] = nil
+	}
+	if own != "" {
+		q.Either = append(q.Either, RowMatch{r.key, []string{own}})
+		f.mark(r, own)
+	}
+	if err := f.from.Rows(ctx, q, f.keepMapping); err != nil {
+		return "", err
+	}
+	for _, text := range texts { // as it is stored first
 		if v := f.mapped[text]; v != nil {
 			return trimPadding(v[0]), nil
 		}
-		if !id.padded {
-			break
-		}
 	}
 	return "", nil
+}
+
+// keepMapping keeps a row of the mapping by its external id.
+func (f *finder) keepMapping(v [][]byte) error {
+	f.mapped[string(v[1])] = cloneRow(v)
+	return nil
 }
 
 // lookUpExternal finds out who is mapped to external ids, exactly these.
@@ -316,10 +336,7 @@ func (f *finder) lookUpExternal(ctx context.Context, ids []string) error {
 	for _, id := range ids {
 		f.mapped[id] = nil
 	}
-	return f.rows(ctx, r, "external_user_id", ids, func(v [][]byte) error {
-		f.mapped[string(v[1])] = cloneRow(v)
-		return nil
-	})
+	return f.rows(ctx, r, "external_user_id", ids, f.keepMapping)
 }
 
 // loadUsers loads what says that users exist, and which accounts they are of.
@@ -486,18 +503,12 @@ func (f *finder) load(ctx context.Context, r *tableReader, ids []string) error {
 	if r == nil {
 		return nil
 	}
-	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return f.loaded[r.name][id] })
 	if r.role == roleMapping {
-		for _, v := range f.mapped { // looked up the other way round
-			if id := trimPadding(rowKey(v)); slices.Contains(ids, id) && f.rr.users[id] != nil {
-				if _, err := f.rr.add(r, cloneRow(v), false); err != nil {
-					return err
-				}
-				ids = slices.DeleteFunc(ids, func(other string) bool { return other == id })
-				f.mark(r, id)
-			}
+		if err := f.addMappings(r, ids); err != nil {
+			return err
 		}
 	}
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return f.loaded[r.name][id] })
 	for _, id := range ids {
 		f.mark(r, id)
 	}
@@ -511,6 +522,24 @@ func (f *finder) load(ctx context.Context, r *tableReader, ids []string) error {
 		_, err := f.rr.add(r, v, false)
 		return err
 	})
+}
+
+// addMappings adds those rows of the mapping that have been looked up already.
+func (f *finder) addMappings(r *tableReader, ids []string) error {
+	for _, v := range f.mapped {
+		if v == nil {
+			continue
+		}
+		id := trimPadding(v[0])
+		if !slices.Contains(ids, id) || f.rr.users[id] == nil {
+			continue
+		}
+		f.mark(r, id)
+		if _, err := f.rr.add(r, cloneRow(v), false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // loadByID reads a table that may name users by either of their ids.
@@ -643,11 +672,4 @@ func cloneRow(v [][]byte) [][]byte {
 		out[i] = slices.Clone(v[i])
 	}
 	return out
-}
-
-func rowKey(v [][]byte) []byte {
-	if v == nil {
-		return nil
-	}
-	return v[0]
 }

@@ -93,7 +93,7 @@ func (a accountsOf) shown(id string) []string {
 // Bounds of queries. Who is asked at every hand-over, the others are not.
 const (
 	mostForWho        = 4
-	mostForWhoWithout = 6 // a list of users
+	mostForWhoWithout = 5 // a list of users
 	mostForAccount    = 22
 	mostForPassword   = 7
 	mostForPassword12 = 14 // which has two places for tenants
@@ -466,7 +466,7 @@ type explained struct {
 
 func (e *explained) Rows(ctx context.Context, q RowQuery, row func([][]byte) error) error {
 	kind := q.From.r.name
-	for _, w := range q.Where {
+	for _, w := range slices.Concat(q.Where, q.Either) {
 		kind += " " + w.Column
 	}
 	if e.seen[kind] {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -22,8 +23,9 @@ type RowSource interface {
 type RowQuery struct {
 	From    Table
 	Columns []string
-	// Where is what must be true of a row, all of it.
-	Where []RowMatch
+	// Where is what must be true of a row, all of it. Either, where it is not empty,
+	// is of which one must be true as well.
+	Where, Either []RowMatch
 	// Limit is how many rows are enough, 0 for all of them.
 	Limit int
 }
@@ -52,17 +54,7 @@ const permissionDenied = "42501" // SQLSTATE
 
 // Rows implements [RowSource].
 func (p postgresRows) Rows(ctx context.Context, q RowQuery, row func([][]byte) error) error {
-	sql := "SELECT " + selectList(q.From.r, q.Columns) + from(q.From.r)
-	args := []any{pgx.QueryExecModeExec}
-	for i, w := range q.Where {
-		// The type of the column decides how values are compared. With another one
-		// its index is of no use, and a column of a fixed width loses its blanks.
-		sql += fmt.Sprintf(" %s %s = ANY($%d::%s[])", [...]string{"WHERE", "AND"}[min(i, 1)], quoteIdent(w.Column), i+1, comparedAs(q.From.typeOf(w.Column)))
-		args = append(args, w.Values)
-	}
-	if q.Limit > 0 {
-		sql += fmt.Sprintf(" LIMIT %d", q.Limit)
-	}
+	sql, args := q.postgres()
 	switch err := query(ctx, p.conn, row, sql, args...); {
 	case err == nil:
 		return nil
@@ -73,7 +65,40 @@ func (p postgresRows) Rows(ctx context.Context, q RowQuery, row func([][]byte) e
 	}
 }
 
-// comparedAs is the type of PostgreSQL in which values are compared with a column.
+// postgres is the query as a statement with its arguments.
+func (q *RowQuery) postgres() (sql string, args []any) {
+	args = []any{pgx.QueryExecModeExec}
+	condition := func(w RowMatch) string {
+		number := len(args)
+		if len(w.Values) == 1 {
+			args = append(args, w.Values[0])
+			return q.From.Equals(w.Column, number)
+		}
+		args = append(args, w.Values)
+		return fmt.Sprintf("%s = ANY($%d::%s[])", quoteIdent(w.Column), number, comparedAs(q.From.typeOf(w.Column)))
+	}
+	var all, either []string
+	for _, w := range q.Where {
+		all = append(all, condition(w))
+	}
+	for _, w := range q.Either {
+		either = append(either, condition(w))
+	}
+	if len(either) > 0 {
+		all = append(all, "("+strings.Join(either, " OR ")+")")
+	}
+	sql = "SELECT " + selectList(q.From.r, q.Columns) + from(q.From.r)
+	if len(all) > 0 {
+		sql += " WHERE " + strings.Join(all, " AND ")
+	}
+	if q.Limit > 0 {
+		sql += fmt.Sprintf(" LIMIT %d", q.Limit)
+	}
+	return sql, args
+}
+
+// comparedAs is the type of PostgreSQL in which values are compared with a column. With
+// another one its index is of no use, and a column of a fixed width loses its blanks.
 func comparedAs(typ string) string {
 	switch kind := kindOf(typ); {
 	case isPadded(typ):

@@ -438,8 +438,10 @@ func (f *finder) atAddress(ctx context.Context, tenant, email string) ([]string,
 	}{
 		{EmailPasswordUserToTenant, "user_id", []RowMatch{{"tenant_id", []string{tenant}}, {"email", []string{email}}}},
 		{RecipeUserTenants, "recipe_user_id", []RowMatch{
-			{"tenant_id", []string{tenant}}, {"recipe_id", []string{string(canonical.EmailPassword)}},
-			{"account_info_type", []string{"email"}}, {"account_info_value", []string{email}},
+			{"tenant_id", []string{tenant}},
+			{"recipe_id", []string{string(canonical.EmailPassword)}},
+			{"account_info_type", []string{"email"}},
+			{"account_info_value", []string{email}},
 		}},
 		{EmailPasswordUsers, "user_id", []RowMatch{{"email", []string{email}}}},
 	}

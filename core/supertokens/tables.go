@@ -110,6 +110,9 @@ func (t *Tables) whole(want func(*tableSpec) bool) error {
 	return nil
 }
 
+// CheckAccounts fails when something is missing that accounts are made of.
+func (t *Tables) CheckAccounts() error { return t.whole(saysAnything) }
+
 // reader is how a table is read, nil when the installation has none of that name.
 func (t *Tables) reader(name TableName) *tableReader {
 	for _, r := range t.readers {

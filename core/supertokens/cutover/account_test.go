@@ -152,6 +152,23 @@ func TestLinkOfASharedID(t *testing.T) {
 	}
 }
 
+// TestOpenRefusesWhatIsNotWhole: without the table that maps ids, people would be
+// handed over under ids that nobody knows.
+func TestOpenRefusesWhatIsNotWhole(t *testing.T) {
+	t.Parallel()
+	dsn := fixture.Restore(t, "core-9.3.0")
+	postgres.Exec(t, dsn, "DROP TABLE userid_mapping")
+	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(dsn)}, session.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	_, err = cutover.Open(t.Context(), store, cutover.Options{})
+	if gap, ok := errors.AsType[*supertokens.IncompleteError](err); !ok || gap.Gaps[0].Table != supertokens.UserIDMapping {
+		t.Errorf("error %v", err)
+	}
+}
+
 type queries struct{ n atomic.Int64 }
 
 func (q *queries) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {

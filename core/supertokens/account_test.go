@@ -277,6 +277,11 @@ func TestAccountOfCore12(t *testing.T) {
 		"legacy":                {fixture: "modelled-12.0-legacy", except: []string{WarnOldTableStale}},
 		"not backfilled to end": {fixture: "modelled-12.0-migrated", sql: untold + `UPDATE app_id_to_user_id SET time_joined = 0 WHERE user_id = (SELECT max(user_id) FROM emailpassword_users WHERE app_id = 'public')`, except: []string{WarnOldTableStale}},
 		"stored":                {fixture: "modelled-12.0-migrated", except: []string{WarnOldTableStale}},
+		// Without what is stored, a run infers the other place here.
+		"stored, against the dates": {
+			fixture: "modelled-12.0-migrated", except: []string{WarnOldTableStale},
+			sql: `UPDATE tenant_configs SET core_config = '{"migration_mode":"DUAL_WRITE_READ_NEW"}' WHERE tenant_id = 'public'; UPDATE app_id_to_user_id SET time_joined = 0`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

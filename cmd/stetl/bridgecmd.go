@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stetl/stetl/core/bridge"
+	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/core/target"
@@ -39,6 +40,7 @@ a role the least rights it needs, and serves nothing.`,
 		},
 	}
 	a.configFlag(c)
+	acceptFlag(c, &a.accept)
 	c.Flags().StringVar(&role, "print-sql", "", "print tables and grants for this `ROLE`, and exit")
 	return c
 }
@@ -58,6 +60,9 @@ func (a *app) bridge(ctx context.Context) (err error) {
 		return usageError{fmt.Errorf("%s has no section bridge; see docs/bridge.md", p.cfg.Path)}
 	}
 	options := sourceOptions(p.cfg)
+	if options.AcceptIncomplete, err = a.acceptedGaps(); err != nil {
+		return err
+	}
 	if !settings.Database.IsZero() {
 		options.URL, options.Dump = settings.Database, ""
 	}
@@ -67,6 +72,9 @@ func (a *app) bridge(ctx context.Context) (err error) {
 	}
 	defer sessions.Close()
 	db, err := cutover.Open(ctx, sessions, cutover.Options{Schema: settings.Schema, FirebaseSignerKey: p.cfg.Source.FirebaseSignerKey})
+	if errors.As(err, new(*supertokens.IncompleteError)) {
+		return refusedError{sourceError(p.cfg, err)}
+	}
 	if err != nil {
 		return refusedError{err}
 	}

@@ -156,10 +156,7 @@ func (a *assembler) sharedID(out *canonical.User, m *userRows, other string) {
 
 // login completes one login with what other tables say about it.
 func (a *assembler) login(account *canonical.User, m *userRows, l *canonical.Login) {
-	l.VisibleID = l.ID
-	if m.external != nil {
-		l.VisibleID = *m.external
-	}
+	l.VisibleID = m.visibleID()
 	l.Tenants = a.tenants(m)
 	if l.Recipe == canonical.WebAuthn {
 		l.Passkeys = m.passkeys

@@ -57,7 +57,7 @@ func (r *relation) has(names ...string) bool {
 
 // typeOf is the type of a column by its position, empty when it is not known.
 func (r *relation) typeOf(column int) string {
-	if column >= len(r.types) {
+	if column < 0 || column >= len(r.types) {
 		return ""
 	}
 	return r.types[column]

@@ -319,7 +319,7 @@ func (d *dealer) place(s *tableReader, to *spill.Spill, v [][]byte, known *known
 	at := d.home(trimKey(v[0]), known)
 	other, isExternal := 0, false
 	if s.eitherID {
-		other, isExternal = d.routes.claim(v[0], known)
+		other, isExternal = d.routes.claim(v[0], s.pads, known)
 	}
 	if !isExternal || other == at { // at: one row, found under both ids
 		return d.append(to, at, v, false)

@@ -138,7 +138,7 @@ func (p *live) close() error {
 
 // query runs sql on conn and gives every row as text values, valid until the
 // next row.
-func query(ctx context.Context, conn *pgx.Conn, row func([][]byte) error, sql string, args ...any) error {
+func query(ctx context.Context, conn pgxQuerier, row func([][]byte) error, sql string, args ...any) error {
 	rows, err := conn.Query(ctx, sql, append([]any{pgx.QueryResultFormats{pgx.TextFormatCode}}, args...)...)
 	if err != nil {
 		return err

@@ -102,14 +102,14 @@ func (r *routes) account(id []byte, known *known) (at int, ok bool) {
 // claim returns the range of the account whose external id a stored id is. It
 // is looked up as it is first: an external id may end in blanks, while columns
 // of databases upgraded from core 3.4 pad it with them.
-func (r *routes) claim(stored []byte, known *known) (at int, ok bool) {
+func (r *routes) claim(stored []byte, pads bool, known *known) (at int, ok bool) {
 	if len(r.externals.filter) == 0 {
 		return 0, false
 	}
 	if hash := r.hash(stored); r.externals.filter.has(hash) {
 		at, ok = known.externals.find(hash)
 	}
-	if trimmed := trimKey(stored); !ok && len(trimmed) < len(stored) {
+	if trimmed := trimKey(stored); !ok && pads && len(trimmed) < len(stored) {
 		if hash := r.hash(trimmed); r.externals.filter.has(hash) {
 			at, ok = known.externals.find(hash)
 		}

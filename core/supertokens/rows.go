@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stetl/stetl/core/canonical"
 )
@@ -78,6 +79,14 @@ func (u *userRows) contact(stored []byte) *string {
 	return out
 }
 
+// visibleID is the id that applications see.
+func (u *userRows) visibleID() string {
+	if u.external != nil {
+		return *u.external
+	}
+	return u.id
+}
+
 // isPlaceholder recognises what scripts that copy databases leave where there was
 // no value: SuperTokens' own one from MySQL writes the word NULL.
 func isPlaceholder(text string) bool {
@@ -139,7 +148,7 @@ func (rr *rangeRows) add(r *tableReader, v [][]byte, claimed bool) (bool, error)
 	}
 	key := trimKey(v[0])
 	if r.role == roleMapping && claimed {
-		if external := trimPadding(v[1]); rr.users[external] != nil {
+		if external := string(v[1]); rr.users[external] != nil {
 			rr.taken[external] = string(key)
 		}
 		return true, nil
@@ -171,9 +180,9 @@ func (r *tableReader) defines(l *Layout) bool {
 // as the core sees it, unless the other one shows the same id.
 func (rr *rangeRows) addByID(r *tableReader, v [][]byte, claimed bool) (bool, error) {
 	key := v[0]
-	trimmed := trimKey(key)
+	trimmed := unpadded(key, r.pads)
 	external := rr.byExternal[string(key)]
-	if external == nil && !claimed && len(trimmed) < len(key) {
+	if external == nil && !claimed && r.pads {
 		external = rr.byExternal[string(trimmed)]
 	}
 	internal := rr.users[string(trimmed)]
@@ -208,6 +217,19 @@ func isFakeEmail(email string) bool {
 // trimPadding removes what character(n) adds: values of such columns come with
 // trailing blanks, and 36-character columns have held shorter ids.
 func trimPadding(b []byte) string { return string(trimKey(b)) }
+
+// paddedWidth is the width of the columns with internal ids.
+const paddedWidth = 36
+
+// unpadded is an internal id without the blanks that a column of a fixed width adds:
+// the one that it is in, or the one that it was once read from. External ids may
+// really end in blanks, so those are left that no such column can have added.
+func unpadded(id []byte, pads bool) []byte {
+	if !pads && utf8.RuneCount(id) != paddedWidth {
+		return id
+	}
+	return trimKey(id)
+}
 
 // tenantOf maps the absent tenant of generations without tenants to the name
 // that the later ones give it.

@@ -138,7 +138,7 @@ type App struct {
 // connection or the file.
 func Open(ctx context.Context, o Options) (*Source, error) {
 	if o.MigrationMode != "" && !slices.Contains(migrationModes(), strings.ToUpper(o.MigrationMode)) {
-		return nil, fmt.Errorf("migration_mode is %q; the core has %s", o.MigrationMode, strings.Join(migrationModes(), ", "))
+		return nil, errMode(o.MigrationMode)
 	}
 	st, err := openStore(ctx, o)
 	if err != nil {

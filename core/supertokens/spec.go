@@ -270,6 +270,11 @@ func kindOf(typ string) string {
 	}
 }
 
+// isPadded reports whether a column of this type fills values up with blanks.
+func isPadded(typ string) bool {
+	return strings.HasPrefix(typ, "char") || strings.HasPrefix(typ, "bpchar")
+}
+
 // shortType is a type of PostgreSQL in the spelling of this package.
 func shortType(typ string) string {
 	typ = strings.Replace(typ, "character varying", "varchar", 1)
@@ -298,8 +303,11 @@ type tableReader struct {
 	// eitherID says that rows may lie under the internal and the external id: the
 	// core looks under the one that applications see, and the other is reported.
 	eitherID bool
-	toUser   func(*rangeRows, *userRows, [][]byte) error
-	toID     func(*idRows, [][]byte) error
+	// pads says that the column of the key fills ids up with blanks, or that the
+	// source does not tell.
+	pads   bool
+	toUser func(*rangeRows, *userRows, [][]byte) error
+	toID   func(*idRows, [][]byte) error
 }
 
 // reader binds the columns of a table that is read by the ids of users.
@@ -308,6 +316,8 @@ func (l *Layout) reader(t *tableSpec) *tableReader {
 	out := &tableReader{tableSpec: t, rel: l.tables[t.name]}
 	if t.readID != nil {
 		out.eitherID = t.owner(l) == byVisibleID
+		typ := out.rel.typeOf(slices.Index(out.rel.columns, t.key))
+		out.pads = typ == "" || isPadded(typ)
 		out.toID = t.readID(b)
 	} else {
 		out.toUser = t.readUser(b)

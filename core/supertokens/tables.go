@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -17,6 +19,13 @@ type Tables struct {
 	store  store
 	all    *catalog
 	app    string
+	// What reading single accounts takes: how each table is read, what is true for
+	// the whole app, core 12's mode where it is told, and what is missing.
+	readers   []*tableReader
+	assembler assembler
+	mode      string
+	gaps      []Gap
+	backfill  backfill
 }
 
 // OpenTables finds the installation that the options describe in a live
@@ -59,14 +68,55 @@ func newTables(ctx context.Context, c *catalog, from rows, o Options) (*Tables, 
 	if err != nil {
 		return nil, err
 	}
-	if _, err := judge(ctx, c, from, l); err != nil {
+	e, err := judge(ctx, c, from, l)
+	if err != nil {
 		return nil, err
 	}
-	t := &Tables{layout: l, all: c, app: o.App}
+	t := &Tables{layout: l, all: c, app: o.App, mode: strings.ToUpper(o.MigrationMode)}
+	if t.mode != "" && !slices.Contains(migrationModes(), t.mode) {
+		return nil, errMode(o.MigrationMode)
+	}
 	if t.app == "" {
 		t.app = defaultName
 	}
+	t.assembler = newAssembler(l, t.app)
+	t.assembler.takeLeft = o.TakeLeft
+	t.readers = l.readers(func(*tableSpec) bool { return true })
+	if l.Generation.hasUsers() {
+		e.missingTables()
+		e.missingColumns()
+		e.hiddenRows()
+		t.gaps, _ = accept(e.gaps, o.AcceptIncomplete)
+	}
 	return t, nil
+}
+
+// whole fails when something is missing of the tables that are wanted: accounts
+// would be other ones without it.
+func (t *Tables) whole(want func(*tableSpec) bool) error {
+	var open []Gap
+	for _, g := range t.gaps {
+		if g.Table == "" || want(specOf(g.Table)) {
+			open = append(open, g)
+		}
+	}
+	if len(open) > 0 {
+		return &IncompleteError{Gaps: open}
+	}
+	return nil
+}
+
+// CheckAccounts fails when something is missing that accounts are made of.
+func (t *Tables) CheckAccounts() error { return t.whole(saysAnything) }
+
+// reader is how a table is read, nil when the installation has none of that name.
+func (t *Tables) reader(name TableName) *tableReader {
+	for _, r := range t.readers {
+		if r.name == name {
+			return r
+		}
+	}
+	return nil
 }
 
 // Close gives back the snapshot or the file.

@@ -7,12 +7,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // migrationModes lists the values of core 12's migration_mode, in the order in
 // which an installation goes through them.
 func migrationModes() []string {
 	return []string{"LEGACY", "DUAL_WRITE_READ_OLD", "DUAL_WRITE_READ_NEW", "MIGRATED"}
+}
+
+func errMode(mode string) error {
+	return fmt.Errorf("migration_mode is %q; the core has %s", mode, strings.Join(migrationModes(), ", "))
 }
 
 // readsNew reports whether a core in this mode reads the new tables.
@@ -54,16 +59,8 @@ func (s *Source) chooseTenants(ctx context.Context, told string) error {
 	if err := s.refuse(e.contradictions(s, mode, from)); err != nil {
 		return err
 	}
-	switch {
-	case s.layout.tables[UserIndex] == nil:
-		s.assembler.newTenants = true
-	case mode != "":
-		s.assembler.newTenants = readsNew(mode)
-	case e.new > 0 && e.undated == 0 && e.onlyOld+e.onlyNew > 0:
-		// With every row dated, only MIGRATED lets the two places drift.
-		s.assembler.newTenants = true
-	}
-	if e.new > 0 && e.onlyOld+e.onlyNew > 0 {
+	s.assembler.newTenants = e.readsNew(s.layout, mode)
+	if e.new > 0 && e.drift() {
 		used := UserIndex
 		if s.assembler.newTenants {
 			used = RecipeUserTenants
@@ -78,6 +75,22 @@ func (s *Source) chooseTenants(ctx context.Context, told string) error {
 	}
 	return nil
 }
+
+// readsNew chooses the place that holds the tenants.
+func (e *membershipEvidence) readsNew(l *Layout, mode string) bool {
+	switch {
+	case l.tables[UserIndex] == nil:
+		return true
+	case mode != "":
+		return readsNew(mode)
+	default:
+		// With every row dated, only MIGRATED lets the two places drift.
+		return e.new > 0 && e.undated == 0 && e.drift()
+	}
+}
+
+// drift reports whether the two places say different things.
+func (e *membershipEvidence) drift() bool { return e.onlyOld+e.onlyNew > 0 }
 
 // contradictions finds a mode, or a missing table, that cannot be true of what the
 // tables hold.
@@ -153,7 +166,8 @@ func (e *membershipEvidence) count(u *userRows) {
 		}
 	}
 	slices.Sort(u.newTenants) // a third-party login has two rows per tenant
-	for _, t := range slices.Compact(u.newTenants) {
+	u.newTenants = slices.Compact(u.newTenants)
+	for _, t := range u.newTenants {
 		if !slices.Contains(u.oldTenants, t) {
 			e.onlyNew++
 		}
@@ -167,17 +181,129 @@ func (s *Source) storedMode(ctx context.Context) (string, error) {
 	if r == nil {
 		return "", nil
 	}
-	mode := ""
-	err := s.store.scan(ctx, r, s.app, []string{"tenant_id", "core_config"}, func(v [][]byte) error {
-		var config struct {
-			Mode string `json:"migration_mode"`
+	var m modeReader
+	err := s.store.scan(ctx, r, s.app, modeColumns, m.add)
+	return m.mode, err
+}
+
+var modeColumns = []string{"tenant_id", "core_config"}
+
+// modeReader takes the mode of the first tenant that has one, and of the default
+// tenant before all others.
+type modeReader struct{ mode string }
+
+func (m *modeReader) add(v [][]byte) error {
+	var config struct {
+		Mode string `json:"migration_mode"`
+	}
+	_ = json.Unmarshal(v[1], &config) // the survey reports what is not JSON
+	stored := strings.ToUpper(config.Mode)
+	if slices.Contains(migrationModes(), stored) && (m.mode == "" || string(v[0]) == defaultName) {
+		m.mode = stored
+	}
+	return nil
+}
+
+// readsNewTenants chooses the place that holds the tenants of the users that are
+// joined, as a whole reading does. What takes a look at all users is asked only where
+// the two places differ about these: otherwise either place gives the same answer.
+func (f *finder) readsNewTenants(ctx context.Context) (bool, error) {
+	t := f.t
+	if !t.layout.Generation.tenantsMigrate() {
+		return false, nil
+	}
+	var e membershipEvidence
+	for _, u := range f.rr.users {
+		e.count(u)
+	}
+	if !e.drift() || t.mode != "" || t.layout.tables[UserIndex] == nil {
+		return e.readsNew(t.layout, t.mode), nil
+	}
+	if r := t.layout.tables[RecipeUserTenants]; e.new == 0 && r != nil { // perhaps of these users only
+		q := t.query(r, []string{"tenant_id"})
+		q.Limit = 1
+		if err := f.from.Rows(ctx, q, func([][]byte) error { e.new++; return nil }); err != nil {
+			return false, err
 		}
-		_ = json.Unmarshal(v[1], &config) // the survey reports what is not JSON
-		stored := strings.ToUpper(config.Mode)
-		if slices.Contains(migrationModes(), stored) && (mode == "" || string(v[0]) == defaultName) {
-			mode = stored
+	}
+	if e.new == 0 { // no core has filled the new place yet
+		return false, nil
+	}
+	mode, err := f.storedMode(ctx)
+	if err != nil {
+		return false, fmt.Errorf("the two places for tenants differ about a user, and which of them counts is not told (source.migration_mode): %w", err)
+	}
+	if mode == "" && e.undated == 0 {
+		e.undated, err = t.backfill.undated(ctx, f)
+	}
+	return e.readsNew(t.layout, mode), err
+}
+
+func (f *finder) storedMode(ctx context.Context) (string, error) {
+	r := f.t.layout.tables[TenantConfigs]
+	if r == nil {
+		return "", nil
+	}
+	var m modeReader
+	err := f.from.Rows(ctx, f.t.query(r, modeColumns), m.add)
+	return m.mode, err
+}
+
+// backfill remembers how far core 12's backfill has come. Finding out that it is over
+// means reading the list of users once, and is true for good; until then, the answer
+// is as old as undatedAge, and its first user without a date ends the reading.
+type backfill struct {
+	mu    sync.Mutex
+	done  bool
+	asked time.Time
+	some  int
+}
+
+const (
+	undatedAge = time.Minute
+	// undatedSample is how many users without a date are looked at. They count when
+	// they have a login; more than these without one are left of nobody.
+	undatedSample = 1000
+)
+
+// undated is above zero while there are logins that the backfill has not reached.
+func (b *backfill) undated(ctx context.Context, f *finder) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.done || time.Since(b.asked) < undatedAge {
+		return b.some, nil
+	}
+	some, err := f.undatedLogins(ctx)
+	if err != nil {
+		return 0, err
+	}
+	b.done, b.asked, b.some = some == 0, time.Now(), some
+	return some, nil
+}
+
+func (f *finder) undatedLogins(ctx context.Context) (n int, err error) {
+	for _, limit := range [...]int{undatedSample, 0} {
+		var ids []string
+		q := f.t.query(f.t.layout.tables[Spine], []string{"user_id"}, RowMatch{"time_joined", []string{"0"}})
+		q.Limit = limit
+		err := f.from.Rows(ctx, q, func(v [][]byte) error {
+			ids = append(ids, trimPadding(v[0]))
+			return nil
+		})
+		for some := range slices.Chunk(ids, undatedSample) {
+			for i := range schema {
+				r := f.t.layout.tables[schema[i].name]
+				if err != nil || n > 0 || r == nil || schema[i].role != roleRecipe {
+					continue
+				}
+				q := f.t.query(r, []string{schema[i].key}, RowMatch{schema[i].key, some})
+				q.Limit = 1
+				err = f.from.Rows(ctx, q, func([][]byte) error { n++; return nil })
+			}
 		}
-		return nil
-	})
-	return mode, err
+		if err != nil || n > 0 || len(ids) < limit {
+			return n, err
+		}
+	}
+	return n, nil
 }

@@ -106,7 +106,7 @@ INSERT INTO user_metadata (app_id, user_id, user_metadata) VALUES ('public', 'ex
 		if got := string(users[ids[2]].Metadata); got != `{"of":"two"}` {
 			t.Errorf("ranges of %d: metadata of %q is %s", size, users[ids[2]].ID, got)
 		}
-		if got := users[ids[0]]; got.ID != "ext" || got.Metadata == nil {
+		if got := users[ids[0]]; got.ID != "ext" || string(got.Metadata) != `{"of":"one"}` {
 			t.Errorf("ranges of %d: metadata of %q is %s", size, got.ID, got.Metadata)
 		}
 	}

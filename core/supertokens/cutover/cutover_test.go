@@ -474,7 +474,7 @@ func TestWhoIsStillToCome(t *testing.T) {
 // and no others.
 func TestLeastPrivilege(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"core-3.1.0", "core-3.3.0", "core-9.3.0"} {
+	for _, name := range []string{"core-3.1.0", "core-3.3.0", "core-9.3.0", "modelled-12.0-migrated"} {
 		t.Run(name, func(t *testing.T) { // in turn: roles belong to the server
 			tr := fixture.Read(t, name)
 			dsn := fixture.Restore(t, name)

@@ -65,11 +65,15 @@ const (
 )
 
 // Open finds or creates the tables of the bridge. They are created only when one
-// is missing, which takes the right to create a schema.
+// is missing, which takes the right to create a schema. A database that lacks tables of
+// accounts is refused.
 func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) {
 	d := &DB{sessions: sessions, pool: sessions.Pool(), schema: o.Schema, app: sessions.Tables().App(), signer: o.FirebaseSignerKey}
 	if d.schema == "" {
 		d.schema = defaultSchema
+	}
+	if err := sessions.Tables().CheckAccounts(); err != nil {
+		return nil, fmt.Errorf("accounts would be taken for others: %w", err)
 	}
 	if o.Wait == 0 {
 		o.Wait = defaultWait

@@ -2,8 +2,8 @@ package cutover
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -25,115 +25,32 @@ type Candidate struct {
 // no address, of the account with that visible id. [session.ErrNoUser] means
 // that there is none.
 func (d *DB) Candidate(ctx context.Context, tenant, name string) (Candidate, error) {
-	var ids []string
+	tables, rows := d.sessions.Tables(), d.sessions.Rows()
+	var found []supertokens.FoundLogin
 	var err error
-	if !storable(name) {
-		return Candidate{}, session.ErrNoUser
-	}
 	if strings.Contains(name, "@") {
-		ids, err = d.byAddress(ctx, tenant, strings.ToLower(strings.TrimSpace(name)))
+		found, err = tables.PasswordLoginsAt(ctx, rows, tenant, strings.ToLower(strings.TrimSpace(name)))
 	} else {
-		var u session.User
-		if u, err = d.sessions.UserByVisibleID(ctx, name); err == nil {
-			ids, err = d.sessions.LoginIDs(ctx, u)
-		}
+		found, err = tables.PasswordLogins(ctx, rows, supertokens.VisibleID(name))
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return Candidate{}, err
-	}
-	for _, id := range ids {
-		c, err := d.password(ctx, id)
-		if !errors.Is(err, session.ErrNoUser) {
-			return c, err
-		}
-	}
-	return Candidate{}, session.ErrNoUser
-}
-
-// byAddress lists login methods with the address. From core 6 on, and again from
-// 12 on, the address of a tenant has a table of its own, with the index for it.
-func (d *DB) byAddress(ctx context.Context, tenant, address string) ([]string, error) {
-	tables := d.sessions.Tables()
-	users, err := tables.Need(tablePassword)
-	if err != nil {
-		return nil, err
-	}
-	var queries []string
-	if from, ok := tables.Table(supertokens.EmailPasswordUserToTenant); ok && users.Has("app_id") && from.Readable() {
-		queries = append(queries, "SELECT user_id::text FROM "+from.SQL()+" WHERE app_id = $1 AND tenant_id = $2 AND email = $3")
-	}
-	if from, ok := tables.Table(supertokens.RecipeUserTenants); ok && from.Readable() && from.Has("account_info_type", "account_info_value") {
-		queries = append(queries, "SELECT recipe_user_id::text FROM "+from.SQL()+
-			" WHERE app_id = $1 AND tenant_id = $2 AND recipe_id = 'emailpassword' AND account_info_type = 'email' AND account_info_value = $3")
-	}
-	args := []any{d.app, tenant, address}
-	if len(queries) == 0 {
-		queries, args = []string{"SELECT user_id::text FROM " + users.SQL() + " WHERE email = $1"}, []any{address}
-	}
-	rows, err := d.pool.Query(ctx, strings.Join(queries, " UNION "), args...)
-	if err != nil {
-		return nil, fmt.Errorf("look up an address: %w", err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		return nil, fmt.Errorf("look up an address: %w", err)
-	}
-	return ids, nil
-}
-
-// password reads the password of one login method.
-func (d *DB) password(ctx context.Context, id string) (Candidate, error) {
-	id = strings.TrimRight(id, " ")
-	from, err := d.sessions.Tables().Need(tablePassword)
-	if err != nil {
-		return Candidate{}, err
-	}
-	sql, args := "SELECT email, password_hash FROM "+from.SQL()+" WHERE user_id = $1::bpchar", []any{id}
-	if from.Has("app_id") {
-		sql, args = sql+" AND app_id = $2", append(args, d.app)
-	}
-	var c Candidate
-	var hash string
-	switch err := d.pool.QueryRow(ctx, sql, args...).Scan(&c.Email, &hash); {
-	case errors.Is(err, pgx.ErrNoRows):
+	case len(found) == 0:
 		return Candidate{}, session.ErrNoUser
-	case err != nil:
-		return Candidate{}, fmt.Errorf("read a password hash: %w", err)
 	}
-	c.Hash = canonical.ParsePasswordHash(hash)
-	if c.User, err = d.sessions.UserByInternalID(ctx, id); err != nil {
-		return Candidate{}, err
-	}
-	c.Verified, err = d.verified(ctx, c)
-	return c, err
+	// The login that gave the account its id comes before others.
+	at := max(0, slices.IndexFunc(found, func(l supertokens.FoundLogin) bool { return l.LoginID == l.InternalID }))
+	return candidate(found[at]), nil
 }
 
-func (d *DB) verified(ctx context.Context, c Candidate) (bool, error) {
-	if users, ok := verifiedColumn(d.sessions.Tables()); ok {
-		var verified bool
-		err := d.pool.QueryRow(ctx, "SELECT "+columnVerify+" FROM "+users.SQL()+" WHERE user_id = $1::bpchar", c.User.LoginID).Scan(&verified)
-		if err != nil {
-			return false, fmt.Errorf("look up a verified address: %w", err)
-		}
-		return verified, nil
+func candidate(found supertokens.FoundLogin) Candidate {
+	l := found.Login
+	c := Candidate{User: found.Who, Hash: l.Password, Verified: l.Verified != nil && *l.Verified}
+	if l.Email != nil {
+		c.Email = *l.Email
 	}
-	from, ok := d.sessions.Tables().Table(tableVerified)
-	if !ok || !from.Readable() {
-		return false, nil
-	}
-	ids := []string{c.User.ID, c.User.LoginID, c.User.InternalID}
-	sql, args := "SELECT 1 FROM "+from.SQL()+" WHERE user_id = ANY($1) AND email = $2", []any{ids, c.Email}
-	if from.Has("app_id") {
-		sql, args = sql+" AND app_id = $3", append(args, d.app)
-	}
-	var one int
-	switch err := d.pool.QueryRow(ctx, sql+" LIMIT 1", args...).Scan(&one); {
-	case errors.Is(err, pgx.ErrNoRows):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("look up a verified address: %w", err)
-	}
-	return true, nil
+	return c
 }
 
 // dummies are what the password of nobody is compared with, made as cores make
@@ -177,14 +94,11 @@ func (d *DB) Waiting(ctx context.Context, schemes []canonical.Scheme) (waiting, 
 	for _, s := range schemes {
 		patterns = append(patterns, hashPatterns[s]...)
 	}
-	account, join, app, args := "u.user_id::text", "", "", []any{patterns, d.app}
+	app, args := "", []any{patterns, d.app}
 	if from.Has("app_id") {
 		app = " AND u.app_id = $2"
-		if spine, ok := d.sessions.Tables().Table(supertokens.Spine); ok && spine.Has("primary_or_recipe_user_id") {
-			join = " JOIN " + spine.SQL() + " s ON s.app_id = u.app_id AND s.user_id = u.user_id"
-			account = "s.primary_or_recipe_user_id::text"
-		}
 	}
+	join, account := d.sessions.Tables().AccountSQL("u")
 	err = d.pool.QueryRow(ctx, `SELECT count(*) FILTER (WHERE a.user_id IS NULL), count(a.user_id) FROM
 (SELECT DISTINCT `+account+` AS id FROM `+from.SQL()+" u"+join+" WHERE u.password_hash LIKE ANY($1)"+app+`) w
 LEFT JOIN `+d.own("arrival")+" a ON a.app_id = $2 AND a.user_id = w.id", args...).Scan(&waiting, &arrived)
@@ -224,6 +138,12 @@ func Grants(tables *supertokens.Tables, schema, role string) []string {
 			}
 		}
 	}
+	// Core 12 may keep the tenants of users in either of two places, and a setting of
+	// its says in which.
+	_, moving := tables.Table(supertokens.RecipeUserTenants)
+	if from, ok := tables.Table(supertokens.TenantConfigs); ok && moving {
+		out = append(out, "GRANT SELECT ON "+from.SQL()+to)
+	}
 	if users, ok := verifiedColumn(tables); ok {
 		out = append(out, "GRANT UPDATE ("+columnVerify+") ON "+users.SQL()+to)
 	}
@@ -236,7 +156,7 @@ var grants = []struct {
 	tables []supertokens.TableName
 }{
 	{"SELECT", []supertokens.TableName{
-		supertokens.KeyValue, supertokens.SessionSigningKeys, supertokens.JWTSigningKeys, supertokens.UserIDMapping, supertokens.Spine,
+		supertokens.KeyValue, supertokens.SessionSigningKeys, supertokens.JWTSigningKeys, supertokens.UserIDMapping, supertokens.Spine, supertokens.UserIndex,
 		supertokens.EmailPasswordUsers, supertokens.ThirdPartyUsers, supertokens.PasswordlessUsers, supertokens.WebAuthnUsers, supertokens.EmailPasswordUserToTenant, supertokens.RecipeUserTenants,
 	}},
 	{"SELECT, DELETE", []supertokens.TableName{supertokens.SessionInfo, tableReset, tableVerify, tableVerify31}},

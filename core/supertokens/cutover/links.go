@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -43,7 +42,8 @@ func hashLink(token string) (string, error) {
 
 const (
 	tableVerify31 = supertokens.VerificationTokensOf31 // in core 3.1
-	columnVerify  = "is_email_verified"                // of the users, in the same core
+	columnUser    = "user_id"
+	columnVerify  = "is_email_verified" // of the users, in the same core
 	tableReset    = supertokens.ResetTokens
 	tableVerify   = supertokens.VerificationTokens
 	tableVerified = supertokens.VerifiedEmails
@@ -123,7 +123,7 @@ func (d *DB) ConsumeReset(ctx context.Context, token string, use func(Link) erro
 	} else if link.Email, err = d.addressOf(ctx, r.userID); err != nil {
 		return err
 	}
-	return d.consume(ctx, from, r, "user_id = $1", []any{r.userID}, func(pgx.Tx) error { return use(link) })
+	return d.consume(ctx, from, r, from.Equals(columnUser, 1), []any{r.userID}, func(pgx.Tx) error { return use(link) })
 }
 
 // ConsumeVerification deletes all tokens of this user and address, marks the
@@ -138,15 +138,20 @@ func (d *DB) ConsumeVerification(ctx context.Context, token string, use func(Lin
 		return err
 	}
 	// Of users with an external id, the token names that one.
-	u, err := d.sessions.UserByVisibleID(ctx, r.userID)
+	tables := d.sessions.Tables()
+	u, err := tables.Who(ctx, d.sessions.Rows(), from.VisibleID(columnUser, r.userID))
 	if errors.Is(err, session.ErrNoUser) || err == nil && r.email == nil {
 		return ErrNoLink
 	}
 	if err != nil {
 		return err
 	}
-	return d.consume(ctx, from, r, "user_id = $1 AND email = $2", []any{r.userID, *r.email}, func(tx pgx.Tx) error {
-		if err := d.markVerified(ctx, tx, r); err != nil {
+	id, err := tables.VisibleIDOf(ctx, d.sessions.Rows(), u.LoginID)
+	if err != nil {
+		return err
+	}
+	return d.consume(ctx, from, r, from.Equals(columnUser, 1)+" AND email = $2", []any{r.userID, *r.email}, func(tx pgx.Tx) error {
+		if err := d.markVerified(ctx, tx, u, id, *r.email); err != nil {
 			return err
 		}
 		return use(Link{User: u, Email: *r.email})
@@ -177,7 +182,6 @@ func (d *DB) find(ctx context.Context, from supertokens.Table, token string) (li
 	case !d.now().Before(time.UnixMilli(r.expiry)):
 		return linkRow{}, ErrOldLink
 	}
-	r.userID = strings.TrimRight(r.userID, " ") // a CHAR(36) in some generations
 	return r, nil
 }
 
@@ -205,10 +209,12 @@ func (d *DB) consume(ctx context.Context, from supertokens.Table, r linkRow, whe
 	})
 }
 
-func (d *DB) markVerified(ctx context.Context, tx pgx.Tx, r linkRow) error {
-	sql, args := "", []any{r.userID, *r.email}
+// markVerified marks an address of a login as verified, under the id where the core
+// looks for that.
+func (d *DB) markVerified(ctx context.Context, tx pgx.Tx, u session.User, visibleID, email string) error {
+	sql, args := "", []any{visibleID, email}
 	if users, ok := verifiedColumn(d.sessions.Tables()); ok {
-		sql = "UPDATE " + users.SQL() + " SET " + columnVerify + " = true WHERE user_id = $1::bpchar AND email = $2"
+		sql, args[0] = "UPDATE "+users.SQL()+" SET "+columnVerify+" = true WHERE "+users.Equals(columnUser, 1)+" AND email = $2", u.LoginID
 	} else {
 		into, err := d.sessions.Tables().Need(tableVerified)
 		if err != nil {
@@ -226,18 +232,11 @@ func (d *DB) markVerified(ctx context.Context, tx pgx.Tx, r linkRow) error {
 	return nil
 }
 
-func (d *DB) addressOf(ctx context.Context, userID string) (email string, err error) {
-	from, err := d.sessions.Tables().Need(tablePassword)
-	if err != nil {
-		return "", err
+// addressOf is the address of a login with a password, empty when there is none.
+func (d *DB) addressOf(ctx context.Context, userID string) (string, error) {
+	found, err := d.sessions.Tables().PasswordLogin(ctx, d.sessions.Rows(), userID)
+	if errors.Is(err, session.ErrNoUser) {
+		return "", nil
 	}
-	sql, args := "SELECT email FROM "+from.SQL()+" WHERE user_id = $1::bpchar", []any{userID}
-	if from.Has("app_id") {
-		sql, args = sql+" AND app_id = $2", append(args, d.app)
-	}
-	err = d.pool.QueryRow(ctx, sql, args...).Scan(&email)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return "", fmt.Errorf("look up the address of a user: %w", err)
-	}
-	return email, nil
+	return candidate(found).Email, err
 }

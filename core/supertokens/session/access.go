@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/stetl/stetl/core/supertokens"
 )
 
 // Why a token is refused. The errors of this package wrap one of these; a
@@ -36,7 +38,9 @@ var (
 	// before it counts, such as a second factor.
 	ErrClaim = errors.New("a claim of the session is not satisfied")
 	// ErrNoUser is for a session of a user that does not exist.
-	ErrNoUser = errors.New("the user of the session does not exist")
+	ErrNoUser = supertokens.ErrNoUser
+	// ErrSharedID is the ErrNoUser of an id that two accounts have.
+	ErrSharedID = supertokens.ErrSharedID
 )
 
 // maxToken bounds what is parsed. Cookies end at 4 KiB; headers can be longer.

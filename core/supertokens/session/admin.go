@@ -159,6 +159,8 @@ func (s *Store) condition(ctx context.Context, sel Selection) (string, []any, er
 		u, err := s.UserByVisibleID(ctx, sel.UserID)
 		ids := []string{sel.UserID} // sessions may be of a user that never existed
 		switch {
+		case errors.Is(err, ErrSharedID):
+			return "", nil, fmt.Errorf("%w; choose the sessions by another id of the one that is meant", err)
 		case err == nil:
 			if ids, err = s.LoginIDs(ctx, u); err != nil {
 				return "", nil, err

@@ -8,10 +8,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stetl/stetl/core/supertokens"
 )
+
+// columnUser has whose session it is.
+const columnUser = "user_id"
 
 // Config are settings of a [Store]; the zero value is for production.
 type Config struct {
@@ -20,6 +24,8 @@ type Config struct {
 	// Connections bounds the pool; 0 takes the default of 8. A pool_max_conns in the
 	// address of the database counts instead.
 	Connections int
+	// Tracer is told of every query; nil for nobody.
+	Tracer pgx.QueryTracer
 }
 
 const defaultConnections = 8
@@ -29,6 +35,7 @@ const defaultConnections = 8
 type Store struct {
 	pool   *pgxpool.Pool
 	tables *supertokens.Tables
+	rows   supertokens.RowSource
 	now    func() time.Time
 
 	sessions supertokens.Table
@@ -46,7 +53,7 @@ func Open(ctx context.Context, o supertokens.Options, c Config) (*Store, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{pool: pool, now: c.Now}
+	s := &Store{pool: pool, rows: supertokens.PostgresRows(pool), now: c.Now}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -69,6 +76,7 @@ func openPool(ctx context.Context, o supertokens.Options, c Config) (*pgxpool.Po
 	if err != nil {
 		return nil, err
 	}
+	config.ConnConfig.Tracer = c.Tracer
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to database %s at %s: %w", config.ConnConfig.Database, config.ConnConfig.Host, err)

@@ -17,6 +17,8 @@ import (
 // live for 25 days.
 var fixtureTime = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
+func fixed() time.Time { return fixtureTime }
+
 func open(t *testing.T, dsn, app string, now time.Time) *session.Store {
 	t.Helper()
 	s, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(dsn), App: app},

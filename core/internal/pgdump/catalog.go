@@ -32,7 +32,7 @@ type table struct {
 }
 
 type catalog struct {
-	tables     map[TableName]*table
+	tables map[TableName]*table
 	// partitions and heirs are made when all tables are known. The rows of heirs are rows
 	// of the table that they inherit from, too.
 	partitions, heirs map[TableName][]TableName

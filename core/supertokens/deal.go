@@ -31,6 +31,8 @@ type dealer struct {
 	// bytes as numbers, which are quicker to compare.
 	bounds []string
 	heads  []uint64
+	// users is how many there are in the app.
+	users int
 
 	mu     sync.Mutex
 	tables map[TableName]*spill.Spill
@@ -129,6 +131,7 @@ func newDealer(ctx context.Context, s store, l *Layout, app string, size, parall
 	if err != nil {
 		return nil, err
 	}
+	d.users = total
 	d.cut(boundsOf(sample, (total+size-1)/size))
 	return d, d.route(ctx, links)
 }

@@ -198,3 +198,52 @@ func TestNothingStored(t *testing.T) {
 		t.Errorf("%d reported, of at least %d", reported, social)
 	}
 }
+
+// TestAppOnlyInTheList: the app that is asked for has nobody, and the one that has is in
+// the list of users only.
+func TestAppOnlyInTheList(t *testing.T) {
+	t.Parallel()
+	m := *inMemory(t, "core-9.3.0")
+	m.rows = maps.Clone(m.rows)
+	for _, r := range m.of.tables {
+		at := slices.Index(r.columns, appColumn)
+		var rows [][][]byte
+		for _, row := range m.rows[r] {
+			if at >= 0 && string(row[at]) != "public" {
+				continue
+			}
+			row = slices.Clone(row)
+			if at >= 0 && r.name != string(Apps) && r.name != string(Tenants) && r.name != string(TenantConfigs) {
+				row[at] = []byte("unlisted")
+			}
+			rows = append(rows, row)
+		}
+		m.rows[r] = rows
+	}
+	_, err := openIn(t.Context(), &m, Options{})
+	if gap, ok := errors.AsType[*IncompleteError](err); !ok || gap.Gaps[0].Code != GapEmptyApp || !strings.Contains(err.Error(), "unlisted") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestVerificationNotMoved: a younger core was started on a database of core 3.1, whose
+// verified addresses are in a column that it does not look at.
+func TestVerificationNotMoved(t *testing.T) {
+	t.Parallel()
+	m := *inMemory(t, "core-3.1.0")
+	all := *m.of
+	m.of = &all
+	names := map[string]bool{}
+	for _, r := range all.tables {
+		names[r.name] = true
+	}
+	for _, r := range freshDatabase(core(5, 0), false).tables {
+		if !names[r.name] {
+			all.tables = append(slices.Clone(all.tables), r)
+		}
+	}
+	_, err := m.accountsOf(t, "public")
+	if gap, ok := errors.AsType[*IncompleteError](err); !ok || gap.Gaps[0].Code != GapUpgrade || gap.Gaps[0].Count != 76 {
+		t.Errorf("error %v", err)
+	}
+}

@@ -133,7 +133,7 @@ func (a *assembler) account(rr *rangeRows, members []*userRows) canonical.User {
 			warn(&out, WarnOldTableStale, "login %s has another address in the table that core 12 no longer writes", m.id)
 		}
 		if m.placeholder {
-			warn(&out, WarnPlaceholder, "login %s has a text such as NULL, or blanks, where an address, a phone number or a note would be; it was taken for nothing. SuperTokens' own script from MySQL to PostgreSQL leaves such texts", m.id)
+			warn(&out, WarnPlaceholder, "login %s has nothing, or a text such as NULL or blanks, where an address, a phone number, an external id or a note would be; it was taken for nothing. SuperTokens' own script from MySQL to PostgreSQL leaves such texts", m.id)
 		}
 		if other, ok := rr.taken[m.id]; ok && other != m.id {
 			a.sharedID(&out, m, other)

@@ -30,6 +30,7 @@ type dealer struct {
 
 	ranges  ranges
 	perPart int // ranges in a partition
+	users   int // of the app
 	routes  *routes
 
 	mu     sync.Mutex
@@ -79,6 +80,7 @@ func (d *dealer) begin(ctx context.Context, most limits, cut func(sample []strin
 	if err != nil {
 		return err
 	}
+	d.users = ids.total
 	d.ranges = newRanges(cut(ids.sample, ids.total))
 	d.perPart = (d.rangeCount() + most.parts - 1) / most.parts
 	d.routes = newRoutes(links, mapped, most.routes)

@@ -130,8 +130,10 @@ func detect(ctx context.Context, c *catalog, from rows, o Options) (*Layout, []G
 	e.missingTables()
 	e.missingColumns()
 	e.hiddenRows()
-	if err := e.unknownOwners(ctx); err != nil {
-		return nil, nil, err
+	for _, look := range []func(context.Context) error{e.unknownOwners, e.unmoved} {
+		if err := look(ctx); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := e.unreadable(); err != nil {
 		return nil, nil, err
@@ -439,6 +441,29 @@ func (e *evidence) missingColumns() {
 				r.qualified(), e.c.where, c.name, t.firstOf(c), e.because, e.l.proven)})
 		}
 	}
+}
+
+// unmoved finds an upgrade to core 3.3 that has not taken along which addresses are
+// verified: the column that said so is full, and the table that says so since is empty.
+func (e *evidence) unmoved(ctx context.Context) error {
+	users, verified := e.l.tables[EmailPasswordUsers], e.l.tables[VerifiedEmails]
+	if users == nil || verified == nil || !users.has("is_email_verified") || users.empty || !users.readable {
+		return nil
+	}
+	if filled, err := e.filled(ctx, verified); err != nil || filled || verified.empty || !verified.readable {
+		return err
+	}
+	n := 0
+	err := e.from.scan(ctx, users, "", []string{"is_email_verified"}, func(v [][]byte) error {
+		n += count01(isTrue(v[0]))
+		return nil
+	})
+	if n > 0 {
+		e.gaps = append(e.gaps, Gap{Code: GapUpgrade, Table: VerifiedEmails, Count: n, Detail: fmt.Sprintf(
+			"table %s of %s has no row, while column is_email_verified of table %s says of %d users that their address is verified, as cores 3.1 and 3.2 do: the upgrade to core 3.3 has not moved them, and nobody would be verified; insert their ids and addresses, or restore the state before it",
+			verified.qualified(), e.c.where, users.name, n)})
+	}
+	return err
 }
 
 // hiddenRows finds tables of which the source itself says that rows may be hidden.

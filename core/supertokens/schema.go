@@ -425,6 +425,10 @@ func readMapping(b *binding) func(*rangeRows, *userRows, [][]byte) error {
 	externalAt, info := b.at("external_user_id"), b.at("external_user_id_info")
 	return func(rr *rangeRows, u *userRows, v [][]byte) error {
 		external := string(v[externalAt])
+		if external == "" { // no core allows that: the user shows no other id
+			u.placeholder = true
+			return nil
+		}
 		u.external, u.info = &external, text(v[info])
 		if u.info != nil && isPlaceholder(*u.info) {
 			u.placeholder = u.placeholder || *u.info != ""
@@ -443,6 +447,7 @@ func readLogin(b *binding, as canonical.Recipe, fill func(*userRows, *canonical.
 		l := &added[0]
 		l.ID, l.Recipe = u.id, as
 		fill(u, l, v)
+		u.placeholder = u.placeholder || l.Email == nil && l.Phone == nil // cores allow neither
 		l.FakeEmail = l.Email != nil && isFakeEmail(*l.Email)
 		var err error
 		l.TimeJoined, err = millis("time_joined", v[joined])

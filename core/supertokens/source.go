@@ -205,7 +205,7 @@ func (s *Source) open(ctx context.Context, o Options) error {
 		return &IncompleteError{Gaps: s.gaps} // nothing can be read without it
 	}
 	s.surveyColumns(c)
-	if err := s.again(func() error { return s.loadApps(ctx) }); err != nil {
+	if err := s.again(func() error { return s.loadApps(ctx, false) }); err != nil {
 		return err
 	}
 	s.assembler = newAssembler(s.layout, s.app)
@@ -218,6 +218,11 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	})
 	if err != nil {
 		return err
+	}
+	if s.dealer.users == 0 && len(s.apps) == 1 { // an app that only the list of users knows may have them
+		if err := s.again(func() error { return s.loadApps(ctx, true) }); err != nil {
+			return err
+		}
 	}
 	if err := s.chooseTenants(ctx, o.MigrationMode); err != nil {
 		return err
@@ -377,9 +382,10 @@ func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build fu
 }
 
 // loadApps fills in apps, tenants and how many logins each app has, and checks that
-// the wanted app is there and is not the empty one of several.
-func (s *Source) loadApps(ctx context.Context) error {
-	apps, err := readApps(ctx, s.store, s.layout, false)
+// the wanted app is there and is not the empty one of several. The logins of a single app
+// are counted only if all are to be.
+func (s *Source) loadApps(ctx context.Context, all bool) error {
+	apps, err := readApps(ctx, s.store, s.layout, all)
 	if err != nil {
 		return err
 	}

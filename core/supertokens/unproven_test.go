@@ -2,6 +2,7 @@ package supertokens
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -142,5 +143,107 @@ CREATE POLICY early ON user_metadata FOR SELECT TO stetl_partial USING (user_id 
 	part, findings := read(t, o)
 	if f := finding(findings, WarnIncomplete); len(part) != len(whole) || f.Count != 1 {
 		t.Errorf("accepted: %d accounts of %d, %+v", len(part), len(whole), f)
+	}
+}
+
+// TestNothingStored: NULL and an empty text where every core stores something are reported,
+// and nobody is known by an empty id.
+func TestNothingStored(t *testing.T) {
+	t.Parallel()
+	m := *inMemory(t, "core-10.1.4")
+	m.rows = maps.Clone(m.rows)
+	for _, r := range m.of.tables {
+		at := slices.Index(r.columns, map[string]string{"userid_mapping": "external_user_id", "thirdparty_users": "email"}[r.name])
+		if at < 0 {
+			continue
+		}
+		rows := slices.Clone(m.rows[r])
+		for i := range rows {
+			rows[i] = slices.Clone(rows[i])
+			rows[i][at] = nil
+			if i%2 == 0 {
+				rows[i][at] = []byte{}
+			}
+		}
+		m.rows[r] = rows
+	}
+	s, err := openIn(t.Context(), &m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	social, reported := 0, 0
+	err = s.Read(t.Context(), func(b Batch) error {
+		for i := range b.Users {
+			u := &b.Users[i]
+			for _, l := range u.Logins {
+				if l.Recipe == canonical.ThirdParty {
+					social++
+				}
+			}
+			for _, w := range u.Warnings {
+				if w.Code == WarnPlaceholder {
+					reported++
+				}
+			}
+			if u.ID != u.InternalID {
+				t.Errorf("%s is known as %q", u.InternalID, u.ID)
+			}
+		}
+		return nil
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if social == 0 || reported < social {
+		t.Errorf("%d reported, of at least %d", reported, social)
+	}
+}
+
+// TestAppOnlyInTheList: the app that is asked for has nobody, and the one that has is in
+// the list of users only.
+func TestAppOnlyInTheList(t *testing.T) {
+	t.Parallel()
+	m := *inMemory(t, "core-9.3.0")
+	m.rows = maps.Clone(m.rows)
+	for _, r := range m.of.tables {
+		at := slices.Index(r.columns, appColumn)
+		var rows [][][]byte
+		for _, row := range m.rows[r] {
+			if at >= 0 && string(row[at]) != "public" {
+				continue
+			}
+			row = slices.Clone(row)
+			if at >= 0 && r.name != string(Apps) && r.name != string(Tenants) && r.name != string(TenantConfigs) {
+				row[at] = []byte("unlisted")
+			}
+			rows = append(rows, row)
+		}
+		m.rows[r] = rows
+	}
+	_, err := openIn(t.Context(), &m, Options{})
+	if gap, ok := errors.AsType[*IncompleteError](err); !ok || gap.Gaps[0].Code != GapEmptyApp || !strings.Contains(err.Error(), "unlisted") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestVerificationNotMoved: a younger core was started on a database of core 3.1, whose
+// verified addresses are in a column that it does not look at.
+func TestVerificationNotMoved(t *testing.T) {
+	t.Parallel()
+	m := *inMemory(t, "core-3.1.0")
+	all := *m.of
+	m.of = &all
+	names := map[string]bool{}
+	for _, r := range all.tables {
+		names[r.name] = true
+	}
+	for _, r := range freshDatabase(core(5, 0), false).tables {
+		if !names[r.name] {
+			all.tables = append(slices.Clone(all.tables), r)
+		}
+	}
+	_, err := m.accountsOf(t, "public")
+	if gap, ok := errors.AsType[*IncompleteError](err); !ok || gap.Gaps[0].Code != GapUpgrade || gap.Gaps[0].Count != 76 {
+		t.Errorf("error %v", err)
 	}
 }

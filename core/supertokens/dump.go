@@ -91,6 +91,10 @@ func (d *dump) hasRows(ctx context.Context, r *relation) (bool, error) {
 	return d.archive.HasRows(ctx, d.tables[r])
 }
 
+func (d *dump) memberships(ctx context.Context, r *relation, app string) (memberships, error) {
+	return sumMemberships(ctx, d, r, app)
+}
+
 func (d *dump) countRows(ctx context.Context, r *relation, app string) (n int, err error) {
 	err = d.scan(ctx, r, app, nil, func([][]byte) error {
 		n++

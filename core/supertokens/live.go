@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -269,6 +270,30 @@ func (p *live) countBy(ctx context.Context, r *relation, column string) (map[str
 
 func (p *live) hasRows(ctx context.Context, r *relation) (bool, error) {
 	return (&connection{conn: p.control, where: p.where}).hasRows(ctx, r)
+}
+
+// memberships has the server add up hashes of its own: only sums are compared.
+func (p *live) memberships(ctx context.Context, r *relation, app string) (m memberships, err error) {
+	sql, args := "SELECT count(*), coalesce(sum(hashtextextended(tenant_id::text || ' ' || user_id::text, 0)), 0) % "+strconv.FormatInt(sumsBelow, 10)+from(r), []any(nil)
+	if app != "" {
+		sql, args = sql+" WHERE "+quoteIdent(appColumn)+" = $1", []any{app}
+	}
+	err = query(ctx, p.control, func(v [][]byte) error {
+		rows, err := integer("count", v[0])
+		if err != nil {
+			return err
+		}
+		sum, err := integer("sum", v[1])
+		if sum < 0 {
+			sum += sumsBelow
+		}
+		m = memberships{int(rows), uint64(sum)} //nolint:gosec // not negative any more
+		return err
+	}, sql, args...)
+	if err != nil {
+		return m, fmt.Errorf("compare %s of %s: %w", r.qualified(), p.where, err)
+	}
+	return m, nil
 }
 
 func (p *live) countRows(ctx context.Context, r *relation, app string) (int, error) {

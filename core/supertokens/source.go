@@ -62,6 +62,8 @@ const defaultConnections = 2
 type store interface {
 	catalog(ctx context.Context) (*catalog, error)
 	rows
+	// memberships sums up a table that has users by tenant.
+	memberships(ctx context.Context, r *relation, app string) (memberships, error)
 	// countBy counts the rows of a table by the values of one column.
 	countBy(ctx context.Context, r *relation, column string) (map[string]int, error)
 	close() error
@@ -120,8 +122,8 @@ type Source struct {
 	gaps     []Gap
 	complete Completeness
 	proven   bool
-	// indexed and copies count the rows of the index of users and of its copies.
-	indexed, copies int
+	// notIndexed are the rows that are missing from the index of users.
+	notIndexed lostRows
 }
 
 // App is one SuperTokens app of the installation.
@@ -238,7 +240,7 @@ func (s *Source) open(ctx context.Context, o Options) error {
 			return t.role.matters() || r.readable && !r.empty
 		}
 	})
-	if err := s.again(func() error { return s.countCopies(ctx) }); err != nil {
+	if err := s.again(func() error { return s.compareCopies(ctx) }); err != nil {
 		return err
 	}
 	if err := s.again(func() error { return s.loadRoles(ctx) }); err != nil {

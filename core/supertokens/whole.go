@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/stetl/stetl/core/internal/shared"
 )
@@ -55,15 +55,26 @@ func (w *wholeness) lose(t TableName, id string) {
 	if w.lost == nil {
 		w.lost = map[TableName]*lostRows{}
 	}
-	rows := w.lost[t]
-	if rows == nil {
-		rows = &lostRows{}
-		w.lost[t] = rows
+	if w.lost[t] == nil {
+		w.lost[t] = &lostRows{}
 	}
-	rows.count++
-	if len(rows.examples) < maxExamples {
-		rows.examples = append(rows.examples, id)
+	w.lost[t].add(id)
+}
+
+func (r *lostRows) add(id string) {
+	r.count++
+	if len(r.examples) < maxExamples {
+		r.examples = append(r.examples, id)
 	}
+}
+
+// ids names some of the users concerned.
+func (r *lostRows) ids() string {
+	out := strings.Join(r.examples, ", ")
+	if more := r.count - len(r.examples); more > 0 {
+		out += fmt.Sprintf(" and %d more", more)
+	}
+	return out
 }
 
 // tableOfLogin is the table with the logins of one kind.
@@ -216,12 +227,12 @@ func (s *Source) prove(p *proofs) error {
 		gaps = append(gaps, Gap{Code: GapTable, Table: UserIDMapping, Count: strays, Detail: l.missing(s.catalog, specOf(UserIDMapping), fmt.Sprintf(
 			"%d verified address(es) are stored for ids that are nobody's, and are the addresses of users who count as not verified: these users have external ids", strays))})
 	}
-	if s.copies > s.indexed {
-		gaps = append(gaps, Gap{Code: GapRows, Table: UserIndex, Count: s.copies - s.indexed, Detail: fmt.Sprintf(
-			"table %s has %d rows for app %s, and the tables of users by tenant have %d, each of which belongs to a row of it: %d row(s) are missing, and their users would be in no tenant",
-			l.called(UserIndex), s.indexed, s.app, s.copies, s.copies-s.indexed)})
+	if s.notIndexed.count > 0 {
+		gaps = append(gaps, Gap{Code: GapRows, Table: UserIndex, Count: s.notIndexed.count, Detail: fmt.Sprintf(
+			"%d row(s) are missing from table %s of %s: the tables of users by tenant have a row that belongs to each, and users would lose a tenant without them (%s)",
+			s.notIndexed.count, l.called(UserIndex), s.catalog.where, s.notIndexed.ids())})
 	}
-	if s.copies <= s.indexed && p.total.members == 0 && p.total.found > 1 && l.Generation.multiApp() {
+	if s.notIndexed.count == 0 && p.total.members == 0 && p.total.found > 1 && l.Generation.multiApp() {
 		table := UserIndex
 		if s.assembler.newTenants {
 			table = RecipeUserTenants
@@ -242,10 +253,7 @@ func (s *Source) prove(p *proofs) error {
 // lostGap words rows that are missing from a table.
 func (s *Source) lostGap(t TableName, rows *lostRows) Gap {
 	g := Gap{Code: GapRows, Table: t, Count: rows.count}
-	ids := strings.Join(rows.examples, ", ")
-	if more := rows.count - len(rows.examples); more > 0 {
-		ids += fmt.Sprintf(" and %d more", more)
-	}
+	ids := rows.ids()
 	known := specOf(t)
 	switch {
 	case known == nil:
@@ -289,43 +297,96 @@ func (s *Source) Completeness() (c Completeness, ok bool) {
 }
 
 // copiesOfIndex are the tables that have a row for each row of the index, by a
-// foreign key.
+// foreign key, and may be read.
 func (l *Layout) copiesOfIndex() []*relation {
 	var out []*relation
 	for i := range schema {
 		t := &schema[i]
-		if t.droppable && t.role != roleIndex && l.tables[t.name] != nil {
-			out = append(out, l.tables[t.name])
+		if r := l.tables[t.name]; t.droppable && t.role != roleIndex && r != nil && r.readable && !r.empty {
+			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// countCopies compares the index of users with the tables that copy it: a dump is
-// not held to its foreign keys by anybody.
-func (s *Source) countCopies(ctx context.Context) error {
-	l := s.layout
-	r := l.tables[UserIndex]
-	if !l.Generation.multiApp() || s.assembler.newTenants || r == nil {
+// memberships is a set of rows (tenant, user) by their number and the sum of their
+// hashes: two sets that agree in both are the same.
+type memberships struct {
+	rows int
+	sum  uint64
+}
+
+// sumsBelow is what sums are taken modulo of.
+const sumsBelow = 1<<63 - 1
+
+func (m *memberships) add(o memberships) {
+	m.rows += o.rows
+	m.sum = (m.sum + o.sum) % sumsBelow
+}
+
+// membershipColumns are what a row of the index and one of its copies have in common.
+var membershipColumns = []string{"tenant_id", "user_id"}
+
+var membershipSeed = maphash.MakeSeed()
+
+func membershipHash(v [][]byte) uint64 {
+	var h maphash.Hash
+	h.SetSeed(membershipSeed)
+	_, _ = h.Write(v[0]) // never fails
+	_ = h.WriteByte(0)
+	_, _ = h.Write(trimKey(v[1]))
+	return h.Sum64() % sumsBelow
+}
+
+// sumMemberships adds up rows that a source has to give one by one.
+func sumMemberships(ctx context.Context, from rows, r *relation, app string) (m memberships, err error) {
+	err = from.scan(ctx, r, app, membershipColumns, func(v [][]byte) error {
+		m.add(memberships{1, membershipHash(v)})
+		return nil
+	})
+	return m, err
+}
+
+// compareCopies looks for rows that the index of users must have, because a row of a
+// table by tenant belongs to each: a dump is not held to its foreign keys by anybody.
+func (s *Source) compareCopies(ctx context.Context) error {
+	s.notIndexed = lostRows{}
+	r, copies := s.layout.tables[UserIndex], s.layout.copiesOfIndex()
+	if !s.layout.Generation.multiApp() || s.assembler.newTenants || r == nil || r.empty || !r.readable {
 		return nil
 	}
-	var once sync.Mutex
-	add := func(to *int, r *relation) error {
-		if !r.readable || r.empty {
-			return nil
+	index, err := s.store.memberships(ctx, r, s.app)
+	if err != nil {
+		return err
+	}
+	var copied memberships
+	for _, c := range copies {
+		m, err := s.store.memberships(ctx, c, s.app)
+		if err != nil {
+			return err
 		}
-		n, err := s.store.countRows(ctx, r, s.app)
-		once.Lock()
-		defer once.Unlock()
-		*to += n
+		copied.add(m)
+	}
+	if index == copied {
+		return nil
+	}
+	// Something differs, which is rare: now it is worth to look at each row.
+	there := map[uint64]struct{}{}
+	err = s.store.scan(ctx, r, s.app, membershipColumns, func(v [][]byte) error {
+		there[membershipHash(v)] = struct{}{}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	s.indexed, s.copies = 0, 0
-	if err := add(&s.indexed, r); err != nil {
-		return err
-	}
-	for _, copied := range l.copiesOfIndex() {
-		if err := add(&s.copies, copied); err != nil {
+	for _, c := range copies {
+		err := s.store.scan(ctx, c, s.app, membershipColumns, func(v [][]byte) error {
+			if _, ok := there[membershipHash(v)]; !ok {
+				s.notIndexed.add(trimPadding(v[1]))
+			}
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}

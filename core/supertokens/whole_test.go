@@ -11,6 +11,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
@@ -96,6 +97,10 @@ func (m *memory) countBy(ctx context.Context, r *relation, column string) (map[s
 		return nil
 	})
 	return out, err
+}
+
+func (m *memory) memberships(ctx context.Context, r *relation, app string) (memberships, error) {
+	return sumMemberships(ctx, m, r, app)
 }
 
 func (m *memory) countRows(ctx context.Context, r *relation, app string) (n int, err error) {
@@ -344,6 +349,22 @@ func TestMigrationModeThatCannotBe(t *testing.T) {
 		gap, ok := errors.AsType[*IncompleteError](err)
 		if !ok || gap.Gaps[0].Code != GapMode || !strings.Contains(err.Error(), tt.mode) {
 			t.Errorf("%s told to be %s: %v", tt.fixture, tt.mode, err)
+		}
+	}
+}
+
+// TestIndexLosesOneAndItsCopyAnother: the numbers of rows are the same, and the rows are
+// not.
+func TestIndexLosesOneAndItsCopyAnother(t *testing.T) {
+	t.Parallel()
+	const lost = "DELETE FROM all_auth_recipe_users WHERE app_id = 'public' AND user_id = (SELECT min(user_id) FROM emailpassword_user_to_tenant WHERE app_id = 'public');" +
+		"DELETE FROM emailpassword_user_to_tenant WHERE app_id = 'public' AND user_id = (SELECT max(user_id) FROM emailpassword_user_to_tenant WHERE app_id = 'public');"
+	dsn := twist(t, "core-9.3.0", "ALTER TABLE emailpassword_user_to_tenant DROP CONSTRAINT emailpassword_user_to_tenant_user_id_fkey;"+lost)
+	for name, o := range map[string]Options{"live": {URL: canonical.NewSecret(dsn)}, "dump": {Dump: dumpOf(t, dsn)}} {
+		err := readError(t, o)
+		gap, ok := errors.AsType[*IncompleteError](err)
+		if !ok || gap.Gaps[0].Table != UserIndex || gap.Gaps[0].Count == 0 {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -70,7 +69,7 @@ func (r *runner) resolve(ctx context.Context) error {
 		if l.out || !r.picks(n) {
 			continue
 		}
-		for kind, loss := range map[idKind]mapping.Loss{idOfUser: mapping.LossID, username: mapping.LossUsername, email: mapping.LossEmail} {
+		for kind, loss := range map[idKind]mapping.Loss{idOfUser: mapping.LossExternalID, username: mapping.LossUsername, email: mapping.LossEmail} {
 			if l.lost[kind] != 0 {
 				r.result.Losses[loss]++
 			}
@@ -89,7 +88,8 @@ func (r *runner) link(ctx context.Context, linking map[int]bool) error {
 		for i := range users {
 			l := r.owners.losers[n]
 			if linking[n] || l != nil && l.link {
-				u, _, _ := r.options.Mapping.Map(&users[i], r.caps)
+				var u target.User
+				_, _ = r.options.Mapping.Into(&u, &users[i], &r.caps)
 				if linking[n] && l == nil {
 					homes[n] = u
 				} else if l != nil {
@@ -122,7 +122,8 @@ func same(a, b *target.User) bool {
 // mapped is what the n-th account becomes, with all policies applied, or why it
 // is not sent. It is for readings after the survey.
 func (r *runner) mapped(n int, account *canonical.User) (target.User, *aside) {
-	u, _, why := r.options.Mapping.Map(account, r.caps)
+	var u target.User
+	_, why := r.options.Mapping.Into(&u, account, &r.caps)
 	ids := target.User{SourceID: u.SourceID, ID: u.ID, Class: u.Class}
 	l := r.owners.see(n, account)
 	switch {
@@ -130,8 +131,9 @@ func (r *runner) mapped(n int, account *canonical.User) (target.User, *aside) {
 		return u, &aside{user: ids, why: *why}
 	case l == nil:
 		for _, guest := range r.merged[n] {
-			merge(&u, &guest)
+			target.Merge(&u, &guest)
 		}
+		r.withheld.From(&u)
 		return u, nil
 	case l.out:
 		return u, &aside{user: ids, lost: l}
@@ -145,6 +147,7 @@ func (r *runner) mapped(n int, account *canonical.User) (target.User, *aside) {
 	if l.lost[username] != 0 {
 		u.Username += suffix(u.SourceID)
 	}
+	r.withheld.From(&u)
 	return u, nil
 }
 
@@ -152,73 +155,6 @@ func (r *runner) mapped(n int, account *canonical.User) (target.User, *aside) {
 func suffix(sourceID string) string {
 	sum := sha256.Sum256([]byte(sourceID))
 	return "-" + hex.EncodeToString(sum[:4])
-}
-
-// merge adds what guest can do to u. One password and one set of authenticators
-// stay: those of u where it has them.
-func merge(u, guest *target.User) {
-	u.Identities = append(slices.Clip(u.Identities), guest.Identities...)
-	if u.Class == target.NoPassword {
-		u.Class, u.Password = guest.Class, guest.Password
-	}
-	if len(u.TOTP) == 0 {
-		u.TOTP = guest.TOTP
-	}
-	if u.Phone == "" {
-		u.Phone, u.PhoneVerified = guest.Phone, guest.PhoneVerified
-	}
-	if u.GivenName == "" && u.FamilyName == "" {
-		u.GivenName, u.FamilyName = guest.GivenName, guest.FamilyName
-	}
-	tenants := append(slices.Clone(u.Tenants), guest.Tenants...)
-	slices.Sort(tenants)
-	u.Tenants = slices.Compact(tenants)
-	if len(guest.Roles) > 0 {
-		roles := maps.Clone(u.Roles)
-		if roles == nil {
-			roles = map[string][]string{}
-		}
-		for tenant, more := range guest.Roles {
-			all := append(slices.Clone(roles[tenant]), more...)
-			slices.Sort(all)
-			roles[tenant] = slices.Compact(all)
-		}
-		u.Roles = roles
-	}
-	for _, a := range guest.OtherEmails {
-		known := func(o target.Address) bool { return strings.EqualFold(o.Email, a.Email) }
-		if !strings.EqualFold(a.Email, u.Email) && !slices.ContainsFunc(u.OtherEmails, known) {
-			u.OtherEmails = append(slices.Clip(u.OtherEmails), a)
-		}
-	}
-	mergeMetadata(u, guest)
-}
-
-// mergeMetadata adds keys that u does not have.
-func mergeMetadata(u, guest *target.User) {
-	var mine, theirs map[string]json.RawMessage
-	if guest.Metadata == nil || json.Unmarshal(guest.Metadata, &theirs) != nil {
-		return
-	}
-	if u.Metadata == nil {
-		u.Metadata = guest.Metadata
-		return
-	}
-	if json.Unmarshal(u.Metadata, &mine) != nil {
-		return
-	}
-	before := len(mine)
-	for key, value := range theirs {
-		if _, ok := mine[key]; !ok {
-			mine[key] = value
-		}
-	}
-	if len(mine) == before {
-		return
-	}
-	if raw, err := json.Marshal(mine); err == nil {
-		u.Metadata = raw
-	}
 }
 
 // home is the target's id of the account that another was made one with.

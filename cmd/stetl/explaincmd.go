@@ -63,7 +63,7 @@ func (a *app) explainUser(ctx context.Context, name string, offline bool) (err e
 	case len(found) == 1:
 		u := found[0]
 		mapped, losses, aside := p.rules.Map(u, p.target.Capabilities())
-		e = report.Explanation{SourceID: u.InternalID, VisibleID: u.ID, Account: report.Shape(u), Losses: losses, Class: mapped.Class, Aside: aside}
+		e = report.Explanation{SourceID: u.InternalID, VisibleID: u.ID, Account: report.Shape(u), Losses: losses, Plugin: p.cfg.Target.Plugin, Class: mapped.Class, Aside: aside}
 		if !known {
 			if entry, known, err = p.remembered(ctx, u.InternalID); err != nil {
 				return refusedError{err}

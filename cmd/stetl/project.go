@@ -235,6 +235,7 @@ func (p *project) engineOptions() engine.Options {
 			},
 		},
 		Mapping:  p.rules,
+		Plugin:   p.cfg.Target.Plugin,
 		Progress: p.status.engine,
 	}
 	if canary := p.cfg.Policies.Canary; canary == nil || *canary {

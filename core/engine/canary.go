@@ -106,12 +106,14 @@ func (r *runner) prove(ctx context.Context) error {
 }
 
 // canaryUser is the account of a canary, without its password.
-func canaryUser(name, id string) target.User {
+func (r *runner) canaryUser(name, id string) target.User {
 	verified := true
-	return target.User{
+	u := target.User{
 		SourceID: name, ID: id, Username: name + "@stetl.invalid", Email: name + "@stetl.invalid", EmailVerified: &verified,
 		GivenName: "Canary", FamilyName: "Canary", Enabled: true, Class: target.NoPassword,
 	}
+	r.withheld.From(&u)
+	return u
 }
 
 // collect removes the canaries that runs have left behind that were killed, or lost
@@ -129,7 +131,7 @@ func (r *runner) collect(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		u := canaryUser(name, string(saved[key]))
+		u := r.canaryUser(name, string(saved[key]))
 		u.Prior.InDoubt = true
 		outcomes, err := r.dst.Load(ctx, []target.User{u}) // which looks first, and tells the target's id
 		if err == nil && outcomes[0].TargetID == "" {
@@ -172,7 +174,7 @@ func (r *runner) canary(ctx context.Context, like canonical.PasswordHash) (err e
 	if err != nil {
 		return err
 	}
-	u := canaryUser(name, id)
+	u := r.canaryUser(name, id)
 	u.Class, u.Password = target.HashCarried, hash
 	if err := r.note(ctx, name, []byte(id)); err != nil {
 		return err

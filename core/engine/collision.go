@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -70,7 +69,7 @@ func (r *runner) resolve(ctx context.Context) error {
 		if l.out || !r.picks(n) {
 			continue
 		}
-		for kind, loss := range map[idKind]mapping.Loss{idOfUser: mapping.LossID, username: mapping.LossUsername, email: mapping.LossEmail} {
+		for kind, loss := range map[idKind]mapping.Loss{idOfUser: mapping.LossExternalID, username: mapping.LossUsername, email: mapping.LossEmail} {
 			if l.lost[kind] != 0 {
 				r.result.Losses[loss]++
 			}
@@ -89,7 +88,8 @@ func (r *runner) link(ctx context.Context, linking map[int]bool) error {
 		for i := range users {
 			l := r.owners.losers[n]
 			if linking[n] || l != nil && l.link {
-				u, _, _ := r.options.Mapping.Map(&users[i], r.caps)
+				var u target.User
+				_, _ = r.options.Mapping.Into(&u, &users[i], &r.caps)
 				if linking[n] && l == nil {
 					homes[n] = u
 				} else if l != nil {
@@ -122,14 +122,18 @@ func same(a, b *target.User) bool {
 // mapped is what the n-th account becomes, with all policies applied, or why it
 // is not sent. It is for readings after the survey.
 func (r *runner) mapped(n int, account *canonical.User) (target.User, *aside) {
-	u, _, why := r.options.Mapping.Map(account, r.caps)
+	var u target.User
+	_, why := r.options.Mapping.Into(&u, account, &r.caps)
 	ids := target.User{SourceID: u.SourceID, ID: u.ID, Class: u.Class}
 	l := r.owners.see(n, account)
 	switch {
 	case why != nil:
 		return u, &aside{user: ids, why: *why}
 	case l == nil:
-		merge(&u, r.merged[n])
+		for _, guest := range r.merged[n] {
+			target.Merge(&u, &guest)
+		}
+		r.withheld.From(&u)
 		return u, nil
 	case l.out:
 		return u, &aside{user: ids, lost: l}
@@ -143,6 +147,7 @@ func (r *runner) mapped(n int, account *canonical.User) (target.User, *aside) {
 	if l.lost[username] != 0 {
 		u.Username += suffix(u.SourceID)
 	}
+	r.withheld.From(&u)
 	return u, nil
 }
 
@@ -150,112 +155,6 @@ func (r *runner) mapped(n int, account *canonical.User) (target.User, *aside) {
 func suffix(sourceID string) string {
 	sum := sha256.Sum256([]byte(sourceID))
 	return "-" + hex.EncodeToString(sum[:4])
-}
-
-// merge adds what guests can do to u. One password and one set of authenticators
-// stay: those of u where it has them, else those of the first guest that has.
-func merge(u *target.User, guests []target.User) {
-	if len(guests) == 0 {
-		return
-	}
-	mergeContacts(u, guests)
-	u.Identities, u.Tenants, u.Roles = slices.Clone(u.Identities), slices.Clone(u.Tenants), cloneRoles(u.Roles)
-	for i := range guests {
-		g := &guests[i]
-		u.Identities = append(u.Identities, g.Identities...)
-		u.Tenants = append(u.Tenants, g.Tenants...)
-		for tenant, more := range g.Roles {
-			if u.Roles == nil {
-				u.Roles = map[string][]string{}
-			}
-			u.Roles[tenant] = append(u.Roles[tenant], more...)
-		}
-		if u.Class == target.NoPassword {
-			u.Class, u.Password = g.Class, g.Password
-		}
-		if len(u.TOTP) == 0 {
-			u.TOTP = g.TOTP
-		}
-		if u.GivenName == "" && u.FamilyName == "" {
-			u.GivenName, u.FamilyName = g.GivenName, g.FamilyName
-		}
-	}
-	u.Tenants = set(u.Tenants)
-	for tenant, names := range u.Roles {
-		u.Roles[tenant] = set(names)
-	}
-	mergeMetadata(u, guests)
-}
-
-// mergeContacts adds telephone and further addresses.
-func mergeContacts(u *target.User, guests []target.User) {
-	known := map[string]bool{strings.ToLower(u.Email): true}
-	for _, a := range u.OtherEmails {
-		known[strings.ToLower(a.Email)] = true
-	}
-	u.OtherEmails = slices.Clip(u.OtherEmails)
-	for i := range guests {
-		g := &guests[i]
-		if u.Phone == "" {
-			u.Phone, u.PhoneVerified = g.Phone, g.PhoneVerified
-		}
-		for _, a := range g.OtherEmails {
-			if folded := strings.ToLower(a.Email); !known[folded] {
-				known[folded] = true
-				u.OtherEmails = append(u.OtherEmails, a)
-			}
-		}
-	}
-}
-
-func cloneRoles(roles map[string][]string) map[string][]string {
-	out := maps.Clone(roles)
-	for tenant, names := range out {
-		out[tenant] = slices.Clone(names)
-	}
-	return out
-}
-
-// set sorts names and removes those that are there twice.
-func set(names []string) []string {
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// mergeMetadata adds keys that u does not have. What is no object has none.
-func mergeMetadata(u *target.User, guests []target.User) {
-	var mine map[string]json.RawMessage // of u.Metadata, once it is needed
-	more := false
-	for i := range guests {
-		var theirs map[string]json.RawMessage
-		raw := guests[i].Metadata
-		if raw == nil || json.Unmarshal(raw, &theirs) != nil {
-			continue
-		}
-		if u.Metadata == nil {
-			u.Metadata = raw
-			continue
-		}
-		if mine == nil {
-			mine = map[string]json.RawMessage{}
-			if json.Unmarshal(u.Metadata, &mine) != nil || mine == nil {
-				return
-			}
-		}
-		before := len(mine)
-		for key, value := range theirs {
-			if _, ok := mine[key]; !ok {
-				mine[key] = value
-			}
-		}
-		more = more || len(mine) > before
-	}
-	if !more {
-		return
-	}
-	if raw, err := json.Marshal(mine); err == nil {
-		u.Metadata = raw
-	}
 }
 
 // home is the target's id of the account that another was made one with.

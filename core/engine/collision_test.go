@@ -184,7 +184,9 @@ func TestMergeTakesEverybodysShare(t *testing.T) {
 	before := slices.Clone(guests)
 	own := map[string][]string{"b": {"billing"}}
 	u := target.User{Email: "a@example.org", Class: target.NoPassword, Tenants: []string{"b"}, Roles: own}
-	merge(&u, guests)
+	for i := range guests {
+		target.Merge(&u, &guests[i])
+	}
 	want := target.User{
 		Email: "a@example.org", Class: target.HashCarried, GivenName: "Ada", Phone: "+4930123456", PhoneVerified: &yes,
 		Identities: []target.Identity{{Provider: "google", Subject: "1"}, {Provider: "github", Subject: "2"}}, Tenants: []string{"a", "b"},

@@ -51,6 +51,8 @@ type Options struct {
 	Key     []byte
 	// Mapping turns accounts into users of the target; nil is the usual mapping.
 	Mapping *mapping.Rules
+	// Plugin is the name of the target's plugin, for what is said about it.
+	Plugin string
 	// Digest, when set, is called for every account that is planned, with the digest
 	// of the user it would be, before its outcome is known.
 	Digest func(sourceID string, digest []byte)
@@ -117,6 +119,9 @@ type Result struct {
 	Classes map[target.Class]int `json:"classes"`
 	// Losses counts users by what the target will not hold of them.
 	Losses map[mapping.Loss]int `json:"losses"`
+	// Withheld says which of the losses are there because the plugin does not declare
+	// a feature; nil when none is.
+	Withheld *Withheld `json:"not_declared,omitempty"`
 	// Reasons counts rejected, skipped and in-doubt users by code.
 	Reasons map[diag.Code]int `json:"reasons"`
 	// Drifted counts accounts that somebody has changed in the target since the
@@ -135,6 +140,15 @@ type Result struct {
 	// Diagnostics are the preflight's warnings, or its errors when it refused.
 	Diagnostics diag.List     `json:"diagnostics,omitempty"`
 	Elapsed     time.Duration `json:"-"`
+}
+
+// Withheld is what a target is not given.
+type Withheld struct {
+	// Plugin is the name of the target's plugin.
+	Plugin string `json:"plugin"`
+	// Features counts users that have something of a feature that the plugin does not
+	// declare.
+	Features map[target.Feature]int `json:"features"`
 }
 
 // The reasons why a run ends before every account was dealt with. All but
@@ -189,7 +203,7 @@ func newRunner(src Source, dst Target, o Options) *runner {
 	r := &runner{src: src, dst: dst, options: o, caps: dst.Capabilities(), result: &Result{
 		DryRun: o.DryRun, Classes: map[target.Class]int{}, Losses: map[mapping.Loss]int{}, Reasons: map[diag.Code]int{},
 	}}
-	r.owners = newOwners(&r.caps)
+	r.owners, r.withheld = newOwners(&r.caps), r.caps.Withheld()
 	if o.ReadBack > 0 && !o.DryRun && !r.caps.Whole && r.caps.Can(target.CanPlan) {
 		r.written = &written{seed: maphash.MakeSeed(), ids: map[uint64]string{}}
 	}
@@ -226,9 +240,11 @@ type runner struct {
 	dst     Target
 	options Options
 	caps    target.Capabilities
-	result  *Result
-	needs   target.Needs
-	total   int
+	// withheld is what the target is not given of any account.
+	withheld target.Withheld
+	result   *Result
+	needs    target.Needs
+	total    int
 	// owners knows who keeps an identifier that several accounts want.
 	owners owners
 	held   held

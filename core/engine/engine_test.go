@@ -237,7 +237,7 @@ func TestMailLimit(t *testing.T) {
 	} {
 		run := func(dry bool, limit Limit) (*Result, map[string]int, error) {
 			f := newFake()
-			f.mails = tt.mails
+			f.caps.Carries, f.mails = []target.Feature{target.CarriesEmailVerified}, tt.mails
 			res, err := Run(t.Context(), src, f, Options{DryRun: dry, Policies: Policies{Limits: Limits{Mails: limit}}})
 			return res, f.calls, err
 		}

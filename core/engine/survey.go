@@ -8,6 +8,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -28,6 +29,12 @@ func (r *runner) survey(ctx context.Context) error {
 			if chosen {
 				r.result.Classes[u.Class]++
 			}
+			if aside == nil {
+				if err := r.owners.claim(r.total+i, &u); err != nil {
+					return err
+				}
+				lost = mapping.Withhold(&u, r.withheld, lost)
+			}
 			stands, err := r.known.meet(&u, r.options.Full, r.options.Key)
 			if err != nil {
 				return err
@@ -36,15 +43,10 @@ func (r *runner) survey(ctx context.Context) error {
 				r.held.take(r.total+i, &users[i])
 				continue
 			}
-			if err := r.owners.claim(r.total+i, &u); err != nil {
-				return err
-			}
 			if !chosen {
 				continue
 			}
-			for _, l := range lost {
-				r.result.Losses[l]++
-			}
+			r.lose(lost)
 			if stands != settled {
 				r.held.take(r.total+i, &users[i])
 				r.weigh(stands, &u, n)
@@ -66,6 +68,19 @@ func (r *runner) survey(ctx context.Context) error {
 		err = r.review(ctx)
 	}
 	return err
+}
+
+// lose counts what the target will not hold of an account.
+func (r *runner) lose(lost []mapping.Loss) {
+	for _, l := range lost {
+		r.result.Losses[l]++
+		if f, ok := l.Undeclared(); ok {
+			if r.result.Withheld == nil {
+				r.result.Withheld = &Withheld{Plugin: r.options.Plugin, Features: map[target.Feature]int{}}
+			}
+			r.result.Withheld.Features[f]++
+		}
+	}
 }
 
 // weigh counts what a run will do about an account that is chosen and not settled, and

@@ -14,6 +14,7 @@ import (
 	"cel.dev/cel-go/ext"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/target"
 )
 
 // mostCost bounds what an expression may do for one account, in the library's
@@ -25,18 +26,9 @@ type compiler struct{}
 
 // environment holds the variables and functions of expressions.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
-	list, dynamic := cel.ListType(cel.StringType), cel.MapType(cel.StringType, cel.DynType)
-	declared := map[string]*cel.Type{
-		"id": cel.StringType, "source_id": cel.StringType, "app": cel.StringType, "username": cel.StringType,
-		"email": cel.StringType, "email_verified": cel.NullableType(cel.BoolType),
-		"phone": cel.StringType, "phone_verified": cel.NullableType(cel.BoolType),
-		"given_name": cel.StringType, "family_name": cel.StringType, "enabled": cel.BoolType,
-		"created": cel.DynType, "last_active": cel.DynType, "tenants": list, "roles": cel.MapType(cel.StringType, list),
-		"metadata": dynamic, "class": cel.StringType, "totp": cel.BoolType, "logins": cel.ListType(dynamic),
-	}
 	options := []cel.EnvOption{ext.Strings(), cel.OptionalTypes(), cel.DefaultUTCTimeZone(true)}
 	for _, name := range readable() {
-		options = append(options, cel.Variable(name, declared[name]))
+		options = append(options, cel.Variable(name, variables[name].typ))
 	}
 	return cel.NewEnv(options...)
 })
@@ -44,30 +36,46 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 // expression is one compiled.
 type expression struct{ program cel.Program }
 
-// results are the types that an expression for a field may have.
-func results(k kind) []*cel.Type {
+// typeOf is the type of the variable that a field is.
+func typeOf(k target.Kind) *cel.Type {
 	switch k {
-	case text:
-		return []*cel.Type{cel.StringType}
-	case boolean:
-		return []*cel.Type{cel.BoolType, cel.NullableType(cel.BoolType)}
-	case texts:
-		return []*cel.Type{cel.ListType(cel.StringType)}
-	case textMap:
-		return []*cel.Type{cel.MapType(cel.StringType, cel.ListType(cel.StringType))}
-	case object:
-		return []*cel.Type{cel.MapType(cel.StringType, cel.DynType)}
-	default:
-		return nil
+	case target.Text, target.Word:
+		return cel.StringType
+	case target.Flag:
+		return cel.BoolType
+	case target.Unknown:
+		return cel.NullableType(cel.BoolType)
+	case target.Texts:
+		return cel.ListType(cel.StringType)
+	case target.TextMap:
+		return cel.MapType(cel.StringType, cel.ListType(cel.StringType))
+	case target.Object:
+		return cel.MapType(cel.StringType, cel.DynType)
+	default: // a time may be null, and parts of the metadata are anything
+		return cel.DynType
 	}
 }
 
-var kindNames = map[kind]string{
-	text: "text", boolean: "true or false", texts: "a list of text", textMap: "a map of lists of text", object: "a map", anything: "anything",
+// results are the types that an expression for a field may have; none when every type
+// will do.
+func results(k target.Kind) []*cel.Type {
+	switch k {
+	case anything:
+		return nil
+	case target.Flag, target.Unknown:
+		return []*cel.Type{cel.BoolType, cel.NullableType(cel.BoolType)}
+	default:
+		return []*cel.Type{typeOf(k)}
+	}
+}
+
+var kindNames = map[target.Kind]string{
+	target.Text: "text", target.Flag: "true or false", target.Unknown: "true or false", target.Moment: "a time", target.Texts: "a list of text",
+	target.TextMap: "a map of lists of text", target.Object: "a map", anything: "anything",
 }
 
 // expression compiles CEL; nil when it has errors.
-func (*compiler) expression(source, path string, want kind, found *diag.List) *expression {
+func (*compiler) expression(source, path string, want target.Kind, found *diag.List) *expression {
 	env, err := environment()
 	if err != nil {
 		found.Add(diag.Diagnostic{Code: diag.MapBadExpression, Summary: "the expression language cannot be set up", Detail: err.Error(), Path: path})
@@ -116,9 +124,9 @@ func undeclared(message string) (string, bool) {
 	return name, ok && found
 }
 
-func fits(got *cel.Type, want kind) bool {
+func fits(got *cel.Type, want target.Kind) bool {
 	all := results(want)
-	if all == nil || got.IsExactType(cel.DynType) || got.IsExactType(cel.NullType) && want != object {
+	if all == nil || got.IsExactType(cel.DynType) || got.IsExactType(cel.NullType) && want != target.Object {
 		return true
 	}
 	for _, t := range all {
@@ -134,11 +142,11 @@ type resolver struct{ *view }
 
 // ResolveName implements the library's activation.
 func (n resolver) ResolveName(name string) (any, bool) {
-	get, ok := variables[name]
+	read, ok := variables[name]
 	if !ok {
 		return nil, false
 	}
-	value := get(n.view)
+	value := read.get(n.view)
 	if value == nil {
 		return types.NullValue, true
 	}

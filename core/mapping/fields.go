@@ -9,85 +9,64 @@ import (
 	"strings"
 	"time"
 
+	"cel.dev/cel-go/cel"
+
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/target"
 )
 
-// kind is what a field of the target holds.
-type kind uint8
-
-const (
-	text    kind = iota
-	boolean      // may be unknown
-	texts
-	textMap
-	object
-	anything
-)
+// anything is the kind of a part of the metadata.
+const anything target.Kind = 255
 
 // field is one that a rule can set.
 type field struct {
 	name string
-	kind kind
+	kind target.Kind
 	set  func(*target.User, any) error
 }
 
-func textField(into func(*target.User) *string) func(*target.User, any) error {
-	return func(u *target.User, v any) error {
-		switch v := v.(type) {
-		case nil:
-			*into(u) = ""
-		case string:
-			*into(u) = v
-		default:
+// fields are those of a user that rules can set.
+var fields = func() (all []field) {
+	for _, f := range target.Fields() {
+		if f.Rules == target.Settable {
+			all = append(all, field{f.Name, f.Kind, func(u *target.User, v any) error { return set(&f, u, v) }})
+		}
+	}
+	return all
+}()
+
+// set puts a value into a field, or says why it is none for it.
+func set(f *target.Field, u *target.User, v any) (err error) {
+	if s, _ := v.(string); s == "" && f.Feature == target.CarriesID {
+		return errors.New("an account needs an id, which is text")
+	}
+	ok := true
+	switch p := f.At(u).(type) {
+	case *string:
+		if *p, ok = v.(string); !ok && v != nil {
 			return errors.New("it is not text")
 		}
-		return nil
-	}
-}
-
-func flagField(into func(*target.User) **bool) func(*target.User, any) error {
-	return func(u *target.User, v any) error {
-		switch v := v.(type) {
-		case nil:
-			*into(u) = nil
-		case bool:
-			*into(u) = &v
-		default:
+	case *bool:
+		if *p, ok = v.(bool); !ok {
 			return errors.New("it is neither true nor false")
 		}
-		return nil
-	}
-}
-
-var fields = []field{
-	{"id", text, func(u *target.User, v any) error {
-		if s, ok := v.(string); !ok || s == "" {
-			return errors.New("an account needs an id, which is text")
-		}
-		return textField(func(u *target.User) *string { return &u.ID })(u, v)
-	}},
-	{"username", text, textField(func(u *target.User) *string { return &u.Username })},
-	{"email", text, textField(func(u *target.User) *string { return &u.Email })},
-	{"email_verified", boolean, flagField(func(u *target.User) **bool { return &u.EmailVerified })},
-	{"phone", text, textField(func(u *target.User) *string { return &u.Phone })},
-	{"phone_verified", boolean, flagField(func(u *target.User) **bool { return &u.PhoneVerified })},
-	{"given_name", text, textField(func(u *target.User) *string { return &u.GivenName })},
-	{"family_name", text, textField(func(u *target.User) *string { return &u.FamilyName })},
-	{"enabled", boolean, func(u *target.User, v any) error {
-		on, ok := v.(bool)
-		if !ok {
+	case **bool:
+		*p = nil
+		if b, ok := v.(bool); ok {
+			*p = &b
+		} else if v != nil {
 			return errors.New("it is neither true nor false")
 		}
-		u.Enabled = on
-		return nil
-	}},
-	{"tenants", texts, func(u *target.User, v any) (err error) {
-		u.Tenants, err = sortedTexts(v)
-		return err
-	}},
-	{"roles", textMap, setRoles},
-	{"metadata", object, setMetadata},
+	case *[]string:
+		*p, err = sortedTexts(v)
+	case *map[string][]string:
+		*p, err = textMap(v)
+	case *json.RawMessage:
+		*p, err = object(v)
+	default:
+		err = errors.New("no rule can set it")
+	}
+	return err
 }
 
 func settable() []string {
@@ -107,7 +86,7 @@ func fieldOf(name string) (field, bool) {
 		return field{name, anything, func(u *target.User, v any) error { return setKey(u, key, v) }}, true
 	}
 	if tenant, ok := strings.CutPrefix(name, "roles."); ok && tenant != "" {
-		return field{name, texts, func(u *target.User, v any) error {
+		return field{name, target.Texts, func(u *target.User, v any) error {
 			roles, err := sortedTexts(v)
 			if err != nil {
 				return err
@@ -152,40 +131,39 @@ func withRoles(u *target.User, tenant string, roles []string) error {
 	return nil
 }
 
-func setRoles(u *target.User, v any) error {
-	u.Roles = nil
+func textMap(v any) (map[string][]string, error) {
 	switch v := v.(type) {
 	case nil:
-		return nil
+		return nil, nil
 	case map[string][]string:
-		u.Roles = v
-		return nil
+		return v, nil
 	case map[string]any:
-		for tenant, list := range v {
-			roles, err := sortedTexts(list)
+		var all map[string][]string
+		for key, list := range v {
+			texts, err := sortedTexts(list)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			if err := withRoles(u, tenant, roles); err != nil {
-				return err
+			if all == nil {
+				all = map[string][]string{}
+			}
+			if len(texts) > 0 {
+				all[key] = texts
 			}
 		}
-		return nil
+		return all, nil
 	}
-	return errors.New("it is not a mapping of tenants to lists of roles")
+	return nil, errors.New("it is not a mapping of tenants to lists of roles")
 }
 
-func setMetadata(u *target.User, v any) error {
+func object(v any) (json.RawMessage, error) {
 	switch v := v.(type) {
 	case nil:
-		u.Metadata = nil
-		return nil
+		return nil, nil
 	case map[string]any:
-		raw, err := json.Marshal(v)
-		u.Metadata = raw
-		return err
+		return json.Marshal(v)
 	}
-	return errors.New("it is not a mapping")
+	return nil, errors.New("it is not a mapping")
 }
 
 func setKey(u *target.User, key string, v any) error {
@@ -238,27 +216,50 @@ type view struct {
 	read     bool
 }
 
-// variables are what rules can read, by name.
-var variables = map[string]func(*view) any{
-	"id":             func(v *view) any { return v.user.ID },
-	"source_id":      func(v *view) any { return v.user.SourceID },
-	"app":            func(v *view) any { return v.account.App },
-	"username":       func(v *view) any { return v.user.Username },
-	"email":          func(v *view) any { return v.user.Email },
-	"email_verified": func(v *view) any { return flag(v.user.EmailVerified) },
-	"phone":          func(v *view) any { return v.user.Phone },
-	"phone_verified": func(v *view) any { return flag(v.user.PhoneVerified) },
-	"given_name":     func(v *view) any { return v.user.GivenName },
-	"family_name":    func(v *view) any { return v.user.FamilyName },
-	"enabled":        func(v *view) any { return v.user.Enabled },
-	"created":        func(v *view) any { return moment(v.user.Created) },
-	"last_active":    func(v *view) any { return moment(v.user.LastActive) },
-	"tenants":        func(v *view) any { return v.user.Tenants },
-	"roles":          func(v *view) any { return v.user.Roles },
-	"metadata":       func(v *view) any { return v.object() },
-	"class":          func(v *view) any { return string(v.user.Class) },
-	"totp":           func(v *view) any { return len(v.user.TOTP) > 0 },
-	"logins":         func(v *view) any { return v.logins() },
+// variable is what rules can read under a name.
+type variable struct {
+	typ *cel.Type
+	get func(*view) any
+}
+
+// variables are the fields of a user that rules can read, and what else they can see
+// of an account.
+var variables = func() map[string]variable {
+	all := map[string]variable{
+		"app":    {cel.StringType, func(v *view) any { return v.account.App }},
+		"totp":   {cel.BoolType, func(v *view) any { return len(v.user.TOTP) > 0 }},
+		"logins": {cel.ListType(cel.MapType(cel.StringType, cel.DynType)), func(v *view) any { return v.logins() }},
+	}
+	for _, f := range target.Fields() {
+		if f.Rules >= target.Readable {
+			all[f.Name] = variable{typeOf(f.Kind), func(v *view) any { return v.get(&f) }}
+		}
+	}
+	return all
+}()
+
+// get is a field as rules see it; nil where nobody knows.
+func (v *view) get(f *target.Field) any {
+	switch p := f.At(v.user).(type) {
+	case *string:
+		return *p
+	case *target.Class:
+		return string(*p)
+	case *bool:
+		return *p
+	case **bool:
+		return flag(*p)
+	case *time.Time:
+		return moment(*p)
+	case *[]string:
+		return *p
+	case *map[string][]string:
+		return *p
+	case *json.RawMessage:
+		return v.object(*p)
+	default:
+		return nil
+	}
 }
 
 func readable() []string {
@@ -285,11 +286,11 @@ func moment(t time.Time) any {
 }
 
 // object is the metadata; what is no object reads as an empty one.
-func (v *view) object() map[string]any {
+func (v *view) object(raw json.RawMessage) map[string]any {
 	if !v.read {
 		v.read = true
-		if v.user.Metadata != nil {
-			decoded, err := decode(v.user.Metadata)
+		if raw != nil {
+			decoded, err := decode(raw)
 			if m, ok := decoded.(map[string]any); ok && err == nil {
 				v.metadata = m
 			}
@@ -323,11 +324,11 @@ func (v *view) logins() []any {
 
 // path reads a field; nil where there is none.
 func (v *view) path(parts []string) any {
-	get, ok := variables[parts[0]]
+	read, ok := variables[parts[0]]
 	if !ok {
 		return nil
 	}
-	value := get(v)
+	value := read.get(v)
 	for i, part := range parts[1:] {
 		switch m := value.(type) {
 		case map[string]any:

@@ -10,25 +10,28 @@ import (
 	"github.com/stetl/stetl/core/target"
 )
 
-// Loss names a part of an account that the target will not hold.
+// Loss names a part of an account that the target will not hold: one of those below,
+// or a [target.Feature] that the target does not declare.
 type Loss string
 
-// The losses that [Map] reports.
+// The losses that have other reasons than what a target declares.
 const (
 	LossFirstPassword  Loss = "password"        // needs a reset: the target cannot verify this hash
 	LossOtherPassword  Loss = "other_password"  // the target holds one password, the account has more
 	LossPasskey        Loss = "passkey"         // bound to the relying party that made it
 	LossTOTPUnfinished Loss = "totp_unfinished" // never confirmed by its owner
-	LossTOTP           Loss = "totp"
-	LossIdentity       Loss = "identity"
-	LossRole           Loss = "role"
-	LossTenant         Loss = "tenant"
-	LossMetadata       Loss = "metadata"
-	LossFakeEmail      Loss = "fake_email" // made up by the source, never a contact
-	LossID             Loss = "id"         // too long, so the internal one was taken
-	LossUsername       Loss = "username"   // wanted by two accounts, so one got a suffix
-	LossEmail          Loss = "email"      // wanted by two accounts, so one does without
+	LossFakeEmail      Loss = "fake_email"      // made up by the source, never a contact
+	LossExternalID     Loss = "external_id"     // too long or taken, so the internal one was taken
+	LossUsername       Loss = "username"        // wanted by two accounts, so one got a suffix
+	LossEmail          Loss = "email"           // wanted by two accounts, so one does without
 )
+
+// Undeclared is the feature that is lost because the target does not declare it;
+// none where the loss has another reason.
+func (l Loss) Undeclared() (target.Feature, bool) {
+	f := target.Feature(l)
+	return f, f.Lost() != ""
+}
 
 // Map returns the user the target should hold and what of the account it will
 // not, without rules of the operator's. It is a pure function of the account and
@@ -232,27 +235,11 @@ func username(out *target.User) string {
 	}
 }
 
-// withhold removes what the target does not declare, so that a plugin never
-// sees what it would have to drop in silence.
-func withhold(out *target.User, caps *target.Capabilities, lost *losses) {
-	if len(out.TOTP) > 0 && !caps.Has(target.CarriesTOTP) {
-		out.TOTP = nil
-		lost.add(LossTOTP)
+// Withhold takes away from u what the target does not get and adds that to what is lost. It comes after everything that is decided about the account: who joined
+// first, and who has proven an address, counts also for a target that cannot hold it.
+func Withhold(u *target.User, withheld target.Withheld, lost []Loss) []Loss {
+	for _, f := range withheld.From(u) {
+		lost = append(lost, Loss(f))
 	}
-	if len(out.Identities) > 0 && !caps.Has(target.CarriesIdentities) {
-		out.Identities = nil
-		lost.add(LossIdentity)
-	}
-	if len(out.Roles) > 0 && !caps.Has(target.CarriesRoles) {
-		out.Roles = nil
-		lost.add(LossRole)
-	}
-	if len(out.Tenants) > 0 && !caps.Has(target.CarriesTenants) {
-		out.Tenants = nil
-		lost.add(LossTenant)
-	}
-	if out.Metadata != nil && !caps.Has(target.CarriesMetadata) {
-		out.Metadata = nil
-		lost.add(LossMetadata)
-	}
+	return lost
 }

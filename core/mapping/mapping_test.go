@@ -19,7 +19,7 @@ func p[T any](v T) *T { return &v }
 func everything() target.Capabilities {
 	return target.Capabilities{
 		Hashes:  []target.HashSupport{{Scheme: canonical.Bcrypt}},
-		Carries: []target.Feature{target.CarriesTOTP, target.CarriesIdentities, target.CarriesRoles, target.CarriesTenants, target.CarriesMetadata},
+		Carries: target.Features(),
 	}
 }
 
@@ -112,13 +112,21 @@ func TestMap(t *testing.T) {
 		},
 		"a target that carries little": {
 			user: canonical.User{
-				InternalID: "i", ID: "i", Roles: map[string][]string{"public": {"admin"}}, Metadata: json.RawMessage(`{"first_name":7}`),
+				InternalID: "i", ID: "i", TimeJoined: joined, Roles: map[string][]string{"public": {"admin"}}, Metadata: json.RawMessage(`{"first_name":"Ada"}`),
 				TOTPDevices: []canonical.TOTPDevice{{Name: "b", Verified: true}},
-				Logins:      []canonical.Login{{Recipe: canonical.ThirdParty, ID: "i", Email: p("i@example.org"), Identity: &canonical.Identity{}, Tenants: []string{"public"}}},
+				Logins: []canonical.Login{
+					{Recipe: canonical.ThirdParty, ID: "i", Email: p("i@example.org"), Verified: p(true), Identity: &canonical.Identity{}, Tenants: []string{"public"}},
+					{Recipe: canonical.Passwordless, ID: "j", Phone: p("+36201234567")},
+				},
 			},
 			caps: func(c *target.Capabilities) { c.Carries = nil },
 			want: target.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NoPassword},
-			lost: []Loss{LossTOTP, LossIdentity, LossRole, LossTenant, LossMetadata},
+			lost: []Loss{"id", "phone", "names", "metadata", "email_verified", "created", "identities", "totp", "tenants", "roles"},
+		},
+		"what is not there is not lost": {
+			user: canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{{Recipe: canonical.EmailPassword, ID: "i", Email: p("i@example.org")}}},
+			caps: func(c *target.Capabilities) { c.Carries = []target.Feature{target.CarriesID} },
+			want: target.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NoPassword},
 		},
 		"a stored zero is not 1970": {
 			user: canonical.User{InternalID: "i", ID: "i", TimeJoined: time.UnixMilli(0)},

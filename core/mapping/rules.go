@@ -102,7 +102,7 @@ func Compile(spec Spec, policies Policies) (*Rules, diag.List) {
 	var found diag.List
 	var c compiler
 	if spec.Filter != "" {
-		r.filter = c.expression(spec.Filter, "/filter", boolean, &found)
+		r.filter = c.expression(spec.Filter, "/filter", target.Flag, &found)
 	}
 	for _, name := range slices.Sorted(maps.Keys(spec.Set)) {
 		path := "/set/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
@@ -133,11 +133,14 @@ func Compile(spec Spec, policies Policies) (*Rules, diag.List) {
 func (r *Rules) Map(u *canonical.User, caps target.Capabilities) (target.User, []Loss, *Aside) {
 	var out target.User
 	lost, aside := r.Into(&out, u, &caps)
+	if aside == nil {
+		lost = Withhold(&out, caps.Withheld(), lost)
+	}
 	return out, lost, aside
 }
 
-// Into is [Rules.Map] for those who map one account after another into the same
-// place: users are large.
+// Into is [Rules.Map] before [Withhold], for those who map one account after another
+// into the same place, as users are large, or have something to decide in between.
 func (r *Rules) Into(out *target.User, u *canonical.User, caps *target.Capabilities) (all []Loss, aside *Aside) {
 	lost := usual(out, u, caps)
 	if r != nil {
@@ -146,7 +149,6 @@ func (r *Rules) Into(out *target.User, u *canonical.User, caps *target.Capabilit
 		}
 		aside = r.decide(u, out, caps, &lost)
 	}
-	withhold(out, caps, &lost)
 	return lost, aside
 }
 
@@ -209,7 +211,7 @@ func (r *Rules) decide(u *canonical.User, out *target.User, caps *target.Capabil
 			out.Username = u.InternalID
 		}
 		out.ID = u.InternalID
-		lost.add(LossID)
+		lost.add(LossExternalID)
 	}
 	return nil
 }

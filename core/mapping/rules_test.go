@@ -129,7 +129,7 @@ func TestAside(t *testing.T) {
 	caps := everything()
 	caps.MaxIDLength = 36
 	r, _ := Compile(Spec{}, Policies{LongID: Internal})
-	if out, lost, aside := r.Map(u, caps); aside != nil || out.ID != "i" || len(lost) != 1 || lost[0] != LossID {
+	if out, lost, aside := r.Map(u, caps); aside != nil || out.ID != "i" || len(lost) != 1 || lost[0] != LossExternalID {
 		t.Errorf("id %q, lost %v, aside %v", out.ID, lost, aside)
 	}
 }

@@ -26,7 +26,9 @@ type Explanation struct {
 	Account *AccountShape `json:"account"`
 	// Losses are what the target will not hold of it.
 	Losses []mapping.Loss `json:"losses"`
-	Class  target.Class   `json:"class,omitempty"`
+	// Plugin is the target's, which does not declare what is lost of features.
+	Plugin string       `json:"plugin,omitempty"`
+	Class  target.Class `json:"class,omitempty"`
 	// Aside says why the mapping keeps it out, if it does.
 	Aside *mapping.Aside `json:"aside,omitempty"`
 	// Journal is what runs have left behind, nil when none has met it.
@@ -234,7 +236,11 @@ func (e *Explanation) writeMapping(b *strings.Builder) {
 		fmt.Fprintf(b, "  password: %s\n", strings.ReplaceAll(string(e.Class), "_", " "))
 	}
 	for _, l := range e.Losses {
-		fmt.Fprintf(b, "  not carried over: %s\n", cmp.Or(lossText[l], string(l)))
+		what, why := lossWords(l, e.Plugin)
+		if why != "" {
+			why = " (" + why + ")"
+		}
+		fmt.Fprintf(b, "  not carried over: %s%s\n", what, why)
 	}
 	if e.Aside != nil {
 		fmt.Fprintf(b, "  %s, %s: %s\n", e.Aside.Action, e.Aside.Code, e.Aside.Detail)

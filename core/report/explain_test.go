@@ -25,7 +25,7 @@ func TestExplanationShowsShapes(t *testing.T) {
 		TOTPDevices: []canonical.TOTPDevice{{Name: "phone", Secret: canonical.NewSecret("JBSWY3DPEHPK3PXP")}},
 	}
 	e := Explanation{
-		SourceID: "i", VisibleID: "ext", Account: Shape(u), Class: target.HashCarried, Losses: []mapping.Loss{mapping.LossTOTP},
+		SourceID: "i", VisibleID: "ext", Account: Shape(u), Class: target.HashCarried, Losses: []mapping.Loss{mapping.Loss(target.CarriesTOTP)},
 		Journal: Remember(journal.Entry{Action: target.Updated, Origin: journal.Adopted, TargetID: "t", Run: 3, Code: diag.LoadDrift}, journal.Reason{}),
 		Next:    Mask(target.Change{Outcome: target.Outcome{Action: target.Updated}, Fields: []target.FieldChange{{Field: "email", Old: email, New: "b@x.org"}, {Field: "phone", New: phone}, {Field: "given_name", Old: "Ada"}}}),
 	}

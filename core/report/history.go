@@ -115,6 +115,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 		State    string                `json:"state"`
 		Classes  map[target.Class]int  `json:"classes"`
 		Losses   map[mapping.Loss]int  `json:"losses"`
+		Withheld *engine.Withheld      `json:"not_declared,omitempty"`
 		Reasons  map[diag.Code]int     `json:"reasons"`
 		Removed  int                   `json:"removed"`
 		Canaries []engine.Proof        `json:"canaries"`
@@ -124,7 +125,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 		Samples  []sampleLine          `json:"samples"`
 		Runs     []runLine             `json:"runs"`
 	}{
-		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), orNone(got.Reasons), len(got.Removed),
+		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), got.Withheld, orNone(got.Reasons), len(got.Removed),
 		orEmpty(got.Canaries), got.ReadBack, h.standing(), orNone(h.Reasons), samples, orEmpty(runs),
 	})
 }
@@ -277,7 +278,11 @@ func (h *History) groups() []group {
 	}
 	losses := group{Title: "Not carried over"}
 	for _, l := range byCount(got.Losses) {
-		losses.Bars = append(losses.Bars, bar{string(l), lossText[l], got.Losses[l], "plain"})
+		note := lossText[l]
+		if what, why := lossWords(l, pluginOf(&got.Result)); why != "" {
+			note = what + "; " + why
+		}
+		losses.Bars = append(losses.Bars, bar{string(l), note, got.Losses[l], "plain"})
 	}
 	now := group{Title: "Where the accounts stand now"}
 	for _, a := range byCount(h.standing()) {

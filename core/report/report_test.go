@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/target"
@@ -165,6 +167,51 @@ func TestNothingDrivesTheTerminal(t *testing.T) {
 			if bytes.HasPrefix(line, []byte("Done: forged")) {
 				t.Errorf("%s: a name makes a line of its own", name)
 			}
+		}
+	}
+}
+
+// Whoever reads a report learns which plugin does not declare what.
+func TestLossesNameFeatureAndPlugin(t *testing.T) {
+	t.Parallel()
+	for _, f := range target.Features() {
+		l := mapping.Loss(f)
+		r := Run{Layout: &supertokens.Layout{}, Result: &engine.Result{
+			Losses: map[mapping.Loss]int{l: 12}, Withheld: &engine.Withheld{Plugin: "acme", Features: map[target.Feature]int{f: 12}},
+		}}
+		raw, err := json.Marshal(r.Result)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page, run, history, explanation, runJSON, historyJSON strings.Builder
+		h := History{Run: journal.Run{Result: raw}}
+		e := Explanation{Account: &AccountShape{}, Losses: []mapping.Loss{l}, Plugin: "acme"}
+		if err := errors.Join(r.WriteText(&run), h.WriteText(&history), e.WriteText(&explanation), h.WriteHTML(&page), r.WriteJSON(&runJSON), h.WriteJSON(&historyJSON)); err != nil {
+			t.Fatal(err)
+		}
+		for where, text := range map[string]string{"run": run.String(), "report": history.String(), "explain": explanation.String()} {
+			if want := `the plugin acme does not declare "` + string(f) + `"`; !strings.Contains(text, want) || !strings.Contains(text, f.Lost()) {
+				t.Errorf("%s: no %q in\n%s", where, want, text)
+			}
+		}
+		if !strings.Contains(page.String(), f.Lost()+"; the plugin acme does not declare") {
+			t.Errorf("the page does not name %s and the plugin", f)
+		}
+		for where, text := range map[string]string{"run": runJSON.String(), "report": historyJSON.String()} {
+			if want := `"not_declared":{"plugin":"acme","features":{"` + string(f) + `":12}}`; !strings.Contains(text, want) {
+				t.Errorf("%s --json: no %s in\n%s", where, want, text)
+			}
+		}
+	}
+}
+
+// Every feature has a line in an inspection, but for names, which no inventory counts.
+func TestInspectionHasEveryFeature(t *testing.T) {
+	t.Parallel()
+	parts := (&Inspection{Inventory: &supertokens.Inventory{}}).parts()
+	for _, f := range target.Features() {
+		if got := slices.ContainsFunc(parts, func(p part) bool { return p.feature == f }); got == (f == target.CarriesNames) {
+			t.Errorf("%s has a line: %v", f, got)
 		}
 	}
 }

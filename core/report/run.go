@@ -229,21 +229,26 @@ func (r *Run) writeMemory(b *strings.Builder) {
 	}
 }
 
-// lossText says in an operator's words what will be missing.
+// lossText says in an operator's words what will be missing, for reasons other than
+// what the plugin declares.
 var lossText = map[mapping.Loss]string{
 	mapping.LossFirstPassword:  "password hash the target cannot verify",
 	mapping.LossOtherPassword:  "second password of linked logins",
 	mapping.LossPasskey:        "passkeys, which only work at the site that made them",
 	mapping.LossTOTPUnfinished: "authenticator enrolments that were never finished",
-	mapping.LossTOTP:           "authenticator devices",
-	mapping.LossIdentity:       "links to social identities",
-	mapping.LossRole:           "roles",
-	mapping.LossTenant:         "tenant memberships",
-	mapping.LossMetadata:       "metadata",
 	mapping.LossFakeEmail:      "made-up e-mail addresses",
-	mapping.LossID:             "external ids, where the internal one was taken (policies)",
+	mapping.LossExternalID:     "external ids, where the internal one was taken (policies)",
 	mapping.LossUsername:       "user names that another account has; these got a suffix (policies)",
 	mapping.LossEmail:          "e-mail addresses that another account has (policies)",
+}
+
+// lossWords says what will be missing, and why where a plugin is the reason.
+func lossWords(l mapping.Loss, plugin string) (what, why string) {
+	f, undeclared := l.Undeclared()
+	if !undeclared {
+		return cmp.Or(lossText[l], string(l)), ""
+	}
+	return f.Lost(), strings.TrimSpace("the plugin "+diag.Printable(plugin)) + fmt.Sprintf(" does not declare %q", f)
 }
 
 func (r *Run) writeLosses(b *strings.Builder) {
@@ -251,11 +256,20 @@ func (r *Run) writeLosses(b *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(b, "\nNot carried over\n\n")
-	t := table{header: []string{"what", "users#"}}
+	t := table{header: []string{"what", "users#", ""}}
 	for _, l := range slices.Sorted(maps.Keys(r.Result.Losses)) {
-		t.add(cmp.Or(lossText[l], string(l)), number(r.Result.Losses[l]))
+		what, why := lossWords(l, pluginOf(r.Result))
+		t.add(what, number(r.Result.Losses[l]), why)
 	}
 	_ = t.write(b)
+}
+
+// pluginOf is the plugin that does not declare something; empty where there is none.
+func pluginOf(r *engine.Result) string {
+	if r.Withheld == nil {
+		return ""
+	}
+	return r.Withheld.Plugin
 }
 
 func writeFindings(b *strings.Builder, list []supertokens.Finding) {

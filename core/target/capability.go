@@ -12,7 +12,9 @@ import (
 type Capabilities struct {
 	// Hashes lists the password hashes whose owners can sign in afterwards.
 	Hashes []HashSupport
-	// Carries lists what else survives. What is absent is reported as dropped.
+	// Carries lists what else survives. What is absent is not given to the target, and
+	// counted and reported as lost. See [CarriesID] for the one thing that is given all
+	// the same.
 	Carries []Feature
 	// Abilities lists the optional calls the plugin answers.
 	Abilities []Ability
@@ -67,31 +69,6 @@ type HashSupport struct {
 	MaxMemoryKiB uint32
 }
 
-// Feature is a part of an account that a target may be able to hold.
-type Feature string
-
-// The features a plugin can declare.
-const (
-	CarriesID            Feature = "id"
-	CarriesEmailVerified Feature = "email_verified"
-	CarriesPhone         Feature = "phone"
-	CarriesNames         Feature = "names"
-	CarriesCreated       Feature = "created"
-	CarriesIdentities    Feature = "identities"
-	CarriesTOTP          Feature = "totp"
-	CarriesRoles         Feature = "roles"
-	CarriesTenants       Feature = "tenants"
-	CarriesMetadata      Feature = "metadata"
-)
-
-// Features lists all of them.
-func Features() []Feature {
-	return []Feature{
-		CarriesID, CarriesEmailVerified, CarriesPhone, CarriesNames, CarriesCreated, CarriesIdentities, CarriesTOTP, CarriesRoles,
-		CarriesTenants, CarriesMetadata,
-	}
-}
-
 // Ability is an optional call.
 type Ability string
 
@@ -138,9 +115,6 @@ func (s *HashSupport) accepts(h *canonical.PasswordHash) bool {
 	}
 	return true
 }
-
-// Has reports whether the target declares feature f.
-func (c Capabilities) Has(f Feature) bool { return slices.Contains(c.Carries, f) }
 
 // Can reports whether the plugin answers the optional call a.
 func (c Capabilities) Can(a Ability) bool { return slices.Contains(c.Abilities, a) }

@@ -3,9 +3,13 @@ package target
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/stetl/stetl/core/canonical"
 )
 
 // Digest is a keyed digest of everything that a target may be asked to hold of
@@ -20,29 +24,32 @@ func (u *User) Digest(key []byte) []byte {
 
 const digestSize = 16
 
+// written is what the digest needs of the fields that it covers.
+var written = digested(fields)
+
+type writtenField struct {
+	kind Kind
+	at   func(*User) any
+}
+
+func digested(list []Field) (out []writtenField) {
+	for _, f := range list {
+		if !f.Unwritten {
+			out = append(out, writtenField{f.Kind, f.at})
+		}
+	}
+	return out
+}
+
 func (u *User) sum(key []byte) [sha256.Size]byte {
 	d := append(make(digest, 0, 1024), key...)
-	d = d.text(u.SourceID, u.ID, u.Username, u.Email, u.Phone, u.GivenName, u.FamilyName, string(u.Class), u.Password.Encode())
-	d = append(d.count(len(u.Metadata)), u.Metadata...)
-	d = d.flag(u.EmailVerified).flag(u.PhoneVerified).flag(&u.Enabled).time(u.Created)
-	d = d.count(len(u.OtherEmails))
-	for _, a := range u.OtherEmails {
-		d = d.text(a.Email).flag(a.Verified)
-	}
-	d = d.count(len(u.Identities))
-	for _, i := range u.Identities {
-		d = d.text(i.Provider, i.Subject, i.Name)
-	}
-	d = d.count(len(u.TOTP))
-	for _, t := range u.TOTP {
-		d = d.text(t.Name, t.Secret.Reveal()).count(int(t.Period)).count(t.Skew).flag(&t.Verified).time(t.Created)
-	}
-	d = d.count(len(u.Tenants)).text(u.Tenants...)
-	d = d.count(len(u.Roles))
-	tenants := slices.AppendSeq(make([]string, 0, 8), maps.Keys(u.Roles)) // on the stack, for nearly all
-	slices.Sort(tenants)
-	for _, tenant := range tenants {
-		d = d.text(tenant).count(len(u.Roles[tenant])).text(u.Roles[tenant]...)
+	for _, f := range written {
+		p := f.at(u)
+		if s, ok := p.(*string); ok { // as half of them are
+			d = d.text(*s)
+		} else {
+			d = d.value(f.kind, p)
+		}
 	}
 	return sha256.Sum256(d)
 }
@@ -51,11 +58,90 @@ func (u *User) sum(key []byte) [sha256.Size]byte {
 // the same. Its methods append and return, so that the bytes need not outlive a call.
 type digest []byte
 
-func (d digest) count(n int) digest { return binary.AppendVarint(d, int64(n)) }
+// value is for all but text. It is told the kind, as finding out the type takes longer
+// than all the rest.
+//
+//nolint:forcetypeassert // the kind follows from the type
+func (d digest) value(k Kind, p any) digest {
+	switch k {
+	case Unknown:
+		return d.flag(*p.(**bool))
+	case Flag:
+		return d.flag(p.(*bool))
+	case Moment:
+		return d.time(*p.(*time.Time))
+	case Texts:
+		return d.texts(*p.(*[]string))
+	case TextMap:
+		return d.lists(*p.(*map[string][]string))
+	case Object:
+		raw := *p.(*json.RawMessage)
+		return append(d.count(len(raw)), raw...)
+	case Word:
+		return d.text(string(*p.(*Class)))
+	case password:
+		return d.text(p.(*canonical.PasswordHash).Encode())
+	case addresses:
+		return d.addresses(*p.(*[]Address))
+	case identities:
+		return d.identities(*p.(*[]Identity))
+	case devices:
+		return d.devices(*p.(*[]canonical.TOTPDevice))
+	default:
+		panic(fmt.Sprintf("target: no digest knows a %T", p))
+	}
+}
 
-func (d digest) text(all ...string) digest {
-	for _, s := range all {
-		d = append(d.count(len(s)), s...)
+func (d digest) addresses(list []Address) digest {
+	d = d.count(len(list))
+	for _, a := range list {
+		d = d.text(a.Email).flag(a.Verified)
+	}
+	return d
+}
+
+func (d digest) identities(list []Identity) digest {
+	d = d.count(len(list))
+	for _, i := range list {
+		d = d.text(i.Provider).text(i.Subject).text(i.Name)
+	}
+	return d
+}
+
+func (d digest) devices(list []canonical.TOTPDevice) digest {
+	d = d.count(len(list))
+	for i := range list {
+		t := &list[i]
+		d = d.text(t.Name).text(t.Secret.Reveal()).count(int(t.Period)).count(t.Skew).flag(&t.Verified).time(t.Created)
+	}
+	return d
+}
+
+func (d digest) lists(m map[string][]string) digest {
+	if d = d.count(len(m)); len(m) == 0 {
+		return d
+	}
+	keys := slices.AppendSeq(make([]string, 0, 8), maps.Keys(m)) // on the stack, for nearly all
+	slices.Sort(keys)
+	for _, key := range keys {
+		d = d.text(key).texts(m[key])
+	}
+	return d
+}
+
+func (d digest) count(n int) digest {
+	if 0 <= n && n < 64 { // the same byte, sooner: nearly all are small
+		return append(d, byte(n)<<1)
+	}
+	return binary.AppendVarint(d, int64(n))
+}
+
+func (d digest) text(s string) digest { return append(d.count(len(s)), s...) }
+
+func (d digest) texts(list []string) digest {
+	d = d.count(len(list))
+	for _, s := range list {
+		d = d.text(s)
 	}
 	return d
 }

@@ -43,7 +43,10 @@ class NDJSON:
                 summary=f"{self.path} cannot be read: {e}", hint="name another file")
 
     def record(self, user):
-        record = {"id": user.id, "username": user.username, "email": user.email, "enabled": user.enabled}
+        record = {
+            "id": user.id, "username": user.username, "email": user.email, "email_verified": user.email_verified,
+            "given_name": user.given_name, "family_name": user.family_name, "enabled": user.enabled,
+        }
         if user.HasField("password"):
             record["hash"] = user.password.encoded
         return record

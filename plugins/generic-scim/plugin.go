@@ -19,11 +19,15 @@ func Plugin() sdk.Plugin[Config] {
 }
 
 // capabilities is what SCIM can hold under this configuration. Whether a server
-// has the extension is a question for Check: it takes a request.
+// has the extension is a question for Check: it takes a request. Ids are not carried:
+// externalId has the one that applications know, and the server gives another.
 func capabilities(c Config) sdk.Capabilities {
 	carries := []sdk.Feature{sdk.CarriesPhone, sdk.CarriesNames}
 	if c.Extension.Use != never {
 		carries = append(carries, sdk.CarriesEmailVerified, sdk.CarriesCreated, sdk.CarriesIdentities, sdk.CarriesMetadata)
+	}
+	if c.Emails == "verified" && c.Extension.Use == never {
+		carries = append(carries, sdk.CarriesEmailVerified) // no other address is sent
 	}
 	if len(c.Attributes) > 0 && c.Extension.Use == never {
 		carries = append(carries, sdk.CarriesMetadata)

@@ -42,10 +42,6 @@ func unable(a target.Ability) func(*kit) string {
 var (
 	validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
-	features = []target.Feature{
-		sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesPhone, sdk.CarriesNames, sdk.CarriesCreated,
-		sdk.CarriesIdentities, sdk.CarriesTOTP, sdk.CarriesRoles, sdk.CarriesTenants, sdk.CarriesMetadata,
-	}
 	abilities = []target.Ability{
 		sdk.CanCheck, sdk.CanFix, sdk.CanPlan, sdk.CanUndo, sdk.CanLogin, sdk.CanSetPassword, sdk.CanStartReset, sdk.CanExchange,
 	}
@@ -67,7 +63,7 @@ func tryDescribe(ctx context.Context, p *probe) error {
 		}
 		for _, caps := range []target.Capabilities{i.info.Capabilities, i.Capabilities()} {
 			for _, f := range caps.Carries {
-				if !slices.Contains(features, f) {
+				if !slices.Contains(target.Features(), f) {
 					p.fail("there is no feature %q", f)
 				}
 			}

@@ -32,6 +32,7 @@ func (k *kit) person() target.User {
 	if hash := canonical.ParsePasswordHash(k.bcrypt()); k.caps.Accepts(hash) {
 		u.Password, u.Class = hash, target.HashCarried
 	}
+	k.caps.Withheld().From(&u) // as a host does
 	return u
 }
 
@@ -62,7 +63,8 @@ func (k *kit) bcrypt() string {
 	return fmt.Sprintf("$%s$%02d$abcdefghijklmnopqrstuu%s", variant, cost, digest)
 }
 
-// crowd is people of every kind that occurs, n of them at least.
+// crowd is people of every kind that occurs, n of them at least, with what the plugin
+// declares.
 func (k *kit) crowd(n int) []target.User {
 	var all []target.User
 	for len(all) < n {
@@ -75,12 +77,14 @@ func (k *kit) crowd(n int) []target.User {
 		rich.OtherEmails = []target.Address{{Email: "other-" + rich.Email}}
 		rich.Metadata = json.RawMessage(`{"plan":"pro","n":9007199254740993,"nested":{"a":[1,2,null]}}`)
 		rich.Tenants = []string{"public"}
-		if k.caps.Has(target.CarriesTOTP) {
-			rich.TOTP = []canonical.TOTPDevice{{
-				Name: "phone", Secret: canonical.NewSecret(k.watch.secret(rand.Text()[:16])), Period: 30 * time.Second, Skew: 1, Verified: true,
-			}}
-		}
+		rich.TOTP = []canonical.TOTPDevice{{
+			Name: "phone", Secret: canonical.NewSecret(k.watch.secret(rand.Text()[:16])), Period: 30 * time.Second, Skew: 1, Verified: true,
+		}}
 		all = append(all, plain, bare, nameless, foreign, off, rich)
+	}
+	withheld := k.caps.Withheld()
+	for i := range all {
+		withheld.From(&all[i])
 	}
 	return all
 }

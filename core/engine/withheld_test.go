@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+// rich is an account that has something of every feature.
+func rich(n int, verified bool) canonical.User {
+	id, phone := id(n), "+36201234567"
+	return canonical.User{
+		App: "public", InternalID: id, ID: "ext-" + id, TimeJoined: time.UnixMilli(1_600_000_000_000 + int64(n)).UTC(),
+		Logins: []canonical.Login{
+			{Recipe: canonical.ThirdParty, ID: id, Email: new("ada@example.org"), Verified: &verified, Tenants: []string{"public"}, Identity: &canonical.Identity{Provider: "google", Subject: id}},
+			{Recipe: canonical.Passwordless, ID: id + "-p", Phone: &phone, Verified: new(true), Tenants: []string{"public"}},
+		},
+		TOTPDevices: []canonical.TOTPDevice{{Name: "t", Verified: true, Period: 30 * time.Second}},
+		Roles:       map[string][]string{"public": {"admin"}}, Metadata: []byte(`{"first_name":"Ada"}`),
+	}
+}
+
+// What a plugin does not declare it does not see, and the result names the plugin and
+// every feature; of a feature that it declares, nothing is said.
+func TestUndeclaredFeaturesAreWithheldAndCounted(t *testing.T) {
+	t.Parallel()
+	for _, dry := range []bool{true, false} {
+		for _, declared := range target.Features() {
+			f := newFake()
+			f.caps.Carries = []target.Feature{declared}
+			var sent []target.User
+			f.load = func(users []target.User) (out []target.Outcome, _ error) {
+				sent = append(sent, users...)
+				for _, u := range users {
+					out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Created})
+				}
+				return out, nil
+			}
+			res, err := Run(t.Context(), listed{rich(1, true)}, f, Options{DryRun: dry, Plugin: "acme"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[target.Feature]int{}
+			for _, other := range target.Features() {
+				if other != declared {
+					want[other] = 1
+				}
+			}
+			if diff := cmp.Diff(&Withheld{Plugin: "acme", Features: want}, res.Withheld); diff != "" {
+				t.Errorf("dry %v, %s (-want +got):\n%s", dry, declared, diff)
+			}
+			for feature := range want {
+				if res.Losses[mapping.Loss(feature)] != 1 {
+					t.Errorf("dry %v, %s: the losses %v do not count %s", dry, declared, res.Losses, feature)
+				}
+			}
+			for i := range sent {
+				for _, field := range target.Fields() {
+					switch withheld := field.Feature != "" && field.Feature != declared && field.Feature != target.CarriesID; {
+					case withheld && !field.Empty(&sent[i]):
+						t.Errorf("a plugin that declares %s alone is sent %s", declared, field.Name)
+					case field.Feature == declared && declared != target.CarriesNames && field.Empty(&sent[i]):
+						t.Errorf("a plugin that declares %s is sent no %s", declared, field.Name)
+					}
+				}
+			}
+			if !dry && len(sent) != 1 {
+				t.Errorf("%d sent", len(sent))
+			}
+		}
+	}
+	f := newFake()
+	f.caps.Carries = target.Features()
+	if res, err := Run(t.Context(), listed{rich(1, true)}, f, Options{DryRun: true}); err != nil || res.Withheld != nil {
+		t.Errorf("a plugin that declares everything: %+v, %v", res.Withheld, err)
+	}
+}
+
+// Who came first and who has proven an address is decided with what the source knows,
+// also for a target that can hold neither.
+func TestDecisionsComeBeforeWithholding(t *testing.T) {
+	t.Parallel()
+	src := listed{rich(1, true), rich(2, true)}
+	src[0].TimeJoined, src[1].TimeJoined = src[1].TimeJoined, src[0].TimeJoined
+	f := newFake()
+	f.caps.Carries = []target.Feature{target.CarriesIdentities}
+	codes := map[string]diag.Code{}
+	_, err := Run(t.Context(), src, f, Options{
+		Policies: Policies{Collision: Collision{Username: mapping.Link, Email: mapping.Link}},
+		Outcome:  func(c target.Change) { codes[c.SourceID] = c.Code },
+	})
+	if diff := cmp.Diff(map[string]diag.Code{id(1): diag.MapLinked, id(2): ""}, codes); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
+// A target that does not hold whether an address is verified, and mails those that are
+// not, mails everybody.
+func TestMailsOfTargetThatHoldsNoProof(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.mails = []target.Mailing{target.MailsUnverified}
+	if res, err := Run(t.Context(), listed{rich(1, true)}, f, Options{DryRun: true}); err != nil || res.Mailed != 1 {
+		t.Errorf("%d are mailed, want 1: %v", res.Mailed, err)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -366,5 +368,44 @@ func TestIndexLosesOneAndItsCopyAnother(t *testing.T) {
 		if !ok || gap.Gaps[0].Table != UserIndex || gap.Gaps[0].Count == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestCore10WithoutWebAuthn: the list of users names logins whose tables are all gone.
+func TestCore10WithoutWebAuthn(t *testing.T) {
+	t.Parallel()
+	m := inMemory(t, "core-10.1.4")
+	var gone []*relation
+	for _, r := range m.of.tables {
+		if strings.HasPrefix(r.name, "webauthn") {
+			gone = append(gone, r)
+		}
+	}
+	_, err := m.hide(gone...).accountsOf(t, "public")
+	gap, ok := errors.AsType[*IncompleteError](err)
+	if !ok || gap.Gaps[0].Code != GapTable || gap.Gaps[0].Table != WebAuthnUsers || gap.Gaps[0].Count != 3 {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestDumpUnderRowSecurity: the dump says itself that rows may be missing.
+func TestDumpUnderRowSecurity(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(fixture.Dump(t, "core-10.1.4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hidden := strings.Replace(string(raw), "SET row_security = off;", "SET row_security = on;", 1)
+	path := filepath.Join(t.TempDir(), "hidden.sql")
+	if hidden == string(raw) || os.WriteFile(path, []byte(hidden), 0o600) != nil {
+		t.Fatal("no dump was made")
+	}
+	err = readError(t, Options{Dump: path})
+	if gap, ok := errors.AsType[*IncompleteError](err); !ok || gap.Gaps[0].Code != GapRowSecurity || !strings.Contains(err.Error(), "--enable-row-security") {
+		t.Errorf("error %v", err)
+	}
+	users, findings := read(t, Options{Dump: path, AcceptIncomplete: []GapCode{GapRowSecurity}})
+	if len(users) == 0 || finding(findings, WarnIncomplete).Count != 1 {
+		t.Errorf("accepted: %d users, %v", len(users), findings)
 	}
 }

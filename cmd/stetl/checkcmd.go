@@ -38,7 +38,7 @@ func (a *app) check(ctx context.Context, fix bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
 	if err := p.openSource(ctx); err != nil {
-		return err
+		return a.showIncomplete(err)
 	}
 	acc := p.accounts()
 	if fix {
@@ -58,7 +58,7 @@ func (a *app) check(ctx context.Context, fix bool) (err error) {
 	found, err := engine.Check(ctx, acc, p.target, p.engineOptions())
 	status.clear()
 	if err != nil {
-		return classify(ctx, err)
+		return a.showIncomplete(classify(ctx, err))
 	}
 	found = p.cfg.Target.Locate(found)
 	complete, _ := p.source.Completeness()

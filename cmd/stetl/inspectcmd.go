@@ -49,7 +49,7 @@ func (a *app) inspect(ctx context.Context) (err error) {
 	}
 	src, err := openSource(ctx, cfg, accepted, true, status)
 	if err != nil {
-		return err
+		return a.showIncomplete(err)
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	inventory, review := supertokens.NewInventory(), supertokens.NewReview(src)

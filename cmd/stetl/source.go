@@ -13,6 +13,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/supertokens"
 )
 
@@ -121,11 +122,36 @@ func incomplete(cfg *config.Config, e *supertokens.IncompleteError) error {
 	for code, text := range e.ByCode() {
 		d := diag.Diagnostic{Code: diag.Code(code), Summary: text, Path: path}
 		if info, known := diag.Lookup(d.Code); known {
-			d.Hint = fmt.Sprintf("%s; --accept-incomplete %s reads what is there all the same", info.Remedy, code)
+			d.Hint = info.Remedy
+			if e.Readable() {
+				d.Hint += fmt.Sprintf("; --accept-incomplete %s reads what is there all the same", code)
+			}
 		}
 		list.Add(d)
 	}
-	return cfg.Locate(list).Err()
+	return incompleteError{cfg.Locate(list).Err(), e.Gaps}
+}
+
+// incompleteError is about a source of which something is missing.
+type incompleteError struct {
+	error
+	gaps []supertokens.Gap
+}
+
+func (e incompleteError) Unwrap() error { return e.error }
+
+// showIncomplete gives scripts the JSON of a source that was refused before anything
+// could be read of it.
+func (a *app) showIncomplete(err error) error {
+	refused, ok := errors.AsType[incompleteError](err)
+	if !ok || !a.asJSON {
+		return err
+	}
+	var found diag.List
+	if located, ok := errors.AsType[*diag.ListError](err); ok {
+		found = located.List
+	}
+	return errors.Join(err, report.WriteDiagnosticsJSON(a.out, found, supertokens.Completeness{Missing: refused.gaps}))
 }
 
 // acceptFlag lets an operator read a source of which something is missing.

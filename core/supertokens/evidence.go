@@ -80,6 +80,12 @@ func (e *IncompleteError) text(code GapCode) string {
 	return strings.Join(out, "; ")
 }
 
+// Readable reports whether anything can be read when the gaps are accepted: without the
+// list of users of core 6.0 and newer nobody can say who there is.
+func (e *IncompleteError) Readable() bool {
+	return !slices.ContainsFunc(e.Gaps, func(g Gap) bool { return g.Code == GapTable && g.Table == Spine })
+}
+
 // alike lists the tables of the gaps with the same proof, so that they are one
 // sentence; none after the first of them.
 func (e *IncompleteError) alike(g Gap) []string {
@@ -410,7 +416,7 @@ func (e *evidence) missing(t *tableSpec, because string) Gap {
 func (l *Layout) missing(c *catalog, t *tableSpec, because string) string {
 	what := fmt.Sprintf("table %q is missing from schema %q in %s", l.called(t.name), l.Schema, c.where)
 	if r := c.find(l.Schema, l.called(t.name)); r != nil {
-		what = fmt.Sprintf("table %s in %s has not the columns that cores give it (%s)", r.qualified(), c.where, strings.Join(r.columns, ", "))
+		what = fmt.Sprintf("table %s in %s is not as cores make it: %s", r.qualified(), c.where, t.misfit(r))
 	}
 	hint := "restore it, or dump the whole schema"
 	if t.renamable {

@@ -219,3 +219,27 @@ func FuzzFind(f *testing.F) {
 		}
 	})
 }
+
+// TestMisfit: a table of the right name says in what it differs.
+func TestMisfit(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]func(*relation){
+		"no column user_metadata": func(r *relation) {
+			r.columns, r.types = []string{"app_id", "user_id", "data"}, []string{"varchar(64)", "varchar(128)", "text"}
+		},
+		"user_metadata is of type jsonb, where cores have text": func(r *relation) {
+			r.types = slices.Clone(r.types)
+			r.types[slices.Index(r.columns, "user_metadata")] = "jsonb"
+		},
+	} {
+		c := fixtureCatalog(t, "core-9.3.0")
+		change(c.find("public", "user_metadata"))
+		if _, err := look(t, c, Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in %v", want, err)
+		}
+	}
+	_, err := look(t, without(fixtureCatalog(t, "core-9.3.0"), "app_id_to_user_id"), Options{})
+	if gap, ok := errors.AsType[*IncompleteError](err); !ok || gap.Readable() {
+		t.Errorf("without the list of users: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package supertokens
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -225,6 +226,21 @@ func (t *tableSpec) fits(r *relation) bool {
 		}
 	}
 	return true
+}
+
+// misfit says why r does not fit.
+func (t *tableSpec) misfit(r *relation) string {
+	for i := range t.columns {
+		c := &t.columns[i]
+		at := slices.Index(r.columns, c.name)
+		switch {
+		case at < 0 && t.base(c):
+			return fmt.Sprintf("it has no column %s (its columns: %s)", c.name, strings.Join(r.columns, ", "))
+		case at >= 0 && !sameKind(r.typeOf(at), c.typ):
+			return fmt.Sprintf("its column %s is of type %s, where cores have %s", c.name, r.typeOf(at), c.typ)
+		}
+	}
+	return "nobody knows why"
 }
 
 // fitsExactly reports whether r is this table as cores make it: it has no column

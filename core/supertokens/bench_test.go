@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -283,6 +284,9 @@ func startBenchJob(b *testing.B, name string, job readJob) readResult {
 
 // runBenchJob is the child process.
 func runBenchJob(b *testing.B, described string) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // as the program does
+	}
 	var job readJob
 	if err := json.Unmarshal([]byte(described), &job); err != nil {
 		b.Fatal(err)

@@ -40,10 +40,10 @@ type dealer struct {
 // limits bound what a dealer has in memory.
 type limits struct {
 	routes int // exceptions, some 20 bytes each
-	parts  int // partitions of a table, some 4 KiB each
+	parts  int // partitions of a table, each with a piece of what a spill may take
 }
 
-var usualLimits = limits{routes: 1 << 18, parts: 1 << 12}
+var usualLimits = limits{routes: 1 << 18, parts: 1 << 13}
 
 // errConnectionLost is returned by a scan that may be tried again: the state
 // that is read is still the same.

@@ -66,9 +66,10 @@ const (
 	perSlab   = slabSize / blockSize
 
 	// memory is what the blocks of one spill may take, of which each partition
-	// can use maxPiece; as many spills are filled at once as there are
-	// connections.
-	memory, maxPiece = 4 << 20, 64 << 10
+	// can use maxPiece; where there are so many partitions that pieces would be too
+	// small to be read one by one, it is minPiece for each. As many spills are filled
+	// at once as there are connections.
+	memory, minPiece, maxPiece = 4 << 20, 1 << 10, 64 << 10
 	// small is how much may stay in memory when a spill is done.
 	small = 128 << 10
 	// writeSize is how much is written at least, as far as there is so much.
@@ -85,7 +86,7 @@ var (
 
 // New returns an empty one with so many partitions.
 func New(parts int) *Spill {
-	return &Spill{parts: make([]part, parts), limit: min(memory, parts*maxPiece) / blockSize}
+	return &Spill{parts: make([]part, parts), limit: min(max(memory, parts*minPiece), parts*maxPiece) / blockSize}
 }
 
 // Append adds a row and its tag, whose meaning the caller decides.

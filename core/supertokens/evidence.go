@@ -392,9 +392,9 @@ func (e *evidence) made(t *tableSpec) bool {
 }
 
 // undecided lists the tables with something about accounts that only cores younger
-// than the proven age make, up to a release. That they are missing is right only if nothing is. From
-// core 6.0 on nothing is undecided: there the list of users names the kind of every
-// login.
+// than the proven age make, up to a release. That they are missing is right only if
+// nothing is. From core 6.0 on nothing is undecided: there the list of users names the
+// kind of every login.
 func (e *evidence) undecided(last release) []string {
 	if e.l.Generation.multiApp() {
 		return nil

@@ -249,6 +249,8 @@ func testAlike(t *testing.T, s *keycloak.Server, rows func(ids []string) any) {
 		t.Fatal(err)
 	}
 	users, _ := zoo(t, 42_000)
+	// Both ways take the time of the load where none is known, and it goes on.
+	users = slices.DeleteFunc(users, func(u sdk.User) bool { return !known(u.Created) })
 	var ids []string
 	var direct, usual []json.RawMessage
 	for _, u := range users {

@@ -42,7 +42,7 @@ type account struct {
 type representation struct {
 	account
 	// CreatedTimestamp is left out where it is unknown: 0 would be a time in 1970. The
-	// server takes the time of the load.
+	// newest servers take the time of the load, the oldest none.
 	CreatedTimestamp    int64               `json:"createdTimestamp,omitempty"`
 	Credentials         []credential        `json:"credentials,omitempty"`
 	FederatedIdentities []federatedIdentity `json:"federatedIdentities,omitempty"`

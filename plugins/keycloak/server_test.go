@@ -313,7 +313,7 @@ func testWhole(t *testing.T, s *keycloak.Server, w way, offset int) {
 	t.Run("details", func(t *testing.T) {
 		var u struct {
 			account
-			Created         int64    `json:"createdTimestamp"`
+			Created         *int64   `json:"createdTimestamp"`
 			RequiredActions []string `json:"requiredActions"`
 		}
 		get := func(user sdk.User, path string, into any) {
@@ -329,8 +329,9 @@ func testWhole(t *testing.T, s *keycloak.Server, w way, offset int) {
 			return users[i]
 		}
 		get(find("an unknown time", func(u sdk.User) bool { return u.Created.UnixMilli() == 0 }), "", &u)
-		if u.Created != 0 {
-			t.Errorf("created %d", u.Created)
+		// The newest servers take the time of the load, the oldest none.
+		if u.Created != nil && time.Since(time.UnixMilli(*u.Created)) > time.Hour {
+			t.Errorf("created %d, which nobody knows", *u.Created)
 		}
 		get(find("a reset", func(u sdk.User) bool { return u.Class == sdk.NeedsReset }), "", &u)
 		if !slices.Equal(u.RequiredActions, []string{"UPDATE_PASSWORD"}) {

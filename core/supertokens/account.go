@@ -239,7 +239,6 @@ func (t *Tables) finder(rows RowSource, want func(*tableSpec) bool) (*finder, er
 		t: t, from: rows, rr: newRangeRows(t.layout, 0), assembler: t.assembler,
 		loaded: map[TableName]map[string]bool{}, mapped: map[string][][]byte{},
 	}
-	f.rr.userSlab.free = make([]userRows, 2) // a session needs no more
 	return f, nil
 }
 
@@ -665,7 +664,10 @@ func (f *finder) members(account string) []*userRows {
 }
 
 // account makes the account of the rows that were loaded.
-func (f *finder) account(id string) canonical.User { return f.assembler.account(f.rr, f.members(id)) }
+func (f *finder) account(id string) (out canonical.User) {
+	f.assembler.account(&out, f.rr, f.members(id))
+	return out
+}
 
 // cloneRow keeps a row beyond the call that gave it.
 func cloneRow(v [][]byte) [][]byte {

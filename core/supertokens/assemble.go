@@ -55,7 +55,8 @@ func (a *assembler) assemble(rr *rangeRows) []canonical.User {
 			n++
 		}
 		if members := all[:n]; len(members[0].logins) > 0 || a.layout.Generation.multiApp() {
-			accounts = append(accounts, a.account(rr, members))
+			accounts = append(accounts, canonical.User{})
+			a.account(&accounts[len(accounts)-1], rr, members)
 		} else { // the index names it, and no table has it
 			rr.whole.logins++
 			rr.whole.lose(tableOfLogin(string(members[0].recipe)), members[0].id)
@@ -65,14 +66,17 @@ func (a *assembler) assemble(rr *rangeRows) []canonical.User {
 	return accounts
 }
 
-// sorted returns the users of a range by account, and in it by id.
+// entry is a user with the first bytes of its account's id: nearly always these
+// decide in which order two are, and need no look at the rest.
+type entry struct {
+	head uint64
+	user *userRows
+}
+
+// sorted returns the users of a range by account, and in it by id. The slice is valid
+// until the next call.
 func (rr *rangeRows) sorted() []*userRows {
-	// Nearly always the first bytes decide, and these need no look at the row.
-	type entry struct {
-		head uint64
-		user *userRows
-	}
-	entries := make([]entry, 0, len(rr.users))
+	entries := rr.entries[:0]
 	for _, u := range rr.users {
 		entries = append(entries, entry{headOf([]byte(u.account)), u})
 	}
@@ -85,17 +89,17 @@ func (rr *rangeRows) sorted() []*userRows {
 		}
 		return cmp.Or(strings.Compare(x.user.account, y.user.account), strings.Compare(x.user.id, y.user.id))
 	})
-	out := make([]*userRows, len(entries))
-	for i, e := range entries {
-		out[i] = e.user
+	rr.entries, rr.order = entries, rr.order[:0]
+	for _, e := range entries {
+		rr.order = append(rr.order, e.user)
 	}
-	return out
+	return rr.order
 }
 
-// account assembles the logins of one account, ordered by id.
-func (a *assembler) account(rr *rangeRows, members []*userRows) canonical.User {
+// account assembles in out, which is empty, the logins of one account, ordered by id.
+func (a *assembler) account(out *canonical.User, rr *rangeRows, members []*userRows) {
 	id := members[0].account
-	out := canonical.User{App: a.app, InternalID: id, ID: id}
+	out.App, out.InternalID, out.ID = a.app, id, id
 	var own *userRows
 	for _, m := range members {
 		if m.id == id {
@@ -103,7 +107,7 @@ func (a *assembler) account(rr *rangeRows, members []*userRows) canonical.User {
 		}
 		out.Primary = out.Primary || m.linked
 		for i := range m.logins {
-			a.login(&out, m, &m.logins[i])
+			a.login(out, m, &m.logins[i])
 		}
 		if out.Logins == nil {
 			out.Logins = m.logins
@@ -122,26 +126,25 @@ func (a *assembler) account(rr *rangeRows, members []*userRows) canonical.User {
 		}
 	}
 	if own != nil {
-		a.ownRows(&out, own)
+		a.ownRows(out, own)
 	}
 	for _, m := range members {
-		a.staleVerified(&out, m)
+		a.staleVerified(out, m)
 		if m != own && (a.ofAccount(&m.underInternal) || a.ofAccount(&m.underExternal)) {
-			warn(&out, WarnRowsUnderLinkedMethod, "login %s has metadata, roles, TOTP or a last-active time of its own, which are not part of the account", m.id)
+			warn(out, WarnRowsUnderLinkedMethod, "login %s has metadata, roles, TOTP or a last-active time of its own, which are not part of the account", m.id)
 		}
 		if a.newTenants && m.staleCopy() {
-			warn(&out, WarnOldTableStale, "login %s has another address in the table that core 12 no longer writes", m.id)
+			warn(out, WarnOldTableStale, "login %s has another address in the table that core 12 no longer writes", m.id)
 		}
 		if m.placeholder {
-			warn(&out, WarnPlaceholder, "login %s has nothing, or a text such as NULL or blanks, where an address, a phone number, an external id or a note would be; it was taken for nothing. SuperTokens' own script from MySQL to PostgreSQL leaves such texts", m.id)
+			warn(out, WarnPlaceholder, "login %s has nothing, or a text such as NULL or blanks, where an address, a phone number, an external id or a note would be; it was taken for nothing. SuperTokens' own script from MySQL to PostgreSQL leaves such texts", m.id)
 		}
 		if other, ok := rr.taken[m.id]; ok && other != m.id {
-			a.sharedID(&out, m, other)
+			a.sharedID(out, m, other)
 		}
 	}
-	a.accountWarnings(&out)
+	a.accountWarnings(out)
 	a.complete(rr, members, own)
-	return out
 }
 
 // sharedID reports that the internal id of m is the external id of another user,

@@ -1,6 +1,7 @@
 package supertokens
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -43,7 +44,7 @@ type limits struct {
 	parts  int // partitions of a table, each with a piece of what a spill may take
 }
 
-var usualLimits = limits{routes: 1 << 18, parts: 1 << 13}
+var usualLimits = limits{routes: 1 << 18, parts: 3 << 12}
 
 // errConnectionLost is returned by a scan that may be tried again: the state
 // that is read is still the same.
@@ -52,14 +53,19 @@ var errConnectionLost = errors.New("the connection was lost")
 // maxAttempts bounds how often a table is read when connections keep breaking.
 const maxAttempts = 3
 
-// sampleSize is how many ids the bounds of ranges are chosen from.
-const sampleSize = 1 << 16
+// sampleSize is how many ids the bounds of ranges are chosen from. Of 20 million
+// accounts it is 26 for each range, so that few have more than half again as many
+// accounts as others.
+const sampleSize = 1 << 18
+
+// sampledID is the beginning of an id: all of those that cores make.
+type sampledID [paddedWidth]byte
 
 // newDealer reads the ids of all users: it chooses bounds that give ranges of
 // about size ids whatever the ids look like, and finds the routes.
 func newDealer(ctx context.Context, s store, l *Layout, app string, size, parallel int) (*dealer, error) {
 	d := &dealer{store: s, layout: l, app: app, parallel: parallel}
-	err := d.begin(ctx, usualLimits, func(ids []string, total int) []string { return boundsOf(ids, (total+size-1)/size) })
+	err := d.begin(ctx, usualLimits, func(ids []sampledID, total int) []string { return boundsOf(ids, (total+size-1)/size) })
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
@@ -68,7 +74,7 @@ func newDealer(ctx context.Context, s store, l *Layout, app string, size, parall
 
 // begin deals the two tables that say where rows of the others belong. cut
 // chooses bounds from a sample of all ids.
-func (d *dealer) begin(ctx context.Context, most limits, cut func(sample []string, total int) []string) (err error) {
+func (d *dealer) begin(ctx context.Context, most limits, cut func(sample []sampledID, total int) []string) (err error) {
 	d.tables = map[TableName]*spill.Spill{}
 	spine, mapping := spill.New(1), spill.New(1)
 	defer func() { err = errors.Join(err, spine.Close(), mapping.Close()) }()
@@ -92,28 +98,31 @@ func (d *dealer) begin(ctx context.Context, most limits, cut func(sample []strin
 
 // idSample keeps some of many ids, each with the same chance.
 type idSample struct {
-	sample []string
+	sample []sampledID
 	total  int
 	random *rand.Rand
 }
 
 func (s *idSample) add(id []byte) {
 	s.total++
-	switch at := s.random.IntN(s.total); {
-	case len(s.sample) < sampleSize:
-		s.sample = append(s.sample, string(id))
-	case at < sampleSize:
-		s.sample[at] = string(id)
+	at := len(s.sample)
+	if at < sampleSize {
+		s.sample = append(s.sample, sampledID{})
+	} else if at = s.random.IntN(s.total); at >= sampleSize {
+		return
 	}
+	s.sample[at] = sampledID{}
+	copy(s.sample[at][:], id)
 }
 
 // boundsOf splits a sample of ids into n parts.
-func boundsOf(sample []string, n int) []string {
-	slices.Sort(sample)
+func boundsOf(sample []sampledID, n int) []string {
+	slices.SortFunc(sample, func(x, y sampledID) int { return bytes.Compare(x[:], y[:]) })
 	sample = slices.Compact(sample)
 	var bounds []string
 	for i := 1; i < n; i++ {
-		if b := sample[i*len(sample)/n]; len(bounds) == 0 || bounds[len(bounds)-1] < b {
+		b := string(bytes.TrimRight(sample[i*len(sample)/n][:], "\x00"))
+		if len(bounds) == 0 || bounds[len(bounds)-1] < b {
 			bounds = append(bounds, b)
 		}
 	}
@@ -340,91 +349,42 @@ func (d *dealer) home(id []byte, known *known) int {
 	return d.ranges.find(id)
 }
 
-// reader reads ranges, which share partitions, for several goroutines.
+// reader reads ranges, for several goroutines.
 type reader struct {
-	dealer *dealer
-	tables []*tableReader
-	mu     sync.Mutex
-	parts  map[int]*loadedPart
-	spare  []*loadedPart
-}
-
-// loadedPart is a partition of every table in memory.
-type loadedPart struct {
-	once   sync.Once
-	err    error
-	tables []spill.Loaded
-	left   int // ranges that have not been read
+	dealer  *dealer
+	tables  []*tableReader
+	buffers sync.Pool
 }
 
 // reader reads what tables say, each range once.
 func (d *dealer) reader(tables []*tableReader) *reader {
-	return &reader{dealer: d, tables: tables, parts: map[int]*loadedPart{}}
+	return &reader{dealer: d, tables: tables, buffers: sync.Pool{New: func() any { return new(spill.Buffer) }}}
 }
 
 // read fills rr with what the tables say about the accounts of a range. Rows of
-// nobody go to orphan.
+// nobody go to orphan. A table is in memory only while it is read. Where ranges share
+// a partition, each reads all of it: a second of time is easier to have than memory.
 func (r *reader) read(number int, rr *rangeRows, orphan func(s *tableReader, v [][]byte)) error {
-	p := r.lease(number / r.dealer.perPart)
-	defer r.release(number/r.dealer.perPart, p)
-	for i, s := range r.tables {
-		err := p.err
-		if err == nil {
-			err = p.tables[i].Each(number%r.dealer.perPart, func(v [][]byte, tag uint64) error {
-				claimed := tag&1 == 1
-				known, err := rr.add(s, v, claimed)
-				if err == nil && !known && !claimed {
-					orphan(s, v)
-				}
-				return err
-			})
-		}
+	part, within := number/r.dealer.perPart, uint64(number%r.dealer.perPart) //nolint:gosec // not negative
+	buffer, _ := r.buffers.Get().(*spill.Buffer)
+	defer r.buffers.Put(buffer)
+	for _, s := range r.tables {
+		err := r.dealer.tables[s.name].Ordered(part, buffer, func(v [][]byte, tag uint64) error {
+			if tag>>1 != within {
+				return nil
+			}
+			claimed := tag&1 == 1
+			known, err := rr.add(s, v, claimed)
+			if err == nil && !known && !claimed {
+				orphan(s, v)
+			}
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("read %s: %w", s.rel.qualified(), err)
 		}
 	}
 	return nil
-}
-
-// lease returns a partition in memory.
-func (r *reader) lease(number int) *loadedPart {
-	r.mu.Lock()
-	p := r.parts[number]
-	if p == nil {
-		if last := len(r.spare) - 1; last >= 0 {
-			p, r.spare = r.spare[last], r.spare[:last]
-		} else {
-			p = &loadedPart{tables: make([]spill.Loaded, len(r.tables))}
-		}
-		p.once, p.err = sync.Once{}, nil
-		p.left = min(r.dealer.perPart, r.dealer.rangeCount()-number*r.dealer.perPart)
-		r.parts[number] = p
-	}
-	r.mu.Unlock()
-	p.once.Do(func() { p.err = r.load(p, number) })
-	return p
-}
-
-func (r *reader) load(p *loadedPart, number int) error {
-	for i, s := range r.tables {
-		err := p.tables[i].Load(r.dealer.tables[s.name], number, r.dealer.perPart, func(tag uint64) int {
-			return int(tag >> 1)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// release gives the memory back when the last range of a partition was read.
-func (r *reader) release(number int, p *loadedPart) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if p.left--; p.left == 0 {
-		delete(r.parts, number)
-		r.spare = append(r.spare, p)
-	}
 }
 
 // trimKey is [trimPadding] without the copy.

@@ -194,7 +194,7 @@ func deal(t *testing.T, s *Source, most limits, bounds []string) {
 		t.Fatal(err)
 	}
 	s.dealer = &dealer{store: s.dealer.store, layout: s.layout, app: s.app, parallel: s.parallel}
-	if err := s.dealer.begin(t.Context(), most, func([]string, int) []string { return bounds }); err != nil {
+	if err := s.dealer.begin(t.Context(), most, func([]sampledID, int) []string { return bounds }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -12,7 +12,8 @@ import (
 
 // rangeRows holds everything the source has about the accounts of one range,
 // joined by user id. It is filled in the order of [schema]; [assembler.assemble]
-// turns it into accounts.
+// turns it into accounts, which keep nothing of it, so that it can be emptied and
+// filled again.
 type rangeRows struct {
 	layout *Layout
 	users  map[string]*userRows
@@ -24,8 +25,36 @@ type rangeRows struct {
 	// whole is what the rows prove to be there and to be missing.
 	whole wholeness
 
-	userSlab  slab[userRows]
+	userRows  arena[userRows]
+	entries   []entry // scratch space of sorted
+	order     []*userRows
 	loginSlab slab[canonical.Login]
+}
+
+// arena hands out values that are given up all at once.
+type arena[T any] struct {
+	blocks [][]T
+	used   int
+}
+
+// arenaBlock is small, because the bridge joins one or two users at a time.
+const arenaBlock = 4
+
+// one returns a value that is zero.
+func (a *arena[T]) one() *T {
+	number := a.used / arenaBlock
+	if number == len(a.blocks) {
+		a.blocks = append(a.blocks, make([]T, arenaBlock))
+	}
+	a.used++
+	return &a.blocks[number][(a.used-1)%arenaBlock]
+}
+
+func (a *arena[T]) reset() {
+	for _, block := range a.blocks[:(a.used+arenaBlock-1)/arenaBlock] {
+		clear(block)
+	}
+	a.used = 0
 }
 
 // slab hands out values that were allocated many at a time.
@@ -122,6 +151,15 @@ func newRangeRows(l *Layout, size int) *rangeRows {
 	return &rangeRows{layout: l, users: make(map[string]*userRows, size), byExternal: map[string]*userRows{}, taken: map[string]string{}}
 }
 
+// reset empties rr and keeps its memory.
+func (rr *rangeRows) reset() {
+	clear(rr.users)
+	clear(rr.byExternal)
+	clear(rr.taken)
+	rr.whole = wholeness{}
+	rr.userRows.reset()
+}
+
 // internalUser returns the user that a row of an internal-id table belongs to,
 // creating it for tables that can define one, and nil when the id is nobody's.
 func (rr *rangeRows) internalUser(key []byte, defines bool) *userRows {
@@ -132,7 +170,7 @@ func (rr *rangeRows) internalUser(key []byte, defines bool) *userRows {
 		return nil
 	}
 	id := string(key)
-	u := &rr.userSlab.one()[0]
+	u := rr.userRows.one()
 	u.id, u.account = id, id
 	rr.users[id] = u
 	return u

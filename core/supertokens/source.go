@@ -338,7 +338,7 @@ func (s *Source) Read(ctx context.Context, emit func(Batch) error) error {
 }
 
 // eachRange joins tables range by range, in parallel, and emits in order what
-// each range is made into.
+// each range is made into, which keeps nothing of its rows.
 func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build func(*rangeRows, []Orphan) Batch, emit func(Batch) error) error {
 	if err := s.dealer.deal(ctx, readers); err != nil {
 		return err
@@ -346,6 +346,7 @@ func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build fu
 	total, ranges := s.dealer.rangeCount(), s.dealer.reader(readers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.parallel + 1) // ranges in memory, with the one that is emitted
+	joins := sync.Pool{New: func() any { return newRangeRows(s.layout, s.rangeSize) }}
 	turns := make([]chan struct{}, total+1)
 	for i := range turns {
 		turns[i] = make(chan struct{})
@@ -356,7 +357,7 @@ func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build fu
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			rr := newRangeRows(s.layout, s.rangeSize)
+			rr, _ := joins.Get().(*rangeRows)
 			var orphans []Orphan
 			err := ranges.read(i, rr, func(r *tableReader, v [][]byte) {
 				id := trimPadding(v[0])
@@ -367,6 +368,8 @@ func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build fu
 				return err
 			}
 			b := build(rr, orphans)
+			rr.reset()
+			joins.Put(rr)
 			b.Done, b.Total = i+1, total
 			select {
 			case <-turns[i]:

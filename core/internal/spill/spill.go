@@ -69,7 +69,7 @@ const (
 	// can use maxPiece; where there are so many partitions that pieces would be too
 	// small to be read one by one, it is minPiece for each. As many spills are filled
 	// at once as there are connections.
-	memory, minPiece, maxPiece = 4 << 20, 1 << 10, 64 << 10
+	memory, minPiece, maxPiece = 8 << 20, 1 << 10, 64 << 10
 	// small is how much may stay in memory when a spill is done.
 	small = 128 << 10
 	// writeSize is how much is written at least, as far as there is so much.
@@ -301,89 +301,32 @@ func (s *Spill) Close() error {
 // Parts is the number of partitions.
 func (s *Spill) Parts() int { return len(s.parts) }
 
-// Loaded are the rows of one partition, in memory and sorted into groups. It
-// can be loaded again, which takes the memory it has.
-type Loaded struct {
-	rows []byte
-	at   []int // where rows begin, group by group; empty for one group
-	ends []int // of each group in at
-}
+// Buffer is memory for the rows of one partition, to be used again for others.
+type Buffer struct{ rows []byte }
 
-// Load takes the rows of a partition; group, of a tag, is less than groups.
-func (l *Loaded) Load(s *Spill, number, groups int, group func(tag uint64) int) error {
+// Ordered gives a partition's rows in the order they were appended, with all of
+// them in memory. The fields are valid until the buffer is used again. Several
+// goroutines may read at once, each with a buffer of its own.
+func (s *Spill) Ordered(number int, into *Buffer, fn func(fields [][]byte, tag uint64) error) error {
 	scratch, _ := buffers.Get().(*[]byte)
 	defer buffers.Put(scratch)
 	p := &s.parts[number]
-	l.at, l.ends = l.at[:0], l.ends[:0]
-	if cap(l.rows) < p.rows {
-		l.rows = make([]byte, p.rows+p.rows/16) // others are about as large
+	if cap(into.rows) < p.rows {
+		into.rows = make([]byte, p.rows+p.rows/16) // others are about as large
 	}
-	l.rows = l.rows[:p.rows]
+	rows := into.rows[:p.rows]
 	end := p.rows // the last piece is read first
 	for at := p.stored; at.size > 0; {
-		rows, before, err := s.piece(at, scratch)
+		piece, before, err := s.piece(at, scratch)
 		if err != nil {
 			return err
 		}
-		end -= copy(l.rows[end-len(rows):], rows)
+		end -= copy(rows[end-len(piece):], piece)
 		at = before
 	}
-	l.rows = s.gather(l.rows, p)
-	if groups > 1 {
-		l.sort(groups, group)
-	}
-	return nil
-}
-
-// sort puts the rows in the order of their groups, by counting.
-func (l *Loaded) sort(groups int, group func(tag uint64) int) {
-	l.ends = slices.Grow(l.ends, groups)[:groups]
-	clear(l.ends)
-	count := 0
-	eachHead(l.rows, func(_ int, tag uint64) {
-		l.ends[group(tag)]++
-		count++
-	})
-	total := 0
-	for i, n := range l.ends { // for now where a group begins
-		l.ends[i] = total
-		total += n
-	}
-	l.at = slices.Grow(l.at, count)[:count]
-	eachHead(l.rows, func(at int, tag uint64) {
-		g := group(tag)
-		l.at[l.ends[g]] = at
-		l.ends[g]++
-	})
-}
-
-// Each gives the rows of a group in the order they were appended. The fields
-// are valid until the next [Loaded.Load]. Several may be called at once.
-func (l *Loaded) Each(group int, fn func(fields [][]byte, tag uint64) error) error {
+	into.rows = s.gather(rows, p)
 	var d decoder
-	if len(l.ends) == 0 {
-		return d.all(l.rows, fn)
-	}
-	start := 0
-	if group > 0 {
-		start = l.ends[group-1]
-	}
-	for _, at := range l.at[start:l.ends[group]] {
-		if _, err := d.one(l.rows[at:], fn); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// eachHead gives the place and the tag of every row.
-func eachHead(b []byte, fn func(at int, tag uint64)) {
-	for at := 0; at < len(b); {
-		size, n := binary.Uvarint(b[at:])
-		tag, _ := binary.Uvarint(b[at+n:])
-		fn(at, tag)
-		at += n + int(size) //nolint:gosec // was a length
-	}
+	return d.all(into.rows, fn)
 }
 
 // decoder decodes rows; it holds scratch space.

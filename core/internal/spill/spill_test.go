@@ -71,15 +71,15 @@ func TestRowsComeBack(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var l Loaded
+			var b Buffer
 			for part := range 3 {
-				var each, loaded []row
+				var each, ordered []row
 				err := s.Each(part, func(fields [][]byte, tag uint64) error {
 					each = append(each, toRow(fields, tag))
 					return nil
 				})
-				err = errors.Join(err, l.Load(s, part, 1, nil), l.Each(0, func(fields [][]byte, tag uint64) error {
-					loaded = append(loaded, toRow(fields, tag))
+				err = errors.Join(err, s.Ordered(part, &b, func(fields [][]byte, tag uint64) error {
+					ordered = append(ordered, toRow(fields, tag))
 					return nil
 				}))
 				if err != nil {
@@ -88,56 +88,14 @@ func TestRowsComeBack(t *testing.T) {
 				if diff := cmp.Diff(want[part], each, anyOrder); diff != "" {
 					t.Errorf("%s, part %d, one by one (-want +got):\n%s", name, part, diff)
 				}
-				if diff := cmp.Diff(want[part], loaded); diff != "" {
-					t.Errorf("%s, part %d, loaded (-want +got):\n%s", name, part, diff)
+				if diff := cmp.Diff(want[part], ordered); diff != "" {
+					t.Errorf("%s, part %d, in order (-want +got):\n%s", name, part, diff)
 				}
 			}
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
 		}
-	}
-}
-
-func TestGroups(t *testing.T) {
-	t.Parallel()
-	s := New(3)
-	s.limit = 100
-	want := fill(t, s)
-	var l Loaded
-	for part := range 3 {
-		for _, groups := range []int{1000, 5} { // the second time in the same memory
-			group := func(tag uint64) int { return int(tag) % groups }
-			if err := l.Load(s, part, groups, group); err != nil {
-				t.Fatal(err)
-			}
-			total := 0
-			for g := range groups {
-				var wanted, got []row
-				for _, r := range want[part] {
-					if group(r.Tag) == g {
-						wanted = append(wanted, r)
-					}
-				}
-				err := l.Each(g, func(fields [][]byte, tag uint64) error {
-					got = append(got, toRow(fields, tag))
-					return nil
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff(wanted, got); diff != "" {
-					t.Errorf("part %d, group %d of %d (-want +got):\n%s", part, g, groups, diff)
-				}
-				total += len(got)
-			}
-			if total != len(want[part]) {
-				t.Errorf("part %d: the groups have %d rows, the partition %d", part, total, len(want[part]))
-			}
-		}
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -163,14 +121,14 @@ func TestFileIsSealed(t *testing.T) {
 	if _, err := s.file.WriteAt([]byte{1, 2, 3}, 100); err != nil {
 		t.Fatal(err)
 	}
-	var each, load error
-	var l Loaded
+	var each, ordered error
+	var b Buffer
 	for part := range 3 {
 		each = errors.Join(each, s.Each(part, func([][]byte, uint64) error { return nil }))
-		load = errors.Join(load, l.Load(s, part, 1, nil))
+		ordered = errors.Join(ordered, s.Ordered(part, &b, func([][]byte, uint64) error { return nil }))
 	}
-	if each == nil || load == nil {
-		t.Errorf("a changed file was read without a complaint: %v, %v", each, load)
+	if each == nil || ordered == nil {
+		t.Errorf("a changed file was read without a complaint: %v, %v", each, ordered)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)

@@ -83,9 +83,9 @@ func TestAnySplitGivesTheSame(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				deal(t, again, limits{routes: 1 + random.IntN(100), parts: 1 + random.IntN(20)}, bounds)
+				repartition(t, again, limits{redirects: 1 + random.IntN(100), parts: 1 + random.IntN(20)}, bounds)
 				if diff := gocmp.Diff(want, everything(t, again)); diff != "" {
-					t.Fatalf("seed %d, %d in a partition, %d parts of routes, cut at %q (-whole +cut):\n%s", seed, again.dealer.perPart, again.dealer.routes.parts, bounds, diff)
+					t.Fatalf("seed %d, %d in a partition, %d parts of redirects, cut at %q (-whole +cut):\n%s", seed, again.partitioner.perPart, again.partitioner.redirects.parts, bounds, diff)
 				}
 				if err := again.Close(); err != nil {
 					t.Fatal(err)

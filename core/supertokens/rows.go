@@ -213,7 +213,7 @@ func (r *tableReader) defines(l *Layout) bool {
 	return r.role == roleSpine || r.role == roleRecipe || r.role == roleIndex && !l.Generation.multiApp()
 }
 
-// addByID finds the user by either id, in the order of [routes.claim]. An id that
+// addByID finds the user by either id, in the order of [redirects.claim]. An id that
 // is one user's external and another's internal one: the row is the first user's,
 // as the core sees it, unless the other one shows the same id.
 func (rr *rangeRows) addByID(r *tableReader, v [][]byte, claimed bool) (bool, error) {

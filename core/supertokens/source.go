@@ -103,18 +103,18 @@ const appColumn = "app_id"
 // each table once: what [Source.Read] needs is kept in an encrypted temporary
 // file, so that reading again does not ask the database again.
 type Source struct {
-	store     store
-	dealer    *dealer
-	layout    *Layout
-	app       string
-	apps      []App
-	rangeSize int
-	parallel  int
-	readers   []*tableReader
-	ledger    []LedgerEntry
-	closed    sync.Once
-	assembler assembler
-	general   findings
+	store       store
+	partitioner *partitioner
+	layout      *Layout
+	app         string
+	apps        []App
+	rangeSize   int
+	parallel    int
+	readers     []*tableReader
+	ledger      []LedgerEntry
+	closed      sync.Once
+	assembler   assembler
+	general     findings
 
 	catalog *catalog
 	// accepts are the codes of gaps that the operator accepts, gaps all that there are.
@@ -215,13 +215,13 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	s.assembler.findStray = s.layout.Generation.recordsVerification() && !s.layout.atLeast(specOf(UserIDMapping).since)
 	s.store = &counted{store: s.store, report: o.Progress}
 	err = s.again(func() error {
-		s.dealer, err = newDealer(ctx, s.store, s.layout, s.app, s.rangeSize, s.parallel)
+		s.partitioner, err = newPartitioner(ctx, s.store, s.layout, s.app, s.rangeSize, s.parallel)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if s.dealer.users == 0 && len(s.apps) == 1 { // an app that only the list of users knows may have them
+	if s.partitioner.users == 0 && len(s.apps) == 1 { // an app that only the list of users knows may have them
 		if err := s.again(func() error { return s.loadApps(ctx, true) }); err != nil {
 			return err
 		}
@@ -278,8 +278,8 @@ func (s *Source) Apps() []App { return s.apps }
 // Close releases the snapshot or the file.
 func (s *Source) Close() error {
 	err := s.closeStore()
-	if s.dealer != nil {
-		err = errors.Join(err, s.dealer.close())
+	if s.partitioner != nil {
+		err = errors.Join(err, s.partitioner.close())
 	}
 	return err
 }
@@ -310,7 +310,7 @@ type Orphan struct{ Table, ID string }
 // rows prove that others are missing, the error is an [IncompleteError]: nothing may
 // be done with the accounts then.
 func (s *Source) Read(ctx context.Context, emit func(Batch) error) error {
-	if err := s.dealer.deal(ctx, s.readers); err != nil {
+	if err := s.partitioner.partition(ctx, s.readers); err != nil {
 		return err
 	}
 	// Everything has been read. Holding the snapshot any longer would keep the
@@ -340,10 +340,10 @@ func (s *Source) Read(ctx context.Context, emit func(Batch) error) error {
 // eachRange joins tables range by range, in parallel, and emits in order what
 // each range is made into, which keeps nothing of its rows.
 func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build func(*rangeRows, []Orphan) Batch, emit func(Batch) error) error {
-	if err := s.dealer.deal(ctx, readers); err != nil {
+	if err := s.partitioner.partition(ctx, readers); err != nil {
 		return err
 	}
-	total, ranges := s.dealer.rangeCount(), s.dealer.reader(readers)
+	total, ranges := s.partitioner.rangeCount(), s.partitioner.reader(readers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(s.parallel + 1) // ranges in memory, with the one that is emitted
 	joins := sync.Pool{New: func() any { return newRangeRows(s.layout, s.rangeSize) }}

@@ -9,57 +9,57 @@ import (
 	"github.com/stetl/stetl/core/internal/spill"
 )
 
-// routes lead from the hash of an id to the range of its account: 64 bits under
+// redirects lead from the hash of an id to the range of its account: 64 bits under
 // a seed that nobody knows are enough to tell ids apart, and take a tenth of the
 // memory. External ids are hashed exactly as they are mapped, blanks at the end
 // included.
 //
 // Filters of bits tell nearly all ids that have none at a glance. When there are
-// too many routes for memory, they wait on disk in parts by hash, and so do the
+// too many redirects for memory, they wait on disk in parts by hash, and so do the
 // rows that the filters let through.
-type routes struct {
+type redirects struct {
 	seed              maphash.Seed
 	parts             int
-	linked, externals routeList
+	linked, externals redirectList
 	all               *known // nil when there are too many
 }
 
-// routeList is one kind of routes.
-type routeList struct {
-	of     *routes
+// redirectList is one kind of redirects.
+type redirectList struct {
+	of     *redirects
 	filter filter
 	hashed *spill.Spill // nil when all are known
 	count  []int        // of each part of hashed
 	known  *knownList   // nil when they are too many
 }
 
-// known are the routes of one part.
+// known are the redirects of one part.
 type known struct{ linked, externals knownList }
 
-// newRoutes has room for so many; no more than most are in memory.
-func newRoutes(linked, externals, most int) *routes {
-	r := &routes{seed: maphash.MakeSeed(), parts: (linked+externals)/most + 1}
-	r.linked, r.externals = routeList{of: r, filter: newFilter(linked)}, routeList{of: r, filter: newFilter(externals)}
+// newRedirects has room for so many; no more than most are in memory.
+func newRedirects(linked, externals, most int) *redirects {
+	r := &redirects{seed: maphash.MakeSeed(), parts: (linked+externals)/most + 1}
+	r.linked, r.externals = redirectList{of: r, filter: newFilter(linked)}, redirectList{of: r, filter: newFilter(externals)}
 	if r.parts == 1 {
 		r.all = &known{linked: newKnownList(linked), externals: newKnownList(externals)}
 		r.linked.known, r.externals.known = &r.all.linked, &r.all.externals
 		return r
 	}
-	for _, l := range []*routeList{&r.linked, &r.externals} {
+	for _, l := range []*redirectList{&r.linked, &r.externals} {
 		l.hashed, l.count = spill.New(r.parts), make([]int, r.parts)
 	}
 	return r
 }
 
-func (r *routes) hash(id []byte) uint64 { return maphash.Bytes(r.seed, id) }
+func (r *redirects) hash(id []byte) uint64 { return maphash.Bytes(r.seed, id) }
 
 // part is the part that a stored id belongs to, whatever its padding.
-func (r *routes) part(stored []byte) int {
+func (r *redirects) part(stored []byte) int {
 	return int(r.hash(trimKey(stored)) % uint64(r.parts)) //nolint:gosec // less than the number of parts
 }
 
 // add leads from an id to a range.
-func (l *routeList) add(id []byte, at int) error {
+func (l *redirectList) add(id []byte, at int) error {
 	hash := l.of.hash(id)
 	l.filter.add(hash)
 	if l.known != nil {
@@ -74,14 +74,14 @@ func (l *routeList) add(id []byte, at int) error {
 	return l.hashed.Append(part, [][]byte{b[:]}, 0)
 }
 
-func (l *routeList) done() error {
+func (l *redirectList) done() error {
 	if l.hashed == nil {
 		return nil
 	}
 	return l.hashed.Done()
 }
 
-func (r *routes) close() error {
+func (r *redirects) close() error {
 	if r == nil {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (r *routes) close() error {
 }
 
 // account is the range that a linked user's account is in.
-func (r *routes) account(id []byte, known *known) (at int, ok bool) {
+func (r *redirects) account(id []byte, known *known) (at int, ok bool) {
 	if len(r.linked.filter) == 0 {
 		return 0, false
 	}
@@ -102,7 +102,7 @@ func (r *routes) account(id []byte, known *known) (at int, ok bool) {
 // claim returns the range of the account whose external id a stored id is. It
 // is looked up as it is first: an external id may end in blanks, while columns
 // of databases upgraded from core 3.4 pad it with them.
-func (r *routes) claim(stored []byte, pads bool, known *known) (at int, ok bool) {
+func (r *redirects) claim(stored []byte, pads bool, known *known) (at int, ok bool) {
 	if len(r.externals.filter) == 0 {
 		return 0, false
 	}
@@ -117,8 +117,8 @@ func (r *routes) claim(stored []byte, pads bool, known *known) (at int, ok bool)
 	return at, ok
 }
 
-// mayLead is false only for stored ids that no route leads away from.
-func (r *routes) mayLead(stored []byte, visible bool) bool {
+// mayLead is false only for stored ids that no redirect leads away from.
+func (r *redirects) mayLead(stored []byte, visible bool) bool {
 	trimmed := trimKey(stored)
 	hash := r.hash(trimmed)
 	if r.linked.filter.has(hash) {
@@ -127,9 +127,9 @@ func (r *routes) mayLead(stored []byte, visible bool) bool {
 	return visible && (r.externals.filter.has(hash) || len(trimmed) < len(stored) && r.externals.filter.has(r.hash(stored)))
 }
 
-// each gives rows that were appended to the part of their id, with the routes
+// each gives rows that were appended to the part of their id, with the redirects
 // of that part.
-func (r *routes) each(rows *spill.Spill, fn func(known *known, v [][]byte, tag uint64) error) error {
+func (r *redirects) each(rows *spill.Spill, fn func(known *known, v [][]byte, tag uint64) error) error {
 	if err := rows.Done(); err != nil {
 		return err
 	}
@@ -148,9 +148,9 @@ func (r *routes) each(rows *spill.Spill, fn func(known *known, v [][]byte, tag u
 	return nil
 }
 
-func (r *routes) load(part int) (*known, error) {
+func (r *redirects) load(part int) (*known, error) {
 	k := &known{linked: newKnownList(r.linked.count[part]), externals: newKnownList(r.externals.count[part])}
-	read := func(from *routeList, to *knownList) error {
+	read := func(from *redirectList, to *knownList) error {
 		return from.hashed.Each(part, func(v [][]byte, _ uint64) error {
 			to.add(binary.BigEndian.Uint64(v[0]), int(binary.BigEndian.Uint32(v[0][8:])))
 			return nil

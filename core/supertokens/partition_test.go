@@ -47,11 +47,11 @@ func TestLostConnectionLosesAndDoublesNothing(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	lossy := &flaky{store: s.store, lost: map[string]bool{}}
-	if err := s.dealer.close(); err != nil {
+	if err := s.partitioner.close(); err != nil {
 		t.Fatal(err)
 	}
 	err = s.again(func() error {
-		s.dealer, err = newDealer(t.Context(), lossy, s.layout, s.app, 10, s.parallel)
+		s.partitioner, err = newPartitioner(t.Context(), lossy, s.layout, s.app, 10, s.parallel)
 		return err
 	})
 	if err != nil {
@@ -169,7 +169,7 @@ func TestManyRoutes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		deal(t, s, limits{routes: 3, parts: 2}, s.dealer.ranges.bounds)
+		repartition(t, s, limits{redirects: 3, parts: 2}, s.partitioner.ranges.bounds)
 		got, _, orphans := readAll(t, s)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
@@ -186,15 +186,15 @@ func TestManyRoutes(t *testing.T) {
 	}
 }
 
-// deal has the rows of a source dealt anew, within other limits or to other
+// repartition has the rows of a source partitioned anew, within other limits or to other
 // ranges.
-func deal(t *testing.T, s *Source, most limits, bounds []string) {
+func repartition(t *testing.T, s *Source, most limits, bounds []string) {
 	t.Helper()
-	if err := s.dealer.close(); err != nil {
+	if err := s.partitioner.close(); err != nil {
 		t.Fatal(err)
 	}
-	s.dealer = &dealer{store: s.dealer.store, layout: s.layout, app: s.app, parallel: s.parallel}
-	if err := s.dealer.begin(t.Context(), most, func([]sampledID, int) []string { return bounds }); err != nil {
+	s.partitioner = &partitioner{store: s.partitioner.store, layout: s.layout, app: s.app, parallel: s.parallel}
+	if err := s.partitioner.begin(t.Context(), most, func([]sampledID, int) []string { return bounds }); err != nil {
 		t.Fatal(err)
 	}
 }

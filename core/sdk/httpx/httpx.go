@@ -3,6 +3,7 @@ package httpx
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +12,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"github.com/stetl/stetl/core/target"
 )
@@ -24,11 +23,20 @@ type Options struct {
 	// MaxInFlight bounds the requests under way at the same time; 0 is 32. The
 	// transport starts with a few and finds out how many are good.
 	MaxInFlight int
-	// Rate bounds the requests per second; 0 is unbounded.
+	// Rate bounds the requests per second, or what [Weight] counts of them; 0 is
+	// unbounded.
 	Rate float64
+	// Timeout is how long the target may take until an answer begins; 0 is a minute.
+	// [NewTransport] leaves that to its base.
+	Timeout time.Duration
+	// TLS says whom to trust, nil for what the system trusts. [NewTransport] leaves that
+	// to its base.
+	TLS *tls.Config
 	// MaxElapsed is how long a request may take in all, with its retries and waits;
 	// 0 is five minutes. What is given up then is returned as it came last. A host that
 	// has never answered, and to which there is no connection, is given up after seconds.
+	// An outage is waited for once: when nothing has come back for that long, each
+	// further request is tried once until one succeeds.
 	MaxElapsed time.Duration
 	// MaxBody bounds the body of a response in bytes; 0 is 64 MiB.
 	MaxBody int64
@@ -42,7 +50,7 @@ const (
 	defaultInFlight   = 32
 	defaultMaxElapsed = 5 * time.Minute
 	defaultMaxBody    = 64 << 20
-	headerTimeout     = time.Minute
+	defaultTimeout    = time.Minute
 )
 
 // NewClient returns a client on a [NewTransport] of its own, which follows redirects
@@ -54,7 +62,10 @@ func NewClient(o Options) *http.Client {
 	}
 	base = base.Clone()
 	base.MaxIdleConnsPerHost = cmp.Or(o.MaxInFlight, defaultInFlight)
-	base.ResponseHeaderTimeout = headerTimeout
+	base.ResponseHeaderTimeout = cmp.Or(o.Timeout, defaultTimeout)
+	if o.TLS != nil {
+		base.TLSClientConfig = o.TLS
+	}
 	return &http.Client{Transport: NewTransport(base, o), CheckRedirect: SameHost}
 }
 
@@ -75,7 +86,7 @@ func NewTransport(base http.RoundTripper, o Options) http.RoundTripper {
 		t.options.Pulse = func(target.Pulse) {}
 	}
 	if o.Rate > 0 {
-		t.rate = rate.NewLimiter(rate.Limit(o.Rate), 1)
+		t.rate = newCeiling(o.Rate)
 	}
 	return t
 }
@@ -99,6 +110,30 @@ func Once(ctx context.Context) context.Context {
 
 func once(r *http.Request) bool {
 	marked, _ := r.Context().Value(onceKey{}).(bool)
+	return marked
+}
+
+type weightKey struct{}
+
+// Weight marks requests under ctx as worth so many: a request with many operations
+// counts like each of them under [Options].Rate.
+func Weight(ctx context.Context, n int) context.Context {
+	return context.WithValue(ctx, weightKey{}, n)
+}
+
+func weight(r *http.Request) int {
+	n, _ := r.Context().Value(weightKey{}).(int)
+	return max(n, 1)
+}
+
+type pacedKey struct{}
+
+// Paced marks requests under ctx whose caller decides how many are under way. They wait
+// only while the target asks to, and say nothing about how many it can take.
+func Paced(ctx context.Context) context.Context { return context.WithValue(ctx, pacedKey{}, true) }
+
+func paced(r *http.Request) bool {
+	marked, _ := r.Context().Value(pacedKey{}).(bool)
 	return marked
 }
 

@@ -15,6 +15,10 @@ type limiter struct {
 	inFlight int
 	// blocked is until when nothing may start.
 	blocked time.Time
+	// throttled counts refusals that did not say for how long, one after another; paused
+	// is when the last of them came that counted.
+	throttled int
+	paused    time.Time
 	// Until reset, no more than left may start, where the target counts.
 	left  int
 	reset time.Time
@@ -42,8 +46,8 @@ func (l *limiter) current() int {
 }
 
 // enter waits until a request may start, and returns when it did. waiting hears how
-// long the target has asked to wait.
-func (l *limiter) enter(ctx context.Context, waiting func(time.Duration)) (time.Time, error) {
+// long the target has asked to wait. Requests of free number wait for nothing else.
+func (l *limiter) enter(ctx context.Context, free bool, waiting func(time.Duration)) (time.Time, error) {
 	for told := false; ; {
 		if err := ctx.Err(); err != nil {
 			return time.Time{}, context.Cause(ctx)
@@ -55,8 +59,10 @@ func (l *limiter) enter(ctx context.Context, waiting func(time.Duration)) (time.
 		if counted && l.left <= 0 {
 			wait = max(wait, l.reset.Sub(now))
 		}
-		if wait <= 0 && l.inFlight < int(l.limit) {
-			l.inFlight++
+		if wait <= 0 && (free || l.inFlight < int(l.limit)) {
+			if !free {
+				l.inFlight++
+			}
 			if counted {
 				l.left--
 			}
@@ -90,6 +96,10 @@ func (l *limiter) enter(ctx context.Context, waiting func(time.Duration)) (time.
 type observation struct {
 	answered   bool
 	overloaded bool
+	// throttled: the target refuses requests because there are too many.
+	throttled bool
+	// free: the caller decides how many requests there are.
+	free bool
 	// until is when the target wants to hear the next request; zero for now.
 	until time.Time
 	// Where the target counts, it allows so many requests until reset.
@@ -104,19 +114,32 @@ func (l *limiter) leave(started time.Time, o observation) {
 	defer l.mu.Unlock()
 	now := time.Now()
 	used := l.inFlight >= int(l.limit) // only a limit that is used can be too low
-	l.inFlight--
-	if o.until.After(l.blocked) {
-		l.blocked = o.until
+	if !o.free {
+		l.inFlight--
+	}
+	until := o.until
+	switch {
+	case !o.throttled && o.answered:
+		l.throttled = 0
+	case o.throttled && until.IsZero() && started.After(l.paused):
+		// It does not say for how long: nobody asks for a while, and for longer each time.
+		l.throttled++
+		l.paused = now
+		until = now.Add(min(firstWait<<min(l.throttled, 8), maxWait))
+	}
+	if until.After(l.blocked) {
+		l.blocked = until
 	}
 	if o.counted {
 		// Nobody knows which of those under way are in its count.
 		l.left, l.reset = o.left-l.inFlight, o.reset
 	}
 	fresh := started.After(l.halved)
-	if o.answered && !o.overloaded {
+	if o.answered && !o.overloaded && !o.free {
 		l.measure(now.Sub(started))
 	}
 	switch {
+	case o.free:
 	case o.overloaded && fresh:
 		l.limit, l.halved = max(1, l.limit/2), now
 	case o.overloaded || !o.answered:

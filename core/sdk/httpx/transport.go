@@ -23,8 +23,46 @@ type transport struct {
 	base    http.RoundTripper
 	options Options
 	limit   *limiter
-	rate    *rate.Limiter // nil without a ceiling
-	met     sync.Map      // hosts that have answered
+	rate    *ceiling // nil without one
+	met     sync.Map // hosts that have answered
+	outage  outage
+}
+
+// outage is a time in which nothing comes back. All requests share the patience for it,
+// or each would be waited for as long as the first one was.
+type outage struct {
+	mu    sync.Mutex
+	since time.Time // zero while all is well
+}
+
+// note returns when the outage began of which a failure is part, zero after a success.
+func (o *outage) note(failed bool) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case !failed:
+		o.since = time.Time{}
+	case o.since.IsZero():
+		o.since = time.Now()
+	}
+	return o.since
+}
+
+// ceiling bounds how many requests, or operations in them, there are in a second.
+type ceiling struct{ limiter *rate.Limiter }
+
+func newCeiling(perSecond float64) *ceiling {
+	return &ceiling{rate.NewLimiter(rate.Limit(perSecond), 1)}
+}
+
+// wait takes n: a request with many operations is paid for before it goes.
+func (c *ceiling) wait(ctx context.Context, n int) error {
+	for range n {
+		if err := c.limiter.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // The waits between attempts, where the target does not say.
@@ -56,6 +94,11 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			patience = min(patience, firstContact)
 		}
 		deadline := began.Add(patience)
+		if ctx.Err() == nil {
+			if since := t.outage.note(resp == nil || down(resp.StatusCode)); !since.IsZero() && since.Add(patience).Before(deadline) {
+				deadline = since.Add(patience)
+			}
+		}
 		wait := waits.NextBackOff()
 		if !t.again(r, resp, sent, err) || time.Now().Add(wait).After(deadline) {
 			return t.give(r, resp, attempt, sent, err)
@@ -94,11 +137,11 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 		return nil, false, err
 	}
 	if t.rate != nil {
-		if err := t.rate.Wait(ctx); err != nil {
+		if err := t.rate.wait(ctx, weight(r)); err != nil {
 			return abandon(err)
 		}
 	}
-	started, err := t.limit.enter(ctx, func(wait time.Duration) {
+	started, err := t.limit.enter(ctx, paced(r), func(wait time.Duration) {
 		if wait >= pulseFrom {
 			t.options.Pulse(target.Pulse{Limit: t.limit.current(), Wait: wait, Reason: "the target asked to wait"})
 		}
@@ -119,6 +162,7 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 	resp, err = t.base.RoundTrip(out)
 	seen := observe(resp, err, time.Now())
 	seen.answered = seen.answered && !once(r)
+	seen.free = paced(r)
 	t.limit.leave(started, seen)
 	// A base that sends through no http.Transport does not tell; then it may have been sent.
 	_, tells := t.base.(*http.Transport)
@@ -141,7 +185,8 @@ func observe(resp *http.Response, err error, now time.Time) observation {
 		o.overloaded = true
 	default:
 		o.answered = true
-		o.overloaded = resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500
+		o.throttled = resp.StatusCode == http.StatusTooManyRequests
+		o.overloaded = o.throttled || resp.StatusCode >= 500
 		if wait, ok := hint(resp.Header, now); ok {
 			o.until = now.Add(wait)
 		}
@@ -176,6 +221,12 @@ func (t *transport) again(r *http.Request, resp *http.Response, sent bool, err e
 		return repeatable(r)
 	}
 	return false
+}
+
+// down reports whether an answer comes from what stands before a target that does not
+// answer.
+func down(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
 // hopeless knows errors that no repetition can mend.

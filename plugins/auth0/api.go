@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/auth0/go-auth0/management"
@@ -30,7 +29,7 @@ type api struct {
 	sdk     *management.Management
 	plain   *http.Client // without a token
 	storage *http.Client // of exports: without a token, and none of the tenant's limits
-	tokens  *tokens
+	tokens  *httpx.Tokens
 	burst   atomic.Int64 // requests at once, as the tenant last said
 }
 
@@ -43,13 +42,13 @@ func newAPI(c Config, env sdk.Env, base http.RoundTripper) (*api, error) {
 	base = &redirected{domain: c.Domain, to: to, next: base}
 	wire := httpx.NewTransport(base, httpx.Options{UserAgent: env.UserAgent, Pulse: env.Pulse, Log: env.Log})
 	a := &api{plain: &http.Client{Transport: wire, CheckRedirect: httpx.SameHost}, storage: &http.Client{Transport: base}}
-	a.tokens = &tokens{client: a.plain, config: &clientcredentials.Config{
+	a.tokens = httpx.NewTokens(a.plain, clientcredentials.Config{
 		ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: "https://" + c.Domain + "/oauth/token",
 		EndpointParams: url.Values{"audience": {c.Audience}}, AuthStyle: oauth2.AuthStyleInParams,
-	}}
+	})
 	a.sdk, err = management.New(c.Domain,
 		management.WithStaticToken("replaced by the transport below, which can renew it"),
-		management.WithClient(&http.Client{Transport: &authorised{next: wire, tokens: a.tokens}, CheckRedirect: httpx.SameHost}),
+		management.WithClient(&http.Client{Transport: a.tokens.Transport(wire), CheckRedirect: httpx.SameHost}),
 		management.WithNoRetries(), management.WithUserAgent(env.UserAgent))
 	if err != nil {
 		return nil, fmt.Errorf("prepare the client of %s: %w", c.Domain, err)
@@ -58,10 +57,12 @@ func newAPI(c Config, env sdk.Env, base http.RoundTripper) (*api, error) {
 }
 
 // network is the transport of a configuration.
-func network(c Config) *http.Transport {
+func network(c Config) (*http.Transport, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented to be one
 	t.ResponseHeaderTimeout = c.Timeout.Duration
-	return t
+	var err error
+	t.TLSClientConfig, err = c.TLS.Load("/tls")
+	return t, err
 }
 
 func (a *api) close() { a.storage.CloseIdleConnections() }
@@ -90,53 +91,9 @@ func (t *redirected) CloseIdleConnections() {
 	}
 }
 
-// tokens holds the Management API's token and renews it.
-type tokens struct {
-	client *http.Client
-	config *clientcredentials.Config
-
-	mu  sync.Mutex
-	now *oauth2.Token
-}
-
-// loginError is a token that could not be got: the request was not sent.
-type loginError struct{ err error }
-
-func (e *loginError) Error() string { return "sign in to the Management API: " + e.err.Error() }
-func (e *loginError) Unwrap() error { return e.err }
-
-// refused reports whether the tenant said no, and not merely failed.
-func (e *loginError) refused() bool {
-	answer, ok := errors.AsType[*oauth2.RetrieveError](e.err)
-	return ok && answer.Response != nil && answer.Response.StatusCode < 500 && answer.Response.StatusCode != http.StatusTooManyRequests
-}
-
-func (t *tokens) get(ctx context.Context) (*oauth2.Token, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.now.Valid() {
-		return t.now, nil
-	}
-	token, err := t.config.Token(context.WithValue(httpx.Retryable(ctx), oauth2.HTTPClient, t.client))
-	if err != nil {
-		return nil, &loginError{err}
-	}
-	t.now = token
-	return token, nil
-}
-
-// drop forgets a token that was not accepted.
-func (t *tokens) drop(token *oauth2.Token) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.now == token {
-		t.now = nil
-	}
-}
-
 // scopes are those of the token, nil when the tenant does not tell.
 func (a *api) scopes(ctx context.Context) ([]string, error) {
-	token, err := a.tokens.get(ctx)
+	token, err := a.tokens.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -151,35 +108,6 @@ func (a *api) scopes(ctx context.Context) ([]string, error) {
 		}
 	}
 	return strings.Fields(text), nil
-}
-
-// authorised adds the token, and gets another one when it has run out.
-type authorised struct {
-	next   http.RoundTripper
-	tokens *tokens
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (t *authorised) RoundTrip(r *http.Request) (*http.Response, error) {
-	for first := true; ; first = false {
-		token, err := t.tokens.get(r.Context())
-		if err != nil {
-			return nil, err
-		}
-		again := r.Clone(r.Context())
-		if r.GetBody != nil {
-			if again.Body, err = r.GetBody(); err != nil {
-				return nil, err
-			}
-		}
-		token.SetAuthHeader(again)
-		answer, err := t.next.RoundTrip(again)
-		if err != nil || answer.StatusCode != http.StatusUnauthorized || !first {
-			return answer, err
-		}
-		t.tokens.drop(token)
-		_ = answer.Body.Close()
-	}
 }
 
 // statusError is a refusal in the tenant's words.
@@ -215,7 +143,7 @@ func mayBeDone(err error) bool {
 	if err == nil {
 		return false
 	}
-	if _, ok := errors.AsType[*loginError](err); ok {
+	if _, ok := errors.AsType[*httpx.LoginError](err); ok {
 		return false
 	}
 	s := status(err)
@@ -343,7 +271,7 @@ func explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	if login, ok := errors.AsType[*loginError](err); ok {
+	if login, ok := errors.AsType[*httpx.LoginError](err); ok {
 		return sdk.Diagnostics{loginProblem(login)}.Err()
 	}
 	if s := status(err); s == http.StatusForbidden || s == http.StatusUnauthorized {
@@ -355,15 +283,15 @@ func explain(err error) error {
 	return err
 }
 
-func loginProblem(e *loginError) sdk.Diagnostic {
-	d := sdk.Diagnostic{Code: codeUnreachable, Path: "/domain", Summary: "the tenant cannot be reached", Detail: e.err.Error(), Hint: "check domain, network and certificate"}
-	if !e.refused() {
+func loginProblem(e *httpx.LoginError) sdk.Diagnostic {
+	d := sdk.Diagnostic{Code: codeUnreachable, Path: "/domain", Summary: "the tenant cannot be reached", Detail: e.Err.Error(), Hint: "check domain, network and certificate"}
+	if !e.Refused() {
 		return d
 	}
 	d.Code, d.Path, d.Summary = codeLoginRefused, "/client_id", "the tenant refuses the application"
 	d.Hint = "check client_id, client_secret and audience, and that the application is authorised for the Management API"
 	d.Detail = ""
-	if answer, ok := errors.AsType[*oauth2.RetrieveError](e.err); ok {
+	if answer, ok := errors.AsType[*oauth2.RetrieveError](e.Err); ok {
 		d.Detail = strings.TrimSpace(answer.ErrorCode + ": " + answer.ErrorDescription)
 	}
 	return d

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 	"github.com/stetl/stetl/core/sdk/folder"
 )
 
@@ -44,7 +45,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	}
 	scopes, err := t.api.scopes(ctx)
 	if err != nil {
-		if login, ok := errors.AsType[*loginError](err); ok {
+		if login, ok := errors.AsType[*httpx.LoginError](err); ok {
 			l.Add(loginProblem(login))
 		} else {
 			l.Add(sdk.Diagnostic{Code: codeUnreachable, Path: "/domain", Summary: "the tenant cannot be reached", Detail: err.Error(), Hint: "check domain, network and certificate"})

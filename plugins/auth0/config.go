@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // Config is target.config of a configuration file.
@@ -25,6 +26,7 @@ type Config struct {
 	Jobs         int          `json:"jobs,omitempty" default:"2" jsonschema:"live: import jobs at the same time, 1 or 2; Auth0 allows a tenant two"`
 	PollInterval sdk.Duration `json:"poll_interval,omitzero" default:"250ms" jsonschema:"live: shortest time between two looks at a job; long jobs are looked at less often"`
 	Timeout      sdk.Duration `json:"timeout,omitzero" default:"1m" jsonschema:"live: how long one request may take"`
+	TLS          httpx.TLS    `json:"tls,omitzero" jsonschema:"live: certificates"`
 
 	CanaryClientID     string     `json:"canary_client_id,omitempty" jsonschema:"live: application with the password grant, to prove old passwords with"`
 	CanaryClientSecret sdk.Secret `json:"canary_client_secret,omitzero" jsonschema:"live: its secret"`

@@ -46,7 +46,11 @@ type live struct {
 }
 
 func newLive(c Config, env sdk.Env) (*live, error) {
-	return newLiveOver(network(c), c, env)
+	base, err := network(c)
+	if err != nil {
+		return nil, err
+	}
+	return newLiveOver(base, c, env)
 }
 
 // newLiveOver sends everything through base.

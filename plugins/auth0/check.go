@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
-	"github.com/stetl/stetl/core/sdk/httpx"
 	"github.com/stetl/stetl/core/sdk/folder"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // The scopes of what a load does.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/stetl/stetl/core/target"
@@ -26,9 +27,12 @@ type Options struct {
 	// Rate bounds the requests per second, or what [Weight] counts of them; 0 is
 	// unbounded.
 	Rate float64
-	// Timeout is how long the target may take until an answer begins; 0 is a minute.
-	// [NewTransport] leaves that to its base.
+	// Timeout is how long the target may take until an answer begins, which
+	// [NewTransport] leaves to its base, and until it goes on; 0 is a minute.
 	Timeout time.Duration
+	// FaultTries bounds how often a request is sent that is answered 500: there are
+	// targets that say so of what they will never take. 0 is as often as others.
+	FaultTries int
 	// TLS says whom to trust, nil for what the system trusts. [NewTransport] leaves that
 	// to its base.
 	TLS *tls.Config
@@ -79,6 +83,7 @@ func NewTransport(base http.RoundTripper, o Options) http.RoundTripper {
 	t := &transport{base: base, options: o, limit: newLimiter(cmp.Or(o.MaxInFlight, defaultInFlight))}
 	t.options.MaxElapsed = cmp.Or(o.MaxElapsed, defaultMaxElapsed)
 	t.options.MaxBody = cmp.Or(o.MaxBody, defaultMaxBody)
+	t.options.Timeout = cmp.Or(o.Timeout, defaultTimeout)
 	if t.options.Log == nil {
 		t.options.Log = slog.New(slog.DiscardHandler)
 	}
@@ -112,6 +117,49 @@ func once(r *http.Request) bool {
 	marked, _ := r.Context().Value(onceKey{}).(bool)
 	return marked
 }
+
+type streamKey struct{}
+
+// Stream marks requests under ctx whose answers are too large to be held in memory.
+// Else an answer is read whole before it is given, because one that breaks off is
+// none: the request can then be tried again like one that was not answered.
+func Stream(ctx context.Context) context.Context { return context.WithValue(ctx, streamKey{}, true) }
+
+func streamed(r *http.Request) bool {
+	marked, _ := r.Context().Value(streamKey{}).(bool)
+	return marked
+}
+
+type traceKey struct{}
+
+// Trace tells of the attempts that the answer of a request does not show.
+type Trace struct{ doubtful atomic.Bool }
+
+// WithTrace returns a context whose requests are traced.
+func WithTrace(ctx context.Context) (context.Context, *Trace) {
+	t := &Trace{}
+	return context.WithValue(ctx, traceKey{}, t), t
+}
+
+// Doubtful reports whether an attempt may have been carried out of which there is no
+// clear answer, though a later one may have got one: what that one calls a conflict may
+// be the work of the first.
+func (t *Trace) Doubtful() bool { return t.doubtful.Load() }
+
+// note tells the trace of a request, if it has one, of a failed attempt.
+func note(r *http.Request, resp *http.Response, sent bool) {
+	t, _ := r.Context().Value(traceKey{}).(*Trace)
+	if t == nil {
+		return
+	}
+	if resp == nil && sent || resp != nil && unclear(resp.StatusCode) {
+		t.doubtful.Store(true)
+	}
+}
+
+// unclear reports whether an answer leaves open if the request was carried out, or
+// will be: a server goes on when what stands before it has given up.
+func unclear(status int) bool { return status >= 500 || status == http.StatusRequestTimeout }
 
 type weightKey struct{}
 

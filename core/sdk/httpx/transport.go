@@ -1,9 +1,11 @@
 package httpx
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -93,6 +95,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		} else if _, met := t.met.Load(r.URL.Host); !met && !sent {
 			patience = min(patience, firstContact)
 		}
+		note(r, resp, sent)
 		deadline := began.Add(patience)
 		if ctx.Err() == nil {
 			if since := t.outage.note(resp == nil || down(resp.StatusCode)); !since.IsZero() && since.Add(patience).Before(deadline) {
@@ -100,7 +103,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			}
 		}
 		wait := waits.NextBackOff()
-		if !t.again(r, resp, sent, err) || time.Now().Add(wait).After(deadline) {
+		if !t.again(r, resp, attempt, sent, err) || time.Now().Add(wait).After(deadline) {
 			return t.give(r, resp, attempt, sent, err)
 		}
 		if resp != nil {
@@ -154,12 +157,22 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 		GetConn: func(string) { asked.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	}
+	ctx, giveUp := context.WithCancelCause(ctx)
 	out := r.Clone(httptrace.WithClientTrace(ctx, trace))
 	out.Body = body
 	if out.Header.Get("User-Agent") == "" && t.options.UserAgent != "" {
 		out.Header.Set("User-Agent", t.options.UserAgent)
 	}
 	resp, err = t.base.RoundTrip(out)
+	switch {
+	case err != nil:
+		giveUp(nil)
+	case streamed(r):
+		resp.Body = &bounded{&stalling{resp.Body, t.options.Timeout, giveUp}, t.options.MaxBody}
+	default:
+		resp, err = t.whole(resp, giveUp)
+		connected.Store(true)
+	}
 	seen := observe(resp, err, time.Now())
 	seen.answered = seen.answered && !once(r)
 	seen.free = paced(r)
@@ -169,6 +182,47 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 	tells = tells || asked.Load()
 	return resp, connected.Load() || !tells && !neverDialled(err), err
 }
+
+// whole reads an answer to its end.
+func (t *transport) whole(resp *http.Response, giveUp context.CancelCauseFunc) (*http.Response, error) {
+	body := &stalling{resp.Body, t.options.Timeout, giveUp}
+	text, err := io.ReadAll(io.LimitReader(body, t.options.MaxBody+1))
+	_ = body.Close()
+	if err != nil {
+		return nil, fmt.Errorf("the answer (%s) breaks off after %d bytes: %w", resp.Status, len(text), err)
+	}
+	resp.Body = &bounded{io.NopCloser(bytes.NewReader(text)), t.options.MaxBody}
+	return resp, nil
+}
+
+// stalling is a body that ends with an error when nothing comes for a while.
+type stalling struct {
+	io.ReadCloser
+	patience time.Duration
+	giveUp   context.CancelCauseFunc // of the request
+}
+
+// Read implements [io.Reader].
+func (s *stalling) Read(p []byte) (int, error) {
+	timer := time.AfterFunc(s.patience, func() {
+		s.giveUp(errStalled)
+		_ = s.ReadCloser.Close()
+	})
+	n, err := s.ReadCloser.Read(p)
+	if !timer.Stop() && err != nil && !errors.Is(err, io.EOF) {
+		err = errStalled
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (s *stalling) Close() error {
+	defer s.giveUp(nil)
+	return s.ReadCloser.Close()
+}
+
+// errStalled is an answer that has begun and does not go on.
+var errStalled = errors.New("nothing more came of the answer")
 
 // neverDialled knows errors that come before any connection.
 func neverDialled(err error) bool {
@@ -198,7 +252,7 @@ func observe(resp *http.Response, err error, now time.Time) observation {
 }
 
 // again decides whether the request is tried once more.
-func (t *transport) again(r *http.Request, resp *http.Response, sent bool, err error) bool {
+func (t *transport) again(r *http.Request, resp *http.Response, attempt int, sent bool, err error) bool {
 	if r.Context().Err() != nil {
 		return false
 	}
@@ -217,7 +271,9 @@ func (t *transport) again(r *http.Request, resp *http.Response, sent bool, err e
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests: // by its definition, nothing was done
 		return true
-	case http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusInternalServerError:
+		return repeatable(r) && (t.options.FaultTries == 0 || attempt < t.options.FaultTries)
+	case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return repeatable(r)
 	}
 	return false
@@ -246,7 +302,6 @@ func (t *transport) give(r *http.Request, resp *http.Response, attempt int, sent
 	if err != nil {
 		return nil, t.fail(r, attempt, sent, err)
 	}
-	resp.Body = &bounded{resp.Body, t.options.MaxBody}
 	return resp, nil
 }
 

@@ -44,7 +44,7 @@ type limits struct {
 	parts     int // partitions of a table, each with a piece of what a spill may take
 }
 
-var usualLimits = limits{redirects: 1 << 18, parts: 3 << 12}
+var usualLimits = limits{redirects: 1 << 16, parts: 3 << 12}
 
 // errConnectionLost is returned by a scan that may be tried again: the state
 // that is read is still the same.

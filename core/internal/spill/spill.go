@@ -69,7 +69,7 @@ const (
 	// can use maxPiece; where there are so many partitions that pieces would be too
 	// small to be read one by one, it is minPiece for each. As many spills are filled
 	// at once as there are connections.
-	memory, minPiece, maxPiece = 8 << 20, 1 << 10, 64 << 10
+	memory, minPiece, maxPiece = 8 << 20, blockSize, 64 << 10
 	// small is how much may stay in memory when a spill is done.
 	small = 128 << 10
 	// writeSize is how much is written at least, as far as there is so much.

@@ -41,14 +41,14 @@ func newAPI(c Config, env sdk.Env, base http.RoundTripper) (*api, error) {
 	}
 	base = &redirected{domain: c.Domain, to: to, next: base}
 	wire := httpx.NewTransport(base, httpx.Options{UserAgent: env.UserAgent, Pulse: env.Pulse, Log: env.Log})
-	a := &api{plain: &http.Client{Transport: wire, CheckRedirect: httpx.SameHost}, storage: &http.Client{Transport: base}}
+	a := &api{plain: httpx.Over(wire), storage: httpx.Over(base)}
 	a.tokens = httpx.NewTokens(a.plain, clientcredentials.Config{
 		ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: "https://" + c.Domain + "/oauth/token",
 		EndpointParams: url.Values{"audience": {c.Audience}}, AuthStyle: oauth2.AuthStyleInParams,
 	})
 	a.sdk, err = management.New(c.Domain,
 		management.WithStaticToken("replaced by the transport below, which can renew it"),
-		management.WithClient(&http.Client{Transport: a.tokens.Transport(wire), CheckRedirect: httpx.SameHost}),
+		management.WithClient(httpx.Over(a.tokens.Transport(wire))),
 		management.WithNoRetries(), management.WithUserAgent(env.UserAgent))
 	if err != nil {
 		return nil, fmt.Errorf("prepare the client of %s: %w", c.Domain, err)
@@ -58,11 +58,8 @@ func newAPI(c Config, env sdk.Env, base http.RoundTripper) (*api, error) {
 
 // network is the transport of a configuration.
 func network(c Config) (*http.Transport, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented to be one
-	t.ResponseHeaderTimeout = c.Timeout.Duration
-	var err error
-	t.TLSClientConfig, err = c.TLS.Load("/tls")
-	return t, err
+	trust, err := c.TLS.Load("/tls")
+	return httpx.NewBase(httpx.Options{TLS: trust, Timeout: c.Timeout.Duration}), err
 }
 
 func (a *api) close() { a.storage.CloseIdleConnections() }

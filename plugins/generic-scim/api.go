@@ -91,7 +91,7 @@ func (t *transport) problem(r request, a *answer) *statusError {
 	if a.status >= 300 && a.status < 400 {
 		e.detail = "a redirect to another address, which is not followed"
 	}
-	e.detail = clip(t.scrub(e.detail))
+	e.detail = clip(t.scrubber.Text(e.detail))
 	return e
 }
 

@@ -76,7 +76,7 @@ func (s *server) sendBulk(ctx context.Context, part []*delivery, again bool) err
 	r := request{method: http.MethodPost, path: "/Bulk", body: raw, weight: len(part), paced: true}
 	took := s.pace.start()
 	a, err := s.api.do(ctx, r)
-	if _, lost := errors.AsType[*lostError](err); lost {
+	if lost(err) {
 		s.pace.slower()
 		s.inDoubt(part, err)
 		return nil
@@ -170,7 +170,7 @@ func (s *server) assign(results []resource, byID map[string]*delivery, part []*d
 		if response != nil {
 			raw, _ := marshal(response) // of decoded JSON
 			e.kind, e.detail = explainBody(raw)
-			e.detail = clip(s.api.scrub(e.detail))
+			e.detail = clip(s.api.scrubber.Text(e.detail))
 		}
 		switch {
 		case notHandled(e):

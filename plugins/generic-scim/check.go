@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // Mails implements [sdk.Mailer]. The protocol cannot tell, so the operator does.
@@ -137,7 +138,7 @@ func distrust(err error) (sdk.Diagnostic, bool) {
 			Hint: "name the authority that issued it in tls.ca_file (for a self-signed certificate, itself), or correct the url",
 		}, true
 	}
-	if clientRefused(err) {
+	if httpx.ClientRefused(err) {
 		return sdk.Diagnostic{
 			Code: codeClientRefused, Path: "/tls/cert_file", Summary: "the server refuses the connection without a client certificate that it accepts", Detail: err.Error(),
 			Hint: "set tls.cert_file and tls.key_file to a valid certificate of an authority that the server trusts",

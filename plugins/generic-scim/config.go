@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // Config is target.config of a configuration file. What a preset says holds
@@ -21,7 +22,7 @@ type Config struct {
 
 	URL     string                `json:"url,omitempty" jsonschema:"live: base URL, as in https://id.example.com/scim/v2"`
 	Auth    Auth                  `json:"auth,omitzero" jsonschema:"live: how to sign in"`
-	TLS     TLS                   `json:"tls,omitzero" jsonschema:"live: certificates"`
+	TLS     httpx.TLS             `json:"tls,omitzero" jsonschema:"live: certificates"`
 	Headers map[string]sdk.Secret `json:"headers,omitempty" jsonschema:"live: further headers for every request, such as the key of a gateway"`
 	Timeout sdk.Duration          `json:"timeout,omitzero" default:"60s" jsonschema:"live: how long one request may take"`
 
@@ -69,13 +70,6 @@ type Auth struct {
 	Audience     string     `json:"audience,omitempty" jsonschema:"oauth2: audience, where the server wants one"`
 	Username     string     `json:"username,omitempty" jsonschema:"basic: the user"`
 	Password     sdk.Secret `json:"password,omitzero" jsonschema:"basic: the password"`
-}
-
-// TLS names certificates, PEM files.
-type TLS struct {
-	CAFile   string `json:"ca_file,omitempty" jsonschema:"authorities to trust instead of the system's"`
-	CertFile string `json:"cert_file,omitempty" jsonschema:"client certificate"`
-	KeyFile  string `json:"key_file,omitempty" jsonschema:"key of the client certificate"`
 }
 
 // Extension is where things go for which SCIM has no attribute.

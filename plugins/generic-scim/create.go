@@ -60,7 +60,7 @@ func (s *server) create(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 	pending := all
 	for round, idle := 0, 0; len(pending) > 0 && idle < patience(pending); round++ {
 		if round > 0 {
-			if err := sleep(ctx, s.api.wait(idle+1, 0)); err != nil {
+			if err := sleep(ctx, s.api.wait(idle+1)); err != nil {
 				return err
 			}
 		}
@@ -149,7 +149,7 @@ func (s *server) send(ctx context.Context, all []*delivery, round int) error {
 func (s *server) post(ctx context.Context, d *delivery) error {
 	r := request{method: http.MethodPost, path: s.facts.users, body: d.body}
 	a, err := s.api.do(ctx, r)
-	if _, lost := errors.AsType[*lostError](err); lost {
+	if lost(err) {
 		d.state, d.doubt, d.last = unclear, true, err
 		return nil
 	}

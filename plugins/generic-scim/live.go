@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // live loads a running server. Load is safe for concurrent use.
@@ -39,8 +40,10 @@ type server struct {
 	pace    *pace
 }
 
-func newLive(c Config, env sdk.Env) (*live, error) {
-	api, err := newTransport(c, env)
+func newLive(c Config, env sdk.Env) (*live, error) { return newLiveOver(c, env, httpx.Options{}) }
+
+func newLiveOver(c Config, env sdk.Env, o httpx.Options) (*live, error) {
+	api, err := newTransport(c, env, o)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +63,7 @@ func (t *live) Lacks() []sdk.Ability {
 
 // Close implements [sdk.Closer].
 func (t *live) Close(ctx context.Context) error {
-	defer t.api.http.CloseIdleConnections()
+	defer t.api.idle.CloseIdleConnections()
 	s := t.server
 	if s == nil {
 		s = t.undoing
@@ -131,7 +134,7 @@ func diagnose(err error) (sdk.Diagnostic, bool) {
 	if d, ok := distrust(err); ok {
 		return d, true
 	}
-	_, login := errors.AsType[*loginError](err)
+	_, login := errors.AsType[*httpx.LoginError](err)
 	switch {
 	case login, status(err) == http.StatusUnauthorized, status(err) == http.StatusForbidden:
 		return loginRefused(err), true

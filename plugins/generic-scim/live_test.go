@@ -42,11 +42,11 @@ func openLive(t testing.TB, c Config, j sdk.Journal) *live {
 	if err := c.validate().Err(); err != nil {
 		t.Fatal(err)
 	}
-	target, err := newLive(c, sdk.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "stetl/test", Journal: j})
+	target, err := newLiveOver(c, sdk.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "stetl/test", Journal: j}, quick)
 	if err != nil {
 		t.Fatal(err)
 	}
-	target.api.wait = func(_ int, asked time.Duration) time.Duration { return min(asked, 5*time.Millisecond) }
+	target.api.wait = backOffNot
 	t.Cleanup(func() {
 		if err := target.Close(context.Background()); err != nil {
 			t.Error(err)

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // Login implements [sdk.Authenticator]: SCIM cannot be asked whether a password is
@@ -17,8 +18,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 	if p.CheckTokenURL == "" {
 		return false, &sdk.Failure{Code: codeLoginUnavailable, Detail: "no place to sign in is configured", Hint: "set password.check_token_url"}
 	}
-	client := &http.Client{Transport: t.api.http.Transport, Timeout: t.config.Timeout.Duration, CheckRedirect: stay}
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, client)
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, t.api.unsigned)
 	cc := oauth2.Config{ClientID: p.CheckClientID, ClientSecret: p.CheckSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: p.CheckTokenURL}}
 	_, err := cc.PasswordCredentialsToken(ctx, l.Username, l.Password.Reveal())
 	if err == nil {
@@ -30,5 +30,5 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 		}
 		return false, &sdk.Failure{Code: codeLoginUnavailable, Detail: "the token endpoint answers " + r.ErrorCode, Hint: "the client needs the password grant"}
 	}
-	return false, &sdk.Failure{Code: codeLoginUnavailable, Detail: t.api.scrub(withoutURL(err).Error()), Hint: "check password.check_token_url"}
+	return false, &sdk.Failure{Code: codeLoginUnavailable, Detail: t.api.scrubber.Text(httpx.Redact(err).Error()), Hint: "check password.check_token_url"}
 }

@@ -158,20 +158,3 @@ func TestPaceIsKept(t *testing.T) {
 		t.Errorf("the configuration does not win: %d", p.size)
 	}
 }
-
-// 56: the operations of a Bulk request count one by one, and reads with them.
-func TestRateCountsOperations(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := newRate(10)
-		begun := time.Now()
-		for _, n := range []int{20, 5, 1} {
-			if err := r.take(t.Context(), n); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if got := time.Since(begun); got != 2500*time.Millisecond {
-			t.Errorf("the third request goes after %v", got)
-		}
-	})
-}

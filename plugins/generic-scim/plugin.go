@@ -13,7 +13,7 @@ func Plugin() sdk.Plugin[Config] {
 		Version:      "1",
 		Capabilities: capabilities(Config{}.withDefaults()),
 		New: func(_ context.Context, c Config, env sdk.Env) (sdk.Target, error) {
-			return newTarget(c, env) //nolint:contextcheck // New makes no requests
+			return newTarget(c, env)
 		},
 	}
 }

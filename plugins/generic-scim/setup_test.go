@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 	"github.com/stetl/stetl/internal/targettest"
 )
 
@@ -32,4 +33,7 @@ func person(n int, change ...func(*sdk.User)) sdk.User {
 func people(from, to int) []sdk.User { return targettest.People(from, to, needsReset) }
 
 // backOffNot is for tests that need no pauses.
-func backOffNot(int, time.Duration) time.Duration { return time.Millisecond }
+func backOffNot(int) time.Duration { return time.Millisecond }
+
+// quick are the waits of such tests.
+var quick = httpx.Options{FirstWait: time.Millisecond, MaxElapsed: 2 * time.Second}

@@ -2,119 +2,96 @@ package keycloak
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/Nerzal/gocloak/v13"
-	"github.com/cenkalti/backoff/v5"
 	"github.com/go-resty/resty/v2"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // api speaks HTTP with one realm's admin endpoints. gocloak's typed calls drop
 // the reason of a refusal and hide whether a request was sent at all; both decide
-// what may be retried here, so its raw requests are used.
+// what may be done next, so its raw requests are used, and httpx below them decides
+// what is tried again.
 type api struct {
-	client    *gocloak.GoCloak
+	client    *gocloak.GoCloak // signs in by itself
+	plain     *gocloak.GoCloak // without a token
+	http      *http.Client
+	tokens    *httpx.Tokens
 	base      string
 	realm     string
 	authRealm string
-	clientID  string
-	secret    sdk.Secret
-	timeout   time.Duration
-	log       *slog.Logger
-	pulse     func(sdk.Pulse)
-	patience  func() []backoff.RetryOption
-	now       func() time.Time
-
-	met atomic.Bool // there has been a connection
-
-	mu      sync.Mutex // also makes parallel requests wait for one sign-in
-	token   string
-	renewAt time.Time
 }
 
-func newAPI(c Config, env sdk.Env) *api {
-	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   32,
-		IdleConnTimeout:       time.Minute,
-		ExpectContinueTimeout: time.Second,
+func newAPI(c Config, env sdk.Env) (*api, error) {
+	trust, err := c.TLS.Load("/tls")
+	if err != nil {
+		return nil, err
 	}
-	rc := resty.NewWithClient(&http.Client{
-		Transport: transport,
-		// A redirected POST becomes a GET, and a redirected token leaves the house.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	o := httpx.Options{TLS: trust, Timeout: c.Timeout.Duration}
+	return newAPIOver(httpx.NewBase(o), c, env, o), nil
+}
+
+// newAPIOver sends everything through base.
+func newAPIOver(base http.RoundTripper, c Config, env sdk.Env, o httpx.Options) *api {
+	o.UserAgent, o.Pulse, o.Log = env.UserAgent, env.Pulse, env.Log
+	o.FaultTries = 1 // 500 is what the server says of content that it cannot store
+	wire := httpx.NewTransport(base, o)
+	a := &api{http: httpx.Over(base), base: c.URL, realm: c.Realm, authRealm: c.AuthRealm}
+	a.tokens = httpx.NewTokens(httpx.Over(wire), clientcredentials.Config{
+		ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: c.URL + tokenPath(c.AuthRealm),
+		// In a Basic header the server would decode % and + in the secret.
+		AuthStyle: oauth2.AuthStyleInParams,
 	})
-	rc.SetDisableWarn(true).SetHeader("User-Agent", env.UserAgent)
-	client := gocloak.NewClient(c.URL)
-	client.SetRestyClient(rc)
-	a := &api{
-		client: client, base: c.URL, realm: c.Realm, authRealm: c.AuthRealm,
-		clientID: c.ClientID, secret: c.ClientSecret, timeout: c.Timeout.Duration, log: env.Log, pulse: env.Pulse,
-		patience: func() []backoff.RetryOption {
-			b := backoff.NewExponentialBackOff()
-			b.MaxInterval = 30 * time.Second
-			return []backoff.RetryOption{backoff.WithBackOff(b), backoff.WithMaxElapsedTime(5 * time.Minute)}
-		},
-		now: time.Now,
+	speak := func(rt http.RoundTripper) *gocloak.GoCloak {
+		client := gocloak.NewClient(c.URL)
+		client.SetRestyClient(resty.NewWithClient(httpx.Over(rt)).SetDisableWarn(true))
+		return client
 	}
-	if a.pulse == nil {
-		a.pulse = func(sdk.Pulse) {}
-	}
+	a.client, a.plain = speak(a.tokens.Transport(wire)), speak(wire)
 	return a
 }
 
-func (a *api) close() { a.client.RestyClient().GetClient().CloseIdleConnections() }
+func (a *api) close() { a.http.CloseIdleConnections() }
 
 // statusError is an answer other than success, in the server's own words.
 type statusError struct {
 	method, path string
 	status       int
 	message      string
-	retryAfter   time.Duration
 }
 
 func (e *statusError) Error() string {
 	return fmt.Sprintf("keycloak answered %d to %s %s: %s", e.status, e.method, e.path, e.message)
 }
 
-// transportError means that there was no answer.
-type transportError struct {
-	method, path string
-	err          error
-}
-
-func (e *transportError) Error() string {
-	return fmt.Sprintf("no answer to %s %s: %v", e.method, e.path, e.err)
-}
-func (e *transportError) Unwrap() error { return e.err }
-
 // loginError hides the cause from errors.As on purpose: a refused sign-in must
 // never be taken for a refused batch of users.
 type loginError struct {
 	realm string
-	cause error
+	cause *httpx.LoginError
 }
 
 func (e *loginError) Error() string { return fmt.Sprintf("sign in to keycloak: %v", e.cause) }
+
+// status is the server's answer, 0 when there was none.
+func (e *loginError) status() int {
+	if answer, ok := errors.AsType[*oauth2.RetrieveError](e.cause.Err); ok && answer.Response != nil {
+		return answer.Response.StatusCode
+	}
+	return 0
+}
 
 // status is the HTTP status of an answered admin request, 0 for anything else.
 func status(err error) int {
@@ -124,30 +101,19 @@ func status(err error) int {
 	return 0
 }
 
-// transient reports whether the same request may succeed later.
-func transient(err error) bool {
-	if e, ok := errors.AsType[*loginError](err); ok {
-		return transient(e.cause)
-	}
-	if _, ok := errors.AsType[*transportError](err); ok {
-		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-		return !untrusted
-	}
-	switch status(err) {
-	case http.StatusTooManyRequests, http.StatusRequestTimeout, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return true
-	}
-	return false
-}
-
 // mayBeDone reports whether the server may have carried the request out, or may
 // still do so: a server goes on when its client or a proxy has given up.
 func mayBeDone(err error) bool {
-	if e, ok := errors.AsType[*transportError](err); ok {
-		op, dialing := errors.AsType[*net.OpError](e.err)
-		return !dialing || op.Op != "dial"
+	if _, ok := errors.AsType[*loginError](err); ok {
+		return false
 	}
-	return transient(err) && status(err) != 0 && status(err) != http.StatusTooManyRequests
+	switch s := status(err); s {
+	case 0:
+		return httpx.Uncertain(err)
+	case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return false
 }
 
 // refused reports whether the server judged the content of the request.
@@ -159,45 +125,31 @@ func refused(err error) bool {
 	return false
 }
 
-// call sends one request below /admin and decodes a successful answer into
-// into, unless that is nil. It retries nothing but an expired token.
+// call sends a request below /admin and decodes a successful answer into into, unless
+// that is nil. Under [httpx.Retryable] it may be sent several times.
 func (a *api) call(ctx context.Context, method, path string, query url.Values, body []byte, into any) error {
-	for renewed := false; ; renewed = true {
-		token, err := a.bearer(ctx)
-		if err != nil {
-			return err
-		}
-		req := a.client.GetRequestWithBearerAuth(ctx, token).SetQueryParamsFromValues(query)
-		if body != nil {
-			req.SetBody(body)
-		}
-		answer, err := a.send(ctx, req, method, "/admin"+path)
-		if status(err) == http.StatusUnauthorized && !renewed {
-			a.forget(token)
-			continue
-		}
-		if err != nil || into == nil {
-			return err
-		}
-		if err := json.Unmarshal(answer, into); err != nil {
-			return fmt.Errorf("read the answer to %s %s: %w", method, path, err)
-		}
-		return nil
+	req := a.client.GetRequest(ctx).SetQueryParamsFromValues(query)
+	if body != nil {
+		req.SetHeader("Content-Type", "application/json").SetBody(body)
 	}
+	answer, err := a.send(ctx, req, method, "/admin"+path)
+	if err != nil || into == nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("read the answer to %s %s: %w", method, path, err)
+	}
+	return nil
 }
 
 // read is a GET that waits out a server in trouble.
 func (a *api) read(ctx context.Context, path string, query url.Values, into any) error {
-	return a.persist(ctx, func() error { return a.call(ctx, http.MethodGet, path, query, nil, into) })
+	return a.call(ctx, http.MethodGet, path, query, nil, into)
 }
 
 // create is a POST of something that may be there already, which is as good.
 func (a *api) create(ctx context.Context, path string, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode the request to %s: %w", path, err)
-	}
-	err = a.persist(ctx, func() error { return a.call(ctx, http.MethodPost, path, nil, body, nil) })
+	err := a.write(ctx, http.MethodPost, path, v)
 	if status(err) == http.StatusConflict {
 		return nil
 	}
@@ -213,72 +165,34 @@ func (a *api) write(ctx context.Context, method, path string, v any) error {
 			return fmt.Errorf("encode the request to %s: %w", path, err)
 		}
 	}
-	return a.persist(ctx, func() error { return a.call(ctx, method, path, nil, body, nil) })
+	return a.call(httpx.Retryable(ctx), method, path, nil, body, nil)
 }
 
 // remove deletes what may be gone already, which is as good.
 func (a *api) remove(ctx context.Context, path ...string) error {
-	err := a.persist(ctx, func() error { return a.call(ctx, http.MethodDelete, a.realmPath(path...), nil, nil, nil) })
+	err := a.call(ctx, http.MethodDelete, a.realmPath(path...), nil, nil, nil)
 	if status(err) == http.StatusNotFound {
 		return nil
 	}
 	return err
 }
 
-// firstContact is how long a server is tried to which there has never been a
-// connection: rather than to come back, it is misspelt.
-const firstContact = 5 * time.Second
-
-// persist repeats op while its error is transient and patience lasts.
-func (a *api) persist(ctx context.Context, op func() error) error {
-	var last error
-	began := a.now()
-	options := append(a.patience(), backoff.WithNotify(func(_ error, wait time.Duration) {
-		a.log.LogAttrs(ctx, slog.LevelWarn, "keycloak is not answering, trying again", slog.Duration("wait", wait), slog.String("reason", last.Error()))
-		a.pulse(sdk.Pulse{Wait: wait, Reason: last.Error()})
-	}))
-	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		last = op()
-		e, answered := errors.AsType[*statusError](last)
-		switch {
-		case last == nil:
-			return struct{}{}, nil
-		case !transient(last), !a.met.Load() && a.now().Sub(began) >= firstContact:
-			return struct{}{}, backoff.Permanent(last)
-		case answered && e.retryAfter > 0:
-			return struct{}{}, &backoff.RetryAfterError{Duration: e.retryAfter}
-		}
-		return struct{}{}, last
-	}, options...)
-	if err != nil && ctx.Err() == nil {
-		return last // rather than backoff's own words
-	}
-	return err
-}
-
 // send executes req and turns everything but success into a typed error.
-func (a *api) send(parent context.Context, req *resty.Request, method, path string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(parent, a.timeout)
-	defer cancel()
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { a.met.Store(true) }})
-	resp, err := req.SetContext(ctx).Execute(method, a.base+path)
+func (a *api) send(ctx context.Context, req *resty.Request, method, path string) ([]byte, error) {
+	resp, err := req.Execute(method, a.base+path)
 	if err != nil {
-		if parent.Err() != nil {
-			return nil, context.Cause(parent)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
-		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err // its text would repeat the whole address
+		if login, ok := errors.AsType[*httpx.LoginError](err); ok {
+			return nil, &loginError{realm: a.authRealm, cause: login}
 		}
-		return nil, &transportError{method: method, path: path, err: err}
+		return nil, fmt.Errorf("no answer to %s %s: %w", method, path, httpx.Redact(err)) // its text would repeat the whole address
 	}
 	if resp.IsSuccess() {
 		return resp.Body(), nil
 	}
-	e := &statusError{method: method, path: path, status: resp.StatusCode(), message: reason(resp)}
-	if s, err := strconv.Atoi(resp.Header().Get("Retry-After")); err == nil {
-		e.retryAfter = min(time.Duration(s)*time.Second, time.Minute)
-	}
-	return nil, e
+	return nil, &statusError{method: method, path: path, status: resp.StatusCode(), message: reason(resp)}
 }
 
 // reason finds the server's words in the shapes of error Keycloak has.
@@ -302,55 +216,31 @@ func reason(resp *resty.Response) string {
 			}
 		}
 	}
-	if location := resp.Header().Get("Location"); len(words) == 0 && location != "" {
-		words = append(words, "a redirect; put the final address into url")
-	}
 	if len(words) == 0 {
 		return http.StatusText(resp.StatusCode())
 	}
 	return strings.Join(words, ": ")
 }
 
-// bearer returns a token that will outlive the start of a request, which is when
-// the server looks at it.
+// bearer returns the token that requests are sent with.
 func (a *api) bearer(ctx context.Context) (string, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.token != "" && a.now().Before(a.renewAt) {
-		return a.token, nil
+	token, err := a.tokens.Get(ctx)
+	if login, ok := errors.AsType[*httpx.LoginError](err); ok {
+		return "", &loginError{realm: a.authRealm, cause: login}
 	}
-	answer, err := a.tokens(ctx, a.authRealm, map[string]string{
-		"grant_type": "client_credentials", "client_id": a.clientID, "client_secret": a.secret.Reveal(),
-	})
 	if err != nil {
-		if ctx.Err() != nil {
-			return "", err
-		}
-		return "", &loginError{realm: a.authRealm, cause: err}
+		return "", err
 	}
-	var token gocloak.JWT
-	if err := json.Unmarshal(answer, &token); err != nil || token.AccessToken == "" {
-		return "", &loginError{realm: a.authRealm, cause: errors.New("the answer holds no access token")}
-	}
-	life := time.Duration(token.ExpiresIn) * time.Second
-	a.token, a.renewAt = token.AccessToken, a.now().Add(life-min(life/2, 30*time.Second))
-	return a.token, nil
+	return token.AccessToken, nil
 }
 
-// tokens asks a realm's token endpoint. Everything goes as form fields: in a Basic
-// header the server would decode % and + in the secret.
-func (a *api) tokens(ctx context.Context, realm string, form map[string]string) ([]byte, error) {
-	req := a.client.GetRequest(ctx).SetFormData(form)
-	return a.send(ctx, req, http.MethodPost, "/realms/"+url.PathEscape(realm)+"/protocol/openid-connect/token")
+// ask asks a realm's token endpoint for somebody else than this client.
+func (a *api) ask(ctx context.Context, realm string, form map[string]string) ([]byte, error) {
+	return a.send(ctx, a.plain.GetRequest(ctx).SetFormData(form), http.MethodPost, tokenPath(realm))
 }
 
-// forget drops token unless another request has replaced it already.
-func (a *api) forget(token string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.token == token {
-		a.token = ""
-	}
+func tokenPath(realm string) string {
+	return "/realms/" + url.PathEscape(realm) + "/protocol/openid-connect/token"
 }
 
 func (a *api) realmPath(parts ...string) string {
@@ -552,8 +442,8 @@ type importResult struct {
 }
 
 // importUsers creates all users or none, leaving alone those whose username or
-// e-mail address exists. One attempt only: what may follow a failure depends on
-// whether the server got the request. The results come in no particular order.
+// e-mail address exists, which makes sending again safe. The results come in no
+// particular order.
 func (a *api) importUsers(ctx context.Context, users []json.RawMessage) ([]importResult, error) {
 	body, err := json.Marshal(struct {
 		IfExists string            `json:"ifResourceExists"`
@@ -565,6 +455,6 @@ func (a *api) importUsers(ctx context.Context, users []json.RawMessage) ([]impor
 	var answer struct {
 		Results []importResult `json:"results"`
 	}
-	err = a.call(ctx, http.MethodPost, a.realmPath("partialImport"), nil, body, &answer)
+	err = a.call(httpx.Paced(httpx.Retryable(ctx)), http.MethodPost, a.realmPath("partialImport"), nil, body, &answer)
 	return answer.Results, err
 }

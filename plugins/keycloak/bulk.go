@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // The endpoints of our provider, below /admin/realms/REALM/stetl: what partialImport
@@ -37,15 +39,15 @@ type bulkResult struct {
 	Error  string `json:"error"`
 }
 
-// loadUsers creates each user that is not there, and answers for each, in order. One
-// attempt only, as importUsers.
+// loadUsers creates each user that is not there, and answers for each, in order.
+// Sending again is safe.
 func (a *api) loadUsers(ctx context.Context, users []json.RawMessage) ([]bulkResult, error) {
 	body, err := json.Marshal(users)
 	if err != nil {
 		return nil, fmt.Errorf("encode %d users: %w", len(users), err)
 	}
 	var results []bulkResult
-	err = a.call(ctx, http.MethodPost, a.loadPath(), nil, body, &results)
+	err = a.call(httpx.Paced(httpx.Retryable(ctx)), http.MethodPost, a.loadPath(), nil, body, &results)
 	if err == nil && len(results) != len(users) {
 		return nil, fmt.Errorf("the server answered for %d users of %d", len(results), len(users))
 	}

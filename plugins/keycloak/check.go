@@ -384,7 +384,7 @@ func failed(what string, err error) sdk.Diagnostic {
 }
 
 func loginProblem(e *loginError) sdk.Diagnostic {
-	switch status(e.cause) {
+	switch e.status() {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		return sdk.Diagnostic{
 			Code: codeLoginRefused, Path: "/client_id", Summary: "the server refuses the client", Detail: e.Error(),

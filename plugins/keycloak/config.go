@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // Config is target.config of a configuration file.
@@ -20,6 +21,7 @@ type Config struct {
 	ClientSecret sdk.Secret   `json:"client_secret,omitzero" jsonschema:"live: secret of the client"`
 	AuthRealm    string       `json:"auth_realm,omitempty" jsonschema:"live: realm of the client; by default realm"`
 	Timeout      sdk.Duration `json:"timeout,omitzero" default:"5m" jsonschema:"live: how long one request may take; 5m is the server's own limit"`
+	TLS          httpx.TLS    `json:"tls,omitzero" jsonschema:"live: certificates"`
 
 	Out string `json:"out,omitempty" jsonschema:"files: folder to write"`
 

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // live loads a running server. Load is safe for concurrent use.
@@ -57,8 +58,16 @@ type openRealm struct {
 // shown reports whether the server shows links to an identity provider.
 func (r *openRealm) shown(alias string) bool { return r.aliases[alias] }
 
-func newLive(c Config, env sdk.Env) *live {
-	return &live{config: c, api: newAPI(c, env), env: env, groups: map[string]bool{}}
+func newLive(c Config, env sdk.Env) (*live, error) {
+	a, err := newAPI(c, env)
+	if err != nil {
+		return nil, err
+	}
+	return newLiveOn(a, c, env), nil
+}
+
+func newLiveOn(a *api, c Config, env sdk.Env) *live {
+	return &live{config: c, api: a, env: env, groups: map[string]bool{}}
 }
 
 // Capabilities implements [sdk.Capable].
@@ -297,7 +306,7 @@ func batches(all []*delivery, users int) (out [][]*delivery) {
 // what stands between may refuse it for its size, so a refused one is halved until
 // only the users at fault are left.
 func (t *live) deliver(ctx context.Context, r *openRealm, batch []*delivery, out sdk.Outcomes) error {
-	answers, err := t.importOnce(ctx, r, batch)
+	answers, err := t.importAll(ctx, r, batch)
 	switch {
 	case err == nil:
 		return t.settle(ctx, r, batch, answers, out)
@@ -309,7 +318,7 @@ func (t *live) deliver(ctx context.Context, r *openRealm, batch []*delivery, out
 		return t.deliver(ctx, r, batch[half:], out)
 	case refused(err):
 		return t.review(ctx, r, batch, err, out)
-	case transient(err) && slices.ContainsFunc(batch, func(d *delivery) bool { return d.doubt }):
+	case mayBeDone(err):
 		return t.review(ctx, r, batch, err, out)
 	}
 	return err
@@ -322,22 +331,19 @@ type answer struct {
 	err error  // refused
 }
 
-// importOnce sends a batch until there is an answer. Sending again is safe, since
-// users that are there are skipped.
-func (t *live) importOnce(ctx context.Context, r *openRealm, batch []*delivery) (answers []answer, err error) {
-	err = t.api.persist(ctx, func() error {
-		answers, err = t.send(ctx, r, batch)
-		if mayBeDone(err) {
-			for _, d := range batch {
-				d.doubt = true
-			}
+// importAll sends a batch until there is an answer.
+func (t *live) importAll(ctx context.Context, r *openRealm, batch []*delivery) ([]answer, error) {
+	ctx, trace := httpx.WithTrace(ctx)
+	answers, err := t.send(ctx, r, batch)
+	if trace.Doubtful() || mayBeDone(err) {
+		for _, d := range batch {
+			d.doubt = true
 		}
-		return err
-	})
+	}
 	return answers, err
 }
 
-// send sends a batch once.
+// send sends a batch.
 func (t *live) send(ctx context.Context, r *openRealm, batch []*delivery) ([]answer, error) {
 	bodies := make([]json.RawMessage, len(batch))
 	for i, d := range batch {

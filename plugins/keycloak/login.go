@@ -28,7 +28,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (accepted bool, err error
 			err = errors.Join(err, remove(context.WithoutCancel(ctx)))
 		}()
 	}
-	_, err = t.api.tokens(ctx, t.config.Realm, map[string]string{
+	_, err = t.api.ask(ctx, t.config.Realm, map[string]string{
 		"grant_type": "password", "client_id": id, "client_secret": secret.Reveal(), "username": l.Username, "password": l.Password.Reveal(), "scope": "openid",
 	})
 	answer, answered := errors.AsType[*statusError](err)
@@ -166,7 +166,7 @@ func (t *live) Exchange(ctx context.Context, a sdk.Assertion) (sdk.Tokens, error
 	if a.Scope != "" {
 		form["scope"] = a.Scope
 	}
-	answer, err := t.api.tokens(ctx, t.config.Realm, form)
+	answer, err := t.api.ask(ctx, t.config.Realm, form)
 	if e, ok := errors.AsType[*statusError](err); ok {
 		return sdk.Tokens{}, &sdk.Failure{
 			Code: codeTargetRefused, Detail: e.message,

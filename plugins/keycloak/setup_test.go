@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 	"github.com/stetl/stetl/internal/targettest"
 )
 
@@ -38,10 +37,9 @@ func open(t testing.TB, c Config) *live {
 	if err := c.validate().Err(); err != nil {
 		t.Fatal(err)
 	}
-	l := newLive(c, sdk.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "stetl/test"})
-	l.api.patience = func() []backoff.RetryOption {
-		return []backoff.RetryOption{backoff.WithBackOff(backoff.NewConstantBackOff(time.Millisecond)), backoff.WithMaxTries(4)}
-	}
+	env := sdk.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "stetl/test"}
+	quick := httpx.Options{Timeout: c.Timeout.Duration, FirstWait: time.Millisecond, MaxElapsed: 500 * time.Millisecond}
+	l := newLiveOn(newAPIOver(httpx.NewBase(quick), c, env, quick), c, env)
 	t.Cleanup(func() {
 		if err := l.Close(t.Context()); err != nil {
 			t.Error(err)

@@ -38,7 +38,7 @@ func newTarget(c Config, env sdk.Env) (sdk.Target, error) {
 	if c.Mode == modeFiles {
 		return newFiles(c), nil
 	}
-	return newLive(c, env), nil
+	return newLive(c, env)
 }
 
 // Codes of outcomes and diagnostics; core/diag explains each.

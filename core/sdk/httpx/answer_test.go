@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -154,6 +155,40 @@ func TestEndlessAnswers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// Requests that take long by their nature are no sign that a target is overloaded.
+func TestSlowKindsDoNotLowerTheLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var inside, most atomic.Int64
+		rt := httpx.NewTransport(virtual(func(r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodGet {
+				time.Sleep(5 * time.Millisecond)
+				return answer(200), nil
+			}
+			n := inside.Add(1)
+			defer inside.Add(-1)
+			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+			}
+			time.Sleep(300 * time.Millisecond) // it hashes a password
+			return answer(201), nil
+		}), httpx.Options{MaxInFlight: 16})
+		var group sync.WaitGroup
+		for range 400 {
+			group.Go(func() {
+				for _, method := range []string{"GET", "POST"} {
+					if _, err := do(t, rt, method); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		group.Wait()
+		if most.Load() < 12 {
+			t.Errorf("at most %d of 16 requests were under way at once", most.Load())
+		}
+	})
 }
 
 type endless struct{}

@@ -52,7 +52,7 @@ func (p *provider) RoundTrip(r *http.Request) (*http.Response, error) {
 	if strings.HasSuffix(r.URL.Path, "/token") {
 		if p.refuse != 0 {
 			resp := answer(p.refuse, "Content-Type", "application/json")
-			resp.Body = io.NopCloser(strings.NewReader(`{"error":"invalid_client","error_description":"no such client","echo":"the-secret"}`))
+			resp.Body = io.NopCloser(strings.NewReader(`{"error":"invalid_client","error_description":"no such client: the-secret","echo":"the-secret"}`))
 			return resp, nil
 		}
 		p.given++

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,20 +23,25 @@ type Options struct {
 	// UserAgent is sent with every request that has none of its own.
 	UserAgent string
 	// MaxInFlight bounds the requests under way at the same time; 0 is 32. The
-	// transport starts with a few and finds out how many are good.
+	// transport starts with InFlight of them, 4 for 0, and finds out how many are good.
 	MaxInFlight int
+	InFlight    int
 	// Rate bounds the requests per second, or what [Weight] counts of them; 0 is
 	// unbounded.
 	Rate float64
 	// Timeout is how long the target may take until an answer begins, which
 	// [NewTransport] leaves to its base, and until it goes on; 0 is a minute.
 	Timeout time.Duration
-	// FaultTries bounds how often a request is sent that is answered 500: there are
-	// targets that say so of what they will never take. 0 is as often as others.
+	// FaultTries bounds how often a request is sent that is answered 500; 0 is as often
+	// as others. 1 is for targets that say so of content that they will never take, and
+	// have then done nothing.
 	FaultTries int
 	// TLS says whom to trust, nil for what the system trusts. [NewTransport] leaves that
 	// to its base.
 	TLS *tls.Config
+	// FirstWait is how long to wait before the second attempt, where the target does not
+	// say; later waits grow from it. 0 is 200 milliseconds.
+	FirstWait time.Duration
 	// MaxElapsed is how long a request may take in all, with its retries and waits;
 	// 0 is five minutes. What is given up then is returned as it came last. A host that
 	// has never answered, and to which there is no connection, is given up after seconds.
@@ -57,20 +63,35 @@ const (
 	defaultTimeout    = time.Minute
 )
 
-// NewClient returns a client on a [NewTransport] of its own, which follows redirects
-// on the same host only.
+// NewClient returns a client on a [NewTransport] of its own over [NewBase], which
+// follows redirects on the same host only.
 func NewClient(o Options) *http.Client {
-	base, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // somebody has replaced it, and knows why
-		return &http.Client{Transport: NewTransport(nil, o), CheckRedirect: SameHost}
+	return Over(NewTransport(NewBase(o), o))
+}
+
+// Over returns a client that sends through rt and follows redirects as [SameHost] does.
+// Clients of one target are made over one transport.
+func Over(rt http.RoundTripper) *http.Client {
+	return &http.Client{Transport: rt, CheckRedirect: SameHost}
+}
+
+// dialTimeout is how long a connection may take to be made.
+const dialTimeout = 10 * time.Second
+
+// NewBase returns what a transport sends through: connections of its own, through the
+// proxy that the environment names.
+func NewBase(o Options) *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       o.TLS,
+		TLSHandshakeTimeout:   dialTimeout,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   cmp.Or(o.MaxInFlight, defaultInFlight),
+		IdleConnTimeout:       90 * time.Second,
+		ResponseHeaderTimeout: cmp.Or(o.Timeout, defaultTimeout),
+		ExpectContinueTimeout: time.Second,
 	}
-	base = base.Clone()
-	base.MaxIdleConnsPerHost = cmp.Or(o.MaxInFlight, defaultInFlight)
-	base.ResponseHeaderTimeout = cmp.Or(o.Timeout, defaultTimeout)
-	if o.TLS != nil {
-		base.TLSClientConfig = o.TLS
-	}
-	return &http.Client{Transport: NewTransport(base, o), CheckRedirect: SameHost}
 }
 
 // NewTransport returns a transport that sends through base, [http.DefaultTransport]
@@ -80,10 +101,11 @@ func NewTransport(base http.RoundTripper, o Options) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	t := &transport{base: base, options: o, limit: newLimiter(cmp.Or(o.MaxInFlight, defaultInFlight))}
+	t := &transport{base: base, options: o, limit: newLimiter(cmp.Or(o.InFlight, startLimit), cmp.Or(o.MaxInFlight, defaultInFlight))}
 	t.options.MaxElapsed = cmp.Or(o.MaxElapsed, defaultMaxElapsed)
 	t.options.MaxBody = cmp.Or(o.MaxBody, defaultMaxBody)
 	t.options.Timeout = cmp.Or(o.Timeout, defaultTimeout)
+	t.options.FirstWait = cmp.Or(o.FirstWait, firstWait)
 	if t.options.Log == nil {
 		t.options.Log = slog.New(slog.DiscardHandler)
 	}
@@ -146,20 +168,26 @@ func WithTrace(ctx context.Context) (context.Context, *Trace) {
 // be the work of the first.
 func (t *Trace) Doubtful() bool { return t.doubtful.Load() }
 
-// note tells the trace of a request, if it has one, of a failed attempt.
-func note(r *http.Request, resp *http.Response, sent bool) {
-	t, _ := r.Context().Value(traceKey{}).(*Trace)
-	if t == nil {
+// note tells the trace of a request, if it has one, of an attempt.
+func (t *transport) note(r *http.Request, resp *http.Response, sent bool) {
+	trace, _ := r.Context().Value(traceKey{}).(*Trace)
+	if trace == nil {
 		return
 	}
-	if resp == nil && sent || resp != nil && unclear(resp.StatusCode) {
-		t.doubtful.Store(true)
+	if resp == nil && sent || resp != nil && t.unclear(resp.StatusCode) {
+		trace.doubtful.Store(true)
 	}
 }
 
 // unclear reports whether an answer leaves open if the request was carried out, or
-// will be: a server goes on when what stands before it has given up.
-func unclear(status int) bool { return status >= 500 || status == http.StatusRequestTimeout }
+// will be: a server goes on when what stands before it has given up. Where 500 is said
+// of content, nothing was.
+func (t *transport) unclear(status int) bool {
+	if status == http.StatusInternalServerError {
+		return t.options.FaultTries != 1
+	}
+	return status > http.StatusInternalServerError || status == http.StatusRequestTimeout
+}
 
 type weightKey struct{}
 
@@ -240,16 +268,28 @@ func Redact(err error) error {
 const maxRedirects = 10
 
 // SameHost is an [http.Client].CheckRedirect that follows redirects to the same
-// scheme and host only: credentials and users must not go elsewhere.
+// scheme and host only, since credentials and users must not go elsewhere, and none
+// that makes a read of a write.
 func SameHost(next *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	if !strings.EqualFold(next.URL.Host, first.Host) || next.URL.Scheme != first.Scheme {
-		return fmt.Errorf("the target redirects to %s://%s, which is not followed: correct the configured address", next.URL.Scheme, next.URL.Host)
+		return &RedirectError{next.URL.Scheme + "://" + next.URL.Host}
+	}
+	if next.Method != via[0].Method {
+		return &RedirectError{next.URL.Scheme + "://" + next.URL.Host + next.URL.Path}
 	}
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("stopped after %d redirects", maxRedirects)
 	}
 	return nil
+}
+
+// RedirectError is a redirect that is not followed, by [SameHost].
+type RedirectError struct{ to string }
+
+// Error implements error.
+func (e *RedirectError) Error() string {
+	return "the target redirects to " + e.to + ", which is not followed: correct the configured address"
 }
 
 // ErrBodyTooLarge is what reading a response beyond [Options].MaxBody gives.

@@ -25,8 +25,8 @@ type limiter struct {
 	// halved is when the limit was last lowered: requests that began before cannot
 	// say anything about the new one.
 	halved time.Time
-	// usual and recent are how long answers take: without load, and lately.
-	usual, recent time.Duration
+	// latencies are those of each kind of request.
+	latencies map[string]*latency
 	// changed is closed when somebody who waits should look again.
 	changed chan struct{}
 }
@@ -34,8 +34,8 @@ type limiter struct {
 // startLimit is what a target is trusted with before anything is known.
 const startLimit = 4
 
-func newLimiter(most int) *limiter {
-	return &limiter{most: float64(most), limit: float64(min(most, startLimit)), changed: make(chan struct{})}
+func newLimiter(first, most int) *limiter {
+	return &limiter{most: float64(most), limit: float64(min(most, first)), latencies: map[string]*latency{}, changed: make(chan struct{})}
 }
 
 // current is the limit as it is now.
@@ -100,6 +100,8 @@ type observation struct {
 	throttled bool
 	// free: the caller decides how many requests there are.
 	free bool
+	// kind tells requests apart that cannot be as quick as others.
+	kind string
 	// until is when the target wants to hear the next request; zero for now.
 	until time.Time
 	// Where the target counts, it allows so many requests until reset.
@@ -135,37 +137,52 @@ func (l *limiter) leave(started time.Time, o observation) {
 		l.left, l.reset = o.left-l.inFlight, o.reset
 	}
 	fresh := started.After(l.halved)
+	slow := false
 	if o.answered && !o.overloaded && !o.free {
-		l.measure(now.Sub(started))
+		slow = l.measure(o.kind, now.Sub(started))
 	}
 	switch {
 	case o.free:
 	case o.overloaded && fresh:
 		l.limit, l.halved = max(1, l.limit/2), now
 	case o.overloaded || !o.answered:
-	case l.slow() && fresh:
+	case slow && fresh:
 		l.limit, l.halved = max(1, l.limit*slowDown), now
-	case used && !l.slow():
+	case used && !slow:
 		l.limit = min(l.most, l.limit+1/l.limit)
 	}
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// measure follows the latency.
-func (l *limiter) measure(took time.Duration) {
-	if l.usual == 0 {
-		l.usual, l.recent = took, took
-		return
+// latency is how long answers take: without load, and lately.
+type latency struct{ usual, recent time.Duration }
+
+// maxKinds bounds the memory for latencies. What comes after them is not measured.
+const maxKinds = 64
+
+// measure follows the latency of a kind of request, and reports whether such answers
+// take so long lately that more requests at the same time would only queue up in the
+// target.
+func (l *limiter) measure(kind string, took time.Duration) (slow bool) {
+	of := l.latencies[kind]
+	switch {
+	case of != nil:
+	case len(l.latencies) >= maxKinds:
+		return false
+	default:
+		of = &latency{took, took}
+		l.latencies[kind] = of
 	}
-	l.recent += (took - l.recent) / 8
+	of.recent += (took - of.recent) / 8
 	// The usual one falls at once and rises slowly, since a target can become slower
 	// for good.
-	if took < l.usual {
-		l.usual = took
+	if took < of.usual {
+		of.usual = took
 	} else {
-		l.usual += (took - l.usual) / 1024
+		of.usual += (took - of.usual) / 1024
 	}
+	return of.recent > slowFrom && of.recent > 3*of.usual
 }
 
 // slowDown is what the limit is multiplied with when answers have become slow.
@@ -173,7 +190,3 @@ const slowDown = 0.8
 
 // slowFrom is the latency below which nobody minds.
 const slowFrom = 20 * time.Millisecond
-
-// slow says that answers take so long lately that more requests at the same time
-// would only queue up in the target.
-func (l *limiter) slow() bool { return l.recent > slowFrom && l.recent > 3*l.usual }

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/stetl/stetl/core/canonical"
 )
 
 // Tokens are the access tokens of an OAuth 2.0 client (RFC 6749, section 4.4): one at a
@@ -19,6 +21,7 @@ import (
 type Tokens struct {
 	client *http.Client
 	config clientcredentials.Config
+	scrub  Scrubber
 
 	mu      sync.Mutex // also makes parallel requests wait for one sign-in
 	now     *oauth2.Token
@@ -32,7 +35,7 @@ const renewBefore = 30 * time.Second
 // NewTokens gets tokens through client, usually one of [NewClient], so that sign-ins
 // are retried and limited like everything else.
 func NewTokens(client *http.Client, c clientcredentials.Config) *Tokens {
-	return &Tokens{client: client, config: c}
+	return &Tokens{client: client, config: c, scrub: NewScrubber(canonical.NewSecret(c.ClientSecret))}
 }
 
 // Get returns a token, signing in if there is none. The error is a [*LoginError], or
@@ -48,7 +51,7 @@ func (t *Tokens) Get(ctx context.Context) (*oauth2.Token, error) {
 	case err != nil && ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case err != nil:
-		return nil, &LoginError{Redact(err)}
+		return nil, &LoginError{Err: Redact(err), scrub: t.scrub}
 	}
 	t.now, t.renewAt = token, time.Time{}
 	if !token.Expiry.IsZero() {
@@ -110,11 +113,16 @@ func (a *authorised) RoundTrip(r *http.Request) (*http.Response, error) {
 func (a *authorised) CloseIdleConnections() { closeIdle(a.next) }
 
 // LoginError is a token that could not be got: the request it was for was not sent.
-type LoginError struct{ Err error }
+type LoginError struct {
+	Err   error
+	scrub Scrubber
+}
 
 // Error implements error. What the target has answered is shortened to its OAuth error
-// and description, since its body may repeat what was sent.
-func (e *LoginError) Error() string {
+// and description, without the secret: its body may repeat what was sent.
+func (e *LoginError) Error() string { return e.scrub.Text(e.text()) }
+
+func (e *LoginError) text() string {
 	answer, ok := errors.AsType[*oauth2.RetrieveError](e.Err)
 	if !ok || answer.Response == nil {
 		return "get an access token: " + e.Err.Error()

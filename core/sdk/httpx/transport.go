@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,7 +84,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx := r.Context()
 	began := time.Now()
 	waits := backoff.NewExponentialBackOff()
-	waits.InitialInterval, waits.MaxInterval = firstWait, maxWait
+	waits.InitialInterval, waits.MaxInterval = t.options.FirstWait, maxWait
 	for attempt := 1; ; attempt++ {
 		resp, sent, err := t.try(r, attempt)
 		if resp == nil && err == nil {
@@ -95,7 +96,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		} else if _, met := t.met.Load(r.URL.Host); !met && !sent {
 			patience = min(patience, firstContact)
 		}
-		note(r, resp, sent)
+		t.note(r, resp, sent)
 		deadline := began.Add(patience)
 		if ctx.Err() == nil {
 			if since := t.outage.note(resp == nil || down(resp.StatusCode)); !since.IsZero() && since.Add(patience).Before(deadline) {
@@ -175,12 +176,23 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 	}
 	seen := observe(resp, err, time.Now())
 	seen.answered = seen.answered && !once(r)
-	seen.free = paced(r)
+	seen.free, seen.kind = paced(r), kindOf(r)
 	t.limit.leave(started, seen)
 	// A base that sends through no http.Transport does not tell; then it may have been sent.
 	_, tells := t.base.(*http.Transport)
 	tells = tells || asked.Load()
-	return resp, connected.Load() || !tells && !neverDialled(err), err
+	sent = connected.Load() || !tells && !neverDialled(err)
+	return resp, sent && !ClientRefused(err), err // an alert may come after the request was written
+}
+
+// kindOf tells requests apart that take a target longer or shorter by their nature: a
+// list and an entry of it, a write and a read. Ids in paths do not make kinds.
+func kindOf(r *http.Request) string {
+	kind := r.Method + strings.Repeat("/", strings.Count(r.URL.Path, "/"))
+	if r.URL.RawQuery != "" {
+		kind += "?"
+	}
+	return kind
 }
 
 // whole reads an answer to its end.
@@ -269,7 +281,7 @@ func (t *transport) again(r *http.Request, resp *http.Response, attempt int, sen
 		return false
 	}
 	switch resp.StatusCode {
-	case http.StatusTooManyRequests: // by its definition, nothing was done
+	case http.StatusTooManyRequests, http.StatusTooEarly: // by their definition, nothing was done
 		return true
 	case http.StatusInternalServerError:
 		return repeatable(r) && (t.options.FaultTries == 0 || attempt < t.options.FaultTries)
@@ -293,8 +305,19 @@ func hopeless(err error) bool {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return true
 	}
+	if ClientRefused(err) {
+		return true
+	}
 	_, ok := errors.AsType[tls.RecordHeaderError](err)
 	return ok
+}
+
+// ClientRefused reports whether the target has ended the handshake over the client's
+// certificate, or for want of one. Go tells of such an alert by its text alone.
+func ClientRefused(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error" && op.Err != nil &&
+		(strings.Contains(op.Err.Error(), "certificate") || strings.Contains(op.Err.Error(), "handshake failure"))
 }
 
 // give returns the last answer or error as it came.

@@ -48,7 +48,7 @@ func newAPI(c Config, env sdk.Env, base http.RoundTripper) (*api, error) {
 	})
 	a.sdk, err = management.New(c.Domain,
 		management.WithStaticToken("replaced by the transport below, which can renew it"),
-		management.WithClient(httpx.Over(a.tokens.Transport(wire))),
+		management.WithClient(httpx.Over(wire.SignedBy(a.tokens))),
 		management.WithNoRetries(), management.WithUserAgent(env.UserAgent))
 	if err != nil {
 		return nil, fmt.Errorf("prepare the client of %s: %w", c.Domain, err)

@@ -94,7 +94,7 @@ func newTransport(c Config, env sdk.Env, o httpx.Options) (*transport, error) {
 		if a.Audience != "" {
 			cc.EndpointParams = url.Values{"audience": {a.Audience}}
 		}
-		t.http = httpx.Over(httpx.NewTokens(t.unsigned, cc).Transport(wire))
+		t.http = httpx.Over(wire.SignedBy(httpx.NewTokens(t.unsigned, cc)))
 	}
 	t.plain.Store(c.ContentType == plainJSON)
 	t.scrubber = httpx.NewScrubber(slices.AppendSeq(

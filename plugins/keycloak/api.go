@@ -59,7 +59,7 @@ func newAPIOver(base http.RoundTripper, c Config, env sdk.Env, o httpx.Options) 
 		client.SetRestyClient(resty.NewWithClient(httpx.Over(rt)).SetDisableWarn(true))
 		return client
 	}
-	a.client, a.plain = speak(a.tokens.Transport(wire)), speak(wire)
+	a.client, a.plain = speak(wire.SignedBy(a.tokens)), speak(wire)
 	return a
 }
 

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -78,7 +79,7 @@ func (p *provider) client() *http.Client {
 	tokens := httpx.NewTokens(&http.Client{Transport: rt}, clientcredentials.Config{
 		ClientID: "stetl", ClientSecret: "the-secret", TokenURL: "http://target.test/token", AuthStyle: oauth2.AuthStyleInParams,
 	})
-	return &http.Client{Transport: tokens.Transport(rt)}
+	return &http.Client{Transport: rt.SignedBy(tokens)}
 }
 
 func post(ctx context.Context, c *http.Client) (int, error) {
@@ -146,9 +147,55 @@ func TestTokens(t *testing.T) {
 		t.Parallel()
 		p := &provider{life: 3600, never: true}
 		status, err := post(t.Context(), p.client())
-		if status != 401 || err != nil || p.given != 2 {
-			t.Errorf("%d, %v after %d tokens; want 401 after 2", status, err, p.given)
+		if status != 401 || err != nil || p.given != 1 {
+			t.Errorf("%d, %v after %d tokens; want 401 after 1", status, err, p.given)
 		}
+	})
+	t.Run("shorter than an outage", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			p := &provider{life: 3}
+			start := time.Now()
+			var last time.Time // of a sign-in
+			rt := httpx.NewTransport(virtual(func(r *http.Request) (*http.Response, error) {
+				if strings.HasSuffix(r.URL.Path, "/token") {
+					last = time.Now()
+					return p.RoundTrip(r)
+				}
+				switch passed := time.Since(start); {
+				case passed < 20*time.Second:
+					time.Sleep(4 * time.Second)
+					return answer(503), nil
+				case time.Since(last) > 3*time.Second:
+					return answer(401), nil
+				}
+				return p.RoundTrip(r)
+			}), httpx.Options{InFlight: 1, MaxInFlight: 1})
+			tokens := httpx.NewTokens(httpx.Over(rt), clientcredentials.Config{ClientID: "stetl", ClientSecret: "the-secret", TokenURL: "http://target.test/token", AuthStyle: oauth2.AuthStyleInParams})
+			ctx, trace := httpx.WithTrace(httpx.Retryable(t.Context()))
+			if status, err := post(ctx, httpx.Over(rt.SignedBy(tokens))); status != 200 || err != nil || !trace.Doubtful() {
+				t.Errorf("%d, %v, doubtful %t", status, err, trace.Doubtful())
+			}
+		})
+	})
+	t.Run("lost answer of a sign-in", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			p := &provider{life: 300}
+			lost := false
+			rt := httpx.NewTransport(virtual(func(r *http.Request) (*http.Response, error) {
+				if strings.HasSuffix(r.URL.Path, "/token") && !lost {
+					lost = true
+					return nil, reset
+				}
+				return p.RoundTrip(r)
+			}), httpx.Options{})
+			tokens := httpx.NewTokens(httpx.Over(rt), clientcredentials.Config{ClientID: "stetl", ClientSecret: "the-secret", TokenURL: "http://target.test/token", AuthStyle: oauth2.AuthStyleInParams})
+			ctx, trace := httpx.WithTrace(httpx.Once(t.Context()))
+			if status, err := post(ctx, httpx.Over(rt.SignedBy(tokens))); status != 200 || err != nil || trace.Doubtful() {
+				t.Errorf("%d, %v, doubtful %t: a sign-in is not the request", status, err, trace.Doubtful())
+			}
+		})
 	})
 	t.Run("refused", func(t *testing.T) {
 		t.Parallel()
@@ -318,7 +365,9 @@ func TestScrubber(t *testing.T) {
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of refused handshakes
+	server.StartTLS()
 	t.Cleanup(server.Close)
 	dir := t.TempDir()
 	write := func(name, kind string, der []byte) string {

@@ -96,12 +96,12 @@ func NewBase(o Options) *http.Transport {
 
 // NewTransport returns a transport that sends through base, [http.DefaultTransport]
 // for nil. All clients of one target must share one: the limits are its memory. It
-// composes with clients that take a RoundTripper, such as those of golang.org/x/oauth2.
-func NewTransport(base http.RoundTripper, o Options) http.RoundTripper {
+// composes with clients that take a RoundTripper.
+func NewTransport(base http.RoundTripper, o Options) *Transport {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	t := &transport{base: base, options: o, limit: newLimiter(cmp.Or(o.InFlight, startLimit), cmp.Or(o.MaxInFlight, defaultInFlight))}
+	t := &Transport{base: base, options: o, limit: newLimiter(cmp.Or(o.InFlight, startLimit), cmp.Or(o.MaxInFlight, defaultInFlight))}
 	t.options.MaxElapsed = cmp.Or(o.MaxElapsed, defaultMaxElapsed)
 	t.options.MaxBody = cmp.Or(o.MaxBody, defaultMaxBody)
 	t.options.Timeout = cmp.Or(o.Timeout, defaultTimeout)
@@ -169,7 +169,7 @@ func WithTrace(ctx context.Context) (context.Context, *Trace) {
 func (t *Trace) Doubtful() bool { return t.doubtful.Load() }
 
 // note tells the trace of a request, if it has one, of an attempt.
-func (t *transport) note(r *http.Request, resp *http.Response, sent bool) {
+func (t *Transport) note(r *http.Request, resp *http.Response, sent bool) {
 	trace, _ := r.Context().Value(traceKey{}).(*Trace)
 	if trace == nil {
 		return
@@ -182,7 +182,7 @@ func (t *transport) note(r *http.Request, resp *http.Response, sent bool) {
 // unclear reports whether an answer leaves open if the request was carried out, or
 // will be: a server goes on when what stands before it has given up. Where 500 is said
 // of content, nothing was.
-func (t *transport) unclear(status int) bool {
+func (t *Transport) unclear(status int) bool {
 	if status == http.StatusInternalServerError {
 		return t.options.FaultTries != 1
 	}

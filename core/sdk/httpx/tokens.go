@@ -41,24 +41,36 @@ func NewTokens(client *http.Client, c clientcredentials.Config) *Tokens {
 // Get returns a token, signing in if there is none. The error is a [*LoginError], or
 // that of ctx.
 func (t *Tokens) Get(ctx context.Context) (*oauth2.Token, error) {
+	token, _, err := t.get(ctx)
+	return token, err
+}
+
+// get also says whether the token is a new one.
+func (t *Tokens) get(ctx context.Context) (token *oauth2.Token, fresh bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.now != nil && (t.renewAt.IsZero() || time.Now().Before(t.renewAt)) {
-		return t.now, nil
+		return t.now, false, nil
 	}
-	token, err := t.config.Token(context.WithValue(Retryable(ctx), oauth2.HTTPClient, t.client))
+	// It must not wait for the requests that wait for it, and is marked like none of them.
+	asked := ctx
+	for _, key := range []any{traceKey{}, onceKey{}, weightKey{}, streamKey{}} {
+		asked = context.WithValue(asked, key, nil)
+	}
+	asked = context.WithValue(Paced(Retryable(asked)), oauth2.HTTPClient, t.client)
+	token, err = t.config.Token(asked)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return nil, false, context.Cause(ctx)
 	case err != nil:
-		return nil, &LoginError{Err: Redact(err), scrub: t.scrub}
+		return nil, false, &LoginError{Err: Redact(err), scrub: t.scrub}
 	}
 	t.now, t.renewAt = token, time.Time{}
 	if !token.Expiry.IsZero() {
 		life := time.Until(token.Expiry)
 		t.renewAt = token.Expiry.Add(-min(life/2, renewBefore))
 	}
-	return token, nil
+	return token, true, nil
 }
 
 // drop forgets a token that was not accepted, unless it was replaced already.
@@ -70,47 +82,36 @@ func (t *Tokens) drop(token *oauth2.Token) {
 	}
 }
 
-// Transport adds the token to every request that it sends through next. A request that
-// is answered 401 is sent once more with a new token: the target did nothing, and the
-// old one may have been revoked in mid-run.
-func (t *Tokens) Transport(next http.RoundTripper) http.RoundTripper {
-	return &authorised{next: next, tokens: t}
-}
+// SignedBy returns a transport that shares all with t and gives every attempt a token.
+// A request that is answered 401 is tried again with a new token: the target did
+// nothing, and the old one may have been revoked in mid-run. A 401 to a new token that
+// has not run out on the way is an answer.
+func (t *Transport) SignedBy(tokens *Tokens) http.RoundTripper { return &signed{t, tokens} }
 
-type authorised struct {
-	next   http.RoundTripper
+type signed struct {
+	*Transport
 	tokens *Tokens
 }
 
-// RoundTrip implements [http.RoundTripper].
-func (a *authorised) RoundTrip(r *http.Request) (*http.Response, error) {
-	for first := true; ; first = false {
-		token, err := a.tokens.Get(r.Context())
-		if err != nil {
-			if r.Body != nil {
-				_ = r.Body.Close()
-			}
-			return nil, err
-		}
-		out := r.Clone(r.Context())
-		if !first && r.GetBody != nil {
-			if out.Body, err = r.GetBody(); err != nil {
-				return nil, err
-			}
-		}
-		token.SetAuthHeader(out)
-		resp, err := a.next.RoundTrip(out)
-		gone := r.Body != nil && r.Body != http.NoBody && r.GetBody == nil
-		if err != nil || resp.StatusCode != http.StatusUnauthorized || !first || gone {
-			return resp, err
-		}
-		a.tokens.drop(token)
-		drain(resp.Body)
-	}
+// RoundTrip implements [http.RoundTripper]. The error is an [*Error] or, when nothing
+// was sent for want of a token, a [*LoginError].
+func (s *signed) RoundTrip(r *http.Request) (*http.Response, error) {
+	return s.roundTrip(r, s.tokens)
 }
 
-// CloseIdleConnections implements the optional interface of transports.
-func (a *authorised) CloseIdleConnections() { closeIdle(a.next) }
+// signature is the token that an attempt was sent with.
+type signature struct {
+	token *oauth2.Token
+	fresh bool
+}
+
+// refused reports whether the answer is about the token, and not about the client.
+func (s signature) refused(resp *http.Response) bool {
+	if resp == nil || s.token == nil || resp.StatusCode != http.StatusUnauthorized {
+		return false
+	}
+	return !s.fresh || !s.token.Expiry.IsZero() && time.Now().After(s.token.Expiry)
+}
 
 // LoginError is a token that could not be got: the request it was for was not sent.
 type LoginError struct {
@@ -141,10 +142,4 @@ func (e *LoginError) Unwrap() error { return e.Err }
 func (e *LoginError) Refused() bool {
 	answer, ok := errors.AsType[*oauth2.RetrieveError](e.Err)
 	return ok && answer.Response != nil && answer.Response.StatusCode < 500 && answer.Response.StatusCode != http.StatusTooManyRequests
-}
-
-func closeIdle(rt http.RoundTripper) {
-	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
 }

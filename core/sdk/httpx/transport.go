@@ -21,8 +21,8 @@ import (
 	"github.com/stetl/stetl/core/target"
 )
 
-// transport is the one layer that limits and retries.
-type transport struct {
+// Transport is the one layer that limits and retries. It is safe for concurrent use.
+type Transport struct {
 	base    http.RoundTripper
 	options Options
 	limit   *limiter
@@ -80,13 +80,15 @@ const (
 )
 
 // RoundTrip implements [http.RoundTripper]. The error is an [*Error].
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) { return t.roundTrip(r, nil) }
+
+func (t *Transport) roundTrip(r *http.Request, tokens *Tokens) (*http.Response, error) {
 	ctx := r.Context()
 	began := time.Now()
 	waits := backoff.NewExponentialBackOff()
 	waits.InitialInterval, waits.MaxInterval = t.options.FirstWait, maxWait
 	for attempt := 1; ; attempt++ {
-		resp, sent, err := t.try(r, attempt)
+		resp, by, sent, err := t.try(r, attempt, tokens)
 		if resp == nil && err == nil {
 			return nil, t.fail(r, attempt, sent, errors.New("the transport returned neither an answer nor an error"))
 		}
@@ -102,6 +104,11 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 			if since := t.outage.note(resp == nil || down(resp.StatusCode)); !since.IsZero() && since.Add(patience).Before(deadline) {
 				deadline = since.Add(patience)
 			}
+		}
+		if by.refused(resp) && (r.Body == nil || r.Body == http.NoBody || r.GetBody != nil) && ctx.Err() == nil {
+			tokens.drop(by.token)
+			drain(resp.Body)
+			continue
 		}
 		wait := waits.NextBackOff()
 		if !t.again(r, resp, attempt, sent, err) || time.Now().Add(wait).After(deadline) {
@@ -126,19 +133,19 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // try sends the request once.
-func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent bool, err error) {
+func (t *Transport) try(r *http.Request, attempt int, tokens *Tokens) (resp *http.Response, by signature, sent bool, err error) {
 	ctx := r.Context()
 	body := r.Body
 	if attempt > 1 && r.GetBody != nil {
 		if body, err = r.GetBody(); err != nil {
-			return nil, false, err
+			return nil, by, false, err
 		}
 	}
-	abandon := func(err error) (*http.Response, bool, error) {
+	abandon := func(err error) (*http.Response, signature, bool, error) {
 		if body != nil {
 			_ = body.Close()
 		}
-		return nil, false, err
+		return nil, by, false, err
 	}
 	if t.rate != nil {
 		if err := t.rate.wait(ctx, weight(r)); err != nil {
@@ -153,6 +160,12 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 	if err != nil {
 		return abandon(err)
 	}
+	if tokens != nil {
+		if by.token, by.fresh, err = tokens.get(ctx); err != nil {
+			t.limit.leave(started, observation{free: paced(r)})
+			return abandon(err)
+		}
+	}
 	var asked, connected atomic.Bool
 	trace := &httptrace.ClientTrace{
 		GetConn: func(string) { asked.Store(true) },
@@ -161,6 +174,9 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 	ctx, giveUp := context.WithCancelCause(ctx)
 	out := r.Clone(httptrace.WithClientTrace(ctx, trace))
 	out.Body = body
+	if by.token != nil {
+		by.token.SetAuthHeader(out)
+	}
 	if out.Header.Get("User-Agent") == "" && t.options.UserAgent != "" {
 		out.Header.Set("User-Agent", t.options.UserAgent)
 	}
@@ -182,7 +198,7 @@ func (t *transport) try(r *http.Request, attempt int) (resp *http.Response, sent
 	_, tells := t.base.(*http.Transport)
 	tells = tells || asked.Load()
 	sent = connected.Load() || !tells && !neverDialled(err)
-	return resp, sent && !ClientRefused(err), err // an alert may come after the request was written
+	return resp, by, sent && !ClientRefused(err), err // an alert may come after the request was written
 }
 
 // kindOf tells requests apart that take a target longer or shorter by their nature: a
@@ -196,7 +212,7 @@ func kindOf(r *http.Request) string {
 }
 
 // whole reads an answer to its end.
-func (t *transport) whole(resp *http.Response, giveUp context.CancelCauseFunc) (*http.Response, error) {
+func (t *Transport) whole(resp *http.Response, giveUp context.CancelCauseFunc) (*http.Response, error) {
 	body := &stalling{resp.Body, t.options.Timeout, giveUp}
 	text, err := io.ReadAll(io.LimitReader(body, t.options.MaxBody+1))
 	_ = body.Close()
@@ -264,7 +280,7 @@ func observe(resp *http.Response, err error, now time.Time) observation {
 }
 
 // again decides whether the request is tried once more.
-func (t *transport) again(r *http.Request, resp *http.Response, attempt int, sent bool, err error) bool {
+func (t *Transport) again(r *http.Request, resp *http.Response, attempt int, sent bool, err error) bool {
 	if r.Context().Err() != nil {
 		return false
 	}
@@ -272,8 +288,8 @@ func (t *transport) again(r *http.Request, resp *http.Response, attempt int, sen
 		return false // the body is gone
 	}
 	if err != nil {
-		if hopeless(err) {
-			return false
+		if _, login := errors.AsType[*LoginError](err); login || hopeless(err) {
+			return false // a sign-in has been retried already
 		}
 		return !sent || (repeatable(r) && !once(r))
 	}
@@ -321,19 +337,22 @@ func ClientRefused(err error) bool {
 }
 
 // give returns the last answer or error as it came.
-func (t *transport) give(r *http.Request, resp *http.Response, attempt int, sent bool, err error) (*http.Response, error) {
+func (t *Transport) give(r *http.Request, resp *http.Response, attempt int, sent bool, err error) (*http.Response, error) {
 	if err != nil {
 		return nil, t.fail(r, attempt, sent, err)
 	}
 	return resp, nil
 }
 
-func (t *transport) fail(r *http.Request, attempt int, sent bool, err error) error {
+func (t *Transport) fail(r *http.Request, attempt int, sent bool, err error) error {
+	if login, ok := errors.AsType[*LoginError](err); ok {
+		return login
+	}
 	return &Error{Method: r.Method, Host: r.URL.Host, Sent: sent, Attempts: attempt, Err: err}
 }
 
 // tell reports a retry, without anything that names a user.
-func (t *transport) tell(r *http.Request, resp *http.Response, attempt int, wait time.Duration, err error) {
+func (t *Transport) tell(r *http.Request, resp *http.Response, attempt int, wait time.Duration, err error) {
 	reason := "no answer"
 	if resp != nil {
 		reason = resp.Status

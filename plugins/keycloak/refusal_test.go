@@ -209,7 +209,7 @@ func testBadNetwork(t *testing.T, s *keycloak.Server, way way, offset int) {
 	if err := s.Admin(t.Context(), http.MethodPut, path, whole, nil); err != nil {
 		t.Fatal(err)
 	}
-	target := open(t, c)
+	target := openPatient(t, c, 2*time.Minute)
 	users := people(offset, offset+179)
 	got := newBook(t)
 	var wait sync.WaitGroup

@@ -30,15 +30,21 @@ var (
 
 func secretOf(s string) sdk.Secret { return sdk.NewSecret(s) }
 
-// open makes a live target that does not wait long between attempts.
+// open makes a live target that does not wait long between attempts, and gives up soon.
 func open(t testing.TB, c Config) *live {
+	t.Helper()
+	return openPatient(t, c, 500*time.Millisecond)
+}
+
+// openPatient makes one that gives up when it must.
+func openPatient(t testing.TB, c Config, patience time.Duration) *live {
 	t.Helper()
 	c = c.withDefaults()
 	if err := c.validate().Err(); err != nil {
 		t.Fatal(err)
 	}
 	env := sdk.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "stetl/test"}
-	quick := httpx.Options{Timeout: c.Timeout.Duration, FirstWait: time.Millisecond, MaxElapsed: 500 * time.Millisecond}
+	quick := httpx.Options{Timeout: c.Timeout.Duration, FirstWait: time.Millisecond, MaxElapsed: patience}
 	l := newLiveOn(newAPIOver(httpx.NewBase(quick), c, env, quick), c, env)
 	t.Cleanup(func() {
 		if err := l.Close(t.Context()); err != nil {

@@ -56,7 +56,7 @@ func (a *app) pluginListCommand() *cobra.Command {
 func (a *app) pluginDescribeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "describe NAME|FILE",
-		Short:   "Print what a plugin declares: capabilities and configuration schema, as JSON",
+		Short:   "Print what a plugin declares, as JSON: capabilities, codes, schema and fields of its configuration",
 		Example: "  stetl plugin describe keycloak",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -69,7 +69,8 @@ func (a *app) pluginDescribeCommand() *cobra.Command {
 			enc.SetIndent("", "  ")
 			info := client.Info()
 			return enc.Encode(map[string]any{
-				"name": info.Name, "version": info.Version, "capabilities": client.Capabilities(), "config_schema": info.ConfigSchema,
+				"name": info.Name, "version": info.Version, "protocol": fmt.Sprintf("%d.%d", info.Protocol, info.Minor), "capabilities": client.Capabilities(),
+				"config_schema": info.ConfigSchema, "config_fields": info.ConfigFields, "codes": info.Codes,
 			})
 		},
 	}

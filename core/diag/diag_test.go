@@ -74,9 +74,39 @@ func TestLookup(t *testing.T) {
 	if _, ok := Lookup("nobody.knows"); ok {
 		t.Error("an unregistered code was found")
 	}
+	words := Words{{Code: "acme.quota", Meaning: "m"}, {Code: LoadMoved, Meaning: "something else"}}
+	if info, ok := words.Lookup("acme.quota"); !ok || info.Meaning != "m" {
+		t.Errorf("a declared code: %v, %v", info, ok)
+	}
+	if info, _ := words.Lookup(LoadMoved); info.Meaning == "something else" {
+		t.Error("a code of the core got another meaning")
+	}
 	codes := Codes()
 	if len(codes) != len(table) || !slices.IsSortedFunc(codes, func(a, b Info) int { return strings.Compare(string(a.Code), string(b.Code)) }) {
 		t.Error("Codes is not the whole table in order")
+	}
+}
+
+func TestCheckOwn(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		info Info
+		want string
+	}{
+		{Info{Code: "acme.quota", Meaning: "m", Remedy: "r"}, ""},
+		{Info{Code: "acme", Meaning: "m", Remedy: "r"}, "not a code"},
+		{Info{Code: "Acme.quota", Meaning: "m", Remedy: "r"}, "not a code"},
+		{Info{Code: "load.acme", Meaning: "m", Remedy: "r"}, "all plugins share"},
+		{Info{Code: LoadMoved, Meaning: "m", Remedy: "r"}, "all plugins share"},
+		{Info{Code: "acme.quota", Remedy: "r"}, "one line each"},
+		{Info{Code: "acme.quota", Meaning: "m", Remedy: "a\nb"}, "one line each"},
+	} {
+		switch err := tt.info.CheckOwn(); {
+		case tt.want == "" && err != nil:
+			t.Errorf("%v: %v", tt.info, err)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("%v: error %v, want one with %q", tt.info, err, tt.want)
+		}
 	}
 }
 
@@ -92,10 +122,10 @@ func TestWrite(t *testing.T) {
 			"all parts",
 			Diagnostic{
 				Code: "config.unknown_field", Summary: `"relam" is not a field of target.config`,
-				Pos: Pos{"keycloak.yaml", 14, 5}, Snippet: Snippet{"    relam: customers", 5, 5},
+				Pos: Pos{"stetl.yaml", 14, 5}, Snippet: Snippet{"    relam: customers", 5, 5},
 				Hint: `did you mean "realm"?`, Detail: "one\ntwo",
 			},
-			`keycloak.yaml:14:5: error[config.unknown_field]: "relam" is not a field of target.config
+			`stetl.yaml:14:5: error[config.unknown_field]: "relam" is not a field of target.config
    14 |     relam: customers
       |     ^^^^^ did you mean "realm"?
       = one

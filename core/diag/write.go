@@ -24,7 +24,7 @@ const maxLine = 120
 
 // Write prints the list in its own order, one block per diagnostic:
 //
-//	keycloak.yaml:14:5: error[config.unknown_field]: "relam" is not a field of target.config
+//	stetl.yaml:14:5: error[config.unknown_field]: "relam" is not a field of target.config
 //	   14 |     relam: customers
 //	      |     ^^^^^ did you mean "realm"?
 //

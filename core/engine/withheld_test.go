@@ -20,6 +20,7 @@ func rich(n int, verified bool) canonical.User {
 		Logins: []canonical.Login{
 			{Recipe: canonical.ThirdParty, ID: id, Email: new("ada@example.org"), Verified: &verified, Tenants: []string{"public"}, Identity: &canonical.Identity{Provider: "google", Subject: id}},
 			{Recipe: canonical.Passwordless, ID: id + "-p", Phone: &phone, Verified: new(true), Tenants: []string{"public"}},
+			{Recipe: canonical.WebAuthn, ID: id + "-w", Tenants: []string{"public"}, Passkeys: []canonical.Passkey{{ID: "k", RelyingParty: "example.org"}}},
 		},
 		TOTPDevices: []canonical.TOTPDevice{{Name: "t", Verified: true, Period: 30 * time.Second}},
 		Roles:       map[string][]string{"public": {"admin"}}, Metadata: []byte(`{"first_name":"Ada"}`),

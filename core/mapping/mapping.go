@@ -18,7 +18,6 @@ type Loss string
 const (
 	LossFirstPassword  Loss = "password"        // needs a reset: the target cannot verify this hash
 	LossOtherPassword  Loss = "other_password"  // the target holds one password, the account has more
-	LossPasskey        Loss = "passkey"         // bound to the relying party that made it
 	LossTOTPUnfinished Loss = "totp_unfinished" // never confirmed by its owner
 	LossFakeEmail      Loss = "fake_email"      // made up by the source, never a contact
 	LossExternalID     Loss = "external_id"     // too long or taken, so the internal one was taken
@@ -209,8 +208,8 @@ func factors(out *target.User, u *canonical.User, lost *losses) {
 			}
 			out.Identities = append(out.Identities, target.Identity{Provider: l.Identity.Provider, Subject: l.Identity.Subject, Name: name})
 		}
-		if len(l.Passkeys) > 0 {
-			lost.add(LossPasskey)
+		for i := range l.Passkeys {
+			out.Passkeys = append(out.Passkeys, passkey(&l.Passkeys[i]))
 		}
 	}
 	for _, d := range u.TOTPDevices {
@@ -220,6 +219,13 @@ func factors(out *target.User, u *canonical.User, lost *losses) {
 			lost.add(LossTOTPUnfinished)
 		}
 	}
+}
+
+// passkey has no user handle and no name: SuperTokens keeps neither.
+func passkey(k *canonical.Passkey) target.Passkey {
+	out := target.Passkey{ID: k.ID, RelyingParty: k.RelyingParty, Attested: k.PublicKey, Counter: k.Counter, Created: known(k.Created)}
+	_ = json.Unmarshal(k.Transports, &out.Transports) // a hint for browsers, which do without
+	return out
 }
 
 // username is what people type today: their address, else their number, else

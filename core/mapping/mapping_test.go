@@ -102,26 +102,32 @@ func TestMap(t *testing.T) {
 		"unfinished enrolment, passkey": {
 			user: canonical.User{
 				InternalID: "i", ID: "i", TOTPDevices: []canonical.TOTPDevice{{Name: "a"}, {Name: "b", Verified: true}},
-				Logins: []canonical.Login{{Recipe: canonical.WebAuthn, ID: "i", Email: p("i@example.org"), Passkeys: []canonical.Passkey{{ID: "k"}}}},
+				Logins: []canonical.Login{{Recipe: canonical.WebAuthn, ID: "i", Email: p("i@example.org"), Passkeys: []canonical.Passkey{
+					{ID: "k", RelyingParty: "example.org", PublicKey: []byte{1}, Counter: 2, Transports: json.RawMessage(`["usb","nfc"]`), Created: joined}, {ID: "l", Transports: json.RawMessage("?")},
+				}}},
 			},
 			want: target.User{
 				SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NoPassword,
 				TOTP: []canonical.TOTPDevice{{Name: "b", Verified: true}},
+				Passkeys: []target.Passkey{
+					{ID: "k", RelyingParty: "example.org", Attested: []byte{1}, Counter: 2, Transports: []string{"usb", "nfc"}, Created: joined}, {ID: "l"},
+				},
 			},
-			lost: []Loss{LossPasskey, LossTOTPUnfinished},
+			lost: []Loss{LossTOTPUnfinished},
 		},
 		"a target that carries little": {
 			user: canonical.User{
 				InternalID: "i", ID: "i", TimeJoined: joined, Roles: map[string][]string{"public": {"admin"}}, Metadata: json.RawMessage(`{"first_name":"Ada"}`),
 				TOTPDevices: []canonical.TOTPDevice{{Name: "b", Verified: true}},
 				Logins: []canonical.Login{
+					{Recipe: canonical.WebAuthn, ID: "k", Passkeys: []canonical.Passkey{{ID: "k"}}},
 					{Recipe: canonical.ThirdParty, ID: "i", Email: p("i@example.org"), Verified: p(true), Identity: &canonical.Identity{}, Tenants: []string{"public"}},
 					{Recipe: canonical.Passwordless, ID: "j", Phone: p("+36201234567")},
 				},
 			},
 			caps: func(c *target.Capabilities) { c.Carries = nil },
 			want: target.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NoPassword},
-			lost: []Loss{"id", "phone", "names", "metadata", "email_verified", "created", "identities", "totp", "tenants", "roles"},
+			lost: []Loss{"id", "phone", "names", "metadata", "email_verified", "created", "identities", "totp", "tenants", "roles", "passkeys"},
 		},
 		"what is not there is not lost": {
 			user: canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{{Recipe: canonical.EmailPassword, ID: "i", Email: p("i@example.org")}}},

@@ -54,9 +54,6 @@ func attach(ctx context.Context, loc Location, o Options) (*Client, error) {
 	log.Warn("attached to a plugin under a debugger: its process is not ours, nothing is verified or encrypted, and calls have no deadline")
 	c := &Client{name: loc.Name, userAgent: o.UserAgent, log: log, pid: to.PID, attached: conn.Close}
 	c.session.Store(s)
-	c.info = Info{
-		Name: info.Name, Version: info.Version, Protocol: wire.Version, PID: to.PID,
-		Capabilities: info.Capabilities, ConfigSchema: info.ConfigSchema,
-	}
+	c.info = Info{Description: info, Protocol: wire.Version, PID: to.PID}
 	return c, nil
 }

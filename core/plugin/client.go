@@ -2,7 +2,6 @@ package plugin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -19,16 +18,10 @@ import (
 
 // Info is what a plugin says about itself, and where it runs.
 type Info struct {
-	Name, Version string
+	target.Description
 	// Protocol is the negotiated major version.
 	Protocol int
 	PID      int
-	// Capabilities are those whatever the configuration; abilities may be
-	// missing until [Client.Configure].
-	Capabilities target.Capabilities
-	// ConfigSchema is the JSON Schema of the configuration; secret fields are
-	// marked writeOnly.
-	ConfigSchema json.RawMessage
 }
 
 // Client is one running plugin. All methods are safe for concurrent use. A

@@ -132,10 +132,7 @@ func (c *Client) start(ctx context.Context, loc Location, o Options) error {
 	if info.Name != loc.Name {
 		c.log.Warn("the plugin calls itself something else", "name", info.Name)
 	}
-	c.info = Info{
-		Name: info.Name, Version: info.Version, Protocol: c.plugin.NegotiatedVersion(), PID: c.pid,
-		Capabilities: info.Capabilities, ConfigSchema: info.ConfigSchema,
-	}
+	c.info = Info{Description: info, Protocol: c.plugin.NegotiatedVersion(), PID: c.pid}
 	return nil
 }
 

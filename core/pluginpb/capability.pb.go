@@ -21,6 +21,57 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Switch is the state of a setting.
+type Switch int32
+
+const (
+	// Nobody has looked, or nobody can.
+	Switch_SWITCH_UNSPECIFIED Switch = 0
+	Switch_SWITCH_ON          Switch = 1
+	Switch_SWITCH_OFF         Switch = 2
+)
+
+// Enum value maps for Switch.
+var (
+	Switch_name = map[int32]string{
+		0: "SWITCH_UNSPECIFIED",
+		1: "SWITCH_ON",
+		2: "SWITCH_OFF",
+	}
+	Switch_value = map[string]int32{
+		"SWITCH_UNSPECIFIED": 0,
+		"SWITCH_ON":          1,
+		"SWITCH_OFF":         2,
+	}
+)
+
+func (x Switch) Enum() *Switch {
+	p := new(Switch)
+	*p = x
+	return p
+}
+
+func (x Switch) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Switch) Descriptor() protoreflect.EnumDescriptor {
+	return file_stetl_plugin_v1_capability_proto_enumTypes[0].Descriptor()
+}
+
+func (Switch) Type() protoreflect.EnumType {
+	return &file_stetl_plugin_v1_capability_proto_enumTypes[0]
+}
+
+func (x Switch) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Switch.Descriptor instead.
+func (Switch) EnumDescriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_capability_proto_rawDescGZIP(), []int{0}
+}
+
 // Capabilities is what a target declares about itself. Names of schemes,
 // features and abilities are open sets: a receiver ignores those it does not
 // know, which is how minor versions differ.
@@ -29,7 +80,7 @@ type Capabilities struct {
 	// Password hashes whose owners can sign in afterwards.
 	Hashes []*HashSupport `protobuf:"bytes,1,rep,name=hashes,proto3" json:"hashes,omitempty"`
 	// What else survives: "id", "email_verified", "phone", "names", "created",
-	// "identities", "totp", "roles", "tenants", "metadata". What is absent is not
+	// "identities", "totp", "passkeys", "roles", "tenants", "metadata". What is absent is not
 	// sent, and the host counts it as lost; without "id", which says that the account
 	// has User.id in the target, the id is sent all the same, as a key.
 	Carries []string `protobuf:"bytes,2,rep,name=carries,proto3" json:"carries,omitempty"`
@@ -51,7 +102,19 @@ type Capabilities struct {
 	// Whether values that differ in letter case alone are the same to the target, by
 	// "id", "username" and "email". What is absent: user names and e-mail addresses
 	// are the same, ids are not.
-	FoldsCase     map[string]bool `protobuf:"bytes,9,rep,name=folds_case,json=foldsCase,proto3" json:"folds_case,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	FoldsCase map[string]bool `protobuf:"bytes,9,rep,name=folds_case,json=foldsCase,proto3" json:"folds_case,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// What, beside letter case, does not tell two values apart, by "id", "username",
+	// "email" and "phone". What is absent is compared as it is.
+	Folds map[string]*Folding `protobuf:"bytes,10,rep,name=folds,proto3" json:"folds,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Accounts have no user name: people sign in with an address, a number or at
+	// another provider, and User.username is not kept.
+	NoUsernames bool `protobuf:"varint,11,opt,name=no_usernames,json=noUsernames,proto3" json:"no_usernames,omitempty"`
+	// Identifiers, of "username", "email" and "phone", that are unique among the
+	// accounts of one tenant: two accounts without a common tenant may have the same.
+	UniqueInTenant []string `protobuf:"bytes,12,rep,name=unique_in_tenant,json=uniqueInTenant,proto3" json:"unique_in_tenant,omitempty"`
+	// How people could sign in to this target, whatever its settings; none says that
+	// the plugin does not know. CheckResponse.sign_ins has what is switched on.
+	SignIns       []*SignIn `protobuf:"bytes,13,rep,name=sign_ins,json=signIns,proto3" json:"sign_ins,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -149,6 +212,156 @@ func (x *Capabilities) GetFoldsCase() map[string]bool {
 	return nil
 }
 
+func (x *Capabilities) GetFolds() map[string]*Folding {
+	if x != nil {
+		return x.Folds
+	}
+	return nil
+}
+
+func (x *Capabilities) GetNoUsernames() bool {
+	if x != nil {
+		return x.NoUsernames
+	}
+	return false
+}
+
+func (x *Capabilities) GetUniqueInTenant() []string {
+	if x != nil {
+		return x.UniqueInTenant
+	}
+	return nil
+}
+
+func (x *Capabilities) GetSignIns() []*SignIn {
+	if x != nil {
+		return x.SignIns
+	}
+	return nil
+}
+
+// Folding is how a target changes a value before it compares it with others.
+type Folding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// White space at both ends does not count.
+	Trims bool `protobuf:"varint,1,opt,name=trims,proto3" json:"trims,omitempty"`
+	// Form of Unicode in which values are compared, "NFC" or "NFKC"; empty compares
+	// them as they are.
+	Normalization string `protobuf:"bytes,2,opt,name=normalization,proto3" json:"normalization,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Folding) Reset() {
+	*x = Folding{}
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Folding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Folding) ProtoMessage() {}
+
+func (x *Folding) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Folding.ProtoReflect.Descriptor instead.
+func (*Folding) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_capability_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Folding) GetTrims() bool {
+	if x != nil {
+		return x.Trims
+	}
+	return false
+}
+
+func (x *Folding) GetNormalization() string {
+	if x != nil {
+		return x.Normalization
+	}
+	return ""
+}
+
+// SignIn is a way to sign in to a target.
+type SignIn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "password"; "social", at another provider; "email_code" and "sms_code", with a
+	// code that is sent; "passkey"; "email_reset", with a new password after a mail.
+	// A receiver ignores what it does not know.
+	Way string `protobuf:"bytes,1,opt,name=way,proto3" json:"way,omitempty"`
+	// Of "social": the provider, as Identity.provider has it. Empty stands for any.
+	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
+	// Whether it is switched on. Capabilities leave it out.
+	State         Switch `protobuf:"varint,3,opt,name=state,proto3,enum=stetl.plugin.v1.Switch" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignIn) Reset() {
+	*x = SignIn{}
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignIn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignIn) ProtoMessage() {}
+
+func (x *SignIn) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignIn.ProtoReflect.Descriptor instead.
+func (*SignIn) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_capability_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SignIn) GetWay() string {
+	if x != nil {
+		return x.Way
+	}
+	return ""
+}
+
+func (x *SignIn) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *SignIn) GetState() Switch {
+	if x != nil {
+		return x.State
+	}
+	return Switch_SWITCH_UNSPECIFIED
+}
+
 // HashSupport accepts one scheme, optionally narrowed.
 type HashSupport struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -167,7 +380,7 @@ type HashSupport struct {
 
 func (x *HashSupport) Reset() {
 	*x = HashSupport{}
-	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[1]
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -179,7 +392,7 @@ func (x *HashSupport) String() string {
 func (*HashSupport) ProtoMessage() {}
 
 func (x *HashSupport) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[1]
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -192,7 +405,7 @@ func (x *HashSupport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HashSupport.ProtoReflect.Descriptor instead.
 func (*HashSupport) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_capability_proto_rawDescGZIP(), []int{1}
+	return file_stetl_plugin_v1_capability_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *HashSupport) GetScheme() string {
@@ -244,7 +457,7 @@ type BatchLimits struct {
 
 func (x *BatchLimits) Reset() {
 	*x = BatchLimits{}
-	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[2]
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -256,7 +469,7 @@ func (x *BatchLimits) String() string {
 func (*BatchLimits) ProtoMessage() {}
 
 func (x *BatchLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[2]
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -269,7 +482,7 @@ func (x *BatchLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchLimits.ProtoReflect.Descriptor instead.
 func (*BatchLimits) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_capability_proto_rawDescGZIP(), []int{2}
+	return file_stetl_plugin_v1_capability_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *BatchLimits) GetUsers() int64 {
@@ -317,7 +530,7 @@ type Needs struct {
 
 func (x *Needs) Reset() {
 	*x = Needs{}
-	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[3]
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +542,7 @@ func (x *Needs) String() string {
 func (*Needs) ProtoMessage() {}
 
 func (x *Needs) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[3]
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +555,7 @@ func (x *Needs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Needs.ProtoReflect.Descriptor instead.
 func (*Needs) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_capability_proto_rawDescGZIP(), []int{3}
+	return file_stetl_plugin_v1_capability_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Needs) GetSchemes() []string {
@@ -412,7 +625,7 @@ var File_stetl_plugin_v1_capability_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\n" +
-	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\xb4\x03\n" +
+	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\xc9\x05\n" +
 	"\fCapabilities\x124\n" +
 	"\x06hashes\x18\x01 \x03(\v2\x1c.stetl.plugin.v1.HashSupportR\x06hashes\x12\x18\n" +
 	"\acarries\x18\x02 \x03(\tR\acarries\x12\x1c\n" +
@@ -423,10 +636,26 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\x05whole\x18\a \x01(\bR\x05whole\x12\x1a\n" +
 	"\bidentity\x18\b \x03(\tR\bidentity\x12K\n" +
 	"\n" +
-	"folds_case\x18\t \x03(\v2,.stetl.plugin.v1.Capabilities.FoldsCaseEntryR\tfoldsCase\x1a<\n" +
+	"folds_case\x18\t \x03(\v2,.stetl.plugin.v1.Capabilities.FoldsCaseEntryR\tfoldsCase\x12>\n" +
+	"\x05folds\x18\n" +
+	" \x03(\v2(.stetl.plugin.v1.Capabilities.FoldsEntryR\x05folds\x12!\n" +
+	"\fno_usernames\x18\v \x01(\bR\vnoUsernames\x12(\n" +
+	"\x10unique_in_tenant\x18\f \x03(\tR\x0euniqueInTenant\x122\n" +
+	"\bsign_ins\x18\r \x03(\v2\x17.stetl.plugin.v1.SignInR\asignIns\x1a<\n" +
 	"\x0eFoldsCaseEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\bR\x05value:\x028\x01\"\x9d\x01\n" +
+	"\x05value\x18\x02 \x01(\bR\x05value:\x028\x01\x1aR\n" +
+	"\n" +
+	"FoldsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
+	"\x05value\x18\x02 \x01(\v2\x18.stetl.plugin.v1.FoldingR\x05value:\x028\x01\"E\n" +
+	"\aFolding\x12\x14\n" +
+	"\x05trims\x18\x01 \x01(\bR\x05trims\x12$\n" +
+	"\rnormalization\x18\x02 \x01(\tR\rnormalization\"e\n" +
+	"\x06SignIn\x12\x10\n" +
+	"\x03way\x18\x01 \x01(\tR\x03way\x12\x1a\n" +
+	"\bprovider\x18\x02 \x01(\tR\bprovider\x12-\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x17.stetl.plugin.v1.SwitchR\x05state\"\x9d\x01\n" +
 	"\vHashSupport\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1a\n" +
 	"\bvariants\x18\x02 \x03(\tR\bvariants\x12\x19\n" +
@@ -446,7 +675,12 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\rmetadata_keys\x18\x06 \x03(\tR\fmetadataKeys\x12\x16\n" +
 	"\x06resets\x18\a \x01(\x03R\x06resets\x12#\n" +
 	"\rwithout_email\x18\b \x01(\x03R\fwithoutEmail\x12!\n" +
-	"\fwithout_name\x18\t \x01(\x03R\vwithoutNameB/Z-github.com/stetl/stetl/core/pluginpb;pluginpbb\x06proto3"
+	"\fwithout_name\x18\t \x01(\x03R\vwithoutName*?\n" +
+	"\x06Switch\x12\x16\n" +
+	"\x12SWITCH_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tSWITCH_ON\x10\x01\x12\x0e\n" +
+	"\n" +
+	"SWITCH_OFF\x10\x02B/Z-github.com/stetl/stetl/core/pluginpb;pluginpbb\x06proto3"
 
 var (
 	file_stetl_plugin_v1_capability_proto_rawDescOnce sync.Once
@@ -460,23 +694,32 @@ func file_stetl_plugin_v1_capability_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_capability_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_capability_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_stetl_plugin_v1_capability_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_stetl_plugin_v1_capability_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_stetl_plugin_v1_capability_proto_goTypes = []any{
-	(*Capabilities)(nil), // 0: stetl.plugin.v1.Capabilities
-	(*HashSupport)(nil),  // 1: stetl.plugin.v1.HashSupport
-	(*BatchLimits)(nil),  // 2: stetl.plugin.v1.BatchLimits
-	(*Needs)(nil),        // 3: stetl.plugin.v1.Needs
-	nil,                  // 4: stetl.plugin.v1.Capabilities.FoldsCaseEntry
+	(Switch)(0),          // 0: stetl.plugin.v1.Switch
+	(*Capabilities)(nil), // 1: stetl.plugin.v1.Capabilities
+	(*Folding)(nil),      // 2: stetl.plugin.v1.Folding
+	(*SignIn)(nil),       // 3: stetl.plugin.v1.SignIn
+	(*HashSupport)(nil),  // 4: stetl.plugin.v1.HashSupport
+	(*BatchLimits)(nil),  // 5: stetl.plugin.v1.BatchLimits
+	(*Needs)(nil),        // 6: stetl.plugin.v1.Needs
+	nil,                  // 7: stetl.plugin.v1.Capabilities.FoldsCaseEntry
+	nil,                  // 8: stetl.plugin.v1.Capabilities.FoldsEntry
 }
 var file_stetl_plugin_v1_capability_proto_depIdxs = []int32{
-	1, // 0: stetl.plugin.v1.Capabilities.hashes:type_name -> stetl.plugin.v1.HashSupport
-	2, // 1: stetl.plugin.v1.Capabilities.batch:type_name -> stetl.plugin.v1.BatchLimits
-	4, // 2: stetl.plugin.v1.Capabilities.folds_case:type_name -> stetl.plugin.v1.Capabilities.FoldsCaseEntry
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 0: stetl.plugin.v1.Capabilities.hashes:type_name -> stetl.plugin.v1.HashSupport
+	5, // 1: stetl.plugin.v1.Capabilities.batch:type_name -> stetl.plugin.v1.BatchLimits
+	7, // 2: stetl.plugin.v1.Capabilities.folds_case:type_name -> stetl.plugin.v1.Capabilities.FoldsCaseEntry
+	8, // 3: stetl.plugin.v1.Capabilities.folds:type_name -> stetl.plugin.v1.Capabilities.FoldsEntry
+	3, // 4: stetl.plugin.v1.Capabilities.sign_ins:type_name -> stetl.plugin.v1.SignIn
+	0, // 5: stetl.plugin.v1.SignIn.state:type_name -> stetl.plugin.v1.Switch
+	2, // 6: stetl.plugin.v1.Capabilities.FoldsEntry.value:type_name -> stetl.plugin.v1.Folding
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_capability_proto_init() }
@@ -489,13 +732,14 @@ func file_stetl_plugin_v1_capability_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_capability_proto_rawDesc), len(file_stetl_plugin_v1_capability_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   5,
+			NumEnums:      1,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_stetl_plugin_v1_capability_proto_goTypes,
 		DependencyIndexes: file_stetl_plugin_v1_capability_proto_depIdxs,
+		EnumInfos:         file_stetl_plugin_v1_capability_proto_enumTypes,
 		MessageInfos:      file_stetl_plugin_v1_capability_proto_msgTypes,
 	}.Build()
 	File_stetl_plugin_v1_capability_proto = out.File

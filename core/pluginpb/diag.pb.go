@@ -72,6 +72,91 @@ func (Severity) EnumDescriptor() ([]byte, []int) {
 	return file_stetl_plugin_v1_diag_proto_rawDescGZIP(), []int{0}
 }
 
+// CodeInfo says what a code means.
+type CodeInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Dotted and stable, beginning with a word of the plugin's own: "acme.quota". A code
+	// is never given another meaning.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// What has happened, one line.
+	Meaning string `protobuf:"bytes,2,opt,name=meaning,proto3" json:"meaning,omitempty"`
+	// What to do about it, one line.
+	Remedy string `protobuf:"bytes,3,opt,name=remedy,proto3" json:"remedy,omitempty"`
+	// JSON pointer to the part of an account that it is about, such as "/email"; empty
+	// when it is about the whole account or none.
+	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	// Running again changes nothing as long as accounts, settings and target stay as
+	// they are.
+	Permanent     bool `protobuf:"varint,5,opt,name=permanent,proto3" json:"permanent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CodeInfo) Reset() {
+	*x = CodeInfo{}
+	mi := &file_stetl_plugin_v1_diag_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CodeInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CodeInfo) ProtoMessage() {}
+
+func (x *CodeInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_diag_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CodeInfo.ProtoReflect.Descriptor instead.
+func (*CodeInfo) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_diag_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *CodeInfo) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *CodeInfo) GetMeaning() string {
+	if x != nil {
+		return x.Meaning
+	}
+	return ""
+}
+
+func (x *CodeInfo) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
+	}
+	return ""
+}
+
+func (x *CodeInfo) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CodeInfo) GetPermanent() bool {
+	if x != nil {
+		return x.Permanent
+	}
+	return false
+}
+
 // Diagnostic is one problem. No field ever holds a secret.
 type Diagnostic struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -92,7 +177,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_stetl_plugin_v1_diag_proto_msgTypes[0]
+	mi := &file_stetl_plugin_v1_diag_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -104,7 +189,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_diag_proto_msgTypes[0]
+	mi := &file_stetl_plugin_v1_diag_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -117,7 +202,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_diag_proto_rawDescGZIP(), []int{0}
+	return file_stetl_plugin_v1_diag_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Diagnostic) GetSeverity() Severity {
@@ -166,7 +251,13 @@ var File_stetl_plugin_v1_diag_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_diag_proto_rawDesc = "" +
 	"\n" +
-	"\x1astetl/plugin/v1/diag.proto\x12\x0fstetl.plugin.v1\"\xb1\x01\n" +
+	"\x1astetl/plugin/v1/diag.proto\x12\x0fstetl.plugin.v1\"\x82\x01\n" +
+	"\bCodeInfo\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
+	"\ameaning\x18\x02 \x01(\tR\ameaning\x12\x16\n" +
+	"\x06remedy\x18\x03 \x01(\tR\x06remedy\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1c\n" +
+	"\tpermanent\x18\x05 \x01(\bR\tpermanent\"\xb1\x01\n" +
 	"\n" +
 	"Diagnostic\x125\n" +
 	"\bseverity\x18\x01 \x01(\x0e2\x19.stetl.plugin.v1.SeverityR\bseverity\x12\x12\n" +
@@ -193,10 +284,11 @@ func file_stetl_plugin_v1_diag_proto_rawDescGZIP() []byte {
 }
 
 var file_stetl_plugin_v1_diag_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stetl_plugin_v1_diag_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_stetl_plugin_v1_diag_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_stetl_plugin_v1_diag_proto_goTypes = []any{
 	(Severity)(0),      // 0: stetl.plugin.v1.Severity
-	(*Diagnostic)(nil), // 1: stetl.plugin.v1.Diagnostic
+	(*CodeInfo)(nil),   // 1: stetl.plugin.v1.CodeInfo
+	(*Diagnostic)(nil), // 2: stetl.plugin.v1.Diagnostic
 }
 var file_stetl_plugin_v1_diag_proto_depIdxs = []int32{
 	0, // 0: stetl.plugin.v1.Diagnostic.severity:type_name -> stetl.plugin.v1.Severity
@@ -218,7 +310,7 @@ func file_stetl_plugin_v1_diag_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_diag_proto_rawDesc), len(file_stetl_plugin_v1_diag_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

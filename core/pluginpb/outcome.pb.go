@@ -113,7 +113,10 @@ type Outcome struct {
 	State []byte `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
 	// How an updated account was before, for Undo: opaque to the host, which keeps
 	// it encrypted.
-	Before        []byte `protobuf:"bytes,9,opt,name=before,proto3" json:"before,omitempty"`
+	Before []byte `protobuf:"bytes,9,opt,name=before,proto3" json:"before,omitempty"`
+	// What of the account the target did not take, although the account itself is
+	// there. Only with created, updated and unchanged.
+	Losses        []*PartLoss `protobuf:"bytes,10,rep,name=losses,proto3" json:"losses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -211,6 +214,88 @@ func (x *Outcome) GetBefore() []byte {
 	return nil
 }
 
+func (x *Outcome) GetLosses() []*PartLoss {
+	if x != nil {
+		return x.Losses
+	}
+	return nil
+}
+
+// PartLoss is a part of an account that could not be written: a role that is not
+// there, an identity that belongs to somebody else, a factor that was refused.
+type PartLoss struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The feature that the part is of, as Capabilities.carries has it.
+	Feature string `protobuf:"bytes,1,opt,name=feature,proto3" json:"feature,omitempty"`
+	// Why, as Outcome.code.
+	Code string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	// Which one, where there are several: the name of a role, a provider, a device.
+	// Never a secret.
+	Attribute string `protobuf:"bytes,3,opt,name=attribute,proto3" json:"attribute,omitempty"`
+	// For people: the target's own words where there are any. Never a secret.
+	Detail        string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartLoss) Reset() {
+	*x = PartLoss{}
+	mi := &file_stetl_plugin_v1_outcome_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartLoss) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartLoss) ProtoMessage() {}
+
+func (x *PartLoss) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_outcome_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartLoss.ProtoReflect.Descriptor instead.
+func (*PartLoss) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_outcome_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PartLoss) GetFeature() string {
+	if x != nil {
+		return x.Feature
+	}
+	return ""
+}
+
+func (x *PartLoss) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *PartLoss) GetAttribute() string {
+	if x != nil {
+		return x.Attribute
+	}
+	return ""
+}
+
+func (x *PartLoss) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // Change is what would happen to one user.
 type Change struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -223,7 +308,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_stetl_plugin_v1_outcome_proto_msgTypes[1]
+	mi := &file_stetl_plugin_v1_outcome_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -235,7 +320,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_outcome_proto_msgTypes[1]
+	mi := &file_stetl_plugin_v1_outcome_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -248,7 +333,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_outcome_proto_rawDescGZIP(), []int{1}
+	return file_stetl_plugin_v1_outcome_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Change) GetOutcome() *Outcome {
@@ -280,7 +365,7 @@ type FieldChange struct {
 
 func (x *FieldChange) Reset() {
 	*x = FieldChange{}
-	mi := &file_stetl_plugin_v1_outcome_proto_msgTypes[2]
+	mi := &file_stetl_plugin_v1_outcome_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +377,7 @@ func (x *FieldChange) String() string {
 func (*FieldChange) ProtoMessage() {}
 
 func (x *FieldChange) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_outcome_proto_msgTypes[2]
+	mi := &file_stetl_plugin_v1_outcome_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +390,7 @@ func (x *FieldChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldChange.ProtoReflect.Descriptor instead.
 func (*FieldChange) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_outcome_proto_rawDescGZIP(), []int{2}
+	return file_stetl_plugin_v1_outcome_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *FieldChange) GetField() string {
@@ -340,7 +425,7 @@ var File_stetl_plugin_v1_outcome_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_outcome_proto_rawDesc = "" +
 	"\n" +
-	"\x1dstetl/plugin/v1/outcome.proto\x12\x0fstetl.plugin.v1\"\x81\x02\n" +
+	"\x1dstetl/plugin/v1/outcome.proto\x12\x0fstetl.plugin.v1\"\xb4\x02\n" +
 	"\aOutcome\x12\x1b\n" +
 	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12/\n" +
 	"\x06action\x18\x02 \x01(\x0e2\x17.stetl.plugin.v1.ActionR\x06action\x12\x1b\n" +
@@ -350,7 +435,14 @@ const file_stetl_plugin_v1_outcome_proto_rawDesc = "" +
 	"\x04hint\x18\x06 \x01(\tR\x04hint\x12\x18\n" +
 	"\achanged\x18\a \x03(\tR\achanged\x12\x14\n" +
 	"\x05state\x18\b \x01(\fR\x05state\x12\x1b\n" +
-	"\x06before\x18\t \x01(\fB\x03\x80\x01\x01R\x06before\"r\n" +
+	"\x06before\x18\t \x01(\fB\x03\x80\x01\x01R\x06before\x121\n" +
+	"\x06losses\x18\n" +
+	" \x03(\v2\x19.stetl.plugin.v1.PartLossR\x06losses\"n\n" +
+	"\bPartLoss\x12\x18\n" +
+	"\afeature\x18\x01 \x01(\tR\afeature\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x1c\n" +
+	"\tattribute\x18\x03 \x01(\tR\tattribute\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\"r\n" +
 	"\x06Change\x122\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x18.stetl.plugin.v1.OutcomeR\aoutcome\x124\n" +
 	"\x06fields\x18\x02 \x03(\v2\x1c.stetl.plugin.v1.FieldChangeR\x06fields\"]\n" +
@@ -382,22 +474,24 @@ func file_stetl_plugin_v1_outcome_proto_rawDescGZIP() []byte {
 }
 
 var file_stetl_plugin_v1_outcome_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stetl_plugin_v1_outcome_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_stetl_plugin_v1_outcome_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_stetl_plugin_v1_outcome_proto_goTypes = []any{
 	(Action)(0),         // 0: stetl.plugin.v1.Action
 	(*Outcome)(nil),     // 1: stetl.plugin.v1.Outcome
-	(*Change)(nil),      // 2: stetl.plugin.v1.Change
-	(*FieldChange)(nil), // 3: stetl.plugin.v1.FieldChange
+	(*PartLoss)(nil),    // 2: stetl.plugin.v1.PartLoss
+	(*Change)(nil),      // 3: stetl.plugin.v1.Change
+	(*FieldChange)(nil), // 4: stetl.plugin.v1.FieldChange
 }
 var file_stetl_plugin_v1_outcome_proto_depIdxs = []int32{
 	0, // 0: stetl.plugin.v1.Outcome.action:type_name -> stetl.plugin.v1.Action
-	1, // 1: stetl.plugin.v1.Change.outcome:type_name -> stetl.plugin.v1.Outcome
-	3, // 2: stetl.plugin.v1.Change.fields:type_name -> stetl.plugin.v1.FieldChange
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2, // 1: stetl.plugin.v1.Outcome.losses:type_name -> stetl.plugin.v1.PartLoss
+	1, // 2: stetl.plugin.v1.Change.outcome:type_name -> stetl.plugin.v1.Outcome
+	4, // 3: stetl.plugin.v1.Change.fields:type_name -> stetl.plugin.v1.FieldChange
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_outcome_proto_init() }
@@ -411,7 +505,7 @@ func file_stetl_plugin_v1_outcome_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_outcome_proto_rawDesc), len(file_stetl_plugin_v1_outcome_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

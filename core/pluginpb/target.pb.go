@@ -36,9 +36,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// DescribeRequest is empty.
+// DescribeRequest says who asks.
 type DescribeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The minor version of the protocol that the host speaks; 0 for hosts that are
+	// older than minor versions.
+	Minor         uint32 `protobuf:"varint,1,opt,name=minor,proto3" json:"minor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -73,6 +76,13 @@ func (*DescribeRequest) Descriptor() ([]byte, []int) {
 	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{0}
 }
 
+func (x *DescribeRequest) GetMinor() uint32 {
+	if x != nil {
+		return x.Minor
+	}
+	return 0
+}
+
 // DescribeResponse is what holds whatever the configuration says.
 type DescribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -83,8 +93,16 @@ type DescribeResponse struct {
 	// JSON Schema (draft 2020-12) of the configuration, one object. Secret fields
 	// are marked writeOnly.
 	ConfigSchemaJson []byte `protobuf:"bytes,4,opt,name=config_schema_json,json=configSchemaJson,proto3" json:"config_schema_json,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The codes of the plugin's own, with what they mean. Those of the host, such as
+	// "load.email_conflict", are not among them.
+	Codes []*CodeInfo `protobuf:"bytes,5,rep,name=codes,proto3" json:"codes,omitempty"`
+	// What a new configuration should have, in the order in which to ask for it.
+	ConfigFields []*ConfigField `protobuf:"bytes,6,rep,name=config_fields,json=configFields,proto3" json:"config_fields,omitempty"`
+	// The minor version of the protocol that the plugin speaks; 0 for plugins that are
+	// older than minor versions.
+	Minor         uint32 `protobuf:"varint,7,opt,name=minor,proto3" json:"minor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DescribeResponse) Reset() {
@@ -145,6 +163,126 @@ func (x *DescribeResponse) GetConfigSchemaJson() []byte {
 	return nil
 }
 
+func (x *DescribeResponse) GetCodes() []*CodeInfo {
+	if x != nil {
+		return x.Codes
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetConfigFields() []*ConfigField {
+	if x != nil {
+		return x.ConfigFields
+	}
+	return nil
+}
+
+func (x *DescribeResponse) GetMinor() uint32 {
+	if x != nil {
+		return x.Minor
+	}
+	return 0
+}
+
+// ConfigField proposes a field of the configuration.
+type ConfigField struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it stands, with dots between the steps: "auth.token".
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// A few words to ask for it with.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// One sentence.
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// What holds when it is absent, as JSON; empty when there is no such value.
+	DefaultJson string `protobuf:"bytes,4,opt,name=default_json,json=defaultJson,proto3" json:"default_json,omitempty"`
+	// A value to show, as JSON; empty when there is none. Never a secret.
+	ExampleJson string `protobuf:"bytes,5,opt,name=example_json,json=exampleJson,proto3" json:"example_json,omitempty"`
+	Required    bool   `protobuf:"varint,6,opt,name=required,proto3" json:"required,omitempty"`
+	// A reference belongs there, never the value itself.
+	Secret        bool `protobuf:"varint,7,opt,name=secret,proto3" json:"secret,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfigField) Reset() {
+	*x = ConfigField{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfigField) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfigField) ProtoMessage() {}
+
+func (x *ConfigField) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfigField.ProtoReflect.Descriptor instead.
+func (*ConfigField) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ConfigField) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ConfigField) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *ConfigField) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *ConfigField) GetDefaultJson() string {
+	if x != nil {
+		return x.DefaultJson
+	}
+	return ""
+}
+
+func (x *ConfigField) GetExampleJson() string {
+	if x != nil {
+		return x.ExampleJson
+	}
+	return ""
+}
+
+func (x *ConfigField) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
+func (x *ConfigField) GetSecret() bool {
+	if x != nil {
+		return x.Secret
+	}
+	return false
+}
+
 // ConfigureRequest is the only message that carries secrets of the target.
 type ConfigureRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -156,14 +294,17 @@ type ConfigureRequest struct {
 	// the same in all runs that share a journal.
 	FingerprintKey []byte `protobuf:"bytes,3,opt,name=fingerprint_key,json=fingerprintKey,proto3" json:"fingerprint_key,omitempty"`
 	// What the plugin saved in earlier runs, by key.
-	Saved         map[string][]byte `protobuf:"bytes,4,rep,name=saved,proto3" json:"saved,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Saved map[string][]byte `protobuf:"bytes,4,rep,name=saved,proto3" json:"saved,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The minor version of the protocol that the host speaks, as in DescribeRequest:
+	// what a younger plugin may say that an older host does not hear.
+	Minor         uint32 `protobuf:"varint,5,opt,name=minor,proto3" json:"minor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConfigureRequest) Reset() {
 	*x = ConfigureRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[2]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -175,7 +316,7 @@ func (x *ConfigureRequest) String() string {
 func (*ConfigureRequest) ProtoMessage() {}
 
 func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[2]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -188,7 +329,7 @@ func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{2}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ConfigureRequest) GetConfigJson() []byte {
@@ -219,6 +360,13 @@ func (x *ConfigureRequest) GetSaved() map[string][]byte {
 	return nil
 }
 
+func (x *ConfigureRequest) GetMinor() uint32 {
+	if x != nil {
+		return x.Minor
+	}
+	return 0
+}
+
 // ConfigureResponse holds either errors or capabilities.
 type ConfigureResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -232,7 +380,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[3]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -244,7 +392,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[3]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -257,7 +405,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{3}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ConfigureResponse) GetDiagnostics() []*Diagnostic {
@@ -284,7 +432,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[4]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +444,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[4]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +457,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{4}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CheckRequest) GetNeeds() *Needs {
@@ -327,14 +475,17 @@ type CheckResponse struct {
 	// run, now or at their first sign-in: "created" is everybody whose account is
 	// created, "unverified" those of them whose address nobody has proven, "reset"
 	// those of them who need a new password. A receiver ignores what it does not know.
-	Mails         []string `protobuf:"bytes,2,rep,name=mails,proto3" json:"mails,omitempty"`
+	Mails []string `protobuf:"bytes,2,rep,name=mails,proto3" json:"mails,omitempty"`
+	// Which ways to sign in are switched on, as far as the check has seen. Whatever is
+	// not among them is unknown.
+	SignIns       []*SignIn `protobuf:"bytes,3,rep,name=sign_ins,json=signIns,proto3" json:"sign_ins,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[5]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -346,7 +497,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[5]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -359,7 +510,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{5}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CheckResponse) GetDiagnostics() []*Diagnostic {
@@ -376,6 +527,13 @@ func (x *CheckResponse) GetMails() []string {
 	return nil
 }
 
+func (x *CheckResponse) GetSignIns() []*SignIn {
+	if x != nil {
+		return x.SignIns
+	}
+	return nil
+}
+
 // FixRequest carries what the run will ask of the target.
 type FixRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -386,7 +544,7 @@ type FixRequest struct {
 
 func (x *FixRequest) Reset() {
 	*x = FixRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +556,7 @@ func (x *FixRequest) String() string {
 func (*FixRequest) ProtoMessage() {}
 
 func (x *FixRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +569,7 @@ func (x *FixRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FixRequest.ProtoReflect.Descriptor instead.
 func (*FixRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{6}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FixRequest) GetNeeds() *Needs {
@@ -431,7 +589,7 @@ type FixResponse struct {
 
 func (x *FixResponse) Reset() {
 	*x = FixResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -443,7 +601,7 @@ func (x *FixResponse) String() string {
 func (*FixResponse) ProtoMessage() {}
 
 func (x *FixResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -456,7 +614,7 @@ func (x *FixResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FixResponse.ProtoReflect.Descriptor instead.
 func (*FixResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{7}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *FixResponse) GetDiagnostics() []*Diagnostic {
@@ -480,7 +638,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +650,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +663,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{8}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PlanRequest) GetKind() isPlanRequest_Kind {
@@ -562,7 +720,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +732,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +745,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{9}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PlanResponse) GetBatchId() uint64 {
@@ -626,7 +784,7 @@ type LoadRequest struct {
 
 func (x *LoadRequest) Reset() {
 	*x = LoadRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +796,7 @@ func (x *LoadRequest) String() string {
 func (*LoadRequest) ProtoMessage() {}
 
 func (x *LoadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +809,7 @@ func (x *LoadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadRequest.ProtoReflect.Descriptor instead.
 func (*LoadRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{10}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *LoadRequest) GetKind() isLoadRequest_Kind {
@@ -731,7 +889,7 @@ type LoadResponse struct {
 
 func (x *LoadResponse) Reset() {
 	*x = LoadResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +901,7 @@ func (x *LoadResponse) String() string {
 func (*LoadResponse) ProtoMessage() {}
 
 func (x *LoadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +914,7 @@ func (x *LoadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadResponse.ProtoReflect.Descriptor instead.
 func (*LoadResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{11}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *LoadResponse) GetBatchId() uint64 {
@@ -809,7 +967,7 @@ type Save struct {
 
 func (x *Save) Reset() {
 	*x = Save{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +979,7 @@ func (x *Save) String() string {
 func (*Save) ProtoMessage() {}
 
 func (x *Save) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +992,7 @@ func (x *Save) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Save.ProtoReflect.Descriptor instead.
 func (*Save) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{12}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Save) GetId() uint64 {
@@ -869,7 +1027,7 @@ type Saved struct {
 
 func (x *Saved) Reset() {
 	*x = Saved{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +1039,7 @@ func (x *Saved) String() string {
 func (*Saved) ProtoMessage() {}
 
 func (x *Saved) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +1052,7 @@ func (x *Saved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Saved.ProtoReflect.Descriptor instead.
 func (*Saved) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{13}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Saved) GetId() uint64 {
@@ -926,7 +1084,7 @@ type Pulse struct {
 
 func (x *Pulse) Reset() {
 	*x = Pulse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +1096,7 @@ func (x *Pulse) String() string {
 func (*Pulse) ProtoMessage() {}
 
 func (x *Pulse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1109,7 @@ func (x *Pulse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pulse.ProtoReflect.Descriptor instead.
 func (*Pulse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{14}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Pulse) GetLimit() int64 {
@@ -989,7 +1147,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1159,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1014,7 +1172,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{15}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Batch) GetId() uint64 {
@@ -1042,7 +1200,7 @@ type CancelBatch struct {
 
 func (x *CancelBatch) Reset() {
 	*x = CancelBatch{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1212,7 @@ func (x *CancelBatch) String() string {
 func (*CancelBatch) ProtoMessage() {}
 
 func (x *CancelBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1225,7 @@ func (x *CancelBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelBatch.ProtoReflect.Descriptor instead.
 func (*CancelBatch) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{16}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CancelBatch) GetBatchId() uint64 {
@@ -1086,7 +1244,7 @@ type FinishRequest struct {
 
 func (x *FinishRequest) Reset() {
 	*x = FinishRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1256,7 @@ func (x *FinishRequest) String() string {
 func (*FinishRequest) ProtoMessage() {}
 
 func (x *FinishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1269,7 @@ func (x *FinishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishRequest.ProtoReflect.Descriptor instead.
 func (*FinishRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{17}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{18}
 }
 
 // FinishResponse with an error among its diagnostics means that nothing of this
@@ -1125,7 +1283,7 @@ type FinishResponse struct {
 
 func (x *FinishResponse) Reset() {
 	*x = FinishResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1295,7 @@ func (x *FinishResponse) String() string {
 func (*FinishResponse) ProtoMessage() {}
 
 func (x *FinishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1308,7 @@ func (x *FinishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishResponse.ProtoReflect.Descriptor instead.
 func (*FinishResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{18}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FinishResponse) GetDiagnostics() []*Diagnostic {
@@ -1175,7 +1333,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1187,7 +1345,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1358,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{19}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Account) GetSourceId() string {
@@ -1241,7 +1399,7 @@ type UndoRequest struct {
 
 func (x *UndoRequest) Reset() {
 	*x = UndoRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1411,7 @@ func (x *UndoRequest) String() string {
 func (*UndoRequest) ProtoMessage() {}
 
 func (x *UndoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1424,7 @@ func (x *UndoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
 func (*UndoRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{20}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UndoRequest) GetAccounts() []*Account {
@@ -1288,7 +1446,7 @@ type UndoResponse struct {
 
 func (x *UndoResponse) Reset() {
 	*x = UndoResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1300,7 +1458,7 @@ func (x *UndoResponse) String() string {
 func (*UndoResponse) ProtoMessage() {}
 
 func (x *UndoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1313,7 +1471,7 @@ func (x *UndoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoResponse.ProtoReflect.Descriptor instead.
 func (*UndoResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{21}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *UndoResponse) GetOutcomes() []*Outcome {
@@ -1335,7 +1493,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1505,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1518,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LoginRequest) GetTargetId() string {
@@ -1396,7 +1554,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +1566,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +1579,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LoginResponse) GetAccepted() bool {
@@ -1451,7 +1609,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1463,7 +1621,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1476,7 +1634,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SetPasswordRequest) GetTargetId() string {
@@ -1510,7 +1668,7 @@ type SetPasswordResponse struct {
 
 func (x *SetPasswordResponse) Reset() {
 	*x = SetPasswordResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1680,7 @@ func (x *SetPasswordResponse) String() string {
 func (*SetPasswordResponse) ProtoMessage() {}
 
 func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1693,7 @@ func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SetPasswordResponse) GetFailure() *Failure {
@@ -1558,7 +1716,7 @@ type StartResetRequest struct {
 
 func (x *StartResetRequest) Reset() {
 	*x = StartResetRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1570,7 +1728,7 @@ func (x *StartResetRequest) String() string {
 func (*StartResetRequest) ProtoMessage() {}
 
 func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1583,7 +1741,7 @@ func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetRequest.ProtoReflect.Descriptor instead.
 func (*StartResetRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StartResetRequest) GetTargetId() string {
@@ -1619,7 +1777,7 @@ type StartResetResponse struct {
 
 func (x *StartResetResponse) Reset() {
 	*x = StartResetResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1789,7 @@ func (x *StartResetResponse) String() string {
 func (*StartResetResponse) ProtoMessage() {}
 
 func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1802,7 @@ func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetResponse.ProtoReflect.Descriptor instead.
 func (*StartResetResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StartResetResponse) GetLocation() string {
@@ -1677,7 +1835,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1847,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1860,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExchangeRequest) GetAssertion() string {
@@ -1752,7 +1910,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +1922,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1935,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExchangeResponse) GetTokensJson() []byte {
@@ -1807,7 +1965,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +1977,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +1990,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Failure) GetCode() string {
@@ -1865,7 +2023,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +2035,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +2048,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
 }
 
 // CloseResponse reports what could not be released.
@@ -1903,7 +2061,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1915,7 +2073,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1928,7 +2086,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CloseResponse) GetDiagnostics() []*Diagnostic {
@@ -1942,20 +2100,33 @@ var File_stetl_plugin_v1_target_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\n" +
-	"\x1cstetl/plugin/v1/target.proto\x12\x0fstetl.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a stetl/plugin/v1/capability.proto\x1a\x1astetl/plugin/v1/diag.proto\x1a\x1dstetl/plugin/v1/outcome.proto\x1a\x1astetl/plugin/v1/user.proto\"\x11\n" +
-	"\x0fDescribeRequest\"\xb1\x01\n" +
+	"\x1cstetl/plugin/v1/target.proto\x12\x0fstetl.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a stetl/plugin/v1/capability.proto\x1a\x1astetl/plugin/v1/diag.proto\x1a\x1dstetl/plugin/v1/outcome.proto\x1a\x1astetl/plugin/v1/user.proto\"'\n" +
+	"\x0fDescribeRequest\x12\x14\n" +
+	"\x05minor\x18\x01 \x01(\rR\x05minor\"\xbb\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12A\n" +
 	"\fcapabilities\x18\x03 \x01(\v2\x1d.stetl.plugin.v1.CapabilitiesR\fcapabilities\x12,\n" +
-	"\x12config_schema_json\x18\x04 \x01(\fR\x10configSchemaJson\"\x83\x02\n" +
+	"\x12config_schema_json\x18\x04 \x01(\fR\x10configSchemaJson\x12/\n" +
+	"\x05codes\x18\x05 \x03(\v2\x19.stetl.plugin.v1.CodeInfoR\x05codes\x12A\n" +
+	"\rconfig_fields\x18\x06 \x03(\v2\x1c.stetl.plugin.v1.ConfigFieldR\fconfigFields\x12\x14\n" +
+	"\x05minor\x18\a \x01(\rR\x05minor\"\xd1\x01\n" +
+	"\vConfigField\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12!\n" +
+	"\fdefault_json\x18\x04 \x01(\tR\vdefaultJson\x12!\n" +
+	"\fexample_json\x18\x05 \x01(\tR\vexampleJson\x12\x1a\n" +
+	"\brequired\x18\x06 \x01(\bR\brequired\x12\x16\n" +
+	"\x06secret\x18\a \x01(\bR\x06secret\"\x99\x02\n" +
 	"\x10ConfigureRequest\x12$\n" +
 	"\vconfig_json\x18\x01 \x01(\fB\x03\x80\x01\x01R\n" +
 	"configJson\x12\x1d\n" +
 	"\n" +
 	"user_agent\x18\x02 \x01(\tR\tuserAgent\x12,\n" +
 	"\x0ffingerprint_key\x18\x03 \x01(\fB\x03\x80\x01\x01R\x0efingerprintKey\x12B\n" +
-	"\x05saved\x18\x04 \x03(\v2,.stetl.plugin.v1.ConfigureRequest.SavedEntryR\x05saved\x1a8\n" +
+	"\x05saved\x18\x04 \x03(\v2,.stetl.plugin.v1.ConfigureRequest.SavedEntryR\x05saved\x12\x14\n" +
+	"\x05minor\x18\x05 \x01(\rR\x05minor\x1a8\n" +
 	"\n" +
 	"SavedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -1964,10 +2135,11 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x12A\n" +
 	"\fcapabilities\x18\x02 \x01(\v2\x1d.stetl.plugin.v1.CapabilitiesR\fcapabilities\"<\n" +
 	"\fCheckRequest\x12,\n" +
-	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\"d\n" +
+	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\"\x98\x01\n" +
 	"\rCheckResponse\x12=\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x12\x14\n" +
-	"\x05mails\x18\x02 \x03(\tR\x05mails\":\n" +
+	"\x05mails\x18\x02 \x03(\tR\x05mails\x122\n" +
+	"\bsign_ins\x18\x03 \x03(\v2\x17.stetl.plugin.v1.SignInR\asignIns\":\n" +
 	"\n" +
 	"FixRequest\x12,\n" +
 	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\"L\n" +
@@ -2087,109 +2259,115 @@ func file_stetl_plugin_v1_target_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_target_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*DescribeRequest)(nil),     // 0: stetl.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),    // 1: stetl.plugin.v1.DescribeResponse
-	(*ConfigureRequest)(nil),    // 2: stetl.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),   // 3: stetl.plugin.v1.ConfigureResponse
-	(*CheckRequest)(nil),        // 4: stetl.plugin.v1.CheckRequest
-	(*CheckResponse)(nil),       // 5: stetl.plugin.v1.CheckResponse
-	(*FixRequest)(nil),          // 6: stetl.plugin.v1.FixRequest
-	(*FixResponse)(nil),         // 7: stetl.plugin.v1.FixResponse
-	(*PlanRequest)(nil),         // 8: stetl.plugin.v1.PlanRequest
-	(*PlanResponse)(nil),        // 9: stetl.plugin.v1.PlanResponse
-	(*LoadRequest)(nil),         // 10: stetl.plugin.v1.LoadRequest
-	(*LoadResponse)(nil),        // 11: stetl.plugin.v1.LoadResponse
-	(*Save)(nil),                // 12: stetl.plugin.v1.Save
-	(*Saved)(nil),               // 13: stetl.plugin.v1.Saved
-	(*Pulse)(nil),               // 14: stetl.plugin.v1.Pulse
-	(*Batch)(nil),               // 15: stetl.plugin.v1.Batch
-	(*CancelBatch)(nil),         // 16: stetl.plugin.v1.CancelBatch
-	(*FinishRequest)(nil),       // 17: stetl.plugin.v1.FinishRequest
-	(*FinishResponse)(nil),      // 18: stetl.plugin.v1.FinishResponse
-	(*Account)(nil),             // 19: stetl.plugin.v1.Account
-	(*UndoRequest)(nil),         // 20: stetl.plugin.v1.UndoRequest
-	(*UndoResponse)(nil),        // 21: stetl.plugin.v1.UndoResponse
-	(*LoginRequest)(nil),        // 22: stetl.plugin.v1.LoginRequest
-	(*LoginResponse)(nil),       // 23: stetl.plugin.v1.LoginResponse
-	(*SetPasswordRequest)(nil),  // 24: stetl.plugin.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil), // 25: stetl.plugin.v1.SetPasswordResponse
-	(*StartResetRequest)(nil),   // 26: stetl.plugin.v1.StartResetRequest
-	(*StartResetResponse)(nil),  // 27: stetl.plugin.v1.StartResetResponse
-	(*ExchangeRequest)(nil),     // 28: stetl.plugin.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),    // 29: stetl.plugin.v1.ExchangeResponse
-	(*Failure)(nil),             // 30: stetl.plugin.v1.Failure
-	(*CloseRequest)(nil),        // 31: stetl.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),       // 32: stetl.plugin.v1.CloseResponse
-	nil,                         // 33: stetl.plugin.v1.ConfigureRequest.SavedEntry
-	(*Capabilities)(nil),        // 34: stetl.plugin.v1.Capabilities
-	(*Diagnostic)(nil),          // 35: stetl.plugin.v1.Diagnostic
-	(*Needs)(nil),               // 36: stetl.plugin.v1.Needs
-	(*Change)(nil),              // 37: stetl.plugin.v1.Change
-	(*Outcome)(nil),             // 38: stetl.plugin.v1.Outcome
-	(*durationpb.Duration)(nil), // 39: google.protobuf.Duration
-	(*User)(nil),                // 40: stetl.plugin.v1.User
+	(*ConfigField)(nil),         // 2: stetl.plugin.v1.ConfigField
+	(*ConfigureRequest)(nil),    // 3: stetl.plugin.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),   // 4: stetl.plugin.v1.ConfigureResponse
+	(*CheckRequest)(nil),        // 5: stetl.plugin.v1.CheckRequest
+	(*CheckResponse)(nil),       // 6: stetl.plugin.v1.CheckResponse
+	(*FixRequest)(nil),          // 7: stetl.plugin.v1.FixRequest
+	(*FixResponse)(nil),         // 8: stetl.plugin.v1.FixResponse
+	(*PlanRequest)(nil),         // 9: stetl.plugin.v1.PlanRequest
+	(*PlanResponse)(nil),        // 10: stetl.plugin.v1.PlanResponse
+	(*LoadRequest)(nil),         // 11: stetl.plugin.v1.LoadRequest
+	(*LoadResponse)(nil),        // 12: stetl.plugin.v1.LoadResponse
+	(*Save)(nil),                // 13: stetl.plugin.v1.Save
+	(*Saved)(nil),               // 14: stetl.plugin.v1.Saved
+	(*Pulse)(nil),               // 15: stetl.plugin.v1.Pulse
+	(*Batch)(nil),               // 16: stetl.plugin.v1.Batch
+	(*CancelBatch)(nil),         // 17: stetl.plugin.v1.CancelBatch
+	(*FinishRequest)(nil),       // 18: stetl.plugin.v1.FinishRequest
+	(*FinishResponse)(nil),      // 19: stetl.plugin.v1.FinishResponse
+	(*Account)(nil),             // 20: stetl.plugin.v1.Account
+	(*UndoRequest)(nil),         // 21: stetl.plugin.v1.UndoRequest
+	(*UndoResponse)(nil),        // 22: stetl.plugin.v1.UndoResponse
+	(*LoginRequest)(nil),        // 23: stetl.plugin.v1.LoginRequest
+	(*LoginResponse)(nil),       // 24: stetl.plugin.v1.LoginResponse
+	(*SetPasswordRequest)(nil),  // 25: stetl.plugin.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil), // 26: stetl.plugin.v1.SetPasswordResponse
+	(*StartResetRequest)(nil),   // 27: stetl.plugin.v1.StartResetRequest
+	(*StartResetResponse)(nil),  // 28: stetl.plugin.v1.StartResetResponse
+	(*ExchangeRequest)(nil),     // 29: stetl.plugin.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),    // 30: stetl.plugin.v1.ExchangeResponse
+	(*Failure)(nil),             // 31: stetl.plugin.v1.Failure
+	(*CloseRequest)(nil),        // 32: stetl.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),       // 33: stetl.plugin.v1.CloseResponse
+	nil,                         // 34: stetl.plugin.v1.ConfigureRequest.SavedEntry
+	(*Capabilities)(nil),        // 35: stetl.plugin.v1.Capabilities
+	(*CodeInfo)(nil),            // 36: stetl.plugin.v1.CodeInfo
+	(*Diagnostic)(nil),          // 37: stetl.plugin.v1.Diagnostic
+	(*Needs)(nil),               // 38: stetl.plugin.v1.Needs
+	(*SignIn)(nil),              // 39: stetl.plugin.v1.SignIn
+	(*Change)(nil),              // 40: stetl.plugin.v1.Change
+	(*Outcome)(nil),             // 41: stetl.plugin.v1.Outcome
+	(*durationpb.Duration)(nil), // 42: google.protobuf.Duration
+	(*User)(nil),                // 43: stetl.plugin.v1.User
 }
 var file_stetl_plugin_v1_target_proto_depIdxs = []int32{
-	34, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	33, // 1: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
-	35, // 2: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	34, // 3: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	36, // 4: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
-	35, // 5: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	36, // 6: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
-	35, // 7: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	15, // 8: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
-	16, // 9: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	37, // 10: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
-	15, // 11: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
-	16, // 12: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	13, // 13: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
-	38, // 14: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	12, // 15: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
-	14, // 16: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	39, // 17: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
-	40, // 18: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
-	35, // 19: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	19, // 20: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
-	38, // 21: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	30, // 22: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
-	30, // 23: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
-	30, // 24: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
-	30, // 25: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
-	35, // 26: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	0,  // 27: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
-	2,  // 28: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
-	4,  // 29: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
-	6,  // 30: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
-	8,  // 31: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
-	10, // 32: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
-	17, // 33: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
-	20, // 34: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
-	22, // 35: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
-	24, // 36: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
-	26, // 37: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
-	28, // 38: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
-	31, // 39: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
-	1,  // 40: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
-	3,  // 41: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
-	5,  // 42: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
-	7,  // 43: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
-	9,  // 44: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
-	11, // 45: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
-	18, // 46: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
-	21, // 47: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
-	23, // 48: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
-	25, // 49: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
-	27, // 50: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
-	29, // 51: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
-	32, // 52: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
-	40, // [40:53] is the sub-list for method output_type
-	27, // [27:40] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	35, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	36, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
+	2,  // 2: stetl.plugin.v1.DescribeResponse.config_fields:type_name -> stetl.plugin.v1.ConfigField
+	34, // 3: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
+	37, // 4: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	35, // 5: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	38, // 6: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
+	37, // 7: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	39, // 8: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
+	38, // 9: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
+	37, // 10: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	16, // 11: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
+	17, // 12: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	40, // 13: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
+	16, // 14: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
+	17, // 15: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	14, // 16: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
+	41, // 17: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	13, // 18: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
+	15, // 19: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	42, // 20: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
+	43, // 21: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
+	37, // 22: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	20, // 23: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
+	41, // 24: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	31, // 25: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
+	31, // 26: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
+	31, // 27: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
+	31, // 28: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
+	37, // 29: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	0,  // 30: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
+	3,  // 31: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
+	5,  // 32: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
+	7,  // 33: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
+	9,  // 34: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
+	11, // 35: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
+	18, // 36: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
+	21, // 37: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
+	23, // 38: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
+	25, // 39: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
+	27, // 40: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
+	29, // 41: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
+	32, // 42: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
+	1,  // 43: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
+	4,  // 44: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
+	6,  // 45: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
+	8,  // 46: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
+	10, // 47: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
+	12, // 48: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
+	19, // 49: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
+	22, // 50: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
+	24, // 51: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
+	26, // 52: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
+	28, // 53: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
+	30, // 54: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
+	33, // 55: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
+	43, // [43:56] is the sub-list for method output_type
+	30, // [30:43] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_target_proto_init() }
@@ -2201,24 +2379,24 @@ func file_stetl_plugin_v1_target_proto_init() {
 	file_stetl_plugin_v1_diag_proto_init()
 	file_stetl_plugin_v1_outcome_proto_init()
 	file_stetl_plugin_v1_user_proto_init()
-	file_stetl_plugin_v1_target_proto_msgTypes[8].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[9].OneofWrappers = []any{
 		(*PlanRequest_Batch)(nil),
 		(*PlanRequest_Cancel)(nil),
 	}
-	file_stetl_plugin_v1_target_proto_msgTypes[10].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[11].OneofWrappers = []any{
 		(*LoadRequest_Batch)(nil),
 		(*LoadRequest_Cancel)(nil),
 		(*LoadRequest_Saved)(nil),
 	}
-	file_stetl_plugin_v1_target_proto_msgTypes[12].OneofWrappers = []any{}
-	file_stetl_plugin_v1_target_proto_msgTypes[19].OneofWrappers = []any{}
+	file_stetl_plugin_v1_target_proto_msgTypes[13].OneofWrappers = []any{}
+	file_stetl_plugin_v1_target_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_target_proto_rawDesc), len(file_stetl_plugin_v1_target_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -175,7 +175,9 @@ type User struct {
 	Prior *Prior `protobuf:"bytes,22,opt,name=prior,proto3" json:"prior,omitempty"`
 	// The state that the account must still have for an update; otherwise the
 	// outcome is rejected with load.moved. Absent sets no condition.
-	ExpectState   []byte `protobuf:"bytes,23,opt,name=expect_state,json=expectState,proto3,oneof" json:"expect_state,omitempty"`
+	ExpectState []byte `protobuf:"bytes,23,opt,name=expect_state,json=expectState,proto3,oneof" json:"expect_state,omitempty"`
+	// They work at a target that serves their relying party, and nowhere else.
+	Passkeys      []*Passkey `protobuf:"bytes,24,rep,name=passkeys,proto3" json:"passkeys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -367,6 +369,13 @@ func (x *User) GetPrior() *Prior {
 func (x *User) GetExpectState() []byte {
 	if x != nil {
 		return x.ExpectState
+	}
+	return nil
+}
+
+func (x *User) GetPasskeys() []*Passkey {
+	if x != nil {
+		return x.Passkeys
 	}
 	return nil
 }
@@ -693,6 +702,115 @@ func (x *TotpDevice) GetCreated() *timestamppb.Timestamp {
 	return nil
 }
 
+// Passkey is the public part of a WebAuthn credential.
+type Passkey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The credential id, base64url without padding.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The relying party id: a domain.
+	RelyingPartyId string `protobuf:"bytes,2,opt,name=relying_party_id,json=relyingPartyId,proto3" json:"relying_party_id,omitempty"`
+	// The attested credential data of the registration (WebAuthn section 6.5.2):
+	// AAGUID, length of the id, id, public key in COSE.
+	AttestedCredential []byte `protobuf:"bytes,3,opt,name=attested_credential,json=attestedCredential,proto3" json:"attested_credential,omitempty"`
+	// What the authenticator calls the user; absent where the source does not know.
+	UserHandle []byte `protobuf:"bytes,4,opt,name=user_handle,json=userHandle,proto3" json:"user_handle,omitempty"`
+	// The signature counter as last seen.
+	Counter int64 `protobuf:"varint,5,opt,name=counter,proto3" json:"counter,omitempty"`
+	// "internal", "hybrid", "usb", "nfc", "ble" and what else browsers say.
+	Transports []string `protobuf:"bytes,6,rep,name=transports,proto3" json:"transports,omitempty"`
+	// What the person calls it.
+	Name          string                 `protobuf:"bytes,7,opt,name=name,proto3" json:"name,omitempty"`
+	Created       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Passkey) Reset() {
+	*x = Passkey{}
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Passkey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Passkey) ProtoMessage() {}
+
+func (x *Passkey) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Passkey.ProtoReflect.Descriptor instead.
+func (*Passkey) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Passkey) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Passkey) GetRelyingPartyId() string {
+	if x != nil {
+		return x.RelyingPartyId
+	}
+	return ""
+}
+
+func (x *Passkey) GetAttestedCredential() []byte {
+	if x != nil {
+		return x.AttestedCredential
+	}
+	return nil
+}
+
+func (x *Passkey) GetUserHandle() []byte {
+	if x != nil {
+		return x.UserHandle
+	}
+	return nil
+}
+
+func (x *Passkey) GetCounter() int64 {
+	if x != nil {
+		return x.Counter
+	}
+	return 0
+}
+
+func (x *Passkey) GetTransports() []string {
+	if x != nil {
+		return x.Transports
+	}
+	return nil
+}
+
+func (x *Passkey) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Passkey) GetCreated() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Created
+	}
+	return nil
+}
+
 // RoleNames are the roles a user has in one tenant.
 type RoleNames struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -703,7 +821,7 @@ type RoleNames struct {
 
 func (x *RoleNames) Reset() {
 	*x = RoleNames{}
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[6]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +833,7 @@ func (x *RoleNames) String() string {
 func (*RoleNames) ProtoMessage() {}
 
 func (x *RoleNames) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_user_proto_msgTypes[6]
+	mi := &file_stetl_plugin_v1_user_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +846,7 @@ func (x *RoleNames) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleNames.ProtoReflect.Descriptor instead.
 func (*RoleNames) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{6}
+	return file_stetl_plugin_v1_user_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RoleNames) GetNames() []string {
@@ -742,7 +860,7 @@ var File_stetl_plugin_v1_user_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x1astetl/plugin/v1/user.proto\x12\x0fstetl.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\b\n" +
+	"\x1astetl/plugin/v1/user.proto\x12\x0fstetl.plugin.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\t\n" +
 	"\x04User\x12\x1b\n" +
 	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
@@ -772,7 +890,8 @@ const file_stetl_plugin_v1_user_proto_rawDesc = "" +
 	"\rmetadata_json\x18\x14 \x01(\fH\x02R\fmetadataJson\x88\x01\x01\x125\n" +
 	"\bexisting\x18\x15 \x01(\x0e2\x19.stetl.plugin.v1.ExistingR\bexisting\x12,\n" +
 	"\x05prior\x18\x16 \x01(\v2\x16.stetl.plugin.v1.PriorR\x05prior\x12&\n" +
-	"\fexpect_state\x18\x17 \x01(\fH\x03R\vexpectState\x88\x01\x01\x1aT\n" +
+	"\fexpect_state\x18\x17 \x01(\fH\x03R\vexpectState\x88\x01\x01\x124\n" +
+	"\bpasskeys\x18\x18 \x03(\v2\x18.stetl.plugin.v1.PasskeyR\bpasskeys\x1aT\n" +
 	"\n" +
 	"RolesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
@@ -803,7 +922,19 @@ const file_stetl_plugin_v1_user_proto_rawDesc = "" +
 	"\x06period\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06period\x12\x12\n" +
 	"\x04skew\x18\x04 \x01(\x03R\x04skew\x12\x1a\n" +
 	"\bverified\x18\x05 \x01(\bR\bverified\x124\n" +
-	"\acreated\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"!\n" +
+	"\acreated\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"\x99\x02\n" +
+	"\aPasskey\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12(\n" +
+	"\x10relying_party_id\x18\x02 \x01(\tR\x0erelyingPartyId\x12/\n" +
+	"\x13attested_credential\x18\x03 \x01(\fR\x12attestedCredential\x12\x1f\n" +
+	"\vuser_handle\x18\x04 \x01(\fR\n" +
+	"userHandle\x12\x18\n" +
+	"\acounter\x18\x05 \x01(\x03R\acounter\x12\x1e\n" +
+	"\n" +
+	"transports\x18\x06 \x03(\tR\n" +
+	"transports\x12\x12\n" +
+	"\x04name\x18\a \x01(\tR\x04name\x124\n" +
+	"\acreated\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\acreated\"!\n" +
 	"\tRoleNames\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names*M\n" +
 	"\bExisting\x12\x18\n" +
@@ -829,7 +960,7 @@ func file_stetl_plugin_v1_user_proto_rawDescGZIP() []byte {
 }
 
 var file_stetl_plugin_v1_user_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_stetl_plugin_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_stetl_plugin_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_stetl_plugin_v1_user_proto_goTypes = []any{
 	(Existing)(0),                 // 0: stetl.plugin.v1.Existing
 	(PasswordClass)(0),            // 1: stetl.plugin.v1.PasswordClass
@@ -839,30 +970,33 @@ var file_stetl_plugin_v1_user_proto_goTypes = []any{
 	(*Address)(nil),               // 5: stetl.plugin.v1.Address
 	(*Identity)(nil),              // 6: stetl.plugin.v1.Identity
 	(*TotpDevice)(nil),            // 7: stetl.plugin.v1.TotpDevice
-	(*RoleNames)(nil),             // 8: stetl.plugin.v1.RoleNames
-	nil,                           // 9: stetl.plugin.v1.User.RolesEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(*Passkey)(nil),               // 8: stetl.plugin.v1.Passkey
+	(*RoleNames)(nil),             // 9: stetl.plugin.v1.RoleNames
+	nil,                           // 10: stetl.plugin.v1.User.RolesEntry
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
 }
 var file_stetl_plugin_v1_user_proto_depIdxs = []int32{
 	5,  // 0: stetl.plugin.v1.User.other_emails:type_name -> stetl.plugin.v1.Address
-	10, // 1: stetl.plugin.v1.User.created:type_name -> google.protobuf.Timestamp
-	10, // 2: stetl.plugin.v1.User.last_active:type_name -> google.protobuf.Timestamp
+	11, // 1: stetl.plugin.v1.User.created:type_name -> google.protobuf.Timestamp
+	11, // 2: stetl.plugin.v1.User.last_active:type_name -> google.protobuf.Timestamp
 	4,  // 3: stetl.plugin.v1.User.password:type_name -> stetl.plugin.v1.Password
 	1,  // 4: stetl.plugin.v1.User.password_class:type_name -> stetl.plugin.v1.PasswordClass
 	6,  // 5: stetl.plugin.v1.User.identities:type_name -> stetl.plugin.v1.Identity
 	7,  // 6: stetl.plugin.v1.User.totp:type_name -> stetl.plugin.v1.TotpDevice
-	9,  // 7: stetl.plugin.v1.User.roles:type_name -> stetl.plugin.v1.User.RolesEntry
+	10, // 7: stetl.plugin.v1.User.roles:type_name -> stetl.plugin.v1.User.RolesEntry
 	0,  // 8: stetl.plugin.v1.User.existing:type_name -> stetl.plugin.v1.Existing
 	3,  // 9: stetl.plugin.v1.User.prior:type_name -> stetl.plugin.v1.Prior
-	11, // 10: stetl.plugin.v1.TotpDevice.period:type_name -> google.protobuf.Duration
-	10, // 11: stetl.plugin.v1.TotpDevice.created:type_name -> google.protobuf.Timestamp
-	8,  // 12: stetl.plugin.v1.User.RolesEntry.value:type_name -> stetl.plugin.v1.RoleNames
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	8,  // 10: stetl.plugin.v1.User.passkeys:type_name -> stetl.plugin.v1.Passkey
+	12, // 11: stetl.plugin.v1.TotpDevice.period:type_name -> google.protobuf.Duration
+	11, // 12: stetl.plugin.v1.TotpDevice.created:type_name -> google.protobuf.Timestamp
+	11, // 13: stetl.plugin.v1.Passkey.created:type_name -> google.protobuf.Timestamp
+	9,  // 14: stetl.plugin.v1.User.RolesEntry.value:type_name -> stetl.plugin.v1.RoleNames
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_user_proto_init() }
@@ -878,7 +1012,7 @@ func file_stetl_plugin_v1_user_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_user_proto_rawDesc), len(file_stetl_plugin_v1_user_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

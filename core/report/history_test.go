@@ -23,7 +23,7 @@ func history(t *testing.T) *History {
 	began := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	raw, err := json.Marshal(engine.Result{
 		Summary: target.Summary{Read: 3000, Created: 2900, Skipped: 40, Rejected: 60}, Classes: map[target.Class]int{target.HashCarried: 2500, target.NeedsReset: 100, target.NoPassword: 360, target.Filtered: 40},
-		Losses: map[mapping.Loss]int{mapping.LossPasskey: 7}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60, diag.MapFiltered: 40}, Canaries: []engine.Proof{{Shape: "bcrypt 2a cost 10"}},
+		Losses: map[mapping.Loss]int{mapping.Loss(target.CarriesPasskeys): 7}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60, diag.MapFiltered: 40}, Canaries: []engine.Proof{{Shape: "bcrypt 2a cost 10"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestHistoryPageIsSelfContained(t *testing.T) {
 	}
 	for _, wanted := range []string{
 		`<html lang="en">`, "default-src 'none'", "prefers-color-scheme: dark", "db &lt;main&gt;", "keycloak &amp; more", "2,900",
-		"<polyline points=", `role="img" aria-labelledby`, "bcrypt 2a cost 10", "load.id_invalid", "passkeys, which",
+		"<polyline points=", `role="img" aria-labelledby`, "bcrypt 2a cost 10", "load.id_invalid", "passkeys; the plugin",
 	} {
 		if !strings.Contains(page, wanted) {
 			t.Errorf("the page lacks %q", wanted)

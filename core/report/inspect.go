@@ -47,6 +47,7 @@ func (i *Inspection) parts() []part {
 		{target.CarriesPhone, "phone numbers", inv.WithPhone},
 		{target.CarriesIdentities, "social identities", social},
 		{target.CarriesTOTP, "authenticators", inv.WithTOTP},
+		{target.CarriesPasskeys, "passkeys", inv.ByRecipe[canonical.WebAuthn]},
 		{target.CarriesRoles, "roles", inv.WithRoles},
 		{target.CarriesTenants, "tenants", inv.WithTenants},
 		{target.CarriesMetadata, "metadata", inv.WithMetadata},
@@ -75,9 +76,6 @@ func (i *Inspection) writeCarries(b *strings.Builder) {
 			fate = "nothing to carry"
 		}
 		t.add(p.name, number(p.count), fate)
-	}
-	if passkeys := i.Inventory.ByRecipe[canonical.WebAuthn]; passkeys > 0 {
-		t.add("passkeys", number(passkeys), "are lost: they work at the old address only")
 	}
 	_ = t.write(b)
 }

@@ -37,7 +37,7 @@ func example() *Run {
 		Result: &engine.Result{
 			Summary: target.Summary{Read: 1_234_567, Created: 1_234_560, Unchanged: 4, Rejected: 2, InDoubt: 1},
 			Classes: map[target.Class]int{target.HashCarried: 1_000_000, target.NeedsReset: 3, target.NoPassword: 234_564},
-			Losses:  map[mapping.Loss]int{mapping.LossPasskey: 7, "something_new": 1},
+			Losses:  map[mapping.Loss]int{mapping.Loss(target.CarriesPasskeys): 7, "something_new": 1},
 			Reasons: map[diag.Code]int{diag.MapDuplicateEmail: 2, "plugin.strange": 1},
 			Elapsed: 83*time.Second + 456*time.Millisecond,
 		},

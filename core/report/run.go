@@ -234,7 +234,6 @@ func (r *Run) writeMemory(b *strings.Builder) {
 var lossText = map[mapping.Loss]string{
 	mapping.LossFirstPassword:  "password hash the target cannot verify",
 	mapping.LossOtherPassword:  "second password of linked logins",
-	mapping.LossPasskey:        "passkeys, which only work at the site that made them",
 	mapping.LossTOTPUnfinished: "authenticator enrolments that were never finished",
 	mapping.LossFakeEmail:      "made-up e-mail addresses",
 	mapping.LossExternalID:     "external ids, where the internal one was taken (policies)",

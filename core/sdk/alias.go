@@ -26,6 +26,8 @@ type (
 	Scheme = canonical.Scheme
 	// TOTPDevice is an authenticator app enrolled for the account.
 	TOTPDevice = canonical.TOTPDevice
+	// Passkey is the public part of a WebAuthn credential.
+	Passkey = target.Passkey
 	// Secret is a string that does not print.
 	Secret = canonical.Secret
 
@@ -39,6 +41,10 @@ type (
 	Feature = target.Feature
 	// Identifier is what an account is told from others by.
 	Identifier = target.Identifier
+	// Folding is how a target changes a value before it compares it with others.
+	Folding = target.Folding
+	// SignIn is a way to sign in to a target.
+	SignIn = target.SignIn
 	// Mailing names people whom a target mails, see [Mailer].
 	Mailing = target.Mailing
 	// Ability is an optional call.
@@ -48,6 +54,8 @@ type (
 
 	// Outcome is what became of one user.
 	Outcome = target.Outcome
+	// PartLoss is a part of an account that could not be written.
+	PartLoss = target.PartLoss
 	// Action is what happened, or would happen, to a user.
 	Action = target.Action
 	// Change is what would happen to one user.
@@ -85,6 +93,8 @@ type (
 	// Code is a stable, dotted reason. Plugins put their name in front of codes
 	// of their own: "acme.quota".
 	Code = diag.Code
+	// CodeInfo says what a code means, see Plugin.Codes.
+	CodeInfo = diag.Info
 )
 
 // The actions.
@@ -109,6 +119,30 @@ const (
 	IdentifierID       = target.IdentifierID
 	IdentifierUsername = target.IdentifierUsername
 	IdentifierEmail    = target.IdentifierEmail
+	IdentifierPhone    = target.IdentifierPhone
+)
+
+// Forms of Unicode, see Folding.
+const (
+	NFC  = target.NFC
+	NFKC = target.NFKC
+)
+
+// The ways to sign in, see Capabilities.SignIns and SignInReporter.
+const (
+	SignInPassword   = target.SignInPassword
+	SignInSocial     = target.SignInSocial
+	SignInEmailCode  = target.SignInEmailCode
+	SignInSMSCode    = target.SignInSMSCode
+	SignInPasskey    = target.SignInPasskey
+	SignInEmailReset = target.SignInEmailReset
+)
+
+// Whether a way to sign in is switched on.
+const (
+	SwitchUnknown = target.SwitchUnknown
+	SwitchOn      = target.SwitchOn
+	SwitchOff     = target.SwitchOff
 )
 
 // Whom a target mails, see Mailer.
@@ -144,6 +178,7 @@ const (
 	CarriesCreated       = target.CarriesCreated
 	CarriesIdentities    = target.CarriesIdentities
 	CarriesTOTP          = target.CarriesTOTP
+	CarriesPasskeys      = target.CarriesPasskeys
 	CarriesRoles         = target.CarriesRoles
 	CarriesTenants       = target.CarriesTenants
 	CarriesMetadata      = target.CarriesMetadata
@@ -159,6 +194,38 @@ const (
 	CanSetPassword = target.CanSetPassword
 	CanStartReset  = target.CanStartReset
 	CanExchange    = target.CanExchange
+)
+
+// Codes that all plugins share; what they mean is known to the host.
+const (
+	CodeInvalidValue = diag.ConfigInvalidValue
+	CodeMissingField = diag.ConfigMissingField
+	CodeConflict     = diag.ConfigConflict
+
+	CodeIDTooLong        = diag.LoadIDTooLong
+	CodeIDInvalid        = diag.LoadIDInvalid
+	CodeIDConflict       = diag.LoadIDConflict
+	CodeUsernameMissing  = diag.LoadUsernameMissing
+	CodeUsernameConflict = diag.LoadUsernameConflict
+	CodeEmailMissing     = diag.LoadEmailMissing
+	CodeEmailInvalid     = diag.LoadEmailInvalid
+	CodeEmailConflict    = diag.LoadEmailConflict
+	CodeIdentityConflict = diag.LoadIdentityConflict
+	CodeExistsDiffers    = diag.LoadExistsDiffers
+	CodeMoved            = diag.LoadMoved
+	CodeFieldTooLong     = diag.LoadFieldTooLong
+	CodeHashUnsupported  = diag.LoadHashUnsupported
+	CodeTOTPInvalid      = diag.LoadTOTPInvalid
+	CodeInvalidUser      = diag.LoadInvalidUser
+	CodeUserTooLarge     = diag.LoadUserTooLarge
+	CodeOtherTenant      = diag.LoadOtherTenant
+	CodeTargetRefused    = diag.LoadTargetRefused
+	CodeUnknownAnswer    = diag.LoadUnknownAnswer
+	CodeUndecided        = diag.LoadUndecided
+
+	CodeNoSuchAccount    = diag.TargetNoSuchAccount
+	CodePasswordRefused  = diag.TargetPasswordRefused
+	CodeLoginUnavailable = diag.TargetLoginUnavailable
 )
 
 // The severities. A diagnostic is an error unless it says otherwise.

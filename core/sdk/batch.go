@@ -84,7 +84,7 @@ func (s *service) runBatch(
 	ctx context.Context, call string, b *pluginpb.Batch, out *outbox,
 	work func(context.Context, []User, *tally) error,
 ) {
-	t := newTally(b, out, s.log.With("call", call, "batch", b.GetId()))
+	t := newTally(b, out, s.log.With("call", call, "batch", b.GetId()), s.hearsLosses())
 	users := make([]User, 0, len(b.GetUsers()))
 	for _, p := range b.GetUsers() {
 		u, err := wire.DecodeUser(p)
@@ -143,6 +143,8 @@ type tally struct {
 	batch uint64
 	out   *outbox
 	log   *slog.Logger
+	// heard says that the host hears of losses of parts of accounts.
+	heard bool
 
 	mu        sync.Mutex
 	undecided map[string]bool // false once decided
@@ -150,8 +152,8 @@ type tally struct {
 	ended     bool
 }
 
-func newTally(b *pluginpb.Batch, out *outbox, log *slog.Logger) *tally {
-	t := &tally{batch: b.GetId(), out: out, log: log, undecided: make(map[string]bool, len(b.GetUsers()))}
+func newTally(b *pluginpb.Batch, out *outbox, log *slog.Logger, heard bool) *tally {
+	t := &tally{batch: b.GetId(), out: out, log: log, heard: heard, undecided: make(map[string]bool, len(b.GetUsers()))}
 	for _, u := range b.GetUsers() {
 		t.undecided[u.GetSourceId()] = true
 		t.order = append(t.order, u.GetSourceId())
@@ -182,9 +184,27 @@ func (t *tally) Report(c Change) {
 	if c.Code == "" && (c.Action == Skipped || c.Action == Rejected || c.Action == InDoubt) {
 		t.log.Error("bug in the plugin: "+string(c.Action)+" without a code", "source_id", c.SourceID)
 	}
+	c.Losses = t.losses(&c.Outcome)
 	t.undecided[c.SourceID] = false
 	// Under the lock, so that nothing follows the end of the batch.
 	t.out.put(t.batch, c)
+}
+
+// losses are those that can be passed on; the log has the others.
+func (t *tally) losses(o *Outcome) []PartLoss {
+	switch {
+	case len(o.Losses) == 0:
+		return nil
+	case !o.Action.MayLose():
+		t.log.Error("bug in the plugin: losses of an account that was not written", "source_id", o.SourceID, "action", string(o.Action))
+		return nil
+	case !t.heard:
+		for _, l := range o.Losses {
+			t.log.Warn("a part of the account was not written, and this version of stetl cannot count it",
+				"source_id", o.SourceID, "feature", string(l.Feature), "reason", string(l.Code))
+		}
+	}
+	return o.Losses
 }
 
 // end stops the bookkeeping and returns who has no outcome.

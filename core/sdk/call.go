@@ -17,7 +17,7 @@ func able[T any](s *service, call string) (T, error) {
 	}
 	t, ok := s.target.(T)
 	if !ok {
-		return none, wire.Misuse("plugin %s has no %s", s.name, call)
+		return none, wire.Misuse("plugin %s has no %s", s.description.Name, call)
 	}
 	return t, nil
 }
@@ -62,7 +62,7 @@ func (s *service) Undo(ctx context.Context, req *pluginpb.UndoRequest) (*pluginp
 		ids.Users = append(ids.Users, &pluginpb.User{SourceId: a.SourceID})
 	}
 	box := newOutbox()
-	t := newTally(ids, box, s.log.With("call", "Undo"))
+	t := newTally(ids, box, s.log.With("call", "Undo"), s.hearsLosses())
 	err = s.guard("Undo", func() error { return undoer.Undo(ctx, accounts, outcomes{t}) })
 	code, detail := undecided(err)
 	for _, id := range t.end() {

@@ -27,6 +27,12 @@ func clip(s string) string {
 // clipChange does not touch the caller's slices.
 func clipChange(c Change) Change {
 	c.Detail, c.Hint = clip(c.Detail), clip(c.Hint)
+	losses := c.Losses
+	c.Losses = nil
+	for _, l := range losses {
+		l.Attribute, l.Detail = clip(l.Attribute), clip(l.Detail)
+		c.Losses = append(c.Losses, l)
+	}
 	fields, size := c.Fields, 0
 	c.Fields = nil
 	for i, f := range fields {
@@ -46,6 +52,9 @@ func textSize(c Change) int {
 	n := len(c.SourceID) + len(c.TargetID) + len(c.Detail) + len(c.Hint) + len(c.State) + len(c.Before)
 	for _, name := range c.Changed {
 		n += len(name)
+	}
+	for _, l := range c.Losses {
+		n += len(l.Feature) + len(l.Code) + len(l.Attribute) + len(l.Detail)
 	}
 	for _, f := range c.Fields {
 		n += len(f.Field) + len(f.Old) + len(f.New)

@@ -15,6 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/target"
 )
 
 // Duration is a time.Duration that configurations write like 1m30s.
@@ -151,20 +152,64 @@ func decorateField(f reflect.StructField, parent *infer.Schema, direct bool) err
 	if s.Type == "string" && len(s.Enum) == 0 && slices.Contains(parent.Required, name) {
 		s.MinLength = new(1)
 	}
+	s.Title = f.Tag.Get("title")
+	if tag, ok := f.Tag.Lookup("example"); ok {
+		example, err := jsonOf(f, tag)
+		switch {
+		case err != nil:
+			return fmt.Errorf("example %w", err)
+		case s.WriteOnly:
+			return errors.New("a secret cannot have an example")
+		}
+		s.Examples = []any{example}
+	}
 	return decorate(f.Type, s, direct)
 }
 
 // defaultOf returns the default tag as JSON. It must be a value of the field.
 func defaultOf(f reflect.StructField) (json.RawMessage, error) {
-	tag := f.Tag.Get("default")
+	raw, err := jsonOf(f, f.Tag.Get("default"))
+	if err != nil {
+		return nil, fmt.Errorf("default %w", err)
+	}
+	return raw, nil
+}
+
+// jsonOf returns the value of a tag as JSON. It must be one that the field can have.
+func jsonOf(f reflect.StructField, tag string) (json.RawMessage, error) {
 	raw := json.RawMessage(tag)
 	if f.Type.Kind() == reflect.String || f.Type == durationType {
 		raw, _ = json.Marshal(tag)
 	}
 	if err := json.Unmarshal(raw, reflect.New(f.Type).Interface()); err != nil {
-		return nil, fmt.Errorf("default %q: %w", tag, err)
+		return nil, fmt.Errorf("%q: %w", tag, err)
 	}
 	return raw, nil
+}
+
+// proposal lists the fields that a configuration can have, in the order of the struct,
+// with those of nested structs in the place of these.
+func (c *configType) proposal() []target.ConfigField { return proposed(c.inferred, "", true) }
+
+// proposed is for the fields under prefix, which is required itself or not.
+func proposed(s *infer.Schema, prefix string, required bool) []target.ConfigField {
+	var out []target.ConfigField
+	for _, name := range s.PropertyOrder {
+		p, needed := s.Properties[name], required && slices.Contains(s.Required, name)
+		if len(p.Properties) > 0 {
+			out = append(out, proposed(p, prefix+name+".", needed)...)
+			continue
+		}
+		f := target.ConfigField{
+			Key: prefix + name, Title: p.Title, Description: p.Description, Default: p.Default,
+			Required: needed, Secret: p.WriteOnly,
+		}
+		if len(p.Examples) > 0 {
+			f.Example, _ = p.Examples[0].(json.RawMessage)
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 // decode validates raw and decodes it into a new value of the type, defaults

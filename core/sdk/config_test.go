@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,16 +13,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/target"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
 type exampleConfig struct {
 	Mode    string            `json:"mode" enum:"live,files" default:"live" jsonschema:"where users go"`
-	URL     string            `json:"url" jsonschema:"base URL of the tenant"`
+	URL     string            `json:"url" title:"Address" example:"https://acme.example" jsonschema:"base URL of the tenant"`
 	Token   Secret            `json:"token" jsonschema:"management API token"`
 	Timeout Duration          `json:"timeout" default:"30s" jsonschema:"per request"`
-	Retries int               `json:"retries" default:"3"`
+	Retries int               `json:"retries" default:"3" example:"5"`
 	Realm   string            `json:"realm,omitempty"`
 	Roles   []string          `json:"roles,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
@@ -75,6 +77,28 @@ func TestConfigSchema(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), pretty.String()); diff != "" {
 		t.Errorf("run go test -update if this is meant:\n%s", diff)
+	}
+}
+
+func TestConfigProposal(t *testing.T) {
+	t.Parallel()
+	text := func(s string) json.RawMessage { return json.RawMessage(strconv.Quote(s)) }
+	want := []target.ConfigField{
+		{Key: "mode", Description: "where users go", Default: text("live")},
+		{Key: "url", Title: "Address", Description: "base URL of the tenant", Example: text("https://acme.example"), Required: true},
+		{Key: "token", Description: "management API token", Required: true, Secret: true},
+		{Key: "timeout", Description: "per request", Default: text("30s")},
+		{Key: "retries", Default: json.RawMessage("3"), Example: json.RawMessage("5")},
+		{Key: "realm"},
+		{Key: "roles"},
+		{Key: "labels"},
+		{Key: "auth.type", Default: text("bearer")},
+		{Key: "auth.secret", Secret: true},
+		{Key: "proxy.url"},
+		{Key: "dry", Default: json.RawMessage("true")},
+	}
+	if diff := cmp.Diff(want, exampleType(t).proposal()); diff != "" {
+		t.Errorf("differs (-want +got):\n%s", diff)
 	}
 }
 
@@ -178,6 +202,12 @@ func TestConfigTypesRefused(t *testing.T) {
 		"default of a secret": {reflect.TypeFor[struct {
 			S Secret `default:"\"s\""`
 		}](), "a secret cannot have a default"},
+		"example of no value": {reflect.TypeFor[struct {
+			N int `example:"many"`
+		}](), `field N: example "many"`},
+		"example of a secret": {reflect.TypeFor[struct {
+			S Secret `example:"s"`
+		}](), "example"},
 		"default in a list": {reflect.TypeFor[struct{ L []authConfig }](), "a default cannot be set below a pointer"},
 		"enum of numbers": {reflect.TypeFor[struct {
 			N int `enum:"1,2"`

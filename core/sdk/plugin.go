@@ -9,11 +9,13 @@ import (
 //
 // The JSON Schema of the configuration is inferred from C. Field names come
 // from json tags; a field is required unless its tag says omitempty or
-// omitzero; unknown fields are refused. Three more tags:
+// omitzero; unknown fields are refused. Five more tags:
 //
 //	jsonschema:"…"     description, shown by editors
 //	default:"…"        value when absent: text, or JSON for other types
 //	enum:"live,files"  the allowed strings
+//	title:"…"          a few words to ask for the value with
+//	example:"…"        a value to show, never a secret: text, or JSON for other types
 //
 // A field of type [Secret] is marked writeOnly, one of type [Duration] is
 // written like 1m30s. Validation and decoding happen before New.
@@ -27,6 +29,10 @@ type Plugin[C any] struct {
 	// Abilities are added by themselves, for the optional interfaces that the
 	// target has.
 	Capabilities Capabilities
+	// Codes are the codes of the plugin's own, which begin with a word of its own
+	// ("acme.quota"), with what they mean. Reports show the words; those that all
+	// plugins share, [CodeEmailConflict] and so on, need none.
+	Codes []CodeInfo
 	// New prepares the target without any network traffic. ctx is for the call
 	// only. Problems with the configuration are best returned with
 	// [Diagnostics.Err] and a JSON pointer in Path, so that the host can point
@@ -100,6 +106,13 @@ type Checker interface {
 type Mailer interface {
 	// Mails says whom, as far as the Check that has just returned has seen.
 	Mails() []Mailing
+}
+
+// SignInReporter is a Checker of a target that knows how people can sign in.
+type SignInReporter interface {
+	// SignIns says which ways are switched on, as far as the Check that has just
+	// returned has seen. Whatever is not among them is unknown.
+	SignIns() []SignIn
 }
 
 // Fixer is a target that can apply the remedies that its Check names. It changes

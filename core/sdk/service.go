@@ -45,11 +45,9 @@ const (
 // never sees one it was not prepared for.
 type service struct {
 	pluginpb.UnimplementedTargetServiceServer
-	name, version string
-	schema        []byte
-	base          Capabilities
-	open          func(ctx context.Context, config []byte, env Env) (Target, error)
-	log           *slog.Logger
+	description target.Description // Capabilities are the base of those that are configured
+	open        func(ctx context.Context, config []byte, env Env) (Target, error)
+	log         *slog.Logger
 	// ctx ends when the conversation does; work derives from it.
 	ctx  context.Context
 	stop context.CancelFunc
@@ -60,6 +58,7 @@ type service struct {
 	phase     phase
 	target    Target
 	effective Capabilities
+	hostMinor uint32          // the minor version that the host speaks
 	streams   map[string]bool // open streams by call
 	busy      sync.WaitGroup  // batches at work
 
@@ -79,8 +78,15 @@ func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plugin %s: %w", p.Name, err)
 	}
+	if err := checkCodes(p.Codes); err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", p.Name, err)
+	}
 	s := &service{
-		name: p.Name, version: p.Version, schema: config.schema, base: p.Capabilities, log: log,
+		description: target.Description{
+			Name: p.Name, Version: p.Version, Minor: wire.Minor, Capabilities: p.Capabilities,
+			ConfigSchema: config.schema, ConfigFields: config.proposal(), Codes: p.Codes,
+		},
+		log:     log,
 		streams: map[string]bool{}, desk: newDesk(),
 		open: func(ctx context.Context, raw []byte, env Env) (Target, error) {
 			var c C
@@ -94,11 +100,24 @@ func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
 	return s, nil
 }
 
+// checkCodes says which code no plugin may declare.
+func checkCodes(codes []CodeInfo) error {
+	seen := map[Code]bool{}
+	for _, info := range codes {
+		if err := info.CheckOwn(); err != nil {
+			return err
+		}
+		if seen[info.Code] {
+			return fmt.Errorf("code %s is declared twice", info.Code)
+		}
+		seen[info.Code] = true
+	}
+	return nil
+}
+
 // Describe answers at any time.
 func (s *service) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
-	return &pluginpb.DescribeResponse{
-		Name: s.name, Version: s.version, Capabilities: wire.EncodeCapabilities(&s.base), ConfigSchemaJson: s.schema,
-	}, nil
+	return wire.EncodeDescription(&s.description), nil
 }
 
 // Configure has New make the target; it succeeds once.
@@ -108,7 +127,7 @@ func (s *service) Configure(ctx context.Context, req *pluginpb.ConfigureRequest)
 	if err := s.require(fresh, "Configure"); err != nil {
 		return nil, err
 	}
-	agent := fmt.Sprintf("stetl-plugin-%s/%s", s.name, s.version)
+	agent := fmt.Sprintf("stetl-plugin-%s/%s", s.description.Name, s.description.Version)
 	if host := req.GetUserAgent(); host != "" {
 		agent = host + " " + agent
 	}
@@ -138,14 +157,14 @@ func (s *service) Configure(ctx context.Context, req *pluginpb.ConfigureRequest)
 	if s.phase != fresh { // closed in the meantime
 		return nil, wire.Misuse("Configure during Close")
 	}
-	s.phase, s.target, s.effective = ready, t, caps
+	s.phase, s.target, s.effective, s.hostMinor = ready, t, caps, req.GetMinor()
 	return &pluginpb.ConfigureResponse{Capabilities: wire.EncodeCapabilities(&caps)}, nil
 }
 
 // capabilities adds the abilities that t has by its methods, except those that
 // its configuration takes away.
 func (s *service) capabilities(t Target) Capabilities {
-	caps := s.base
+	caps := s.description.Capabilities
 	if c, ok := t.(Capable); ok {
 		caps = c.Capabilities()
 	}
@@ -185,13 +204,16 @@ func (s *service) Check(ctx context.Context, req *pluginpb.CheckRequest) (*plugi
 	}
 	checker, ok := s.target.(Checker)
 	if !ok {
-		return nil, wire.Misuse("plugin %s cannot check", s.name)
+		return nil, wire.Misuse("plugin %s cannot check", s.description.Name)
 	}
 	var found target.Checked
 	err := s.guard("Check", func() error {
 		found.Diagnostics = checker.Check(ctx, wire.DecodeNeeds(req.GetNeeds()))
 		if m, ok := s.target.(Mailer); ok {
 			found.Mails = m.Mails()
+		}
+		if r, ok := s.target.(SignInReporter); ok {
+			found.SignIns = r.SignIns()
 		}
 		return nil
 	})
@@ -301,6 +323,13 @@ func (s *service) release(ctx context.Context) error {
 		return nil
 	}
 	return s.guard("Close", func() error { return c.Close(ctx) })
+}
+
+// hearsLosses says whether the host hears of losses of parts of accounts.
+func (s *service) hearsLosses() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hostMinor >= 1
 }
 
 // require is the order of calls, for those that belong to one phase.

@@ -27,6 +27,18 @@ type Capabilities struct {
 	// FoldsCase says by identifier whether values that differ in letter case alone
 	// are the same to the target. See [Capabilities.Folds] for those left out.
 	FoldsCase map[Identifier]bool
+	// Folding says by identifier what else does not tell two values apart; what is
+	// absent is compared as it is.
+	Folding map[Identifier]Folding
+	// NoUsernames says that accounts have no user name: people sign in with an address,
+	// a number or at another provider, and [User.Username] is not kept.
+	NoUsernames bool
+	// UniqueInTenant lists the identifiers that are unique among the accounts of one
+	// tenant: two accounts without a common tenant may have the same.
+	UniqueInTenant []Identifier
+	// SignIns lists how people could sign in, whatever the target's settings; none
+	// says that the plugin does not know. [Checked] has what is switched on.
+	SignIns []SignIn
 	// Whole says that every run replaces what earlier ones wrote, as export files
 	// do: such a target gets every user every time.
 	Whole bool
@@ -45,11 +57,31 @@ const (
 	IdentifierID       Identifier = "id"
 	IdentifierUsername Identifier = "username"
 	IdentifierEmail    Identifier = "email"
+	IdentifierPhone    Identifier = "phone"
+)
+
+// Folding is how a target changes a value, beside its letter case, before it compares
+// it with others.
+type Folding struct {
+	// Trims says that white space at both ends does not count.
+	Trims bool
+	// Normalization is the form of Unicode in which values are compared; empty
+	// compares them as they are.
+	Normalization Normalization
+}
+
+// Normalization is a form of Unicode.
+type Normalization string
+
+// The normalizations.
+const (
+	NFC  Normalization = "NFC"
+	NFKC Normalization = "NFKC"
 )
 
 // Folds says whether values of an identifier that differ in letter case alone are
 // the same to the target: as it declares, or else user names and e-mail addresses
-// are and ids are not.
+// are, and ids are not.
 func (c *Capabilities) Folds(i Identifier) bool {
 	folds, declared := c.FoldsCase[i]
 	if !declared {
@@ -138,6 +170,9 @@ type Checked struct {
 	Diagnostics diag.List
 	// Mails says whom the target is going to mail.
 	Mails []Mailing
+	// SignIns says which ways to sign in are switched on, as far as the check has
+	// seen; whatever is not among them is unknown.
+	SignIns []SignIn
 }
 
 // Needs is what a run is about to ask of the target, so that a preflight can

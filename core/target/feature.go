@@ -18,6 +18,7 @@ const (
 	CarriesCreated       Feature = "created"
 	CarriesIdentities    Feature = "identities"
 	CarriesTOTP          Feature = "totp"
+	CarriesPasskeys      Feature = "passkeys"
 	CarriesRoles         Feature = "roles"
 	CarriesTenants       Feature = "tenants"
 	CarriesMetadata      Feature = "metadata"
@@ -35,6 +36,7 @@ var features = []struct {
 	{CarriesCreated, "joining times"},
 	{CarriesIdentities, "links to social identities"},
 	{CarriesTOTP, "authenticator devices"},
+	{CarriesPasskeys, "passkeys"},
 	{CarriesRoles, "roles"},
 	{CarriesTenants, "tenant memberships"},
 	{CarriesMetadata, "metadata"},

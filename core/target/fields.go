@@ -61,6 +61,7 @@ const (
 	addresses
 	identities
 	devices
+	passkeys
 )
 
 func kindOf(p any) Kind {
@@ -89,6 +90,8 @@ func kindOf(p any) Kind {
 		return identities
 	case *[]canonical.TOTPDevice:
 		return devices
+	case *[]Passkey:
+		return passkeys
 	default:
 		return other
 	}
@@ -129,6 +132,9 @@ var fields = withKinds([]Field{
 		u.Tenants = union(u.Tenants, guest.Tenants)
 	}},
 	{Name: "roles", Feature: CarriesRoles, Rules: Settable, at: func(u *User) any { return &u.Roles }, merge: mergeRoles},
+	{Name: "passkeys", Feature: CarriesPasskeys, at: func(u *User) any { return &u.Passkeys }, merge: func(u, guest *User) {
+		u.Passkeys = append(slices.Clip(u.Passkeys), guest.Passkeys...)
+	}},
 	{Name: "last_active", Rules: Readable, Unwritten: true, at: func(u *User) any { return &u.LastActive }, merge: keep},
 
 	// How the account is to be treated.
@@ -169,6 +175,8 @@ func (f *Field) Empty(u *User) bool {
 		return len(*p.(*[]Identity)) == 0
 	case devices:
 		return len(*p.(*[]canonical.TOTPDevice)) == 0
+	case passkeys:
+		return len(*p.(*[]Passkey)) == 0
 	default:
 		return reflect.ValueOf(p).Elem().IsZero()
 	}
@@ -188,6 +196,8 @@ func (f *Field) clear(u *User) {
 	case *[]Identity:
 		*p = nil
 	case *[]canonical.TOTPDevice:
+		*p = nil
+	case *[]Passkey:
 		*p = nil
 	case *[]string:
 		*p = nil

@@ -80,7 +80,27 @@ type Outcome struct {
 	// Before is how an updated account was, for an undo. It is opaque and can hold
 	// personal data: whoever stores it encrypts it.
 	Before []byte `json:"-"`
+	// Losses are what of the account the target did not take, although the account
+	// itself is there: only with Created, Updated and Unchanged.
+	Losses []PartLoss `json:"losses,omitempty"`
 }
+
+// PartLoss is a part of an account that could not be written: a role that is not
+// there, an identity that belongs to somebody else, a factor that was refused.
+type PartLoss struct {
+	// Feature is what the part is of.
+	Feature Feature   `json:"feature"`
+	Code    diag.Code `json:"code"`
+	// Attribute says which one, where there are several: the name of a role, a
+	// provider, a device. Like Detail it never holds a secret.
+	Attribute string `json:"attribute,omitempty"`
+	// Detail is for people: the target's own words where there are any.
+	Detail string `json:"detail,omitempty"`
+}
+
+// MayLose says whether an account with this action is there, so that it can have
+// losses.
+func (a Action) MayLose() bool { return a == Created || a == Updated || a == Unchanged }
 
 // Change is what would happen to one user: the outcome a load would give, and
 // for an update each field's old and new value.

@@ -46,6 +46,8 @@ type User struct {
 	Identities []Identity
 	// TOTP holds finished enrolments only.
 	TOTP []canonical.TOTPDevice
+	// Passkeys work at a target that serves their relying party, and nowhere else.
+	Passkeys []Passkey
 	// Tenants is sorted. Roles maps a tenant to sorted role names.
 	Tenants []string
 	Roles   map[string][]string
@@ -108,6 +110,27 @@ type Address struct {
 // it, usually the e-mail address seen there.
 type Identity struct {
 	Provider, Subject, Name string
+}
+
+// Passkey is the public part of a WebAuthn credential.
+type Passkey struct {
+	// ID is the credential id, base64url without padding.
+	ID string
+	// RelyingParty is the id of the relying party: a domain.
+	RelyingParty string
+	// Attested is the attested credential data of the registration (WebAuthn section
+	// 6.5.2): AAGUID, length of the id, id, public key in COSE.
+	Attested []byte
+	// UserHandle is what the authenticator calls the user, nil where the source does
+	// not know.
+	UserHandle []byte
+	// Counter is the signature counter as last seen.
+	Counter int64
+	// Transports are those that the browser named: "internal", "hybrid", "usb", …
+	Transports []string
+	// Name is what the person calls it.
+	Name    string
+	Created time.Time
 }
 
 // Class says what becomes of a user's password. Every user is in exactly one.

@@ -12,7 +12,7 @@ import (
 // config is what a configuration file may say under target.config. Its schema, the
 // messages about mistakes and the masking of secrets all come from this struct.
 type config struct {
-	URL   string     `json:"url" jsonschema:"address of the API, such as https://acme.example"`
+	URL   string     `json:"url" title:"Address" example:"https://acme.example" jsonschema:"address of the API"`
 	Token sdk.Secret `json:"token" jsonschema:"token with the right to manage users"`
 }
 

@@ -48,7 +48,15 @@ func capabilities(c Config) sdk.Capabilities {
 		// Names and addresses are stored in lower case. Whether ids are is not documented,
 		// so that two of them are not told apart by case alone.
 		FoldsCase: map[sdk.Identifier]bool{sdk.IdentifierID: true, sdk.IdentifierUsername: true, sdk.IdentifierEmail: true},
-		Whole:     c.Mode == modeFiles,
-		Identity:  []string{"mode", "domain", "connection", "api_url", "out"},
+		SignIns: []sdk.SignIn{
+			{Way: sdk.SignInPassword},
+			{Way: sdk.SignInSocial},
+			{Way: sdk.SignInEmailCode},
+			{Way: sdk.SignInSMSCode},
+			{Way: sdk.SignInPasskey},
+			{Way: sdk.SignInEmailReset},
+		},
+		Whole:    c.Mode == modeFiles,
+		Identity: []string{"mode", "domain", "connection", "api_url", "out"},
 	}
 }

@@ -47,7 +47,10 @@ func capabilities(c Config) sdk.Capabilities {
 		MaxIDLength: maxID,
 		UniqueEmail: true,
 		FoldsCase:   map[sdk.Identifier]bool{sdk.IdentifierID: false, sdk.IdentifierUsername: true, sdk.IdentifierEmail: true},
-		Whole:       c.Mode == modeFiles,
-		Identity:    []string{"mode", "url", "realm", "out"},
+		SignIns: []sdk.SignIn{
+			{Way: sdk.SignInPassword}, {Way: sdk.SignInSocial}, {Way: sdk.SignInPasskey}, {Way: sdk.SignInEmailReset},
+		},
+		Whole:    c.Mode == modeFiles,
+		Identity: []string{"mode", "url", "realm", "out"},
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -221,10 +220,8 @@ func (l *lane) deliver(id uint64, answers []answer, done bool) {
 		case b.results[i].Action != "":
 			l.bug("second answer for a user; the first counts", "source_id", a.change.SourceID)
 		default:
-			if c := string(a.change.Code); c != "" && !codeForm.MatchString(c) {
-				l.bug("a code that is none", "source_id", a.change.SourceID, "given", c)
-				a.change.Code = diag.PluginBrokeProtocol
-			}
+			a.change.Code = l.wellFormed(a.change.SourceID, a.change.Code)
+			a.change.Losses = l.losses(&a.change.Outcome)
 			a.change.Detail = bounded(l.session.Scrub(a.change.Detail))
 			a.change.Hint = bounded(l.session.Scrub(a.change.Hint))
 			for i, f := range a.change.Fields {
@@ -240,8 +237,39 @@ func (l *lane) deliver(id uint64, answers []answer, done bool) {
 	}
 }
 
-// codeForm is what scripts can rely on: words with dots between them.
-var codeForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}(\.[a-z0-9_-]{1,63}){1,7}$`)
+// wellFormed is the code itself, or the one for plugins that give none that is.
+func (l *lane) wellFormed(sourceID string, c diag.Code) diag.Code {
+	if c == "" || c.WellFormed() {
+		return c
+	}
+	l.bug("a code that is none", "source_id", sourceID, "given", string(c))
+	return diag.PluginBrokeProtocol
+}
+
+// maxLosses bounds what is kept of what one user has lost.
+const maxLosses = 100
+
+// losses are what may be believed of the losses in an outcome.
+func (l *lane) losses(o *target.Outcome) []target.PartLoss {
+	if len(o.Losses) == 0 {
+		return nil
+	}
+	if !o.Action.MayLose() {
+		l.bug("losses of an account that was not written", "source_id", o.SourceID, "action", string(o.Action))
+		return nil
+	}
+	kept := o.Losses[:min(len(o.Losses), maxLosses)]
+	for i := range kept {
+		p := &kept[i]
+		if p.Code == "" || p.Feature == "" {
+			l.bug("a loss without a feature or a code", "source_id", o.SourceID)
+			p.Code = diag.PluginBrokeProtocol
+		}
+		p.Code = l.wellFormed(o.SourceID, p.Code)
+		p.Attribute, p.Detail = bounded(l.session.Scrub(p.Attribute)), bounded(l.session.Scrub(p.Detail))
+	}
+	return kept
+}
 
 // maxWords bounds what a target says about one user: a page of HTML must not fill the
 // journal with itself.
@@ -255,7 +283,7 @@ func bounded(s string) string {
 }
 
 func (l *lane) bug(what string, args ...any) {
-	l.session.opts.Log.With(args...).Error("plugin broke the protocol: "+what, "code", diag.PluginBrokeProtocol, "call", l.name)
+	l.session.bug(what, append(args, "call", l.name)...)
 }
 
 // exchange sends users in batches and waits until each has an answer or none

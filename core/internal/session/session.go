@@ -70,14 +70,6 @@ type Memory interface {
 	Save(ctx context.Context, key string, value []byte) error
 }
 
-// Info is what a plugin says about itself, whatever its configuration.
-type Info struct {
-	Name, Version string
-	Capabilities  target.Capabilities
-	// ConfigSchema is the JSON Schema of the configuration.
-	ConfigSchema json.RawMessage
-}
-
 // Session is one conversation with one plugin. All methods are safe for
 // concurrent use.
 type Session struct {
@@ -89,7 +81,7 @@ type Session struct {
 	scrub  atomic.Pointer[scrubber]
 
 	mu         sync.Mutex
-	info       Info
+	info       target.Description
 	effective  target.Capabilities
 	load, plan *lane
 	finished   bool
@@ -109,23 +101,39 @@ func New(cc grpc.ClientConnInterface, o Options) *Session {
 }
 
 // Describe asks the plugin what it is.
-func (s *Session) Describe(ctx context.Context) (Info, error) {
-	p, err := call(ctx, s, "Describe", describeTimeout, s.client.Describe, &pluginpb.DescribeRequest{})
+func (s *Session) Describe(ctx context.Context) (target.Description, error) {
+	p, err := call(ctx, s, "Describe", describeTimeout, s.client.Describe, &pluginpb.DescribeRequest{Minor: wire.Minor})
 	if err != nil {
-		return Info{}, err
+		return target.Description{}, err
 	}
-	info := Info{
-		Name: p.GetName(), Version: p.GetVersion(),
-		Capabilities: wire.DecodeCapabilities(p.GetCapabilities()),
-		ConfigSchema: p.GetConfigSchemaJson(),
-	}
+	info := wire.DecodeDescription(p)
+	info.Codes = s.ownCodes(info.Codes)
 	if !json.Valid(info.ConfigSchema) {
-		return Info{}, fmt.Errorf("plugin %s describes its configuration with something that is not JSON", s.opts.Name)
+		return target.Description{}, fmt.Errorf("plugin %s describes its configuration with something that is not JSON", s.opts.Name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.info, s.effective = info, info.Capabilities
 	return info, nil
+}
+
+// ownCodes are the codes that a plugin may declare.
+func (s *Session) ownCodes(declared diag.Words) diag.Words {
+	var own diag.Words
+	for _, info := range declared {
+		if err := info.CheckOwn(); err != nil {
+			s.bug("it declares a code that is none of its own", "error", err)
+			continue
+		}
+		info.Meaning, info.Remedy = bounded(info.Meaning), bounded(info.Remedy)
+		own = append(own, info)
+	}
+	return own
+}
+
+// bug notes what a plugin does against the rules.
+func (s *Session) bug(what string, args ...any) {
+	s.opts.Log.With(args...).Error("plugin broke the protocol: "+what, "code", diag.PluginBrokeProtocol)
 }
 
 // Configure hands the configuration over. With an error among the diagnostics
@@ -136,7 +144,7 @@ func (s *Session) Configure(ctx context.Context, config []byte, userAgent string
 	s.mu.Unlock()
 	// Before the call: the plugin may log from the first moment it has them.
 	s.scrub.Store(newScrubber(schema, config))
-	req := &pluginpb.ConfigureRequest{ConfigJson: config, UserAgent: userAgent, FingerprintKey: s.opts.FingerprintKey}
+	req := &pluginpb.ConfigureRequest{ConfigJson: config, UserAgent: userAgent, FingerprintKey: s.opts.FingerprintKey, Minor: wire.Minor}
 	if s.opts.Memory != nil {
 		saved, err := s.opts.Memory.Saved(ctx)
 		if err != nil {
@@ -175,7 +183,9 @@ func (s *Session) Check(ctx context.Context, needs target.Needs) (target.Checked
 	if err != nil {
 		return target.Checked{}, err
 	}
-	return target.Checked{Diagnostics: s.diagnostics(p.GetDiagnostics()), Mails: wire.DecodeMailings(p.GetMails())}, nil
+	return target.Checked{
+		Diagnostics: s.diagnostics(p.GetDiagnostics()), Mails: wire.DecodeMailings(p.GetMails()), SignIns: wire.DecodeSignIns(p.GetSignIns()),
+	}, nil
 }
 
 // Plan says what Load would do: one change per user, in the order of users. The

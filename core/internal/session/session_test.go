@@ -28,6 +28,7 @@ type rogue struct {
 	pluginpb.UnimplementedTargetServiceServer
 	schema string
 	limits target.BatchLimits
+	codes  []*pluginpb.CodeInfo
 	load   func(*loadStream) error
 }
 
@@ -35,7 +36,7 @@ type loadStream = grpc.BidiStreamingServer[pluginpb.LoadRequest, pluginpb.LoadRe
 
 func (r *rogue) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
 	caps := target.Capabilities{Batch: r.limits}
-	return &pluginpb.DescribeResponse{Name: "rogue", ConfigSchemaJson: []byte(r.schema), Capabilities: wire.EncodeCapabilities(&caps)}, nil
+	return &pluginpb.DescribeResponse{Name: "rogue", ConfigSchemaJson: []byte(r.schema), Capabilities: wire.EncodeCapabilities(&caps), Codes: r.codes}, nil
 }
 
 func (r *rogue) Configure(_ context.Context, req *pluginpb.ConfigureRequest) (*pluginpb.ConfigureResponse, error) {
@@ -418,6 +419,54 @@ func TestDescribeRefusesGarbage(t *testing.T) {
 	r.schema = "not json"
 	if _, err := s.Describe(t.Context()); err == nil || !strings.Contains(err.Error(), "not JSON") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A plugin that was not written with the SDK may say anything about what was lost.
+func TestLossesAreJudged(t *testing.T) {
+	t.Parallel()
+	loss := &pluginpb.PartLoss{Feature: "roles", Code: "acme.no_role", Attribute: "admin", Detail: strings.Repeat("x", 1<<20)}
+	s, log := start(t, &rogue{load: func(st *loadStream) error {
+		req, err := (*st).Recv()
+		if err != nil {
+			return err
+		}
+		out := created("a", "b", "c", "d")
+		out[0].Losses = []*pluginpb.PartLoss{loss, {Feature: "totp", Code: "No such"}, {Code: "acme.no_role"}}
+		out[1].Action, out[1].Code, out[1].Losses = pluginpb.Action_ACTION_REJECTED, "acme.full", []*pluginpb.PartLoss{loss}
+		for range maxLosses + 1 {
+			out[2].Losses = append(out[2].Losses, &pluginpb.PartLoss{Feature: "roles", Code: "acme.no_role"})
+		}
+		return (*st).Send(&pluginpb.LoadResponse{BatchId: req.GetBatch().GetId(), Done: true, Outcomes: out})
+	}}, Options{})
+	out, err := s.Load(t.Context(), users("a", "b", "c", "d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := out[0].Losses
+	if len(got) != 3 || got[0].Code != "acme.no_role" || got[0].Attribute != "admin" || len(got[0].Detail) > maxWords+40 ||
+		got[1].Code != diag.PluginBrokeProtocol || got[2].Code != diag.PluginBrokeProtocol {
+		t.Errorf("losses %.200v", got)
+	}
+	if out[1].Losses != nil || len(out[2].Losses) != maxLosses || out[3].Losses != nil {
+		t.Errorf("of a rejected account %v, of many %d, of none %v", out[1].Losses, len(out[2].Losses), out[3].Losses)
+	}
+	if text := log.String(); !strings.Contains(text, "losses of an account that was not written") || !strings.Contains(text, "without a feature or a code") {
+		t.Errorf("log %s", text)
+	}
+}
+
+// Words of a plugin count only for codes of its own.
+func TestDeclaredCodesAreJudged(t *testing.T) {
+	t.Parallel()
+	s, log := start(t, &rogue{codes: []*pluginpb.CodeInfo{
+		{Code: "acme.quota", Meaning: "m", Remedy: "r"}, {Code: "load.moved", Meaning: "m", Remedy: "r"}, {Code: "acme.empty"},
+	}}, Options{})
+	if got := s.info.Codes; len(got) != 1 || got[0].Code != "acme.quota" {
+		t.Errorf("codes %v", got)
+	}
+	if n := strings.Count(log.String(), "none of its own"); n != 2 {
+		t.Errorf("%d lines in the log: %s", n, log)
 	}
 }
 

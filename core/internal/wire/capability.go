@@ -20,12 +20,22 @@ func EncodeCapabilities(c *target.Capabilities) *pluginpb.Capabilities {
 		UniqueEmail: c.UniqueEmail,
 		Whole:       c.Whole,
 		Identity:    cleanAll(c.Identity),
+
+		NoUsernames:    c.NoUsernames,
+		UniqueInTenant: cleanAll(c.UniqueInTenant),
+		SignIns:        encodeSignIns(c.SignIns),
 	}
 	for identifier, folds := range c.FoldsCase {
 		if p.FoldsCase == nil {
 			p.FoldsCase = map[string]bool{}
 		}
 		p.FoldsCase[clean(string(identifier))] = folds
+	}
+	for identifier, f := range c.Folding {
+		if p.Folds == nil {
+			p.Folds = map[string]*pluginpb.Folding{}
+		}
+		p.Folds[clean(string(identifier))] = &pluginpb.Folding{Trims: f.Trims, Normalization: clean(string(f.Normalization))}
 	}
 	for _, h := range c.Hashes {
 		p.Hashes = append(p.Hashes, &pluginpb.HashSupport{
@@ -54,12 +64,22 @@ func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
 		UniqueEmail: p.GetUniqueEmail(),
 		Whole:       p.GetWhole(),
 		Identity:    p.GetIdentity(),
+
+		NoUsernames:    p.GetNoUsernames(),
+		UniqueInTenant: names[target.Identifier](p.GetUniqueInTenant()),
+		SignIns:        DecodeSignIns(p.GetSignIns()),
 	}
 	for identifier, folds := range p.GetFoldsCase() {
 		if c.FoldsCase == nil {
 			c.FoldsCase = map[target.Identifier]bool{}
 		}
 		c.FoldsCase[target.Identifier(identifier)] = folds
+	}
+	for identifier, f := range p.GetFolds() {
+		if c.Folding == nil {
+			c.Folding = map[target.Identifier]target.Folding{}
+		}
+		c.Folding[target.Identifier(identifier)] = target.Folding{Trims: f.GetTrims(), Normalization: target.Normalization(f.GetNormalization())}
 	}
 	for _, h := range p.GetHashes() {
 		c.Hashes = append(c.Hashes, target.HashSupport{
@@ -75,11 +95,36 @@ func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
 
 // EncodeChecked never fails.
 func EncodeChecked(c *target.Checked) *pluginpb.CheckResponse {
-	return &pluginpb.CheckResponse{Diagnostics: EncodeDiagnostics(c.Diagnostics), Mails: cleanAll(c.Mails)}
+	return &pluginpb.CheckResponse{Diagnostics: EncodeDiagnostics(c.Diagnostics), Mails: cleanAll(c.Mails), SignIns: encodeSignIns(c.SignIns)}
 }
 
 // DecodeMailings keeps names that this version does not know.
 func DecodeMailings(all []string) []target.Mailing { return names[target.Mailing](all) }
+
+var switches = map[target.Switch]pluginpb.Switch{
+	target.SwitchUnknown: pluginpb.Switch_SWITCH_UNSPECIFIED,
+	target.SwitchOn:      pluginpb.Switch_SWITCH_ON,
+	target.SwitchOff:     pluginpb.Switch_SWITCH_OFF,
+}
+
+func encodeSignIns(all []target.SignIn) []*pluginpb.SignIn {
+	var out []*pluginpb.SignIn
+	for _, s := range all {
+		out = append(out, &pluginpb.SignIn{Way: clean(string(s.Way)), Provider: clean(s.Provider), State: switches[s.State]})
+	}
+	return out
+}
+
+// DecodeSignIns keeps ways that this version does not know, and reads a state that it
+// does not know as unknown.
+func DecodeSignIns(all []*pluginpb.SignIn) []target.SignIn {
+	var out []target.SignIn
+	for _, p := range all {
+		state, _ := decode(switches, p.GetState())
+		out = append(out, target.SignIn{Way: target.SignInWay(p.GetWay()), Provider: p.GetProvider(), State: state})
+	}
+	return out
+}
 
 // EncodeNeeds never fails.
 func EncodeNeeds(n *target.Needs) *pluginpb.Needs {

@@ -42,6 +42,10 @@ func fill(t *testing.T, f *target.Field, u *target.User) {
 		*p = []target.Identity{{Provider: "a", Subject: "b", Name: "c"}}
 	case *[]canonical.TOTPDevice:
 		*p = []canonical.TOTPDevice{{Name: "a", Secret: canonical.NewSecret("b"), Period: time.Second, Skew: 1, Verified: true, Created: time.UnixMilli(8).UTC()}}
+	case *[]target.Passkey:
+		*p = []target.Passkey{{
+			ID: "a", RelyingParty: "b", Attested: []byte{3}, UserHandle: []byte{4}, Counter: 5, Transports: []string{"usb"}, Name: "c", Created: time.UnixMilli(9).UTC(),
+		}}
 	case *[]string:
 		*p = []string{"a", "b"}
 	case *map[string][]string:

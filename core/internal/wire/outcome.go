@@ -28,7 +28,7 @@ func KnownAction(a target.Action) bool {
 // EncodeOutcome never fails: text that is not UTF-8 is a target's answer and is
 // repaired rather than lost.
 func EncodeOutcome(o *target.Outcome) *pluginpb.Outcome {
-	return &pluginpb.Outcome{
+	p := &pluginpb.Outcome{
 		SourceId: clean(o.SourceID),
 		Action:   actions[o.Action],
 		TargetId: clean(o.TargetID),
@@ -39,6 +39,12 @@ func EncodeOutcome(o *target.Outcome) *pluginpb.Outcome {
 		State:    o.State,
 		Before:   o.Before,
 	}
+	for _, l := range o.Losses {
+		p.Losses = append(p.Losses, &pluginpb.PartLoss{
+			Feature: clean(string(l.Feature)), Code: clean(string(l.Code)), Attribute: clean(l.Attribute), Detail: clean(l.Detail),
+		})
+	}
+	return p
 }
 
 // DecodeOutcome fails on an action that this version does not know. The outcome
@@ -48,7 +54,7 @@ func DecodeOutcome(p *pluginpb.Outcome) (target.Outcome, error) {
 	if !ok {
 		return target.Outcome{SourceID: p.GetSourceId()}, fmt.Errorf("user %s: unknown action %d", p.GetSourceId(), p.GetAction())
 	}
-	return target.Outcome{
+	o := target.Outcome{
 		SourceID: p.GetSourceId(),
 		Action:   action,
 		TargetID: p.GetTargetId(),
@@ -58,7 +64,13 @@ func DecodeOutcome(p *pluginpb.Outcome) (target.Outcome, error) {
 		Changed:  p.GetChanged(),
 		State:    p.GetState(),
 		Before:   p.GetBefore(),
-	}, nil
+	}
+	for _, l := range p.GetLosses() {
+		o.Losses = append(o.Losses, target.PartLoss{
+			Feature: target.Feature(l.GetFeature()), Code: diag.Code(l.GetCode()), Attribute: l.GetAttribute(), Detail: l.GetDetail(),
+		})
+	}
+	return o, nil
 }
 
 // EncodeChange never fails, as [EncodeOutcome].

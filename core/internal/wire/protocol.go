@@ -9,7 +9,14 @@ import (
 // hand, not security: AutoMTLS is.
 const (
 	// Version is the major version of the protocol, negotiated by go-plugin.
-	Version     = 1
+	Version = 1
+	// Minor is the minor version that this program speaks. Each side says its own, and
+	// both go by the lower one:
+	//
+	//	0  what was there before minor versions
+	//	1  codes and configuration fields in Describe, ways to sign in, losses of parts
+	//	   of an account, passkeys, folding, unique in a tenant, no user names
+	Minor       = 1
 	CookieKey   = "STETL_PLUGIN"
 	CookieValue = "3f0c9a1e5b7d42688f64d1c7b02e95aa"
 	// ServiceKey names the one service in go-plugin's plugin set.

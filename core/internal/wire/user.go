@@ -72,6 +72,9 @@ func EncodeUser(u *target.User) (*pluginpb.User, error) {
 			Created:  encodeTime(d.Created),
 		})
 	}
+	for i := range u.Passkeys {
+		p.Passkeys = append(p.Passkeys, encodePasskey(t, &u.Passkeys[i]))
+	}
 	if len(u.Roles) > 0 {
 		p.Roles = make(map[string]*pluginpb.RoleNames, len(u.Roles))
 		for tenant, names := range u.Roles {
@@ -130,6 +133,9 @@ func DecodeUser(p *pluginpb.User) (target.User, error) {
 			Created:  decodeTime(d.GetCreated()),
 		})
 	}
+	for _, k := range p.GetPasskeys() {
+		u.Passkeys = append(u.Passkeys, decodePasskey(k))
+	}
 	if len(p.GetRoles()) > 0 {
 		u.Roles = make(map[string][]string, len(p.GetRoles()))
 		for tenant, roles := range p.GetRoles() {
@@ -137,6 +143,26 @@ func DecodeUser(p *pluginpb.User) (target.User, error) {
 		}
 	}
 	return u, nil
+}
+
+func encodePasskey(t *texts, k *target.Passkey) *pluginpb.Passkey {
+	return &pluginpb.Passkey{
+		Id:                 t.check("passkey", k.ID),
+		RelyingPartyId:     t.check("relying party", k.RelyingParty),
+		AttestedCredential: k.Attested,
+		UserHandle:         k.UserHandle,
+		Counter:            k.Counter,
+		Transports:         t.checkAll("transport", k.Transports),
+		Name:               t.check("passkey", k.Name),
+		Created:            encodeTime(k.Created),
+	}
+}
+
+func decodePasskey(p *pluginpb.Passkey) target.Passkey {
+	return target.Passkey{
+		ID: p.GetId(), RelyingParty: p.GetRelyingPartyId(), Attested: p.GetAttestedCredential(), UserHandle: p.GetUserHandle(),
+		Counter: p.GetCounter(), Transports: p.GetTransports(), Name: p.GetName(), Created: decodeTime(p.GetCreated()),
+	}
 }
 
 var classes = map[target.Class]pluginpb.PasswordClass{

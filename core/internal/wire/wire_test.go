@@ -71,6 +71,9 @@ func TestChangeRoundTrip(t *testing.T) {
 				Changed:  list(t, "changed", text),
 				State:    blob(t, "state"),
 				Before:   blob(t, "before"),
+				Losses: list(t, "losses", func(t *rapid.T, label string) target.PartLoss {
+					return target.PartLoss{Feature: target.Feature(text(t, label)), Code: diag.Code(text(t, label)), Attribute: text(t, label), Detail: text(t, label)}
+				}),
 			},
 			Fields: list(t, "fields", func(t *rapid.T, label string) target.FieldChange {
 				return target.FieldChange{Field: text(t, label), Old: text(t, label), New: text(t, label), Drift: rapid.Bool().Draw(t, label)}
@@ -89,36 +92,110 @@ func TestChangeRoundTrip(t *testing.T) {
 func TestCapabilitiesRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		number := rapid.IntRange(0, 1<<40)
-		want := target.Capabilities{
-			Hashes: list(t, "hashes", func(t *rapid.T, label string) target.HashSupport {
-				return target.HashSupport{
-					Scheme:       canonical.Scheme(text(t, label)),
-					Variants:     list(t, "variants", text),
-					MinCost:      number.Draw(t, "min cost"),
-					MaxCost:      number.Draw(t, "max cost"),
-					MaxMemoryKiB: rapid.Uint32().Draw(t, "memory"),
-				}
-			}),
-			Carries:     list(t, "carries", func(t *rapid.T, l string) target.Feature { return target.Feature(text(t, l)) }),
-			Abilities:   list(t, "abilities", func(t *rapid.T, l string) target.Ability { return target.Ability(text(t, l)) }),
-			Batch:       target.BatchLimits{Users: number.Draw(t, "users"), Bytes: number.Draw(t, "bytes"), InFlight: number.Draw(t, "in flight")},
-			MaxIDLength: number.Draw(t, "max id length"),
-			UniqueEmail: rapid.Bool().Draw(t, "unique email"),
-			Whole:       rapid.Bool().Draw(t, "whole"),
-			Identity:    list(t, "identity", text),
-		}
-		if n := rapid.IntRange(0, 3).Draw(t, "identifiers"); n > 0 {
-			want.FoldsCase = map[target.Identifier]bool{}
-			for range n {
-				want.FoldsCase[target.Identifier(text(t, "identifier"))] = rapid.Bool().Draw(t, "folds case")
-			}
-		}
+		want := drawCapabilities(t)
 		got := DecodeCapabilities(trip(t, EncodeCapabilities(&want)))
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("round trip (-want +got):\n%s", diff)
 		}
 	})
+}
+
+func TestDescriptionRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		values := rapid.SampledFrom([]json.RawMessage{nil, json.RawMessage(`"a"`), json.RawMessage(`{"b":[1]}`)})
+		want := target.Description{
+			Name: text(t, "name"), Version: text(t, "version"), Minor: rapid.Uint32().Draw(t, "minor"),
+			Capabilities: drawCapabilities(t), ConfigSchema: json.RawMessage(`{"type":"object"}`),
+			ConfigFields: list(t, "config fields", func(t *rapid.T, label string) target.ConfigField {
+				return target.ConfigField{
+					Key: text(t, label), Title: text(t, label), Description: text(t, label), Default: values.Draw(t, "default"), Example: values.Draw(t, "example"),
+					Required: rapid.Bool().Draw(t, "required"), Secret: rapid.Bool().Draw(t, "secret"),
+				}
+			}),
+			Codes: list(t, "codes", func(t *rapid.T, label string) diag.Info {
+				return diag.Info{
+					Code: diag.Code(text(t, label)), Meaning: text(t, label), Remedy: text(t, label), Path: text(t, label), Permanent: rapid.Bool().Draw(t, "permanent"),
+				}
+			}),
+		}
+		got := DecodeDescription(trip(t, EncodeDescription(&want)))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("round trip (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestCheckedRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		want := target.Checked{
+			Mails:   list(t, "mails", func(t *rapid.T, l string) target.Mailing { return target.Mailing(text(t, l)) }),
+			SignIns: list(t, "sign-ins", drawSignIn),
+		}
+		p := trip(t, EncodeChecked(&want))
+		got := target.Checked{Diagnostics: DecodeDiagnostics(p.GetDiagnostics()), Mails: DecodeMailings(p.GetMails()), SignIns: DecodeSignIns(p.GetSignIns())}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("round trip (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func drawSignIn(t *rapid.T, label string) target.SignIn {
+	return target.SignIn{
+		Way: target.SignInWay(text(t, label)), Provider: text(t, label),
+		State: rapid.SampledFrom([]target.Switch{target.SwitchUnknown, target.SwitchOn, target.SwitchOff}).Draw(t, "state"),
+	}
+}
+
+// A state of tomorrow is no reason to refuse an answer.
+func TestUnknownSwitchIsUnknown(t *testing.T) {
+	t.Parallel()
+	got := DecodeSignIns([]*pluginpb.SignIn{{Way: "password", State: 99}})
+	if len(got) != 1 || got[0].State != target.SwitchUnknown {
+		t.Errorf("%v", got)
+	}
+}
+
+func drawCapabilities(t *rapid.T) target.Capabilities {
+	number := rapid.IntRange(0, 1<<40)
+	want := target.Capabilities{
+		Hashes: list(t, "hashes", func(t *rapid.T, label string) target.HashSupport {
+			return target.HashSupport{
+				Scheme:       canonical.Scheme(text(t, label)),
+				Variants:     list(t, "variants", text),
+				MinCost:      number.Draw(t, "min cost"),
+				MaxCost:      number.Draw(t, "max cost"),
+				MaxMemoryKiB: rapid.Uint32().Draw(t, "memory"),
+			}
+		}),
+		Carries:     list(t, "carries", func(t *rapid.T, l string) target.Feature { return target.Feature(text(t, l)) }),
+		Abilities:   list(t, "abilities", func(t *rapid.T, l string) target.Ability { return target.Ability(text(t, l)) }),
+		Batch:       target.BatchLimits{Users: number.Draw(t, "users"), Bytes: number.Draw(t, "bytes"), InFlight: number.Draw(t, "in flight")},
+		MaxIDLength: number.Draw(t, "max id length"),
+		UniqueEmail: rapid.Bool().Draw(t, "unique email"),
+		Whole:       rapid.Bool().Draw(t, "whole"),
+		Identity:    list(t, "identity", text),
+
+		NoUsernames:    rapid.Bool().Draw(t, "no user names"),
+		UniqueInTenant: list(t, "unique in tenant", func(t *rapid.T, l string) target.Identifier { return target.Identifier(text(t, l)) }),
+		SignIns:        list(t, "sign-ins", drawSignIn),
+	}
+	if n := rapid.IntRange(0, 3).Draw(t, "identifiers"); n > 0 {
+		want.FoldsCase = map[target.Identifier]bool{}
+		for range n {
+			want.FoldsCase[target.Identifier(text(t, "identifier"))] = rapid.Bool().Draw(t, "folds case")
+		}
+	}
+	if n := rapid.IntRange(0, 2).Draw(t, "folded identifiers"); n > 0 {
+		want.Folding = map[target.Identifier]target.Folding{}
+		for range n {
+			want.Folding[target.Identifier(text(t, "identifier"))] = target.Folding{
+				Trims: rapid.Bool().Draw(t, "trims"), Normalization: target.Normalization(text(t, "normalization")),
+			}
+		}
+	}
+	return want
 }
 
 func TestNeedsRoundTrip(t *testing.T) {
@@ -166,7 +243,15 @@ func TestEveryFieldCrosses(t *testing.T) {
 		{target.Identity{}, &pluginpb.Identity{}, nil},
 		{canonical.TOTPDevice{}, &pluginpb.TotpDevice{}, nil},
 		{target.Outcome{}, &pluginpb.Outcome{}, nil},
+		{target.PartLoss{}, &pluginpb.PartLoss{}, nil},
+		{target.Passkey{}, &pluginpb.Passkey{}, nil},
 		{target.FieldChange{}, &pluginpb.FieldChange{}, nil},
+		{target.Description{}, &pluginpb.DescribeResponse{}, nil},
+		{target.ConfigField{}, &pluginpb.ConfigField{}, nil},
+		{diag.Info{}, &pluginpb.CodeInfo{}, nil},
+		{target.Folding{}, &pluginpb.Folding{}, nil},
+		{target.SignIn{}, &pluginpb.SignIn{}, nil},
+		{target.Checked{}, &pluginpb.CheckResponse{}, nil},
 		{target.Capabilities{}, &pluginpb.Capabilities{}, nil},
 		{target.HashSupport{}, &pluginpb.HashSupport{}, nil},
 		{target.BatchLimits{}, &pluginpb.BatchLimits{}, nil},
@@ -330,6 +415,12 @@ func drawUser(t *rapid.T) target.User {
 				Skew:     rapid.Int().Draw(t, "skew"),
 				Verified: rapid.Bool().Draw(t, "verified"),
 				Created:  moment(t, "created"),
+			}
+		}),
+		Passkeys: list(t, "passkeys", func(t *rapid.T, label string) target.Passkey {
+			return target.Passkey{
+				ID: text(t, label), RelyingParty: text(t, label), Attested: blob(t, "attested"), UserHandle: blob(t, "user handle"),
+				Counter: rapid.Int64().Draw(t, "counter"), Transports: list(t, "transports", text), Name: text(t, label), Created: moment(t, "created"),
 			}
 		}),
 		Tenants: list(t, "tenants", text),

@@ -52,7 +52,7 @@ type conversation interface {
 // instance is a plugin that was started.
 type instance struct {
 	conversation
-	info session.Info
+	info target.Description
 	// configure passes config, or the configuration of the suite for nil.
 	configure func(ctx context.Context, config []byte) (diag.List, error)
 	client    *plugin.Client // nil in process
@@ -138,10 +138,8 @@ func (s Starter) launch(ctx context.Context, k *kit, loc plugin.Location) (*inst
 	if err != nil {
 		return nil, err
 	}
-	info := c.Info()
 	return &instance{
-		conversation: c, client: c,
-		info: session.Info{Name: info.Name, Version: info.Version, Capabilities: info.Capabilities, ConfigSchema: info.ConfigSchema},
+		conversation: c, client: c, info: c.Info().Description,
 		configure: func(ctx context.Context, config []byte) (diag.List, error) {
 			if config == nil {
 				config = s.config

@@ -2,8 +2,10 @@ package conformance
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +82,7 @@ func (k *kit) crowd(n int) []target.User {
 		rich.TOTP = []canonical.TOTPDevice{{
 			Name: "phone", Secret: canonical.NewSecret(k.watch.secret(rand.Text()[:16])), Period: 30 * time.Second, Skew: 1, Verified: true,
 		}}
+		rich.Passkeys = []target.Passkey{k.passkey()}
 		all = append(all, plain, bare, nameless, foreign, off, rich)
 	}
 	withheld := k.caps.Withheld()
@@ -87,6 +90,16 @@ func (k *kit) crowd(n int) []target.User {
 		withheld.From(&all[i])
 	}
 	return all
+}
+
+// passkey makes up a credential with a key that nobody has, of a site that is none.
+func (k *kit) passkey() target.Passkey {
+	id := []byte(rand.Text()[:16])
+	attested := slices.Concat(make([]byte, 16), []byte{0, 16}, id, []byte{0xa0}) // an empty COSE map
+	return target.Passkey{
+		ID: base64.RawURLEncoding.EncodeToString(id), RelyingParty: "example.org", Attested: attested, UserHandle: []byte(k.run),
+		Counter: 3, Transports: []string{"internal", "hybrid"}, Name: "laptop", Created: time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC),
+	}
 }
 
 // poison is people that some target cannot take, by what is wrong with them.

@@ -17,6 +17,7 @@ import (
 	"github.com/stetl/stetl/core/internal/session"
 	"github.com/stetl/stetl/core/internal/wire"
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/target"
 )
 
 // Client talks to the plugin as stetl does. See [plugin.Client] in core/plugin
@@ -24,7 +25,7 @@ import (
 type Client struct {
 	*session.Session
 	// Info is what the plugin says about itself.
-	Info session.Info
+	Info target.Description
 }
 
 // Host is what a test lends to a plugin in stetl's place. The zero value forgets

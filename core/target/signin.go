@@ -1,0 +1,40 @@
+package target
+
+// SignIn is a way to sign in to a target.
+type SignIn struct {
+	Way SignInWay
+	// Provider is the other provider of a [SignInSocial], as [Identity] has it; empty
+	// stands for any.
+	Provider string
+	// State says whether it is switched on. Capabilities leave it out.
+	State Switch
+}
+
+// SignInWay names a way to sign in.
+type SignInWay string
+
+// The ways that this version of the protocol knows.
+const (
+	SignInPassword  SignInWay = "password"
+	SignInSocial    SignInWay = "social"
+	SignInEmailCode SignInWay = "email_code" // a code that is sent by mail, used once
+	SignInSMSCode   SignInWay = "sms_code"
+	SignInPasskey   SignInWay = "passkey"
+	// SignInEmailReset is a new password after a mail.
+	SignInEmailReset SignInWay = "email_reset"
+)
+
+// SignInWays lists all of them.
+func SignInWays() []SignInWay {
+	return []SignInWay{SignInPassword, SignInSocial, SignInEmailCode, SignInSMSCode, SignInPasskey, SignInEmailReset}
+}
+
+// Switch is the state of a setting of the target.
+type Switch uint8
+
+// The states. The zero value says that nobody has looked, or nobody can.
+const (
+	SwitchUnknown Switch = iota
+	SwitchOn
+	SwitchOff
+)

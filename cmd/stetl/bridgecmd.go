@@ -79,7 +79,7 @@ func (a *app) bridge(ctx context.Context) (err error) {
 		return refusedError{err}
 	}
 	log := slog.New(slog.NewJSONHandler(a.err, nil))
-	o := bridge.Options{Config: settings, DB: db, Target: newBridgeTarget(p, log), Accounts: bridgeAccounts{p}, Log: log}
+	o := bridge.Options{Config: settings, DB: db, Target: newBridgeTarget(p, log), Accounts: bridgeAccounts{p}, Log: log, Lazy: lazyContracts()}
 	if o.Key, err = cutover.ParseSigningKey(settings.SigningKey); settings.SigningKey.IsZero() {
 		o.Key, err = db.SigningKey(ctx)
 	}

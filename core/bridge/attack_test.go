@@ -74,7 +74,7 @@ func TestWhatAnAuthorizationRequestAsks(t *testing.T) {
 	third := w.session(func(x fixture.Session) bool { return alive(x) && x.UserID != s.UserID && x.UserID != other.UserID })
 	q = w.login(w.url, "sAccessToken="+url.QueryEscape(third.Access), url.Values{"code_challenge": {challenge}, "code_challenge_method": {"S256"}})
 	form := url.Values{
-		"grant_type": {"authorization_code"}, "code": {q.Get("code")}, "redirect_uri": {callback}, "client_id": {"keycloak"}, "client_secret": {clientSecret}, "code_verifier": {verifier},
+		"grant_type": {"authorization_code"}, "code": {q.Get("code")}, "redirect_uri": {callback}, "client_id": {"idp"}, "client_secret": {clientSecret}, "code_verifier": {verifier},
 	}
 	if a := w.do(http.MethodPost, w.url+"/oauth/token", form.Encode(), map[string]string{"Content-Type": "application/x-www-form-urlencoded"}); a.status != http.StatusOK {
 		t.Errorf("with the verifier: %d %s", a.status, a.body)
@@ -147,7 +147,7 @@ func TestGuessingAtOnceAndByOtherNames(t *testing.T) {
 	auth := map[string]string{"Authorization": "Bearer " + lazyToken, "Content-Type": "application/json"}
 	try := func(name, password string) int {
 		body, _ := json.Marshal(map[string]string{"email": name, "password": password})
-		return w.do(http.MethodPost, w.url+"/lazy/auth0", string(body), auth).status
+		return w.do(http.MethodPost, w.url+"/lazy/by-body", string(body), auth).status
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex

@@ -69,7 +69,7 @@ func BenchmarkHandover(b *testing.B) {
 	const issuer = "http://127.0.0.1/bridge"
 	server, err := bridge.New(bridge.Options{
 		Config: config.Bridge{
-			Issuer: issuer, Tenant: "public", Clients: []config.BridgeClient{{ID: "keycloak", Secret: canonical.NewSecret(clientSecret), RedirectURIs: []string{callback}}},
+			Issuer: issuer, Tenant: "public", Clients: []config.BridgeClient{{ID: "idp", Secret: canonical.NewSecret(clientSecret), RedirectURIs: []string{callback}}},
 			Cookies: config.BridgeCookies{Access: []string{"sAccessToken"}}, Limits: config.BridgeLimits{PerMinute: 1 << 30, Failures: 10, Lockout: config.Duration{Duration: time.Minute}},
 		},
 		DB: db, Target: &fakeTarget{}, Accounts: loaded(true), Key: key, Log: slog.New(slog.DiscardHandler),
@@ -180,7 +180,7 @@ func manySessions(b *testing.B, pool *pgxpool.Pool, store *session.Store, user s
 
 func handOver(server http.Handler, issuer, token string) error {
 	next := issuer + "/authorize?" + url.Values{
-		"client_id": {"keycloak"}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s"}, "prompt": {"none"},
+		"client_id": {"idp"}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s"}, "prompt": {"none"},
 	}.Encode()
 	for !strings.HasPrefix(next, callback) {
 		r := httptest.NewRequest(http.MethodGet, next, nil)
@@ -196,7 +196,7 @@ func handOver(server http.Handler, issuer, token string) error {
 		return err
 	}
 	r := httptest.NewRequest(http.MethodPost, issuer+"/oauth/token", strings.NewReader(url.Values{
-		"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")}, "redirect_uri": {callback}, "client_id": {"keycloak"}, "client_secret": {clientSecret},
+		"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")}, "redirect_uri": {callback}, "client_id": {"idp"}, "client_secret": {clientSecret},
 	}.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w := httptest.NewRecorder()

@@ -143,7 +143,7 @@ func (w *world) instance(change func(*config.Bridge)) (string, *bridge.Server) {
 	w.t.Cleanup(server.Close)
 	c := config.Bridge{
 		Issuer: server.URL + "/auth/session/refresh/bridge", Tenant: "public",
-		Clients:     []config.BridgeClient{{ID: "keycloak", Secret: canonical.NewSecret(clientSecret), RedirectURIs: []string{callback}}},
+		Clients:     []config.BridgeClient{{ID: "idp", Secret: canonical.NewSecret(clientSecret), RedirectURIs: []string{callback}}},
 		Cookies:     config.BridgeCookies{Access: []string{"sAccessToken"}, Refresh: []string{"sRefreshToken"}},
 		Exchange:    config.BridgeExchange{Audience: "https://sso.example.com/realms/r", Origins: []string{"https://app.example.com"}},
 		Reset:       config.BridgeLink{Path: "/auth/reset-password", APIPath: "/auth/user/password/reset", Parameter: "token", Mode: "password"},
@@ -160,7 +160,8 @@ func (w *world) instance(change func(*config.Bridge)) (string, *bridge.Server) {
 	}
 	s, err := bridge.New(bridge.Options{
 		Config: c, DB: db, Target: w.serves, Accounts: loaded(true), Key: key,
-		Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:  slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Lazy: []bridge.LazyContract{{Name: "by-path", Form: bridge.UserInPath, MaxID: 36}, {Name: "by-body", Form: bridge.UserInBody, OwnPrefix: "own|"}},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -231,7 +232,7 @@ func alive(s fixture.Session) bool {
 func (w *world) login(issuer, cookie string, extra url.Values) url.Values {
 	w.t.Helper()
 	q := url.Values{
-		"client_id": {"keycloak"}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s1"}, "nonce": {"n1"}, "prompt": {"none"},
+		"client_id": {"idp"}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s1"}, "nonce": {"n1"}, "prompt": {"none"},
 	}
 	for k, v := range extra {
 		q[k] = v
@@ -261,7 +262,7 @@ func (w *world) login(issuer, cookie string, extra url.Values) url.Values {
 
 func (w *world) redeem(code, secret string) answer {
 	return w.do(http.MethodPost, w.url+"/oauth/token", url.Values{
-		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}, "client_id": {"keycloak"}, "client_secret": {secret},
+		"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}, "client_id": {"idp"}, "client_secret": {secret},
 	}.Encode(), map[string]string{"Content-Type": "application/x-www-form-urlencoded"})
 }
 
@@ -361,7 +362,7 @@ func TestSessionsOfNobodyAndOldOnesAreRefused(t *testing.T) {
 	for name, change := range map[string]url.Values{
 		"another address": {"redirect_uri": {"https://evil.example.com/"}}, "another client": {"client_id": {"evil"}},
 	} {
-		q := url.Values{"client_id": {"keycloak"}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid"}}
+		q := url.Values{"client_id": {"idp"}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid"}}
 		for k, v := range change {
 			q[k] = v
 		}
@@ -487,7 +488,7 @@ func TestNothingSecretIsLogged(t *testing.T) {
 		w.do(http.MethodPost, w.url+"/handover", "", map[string]string{"Authorization": "Bearer " + s.Access})
 	}
 	w.redeem("canary-code", "canary-wrong-secret")
-	w.do(http.MethodGet, w.url+"/authorize?client_id=keycloak&redirect_uri=x&state=canary-state", "", map[string]string{"Cookie": "sAccessToken=canary-cookie"})
+	w.do(http.MethodGet, w.url+"/authorize?client_id=idp&redirect_uri=x&state=canary-state", "", map[string]string{"Cookie": "sAccessToken=canary-cookie"})
 	for _, link := range w.truth.ResetTokens {
 		secrets = append(secrets, link.Token, link.Hash, link.Email)
 		w.do(http.MethodGet, w.origin()+"/auth/reset-password?token="+link.Token, "", nil)
@@ -503,10 +504,10 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	auth := map[string]string{"Authorization": "Bearer " + lazyToken, "Content-Type": "application/json"}
 	for _, password := range []string{"canary-wrong-password", l.ClearPassword} {
 		body, _ := json.Marshal(map[string]string{"email": l.Email, "password": password})
-		w.do(http.MethodPost, w.url+"/lazy/auth0", string(body), auth)
+		w.do(http.MethodPost, w.url+"/lazy/by-body", string(body), auth)
 	}
 	w.do(http.MethodGet, w.url+"/lazy", "", map[string]string{"Authorization": "Bearer canary-wrong-token"})
-	w.do(http.MethodGet, w.url+"/lazy/keycloak/"+url.PathEscape(l.Email), "", auth)
+	w.do(http.MethodGet, w.url+"/lazy/by-path/"+url.PathEscape(l.Email), "", auth)
 	secrets = append(secrets, "canary", l.ClearPassword, l.Email, l.PasswordHash, clientSecret, lazyToken, givenToken)
 	admin := httptest.NewRecorder()
 	w.bridge.AdminHandler().ServeHTTP(admin, httptest.NewRequest(http.MethodGet, "/metrics", nil))

@@ -99,80 +99,124 @@ func (s *Server) lazyCounts(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, http.StatusOK, map[string]int{"waiting": waiting, "arrived": arrived})
 }
 
-// keycloakName is the last part of the path, an address or an id.
-func (s *Server) keycloakName(r *http.Request) string {
-	name := strings.TrimPrefix(r.URL.EscapedPath(), s.base+"/lazy/keycloak/")
-	if plain, err := url.PathUnescape(name); err == nil {
+// LazyContract is how the servers of a target ask whether a password is right: the
+// address and the shape of questions and answers, which somebody else has fixed.
+type LazyContract struct {
+	// Name is a part of its address, below lazy/.
+	Name string
+	// Form says what questions and answers look like.
+	Form LazyForm
+	// MaxID is the length of the longest id that can be given; 0 is no limit.
+	MaxID int
+	// OwnPrefix is what the target puts before ids by itself, also where applications
+	// came from there and have it.
+	OwnPrefix string
+}
+
+// LazyForm is the form of a [LazyContract].
+type LazyForm uint8
+
+// The forms.
+const (
+	// UserInPath asks GET lazy/NAME/USER for the user, and POST there with a password.
+	UserInPath LazyForm = iota
+	// UserInBody asks POST lazy/NAME/user for the user, and POST lazy/NAME with a password.
+	UserInBody
+)
+
+// serve adds the routes of c.
+func (c LazyContract) serve(s *Server, add func(path string, r route)) {
+	at := s.base + "/lazy/" + c.Name
+	switch c.Form {
+	case UserInPath:
+		p := lazyPath{s, c, at + "/"}
+		s.prefixes[p.prefix] = route{http.MethodGet: s.authenticated(p.user), http.MethodPost: s.authenticated(p.login)}
+	case UserInBody:
+		b := lazyBody{s, c}
+		add(at, route{http.MethodPost: s.authenticated(b.login)})
+		add(at+"/user", route{http.MethodPost: s.authenticated(b.user)})
+	}
+}
+
+// lookUp finds the user of a question, or answers it.
+func (s *Server) lookUp(w http.ResponseWriter, r *http.Request, name string) (cutover.Candidate, bool) {
+	c, err := s.candidate(r, name)
+	switch {
+	case errors.Is(err, session.ErrNoUser):
+		http.Error(w, "no such user", http.StatusNotFound)
+	case err != nil:
+		s.broken(w, r, err)
+	}
+	return c, err == nil
+}
+
+// lazyPath answers contracts of the form [UserInPath].
+type lazyPath struct {
+	*Server
+	contract LazyContract
+	prefix   string
+}
+
+// name is the last part of the path, an address or an id.
+func (p lazyPath) name(r *http.Request) string {
+	if plain, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), p.prefix)); err == nil {
 		return plain
 	}
 	return ""
 }
 
-// maxKeycloakID is the length of its id column.
-const maxKeycloakID = 36
-
-// lazyKeycloakUser answers GET of the REST contract of Keycloak's user migration
-// providers.
-func (s *Server) lazyKeycloakUser(w http.ResponseWriter, r *http.Request) {
-	c, err := s.candidate(r, s.keycloakName(r))
-	switch {
-	case errors.Is(err, session.ErrNoUser):
-		http.Error(w, "no such user", http.StatusNotFound)
-	case err != nil:
-		s.broken(w, r, err)
-	default:
-		user := map[string]any{"username": c.Email, "email": c.Email, "emailVerified": c.Verified, "enabled": true}
-		if len(c.User.ID) <= maxKeycloakID {
-			user["id"] = c.User.ID
-		}
-		answerJSON(w, http.StatusOK, user)
+func (p lazyPath) user(w http.ResponseWriter, r *http.Request) {
+	c, ok := p.lookUp(w, r, p.name(r))
+	if !ok {
+		return
 	}
+	user := map[string]any{"username": c.Email, "email": c.Email, "emailVerified": c.Verified, "enabled": true}
+	if p.contract.MaxID == 0 || len(c.User.ID) <= p.contract.MaxID {
+		user["id"] = c.User.ID
+	}
+	answerJSON(w, http.StatusOK, user)
 }
 
-// lazyKeycloakLogin answers POST of the same contract: 200 is yes.
-func (s *Server) lazyKeycloakLogin(w http.ResponseWriter, r *http.Request) {
+// login says yes with 200.
+func (p lazyPath) login(w http.ResponseWriter, r *http.Request) {
 	var in struct{ Password string }
 	if err := decodeJSON(r, &in); err != nil {
 		http.Error(w, "expected JSON", http.StatusBadRequest)
 		return
 	}
-	if _, ok := s.check(w, r, s.keycloakName(r), in.Password); ok {
+	if _, ok := p.check(w, r, p.name(r), in.Password); ok {
 		answerJSON(w, http.StatusOK, map[string]any{})
 	}
 }
 
-// auth0Profile is what a custom database script hands to its callback. Auth0 puts
-// its prefix before the id, also where applications came from there and have it.
-func auth0Profile(c cutover.Candidate) map[string]any {
-	return map[string]any{"user_id": strings.TrimPrefix(c.User.ID, "auth0|"), "email": c.Email, "email_verified": c.Verified}
+// lazyBody answers contracts of the form [UserInBody].
+type lazyBody struct {
+	*Server
+	contract LazyContract
 }
 
-// lazyAuth0Login is for the login script of an Auth0 custom database.
-func (s *Server) lazyAuth0Login(w http.ResponseWriter, r *http.Request) {
+func (b lazyBody) profile(c cutover.Candidate) map[string]any {
+	return map[string]any{"user_id": strings.TrimPrefix(c.User.ID, b.contract.OwnPrefix), "email": c.Email, "email_verified": c.Verified}
+}
+
+func (b lazyBody) login(w http.ResponseWriter, r *http.Request) {
 	var in struct{ Email, Password string }
 	if err := decodeJSON(r, &in); err != nil {
 		http.Error(w, "expected JSON", http.StatusBadRequest)
 		return
 	}
-	if c, ok := s.check(w, r, in.Email, in.Password); ok {
-		answerJSON(w, http.StatusOK, auth0Profile(c))
+	if c, ok := b.check(w, r, in.Email, in.Password); ok {
+		answerJSON(w, http.StatusOK, b.profile(c))
 	}
 }
 
-// lazyAuth0User is for its getUser script.
-func (s *Server) lazyAuth0User(w http.ResponseWriter, r *http.Request) {
+func (b lazyBody) user(w http.ResponseWriter, r *http.Request) {
 	var in struct{ Email string }
 	if err := decodeJSON(r, &in); err != nil {
 		http.Error(w, "expected JSON", http.StatusBadRequest)
 		return
 	}
-	c, err := s.candidate(r, in.Email)
-	switch {
-	case errors.Is(err, session.ErrNoUser):
-		http.Error(w, "no such user", http.StatusNotFound)
-	case err != nil:
-		s.broken(w, r, err)
-	default:
-		answerJSON(w, http.StatusOK, auth0Profile(c))
+	if c, ok := b.lookUp(w, r, in.Email); ok {
+		answerJSON(w, http.StatusOK, b.profile(c))
 	}
 }

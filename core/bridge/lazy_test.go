@@ -31,7 +31,7 @@ func TestLazyCheck(t *testing.T) {
 	w := build(t, "core-9.3.0", nil)
 	a, l := firebaseUser(t, w.truth)
 	auth := map[string]string{"Authorization": "Bearer " + lazyToken, "Content-Type": "application/json"}
-	at := w.url + "/lazy/keycloak/" + url.PathEscape(l.Email)
+	at := w.url + "/lazy/by-path/" + url.PathEscape(l.Email)
 	counts := func() (c struct{ Waiting, Arrived int }) {
 		if err := json.Unmarshal([]byte(w.do(http.MethodGet, w.url+"/lazy", "", auth).body), &c); err != nil {
 			t.Fatal(err)
@@ -50,7 +50,7 @@ func TestLazyCheck(t *testing.T) {
 	// What the provider really sends: the name as in a form, a content type with a
 	// charset; and the members that it knows, with their types.
 	provider := map[string]string{"Authorization": "Bearer " + lazyToken, "Accept": "application/json", "Content-Type": "application/json; charset=UTF-8"}
-	encoded := w.url + "/lazy/keycloak/" + url.QueryEscape(l.Email)
+	encoded := w.url + "/lazy/by-path/" + url.QueryEscape(l.Email)
 	if got := w.do(http.MethodGet, encoded, "", provider); got.status != http.StatusOK || !strings.Contains(got.body, `"emailVerified":`) {
 		t.Errorf("%d %s", got.status, got.body)
 	} else {
@@ -75,14 +75,14 @@ func TestLazyCheck(t *testing.T) {
 			t.Errorf("%d, want %d: %s", got.status, want, got.body)
 		}
 		body, _ = json.Marshal(map[string]string{"email": l.Email, "password": password})
-		if got := w.do(http.MethodPost, w.url+"/lazy/auth0", string(body), auth); got.status != want || want == http.StatusOK && !strings.Contains(got.body, a.VisibleID) {
-			t.Errorf("Auth0: %d, want %d: %s", got.status, want, got.body)
+		if got := w.do(http.MethodPost, w.url+"/lazy/by-body", string(body), auth); got.status != want || want == http.StatusOK && !strings.Contains(got.body, a.VisibleID) {
+			t.Errorf("in the body: %d, want %d: %s", got.status, want, got.body)
 		}
 	}
 	if after := counts(); after.Waiting != before.Waiting-1 || after.Arrived != before.Arrived+1 {
 		t.Errorf("%+v, before %+v", after, before)
 	}
-	if got := w.do(http.MethodPost, w.url+"/lazy/auth0/user", `{"email":"`+l.Email+`"}`, auth); got.status != http.StatusOK {
+	if got := w.do(http.MethodPost, w.url+"/lazy/by-body/user", `{"email":"`+l.Email+`"}`, auth); got.status != http.StatusOK {
 		t.Errorf("%d %s", got.status, got.body)
 	}
 	// Whose hash the target has taken is nobody here.
@@ -90,7 +90,7 @@ func TestLazyCheck(t *testing.T) {
 		for _, m := range other.LoginMethods {
 			if other.AppID == "public" && m.PasswordFormat == "bcrypt" && m.ClearPassword != "" {
 				body, _ := json.Marshal(map[string]string{"password": m.ClearPassword})
-				if got := w.do(http.MethodPost, w.url+"/lazy/keycloak/"+url.PathEscape(m.Email), string(body), auth); got.status != http.StatusUnauthorized {
+				if got := w.do(http.MethodPost, w.url+"/lazy/by-path/"+url.PathEscape(m.Email), string(body), auth); got.status != http.StatusUnauthorized {
 					t.Errorf("a bcrypt user: %d", got.status)
 				}
 				goto nobody
@@ -98,7 +98,7 @@ func TestLazyCheck(t *testing.T) {
 		}
 	}
 nobody:
-	if got := w.do(http.MethodGet, w.url+"/lazy/keycloak/nobody@example.com", "", auth); got.status != http.StatusNotFound {
+	if got := w.do(http.MethodGet, w.url+"/lazy/by-path/nobody@example.com", "", auth); got.status != http.StatusNotFound {
 		t.Errorf("nobody: %d", got.status)
 	}
 	for _, header := range []map[string]string{nil, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic " + lazyToken}} {
@@ -117,7 +117,7 @@ func TestGuessersAreLockedOut(t *testing.T) {
 	auth := map[string]string{"Authorization": "Bearer " + lazyToken, "Content-Type": "application/json"}
 	try := func(issuer, password string) int {
 		body, _ := json.Marshal(map[string]string{"email": l.Email, "password": password})
-		return w.do(http.MethodPost, issuer+"/lazy/auth0", string(body), auth).status
+		return w.do(http.MethodPost, issuer+"/lazy/by-body", string(body), auth).status
 	}
 	for range 3 {
 		if got := try(w.url, "wrong"); got != http.StatusUnauthorized {

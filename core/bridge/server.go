@@ -43,6 +43,8 @@ type Options struct {
 	DB       *cutover.DB
 	Target   Target
 	Accounts Accounts
+	// Lazy are the ways in which the lazy check of passwords is asked.
+	Lazy []LazyContract
 	// Key signs what the provider issues, and assertions.
 	Key *rsa.PrivateKey
 	// Log receives the audit trail, and what goes wrong.
@@ -142,9 +144,9 @@ func (s *Server) route(provider http.Handler) error {
 	}
 	if !s.config.Lazy.Token.IsZero() {
 		add(s.base+"/lazy", route{http.MethodGet: s.authenticated(s.lazyCounts)})
-		add(s.base+"/lazy/auth0", route{http.MethodPost: s.authenticated(s.lazyAuth0Login)})
-		add(s.base+"/lazy/auth0/user", route{http.MethodPost: s.authenticated(s.lazyAuth0User)})
-		s.prefixes[s.base+"/lazy/keycloak/"] = route{http.MethodGet: s.authenticated(s.lazyKeycloakUser), http.MethodPost: s.authenticated(s.lazyKeycloakLogin)}
+		for _, contract := range s.o.Lazy {
+			contract.serve(s, add)
+		}
 	}
 	if taken != "" {
 		return fmt.Errorf("path %s is taken twice in the configuration of the bridge", taken)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/report"
@@ -19,15 +20,19 @@ import (
 func (a *app) explainCommand() *cobra.Command {
 	var offline bool
 	c := &cobra.Command{
-		Use:   "explain USER --config FILE",
-		Short: "Tell everything about one account: source, mapping, journal, target",
+		Use:   "explain USER --config FILE | explain CODE",
+		Short: "Tell everything about one account: source, mapping, journal, target; or what a code means",
 		Long: `explain looks an account up by its internal id, the id applications have stored,
 the id of one of its logins, the target's id or an e-mail address. It shows what
 SuperTokens has of it (addresses as shapes, no secrets), what the mapping makes of
-it, what runs have done with it, and what a run would do now. It writes nothing.`,
-		Example: "  stetl explain 6c0f3a52-0b39-4a49-a06b-66a4a43c4d1e --config configs/quickstart.yaml",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.explainUser(cmd.Context(), args[0], offline) },
+it, what runs have done with it, and what a run would do now. It writes nothing.
+
+Given a code, as in reports, it says what the code means and what to do. Codes of a
+plugin that is not bundled take the configuration that names the plugin.`,
+		Example: `  stetl explain 6c0f3a52-0b39-4a49-a06b-66a4a43c4d1e --config configs/quickstart.yaml
+  stetl explain load.exists_differs`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.explainNamed(cmd.Context(), args[0], offline) },
 	}
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
@@ -36,12 +41,26 @@ it, what runs have done with it, and what a run would do now. It writes nothing.
 	return c
 }
 
-func (a *app) explainUser(ctx context.Context, name string, offline bool) (err error) {
+// explainNamed explains a code, or else an account.
+func (a *app) explainNamed(ctx context.Context, name string, offline bool) (err error) {
+	if code, ok := explained(name); ok {
+		return a.print(&code)
+	}
+	if a.configPath == "" && diag.Code(name).WellFormed() {
+		return usageError{fmt.Errorf("%s is no code of stetl or of a bundled plugin; with --config FILE it can be one of another plugin, or an account", name)}
+	}
 	p, err := a.openProject(ctx, peek, newStatus(a.err, true))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close(ctx)) }()
+	if info, ok := p.words().Lookup(diag.Code(name)); ok {
+		return a.print(&report.Code{Info: info, Of: p.cfg.Target.Plugin})
+	}
+	return p.explainUser(ctx, name, offline)
+}
+
+func (p *project) explainUser(ctx context.Context, name string, offline bool) error {
 	if err := p.openSource(ctx); err != nil {
 		return err
 	}
@@ -84,7 +103,8 @@ func (a *app) explainUser(ctx context.Context, name string, offline bool) (err e
 			return classify(ctx, err)
 		}
 	}
-	return a.print(&e)
+	e.Words = p.words()
+	return p.app.print(&e)
 }
 
 // remembered is what the journal has of an account, by any of its ids.

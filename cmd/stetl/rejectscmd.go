@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -96,7 +97,7 @@ func (p *project) rejects(ctx context.Context) ([]report.Reject, error) {
 		}
 		list = append(list, report.Reject{
 			SourceID: e.SourceID, VisibleID: e.VisibleID, TargetID: e.TargetID, Outcome: string(e.Action), Code: string(e.Code),
-			Path: report.PathOf(e.Code), Accepted: slices.Contains(p.cfg.Policies.Skip, e.Code), Run: e.Run, At: e.At.UTC(),
+			Accepted: slices.Contains(p.cfg.Policies.Skip, e.Code), Run: e.Run, At: e.At.UTC(),
 		})
 		if e.Pending {
 			list[len(list)-1].Outcome = string(target.InDoubt)
@@ -111,13 +112,10 @@ func (p *project) rejects(ctx context.Context) ([]report.Reject, error) {
 		if ok {
 			r.Detail, r.Hint = reason.Detail, reason.Hint
 		}
-		if info, known := diag.Lookup(diag.Code(r.Code)); known && r.Hint == "" {
-			r.Hint = info.Remedy
-		}
-		if r.Code == "" {
-			r.Code = string(diag.LoadUnknownAnswer)
-			info, _ := diag.Lookup(diag.LoadUnknownAnswer)
-			r.Hint = info.Remedy
+		r.Code = cmp.Or(r.Code, string(diag.LoadUnknownAnswer))
+		if info, known := p.words().Lookup(diag.Code(r.Code)); known {
+			r.Path, r.Permanent = info.Path, info.Permanent
+			r.Detail, r.Hint = cmp.Or(r.Detail, info.Meaning), cmp.Or(r.Hint, info.Remedy)
 		}
 	}
 	return list, nil

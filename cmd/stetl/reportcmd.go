@@ -65,7 +65,7 @@ func (a *app) report(ctx context.Context, format, out string, run int64) (err er
 }
 
 func (p *project) history(ctx context.Context, run int64) (*report.History, error) {
-	h := &report.History{Outcomes: map[target.Action]int{}, Reasons: map[diag.Code]int{}}
+	h := &report.History{Outcomes: map[target.Action]int{}, Reasons: map[diag.Code]int{}, Words: p.words()}
 	all, err := p.scope.Runs(ctx, 10_000)
 	if err != nil {
 		return nil, refusedError{err}

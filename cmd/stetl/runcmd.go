@@ -167,6 +167,7 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 			return r, usageError{err}
 		}
 	}
+	r.Words = p.words()
 	r.Source, r.Layout, r.App, r.Target, r.Detail = p.source.Where(), p.source.Layout(), p.source.App(), describeTarget(p.cfg), f.detail
 	review := supertokens.NewReview(p.source)
 	defer func() { err = errors.Join(err, review.Close()) }()

@@ -48,7 +48,7 @@ func (a *app) verify(ctx context.Context, sample int) (err error) {
 		return err
 	}
 	o := p.engineOptions()
-	r := report.Verification{Source: p.source.Where(), Target: describeTarget(p.cfg)}
+	r := report.Verification{Source: p.source.Where(), Target: describeTarget(p.cfg), Words: p.words()}
 	o.Outcome = func(c target.Change) { r.Changes = append(r.Changes, c) }
 	r.Result, err = engine.Verify(ctx, p.accounts(), p.target, o, sample)
 	status.clear()

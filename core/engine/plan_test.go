@@ -32,7 +32,7 @@ func TestPlanHasTheSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, key := range map[string][]byte{"before the first run": []byte("0123456789abcdef"), "after it": nil} {
-		p := NewPlan("public", "keycloak (realm r)", []byte("settings"), key)
+		p := NewPlan("public", "acme (realm r)", []byte("settings"), key)
 		p.Part = "--sample 9"
 		dst := newIDP()
 		dst.accounts[id(4)] = "theirs"

@@ -20,6 +20,8 @@ type Verification struct {
 	Result         *engine.Verification
 	// Changes are the differences, with fields.
 	Changes []target.Change
+	// Words explain the codes of the plugin.
+	Words diag.Words
 }
 
 // WriteJSON writes the verification as one JSON object on one line.
@@ -48,7 +50,7 @@ func (v *Verification) WriteText(w io.Writer) error {
 		b.WriteString("\n")
 		t = table{header: []string{"code", "accounts#", "meaning"}}
 		for _, code := range slices.Sorted(maps.Keys(v.Result.Differences)) {
-			info, _ := diag.Lookup(code)
+			info, _ := v.Words.Lookup(code)
 			t.add(string(code), number(v.Result.Differences[code]), info.Meaning)
 		}
 		_ = t.write(&b)

@@ -35,6 +35,8 @@ type Explanation struct {
 	Journal *Remembered `json:"journal"`
 	// Next is what a run would do now; nil when the target was not asked.
 	Next *target.Change `json:"next"`
+	// Words explain the codes of the plugin.
+	Words diag.Words `json:"-"`
 }
 
 // AccountShape is an account without what is personal in it.
@@ -265,7 +267,7 @@ func (e *Explanation) writeJournal(b *strings.Builder) {
 	if text := originText[journal.Origin(j.Origin)]; text != "" {
 		fmt.Fprintf(b, "  %s\n", text)
 	}
-	info, _ := diag.Lookup(diag.Code(j.Code))
+	info, _ := e.Words.Lookup(diag.Code(j.Code))
 	for _, text := range []string{cmp.Or(j.Detail, info.Meaning), cmp.Or(j.Hint, info.Remedy)} {
 		if text != "" {
 			fmt.Fprintf(b, "  %s\n", text)
@@ -285,7 +287,8 @@ func (e *Explanation) writeNext(b *strings.Builder) {
 	}
 	b.WriteString("\nWhat a run would do now\n\n")
 	fmt.Fprintf(b, "  %s\n", actionText(*e.Next))
-	for _, text := range []string{e.Next.Detail, e.Next.Hint} {
+	info, _ := e.Words.Lookup(e.Next.Code)
+	for _, text := range []string{cmp.Or(e.Next.Detail, info.Meaning), cmp.Or(e.Next.Hint, info.Remedy)} {
 		if text != "" {
 			fmt.Fprintf(b, "  %s\n", text)
 		}

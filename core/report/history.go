@@ -29,6 +29,8 @@ type History struct {
 	Reasons  map[diag.Code]int
 	// Runs are the latest runs, the newest first.
 	Runs []journal.Run
+	// Words explain the codes of the plugin.
+	Words diag.Words
 }
 
 // result is what a run left in the journal; zero for one that was killed.
@@ -269,7 +271,7 @@ func (h *History) groups() []group {
 	}
 	reasons := group{Title: "Not loaded, by reason"}
 	for _, code := range byCount(got.Reasons) {
-		info, _ := diag.Lookup(code)
+		info, _ := h.Words.Lookup(code)
 		tone := "bad"
 		if code == diag.MapFiltered || code == diag.RunNotSelected {
 			tone = "plain" // that was the wish

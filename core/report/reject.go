@@ -2,10 +2,7 @@ package report
 
 import (
 	"io"
-	"strings"
 	"time"
-
-	"github.com/stetl/stetl/core/diag"
 )
 
 // Reject is one account that is not in the target as it should be: a line of
@@ -21,6 +18,9 @@ type Reject struct {
 	// Detail can be the target's own words.
 	Detail string `json:"detail,omitempty"`
 	Hint   string `json:"hint,omitempty"`
+	// Permanent says that running again changes nothing as long as account, settings and
+	// target stay as they are.
+	Permanent bool `json:"permanent,omitempty"`
 	// Accepted says that policies.skip lists the code.
 	Accepted bool      `json:"accepted,omitempty"`
 	Run      int64     `json:"run"`
@@ -38,29 +38,6 @@ const (
 	OfRejection = "rejection"
 	OfNow       = "now"
 )
-
-// paths say which part of an account a code is about.
-var paths = []struct{ part, path string }{
-	{"password", "/password"},
-	{"hash", "/password"},
-	{"totp", "/totp"},
-	{"username", "/username"},
-	{"email", "/email"},
-	{"identity", "/identities"},
-	{"_id", "/id"},
-	{".id_", "/id"},
-}
-
-// PathOf is the part of an account that a code is about, "" when it is not about
-// one.
-func PathOf(code diag.Code) string {
-	for _, p := range paths {
-		if strings.Contains(string(code), p.part) {
-			return p.path
-		}
-	}
-	return ""
-}
 
 // WriteRejects writes one JSON object a line.
 func WriteRejects(w io.Writer, list []Reject) error { return writeLines(w, list) }

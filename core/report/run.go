@@ -35,6 +35,8 @@ type Run struct {
 	Detail string
 	// Err is why the run stopped early, empty when it did not.
 	Err string
+	// Words explain the codes of the plugin.
+	Words diag.Words
 }
 
 // maxListed bounds how many users the terminal report names; --json has all.
@@ -170,7 +172,7 @@ func (r *Run) writeReasons(b *strings.Builder) {
 	fmt.Fprintf(b, "\nNot loaded, by reason\n\n")
 	t := table{header: []string{"code", "users#", "meaning"}}
 	for _, code := range slices.Sorted(maps.Keys(r.Result.Reasons)) {
-		info, _ := diag.Lookup(code)
+		info, _ := r.Words.Lookup(code)
 		t.add(string(code), number(r.Result.Reasons[code]), info.Meaning)
 	}
 	_ = t.write(b)

@@ -25,9 +25,15 @@ type config struct {
 	Path string `json:"path" jsonschema:"the file to append to"`
 }
 
+// codeUnusable is the one code that no other plugin has.
+const codeUnusable sdk.Code = "ndjson.unusable"
+
 func plugin() sdk.Plugin[config] {
 	return sdk.Plugin[config]{
 		Name: "ndjson", Version: "1.0.0",
+		Codes: []sdk.CodeInfo{{
+			Code: codeUnusable, Meaning: "the file cannot be read, or holds something else", Remedy: "name another file, or set its permissions",
+		}},
 		Capabilities: sdk.Capabilities{
 			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt}, {Scheme: sdk.Argon2id}},
 			Carries:     []sdk.Feature{sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesNames},
@@ -37,7 +43,7 @@ func plugin() sdk.Plugin[config] {
 			t := &file{path: c.Path, prints: env.Fingerprints, known: map[string]record{}}
 			if err := t.read(); err != nil {
 				return nil, sdk.Diagnostics{{
-					Code: "ndjson.unusable", Path: "/path", Summary: fmt.Sprintf("%s cannot be used: %v", c.Path, err), Hint: "name another file",
+					Code: codeUnusable, Path: "/path", Summary: fmt.Sprintf("%s cannot be used: %v", c.Path, err), Hint: "name another file",
 				}}.Err()
 			}
 			return t, nil
@@ -114,7 +120,7 @@ func (t *file) read() error {
 func (t *file) decide(u *sdk.User) sdk.Change {
 	c := sdk.Change{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created}}
 	if u.ID == "" || len(u.ID) > 255 {
-		c.Action, c.Code, c.Detail = sdk.Rejected, "load.id_invalid", "the id needs 1 to 255 bytes"
+		c.Action, c.Code, c.Detail = sdk.Rejected, sdk.CodeIDInvalid, "the id needs 1 to 255 bytes"
 		return c
 	}
 	have, ok := t.known[u.ID]
@@ -128,7 +134,7 @@ func (t *file) decide(u *sdk.User) sdk.Change {
 		for _, d := range differences {
 			names = append(names, d.Field)
 		}
-		c.Action, c.Code, c.Detail = sdk.Skipped, "load.exists_differs", "differs in "+strings.Join(names, ", ")
+		c.Action, c.Code, c.Detail = sdk.Skipped, sdk.CodeExistsDiffers, "differs in "+strings.Join(names, ", ")
 	}
 	return c
 }
@@ -154,7 +160,7 @@ func (t *file) Load(_ context.Context, users []sdk.User, out sdk.Outcomes) error
 	for i := range users {
 		o := t.decide(&users[i]).Outcome
 		if _, twice := added[users[i].ID]; twice {
-			o.Action, o.Code = sdk.Rejected, "load.id_conflict"
+			o.Action, o.Code = sdk.Rejected, sdk.CodeIDConflict
 		}
 		if o.Action == sdk.Created {
 			rec := newRecord(&users[i])

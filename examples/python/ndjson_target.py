@@ -27,6 +27,10 @@ class NDJSON:
         max_id_length=255,
     )
 
+    codes = [diag_pb2.CodeInfo(
+        code="ndjson-py.unreadable", meaning="the file cannot be read, or holds something else",
+        remedy="name another file, or set its permissions")]
+
     def configure(self, config):
         """Returns diagnostics; reads what earlier runs have written."""
         self.path, self.known = config["path"], {}

@@ -24,7 +24,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from stetl.plugin.v1 import capability_pb2, diag_pb2, outcome_pb2, target_pb2, target_pb2_grpc
 
 COOKIE = ("STETL_PLUGIN", "3f0c9a1e5b7d42688f64d1c7b02e95aa")
-PROTOCOL = 1
+PROTOCOL, MINOR = 1, 1
 MAX_MESSAGE = 16 << 20
 
 
@@ -71,7 +71,8 @@ class Service(target_pb2_grpc.TargetServiceServicer):
     def Describe(self, request, context):
         return target_pb2.DescribeResponse(
             name=self.target.name, version=self.target.version,
-            capabilities=self._capabilities(), config_schema_json=json.dumps(self.target.schema).encode())
+            capabilities=self._capabilities(), config_schema_json=json.dumps(self.target.schema).encode(),
+            codes=self.target.codes, minor=MINOR)
 
     def _capabilities(self):
         caps = capability_pb2.Capabilities()

@@ -16,11 +16,27 @@ type config struct {
 	Token sdk.Secret `json:"token" jsonschema:"token with the right to manage users"`
 }
 
+// Codes of Acme's own, and what they mean to an operator. Where one of the SDK fits,
+// such as [sdk.CodeExistsDiffers], it is used instead.
+const (
+	codeInsecureURL  sdk.Code = "acme.insecure_url"
+	codeUnreachable  sdk.Code = "acme.unreachable"
+	codeLoginRefused sdk.Code = "acme.login_refused"
+	codeInvalidUser  sdk.Code = "acme.invalid_user"
+)
+
+var codes = []sdk.CodeInfo{
+	{Code: codeInsecureURL, Meaning: "users would cross the network in clear text", Remedy: "use an address that starts with https://", Permanent: true},
+	{Code: codeUnreachable, Meaning: "Acme cannot be asked", Remedy: "check the address and the network"},
+	{Code: codeLoginRefused, Meaning: "Acme refuses the token", Remedy: "make one with the right to manage users", Permanent: true},
+	{Code: codeInvalidUser, Meaning: "Acme has a rule that the user does not meet", Remedy: "correct the user in SuperTokens, or in the mapping", Permanent: true},
+}
+
 // plugin says what Acme can hold. The host decides with it, before the first write,
 // what becomes of every user.
 func plugin() sdk.Plugin[config] {
 	return sdk.Plugin[config]{
-		Name: "acme", Version: version,
+		Name: "acme", Version: version, Codes: codes,
 		Capabilities: sdk.Capabilities{
 			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt, Variants: []string{"2a", "2b"}, MaxCost: 14}},
 			Carries:     []sdk.Feature{sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesNames},
@@ -36,7 +52,7 @@ func plugin() sdk.Plugin[config] {
 func open(_ context.Context, c config, env sdk.Env) (sdk.Target, error) {
 	if !strings.HasPrefix(c.URL, "https://") && !strings.HasPrefix(c.URL, "http://127.0.0.1:") {
 		return nil, sdk.Diagnostics{{
-			Code: "acme.insecure_url", Path: "/url", Summary: "users would cross the network in clear text",
+			Code: codeInsecureURL, Path: "/url", Summary: "users would cross the network in clear text",
 			Hint: "use an address that starts with https://",
 		}}.Err()
 	}

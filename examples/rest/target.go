@@ -25,9 +25,9 @@ func (t *target) Check(ctx context.Context, _ sdk.Needs) sdk.Diagnostics {
 	case err == nil:
 		return nil
 	case isStatus(err, http.StatusUnauthorized):
-		return sdk.Diagnostics{{Code: "acme.token_refused", Path: "/token", Summary: "Acme refuses the token", Hint: "make one with the right to manage users"}}
+		return sdk.Diagnostics{{Code: codeLoginRefused, Path: "/token", Summary: "Acme refuses the token", Hint: "make one with the right to manage users"}}
 	}
-	return sdk.Diagnostics{{Code: "acme.unreachable", Path: "/url", Summary: "Acme cannot be asked: " + err.Error(), Hint: "check the address"}}
+	return sdk.Diagnostics{{Code: codeUnreachable, Path: "/url", Summary: "Acme cannot be asked: " + err.Error(), Hint: "check the address"}}
 }
 
 // fields is what is compared between what Acme has and what it should have.
@@ -51,7 +51,7 @@ func wanted(u *sdk.User) *account {
 func (t *target) decide(ctx context.Context, u *sdk.User) (sdk.Change, *account, error) {
 	c := sdk.Change{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created}}
 	if problem := invalid(u); problem != "" {
-		c.Action, c.Code, c.Detail = sdk.Rejected, "acme.invalid_user", problem
+		c.Action, c.Code, c.Detail = sdk.Rejected, codeInvalidUser, problem
 		return c, nil, nil
 	}
 	have, err := t.api.find(ctx, u.ID)
@@ -65,9 +65,9 @@ func (t *target) decide(ctx context.Context, u *sdk.User) (sdk.Change, *account,
 	case len(c.Fields) == 0:
 		c.Action, c.Fields = sdk.Unchanged, nil
 	case u.Existing != sdk.Update:
-		c.Action, c.Code, c.Hint = sdk.Skipped, "load.exists_differs", "change or delete the account in Acme"
+		c.Action, c.Code, c.Hint = sdk.Skipped, sdk.CodeExistsDiffers, "change or delete the account in Acme"
 	case u.Expect != nil && !bytes.Equal(u.Expect, c.State):
-		c.Action, c.Code = sdk.Rejected, "load.moved"
+		c.Action, c.Code = sdk.Rejected, sdk.CodeMoved
 	default:
 		c.Action = sdk.Updated
 	}
@@ -148,7 +148,7 @@ func (t *target) load(ctx context.Context, u *sdk.User) (sdk.Outcome, error) {
 
 // refused turns an error of one write into an outcome: this user's, and nobody else's.
 func (t *target) refused(ctx context.Context, u *sdk.User, err error) sdk.Outcome {
-	o := sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: "load.target_refused", Detail: err.Error()}
+	o := sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error()}
 	no, answered := err.(*refusal) //nolint:errorlint // call never wraps it
 	switch {
 	case !answered && httpx.Uncertain(err), answered && no.Status >= http.StatusInternalServerError:
@@ -157,11 +157,11 @@ func (t *target) refused(ctx context.Context, u *sdk.User, err error) sdk.Outcom
 		if lookErr == nil && have != nil && u.Existing != sdk.Update {
 			return sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: have.ID, State: t.prints.State(fields(have))}
 		}
-		o.Action, o.Code = sdk.InDoubt, "load.unknown_answer"
+		o.Action, o.Code = sdk.InDoubt, sdk.CodeUnknownAnswer
 	case !answered || no.Status == http.StatusTooManyRequests:
-		o.Action, o.Code = sdk.InDoubt, "load.unknown_answer"
+		o.Action, o.Code = sdk.InDoubt, sdk.CodeUnknownAnswer
 	case no.Code == "username_taken":
-		o.Code, o.Hint = "load.username_conflict", "rename one of the two"
+		o.Code, o.Hint = sdk.CodeUsernameConflict, "rename one of the two"
 	}
 	return o
 }
@@ -185,7 +185,7 @@ func (t *target) undo(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 		return o, err // gone already: nothing to do
 	}
 	if a.State != nil && !bytes.Equal(a.State, t.prints.State(fields(have))) {
-		o.Action, o.Code = sdk.Skipped, "load.moved"
+		o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
 		return o, nil
 	}
 	if a.Before == nil {

@@ -30,12 +30,20 @@ type Config struct {
 	Drops string `json:"drops,omitempty" jsonschema:"field that is confirmed and not kept"`
 	// Loses is an e-mail address whose account is confirmed and not kept.
 	Loses string `json:"loses,omitempty" jsonschema:"e-mail address whose account is confirmed and not kept"`
+	// Refuses is an e-mail address whose account is rejected, with a code and no word.
+	Refuses string `json:"refuses,omitempty" jsonschema:"e-mail address whose account is rejected"`
 }
+
+// codeRefused has its words in the plugin's description only.
+const codeRefused sdk.Code = "file.refused"
 
 // Plugin returns the plugin.
 func Plugin() sdk.Plugin[Config] {
 	return sdk.Plugin[Config]{
 		Name: "file", Version: "1.0.0",
+		Codes: []sdk.CodeInfo{{
+			Code: codeRefused, Meaning: "the folder does not like the address", Remedy: "take another address", Path: "/email", Permanent: true,
+		}},
 		Capabilities: sdk.Capabilities{
 			Hashes:   []sdk.HashSupport{{Scheme: sdk.Bcrypt}},
 			Carries:  []sdk.Feature{sdk.CarriesNames, sdk.CarriesPhone},
@@ -132,6 +140,10 @@ func (t *Target) log(format string, args ...any) error {
 // compare says what a load would do with u.
 func (t *Target) compare(u *sdk.User) (sdk.Change, map[string]string, error) {
 	c := sdk.Change{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created}}
+	if t.refuses(u) {
+		c.Action, c.Code = sdk.Rejected, codeRefused
+		return c, nil, nil
+	}
 	id, have, err := t.find(u)
 	if err != nil || have == nil {
 		return c, nil, err
@@ -148,13 +160,17 @@ func (t *Target) compare(u *sdk.User) (sdk.Change, map[string]string, error) {
 	case len(c.Fields) == 0:
 		c.Action = sdk.Unchanged
 	case u.Existing != sdk.Update:
-		c.Action, c.Code = sdk.Skipped, "load.exists_differs"
+		c.Action, c.Code = sdk.Skipped, sdk.CodeExistsDiffers
 	case u.Expect != nil && !bytes.Equal(u.Expect, c.State):
-		c.Action, c.Code = sdk.Rejected, "load.moved"
+		c.Action, c.Code = sdk.Rejected, sdk.CodeMoved
 	default:
 		c.Action = sdk.Updated
 	}
 	return c, have.Fields, nil
+}
+
+func (t *Target) refuses(u *sdk.User) bool {
+	return t.config.Refuses != "" && u.Email == t.config.Refuses
 }
 
 // Plan implements [sdk.Planner].
@@ -195,7 +211,7 @@ func (t *Target) Load(_ context.Context, users []sdk.User, out sdk.Outcomes) err
 func (t *Target) load(u *sdk.User) (sdk.Outcome, error) {
 	c := sdk.Change{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created}}
 	var before map[string]string
-	if u.Prior.InDoubt || u.Prior.TargetID != "" || u.Existing == sdk.Update {
+	if u.Prior.InDoubt || u.Prior.TargetID != "" || u.Existing == sdk.Update || t.refuses(u) {
 		var err error
 		if c, before, err = t.compare(u); err != nil {
 			return c.Outcome, err
@@ -250,7 +266,7 @@ func (t *Target) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcome
 func (t *Target) undo(a sdk.Account, r *record) (sdk.Outcome, error) {
 	o := sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID}
 	if a.State != nil && !bytes.Equal(a.State, t.prints.State(r.Fields)) {
-		o.Action, o.Code = sdk.Skipped, "load.moved"
+		o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
 		return o, nil
 	}
 	if a.Before == nil {

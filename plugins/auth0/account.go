@@ -177,9 +177,9 @@ func (t *live) judge(u *sdk.User, r *record, h holders) verdict {
 	}
 	switch {
 	case h.id != nil && !h.id.in(t.connectionOf(r)):
-		return no(codeIDConflict, "the id belongs to a user of connection "+h.id.Identities[0].Connection)
+		return no(sdk.CodeIDConflict, "the id belongs to a user of connection "+h.id.Identities[0].Connection)
 	case h.id == nil && h.email != nil && t.connectionOf(r) == t.config.Connection:
-		return no(codeEmailConflict, "the e-mail address belongs to the user "+h.email.UserID+" of the connection")
+		return no(sdk.CodeEmailConflict, "the e-mail address belongs to the user "+h.email.UserID+" of the connection")
 	case h.id == nil && h.email != nil:
 		v.held = h.email // a passwordless user gets the id that Auth0 chooses
 	case h.id == nil:
@@ -216,11 +216,11 @@ func (t *live) compare(u *sdk.User, v verdict) verdict {
 	case len(v.fields) == 0:
 		v.outcome.Action = sdk.Unchanged
 	case u.Existing != sdk.Update:
-		v.outcome.Action, v.outcome.Code = sdk.Skipped, codeExistsDiffers
+		v.outcome.Action, v.outcome.Code = sdk.Skipped, sdk.CodeExistsDiffers
 		v.outcome.Detail = "the account is there and differs in " + strings.Join(v.outcome.Changed, ", ")
 		v.outcome.Hint, v.outcome.Changed = "change or delete it in the tenant; an existing account is never overwritten", nil
 	case u.Expect != nil && !bytes.Equal(u.Expect, v.outcome.State):
-		v.outcome.Action, v.outcome.Code = sdk.Rejected, codeMoved
+		v.outcome.Action, v.outcome.Code = sdk.Rejected, sdk.CodeMoved
 		v.outcome.Detail = "the account has changed in the tenant since it was looked at"
 		v.outcome.Changed = nil
 	default:

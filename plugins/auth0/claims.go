@@ -29,10 +29,10 @@ func (c *claims) take(r *record) *sdk.Outcome {
 		kind, value string
 		code        sdk.Code
 	}{
-		{"id", r.UserID, codeIDConflict},
-		{"e-mail address", r.Email, codeEmailConflict},
-		{"user name", r.Username, codeUsernameConflict},
-		{"phone number", r.PhoneNumber, codeUsernameConflict},
+		{"id", r.UserID, sdk.CodeIDConflict},
+		{"e-mail address", r.Email, sdk.CodeEmailConflict},
+		{"user name", r.Username, sdk.CodeUsernameConflict},
+		{"phone number", r.PhoneNumber, sdk.CodeUsernameConflict},
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -99,13 +99,13 @@ func (c Config) validate() sdk.Diagnostics {
 	}
 	need := func(path, value, hint string) {
 		if value == "" {
-			bad(codeMissingField, path, fmt.Sprintf("mode %s needs %s", c.Mode, path[1:]), hint)
+			bad(sdk.CodeMissingField, path, fmt.Sprintf("mode %s needs %s", c.Mode, path[1:]), hint)
 		}
 	}
 	if c.Mode == modeFiles {
 		need("/out", c.Out, "the folder to write")
 		if c.Passwordless == choiceCreate {
-			bad(codeInvalidValue, "/passwordless", "import files cannot create passwordless users", "use mode live, or leave it at defer")
+			bad(sdk.CodeInvalidValue, "/passwordless", "import files cannot create passwordless users", "use mode live, or leave it at defer")
 		}
 		return l
 	}
@@ -114,16 +114,16 @@ func (c Config) validate() sdk.Diagnostics {
 	need("/client_secret", c.ClientSecret.Reveal(), "by reference, as in ${env:AUTH0_CLIENT_SECRET}")
 	need("/connection", c.Connection, "the name of a database connection, often Username-Password-Authentication")
 	if c.Domain != "" && !hostPattern.MatchString(c.Domain) {
-		bad(codeInvalidValue, "/domain", "domain is not a host name", "as in example.eu.auth0.com, without path")
+		bad(sdk.CodeInvalidValue, "/domain", "domain is not a host name", "as in example.eu.auth0.com, without path")
 	}
 	if problem := checkURL(c.APIURL); c.Domain != "" && problem != "" {
-		bad(codeInvalidValue, "/api_url", problem, "leave it out: it is for tests")
+		bad(sdk.CodeInvalidValue, "/api_url", problem, "leave it out: it is for tests")
 	}
 	if c.Jobs < 1 || c.Jobs > maxJobs {
-		bad(codeInvalidValue, "/jobs", fmt.Sprintf("jobs is %d; Auth0 runs at most %d import jobs of a tenant", c.Jobs, maxJobs), "use 1 to leave room for colleagues")
+		bad(sdk.CodeInvalidValue, "/jobs", fmt.Sprintf("jobs is %d; Auth0 runs at most %d import jobs of a tenant", c.Jobs, maxJobs), "use 1 to leave room for colleagues")
 	}
 	if c.PollInterval.Duration < time.Millisecond || c.PollInterval.Duration > time.Minute {
-		bad(codeInvalidValue, "/poll_interval", "poll_interval is outside 1ms to 1m", "leave it out")
+		bad(sdk.CodeInvalidValue, "/poll_interval", "poll_interval is outside 1ms to 1m", "leave it out")
 	}
 	return l
 }

@@ -196,7 +196,7 @@ func TestSameIdentifiersAreKeptApart(t *testing.T) {
 	b := write(t, filepath.Join(t.TempDir(), "out"), []sdk.User{
 		person(1), person(2, func(u *sdk.User) { u.Email = "USER1@example.com" }), person(3, func(u *sdk.User) { u.ID = person(1).ID }),
 	})
-	if b.ByID["source-2"].Code != codeEmailConflict || b.ByID["source-3"].Code != codeIDConflict || b.Counts()[sdk.Created] != 1 {
+	if b.ByID["source-2"].Code != sdk.CodeEmailConflict || b.ByID["source-3"].Code != sdk.CodeIDConflict || b.Counts()[sdk.Created] != 1 {
 		t.Errorf("%+v", b.ByID)
 	}
 }

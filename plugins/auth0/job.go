@@ -97,7 +97,7 @@ func (t *live) ship(ctx context.Context, c *crate) {
 	case status(err) == http.StatusRequestEntityTooLarge && len(load) > 1:
 		t.halves(ctx, load, upsert)
 	case status(err) == http.StatusRequestEntityTooLarge:
-		load[0].report(sdk.Outcome{SourceID: load[0].source, Action: sdk.Rejected, Code: codeUserTooLarge, Detail: err.Error(), Hint: "shorten the metadata in SuperTokens"})
+		load[0].report(sdk.Outcome{SourceID: load[0].source, Action: sdk.Rejected, Code: sdk.CodeUserTooLarge, Detail: err.Error(), Hint: "shorten the metadata in SuperTokens"})
 	case err != nil:
 		failAll(load, explain(err))
 	default:

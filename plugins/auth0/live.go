@@ -319,7 +319,7 @@ func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 		made, err = account{}, t.api.create(ctx, http.MethodPost, t.api.sdk.URI("users"), body, &made) // nobody is there
 	}
 	if refusedUser(err) {
-		out.Report(sdk.Outcome{SourceID: r.source, Action: sdk.Rejected, Code: codeTargetRefused, Detail: err.Error(), Hint: "see that the connection " + r.connection + " is switched on and that nobody else has the address"})
+		out.Report(sdk.Outcome{SourceID: r.source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "see that the connection " + r.connection + " is switched on and that nobody else has the address"})
 		return nil
 	}
 	if err != nil {

@@ -216,7 +216,7 @@ func TestExistingAccounts(t *testing.T) {
 		action sdk.Action
 		code   sdk.Code
 	}{
-		1: {sdk.Rejected, codeEmailConflict}, 2: {sdk.Skipped, codeExistsDiffers}, 3: {sdk.Rejected, codeIDConflict},
+		1: {sdk.Rejected, sdk.CodeEmailConflict}, 2: {sdk.Skipped, sdk.CodeExistsDiffers}, 3: {sdk.Rejected, sdk.CodeIDConflict},
 		4: {sdk.Rejected, codeGhostUser}, 5: {sdk.Created, ""},
 	} {
 		id := fmt.Sprintf("source-%d", n)
@@ -272,7 +272,7 @@ func TestUpdateAndUndo(t *testing.T) {
 				t.Errorf("drift: %+v", drifted)
 			}
 			u.Expect = second.State
-			if o := b.load(u)[u.SourceID]; o.Action != sdk.Rejected || o.Code != codeMoved {
+			if o := b.load(u)[u.SourceID]; o.Action != sdk.Rejected || o.Code != sdk.CodeMoved {
 				t.Errorf("moved: %+v", o)
 			}
 			undo := func(state, before []byte) sdk.Outcome {
@@ -282,7 +282,7 @@ func TestUpdateAndUndo(t *testing.T) {
 				}
 				return o[0]
 			}
-			if o := undo(second.State, nil); o.Action != sdk.Skipped || o.Code != codeMoved {
+			if o := undo(second.State, nil); o.Action != sdk.Skipped || o.Code != sdk.CodeMoved {
 				t.Errorf("undo of a moved account: %+v", o)
 			}
 			b.server.Change(id, func(a *simulator.User) { a.GivenName = "Ann" })

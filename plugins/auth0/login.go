@@ -68,7 +68,7 @@ var wrongPassword = regexp.MustCompile(`(?i)^wrong .*password`)
 func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 	if t.config.CanaryClientID == "" {
 		return false, &sdk.Failure{
-			Code: codeLoginUnavailable, Detail: "no application is configured to sign in with",
+			Code: sdk.CodeLoginUnavailable, Detail: "no application is configured to sign in with",
 			Hint: "name one with the password grant, enabled for the connection, in canary_client_id and canary_client_secret",
 		}
 	}
@@ -86,7 +86,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 	case answered && answer.Code == "invalid_grant" && wrongPassword.MatchString(answer.Description):
 		return false, nil
 	case answered:
-		return false, &sdk.Failure{Code: codeTargetRefused, Detail: "the password was not looked at: " + answer.Error()}
+		return false, &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: "the password was not looked at: " + answer.Error()}
 	}
 	return false, err
 }
@@ -99,7 +99,7 @@ func (t *live) SetPassword(ctx context.Context, c sdk.PasswordChange) error {
 	}
 	err = t.api.call(ctx, http.MethodPatch, t.api.sdk.URI("users", id), map[string]any{"password": c.Password.Reveal(), "connection": t.config.Connection}, nil)
 	if refusedUser(err) {
-		return &sdk.Failure{Code: codePasswordRefused, Detail: err.Error(), Hint: "choose a password that the connection's policy allows"}
+		return &sdk.Failure{Code: sdk.CodePasswordRefused, Detail: err.Error(), Hint: "choose a password that the connection's policy allows"}
 	}
 	return explain(err)
 }
@@ -121,7 +121,7 @@ func (t *live) StartReset(ctx context.Context, r sdk.Reset) (string, error) {
 	// A second ticket does no harm.
 	err = t.api.call(ctx, http.MethodPost, t.api.sdk.URI("tickets", "password-change"), body, &ticket)
 	if refusedUser(err) {
-		return "", &sdk.Failure{Code: codeTargetRefused, Detail: err.Error(), Hint: "see that the application has the scope create:user_tickets"}
+		return "", &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "see that the application has the scope create:user_tickets"}
 	}
 	return ticket.Ticket, explain(err)
 }
@@ -148,7 +148,7 @@ func (t *live) named(ctx context.Context, id, email string) (string, error) {
 			}
 		}
 	}
-	return "", &sdk.Failure{Code: codeNoSuchAccount, Detail: "the connection has no such account", Hint: "load the users first"}
+	return "", &sdk.Failure{Code: sdk.CodeNoSuchAccount, Detail: "the connection has no such account", Hint: "load the users first"}
 }
 
 // Exchange implements [sdk.SessionExchanger] with custom token exchange (RFC 8693):
@@ -173,7 +173,7 @@ func (t *live) Exchange(ctx context.Context, a sdk.Assertion) (sdk.Tokens, error
 	answer, err := t.token(ctx, form)
 	if e, ok := errors.AsType[*tokenError](err); ok {
 		return sdk.Tokens{}, &sdk.Failure{
-			Code: codeTargetRefused, Detail: e.Error(), Hint: "the tenant needs a custom token exchange profile of type " + t.config.ExchangeTokenType + "; see docs/auth0.md",
+			Code: sdk.CodeTargetRefused, Detail: e.Error(), Hint: "the tenant needs a custom token exchange profile of type " + t.config.ExchangeTokenType + "; see docs/auth0.md",
 		}
 	}
 	return sdk.Tokens{JSON: sdk.NewSecret(string(answer))}, err

@@ -36,13 +36,13 @@ func TestSetPassword(t *testing.T) {
 		}
 	}
 	err := b.client.SetPassword(t.Context(), sdk.PasswordChange{TargetID: id, Password: sdk.NewSecret("short")})
-	refusedWith(t, "weak", err, codePasswordRefused)
+	refusedWith(t, "weak", err, sdk.CodePasswordRefused)
 	if strings.Contains(err.Error(), "short") {
 		t.Errorf("the error shows the password: %v", err)
 	}
 	for _, change := range []sdk.PasswordChange{{TargetID: "auth0|nobody"}, {Email: "nobody@example.com"}, {Email: "else@example.com"}} {
 		change.Password = sdk.NewSecret("a-fresh-password")
-		refusedWith(t, "nobody", b.client.SetPassword(t.Context(), change), codeNoSuchAccount)
+		refusedWith(t, "nobody", b.client.SetPassword(t.Context(), change), sdk.CodeNoSuchAccount)
 	}
 }
 
@@ -60,7 +60,7 @@ func TestStartReset(t *testing.T) {
 		t.Errorf("%s: %+v", where, ticket)
 	}
 	_, err = b.client.StartReset(t.Context(), sdk.Reset{Email: "nobody@example.com"})
-	refusedWith(t, "nobody", err, codeNoSuchAccount)
+	refusedWith(t, "nobody", err, sdk.CodeNoSuchAccount)
 	poor := start(t, simulator.Options{Scopes: loadScopes}, nil)
 	id = poor.load(light(1))["source-1"].TargetID
 	if _, err := poor.client.StartReset(t.Context(), sdk.Reset{TargetID: id}); err == nil || !strings.Contains(err.Error(), "create:user_tickets") {
@@ -102,8 +102,8 @@ func TestExchange(t *testing.T) {
 		}
 	}
 	_, err := b.client.Exchange(t.Context(), sdk.Assertion{JWT: sdk.NewSecret("forged")})
-	refusedWith(t, "forged", err, codeTargetRefused)
+	refusedWith(t, "forged", err, sdk.CodeTargetRefused)
 	b = start(t, simulator.Options{ExchangeType: "urn:supertokens:session", Exchange: func(string) (string, string) { return id, "" }}, map[string]any{"exchange_token_type": "urn:another"})
 	_, err = b.client.Exchange(t.Context(), sdk.Assertion{JWT: sdk.NewSecret("signed")})
-	refusedWith(t, "no profile", err, codeTargetRefused)
+	refusedWith(t, "no profile", err, sdk.CodeTargetRefused)
 }

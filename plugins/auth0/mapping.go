@@ -144,12 +144,12 @@ func (m mapper) user(u *sdk.User) (*record, *sdk.Outcome) {
 	}
 	body, err := json.Marshal(&r.importUser)
 	if err != nil {
-		return nil, reject(u, codeTargetRefused, "the user cannot be encoded: "+err.Error(), "look at its metadata in SuperTokens")
+		return nil, reject(u, sdk.CodeTargetRefused, "the user cannot be encoded: "+err.Error(), "look at its metadata in SuperTokens")
 	}
 	r.body = body
 	switch {
 	case len(body) > budget-2:
-		return nil, reject(u, codeUserTooLarge, fmt.Sprintf("the user takes %d bytes; an import job takes %d", len(body), budget), "shorten the metadata in SuperTokens")
+		return nil, reject(u, sdk.CodeUserTooLarge, fmt.Sprintf("the user takes %d bytes; an import job takes %d", len(body), budget), "shorten the metadata in SuperTokens")
 	case len(body) > softProfile:
 		r.notes = append(r.notes, fmt.Sprintf("the profile takes %d bytes; Auth0 recommends to stay below %d and may refuse changes of such a user", len(body), softProfile))
 	}
@@ -168,11 +168,11 @@ func checkID(u *sdk.User, id string) *sdk.Outcome {
 	const hint = "map the user to a fitting id in SuperTokens (createUserIdMapping), or remove that mapping so that its own id is used"
 	switch {
 	case utf8.RuneCountInString(id) > maxID-len(prefix):
-		return reject(u, codeIDTooLong, fmt.Sprintf("the id has %d characters; Auth0 holds %d", utf8.RuneCountInString(id), maxID-len(prefix)), hint)
+		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Auth0 holds %d", utf8.RuneCountInString(id), maxID-len(prefix)), hint)
 	case id == "":
-		return reject(u, codeIDInvalid, "the user has no id", hint)
+		return reject(u, sdk.CodeIDInvalid, "the user has no id", hint)
 	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
-		return reject(u, codeIDInvalid, "the id holds white space or a control character, which Auth0 does not take", hint)
+		return reject(u, sdk.CodeIDInvalid, "the id holds white space or a control character, which Auth0 does not take", hint)
 	}
 	return nil
 }
@@ -246,7 +246,7 @@ func (m mapper) totp(u *sdk.User, r *record) *sdk.Outcome {
 		case d.Period != 30*time.Second || len(r.MFAFactors) > 0:
 			left++
 		case !base32Pattern.MatchString(secret):
-			return reject(u, codeTOTPInvalid, "the secret of an authenticator is not base32", "remove the device in SuperTokens")
+			return reject(u, sdk.CodeTOTPInvalid, "the secret of an authenticator is not base32", "remove the device in SuperTokens")
 		default:
 			r.MFAFactors = []mfaFactor{{totpFactor{secret}}}
 		}
@@ -291,9 +291,9 @@ func (m mapper) identifiers(u *sdk.User, r *record) *sdk.Outcome {
 	if r.connection == connectionSMS && r.PhoneNumber != "" {
 		return nil
 	}
-	code, hint := codeEmailInvalid, "correct it in SuperTokens"
+	code, hint := sdk.CodeEmailInvalid, "correct it in SuperTokens"
 	if email == "" {
-		code, hint = codeEmailMissing, "give the user an address in SuperTokens, or set without_email: import where the connection allows it"
+		code, hint = sdk.CodeEmailMissing, "give the user an address in SuperTokens, or set without_email: import where the connection allows it"
 	}
 	if m.config.WithoutEmail != choiceImport {
 		return reject(u, code, problem, hint)
@@ -314,7 +314,7 @@ func (m mapper) identifiers(u *sdk.User, r *record) *sdk.Outcome {
 func checkLengths(u *sdk.User, r *record) *sdk.Outcome {
 	for _, f := range [][2]string{{"the given name", r.GivenName}, {"the family name", r.FamilyName}} {
 		if n := utf8.RuneCountInString(f[1]); n > maxName {
-			return reject(u, codeFieldTooLong, fmt.Sprintf("%s has %d characters; Auth0 holds %d", f[0], n, maxName), "shorten it in SuperTokens or leave it out in the mapping")
+			return reject(u, sdk.CodeFieldTooLong, fmt.Sprintf("%s has %d characters; Auth0 holds %d", f[0], n, maxName), "shorten it in SuperTokens or leave it out in the mapping")
 		}
 	}
 	if utf8.RuneCountInString(r.Name) > maxName {
@@ -377,7 +377,7 @@ func (m mapper) metadata(u *sdk.User, r *record) *sdk.Outcome {
 	}
 	raw, err := json.Marshal(o)
 	if err != nil {
-		return reject(u, codeTargetRefused, "the metadata is not JSON: "+err.Error(), "correct it in SuperTokens")
+		return reject(u, sdk.CodeTargetRefused, "the metadata is not JSON: "+err.Error(), "correct it in SuperTokens")
 	}
 	r.AppMetadata = map[string]json.RawMessage{metadataKey: raw}
 	return nil
@@ -398,7 +398,7 @@ func withoutDots(roles map[string][]string, r *record) map[string][]string {
 func (m mapper) place(u *sdk.User, r *record, o *origin) *sdk.Outcome {
 	var v any
 	if err := json.Unmarshal(u.Metadata, &v); err != nil {
-		return reject(u, codeTargetRefused, "the metadata is not JSON: "+err.Error(), "correct it in SuperTokens")
+		return reject(u, sdk.CodeTargetRefused, "the metadata is not JSON: "+err.Error(), "correct it in SuperTokens")
 	}
 	object, isObject := v.(map[string]any)
 	switch {

@@ -78,7 +78,7 @@ func TestOneUserThatFillsARequest(t *testing.T) {
 	u := person(1, func(u *sdk.User) {
 		u.Metadata = json.RawMessage(`{"note":"` + strings.Repeat("x", budget) + `"}`)
 	})
-	if _, refused := m.user(&u); refused == nil || refused.Code != codeUserTooLarge {
+	if _, refused := m.user(&u); refused == nil || refused.Code != sdk.CodeUserTooLarge {
 		t.Errorf("%+v", refused)
 	}
 	u.Metadata = json.RawMessage(`{"note":"` + strings.Repeat("x", softProfile) + `"}`)
@@ -123,14 +123,14 @@ func TestUsersThatDoNotFit(t *testing.T) {
 		action sdk.Action
 		code   sdk.Code
 	}{
-		{"no address", func(u *sdk.User) { u.Email = "" }, sdk.Rejected, codeEmailMissing},
-		{"no host", func(u *sdk.User) { u.Email = "ann" }, sdk.Rejected, codeEmailInvalid},
-		{"space", func(u *sdk.User) { u.Email = "a b@example.com" }, sdk.Rejected, codeEmailInvalid},
-		{"long local part", func(u *sdk.User) { u.Email = strings.Repeat("a", 65) + "@example.com" }, sdk.Rejected, codeEmailInvalid},
-		{"space in id", func(u *sdk.User) { u.ID = "a b" }, sdk.Rejected, codeIDInvalid},
-		{"long id", func(u *sdk.User) { u.ID = strings.Repeat("a", 250) }, sdk.Rejected, codeIDTooLong},
-		{"long name", func(u *sdk.User) { u.GivenName = strings.Repeat("é", 151) }, sdk.Rejected, codeFieldTooLong},
-		{"bad secret", func(u *sdk.User) { everything(u); u.TOTP[0].Secret = sdk.NewSecret("not base32!") }, sdk.Rejected, codeTOTPInvalid},
+		{"no address", func(u *sdk.User) { u.Email = "" }, sdk.Rejected, sdk.CodeEmailMissing},
+		{"no host", func(u *sdk.User) { u.Email = "ann" }, sdk.Rejected, sdk.CodeEmailInvalid},
+		{"space", func(u *sdk.User) { u.Email = "a b@example.com" }, sdk.Rejected, sdk.CodeEmailInvalid},
+		{"long local part", func(u *sdk.User) { u.Email = strings.Repeat("a", 65) + "@example.com" }, sdk.Rejected, sdk.CodeEmailInvalid},
+		{"space in id", func(u *sdk.User) { u.ID = "a b" }, sdk.Rejected, sdk.CodeIDInvalid},
+		{"long id", func(u *sdk.User) { u.ID = strings.Repeat("a", 250) }, sdk.Rejected, sdk.CodeIDTooLong},
+		{"long name", func(u *sdk.User) { u.GivenName = strings.Repeat("é", 151) }, sdk.Rejected, sdk.CodeFieldTooLong},
+		{"bad secret", func(u *sdk.User) { everything(u); u.TOTP[0].Secret = sdk.NewSecret("not base32!") }, sdk.Rejected, sdk.CodeTOTPInvalid},
 		{"social", func(u *sdk.User) {
 			u.Class, u.Password, u.Identities = sdk.NoPassword, sdk.PasswordHash{}, []sdk.Identity{{Provider: "google", Subject: "7"}}
 		}, sdk.Skipped, codeSocialDeferred},

@@ -12,6 +12,7 @@ func Plugin() sdk.Plugin[Config] {
 		Name:         "auth0",
 		Version:      "1",
 		Capabilities: capabilities(Config{}.withDefaults()),
+		Codes:        ownCodes,
 		New: func(_ context.Context, c Config, env sdk.Env) (sdk.Target, error) {
 			return newTarget(c, env)
 		},

@@ -187,7 +187,7 @@ func (t *live) identify(p *parcel, h holders, e *userError) *sdk.Outcome {
 // refuse reports what the tenant has against a user, without the hash that it may
 // quote.
 func (t *live) refuse(p *parcel, e *userError) {
-	o := sdk.Outcome{SourceID: p.source, Action: sdk.Rejected, Code: codeTargetRefused, Detail: e.text(), Hint: "correct what it names"}
+	o := sdk.Outcome{SourceID: p.source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: e.text(), Hint: "correct what it names"}
 	if secret := p.password.secret(); secret != "" {
 		o.Detail = strings.ReplaceAll(o.Detail, secret, "*****")
 	}
@@ -195,7 +195,7 @@ func (t *live) refuse(p *parcel, e *userError) {
 	case strings.Contains(o.Detail, "already has password hash defined"):
 		o.Code, o.Hint = codePasswordKept, "the user signs in with the former password or resets it"
 	case strings.Contains(strings.ToLower(strings.ReplaceAll(o.Detail, "_", "")), "passwordhash"):
-		o.Code, o.Hint = codeHashUnsupported, "report it: a hash was sent that the tenant does not take"
+		o.Code, o.Hint = sdk.CodeHashUnsupported, "report it: a hash was sent that the tenant does not take"
 	}
 	p.report(o)
 }
@@ -257,7 +257,7 @@ func (t *live) again(ctx context.Context, missing, load []*parcel, upsert bool, 
 	if job.Status == statusUnclear || job.Status == statusGone {
 		for _, p := range missing {
 			p.report(sdk.Outcome{
-				SourceID: p.source, Action: sdk.InDoubt, Code: codeUnknownAnswer,
+				SourceID: p.source, Action: sdk.InDoubt, Code: sdk.CodeUnknownAnswer,
 				Detail: "the user was sent, what became of the job is unknown, and the user is not there yet", Hint: "run again: it will be looked up first",
 			})
 		}
@@ -277,7 +277,7 @@ func (t *live) again(ctx context.Context, missing, load []*parcel, upsert bool, 
 		if e := said[p]; e != nil {
 			detail = e.text()
 		}
-		p.report(sdk.Outcome{SourceID: p.source, Action: sdk.Rejected, Code: codeTargetRefused, Detail: detail, Hint: "look at the account in SuperTokens; the job said nothing more"})
+		p.report(sdk.Outcome{SourceID: p.source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: detail, Hint: "look at the account in SuperTokens; the job said nothing more"})
 		return nil
 	}
 	t.halves(ctx, missing, upsert)

@@ -24,7 +24,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 		g.Go(func() error {
 			o, err := t.takeBack(ctx, a)
 			if refusedUser(err) {
-				o, err = sdk.Outcome{Action: sdk.Rejected, Code: codeTargetRefused, Detail: err.Error(), Hint: "take the account back by hand"}, nil
+				o, err = sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "take the account back by hand"}, nil
 			}
 			if err != nil {
 				return explain(err)
@@ -51,7 +51,7 @@ func (t *live) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error)
 	last, _ := sent(a.State)
 	if held.origin().ID == "" || (a.State != nil && !bytes.Equal(a.State, t.state(last, held.fields()))) {
 		return sdk.Outcome{
-			Action: sdk.Skipped, Code: codeMoved, Detail: "the account was changed in the tenant after it was loaded", Hint: "delete it by hand if it should go",
+			Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed in the tenant after it was loaded", Hint: "delete it by hand if it should go",
 		}, nil
 	}
 	t.directory.touched(a.TargetID)

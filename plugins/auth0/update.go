@@ -16,7 +16,7 @@ func (t *live) updateAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 	o, err := t.update(ctx, u, v)
 	if refusedUser(err) {
 		o, err = sdk.Outcome{
-			SourceID: u.SourceID, TargetID: v.held.UserID, Action: sdk.Rejected, Code: codeTargetRefused, Detail: err.Error(), Hint: "correct what it names",
+			SourceID: u.SourceID, TargetID: v.held.UserID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "correct what it names",
 		}, nil
 	}
 	if err == nil {
@@ -132,7 +132,7 @@ func (t *live) rehash(ctx context.Context, u *sdk.User, v verdict) (*sdk.Outcome
 	if got.o.Action == sdk.Updated {
 		return nil, nil //nolint:nilnil // no objection
 	}
-	if got.o.Code == codePasswordKept || got.o.Code == codeTargetRefused {
+	if got.o.Code == codePasswordKept || got.o.Code == sdk.CodeTargetRefused {
 		return &got.o, nil
 	}
 	return nil, fmt.Errorf("replace the password of user %s: %s: %s", v.held.UserID, got.o.Code, got.o.Detail)

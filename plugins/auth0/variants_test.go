@@ -134,7 +134,7 @@ func TestTornDownload(t *testing.T) {
 	t.Parallel()
 	b := start(t, simulator.Options{TornDownloads: 2}, map[string]any{"lookups_before_export": 1})
 	b.server.Put(simulator.User{ID: "auth0|theirs", Email: "user2@example.com"})
-	if c := b.plan(people(1, 5)...); c["source-2"].Code != codeEmailConflict || c["source-1"].Action != sdk.Created {
+	if c := b.plan(people(1, 5)...); c["source-2"].Code != sdk.CodeEmailConflict || c["source-1"].Action != sdk.Created {
 		t.Errorf("%+v", c)
 	}
 }

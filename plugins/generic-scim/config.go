@@ -166,7 +166,7 @@ func (c Config) validate() sdk.Diagnostics {
 	}
 	need := func(path, value, why, hint string) {
 		if value == "" {
-			bad(codeMissingField, path, fmt.Sprintf("%s needs %s", why, strings.ReplaceAll(path[1:], "/", ".")), hint)
+			bad(sdk.CodeMissingField, path, fmt.Sprintf("%s needs %s", why, strings.ReplaceAll(path[1:], "/", ".")), hint)
 		}
 	}
 	const urlHint = "the base URL of the provider's SCIM service, as in https://id.example.com/scim/v2"
@@ -174,7 +174,7 @@ func (c Config) validate() sdk.Diagnostics {
 	case modeLive:
 		need("/url", c.URL, "mode live", urlHint)
 		if problem := checkURL(c.URL); c.URL != "" && problem != "" {
-			bad(codeInvalidValue, "/url", "url "+problem, urlHint)
+			bad(sdk.CodeInvalidValue, "/url", "url "+problem, urlHint)
 		}
 		switch c.Auth.Type {
 		case "bearer":
@@ -184,17 +184,17 @@ func (c Config) validate() sdk.Diagnostics {
 			need("/auth/client_id", c.Auth.ClientID, "auth of type oauth2", "the client that may manage users")
 			need("/auth/client_secret", c.Auth.ClientSecret.Reveal(), "auth of type oauth2", "by reference, as in ${env:SCIM_CLIENT_SECRET}")
 			if problem := checkURL(c.Auth.TokenURL); c.Auth.TokenURL != "" && problem != "" {
-				bad(codeInvalidValue, "/auth/token_url", "token_url "+problem, "the token endpoint of the provider")
+				bad(sdk.CodeInvalidValue, "/auth/token_url", "token_url "+problem, "the token endpoint of the provider")
 			}
 		case "basic":
 			need("/auth/username", c.Auth.Username, "auth of type basic", "an account that may manage users")
 			need("/auth/password", c.Auth.Password.Reveal(), "auth of type basic", "by reference, as in ${env:SCIM_PASSWORD}")
 		}
 		if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-			bad(codeMissingField, "/tls", "a client certificate takes cert_file and key_file", "give both or none")
+			bad(sdk.CodeMissingField, "/tls", "a client certificate takes cert_file and key_file", "give both or none")
 		}
 		if c.Timeout.Duration < time.Second {
-			bad(codeInvalidValue, "/timeout", "no server answers within "+c.Timeout.String(), "leave it out")
+			bad(sdk.CodeInvalidValue, "/timeout", "no server answers within "+c.Timeout.String(), "leave it out")
 		}
 	case modeFiles:
 		need("/out", c.Out, "mode files", "the folder to write")
@@ -210,17 +210,17 @@ func (c Config) validate() sdk.Diagnostics {
 		{"/member_chunk", c.MemberChunk, 1, 10_000},
 	} {
 		if n.value < n.from || n.value > n.to {
-			bad(codeInvalidValue, n.path, fmt.Sprintf("%s %d is outside %d to %d", n.path[1:], n.value, n.from, n.to), "leave it out")
+			bad(sdk.CodeInvalidValue, n.path, fmt.Sprintf("%s %d is outside %d to %d", n.path[1:], n.value, n.from, n.to), "leave it out")
 		}
 	}
 	if c.RateLimit < 0 {
-		bad(codeInvalidValue, "/rate_limit", "a negative rate_limit", "leave it out for no limit")
+		bad(sdk.CodeInvalidValue, "/rate_limit", "a negative rate_limit", "leave it out for no limit")
 	}
 	if !strings.HasPrefix(strings.ToLower(c.Extension.URN), "urn:") {
-		bad(codeInvalidValue, "/extension/urn", "the name of an extension begins with urn:", "use the name under which the provider knows it")
+		bad(sdk.CodeInvalidValue, "/extension/urn", "the name of an extension begins with urn:", "use the name under which the provider knows it")
 	}
 	if c.Preset != "" && !slices.Contains(presetNames(), c.Preset) {
-		bad(codeInvalidValue, "/preset", "there is no preset of that name", "one of "+joinList(presetNames())+"; or leave it out")
+		bad(sdk.CodeInvalidValue, "/preset", "there is no preset of that name", "one of "+joinList(presetNames())+"; or leave it out")
 	}
 	c.validatePassword(bad)
 	return l
@@ -229,21 +229,21 @@ func (c Config) validate() sdk.Diagnostics {
 func (c Config) validatePassword(bad func(code sdk.Code, path, summary, hint string)) {
 	p := c.Password
 	if len(p.Templates) > 0 && !p.HashesAccepted {
-		bad(codeMissingField, "/password/hashes_accepted", "templates send password hashes, and nothing says that the provider takes them",
+		bad(sdk.CodeMissingField, "/password/hashes_accepted", "templates send password hashes, and nothing says that the provider takes them",
 			"a provider that does not would take the hash for the password; set hashes_accepted: true only when its documentation says so and a test account has shown it")
 	}
 	if p.HashesAccepted && len(p.Templates) == 0 {
-		bad(codeMissingField, "/password/templates", "hashes_accepted needs the form in which the provider takes hashes", "as in {bcrypt: \"{bcrypt}{hash}\"}")
+		bad(sdk.CodeMissingField, "/password/templates", "hashes_accepted needs the form in which the provider takes hashes", "as in {bcrypt: \"{bcrypt}{hash}\"}")
 	}
 	for _, scheme := range slices.Sorted(maps.Keys(p.Templates)) {
 		path := sdk.Pointer("password", "templates", scheme)
 		switch sdk.Scheme(scheme) {
 		case sdk.Bcrypt, sdk.Argon2id, sdk.Argon2i, sdk.Argon2d:
 			if strings.Count(p.Templates[scheme], hashPlace) != 1 {
-				bad(codeInvalidValue, path, "a template holds {hash} once", "as in {bcrypt}{hash}")
+				bad(sdk.CodeInvalidValue, path, "a template holds {hash} once", "as in {bcrypt}{hash}")
 			}
 		default:
-			bad(codeInvalidValue, path, "no hash of that scheme can be sent", "one of bcrypt, argon2id, argon2i, argon2d")
+			bad(sdk.CodeInvalidValue, path, "no hash of that scheme can be sent", "one of bcrypt, argon2id, argon2i, argon2d")
 		}
 	}
 }

@@ -102,9 +102,9 @@ func inState(all []*delivery, state progress) (out []*delivery) {
 
 // givenUp is the outcome of a user that was sent several times and is not there.
 func (d *delivery) givenUp() sdk.Outcome {
-	o := sdk.Outcome{SourceID: d.user.SourceID, Action: sdk.InDoubt, Code: codeUnknownAnswer, Hint: "run again: it will be looked up first"}
+	o := sdk.Outcome{SourceID: d.user.SourceID, Action: sdk.InDoubt, Code: sdk.CodeUnknownAnswer, Hint: "run again: it will be looked up first"}
 	if e, ok := errors.AsType[*statusError](d.last); ok && !e.taken() {
-		o.Action, o.Code = sdk.Rejected, codeTargetRefused
+		o.Action, o.Code = sdk.Rejected, sdk.CodeTargetRefused
 		o.Detail, o.Hint = d.safe(e.Error()), "look into the provider's log, then run again"
 		return o
 	}
@@ -231,7 +231,7 @@ func (s *server) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Out
 		}
 		d.state = settled
 		if d.outcome.Action == sdk.Updated { // only what was looked at before may be changed
-			d.outcome.Action, d.outcome.Code = sdk.Rejected, codeMoved
+			d.outcome.Action, d.outcome.Code = sdk.Rejected, sdk.CodeMoved
 			d.outcome.Detail, d.outcome.Hint = "the account has come into being since it was looked for", "run again"
 		}
 		out.Report(d.outcome)
@@ -241,7 +241,7 @@ func (s *server) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Out
 		e, _ := errors.AsType[*statusError](d.last)
 		d.state = settled
 		out.Report(sdk.Outcome{
-			SourceID: d.user.SourceID, Action: sdk.Rejected, Code: codeUsernameConflict,
+			SourceID: d.user.SourceID, Action: sdk.Rejected, Code: sdk.CodeUsernameConflict,
 			Detail: "the server says that there is such an account, and no search finds it: " + d.safe(e.Error()),
 			Hint:   "the account may be deleted, in another tenant or hidden from these credentials; look for the user name at the provider",
 		})

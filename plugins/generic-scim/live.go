@@ -205,17 +205,17 @@ func (s *server) settle(ctx context.Context, v *verdict, h hit) error {
 	switch {
 	case h.held == nil:
 		if v.user.Expect != nil {
-			return no(codeMoved, "the account has gone since it was looked at", "plan again")
+			return no(sdk.CodeMoved, "the account has gone since it was looked at", "plan again")
 		}
 		return nil
 	case h.several && h.mine:
-		return no(codeIDConflict, "several accounts of the server have the externalId of this user", "delete all but one of them")
+		return no(sdk.CodeIDConflict, "several accounts of the server have the externalId of this user", "delete all but one of them")
 	case h.mine:
 		return s.weigh(ctx, v, h.held)
 	case h.held.text("externalId") == "" && (s.config.Adopt == "username" || (v.user.Prior.InDoubt && s.lessons.loses("externalid"))):
 		return s.weigh(ctx, v, h.held)
 	}
-	return no(codeUsernameConflict, fmt.Sprintf("the user name belongs to the account %s of the server", h.held.id()),
+	return no(sdk.CodeUsernameConflict, fmt.Sprintf("the user name belongs to the account %s of the server", h.held.id()),
 		"merge the two accounts in SuperTokens or rename the one at the provider; adopt: username takes over accounts without externalId")
 }
 
@@ -239,11 +239,11 @@ func (s *server) weigh(ctx context.Context, v *verdict, held resource) error {
 	case len(v.diffs) == 0:
 		v.outcome.Action = sdk.Unchanged
 	case v.user.Existing != sdk.Update:
-		v.outcome.Action, v.outcome.Code = sdk.Skipped, codeExistsDiffers
+		v.outcome.Action, v.outcome.Code = sdk.Skipped, sdk.CodeExistsDiffers
 		v.outcome.Detail = "the account is there and differs in " + joinList(names)
 		v.outcome.Hint = "change or delete the account at the provider; an existing account is never overwritten"
 	case v.user.Expect != nil && !bytes.Equal(v.user.Expect, v.outcome.State):
-		v.outcome.Action, v.outcome.Code = sdk.Rejected, codeMoved
+		v.outcome.Action, v.outcome.Code = sdk.Rejected, sdk.CodeMoved
 		v.outcome.Detail = "the account has changed at the provider since it was looked at"
 		v.outcome.Hint = "plan again"
 	default:
@@ -358,7 +358,7 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 				}
 				if errors.Is(err, errNoEffect) {
 					v.outcome, err = sdk.Outcome{
-						SourceID: v.user.SourceID, TargetID: v.outcome.TargetID, Action: sdk.Rejected, Code: codeTargetRefused, Detail: err.Error(),
+						SourceID: v.user.SourceID, TargetID: v.outcome.TargetID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(),
 						Hint: "set patch: off where the provider replaces accounts only, or look into its log",
 					}, nil
 				}
@@ -393,11 +393,11 @@ func (s *server) updateAgain(ctx context.Context, v *verdict) error {
 // refusal is the outcome of a user that the server does not take as it is.
 func refusal(v *verdict, e *statusError) sdk.Outcome {
 	o := sdk.Outcome{
-		SourceID: v.user.SourceID, TargetID: v.outcome.TargetID, Action: sdk.Rejected, Code: codeTargetRefused, Detail: v.safe(e.Error()),
+		SourceID: v.user.SourceID, TargetID: v.outcome.TargetID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: v.safe(e.Error()),
 		Hint: "correct what it names, or set constants, attributes or drop for what the provider wants otherwise",
 	}
 	if e.taken() {
-		o.Code, o.Hint = codeUsernameConflict, "merge the two accounts in SuperTokens or rename the one at the provider"
+		o.Code, o.Hint = sdk.CodeUsernameConflict, "merge the two accounts in SuperTokens or rename the one at the provider"
 	}
 	return o
 }

@@ -16,7 +16,7 @@ import (
 func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 	p := t.config.Password
 	if p.CheckTokenURL == "" {
-		return false, &sdk.Failure{Code: codeLoginUnavailable, Detail: "no place to sign in is configured", Hint: "set password.check_token_url"}
+		return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: "no place to sign in is configured", Hint: "set password.check_token_url"}
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, t.api.unsigned)
 	cc := oauth2.Config{ClientID: p.CheckClientID, ClientSecret: p.CheckSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: p.CheckTokenURL}}
@@ -28,7 +28,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 		if r.ErrorCode == "invalid_grant" || (r.ErrorCode == "" && r.Response != nil && r.Response.StatusCode == http.StatusUnauthorized) {
 			return false, nil
 		}
-		return false, &sdk.Failure{Code: codeLoginUnavailable, Detail: "the token endpoint answers " + r.ErrorCode, Hint: "the client needs the password grant"}
+		return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: "the token endpoint answers " + r.ErrorCode, Hint: "the client needs the password grant"}
 	}
-	return false, &sdk.Failure{Code: codeLoginUnavailable, Detail: t.api.scrubber.Text(httpx.Redact(err).Error()), Hint: "check password.check_token_url"}
+	return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: t.api.scrubber.Text(httpx.Redact(err).Error()), Hint: "check password.check_token_url"}
 }

@@ -38,10 +38,10 @@ type desired struct {
 // user maps u, or says why SCIM cannot hold it.
 func (m mapper) user(u *sdk.User) (*desired, *sdk.Outcome) {
 	if strings.TrimSpace(u.Username) == "" {
-		return nil, reject(u, codeUsernameMissing, "the user has no name to sign in with", "let the mapping derive a username from the e-mail address, the phone number or the id")
+		return nil, reject(u, sdk.CodeUsernameMissing, "the user has no name to sign in with", "let the mapping derive a username from the e-mail address, the phone number or the id")
 	}
 	if u.ID == "" {
-		return nil, reject(u, codeIDInvalid, "the user has no id", "run again; every account of SuperTokens has one")
+		return nil, reject(u, sdk.CodeIDInvalid, "the user has no id", "run again; every account of SuperTokens has one")
 	}
 	d := &desired{source: u.SourceID, body: resource{
 		"externalId": u.ID, "userName": userName(u.Username), "active": u.Enabled,
@@ -151,7 +151,7 @@ func (m mapper) attributes(u *sdk.User, d *desired) *sdk.Outcome {
 	}
 	metadata, err := decode(u.Metadata)
 	if err != nil {
-		return reject(u, codeInvalidUser, "the metadata is no JSON object", "correct it in SuperTokens")
+		return reject(u, sdk.CodeInvalidUser, "the metadata is no JSON object", "correct it in SuperTokens")
 	}
 	for _, key := range slices.Sorted(maps.Keys(m.config.Attributes)) {
 		var v any = map[string]any(metadata)

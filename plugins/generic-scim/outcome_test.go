@@ -130,7 +130,7 @@ func TestUpdateWithoutEffect(t *testing.T) {
 	b := load(t, target, users)
 	users = known(users, b)
 	users[0].FamilyName = "Hopper"
-	if got := load(t, target, users).ByID["source-1"]; got.Action != sdk.Rejected || got.Code != codeTargetRefused || !strings.Contains(got.Detail, "changes nothing") {
+	if got := load(t, target, users).ByID["source-1"]; got.Action != sdk.Rejected || got.Code != sdk.CodeTargetRefused || !strings.Contains(got.Detail, "changes nothing") {
 		t.Errorf("%s %s: %s", got.Action, got.Code, got.Detail)
 	}
 	if got := plan(t, target, users).Of("source-1"); got != "updated" {

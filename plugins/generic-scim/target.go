@@ -33,47 +33,13 @@ func newTarget(c Config, env sdk.Env) (sdk.Target, error) {
 		return nil, err
 	}
 	if p, ok := readPreset(c.Preset); ok && p.Refuse != "" && c.Mode == modeLive {
-		return nil, sdk.Diagnostics{{Code: codeInvalidValue, Path: "/preset", Summary: "this provider is no target for SCIM", Detail: p.Refuse, Hint: "use mode files, or the provider's own tools"}}.Err()
+		return nil, sdk.Diagnostics{{Code: sdk.CodeInvalidValue, Path: "/preset", Summary: "this provider is no target for SCIM", Detail: p.Refuse, Hint: "use mode files, or the provider's own tools"}}.Err()
 	}
 	if c.Mode == modeFiles {
 		return newFiles(c), nil
 	}
 	return newLive(c, env)
 }
-
-// Codes of outcomes and diagnostics; core/diag explains each.
-const (
-	codeInvalidValue sdk.Code = "config.invalid_value"
-	codeMissingField sdk.Code = "config.missing_field"
-
-	codeIDInvalid        sdk.Code = "load.id_invalid"
-	codeInvalidUser      sdk.Code = "load.invalid_user"
-	codeIDConflict       sdk.Code = "load.id_conflict"
-	codeUsernameMissing  sdk.Code = "load.username_missing"
-	codeUsernameConflict sdk.Code = "load.username_conflict"
-	codeExistsDiffers    sdk.Code = "load.exists_differs"
-	codeTargetRefused    sdk.Code = "load.target_refused"
-	codeUnknownAnswer    sdk.Code = "load.unknown_answer"
-	codeMoved            sdk.Code = "load.moved"
-	codeLoginUnavailable sdk.Code = "target.login_unavailable"
-
-	codeUnreachable         sdk.Code = "scim.unreachable"
-	codeUntrusted           sdk.Code = "scim.untrusted"
-	codeClientRefused       sdk.Code = "scim.client_refused"
-	codeLoginRefused        sdk.Code = "scim.login_refused"
-	codeNotSCIM             sdk.Code = "scim.not_scim"
-	codeExtensionUndeclared sdk.Code = "scim.extension_undeclared"
-	codeExtensionRequired   sdk.Code = "scim.extension_required"
-	codeAttributeUndeclared sdk.Code = "scim.attribute_undeclared"
-	codeAttributeRequired   sdk.Code = "scim.attribute_required"
-	codeLookupImpossible    sdk.Code = "scim.lookup_impossible"
-	codeGroupsMissing       sdk.Code = "scim.groups_missing"
-	codePasswordUndeclared  sdk.Code = "scim.password_undeclared"
-	codePasswordsAsHashes   sdk.Code = "scim.passwords_as_hashes"
-	codeProviderNote        sdk.Code = "scim.provider_note"
-	codeOutUnwritable       sdk.Code = "scim.out_unwritable"
-	codeOutForeignFiles     sdk.Code = "scim.out_foreign_files"
-)
 
 // passwordNotes tells the operator once more what they have stated.
 func passwordNotes(c Config) (l sdk.Diagnostics) {

@@ -120,11 +120,11 @@ func TestClientCertificates(t *testing.T) {
 		"accepted":                  {tls: httpx.TLS{CAFile: ours.pem, CertFile: good, KeyFile: goodKey}},
 		"none":                      {tls: httpx.TLS{CAFile: ours.pem}, code: codeClientRefused, says: "certificate"},
 		"of another authority":      {tls: httpx.TLS{CAFile: ours.pem, CertFile: wrong, KeyFile: wrongKey}, code: codeClientRefused, says: "certificate"},
-		"expired":                   {tls: httpx.TLS{CAFile: ours.pem, CertFile: expired, KeyFile: expiredKey}, code: codeInvalidValue, says: "expired on"},
-		"key of another one":        {tls: httpx.TLS{CAFile: ours.pem, CertFile: good, KeyFile: wrongKey}, code: codeInvalidValue, says: "private key does not match"},
+		"expired":                   {tls: httpx.TLS{CAFile: ours.pem, CertFile: expired, KeyFile: expiredKey}, code: sdk.CodeInvalidValue, says: "expired on"},
+		"key of another one":        {tls: httpx.TLS{CAFile: ours.pem, CertFile: good, KeyFile: wrongKey}, code: sdk.CodeInvalidValue, says: "private key does not match"},
 		"server of no authority":    {tls: httpx.TLS{CertFile: good, KeyFile: goodKey}, code: codeUntrusted, says: "unknown authority"},
 		"server of another one":     {tls: httpx.TLS{CAFile: others.pem, CertFile: good, KeyFile: goodKey}, code: codeUntrusted, says: "unknown authority"},
-		"authority file without it": {tls: httpx.TLS{CAFile: goodKey}, code: codeInvalidValue, says: "no certificate"},
+		"authority file without it": {tls: httpx.TLS{CAFile: goodKey}, code: sdk.CodeInvalidValue, says: "no certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -133,7 +133,7 @@ func TestClientCertificates(t *testing.T) {
 			var said bytes.Buffer
 			log := slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			target, err := newLive(config.withDefaults(), sdk.Env{Log: log, UserAgent: "stetl/test"})
-			if test.code == codeInvalidValue {
+			if test.code == sdk.CodeInvalidValue {
 				if err == nil || !strings.Contains(err.Error(), string(test.code)) || !strings.Contains(err.Error(), test.says) {
 					t.Error(err)
 				}

@@ -33,7 +33,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 			o, err := s.takeBack(working, a)
 			if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
 				o, err = sdk.Outcome{
-					Action: sdk.Rejected, Code: codeTargetRefused, Detail: r.Error(), Hint: "delete it by hand if it should go",
+					Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: r.Error(), Hint: "delete it by hand if it should go",
 				}, nil
 			}
 			if err != nil {
@@ -130,7 +130,7 @@ func (s *server) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, erro
 		}
 		if !untouched(s.env.Fingerprints, a.State, f, s.lessons.additions()) {
 			return sdk.Outcome{
-				Action: sdk.Skipped, Code: codeMoved, Detail: "the account was changed at the provider after it was loaded",
+				Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed at the provider after it was loaded",
 				Hint: "delete it by hand if it should go",
 			}, nil
 		}

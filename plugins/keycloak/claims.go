@@ -57,7 +57,7 @@ func (c *claims) take(u *representation) *sdk.Outcome {
 		if !taken || owner == u.source {
 			continue
 		}
-		code := map[string]sdk.Code{"id": codeIDConflict, "username": codeUsernameConflict, "email": codeEmailConflict, "identity": codeIdentityConflict}[w.kind]
+		code := map[string]sdk.Code{"id": sdk.CodeIDConflict, "username": sdk.CodeUsernameConflict, "email": sdk.CodeEmailConflict, "identity": sdk.CodeIdentityConflict}[w.kind]
 		return &sdk.Outcome{
 			SourceID: u.source, Action: sdk.Rejected, Code: code,
 			Detail: fmt.Sprintf("user %s of this run has the same %s", owner, w.kind),

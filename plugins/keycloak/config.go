@@ -86,7 +86,7 @@ func (c Config) validate() sdk.Diagnostics {
 	}
 	need := func(path, value, hint string) {
 		if value == "" {
-			bad(codeMissingField, path, fmt.Sprintf("mode %s needs %s", c.Mode, path[1:]), hint)
+			bad(sdk.CodeMissingField, path, fmt.Sprintf("mode %s needs %s", c.Mode, path[1:]), hint)
 		}
 	}
 	const urlHint = "the base URL of the server, as in https://sso.example.com"
@@ -98,30 +98,30 @@ func (c Config) validate() sdk.Diagnostics {
 		need("/client_id", c.ClientID, "a confidential client with service account roles")
 		need("/client_secret", c.ClientSecret.Reveal(), "by reference, as in ${env:KEYCLOAK_CLIENT_SECRET}")
 		if problem := checkURL(c.URL); c.URL != "" && problem != "" {
-			bad(codeInvalidValue, "/url", problem, urlHint)
+			bad(sdk.CodeInvalidValue, "/url", problem, urlHint)
 		}
 		if c.Timeout.Duration < time.Second {
-			bad(codeInvalidValue, "/timeout", "no import is done within "+c.Timeout.String(), "leave it out unless a proxy is in the way")
+			bad(sdk.CodeInvalidValue, "/timeout", "no import is done within "+c.Timeout.String(), "leave it out unless a proxy is in the way")
 		}
 	case modeFiles:
 		need("/out", c.Out, "the folder to write")
 		largest = maxFile
 		if c.Tenants == tenantsAsOrganizations {
-			bad(codeInvalidValue, "/tenants", "files cannot make users members of organizations", "use groups, or load the running server")
+			bad(sdk.CodeInvalidValue, "/tenants", "files cannot make users members of organizations", "use groups, or load the running server")
 		}
 	}
 	if strings.ContainsAny(c.Realm, `/\`) || hasControl(c.Realm) || c.Realm == "." || c.Realm == ".." {
-		bad(codeInvalidValue, "/realm", "a realm name cannot hold slashes or control characters", "use the name as the admin console shows it")
+		bad(sdk.CodeInvalidValue, "/realm", "a realm name cannot hold slashes or control characters", "use the name as the admin console shows it")
 	}
 	if c.BatchSize < 0 || c.BatchSize > largest {
-		bad(codeInvalidValue, "/batch_size", fmt.Sprintf("batch_size %d is outside 1 to %d", c.BatchSize, largest), "leave it out unless the server is slow")
+		bad(sdk.CodeInvalidValue, "/batch_size", fmt.Sprintf("batch_size %d is outside 1 to %d", c.BatchSize, largest), "leave it out unless the server is slow")
 	}
 	if c.Parallel < 1 || c.Parallel > maxParallel {
-		bad(codeInvalidValue, "/parallel", fmt.Sprintf("parallel %d is outside 1 to %d", c.Parallel, maxParallel), "leave it out unless the server has many processors")
+		bad(sdk.CodeInvalidValue, "/parallel", fmt.Sprintf("parallel %d is outside 1 to %d", c.Parallel, maxParallel), "leave it out unless the server has many processors")
 	}
 	for provider, alias := range c.IdentityProviders {
 		if alias == "" {
-			bad(codeInvalidValue, sdk.Pointer("identity_providers", provider), "empty alias", "leave the line out to use the same name")
+			bad(sdk.CodeInvalidValue, sdk.Pointer("identity_providers", provider), "empty alias", "leave the line out to use the same name")
 		}
 	}
 	return l

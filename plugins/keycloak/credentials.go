@@ -80,7 +80,7 @@ func credentials(u *sdk.User, r *representation) *sdk.Outcome {
 	if !u.Password.IsZero() {
 		data, secret, ok := passwordCredential(u.Password)
 		if !ok {
-			return reject(u, codeHashUnsupported, "Keycloak cannot verify "+u.Password.Shape(), "load the user without a password and have it reset")
+			return reject(u, sdk.CodeHashUnsupported, "Keycloak cannot verify "+u.Password.Shape(), "load the user without a password and have it reset")
 		}
 		r.Credentials = append(r.Credentials, credential{
 			ID: credentialID(u.ID, "password", ""), Type: "password", UserLabel: passwordLabel,
@@ -92,7 +92,7 @@ func credentials(u *sdk.User, r *representation) *sdk.Outcome {
 		secret := strings.ToUpper(strings.TrimRight(strings.ReplaceAll(d.Secret.Reveal(), " ", ""), "="))
 		key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret)
 		if err != nil || len(key) == 0 || d.Period < time.Second || d.Period%time.Second != 0 {
-			return reject(u, codeTOTPInvalid, fmt.Sprintf("authenticator %d has a secret that is not base32 or a period that is not whole seconds", i+1),
+			return reject(u, sdk.CodeTOTPInvalid, fmt.Sprintf("authenticator %d has a secret that is not base32 or a period that is not whole seconds", i+1),
 				"remove that device in SuperTokens; without it the user could not sign in")
 		}
 		label := uniqueLabel(d.Name, labels)

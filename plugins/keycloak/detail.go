@@ -278,7 +278,7 @@ func (t *live) compare(r *openRealm, v *verdict, u *sdk.User, d *detail) {
 	case len(v.fields) == 0:
 		v.outcome.Action = sdk.Unchanged
 	case u.Expect != nil && !bytes.Equal(u.Expect, v.outcome.State):
-		v.outcome.Action, v.outcome.Code = sdk.Rejected, codeMoved
+		v.outcome.Action, v.outcome.Code = sdk.Rejected, sdk.CodeMoved
 		v.outcome.Detail = "the account has changed in the realm since it was looked at"
 	default:
 		v.outcome.Action = sdk.Updated

@@ -191,16 +191,16 @@ func (d *directory) judge(u *representation, h holders) verdict {
 			for i, f := range v.fields {
 				names[i] = f.Field
 			}
-			v.outcome.Action, v.outcome.Code = sdk.Skipped, codeExistsDiffers
+			v.outcome.Action, v.outcome.Code = sdk.Skipped, sdk.CodeExistsDiffers
 			v.outcome.Detail = "the account is there and differs in " + joinList(names)
 			v.outcome.Hint = "change or delete the account in the realm; an existing account is never overwritten"
 		}
 	case h.id != nil:
-		return no(codeIDConflict, "the account %s of the realm has another username", h.id.ID)
+		return no(sdk.CodeIDConflict, "the account %s of the realm has another username", h.id.ID)
 	case h.username != nil:
-		return no(codeUsernameConflict, "the username belongs to the account %s of the realm", h.username.ID)
+		return no(sdk.CodeUsernameConflict, "the username belongs to the account %s of the realm", h.username.ID)
 	case h.email != nil:
-		return no(codeEmailConflict, "the e-mail address belongs to the account %s of the realm", h.email.ID)
+		return no(sdk.CodeEmailConflict, "the e-mail address belongs to the account %s of the realm", h.email.ID)
 	default:
 		v.outcome.Action, v.outcome.TargetID, v.outcome.Detail = sdk.Created, u.ID, joinNotes(u.notes)
 	}

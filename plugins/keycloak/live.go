@@ -258,7 +258,7 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 		if len(body) > maxBody {
 			r.loading.refused(v.user)
 			out.Report(sdk.Outcome{
-				SourceID: v.user.source, Action: sdk.Rejected, Code: codeUserTooLarge,
+				SourceID: v.user.source, Action: sdk.Rejected, Code: sdk.CodeUserTooLarge,
 				Detail: fmt.Sprintf("the user takes %d bytes; a request holds %d", len(body), maxBody), Hint: "shorten the metadata in SuperTokens",
 			})
 			continue
@@ -414,7 +414,7 @@ func (t *live) created(ctx context.Context, r *openRealm, d *delivery, out sdk.O
 	if len(d.user.organizations) > 0 {
 		if err := t.setOrganizations(ctx, d.user.ID, nil, d.user.organizations, nil); err != nil {
 			out.Report(sdk.Outcome{
-				SourceID: d.user.source, Action: sdk.InDoubt, Code: codeUnknownAnswer,
+				SourceID: d.user.source, Action: sdk.InDoubt, Code: sdk.CodeUnknownAnswer,
 				Detail: "the user is in the realm, but not in all of its organizations: " + err.Error(), Hint: "run again: what is missing will be added",
 			})
 			return
@@ -453,10 +453,10 @@ func (t *live) review(ctx context.Context, r *openRealm, batch []*delivery, caus
 		case o.Action == sdk.Unchanged:
 			r.directory.add(&d.user.account)
 		case o.Action == sdk.Created && d.doubt:
-			o.Action, o.TargetID, o.Code = sdk.InDoubt, "", codeUnknownAnswer
+			o.Action, o.TargetID, o.Code = sdk.InDoubt, "", sdk.CodeUnknownAnswer
 			o.Detail, o.Hint = "the user was sent, the answer was lost, and the user is not there yet", "run again: it will be looked up first"
 		case o.Action == sdk.Created:
-			o.Action, o.TargetID, o.Code = sdk.Rejected, "", codeTargetRefused
+			o.Action, o.TargetID, o.Code = sdk.Rejected, "", sdk.CodeTargetRefused
 			o.Detail, o.Hint = "the server gives no reason", "the server's log names the reason"
 			if cause != nil {
 				o.Detail = cause.Error()

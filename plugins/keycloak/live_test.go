@@ -196,7 +196,7 @@ func TestPoisonedBatch(t *testing.T) {
 		t.Error(d)
 	}
 	o := got.ByID[users[77].SourceID]
-	if o.Code != codeTargetRefused || !strings.Contains(o.Detail, consultLog) || o.Hint == "" {
+	if o.Code != sdk.CodeTargetRefused || !strings.Contains(o.Detail, consultLog) || o.Hint == "" {
 		t.Errorf("%+v", o)
 	}
 	if n := len(f.ids()); n != 198 {

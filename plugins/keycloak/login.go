@@ -38,7 +38,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (accepted bool, err error
 	case answered && (answer.status == http.StatusUnauthorized || answer.status == http.StatusBadRequest) && strings.Contains(answer.message, "Invalid user credentials"):
 		return false, nil
 	case answered:
-		return false, &sdk.Failure{Code: codeTargetRefused, Detail: "the password was not looked at: " + answer.message}
+		return false, &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: "the password was not looked at: " + answer.message}
 	}
 	return false, err
 }
@@ -55,7 +55,7 @@ func (t *live) temporaryClient(ctx context.Context, id *string, secret *sdk.Secr
 	})
 	if status(err) == http.StatusForbidden {
 		return nil, &sdk.Failure{
-			Code: codeLoginUnavailable, Detail: "the service account may not create a client to sign in with: it lacks manage-clients",
+			Code: sdk.CodeLoginUnavailable, Detail: "the service account may not create a client to sign in with: it lacks manage-clients",
 			Hint: "give it manage-clients, or name a confidential client with direct access grants in canary_client_id and canary_client_secret",
 		}
 	}
@@ -80,7 +80,7 @@ func (t *live) SetPassword(ctx context.Context, c sdk.PasswordChange) error {
 		"type": "password", "value": c.Password.Reveal(), "temporary": false,
 	})
 	if e, ok := errors.AsType[*statusError](err); ok && refused(err) {
-		return &sdk.Failure{Code: codePasswordRefused, Detail: e.message, Hint: "choose a password that the realm's policy allows"}
+		return &sdk.Failure{Code: sdk.CodePasswordRefused, Detail: e.message, Hint: "choose a password that the realm's policy allows"}
 	}
 	if err != nil {
 		return explain(err)
@@ -124,7 +124,7 @@ func (t *live) StartReset(ctx context.Context, r sdk.Reset) (string, error) {
 	body, _ := json.Marshal([]string{actionUpdatePassword})
 	err = t.api.call(ctx, http.MethodPut, t.api.realmPath("users", id, "execute-actions-email"), query, body, nil)
 	if e, ok := errors.AsType[*statusError](err); ok {
-		return "", &sdk.Failure{Code: codeTargetRefused, Detail: e.message, Hint: "see that the realm can send mail and that the account has an address"}
+		return "", &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: e.message, Hint: "see that the realm can send mail and that the account has an address"}
 	}
 	return "", err
 }
@@ -149,7 +149,7 @@ func (t *live) find(ctx context.Context, id, email string) (string, error) {
 			return held.ID, nil
 		}
 	}
-	return "", &sdk.Failure{Code: codeNoSuchAccount, Detail: "the realm has no such account", Hint: "load the users first"}
+	return "", &sdk.Failure{Code: sdk.CodeNoSuchAccount, Detail: "the realm has no such account", Hint: "load the users first"}
 }
 
 // Exchange implements [sdk.SessionExchanger] with the JWT authorization grant (RFC
@@ -169,7 +169,7 @@ func (t *live) Exchange(ctx context.Context, a sdk.Assertion) (sdk.Tokens, error
 	answer, err := t.api.ask(ctx, t.config.Realm, form)
 	if e, ok := errors.AsType[*statusError](err); ok {
 		return sdk.Tokens{}, &sdk.Failure{
-			Code: codeTargetRefused, Detail: e.message,
+			Code: sdk.CodeTargetRefused, Detail: e.message,
 			Hint: "the client needs the JWT authorization grant and the identity provider that the bridge is; see docs/bridge.md",
 		}
 	}

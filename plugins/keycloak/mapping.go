@@ -94,13 +94,13 @@ func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
 		}
 	}
 	if m.tenant != "" && !u.Canary() && !slices.Contains(u.Tenants, m.tenant) {
-		return nil, &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Skipped, Code: codeOtherTenant, Detail: "the user does not belong to tenant " + m.tenant}
+		return nil, &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Skipped, Code: sdk.CodeOtherTenant, Detail: "the user does not belong to tenant " + m.tenant}
 	}
 	if out := checkID(u); out != nil {
 		return nil, out
 	}
 	if strings.TrimSpace(r.Username) == "" {
-		return nil, reject(u, codeUsernameMissing, "the user has no name to sign in with", "let the mapping derive a username from the e-mail address, the phone number or the id")
+		return nil, reject(u, sdk.CodeUsernameMissing, "the user has no name to sign in with", "let the mapping derive a username from the e-mail address, the phone number or the id")
 	}
 	if out := credentials(u, r); out != nil {
 		return nil, out
@@ -130,13 +130,13 @@ func checkID(u *sdk.User) *sdk.Outcome {
 	const hint = "map the user to a fitting id in SuperTokens (createUserIdMapping), or remove that mapping so that its own id is used"
 	switch {
 	case length(u.ID) > maxID:
-		return reject(u, codeIDTooLong, fmt.Sprintf("the id has %d characters; Keycloak holds %d", length(u.ID), maxID), hint)
+		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Keycloak holds %d", length(u.ID), maxID), hint)
 	case u.ID == "", u.ID == ".", u.ID == "..":
-		return reject(u, codeIDInvalid, fmt.Sprintf("the id %q cannot be part of an address", u.ID), hint)
+		return reject(u, sdk.CodeIDInvalid, fmt.Sprintf("the id %q cannot be part of an address", u.ID), hint)
 	case strings.HasPrefix(u.ID, "f:"):
-		return reject(u, codeIDInvalid, "Keycloak takes an id that begins with f: for one of a federated directory", hint)
+		return reject(u, sdk.CodeIDInvalid, "Keycloak takes an id that begins with f: for one of a federated directory", hint)
 	case strings.ContainsAny(u.ID, `/\;%`) || hasControl(u.ID):
-		return reject(u, codeIDInvalid, `the id holds one of / \ ; % or a control character, which servers and proxies refuse in an address`, hint)
+		return reject(u, sdk.CodeIDInvalid, `the id holds one of / \ ; % or a control character, which servers and proxies refuse in an address`, hint)
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func tenantGroup(tenant string) string { return "/" + tenantParent + "/" + tenan
 func checkLengths(u *sdk.User, r *representation) *sdk.Outcome {
 	tooLong := func(what, value string) *sdk.Outcome {
 		if n := length(value); n > maxField {
-			return reject(u, codeFieldTooLong, fmt.Sprintf("%s has %d characters; Keycloak holds %d", what, n, maxField), "shorten it in SuperTokens or leave it out in the mapping")
+			return reject(u, sdk.CodeFieldTooLong, fmt.Sprintf("%s has %d characters; Keycloak holds %d", what, n, maxField), "shorten it in SuperTokens or leave it out in the mapping")
 		}
 		return nil
 	}

@@ -137,7 +137,7 @@ func TestOneTenant(t *testing.T) {
 		t.Errorf("%+v, %+v", rep, rejected)
 	}
 	u.Tenants = []string{"us"}
-	if _, o := m.user(&u); o == nil || o.Action != sdk.Skipped || o.Code != codeOtherTenant {
+	if _, o := m.user(&u); o == nil || o.Action != sdk.Skipped || o.Code != sdk.CodeOtherTenant {
 		t.Errorf("%+v", o)
 	}
 	u.SourceID, u.Tenants = "stetl-canary-x", nil

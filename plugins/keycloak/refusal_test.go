@@ -55,25 +55,25 @@ func testRefusals(t *testing.T, s *keycloak.Server, w way, offset int) {
 		code   sdk.Code
 		words  string
 	}{
-		{"e-mail of somebody else", func(u *sdk.User) { u.Email = "taken@example.com" }, codeEmailConflict, "belongs to the account"},
-		{"username of somebody else", func(u *sdk.User) { u.Username = "Boss@example.com" }, codeUsernameConflict, "belongs to the account"},
-		{"id in another realm", func(u *sdk.User) { u.ID = person(30_500).ID }, codeTargetRefused, "409"},
-		{"id too long", func(u *sdk.User) { u.ID = strings.Repeat("9", 37) }, codeIDTooLong, "37"},
-		{"id of a directory", func(u *sdk.User) { u.ID = "f:1:2" }, codeIDInvalid, "f:"},
-		{"id with a slash", func(u *sdk.User) { u.ID = "a/b" }, codeIDInvalid, "/"},
-		{"no username", func(u *sdk.User) { u.Username, u.Email = " ", "" }, codeUsernameMissing, "no name"},
-		{"username too long", func(u *sdk.User) { u.Username = strings.Repeat("u", 256) }, codeFieldTooLong, "256"},
-		{"e-mail too long", func(u *sdk.User) { u.Email = strings.Repeat("e", 250) + "@example.com" }, codeFieldTooLong, "262"},
-		{"name too long", func(u *sdk.User) { u.GivenName = strings.Repeat("n", 256) }, codeFieldTooLong, "256"},
-		{"role too long", func(u *sdk.User) { u.Roles = map[string][]string{"public": {strings.Repeat("r", 256)}} }, codeFieldTooLong, "256"},
+		{"e-mail of somebody else", func(u *sdk.User) { u.Email = "taken@example.com" }, sdk.CodeEmailConflict, "belongs to the account"},
+		{"username of somebody else", func(u *sdk.User) { u.Username = "Boss@example.com" }, sdk.CodeUsernameConflict, "belongs to the account"},
+		{"id in another realm", func(u *sdk.User) { u.ID = person(30_500).ID }, sdk.CodeTargetRefused, "409"},
+		{"id too long", func(u *sdk.User) { u.ID = strings.Repeat("9", 37) }, sdk.CodeIDTooLong, "37"},
+		{"id of a directory", func(u *sdk.User) { u.ID = "f:1:2" }, sdk.CodeIDInvalid, "f:"},
+		{"id with a slash", func(u *sdk.User) { u.ID = "a/b" }, sdk.CodeIDInvalid, "/"},
+		{"no username", func(u *sdk.User) { u.Username, u.Email = " ", "" }, sdk.CodeUsernameMissing, "no name"},
+		{"username too long", func(u *sdk.User) { u.Username = strings.Repeat("u", 256) }, sdk.CodeFieldTooLong, "256"},
+		{"e-mail too long", func(u *sdk.User) { u.Email = strings.Repeat("e", 250) + "@example.com" }, sdk.CodeFieldTooLong, "262"},
+		{"name too long", func(u *sdk.User) { u.GivenName = strings.Repeat("n", 256) }, sdk.CodeFieldTooLong, "256"},
+		{"role too long", func(u *sdk.User) { u.Roles = map[string][]string{"public": {strings.Repeat("r", 256)}} }, sdk.CodeFieldTooLong, "256"},
 		{"identity too long", func(u *sdk.User) {
 			u.Identities = []sdk.Identity{{Provider: "google", Subject: strings.Repeat("s", 256)}}
-		}, codeFieldTooLong, "256"},
+		}, sdk.CodeFieldTooLong, "256"},
 		{"a NUL in a name", func(u *sdk.User) { u.FamilyName = "a\x00b" }, "", ""}, // what the database says decides
-		{"metadata too large", func(u *sdk.User) { u.Metadata = fmt.Appendf(nil, `{"k":%q}`, strings.Repeat("x", maxBody)) }, codeUserTooLarge, "bytes"},
+		{"metadata too large", func(u *sdk.User) { u.Metadata = fmt.Appendf(nil, `{"k":%q}`, strings.Repeat("x", maxBody)) }, sdk.CodeUserTooLarge, "bytes"},
 		{"no base32", func(u *sdk.User) {
 			u.TOTP = []sdk.TOTPDevice{{Name: "a", Secret: secretOf("1!"), Period: 30 * time.Second}}
-		}, codeTOTPInvalid, "base32"},
+		}, sdk.CodeTOTPInvalid, "base32"},
 	}
 	users := people(offset, offset+99)
 	for i, b := range bad {

@@ -389,7 +389,7 @@ func TestServerPoisonedBatch(t *testing.T) {
 				t.Fatal(d)
 			}
 			o := got.ByID[users[123].SourceID]
-			if o.Code != codeTargetRefused || !strings.Contains(o.Detail, "409") || !strings.Contains(o.Hint, "another realm") {
+			if o.Code != sdk.CodeTargetRefused || !strings.Contains(o.Detail, "409") || !strings.Contains(o.Hint, "another realm") {
 				t.Errorf("%+v", o)
 			}
 			var n int

@@ -54,7 +54,7 @@ func (t *live) takeBack(ctx context.Context, r *openRealm, a sdk.Account) (sdk.O
 		last, _ := sent(a.State)
 		if !bytes.Equal(a.State, t.state(last, r.held(d))) {
 			return sdk.Outcome{
-				Action: sdk.Skipped, Code: codeMoved, Detail: "the account was changed in the realm after it was loaded",
+				Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed in the realm after it was loaded",
 				Hint: "delete it by hand if it should go",
 			}, nil
 		}

@@ -201,7 +201,7 @@ func (t *live) setLinks(ctx context.Context, d *detail, want []link, exactly boo
 // refusal is the outcome of a user that the server does not take as it is.
 func refusal(source string, err error) sdk.Outcome {
 	return sdk.Outcome{
-		SourceID: source, Action: sdk.Rejected, Code: codeTargetRefused, Detail: err.Error(),
+		SourceID: source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(),
 		Hint: "correct what it names, or look into the server's log",
 	}
 }

@@ -204,7 +204,7 @@ func TestServerLifeOfAccounts(t *testing.T) {
 	}
 	moved := slices.Clone(known[1:2])
 	moved[0].Expect = loaded[1].State
-	if o, err := c.Load(t.Context(), moved); err != nil || o[0].Action != sdk.Rejected || o[0].Code != codeMoved {
+	if o, err := c.Load(t.Context(), moved); err != nil || o[0].Action != sdk.Rejected || o[0].Code != sdk.CodeMoved {
 		t.Errorf("a condition that does not hold: %+v, %v", o, err)
 	}
 
@@ -218,7 +218,7 @@ func TestServerLifeOfAccounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(map[sdk.Action]int{sdk.Deleted: len(users) - 1, sdk.Skipped: 1}, actions(undone)); d != "" || undone[1].Code != codeMoved {
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Deleted: len(users) - 1, sdk.Skipped: 1}, actions(undone)); d != "" || undone[1].Code != sdk.CodeMoved {
 		t.Errorf("undo: %s\n%+v", d, undone)
 	}
 	accounts[1].State = nil // the operator insists
@@ -254,7 +254,7 @@ func TestServerRestoresPreImages(t *testing.T) {
 	}
 	before := snapshot(t, s, "restore")
 	c := client(t, config)
-	if o, err := c.Load(t.Context(), []sdk.User{u}); err != nil || o[0].Action != sdk.Skipped || o[0].Code != codeExistsDiffers {
+	if o, err := c.Load(t.Context(), []sdk.User{u}); err != nil || o[0].Action != sdk.Skipped || o[0].Code != sdk.CodeExistsDiffers {
 		t.Fatalf("leaving it alone: %+v, %v", o, err)
 	}
 	u.Existing = sdk.Update
@@ -312,7 +312,7 @@ func TestServerLogin(t *testing.T) {
 		t.Errorf("login with the password that was set: %v, %v", got, err)
 	}
 	err := c.SetPassword(t.Context(), sdk.PasswordChange{TargetID: "nobody", Password: sdk.NewSecret("x")})
-	if err == nil || !strings.Contains(err.Error(), string(codeNoSuchAccount)) {
+	if err == nil || !strings.Contains(err.Error(), string(sdk.CodeNoSuchAccount)) {
 		t.Errorf("password for nobody: %v", err)
 	}
 	// A password that its owner has chosen is never written over.

@@ -90,7 +90,7 @@ func Run(ctx context.Context, s Suite) (Report, error) {
 	_, _ = rand.Read(k.key) // never fails, see crypto/rand
 	var report Report
 	err := k.with(ctx, func(_ context.Context, i *instance) error {
-		k.caps = i.Capabilities()
+		k.caps, k.info = i.Capabilities(), i.info
 		report.Plugin, report.Version = i.info.Name, i.info.Version
 		return nil
 	})
@@ -172,6 +172,7 @@ type kit struct {
 	memory *memory
 	watch  *watch
 	caps   target.Capabilities
+	info   target.Description
 }
 
 // errStop ends a rule whose problem has been noted.

@@ -31,6 +31,7 @@ type config struct {
 func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
 	return sdk.Plugin[config]{
 		Name: "folder", Version: "1.0.0",
+		Codes: []sdk.CodeInfo{{Code: "folder.moody", Meaning: "it is not in the mood", Remedy: "come back tomorrow"}},
 		Capabilities: sdk.Capabilities{
 			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt, MaxCost: 10}},
 			Carries:     append(carries, sdk.CarriesID, sdk.CarriesNames, sdk.CarriesTOTP),
@@ -110,10 +111,13 @@ func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
 	c := sdk.Change{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created}}
 	switch {
 	case u.ID == "":
-		c.Action, c.Code = sdk.Rejected, "load.id_invalid"
+		c.Action, c.Code = sdk.Rejected, sdk.CodeIDInvalid
 		return c, nil, nil
 	case len(u.ID) > 1000:
-		c.Action, c.Code = sdk.Rejected, "load.id_too_long"
+		c.Action, c.Code = sdk.Rejected, sdk.CodeIDTooLong
+		if f.breaks("codes") {
+			c.Code = "folder.long"
+		}
 		return c, nil, nil
 	}
 	have, err := f.read(targetID(u.ID))
@@ -131,9 +135,9 @@ func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
 	case len(c.Fields) == 0:
 		c.Action = sdk.Unchanged
 	case u.Existing != sdk.Update && !f.breaks("leave"):
-		c.Action, c.Code = sdk.Skipped, "load.exists_differs"
+		c.Action, c.Code = sdk.Skipped, sdk.CodeExistsDiffers
 	case u.Expect != nil && !bytes.Equal(u.Expect, c.State) && !f.breaks("update"):
-		c.Action, c.Code = sdk.Rejected, "load.moved"
+		c.Action, c.Code = sdk.Rejected, sdk.CodeMoved
 	default:
 		c.Action = sdk.Updated
 	}
@@ -211,6 +215,9 @@ func (f *folder) load(u *sdk.User) (sdk.Outcome, error) {
 	switch {
 	case c.Action == sdk.Created:
 		c.TargetID = fmt.Sprint(time.Now().UnixNano())
+		if f.breaks("losses") {
+			c.Losses = []sdk.PartLoss{{Feature: "luggage", Code: "folder.moody"}}
+		}
 	case c.Action == sdk.Unchanged && f.breaks("idempotent") && u.Prior.TargetID == "" && !u.Prior.InDoubt:
 		c.TargetID = "again-" + c.TargetID
 	case c.Action == sdk.Updated:
@@ -258,7 +265,7 @@ func (f *folder) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcome
 		switch {
 		case have == nil:
 		case a.State != nil && !bytes.Equal(a.State, f.env.Fingerprints.State(have.Fields)) && !f.breaks("undo"):
-			o.Action, o.Code = sdk.Skipped, "load.moved"
+			o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
 		default:
 			o.Action = sdk.Deleted
 			if err := os.Remove(f.path(name)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,11 +21,13 @@ type watch struct {
 	mu      sync.Mutex
 	secrets []string
 	// Findings by rule.
-	stdout, bugs, environment, leaks, stuck []string
+	stdout, bugs, environment, leaks, stuck, notOwn, losses []string
+	// codes are those that were seen, with the place of the first time.
+	codes map[diag.Code]string
 }
 
 func newWatch(log *slog.Logger) *watch {
-	w := &watch{}
+	w := &watch{codes: map[diag.Code]string{}}
 	if log == nil {
 		log = discard()
 	}
@@ -59,8 +62,27 @@ func (w *watch) find(where, text string) {
 	}
 }
 
+// code notes a code that the plugin gives.
+func (w *watch) code(where string, c diag.Code) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, seen := w.codes[c]; !seen && c != "" {
+		w.codes[c] = where
+	}
+}
+
 func (w *watch) outcomes(all []target.Outcome) {
 	for _, o := range all {
+		w.code("an outcome", o.Code)
+		for _, l := range o.Losses {
+			w.code("a loss", l.Code)
+			w.see("a loss of "+o.SourceID, l.Attribute+"\n"+l.Detail)
+			if !slices.Contains(target.Features(), l.Feature) {
+				w.mu.Lock()
+				w.losses = append(w.losses, fmt.Sprintf("an account has lost something of the feature %q, which there is not", l.Feature))
+				w.mu.Unlock()
+			}
+		}
 		w.see("the outcome of "+o.SourceID, strings.Join(slices.Concat([]string{o.TargetID, o.Detail, o.Hint, string(o.Code), string(o.State)}, o.Changed), "\n"))
 	}
 }
@@ -76,6 +98,7 @@ func (w *watch) changes(all []target.Change) {
 
 func (w *watch) diagnostics(list diag.List) {
 	for _, d := range list {
+		w.code("a diagnostic", d.Code)
 		w.see("a diagnostic", strings.Join([]string{d.Summary, d.Detail, d.Hint}, "\n"))
 	}
 }
@@ -125,7 +148,12 @@ func (l *listener) Handle(ctx context.Context, r slog.Record) error {
 	}
 	// That a user has no outcome is for the rules that miss it.
 	missing := strings.HasSuffix(r.Message, " for every user")
-	if !missing && (code == string(diag.PluginBrokeProtocol) || strings.HasPrefix(r.Message, "bug in the plugin: ")) {
+	switch {
+	case strings.Contains(r.Message, "declares a code"):
+		w.notOwn = append(w.notOwn, strings.Join(text, " "))
+	case strings.Contains(r.Message, " losses of an account") || strings.Contains(r.Message, " a loss without"):
+		w.losses = append(w.losses, r.Message)
+	case !missing && (code == string(diag.PluginBrokeProtocol) || strings.HasPrefix(r.Message, "bug in the plugin: ")):
 		w.bugs = append(w.bugs, r.Message)
 	}
 	w.find("its log", strings.Join(text, "\n"))
@@ -171,6 +199,20 @@ func watchRules() []Rule {
 			try: judge(func(w *watch) []string { return w.bugs }),
 		},
 		{
+			Name: "codes", Promise: "every code is one that all plugins share, or one of the plugin's own that Describe explains",
+			unless: func(k *kit) string {
+				if k.info.Minor == 0 {
+					return "it speaks minor version 0 of the protocol, which has no place for codes"
+				}
+				return ""
+			},
+			try: tryCodes,
+		},
+		{
+			Name: "losses", Promise: "a loss of a part of an account has a feature and a code, and the account is there",
+			try: judge(func(w *watch) []string { return w.losses }),
+		},
+		{
 			Name: "stdout", Promise: "stdout carries the handshake and nothing else",
 			unless: onlyProcesses, try: judge(func(w *watch) []string { return w.stdout }),
 		},
@@ -187,6 +229,20 @@ func watchRules() []Rule {
 			unless: onlyProcesses, try: judge(func(w *watch) []string { return w.stuck }),
 		},
 	}
+}
+
+func tryCodes(_ context.Context, p *probe) error {
+	p.watch.mu.Lock()
+	defer p.watch.mu.Unlock()
+	for _, found := range slices.Compact(slices.Clone(p.watch.notOwn)) {
+		p.fail("%s", found)
+	}
+	for _, c := range slices.Sorted(maps.Keys(p.watch.codes)) {
+		if _, known := p.info.Codes.Lookup(c); !known {
+			p.fail("%s has the code %s, which Describe does not explain", p.watch.codes[c], c)
+		}
+	}
+	return nil
 }
 
 func onlyProcesses(k *kit) string {

@@ -1,0 +1,63 @@
+package keycloak
+
+import "github.com/stetl/stetl/core/sdk"
+
+// Codes of this plugin's own; those that all plugins share are in the SDK.
+const (
+	codeUnreachable      sdk.Code = "keycloak.unreachable"
+	codeLoginRefused     sdk.Code = "keycloak.login_refused"
+	codeRealmMissing     sdk.Code = "keycloak.realm_missing"
+	codeRoleMissing      sdk.Code = "keycloak.role_missing"
+	codeTooOld           sdk.Code = "keycloak.too_old"
+	codeIDsNotKept       sdk.Code = "keycloak.ids_not_kept"
+	codeBcryptMissing    sdk.Code = "keycloak.bcrypt_provider_missing"
+	codeArgon2Missing    sdk.Code = "keycloak.argon2_missing"
+	codePolicyAlgorithm  sdk.Code = "keycloak.policy_algorithm_missing"
+	codePasswordExpiry   sdk.Code = "keycloak.password_expiry"
+	codeProfileRequired  sdk.Code = "keycloak.profile_required"
+	codeAttributesHidden sdk.Code = "keycloak.attributes_hidden"
+	codeProviderMissing  sdk.Code = "keycloak.identity_provider_missing"
+	codePlainHTTP        sdk.Code = "keycloak.plain_http"
+	codeMasterRealm      sdk.Code = "keycloak.master_realm"
+	codeCheckIncomplete  sdk.Code = "keycloak.check_incomplete"
+	codeOutUnwritable    sdk.Code = "keycloak.out_unwritable"
+	codeOutForeignFiles  sdk.Code = "keycloak.out_foreign_files"
+	codeRealmFileKept    sdk.Code = "keycloak.realm_file_kept"
+	codeHeapSmall        sdk.Code = "keycloak.heap_small"
+	codePermanentLockout sdk.Code = "keycloak.permanent_lockout"
+	codeEmailLoginOff    sdk.Code = "keycloak.email_login_off"
+	codeDuplicateEmails  sdk.Code = "keycloak.duplicate_emails"
+	codeOrganizationsOff sdk.Code = "keycloak.organizations_off"
+	codeFederationDown   sdk.Code = "keycloak.federation_unreachable"
+	codeNotFixed         sdk.Code = "keycloak.not_fixed"
+)
+
+// ownCodes says what they mean.
+var ownCodes = []sdk.CodeInfo{
+	{Code: codeUnreachable, Meaning: "the server cannot be reached or is no Keycloak", Remedy: "check the url, the network and the certificate"},
+	{Code: codeLoginRefused, Meaning: "the server refuses the client", Remedy: "check client_id, client_secret and auth_realm, and that service accounts are switched on", Permanent: true},
+	{Code: codeRealmMissing, Meaning: "the server has no such realm", Remedy: "create it or correct the name", Permanent: true},
+	{Code: codeRoleMissing, Meaning: "the client may not do what a load needs", Remedy: "give its service account manage-realm, manage-users and view-users of realm-management", Permanent: true},
+	{Code: codeTooOld, Meaning: "the server is older than 23 and would give every user a new id", Remedy: "upgrade the server", Permanent: true},
+	{Code: codeIDsNotKept, Meaning: "the server created a user under another id", Remedy: "use Keycloak 23 or later, delete the users with wrong ids and run again", Path: "/id", Permanent: true},
+	{Code: codeBcryptMissing, Meaning: "the server has no password hashing provider called bcrypt", Remedy: "install the jar that stetl plugin assets keycloak writes", Permanent: true},
+	{Code: codeArgon2Missing, Meaning: "the server has no password hashing provider called argon2", Remedy: "upgrade the server to 25 or later", Permanent: true},
+	{Code: codePolicyAlgorithm, Meaning: "the realm's password policy names a hashing algorithm that the server lacks", Remedy: "install that provider or choose another algorithm", Permanent: true},
+	{Code: codePasswordExpiry, Meaning: "the realm's password policy expires passwords", Remedy: "lift the policy until the users have moved", Permanent: true},
+	{Code: codeProfileRequired, Meaning: "the realm's user profile requires fields that users may lack", Remedy: "make them optional, or disable the required action Verify Profile", Permanent: true},
+	{Code: codeAttributesHidden, Meaning: "the realm hides attributes that its user profile does not declare", Remedy: "let administrators write unmanaged attributes", Permanent: true},
+	{Code: codeProviderMissing, Meaning: "the realm lacks an identity provider that users are linked to", Remedy: "add it to the realm, or name its alias in identity_providers", Permanent: true},
+	{Code: codePlainHTTP, Meaning: "hashes and the client secret would cross the network in clear text", Remedy: "use the https address of the server", Permanent: true},
+	{Code: codeMasterRealm, Meaning: "users are to be loaded into the realm of the server's administrators", Remedy: "create a realm of its own for them", Permanent: true},
+	{Code: codeCheckIncomplete, Meaning: "a part of the preflight could not be read", Remedy: "give the service account realm-admin, or look yourself"},
+	{Code: codeOutUnwritable, Meaning: "the output folder cannot be written", Remedy: "name a folder that may be created or written, on a disk with room"},
+	{Code: codeOutForeignFiles, Meaning: "the output folder holds users that stetl did not write", Remedy: "move them away or choose another folder"},
+	{Code: codeRealmFileKept, Meaning: "the output folder holds a realm file that stetl did not write", Remedy: "remove it to get one that fits", Permanent: true},
+	{Code: codeHeapSmall, Meaning: "the server's heap is small for sign-ins with argon2 hashes of SuperTokens", Remedy: "raise JAVA_OPTS_KC_HEAP, or lower the option cpu-cores of the provider argon2", Permanent: true},
+	{Code: codePermanentLockout, Meaning: "the realm locks accounts for good after wrong passwords", Remedy: "lock temporarily until the users have moved", Permanent: true},
+	{Code: codeEmailLoginOff, Meaning: "the realm does not let people sign in with their e-mail address", Remedy: "switch on Login with email in the realm's settings", Permanent: true},
+	{Code: codeDuplicateEmails, Meaning: "the realm lets several accounts have the same e-mail address", Remedy: "switch off Duplicate emails in the realm's settings, unless that is meant", Permanent: true},
+	{Code: codeOrganizationsOff, Meaning: "the realm has organizations switched off", Remedy: "run check --fix, or switch them on in the realm's settings", Permanent: true},
+	{Code: codeFederationDown, Meaning: "the server cannot sign in to an LDAP server that the realm takes users from", Remedy: "repair the user federation, or disable it if its users are not to count"},
+	{Code: codeNotFixed, Meaning: "a remedy of check --fix could not be applied", Remedy: "do what check names by hand"},
+}

@@ -109,7 +109,7 @@ func (p *project) rejects(ctx context.Context) ([]report.Reject, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok {
+		if ok && reason.Run >= r.Run {
 			r.Detail, r.Hint = reason.Detail, reason.Hint
 		}
 		r.Code = cmp.Or(r.Code, string(diag.LoadUnknownAnswer))
@@ -239,9 +239,9 @@ func (p *project) keepPayloads(ctx context.Context, notLoaded map[string]bool, k
 	return nil
 }
 
-// keepReasons remembers in words why accounts were not loaded, and collects who they
-// are.
-func (p *project) keepReasons(o *engine.Options) (flush func() error, notLoaded map[string]bool) {
+// keepReasons remembers in words why accounts were not loaded in the run of this id, or
+// not as a whole, and collects who was not loaded.
+func (p *project) keepReasons(o *engine.Options, run int64) (flush func() error, notLoaded map[string]bool) {
 	before, waiting := o.Outcome, map[string]journal.Reason{}
 	notLoaded = map[string]bool{}
 	var failed error
@@ -254,14 +254,15 @@ func (p *project) keepReasons(o *engine.Options) (flush func() error, notLoaded 
 	}
 	o.Outcome = func(c target.Change) {
 		before(c)
-		known := c.Action == target.Rejected || c.Action == target.InDoubt || c.Action == target.Skipped && slices.Contains(o.Policies.Skip, c.Code)
-		if !known {
+		out := c.Action == target.Rejected || c.Action == target.InDoubt || c.Action == target.Skipped && slices.Contains(o.Policies.Skip, c.Code)
+		if out {
+			notLoaded[c.SourceID] = true
+		}
+		said := len(c.Losses) > 0 || out && c.Detail+c.Hint != ""
+		if !said || failed != nil {
 			return
 		}
-		if notLoaded[c.SourceID] = true; c.Detail+c.Hint == "" || failed != nil {
-			return
-		}
-		if waiting[c.SourceID] = (journal.Reason{Detail: c.Detail, Hint: c.Hint}); len(waiting) >= 200 {
+		if waiting[c.SourceID] = (journal.Reason{Detail: c.Detail, Hint: c.Hint, Losses: c.Losses, Run: run}); len(waiting) >= 200 {
 			_ = flush() // kept in failed
 		}
 	}

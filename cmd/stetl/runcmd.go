@@ -167,7 +167,7 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 			return r, usageError{err}
 		}
 	}
-	r.Words = p.words()
+	r.Words, r.PartLosses = p.words(), report.PartLosses{}
 	r.Source, r.Layout, r.App, r.Target, r.Detail = p.source.Where(), p.source.Layout(), p.source.App(), describeTarget(p.cfg), f.detail
 	review := supertokens.NewReview(p.source)
 	defer func() { err = errors.Join(err, review.Close()) }()
@@ -178,7 +178,8 @@ func (a *app) execute(ctx context.Context, f runFlags) (r report.Run, err error)
 	}
 	o.Different = func(c target.Change) { r.Different = append(r.Different, c) }
 	o.Outcome = func(c target.Change) {
-		if f.dryRun || c.Code != "" {
+		r.PartLosses.Add(c.Losses)
+		if f.dryRun || c.Code != "" || len(c.Losses) > 0 {
 			r.Changes = append(r.Changes, c)
 		}
 	}
@@ -287,6 +288,8 @@ type running struct {
 	flush func() error
 	// notLoaded are those that the run has rejected or left in doubt.
 	notLoaded map[string]bool
+	// parts is what of accounts the target did not take.
+	parts report.PartLosses
 }
 
 // begin notes the run in the journal. When the settings have changed since the
@@ -311,8 +314,8 @@ func (p *project) begin(ctx context.Context, o *engine.Options, r report.Run) (r
 	if p.target.Capabilities().Whole {
 		o.Journal = &anew{Scope: p.scope}
 	}
-	run := running{scope: p.scope, id: id}
-	run.flush, run.notLoaded = p.keepReasons(o)
+	run := running{scope: p.scope, id: id, parts: r.PartLosses}
+	run.flush, run.notLoaded = p.keepReasons(o, id)
 	shown, last := o.Progress, time.Time{}
 	o.Progress = func(now engine.Progress) {
 		shown(now)
@@ -358,8 +361,9 @@ func (r running) end(result *engine.Result, runErr error) error {
 	}
 	return r.scope.End(r.id, time.Now(), struct {
 		*engine.Result
-		Error string `json:"error,omitempty"`
-	}{result, text})
+		Parts report.PartLosses `json:"part_losses,omitempty"`
+		Error string            `json:"error,omitempty"`
+	}{result, r.parts, text})
 }
 
 // describeTarget names the plugin and the plain settings of its configuration;

@@ -60,7 +60,7 @@ func TestOutputHasThePublishedSchema(t *testing.T) {
 	good, bad, part := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml"), filepath.Join(dir, "part.yaml")
 	writeFile(t, part, `
 source: {dump: "${env:DUMP}"}
-target: {plugin: file, path: "`+plugin+`", config: {dir: ./accounts}}
+target: {plugin: file, path: "`+plugin+`", config: {dir: ./accounts, forgets: anna.kovacs7311@users.example.net}}
 journal: ./part
 `)
 	writeFile(t, good, `

@@ -6,29 +6,37 @@ import (
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/stetl/stetl/core/target"
 )
 
-// Reason is why an account was not loaded, in words. They can be the target's own
-// and hold personal data, so they are kept like pre-images: encrypted.
+// Reason is why an account was not loaded, or not as a whole, in words. They can be the
+// target's own and hold personal data, so they are kept like pre-images: encrypted.
 type Reason struct {
 	Detail string `json:"detail"`
 	Hint   string `json:"hint,omitempty"`
+	// Losses are parts that the target did not take of an account that is there.
+	Losses []target.PartLoss `json:"losses,omitempty"`
+	// Run is the run that has said so.
+	Run int64 `json:"run"`
 }
 
-// KeepReasons remembers why accounts were not loaded, in place of earlier reasons.
+// KeepReasons remembers why accounts were not loaded, or not as a whole, in place of
+// earlier reasons.
 func (s *Scope) KeepReasons(reasons map[string]Reason) error {
-	sealed, same := make(map[string][]byte, len(reasons)), map[Reason][]byte{}
+	sealed, same := make(map[string][]byte, len(reasons)), map[string][]byte{}
 	for id, reason := range reasons {
-		if same[reason] == nil { // encrypting is slow, and many accounts have one reason
-			raw, err := json.Marshal(reason)
-			if err != nil {
-				return fmt.Errorf("encode the reason of account %s: %w", id, err)
-			}
-			if same[reason], err = s.j.seal.encrypt(s.j.dir, raw); err != nil {
+		raw, err := json.Marshal(reason)
+		if err != nil {
+			return fmt.Errorf("encode the reason of account %s: %w", id, err)
+		}
+		text := string(raw)
+		if same[text] == nil { // encrypting is slow, and many accounts have one reason
+			if same[text], err = s.j.seal.encrypt(s.j.dir, raw); err != nil {
 				return fmt.Errorf("encrypt the reason of account %s: %w", id, err)
 			}
 		}
-		sealed[id] = same[reason]
+		sealed[id] = same[text]
 	}
 	return s.j.writer.write(func(w *writer) error {
 		for id, raw := range sealed {
@@ -40,7 +48,8 @@ func (s *Scope) KeepReasons(reasons map[string]Reason) error {
 	})
 }
 
-// Reason returns why an account was not loaded; false when nobody has said.
+// Reason returns why an account was not loaded, or not as a whole; false when nobody has
+// said.
 func (s *Scope) Reason(ctx context.Context, sourceID string) (Reason, bool, error) {
 	var sealed []byte
 	found, err := s.later(ctx, func(row *sqlite.Stmt) { sealed = blob(row, 0) },

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -25,14 +26,14 @@ func TestReasonsAreKeptEncrypted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	words := Reason{Detail: "User exists with same email ada@example.org", Hint: "merge"}
+	words := Reason{Detail: "User exists with same email ada@example.org", Hint: "merge", Losses: []target.PartLoss{{Feature: target.CarriesRoles, Code: "acme.no_role", Attribute: "admin"}}, Run: 2}
 	for _, reasons := range []map[string]Reason{{"a": {Detail: "old"}}, {"a": words, "b": words}} {
 		if err := s.KeepReasons(reasons); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, id := range []string{"a", "b"} {
-		if got, ok, err := s.Reason(t.Context(), id); err != nil || !ok || got != words {
+		if got, ok, err := s.Reason(t.Context(), id); err != nil || !ok || !reflect.DeepEqual(got, words) {
 			t.Errorf("%s: %+v, %v, %v", id, got, ok, err)
 		}
 	}

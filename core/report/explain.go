@@ -71,16 +71,22 @@ type Remembered struct {
 	Code     string `json:"code,omitempty"`
 	Detail   string `json:"detail,omitempty"`
 	Hint     string `json:"hint,omitempty"`
+	// Losses are parts of the account that the target did not take.
+	Losses []target.PartLoss `json:"losses,omitempty"`
 	// Origin says how the account in the target came to be: made, adopted, found.
 	Origin string    `json:"origin,omitempty"`
 	Run    int64     `json:"run"`
 	At     time.Time `json:"at"`
 }
 
-// Remember takes over an entry of the journal.
+// Remember takes over an entry of the journal. What an earlier run than the entry's has
+// said is history.
 func Remember(e journal.Entry, reason journal.Reason) *Remembered {
+	if reason.Run < e.Run {
+		reason = journal.Reason{}
+	}
 	r := &Remembered{
-		TargetID: e.TargetID, Outcome: string(e.Action), Code: string(e.Code), Detail: reason.Detail, Hint: reason.Hint,
+		TargetID: e.TargetID, Outcome: string(e.Action), Code: string(e.Code), Detail: reason.Detail, Hint: reason.Hint, Losses: reason.Losses,
 		Origin: string(e.Origin), Run: e.Run, At: e.At.UTC(),
 	}
 	if e.Pending {
@@ -273,6 +279,19 @@ func (e *Explanation) writeJournal(b *strings.Builder) {
 			fmt.Fprintf(b, "  %s\n", text)
 		}
 	}
+	e.writeLosses(b, j.Losses)
+}
+
+// writeLosses says what of the account the target did not take.
+func (e *Explanation) writeLosses(b *strings.Builder, losses []target.PartLoss) {
+	for _, l := range losses {
+		info, _ := e.Words.Lookup(l.Code)
+		fmt.Fprintf(b, "  not taken: %s (%s)", strings.TrimSpace(string(l.Feature)+" "+diag.Printable(l.Attribute)), l.Code)
+		if text := cmp.Or(l.Detail, info.Meaning); text != "" {
+			fmt.Fprintf(b, ": %s", diag.Printable(text))
+		}
+		b.WriteString("\n")
+	}
 }
 
 var originText = map[journal.Origin]string{
@@ -293,6 +312,7 @@ func (e *Explanation) writeNext(b *strings.Builder) {
 			fmt.Fprintf(b, "  %s\n", text)
 		}
 	}
+	e.writeLosses(b, e.Next.Losses)
 	for _, f := range e.Next.Fields {
 		writeField(b, f)
 	}

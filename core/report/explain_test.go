@@ -12,6 +12,18 @@ import (
 	"github.com/stetl/stetl/core/target"
 )
 
+// What an earlier run has said of an account that was written since is history.
+func TestRememberForgetsWhatIsOver(t *testing.T) {
+	t.Parallel()
+	said := journal.Reason{Detail: "d", Losses: []target.PartLoss{{Feature: target.CarriesRoles, Code: "acme.no_role"}}, Run: 2}
+	for run, want := range map[int64]bool{2: true, 3: false} {
+		r := Remember(journal.Entry{Action: target.Updated, Run: run}, said)
+		if got := r.Detail != "" && len(r.Losses) > 0; got != want {
+			t.Errorf("written by run %d: %+v", run, r)
+		}
+	}
+}
+
 func TestExplanationShowsShapes(t *testing.T) {
 	t.Parallel()
 	email, phone, yes := "ada@example.co.uk", "+15550100", true
@@ -26,8 +38,11 @@ func TestExplanationShowsShapes(t *testing.T) {
 	}
 	e := Explanation{
 		SourceID: "i", VisibleID: "ext", Account: Shape(u), Class: target.HashCarried, Losses: []mapping.Loss{mapping.Loss(target.CarriesTOTP)},
-		Journal: Remember(journal.Entry{Action: target.Updated, Origin: journal.Adopted, TargetID: "t", Run: 3, Code: diag.LoadDrift}, journal.Reason{}),
-		Next:    Mask(target.Change{Outcome: target.Outcome{Action: target.Updated}, Fields: []target.FieldChange{{Field: "email", Old: email, New: "b@x.org"}, {Field: "phone", New: phone}, {Field: "given_name", Old: "Ada"}}}),
+		Journal: Remember(journal.Entry{Action: target.Updated, Origin: journal.Adopted, TargetID: "t", Run: 3, Code: diag.LoadDrift}, journal.Reason{
+			Run: 3, Losses: []target.PartLoss{{Feature: target.CarriesRoles, Code: "acme.no_role", Attribute: "auditor"}},
+		}),
+		Words: diag.Words{{Code: "acme.no_role", Meaning: "Acme has no such role"}},
+		Next:  Mask(target.Change{Outcome: target.Outcome{Action: target.Updated}, Fields: []target.FieldChange{{Field: "email", Old: email, New: "b@x.org"}, {Field: "phone", New: phone}, {Field: "given_name", Old: "Ada"}}}),
 	}
 	for name, write := range map[string]func(*bytes.Buffer) error{
 		"text": func(b *bytes.Buffer) error { return e.WriteText(b) }, "json": func(b *bytes.Buffer) error { return e.WriteJSON(b) },
@@ -41,11 +56,15 @@ func TestExplanationShowsShapes(t *testing.T) {
 				t.Errorf("%s shows %q", name, hidden)
 			}
 		}
-		for _, shown := range []string{"a***@e***.uk", "+15***00", "bcrypt 2a cost 11", "secret_note", "admin", "load.drift", "Ada", "ext"} {
+		for _, shown := range []string{"a***@e***.uk", "+15***00", "bcrypt 2a cost 11", "secret_note", "admin", "load.drift", "Ada", "ext", "auditor"} {
 			if !strings.Contains(b.String(), shown) {
 				t.Errorf("%s lacks %q:\n%s", name, shown, b.String())
 			}
 		}
+	}
+	var text bytes.Buffer
+	if err := e.WriteText(&text); err != nil || !strings.Contains(text.String(), "not taken: roles auditor (acme.no_role): Acme has no such role") {
+		t.Errorf("%v: what was lost is not said in\n%s", err, text.String())
 	}
 	if got := maskEmail("no address"); got != "n***" {
 		t.Error(got)

@@ -36,7 +36,8 @@ type History struct {
 // result is what a run left in the journal; zero for one that was killed.
 type result struct {
 	engine.Result
-	Error string `json:"error"`
+	Parts PartLosses `json:"part_losses"`
+	Error string     `json:"error"`
 }
 
 func resultOf(r journal.Run) result {
@@ -118,6 +119,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 		Classes  map[target.Class]int  `json:"classes"`
 		Losses   map[mapping.Loss]int  `json:"losses"`
 		Withheld *engine.Withheld      `json:"not_declared,omitempty"`
+		Parts    PartLosses            `json:"part_losses,omitempty"`
 		Reasons  map[diag.Code]int     `json:"reasons"`
 		Removed  int                   `json:"removed"`
 		Canaries []engine.Proof        `json:"canaries"`
@@ -127,7 +129,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 		Samples  []sampleLine          `json:"samples"`
 		Runs     []runLine             `json:"runs"`
 	}{
-		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), got.Withheld, orNone(got.Reasons), len(got.Removed),
+		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), got.Withheld, got.Parts, orNone(got.Reasons), len(got.Removed),
 		orEmpty(got.Canaries), got.ReadBack, h.standing(), orNone(h.Reasons), samples, orEmpty(runs),
 	})
 }
@@ -286,6 +288,7 @@ func (h *History) groups() []group {
 		}
 		losses.Bars = append(losses.Bars, bar{string(l), note, got.Losses[l], "plain"})
 	}
+	parts := group{Title: partLossTitle, Bars: h.partLossBars(got.Parts)}
 	now := group{Title: "Where the accounts stand now"}
 	for _, a := range byCount(h.standing()) {
 		tone := "good"
@@ -297,7 +300,7 @@ func (h *History) groups() []group {
 		}
 		now.Bars = append(now.Bars, bar{strings.ReplaceAll(string(a), "_", " "), "", h.standing()[a], tone})
 	}
-	out := []group{outcomes, classes, reasons, losses, now}
+	out := []group{outcomes, classes, reasons, losses, parts, now}
 	for i := range out {
 		g := &out[i]
 		if g.Of = s.Read; g.Title == now.Title {

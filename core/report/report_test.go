@@ -41,7 +41,9 @@ func example() *Run {
 			Reasons: map[diag.Code]int{diag.MapDuplicateEmail: 2, "plugin.strange": 1},
 			Elapsed: 83*time.Second + 456*time.Millisecond,
 		},
-		Findings: []supertokens.Finding{{Code: "fake_email", Count: 1200, Examples: []string{"u1", "u2"}, Detail: "made up"}},
+		PartLosses: PartLosses{target.CarriesRoles: {"acme.no_role": 12}, target.CarriesTOTP: {"acme.refused": 3, diag.LoadTOTPInvalid: 1}},
+		Words:      diag.Words{{Code: "acme.no_role", Meaning: "Acme has no such role", Remedy: "make it"}},
+		Findings:   []supertokens.Finding{{Code: "fake_email", Count: 1200, Examples: []string{"u1", "u2"}, Detail: "made up"}},
 		Changes: []target.Change{
 			{Outcome: target.Outcome{SourceID: "u2", Action: target.Rejected, Code: diag.MapDuplicateEmail, Detail: "taken by u1"}},
 			{Outcome: target.Outcome{SourceID: "u9", Action: target.InDoubt, Code: "plugin.strange", Detail: "no answer"}},

@@ -35,6 +35,8 @@ type Run struct {
 	Detail string
 	// Err is why the run stopped early, empty when it did not.
 	Err string
+	// PartLosses are parts of accounts that the target did not take.
+	PartLosses PartLosses
 	// Words explain the codes of the plugin.
 	Words diag.Words
 }
@@ -51,6 +53,7 @@ type runJSON struct {
 	Findings  []supertokens.Finding `json:"findings"`
 	Changes   []target.Change       `json:"changes"`
 	Different []target.Change       `json:"different,omitempty"`
+	Parts     PartLosses            `json:"part_losses,omitempty"`
 	ElapsedMs int64                 `json:"elapsed_ms"`
 	Error     string                `json:"error,omitempty"`
 }
@@ -59,7 +62,7 @@ type runJSON struct {
 func (r *Run) WriteJSON(w io.Writer) error {
 	return writeJSON(w, runJSON{
 		Result: r.Result, Source: r.Source, Layout: r.Layout, App: r.App, Target: r.Target,
-		Findings: orEmpty(r.Findings), Changes: orEmpty(r.Changes), Different: r.Different, ElapsedMs: r.Result.Elapsed.Milliseconds(), Error: r.Err,
+		Findings: orEmpty(r.Findings), Changes: orEmpty(r.Changes), Different: r.Different, Parts: r.PartLosses, ElapsedMs: r.Result.Elapsed.Milliseconds(), Error: r.Err,
 	})
 }
 
@@ -123,6 +126,7 @@ func (r *Run) WriteText(w io.Writer) error {
 	r.writeChanges(&b)
 	r.writeReasons(&b)
 	r.writeLosses(&b)
+	r.writePartLosses(&b)
 	r.writeMemory(&b)
 	writeFindings(&b, r.Findings)
 	if len(r.Result.Diagnostics) > 0 {

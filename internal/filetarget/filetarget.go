@@ -32,18 +32,24 @@ type Config struct {
 	Loses string `json:"loses,omitempty" jsonschema:"e-mail address whose account is confirmed and not kept"`
 	// Refuses is an e-mail address whose account is rejected, with a code and no word.
 	Refuses string `json:"refuses,omitempty" jsonschema:"e-mail address whose account is rejected"`
+	// Forgets is an e-mail address whose account is kept without its given name.
+	Forgets string `json:"forgets,omitempty" jsonschema:"e-mail address whose account is kept without its given name"`
 }
 
-// codeRefused has its words in the plugin's description only.
-const codeRefused sdk.Code = "file.refused"
+// codeRefused and codeForgotten have their words in the plugin's description only.
+const (
+	codeRefused   sdk.Code = "file.refused"
+	codeForgotten sdk.Code = "file.forgotten"
+)
 
 // Plugin returns the plugin.
 func Plugin() sdk.Plugin[Config] {
 	return sdk.Plugin[Config]{
 		Name: "file", Version: "1.0.0",
-		Codes: []sdk.CodeInfo{{
-			Code: codeRefused, Meaning: "the folder does not like the address", Remedy: "take another address", Path: "/email", Permanent: true,
-		}},
+		Codes: []sdk.CodeInfo{
+			{Code: codeRefused, Meaning: "the folder does not like the address", Remedy: "take another address", Path: "/email", Permanent: true},
+			{Code: codeForgotten, Meaning: "the folder cannot remember names", Remedy: "nothing"},
+		},
 		Capabilities: sdk.Capabilities{
 			Hashes:   []sdk.HashSupport{{Scheme: sdk.Bcrypt}},
 			Carries:  []sdk.Feature{sdk.CarriesNames, sdk.CarriesPhone},
@@ -230,6 +236,9 @@ func (t *Target) load(u *sdk.User) (sdk.Outcome, error) {
 		return c.Outcome, nil
 	}
 	keep := fields(u)
+	if t.config.Forgets != "" && u.Email == t.config.Forgets {
+		c.Losses = []sdk.PartLoss{{Feature: sdk.CarriesNames, Code: codeForgotten, Attribute: "given_name"}}
+	}
 	c.State = t.prints.State(keep)
 	if t.config.Drops != "" {
 		keep[t.config.Drops] = ""

@@ -17,6 +17,7 @@ import (
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/pluginpb"
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/target"
 )
 
 // The test binary is also the executable of the plugin.
@@ -176,6 +177,36 @@ func wantFailed(t *testing.T, report Report, rule string) {
 	}
 	if !slices.Equal(failed, []string{rule}) || !report.Failed() {
 		t.Errorf("these rules fail: %q, want only %q", failed, rule)
+	}
+}
+
+// What a plugin says of itself is looked at word for word.
+func TestDescribeFindsEveryMistake(t *testing.T) {
+	t.Parallel()
+	p := newPlugin("teleport")
+	p.Capabilities.SignIns = []sdk.SignIn{{Way: "telepathy"}, {Way: sdk.SignInPassword, Provider: "google"}}
+	p.Capabilities.UniqueInTenant = []sdk.Identifier{"shoe_size"}
+	p.Capabilities.Folding = map[sdk.Identifier]sdk.Folding{sdk.IdentifierEmail: {Normalization: "NFX"}}
+	s := Suite{Start: InProcess(p, config{Dir: t.TempDir()}), Skip: map[string]string{}}
+	for _, rule := range Rules() {
+		if rule.Name != "describe" {
+			s.Skip[rule.Name] = "another test"
+		}
+	}
+	report, err := Run(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := strings.Join(report.Results[0].Problems, "\n")
+	for _, want := range []string{`feature "teleport"`, `called "telepathy"`, `provider "google"`, `identifier "shoe_size"`, `called "NFX"`} {
+		if !strings.Contains(found, want) {
+			t.Errorf("no problem with %s in\n%s", want, found)
+		}
+	}
+	k := &probe{kit: &kit{}}
+	k.fields([]target.ConfigField{{Key: "a"}, {Key: "a"}, {Key: "b", Secret: true, Example: []byte(`"x"`)}})
+	if len(k.problems) != 2 {
+		t.Errorf("problems with fields: %q", k.problems)
 	}
 }
 

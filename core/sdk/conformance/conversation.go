@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 
@@ -61,7 +62,10 @@ func tryDescribe(ctx context.Context, p *probe) error {
 		if err := compile(i.info.ConfigSchema); err != nil {
 			p.fail("the schema of the configuration: %v", err)
 		}
+		p.fields(i.info.ConfigFields)
 		for _, caps := range []target.Capabilities{i.info.Capabilities, i.Capabilities()} {
+			p.signIns(caps.SignIns)
+			p.identifiers(&caps)
 			for _, f := range caps.Carries {
 				if !slices.Contains(target.Features(), f) {
 					p.fail("there is no feature %q", f)
@@ -78,6 +82,49 @@ func tryDescribe(ctx context.Context, p *probe) error {
 		}
 		return nil
 	})
+}
+
+// fields looks at what a plugin proposes for a configuration.
+func (p *probe) fields(all []target.ConfigField) {
+	seen := map[string]bool{}
+	for _, f := range all {
+		if f.Key == "" || seen[f.Key] {
+			p.fail("the proposed field %q of the configuration has no key, or comes twice", f.Key)
+		}
+		seen[f.Key] = true
+		if f.Secret && (f.Default != nil || f.Example != nil) {
+			p.fail("the proposed field %s of the configuration is a secret, and has a value", f.Key)
+		}
+	}
+}
+
+// signIns looks at ways to sign in, wherever they are listed.
+func (p *probe) signIns(all []target.SignIn) {
+	for _, s := range all {
+		if !slices.Contains(target.SignInWays(), s.Way) {
+			p.fail("there is no way to sign in called %q", s.Way)
+		}
+		if s.Provider != "" && s.Way != target.SignInSocial {
+			p.fail("the way to sign in %q has the provider %q, which only %s has", s.Way, s.Provider, target.SignInSocial)
+		}
+	}
+}
+
+var identifiers = []target.Identifier{sdk.IdentifierID, sdk.IdentifierUsername, sdk.IdentifierEmail, sdk.IdentifierPhone}
+
+// identifiers looks at what is said of identifiers.
+func (p *probe) identifiers(caps *target.Capabilities) {
+	named := slices.Concat(caps.UniqueInTenant, slices.Collect(maps.Keys(caps.FoldsCase)), slices.Collect(maps.Keys(caps.Folding)))
+	for _, i := range named {
+		if !slices.Contains(identifiers, i) {
+			p.fail("there is no identifier %q", i)
+		}
+	}
+	for i, f := range caps.Folding {
+		if n := f.Normalization; n != "" && n != sdk.NFC && n != sdk.NFKC {
+			p.fail("%s: there is no form of Unicode called %q", i, n)
+		}
+	}
 }
 
 func compile(schema json.RawMessage) error {
@@ -179,6 +226,7 @@ func tryCheck(ctx context.Context, p *probe) error {
 			return err
 		}
 		p.watch.diagnostics(found.Diagnostics)
+		p.signIns(found.SignIns)
 		for _, d := range found.Diagnostics {
 			if d.Severity == diag.Error {
 				p.fail("it finds: %s (%s)", d.Summary, d.Code)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/target"
 )
 
 // choiceFlags say which accounts a run is about.
@@ -212,7 +211,7 @@ func (p *project) openRejects(ctx context.Context) (map[string]bool, error) {
 		if err != nil {
 			return nil, refusedError{err}
 		}
-		if e.Action == target.Rejected || e.Action == target.InDoubt || e.Pending {
+		if e.Open() {
 			open[e.SourceID] = true
 		}
 	}

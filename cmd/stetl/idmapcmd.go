@@ -10,7 +10,6 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/report"
-	"github.com/stetl/stetl/core/target"
 )
 
 type idmapFlags struct {
@@ -109,7 +108,7 @@ func (p *project) idmap(ctx context.Context, linked bool) (*report.IDMap, error)
 			if linked && e.TargetID != "" {
 				m.Pairs = append(m.Pairs, report.Pair{SourceID: e.SourceID, VisibleID: e.VisibleID, TargetID: e.TargetID, Linked: true})
 			}
-		case e.TargetID == "" || e.Pending || e.Action == target.Rejected && e.Origin == "":
+		case !e.Located():
 			m.Missing++
 		default:
 			m.Pairs = append(m.Pairs, report.Pair{SourceID: e.SourceID, VisibleID: e.VisibleID, TargetID: e.TargetID})

@@ -92,16 +92,13 @@ func (p *project) rejects(ctx context.Context) ([]report.Reject, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e.Action != target.Rejected && e.Action != target.InDoubt && !e.Pending {
+		if !e.Open() {
 			continue
 		}
 		list = append(list, report.Reject{
-			SourceID: e.SourceID, VisibleID: e.VisibleID, TargetID: e.TargetID, Outcome: string(e.Action), Code: string(e.Code),
+			SourceID: e.SourceID, VisibleID: e.VisibleID, TargetID: e.TargetID, Outcome: string(e.Outcome()), Code: string(e.Code),
 			Accepted: slices.Contains(p.cfg.Policies.Skip, e.Code), Run: e.Run, At: e.At.UTC(),
 		})
-		if e.Pending {
-			list[len(list)-1].Outcome = string(target.InDoubt)
-		}
 	}
 	for i := range list { // not while the accounts are being read
 		r := &list[i]

@@ -90,11 +90,7 @@ func (p *project) history(ctx context.Context, run int64) (*report.History, erro
 		if err != nil {
 			return nil, refusedError{err}
 		}
-		action := e.Action
-		if e.Pending {
-			action = target.InDoubt
-		}
-		if h.Outcomes[action]++; e.Code != "" {
+		if h.Outcomes[e.Outcome()]++; e.Code != "" {
 			h.Reasons[e.Code]++
 		}
 	}

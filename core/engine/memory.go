@@ -124,7 +124,7 @@ func (m *memory) meet(u *target.User, full bool, key []byte) (s standing, err er
 
 // pass goes by an account that the source does not have.
 func (m *memory) pass() error {
-	if m.ahead[0].Loaded {
+	if m.ahead[0].InTarget {
 		m.gone = append(m.gone, m.ahead[0].SourceID)
 	}
 	return m.advance()
@@ -144,9 +144,9 @@ func (m *memory) end() error {
 // stands says how an account stands that the journal knows.
 func stands(k *journal.Known, full bool, u *target.User, key []byte) standing {
 	switch {
-	case k.Pending:
+	case k.InDoubt:
 		return doubtful
-	case !k.Loaded:
+	case !k.InTarget:
 		return fresh
 	case full || !bytes.Equal(k.Digest, u.Digest(key)):
 		return stale
@@ -184,7 +184,7 @@ func (r *runner) prior(ctx context.Context, sourceID string) (journal.Entry, err
 func (r *runner) entry(u *target.User, o *target.Outcome, before journal.Entry) journal.Entry {
 	e := journal.Entry{
 		SourceID: u.SourceID, VisibleID: u.ID, TargetID: o.TargetID, Action: o.Action, Code: o.Code, Class: u.Class,
-		State: o.State, Origin: before.Origin, Pending: o.Action == target.InDoubt, Run: r.options.Run,
+		State: o.State, Origin: before.Origin, InDoubt: o.Action == target.InDoubt, Run: r.options.Run,
 	}
 	if e.TargetID == "" {
 		e.TargetID = before.TargetID
@@ -201,7 +201,7 @@ func (r *runner) entry(u *target.User, o *target.Outcome, before journal.Entry) 
 		e.Digest = u.Digest(r.options.Key)
 		switch {
 		case before.Origin != journal.Unclear:
-		case before.Pending:
+		case before.InDoubt:
 			// It was absent when a run sent it, and now it is there as it was sent.
 			e.Origin = journal.Made
 		default:

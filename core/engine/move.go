@@ -172,7 +172,7 @@ func (r *runner) turnAway(ctx context.Context, all []aside) ([]target.Change, er
 		b.users, b.before = append(b.users, l.user), append(b.before, before)
 		if changes[i] = *leave(&l.user, l.why.Action, l.why.Code, l.why.Detail); l.lost != nil {
 			changes[i].Outcome = r.owners.reject(l.user.SourceID, l.lost)
-			if l.lost.link && before.Origin == journal.Unclear { // what a run has made stays known
+			if l.lost.link && !before.InTarget() { // what a run has made stays known
 				changes[i].TargetID = r.home(ctx, l.lost)
 			}
 			if l.lost.link && !r.picks(l.lost.keeper()) {
@@ -180,7 +180,7 @@ func (r *runner) turnAway(ctx context.Context, all []aside) ([]target.Change, er
 			}
 		}
 		// Who was never sent and is not wanted needs no memory.
-		if l.lost != nil || l.why.Action == target.Rejected || before.Origin != journal.Unclear || before.Action != "" {
+		if l.lost != nil || l.why.Action == target.Rejected || before.InTarget() || before.Action != "" {
 			keep = append(keep, i)
 		}
 	}
@@ -230,10 +230,10 @@ func (r *runner) decide(ctx context.Context, n int, u *target.User) (*batch, *ta
 	if err != nil {
 		return nil, nil, err
 	}
-	u.Prior = target.Prior{TargetID: before.TargetID, State: before.State, InDoubt: before.Pending}
+	u.Prior = target.Prior{TargetID: before.TargetID, State: before.State, InDoubt: before.InDoubt}
 	// An account that was there before a run came, and that no run has changed, is
 	// treated like one that nobody knows.
-	ours := before.Origin == journal.Made || before.Origin == journal.Adopted
+	ours := before.Ours()
 	if ours {
 		u.Existing = target.Update
 	}
@@ -266,7 +266,7 @@ func (r *runner) predict(ctx context.Context, b batch) ([]target.Change, error) 
 	changes, err := r.dst.Plan(ctx, b.users)
 	for i := range changes {
 		c := &changes[i]
-		if b.before[i].Pending && c.Action == target.Created {
+		if b.before[i].InDoubt && c.Action == target.Created {
 			// It may still come to light there, so it is not said to be created.
 			c.Action, c.Code, c.Detail = target.InDoubt, diag.LoadUnknownAnswer, "an earlier run has sent it and does not know the answer, and it is not in the target now; the next run looks it up and creates it if it is still missing"
 			continue
@@ -274,7 +274,7 @@ func (r *runner) predict(ctx context.Context, b batch) ([]target.Change, error) 
 		if !b.update {
 			continue
 		}
-		same := bytes.Equal(b.before[i].Digest, b.users[i].Digest(r.options.Key)) && !b.before[i].Pending && !r.options.Full
+		same := bytes.Equal(b.before[i].Digest, b.users[i].Digest(r.options.Key)) && !b.before[i].InDoubt && !r.options.Full
 		drifted := slices.ContainsFunc(c.Fields, func(f target.FieldChange) bool { return f.Drift }) || c.Action == target.Created
 		if drifted {
 			r.guard.mu.Lock()
@@ -287,7 +287,7 @@ func (r *runner) predict(ctx context.Context, b batch) ([]target.Change, error) 
 			for n := range c.Fields {
 				c.Fields[n].Drift = true
 			}
-		case drifted && !r.options.Policies.OverwriteDrift && !b.before[i].Pending:
+		case drifted && !r.options.Policies.OverwriteDrift && !b.before[i].InDoubt:
 			c.Action, c.Code, c.Detail = target.Skipped, diag.LoadDrift, driftText(c)
 		}
 	}
@@ -371,7 +371,7 @@ func (r *runner) moved(u *target.User, c *target.Change) bool {
 func (r *runner) change(ctx context.Context, b batch) ([]target.Change, error) {
 	ours := 0
 	for i := range b.before {
-		if b.before[i].Origin == journal.Made || b.before[i].Origin == journal.Adopted {
+		if b.before[i].Ours() {
 			ours++
 		}
 	}
@@ -447,7 +447,7 @@ func (r *runner) keep(number int64, b batch, changes []target.Change, at []int) 
 	for _, i := range at {
 		e := r.entry(&b.users[i], &changes[i].Outcome, b.before[i])
 		if changes[i].Action == target.InDoubt && changes[i].Code == diag.PluginNotSent {
-			e.Pending = b.before[i].Pending // it never left
+			e.InDoubt = b.before[i].InDoubt // it never left
 		}
 		entries = append(entries, e)
 	}

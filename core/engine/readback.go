@@ -282,7 +282,7 @@ func (r *runner) disprove(ctx context.Context, c target.Change) error {
 		return err
 	}
 	e.Action, e.Code, e.Digest, e.Run = target.InDoubt, c.Code, nil, r.options.Run
-	e.Pending = c.Code == diag.VerifyMissing
+	e.InDoubt = c.Code == diag.VerifyMissing
 	if err := r.options.Journal.Record(0, []journal.Entry{e}); err != nil {
 		return fmt.Errorf("remember what was read back: %w", err)
 	}

@@ -76,10 +76,10 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(target.Out
 			return u, err
 		}
 		u.count(&e)
-		if e.Origin != journal.Made && e.Origin != journal.Adopted {
+		if !e.Ours() {
 			continue
 		}
-		if e.TargetID == "" || e.Pending {
+		if e.TargetID == "" || e.InDoubt {
 			u.keep(report, target.Outcome{SourceID: e.SourceID, Action: target.Skipped, Code: diag.UndoInDoubt, Detail: "nobody knows what a run left there"})
 			continue
 		}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -96,5 +95,5 @@ func (r *runner) expected(ctx context.Context, n int, u *target.User, lost bool)
 	u.Prior = target.Prior{TargetID: e.TargetID, State: e.State}
 	// An account that differed and was left alone is not as it should be, and was
 	// never meant to be.
-	return e.Origin != journal.Unclear || e.Pending, nil
+	return e.InTarget() || e.InDoubt, nil
 }

@@ -45,8 +45,9 @@ type Entry struct {
 	// State is what the target said it was left in.
 	State  []byte
 	Origin Origin
-	// Pending says that something was sent and no answer is recorded.
-	Pending bool
+	// InDoubt says that something was sent and no answer is recorded. What else the entry
+	// says is from before.
+	InDoubt bool
 	Run     int64
 	At      time.Time
 	// Before is the pre-image of an update. It is written encrypted and not read
@@ -189,7 +190,7 @@ func (s *Scope) upsert(w *writer, entries []Entry, now int64) error {
 	for i := range entries {
 		e := &entries[i]
 		args = append(args, s.id, e.SourceID, e.VisibleID, e.TargetID, string(e.Action), string(e.Code), string(e.Class),
-			e.Digest, e.State, string(e.Origin), e.Pending, e.Run, now)
+			e.Digest, e.State, string(e.Origin), e.InDoubt, e.Run, now)
 	}
 	return w.exec(query, args...)
 }
@@ -209,32 +210,11 @@ func (s *Scope) Forget(sourceIDs []string) error {
 	})
 }
 
-// Known is what a later run wants to know of every account.
-type Known struct {
-	SourceID string
-	// Digest is that of the user as it was last sent, valid until the next account is
-	// asked for.
-	Digest []byte
-	// Loaded says that a run has brought the account into the target, or has found it
-	// there.
-	Loaded bool
-	// Pending says that something was sent and no answer is recorded.
-	Pending bool
-}
-
-// Known returns of an entry what [Scope.Known] yields.
-func (e *Entry) Known() Known {
-	done := e.Action == target.Created || e.Action == target.Updated || e.Action == target.Unchanged
-	return Known{SourceID: e.SourceID, Digest: e.Digest, Loaded: e.Origin != Unclear || e.TargetID != "" && done, Pending: e.Pending}
-}
-
 // Known yields every account that [Scope.Accounts] does, in the same order: that of
 // the bytes of their source ids.
 func (s *Scope) Known(ctx context.Context) iter.Seq2[Known, error] {
-	// What nearly every account is comes first: SQLite evaluates all of an OR.
-	const loaded, pending = 1, 2
-	const columns = `source_id, digest,
-		CASE WHEN origin <> '' THEN 1 WHEN target_id = '' THEN 0 ELSE action IN ('created', 'updated', 'unchanged') END + 2 * in_doubt`
+	const inTarget, inDoubt = 1, 2
+	const columns = `source_id, digest, (` + sqlInTarget + `) + 2 * in_doubt`
 	return func(yield func(Known, error) bool) {
 		var digest []byte
 		each(ctx, s, columns, func(row *sqlite.Stmt) (k Known) {
@@ -243,7 +223,7 @@ func (s *Scope) Known(ctx context.Context) iter.Seq2[Known, error] {
 				k.Digest = digest
 			}
 			is := row.ColumnInt(2)
-			k.Loaded, k.Pending = is&loaded != 0, is&pending != 0
+			k.InTarget, k.InDoubt = is&inTarget != 0, is&inDoubt != 0
 			return k
 		})(yield)
 	}
@@ -311,7 +291,7 @@ func scan(row *sqlite.Stmt) Entry {
 	return Entry{
 		SourceID: row.ColumnText(0), VisibleID: row.ColumnText(1), TargetID: row.ColumnText(2),
 		Action: target.Action(row.ColumnText(3)), Code: diag.Code(row.ColumnText(4)), Class: target.Class(row.ColumnText(5)),
-		Digest: blob(row, 6), State: blob(row, 7), Origin: Origin(row.ColumnText(8)), Pending: row.ColumnBool(9), Run: row.ColumnInt64(10),
+		Digest: blob(row, 6), State: blob(row, 7), Origin: Origin(row.ColumnText(8)), InDoubt: row.ColumnBool(9), Run: row.ColumnInt64(10),
 		At: time.UnixMilli(row.ColumnInt64(11)),
 	}
 }

@@ -81,7 +81,7 @@ func TestOutcomesReplaceMarks(t *testing.T) {
 		t.Fatalf("after a crash: %+v", got)
 	}
 	for _, e := range got {
-		if !e.Pending || e.Action != target.InDoubt || e.Digest != nil {
+		if !e.InDoubt || e.Action != target.InDoubt || e.Digest != nil {
 			t.Errorf("after a crash: %+v", e)
 		}
 	}
@@ -101,7 +101,7 @@ func TestOutcomesReplaceMarks(t *testing.T) {
 	if diff := cmp.Diff(done, got[0], ignoreTime); diff != "" {
 		t.Errorf("recorded (-want +got):\n%s", diff)
 	}
-	if !got[1].Pending {
+	if !got[1].InDoubt {
 		t.Error("the other account is no longer pending")
 	}
 	// A second mark keeps what is known from before.
@@ -110,7 +110,7 @@ func TestOutcomesReplaceMarks(t *testing.T) {
 	}
 	_, s = reopen(t, j)
 	again := entries(t, s)[0]
-	if !again.Pending || again.Origin != Made || string(again.State) != "\x02" || again.TargetID != "ta" || again.Run != 2 {
+	if !again.InDoubt || again.Origin != Made || string(again.State) != "\x02" || again.TargetID != "ta" || again.Run != 2 {
 		t.Errorf("after the second mark: %+v", again)
 	}
 	for _, id := range []string{"a", "va", "ta"} {
@@ -154,7 +154,7 @@ func TestReaderSeesMarksOfAKilledRun(t *testing.T) {
 	looked := scope(t, reader, "here")
 	seen := entries(t, looked)
 	one, ok, err := looked.Get(t.Context(), "c")
-	if err != nil || !ok || !one.Pending || one.VisibleID != "v\"here" {
+	if err != nil || !ok || !one.InDoubt || one.VisibleID != "v\"here" {
 		t.Errorf("get: %+v, %v, %v", one, ok, err)
 	}
 	if found, ok, err := looked.Account(t.Context(), "v\"here"); err != nil || !ok || found.SourceID != "c" {
@@ -167,14 +167,14 @@ func TestReaderSeesMarksOfAKilledRun(t *testing.T) {
 			later[i].Run, later[i].At = seen[i].Run, seen[i].At
 		}
 	}
-	if diff := cmp.Diff(later, seen); diff != "" || len(seen) != 3 || !seen[0].Pending || seen[2].Pending {
+	if diff := cmp.Diff(later, seen); diff != "" || len(seen) != 3 || !seen[0].InDoubt || seen[2].InDoubt {
 		t.Errorf("what a reader sees (-next run +reader):\n%s", diff)
 	}
 }
 
-// What is known is the same whether the database or an entry says it, and comes in the
+// What an entry answers is the same whether the database or an entry says it, and comes in the
 // order of bytes, in which sources are.
-func TestKnown(t *testing.T) {
+func TestAnswersOfEntryAndDatabase(t *testing.T) {
 	t.Parallel()
 	s := scope(t, open(t, t.TempDir()), "here")
 	var all []Entry
@@ -184,7 +184,7 @@ func TestKnown(t *testing.T) {
 				for _, origin := range []Origin{Unclear, Made, Adopted, Found} {
 					all = append(all, Entry{
 						SourceID: fmt.Sprintf("%s-%s-%s-%s", id, action, targetID, origin), TargetID: targetID, Action: action, Origin: origin,
-						Pending: i%2 == 0, Digest: []byte(id),
+						InDoubt: i%2 == 0, Digest: []byte(id),
 					})
 				}
 			}
@@ -192,6 +192,25 @@ func TestKnown(t *testing.T) {
 	}
 	if err := s.Record(0, all); err != nil {
 		t.Fatal(err)
+	}
+	payloads, open := map[string]Payload{}, 0
+	for _, e := range all {
+		payloads[e.SourceID] = Payload{[]byte{1}, []byte{2}}
+	}
+	if err := s.KeepPayloads(payloads); err != nil { // of those alone that are open
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		_, kept, err := s.Payload(t.Context(), e.SourceID)
+		if err != nil || kept != e.Open() {
+			t.Errorf("%s is open for an entry: %v, for the database: %v, %v", e.SourceID, e.Open(), kept, err)
+		}
+		if kept {
+			open++
+		}
+	}
+	if open == 0 || open == len(all) {
+		t.Errorf("%d of %d are open", open, len(all))
 	}
 	slices.SortFunc(all, func(x, y Entry) int { return strings.Compare(x.SourceID, y.SourceID) })
 	var want, got []Known
@@ -493,7 +512,7 @@ func BenchmarkKnown(b *testing.B) {
 	for b.Loop() {
 		n := 0
 		for k, err := range s.Known(b.Context()) {
-			if err != nil || !k.Loaded || len(k.Digest) != 16 {
+			if err != nil || !k.InTarget || len(k.Digest) != 16 {
 				b.Fatal(k, err)
 			}
 			n++

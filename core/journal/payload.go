@@ -25,7 +25,7 @@ func (s *Scope) KeepPayloads(payloads map[string]Payload) error {
 			}
 		}
 		return w.exec(`DELETE FROM payload WHERE scope = ? AND NOT EXISTS (SELECT 1 FROM account AS a
-			WHERE a.scope = payload.scope AND a.source_id = payload.source_id AND (a.action IN ('rejected', 'in_doubt') OR a.in_doubt))`, s.id)
+			WHERE a.scope = payload.scope AND a.source_id = payload.source_id AND `+sqlOpen+`)`, s.id)
 	})
 }
 

@@ -85,14 +85,10 @@ func Remember(e journal.Entry, reason journal.Reason) *Remembered {
 	if reason.Run < e.Run {
 		reason = journal.Reason{}
 	}
-	r := &Remembered{
-		TargetID: e.TargetID, Outcome: string(e.Action), Code: string(e.Code), Detail: reason.Detail, Hint: reason.Hint, Losses: reason.Losses,
+	return &Remembered{
+		TargetID: e.TargetID, Outcome: string(e.Outcome()), Code: string(e.Code), Detail: reason.Detail, Hint: reason.Hint, Losses: reason.Losses,
 		Origin: string(e.Origin), Run: e.Run, At: e.At.UTC(),
 	}
-	if e.Pending {
-		r.Outcome = string(target.InDoubt)
-	}
-	return r
 }
 
 // Shape reduces an account to what may be shown.

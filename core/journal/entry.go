@@ -1,0 +1,56 @@
+package journal
+
+import "github.com/stetl/stetl/core/target"
+
+// What an entry says about its account is asked here and nowhere else. Where SQLite has
+// to know the answer as well, the condition stands beside the method, and a test compares
+// the two over all entries there can be.
+
+// InTarget says that the account is in the target, as far as the journal knows: a run has
+// made it, changed it, or found it there as it should be.
+func (e *Entry) InTarget() bool { return e.Origin != Unclear }
+
+const sqlInTarget = `origin <> ''`
+
+// Ours says that a run has written the account that is in the target: later runs keep it
+// up to date, and an undo takes it back.
+func (e *Entry) Ours() bool { return e.Origin == Made || e.Origin == Adopted }
+
+// Outcome is the last one. What was sent and has no answer is in doubt, whatever became
+// of it before.
+func (e *Entry) Outcome() target.Action {
+	if e.InDoubt {
+		return target.InDoubt
+	}
+	return e.Action
+}
+
+// Open says that somebody has something to do about the account: the last run that dealt
+// with it has not loaded it, or does not know whether it has.
+func (e *Entry) Open() bool {
+	o := e.Outcome()
+	return o == target.Rejected || o == target.InDoubt
+}
+
+const sqlOpen = `(in_doubt OR action IN ('rejected', 'in_doubt'))`
+
+// Located says that TargetID is the id of the account in which the person is at home
+// now, also where no run has written it.
+func (e *Entry) Located() bool {
+	return e.TargetID != "" && !e.InDoubt && (e.InTarget() || e.Action != target.Rejected)
+}
+
+// Known is what a later run wants to know of every account.
+type Known struct {
+	SourceID string
+	// Digest is that of the user as it was last sent, valid until the next account is
+	// asked for.
+	Digest []byte
+	// InTarget is the answer of [Entry.InTarget], InDoubt the field of [Entry].
+	InTarget, InDoubt bool
+}
+
+// Known returns of an entry what [Scope.Known] yields.
+func (e *Entry) Known() Known {
+	return Known{SourceID: e.SourceID, Digest: e.Digest, InTarget: e.InTarget(), InDoubt: e.InDoubt}
+}

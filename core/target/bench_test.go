@@ -8,8 +8,8 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 )
 
-// BenchmarkDigest measures an account as most are, and one that has everything.
-func BenchmarkDigest(b *testing.B) {
+// BenchmarkUser measures an account as most are, and one that has everything.
+func BenchmarkUser(b *testing.B) {
 	plain := User{
 		SourceID: "3f0c9a1e-5b7d-4268-8f64-d1c7b02e95aa", ID: "3f0c9a1e-5b7d-4268-8f64-d1c7b02e95aa", Username: "ada@example.org", Email: "ada@example.org",
 		EmailVerified: new(true), GivenName: "Ada", FamilyName: "Lovelace", Enabled: true, Created: time.UnixMilli(1_600_000_000_000), Class: HashCarried,
@@ -28,6 +28,21 @@ func BenchmarkDigest(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				u.Digest(key)
+			}
+		})
+		raw := u.Encode(nil)
+		b.Run(name+" encoded", func(b *testing.B) {
+			for b.Loop() {
+				raw = u.Encode(raw[:0])
+			}
+		})
+		b.Run(name+" decoded", func(b *testing.B) {
+			b.ReportAllocs()
+			var back User
+			for b.Loop() {
+				if err := back.Decode(raw); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

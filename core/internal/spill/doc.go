@@ -1,3 +1,3 @@
-// Package spill holds more rows than memory should: in partitions, in a temporary
-// file that only this process can read.
+// Package spill holds more than memory should, in a temporary file that only this
+// process can read: rows in partitions ([Spill]), and records in their order ([Log]).
 package spill

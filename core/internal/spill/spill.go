@@ -1,16 +1,8 @@
 package spill
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"io"
 	"math/bits"
-	"os"
-	"slices"
 	"sync"
 )
 
@@ -28,11 +20,9 @@ import (
 // before it is. So memory grows neither with the number of partitions nor with
 // that of rows; only the pieces get smaller.
 type Spill struct {
-	parts []part
-	file  *os.File
-	size  int64
-	aead  cipher.AEAD
+	sealedFile
 
+	parts []part
 	slabs []*slab
 	next  []uint32 // of each block in use, the one that follows it in its partition
 	limit int      // number of blocks
@@ -47,13 +37,6 @@ type part struct {
 	room        []byte // empty, its capacity is the rest of the last block
 	stored      place  // of the last piece
 	rows        int    // bytes in all pieces
-}
-
-// place is where in the file a piece lies. It is used once, so where it begins
-// is the nonce.
-type place struct {
-	off  int64
-	size uint32
 }
 
 // pieceHead is the size of what precedes the rows of a piece: the place of the
@@ -170,10 +153,8 @@ func (s *Spill) gather(b []byte, p *part) []byte {
 
 // flush seals what every partition has in memory and moves it to the file.
 func (s *Spill) flush() error {
-	if s.file == nil {
-		if err := s.open(); err != nil {
-			return err
-		}
+	if err := s.open(); err != nil {
+		return err
 	}
 	s.out = s.out[:0]
 	for i := range s.parts {
@@ -200,10 +181,9 @@ func (s *Spill) flush() error {
 }
 
 func (s *Spill) write() error {
-	if _, err := s.file.WriteAt(s.out, s.size); err != nil {
-		return fmt.Errorf("write temporary data to %s (set TMPDIR to a disk with more room): %w", os.TempDir(), err)
+	if err := s.append(s.out); err != nil {
+		return err
 	}
-	s.size += int64(len(s.out))
 	s.out = s.out[:0]
 	return nil
 }
@@ -231,42 +211,12 @@ func (s *Spill) release() {
 	s.slabs, s.next, s.row, s.out = nil, nil, nil, nil
 }
 
-func (s *Spill) open() error {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key) // never fails since Go 1.24
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return err
-	}
-	if s.aead, err = cipher.NewGCM(block); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp("", "stetl-*")
-	if err != nil {
-		return fmt.Errorf("create a temporary file (set TMPDIR to a writable folder): %w", err)
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return errors.Join(fmt.Errorf("unlink the temporary file: %w", err), f.Close())
-	}
-	s.file = f
-	return nil
-}
-
-func nonce(off int64) []byte {
-	return binary.BigEndian.AppendUint64(make([]byte, 4, 12), uint64(off)) //nolint:gosec // offsets are positive
-}
-
 // piece returns the rows of a piece, in scratch space, and where the one before
 // it is.
 func (s *Spill) piece(at place, scratch *[]byte) (rows []byte, before place, err error) {
-	*scratch = slices.Grow((*scratch)[:0], int(at.size))
-	sealed := (*scratch)[:at.size]
-	if _, err := s.file.ReadAt(sealed, at.off); err != nil && !errors.Is(err, io.EOF) {
-		return nil, place{}, fmt.Errorf("read temporary data: %w", err)
-	}
-	plain, err := s.aead.Open(sealed[:0], nonce(at.off), sealed, nil)
+	plain, err := s.read(at, scratch)
 	if err != nil {
-		return nil, place{}, fmt.Errorf("temporary data was changed or lost: %w", err)
+		return nil, place{}, err
 	}
 	before.off = int64(binary.BigEndian.Uint64(plain)) //nolint:gosec // was one
 	before.size = binary.BigEndian.Uint32(plain[8:])
@@ -292,10 +242,10 @@ func (s *Spill) Each(number int, fn func(fields [][]byte, tag uint64) error) err
 
 // Close gives up the file. Nil is closed.
 func (s *Spill) Close() error {
-	if s == nil || s.file == nil {
+	if s == nil {
 		return nil
 	}
-	return s.file.Close()
+	return s.close()
 }
 
 // Parts is the number of partitions.

@@ -48,81 +48,66 @@ type Proof struct {
 	Problem string `json:"problem,omitempty"`
 }
 
-// shapes collects one example of every kind of hash that a run will send.
-type shapes struct {
-	byShape map[string]canonical.PasswordHash
-	order   []string
+// mostCanaries bounds the canaries of a run.
+const mostCanaries = 16
+
+// prover signs canaries in, before any user is loaded.
+type prover struct {
+	dst      Target
+	canary   Canary
+	remember bool // with a journal
+	withheld target.Withheld
 }
 
-// mostShapes bounds the canaries of a run.
-const mostShapes = 16
-
-func (s *shapes) add(u *target.User) {
-	if u.Password.IsZero() || len(s.order) >= mostShapes {
-		return
+// prove signs a canary in for every kind of hash and says what came of each. The error
+// matches [ErrCanary] when a password would not work.
+func (p *prover) prove(ctx context.Context, hashes []canonical.PasswordHash) ([]Proof, error) {
+	if err := p.collect(ctx); err != nil {
+		return nil, err
 	}
-	shape := u.Password.Shape()
-	if _, ok := s.byShape[shape]; ok {
-		return
-	}
-	if s.byShape == nil {
-		s.byShape = map[string]canonical.PasswordHash{}
-	}
-	s.byShape[shape] = u.Password
-	s.order = append(s.order, shape)
-}
-
-// prove signs a canary in for every kind of hash, before any user is loaded.
-func (r *runner) prove(ctx context.Context) error {
-	if r.options.Canary == nil || !r.caps.Can(target.CanLogin) || !r.caps.Can(target.CanUndo) {
-		return nil
-	}
-	if err := r.collect(ctx); err != nil {
-		return err
-	}
-	slices.Sort(r.shapes.order)
-	for _, shape := range r.shapes.order {
-		p := Proof{Shape: shape}
-		err := r.canary(ctx, r.shapes.byShape[shape])
+	var all []Proof
+	for _, hash := range hashes[:min(len(hashes), mostCanaries)] {
+		proof := Proof{Shape: hash.Shape()}
+		err := p.try(ctx, hash)
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return all, context.Cause(ctx)
 		}
-		if p.Proven = err == nil; err != nil {
-			p.Problem = err.Error()
+		if proof.Proven = err == nil; err != nil {
+			proof.Problem = err.Error()
 			f, ok := errors.AsType[*target.Failure](err)
-			p.Unasked = ok && f.Code == diag.TargetLoginUnavailable
+			proof.Unasked = ok && f.Code == diag.TargetLoginUnavailable
 		}
-		r.result.Canaries = append(r.result.Canaries, p)
-		if p.Unasked {
+		all = append(all, proof)
+		if proof.Unasked {
 			break // nor could it be asked about any other
 		}
 	}
-	for _, p := range r.result.Canaries {
-		if !p.Proven && !p.Unasked {
-			return fmt.Errorf("%w: %s: %s", ErrCanary, p.Shape, p.Problem)
+	for _, proof := range all {
+		if !proof.Proven && !proof.Unasked {
+			return all, fmt.Errorf("%w: %s: %s", ErrCanary, proof.Shape, proof.Problem)
 		}
 	}
-	return nil
+	return all, nil
 }
 
-// canaryUser is the account of a canary, without its password.
-func (r *runner) canaryUser(name, id string) target.User {
+// user is the account of a canary, without its password.
+func (p *prover) user(name, id string) target.User {
 	verified := true
 	u := target.User{
 		SourceID: name, ID: id, Username: name + "@stetl.invalid", Email: name + "@stetl.invalid", EmailVerified: &verified,
 		GivenName: "Canary", FamilyName: "Canary", Enabled: true, Class: target.NoPassword,
 	}
-	r.withheld.From(&u)
+	p.withheld.From(&u)
 	return u
 }
 
 // collect removes the canaries that runs have left behind that were killed, or lost
 // an answer.
-func (r *runner) collect(ctx context.Context) error {
-	if r.options.Journal == nil {
+func (p *prover) collect(ctx context.Context) error {
+	if !p.remember {
 		return nil
 	}
-	saved, err := r.options.Canary.Saved(ctx)
+	saved, err := p.canary.Saved(ctx)
 	if err != nil {
 		return err
 	}
@@ -131,14 +116,14 @@ func (r *runner) collect(ctx context.Context) error {
 		if !ok {
 			continue
 		}
-		u := r.canaryUser(name, string(saved[key]))
+		u := p.user(name, string(saved[key]))
 		u.Prior.InDoubt = true
-		outcomes, err := r.dst.Load(ctx, []target.User{u}) // which looks first, and tells the target's id
+		outcomes, err := p.dst.Load(ctx, []target.User{u}) // which looks first, and tells the target's id
 		if err == nil && outcomes[0].TargetID == "" {
 			err = fmt.Errorf("the target does not say where it is (%s: %s)", outcomes[0].Code, outcomes[0].Detail)
 		}
 		if err == nil {
-			err = r.remove(ctx, name, outcomes[0].TargetID)
+			err = p.remove(ctx, name, outcomes[0].TargetID)
 		}
 		if err != nil {
 			return fmt.Errorf("remove the canary %s that an interrupted run has left in the target: %w", u.Username, err)
@@ -148,38 +133,39 @@ func (r *runner) collect(ctx context.Context) error {
 }
 
 // remove deletes a canary and forgets it.
-func (r *runner) remove(ctx context.Context, name, targetID string) error {
-	undone, err := r.options.Canary.Undo(ctx, []target.Account{{SourceID: name, TargetID: targetID}})
+func (p *prover) remove(ctx context.Context, name, targetID string) error {
+	undone, err := p.canary.Undo(ctx, []target.Account{{SourceID: name, TargetID: targetID}})
 	if err != nil {
 		return err
 	}
 	if a := undone[0].Action; a != target.Deleted && a != target.Unchanged { // unchanged: it is gone
 		return fmt.Errorf("it is %s (%s: %s)", a, undone[0].Code, undone[0].Detail)
 	}
-	return r.note(ctx, name, nil)
+	return p.note(ctx, name, nil)
 }
 
 // note remembers that a canary may be in the target, or with nil that it is not.
-func (r *runner) note(ctx context.Context, name string, id []byte) error {
-	if r.options.Journal == nil {
+func (p *prover) note(ctx context.Context, name string, id []byte) error {
+	if !p.remember {
 		return nil
 	}
-	return r.options.Canary.Save(ctx, canaryKey+name, id)
+	return p.canary.Save(ctx, canaryKey+name, id)
 }
 
-func (r *runner) canary(ctx context.Context, like canonical.PasswordHash) (err error) {
+// try loads one canary, signs it in with the right and with a wrong password, and
+// removes it.
+func (p *prover) try(ctx context.Context, like canonical.PasswordHash) (err error) {
 	name, id := target.CanaryPrefix+strings.ToLower(rand.Text()), uuid.NewString()
 	password := rand.Text()
-	hash, err := hashLike(like, password)
-	if err != nil {
+	u := p.user(name, id)
+	u.Class = target.HashCarried
+	if u.Password, err = hashLike(like, password); err != nil {
 		return err
 	}
-	u := r.canaryUser(name, id)
-	u.Class, u.Password = target.HashCarried, hash
-	if err := r.note(ctx, name, []byte(id)); err != nil {
+	if err := p.note(ctx, name, []byte(id)); err != nil {
 		return err
 	}
-	outcomes, err := r.dst.Load(ctx, []target.User{u})
+	outcomes, err := p.dst.Load(ctx, []target.User{u})
 	if err != nil {
 		return fmt.Errorf("load the canary: %w", err)
 	}
@@ -187,32 +173,35 @@ func (r *runner) canary(ctx context.Context, like canonical.PasswordHash) (err e
 	if o.Action != target.Created {
 		err := fmt.Errorf("the canary was not created but %s (%s: %s)", o.Action, o.Code, o.Detail)
 		if o.Action != target.InDoubt {
-			err = errors.Join(err, r.note(ctx, name, nil))
+			err = errors.Join(err, p.note(ctx, name, nil))
 		}
 		return err
 	}
 	defer func() {
 		// Also when the run is to stop: a canary must not stay.
-		cleanup, stop := linger(ctx, lastMoment)
+		cleanup, stop := withGrace(ctx, grace)
 		defer stop()
-		if undoErr := r.remove(cleanup, name, o.TargetID); undoErr != nil && err == nil {
+		if undoErr := p.remove(cleanup, name, o.TargetID); undoErr != nil && err == nil {
 			err = fmt.Errorf("remove the canary %s: %w", u.Username, undoErr)
 		}
 	}()
+	return p.signIn(ctx, target.Login{TargetID: o.TargetID, Username: u.Username}, password)
+}
+
+func (p *prover) signIn(ctx context.Context, l target.Login, password string) error {
 	for _, try := range []struct {
 		password string
 		right    bool
 	}{{password, true}, {"x" + password, false}} {
-		accepted, err := r.options.Canary.Login(ctx, target.Login{
-			TargetID: o.TargetID, Username: u.Username, Password: canonical.NewSecret(try.password),
-		})
+		l.Password = canonical.NewSecret(try.password)
+		accepted, err := p.canary.Login(ctx, l)
 		switch {
 		case err != nil:
 			return fmt.Errorf("log the canary in: %w", err)
 		case accepted && !try.right:
-			return fmt.Errorf("the target accepts a wrong password")
+			return errors.New("the target accepts a wrong password")
 		case !accepted && try.right:
-			return fmt.Errorf("the target refuses the right password")
+			return errors.New("the target refuses the right password")
 		}
 	}
 	return nil

@@ -144,24 +144,6 @@ func TestClassesAddUpWhateverIsKeptOut(t *testing.T) {
 	}
 }
 
-// Accounts without an address do not want the same one, whatever a rule has made of
-// their names.
-func TestNoAddressIsWantedByNobody(t *testing.T) {
-	t.Parallel()
-	o := newOwners(&target.Capabilities{UniqueEmail: true})
-	for place, id := range []string{"a", "b"} {
-		if err := o.claim(place, &target.User{SourceID: id, ID: id}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := o.settle(); err != nil {
-		t.Fatal(err)
-	}
-	if l := o.losers[1]; l == nil || l.lost[email] != 0 || l.lost[username] != 1 {
-		t.Errorf("the second one lacks %+v", l)
-	}
-}
-
 // Whoever comes first gives what an account can have once; the rest adds up, and
 // none of the accounts that were made one is changed.
 func TestMergeTakesEverybodysShare(t *testing.T) {

@@ -2,6 +2,12 @@
 // of each, hands them to a target in batches, and afterwards verifies or undoes
 // what was done.
 //
+// The stages of a run have values between them and know nothing of each other: the
+// survey reads and maps every account once, conflicts says who keeps what several want,
+// limits and canaries come before the first write, reconcile decides about accounts that
+// may be in the target, the loader marks, sends and records, and what was written is read
+// back. engine.go has their order.
+//
 // It knows neither where accounts come from nor what the target is nor how the
 // journal is stored; all three are interfaces here. It upholds these invariants:
 //

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/target"
 )
@@ -93,15 +94,27 @@ func (p *Plan) Add(c target.Change, digest []byte) {
 // sent, and then with the planned state as its condition.
 func (p *Plan) refuses(u *target.User, key []byte) *target.Change {
 	planned, ok := p.Users[u.SourceID]
+	action, code, detail := planned.Action, planned.Code, "as planned"
 	switch {
 	case !ok:
-		return leave(u, target.Skipped, diag.PlanNotPlanned, "the account came after the plan was made")
+		action, code, detail = target.Skipped, diag.PlanNotPlanned, "the account came after the plan was made"
 	case !bytes.Equal(planned.Source, u.Digest(key)):
-		return leave(u, target.Rejected, diag.PlanSourceMoved, "the account has changed in the source since the plan was made")
+		action, code, detail = target.Rejected, diag.PlanSourceMoved, "the account has changed in the source since the plan was made"
 	case planned.Action == target.Created || planned.Action == target.Updated || planned.Action == target.InDoubt:
 		u.Expect = planned.State
 		return nil
-	default:
-		return leave(u, planned.Action, planned.Code, "as planned")
 	}
+	c := change(u, action, code, detail)
+	return &c
+}
+
+// part is who a plan that was made about a part is about; nil when it is about all.
+func (p *Plan) part() *Part {
+	if p.Part == "" {
+		return nil
+	}
+	return &Part{Flag: p.Part, has: func(u *canonical.User) bool {
+		_, ok := p.Users[u.InternalID]
+		return ok
+	}}
 }

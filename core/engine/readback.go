@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/target"
@@ -21,6 +20,24 @@ import (
 // ErrDiffers says that the target has confirmed accounts that it does not hold, or not as
 // they were given to it.
 var ErrDiffers = errors.New("the target does not hold what it has confirmed")
+
+// Verification is what a target holds beside what it should hold.
+type Verification struct {
+	// Read counts the accounts of the source, Compared those that should be in the
+	// target, Match those that are as they should be.
+	Read     int `json:"read"`
+	Compared int `json:"compared"`
+	Match    int `json:"match"`
+	// Expected counts accounts that are rightly not in the target: rejected or left
+	// aside by the runs so far.
+	Expected int `json:"not_loaded"`
+	// Differences counts the rest by what is wrong.
+	Differences map[diag.Code]int `json:"differences"`
+	Elapsed     time.Duration     `json:"-"`
+}
+
+// Different is how many accounts are not as they should be.
+func (v *Verification) Different() int { return v.Compared - v.Match }
 
 // patience is how long after the load an account may stay out of sight, in growing
 // steps: many targets answer before their index knows.
@@ -33,13 +50,16 @@ const mostLate = 10_000
 // comparison reads accounts back in batches and counts those that are not as they
 // should be.
 type comparison struct {
-	r     *runner
-	v     *Verification
-	size  int
-	users []target.User
-	group *errgroup.Group
+	dst    Target
+	v      *Verification
+	limits target.BatchLimits
+	users  []target.User
+	group  *errgroup.Group
 	// patience is none where accounts have had time enough.
 	patience []time.Duration
+	// guessing says that nobody knows who was loaded, so that who is refused may never
+	// have been there.
+	guessing bool
 	// asking is what the group's questions run under.
 	asking func(users []target.User, again bool)
 
@@ -49,28 +69,26 @@ type comparison struct {
 }
 
 // compare starts a comparison; differ is called one call at a time.
-func (r *runner) compare(ctx context.Context, v *Verification, differ func(target.Change) error) *comparison {
-	c := &comparison{r: r, v: v, size: r.caps.Batch.Users, differ: differ}
-	if c.size <= 0 {
-		c.size = defaultBatchUsers
-	}
+func compare(ctx context.Context, dst Target, v *Verification, differ func(target.Change) error) *comparison {
+	caps := dst.Capabilities()
+	c := &comparison{dst: dst, v: v, limits: batchLimits(&caps), differ: differ}
 	c.start(ctx)
 	return c
 }
 
 func (c *comparison) start(ctx context.Context) {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(max(c.r.caps.Batch.InFlight, defaultInFlight))
+	group.SetLimit(c.limits.InFlight)
 	c.group = group
 	c.asking = func(users []target.User, again bool) {
 		group.Go(func() error { return c.ask(ctx, users, again) })
 	}
 }
 
-// take adds an account, which should be as u.
-func (c *comparison) take(u target.User) {
+// add takes an account in, which should be as u.
+func (c *comparison) add(u target.User) {
 	u.Existing, u.Expect = target.Update, nil
-	if c.users = append(c.users, u); len(c.users) == c.size {
+	if c.users = append(c.users, u); len(c.users) == c.limits.Users {
 		c.flush()
 	}
 }
@@ -83,7 +101,7 @@ func (c *comparison) flush() {
 }
 
 func (c *comparison) ask(ctx context.Context, users []target.User, again bool) error {
-	changes, err := c.r.dst.Plan(ctx, users)
+	changes, err := c.dst.Plan(ctx, users)
 	if err != nil {
 		return fmt.Errorf("read the target back: %w", err)
 	}
@@ -94,7 +112,7 @@ func (c *comparison) ask(ctx context.Context, users []target.User, again bool) e
 			c.late = append(c.late, users[i])
 			continue
 		}
-		if err := c.r.judge(c.v, &users[i], changes[i], c.differ); err != nil {
+		if err := c.judge(&users[i], changes[i]); err != nil {
 			return err
 		}
 	}
@@ -130,7 +148,7 @@ func (c *comparison) finish(ctx context.Context) error {
 		late := c.late
 		c.late = nil
 		c.start(ctx)
-		for part := range slices.Chunk(late, c.size) {
+		for part := range slices.Chunk(late, c.limits.Users) {
 			c.asking(part, n < len(c.patience)-1)
 		}
 		if err := c.group.Wait(); err != nil {
@@ -141,42 +159,41 @@ func (c *comparison) finish(ctx context.Context) error {
 }
 
 // judge counts one comparison and reports it when it is a difference.
-func (r *runner) judge(v *Verification, u *target.User, c target.Change, differ func(target.Change) error) error {
+func (c *comparison) judge(u *target.User, found target.Change) error {
+	v := c.v
 	v.Compared++
-	moved := u.Prior.TargetID != "" && c.TargetID != "" && u.Prior.TargetID != c.TargetID
+	moved := u.Prior.TargetID != "" && found.TargetID != "" && u.Prior.TargetID != found.TargetID
 	switch {
-	case c.Action == target.Unchanged && !moved:
+	case found.Action == target.Unchanged && !moved:
 		v.Match++
 		return nil
 	case moved:
-		c.Code, c.Detail = diag.VerifyMisplaced, fmt.Sprintf("it has the id %s, the run made it with %s", c.TargetID, u.Prior.TargetID)
-	case c.Action == target.Created:
-		c.Code, c.Detail = diag.VerifyMissing, "the account is not in the target"
-	case c.Action == target.Updated:
-		c.Code = differenceCode(c.Fields)
-		c.Detail = fieldsText(c.Fields)
-	case c.Action == target.Skipped || c.Action == target.Rejected:
-		if r.options.Journal == nil && r.written == nil { // without a memory, nobody knows better
-			v.Compared--
-			v.Expected++
-			return nil
-		}
+		found.Code, found.Detail = diag.VerifyMisplaced, fmt.Sprintf("it has the id %s, the run made it with %s", found.TargetID, u.Prior.TargetID)
+	case found.Action == target.Created:
+		found.Code, found.Detail = diag.VerifyMissing, "the account is not in the target"
+	case found.Action == target.Updated:
+		found.Code = differenceCode(found.Fields)
+		found.Detail = fieldsText(found.Fields)
+	case c.guessing && (found.Action == target.Skipped || found.Action == target.Rejected):
+		v.Compared--
+		v.Expected++
+		return nil
 	}
-	if c.Code == "" {
-		c.Code = diag.VerifyDiffers
+	if found.Code == "" {
+		found.Code = diag.VerifyDiffers
 	}
-	v.Differences[c.Code]++
-	return differ(c)
+	v.Differences[found.Code]++
+	return c.differ(found)
 }
 
-// places are fields that say where an account is.
-var places = []string{"tenants", "tenant", "organizations", "organization", "container", "connection", "realm"}
+// placeFields say where an account is.
+var placeFields = []string{"tenants", "tenant", "organizations", "organization", "container", "connection", "realm"}
 
 func differenceCode(fields []target.FieldChange) diag.Code {
 	code := diag.VerifyDiffers
 	for _, f := range fields {
 		switch {
-		case slices.Contains(places, f.Field):
+		case slices.Contains(placeFields, f.Field):
 			return diag.VerifyMisplaced
 		case f.New != "" && f.Old == "":
 			code = diag.VerifyDropped
@@ -193,97 +210,53 @@ func fieldsText(fields []target.FieldChange) string {
 	return "not as it should be: " + strings.Join(names, ", ")
 }
 
-// written remembers which accounts a run has created or updated.
+// written remembers which accounts a run has created or updated, as far as they are to
+// be read back: every is of how many one is. Nil remembers none.
 type written struct {
-	seed maphash.Seed
-	mu   sync.Mutex
-	ids  map[uint64]string // target id where no journal has it
+	every   int
+	withIDs bool // no journal has the target's ids
+	seed    maphash.Seed
+
+	mu    sync.Mutex
+	at    places
+	count int
+	ids   map[int]string
 }
 
-// wrote notes the outcomes of a load.
-func (r *runner) wrote(users []target.User, changes []target.Change) {
-	if r.written == nil {
+// note takes in the outcomes of accounts by their places.
+func (w *written) note(at []int, changes []target.Change) {
+	if w == nil {
 		return
 	}
-	r.written.mu.Lock()
-	defer r.written.mu.Unlock()
-	for i := range users {
-		if a := changes[i].Action; a != target.Created && a != target.Updated {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, c := range changes {
+		if c.Action != target.Created && c.Action != target.Updated || w.every > 1 && maphash.String(w.seed, c.SourceID)%uint64(w.every) != 0 {
 			continue
 		}
-		h := maphash.String(r.written.seed, users[i].SourceID)
-		if n := r.options.ReadBack; n > 1 && h%uint64(n) != 0 {
-			continue
+		if !w.at.has(at[i]) {
+			w.count++
 		}
-		id := ""
-		if r.options.Journal == nil {
-			id = changes[i].TargetID
+		if w.at.add(at[i]); w.withIDs {
+			w.ids[at[i]] = c.TargetID
 		}
-		r.written.ids[h] = id
 	}
-}
-
-// readBack compares what this run has written with what is in the target now. What
-// is not there is in doubt again, and what differs will be looked at by the next
-// run.
-func (r *runner) readBack(ctx context.Context) error {
-	if r.written == nil || len(r.written.ids) == 0 {
-		return nil
-	}
-	v := &Verification{Differences: map[diag.Code]int{}}
-	r.result.ReadBack = v
-	start := time.Now()
-	defer func() { v.Elapsed = time.Since(start) }()
-	c := r.compare(ctx, v, func(change target.Change) error { return r.disprove(ctx, change) })
-	c.patience = patience
-	if r.options.patience != nil {
-		c.patience = r.options.patience
-	}
-	err := r.src.Accounts(ctx, func(users []canonical.User) error {
-		for i := range users {
-			n := v.Read
-			v.Read++
-			id, ok := r.written.ids[maphash.String(r.written.seed, users[i].InternalID)]
-			if !ok {
-				continue
-			}
-			u, _ := r.mapped(n, &users[i])
-			u.Prior.TargetID = id
-			if r.options.Journal != nil {
-				e, err := r.prior(ctx, u.SourceID)
-				if err != nil {
-					return err
-				}
-				u.Prior = target.Prior{TargetID: e.TargetID, State: e.State}
-			}
-			c.take(u)
-		}
-		r.progress(Verifying, v.Read, r.total)
-		return ctx.Err()
-	})
-	err = c.end(ctx, err)
-	if err == nil && v.Different() > 0 {
-		err = fmt.Errorf("%w: %d of %d accounts", ErrDiffers, v.Different(), v.Compared)
-	}
-	return err
 }
 
 // disprove takes back what the journal believes of an account that was written and
-// is not as it should be.
-func (r *runner) disprove(ctx context.Context, c target.Change) error {
-	if r.options.Different != nil {
-		r.options.Different(c)
-	}
-	if r.options.Journal == nil {
+// is not as it should be. What is not there is in doubt again, and what differs will be
+// looked at by the next run.
+func disprove(ctx context.Context, j Journal, run int64, c target.Change) error {
+	if j == nil {
 		return nil
 	}
-	e, err := r.prior(ctx, c.SourceID)
+	e, err := entryOf(ctx, j, c.SourceID)
 	if err != nil {
 		return err
 	}
-	e.Action, e.Code, e.Digest, e.Run = target.InDoubt, c.Code, nil, r.options.Run
+	e.Action, e.Code, e.Digest, e.Run = target.InDoubt, c.Code, nil, run
 	e.InDoubt = c.Code == diag.VerifyMissing
-	if err := r.options.Journal.Record(0, []journal.Entry{e}); err != nil {
+	if err := j.Record(0, []journal.Entry{e}); err != nil {
 		return fmt.Errorf("remember what was read back: %w", err)
 	}
 	return nil

@@ -48,65 +48,75 @@ const (
 
 // kindsOf appends the kinds of an account to all.
 func kindsOf(all []kind, u *canonical.User) []kind {
-	add := func(is bool, what, name string) {
-		if is && !slices.Contains(all, kind{what, name}) {
-			all = append(all, kind{what, name})
+	k := kinds(all)
+	k.logins(u)
+	tenants := u.Tenants()
+	k.add(len(u.Logins) > 1, "linked", "")
+	k.add(u.Primary && len(u.Logins) == 1, "primary alone", "")
+	k.add(u.GhostPrimary, "ghost primary", "")
+	k.add(u.ID != u.InternalID, "external id", "")
+	k.add(len(tenants) == 0, "tenants", "none")
+	k.add(len(tenants) > 1, "tenants", "several")
+	k.add(len(u.Roles) > 0, "roles", "")
+	k.add(u.Metadata != nil, "metadata", "")
+	k.add(!canonical.Known(u.TimeJoined), "joined", "unknown")
+	for i := range u.TOTPDevices {
+		k.add(u.TOTPDevices[i].Verified, "authenticator", "in use")
+		k.add(!u.TOTPDevices[i].Verified, "authenticator", "unfinished")
+	}
+	for i := range u.Warnings {
+		k.add(true, kindWarning, u.Warnings[i].Code)
+	}
+	for _, tenant := range slices.Sorted(maps.Keys(u.Roles)) { // the same order every time
+		for _, role := range u.Roles[tenant] {
+			k.add(true, kindRole, role)
 		}
 	}
+	return k
+}
+
+// kinds are those of one account.
+type kinds []kind
+
+func (k *kinds) add(is bool, what, name string) {
+	if is && !slices.Contains(*k, kind{what, name}) {
+		*k = append(*k, kind{what, name})
+	}
+}
+
+// logins adds the kinds that come of the ways to sign in.
+func (k *kinds) logins(u *canonical.User) {
 	passwords, addresses, phones := 0, 0, 0
 	for i := range u.Logins {
 		l := &u.Logins[i]
-		add(true, kindRecipe, string(l.Recipe))
+		k.add(true, kindRecipe, string(l.Recipe))
 		if !l.Password.IsZero() {
 			passwords++
-			add(true, kindHash, hashKind(l.Password))
+			k.add(true, kindHash, hashKind(l.Password))
 		}
 		if l.Email != nil && !l.FakeEmail {
 			addresses++
-			add(l.Verified == nil, "address", "never asked about")
-			add(l.Verified != nil && *l.Verified, "address", "verified")
-			add(l.Verified != nil && !*l.Verified, "address", "unverified")
+			k.add(l.Verified == nil, "address", "never asked about")
+			k.add(l.Verified != nil && *l.Verified, "address", "verified")
+			k.add(l.Verified != nil && !*l.Verified, "address", "unverified")
 		}
 		if l.Phone != nil {
 			phones++
 		}
-		add(l.FakeEmail, "address", "made up")
-		add(len(l.Passkeys) > 0, "passkeys", "")
+		k.add(l.FakeEmail, "address", "made up")
+		k.add(len(l.Passkeys) > 0, "passkeys", "")
 		if l.Identity != nil {
-			add(true, kindProvider, l.Identity.Provider)
+			k.add(true, kindProvider, l.Identity.Provider)
 		}
 		for _, t := range l.Tenants {
-			add(true, kindTenant, t)
+			k.add(true, kindTenant, t)
 		}
 	}
-	tenants := u.Tenants()
-	add(len(u.Logins) > 1, "linked", "")
-	add(u.Primary && len(u.Logins) == 1, "primary alone", "")
-	add(u.GhostPrimary, "ghost primary", "")
-	add(u.ID != u.InternalID, "external id", "")
-	add(passwords == 0, "passwords", "none")
-	add(passwords > 1, "passwords", "several")
-	add(addresses == 0, "address", "none")
-	add(addresses > 1, "address", "several")
-	add(phones > 0, "phone", "")
-	add(len(tenants) == 0, "tenants", "none")
-	add(len(tenants) > 1, "tenants", "several")
-	add(len(u.Roles) > 0, "roles", "")
-	add(u.Metadata != nil, "metadata", "")
-	add(!canonical.Known(u.TimeJoined), "joined", "unknown")
-	for i := range u.TOTPDevices {
-		add(u.TOTPDevices[i].Verified, "authenticator", "in use")
-		add(!u.TOTPDevices[i].Verified, "authenticator", "unfinished")
-	}
-	for i := range u.Warnings {
-		add(true, kindWarning, u.Warnings[i].Code)
-	}
-	for _, tenant := range slices.Sorted(maps.Keys(u.Roles)) { // the same order every time
-		for _, role := range u.Roles[tenant] {
-			add(true, kindRole, role)
-		}
-	}
-	return all
+	k.add(passwords == 0, "passwords", "none")
+	k.add(passwords > 1, "passwords", "several")
+	k.add(addresses == 0, "address", "none")
+	k.add(addresses > 1, "address", "several")
+	k.add(phones > 0, "phone", "")
 }
 
 // hashKind is the shape of a hash, as far as shapes are few.

@@ -12,155 +12,251 @@ import (
 	"github.com/stetl/stetl/core/target"
 )
 
-// survey reads every account once without touching the target: it decides
-// classes and collisions before the first write, and learns what the run will
-// ask of the target.
-func (r *runner) survey(ctx context.Context) error {
-	defer r.known.forget()
-	n := newNeeds()
-	err := r.src.Accounts(ctx, func(users []canonical.User) error {
-		var u target.User // one for all, as it is large
-		for i := range users {
-			lost, aside := r.options.Mapping.Into(&u, &users[i], &r.caps)
-			if aside != nil && aside.Code == diag.MapFiltered {
-				u.Class = target.Filtered
-			}
-			chosen := r.admit(&users[i])
-			if chosen {
-				r.result.Classes[u.Class]++
-			}
-			if aside == nil {
-				if err := r.owners.claim(r.total+i, &u); err != nil {
-					return err
-				}
-				lost = mapping.Withhold(&u, r.withheld, lost)
-			}
-			stands, err := r.known.meet(&u, r.options.Full, r.options.Key)
-			if err != nil {
-				return err
-			}
-			if aside != nil {
-				r.held.take(r.total+i, &users[i])
-				continue
-			}
-			if !chosen {
-				continue
-			}
-			r.lose(lost)
-			if stands != settled {
-				r.held.take(r.total+i, &users[i])
-				r.weigh(stands, &u, n)
-			}
+// survey is what is known of all accounts before the target is touched. It is complete
+// when it is made, and nobody changes it.
+type survey struct {
+	// total is how many accounts the source has, amount how many of them the run is
+	// about.
+	total, amount int
+	// classes and losses are those of the accounts that the run is about; withheld
+	// counts those who lose something of an undeclared feature.
+	classes  map[target.Class]int
+	losses   map[mapping.Loss]int
+	withheld map[target.Feature]int
+	// removed lists who is in the target and not in the source any more, in order.
+	removed []string
+	// work has every account that something is to be done about.
+	work      *workSet
+	conflicts *conflicts
+	demand    *demand
+	statuses  []status // by place
+	// chosen are those that the run is about, unless everyone is.
+	chosen   places
+	everyone bool
+}
+
+// about says whether the run is about the account at a place.
+func (s *survey) about(place int) bool { return s.everyone || s.chosen.has(place) }
+
+// status of an account of the work set, with all policies applied.
+func (s *survey) status(place int) status { return s.statuses[place] }
+
+// settled is how many accounts are as the last run left them, and need no further look.
+func (s *survey) settled() int { return s.amount - s.work.count }
+
+func (s *survey) close() error { return s.work.close() }
+
+// surveyor makes a survey. It knows the source and the journal, and no target.
+type surveyor struct {
+	src      Source
+	journal  Journal // nil knows nobody
+	mapping  *mapping.Rules
+	caps     *target.Capabilities
+	policies Collision
+	// part is who the run is about, nil for everybody.
+	part *Part
+	// full takes nobody for unchanged. everybody has accounts in the work set that are.
+	full, everybody bool
+	key             []byte
+	progress        func(done int)
+
+	withheld target.Withheld
+	claims   *claims
+	known    *cursor
+	made     *survey
+}
+
+// survey reads every account, once in nearly all cases, and decides what can be decided
+// without the target. Whoever gets a survey closes it.
+func (v *surveyor) survey(ctx context.Context) (_ *survey, err error) {
+	if v.known, err = openCursor(ctx, v.journal); err != nil {
+		return nil, err
+	}
+	defer v.known.close()
+	v.withheld, v.claims = v.caps.Withheld(), newClaims(v.caps)
+	v.made = &survey{
+		classes: map[target.Class]int{}, losses: map[mapping.Loss]int{}, withheld: map[target.Feature]int{}, work: &workSet{}, demand: newDemand(),
+		everyone: v.part == nil,
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, v.claims.close(), v.made.close())
 		}
-		r.total += len(users)
-		r.progress(Surveying, r.total, 0)
+	}()
+	if err := v.src.Accounts(ctx, v.read); err != nil {
+		return nil, err
+	}
+	if err := v.known.end(); err != nil {
+		return nil, err
+	}
+	v.made.removed = v.known.removed
+	slices.Sort(v.made.removed)
+	if err := v.settle(ctx); err != nil {
+		return nil, err
+	}
+	return v.made, nil
+}
+
+// read takes in the next accounts of the source.
+func (v *surveyor) read(users []canonical.User) error {
+	var it item // one for all, as it is large
+	for i := range users {
+		it.place = v.made.total + i
+		if err := v.see(&users[i], &it); err != nil {
+			return err
+		}
+	}
+	v.made.total += len(users)
+	v.progress(v.made.total)
+	return nil
+}
+
+// see takes in one account; it is scratch space.
+func (v *surveyor) see(account *canonical.User, it *item) error {
+	s := v.made
+	lost, chosen := v.prepare(account, it), v.part == nil || v.part.has(account)
+	if chosen {
+		if s.amount++; !s.everyone {
+			s.chosen.add(it.place)
+		}
+		class := it.user.Class
+		if it.out != nil && it.out.Code == diag.MapFiltered {
+			class = target.Filtered
+		}
+		s.classes[class]++
+	}
+	if it.out == nil {
+		if err := v.claims.add(it.place, &it.user); err != nil {
+			return err
+		}
+	}
+	lost = mapping.Withhold(&it.user, v.withheld, lost)
+	known, err := v.known.find(it.user.SourceID)
+	if err != nil {
+		return err
+	}
+	status := statusOf(known, v.full, &it.user, v.key)
+	s.statuses = append(s.statuses, status)
+	switch {
+	case !chosen:
 		return nil
-	})
-	if err == nil {
-		err = r.known.end()
+	case it.out == nil:
+		s.lose(lost)
+		s.demand.add(status, &it.user)
 	}
-	err = errors.Join(err, r.owners.settle())
-	r.needs = n.result()
-	if err == nil {
-		err = r.resolve(ctx)
+	if it.out == nil && status == statusUnchanged && !v.everybody {
+		return nil
 	}
-	if err == nil {
-		err = r.review(ctx)
-	}
-	return err
+	return s.work.add(it, account)
+}
+
+// prepare maps an account, before anything is withheld: who joined first, and who has
+// proven an address, counts also for a target that cannot hold it.
+func (v *surveyor) prepare(account *canonical.User, it *item) []mapping.Loss {
+	var lost []mapping.Loss
+	lost, it.out = v.mapping.Into(&it.user, account, v.caps)
+	it.proven = it.user.EmailVerified != nil && *it.user.EmailVerified
+	return lost
 }
 
 // lose counts what the target will not hold of an account.
-func (r *runner) lose(lost []mapping.Loss) {
+func (s *survey) lose(lost []mapping.Loss) {
 	for _, l := range lost {
-		r.result.Losses[l]++
+		s.losses[l]++
 		if f, ok := l.Undeclared(); ok {
-			if r.result.Withheld == nil {
-				r.result.Withheld = &Withheld{Plugin: r.options.Plugin, Features: map[target.Feature]int{}}
+			s.withheld[f]++
+		}
+	}
+}
+
+// settle decides who keeps what several accounts want, and corrects what the survey has
+// said of them.
+func (v *surveyor) settle(ctx context.Context) error {
+	groups, err := v.claims.groups()
+	if err != nil {
+		return err
+	}
+	s := v.made
+	s.conflicts = decide(groups, v.policies)
+	if s.conflicts.none() {
+		return nil
+	}
+	met := s.work.members.has
+	missing := s.conflicts.missing(met, s.about)
+	err = s.work.each(s.conflicts.party, func(it *item) error {
+		s.conflicts.meet(it)
+		return nil
+	})
+	if err == nil && len(missing) > 0 {
+		err = v.fetch(ctx, missing)
+	}
+	if err != nil {
+		return err
+	}
+	s.conflicts.link()
+	for loss, n := range s.conflicts.losses(s.about) {
+		s.losses[loss] += n
+	}
+	return s.work.each(s.conflicts.changes, func(it *item) error { return v.correct(ctx, it) })
+}
+
+// fetch reads the source again, for accounts that the survey took for settled and that
+// have a part in a conflict.
+func (v *surveyor) fetch(ctx context.Context, missing places) error {
+	place := 0
+	var it item
+	return v.src.Accounts(ctx, func(users []canonical.User) error {
+		for i := range users {
+			it.place = place
+			if place++; !missing.has(it.place) {
+				continue
 			}
-			r.result.Withheld.Features[f]++
+			_ = v.prepare(&users[i], &it)
+			v.withheld.From(&it.user)
+			it.where = string(appendWhere(nil, &users[i]))
+			v.made.conflicts.meet(&it)
+			if v.made.about(it.place) {
+				if err := v.made.work.add(&it, &users[i]); err != nil {
+					return err
+				}
+			}
 		}
-	}
+		return ctx.Err()
+	})
 }
 
-// weigh counts what a run will do about an account that is chosen and not settled, and
-// what it takes of the target.
-func (r *runner) weigh(s standing, u *target.User, n *needs) {
-	n.add(u)
-	if s <= doubtful {
-		r.guard.mail(u)
+// correct replaces what is said of an account that does not get what it wants, or is made
+// one with another, by what becomes of it.
+func (v *surveyor) correct(ctx context.Context, it *item) error {
+	if it.out != nil {
+		return nil
 	}
-	switch s {
-	case stale:
-		r.guard.stale++
-		r.shapes.add(u)
-	case doubtful, unknown:
-		r.shapes.add(u)
-	case fresh: // its hash was proven when an earlier run could not load it
-	case settled: // is not weighed
+	s, status := v.made, v.made.statuses[it.place]
+	s.demand.take(status, &it.user)
+	if s.conflicts.resolve(it.place, &it.user) != nil {
+		return nil
 	}
-}
-
-// needs collects what a run will ask of a target.
-type needs struct {
-	schemes                   map[canonical.Scheme]bool
-	providers, roles, tenants map[string]bool
-	keys                      map[string]bool
-	users, resets             int
-	noEmail, withoutAny       int
-}
-
-func newNeeds() *needs {
-	return &needs{
-		schemes: map[canonical.Scheme]bool{}, providers: map[string]bool{}, roles: map[string]bool{},
-		tenants: map[string]bool{}, keys: map[string]bool{},
-	}
-}
-
-// mostNames bounds how many different names of one kind are remembered: metadata
-// keys can be as many as users.
-const mostNames = 10_000
-
-func note(set map[string]bool, name string) {
-	if len(set) < mostNames {
-		set[name] = true
-	}
-}
-
-func (n *needs) add(u *target.User) {
-	n.users++
-	if u.Class == target.NeedsReset {
-		n.resets++
-	}
-	if !u.Password.IsZero() {
-		n.schemes[u.Password.Scheme] = true
-	}
-	for _, id := range u.Identities {
-		note(n.providers, id.Provider)
-	}
-	for _, tenant := range u.Tenants {
-		note(n.tenants, tenant)
-	}
-	for _, roles := range u.Roles {
-		for _, role := range roles {
-			note(n.roles, role)
+	if status > statusInDoubt {
+		e, err := entryOf(ctx, v.journal, it.user.SourceID)
+		if err != nil {
+			return err
 		}
+		known := e.Known()
+		status = statusOf(&known, v.full, &it.user, v.key)
+		s.statuses[it.place] = status
 	}
-	if u.Email == "" {
-		n.noEmail++
-	}
-	if u.GivenName == "" || u.FamilyName == "" {
-		n.withoutAny++
-	}
-	for key := range canonical.Members(u.Metadata) {
-		note(n.keys, key)
-	}
+	s.demand.add(status, &it.user)
+	return nil
 }
 
-func (n *needs) result() target.Needs {
-	return target.Needs{
-		Schemes: slices.Sorted(maps.Keys(n.schemes)), Providers: slices.Sorted(maps.Keys(n.providers)),
-		Roles: slices.Sorted(maps.Keys(n.roles)), Tenants: slices.Sorted(maps.Keys(n.tenants)), MetadataKeys: slices.Sorted(maps.Keys(n.keys)),
-		Users: n.users, Resets: n.resets, WithoutEmail: n.noEmail, WithoutName: n.withoutAny,
+// report writes into a result what the survey has counted.
+func (s *survey) report(r *Result, plugin string) {
+	maps.Copy(r.Classes, s.classes)
+	maps.Copy(r.Losses, s.losses)
+	if len(s.withheld) > 0 {
+		r.Withheld = &Withheld{Plugin: plugin, Features: s.withheld}
+	}
+	if r.Chosen != nil {
+		r.Chosen.Count, r.Chosen.Of = s.amount, s.total
 	}
 }

@@ -144,15 +144,9 @@ func (j *Journal) recover() error {
 // first update.
 func (s *Scope) Record(batch int64, entries []Entry) error {
 	now := time.Now().UnixMilli()
-	before := make([][]byte, len(entries))
-	for i := range entries { // before the transaction: it takes its time
-		if entries[i].Before != nil {
-			sealed, err := s.j.seal.encrypt(s.j.dir, entries[i].Before)
-			if err != nil {
-				return fmt.Errorf("encrypt the pre-image of account %s: %w", entries[i].SourceID, err)
-			}
-			before[i] = sealed
-		}
+	before, err := s.sealed(entries) // before the transaction: it takes its time
+	if err != nil {
+		return err
 	}
 	return s.j.writer.write(func(w *writer) error {
 		for chunk := range slices.Chunk(entries, rowsAtOnce) {
@@ -173,6 +167,22 @@ func (s *Scope) Record(batch int64, entries []Entry) error {
 		}
 		return w.exec(`DELETE FROM sent WHERE id = ?`, batch)
 	})
+}
+
+// sealed are the pre-images of entries, encrypted.
+func (s *Scope) sealed(entries []Entry) ([][]byte, error) {
+	before := make([][]byte, len(entries))
+	for i := range entries {
+		if entries[i].Before == nil {
+			continue
+		}
+		sealed, err := s.j.seal.encrypt(s.j.dir, entries[i].Before)
+		if err != nil {
+			return nil, fmt.Errorf("encrypt the pre-image of account %s: %w", entries[i].SourceID, err)
+		}
+		before[i] = sealed
+	}
+	return before, nil
 }
 
 // rowsAtOnce bounds the rows of one statement; entering a statement costs more

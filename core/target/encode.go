@@ -128,7 +128,7 @@ func (d *decoder) number() int64 {
 		c := d.rest[i]
 		if x |= uint64(c&0x7f) << (7 * i); c < 0x80 {
 			d.rest = d.rest[i+1:]
-			return int64(x>>1) ^ -int64(x&1) //nolint:gosec // zigzag
+			return int64(x>>1) ^ -int64(x&1)
 		}
 	}
 	d.rest, d.bad = "", true

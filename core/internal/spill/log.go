@@ -64,7 +64,7 @@ func (l *Log) Each(fn func(record []byte) error) error {
 func records(piece []byte, fn func(record []byte) error) error {
 	for len(piece) > 0 {
 		size, n := binary.Uvarint(piece)
-		if n <= 0 || size > uint64(len(piece)-n) {
+		if n <= 0 || size > uint64(len(piece)-n) { //nolint:gosec // a length
 			return io.ErrUnexpectedEOF // what is sealed is whole, so nobody gets here
 		}
 		end := n + int(size) //nolint:gosec // no more than there is

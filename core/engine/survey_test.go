@@ -70,19 +70,6 @@ func TestLaterRunsReadTheSourceOnce(t *testing.T) {
 	}
 }
 
-// A run that has more to do than can be held reads the source again.
-func TestHeldIsBounded(t *testing.T) {
-	t.Parallel()
-	var h held
-	u := canonical.User{Metadata: make([]byte, 1<<20)}
-	for n := range mostHeld >> 20 {
-		h.take(n, &u)
-	}
-	if !h.off || h.accounts != nil {
-		t.Errorf("%d accounts of 1 MiB are held", len(h.accounts))
-	}
-}
-
 // The journal is walked through beside the source, so what is out of order would be
 // taken for new and loaded twice.
 func TestSourceOutOfOrderIsRefused(t *testing.T) {

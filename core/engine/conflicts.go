@@ -1,0 +1,375 @@
+package engine
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/shared"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+type idKind uint8
+
+// In the order in which they are reported.
+const (
+	idOfUser idKind = iota
+	username
+	email
+	idKindCount
+)
+
+func (k idKind) bit() shared.Kind { return 1 << k }
+
+var idKinds = [idKindCount]struct {
+	name       string
+	code       diag.Code
+	identifier target.Identifier
+	loss       mapping.Loss // where the policies let the account do without
+}{
+	idOfUser: {"id", diag.MapDuplicateID, target.IdentifierID, mapping.LossExternalID},
+	username: {"username", diag.MapDuplicateUsername, target.IdentifierUsername, mapping.LossUsername},
+	email:    {"e-mail", diag.MapDuplicateEmail, target.IdentifierEmail, mapping.LossEmail},
+}
+
+func policyFor(c Collision, k idKind) mapping.Policy {
+	switch k {
+	case idOfUser:
+		return c.ID
+	case username:
+		return c.Username
+	default:
+		return c.Email
+	}
+}
+
+// claims finds identifiers that must be unique in the target and that several accounts
+// want. In memory are those alone.
+type claims struct {
+	// folds says of which identifiers the target takes letter case for nothing, and
+	// uniqueEmail whether an address is one at all.
+	folds       [idKindCount]bool
+	uniqueEmail bool
+	wanted      shared.Finder
+}
+
+func newClaims(caps *target.Capabilities) *claims {
+	c := &claims{uniqueEmail: caps.UniqueEmail}
+	for kind := range c.folds {
+		c.folds[kind] = caps.Folds(idKinds[kind].identifier)
+	}
+	return c
+}
+
+const (
+	unknownTime = 1 << 60
+	withoutHash = 1 << 61
+)
+
+// rank is lower for who keeps an identifier: the time of joining in ms, beyond all
+// times when it is unknown, and all of that higher without a password that will work.
+func rank(u *target.User) int64 {
+	rank := int64(unknownTime)
+	if !u.Created.IsZero() {
+		rank = u.Created.UnixMilli()
+	}
+	if u.Class != target.HashCarried {
+		rank += withoutHash
+	}
+	return rank
+}
+
+// add registers the identifiers of the account at a place, which comes after those
+// of all that were added.
+func (c *claims) add(place int, u *target.User) error {
+	a := shared.Account{Place: place, ID: u.SourceID, Rank: rank(u)}
+	folded := func(kind idKind, value string) string {
+		if c.folds[kind] {
+			return strings.ToLower(value)
+		}
+		return value
+	}
+	err := c.wanted.Add(a, idOfUser.bit(), folded(idOfUser, u.ID))
+	name, address := folded(username, u.Username), ""
+	switch {
+	case !c.uniqueEmail:
+	case u.Email == u.Username && c.folds[email] == c.folds[username]: // as nearly always
+		address = name
+	default:
+		address = folded(email, u.Email)
+	}
+	kinds := username.bit()
+	if address == name && address != "" {
+		kinds |= email.bit()
+	}
+	if err == nil {
+		err = c.wanted.Add(a, kinds, name)
+	}
+	if err == nil && address != name && address != "" {
+		err = c.wanted.Add(a, email.bit(), address)
+	}
+	return err
+}
+
+// groups returns the accounts that want the same, and ends the claims.
+func (c *claims) groups() (_ []shared.Group, err error) {
+	defer func() { err = errors.Join(err, c.wanted.Close()) }()
+	return c.wanted.Groups()
+}
+
+func (c *claims) close() error { return c.wanted.Close() }
+
+// conflicts are the identifiers that several accounts want, and what becomes of those
+// accounts. The account whose old password will work wins, then the older one, then
+// the one that comes first: the choice depends on the data alone.
+type conflicts struct {
+	// losers and winners are by place.
+	losers  map[int]*loser
+	winners map[int]winner
+	// guests are accounts that are made one with another, by the place of that one.
+	guests map[int][]target.User
+	// candidates are both sides of such links, until they are settled.
+	candidates map[int]linkable
+	hosts      map[int]bool
+}
+
+// winner is an account that keeps an identifier. Where people sign in to it is not
+// known when it did not come by.
+type winner struct {
+	id, where string
+}
+
+// loser is an account that does not get all of its identifiers.
+type loser struct {
+	// lost holds who keeps the identifier instead, by kind, counted from 1; 0 means
+	// that the account has it.
+	lost [idKindCount]int
+	// What the policies make of it: kept out of the target by one of kind, or made one
+	// with an account, or changed.
+	out    bool
+	kind   idKind
+	action target.Action
+	link   bool
+	// where says how and in which tenants people sign in to it.
+	where string
+}
+
+// winner is the place of the account that keeps what this one is kept out by.
+func (l *loser) winner() int { return l.lost[l.kind] - 1 }
+
+// linkable is an account that may be made one with another.
+type linkable struct {
+	user   target.User
+	proven bool
+}
+
+// decide says who keeps what, and what the policies make of the others. Links are to be
+// settled afterwards, as they depend on more than identifiers.
+func decide(groups []shared.Group, policies Collision) *conflicts {
+	c := &conflicts{losers: map[int]*loser{}, winners: map[int]winner{}, guests: map[int][]target.User{}, candidates: map[int]linkable{}, hosts: map[int]bool{}}
+	for _, g := range groups {
+		c.award(&g)
+	}
+	for place, l := range c.losers {
+		for kind := range idKindCount {
+			if l.lost[kind] != 0 && !l.out {
+				l.apply(kind, policyFor(policies, kind))
+			}
+		}
+		if l.link {
+			c.hosts[l.winner()] = true
+		}
+		if l.lost == [idKindCount]int{} {
+			delete(c.losers, place)
+		}
+	}
+	return c
+}
+
+// award says who of those who want the same gets it.
+func (c *conflicts) award(g *shared.Group) {
+	first := slices.MinFunc(g.Accounts, func(a, b shared.Account) int {
+		return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.Place, b.Place))
+	})
+	c.winners[first.Place] = winner{id: first.ID}
+	kind := idKind(bits.TrailingZeros8(uint8(g.Kind))) //nolint:gosec // one of few
+	for _, a := range g.Accounts {
+		if a.Place == first.Place {
+			continue
+		}
+		if c.losers[a.Place] == nil {
+			c.losers[a.Place] = &loser{}
+		}
+		c.losers[a.Place].lost[kind] = first.Place + 1
+	}
+}
+
+// apply does what a policy says about the loss of an identifier.
+func (l *loser) apply(kind idKind, p mapping.Policy) {
+	switch {
+	case p == mapping.Allow && kind == email:
+		l.lost[kind] = 0
+	case p == mapping.Link && kind != idOfUser:
+		l.out, l.link, l.kind, l.action = true, true, kind, target.Rejected
+	case p == mapping.Suffix && kind == username, p == mapping.Drop && kind == email, p == mapping.Internal && kind == idOfUser:
+	case p == mapping.Skip:
+		l.out, l.kind, l.action = true, kind, target.Skipped
+	default:
+		l.out, l.kind, l.action = true, kind, target.Rejected
+	}
+}
+
+// none says that everybody gets what it wants.
+func (c *conflicts) none() bool { return len(c.losers) == 0 }
+
+// party says whether an account has a part in a conflict.
+func (c *conflicts) party(place int) bool {
+	_, wins := c.winners[place]
+	return wins || c.losers[place] != nil
+}
+
+// meet takes note of an account that has a part in a conflict.
+func (c *conflicts) meet(it *item) {
+	l := c.losers[it.place]
+	if w, ok := c.winners[it.place]; ok {
+		c.winners[it.place] = winner{w.id, it.where}
+	}
+	if l != nil {
+		l.where = it.where
+	}
+	if l != nil && l.link || l == nil && c.hosts[it.place] {
+		c.candidates[it.place] = linkable{it.user, it.proven}
+	}
+}
+
+// missing are accounts that have to be met and were not. Of who is not chosen, what
+// counts is only what becomes of those who are.
+func (c *conflicts) missing(met, chosen func(place int) bool) places {
+	var all places
+	need := func(place int) {
+		if !met(place) {
+			all.add(place)
+		}
+	}
+	for place, l := range c.losers {
+		guest := l.link && chosen(l.winner())
+		if chosen(place) || guest {
+			need(place)
+		}
+		if l.link && (chosen(place) || guest) {
+			need(l.winner())
+		}
+		// Where somebody signs in who is not chosen is known from nowhere else. Of others
+		// who did not come by it is not worth a reading.
+		if l.out && chosen(place) && !chosen(l.winner()) {
+			need(l.winner())
+		}
+	}
+	return all
+}
+
+// link settles which accounts are made one. Both must have proven the same address: else
+// whoever registers with the address of somebody else would get into that account.
+func (c *conflicts) link() {
+	for _, place := range slices.Sorted(maps.Keys(c.candidates)) { // the same order every time
+		l := c.losers[place]
+		if l == nil {
+			continue
+		}
+		host, ok := c.candidates[l.winner()]
+		guest := c.candidates[place]
+		if l.link = ok && c.losers[l.winner()] == nil && same(&host, &guest); l.link {
+			c.guests[l.winner()] = append(c.guests[l.winner()], guest.user)
+		}
+	}
+	for place, l := range c.losers {
+		if _, met := c.candidates[place]; !met {
+			l.link = false // it is none of this run's business
+		}
+	}
+	c.candidates = nil
+}
+
+func same(a, b *linkable) bool {
+	return a.proven && b.proven && a.user.Email != "" && strings.EqualFold(a.user.Email, b.user.Email)
+}
+
+// changes says whether the account at a place becomes another one than it wants to be.
+func (c *conflicts) changes(place int) bool {
+	return c.losers[place] != nil || len(c.guests[place]) > 0
+}
+
+// resolve makes of u, the account at a place, what it becomes in the target, or returns
+// why it is kept out.
+func (c *conflicts) resolve(place int, u *target.User) *loser {
+	for _, guest := range c.guests[place] {
+		target.Merge(u, &guest)
+	}
+	l := c.losers[place]
+	switch {
+	case l == nil:
+		return nil
+	case l.out:
+		return l
+	}
+	if l.lost[idOfUser] != 0 {
+		u.ID = u.SourceID
+	}
+	if l.lost[email] != 0 {
+		u.Email, u.EmailVerified = "", nil
+	}
+	if l.lost[username] != 0 {
+		u.Username += suffix(u.SourceID)
+	}
+	return nil
+}
+
+// suffix is the same for an account every time, whoever else comes and goes.
+func suffix(sourceID string) string {
+	sum := sha256.Sum256([]byte(sourceID))
+	return "-" + hex.EncodeToString(sum[:4])
+}
+
+// losses counts what accounts that are chosen do without.
+func (c *conflicts) losses(chosen func(place int) bool) map[mapping.Loss]int {
+	all := map[mapping.Loss]int{}
+	for place, l := range c.losers {
+		for kind := range idKindCount {
+			if !l.out && l.lost[kind] != 0 && chosen(place) {
+				all[idKinds[kind].loss]++
+			}
+		}
+	}
+	return all
+}
+
+// outcome is that of an account that is kept out.
+func (c *conflicts) outcome(sourceID string, l *loser) target.Outcome {
+	kind, first := idKinds[l.kind], c.winners[l.winner()]
+	if l.link {
+		return target.Outcome{
+			SourceID: sourceID, Action: target.Skipped, Code: diag.MapLinked, Detail: "made one with account " + first.id + ", which has the same verified e-mail address",
+		}
+	}
+	return target.Outcome{
+		SourceID: sourceID, Action: l.action, Code: kind.code,
+		Detail: fmt.Sprintf("another account wants the same %s, and the target allows one: %s", kind.name, first.id) + apart(first.where, l.where),
+		Hint:   "link or merge the two accounts in SuperTokens, change one of them, or say with policies.collision what should happen",
+	}
+}
+
+// apart says where two accounts are, if that tells them apart.
+func apart(a, b string) string {
+	if a == "" || a == b {
+		return ""
+	}
+	return fmt.Sprintf(" (that one: %s; this one: %s)", a, b)
+}

@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Defaults for what a plugin leaves open in [target.BatchLimits].
+const (
+	defaultBatchUsers = 200
+	defaultInFlight   = 1
+)
+
+// batchLimits are those of a target, with the defaults for what it leaves open.
+func batchLimits(caps *target.Capabilities) target.BatchLimits {
+	limits := caps.Batch
+	if limits.Users <= 0 {
+		limits.Users = defaultBatchUsers
+	}
+	if limits.InFlight <= 0 {
+		limits.InFlight = defaultInFlight
+	}
+	return limits
+}
+
+// batch is what goes to the target together.
+type batch struct {
+	users []target.User
+	// Of each user: what the journal holds, whether nothing has changed since then, and
+	// its place.
+	before  []journal.Entry
+	settled []bool
+	places  []int
+	// ours says that runs have written the accounts. They are brought up to date, which
+	// takes a look at them first.
+	ours bool
+}
+
+func (b *batch) add(u *target.User, before *journal.Entry, settled bool, place int) {
+	b.users = append(b.users, *u)
+	b.before = append(b.before, *before)
+	b.settled = append(b.settled, settled)
+	b.places = append(b.places, place)
+}
+
+// part is a batch of some of the users.
+func (b *batch) part(at []int) *batch {
+	part := &batch{ours: b.ours}
+	for _, i := range at {
+		part.add(&b.users[i], &b.before[i], b.settled[i], b.places[i])
+	}
+	return part
+}
+
+// dispatcher makes batches and has several on their way at a time. Whoever adds waits
+// while all of them are.
+type dispatcher struct {
+	group *errgroup.Group
+	size  int
+	send  func(*batch) error
+	// Those that are being filled.
+	ours, others *batch
+}
+
+func newDispatcher(group *errgroup.Group, limits target.BatchLimits, send func(*batch) error) *dispatcher {
+	group.SetLimit(limits.InFlight)
+	return &dispatcher{group: group, size: limits.Users, send: send, ours: &batch{ours: true}, others: &batch{}}
+}
+
+func (d *dispatcher) add(u *target.User, before *journal.Entry, settled bool, place int) {
+	b := &d.others
+	if before.Ours() {
+		b = &d.ours
+	}
+	if (*b).add(u, before, settled, place); len((*b).users) == d.size {
+		d.flush(b)
+	}
+}
+
+func (d *dispatcher) flush(b **batch) {
+	full := *b
+	*b = &batch{ours: full.ours}
+	if len(full.users) > 0 {
+		d.group.Go(func() error { return d.send(full) })
+	}
+}
+
+// wait sends what is left, unless adding has failed, and returns when everything has its
+// outcome. The error of a batch comes first: it is why adding stopped.
+func (d *dispatcher) wait(err error) error {
+	if err == nil {
+		d.flush(&d.others)
+		d.flush(&d.ours)
+	}
+	if sendErr := d.group.Wait(); sendErr != nil {
+		return sendErr
+	}
+	return err
+}
+
+// grace is how long batches that are on their way may take once a run is to stop.
+const grace = 30 * time.Second
+
+// withGrace returns a context that ends some time after ctx does.
+func withGrace(ctx context.Context, d time.Duration) (context.Context, func()) {
+	long, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stopped := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(d, func() { cancel(context.Cause(ctx)) })
+		context.AfterFunc(long, func() { timer.Stop() })
+	})
+	return long, func() {
+		stopped()
+		cancel(nil)
+	}
+}

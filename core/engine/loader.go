@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/target"
+)
+
+// loader sends users to the target: they are marked in the journal before, and their
+// outcomes are recorded after, so that at every moment it is known who may be there.
+type loader struct {
+	dst     Target
+	journal Journal // nil remembers nothing
+	run     int64
+	key     []byte
+}
+
+// load sends users; before holds what the journal has of each. Nothing is counted
+// whose outcome is not durable.
+func (l *loader) load(ctx context.Context, users []target.User, before []journal.Entry) ([]target.Change, error) {
+	var batch int64
+	if l.journal != nil {
+		marks := make([]journal.Entry, len(users))
+		for i := range users {
+			marks[i] = journal.Entry{SourceID: users[i].SourceID, VisibleID: users[i].ID, Class: users[i].Class}
+		}
+		var err error
+		if batch, err = l.journal.Mark(l.run, marks); err != nil {
+			return notSent(users, err), err
+		}
+	}
+	outcomes, err := l.dst.Load(ctx, users)
+	changes := make([]target.Change, len(outcomes))
+	for i, o := range outcomes {
+		changes[i].Outcome = o
+	}
+	if len(outcomes) != len(users) {
+		return changes, errors.Join(err, fmt.Errorf("%w: %d outcomes for %d users", ErrUnbalanced, len(outcomes), len(users)))
+	}
+	if recordErr := l.record(batch, users, before, changes); recordErr != nil {
+		// It happened and is not durable: the next run will look it up.
+		for i := range changes {
+			changes[i].Action, changes[i].Code, changes[i].Detail = target.InDoubt, diag.JournalUnwritable, recordErr.Error()
+		}
+		return changes, errors.Join(err, recordErr)
+	}
+	return changes, err
+}
+
+// record makes outcomes durable; batch is 0 for users that were not sent.
+func (l *loader) record(batch int64, users []target.User, before []journal.Entry, changes []target.Change) error {
+	if l.journal == nil || len(users) == 0 && batch == 0 {
+		return nil
+	}
+	entries := make([]journal.Entry, len(users))
+	for i := range users {
+		entries[i] = l.entry(&users[i], &changes[i].Outcome, &before[i])
+	}
+	if err := l.journal.Record(batch, entries); err != nil {
+		return fmt.Errorf("the run stops, as what it does cannot be remembered: %w", err)
+	}
+	return nil
+}
+
+// entry is what the journal is told about an outcome. before is what it held.
+func (l *loader) entry(u *target.User, o *target.Outcome, before *journal.Entry) journal.Entry {
+	e := journal.Entry{
+		SourceID: u.SourceID, VisibleID: u.ID, TargetID: o.TargetID, Action: o.Action, Code: o.Code, Class: u.Class,
+		State: o.State, Origin: before.Origin, InDoubt: o.Action == target.InDoubt, Run: l.run,
+	}
+	if e.InDoubt && o.Code == diag.PluginNotSent {
+		e.InDoubt = before.InDoubt // it never left
+	}
+	if e.TargetID == "" {
+		e.TargetID = before.TargetID
+	}
+	switch o.Action {
+	case target.Created:
+		e.Origin = journal.Made
+	case target.Updated:
+		if !before.Ours() {
+			e.Origin, e.Before = journal.Adopted, o.Before
+		}
+	case target.Unchanged:
+		if !before.InTarget() {
+			e.Origin = foundEqual(before)
+		}
+	default:
+		// What is known from before stays true of the account in the target.
+		e.Digest, e.State = before.Digest, before.State
+		return e
+	}
+	if e.Digest = u.Digest(l.key); o.State == nil && bytes.Equal(e.Digest, before.Digest) {
+		e.State = before.State
+	}
+	return e
+}
+
+// foundEqual says whose an account is that is in the target as it should be, and that no
+// run is known to have loaded.
+func foundEqual(before *journal.Entry) journal.Origin {
+	if before.InDoubt {
+		return journal.Made // it was absent when a run sent it
+	}
+	return journal.Found
+}
+
+// notSent are the outcomes of users who were kept back.
+func notSent(users []target.User, err error) []target.Change {
+	out := make([]target.Change, len(users))
+	for i := range users {
+		out[i] = change(&users[i], target.InDoubt, diag.PluginNotSent, "not sent: "+err.Error())
+	}
+	return out
+}
+
+func change(u *target.User, action target.Action, code diag.Code, detail string) target.Change {
+	return target.Change{Outcome: target.Outcome{SourceID: u.SourceID, Action: action, Code: code, Detail: detail}}
+}

@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Options of a run.
+type Options struct {
+	// DryRun plans instead of loading. Nothing is written anywhere.
+	DryRun bool
+	// Journal remembers what earlier runs did; nil forgets it all. Run is the id of
+	// this run in it, and Key keys the digests.
+	Journal Journal
+	Run     int64
+	Key     []byte
+	// Mapping turns accounts into users of the target; nil is the usual mapping.
+	Mapping *mapping.Rules
+	// Plugin is the name of the target's plugin, for what is said about it.
+	Plugin string
+	// Digest, when set, is called for every account that is planned, with the digest
+	// of the user it would be, before its outcome is known.
+	Digest func(sourceID string, digest []byte)
+	// Full compares every account with the target, also where nothing has changed
+	// since the last run: the settings have, or somebody wants to be sure.
+	Full bool
+	// Policies decide what may happen; the zero value changes nothing that a run
+	// did not make.
+	Policies Policies
+	// Plan, when set, is executed to the letter: accounts that it does not hold, or
+	// that have changed since, are left alone.
+	Plan *Plan
+	// Part, when set, is who the run is about. All others are Skipped with
+	// run.not_selected and left as they are, here and in the journal. Who keeps an
+	// identifier that several accounts want is decided among all of them all the same.
+	Part *Part
+	// ReadBack is how many of the accounts that the run has written one is read back
+	// of and compared: 1 is every one, 0 none. A target that cannot be asked is not.
+	ReadBack int
+	// Different, when set, is called for every account that was read back and is not
+	// as it was written.
+	Different func(target.Change)
+	// Canary proves before the load that passwords of every kind will work, where
+	// the target can be asked.
+	Canary Canary
+	// Outcome, when set, is called for every user as its fate becomes known,
+	// one call at a time, but not for all those that are as the last run left them, nor
+	// for those that were not chosen. In a dry run it is the predicted one of every user
+	// that was, with fields.
+	Outcome func(target.Change)
+	// Progress, when set, is called now and then, one call at a time.
+	Progress func(Progress)
+
+	patience []time.Duration // a test's
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	Phase Phase
+	// Done counts users; Total is known once the survey is over.
+	Done, Total int
+}
+
+// Phase is a stretch of a run.
+type Phase string
+
+// The phases in their order.
+const (
+	Choosing  Phase = "choose" // where it takes a look at every account to know who is chosen
+	Surveying Phase = "survey"
+	Planning  Phase = "plan"
+	Loading   Phase = "load"
+	Verifying Phase = "verify"
+)

@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Result is what a run did, or a dry run would do.
+type Result struct {
+	DryRun  bool           `json:"dry_run"`
+	Summary target.Summary `json:"summary"`
+	// Chosen says how many accounts the run was about; nil when it was about all.
+	Chosen *Part `json:"chosen,omitempty"`
+	// Classes counts accounts by what becomes of their password. They add up to the
+	// accounts that the run was about, those that a filter leaves out among them.
+	Classes map[target.Class]int `json:"classes"`
+	// Losses counts users by what the target will not hold of them.
+	Losses map[mapping.Loss]int `json:"losses"`
+	// Withheld says which of the losses are there because the plugin does not declare
+	// a feature; nil when none is.
+	Withheld *Withheld `json:"not_declared,omitempty"`
+	// Reasons counts rejected, skipped and in-doubt users by code.
+	Reasons map[diag.Code]int `json:"reasons"`
+	// Drifted counts accounts that somebody has changed in the target since the
+	// last run. A run finds them where it looks; a dry run looks everywhere.
+	Drifted int `json:"drifted"`
+	// Mailed is how many people the target is going to mail on its own because of the
+	// run, at most, as far as its plugin knows.
+	Mailed int `json:"mailed"`
+	// Removed lists accounts that an earlier run has loaded and the source no
+	// longer has. Nothing is done about them. A run about a part says nothing of them.
+	Removed []string `json:"removed,omitempty"`
+	// Canaries is the proof that old passwords work, by hash shape.
+	Canaries []Proof `json:"canaries,omitempty"`
+	// ReadBack is what reading back has found; nil when nothing was read back.
+	ReadBack *Verification `json:"read_back,omitempty"`
+	// Diagnostics are the preflight's warnings, or its errors when it refused.
+	Diagnostics diag.List     `json:"diagnostics,omitempty"`
+	Elapsed     time.Duration `json:"-"`
+}
+
+// Withheld is what a target is not given.
+type Withheld struct {
+	// Plugin is the name of the target's plugin.
+	Plugin string `json:"plugin"`
+	// Features counts users that have something of a feature that the plugin does not
+	// declare.
+	Features map[target.Feature]int `json:"features"`
+}
+
+// The reasons why a run ends before every account was dealt with. All but
+// ErrUnbalanced and ErrNotCommitted leave everything accounted for as it is.
+var (
+	// ErrRefused: the preflight found an error; the diagnostics say which. Nothing
+	// was written.
+	ErrRefused = errors.New("the target is not ready for this run")
+	// ErrNotCommitted: the last step of the target failed; nothing of the run
+	// counts as loaded.
+	ErrNotCommitted = errors.New("the target could not complete the run")
+	// ErrLimit: the run would do, or has met, more than the limits allow.
+	ErrLimit = errors.New("stopped by a limit")
+	// ErrCanary: a password that should work does not; no user was loaded.
+	ErrCanary = errors.New("an old password would not work in the target")
+	// ErrUnbalanced: outcomes do not add up to the accounts read, which is a defect
+	// of this program or of a plugin.
+	ErrUnbalanced = errors.New("the accounts do not add up; please report this")
+)
+
+func newResult(o *Options, part *Part) *Result {
+	r := &Result{DryRun: o.DryRun, Classes: map[target.Class]int{}, Losses: map[mapping.Loss]int{}, Reasons: map[diag.Code]int{}}
+	if part != nil {
+		r.Chosen = &Part{Flag: part.Flag, Logins: part.Logins}
+	}
+	return r
+}
+
+// tally counts outcomes as they become known, and tells them one at a time.
+type tally struct {
+	// accepted are reasons for which a rejected user counts as skipped.
+	accepted []diag.Code
+	outcome  func(target.Change)
+	progress func(done int)
+
+	mu     sync.Mutex
+	result *Result
+}
+
+func (t *tally) add(changes ...target.Change) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range changes {
+		if c.Action == target.Rejected && slices.Contains(t.accepted, c.Code) {
+			c.Action = target.Skipped
+		}
+		t.result.Summary.Read++
+		t.result.Summary.Count(c.Action)
+		if c.Code != "" {
+			t.result.Reasons[c.Code]++
+		}
+		if t.outcome != nil {
+			t.outcome(c)
+		}
+	}
+	t.progress(t.result.Summary.Read)
+}
+
+// drifted counts accounts that somebody has changed in the target.
+func (t *tally) drifted(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.result.Drifted += n
+}
+
+// without counts accounts that have no part in the run: settled ones are as the last
+// run left them, and others are not chosen.
+func (t *tally) without(settled, others int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := &t.result.Summary
+	s.Read += settled + others
+	s.Unchanged += settled
+	if s.Skipped += others; others > 0 {
+		t.result.Reasons[diag.RunNotSelected] += others
+	}
+}
+
+// uncommitted takes back what counted as loaded.
+func (t *tally) uncommitted() {
+	s := &t.result.Summary
+	s.Rejected += s.Created + s.Updated
+	t.result.Reasons[diag.LoadNotCommitted] += s.Created + s.Updated
+	s.Created, s.Updated = 0, 0
+}

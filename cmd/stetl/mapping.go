@@ -6,8 +6,8 @@ import (
 
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // compileMapping compiles the mapping section and the policies that belong to it.
@@ -17,9 +17,7 @@ func compileMapping(cfg *config.Config) (*mapping.Rules, diag.List) {
 	if err != nil {
 		return nil, nil // the schema has said why
 	}
-	rules, found := mapping.Compile(spec, mapping.Policies{
-		Password: mapping.Policy(cfg.Policies.Password), LongID: mapping.Policy(cfg.Policies.LongID),
-	})
+	rules, found := mapping.Compile(spec, cfg.Policies)
 	for i := range found {
 		found[i].Path = "/mapping" + found[i].Path
 	}
@@ -40,17 +38,13 @@ func mappingSettings(cfg *config.Config) []byte {
 	spec, _ := mappingSpec(cfg) // checked when it was compiled
 	spec.Tests = nil
 	p := cfg.Policies
-	if len(spec.Set) == 0 && spec.Filter == "" && p.Password+p.LongID == "" && p.Collision == (config.Collision{}) {
+	if len(spec.Set) == 0 && spec.Filter == "" && p.Password+p.LongID == "" && p.Collision == (policy.Collision{}) {
 		return nil // as before there were any
 	}
 	raw, _ := json.Marshal(struct {
 		mapping.Spec
-		OnHash, LongID string
-		Collision      config.Collision
+		OnHash, LongID policy.Choice
+		Collision      policy.Collision
 	}{spec, p.Password, p.LongID, p.Collision}) // made of text only
 	return slices.Clip(raw)
-}
-
-func collisionPolicies(c config.Collision) engine.Collision {
-	return engine.Collision{ID: mapping.Policy(c.ID), Username: mapping.Policy(c.Username), Email: mapping.Policy(c.Email)}
 }

@@ -218,26 +218,19 @@ func (p *project) close(ctx context.Context) error {
 // target.
 func (p *project) settings() []byte {
 	info := p.clients[0].Info()
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s%s", info.Name, info.Version, p.cfg.Target.PlainJSON(), p.cfg.Policies.Existing, mappingSettings(p.cfg)))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%t%s", info.Name, info.Version, p.cfg.Target.PlainJSON(), p.cfg.Policies.Adopt, mappingSettings(p.cfg)))
 	return sum[:16]
 }
 
 // engineOptions are those that every command about accounts shares.
 func (p *project) engineOptions() engine.Options {
-	limits := p.cfg.Limits
 	o := engine.Options{
-		Policies: engine.Policies{
-			Skip: p.cfg.Policies.Skip, Adopt: p.cfg.Policies.Existing == "adopt", OverwriteDrift: p.cfg.Policies.Drift == "overwrite",
-			Collision: collisionPolicies(p.cfg.Policies.Collision),
-			Limits: engine.Limits{
-				Updates: engine.Limit(limits.Updates), Resets: engine.Limit(limits.Resets), Adoptions: engine.Limit(limits.Adoptions), Mails: engine.Limit(limits.Mails),
-				Failures: limits.Failures, Window: limits.Window,
-			},
-		},
+		Policies: p.cfg.Policies,
 		Mapping:  p.rules,
 		Plugin:   p.cfg.Target.Plugin,
 		Progress: p.status.engine,
 	}
+	o.Policies.Limits = p.cfg.Limits
 	if canary := p.cfg.Policies.Canary; canary == nil || *canary {
 		o.Canary = canaries{p}
 	}
@@ -246,12 +239,9 @@ func (p *project) engineOptions() engine.Options {
 	if p.scope != nil {
 		o.Journal = p.scope
 	}
-	o.ReadBack = readBack[p.cfg.Policies.ReadBack]
+	o.ReadBack = p.cfg.Policies.ReadBack.Every()
 	return o
 }
-
-// readBack is how many accounts of which one is read back, by policy.
-var readBack = map[string]int{"": 1, "all": 1, "sample": 100, "off": 0}
 
 // pluginError gives an error of a plugin its place in the configuration.
 func pluginError(cfg *config.Config, err error) error {

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // Config is one configuration file, checked and with references expanded. Paths
@@ -24,10 +24,10 @@ type Config struct {
 	Source  Source `json:"source"`
 	Target  Target `json:"target"`
 	Journal string `json:"journal"` // folder
-	// Policies say what to do with accounts the target cannot take as they are.
-	Policies Policies `json:"policies,omitzero"`
+	// Policies are the operator's decisions about accounts, without their Limits.
+	Policies policy.Policies `json:"policies,omitzero"`
 	// Limits stop a run that would do more than was expected of it.
-	Limits Limits `json:"limits,omitzero"`
+	Limits policy.Limits `json:"limits,omitzero"`
 	// Rejects is about the accounts that runs have rejected.
 	Rejects Rejects `json:"rejects,omitzero"`
 	// Mapping is the section of that name as JSON; core/mapping understands it.
@@ -55,79 +55,10 @@ type Source struct {
 	LeftUnderInternalID string `json:"left_under_internal_id,omitempty"`
 }
 
-// Policies are decisions of the operator.
-type Policies struct {
-	// Skip lists reason codes: who is rejected for one of them counts as skipped.
-	Skip []diag.Code `json:"skip,omitempty"`
-	// Existing is "adopt" where accounts that no run has made may be changed.
-	Existing string `json:"existing,omitempty"`
-	// Drift is "overwrite" where changes made by others may be written over.
-	Drift string `json:"drift,omitempty"`
-	// Canary is false where nothing is to be proven before the load; nil is true.
-	Canary *bool `json:"canary,omitempty"`
-	// ReadBack says which of the accounts that a run has written are read back:
-	// "all" (or empty), "sample" or "off".
-	ReadBack string `json:"read_back,omitempty"`
-	// Password, LongID and Collision say what to do with accounts that the target
-	// cannot hold as they are; empty ones take the defaults of the schema.
-	Password  string    `json:"password,omitempty"`
-	LongID    string    `json:"long_id,omitempty"`
-	Collision Collision `json:"collision,omitzero"`
-}
-
 // Rejects says to whom the accounts in a list of rejects are encrypted.
 type Rejects struct {
 	// Recipients are age public keys.
 	Recipients []string `json:"recipients,omitempty"`
-}
-
-// Collision holds the policies for identifiers that two accounts want.
-type Collision struct {
-	ID       string `json:"id,omitempty"`
-	Username string `json:"username,omitempty"`
-	Email    string `json:"email,omitempty"`
-}
-
-// Limits bound what a run may do.
-type Limits struct {
-	Updates   Limit `json:"updates,omitzero"`
-	Resets    Limit `json:"resets,omitzero"`
-	Adoptions Limit `json:"adoptions,omitzero"`
-	Mails     Limit `json:"mails,omitzero"`
-	// Failures of the last Window accounts stop the run; 0 never does. A Window of 0
-	// is one of 1000.
-	Failures int `json:"failures,omitempty"`
-	Window   int `json:"window,omitempty"`
-}
-
-// Limit is a number of accounts or a percentage of all; the zero value is none.
-type Limit struct {
-	Set     bool
-	Count   int
-	Percent float64
-}
-
-// UnmarshalJSON reads 5 or "5%".
-func (l *Limit) UnmarshalJSON(raw []byte) error {
-	l.Set = true
-	var text string
-	if json.Unmarshal(raw, &text) != nil {
-		return json.Unmarshal(raw, &l.Count)
-	}
-	percent, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
-	l.Percent = percent
-	if percent == 0 { // 0% is none, which Count says
-		l.Count = 0
-	}
-	return err
-}
-
-// MarshalJSON writes what UnmarshalJSON reads.
-func (l Limit) MarshalJSON() ([]byte, error) {
-	if l.Percent > 0 {
-		return json.Marshal(strconv.FormatFloat(l.Percent, 'f', -1, 64) + "%")
-	}
-	return json.Marshal(l.Count)
 }
 
 // Target is the plugin and its own configuration, which only the plugin's schema

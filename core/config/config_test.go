@@ -16,6 +16,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/policy"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected diagnostics")
@@ -655,13 +656,13 @@ limits: {updates: 5, resets: 2.5%, adoptions: 0, mails: 1%, failures: 10, window
 		t.Fatal(problems.Err())
 	}
 	off := false
-	wantPolicies := Policies{Skip: []diag.Code{"load.id_invalid"}, Existing: "adopt", Drift: "overwrite", Canary: &off}
+	wantPolicies := policy.Policies{Skip: []diag.Code{"load.id_invalid"}, Adopt: true, OverwriteDrift: true, Canary: &off}
 	if d := cmp.Diff(wantPolicies, c.Policies); d != "" {
 		t.Errorf("policies (-want +got):\n%s", d)
 	}
-	wantLimits := Limits{
-		Updates: Limit{Set: true, Count: 5}, Resets: Limit{Set: true, Percent: 2.5},
-		Adoptions: Limit{Set: true}, Mails: Limit{Set: true, Percent: 1}, Failures: 10, Window: 50,
+	wantLimits := policy.Limits{
+		Updates: policy.Limit{Set: true, Count: 5}, Resets: policy.Limit{Set: true, Percent: 2.5},
+		Adoptions: policy.Limit{Set: true}, Mails: policy.Limit{Set: true, Percent: 1}, Failures: 10, Window: 50,
 	}
 	if d := cmp.Diff(wantLimits, c.Limits); d != "" {
 		t.Errorf("limits (-want +got):\n%s", d)

@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
+
+	"github.com/stetl/stetl/core/policy"
 )
 
 func editorSchema(t *testing.T) []byte {
@@ -118,7 +120,7 @@ func TestSchemaMatchesStructs(t *testing.T) {
 	if d := cmp.Diff(want, slices.Sorted(maps.Keys(own.Properties["source"].Properties))); d != "" {
 		t.Errorf("source differs (-struct +schema):\n%s", d)
 	}
-	for section, typ := range map[string]reflect.Type{"policies": reflect.TypeFor[Policies](), "limits": reflect.TypeFor[Limits](), "rejects": reflect.TypeFor[Rejects](), "bridge": reflect.TypeFor[Bridge]()} {
+	for section, typ := range map[string]reflect.Type{"policies": reflect.TypeFor[policy.Policies](), "limits": reflect.TypeFor[policy.Limits](), "rejects": reflect.TypeFor[Rejects](), "bridge": reflect.TypeFor[Bridge]()} {
 		var want []string
 		for f := range typ.Fields() {
 			if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "-" {

@@ -14,6 +14,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/shared"
 	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/policy"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -40,7 +41,7 @@ var idKinds = [idKindCount]struct {
 	email:    {"e-mail", diag.MapDuplicateEmail, target.IdentifierEmail, mapping.LossEmail},
 }
 
-func policyFor(c Collision, k idKind) mapping.Policy {
+func policyFor(c Collision, k idKind) policy.Choice {
 	switch k {
 	case idOfUser:
 		return c.ID
@@ -213,14 +214,14 @@ func (c *conflicts) award(g *shared.Group) {
 }
 
 // apply does what a policy says about the loss of an identifier.
-func (l *loser) apply(kind idKind, p mapping.Policy) {
+func (l *loser) apply(kind idKind, p policy.Choice) {
 	switch {
-	case p == mapping.Allow && kind == email:
+	case p == policy.Allow && kind == email:
 		l.lost[kind] = 0
-	case p == mapping.Link && kind != idOfUser:
+	case p == policy.Link && kind != idOfUser:
 		l.out, l.link, l.kind, l.action = true, true, kind, target.Rejected
-	case p == mapping.Suffix && kind == username, p == mapping.Drop && kind == email, p == mapping.Internal && kind == idOfUser:
-	case p == mapping.Skip:
+	case p == policy.Suffix && kind == username, p == policy.Drop && kind == email, p == policy.Internal && kind == idOfUser:
+	case p == policy.Skip:
 		l.out, l.kind, l.action = true, kind, target.Skipped
 	default:
 		l.out, l.kind, l.action = true, kind, target.Rejected

@@ -188,7 +188,7 @@ func (r *run) move(ctx context.Context, limits *limiter, w *written) error {
 	}
 	m := mover{
 		dst: r.dst, caps: &r.caps, journal: r.journal, survey: r.survey, limits: limits, tally: t, written: w,
-		rules:  rules{adopt: o.Policies.Adopt, overwrite: o.Policies.OverwriteDrift, planned: o.Plan != nil},
+		rules:  rules{adopt: bool(o.Policies.Adopt), overwrite: bool(o.Policies.OverwriteDrift), planned: o.Plan != nil},
 		loader: &loader{dst: r.dst, journal: r.journal, run: o.Run, key: o.Key},
 		plan:   o.Plan, digest: o.Digest, dry: o.DryRun,
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/policy"
 	"github.com/stetl/stetl/core/target"
 )
 
@@ -43,28 +44,25 @@ type Rule struct {
 	Default json.RawMessage `json:"default,omitempty"`
 }
 
-// Policies decide about accounts that the target cannot hold as they are.
-type Policies struct {
-	// Password is about hashes that the target cannot verify, LongID about ids
-	// that are longer than it takes.
-	Password Policy
-	LongID   Policy
-}
+type (
+	// Policies are the decisions of the operator, as a configuration has them. Rules
+	// obey those about single accounts: Password and LongID.
+	Policies = policy.Policies
+	// Policy is one decision.
+	Policy = policy.Choice
+)
 
-// Policy is one decision. The zero value is the default of its subject.
-type Policy string
-
-// The policies there are. Which ones a subject knows is said where it is configured.
+// The choices there are, see [policy.Choice].
 const (
-	Default  Policy = ""
-	Reject   Policy = "reject"
-	Skip     Policy = "skip"
-	Reset    Policy = "reset"    // load without the password
-	Internal Policy = "internal" // load under the source's internal id
-	Suffix   Policy = "suffix"   // make the name another one
-	Link     Policy = "link"     // make two accounts one
-	Drop     Policy = "drop"     // load without the value
-	Allow    Policy = "allow"    // load with it: the target takes it twice after all
+	Default  = policy.Default
+	Reject   = policy.Reject
+	Skip     = policy.Skip
+	Reset    = policy.Reset
+	Internal = policy.Internal
+	Suffix   = policy.Suffix
+	Link     = policy.Link
+	Drop     = policy.Drop
+	Allow    = policy.Allow
 )
 
 // Rules are compiled. Nil and the zero value are the usual mapping. They are safe

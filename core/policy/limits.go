@@ -1,0 +1,62 @@
+package policy
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+)
+
+// Limits stop a run that would do more than was expected of it.
+type Limits struct {
+	// Updates bounds how many accounts an earlier run has loaded may be changed,
+	// Resets how many of those that are sent will need a new password, and Adoptions
+	// how many accounts may be adopted.
+	Updates   Limit `json:"updates,omitzero"`
+	Resets    Limit `json:"resets,omitzero"`
+	Adoptions Limit `json:"adoptions,omitzero"`
+	// Mails bounds how many people the target may mail because of the run.
+	Mails Limit `json:"mails,omitzero"`
+	// Failures stops a run when that many of the last Window outcomes of the target
+	// are rejects or in doubt; 0 never does. A Window of 0 is one of 1000.
+	Failures int `json:"failures,omitempty"`
+	Window   int `json:"window,omitempty"`
+}
+
+// Limit is a number of accounts, or a share of those that the run is about. The zero
+// value has no bound.
+type Limit struct {
+	Set     bool
+	Count   int
+	Percent float64 // used instead of Count when not 0
+}
+
+// Of returns the bound for a number of accounts.
+func (l Limit) Of(total int) (int, bool) {
+	if l.Percent > 0 {
+		return int(l.Percent * float64(total) / 100), l.Set
+	}
+	return l.Count, l.Set
+}
+
+// UnmarshalJSON reads 5 or "5%".
+func (l *Limit) UnmarshalJSON(raw []byte) error {
+	l.Set = true
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return json.Unmarshal(raw, &l.Count)
+	}
+	percent, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
+	l.Percent = percent
+	if percent == 0 { // 0% is none, which Count says
+		l.Count = 0
+	}
+	return err
+}
+
+// MarshalJSON writes what UnmarshalJSON reads.
+func (l Limit) MarshalJSON() ([]byte, error) {
+	if l.Percent > 0 {
+		return json.Marshal(strconv.FormatFloat(l.Percent, 'f', -1, 64) + "%")
+	}
+	return json.Marshal(l.Count)
+}

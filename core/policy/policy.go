@@ -1,0 +1,99 @@
+package policy
+
+import "github.com/stetl/stetl/core/diag"
+
+// Policies are the decisions about accounts. The zero value changes nothing that a run
+// did not make.
+type Policies struct {
+	// Skip lists reasons the operator has accepted: whoever is rejected for one
+	// of them counts as skipped.
+	Skip []diag.Code `json:"skip,omitempty"`
+	// Adopt brings accounts up to date that are in the target, differ, and were not
+	// made by a run.
+	Adopt Adopt `json:"existing,omitzero"`
+	// OverwriteDrift writes over what others have changed in the target since the
+	// last run. Without, such accounts are skipped with load.drift.
+	OverwriteDrift Overwrite `json:"drift,omitzero"`
+	// Canary is false where nothing is to be proven before the load; nil is true.
+	Canary *bool `json:"canary,omitempty"`
+	// ReadBack says which of the accounts that a run has written are read back.
+	ReadBack ReadBack `json:"read_back,omitempty"`
+	// Password is about hashes that the target cannot verify: [Reset], [Reject] or
+	// [Skip]. LongID is about ids that are longer than it takes: Reject, Skip or
+	// [Internal].
+	Password Choice `json:"password,omitempty"`
+	LongID   Choice `json:"long_id,omitempty"`
+	// Collision says what happens to accounts that want what another account keeps.
+	Collision Collision `json:"collision,omitzero"`
+	// Limits have a section of their own in a configuration.
+	Limits Limits `json:"-"`
+}
+
+// Choice is one decision. The zero value is the default of its subject.
+type Choice string
+
+// The choices there are. Which ones a subject knows is said with it.
+const (
+	Default  Choice = ""
+	Reject   Choice = "reject"
+	Skip     Choice = "skip"
+	Reset    Choice = "reset"    // load without the password
+	Internal Choice = "internal" // load under the source's internal id
+	Suffix   Choice = "suffix"   // make the name another one
+	Link     Choice = "link"     // make two accounts one
+	Drop     Choice = "drop"     // load without the value
+	Allow    Choice = "allow"    // load with it: the target takes it twice after all
+)
+
+// Collision says, by identifier, what happens to an account that wants one which
+// another account keeps. The zero value rejects.
+type Collision struct {
+	// ID: [Reject], [Skip], or [Internal] for the source's internal id instead.
+	ID Choice `json:"id,omitempty"`
+	// Username: Reject, Skip, [Suffix] or [Link].
+	Username Choice `json:"username,omitempty"`
+	// Email: Reject, Skip, [Drop] for an account without address, Link, or [Allow]
+	// where the target is set up to take an address twice.
+	Email Choice `json:"email,omitempty"`
+}
+
+// Adopt is "adopt" in a configuration, or else "skip".
+type Adopt bool
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (a *Adopt) UnmarshalText(text []byte) error { *a = string(text) == "adopt"; return nil }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (a Adopt) MarshalText() ([]byte, error) { return word(bool(a), "adopt", "skip"), nil }
+
+// Overwrite is "overwrite" in a configuration, or else "keep".
+type Overwrite bool
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (o *Overwrite) UnmarshalText(text []byte) error { *o = string(text) == "overwrite"; return nil }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (o Overwrite) MarshalText() ([]byte, error) { return word(bool(o), "overwrite", "keep"), nil }
+
+func word(is bool, yes, no string) []byte {
+	if is {
+		return []byte(yes)
+	}
+	return []byte(no)
+}
+
+// ReadBack says which of the accounts that were written are read back: "all", which is
+// the default, "sample" or "off".
+type ReadBack string
+
+// Every is of how many accounts one is read back: 1 is every one, 0 none.
+func (r ReadBack) Every() int {
+	switch r {
+	case "off":
+		return 0
+	case "sample":
+		return 100
+	default:
+		return 1
+	}
+}

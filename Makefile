@@ -60,7 +60,8 @@ bench-extract: ## accounts/s and peak memory of extraction beside COPY (STETL_BE
 	STETL_BENCH=1 $(GO) test -timeout 30m -run '^$$' -bench BenchmarkExtract -benchtime 1x ./core/supertokens
 
 .PHONY: bench-engine
-bench-engine: ## a second run beside bare extraction, and the journal's outcomes/s and ns/account (STETL_BENCH_ACCOUNTS, default 1000000)
+bench-engine: ## a first and a second run beside bare extraction, and the journal's outcomes/s and ns/account (STETL_BENCH_ACCOUNTS, default 1000000)
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkFirstRun -benchtime 2x ./cmd/stetl
 	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSecondRun -benchtime 5x ./cmd/stetl
 	$(GO) test -run '^$$' -bench . ./core/journal
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -39,6 +40,13 @@ type batch struct {
 	// ours says that runs have written the accounts. They are brought up to date, which
 	// takes a look at them first.
 	ours bool
+	// turn is that of the first call about them; nil for those that take none.
+	turn *turn
+}
+
+// grow makes room for so many users, which are large.
+func (b *batch) grow(n int) {
+	b.users, b.before, b.settled, b.places = make([]target.User, 0, n), make([]journal.Entry, 0, n), make([]bool, 0, n), make([]int, 0, n)
 }
 
 func (b *batch) add(u *target.User, before *journal.Entry, settled bool, place int) {
@@ -51,11 +59,40 @@ func (b *batch) add(u *target.User, before *journal.Entry, settled bool, place i
 // part is a batch of some of the users.
 func (b *batch) part(at []int) *batch {
 	part := &batch{ours: b.ours}
+	part.grow(len(at))
 	for _, i := range at {
 		part.add(&b.users[i], &b.before[i], b.settled[i], b.places[i])
 	}
 	return part
 }
+
+// slots bound how many calls a target gets at a time.
+type slots chan struct{}
+
+// take waits for one, with a turn until all that came earlier have had theirs; the caller
+// gives it back.
+func (s slots) take(t *turn) (giveBack func()) {
+	if t != nil {
+		<-t.earlier
+		defer t.pass()
+	}
+	s <- struct{}{}
+	return func() { <-s }
+}
+
+// turn has batches come to the target in the order in which they were made.
+type turn struct {
+	earlier <-chan struct{} // closed when the one before has had its turn
+	had     chan struct{}
+	once    sync.Once
+}
+
+func (t *turn) pass() { t.once.Do(func() { close(t.had) }) }
+
+// ahead is how many batches more than the target takes at a time are under way: while it
+// works on one, the journal is told of the next and of the last. What several batches want
+// to have written becomes durable at once.
+const ahead = 3
 
 // dispatcher makes batches and has several on their way at a time. Whoever adds waits
 // while all of them are.
@@ -63,19 +100,25 @@ type dispatcher struct {
 	group *errgroup.Group
 	size  int
 	send  func(*batch) error
+	last  <-chan struct{} // turn of the batch that was made last
 	// Those that are being filled.
 	ours, others *batch
 }
 
 func newDispatcher(group *errgroup.Group, limits target.BatchLimits, send func(*batch) error) *dispatcher {
-	group.SetLimit(limits.InFlight)
-	return &dispatcher{group: group, size: limits.Users, send: send, ours: &batch{ours: true}, others: &batch{}}
+	group.SetLimit(limits.InFlight + ahead)
+	first := make(chan struct{})
+	close(first)
+	return &dispatcher{group: group, size: limits.Users, send: send, last: first, ours: &batch{ours: true}, others: &batch{}}
 }
 
 func (d *dispatcher) add(u *target.User, before *journal.Entry, settled bool, place int) {
 	b := &d.others
 	if before.Ours() {
 		b = &d.ours
+	}
+	if len((*b).users) == 0 {
+		(*b).grow(d.size)
 	}
 	if (*b).add(u, before, settled, place); len((*b).users) == d.size {
 		d.flush(b)
@@ -85,9 +128,15 @@ func (d *dispatcher) add(u *target.User, before *journal.Entry, settled bool, pl
 func (d *dispatcher) flush(b **batch) {
 	full := *b
 	*b = &batch{ours: full.ours}
-	if len(full.users) > 0 {
-		d.group.Go(func() error { return d.send(full) })
+	if len(full.users) == 0 {
+		return
 	}
+	full.turn = &turn{earlier: d.last, had: make(chan struct{})}
+	d.last = full.turn.had
+	d.group.Go(func() error {
+		defer full.turn.pass() // whoever never got to the target holds up nobody
+		return d.send(full)
+	})
 }
 
 // wait sends what is left, unless adding has failed, and returns when everything has its

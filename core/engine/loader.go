@@ -21,8 +21,9 @@ type loader struct {
 }
 
 // load sends users; before holds what the journal has of each. Nothing is counted
-// whose outcome is not durable.
-func (l *loader) load(ctx context.Context, users []target.User, before []journal.Entry) ([]target.Change, error) {
+// whose outcome is not durable. begin waits until the target takes them and returns what
+// to call when it is done; when it fails, they are not sent and have no outcome.
+func (l *loader) load(ctx context.Context, users []target.User, before []journal.Entry, begin func() (done func(), err error)) ([]target.Change, error) {
 	var batch int64
 	if l.journal != nil {
 		marks := make([]journal.Entry, len(users))
@@ -34,7 +35,12 @@ func (l *loader) load(ctx context.Context, users []target.User, before []journal
 			return notSent(users, err), err
 		}
 	}
+	done, err := begin()
+	if err != nil {
+		return nil, errors.Join(err, l.forget(batch))
+	}
 	outcomes, err := l.dst.Load(ctx, users)
+	done()
 	changes := make([]target.Change, len(outcomes))
 	for i, o := range outcomes {
 		changes[i].Outcome = o
@@ -50,6 +56,14 @@ func (l *loader) load(ctx context.Context, users []target.User, before []journal
 		return changes, errors.Join(err, recordErr)
 	}
 	return changes, err
+}
+
+// forget takes back the marks of users that were not sent.
+func (l *loader) forget(batch int64) error {
+	if l.journal == nil {
+		return nil
+	}
+	return l.journal.Record(batch, nil)
 }
 
 // record makes outcomes durable; batch is 0 for users that were not sent.

@@ -30,6 +30,11 @@ type mover struct {
 	digest  func(sourceID string, digest []byte)
 	dry     bool
 
+	// calls bound how many questions and loads are under way; stopped says why no more
+	// are to begin.
+	calls   slots
+	stopped func() error
+
 	// excluded are kept out and wait for their outcome; linked ones do so until the
 	// account that they are made one with has been dealt with.
 	excluded, linked []exclusion
@@ -50,6 +55,8 @@ func (m *mover) move(ctx context.Context) error {
 	working, stop := withGrace(ctx, grace)
 	defer stop()
 	limits := batchLimits(m.caps)
+	m.calls = make(slots, limits.InFlight)
+	m.stopped = func() error { return context.Cause(reading) }
 	d := newDispatcher(group, limits, func(b *batch) error {
 		changes, err := m.apply(working, b)
 		m.tally.add(changes...)
@@ -197,7 +204,12 @@ func (m *mover) apply(ctx context.Context, b *batch) ([]target.Change, error) {
 
 // ask asks the target about accounts and decides what to do about each.
 func (m *mover) ask(ctx context.Context, b *batch) ([]decision, []target.Change, error) {
+	done, err := m.begin(b)
+	if err != nil {
+		return nil, nil, err // nothing is said of them
+	}
 	found, err := m.dst.Plan(ctx, b.users)
+	done()
 	if err == nil && len(found) != len(b.users) {
 		err = fmt.Errorf("%w: %d answers about %d users", ErrUnbalanced, len(found), len(b.users))
 	}
@@ -285,7 +297,8 @@ func (m *mover) update(ctx context.Context, b *batch) ([]target.Change, error) {
 	if err = m.limits.update(ours); err != nil {
 		done = notSent(part.users, err)
 	} else {
-		done, err = m.send(ctx, part)
+		// The target was asked about them before, so they are sent also when the run stops.
+		done, err = m.send(ctx, part, func() (func(), error) { return m.calls.take(nil), nil })
 	}
 	for n := range min(len(send), len(done)) {
 		done[n].Fields = changes[send[n]].Fields
@@ -297,7 +310,7 @@ func (m *mover) update(ctx context.Context, b *batch) ([]target.Change, error) {
 // load sends accounts that are not known to be in the target, and takes over those that
 // turn out to be there, where the policies say so.
 func (m *mover) load(ctx context.Context, b *batch) ([]target.Change, error) {
-	changes, err := m.send(ctx, b)
+	changes, err := m.send(ctx, b, func() (func(), error) { return m.begin(b) })
 	if err != nil || !m.caps.Can(target.CanPlan) {
 		return changes, err
 	}
@@ -315,9 +328,20 @@ func (m *mover) load(ctx context.Context, b *batch) ([]target.Change, error) {
 	return changes, err
 }
 
+// begin waits until the target takes a call about a batch, unless the run stops. The
+// caller says when it is done.
+func (m *mover) begin(b *batch) (done func(), err error) {
+	done = m.calls.take(b.turn)
+	if err := m.stopped(); err != nil {
+		done()
+		return nil, err
+	}
+	return done, nil
+}
+
 // send loads users and notes what was written.
-func (m *mover) send(ctx context.Context, b *batch) ([]target.Change, error) {
-	changes, err := m.loader.load(ctx, b.users, b.before)
+func (m *mover) send(ctx context.Context, b *batch, begin func() (func(), error)) ([]target.Change, error) {
+	changes, err := m.loader.load(ctx, b.users, b.before, begin)
 	if len(changes) == len(b.users) {
 		m.written.note(b.places, changes)
 	}

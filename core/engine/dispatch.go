@@ -73,8 +73,8 @@ type slots chan struct{}
 // gives it back.
 func (s slots) take(t *turn) (giveBack func()) {
 	if t != nil {
-		<-t.earlier
 		defer t.pass()
+		<-t.earlier
 	}
 	s <- struct{}{}
 	return func() { <-s }
@@ -87,7 +87,11 @@ type turn struct {
 	once    sync.Once
 }
 
-func (t *turn) pass() { t.once.Do(func() { close(t.had) }) }
+// pass ends the turn, if it has not ended, once all earlier ones have.
+func (t *turn) pass() {
+	<-t.earlier
+	t.once.Do(func() { close(t.had) })
+}
 
 // ahead is how many batches more than the target takes at a time are under way: while it
 // works on one, the journal is told of the next and of the last. What several batches want

@@ -535,3 +535,38 @@ func TestWrittenIsNoted(t *testing.T) {
 	var none *written
 	none.note([]int{1}, []target.Change{{}})
 }
+
+// Batches that were made ready and are not begun when a run stops leave nobody in doubt,
+// and nobody is sent after that.
+func TestStoppedRunLeavesNobodyInDoubt(t *testing.T) {
+	t.Parallel()
+	stop := errors.New("stop")
+	for _, inFlight := range []int{1, 3} {
+		p, dst, src := newProject(t), newIDP(), people(100)
+		dst.caps.Batch.InFlight = inFlight
+		ctx, cancel := context.WithCancelCause(t.Context())
+		dst.after = func(batch int) error {
+			if batch == 2 {
+				cancel(stop)
+			}
+			return nil
+		}
+		var res *Result
+		p.with(func(_ *journal.Scope, o Options) {
+			var err error
+			if res, err = Run(ctx, src, dst, o); !errors.Is(err, stop) {
+				t.Errorf("%d in flight: %v", inFlight, err)
+			}
+		})
+		if s := res.Summary; s.InDoubt > 0 || s.Created != dst.writes || s.Read != s.Created || s.Created == 0 || s.Created > 5*(1+2*inFlight) {
+			t.Errorf("%d in flight: %+v, %d writes", inFlight, s, dst.writes)
+		}
+		p.with(func(s *journal.Scope, _ Options) { // opening takes the marks that were left
+			for e, err := range s.Accounts(t.Context()) {
+				if err != nil || e.Open() {
+					t.Errorf("%d in flight: %s is open, %v", inFlight, e.SourceID, err)
+				}
+			}
+		})
+	}
+}

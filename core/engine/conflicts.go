@@ -241,10 +241,10 @@ func (c *conflicts) party(place int) bool {
 func (c *conflicts) meet(it *item) {
 	l := c.losers[it.place]
 	if w, ok := c.winners[it.place]; ok {
-		c.winners[it.place] = winner{w.id, it.where}
+		c.winners[it.place] = winner{w.id, string(it.where)}
 	}
 	if l != nil {
-		l.where = it.where
+		l.where = string(it.where)
 	}
 	if l != nil && l.link || l == nil && c.hosts[it.place] {
 		c.candidates[it.place] = linkable{it.user, it.proven}

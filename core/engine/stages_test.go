@@ -487,7 +487,7 @@ func TestWorkSet(t *testing.T) {
 	n := 0
 	err := w.each(func(place int) bool { return place%2 == 0 }, func(it *item) error {
 		i := it.place / 3
-		if it.user.SourceID != id(i) || it.proven != (i%2 == 0) || (it.out != nil) != (i%5 == 0) || it.out != nil && it.out.Detail != "why" || it.where != "emailpassword and passwordless in a, b" {
+		if it.user.SourceID != id(i) || it.proven != (i%2 == 0) || (it.out != nil) != (i%5 == 0) || it.out != nil && it.out.Detail != "why" || string(it.where) != "emailpassword and passwordless in a, b" {
 			return fmt.Errorf("item %d: %+v in %q", i, it.user, it.where)
 		}
 		n++

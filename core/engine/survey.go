@@ -213,7 +213,7 @@ func (v *surveyor) fetch(ctx context.Context, missing places) error {
 			}
 			_ = v.prepare(&users[i], &it)
 			v.withheld.From(&it.user)
-			it.where = string(appendWhere(nil, &users[i]))
+			it.where = appendWhere(nil, &users[i])
 			v.made.conflicts.meet(&it)
 			if v.made.about(it.place) {
 				if err := v.made.work.add(&it, &users[i]); err != nil {

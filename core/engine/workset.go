@@ -32,8 +32,9 @@ type item struct {
 	// proven says that the person has proven to own the address. A target need not hold
 	// that.
 	proven bool
-	// where says how and in which tenants people sign in to it.
-	where string
+	// where says how and in which tenants people sign in to it. It is asked for of few, and
+	// valid as long as the item.
+	where []byte
 	// out is why the mapping keeps it out of the target; nil when it does not.
 	out *mapping.Aside
 }
@@ -101,7 +102,7 @@ func (w *workSet) each(wanted func(place int) bool, fn func(*item) error) error 
 
 func (it *item) decode(b []byte) error {
 	flags, size := b[0], int(binary.BigEndian.Uint16(b[1:]))
-	it.proven, it.out, it.where = flags&isProven != 0, nil, string(b[3:3+size])
+	it.proven, it.out, it.where = flags&isProven != 0, nil, b[3:3+size]
 	b = b[3+size:]
 	if flags&isOut != 0 {
 		text := func() string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -25,7 +26,9 @@ type Restarting struct {
 	current  Target
 	births   int
 	restarts []time.Time
-	poisoned int // users that were found to kill the process
+	poisoned int       // users that were found to kill the process
+	failed   time.Time // when starting it again did not work
+	failure  error     // and why
 }
 
 // At most so many restarts in so much time: a process that dies again and again
@@ -40,6 +43,10 @@ const (
 	// is not about users.
 	mostPoisoned = 3
 	firstWait    = time.Second
+	// A process that does not start is not tried again by everybody who misses it.
+	failurePause = 5 * time.Second
+	// aliveTimeout bounds how long one who asks for a process that is there waits.
+	aliveTimeout = 20 * time.Second
 )
 
 // NewRestarting wraps first, an open target; open makes another one.
@@ -67,6 +74,26 @@ func (t *Restarting) Current() Target {
 	return current
 }
 
+// errExited is why a process is started again that nobody was asking when it ended.
+var errExited = errors.New("the process of the plugin has ended")
+
+// Alive is the target that is at work now; one whose process has ended is started
+// again first. It is for a service, which asks one thing at a time for as long as it
+// is wanted: restarts have no limit there, only longer and longer pauses. Others may
+// wait for the same restart, so that it goes on when ctx ends.
+func (t *Restarting) Alive(ctx context.Context) (Target, error) {
+	current, birth := t.get()
+	if p, ok := current.(interface{ Exited() bool }); !ok || !p.Exited() {
+		return current, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), aliveTimeout)
+	defer cancel()
+	if err := t.restart(ctx, birth, math.MaxInt, errExited); err != nil {
+		return nil, err
+	}
+	return t.Current(), nil
+}
+
 // restart replaces the target that died as the birth-th one, unless another
 // caller has done so already.
 func (t *Restarting) restart(ctx context.Context, birth, allowance int, cause error) error {
@@ -76,6 +103,9 @@ func (t *Restarting) restart(ctx context.Context, birth, allowance int, cause er
 		return nil
 	}
 	now := time.Now()
+	if now.Sub(t.failed) < failurePause {
+		return t.failure
+	}
 	recent := t.restarts[:0]
 	for _, at := range t.restarts {
 		if now.Sub(at) < restartWindow {
@@ -95,7 +125,8 @@ func (t *Restarting) restart(ctx context.Context, birth, allowance int, cause er
 	}
 	fresh, err := t.open(ctx)
 	if err != nil {
-		return fmt.Errorf("start the plugin again after it died: %w", errors.Join(err, cause))
+		t.failed, t.failure = time.Now(), fmt.Errorf("start the plugin again after it died: %w", errors.Join(err, cause))
+		return t.failure
 	}
 	t.restarts = append(t.restarts, now)
 	t.current = fresh

@@ -61,8 +61,8 @@ bench-extract: ## accounts/s and peak memory of extraction beside COPY (STETL_BE
 
 .PHONY: bench-engine
 bench-engine: ## a first and a second run beside bare extraction, and the journal's outcomes/s and ns/account (STETL_BENCH_ACCOUNTS, default 1000000)
-	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkFirstRun -benchtime 2x ./cmd/stetl
-	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSecondRun -benchtime 5x ./cmd/stetl
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkFirstRun -benchtime 2x ./core/migration
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSecondRun -benchtime 5x ./core/migration
 	$(GO) test -run '^$$' -bench . ./core/journal
 
 .PHONY: bench-bridge

@@ -33,8 +33,6 @@ type app struct {
 	quiet      bool
 	// accept are the codes of gaps in spite of which the source is read.
 	accept []string
-	// planKey is the key of a plan that was, or is to be, made without a journal.
-	planKey []byte
 }
 
 // run is the whole program: it returns the exit code.
@@ -42,7 +40,7 @@ func run(args []string, s streams) int {
 	ctx, stop := interruptible(context.Background(), s.err)
 	defer stop()
 	a := &app{streams: s}
-	root := a.root()
+	root := rootCommand(a)
 	root.SetArgs(args)
 	root.SetIn(s.in)
 	root.SetOut(s.out)
@@ -75,7 +73,7 @@ func interruptible(parent context.Context, say io.Writer) (context.Context, func
 	return ctx, func() { signal.Stop(ch); cancel(nil) }
 }
 
-func (a *app) root() *cobra.Command {
+func rootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "stetl",
 		Short: "Move the users of a SuperTokens installation into another identity provider",
@@ -91,15 +89,15 @@ Begin with inspect and check, look at what run --dry-run says, then run.`,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{commandLineError{err, cmd.CommandPath()}} })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(commandLineError{err, cmd.CommandPath()}) })
 	for _, group := range []struct {
 		title    string
 		commands []*cobra.Command
 	}{
-		{"Before a run:", []*cobra.Command{a.inspectCommand(), a.checkCommand(), a.planCommand(), a.mapCommand()}},
-		{"The run:", []*cobra.Command{a.runCommand(), a.verifyCommand(), a.undoCommand()}},
-		{"After a run:", []*cobra.Command{a.reportCommand(), a.rejectsCommand(), a.explainCommand(), a.idmapCommand()}},
-		{"While applications change over:", []*cobra.Command{a.bridgeCommand(), a.sessionsCommand(), a.keysCommand()}},
+		{"Before a run:", []*cobra.Command{inspectCommand(a), checkCommand(a), planCommand(a), mapCommand(a)}},
+		{"The run:", []*cobra.Command{runCommand(a), verifyCommand(a), undoCommand(a)}},
+		{"After a run:", []*cobra.Command{reportCommand(a), rejectsCommand(a), explainCommand(a), idmapCommand(a)}},
+		{"While applications change over:", []*cobra.Command{bridgeCommand(a), sessionsCommand(a), keysCommand(a)}},
 	} {
 		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
 		for _, c := range group.commands {
@@ -107,43 +105,50 @@ Begin with inspect and check, look at what run --dry-run says, then run.`,
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(a.configCommand(), a.exportCommand(), a.pluginCommand(), a.versionCommand(), serveCommand())
+	root.AddCommand(configCommand(a), exportCommand(a), pluginCommand(a), versionCommand(a), serveCommand())
 	wrapArgs(root)
 	return root
 }
 
-// wrapArgs makes cobra's complaints about arguments usage errors, and those about
-// arguments that a command does not take say what it does take.
+// wrapArgs makes cobra's complaints about arguments usage errors that say what was
+// meant.
 func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
-			err := check(cmd, args)
-			switch {
-			case err == nil:
-				return nil
-			case !strings.HasPrefix(err.Error(), "unknown command"):
-			case !cmd.HasSubCommands():
-				err = fmt.Errorf("%s takes flags only, and %q is none", cmd.CommandPath(), args[0])
-				if cmd.Flag("config") != nil {
-					err = fmt.Errorf("%w; did you mean --config %s?", err, args[0])
-				}
-			default:
-				var names []string
-				for _, sub := range cmd.Commands() {
-					if sub.IsAvailableCommand() {
-						names = append(names, sub.Name())
-					}
-				}
-				if like := diag.Suggest(args[0], names); like != "" {
-					err = fmt.Errorf("%w; did you mean %s?", err, like)
-				}
+			if err := check(cmd, args); err != nil {
+				return usageError(commandLineError{wordArgs(cmd, args, err), cmd.CommandPath()})
 			}
-			return usageError{commandLineError{err, cmd.CommandPath()}}
+			return nil
 		}
 	}
 	for _, sub := range c.Commands() {
 		wrapArgs(sub)
 	}
+}
+
+// wordArgs has a complaint about an argument that a command does not take say what it
+// does take.
+func wordArgs(cmd *cobra.Command, args []string, err error) error {
+	if !strings.HasPrefix(err.Error(), "unknown command") {
+		return err
+	}
+	if !cmd.HasSubCommands() {
+		err = fmt.Errorf("%s takes flags only, and %q is none", cmd.CommandPath(), args[0])
+		if cmd.Flag("config") != nil {
+			err = fmt.Errorf("%w; did you mean --config %s?", err, args[0])
+		}
+		return err
+	}
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	if like := diag.Suggest(args[0], names); like != "" {
+		err = fmt.Errorf("%w; did you mean %s?", err, like)
+	}
+	return err
 }
 
 func (a *app) configFlag(c *cobra.Command) {

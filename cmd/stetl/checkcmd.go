@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/migration"
 	"github.com/stetl/stetl/core/report"
 )
 
-func (a *app) checkCommand() *cobra.Command {
+func checkCommand(a *app) *cobra.Command {
 	var fix bool
 	c := &cobra.Command{
 		Use:   "check --config FILE",
@@ -21,7 +21,7 @@ ask of it. It writes nothing, unless --fix is given: then the plugin changes tho
 settings of the target that it knows a remedy for, and no accounts.`,
 		Example: "  stetl check --config configs/quickstart.yaml",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.check(cmd.Context(), fix) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runCheck(cmd.Context(), a, fix) },
 	}
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
@@ -30,47 +30,37 @@ settings of the target that it knows a remedy for, and no accounts.`,
 	return c
 }
 
-func (a *app) check(ctx context.Context, fix bool) (err error) {
+func runCheck(ctx context.Context, a *app, fix bool) (err error) {
 	status := newStatus(a.err, a.asJSON)
-	p, err := a.openProject(ctx, peek, status)
+	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true}, status)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close(ctx)) }()
-	if err := p.openSource(ctx); err != nil {
-		return a.showIncomplete(err)
-	}
-	acc := p.accounts()
+	defer func() { err = errors.Join(err, m.Close(ctx)) }()
 	if fix {
-		needs, err := engine.Survey(ctx, acc, p.target, p.engineOptions())
-		if err != nil {
-			return classify(ctx, err)
-		}
-		done, err := p.client().Fix(ctx, needs)
+		done, err := m.Fix(ctx)
 		status.clear()
 		if err != nil {
-			return classify(ctx, err)
+			return showIncomplete(a, err)
 		}
-		if err := report.WriteFixes(a.err, p.cfg.Target.Locate(done)); err != nil {
+		if err := report.WriteFixes(a.err, done); err != nil {
 			return err
 		}
 	}
-	found, err := engine.Check(ctx, acc, p.target, p.engineOptions())
+	checked, err := m.Check(ctx)
 	status.clear()
 	if err != nil {
-		return a.showIncomplete(classify(ctx, err))
+		return showIncomplete(a, err)
 	}
-	found = p.cfg.Target.Locate(found)
-	complete, _ := p.source.Completeness()
 	if a.asJSON {
-		err = report.WriteDiagnosticsJSON(a.out, found, complete)
+		err = report.WriteDiagnosticsJSON(a.out, checked.Found, checked.Completeness)
 	} else {
-		err = report.WriteDiagnostics(a.out, found)
+		err = report.WriteDiagnostics(a.out, checked.Found)
 		if err == nil {
-			_, err = fmt.Fprintf(a.out, "Source   %s\n         %s\n", p.source.Where(), report.CompletenessLine(complete))
+			_, err = fmt.Fprintf(a.out, "Source   %s\n         %s\n", checked.Source, report.CompletenessLine(checked.Completeness))
 		}
 	}
-	if err == nil && found.HasErrors() {
+	if err == nil && checked.Found.HasErrors() {
 		return silentError{exitRefused}
 	}
 	return err

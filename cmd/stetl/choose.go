@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/migration"
 )
 
 // choiceFlags say which accounts a run is about.
@@ -85,14 +85,15 @@ func (f *choiceFlags) check(plan string) error {
 	case len(given) == 0:
 		return nil
 	case plan != "":
-		return usageError{fmt.Errorf("%s: --plan executes a plan to the letter; make the plan with this flag instead", given[0])}
+		return usageError(fmt.Errorf("%s: --plan executes a plan to the letter; make the plan with this flag instead", given[0]))
 	case slices.ContainsFunc(f.users, func(id string) bool { return strings.TrimSpace(id) == "" }):
-		return usageError{errors.New("--user: the id is empty")}
+		return usageError(errors.New("--user: the id is empty"))
 	case slices.Contains(f.usersFrom, ""):
-		return usageError{errors.New("--users-from: the name of the file is empty")}
+		return usageError(errors.New("--users-from: the name of the file is empty"))
 	case len(f.users)+len(f.usersFrom) > 0 && (f.sample > 0 || len(f.tenants) > 0 || f.onlyRejects):
-		return usageError{fmt.Errorf("%s: --user and --users-from name accounts one by one, and another condition would leave some of them out without a word; use one or the other",
-			strings.Join(given, " and "))}
+		return usageError(fmt.Errorf("%s: --user and --users-from name accounts one by one, and another condition would leave some of them out without a word; use one or the other",
+			strings.Join(given, " and ")))
+
 	}
 	return nil
 }
@@ -119,101 +120,19 @@ func readIDs(name string, in io.Reader) ([]engine.Named, error) {
 	}
 	file, err := os.Open(name)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--users-from: %w", err)}
+		return nil, usageError(fmt.Errorf("--users-from: %w", err))
 	}
 	defer func() { _ = file.Close() }() // nothing was written to it
 	ids, err := engine.ReadIDs(file, filepath.Clean(name))
 	var list *diag.ListError
 	if err != nil && !errors.As(err, &list) {
-		err = usageError{fmt.Errorf("--users-from: %w", err)}
+		err = usageError(fmt.Errorf("--users-from: %w", err))
 	}
 	return ids, err
 }
 
-// mayChoose says whether the target can get a part of the accounts at all.
-func (p *project) mayChoose(given []string, plan *engine.Plan) error {
-	if plan != nil && plan.Part != "" {
-		given = []string{"--plan, of a plan that was made with " + plan.Part}
-	}
-	if len(given) == 0 || !p.target.Capabilities().Whole {
-		return nil
-	}
-	return diag.List{{
-		Code:    diag.RunNeedsEveryone,
-		Summary: strings.Join(given, " and ") + ": this target is written as a whole every time, and a part would replace all accounts that are there; nothing was written",
-		Detail: "For files of some accounts, leave the others out with mapping.filter, in a configuration of its own with an output folder of its own.\n" +
-			"Another output folder alone changes nothing about this rule.",
-		Hint: "run without it; stetl explain ID shows what becomes of one account",
-	}}.Err()
-}
-
-// choose settles which accounts the run is about; nil when it is about all.
-func (p *project) choose(ctx context.Context, acc *accounts, o engine.Options, f *choiceFlags, ids []engine.Named) (*engine.Part, error) {
-	given := f.given()
-	if len(given) == 0 {
-		return nil, nil //nolint:nilnil // about all
-	}
-	c := engine.Choice{Flag: strings.Join(given, " "), IDs: ids, Tenants: f.tenants, Sample: int(f.sample)}
-	if err := p.knownTenants(f.tenants); err != nil {
-		return nil, err
-	}
-	if f.onlyRejects {
-		var err error
-		if c.Among, err = p.openRejects(ctx); err != nil {
-			return nil, err
-		}
-	}
-	part, err := engine.Choose(ctx, acc, p.target, o, c)
-	if list := (*diag.ListError)(nil); errors.As(err, &list) {
-		return nil, err
-	}
-	return part, classify(ctx, err)
-}
-
-// mostTenants bounds how many tenants a message lists.
-const mostTenants = 30
-
-// knownTenants makes sure that the app has the tenants.
-func (p *project) knownTenants(tenants []string) error {
-	var known []string
-	for _, app := range p.source.Apps() {
-		if app.ID == p.source.App() {
-			known = app.Tenants
-		}
-	}
-	var problems diag.List
-	for _, t := range tenants {
-		if slices.Contains(known, t) {
-			continue
-		}
-		list := strings.Join(known[:min(len(known), mostTenants)], ", ")
-		if more := len(known) - mostTenants; more > 0 {
-			list += fmt.Sprintf(" and %d more", more)
-		}
-		d := diag.Diagnostic{
-			Code: diag.RunUnknownTenant, Summary: fmt.Sprintf("--only-tenant: app %s has no tenant %q; nothing was written", p.source.App(), t), Detail: "It has " + list + ".",
-		}
-		if like := diag.Suggest(t, known); like != "" {
-			d.Hint = fmt.Sprintf("did you mean %q?", like)
-		}
-		problems.Add(d)
-	}
-	return problems.Err()
-}
-
-// openRejects are the accounts that earlier runs have not loaded.
-func (p *project) openRejects(ctx context.Context) (map[string]bool, error) {
-	if p.scope == nil {
-		return nil, usageError{errors.New("--only-rejects: no run has been made yet")}
-	}
-	open := map[string]bool{}
-	for e, err := range p.scope.Accounts(ctx) {
-		if err != nil {
-			return nil, refusedError{err}
-		}
-		if e.Open() {
-			open[e.SourceID] = true
-		}
-	}
-	return open, nil
+// choice is what the flags choose; in is standard input.
+func (f *choiceFlags) choice(in io.Reader) (migration.Choice, error) {
+	ids, err := f.ids(in)
+	return migration.Choice{Flags: f.given(), IDs: ids, Tenants: f.tenants, Sample: int(f.sample), OnlyRejects: f.onlyRejects}, err
 }

@@ -137,7 +137,7 @@ func TestDocumentedCommands(t *testing.T) {
 			}
 		}
 		for _, line := range lines {
-			root := (&app{streams: streams{out: io.Discard, err: io.Discard}}).root()
+			root := rootCommand(&app{streams: streams{out: io.Discard, err: io.Discard}})
 			root.InitDefaultHelpCmd()
 			root.InitDefaultCompletionCmd()
 			args := strings.Fields(line)
@@ -168,7 +168,7 @@ func TestDocumentedCommands(t *testing.T) {
 			visit(sub)
 		}
 	}
-	visit((&app{}).root())
+	visit(rootCommand(&app{}))
 }
 
 // TestDocumentedConfiguration loads every example: the files in configs/, the
@@ -267,5 +267,5 @@ func TestFlagsAreDescribed(t *testing.T) {
 			visit(sub)
 		}
 	}
-	visit((&app{}).root())
+	visit(rootCommand(&app{}))
 }

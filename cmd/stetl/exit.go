@@ -8,6 +8,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/migration"
 	"github.com/stetl/stetl/core/report"
 )
 
@@ -22,10 +23,8 @@ const (
 	exitDifferences = 6
 )
 
-// usageError is a mistake on the command line or in the configuration.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
+// usageError says that err is a mistake on the command line.
+func usageError(err error) error { return migration.UsageError{Err: err} }
 
 // commandLineError is a usage error for which the help of a command is the remedy.
 type commandLineError struct {
@@ -35,11 +34,8 @@ type commandLineError struct {
 
 func (e commandLineError) Unwrap() error { return e.error }
 
-// refusedError says that the source, the target or a plugin could not be
-// reached or said no.
-type refusedError struct{ error }
-
-func (e refusedError) Unwrap() error { return e.error }
+// refusedError says that err comes from something that could not be reached or said no.
+func refusedError(err error) error { return migration.RefusedError{Err: err} }
 
 // silentError sets the exit code after a report that already said everything.
 type silentError struct{ code int }
@@ -72,9 +68,9 @@ func exitCode(err error) int {
 		return exitLimit
 	case errors.Is(err, engine.ErrDiffers), errors.Is(err, report.ErrNoBijection):
 		return exitDifferences
-	case errors.As(err, new(refusedError)), errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrNotCommitted):
+	case errors.As(err, new(migration.RefusedError)), errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrNotCommitted):
 		return exitRefused
-	case errors.As(err, new(usageError)), errors.As(err, &list):
+	case errors.As(err, new(migration.UsageError)), errors.As(err, &list):
 		return exitUsage
 	default:
 		return exitInternal

@@ -13,7 +13,7 @@ import (
 	"github.com/stetl/stetl/core/supertokens"
 )
 
-func (a *app) exportCommand() *cobra.Command {
+func exportCommand(a *app) *cobra.Command {
 	var out string
 	var secrets bool
 	c := &cobra.Command{
@@ -26,9 +26,9 @@ is given, which needs --out: such a file is created with mode 0600.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if secrets && out == "" {
-				return usageError{errors.New("--include-secrets needs --out FILE: secrets are not printed")}
+				return usageError(errors.New("--include-secrets needs --out FILE: secrets are not printed"))
 			}
-			return a.export(cmd.Context(), out, secrets)
+			return runExport(cmd.Context(), a, out, secrets)
 		},
 	}
 	a.configFlag(c)
@@ -38,22 +38,14 @@ is given, which needs --out: such a file is created with mode 0600.`,
 	return c
 }
 
-func (a *app) export(ctx context.Context, out string, secrets bool) (err error) {
-	cfg, err := a.soundConfig()
-	if err != nil {
-		return err
-	}
+func runExport(ctx context.Context, a *app, out string, secrets bool) (err error) {
 	status := newStatus(a.err, out == "")
-	accepted, err := a.acceptedGaps()
-	if err != nil {
-		return err
-	}
-	src, err := openSource(ctx, cfg, accepted, false, status)
+	src, err := openSource(ctx, a, false, status)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	read := func(w io.Writer) error {
+	return a.save(out, func(w io.Writer) error {
 		buf := bufio.NewWriterSize(w, 1<<20)
 		written := 0
 		err := src.Read(ctx, func(b supertokens.Batch) error {
@@ -67,21 +59,12 @@ func (a *app) export(ctx context.Context, out string, secrets bool) (err error) 
 			return nil
 		})
 		status.clear()
-		switch {
-		case err == nil:
-			return buf.Flush()
-		case errors.As(err, new(writeError)), ctx.Err() != nil:
+		if err != nil {
 			return err
-		default:
-			return refusedError{sourceError(cfg, err)}
 		}
-	}
-	return a.save(out, read)
+		return buf.Flush()
+	})
 }
-
-type writeError struct{ error }
-
-func (e writeError) Unwrap() error { return e.error }
 
 func writeAccount(w *bufio.Writer, u *canonical.User, secrets bool) error {
 	encode := u.MarshalJSON
@@ -93,7 +76,7 @@ func writeAccount(w *bufio.Writer, u *canonical.User, secrets bool) error {
 		return fmt.Errorf("encode account %s: %w", u.InternalID, err)
 	}
 	if _, err := w.Write(append(line, '\n')); err != nil {
-		return writeError{fmt.Errorf("write the export: %w", err)}
+		return fmt.Errorf("write the export: %w", err)
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/report"
 )
 
@@ -18,7 +17,7 @@ type idmapFlags struct {
 	partial, linked bool
 }
 
-func (a *app) idmapCommand() *cobra.Command {
+func idmapCommand(a *app) *cobra.Command {
 	var f idmapFlags
 	c := &cobra.Command{
 		Use:   "idmap --config FILE",
@@ -32,7 +31,7 @@ PostgreSQL tables, the ids that have changed.`,
 		Example: `  stetl idmap --config configs/keycloak.yaml --out ids.csv
   stetl idmap --config configs/keycloak.yaml --format sql --update orders.user_id --update app.profiles.owner:uuid`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.idmap(cmd.Context(), f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runIDMap(cmd.Context(), a, f) },
 	}
 	a.configFlag(c)
 	c.Flags().StringVar(&f.format, "format", "csv", "`FORMAT`: csv, ndjson or sql")
@@ -43,34 +42,34 @@ PostgreSQL tables, the ids that have changed.`,
 	return c
 }
 
-func (a *app) idmap(ctx context.Context, f idmapFlags) (err error) {
+func runIDMap(ctx context.Context, a *app, f idmapFlags) (err error) {
 	var columns []report.Column
 	for _, s := range f.update {
 		c, err := report.ParseColumn(s)
 		if err != nil {
-			return usageError{fmt.Errorf("--update: %w", err)}
+			return usageError(fmt.Errorf("--update: %w", err))
 		}
 		columns = append(columns, c)
 	}
 	switch {
 	case f.format != "csv" && f.format != "ndjson" && f.format != "sql":
-		return usageError{fmt.Errorf("--format %s: there are csv, ndjson and sql", f.format)}
+		return usageError(fmt.Errorf("--format %s: there are csv, ndjson and sql", f.format))
 	case f.format == "sql" && len(columns) == 0:
-		return usageError{errors.New("--format sql needs --update TABLE.COLUMN for each column that holds user ids")}
+		return usageError(errors.New("--format sql needs --update TABLE.COLUMN for each column that holds user ids"))
 	}
-	p, err := a.openMemory(ctx)
+	opened, past, err := openPast(ctx, a)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close(ctx)) }()
-	m, err := p.idmap(ctx, f.linked)
+	defer func() { err = errors.Join(err, opened.Close(ctx)) }()
+	m, err := past.IDMap(ctx, f.linked)
 	if err != nil {
-		return refusedError{err}
+		return err
 	}
 	if m.Missing > 0 {
 		fmt.Fprintf(a.err, "stetl: %d accounts are not in the target and not in the map; stetl rejects lists them\n", m.Missing)
 		if f.format == "sql" && !f.partial {
-			return usageError{errors.New("the map is not whole, so no SQL is printed: load the missing accounts, or say --partial")}
+			return usageError(errors.New("the map is not whole, so no SQL is printed: load the missing accounts, or say --partial"))
 		}
 	}
 	if err := m.Check(); err != nil {
@@ -84,35 +83,4 @@ func (a *app) idmap(ctx context.Context, f idmapFlags) (err error) {
 		write = func(w io.Writer) error { return m.WriteSQL(w, columns) }
 	}
 	return a.save(f.out, write)
-}
-
-// openMemory opens the project for a command about what runs have left behind.
-func (a *app) openMemory(ctx context.Context) (*project, error) {
-	p, err := a.openProject(ctx, peek, newStatus(a.err, true))
-	if err != nil {
-		return nil, err
-	}
-	if p.scope == nil {
-		return nil, errors.Join(refusedError{fmt.Errorf("no run has been made yet: there is no journal in %s", p.cfg.Journal)}, p.close(ctx))
-	}
-	return p, nil
-}
-
-func (p *project) idmap(ctx context.Context, linked bool) (*report.IDMap, error) {
-	m := &report.IDMap{}
-	for e, err := range p.scope.Accounts(ctx) {
-		switch {
-		case err != nil:
-			return nil, err
-		case e.Code == diag.MapLinked:
-			if linked && e.TargetID != "" {
-				m.Pairs = append(m.Pairs, report.Pair{SourceID: e.SourceID, VisibleID: e.VisibleID, TargetID: e.TargetID, Linked: true})
-			}
-		case !e.Located():
-			m.Missing++
-		default:
-			m.Pairs = append(m.Pairs, report.Pair{SourceID: e.SourceID, VisibleID: e.VisibleID, TargetID: e.TargetID})
-		}
-	}
-	return m, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/stetl/stetl/core/supertokens/session"
 )
 
-func (a *app) keysCommand() *cobra.Command {
+func keysCommand(a *app) *cobra.Command {
 	var format, out string
 	var private bool
 	export := &cobra.Command{
@@ -25,12 +25,12 @@ has them can make sessions.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if format != "jwks" && format != "pem" {
-				return usageError{fmt.Errorf("--format %s: expected jwks or pem", format)}
+				return usageError(fmt.Errorf("--format %s: expected jwks or pem", format))
 			}
 			if private && out == "" {
-				return usageError{errors.New("--private needs --out FILE: private keys are not printed")}
+				return usageError(errors.New("--private needs --out FILE: private keys are not printed"))
 			}
-			return a.exportKeys(cmd.Context(), format, out, private)
+			return exportKeys(cmd.Context(), a, format, out, private)
 		},
 	}
 	a.configFlag(export)
@@ -45,15 +45,15 @@ has them can make sessions.`,
 	return c
 }
 
-func (a *app) exportKeys(ctx context.Context, format, out string, private bool) (err error) {
-	cfg, tables, err := a.openTables(ctx)
+func exportKeys(ctx context.Context, a *app, format, out string, private bool) (err error) {
+	cfg, tables, err := openTables(ctx, a)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tables.Close()) }()
 	keys, err := session.ReadKeys(ctx, tables)
 	if err != nil {
-		return refusedError{sourceError(cfg, err)}
+		return cfg.SourceError(err)
 	}
 	encode := map[string]func() ([]byte, error){
 		"jwks": keys.JWKS, "pem": keys.PEM, "jwks private": keys.PrivateJWKS, "pem private": keys.PrivatePEM,

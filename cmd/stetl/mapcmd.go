@@ -3,16 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/stetl/stetl/core/config"
-	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/migration"
 )
 
-func (a *app) mapCommand() *cobra.Command {
+func mapCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "map",
 		Short: "Try the mapping without moving anybody",
@@ -28,7 +26,7 @@ the configuration and compares them with what is wanted. It reads neither source
 nor target. It exits with 6 when an example comes out differently.`,
 		Example: "  stetl map test --config configs/mapping.yaml",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.mapTest(cmd.Context(), file) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runMapTest(cmd.Context(), a, file) },
 	}
 	a.configFlag(test)
 	a.jsonFlag(test)
@@ -38,50 +36,22 @@ nor target. It exits with 6 when an example comes out differently.`,
 	return c
 }
 
-type tried struct {
-	Name        string               `json:"name"`
-	OK          bool                 `json:"ok"`
-	Differences []mapping.Difference `json:"differences,omitempty"`
-	Error       string               `json:"error,omitempty"`
-}
-
-func (a *app) mapTest(ctx context.Context, file string) (err error) {
-	cfg, problems, err := a.loadConfig()
+func runMapTest(ctx context.Context, a *app, file string) error {
+	cfg, err := loadConfig(a)
 	if err != nil {
 		return err
 	}
-	rules, found := compileMapping(cfg)
-	problems.Add(found...)
-	examples, err := examplesOf(cfg, file)
+	results, err := migration.TryMapping(ctx, cfg, file, pluginOptions(a))
 	if err != nil {
 		return err
 	}
-	if problems.HasErrors() {
-		problems.Sort()
-		return problems.Err()
-	}
-	if len(examples) == 0 {
-		return usageError{errors.New("there are no examples: write some under mapping.tests, or name a file with --file")}
-	}
-	client, err := a.launch(ctx, cfg.Target.Plugin)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeTarget(ctx, client)) }()
 	failed := 0
-	results := make([]tried, len(examples))
-	for i, e := range examples {
-		r := tried{Name: e.Name}
-		differences, err := rules.Try(e, client.Info().Capabilities)
-		if err != nil {
-			r.Error = err.Error()
-		}
-		r.Differences, r.OK = differences, err == nil && len(differences) == 0
-		if results[i] = r; !r.OK {
+	for _, r := range results {
+		if !r.OK {
 			failed++
 		}
 	}
-	if err := a.writeTried(results, failed); err != nil {
+	if err := writeTried(a, results, failed); err != nil {
 		return err
 	}
 	if failed > 0 {
@@ -90,26 +60,7 @@ func (a *app) mapTest(ctx context.Context, file string) (err error) {
 	return nil
 }
 
-func examplesOf(cfg *config.Config, file string) ([]mapping.Example, error) {
-	if file == "" {
-		spec, err := mappingSpec(cfg)
-		if err != nil {
-			return nil, nil //nolint:nilerr // the schema says why
-		}
-		return spec.Tests, nil
-	}
-	raw, found := config.LoadExamples(file, config.Env{})
-	if found.HasErrors() {
-		return nil, found.Err()
-	}
-	var examples []mapping.Example
-	if err := json.Unmarshal(raw, &examples); err != nil {
-		return nil, usageError{fmt.Errorf("%s: an example has name, account and want: %w", file, err)}
-	}
-	return examples, nil
-}
-
-func (a *app) writeTried(results []tried, failed int) error {
+func writeTried(a *app, results []migration.Tried, failed int) error {
 	if a.asJSON {
 		return json.NewEncoder(a.out).Encode(map[string]any{"ok": failed == 0, "examples": results})
 	}

@@ -58,7 +58,7 @@ func serveMetrics(ctx context.Context, address, plugin string) (*metrics, error)
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--metrics-listen: %w", err)}
+		return nil, usageError(fmt.Errorf("--metrics-listen: %w", err))
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -76,26 +76,23 @@ func (m *metrics) stop(ctx context.Context) {
 	}
 }
 
-// watch has a run counted.
-func (m *metrics) watch(o *engine.Options) {
-	outcome, progress := o.Outcome, o.Progress
-	o.Outcome = func(c target.Change) {
-		m.outcomes.WithLabelValues(string(c.Action)).Inc()
-		if c.Action == target.Unchanged {
-			m.mu.Lock()
-			m.unchanged++
-			m.mu.Unlock()
-		}
-		if c.Code != "" {
-			m.reasons.WithLabelValues(string(c.Code)).Inc()
-		}
-		outcome(c)
+// outcome counts an account.
+func (m *metrics) outcome(c target.Change) {
+	m.outcomes.WithLabelValues(string(c.Action)).Inc()
+	if c.Action == target.Unchanged {
+		m.mu.Lock()
+		m.unchanged++
+		m.mu.Unlock()
 	}
-	o.Progress = func(p engine.Progress) {
-		m.done.WithLabelValues(string(p.Phase)).Set(float64(p.Done))
-		m.total.WithLabelValues(string(p.Phase)).Set(float64(p.Total))
-		progress(p)
+	if c.Code != "" {
+		m.reasons.WithLabelValues(string(c.Code)).Inc()
 	}
+}
+
+// progress shows how far a phase is.
+func (m *metrics) progress(p engine.Progress) {
+	m.done.WithLabelValues(string(p.Phase)).Set(float64(p.Done))
+	m.total.WithLabelValues(string(p.Phase)).Set(float64(p.Total))
 }
 
 // settle counts accounts that were not reported one by one, because they are as the

@@ -18,15 +18,12 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var seen []string
-	o := engine.Options{Outcome: func(c target.Change) { seen = append(seen, c.SourceID) }, Progress: func(engine.Progress) { seen = append(seen, "progress") }}
-	m.watch(&o)
 	for range 3 {
-		o.Outcome(target.Change{Outcome: target.Outcome{SourceID: "someone", Action: target.Created}})
+		m.outcome(target.Change{Outcome: target.Outcome{SourceID: "someone", Action: target.Created}})
 	}
-	o.Outcome(target.Change{Outcome: target.Outcome{SourceID: "someone-else", Action: target.Rejected, Code: diag.LoadIDInvalid, Detail: "ada@example.org"}})
-	o.Progress(engine.Progress{Phase: engine.Loading, Done: 4, Total: 10})
-	o.Outcome(target.Change{Outcome: target.Outcome{SourceID: "third", Action: target.Unchanged}})
+	m.outcome(target.Change{Outcome: target.Outcome{SourceID: "someone-else", Action: target.Rejected, Code: diag.LoadIDInvalid, Detail: "ada@example.org"}})
+	m.progress(engine.Progress{Phase: engine.Loading, Done: 4, Total: 10})
+	m.outcome(target.Change{Outcome: target.Outcome{SourceID: "third", Action: target.Unchanged}})
 	m.settle(target.Summary{Unchanged: 5})
 	m.settle(target.Summary{Unchanged: 5})
 	m.pulse(target.Pulse{Limit: 8, Wait: 1500 * time.Millisecond})
@@ -57,9 +54,6 @@ func TestMetrics(t *testing.T) {
 		if strings.Contains(string(body), personal) {
 			t.Errorf("the metrics name %q", personal)
 		}
-	}
-	if len(seen) != 6 {
-		t.Errorf("not everything was passed on: %v", seen)
 	}
 	m.stop(t.Context())
 	if again, err := http.DefaultClient.Do(request); err == nil {

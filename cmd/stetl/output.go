@@ -36,7 +36,7 @@ func (a *app) save(out string, write func(io.Writer) error) error {
 func replaceFile(path string, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // created 0600
 	if err != nil {
-		return refusedError{fmt.Errorf("create %s: %w", path, err)}
+		return refusedError(fmt.Errorf("create %s: %w", path, err))
 	}
 	defer func() {
 		if err != nil {

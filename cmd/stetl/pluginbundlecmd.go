@@ -13,7 +13,7 @@ import (
 	"github.com/stetl/stetl/core/plugin"
 )
 
-func (a *app) pluginBundleCommand() *cobra.Command {
+func pluginBundleCommand(a *app) *cobra.Command {
 	var out string
 	c := &cobra.Command{
 		Use:   "bundle FILE|NAME… --out BUNDLE",
@@ -24,34 +24,34 @@ func (a *app) pluginBundleCommand() *cobra.Command {
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
-				return usageError{errors.New("--out BUNDLE is missing")}
+				return usageError(errors.New("--out BUNDLE is missing"))
 			}
-			return a.bundle(cmd.Context(), args, out)
+			return runBundle(cmd.Context(), a, args, out)
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "`FILE` to write")
 	return c
 }
 
-func (a *app) bundle(ctx context.Context, what []string, out string) error {
+func runBundle(ctx context.Context, a *app, what []string, out string) error {
 	var packed []plugin.Packed
 	for _, w := range what {
-		loc, o, err := a.locate(w)
+		loc, o, err := locatePlugin(a, w)
 		if err != nil {
 			return err
 		}
 		if loc.Bundled {
-			return usageError{fmt.Errorf("%s is part of stetl and needs no bundle", loc.Name)}
+			return usageError(fmt.Errorf("%s is part of stetl and needs no bundle", loc.Name))
 		}
 		info, err := plugin.Examine(ctx, loc, o)
 		if err != nil {
-			return refusedError{err}
+			return refusedError(err)
 		}
 		packed = append(packed, plugin.Packed{Path: loc.Path, Name: info.Name, Version: info.Version})
 	}
 	err := replaceFile(out, func(w io.Writer) error { return plugin.WriteBundle(w, packed) })
 	if err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	for _, p := range packed {
 		if _, err := fmt.Fprintf(a.out, "%s %s for %s\n", p.Name, p.Version, plugin.Platform()); err != nil {
@@ -61,7 +61,7 @@ func (a *app) bundle(ctx context.Context, what []string, out string) error {
 	return nil
 }
 
-func (a *app) pluginInstallCommand() *cobra.Command {
+func pluginInstallCommand(a *app) *cobra.Command {
 	var dir, lock string
 	c := &cobra.Command{
 		Use:   "install BUNDLE",
@@ -70,17 +70,17 @@ func (a *app) pluginInstallCommand() *cobra.Command {
 to stetl.lock. Nothing is put in place unless everything in the bundle is right.`,
 		Example: "  stetl plugin install plugins.tar.gz --dir ./plugins",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.install(args[0], dir, lock) },
+		RunE:    func(_ *cobra.Command, args []string) error { return runInstall(a, args[0], dir, lock) },
 	}
 	c.Flags().StringVar(&dir, "dir", ".", "`FOLDER` to unpack to, the target.plugin_dir of a configuration")
 	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock `FILE` to write, beside the configuration")
 	return c
 }
 
-func (a *app) install(bundle, dir, path string) error {
+func runInstall(a *app, bundle, dir, path string) error {
 	f, err := os.Open(bundle)
 	if err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	defer func() { _ = f.Close() }()
 	if dir, err = filepath.Abs(dir); err != nil {
@@ -88,17 +88,17 @@ func (a *app) install(bundle, dir, path string) error {
 	}
 	lock, err := plugin.ReadLock(path)
 	if err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	if lock == nil {
 		lock = plugin.NewLock(path)
 	}
 	done, err := plugin.InstallBundle(f, dir, lock)
 	if err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	if err := lock.Write(); err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	for _, p := range done {
 		if _, err := fmt.Fprintf(a.out, "%s %s: %s, sha256 %s\n", p.Name, p.Version, p.Path, p.SHA256); err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,19 +16,19 @@ import (
 	"github.com/stetl/stetl/core/plugin"
 )
 
-func (a *app) pluginCommand() *cobra.Command {
+func pluginCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plugin",
 		Short: "List, describe and equip target plugins",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(a.pluginListCommand(), a.pluginDescribeCommand(), a.pluginAssetsCommand(), a.pluginTestCommand(),
-		a.pluginNewCommand(), a.pluginDoctorCommand(), a.pluginLockCommand(), a.pluginBundleCommand(), a.pluginInstallCommand())
+	c.AddCommand(pluginListCommand(a), pluginDescribeCommand(a), pluginAssetsCommand(a), pluginTestCommand(a),
+		pluginNewCommand(a), pluginDoctorCommand(a), pluginLockCommand(a), pluginBundleCommand(a), pluginInstallCommand(a))
 	return c
 }
 
-func (a *app) pluginListCommand() *cobra.Command {
+func pluginListCommand(a *app) *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:     "list",
@@ -53,58 +52,60 @@ func (a *app) pluginListCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) pluginDescribeCommand() *cobra.Command {
+func pluginDescribeCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "describe NAME|FILE",
 		Short:   "Print what a plugin declares, as JSON: capabilities, codes, schema and fields of its configuration",
 		Example: "  stetl plugin describe keycloak",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			client, err := a.launch(cmd.Context(), args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			info, err := describePlugin(cmd.Context(), a, args[0])
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, closeTarget(cmd.Context(), client)) }()
 			enc := json.NewEncoder(a.out)
 			enc.SetIndent("", "  ")
-			info := client.Info()
 			return enc.Encode(map[string]any{
-				"name": info.Name, "version": info.Version, "protocol": fmt.Sprintf("%d.%d", info.Protocol, info.Minor), "capabilities": client.Capabilities(),
+				"name": info.Name, "version": info.Version, "protocol": fmt.Sprintf("%d.%d", info.Protocol, info.Minor), "capabilities": info.Capabilities,
 				"config_schema": info.ConfigSchema, "config_fields": info.ConfigFields, "codes": info.Codes,
 			})
 		},
 	}
 }
 
-func (a *app) launch(ctx context.Context, name string) (*plugin.Client, error) {
-	location, o, err := a.locate(name)
+// describePlugin asks a plugin what it is.
+func describePlugin(ctx context.Context, a *app, name string) (plugin.Info, error) {
+	location, o, err := locatePlugin(a, name)
 	if err != nil {
-		return nil, err
+		return plugin.Info{}, err
 	}
 	client, err := plugin.Launch(ctx, location, o)
 	if err != nil {
-		return nil, refusedError{err}
+		return plugin.Info{}, refusedError(err)
 	}
-	return client, nil
+	if err := client.Close(ctx); err != nil {
+		return plugin.Info{}, fmt.Errorf("end the plugin: %w", err)
+	}
+	return client.Info(), nil
 }
 
-func (a *app) pluginAssetsCommand() *cobra.Command {
+func pluginAssetsCommand(a *app) *cobra.Command {
 	var out string
 	c := &cobra.Command{
 		Use:     "assets NAME --out DIR",
 		Short:   "Write the files that a plugin's target needs on its servers",
 		Example: "  stetl plugin assets keycloak --out /opt/keycloak/providers",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.writeAssets(args[0], out) },
+		RunE:    func(_ *cobra.Command, args []string) error { return writeAssets(a, args[0], out) },
 	}
 	c.Flags().StringVar(&out, "out", ".", "`FOLDER` to write to")
 	return c
 }
 
-func (a *app) writeAssets(name, dir string) error {
+func writeAssets(a *app, name, dir string) error {
 	b, ok := bundledPlugins()[name]
 	if !ok {
-		return usageError{fmt.Errorf("no bundled plugin is called %q; there are: %s", name, strings.Join(bundledNames(), ", "))}
+		return usageError(fmt.Errorf("no bundled plugin is called %q; there are: %s", name, strings.Join(bundledNames(), ", ")))
 	}
 	if len(b.assets) == 0 {
 		_, err := fmt.Fprintf(a.out, "Plugin %s needs no files on its target's servers.\n", name)
@@ -121,7 +122,7 @@ func (a *app) writeAssets(name, dir string) error {
 		}
 		// A server runs as another user than the one who writes the file.
 		if err := os.Chmod(path, 0o644); err != nil { //nolint:gosec // nothing secret in it
-			return refusedError{err}
+			return refusedError(err)
 		}
 		if _, err := fmt.Fprintf(a.out, "wrote %s: %s\n", path, content.purpose); err != nil {
 			return err
@@ -143,7 +144,7 @@ func serveCommand() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			b, ok := bundledPlugins()[args[0]]
 			if !ok {
-				return usageError{fmt.Errorf("no bundled plugin is called %q", args[0])}
+				return usageError(fmt.Errorf("no bundled plugin is called %q", args[0]))
 			}
 			b.serve()
 			return nil
@@ -151,7 +152,7 @@ func serveCommand() *cobra.Command {
 	}
 }
 
-func (a *app) configCommand() *cobra.Command {
+func configCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "config",
 		Short: "Help with configuration files",
@@ -166,14 +167,11 @@ func (a *app) configCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			schemas := map[string][]byte{}
 			for _, name := range bundledNames() {
-				client, err := a.launch(cmd.Context(), name)
+				info, err := describePlugin(cmd.Context(), a, name)
 				if err != nil {
 					return err
 				}
-				schemas[name] = client.Info().ConfigSchema
-				if err := closeTarget(cmd.Context(), client); err != nil {
-					return err
-				}
+				schemas[name] = info.ConfigSchema
 			}
 			schema, err := config.Schema(schemas)
 			if err != nil {
@@ -186,7 +184,7 @@ func (a *app) configCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) versionCommand() *cobra.Command {
+func versionCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",

@@ -12,26 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/plugin"
 )
-
-// findIn lets a configuration say where its plugin is and which executables may run.
-func findIn(cfg *config.Config, o *plugin.Options) (err error) {
-	for _, p := range []struct {
-		from string
-		to   *string
-	}{{cfg.Target.Path, &o.Path}, {cfg.Target.Dir, &o.Dir}} {
-		if p.from == "" {
-			continue
-		}
-		if *p.to, err = filepath.Abs(p.from); err != nil {
-			return err
-		}
-	}
-	o.Lock, err = plugin.ReadLock(filepath.Join(filepath.Dir(cfg.Path), plugin.LockName))
-	return err
-}
 
 // foreignPlugins lists the executables in dir that claim to be plugins, without
 // running them; an empty dir is that of this executable.
@@ -49,7 +31,7 @@ func foreignPlugins(dir string) ([]string, error) {
 	return filepath.Glob(filepath.Join(strings.NewReplacer(`\`, `\\`, "[", `\[`, "*", `\*`, "?", `\?`).Replace(dir), plugin.Prefix+"*"))
 }
 
-func (a *app) pluginDoctorCommand() *cobra.Command {
+func pluginDoctorCommand(a *app) *cobra.Command {
 	var lock string
 	c := &cobra.Command{
 		Use:   "doctor FILE|NAME",
@@ -59,25 +41,25 @@ that is wrong, and what to do about it. Nothing is configured and no target is
 contacted.`,
 		Example: "  stetl plugin doctor ./stetl-plugin-acme",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.doctor(cmd.Context(), args[0], lock) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return runDoctor(cmd.Context(), a, args[0], lock) },
 	}
 	a.jsonFlag(c)
 	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock `FILE` whose checksums count, where there is one")
 	return c
 }
 
-func (a *app) doctor(ctx context.Context, what, lock string) error {
-	loc, o, err := a.locate(what)
+func runDoctor(ctx context.Context, a *app, what, lock string) error {
+	loc, o, err := locatePlugin(a, what)
 	var info plugin.Info
 	if err == nil {
 		if o.Lock, err = plugin.ReadLock(lock); err != nil {
-			return refusedError{err}
+			return refusedError(err)
 		}
 		info, err = plugin.Examine(ctx, loc, o)
 	}
 	wrong, isPlugin := errors.AsType[*plugin.Error](err)
 	if err != nil && !isPlugin {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	switch {
 	case a.asJSON:
@@ -97,7 +79,7 @@ func (a *app) doctor(ctx context.Context, what, lock string) error {
 	return err
 }
 
-func (a *app) pluginLockCommand() *cobra.Command {
+func pluginLockCommand(a *app) *cobra.Command {
 	var lock string
 	c := &cobra.Command{
 		Use:   "lock FILE|NAME…",
@@ -110,7 +92,7 @@ other platforms are kept as long as the version is the same.`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			for _, what := range args {
-				if err := a.lock(cmd.Context(), what, lock); err != nil {
+				if err := runLock(cmd.Context(), a, what, lock); err != nil {
 					return err
 				}
 			}
@@ -121,8 +103,8 @@ other platforms are kept as long as the version is the same.`,
 	return c
 }
 
-func (a *app) lock(ctx context.Context, what, path string) error {
-	loc, o, err := a.locate(what)
+func runLock(ctx context.Context, a *app, what, path string) error {
+	loc, o, err := locatePlugin(a, what)
 	if err != nil {
 		return err
 	}
@@ -132,22 +114,22 @@ func (a *app) lock(ctx context.Context, what, path string) error {
 	}
 	before, err := plugin.Checksum(loc.Path)
 	if err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	info, err := plugin.Examine(ctx, loc, o)
 	if err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	l, err := plugin.ReadLock(path)
 	if err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	if l == nil {
 		l = plugin.NewLock(path)
 	}
 	l.Pin(info.Name, info.Version, before)
 	if err := l.Write(); err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	_, err = fmt.Fprintf(a.out, "%s %s for %s: sha256 %s\n", info.Name, info.Version, plugin.Platform(), before)
 	return err

@@ -34,7 +34,7 @@ type scaffolded struct {
 	checkout string
 }
 
-func (a *app) pluginNewCommand() *cobra.Command {
+func pluginNewCommand(a *app) *cobra.Command {
 	var dir, module, checkout string
 	c := &cobra.Command{
 		Use:   "new NAME",
@@ -106,9 +106,9 @@ func newScaffolded(name, module, checkout string) (scaffolded, error) {
 	name = strings.TrimPrefix(name, plugin.Prefix)
 	switch {
 	case !pluginName.MatchString(name) || len(name) > maxPluginName:
-		return scaffolded{}, usageError{fmt.Errorf("%q is not a plugin name: begin with a letter and use lower-case letters, digits and single dashes, %d at most", name, maxPluginName)}
+		return scaffolded{}, usageError(fmt.Errorf("%q is not a plugin name: begin with a letter and use lower-case letters, digits and single dashes, %d at most", name, maxPluginName))
 	case slices.Contains(bundledNames(), name):
-		return scaffolded{}, usageError{fmt.Errorf("%s is a part of stetl, which would be used instead: choose another name", name)}
+		return scaffolded{}, usageError(fmt.Errorf("%s is a part of stetl, which would be used instead: choose another name", name))
 	}
 	p := scaffolded{
 		Name: name, Title: strings.ToUpper(name[:1]) + name[1:], module: module,
@@ -119,7 +119,7 @@ func newScaffolded(name, module, checkout string) (scaffolded, error) {
 	}
 	if checkout == "" && released() == "" {
 		if checkout = builtIn(); checkout == "" {
-			return p, usageError{errors.New("this program was not released: name a checkout of stetl with --stetl")}
+			return p, usageError(errors.New("this program was not released: name a checkout of stetl with --stetl"))
 		}
 	}
 	if checkout != "" {
@@ -128,7 +128,7 @@ func newScaffolded(name, module, checkout string) (scaffolded, error) {
 			return p, err
 		}
 		if err := isCheckout(p.checkout); err != nil {
-			return p, usageError{fmt.Errorf("%s is not a checkout of stetl: %w", checkout, err)}
+			return p, usageError(fmt.Errorf("%s is not a checkout of stetl: %w", checkout, err))
 		}
 	}
 	return p, nil
@@ -145,9 +145,9 @@ func (p scaffolded) templates() map[string]string {
 func (p scaffolded) write(dir string) error {
 	switch entries, err := os.ReadDir(dir); {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return refusedError{err}
+		return refusedError(err)
 	case len(entries) > 0:
-		return refusedError{fmt.Errorf("%s is not empty: name another folder with --dir", dir)}
+		return refusedError(fmt.Errorf("%s is not empty: name another folder with --dir", dir))
 	}
 	files, err := p.files()
 	if err != nil {
@@ -160,7 +160,7 @@ func (p scaffolded) write(dir string) error {
 			err = os.WriteFile(at, content, 0o644) //nolint:gosec // a source file
 		}
 		if err != nil {
-			return refusedError{err}
+			return refusedError(err)
 		}
 	}
 	return nil
@@ -211,7 +211,7 @@ func (p scaffolded) modules(files map[string][]byte) error {
 		files["go.sum"], err = os.ReadFile(filepath.Join(p.checkout, "go.sum"))
 	}
 	if err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	mod += fmt.Sprintf("\nreplace github.com/stetl/stetl => %s\n\nrequire github.com/stetl/stetl v0.0.0\n", p.checkout)
 	for _, block := range regexp.MustCompile(`(?ms)^require \(\n.*?^\)\n`).FindAllString(string(theirs), -1) {

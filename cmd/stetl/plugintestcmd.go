@@ -20,7 +20,7 @@ import (
 // Exit codes of plugin test and plugin doctor follow exit.go: a plugin that breaks a
 // rule was refused.
 
-func (a *app) pluginTestCommand() *cobra.Command {
+func pluginTestCommand(a *app) *cobra.Command {
 	var settings string
 	var skip []string
 	c := &cobra.Command{
@@ -36,7 +36,7 @@ object of --settings. Without either it is empty.`,
 		Example: "  stetl plugin test ./stetl-plugin-acme --settings '{\"path\": \"users.ndjson\"}'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.testPlugin(cmd.Context(), args[0], settings, skip)
+			return runPluginTest(cmd.Context(), a, args[0], settings, skip)
 		},
 	}
 	a.configFlag(c)
@@ -46,18 +46,18 @@ object of --settings. Without either it is empty.`,
 	return c
 }
 
-func (a *app) testPlugin(ctx context.Context, what, settings string, skip []string) error {
-	loc, o, err := a.locate(what)
+func runPluginTest(ctx context.Context, a *app, what, settings string, skip []string) error {
+	loc, o, err := locatePlugin(a, what)
 	if err != nil {
 		return err
 	}
 	raw := []byte("{}")
 	switch {
 	case settings != "" && a.configPath != "":
-		return usageError{errors.New("give --config or --settings, not both")}
+		return usageError(errors.New("give --config or --settings, not both"))
 	case settings != "":
 		if raw = []byte(settings); !json.Valid(raw) {
-			return usageError{errors.New("--settings is not JSON")}
+			return usageError(errors.New("--settings is not JSON"))
 		}
 	case a.configPath != "":
 		cfg, problems := config.Load(a.configPath, config.Env{})
@@ -72,7 +72,7 @@ func (a *app) testPlugin(ctx context.Context, what, settings string, skip []stri
 	}
 	report, err := conformance.Run(ctx, s)
 	if err != nil {
-		return refusedError{err}
+		return refusedError(err)
 	}
 	if a.asJSON {
 		err = json.NewEncoder(a.out).Encode(report)
@@ -86,8 +86,8 @@ func (a *app) testPlugin(ctx context.Context, what, settings string, skip []stri
 }
 
 // locate understands the path of an executable as well as a name.
-func (a *app) locate(what string) (plugin.Location, plugin.Options, error) {
-	o := a.pluginOptions()
+func locatePlugin(a *app, what string) (plugin.Location, plugin.Options, error) {
+	o := pluginOptions(a)
 	name := what
 	if strings.ContainsRune(what, os.PathSeparator) || strings.HasPrefix(filepath.Base(what), plugin.Prefix) {
 		path, err := filepath.Abs(what)
@@ -99,7 +99,7 @@ func (a *app) locate(what string) (plugin.Location, plugin.Options, error) {
 	}
 	loc, err := plugin.Find(name, o)
 	if err != nil {
-		return loc, o, refusedError{err}
+		return loc, o, refusedError(err)
 	}
 	return loc, o, nil
 }

@@ -11,10 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stetl/stetl/core/migration"
 	"github.com/stetl/stetl/core/supertokens/session"
 )
 
-func (a *app) sessionsCommand() *cobra.Command {
+func sessionsCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "sessions", Short: "Sessions of the source: count them, end them", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -24,7 +25,7 @@ func (a *app) sessionsCommand() *cobra.Command {
 		Short:   "Count live sessions by age and tenant, and the links that are in mailboxes",
 		Example: "  stetl sessions stats --config stetl.yaml",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.sessionStats(cmd.Context()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return sessionStats(cmd.Context(), a) },
 	}
 	a.configFlag(stats)
 	a.jsonFlag(stats)
@@ -40,7 +41,7 @@ default) wherever they are verified without a look at the database. It shows how
 many there are and asks first; --yes is the answer.`,
 		Example: "  stetl sessions revoke --config stetl.yaml --user 7f3c…",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.revokeSessions(cmd.Context(), which, yes) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return revokeSessions(cmd.Context(), a, which, yes) },
 	}
 	a.configFlag(revoke)
 	a.jsonFlag(revoke)
@@ -52,15 +53,15 @@ many there are and asks first; --yes is the answer.`,
 	return c
 }
 
-func (a *app) sessionStats(ctx context.Context) (err error) {
-	cfg, tables, err := a.openTables(ctx)
+func sessionStats(ctx context.Context, a *app) (err error) {
+	cfg, tables, err := openTables(ctx, a)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, tables.Close()) }()
 	stats, err := session.ReadStats(ctx, tables, time.Now())
 	if err != nil {
-		return refusedError{sourceError(cfg, err)}
+		return cfg.SourceError(err)
 	}
 	if a.asJSON {
 		return writeJSON(a.out, stats)
@@ -79,22 +80,22 @@ func (a *app) sessionStats(ctx context.Context) (err error) {
 	return w.Flush()
 }
 
-func (a *app) revokeSessions(ctx context.Context, which session.Selection, yes bool) error {
+func revokeSessions(ctx context.Context, a *app, which session.Selection, yes bool) error {
 	if err := which.Check(); err != nil {
-		return usageError{fmt.Errorf("%w: give one of --all, --tenant and --user", err)}
+		return usageError(fmt.Errorf("%w: give one of --all, --tenant and --user", err))
 	}
-	cfg, err := a.soundConfig()
+	cfg, err := loadConfig(a)
 	if err != nil {
 		return err
 	}
-	store, err := session.Open(ctx, sourceOptions(cfg), session.Config{Connections: 1})
+	store, err := migration.OpenSessions(ctx, cfg)
 	if err != nil {
-		return refusedError{sourceError(cfg, err)}
+		return err
 	}
 	defer store.Close()
 	found, users, err := store.Count(ctx, which)
 	if err != nil {
-		return refusedError{sourceError(cfg, err)}
+		return cfg.SourceError(err)
 	}
 	if found > 0 && !yes {
 		fmt.Fprintf(a.err, "%d sessions of %d users, expired ones included.\n", found, users)
@@ -104,7 +105,7 @@ func (a *app) revokeSessions(ctx context.Context, which session.Selection, yes b
 	}
 	revoked, err := store.RevokeAll(ctx, which)
 	if err != nil {
-		return refusedError{sourceError(cfg, err)}
+		return cfg.SourceError(err)
 	}
 	if a.asJSON {
 		return writeJSON(a.out, map[string]int{"found": found, "users": users, "revoked": revoked})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/migration"
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/target"
 )
@@ -25,9 +26,9 @@ type status struct {
 	shown    bool
 
 	mu    sync.Mutex
-	heard target.Pulse // what the plugin said last
-	until time.Time    // when its wait ends
-	also  func(target.Pulse)
+	heard target.Pulse       // what the plugin said last
+	until time.Time          // when its wait ends
+	also  func(target.Pulse) // when set, hears it as well
 }
 
 func newStatus(w io.Writer, off bool) *status {
@@ -46,13 +47,6 @@ func (s *status) pulse(p target.Pulse) {
 	if s.heard, s.until = p, time.Now().Add(p.Wait); s.also != nil {
 		s.also(p)
 	}
-}
-
-// listen has what plugins say passed on.
-func (s *status) listen(also func(target.Pulse)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.also = also
 }
 
 // hindrance is the part of the line that says what the plugin is up against.
@@ -74,6 +68,7 @@ func (s *status) hindrance(now time.Time) string {
 
 var phaseText = map[engine.Phase]string{
 	engine.Choosing: "Choosing accounts", engine.Surveying: "Looking at accounts", engine.Planning: "Comparing with the target", engine.Loading: "Loading", engine.Verifying: "Reading back",
+	migration.Undoing: "Undoing",
 }
 
 // rows is the progress of reading tables.

@@ -11,12 +11,10 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/report"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/migration"
 )
 
-func (a *app) undoCommand() *cobra.Command {
+func undoCommand(a *app) *cobra.Command {
 	var yes bool
 	c := &cobra.Command{
 		Use:   "undo --config FILE",
@@ -27,7 +25,7 @@ somebody has changed since are listed and kept, and so is everything that no run
 has made. It says what it will do and asks first; --yes is the answer.`,
 		Example: "  stetl undo --config configs/keycloak.yaml",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.undo(cmd.Context(), yes) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runUndo(cmd.Context(), a, yes) },
 	}
 	a.configFlag(c)
 	a.jsonFlag(c)
@@ -36,44 +34,30 @@ has made. It says what it will do and asks first; --yes is the answer.`,
 	return c
 }
 
-func (a *app) undo(ctx context.Context, yes bool) (err error) {
+func runUndo(ctx context.Context, a *app, yes bool) (err error) {
 	status := newStatus(a.err, a.quiet || a.asJSON)
-	p, err := a.openProject(ctx, own, status)
+	cfg, m, err := openMigration(ctx, a, migration.Options{}, status)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close(ctx)) }()
-	if p.target.Capabilities().Whole {
-		return refusedError{errors.New("this target is written as a whole, as import files are: remove what the run has written")}
-	}
-	if !p.target.Capabilities().Can(target.CanUndo) {
-		return refusedError{fmt.Errorf("plugin %s cannot take accounts back", p.cfg.Target.Plugin)}
-	}
-	count, err := engine.CountUndo(ctx, p.scope)
+	defer func() { err = errors.Join(err, m.Close(ctx)) }()
+	count, err := m.CountUndo(ctx)
 	if err != nil {
-		return classify(ctx, err)
+		return err
 	}
 	if !yes {
 		fmt.Fprintf(a.err, "%s: %d accounts to delete, %d to restore; %d that no run has made stay as they are.\n",
-			describeTarget(p.cfg), count.Made, count.Adopted, count.Left)
+			cfg.TargetText(), count.Made, count.Adopted, count.Left)
 		if err := a.confirm("Take them back?"); err != nil {
 			return err
 		}
 	}
-	r := report.Undoing{Target: describeTarget(p.cfg)}
-	done := 0
-	r.Result, err = engine.Undo(ctx, p.scope, p.client(), func(o target.Outcome) {
-		done++
-		status.show("Undoing", done, count.Made+count.Adopted)
-		if o.Code != "" {
-			r.Kept = append(r.Kept, o)
-		}
-	})
+	r, err := m.Undo(ctx)
 	status.clear()
 	if err != nil {
-		return classify(ctx, err)
+		return err
 	}
-	if err := a.print(&r); err != nil {
+	if err := a.print(r); err != nil {
 		return err
 	}
 	if len(r.Kept) > 0 {
@@ -86,12 +70,12 @@ func (a *app) undo(ctx context.Context, yes bool) (err error) {
 func (a *app) confirm(question string) error {
 	in, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return usageError{errors.New("nobody is there to confirm; --yes says that it is meant")}
+		return usageError(errors.New("nobody is there to confirm; --yes says that it is meant"))
 	}
 	fmt.Fprintf(a.err, "%s [y/N] ", question)
 	line, _ := bufio.NewReader(in).ReadString('\n')
 	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
-		return usageError{errors.New("nothing was done")}
+		return usageError(errors.New("nothing was done"))
 	}
 	return nil
 }

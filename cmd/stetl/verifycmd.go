@@ -6,12 +6,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/report"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/migration"
 )
 
-func (a *app) verifyCommand() *cobra.Command {
+func verifyCommand(a *app) *cobra.Command {
 	var sample int
 	c := &cobra.Command{
 		Use:   "verify --config FILE",
@@ -21,7 +19,7 @@ and compares it with what it should be. It writes nothing. It exits with 6 when
 accounts are missing or differ.`,
 		Example: "  stetl verify --config configs/keycloak.yaml --sample 100",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), sample) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runVerify(cmd.Context(), a, sample) },
 	}
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
@@ -31,31 +29,22 @@ accounts are missing or differ.`,
 	return c
 }
 
-func (a *app) verify(ctx context.Context, sample int) (err error) {
+func runVerify(ctx context.Context, a *app, sample int) (err error) {
 	if sample < 1 {
-		return usageError{errors.New("--sample counts from 1")}
+		return usageError(errors.New("--sample counts from 1"))
 	}
 	status := newStatus(a.err, a.quiet || a.asJSON)
-	p, err := a.openProject(ctx, peek, status)
+	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true}, status)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close(ctx)) }()
-	if p.target.Capabilities().Whole {
-		return refusedError{errors.New("this target is written as a whole, as import files are: there is nothing to read back")}
-	}
-	if err := p.openSource(ctx); err != nil {
-		return err
-	}
-	o := p.engineOptions()
-	r := report.Verification{Source: p.source.Where(), Target: describeTarget(p.cfg), Words: p.words()}
-	o.Outcome = func(c target.Change) { r.Changes = append(r.Changes, c) }
-	r.Result, err = engine.Verify(ctx, p.accounts(), p.target, o, sample)
+	defer func() { err = errors.Join(err, m.Close(ctx)) }()
+	r, err := m.Verify(ctx, sample)
 	status.clear()
 	if err != nil {
-		return classify(ctx, err)
+		return err
 	}
-	if err := a.print(&r); err != nil {
+	if err := a.print(r); err != nil {
 		return err
 	}
 	if r.Result.Different() > 0 {

@@ -6,9 +6,6 @@ import (
 	"github.com/stetl/stetl/core/supertokens"
 )
 
-// words explain the codes of the plugin that the configuration names.
-func (p *project) words() diag.Words { return p.clients[0].Info().Codes }
-
 // explained is what is known of a code without a configuration: those of the core, of
 // findings, and of the bundled plugins.
 func explained(name string) (report.Code, bool) {

@@ -1,4 +1,4 @@
-package main
+package migration
 
 import (
 	"os"
@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/internal/supertokensgen"
 )
@@ -43,8 +44,7 @@ func TestAccountsAreReviewedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acc := &accounts{src: src}
-	acc.review = beside
+	acc := &accounts{Source: &Source{cfg: &config.Config{}, src: src}, review: beside}
 	for range 2 {
 		var got []string
 		err := acc.Accounts(t.Context(), func(users []canonical.User) error {

@@ -1,4 +1,4 @@
-package main
+package migration
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/supertokens"
@@ -62,7 +63,7 @@ func newEngineBench(b *testing.B) *engineBench {
 	if err != nil {
 		b.Skip("make bench-engine runs it")
 	}
-	spareMemory()
+	debug.SetGCPercent(50) // as the program does
 	e := &engineBench{B: b, dump: filepath.Join(b.TempDir(), "generated.sql"), dir: b.TempDir(), accounts: n}
 	f, err := os.Create(e.dump)
 	if err != nil {
@@ -124,8 +125,7 @@ func (e *engineBench) run(dst engine.Target) (took time.Duration, summary target
 	took = e.reading(func(src *supertokens.Source) (err error) {
 		review := supertokens.NewReview(src)
 		defer func() { err = errors.Join(err, review.Close()) }()
-		acc := &accounts{src: src}
-		acc.review = review
+		acc := &accounts{Source: &Source{cfg: &config.Config{}, src: src}, review: review}
 		result, err = engine.Run(e.Context(), acc, dst, engine.Options{Journal: scope, Key: j.FingerprintKey(), Run: 1})
 		_, findErr := review.Findings()
 		return errors.Join(err, findErr)

@@ -1,0 +1,68 @@
+package migration
+
+import (
+	"context"
+	"errors"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Checked is what an examination of source and target has found.
+type Checked struct {
+	// Found are problems of the target; one that is an error would keep a run from
+	// beginning.
+	Found diag.List
+	// Source is where the accounts are, and Completeness whether it is whole.
+	Source       string
+	Completeness supertokens.Completeness
+}
+
+// Check reads every account and examines the target for what a run would ask of it. It
+// writes nothing.
+func (m *Migration) Check(ctx context.Context) (*Checked, error) {
+	if err := m.openSource(ctx); err != nil {
+		return nil, err
+	}
+	found, err := engine.Check(ctx, &accounts{Source: m.source}, m.target, m.engineOptions())
+	if err != nil {
+		return nil, classify(ctx, err)
+	}
+	c := &Checked{Found: m.cfg.Target.Locate(found), Source: m.source.src.Where()}
+	c.Completeness, _ = m.source.src.Completeness()
+	return c, nil
+}
+
+// Fix has the plugin apply the remedies that it knows to the settings of the target,
+// and to no accounts. The list says what was done.
+func (m *Migration) Fix(ctx context.Context) (diag.List, error) {
+	if err := m.openSource(ctx); err != nil {
+		return nil, err
+	}
+	needs, err := engine.Survey(ctx, &accounts{Source: m.source}, m.target, m.engineOptions())
+	if err != nil {
+		return nil, classify(ctx, err)
+	}
+	done, err := m.plugin.current().Fix(ctx, needs)
+	return m.cfg.Target.Locate(done), classify(ctx, err)
+}
+
+// Verify reads accounts that runs have loaded back from the target, one in so many as
+// sample says, and compares them with the source. It writes nothing.
+func (m *Migration) Verify(ctx context.Context, sample int) (*report.Verification, error) {
+	if m.target.Capabilities().Whole {
+		return nil, RefusedError{errors.New("this target is written as a whole, as import files are: there is nothing to read back")}
+	}
+	if err := m.openSource(ctx); err != nil {
+		return nil, err
+	}
+	r := &report.Verification{Source: m.source.src.Where(), Target: m.cfg.TargetText(), Words: m.words()}
+	o := m.engineOptions()
+	o.Outcome = func(c target.Change) { r.Changes = append(r.Changes, c) }
+	var err error
+	r.Result, err = engine.Verify(ctx, &accounts{Source: m.source}, m.target, o, sample)
+	return r, classify(ctx, err)
+}

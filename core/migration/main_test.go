@@ -1,0 +1,99 @@
+//go:build unix
+
+package migration_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/folder"
+	"github.com/stetl/stetl/internal/filetarget"
+)
+
+// serve is the first argument that makes the test binary a plugin, whose name follows.
+// It is one as well when it is called like the executable of one.
+const serve = "plugin-serve"
+
+// bundled are the plugins of the test binary, as any program can have its own: it
+// starts itself again to serve them.
+var bundled = plugin.Bundled{"file": {serve, "file"}, "export": {serve, "export"}}
+
+func TestMain(m *testing.M) {
+	name := plugin.NameOf(os.Args[0])
+	if len(os.Args) == 3 && os.Args[1] == serve {
+		name = os.Args[2]
+	}
+	switch name {
+	case "file":
+		sdk.Serve(filetarget.Plugin())
+	case "export":
+		sdk.Serve(exporter())
+	default:
+		m.Run()
+	}
+}
+
+// exportConfig is the configuration of the plugin export.
+type exportConfig struct {
+	Out string `json:"out" jsonschema:"folder to write"`
+}
+
+// exporter is a plugin that writes the accounts as files, all of them in every run.
+func exporter() sdk.Plugin[exportConfig] {
+	return sdk.Plugin[exportConfig]{
+		Name: "export", Version: "1.0.0",
+		Capabilities: sdk.Capabilities{
+			Whole: true, Hashes: []sdk.HashSupport{{Scheme: sdk.Bcrypt}}, Carries: []sdk.Feature{sdk.CarriesID, sdk.CarriesNames}, MaxIDLength: 100,
+			Batch: sdk.BatchLimits{InFlight: 1},
+		},
+		New: func(_ context.Context, c exportConfig, _ sdk.Env) (sdk.Target, error) {
+			return &export{folder: folder.Folder{Dir: c.Out, Users: regexp.MustCompile(`-.*\.json$`), Unwritable: "export.unwritable", ForeignFiles: "export.foreign_files"}}, nil
+		},
+	}
+}
+
+// export is the target of one run: a folder with a file for each account.
+type export struct {
+	folder folder.Folder
+	users  int
+}
+
+// Plan implements [sdk.Planner]: a folder that is written as a whole has nobody yet.
+func (e *export) Plan(_ context.Context, users []sdk.User, out sdk.Changes) error {
+	for i := range users {
+		out.Report(sdk.Change{Outcome: sdk.Outcome{SourceID: users[i].SourceID, Action: sdk.Created}})
+	}
+	return nil
+}
+
+// Load implements [sdk.Target].
+func (e *export) Load(_ context.Context, users []sdk.User, out sdk.Outcomes) error {
+	if err := e.folder.Start(); err != nil {
+		return err
+	}
+	for i := range users {
+		u := &users[i]
+		account, err := json.Marshal(map[string]string{"id": u.ID, "username": u.Username})
+		if err == nil {
+			err = e.folder.Write(filepath.Base(u.ID)+".json", account, 0o600)
+		}
+		if err != nil {
+			return err
+		}
+		e.users++
+		out.Report(sdk.Outcome{SourceID: u.SourceID, TargetID: u.ID, Action: sdk.Created})
+	}
+	return nil
+}
+
+// Finish implements [sdk.Finisher].
+func (e *export) Finish(context.Context) error { return e.folder.Commit(e.users) }
+
+// Close implements [sdk.Closer].
+func (e *export) Close(context.Context) error { return e.folder.Discard() }

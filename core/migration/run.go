@@ -1,0 +1,206 @@
+package migration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/target"
+)
+
+// RunOptions say what [Migration.Run] does.
+type RunOptions struct {
+	// DryRun plans instead of loading. Nothing is written anywhere.
+	DryRun bool
+	// Full compares every account with the target, also where nothing has changed since
+	// the last run.
+	Full bool
+	// Choice is who the run is about.
+	Choice Choice
+	// Outcome, when set, is called for every account as its fate becomes known; see
+	// [engine.Options] for which ones that leaves out.
+	Outcome func(target.Change)
+	// Save, when set, gets the plan that a dry run has made.
+	Save func(*engine.Plan) error
+}
+
+// Run moves the accounts of the source to the target, or says in a dry run what it
+// would do, and notes what it did in the journal. It can be asked once: what a target
+// writes as a whole is finished by the end of a run.
+//
+// The report is never nil. Its Result is when the run never began, and says how far it
+// came when there is an error as well.
+func (m *Migration) Run(ctx context.Context, o RunOptions) (_ *report.Run, err error) {
+	r := &run{m: m, o: o, report: &report.Run{}}
+	if err := r.prepare(ctx); err != nil {
+		return r.report, err
+	}
+	defer func() { err = errors.Join(err, r.review.Close()) }()
+	if err := r.begin(ctx); err != nil {
+		return r.report, err
+	}
+	m.ran = m.ran || !o.DryRun
+	result, err := engine.Run(ctx, r.accounts, m.target, r.engine)
+	return r.report, r.finish(ctx, result, err)
+}
+
+// run is a run that is under way.
+type run struct {
+	m        *Migration
+	o        RunOptions
+	engine   engine.Options
+	accounts *accounts
+	review   *supertokens.Review
+	keys     []age.Recipient // for those who are not loaded
+	report   *report.Run
+	plan     *recorder // nil where none is wanted
+	notes    *notes    // nil in a dry run
+}
+
+// prepare settles what the run is to do, and with whom.
+func (r *run) prepare(ctx context.Context) (err error) {
+	m := r.m
+	switch part := wantsPart(&r.o.Choice, m.o.Plan); {
+	case !r.o.DryRun && m.o.ReadOnly:
+		return UsageError{errors.New("the journal was opened for looking only, and a run notes in it what it does")}
+	case m.ran:
+		return UsageError{errors.New("this migration has been run: open it again for another run")}
+	case len(part) > 0 && m.target.Capabilities().Whole:
+		return needsEveryone(part)
+	}
+	if r.keys, err = parseRecipients(m.cfg.Rejects.Recipients); err != nil {
+		return err
+	}
+	if err := m.openSource(ctx); err != nil {
+		return err
+	}
+	r.engine = m.engineOptions()
+	r.engine.DryRun, r.engine.Full, r.engine.Plan = r.o.DryRun, r.o.Full, m.o.Plan
+	src := m.source.src
+	if m.o.Plan != nil {
+		if err := m.o.Plan.Fits(src.App(), m.settings); err != nil {
+			return UsageError{err}
+		}
+	}
+	r.report.Words, r.report.PartLosses = m.words(), report.PartLosses{}
+	r.report.Source, r.report.Layout, r.report.App, r.report.Target = src.Where(), src.Layout(), src.App(), m.cfg.TargetText()
+	r.review = supertokens.NewReview(src)
+	r.accounts = &accounts{Source: m.source, review: r.review}
+	if r.engine.Part, err = choose(ctx, m, r.accounts, r.engine, &r.o.Choice); err != nil {
+		return errors.Join(err, r.review.Close())
+	}
+	return nil
+}
+
+// begin has everything about the run noted that is to be. When the settings have
+// changed since the last whole run, every account is compared; digests depend on the
+// settings as well, so that it is so also for the run after one that was killed halfway.
+func (r *run) begin(ctx context.Context) error {
+	m, scope := r.m, r.m.memory.scope
+	if r.o.DryRun && r.o.Save != nil {
+		r.plan = newRecorder(m, &r.engine, r.report.Target)
+	}
+	r.engine.Outcome = r.outcome
+	r.engine.Different = func(c target.Change) { r.report.Different = append(r.report.Different, c) }
+	if scope == nil {
+		return nil
+	}
+	last, err := scope.Settings(ctx)
+	if err != nil {
+		return RefusedError{err}
+	}
+	if last != nil && !bytes.Equal(last, m.settings) {
+		r.engine.Full = true
+	}
+	if r.o.DryRun {
+		return nil
+	}
+	begun := journal.Run{Source: r.report.Source, Target: r.report.Target, Program: m.o.Program, Settings: m.settings, Began: time.Now()}
+	if r.engine.Part != nil || r.engine.Plan != nil {
+		begun.Settings = []byte{} // it says nothing about the other accounts
+	}
+	if r.notes, err = newNotes(scope, begun, r.engine.Policies.Skip); err != nil {
+		return RefusedError{err}
+	}
+	r.engine.Run = r.notes.id
+	if m.target.Capabilities().Whole {
+		r.engine.Journal = &anew{Scope: scope}
+	}
+	r.engine.Progress = func(p engine.Progress) {
+		m.o.Progress(p)
+		r.notes.progress(p)
+	}
+	return nil
+}
+
+// outcome passes on what became of an account.
+func (r *run) outcome(c target.Change) {
+	r.report.PartLosses.Add(c.Losses)
+	if r.o.DryRun || c.Code != "" || len(c.Losses) > 0 {
+		r.report.Changes = append(r.report.Changes, c)
+	}
+	if r.plan != nil {
+		r.plan.outcome(c)
+	}
+	if r.notes != nil {
+		r.notes.outcome(c)
+	}
+	if r.o.Outcome != nil {
+		r.o.Outcome(c)
+	}
+}
+
+// finish completes the report, and has the end of the run noted.
+func (r *run) finish(ctx context.Context, result *engine.Result, err error) error {
+	m := r.m
+	result.Diagnostics = m.cfg.Target.Locate(result.Diagnostics)
+	r.report.Result = result
+	findings, findErr := r.review.Findings()
+	r.report.Findings, err = findings, errors.Join(err, findErr)
+	if r.plan != nil && err == nil {
+		err = r.o.Save(r.plan.plan)
+	}
+	if r.notes == nil {
+		return classify(ctx, err)
+	}
+	if ctx.Err() == nil {
+		err = errors.Join(err, keepPayloads(ctx, &m.memory, r.accounts, r.notes.notLoaded, r.keys))
+	}
+	if endErr := r.notes.end(result, r.report.PartLosses, err); endErr != nil {
+		err = errors.Join(err, fmt.Errorf("the end of the run cannot be remembered: %w", endErr))
+	}
+	return classify(ctx, err)
+}
+
+// recorder collects the plan that a dry run makes.
+type recorder struct {
+	plan    *engine.Plan
+	digests sync.Map // by source id
+}
+
+func newRecorder(m *Migration, o *engine.Options, place string) *recorder {
+	r := &recorder{plan: engine.NewPlan(m.source.src.App(), place, m.settings, nil)}
+	if o.Part != nil {
+		r.plan.Part = o.Part.Flag
+	}
+	if m.memory.journal == nil {
+		r.plan.Key = m.memory.key
+	}
+	o.Digest = func(id string, digest []byte) { r.digests.Store(id, digest) }
+	return r
+}
+
+func (r *recorder) outcome(c target.Change) {
+	digest, _ := r.digests.Load(c.SourceID)
+	known, _ := digest.([]byte) // none for accounts that are left aside
+	r.plan.Add(c, known)
+}

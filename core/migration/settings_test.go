@@ -1,0 +1,83 @@
+package migration
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/plugin"
+)
+
+func configured(t *testing.T, text string) *config.Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "stetl.yaml")
+	if err := os.WriteFile(path, []byte("source: {dump: ./x.sql}\n"+text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, problems := config.Load(path, config.Env{Lookup: func(string) (string, bool) { return "from the environment", true }})
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Target.Validate([]byte(`{"type":"object","properties":{"out":{"type":"string"},"token":{"type":"string","writeOnly":true}}}`))
+	return cfg
+}
+
+// The settings of a run are what decides what an account becomes, and nothing else: a
+// change of anything else must not have every account compared anew.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	const target = "target: {plugin: acme, config: {out: ./a}}\n"
+	named := func(version string) (info plugin.Info) {
+		info.Name, info.Version = "acme", version
+		return info
+	}
+	info := named("1")
+	usual := settings(configured(t, target), info)
+	for name, tc := range map[string]struct {
+		text  string
+		info  plugin.Info
+		other bool
+	}{
+		"the same":               {target, info, false},
+		"another journal":        {target + "journal: ./elsewhere\n", info, false},
+		"what to do about drift": {target + "policies: {drift: overwrite}\n", info, false},
+		"limits":                 {target + "limits: {updates: 5}\n", info, false},
+		"examples of a mapping":  {target + "mapping: {tests: [{name: x, account: {}, want: {}}]}\n", info, false},
+		"a secret":               {"target: {plugin: acme, config: {out: ./a, token: '${env:TOKEN}'}}\n", info, false},
+		"another target":         {"target: {plugin: acme, config: {out: ./b}}\n", info, true},
+		"another version":        {target, named("2"), true},
+		"who may be adopted":     {target + "policies: {existing: adopt}\n", info, true},
+		"who wins a collision":   {target + "policies: {collision: {email: reject}}\n", info, true},
+		"what hashes may be":     {target + "policies: {password: reject}\n", info, true},
+		"a filter":               {target + "mapping: {filter: 'true'}\n", info, true},
+		"a rule":                 {target + "mapping: {set: {email: {cel: email}}}\n", info, true},
+	} {
+		if got := settings(configured(t, tc.text), tc.info); bytes.Equal(got, usual) == tc.other {
+			t.Errorf("%s: other settings %v, want %v", name, !tc.other, tc.other)
+		}
+	}
+}
+
+// A target keeps its part of the journal when only settings change that do not say
+// which one it is.
+func TestScopeName(t *testing.T) {
+	t.Parallel()
+	cfg := configured(t, "target: {plugin: acme, config: {out: ./a, realm: r, token: '${env:TOKEN}'}}\n")
+	for _, tc := range []struct {
+		identity []string
+		want     string
+	}{
+		{[]string{"realm"}, `acme {"realm":"r"}`},
+		{[]string{"realm", "absent"}, `acme {"realm":"r"}`},
+	} {
+		if got, err := scopeName(cfg, tc.identity); err != nil || got != tc.want {
+			t.Errorf("%v: %s, %v", tc.identity, got, err)
+		}
+	}
+	all, err := scopeName(cfg, nil)
+	if err != nil || all == `acme {"realm":"r"}` || bytes.Contains([]byte(all), []byte("from the environment")) {
+		t.Errorf("%s, %v", all, err)
+	}
+}

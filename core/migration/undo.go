@@ -1,0 +1,47 @@
+package migration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/target"
+)
+
+// Undoing is the phase of [Migration.Undo].
+const Undoing engine.Phase = "undo"
+
+// CountUndo says what [Migration.Undo] would do, and whether it can.
+func (m *Migration) CountUndo(ctx context.Context) (*engine.Undoing, error) {
+	switch caps := m.target.Capabilities(); {
+	case m.o.ReadOnly:
+		return nil, UsageError{errors.New("the journal was opened for looking only, and undo notes in it what it does")}
+	case caps.Whole:
+		return nil, RefusedError{errors.New("this target is written as a whole, as import files are: remove what the run has written")}
+	case !caps.Can(target.CanUndo):
+		return nil, RefusedError{fmt.Errorf("plugin %s cannot take accounts back", m.cfg.Target.Plugin)}
+	}
+	count, err := engine.CountUndo(ctx, m.memory.scope)
+	return count, classify(ctx, err)
+}
+
+// Undo deletes the accounts that runs have created and gives those that they changed
+// their former state back, each only while it is as the run left it.
+func (m *Migration) Undo(ctx context.Context) (*report.Undoing, error) {
+	count, err := m.CountUndo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &report.Undoing{Target: m.cfg.TargetText()}
+	done := 0
+	r.Result, err = engine.Undo(ctx, m.memory.scope, m.plugin.current(), func(o target.Outcome) {
+		done++
+		m.o.Progress(engine.Progress{Phase: Undoing, Done: done, Total: count.Made + count.Adopted})
+		if o.Code != "" {
+			r.Kept = append(r.Kept, o)
+		}
+	})
+	return r, classify(ctx, err)
+}

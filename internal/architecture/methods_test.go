@@ -1,0 +1,138 @@
+package architecture
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// mostMethods is how many methods a type may have: one with more does more than one
+// thing.
+const mostMethods = 12
+
+// oversized are the types that have more, with how many at most. The list only gets
+// shorter: no type comes onto it, and one on it gets no further method.
+var oversized = map[string]int{
+	"core/bridge.Server":                  40,
+	"core/bridge.client":                  16,
+	"core/bridge.request":                 15,
+	"core/bridge.storage":                 24,
+	"core/config.file":                    16,
+	"core/engine.runner":                  50,
+	"core/internal/pgdump.Archive":        21,
+	"core/internal/pgdump.Rows":           18,
+	"core/internal/pgdump.inserts":        13,
+	"core/internal/pgdump.parser":         24,
+	"core/internal/pgdump.tocIndex":       19,
+	"core/internal/pgurl.judge":           17,
+	"core/internal/pgurl.problems":        13,
+	"core/internal/session.Session":       27,
+	"core/internal/session.lane":          15,
+	"core/internal/spill.Spill":           13,
+	"core/journal.Scope":                  25,
+	"core/plugin.Client":                  22,
+	"core/plugin.process":                 13,
+	"core/sdk.service":                    26,
+	"core/sdk/folder.Folder":              15,
+	"core/supertokens.Layout":             16,
+	"core/supertokens.Source":             31,
+	"core/supertokens.Tables":             21,
+	"core/supertokens.assembler":          16,
+	"core/supertokens.dealer":             16,
+	"core/supertokens.evidence":           17,
+	"core/supertokens.finder":             25,
+	"core/supertokens/cutover.DB":         29,
+	"core/supertokens/session.Store":      24,
+	"internal/supertokensgen.row":         17,
+	"internal/testserver/auth0.Server":    60,
+	"internal/testserver/keycloak.Server": 13,
+	"plugins/auth0.live":                  81,
+	"plugins/generic-scim.groupDirectory": 14,
+	"plugins/generic-scim.lessons":        13,
+	"plugins/generic-scim.live":           13,
+	"plugins/generic-scim.server":         35,
+	"plugins/generic-scim.transport":      18,
+	"plugins/keycloak.api":                34,
+	"plugins/keycloak.live":               60,
+}
+
+// TestMethods keeps types small.
+func TestMethods(t *testing.T) {
+	t.Parallel()
+	count := methods(t)
+	if count["core/migration.Migration"] == 0 {
+		t.Fatal("the methods of core/migration.Migration were not found: the rule would hold for nothing")
+	}
+	for name, n := range count {
+		if most := max(mostMethods, oversized[name]); n > most {
+			t.Errorf("%s has %d methods, and %d is the most: divide it", name, n, most)
+		}
+	}
+	for name, n := range oversized {
+		if count[name] <= mostMethods {
+			t.Errorf("%s has %d methods by now: take it off the list, where it has %d", name, count[name], n)
+		}
+	}
+}
+
+// methods counts the methods of each type by hand-written files that are no tests.
+func methods(t *testing.T) map[string]int {
+	t.Helper()
+	seen := map[string]map[string]bool{} // a method that differs by system counts once
+	err := filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && strings.HasPrefix(e.Name(), ".") && e.Name() != "..":
+			return fs.SkipDir
+		}
+		if e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil || ast.IsGenerated(file) {
+			return err
+		}
+		dir, err := filepath.Rel("../..", filepath.Dir(path))
+		for _, d := range file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || f.Recv == nil {
+				continue
+			}
+			name := filepath.ToSlash(dir) + "." + receiver(f.Recv.List[0].Type)
+			if seen[name] == nil {
+				seen[name] = map[string]bool{}
+			}
+			seen[name][f.Name.Name] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for name, all := range seen {
+		count[name] = len(all)
+	}
+	return count
+}
+
+// receiver is the name of the type that an expression of a receiver is about.
+func receiver(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.IndexListExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	default:
+		return "?"
+	}
+}

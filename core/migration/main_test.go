@@ -22,7 +22,7 @@ const serve = "plugin-serve"
 
 // bundled are the plugins of the test binary, as any program can have its own: it
 // starts itself again to serve them.
-var bundled = plugin.Bundled{"file": {serve, "file"}, "export": {serve, "export"}}
+var bundled = plugin.Bundled{"file": {serve, "file"}, "export": {serve, "export"}, "door": {serve, "door"}}
 
 func TestMain(m *testing.M) {
 	name := plugin.NameOf(os.Args[0])
@@ -34,6 +34,11 @@ func TestMain(m *testing.M) {
 		sdk.Serve(filetarget.Plugin())
 	case "export":
 		sdk.Serve(exporter())
+	case "door":
+		sdk.Serve(sdk.Plugin[struct{}]{
+			Name: "door", Version: "1.0.0",
+			New: func(context.Context, struct{}, sdk.Env) (sdk.Target, error) { return door{}, nil },
+		})
 	default:
 		m.Run()
 	}
@@ -97,3 +102,20 @@ func (e *export) Finish(context.Context) error { return e.folder.Commit(e.users)
 
 // Close implements [sdk.Closer].
 func (e *export) Close(context.Context) error { return e.folder.Discard() }
+
+// door is a target that takes new passwords, and whose process ends over one.
+type door struct{}
+
+// deadly is the account whose password ends the process.
+const deadly = "deadly"
+
+// Load implements [sdk.Target].
+func (door) Load(context.Context, []sdk.User, sdk.Outcomes) error { return nil }
+
+// SetPassword implements [sdk.PasswordSetter].
+func (door) SetPassword(_ context.Context, c sdk.PasswordChange) error {
+	if c.TargetID == deadly {
+		os.Exit(1)
+	}
+	return nil
+}

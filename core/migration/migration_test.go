@@ -428,3 +428,22 @@ func TestBridgeNeedsItsSection(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What the plugin was being asked when it died fails; the next one who asks is served by
+// a new process.
+func TestPluginOfTheBridgeThatDies(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, "target: {plugin: door}\n")
+	door := migration.BridgeTarget(p.open(t, migration.Options{ReadOnly: true}))
+	for range 2 {
+		if err := door.SetPassword(t.Context(), target.PasswordChange{TargetID: "ada"}); err != nil {
+			t.Error(err)
+		}
+		if err := door.SetPassword(t.Context(), target.PasswordChange{TargetID: deadly}); err == nil {
+			t.Error("a process that died has answered")
+		}
+	}
+	if _, err := door.StartReset(t.Context(), target.Reset{}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("what the target cannot: %v", err)
+	}
+}

@@ -27,7 +27,7 @@ func (m *Migration) Check(ctx context.Context) (*Checked, error) {
 	if err := m.openSource(ctx); err != nil {
 		return nil, err
 	}
-	found, err := engine.Check(ctx, &accounts{Source: m.source}, m.target, m.engineOptions())
+	found, err := engine.Check(ctx, &accounts{Source: m.source}, m.target, engineOptions(m))
 	if err != nil {
 		return nil, classify(ctx, err)
 	}
@@ -42,7 +42,7 @@ func (m *Migration) Fix(ctx context.Context) (diag.List, error) {
 	if err := m.openSource(ctx); err != nil {
 		return nil, err
 	}
-	needs, err := engine.Survey(ctx, &accounts{Source: m.source}, m.target, m.engineOptions())
+	needs, err := engine.Survey(ctx, &accounts{Source: m.source}, m.target, engineOptions(m))
 	if err != nil {
 		return nil, classify(ctx, err)
 	}
@@ -59,8 +59,8 @@ func (m *Migration) Verify(ctx context.Context, sample int) (*report.Verificatio
 	if err := m.openSource(ctx); err != nil {
 		return nil, err
 	}
-	r := &report.Verification{Source: m.source.src.Where(), Target: m.cfg.TargetText(), Words: m.words()}
-	o := m.engineOptions()
+	r := &report.Verification{Source: m.source.src.Where(), Target: m.cfg.TargetText(), Words: m.plugin.words()}
+	o := engineOptions(m)
 	o.Outcome = func(c target.Change) { r.Changes = append(r.Changes, c) }
 	var err error
 	r.Result, err = engine.Verify(ctx, &accounts{Source: m.source}, m.target, o, sample)

@@ -60,14 +60,14 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 			return nil, classify(ctx, err)
 		}
 	}
-	e.Words = m.words()
+	e.Words = m.plugin.words()
 	return &e, nil
 }
 
 // ExplainCode says what a code of the plugin means; false for one that is none of its.
 // [diag.Words] of the core and of findings are among them.
 func (m *Migration) ExplainCode(code diag.Code) (report.Code, bool) {
-	info, ok := m.words().Lookup(code)
+	info, ok := m.plugin.words().Lookup(code)
 	return report.Code{Info: info, Of: m.cfg.Target.Plugin}, ok
 }
 
@@ -103,7 +103,7 @@ func internalIDs(users []*canonical.User) []string {
 
 // predict asks what a run would do with one account.
 func predict(ctx context.Context, m *Migration, src engine.Source, sourceID string) (*target.Change, error) {
-	o := m.engineOptions()
+	o := engineOptions(m)
 	o.DryRun, o.Progress = true, nil
 	o.Part = engine.Only("", map[string]bool{sourceID: true})
 	var next *target.Change

@@ -142,11 +142,8 @@ func (m *Migration) openSource(ctx context.Context) (err error) {
 	return err
 }
 
-// words explain the codes of the plugin.
-func (m *Migration) words() diag.Words { return m.plugin.current().Info().Codes }
-
 // engineOptions are those that everything about accounts shares.
-func (m *Migration) engineOptions() engine.Options {
+func engineOptions(m *Migration) engine.Options {
 	o := engine.Options{
 		Policies: m.cfg.Policies,
 		Mapping:  m.rules,

@@ -70,7 +70,7 @@ func (p Past) rejects(ctx context.Context) ([]report.Reject, error) {
 			r.Detail, r.Hint = reason.Detail, reason.Hint
 		}
 		r.Code = cmp.Or(r.Code, string(diag.LoadUnknownAnswer))
-		if info, known := p.m.words().Lookup(diag.Code(r.Code)); known {
+		if info, known := p.m.plugin.words().Lookup(diag.Code(r.Code)); known {
 			r.Path, r.Permanent = info.Path, info.Permanent
 			r.Detail, r.Hint = cmp.Or(r.Detail, info.Meaning), cmp.Or(r.Hint, info.Remedy)
 		}
@@ -113,7 +113,7 @@ func (p Past) Report(ctx context.Context, number int64) (*report.History, error)
 	if err != nil {
 		return nil, RefusedError{err}
 	}
-	h := &report.History{Runs: all[:min(len(all), shownRuns)], Outcomes: map[target.Action]int{}, Reasons: map[diag.Code]int{}, Words: p.m.words()}
+	h := &report.History{Runs: all[:min(len(all), shownRuns)], Outcomes: map[target.Action]int{}, Reasons: map[diag.Code]int{}, Words: p.m.plugin.words()}
 	for _, r := range all {
 		if number == 0 || r.ID == number {
 			h.Run = r

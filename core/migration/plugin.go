@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/target"
@@ -99,6 +100,9 @@ func (l *launcher) relaunch(ctx context.Context) (engine.Target, error) {
 
 // current is the plugin that is at work now.
 func (l *launcher) current() *plugin.Client { return l.clients[len(l.clients)-1] }
+
+// words explain the codes of the plugin.
+func (l *launcher) words() diag.Words { return l.current().Info().Codes }
 
 // close ends the plugin. Of those that have died, their death was reported by who
 // missed them.

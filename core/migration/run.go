@@ -83,7 +83,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err := m.openSource(ctx); err != nil {
 		return err
 	}
-	r.engine = m.engineOptions()
+	r.engine = engineOptions(m)
 	r.engine.DryRun, r.engine.Full, r.engine.Plan = r.o.DryRun, r.o.Full, m.o.Plan
 	src := m.source.src
 	if m.o.Plan != nil {
@@ -91,7 +91,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 			return UsageError{err}
 		}
 	}
-	r.report.Words, r.report.PartLosses = m.words(), report.PartLosses{}
+	r.report.Words, r.report.PartLosses = m.plugin.words(), report.PartLosses{}
 	r.report.Source, r.report.Layout, r.report.App, r.report.Target = src.Where(), src.Layout(), src.App(), m.cfg.TargetText()
 	r.review = supertokens.NewReview(src)
 	r.accounts = &accounts{Source: m.source, review: r.review}

@@ -11,9 +11,6 @@ import (
 	"testing"
 )
 
-// mostMethods is how many a type of the engine may have: one with more has several jobs.
-const mostMethods = 12
-
 // stages says which files of core/engine a stage may use. Files that are not listed are
 // values that everybody knows, and commands of their own; engine.go and move.go bring the
 // stages together.
@@ -88,34 +85,5 @@ func TestStagesOfTheEngineStayApart(t *testing.T) {
 	}
 	if arrows < 20 {
 		t.Errorf("only %d uses found: the rule guards nothing", arrows)
-	}
-}
-
-// TestTypesOfTheEngineAreSmall counts methods.
-func TestTypesOfTheEngineAreSmall(t *testing.T) {
-	t.Parallel()
-	methods := map[string]int{}
-	for _, file := range engineFiles(t) {
-		for _, d := range file.Decls {
-			f, ok := d.(*ast.FuncDecl)
-			if !ok || f.Recv == nil {
-				continue
-			}
-			typ := f.Recv.List[0].Type
-			if star, ok := typ.(*ast.StarExpr); ok {
-				typ = star.X
-			}
-			if id, ok := typ.(*ast.Ident); ok {
-				methods[id.Name]++
-			}
-		}
-	}
-	if len(methods) < 15 {
-		t.Errorf("only %d types with methods found", len(methods))
-	}
-	for name, n := range methods {
-		if n > mostMethods {
-			t.Errorf("%s has %d methods, more than %d", name, n, mostMethods)
-		}
 	}
 }

@@ -19,6 +19,10 @@ build: ## build bin/stetl
 test: ## run every test, with real servers; says at the end what was skipped and why
 	@GO="$(GO)" sh tools/test.sh -race ./...
 
+.PHONY: test-fast
+test-fast: ## the tests that need no server and take no time, while you work
+	$(GO) test -short ./...
+
 .PHONY: test-keycloak-matrix
 test-keycloak-matrix: ## the tests on real Keycloak servers, on the oldest and the newest one covered, and on PostgreSQL
 	STETL_KEYCLOAK_VERSION=26.0.8 $(GO) test -tags matrix -timeout 30m -run 'Server|TestQuirks' -skip 'Postgres' ./plugins/keycloak

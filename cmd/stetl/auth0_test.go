@@ -14,6 +14,7 @@ import (
 
 	"github.com/stetl/stetl/core/engine"
 	auth0 "github.com/stetl/stetl/internal/testserver/auth0"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // auth0Config writes a configuration for a tenant and returns it with the
@@ -66,6 +67,7 @@ func carried(a *account) (format, hash string) {
 // run uploads nothing.
 func TestAuth0(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "moves every fixture")
 	dumps, err := filepath.Glob(filepath.Join(fixtures, "*.sql"))
 	if err != nil || len(dumps) < 10 {
 		t.Fatalf("%v, %v", dumps, err)
@@ -184,6 +186,7 @@ func checkAuth0(t *testing.T, server *auth0.Server, accounts []account, loaded r
 // leave every user there once.
 func TestAuth0Crash(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "kills runs")
 	server := auth0.Start(t, auth0.Options{JobTime: func(int) time.Duration { return 400 * time.Millisecond }})
 	config, env := auth0Config(t, server, "core-10.1.4.sql", "")
 	for n := range 16 {
@@ -238,6 +241,7 @@ func TestAuth0Files(t *testing.T) {
 // tenant is a model.
 func TestAuth0Example(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "makes several runs")
 	example, err := os.ReadFile("../../configs/auth0.yaml")
 	if err != nil {
 		t.Fatal(err)

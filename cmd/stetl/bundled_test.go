@@ -9,12 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/sdk/conformance"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // TestBundledPluginsConform holds every bundled plugin, writing files, against the same
 // rules as everybody else's. Their live modes have tests with real servers.
 func TestBundledPluginsConform(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "tries every rule on every bundled plugin")
 	settings := map[string]map[string]any{"keycloak": {"realm": "test"}}
 	for _, name := range bundledNames() {
 		t.Run(name, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 const projectRoot = "../.."
@@ -176,6 +177,7 @@ func TestDocumentedCommands(t *testing.T) {
 // configuration on the page that has its name.
 func TestDocumentedConfiguration(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "asks every plugin for its schema")
 	parts := []string{"source:", "target:", "policies:", "limits:", "journal:", "mapping:", "bridge:"}
 	schemas := map[string][]byte{}
 	for _, name := range bundledNames() {

@@ -24,6 +24,7 @@ import (
 	"github.com/stetl/stetl/core/target"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
 	"github.com/stetl/stetl/internal/testserver/postgres"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 	"github.com/stetl/stetl/plugins/keycloak/provider"
 )
 
@@ -455,6 +456,7 @@ target:
 // TestDeadPlugin: a plugin that ends at once is one clear error.
 func TestDeadPlugin(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "waits for a plugin to die")
 	dir := t.TempDir()
 	own := filepath.Join(dir, "stetl")
 	program, err := os.ReadFile(stetl(t))

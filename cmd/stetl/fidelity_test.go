@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // The whole program with no flag set keeps, for every account, what migration tools are
@@ -20,6 +21,7 @@ import (
 // is, however its ids look. What it writes is for its owner alone.
 func TestNothingIsLostWithoutFlags(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "moves every fixture")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "c.yaml")
 	const fixture = "core-10.1.4"
@@ -126,6 +128,7 @@ func TestNothingIsLostWithoutFlags(t *testing.T) {
 // nothing is read in pages that a moment could cut.
 func TestEqualMomentsLoseNobody(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "makes several runs")
 	dump, err := os.ReadFile(filepath.Join(fixtures, "core-3.16.2.sql"))
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"zombiezen.com/go/sqlite/sqlitex"
 
 	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // directory is a small SCIM service whose creations a test can hold.
@@ -193,6 +194,7 @@ func standing(t *testing.T, config string) map[string]int {
 // from there. While it is at work, no other run is.
 func TestFirstSignalStopsSoftly(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "waits for signals")
 	d := newDirectory(t)
 	config := d.config(t, "")
 	arrived, release := d.hold()
@@ -227,6 +229,7 @@ func TestFirstSignalStopsSoftly(t *testing.T) {
 // up what was on its way.
 func TestSecondSignalEndsItAtOnce(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "waits for signals")
 	d := newDirectory(t)
 	config := d.config(t, "")
 	arrived, release := d.hold()
@@ -256,6 +259,7 @@ func TestSecondSignalEndsItAtOnce(t *testing.T) {
 // limit on updates does not count the others.
 func TestOtherMappingComparesEverybody(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "makes several runs")
 	d := newDirectory(t)
 	config := d.config(t, "")
 	if r := runStetl(t, nil, "run", "--config", config); r.code != 0 {
@@ -279,6 +283,7 @@ mapping: {set: {given_name: {cel: 'email == "chidi.okafor2557@users.example.net"
 // which says so, and goes on when there is room.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "makes several runs")
 	for _, table := range []string{"account", "reason", "payload"} {
 		t.Run(table, func(t *testing.T) {
 			t.Parallel()

@@ -14,12 +14,14 @@ import (
 	"filippo.io/age"
 
 	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // What a run has rejected can be read as it was then, by whom it is for, also when the
 // source has moved on, and the list says so.
 func TestRejectsAsTheyWere(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "makes several runs")
 	dump, err := os.ReadFile(filepath.Join(fixtures, "core-3.3.0.sql"))
 	if err != nil {
 		t.Fatal(err)

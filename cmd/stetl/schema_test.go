@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 func published(t *testing.T, name string) *jsonschema.Schema {
@@ -48,6 +50,7 @@ func instance(t *testing.T, text string) any {
 // and makes sure that the schemas refuse something: a key that is not described.
 func TestOutputHasThePublishedSchema(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "makes several runs")
 	dir := t.TempDir()
 	dump, err := filepath.Abs(filepath.Join(fixtures, "core-10.1.4.sql"))
 	if err != nil {

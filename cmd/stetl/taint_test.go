@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // secretsOf lists what must not leave through any output: digests of password
@@ -86,6 +88,7 @@ var impersonal = []string{"run", "idmap", "rejects", "report", "explain", "inspe
 // full of real hashes and secrets.
 func TestNoSecretLeaves(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "runs every command")
 	dump, err := filepath.Abs(filepath.Join(fixtures, "core-10.1.4.sql"))
 	if err != nil {
 		t.Fatal(err)

@@ -10,12 +10,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // TestTutorial runs every command of the tutorial, as a reader would who follows
 // nothing else.
 func TestTutorial(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "builds a plugin")
 	page, err := os.ReadFile("../../docs/write-a-plugin.md")
 	if err != nil {
 		t.Fatal(err)

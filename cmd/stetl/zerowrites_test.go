@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/stetl/stetl/internal/testserver/keycloak"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 	"github.com/stetl/stetl/plugins/keycloak/provider"
 )
 
@@ -85,6 +86,7 @@ func (d *doorman) during(t *testing.T, what string, commands func()) {
 // on one that others have changed since.
 func TestDryRunsChangeNothing(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "needs servers")
 	server := keycloak.Start(t, keycloak.Options{
 		Providers: map[string][]byte{provider.FileName: provider.Jar()},
 		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"},

@@ -17,6 +17,7 @@ import (
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 func TestSecondRunSendsNothing(t *testing.T) {
@@ -197,6 +198,7 @@ func (m *mortal) Record(batch int64, e []journal.Entry) error {
 // undisturbed one would have.
 func TestCrashAnywhere(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "kills a run at every moment")
 	undisturbed := func(src listed) map[string]string {
 		p, dst := newProject(t), newIDP()
 		if _, _, err := p.do(src, dst, nil); err != nil {

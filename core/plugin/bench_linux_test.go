@@ -13,6 +13,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // resident is the memory of a process in bytes.
@@ -62,6 +63,7 @@ func pour(tb testing.TB, c *Client, in []target.User) {
 // The memory of a plugin does not depend on how many users it has seen.
 func TestMemoryIsFlat(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "moves many users")
 	c, _ := launch(t, "ok")
 	in := grown(200 * 16)
 	for range 5 { // whatever grows once has grown then

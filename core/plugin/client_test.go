@@ -319,6 +319,7 @@ func TestConcurrentLoads(t *testing.T) {
 
 func TestCloseKillsAFrozenPlugin(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "waits for a plugin that does not end")
 	c, _ := launch(t, "frozen")
 	if err := c.Close(t.Context()); err == nil {
 		t.Error("closing a frozen plugin gave no error")

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/internal/testserver/fixture"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // memory is a source in memory, from which tables and rows can be taken.
@@ -170,6 +171,7 @@ func coreNames(t *testing.T, m *memory) map[*relation]TableName {
 // The race detector sees a part of the pairs and triples; "make test-work" tries all.
 func TestTablesLeftOut(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "reads each source once for every part of it")
 	const triples = 500
 	for _, name := range fixture.Names(t) {
 		t.Run(name, func(t *testing.T) {
@@ -240,6 +242,7 @@ var provenTables = []TableName{Spine, EmailPasswordUsers, ThirdPartyUsers, Passw
 // left is refused, or gives the same accounts.
 func TestRowsLeftOut(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "reads each source once for every row of it")
 	for _, name := range fixture.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

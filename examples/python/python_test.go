@@ -83,6 +83,7 @@ func launch(t *testing.T, dir, path string) *plugin.Client {
 
 func TestLoadsTwice(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "sets up Python")
 	dir, path := installed(t), filepath.Join(t.TempDir(), "users.ndjson")
 	const hash = "$2a$11$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
 	users := []target.User{
@@ -138,6 +139,7 @@ func TestLoadsTwice(t *testing.T) {
 // What a plugin is, is the same in every language.
 func TestConformance(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "sets up Python")
 	options := plugin.Options{Dir: installed(t)}
 	location, err := plugin.Find(name, options)
 	if err != nil {
@@ -155,6 +157,7 @@ func TestConformance(t *testing.T) {
 
 func TestBadConfiguration(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "sets up Python")
 	options := plugin.Options{Dir: installed(t)}
 	location, err := plugin.Find(name, options)
 	if err != nil {

@@ -26,6 +26,7 @@ import (
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/internal/filetarget"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // The test binary is host and plugin as well.
@@ -282,6 +283,7 @@ func same(p place, want []string) error {
 // it brings changes, leaves neither a duplicate nor a gap nor a process.
 func TestHostKilledAnywhere(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "kills a run at every moment")
 	first, second := undisturbed(t, false), undisturbed(t, true)
 	// Ten batches are marked and recorded, each with a moment before and after.
 	const moments = 4 * accounts / 5
@@ -323,6 +325,7 @@ func TestHostKilledAnywhere(t *testing.T) {
 // within the same run.
 func TestPluginKilledAnywhere(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "kills a plugin at every moment")
 	want := undisturbed(t, false)
 	var tries []func(context.Context) error
 	for n := 1; n <= accounts; n += 3 {
@@ -349,6 +352,7 @@ func TestPluginKilledAnywhere(t *testing.T) {
 // What a target confirms and does not keep is found by the run that wrote it.
 func TestSilentDrop(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "waits for accounts that do not come")
 	p := newPlace(t, filetarget.Config{Loses: "p07@example.org"})
 	if _, err := p.run(t.Context(), 0); err == nil || !strings.Contains(err.Error(), engine.ErrDiffers.Error()) {
 		t.Errorf("the run ends with %v", err)

@@ -20,6 +20,7 @@ import (
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/internal/supertokensgen"
 	"github.com/stetl/stetl/internal/testserver/postgres"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // TestMain makes property checks few: each is a whole reading. The flag on the
@@ -110,6 +111,7 @@ var ignoreZeros = cmpopts.IgnoreMapEntries(func(_ string, n int) bool { return n
 // that of the reader of the file.
 func TestDumpHasWhatIsExpected(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "reads large sources")
 	for _, g := range supertokensgen.Generations() {
 		for _, accounts := range []int{0, 1, 12_000} {
 			t.Run(fmt.Sprintf("%s, %d accounts", g, accounts), func(t *testing.T) {

@@ -9,10 +9,12 @@ import (
 	"github.com/stetl/stetl/core/sdk/conformance"
 	"github.com/stetl/stetl/internal/targettest"
 	simulator "github.com/stetl/stetl/internal/testserver/auth0"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 func TestFilesConformance(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "tries every rule")
 	out := filepath.Join(t.TempDir(), "out")
 	conformance.Test(t, conformance.Suite{
 		Start:   conformance.InProcess(Plugin(), map[string]any{"mode": "files", "out": out}),
@@ -22,6 +24,7 @@ func TestFilesConformance(t *testing.T) {
 
 func TestLiveConformance(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "tries every rule")
 	server := simulator.Start(t, simulator.Options{})
 	conformance.Test(t, conformance.Suite{
 		Start: conformance.InProcess(Plugin(), map[string]any{

@@ -14,6 +14,7 @@ import (
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/plugintest"
 	simulator "github.com/stetl/stetl/internal/testserver/auth0"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // memory is a journal that survives plugins.
@@ -461,6 +462,7 @@ func TestPasswordless(t *testing.T) {
 // TestRateLimit runs against a tenant that allows little.
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "waits as the limit wants it")
 	b := start(t, simulator.Options{Burst: 5, PerSecond: 20}, nil)
 	users := people(1, 12)
 	for i := range users {

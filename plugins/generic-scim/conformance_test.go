@@ -14,12 +14,14 @@ import (
 
 	"github.com/stetl/stetl/core/sdk/conformance"
 	"github.com/stetl/stetl/internal/testserver/scim"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // TestLiveConformance holds the live mode to the rules of the plugin protocol, on a
 // real server behind a proxy that throttles and cuts connections.
 func TestLiveConformance(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "tries every rule")
 	s := scim.StartSCIMMY(t, scim.Options{})
 	base, err := url.Parse(s.URL)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/stetl/stetl/core/sdk/conformance"
 	"github.com/stetl/stetl/internal/targettest"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // TestServerConformance holds the live mode to the rules of the plugin protocol, on a
@@ -65,6 +66,7 @@ func TestServerConformance(t *testing.T) {
 
 func TestFilesConformance(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "tries every rule")
 	out := filepath.Join(t.TempDir(), "out")
 	conformance.Test(t, conformance.Suite{
 		Start:   conformance.InProcess(Plugin(), map[string]any{"mode": "files", "realm": "test", "out": out}),

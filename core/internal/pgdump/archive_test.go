@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // TestFixturesAgree reads the same database from both formats.
@@ -354,6 +356,7 @@ func checkRefused(t *testing.T, path, want string) {
 
 func TestConcurrentRows(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "reads a large dump")
 	for _, name := range []string{"core-10.1.4.sql", "core-10.1.4.dump", "odd-15.dir", "odd-18-lz4.dir", "odd-18-zstd.dir", "odd-18.tar", "odd-18.sql.gz", "odd-18-lz4.dump"} {
 		a := openFile(t, name)
 		want := mustReadAll(t, a)

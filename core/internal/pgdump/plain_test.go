@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // TestPlainTables reads definitions and data in all the ways that the versions
@@ -321,6 +323,7 @@ func TestFixturesCut(t *testing.T) {
 // that their borders fall everywhere.
 func TestSmallBuffers(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "reads every dump in small pieces")
 	crlf := strings.ReplaceAll(string(readFile(t, "odd-15.sql")), "\n", "\r\n")
 	files := map[string][]byte{"odd-15.sql in CRLF": []byte(crlf)}
 	for _, name := range []string{"odd-15.sql", "odd-18.sql", "odd-15-root.sql", "odd-15.dump", "odd-18-pipe-none.dump", "odd-18-zstd.dump"} {

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // shown is what tests compare of an address.
@@ -387,6 +389,7 @@ var tails = []string{"", "&nonsense=1", "?schema=a", "#x", "?ssl=maybe&sslmode=x
 
 // TestNoPieceOfPassword builds addresses from parts, always the same ones.
 func TestNoPieceOfPassword(t *testing.T) { // not parallel: it replaces the resolver of the process
+	testenv.Slow(t, "judges ten thousand addresses")
 	asked := trapDNS()
 	random := rand.New(rand.NewPCG(1, 2))
 	pick := func(from []string) string { return from[random.IntN(len(from))] }

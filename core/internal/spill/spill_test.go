@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 type row struct {
@@ -61,6 +63,7 @@ var sizes = map[string]int{"in memory": 1 << 20, "now and then": 100, "all the t
 
 func TestRowsComeBack(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "spills long rows")
 	for name, limit := range sizes {
 		for _, done := range []bool{false, true} {
 			s := New(3)

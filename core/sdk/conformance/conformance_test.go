@@ -18,6 +18,7 @@ import (
 	"github.com/stetl/stetl/core/pluginpb"
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // The test binary is also the executable of the plugin.
@@ -125,6 +126,7 @@ func executable(t *testing.T, breaks string) Starter {
 
 func TestGoodPlugin(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "tries every rule")
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
 		Test(t, Suite{Start: inProcess(t, "")})
@@ -138,6 +140,7 @@ func TestGoodPlugin(t *testing.T) {
 // Every rule has a plugin that breaks this one and keeps all others.
 func TestEveryRuleIsBrokenAlone(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "tries every rule on a plugin that breaks it")
 	tried := map[string]bool{"throttled": true, "cut-off": true} // see TestFront
 	for _, rule := range Rules() {
 		if tried[rule.Name] {

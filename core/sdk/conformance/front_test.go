@@ -16,6 +16,7 @@ import (
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/httpx"
 	"github.com/stetl/stetl/examples/rest/idp"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // remote is a target behind HTTP that can do no more than load.
@@ -105,6 +106,7 @@ func (r *remote) create(ctx context.Context, u sdk.User, o *sdk.Outcome) {
 
 func TestFront(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "tries every rule on disturbed plugins")
 	for _, breaks := range []string{"", "throttled", "cut-off"} {
 		t.Run("breaks "+breaks, func(t *testing.T) {
 			t.Parallel()

@@ -11,6 +11,7 @@ import (
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/internal/testserver/fixture"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // fixtureTime is shortly after the fixtures were made; the tokens of old cores
@@ -49,6 +50,7 @@ func account(tr fixture.Truth, app, visibleID string) *fixture.Account {
 // TestEveryTokenAsTheTruthSays goes through all tokens of all fixtures.
 func TestEveryTokenAsTheTruthSays(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "needs PostgreSQL")
 	versions, kinds := map[int]int{}, map[string]int{}
 	t.Cleanup(func() {
 		for _, v := range []int{2, 3, 4, 5} {

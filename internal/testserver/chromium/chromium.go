@@ -39,6 +39,7 @@ type browser struct{ path, libraries string }
 // (see [testenv.Skip]) where there is no browser to be had.
 func Start(tb testing.TB) context.Context {
 	tb.Helper()
+	testenv.Slow(tb, "needs Chromium")
 	b, err := find(tb.Context())
 	if err != nil {
 		testenv.Skip(tb, "Chromium", err.Error())

@@ -131,6 +131,7 @@ func Shared(tb testing.TB, opts Options) *Server {
 
 func newServer(tb testing.TB, opts Options) (*Server, error) {
 	tb.Helper()
+	testenv.Slow(tb, "needs Keycloak")
 	opts.Version = cmp.Or(opts.Version, os.Getenv("STETL_KEYCLOAK_VERSION"), Version)
 	java, err := javaHome(opts.Version)
 	if err != nil {

@@ -47,6 +47,7 @@ type Server struct {
 // until the test ends.
 func Start(tb testing.TB, ldif string) *Server {
 	tb.Helper()
+	testenv.Slow(tb, "needs an LDAP directory")
 	java, err := jdk.Home("javac", 17, 21, 25)
 	if err != nil {
 		testenv.Skip(tb, "LDAP", err.Error())

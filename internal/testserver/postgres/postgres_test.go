@@ -131,6 +131,7 @@ func TestRestoreReportsABadDump(t *testing.T) {
 // client programs.
 func TestFetched(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "fetches PostgreSQL")
 	bin, err := fetched()
 	if err != nil {
 		testenv.Skip(t, "a PostgreSQL download", err.Error())

@@ -51,6 +51,7 @@ var shared = sync.OnceValues(startShared)
 // installed nor can be fetched.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
+	testenv.Slow(tb, "needs PostgreSQL")
 	s, err := shared()
 	if errors.Is(err, errMissing) {
 		testenv.Skip(tb, "PostgreSQL", err.Error())

@@ -56,6 +56,7 @@ type Options struct {
 // StartSCIMMY starts a server of scimmy-routers.
 func StartSCIMMY(tb testing.TB, o Options) *Server {
 	tb.Helper()
+	testenv.Slow(tb, "needs SCIMMY")
 	node, err := exec.LookPath("node")
 	if err != nil {
 		testenv.Skip(tb, "SCIMMY", err.Error())
@@ -81,6 +82,7 @@ func StartSCIMMY(tb testing.TB, o Options) *Server {
 // StartSCIM2 starts scim2-server.
 func StartSCIM2(tb testing.TB, o Options) *Server {
 	tb.Helper()
+	testenv.Slow(tb, "needs scim2-server")
 	dir, err := testenv.Cached("scim2-server-0.8.3", func(dir string) error {
 		if err := install(tb.Context(), dir, []string{"requirements.txt"}, "python3", "-m", "venv", "env"); err != nil {
 			return err

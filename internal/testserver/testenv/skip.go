@@ -26,6 +26,16 @@ func Skip(tb testing.TB, what, reason string) {
 	tb.Skipf("needs %s: %s", what, reason)
 }
 
+// Slow ends the test in a run of the fast ones (go test -short, make test-fast): it
+// needs a server, or takes seconds of its own. What it says is what the test needs or
+// does. Unlike with [Skip], nothing is missing, and nobody needs to know.
+func Slow(tb testing.TB, what string) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skipf("slow: %s", what)
+	}
+}
+
 // appendLine relies on O_APPEND: packages are tested in parallel processes.
 func appendLine(path, line string) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)

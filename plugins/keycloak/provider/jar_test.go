@@ -18,6 +18,7 @@ import (
 // and compares the result with the committed jar.
 func TestEmbeddedJarMatchesSources(t *testing.T) {
 	t.Parallel()
+	testenv.Slow(t, "builds with Maven")
 	java, err := jdk.Home("javac", 17, 21, 25)
 	if err != nil {
 		testenv.Skip(t, "a Java compiler", err.Error())

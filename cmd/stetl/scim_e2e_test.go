@@ -34,7 +34,7 @@ func keycloakSCIM(t *testing.T) scimServer {
 	const realm, secret = "scim", "secret-of-the-scim-client"
 	s := keycloak.Start(t, keycloak.Options{Build: []string{"--features=scim-api"}})
 	base := s.URL() + "/realms/" + realm + "/scim/v2"
-	err := s.CreateRealm(t.Context(), map[string]any{
+	s.CreateRealm(t, map[string]any{
 		"realm": realm, "enabled": true, "scimApiEnabled": true,
 		"clients": []any{map[string]any{
 			"clientId": "stetl", "enabled": true, "secret": secret, "serviceAccountsEnabled": true,
@@ -48,9 +48,6 @@ func keycloakSCIM(t *testing.T) scimServer {
 			"clientRoles": map[string]any{"realm-management": []string{"manage-users", "query-groups", "view-realm"}},
 		}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := s.RelaxUserProfile(t.Context(), realm); err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ var withJar = keycloak.Options{Providers: map[string][]byte{provider.FileName: p
 func newRealmOn(t *testing.T, s *keycloak.Server, realm string) Config {
 	t.Helper()
 	ctx := t.Context()
-	err := s.CreateRealm(ctx, map[string]any{
+	s.CreateRealm(t, map[string]any{
 		"realm": realm, "enabled": true,
 		"clients": []any{map[string]any{
 			"clientId": "loader", "secret": "s3cr%t+&", "serviceAccountsEnabled": true, "publicClient": false, "standardFlowEnabled": false,
@@ -47,9 +47,6 @@ func newRealmOn(t *testing.T, s *keycloak.Server, realm string) Config {
 			"clientRoles": map[string]any{"realm-management": []string{"manage-realm", "manage-users", "view-users", "view-identity-providers"}},
 		}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := s.RelaxUserProfile(ctx, realm); err != nil {
 		t.Fatal(err)
 	}
@@ -415,10 +412,7 @@ func TestServerWithoutProvider(t *testing.T) {
 func TestServerCheck(t *testing.T) {
 	t.Parallel()
 	s := keycloak.Shared(t, withJar)
-	err := s.CreateRealm(t.Context(), map[string]any{"realm": "untouched", "enabled": true, "passwordPolicy": "forceExpiredPasswordChange(30) and length(8)"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.CreateRealm(t, map[string]any{"realm": "untouched", "enabled": true, "passwordPolicy": "forceExpiredPasswordChange(30) and length(8)"})
 	c := Config{URL: s.URL(), Realm: "untouched", AuthRealm: "master", ClientID: keycloak.AdminClientID, ClientSecret: secretOf(keycloak.AdminClientSecret)}
 	target := open(t, c)
 	list := target.Check(t.Context(), sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt}, Providers: []string{"google"}})

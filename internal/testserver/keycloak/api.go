@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -98,14 +99,31 @@ func (s *Server) adminToken(ctx context.Context) (string, error) {
 	return g.AccessToken, nil
 }
 
-// CreateRealm creates a realm from its representation, of which at least realm
-// and enabled should be set.
-func (s *Server) CreateRealm(ctx context.Context, representation any) error {
-	err := s.Admin(ctx, http.MethodPost, "/realms", representation, nil)
+// CreateRealm creates a realm from its representation, of which at least realm and
+// enabled should be set, and deletes it at the end of the test: other tests of the
+// server may have users of the same ids, and its administrator's token names every
+// realm.
+func (s *Server) CreateRealm(tb testing.TB, representation map[string]any) {
+	tb.Helper()
+	if err := s.Admin(tb.Context(), http.MethodPost, "/realms", representation, nil); err != nil {
+		tb.Fatal(err)
+	}
+	s.forgetToken()
+	tb.Cleanup(func() {
+		path := fmt.Sprintf("/realms/%s", url.PathEscape(fmt.Sprint(representation["realm"])))
+		// The context of the test has ended by now.
+		if err := s.Admin(context.WithoutCancel(tb.Context()), http.MethodDelete, path, nil, nil); err != nil {
+			tb.Errorf("delete the realm: %v", err)
+		}
+		s.forgetToken()
+	})
+}
+
+// forgetToken has the next request get a new one: a token knows the realms of its time.
+func (s *Server) forgetToken() {
 	s.signIn.Lock()
 	defer s.signIn.Unlock()
-	s.tokenEnd = time.Time{} // a token knows the realms of its time
-	return err
+	s.tokenEnd = time.Time{}
 }
 
 // RelaxUserProfile lets users log in who lack a name or an e-mail address.

@@ -11,10 +11,12 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/stetl/stetl/internal/testserver/jdk"
@@ -43,9 +45,11 @@ func javaHome(version string) (string, error) {
 }
 
 // dist returns the folder of an unpacked, unchanged distribution, which must stay so.
-func dist(ctx context.Context, version, java string) (string, error) {
+func dist(tb testing.TB, version, java string) (string, error) {
+	tb.Helper()
 	dir, err := testenv.Cached("keycloak-"+version, func(dir string) error {
-		ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+		defer testenv.Wait(tb, "Maven to fetch Keycloak "+version)()
+		ctx, cancel := context.WithTimeout(tb.Context(), prepareTimeout)
 		defer cancel()
 		work, err := os.MkdirTemp("", "stetl-fetch-") // Maven leaves a marker file where it runs
 		if err != nil {
@@ -67,6 +71,8 @@ func dist(ctx context.Context, version, java string) (string, error) {
 type installation struct {
 	home string
 	java string
+	// launcher starts its processes; nil for [proc.Start].
+	launcher func(cmd *exec.Cmd, signal, dir string) (*proc.Process, error)
 }
 
 func (i installation) database() string {
@@ -75,13 +81,15 @@ func (i installation) database() string {
 func (i installation) classes() string { return filepath.Join(i.home, "classes.jsa") }
 
 // prepare builds the installation for these options, unless the cache has it.
-func prepare(ctx context.Context, opts Options, pristine, java string) (installation, error) {
+func prepare(tb testing.TB, opts Options, pristine, java string) (installation, error) {
+	tb.Helper()
 	key, err := opts.key(java)
 	if err != nil {
 		return installation{}, err
 	}
 	home, err := testenv.Cached("keycloak-"+opts.Version+"-"+key, func(home string) error {
-		ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
+		defer testenv.Wait(tb, "a build of Keycloak "+opts.Version)()
+		ctx, cancel := context.WithTimeout(tb.Context(), prepareTimeout)
 		defer cancel()
 		if err := linkTree(pristine, home); err != nil {
 			return fmt.Errorf("lay out server: %w", err)

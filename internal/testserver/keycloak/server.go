@@ -5,6 +5,8 @@ package keycloak
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -106,20 +108,21 @@ var shared struct {
 	servers map[string]*Server
 }
 
-// Shared is [Start] with one server for all tests of the process that ask for
-// the same options. It runs until the process ends; tests make realms of their
-// own on it.
+// Shared is [Start] with one server for all tests of a run that ask for the same
+// options, also those of other packages (see [proc.Share]). Tests make realms of
+// their own on it, with [Realm].
 func Shared(tb testing.TB, opts Options) *Server {
 	tb.Helper()
-	key := fmt.Sprintf("%q", []any{opts.Version, opts.Providers, opts.Build, opts.Import, opts.Postgres, opts.Args, opts.Env, opts.JVM})
+	if opts.Import != "" || opts.Postgres != "" {
+		tb.Fatal("a Keycloak with data of its own cannot be shared")
+	}
+	i := installed(tb, opts)
+	key := i.key(opts)
 	shared.Lock()
 	defer shared.Unlock()
 	s := shared.servers[key]
 	if s == nil {
-		var err error
-		if s, err = newServer(tb, opts); err != nil {
-			tb.Fatal(err)
-		}
+		s = i.share(tb, key, opts)
 		if shared.servers == nil {
 			shared.servers = map[string]*Server{}
 		}
@@ -129,7 +132,42 @@ func Shared(tb testing.TB, opts Options) *Server {
 	return s
 }
 
-func newServer(tb testing.TB, opts Options) (*Server, error) {
+// key identifies a server of the installation that runs with the options.
+func (i installation) key(opts Options) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []any{opts.Args, opts.Env, opts.JVM}))
+	return filepath.Base(i.home) + "-" + hex.EncodeToString(sum[:])[:8]
+}
+
+// address is what processes tell each other of a shared server.
+type address struct{ URL, Management, Log string }
+
+// share finds or starts the server of that name.
+func (i installation) share(tb testing.TB, name string, opts Options) *Server {
+	tb.Helper()
+	a, err := proc.Share(name, func(starting *proc.Starting) (address, error) {
+		defer testenv.Wait(tb, "Keycloak "+filepath.Base(i.home))()
+		i.launcher = func(cmd *exec.Cmd, signal, _ string) (*proc.Process, error) { return starting.Start(cmd, signal) }
+		if err := i.layOut(starting.Dir, true); err != nil {
+			return address{}, err
+		}
+		s, err := i.start(tb.Context(), starting.Dir, opts, "KILL", "-XX:SharedArchiveFile="+i.classes())
+		if err != nil {
+			return address{}, err
+		}
+		return address{URL: s.url, Management: s.management, Log: s.logPath}, nil
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := &Server{url: a.URL, management: a.Management, logPath: a.Log, http: newClient()}
+	if !s.ready(tb.Context()) {
+		tb.Fatalf("the shared Keycloak has ended:\n%s", proc.Tail(s.logPath, 40))
+	}
+	return s
+}
+
+// installed prepares what the options ask for, or skips the test.
+func installed(tb testing.TB, opts Options) installation {
 	tb.Helper()
 	testenv.Slow(tb, "needs Keycloak")
 	opts.Version = cmp.Or(opts.Version, os.Getenv("STETL_KEYCLOAK_VERSION"), Version)
@@ -137,21 +175,28 @@ func newServer(tb testing.TB, opts Options) (*Server, error) {
 	if err != nil {
 		testenv.Skip(tb, "Keycloak", err.Error())
 	}
-	pristine, err := dist(tb.Context(), opts.Version, java)
+	pristine, err := dist(tb, opts.Version, java)
 	if err != nil {
 		testenv.Skip(tb, "Keycloak", err.Error())
 	}
-	i, err := prepare(tb.Context(), opts, pristine, java)
+	i, err := prepare(tb, opts, pristine, java)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return i
+}
+
+func newServer(tb testing.TB, opts Options) (*Server, error) {
+	tb.Helper()
+	i := installed(tb, opts)
+	home, err := proc.TempDir("stetl-keycloak")
 	if err != nil {
 		return nil, err
 	}
-	home, err := i.privateHome(opts.Postgres == "")
-	if err != nil {
-		return nil, err
-	}
-	if err := opts.usePostgres(); err != nil {
+	if err := errors.Join(i.layOut(home, opts.Postgres == ""), opts.usePostgres()); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(home))
 	}
+	defer testenv.Wait(tb, "a Keycloak of its own, "+filepath.Base(i.home))()
 	began := time.Now()
 	if opts.Import != "" {
 		if err := i.run(tb.Context(), home, opts, "import", "--optimized", "--dir", opts.Import); err != nil {
@@ -201,14 +246,10 @@ func (s *Server) logTail(tb testing.TB) {
 	}
 }
 
-// privateHome makes a home folder with its own database. Everything else is the
-// installation's.
-func (i installation) privateHome(database bool) (string, error) {
-	home, err := proc.TempDir("stetl-keycloak")
-	if err != nil {
-		return "", err
-	}
-	err = os.MkdirAll(filepath.Join(home, "data", "h2"), 0o700)
+// layOut fills a home folder, with a database of its own where it is to have one.
+// Everything else is the installation's.
+func (i installation) layOut(home string, database bool) error {
+	err := os.MkdirAll(filepath.Join(home, "data", "h2"), 0o700)
 	if err == nil && database {
 		err = copyFile(i.database(), filepath.Join(home, "data", "h2", filepath.Base(i.database())))
 	}
@@ -218,9 +259,9 @@ func (i installation) privateHome(database bool) (string, error) {
 		}
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("lay out server folder: %w", err), os.RemoveAll(home))
+		return fmt.Errorf("lay out server folder: %w", err)
 	}
-	return home, nil
+	return nil
 }
 
 // start starts the server on the home folder and waits until it is ready. The
@@ -247,8 +288,7 @@ func (i installation) start(ctx context.Context, home string, opts Options, sign
 	s := &Server{
 		logPath: logPath,
 		process: p,
-		// No proxy: an environment that names one must not see loopback requests.
-		http: &http.Client{Transport: &http.Transport{}, Timeout: 2 * time.Minute},
+		http:    newClient(),
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -257,6 +297,12 @@ func (i installation) start(ctx context.Context, home string, opts Options, sign
 		return nil, errors.Join(fmt.Errorf("start Keycloak: %w\n%s", err, tail), p.Stop())
 	}
 	return s, nil
+}
+
+// newClient uses no proxy: an environment that names one must not see loopback
+// requests.
+func newClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{}, Timeout: 2 * time.Minute}
 }
 
 // launch runs kc.sh of the installation on a home folder. What it writes apart
@@ -296,7 +342,11 @@ func (i installation) launch(home, dir, signal string, env, jvm []string, args .
 		"JAVA_OPTS_APPEND=" + strings.Join(jvm, " "),
 		"JAVA_OPTS_KC_HEAP=-Xms128m -Xmx1g", // argon2 as SuperTokens has it takes 88 MB per login
 	}, env...)
-	p, err := proc.Start(cmd, signal, dir)
+	launcher := i.launcher
+	if launcher == nil {
+		launcher = proc.Start
+	}
+	p, err := launcher(cmd, signal, dir)
 	return p, logPath, err
 }
 

@@ -15,17 +15,30 @@ import (
 )
 
 // guardScript reads "<process group>", later perhaps "gone" once that has
-// exited by itself (its number may by then belong to somebody else), until the
-// pipe closes. A group killed outright is not waited for: where process 1 does
-// not reap, it would seem to live on.
+// exited by itself (its number may by then belong to somebody else), until
+// nobody holds its standard input open for writing any more. A group killed
+// outright is not waited for: where process 1 does not reap, it would seem to
+// live on.
+//
+// A shared server ([Share]) that has started stays until the run ends that
+// descriptor 3 stands for. Then nobody finds it any more, and who found it
+// before is waited for.
 const guardScript = `
 group=
-while read -r word; do
-	case $word in
-	gone) group= ;;
-	*) group=$word ;;
-	esac
-done
+listen() {
+	while read -r word; do
+		case $word in
+		gone) group= ;;
+		*) group=$word ;;
+		esac
+	done
+}
+listen
+if [ -e "$2/` + stateName + `" ]; then
+	[ -z "$3" ] || cat <&3 >/dev/null
+	rm -f -- "$2/` + usersName + `"
+	listen
+fi
 if [ -n "$group" ]; then
 	kill -s "$1" -- "-$group" 2>/dev/null
 	tries=0
@@ -54,20 +67,36 @@ type Process struct {
 // cmd must not write to the test's own output: go test waits for whoever holds
 // that open.
 func Start(cmd *exec.Cmd, signal, dir string) (*Process, error) {
-	guard := exec.Command("/bin/sh", "-c", guardScript, "guard", signal, dir) //nolint:noctx // outlives every context
-	guard.Dir = "/"
-	guard.Env = []string{"PATH=" + os.Getenv("PATH")}
-	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // spared by Ctrl-C
-	pipe, err := guard.StdinPipe()
+	in, out, err := os.Pipe()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make guard pipe: %w", err), os.RemoveAll(dir))
 	}
-	if err := guard.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("start guard of %s: %w", cmd.Path, err), os.RemoveAll(dir))
+	return start(cmd, signal, dir, in, out, nil)
+}
+
+// start takes the two ends of what tells the guard that the server is not wanted
+// any more, and what it waits for then.
+func start(cmd *exec.Cmd, signal, dir string, in, out, run *os.File) (*Process, error) {
+	args := []string{"-c", guardScript, "guard", signal, dir}
+	if run != nil {
+		args = append(args, "with a run")
+	}
+	guard := exec.Command("/bin/sh", args...) //nolint:noctx // outlives every context
+	guard.Dir = "/"
+	guard.Env = []string{"PATH=" + os.Getenv("PATH")}
+	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // spared by Ctrl-C
+	guard.Stdin = in
+	if run != nil {
+		guard.ExtraFiles = []*os.File{run}
+	}
+	err := guard.Start()
+	_ = in.Close() // the guard has its own
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start guard of %s: %w", cmd.Path, err), out.Close(), os.RemoveAll(dir))
 	}
 	p := &Process{done: make(chan struct{})}
 	p.stop = sync.OnceValue(func() error {
-		return errors.Join(pipe.Close(), guard.Wait())
+		return errors.Join(out.Close(), guard.Wait())
 	})
 
 	if cmd.SysProcAttr == nil {
@@ -78,10 +107,10 @@ func Start(cmd *exec.Cmd, signal, dir string) (*Process, error) {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", cmd.Path, err), p.stop())
 	}
 	p.pid = cmd.Process.Pid
-	_, guardErr := fmt.Fprintln(pipe, p.pid)
+	_, guardErr := fmt.Fprintln(out, p.pid)
 	go func() {
 		p.err = cmd.Wait()
-		_, _ = fmt.Fprintln(pipe, "gone") // fails once Stop closed the pipe: then the guard has done its work
+		_, _ = fmt.Fprintln(out, "gone") // fails once Stop closed the pipe: then the guard has done its work
 		close(p.done)
 	}()
 	if guardErr != nil {
@@ -134,17 +163,21 @@ func TempDir(prefix string) (string, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return "", errors.Join(fmt.Errorf("lock server folder: %w", err), f.Close(), os.Remove(dir))
 	}
-	held.Lock()
-	defer held.Unlock()
-	held.files = append(held.files, f)
+	hold(f)
 	return dir, nil
 }
 
-// held keeps the locks of this process from the garbage collector, which would
-// close them. The kernel drops them when the process ends.
+// held keeps files of this process from the garbage collector, which would close
+// them. The kernel does when the process ends.
 var held struct {
 	sync.Mutex
 	files []*os.File
+}
+
+func hold(f *os.File) {
+	held.Lock()
+	defer held.Unlock()
+	held.files = append(held.files, f)
 }
 
 // sweep is a courtesy: whatever it cannot open, lock or remove is left alone.

@@ -28,12 +28,19 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// helper starts a server with a child of its own, prints its folder, and waits
-// to be killed.
-func helper(signal string) {
-	dir, err := proc.TempDir("stetl-proc-test")
-	if err == nil {
-		_, err = proc.Start(exec.Command("/bin/sh", "-c", "sleep 600 & wait"), signal, dir)
+// helper starts a server with a child of its own, or shares one, prints its folder,
+// and waits to be killed.
+func helper(how string) {
+	command := func() *exec.Cmd { return exec.Command("/bin/sh", "-c", "sleep 600 & wait") }
+	var dir string
+	var err error
+	if how == "share" {
+		dir, err = proc.Share("proc-test", func(s *proc.Starting) (string, error) {
+			_, err := s.Start(command(), "KILL")
+			return s.Dir, err
+		})
+	} else if dir, err = proc.TempDir("stetl-proc-test"); err == nil {
+		_, err = proc.Start(command(), how, dir)
 	}
 	if err != nil {
 		panic(err)
@@ -42,49 +49,83 @@ func helper(signal string) {
 	select {}
 }
 
+// user is a helper that runs.
+type user struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	dir string // of its server
+}
+
+// startUser starts a helper. The write end passes to everything that it starts.
+func startUser(t *testing.T, how string, inherited *os.File) *user {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), helperEnv+"="+how)
+	cmd.ExtraFiles = []*os.File{inherited}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &user{t, cmd, strings.TrimSpace(line)}
+	u.there()
+	return u
+}
+
+func (u *user) there() {
+	u.t.Helper()
+	if _, err := os.Stat(u.dir); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+func (u *user) kill() {
+	u.t.Helper()
+	if err := u.cmd.Process.Kill(); err != nil {
+		u.t.Fatal(err)
+	}
+	_ = u.cmd.Wait() // killed
+}
+
+// lifeline returns a pipe: the end of file of its read end tells that all have gone
+// who have inherited the other: helpers, servers, their children and the guards.
+func lifeline(t *testing.T) (alive, inherited *os.File) {
+	t.Helper()
+	alive, inherited, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return alive, inherited
+}
+
+// gone waits until all who have inherited the lifeline have ended.
+func (u *user) gone(alive, inherited *os.File) {
+	u.t.Helper()
+	if err := inherited.Close(); err != nil {
+		u.t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, alive); err != nil {
+		u.t.Fatal(err)
+	}
+	if _, err := os.Stat(u.dir); !errors.Is(err, os.ErrNotExist) {
+		u.t.Errorf("folder of the server is still there (%v)", err)
+	}
+}
+
 func TestNothingOutlivesAKilledTest(t *testing.T) {
 	for _, signal := range []string{"KILL", "TERM"} {
 		t.Run(signal, func(t *testing.T) {
 			t.Parallel()
-			// The write end passes to everything the helper starts: its end of
-			// file tells that helper, server, the server's child and the guard
-			// have all gone.
-			alive, inherited, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.CommandContext(t.Context(), os.Args[0])
-			cmd.Env = append(os.Environ(), helperEnv+"="+signal)
-			cmd.ExtraFiles = []*os.File{inherited}
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			if err := inherited.Close(); err != nil {
-				t.Fatal(err)
-			}
-			line, err := bufio.NewReader(out).ReadString('\n')
-			if err != nil {
-				t.Fatal(err)
-			}
-			dir := strings.TrimSpace(line)
-			if _, err := os.Stat(dir); err != nil {
-				t.Fatal(err)
-			}
-
-			if err := cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.Copy(io.Discard, alive); err != nil {
-				t.Fatal(err)
-			}
-			_ = cmd.Wait()
-			if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("folder of the server is still there (%v)", err)
-			}
+			alive, inherited := lifeline(t)
+			u := startUser(t, signal, inherited)
+			u.kill()
+			u.gone(alive, inherited)
 		})
 	}
 }

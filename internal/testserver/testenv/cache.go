@@ -25,7 +25,7 @@ func Cached(name string, build func(dir string) error) (string, error) {
 		return dir, nil
 	}
 
-	unlock, err := lock(filepath.Join(root, name+".lock"))
+	unlock, err := Lock(name)
 	if err != nil {
 		return "", err
 	}
@@ -67,8 +67,14 @@ func cacheRoot() (string, error) {
 	return root, nil
 }
 
-// lock waits until this process is the only one to hold the lock of that name.
-func lock(path string) (unlock func(), err error) {
+// Lock waits until this process is the only one to hold the lock of that name,
+// which must be usable as a file name.
+func Lock(name string) (unlock func(), err error) {
+	root, err := cacheRoot()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(root, name+".lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open cache lock: %w", err)

@@ -34,15 +34,12 @@ const (
 // newRealm creates a realm whose users can log in with nothing but a password.
 func newRealm(t *testing.T, s *keycloak.Server, realm, passwordPolicy string) {
 	t.Helper()
-	err := s.CreateRealm(t.Context(), map[string]any{
+	s.CreateRealm(t, map[string]any{
 		"realm":          realm,
 		"enabled":        true,
 		"passwordPolicy": passwordPolicy,
 		"clients":        []any{map[string]any{"clientId": client, "publicClient": true, "directAccessGrantsEnabled": true}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := s.RelaxUserProfile(t.Context(), realm); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,35 @@
+package testenv
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+// Run names what stands for a run of tools/test.sh, a pipe that is open for
+// writing as long as it goes on. It is empty where tests are run otherwise.
+func Run() string { return os.Getenv("STETL_TEST_RUN") }
+
+// Wait notes what is being waited for, for whoever watches a run of tools/test.sh,
+// which STETL_WAIT_LOG names a file for. The function that it returns notes that
+// it is there.
+func Wait(tb testing.TB, what string) (done func()) {
+	tb.Helper()
+	path := os.Getenv("STETL_WAIT_LOG")
+	if path == "" {
+		return func() {}
+	}
+	note := func(line string) {
+		tb.Helper()
+		if err := appendLine(path, line+"\n"); err != nil {
+			tb.Errorf("note what is waited for: %v", err)
+		}
+	}
+	began := time.Now()
+	note("waiting for " + what + " (" + tb.Name() + ")")
+	return func() {
+		tb.Helper()
+		note(fmt.Sprintf("%s is there after %.0f s", what, time.Since(began).Seconds()))
+	}
+}

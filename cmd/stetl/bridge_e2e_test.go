@@ -29,7 +29,6 @@ import (
 	"github.com/stetl/stetl/internal/testserver/chromium"
 	"github.com/stetl/stetl/internal/testserver/fixture"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
-	"github.com/stetl/stetl/plugins/keycloak/provider"
 )
 
 // demo is an application that has moved to Keycloak. Its visitors come with a
@@ -198,10 +197,7 @@ func TestBridge(t *testing.T) {
 	t.Parallel()
 	const name, clientSecret = "core-9.3.0", "client+secret%with:signs"
 	browser := chromium.Start(t)
-	server := keycloak.Start(t, keycloak.Options{
-		Providers: map[string][]byte{provider.FileName: provider.Jar()},
-		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"},
-	})
+	server := sharedKeycloak(t)
 	const r = "bridge"
 	realm(t, server, r, clientSecret)
 	app := startDemo(t)

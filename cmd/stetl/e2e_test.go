@@ -153,6 +153,20 @@ func (r ran) report(t *testing.T) runReport {
 	return out
 }
 
+// people stands for the users of the fixtures on the shared server: some of them are in
+// most fixtures, and an id can be in one of its realms only.
+var people sync.Mutex
+
+// sharedKeycloak is a server that has the provider. While the test runs, no other one
+// moves the fixtures' people there.
+func sharedKeycloak(t *testing.T) *keycloak.Server {
+	t.Helper()
+	server := keycloak.Shared(t, keycloak.Options{Providers: map[string][]byte{provider.FileName: provider.Jar()}})
+	people.Lock()
+	t.Cleanup(people.Unlock)
+	return server
+}
+
 // realm prepares a realm as an operator would: a client with a service account
 // for stetl, a client for people, and no required names.
 func realm(t testing.TB, server *keycloak.Server, name, secret string) {
@@ -253,10 +267,7 @@ func checkPeople(t *testing.T, server *keycloak.Server, realm, fixture string, n
 func TestLiveToLive(t *testing.T) {
 	t.Parallel()
 	database := postgres.Start(t)
-	server := keycloak.Start(t, keycloak.Options{
-		Providers: map[string][]byte{provider.FileName: provider.Jar()},
-		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"}, // argon2 with SuperTokens' parameters takes 88 MB a login
-	})
+	server := sharedKeycloak(t)
 	for _, fixture := range []string{"core-3.3.0", "core-10.1.4"} {
 		t.Run(fixture, func(t *testing.T) {
 			t.Parallel()
@@ -394,7 +405,6 @@ target: {plugin: keycloak, config: {mode: files, realm: `+name+`, out: ./`+name+
 	}
 	server := keycloak.Start(t, keycloak.Options{
 		Providers: map[string][]byte{provider.FileName: provider.Jar()},
-		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"},
 		Import:    filepath.Join(dir, "import"),
 	})
 	for name, fixture := range realms {
@@ -424,7 +434,7 @@ func glob(t *testing.T, pattern string) []string {
 // cannot verify their hashes, because every login would just fail there.
 func TestRefusesWithoutTheProvider(t *testing.T) {
 	t.Parallel()
-	server := keycloak.Start(t, keycloak.Options{})
+	server := keycloak.Shared(t, keycloak.Bare)
 	realm(t, server, "bare", "client-secret")
 	config := filepath.Join(t.TempDir(), "keycloak.yaml")
 	writeFile(t, config, `

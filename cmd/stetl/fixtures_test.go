@@ -17,7 +17,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/internal/testserver/keycloak"
-	"github.com/stetl/stetl/plugins/keycloak/provider"
 )
 
 // layouts are the settings of fixtures whose tables are not where they usually are,
@@ -252,10 +251,7 @@ type sights struct{ passwords, codes, identities, roles, groups atomic.Int64 }
 // leaves the realm as it was.
 func TestEveryFixture(t *testing.T) {
 	t.Parallel()
-	server := keycloak.Start(t, keycloak.Options{
-		Providers: map[string][]byte{provider.FileName: provider.Jar()},
-		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"},
-	})
+	server := sharedKeycloak(t)
 	dumps, err := filepath.Glob(filepath.Join(fixtures, "*.sql"))
 	if err != nil || len(dumps) < 10 {
 		t.Fatalf("%d fixtures, %v", len(dumps), err)

@@ -32,7 +32,7 @@ func bearer(start func(testing.TB, scim.Options) *scim.Server) func(*testing.T) 
 // keycloakSCIM is a realm of Keycloak's own SCIM service, prepared as docs/scim.md says.
 func keycloakSCIM(t *testing.T) scimServer {
 	const realm, secret = "scim", "secret-of-the-scim-client"
-	s := keycloak.Start(t, keycloak.Options{Build: []string{"--features=scim-api"}})
+	s := keycloak.Shared(t, keycloak.Bare)
 	base := s.URL() + "/realms/" + realm + "/scim/v2"
 	s.CreateRealm(t, map[string]any{
 		"realm": realm, "enabled": true, "scimApiEnabled": true,

@@ -14,7 +14,6 @@ import (
 
 	"github.com/stetl/stetl/internal/testserver/keycloak"
 	"github.com/stetl/stetl/internal/testserver/testenv"
-	"github.com/stetl/stetl/plugins/keycloak/provider"
 )
 
 // doorman stands before a Keycloak and notes every request. While it is strict, only
@@ -87,10 +86,7 @@ func (d *doorman) during(t *testing.T, what string, commands func()) {
 func TestDryRunsChangeNothing(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "needs servers")
-	server := keycloak.Start(t, keycloak.Options{
-		Providers: map[string][]byte{provider.FileName: provider.Jar()},
-		Env:       []string{"JAVA_OPTS_KC_HEAP=-Xms256m -Xmx1g"},
-	})
+	server := sharedKeycloak(t)
 	realm(t, server, "looked-at", "s3cret")
 	door, front := newDoorman(t, server)
 	dir := t.TempDir()

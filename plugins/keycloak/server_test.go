@@ -400,8 +400,8 @@ func TestServerPoisonedBatch(t *testing.T) {
 // Without the provider users would load and nobody could sign in.
 func TestServerWithoutProvider(t *testing.T) {
 	t.Parallel()
-	s := keycloak.Shared(t, keycloak.Options{})
-	c := newRealmOn(t, s, "customers")
+	s := keycloak.Shared(t, keycloak.Bare)
+	c := newRealmOn(t, s, "without-provider")
 	list := open(t, c).Check(t.Context(), sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt, sdk.Argon2id}})
 	if d := cmp.Diff([]string{"error keycloak.bcrypt_provider_missing"}, codes(list)); d != "" {
 		t.Errorf("%s\n%+v", d, list)

@@ -126,7 +126,7 @@ func (o Options) key(java string) (string, error) {
 		return "", fmt.Errorf("identify Java: %w", err)
 	}
 	h := sha256.New()
-	const layout = "2" // of installation folders, to be counted up with it
+	const layout = "3" // of installation folders, to be counted up with it
 	fmt.Fprintf(h, "%s\n%s\n%s\n%q\n", layout, java, release, o.Build)
 	if o.Postgres != "" {
 		fmt.Fprintln(h, "postgres")

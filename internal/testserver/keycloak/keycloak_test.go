@@ -63,9 +63,9 @@ func TestSharedServer(t *testing.T) {
 	if keycloak.Shared(t, options) != s {
 		t.Error("same options gave another server")
 	}
-	s.CreateRealm(t, map[string]any{"realm": "shared", "enabled": true})
+	s.CreateRealm(t, map[string]any{"realm": "testserver", "enabled": true})
 	var got struct{ Realm string }
-	if err := s.Admin(t.Context(), http.MethodGet, "/realms/shared", nil, &got); err != nil || got.Realm != "shared" {
+	if err := s.Admin(t.Context(), http.MethodGet, "/realms/testserver", nil, &got); err != nil || got.Realm != "testserver" {
 		t.Errorf("realm is %q, %v", got.Realm, err)
 	}
 	err := s.Admin(t.Context(), http.MethodGet, "/realms/missing", nil, &got)

@@ -66,6 +66,9 @@ type Options struct {
 	JVM []string
 }
 
+// Bare is a server without additions, whose own SCIM service can be turned on in a realm.
+var Bare = Options{Build: []string{"--features=scim-api"}}
+
 // Server is a running Keycloak. Its methods may be called concurrently.
 type Server struct {
 	url        string
@@ -280,6 +283,10 @@ func (i installation) start(ctx context.Context, home string, opts Options, sign
 		// The kernel's choice, read from the log: no race for a free port.
 		"--http-port=0", "--http-management-port=0",
 		"--log-level=info,io.smallrye.health:error", // not a line per readiness check
+		// Every first sign-in with a carried hash makes one of the server's own kind. What
+		// that costs is not tested, and takes as long as the rest of the sign-in. Spelled
+		// as the oldest version has it.
+		"--spi-password-hashing-argon2-memory=1024", "--spi-password-hashing-argon2-iterations=1",
 	}, opts.Args...)
 	p, logPath, err := i.launch(home, dir, signal, opts.Env, append([]string{jvmOption}, opts.JVM...), args...)
 	if err != nil {
@@ -326,6 +333,8 @@ func (i installation) launch(home, dir, signal string, env, jvm []string, args .
 		// That sets 48 MB for compiled code, and a server that fills them interprets
 		// what it has not compiled by then.
 		"-XX:ReservedCodeCacheSize=240m",
+		// Collecting in parallel is for more processors, and more heap, than tests have.
+		"-XX:-UseG1GC", "-XX:+UseSerialGC",
 		"-Djava.io.tmpdir=" + tmp,
 	}, jvm...)
 	// The installation's own script and class path, whatever the home folder:

@@ -17,7 +17,7 @@ build: ## build bin/stetl
 
 .PHONY: test
 test: ## run every test, with real servers; says at the end what was skipped and why
-	@GO="$(GO)" sh tools/test.sh -race ./...
+	@GO="$(GO)" sh tools/test.sh
 
 .PHONY: test-fast
 test-fast: ## the tests that need no server and take no time, while you work
@@ -87,11 +87,11 @@ fuzz: ## fuzz every fuzz target for FUZZTIME each (default 30s)
 
 .PHONY: bench-keycloak
 bench-keycloak: ## users/s into a real Keycloak beside gocloak and kc.sh import (STETL_BENCH_ACCOUNTS, default 20000)
-	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),20000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloak$$' -benchtime 1x ./cmd/stetl
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),20000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloak$$' -benchtime 1x ./internal/e2e
 
 .PHONY: bench-keycloak-sweep
 bench-keycloak-sweep: ## the same by batch size and number of parallel requests (STETL_BENCH_ACCOUNTS each, default 2000)
-	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),2000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloakSweep$$' -benchtime 1x ./cmd/stetl
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),2000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloakSweep$$' -benchtime 1x ./internal/e2e
 
 .PHONY: bench-auth0
 bench-auth0: ## how full import jobs are, how long slots idle, and the time beside the ideal one (STETL_BENCH_ACCOUNTS, default 20000)

@@ -46,9 +46,12 @@ func Start(tb testing.TB) context.Context {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(b.path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("no-zygote", true), chromedp.Flag("disable-dev-shm-usage", true), chromedp.UserDataDir(tb.TempDir()))
+	// It leaves empty files in the folder for temporary ones.
+	environment := []string{"TMPDIR=" + tb.TempDir()}
 	if b.libraries != "" {
-		options = append(options, chromedp.Env("LD_LIBRARY_PATH="+b.libraries))
+		environment = append(environment, "LD_LIBRARY_PATH="+b.libraries)
 	}
+	options = append(options, chromedp.Env(environment...))
 	allocator, cancel := chromedp.NewExecAllocator(context.WithoutCancel(tb.Context()), options...)
 	ctx, cancelBrowser := chromedp.NewContext(allocator)
 	tb.Cleanup(func() {

@@ -61,7 +61,7 @@ func startUser(t *testing.T, how string, inherited *os.File) *user {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), helperEnv+"="+how)
-	cmd.ExtraFiles = []*os.File{inherited}
+	cmd.ExtraFiles = []*os.File{nil, inherited} // what is 3, guards may have replaced
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package main
+package e2e_test
 
 import (
 	"context"
@@ -30,9 +30,11 @@ var layouts = map[string]string{
 type resident struct {
 	ID, Username string
 	Credentials  []struct{ ID, Type, UserLabel string }
-	Roles        []struct{ Name string }
-	Groups       []struct{ Path string }
-	Links        []struct {
+	Roles        struct {
+		Realm []struct{ Name string } `json:"realmMappings"`
+	}
+	Groups []struct{ Path string }
+	Links  []struct {
 		Alias  string `json:"identityProvider"`
 		UserID string `json:"userId"`
 	}
@@ -74,9 +76,25 @@ func (w *town) populate() {
 	}
 }
 
+// each does the same for many at once, a few at a time.
+func each[T any](t *testing.T, all []T, do func(context.Context, T) error) {
+	t.Helper()
+	group, ctx := errgroup.WithContext(t.Context())
+	group.SetLimit(4)
+	for _, one := range all {
+		group.Go(func() error { return do(ctx, one) })
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// parts are what a resident has beside what a list of users shows, and where.
+var parts = map[string]string{"credentials": "/credentials", "roles": "/role-mappings", "groups": "/groups", "links": "/federated-identity"}
+
 // snapshot is everything of a realm that the server exports, its accounts with all
-// they have, and its identity providers.
-func (w *town) snapshot() string {
+// they have, and its identity providers; and of that the accounts alone, by id.
+func (w *town) snapshot() (string, map[string]resident) {
 	w.t.Helper()
 	var all []any
 	get := func(method, path string) any {
@@ -84,26 +102,78 @@ func (w *town) snapshot() string {
 		if err := w.server.Admin(w.t.Context(), method, w.path(path), nil, &part); err != nil {
 			w.t.Fatal(err)
 		}
-		if list, ok := part.([]any); ok {
-			slices.SortFunc(list, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
-		}
+		inOrder(part)
 		all = append(all, part)
 		return part
 	}
 	get(http.MethodPost, "/partial-export?exportClients=true&exportGroupsAndRoles=true")
 	get(http.MethodGet, "/users/profile")
 	users, _ := get(http.MethodGet, "/users?max=1000&briefRepresentation=false").([]any)
-	for _, u := range users {
-		id := url.PathEscape(fmt.Sprint(u.(map[string]any)["id"]))
-		for _, part := range []string{"/credentials", "/role-mappings", "/groups", "/federated-identity"} {
-			get(http.MethodGet, "/users/"+id+part)
+	each(w.t, users, func(ctx context.Context, u any) error {
+		user, _ := u.(map[string]any)
+		for name, path := range parts {
+			var part any
+			if err := w.get(ctx, "/users/"+url.PathEscape(fmt.Sprint(user["id"]))+path, &part); err != nil {
+				return err
+			}
+			inOrder(part)
+			user[name] = part
 		}
-	}
+		return nil
+	})
 	text, err := json.MarshalIndent(all, "", " ")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return string(text)
+	raw, err := json.Marshal(users)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text), w.byID(raw)
+}
+
+// inOrder sorts what a server lists as it likes.
+func inOrder(part any) {
+	if list, ok := part.([]any); ok {
+		slices.SortFunc(list, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	}
+}
+
+// byID reads a list of accounts.
+func (w *town) byID(raw []byte) map[string]resident {
+	w.t.Helper()
+	var list []resident
+	if err := json.Unmarshal(raw, &list); err != nil {
+		w.t.Fatal(err)
+	}
+	all := map[string]resident{}
+	for _, r := range list {
+		all[r.ID] = r
+	}
+	return all
+}
+
+// signInAll has everybody sign in who was loaded.
+func (w *town) signInAll(loaded []account, seen *sights) {
+	w.t.Helper()
+	var list json.RawMessage
+	if err := w.get(w.t.Context(), "/users?max=1000", &list); err != nil {
+		w.t.Fatal(err)
+	}
+	known := w.byID(list)
+	each(w.t, loaded, func(ctx context.Context, a account) error {
+		r, ok := known[a.VisibleID]
+		if !ok {
+			w.t.Errorf("account %s is not there", a.InternalID)
+			return nil
+		}
+		if len(a.TOTP) > 0 {
+			if err := w.get(ctx, "/users/"+url.PathEscape(r.ID)+parts["credentials"], &r.Credentials); err != nil {
+				return err
+			}
+		}
+		return w.signIn(ctx, &a, &r, seen)
+	})
 }
 
 // writes are what the server has recorded of changes since it was last asked.
@@ -125,14 +195,7 @@ func (w *town) writes() []string {
 
 // moved says what is wrong with one account that was loaded, and counts what was
 // looked at.
-func (w *town) moved(ctx context.Context, a *account, seen *sights) error {
-	path := "/users/" + url.PathEscape(a.VisibleID)
-	var r resident
-	for part, into := range map[string]any{"": &r, "/credentials": &r.Credentials, "/role-mappings/realm": &r.Roles, "/groups": &r.Groups, "/federated-identity": &r.Links} {
-		if err := w.get(ctx, path+part, into); err != nil {
-			return err
-		}
-	}
+func (w *town) moved(ctx context.Context, a *account, r *resident, seen *sights) error {
 	links := map[string]string{}
 	for _, l := range r.Links {
 		links[l.Alias] = l.UserID
@@ -155,7 +218,7 @@ func (w *town) moved(ctx context.Context, a *account, seen *sights) error {
 		}
 		for _, name := range names {
 			seen.roles.Add(1)
-			if !slices.ContainsFunc(r.Roles, func(x struct{ Name string }) bool { return x.Name == name }) {
+			if !slices.ContainsFunc(r.Roles.Realm, func(x struct{ Name string }) bool { return x.Name == name }) {
 				w.t.Errorf("account %s lacks role %s", a.InternalID, name)
 			}
 		}
@@ -181,7 +244,7 @@ func (w *town) moved(ctx context.Context, a *account, seen *sights) error {
 			}
 		}
 	}
-	return w.signIn(ctx, a, &r, seen)
+	return nil
 }
 
 // several says whether an account has more than one identity of a provider, of which
@@ -232,7 +295,11 @@ func (w *town) signIn(ctx context.Context, a *account, r *resident, seen *sights
 		if err := w.server.Admin(ctx, http.MethodPost, first, nil, nil); err != nil {
 			return err
 		}
-		if err := grant(url.Values{"totp": {code(w.t, d.Secret, d.Period)}}); err != nil {
+		otp, err := code(d.Secret, d.Period)
+		if err != nil {
+			return err
+		}
+		if err := grant(url.Values{"totp": {otp}}); err != nil {
 			return err
 		}
 	}
@@ -358,7 +425,7 @@ func (w *town) refusedWithoutRealm(fixture string) {
 func (w *town) moveIn(fixture string, seen *sights) (moveOut func()) {
 	t := w.t
 	t.Helper()
-	before := w.snapshot()
+	before, _ := w.snapshot()
 	w.writes()
 	config, env := w.config(fixture)
 	least := 50
@@ -377,17 +444,13 @@ func (w *town) moveIn(fixture string, seen *sights) (moveOut func()) {
 	for _, c := range loaded.Changes {
 		left[c.SourceID] = true
 	}
-	group, ctx := errgroup.WithContext(t.Context())
-	group.SetLimit(4)
-	for _, a := range readAccounts(t, fixture) {
-		if !left[a.InternalID] {
-			group.Go(func() error { return w.moved(ctx, &a, seen) })
-		}
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatal(err)
-	}
-	after := w.snapshot()
+	moved := slices.DeleteFunc(readAccounts(t, fixture), func(a account) bool { return left[a.InternalID] })
+	w.signInAll(moved, seen)
+	after, residents := w.snapshot()
+	each(t, moved, func(ctx context.Context, a account) error {
+		r := residents[a.VisibleID]
+		return w.moved(ctx, &a, &r, seen)
+	})
 	w.writes()
 	second := runStetl(t, env, "run", "--config", config, "--json").report(t)
 	if second.Summary.Created+second.Summary.Updated > 0 || second.Summary.Unchanged != loaded.Summary.Created {
@@ -396,7 +459,8 @@ func (w *town) moveIn(fixture string, seen *sights) (moveOut func()) {
 	if wrote := w.writes(); len(wrote) > 0 {
 		t.Errorf("the server has recorded writes of the second run: %q", wrote)
 	}
-	if d := cmp.Diff(after, w.snapshot()); d != "" {
+	again, _ := w.snapshot()
+	if d := cmp.Diff(after, again); d != "" {
 		t.Errorf("the second run changed the realm:\n%s", d)
 	}
 	if r := runStetl(t, env, "verify", "--config", config, "--json"); r.code != exitDone {
@@ -407,7 +471,8 @@ func (w *town) moveIn(fixture string, seen *sights) (moveOut func()) {
 		if r := runStetl(t, env, "undo", "--config", config, "--yes", "--json"); r.code != exitDone {
 			t.Errorf("undo: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
 		}
-		if d := cmp.Diff(before, w.snapshot()); d != "" {
+		left, _ := w.snapshot()
+		if d := cmp.Diff(before, left); d != "" {
 			t.Errorf("the realm is not as it was (-before +after):\n%s", d)
 		}
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package main
+package e2e_test
 
 import (
 	"context"
@@ -101,7 +101,7 @@ func (a *arena) stetl(people, batch, parallel, readBack int, settings map[string
 	a.must(err)
 	scope, err := j.Scope(a.Context(), "public", "bench")
 	a.must(err)
-	client, err := plugin.Launch(a.Context(), plugin.Location{Name: "keycloak", Path: path, Args: []string{serveName, "keycloak"}},
+	client, err := plugin.Launch(a.Context(), plugin.Location{Name: "keycloak", Path: path, Args: []string{"plugin-serve", "keycloak"}},
 		plugin.Options{FingerprintKey: j.FingerprintKey(), Log: slog.New(slog.DiscardHandler)})
 	a.must(err)
 	raw, err := json.Marshal(settings)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package main
+package e2e_test
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,6 +33,9 @@ import (
 
 // jose5 is the version of what the Action of docs/bridge.md depends on.
 const jose5 = "5.9.5"
+
+// fence is a block of code of a page, with its language.
+var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```")
 
 // documented runs the scripts of docs/bridge.md in Node.
 type documented struct {

@@ -1,6 +1,6 @@
 //go:build unix && usermigration
 
-package main
+package e2e_test
 
 import (
 	"net/http"

@@ -1,7 +1,8 @@
-package main
+package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/base32"
@@ -9,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,21 +98,58 @@ func readAccounts(t *testing.T, fixture string) []account {
 	return out
 }
 
-var buildOnce = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "stetl-e2e-*")
-	if err != nil {
-		return "", err
+// The exit codes that docs/operations.md promises.
+const (
+	exitDone        = 0
+	exitInternal    = 1
+	exitUsage       = 2
+	exitRefused     = 3
+	exitRejects     = 4
+	exitDifferences = 6
+)
+
+// programs is a folder for the executable, which outlives the test that builds it.
+var programs string
+
+func TestMain(m *testing.M) {
+	var err error
+	if programs, err = os.MkdirTemp("", "stetl-e2e-*"); err != nil {
+		panic(err)
 	}
-	path := filepath.Join(dir, "stetl")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	noteSources()
+	code := m.Run()
+	if err := os.RemoveAll(programs); err != nil {
+		panic(err)
+	}
+	os.Exit(code)
+}
+
+// noteSources looks at all that the program is built of: go test repeats the tests
+// when something has changed that they have looked at.
+func noteSources() {
+	for _, dir := range []string{"cmd", "core", "plugins", "go.mod"} {
+		err := filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, _ fs.DirEntry, err error) error {
+			if err == nil {
+				_, err = os.Stat(path)
+			}
+			return err
+		})
+		if err != nil {
+			panic(err)
+		}
+	}
+}
+
+var buildOnce = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(programs, "stetl")
+	out, err := exec.Command("go", "build", "-o", path, "../../cmd/stetl").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build stetl: %w\n%s", err, out)
 	}
 	return path, nil
 })
 
-// stetl builds the program, once per test process, outside of the test binary:
-// the executable that people run.
+// stetl builds the program, once per test process: the executable that people run.
 func stetl(t *testing.T) string {
 	t.Helper()
 	path, err := buildOnce()
@@ -193,72 +233,74 @@ func realm(t testing.TB, server *keycloak.Server, name, secret string) {
 }
 
 // signIn tries a password, with a one-time code where the account has a device.
-func signIn(t *testing.T, server *keycloak.Server, realm, username, password string, a *account) keycloak.Grant {
-	t.Helper()
+func signIn(ctx context.Context, server *keycloak.Server, realm, username, password string, a *account) (keycloak.Grant, error) {
 	form := url.Values{
 		"grant_type": {"password"}, "client_id": {"people"}, "username": {username}, "password": {password}, "scope": {"openid"},
 	}
 	for _, d := range a.TOTP {
 		if d.Verified {
-			form.Set("totp", code(t, d.Secret, d.Period))
+			otp, err := code(d.Secret, d.Period)
+			if err != nil {
+				return keycloak.Grant{}, err
+			}
+			form.Set("totp", otp)
 			break
 		}
 	}
-	grant, err := server.Token(t.Context(), realm, form)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return grant
+	return server.Token(ctx, realm, form)
 }
 
 // code is the current one-time code of a device: RFC 6238, SHA-1, six digits.
-func code(t *testing.T, secret string, period int64) string {
-	t.Helper()
+func code(secret string, period int64) (string, error) {
 	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.TrimRight(secret, "="))
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	mac := hmac.New(sha1.New, key)
 	_ = binary.Write(mac, binary.BigEndian, uint64(time.Now().Unix()/period))
 	sum := mac.Sum(nil)
 	at := sum[len(sum)-1] & 15
-	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[at:])&0x7fffffff%1_000_000)
+	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[at:])&0x7fffffff%1_000_000), nil
 }
 
 // checkPeople signs everybody in: the old password is accepted, a wrong one is
 // refused, and the subject is the id that the application knows.
 func checkPeople(t *testing.T, server *keycloak.Server, realm, fixture string, notLoaded map[string]bool) {
 	t.Helper()
-	tried := 0
-	for _, a := range readAccounts(t, fixture) {
+	var tried atomic.Int64
+	each(t, readAccounts(t, fixture), func(ctx context.Context, a account) error {
 		password, ok := a.password()
 		if !ok || notLoaded[a.InternalID] {
-			continue
+			return nil
 		}
 		var user struct {
 			Username string `json:"username"`
 		}
-		if err := server.Admin(t.Context(), http.MethodGet, "/realms/"+realm+"/users/"+url.PathEscape(a.VisibleID), nil, &user); err != nil {
-			t.Errorf("account %s: %v", a.InternalID, err)
-			continue
+		if err := server.Admin(ctx, http.MethodGet, "/realms/"+realm+"/users/"+url.PathEscape(a.VisibleID), nil, &user); err != nil {
+			return fmt.Errorf("account %s: %w", a.InternalID, err)
 		}
-		tried++
+		tried.Add(1)
 		// In front: bcrypt sees the first 72 bytes only.
-		if g := signIn(t, server, realm, user.Username, "x"+password, &a); !g.Refused() {
+		g, err := signIn(ctx, server, realm, user.Username, "x"+password, &a)
+		if err != nil {
+			return err
+		}
+		if !g.Refused() {
 			t.Errorf("account %s: a wrong password gives %d %s", a.InternalID, g.Status, g.Body)
 		}
-		g := signIn(t, server, realm, user.Username, password, &a)
+		if g, err = signIn(ctx, server, realm, user.Username, password, &a); err != nil {
+			return err
+		}
 		if g.Status != http.StatusOK {
 			t.Errorf("account %s: the old password gives %d %s", a.InternalID, g.Status, g.Body)
-			continue
-		}
-		if g.Claims["sub"] != a.VisibleID {
+		} else if g.Claims["sub"] != a.VisibleID {
 			t.Errorf("account %s: sub %v, want %s", a.InternalID, g.Claims["sub"], a.VisibleID)
 		}
-	}
-	t.Logf("%s: %d people signed in", fixture, tried)
-	if tried < 60 {
-		t.Errorf("only %d accounts were tried", tried)
+		return nil
+	})
+	t.Logf("%s: %d people signed in", fixture, tried.Load())
+	if tried.Load() < 60 {
+		t.Errorf("only %d accounts were tried", tried.Load())
 	}
 }
 

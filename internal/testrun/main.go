@@ -1,0 +1,183 @@
+//go:build unix
+
+// Command testrun runs "go test" for tools/test.sh, so that whoever waits sees what
+// goes on: a line when a package begins and ends, which server is being waited for,
+// and in the end what each package has cost and which tests were skipped for want of
+// what. A run fails when it leaves something in the folder for temporary files.
+//
+// Without arguments it runs every test. The race detector watches all packages but
+// those that run the built program from outside, whose own code has no concurrency
+// worth the price; both kinds run side by side.
+package main
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
+)
+
+// outside are the packages that run the built program.
+var outside = []string{"github.com/stetl/stetl/internal/e2e"}
+
+func main() {
+	ok, err := run(os.Stdout, os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "testrun:", err)
+	}
+	if err != nil || !ok {
+		os.Exit(1)
+	}
+}
+
+// run runs the tests and says whether all is well.
+func run(out io.Writer, args []string) (ok bool, err error) {
+	commands := [][]string{args}
+	if len(args) == 0 {
+		if commands, err = everything(); err != nil {
+			return false, err
+		}
+	}
+	r := newReporter(out)
+	p, err := newPlace(r)
+	if err != nil {
+		return false, err
+	}
+	// Ctrl-C reaches the tests as well; they end, and this one after them.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+	stop := r.follow(p.waits)
+	var wg sync.WaitGroup
+	failed := make([]error, len(commands))
+	for i, args := range commands {
+		wg.Go(func() { failed[i] = goTest(r, p.env(), args) })
+	}
+	wg.Wait()
+	left, err := p.leave()
+	stop()
+	r.costs()
+	r.skipped(p.skips)
+	for _, path := range left {
+		r.print("left behind: %s", path)
+	}
+	err = errors.Join(err, os.RemoveAll(p.notes))
+	p.unlock()
+	return errors.Join(failed...) == nil && len(left) == 0, err
+}
+
+// everything are the commands that run all tests.
+func everything() ([][]string, error) {
+	listed, err := exec.Command(goCommand(), "list", "./...").Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the packages: %w", err)
+	}
+	watched := slices.DeleteFunc(strings.Fields(string(listed)), func(p string) bool { return slices.Contains(outside, p) })
+	half := "-p=" + strconv.Itoa(max(1, runtime.NumCPU()/2))
+	return [][]string{append([]string{half}, outside...), append([]string{half, "-race"}, watched...)}, nil
+}
+
+func goCommand() string { return cmp.Or(os.Getenv("GO"), "go") }
+
+// goTest runs one go command.
+func goTest(r *reporter, env, args []string) error {
+	cmd := exec.Command(goCommand(), append([]string{"test", "-json", "-timeout", "45m"}, args...)...)
+	cmd.Env, cmd.Stderr = env, os.Stderr
+	events, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	err = r.read(events)
+	return errors.Join(err, cmd.Wait())
+}
+
+// place is where a run keeps its files.
+type place struct {
+	temp  string // for temporary files of the tests
+	notes string // the rest
+	waits string // what is waited for
+	skips string // what was skipped
+	going *os.File
+	// unlock lets another run use the folders.
+	unlock func()
+}
+
+// newPlace makes the folders of a run, which have the same names in every run of a
+// checkout: go test does not repeat what has passed in the same environment. It waits
+// while another run uses them.
+func newPlace(r *reporter) (p place, err error) {
+	checkout, err := os.Getwd()
+	if err != nil {
+		return p, err
+	}
+	id := fmt.Sprintf("%x", sha256.Sum256([]byte(checkout)))[:8]
+	r.print("      waiting for other runs in this checkout, if any")
+	if p.unlock, err = testenv.Lock("run-" + id); err != nil {
+		return p, err
+	}
+	p.temp = filepath.Join(os.TempDir(), "st"+id) // short: paths of sockets have an end
+	p.notes = p.temp + "-run"
+	p.waits, p.skips = filepath.Join(p.notes, "waits"), filepath.Join(p.notes, "skips")
+	for _, dir := range []string{p.temp, p.notes} {
+		// PostgreSQL runs as another user where this one is root.
+		if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil {
+			return p, err
+		}
+	}
+	going := filepath.Join(p.notes, "going")
+	if err := errors.Join(os.WriteFile(p.waits, nil, 0o600), syscall.Mkfifo(going, 0o600)); err != nil {
+		return p, err
+	}
+	p.going, err = os.OpenFile(going, os.O_RDWR, 0)
+	return p, err
+}
+
+func (p place) env() []string {
+	return append(os.Environ(), "TMPDIR="+p.temp, "STETL_TEST_RUN="+filepath.Join(p.notes, "going"),
+		"STETL_WAIT_LOG="+p.waits, "STETL_SKIP_LOG="+p.skips)
+}
+
+// patience is how long servers may take to end.
+const patience = 20 * time.Second
+
+// leave ends the shared servers, and removes and returns what is left of the run.
+func (p place) leave() (left []string, err error) {
+	err = p.going.Close()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		servers, _ := filepath.Glob(filepath.Join(p.temp, "stetl-*")) // the pattern is well-formed
+		if len(servers) == 0 {
+			break
+		}
+	}
+	entries, readErr := os.ReadDir(p.temp)
+	for _, e := range entries {
+		left = append(left, fmt.Sprintf("%s (%d KB)", e.Name(), size(filepath.Join(p.temp, e.Name()))/1024))
+	}
+	return left, errors.Join(err, readErr, os.RemoveAll(p.temp))
+}
+
+// size is that of all files below.
+func size(path string) (n int64) {
+	_ = filepath.Walk(path, func(_ string, info os.FileInfo, err error) error {
+		if err == nil {
+			n += info.Size()
+		}
+		return nil // what cannot be read counts nothing
+	})
+	return n
+}

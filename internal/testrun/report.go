@@ -1,0 +1,220 @@
+//go:build unix
+
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// event is one of "go test -json"; see "go doc test2json".
+type event struct {
+	Action, Package, Test, Output string
+	ImportPath                    string // of what does not build
+	Elapsed                       float64
+}
+
+// reporter prints what the events of one or more go commands mean. Its methods may be
+// called concurrently.
+type reporter struct {
+	mu      sync.Mutex
+	out     io.Writer
+	began   time.Time
+	spoke   time.Time
+	running map[string]time.Time // packages
+	tests   map[string]bool      // "package test", of those that run
+	said    map[string]*strings.Builder
+	cost    map[string]time.Duration // packages, and "package test"
+}
+
+func newReporter(out io.Writer) *reporter {
+	now := time.Now()
+	return &reporter{
+		out: out, began: now, spoke: now, running: map[string]time.Time{}, tests: map[string]bool{},
+		said: map[string]*strings.Builder{}, cost: map[string]time.Duration{},
+	}
+}
+
+// print prints a line after the time since the beginning.
+func (r *reporter) print(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.line(format, args...)
+}
+
+func (r *reporter) line(format string, args ...any) {
+	r.spoke = time.Now()
+	since := r.spoke.Sub(r.began).Round(time.Second)
+	fmt.Fprintf(r.out, "%02d:%02d  %s\n", int(since.Minutes()), int(since.Seconds())%60, fmt.Sprintf(format, args...))
+}
+
+// read reports the events of one go command until its end.
+func (r *reporter) read(events io.Reader) error {
+	for d := json.NewDecoder(events); ; {
+		var e event
+		switch err := d.Decode(&e); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read what go test says: %w", err)
+		}
+		r.event(e)
+	}
+}
+
+func short(name string) string { return strings.TrimPrefix(name, "github.com/stetl/stetl/") }
+
+func (r *reporter) event(e event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := strings.TrimSpace(short(e.Package) + " " + e.Test)
+	switch e.Action {
+	case "start":
+		r.running[name] = time.Now()
+		r.line("      %s begins", name)
+	case "run", "cont":
+		r.tests[name] = true
+	case "pause":
+		delete(r.tests, name)
+	case "output":
+		if r.said[name] == nil {
+			r.said[name] = &strings.Builder{}
+		}
+		r.said[name].WriteString(e.Output)
+	case "build-output":
+		r.line("%s", strings.TrimRight(e.Output, "\n"))
+	case "pass", "fail", "skip":
+		r.ended(name, e)
+	}
+}
+
+// ended is told of the end of a test or of a package.
+func (r *reporter) ended(name string, e event) {
+	took := time.Duration(e.Elapsed * float64(time.Second))
+	r.cost[name] = took
+	if said := r.said[name]; said != nil && e.Action == "fail" {
+		r.line("FAIL  %s\n%s", name, strings.TrimRight(said.String(), "\n"))
+	}
+	delete(r.said, name)
+	delete(r.tests, name)
+	if e.Test != "" {
+		return
+	}
+	_, began := r.running[name]
+	delete(r.running, name)
+	switch {
+	case e.Action == "fail":
+		r.line("FAIL  %s %s", name, took.Round(100*time.Millisecond))
+	case !began || e.Action == "skip" || took == 0:
+		delete(r.cost, name) // it has no tests, or passed before and is as it was then
+		r.line("ok    %s", name)
+	default:
+		r.line("ok    %s %s", name, took.Round(100*time.Millisecond))
+	}
+}
+
+// silence is how long nothing is said at most.
+const silence = 30 * time.Second
+
+// follow prints the lines that are added to a file, and what is at work when nothing
+// else has been printed for a while, until it is stopped.
+func (r *reporter) follow(path string) (stop func()) {
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		seen := 0
+		for tick := time.NewTicker(200 * time.Millisecond); ; {
+			seen = r.lines(path, seen)
+			r.atWork()
+			select {
+			case <-ended:
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-done
+	}
+}
+
+// lines prints what follows the first bytes of a file.
+func (r *reporter) lines(path string, seen int) int {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return seen
+	}
+	whole := strings.LastIndexByte(string(text), '\n') + 1
+	for line := range strings.Lines(string(text[min(seen, whole):whole])) {
+		r.print("      %s", strings.TrimRight(line, "\n"))
+	}
+	return whole
+}
+
+func (r *reporter) atWork() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.spoke) < silence {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.running)) {
+		var tests []string
+		for test := range r.tests {
+			if t, ok := strings.CutPrefix(test, name+" "); ok {
+				tests = append(tests, t)
+			}
+		}
+		slices.Sort(tests)
+		r.line("      %s since %s: %s", name, time.Since(r.running[name]).Round(time.Second), strings.Join(tests, ", "))
+	}
+	if len(r.running) == 0 {
+		r.line("      building")
+	}
+}
+
+// costs lists what took longest.
+func (r *reporter) costs() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.line("all tests have ended")
+	var packages, tests []string
+	for name, took := range r.cost {
+		switch _, test, _ := strings.Cut(name, " "); {
+		case took < time.Second || strings.Contains(test, "/"):
+		case test == "":
+			packages = append(packages, name)
+		default:
+			tests = append(tests, name)
+		}
+	}
+	for i, names := range [][]string{packages, tests} {
+		slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(r.cost[b], r.cost[a]), cmp.Compare(a, b)) })
+		fmt.Fprintf(r.out, "\n%s, in seconds:\n", []string{"Packages", "Slowest tests"}[i])
+		for _, name := range names[:min(len(names), 25)] {
+			fmt.Fprintf(r.out, "%8.1f  %s\n", r.cost[name].Seconds(), name)
+		}
+	}
+}
+
+// skipped lists the tests that were skipped for want of something.
+func (r *reporter) skipped(path string) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return // nothing was skipped
+	}
+	fmt.Fprintln(r.out, "\nSkipped:")
+	for _, line := range slices.Compact(slices.Sorted(strings.Lines(string(text)))) {
+		fmt.Fprint(r.out, "  ", line)
+	}
+}

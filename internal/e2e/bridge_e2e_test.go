@@ -191,13 +191,12 @@ func startBridge(t *testing.T, config, address string, env []string) (logPath st
 	}
 }
 
-// TestBridge is the cut-over as people see it: a real browser with a session of
+// testBridge is the cut-over as people see it: a real browser with a session of
 // the old system ends up signed in at an application of the new one.
-func TestBridge(t *testing.T) {
-	t.Parallel()
+func testBridge(t *testing.T, server *keycloak.Server) {
+	t.Helper()
 	const name, clientSecret = "core-9.3.0", "client+secret%with:signs"
 	browser := chromium.Start(t)
-	server := sharedKeycloak(t)
 	const r = "bridge"
 	realm(t, server, r, clientSecret)
 	app := startDemo(t)

@@ -117,11 +117,12 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	noteSources()
-	code := m.Run()
-	if err := os.RemoveAll(programs); err != nil {
-		panic(err)
-	}
-	os.Exit(code)
+	defer func() {
+		if err := os.RemoveAll(programs); err != nil {
+			panic(err)
+		}
+	}()
+	m.Run()
 }
 
 // noteSources looks at all that the program is built of: go test repeats the tests
@@ -193,18 +194,22 @@ func (r ran) report(t *testing.T) runReport {
 	return out
 }
 
-// people stands for the users of the fixtures on the shared server: some of them are in
-// most fixtures, and an id can be in one of its realms only.
-var people sync.Mutex
-
-// sharedKeycloak is a server that has the provider. While the test runs, no other one
-// moves the fixtures' people there.
-func sharedKeycloak(t *testing.T) *keycloak.Server {
-	t.Helper()
+// TestKeycloak moves people into realms of one server, one move after another: some of
+// them are in most fixtures, and an id can be in one realm of a server only.
+func TestKeycloak(t *testing.T) {
+	t.Parallel()
 	server := keycloak.Shared(t, keycloak.Options{Providers: map[string][]byte{provider.FileName: provider.Jar()}})
-	people.Lock()
-	t.Cleanup(people.Unlock)
-	return server
+	for _, move := range []struct {
+		name string
+		test func(*testing.T, *keycloak.Server)
+	}{
+		{"LiveToLive", testLiveToLive},
+		{"DryRunsChangeNothing", testDryRunsChangeNothing},
+		{"Bridge", testBridge},
+		{"EveryFixture", testEveryFixture},
+	} {
+		t.Run(move.name, func(t *testing.T) { move.test(t, server) })
+	}
 }
 
 // realm prepares a realm as an operator would: a client with a service account
@@ -304,12 +309,11 @@ func checkPeople(t *testing.T, server *keycloak.Server, realm, fixture string, n
 	}
 }
 
-// TestLiveToLive is the main job: a live database, a live Keycloak, and every
+// testLiveToLive is the main job: a live database, a live Keycloak, and every
 // old password works.
-func TestLiveToLive(t *testing.T) {
-	t.Parallel()
+func testLiveToLive(t *testing.T, server *keycloak.Server) {
+	t.Helper()
 	database := postgres.Start(t)
-	server := sharedKeycloak(t)
 	for _, fixture := range []string{"core-3.3.0", "core-10.1.4"} {
 		t.Run(fixture, func(t *testing.T) {
 			t.Parallel()

@@ -312,13 +312,12 @@ func (w *town) signIn(ctx context.Context, a *account, r *resident, seen *sights
 // sights counts what was looked at, so that a test cannot pass by seeing nothing.
 type sights struct{ passwords, codes, identities, roles, groups atomic.Int64 }
 
-// TestEveryFixture moves every recorded SuperTokens into a realm: whoever was loaded
+// testEveryFixture moves every recorded SuperTokens into a realm: whoever was loaded
 // signs in with the old password and every authenticator, and has identities, roles
 // and groups; reading back finds no difference; a second run writes nothing; an undo
 // leaves the realm as it was.
-func TestEveryFixture(t *testing.T) {
-	t.Parallel()
-	server := sharedKeycloak(t)
+func testEveryFixture(t *testing.T, server *keycloak.Server) {
+	t.Helper()
 	dumps, err := filepath.Glob(filepath.Join(fixtures, "*.sql"))
 	if err != nil || len(dumps) < 10 {
 		t.Fatalf("%d fixtures, %v", len(dumps), err)

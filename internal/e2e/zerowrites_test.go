@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/stetl/stetl/internal/testserver/keycloak"
-	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // doorman stands before a Keycloak and notes every request. While it is strict, only
@@ -80,13 +79,11 @@ func (d *doorman) during(t *testing.T, what string, commands func()) {
 	}
 }
 
-// TestDryRunsChangeNothing is invariant I4, at the wire: no command that only looks
+// testDryRunsChangeNothing is invariant I4, at the wire: no command that only looks
 // sends a request that could change anything, on an empty realm, on a loaded one, and
 // on one that others have changed since.
-func TestDryRunsChangeNothing(t *testing.T) {
-	t.Parallel()
-	testenv.Slow(t, "needs servers")
-	server := sharedKeycloak(t)
+func testDryRunsChangeNothing(t *testing.T, server *keycloak.Server) {
+	t.Helper()
 	realm(t, server, "looked-at", "s3cret")
 	door, front := newDoorman(t, server)
 	dir := t.TempDir()

@@ -40,7 +40,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "testrun:", err)
 	}
 	if err != nil || !ok {
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is a main
 	}
 }
 
@@ -80,7 +80,7 @@ func run(out io.Writer, args []string) (ok bool, err error) {
 
 // everything are the commands that run all tests.
 func everything() ([][]string, error) {
-	listed, err := exec.Command(goCommand(), "list", "./...").Output()
+	listed, err := exec.Command(goCommand(), "list", "./...").Output() //nolint:gosec // whoever runs the tests names it
 	if err != nil {
 		return nil, fmt.Errorf("list the packages: %w", err)
 	}
@@ -93,7 +93,7 @@ func goCommand() string { return cmp.Or(os.Getenv("GO"), "go") }
 
 // goTest runs one go command.
 func goTest(r *reporter, env, args []string) error {
-	cmd := exec.Command(goCommand(), append([]string{"test", "-json", "-timeout", "45m"}, args...)...)
+	cmd := exec.Command(goCommand(), append([]string{"test", "-json", "-timeout", "45m"}, args...)...) //nolint:gosec // as above
 	cmd.Env, cmd.Stderr = env, os.Stderr
 	events, err := cmd.StdoutPipe()
 	if err != nil {
@@ -135,7 +135,7 @@ func newPlace(r *reporter) (p place, err error) {
 	p.waits, p.skips = filepath.Join(p.notes, "waits"), filepath.Join(p.notes, "skips")
 	for _, dir := range []string{p.temp, p.notes} {
 		// PostgreSQL runs as another user where this one is root.
-		if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil {
+		if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil { //nolint:gosec // see above
 			return p, err
 		}
 	}

@@ -51,18 +51,14 @@ func dist(tb testing.TB, version, java string) (string, error) {
 		defer testenv.Wait(tb, "Maven to fetch Keycloak "+version)()
 		ctx, cancel := context.WithTimeout(tb.Context(), prepareTimeout)
 		defer cancel()
-		work, err := os.MkdirTemp("", "stetl-fetch-") // Maven leaves a marker file where it runs
-		if err != nil {
-			return fmt.Errorf("make a folder for Maven: %w", err)
-		}
-		err = jdk.Maven(ctx, work, java,
+		err := jdk.Maven(ctx, tb.TempDir(), java, // it leaves a marker file where it runs
 			"org.apache.maven.plugins:maven-dependency-plugin:3.8.1:unpack",
 			"-Dartifact=org.keycloak:keycloak-quarkus-dist:"+version+":zip",
 			"-DoutputDirectory="+dir)
 		if err != nil {
 			err = fmt.Errorf("fetch Keycloak %s: %w", version, err)
 		}
-		return errors.Join(err, os.RemoveAll(work))
+		return err
 	})
 	return filepath.Join(dir, "keycloak-"+version), err
 }

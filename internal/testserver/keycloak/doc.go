@@ -6,5 +6,6 @@
 // create its database, and kept: later starts copy that small H2 file and share
 // the rest, which is a quarter of the work of starting on an empty database.
 // Servers end with their test, or with the test process, also when that is
-// killed.
+// killed. One that tests share ([Shared]) serves all packages of a run, and ends
+// with it.
 package keycloak

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stetl/stetl/internal/testserver/keycloak"
@@ -71,5 +72,32 @@ func TestSharedServer(t *testing.T) {
 	err := s.Admin(t.Context(), http.MethodGet, "/realms/missing", nil, &got)
 	if status, ok := errors.AsType[*keycloak.StatusError](err); !ok || status.Status != http.StatusNotFound {
 		t.Errorf("error is %v, want one of status 404", err)
+	}
+}
+
+// The hash that a server makes of its own accord costs next to nothing.
+func TestOwnHashIsCheap(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{keycloak.Version, keycloak.OldVersion} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			opts := options
+			opts.Version = version
+			s := keycloak.Shared(t, opts)
+			s.CreateRealm(t, map[string]any{"realm": "cheap", "enabled": true, "users": []any{map[string]any{
+				"username": "ada", "enabled": true, "credentials": []any{map[string]any{"type": "password", "value": "correct horse 1"}},
+			}}})
+			var users []struct{ ID string }
+			if err := s.Admin(t.Context(), http.MethodGet, "/realms/cheap/users", nil, &users); err != nil || len(users) != 1 {
+				t.Fatalf("%v, %v", users, err)
+			}
+			var credentials []struct{ CredentialData string }
+			if err := s.Admin(t.Context(), http.MethodGet, "/realms/cheap/users/"+users[0].ID+"/credentials", nil, &credentials); err != nil || len(credentials) != 1 {
+				t.Fatalf("%v, %v", credentials, err)
+			}
+			if data := credentials[0].CredentialData; !strings.Contains(data, `"hashIterations":1,`) || !strings.Contains(data, `"memory":["1024"]`) {
+				t.Errorf("the hash is %s", data)
+			}
+		})
 	}
 }

@@ -12,8 +12,8 @@ import (
 func Run() string { return os.Getenv("STETL_TEST_RUN") }
 
 // Wait notes what is being waited for, for whoever watches a run of tools/test.sh,
-// which STETL_WAIT_LOG names a file for. The function that it returns notes that
-// it is there.
+// which STETL_WAIT_LOG names a file for. The function that it returns notes how long
+// it has taken.
 func Wait(tb testing.TB, what string) (done func()) {
 	tb.Helper()
 	path := os.Getenv("STETL_WAIT_LOG")
@@ -30,6 +30,6 @@ func Wait(tb testing.TB, what string) (done func()) {
 	note("waiting for " + what + " (" + tb.Name() + ")")
 	return func() {
 		tb.Helper()
-		note(fmt.Sprintf("%s is there after %.0f s", what, time.Since(began).Seconds()))
+		note(fmt.Sprintf("%s: %.0f s", what, time.Since(began).Seconds()))
 	}
 }

@@ -29,6 +29,7 @@ func pgbouncer(t *testing.T) (program, libraries string) {
 		return path, ""
 	}
 	dir, err := testenv.Cached("pgbouncer", func(dir string) error {
+		defer testenv.Wait(t, "a build of PgBouncer")()
 		const script = `apt-get download pgbouncer libevent-2.1-7 libc-ares2 && for f in *.deb; do dpkg -x "$f" . || exit 1; done && rm ./*.deb`
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 		cmd.Dir = dir

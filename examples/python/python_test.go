@@ -45,6 +45,7 @@ func installed(t *testing.T) string {
 		testenv.Skip(t, "Python 3", err.Error())
 	}
 	dir, err := testenv.Cached("python-plugin-"+hex.EncodeToString(sum.Sum(nil)[:8]), func(dir string) error {
+		defer testenv.Wait(t, "pip to fetch what the example needs")()
 		out, err := exec.Command("./install.sh", dir).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)

@@ -40,7 +40,7 @@ type browser struct{ path, libraries string }
 func Start(tb testing.TB) context.Context {
 	tb.Helper()
 	testenv.Slow(tb, "needs Chromium")
-	b, err := find(tb.Context())
+	b, err := find(tb)
 	if err != nil {
 		testenv.Skip(tb, "Chromium", err.Error())
 	}
@@ -78,7 +78,8 @@ func Private(tb testing.TB, browser context.Context) context.Context {
 	return ctx
 }
 
-func find(ctx context.Context) (browser, error) {
+func find(tb testing.TB) (browser, error) {
+	tb.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "chromium-headless-shell", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return browser{path: path}, nil
@@ -92,7 +93,10 @@ func find(ctx context.Context) (browser, error) {
 			return browser{}, fmt.Errorf("none is installed, and there is no %s to fetch one with; install chromium or Node.js", tool)
 		}
 	}
-	dir, err := testenv.Cached("chromium-"+version, func(dir string) error { return fetch(ctx, dir) })
+	dir, err := testenv.Cached("chromium-"+version, func(dir string) error {
+		defer testenv.Wait(tb, "npm to fetch Chromium")()
+		return fetch(tb.Context(), dir)
+	})
 	return browser{path: filepath.Join(dir, "chromium"), libraries: filepath.Join(dir, "lib")}, err
 }
 

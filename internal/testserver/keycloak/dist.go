@@ -65,8 +65,9 @@ func dist(tb testing.TB, version, java string) (string, error) {
 
 // installation is a built server with an initialised database, in the cache.
 type installation struct {
-	home string
-	java string
+	title string // for people
+	home  string
+	java  string
 	// launcher starts its processes; nil for [proc.Start].
 	launcher func(cmd *exec.Cmd, signal, dir string) (*proc.Process, error)
 }
@@ -84,7 +85,7 @@ func prepare(tb testing.TB, opts Options, pristine, java string) (installation, 
 		return installation{}, err
 	}
 	home, err := testenv.Cached("keycloak-"+opts.Version+"-"+key, func(home string) error {
-		defer testenv.Wait(tb, "a build of Keycloak "+opts.Version)()
+		defer testenv.Wait(tb, "a build of "+opts.title())()
 		ctx, cancel := context.WithTimeout(tb.Context(), prepareTimeout)
 		defer cancel()
 		if err := linkTree(pristine, home); err != nil {
@@ -112,7 +113,17 @@ func prepare(tb testing.TB, opts Options, pristine, java string) (installation, 
 	if err != nil {
 		return installation{}, fmt.Errorf("prepare Keycloak %s: %w", opts.Version, err)
 	}
-	return installation{home: home, java: java}, nil
+	return installation{title: opts.title(), home: home, java: java}, nil
+}
+
+// title is what people are told that tests wait for.
+func (o Options) title() string {
+	parts := append([]string{"Keycloak " + o.Version}, slices.Sorted(maps.Keys(o.Providers))...)
+	parts = append(parts, o.Build...)
+	if o.Postgres != "" {
+		parts = append(parts, "on PostgreSQL")
+	}
+	return strings.Join(parts, " ")
 }
 
 // key identifies what an installation is made of.

@@ -148,7 +148,7 @@ type address struct{ URL, Management, Log string }
 func (i installation) share(tb testing.TB, name string, opts Options) *Server {
 	tb.Helper()
 	a, err := proc.Share(name, func(starting *proc.Starting) (address, error) {
-		defer testenv.Wait(tb, "Keycloak "+filepath.Base(i.home))()
+		defer testenv.Wait(tb, i.title)()
 		i.launcher = func(cmd *exec.Cmd, signal, _ string) (*proc.Process, error) { return starting.Start(cmd, signal) }
 		if err := i.layOut(starting.Dir, true); err != nil {
 			return address{}, err
@@ -199,7 +199,7 @@ func newServer(tb testing.TB, opts Options) (*Server, error) {
 	if err := errors.Join(i.layOut(home, opts.Postgres == ""), opts.usePostgres()); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(home))
 	}
-	defer testenv.Wait(tb, "a Keycloak of its own, "+filepath.Base(i.home))()
+	defer testenv.Wait(tb, i.title+" of its own")()
 	began := time.Now()
 	if opts.Import != "" {
 		if err := i.run(tb.Context(), home, opts, "import", "--optimized", "--dir", opts.Import); err != nil {

@@ -52,11 +52,13 @@ func Start(tb testing.TB, ldif string) *Server {
 	if err != nil {
 		testenv.Skip(tb, "LDAP", err.Error())
 	}
-	jar, err := fetch(tb.Context(), java)
+	jar, err := fetch(tb, java)
 	if err != nil {
 		testenv.Skip(tb, "LDAP", err.Error())
 	}
+	there := testenv.Wait(tb, "an LDAP server")
 	s, err := start(tb.Context(), java, jar, ldif)
+	there()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -94,19 +96,17 @@ func (s *Server) read(tb testing.TB) string {
 	return string(b)
 }
 
-func fetch(ctx context.Context, java string) (string, error) {
+func fetch(tb testing.TB, java string) (string, error) {
+	tb.Helper()
 	parts := strings.Split(artifact, ":")
 	name := parts[1] + "-" + parts[2]
 	dir, err := testenv.Cached(name, func(dir string) error {
-		ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+		defer testenv.Wait(tb, "Maven to fetch the LDAP server")()
+		ctx, cancel := context.WithTimeout(tb.Context(), fetchTimeout)
 		defer cancel()
-		work, err := os.MkdirTemp("", "stetl-fetch-") // Maven leaves a marker file where it runs
-		if err != nil {
-			return fmt.Errorf("make a folder for Maven: %w", err)
-		}
-		err = jdk.Maven(ctx, work, java, "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
+		// It leaves a marker file where it runs.
+		return jdk.Maven(ctx, tb.TempDir(), java, "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy",
 			"-Dartifact="+artifact+":jar", "-DoutputDirectory="+dir)
-		return errors.Join(err, os.RemoveAll(work))
 	})
 	return filepath.Join(dir, name+".jar"), err
 }

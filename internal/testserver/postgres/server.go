@@ -44,7 +44,11 @@ type Server struct {
 
 // shared is the server of this process. It is not stopped: the guard of its
 // process does that when the test process ends.
-var shared = sync.OnceValues(startShared)
+var shared struct {
+	once   sync.Once
+	server *Server
+	err    error
+}
 
 // Start returns the server of this test process and starts it at the first
 // call. It skips the test (see [testenv.Skip]) where PostgreSQL is neither
@@ -52,14 +56,17 @@ var shared = sync.OnceValues(startShared)
 func Start(tb testing.TB) *Server {
 	tb.Helper()
 	testenv.Slow(tb, "needs PostgreSQL")
-	s, err := shared()
-	if errors.Is(err, errMissing) {
-		testenv.Skip(tb, "PostgreSQL", err.Error())
+	shared.once.Do(func() {
+		defer testenv.Wait(tb, "PostgreSQL")()
+		shared.server, shared.err = startShared()
+	})
+	if errors.Is(shared.err, errMissing) {
+		testenv.Skip(tb, "PostgreSQL", shared.err.Error())
 	}
-	if err != nil {
-		tb.Fatal(err)
+	if shared.err != nil {
+		tb.Fatal(shared.err)
 	}
-	return s
+	return shared.server
 }
 
 // StartOther starts a server beside that of [Start], for one test.

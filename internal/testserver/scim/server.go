@@ -62,6 +62,7 @@ func StartSCIMMY(tb testing.TB, o Options) *Server {
 		testenv.Skip(tb, "SCIMMY", err.Error())
 	}
 	dir, err := testenv.Cached("scimmy-1.3.5-1.3.2", func(dir string) error {
+		defer testenv.Wait(tb, "npm to fetch SCIMMY")()
 		return install(tb.Context(), dir, []string{"package.json"}, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts")
 	})
 	if err != nil {
@@ -74,7 +75,7 @@ func StartSCIMMY(tb testing.TB, o Options) *Server {
 	cmd := exec.Command(node, "--input-type=module", "--eval", string(script)) //nolint:noctx // ended by its guard
 	cmd.Dir = dir                                                              // where its modules are
 	cmd.Env = append(os.Environ(), "TOKEN="+Token, "EXTENSION="+o.Extension, "DELAY="+strconv.FormatInt(o.Delay.Milliseconds(), 10))
-	line := start(tb, cmd, "port ")
+	line := start(tb, "SCIMMY", cmd, "port ")
 	base := "http://127.0.0.1:" + strings.TrimPrefix(line, "port ")
 	return &Server{URL: base + "/scim/v2", stored: base + "/stored"}
 }
@@ -84,6 +85,7 @@ func StartSCIM2(tb testing.TB, o Options) *Server {
 	tb.Helper()
 	testenv.Slow(tb, "needs scim2-server")
 	dir, err := testenv.Cached("scim2-server-0.8.3", func(dir string) error {
+		defer testenv.Wait(tb, "pip to fetch scim2-server")()
 		if err := install(tb.Context(), dir, []string{"requirements.txt"}, "python3", "-m", "venv", "env"); err != nil {
 			return err
 		}
@@ -99,7 +101,7 @@ func StartSCIM2(tb testing.TB, o Options) *Server {
 	args = append(args, "--port", freePort(tb), "--bearer-token", Token)
 	cmd := exec.Command(filepath.Join(dir, "env", "bin", "scim2-server"), args...) //nolint:noctx // ended by its guard
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
-	line := start(tb, cmd, "Serving SCIM on ")
+	line := start(tb, "scim2-server", cmd, "Serving SCIM on ")
 	return &Server{URL: strings.TrimPrefix(line, "Serving SCIM on ")}
 }
 
@@ -171,8 +173,9 @@ func freePort(tb testing.TB) string {
 }
 
 // start runs a server and waits for the line that says where it listens.
-func start(tb testing.TB, cmd *exec.Cmd, prefix string) string {
+func start(tb testing.TB, name string, cmd *exec.Cmd, prefix string) string {
 	tb.Helper()
+	defer testenv.Wait(tb, name)()
 	dir, err := proc.TempDir("stetl-scim")
 	if err != nil {
 		tb.Fatal(err)

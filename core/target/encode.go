@@ -39,6 +39,14 @@ func (u *User) Encode(b []byte) []byte {
 				d := &(*p)[i]
 				e = e.text(d.Name).text(d.Secret.Reveal()).count(int(d.Period)).count(d.Skew).flag(&d.Verified).instant(d.Created)
 			}
+		case *[]Passkey:
+			e = e.count(len(*p))
+			for i := range *p {
+				k := &(*p)[i]
+				e = e.text(k.ID).text(k.RelyingParty).text(string(k.Attested)).text(string(k.UserHandle)).text(k.Name)
+				e = binary.AppendVarint(e.texts(k.Transports), k.Counter)
+				e = e.instant(k.Created)
+			}
 		default:
 			e = e.value(f.kind, p)
 		}
@@ -107,6 +115,8 @@ func (d *decoder) value(k Kind, p any) {
 		*p.(*[]Identity) = many(d, func() Identity { return Identity{Provider: d.text(), Subject: d.text(), Name: d.text()} })
 	case devices:
 		*p.(*[]canonical.TOTPDevice) = many(d, d.device)
+	case passkeys:
+		*p.(*[]Passkey) = many(d, d.passkey)
 	default:
 		panic(fmt.Sprintf("target: nobody knows how to decode a %T", p))
 	}
@@ -119,6 +129,21 @@ func (d *decoder) device() canonical.TOTPDevice {
 	}
 	t.Created = d.instant()
 	return t
+}
+
+func (d *decoder) passkey() Passkey {
+	return Passkey{
+		ID: d.text(), RelyingParty: d.text(), Attested: d.bytes(), UserHandle: d.bytes(), Name: d.text(),
+		Transports: d.texts(), Counter: d.number(), Created: d.instant(),
+	}
+}
+
+// bytes gives nil for none.
+func (d *decoder) bytes() []byte {
+	if text := d.text(); text != "" {
+		return []byte(text)
+	}
+	return nil
 }
 
 // number reads what [digest.count] and [binary.AppendVarint] write.

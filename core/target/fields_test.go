@@ -23,7 +23,7 @@ func sample() User {
 		OtherEmails: []Address{{Email: "o", Verified: &yes}}, Enabled: true, Created: time.UnixMilli(5), LastActive: time.UnixMilli(6), Class: HashCarried,
 		Password:   canonical.ParsePasswordHash("$2a$11$VYMke6bA9Nzc9Ne1NBY3FulsvVc.uabXkG3mrHFbm0n.p592T/ABm"),
 		Identities: []Identity{{"google", "1", "n"}}, TOTP: []canonical.TOTPDevice{{Name: "t", Secret: canonical.NewSecret("x"), Period: time.Second}},
-		Passkeys: []Passkey{{ID: "aWQ", RelyingParty: "example.org", Attested: []byte{1}, Transports: []string{"usb"}}},
+		Passkeys: []Passkey{{ID: "aWQ", RelyingParty: "example.org", Attested: []byte{1}, UserHandle: []byte{2}, Counter: 3, Transports: []string{"usb"}, Name: "key", Created: time.Unix(9, 8).UTC()}},
 		Tenants:  []string{"a"}, Roles: map[string][]string{"a": {"r"}}, Metadata: json.RawMessage(`{"k":1}`),
 		Existing: Update, Prior: Prior{TargetID: "t"}, Expect: []byte{1},
 	}

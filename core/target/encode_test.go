@@ -15,7 +15,15 @@ func TestEncodedUserComesBack(t *testing.T) {
 	t.Parallel()
 	secrets := cmp.Exporter(func(reflect.Type) bool { return true })
 	full := sample()
-	full.TOTP = append(full.TOTP, canonical.TOTPDevice{Name: "u", Skew: -1, Verified: true, Created: time.Unix(1_700_000_000, 5)})
+	full.Passkeys = append(full.Passkeys, Passkey{
+		ID: "id", RelyingParty: "example.org", Attested: []byte{1}, UserHandle: []byte{2}, Counter: 7, Transports: []string{"usb"}, Name: "key", Created: time.Unix(1_700_000_000, 5),
+	})
+	everythingSet(t, full.Passkeys[len(full.Passkeys)-1])
+	full.TOTP = append(full.TOTP, canonical.TOTPDevice{Name: "u", Secret: canonical.NewSecret("y"), Period: time.Minute, Skew: -1, Verified: true, Created: time.Unix(1_700_000_000, 5)})
+	everythingSet(t, full.TOTP[len(full.TOTP)-1])
+	full.OtherEmails, full.Identities = []Address{{Email: "o", Verified: new(false)}}, []Identity{{"google", "1", "n"}}
+	everythingSet(t, full.OtherEmails[0])
+	everythingSet(t, full.Identities[0])
 	full.EmailVerified, full.Created = new(false), time.Unix(-5, 7).UTC()
 	full.Roles = map[string][]string{"a": {"r", "s"}, "b": nil}
 	unknown := User{SourceID: "x", Password: canonical.ParsePasswordHash("no hash"), Class: NeedsReset}
@@ -29,6 +37,17 @@ func TestEncodedUserComesBack(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got, secrets, cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// everythingSet makes sure that an example shows the loss of any of its parts.
+func everythingSet(t *testing.T, example any) {
+	t.Helper()
+	v := reflect.ValueOf(example)
+	for f, value := range v.Fields() {
+		if value.IsZero() {
+			t.Errorf("the example of a %s has no %s: nobody would miss it", v.Type(), f.Name)
 		}
 	}
 }

@@ -118,7 +118,7 @@ func TestFileIsSealed(t *testing.T) {
 	if _, err := s.file.ReadAt(stored, 0); err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Contains(stored, []byte("value")) || bytes.Contains(stored, []byte("long")) {
+	if bytes.Contains(stored, []byte("value")) || bytes.Contains(stored, []byte("longlonglong")) {
 		t.Error("the file is readable")
 	}
 	if _, err := s.file.WriteAt([]byte{1, 2, 3}, 100); err != nil {

@@ -24,7 +24,9 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/internal/filetarget"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
 	"github.com/stetl/stetl/internal/testserver/postgres"
 	"github.com/stetl/stetl/internal/testserver/testenv"
@@ -111,7 +113,14 @@ const (
 // programs is a folder for the executable, which outlives the test that builds it.
 var programs string
 
+// filePlugin is a name under which the test binary is a plugin.
+const filePlugin = "stetl-plugin-file"
+
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == filePlugin {
+		sdk.Serve(filetarget.Plugin())
+		return
+	}
 	var err error
 	if programs, err = os.MkdirTemp("", "stetl-e2e-*"); err != nil {
 		panic(err)

@@ -80,7 +80,7 @@ func run(out io.Writer, args []string) (ok bool, err error) {
 
 // everything are the commands that run all tests.
 func everything() ([][]string, error) {
-	listed, err := exec.Command(goCommand(), "list", "./...").Output() //nolint:gosec // whoever runs the tests names it
+	listed, err := exec.Command(goCommand(), "list", "./...").Output() //nolint:gosec,noctx // whoever runs the tests names and ends it
 	if err != nil {
 		return nil, fmt.Errorf("list the packages: %w", err)
 	}
@@ -93,7 +93,7 @@ func goCommand() string { return cmp.Or(os.Getenv("GO"), "go") }
 
 // goTest runs one go command.
 func goTest(r *reporter, env, args []string) error {
-	cmd := exec.Command(goCommand(), append([]string{"test", "-json", "-timeout", "45m"}, args...)...) //nolint:gosec // as above
+	cmd := exec.Command(goCommand(), append([]string{"test", "-json", "-timeout", "45m"}, args...)...) //nolint:gosec,noctx // as above
 	cmd.Env, cmd.Stderr = env, os.Stderr
 	events, err := cmd.StdoutPipe()
 	if err != nil {

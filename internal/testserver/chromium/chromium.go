@@ -28,8 +28,11 @@ const (
 	version     = "153.0.0"
 )
 
-// fetchTimeout only ends tests whose download hangs.
-const fetchTimeout = 10 * time.Minute
+// These only end tests whose download or page hangs, also on a busy machine.
+const (
+	fetchTimeout = 10 * time.Minute
+	tabTimeout   = 10 * time.Minute
+)
 
 // browser is an executable and what it needs.
 type browser struct{ path, libraries string }
@@ -70,7 +73,7 @@ func Private(tb testing.TB, browser context.Context) context.Context {
 	tb.Helper()
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	tb.Cleanup(cancel)
-	ctx, stop := context.WithTimeout(ctx, time.Minute)
+	ctx, stop := context.WithTimeout(ctx, tabTimeout)
 	tb.Cleanup(stop)
 	if err := chromedp.Do(ctx); err != nil {
 		tb.Fatalf("open a tab: %v", err)

@@ -1,10 +1,9 @@
-package main
+package e2e_test
 
 import (
 	"bytes"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +16,7 @@ import (
 
 func published(t *testing.T, name string) *jsonschema.Schema {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join(projectRoot, "docs", name))
+	raw, err := os.ReadFile(filepath.Join("..", "..", "docs", name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,8 +55,12 @@ func TestOutputHasThePublishedSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plugin, err := exec.LookPath("stetl-plugin-file") // testscript puts it there
+	own, err := os.Executable()
 	if err != nil {
+		t.Fatal(err)
+	}
+	plugin := filepath.Join(dir, filePlugin)
+	if err := os.Symlink(own, plugin); err != nil {
 		t.Fatal(err)
 	}
 	good, bad, part := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml"), filepath.Join(dir, "part.yaml")

@@ -8,8 +8,6 @@ import (
 	"testing"
 )
 
-const fixtures = "../../testdata/supertokens"
-
 type ran struct {
 	code           int
 	stdout, stderr string
@@ -28,11 +26,4 @@ func runStetl(t *testing.T, env []string, args ...string) ran {
 		t.Fatal(err)
 	}
 	return ran{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
-}
-
-func writeFile(t *testing.T, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

@@ -43,3 +43,31 @@ func TestTargetsHaveNoHTTPClientsOfTheirOwn(t *testing.T) {
 		}
 	}
 }
+
+// The examples in Go are what people begin with, their tests among it: outside of this
+// module nothing of internal can be imported.
+func TestExamplesCanBeCopied(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"rest", "ndjson"} {
+		files := 0
+		err := filepath.WalkDir(filepath.Join("..", "..", "examples", name), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
+				return err
+			}
+			files++
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+			if err != nil {
+				return err
+			}
+			for _, i := range file.Imports {
+				if strings.Contains(i.Path.Value, "/internal/") {
+					t.Errorf("%s imports %s", path, i.Path.Value)
+				}
+			}
+			return nil
+		})
+		if err != nil || files == 0 {
+			t.Errorf("examples/%s: %d files, %v", name, files, err)
+		}
+	}
+}

@@ -109,6 +109,9 @@ func (r *reporter) ended(name string, e event) {
 	if e.Test != "" {
 		return
 	}
+	if e.Action == "fail" {
+		r.unfinished(name)
+	}
 	_, began := r.running[name]
 	delete(r.running, name)
 	switch {
@@ -119,6 +122,18 @@ func (r *reporter) ended(name string, e event) {
 		r.line("ok    %s", name)
 	default:
 		r.line("ok    %s %s", name, took.Round(100*time.Millisecond))
+	}
+}
+
+// unfinished prints what the tests of a package have said that have no end: one of
+// them has ended the process, and go test lays that on one that was running.
+func (r *reporter) unfinished(name string) {
+	for _, test := range slices.Sorted(maps.Keys(r.said)) {
+		if strings.HasPrefix(test, name+" ") {
+			r.line("FAIL  %s did not end\n%s", test, strings.TrimRight(r.said[test].String(), "\n"))
+			delete(r.said, test)
+			delete(r.tests, test)
+		}
 	}
 }
 

@@ -28,6 +28,9 @@ func TestReport(t *testing.T) {
 {"Action":"output","Package":"github.com/stetl/stetl/core/a","Test":"TestBad","Output":"it broke\n"}
 {"Action":"fail","Package":"github.com/stetl/stetl/core/a","Test":"TestBad","Elapsed":3}
 {"Action":"fail","Package":"github.com/stetl/stetl/core/a","Elapsed":5.5}
+{"Action":"start","Package":"github.com/stetl/stetl/core/d"}
+{"Action":"output","Package":"github.com/stetl/stetl/core/d","Test":"TestPanics","Output":"panic: oh\n"}
+{"Action":"fail","Package":"github.com/stetl/stetl/core/d","Elapsed":1.5}
 {"Action":"build-output","ImportPath":"github.com/stetl/stetl/core/b","Output":"no such type\n"}
 {"Action":"start","Package":"github.com/stetl/stetl/core/b"}
 {"Action":"fail","Package":"github.com/stetl/stetl/core/b","Elapsed":0}
@@ -44,6 +47,10 @@ func TestReport(t *testing.T) {
 FAIL  core/a TestBad
 it broke
 FAIL  core/a 5.5s
+      core/d begins
+FAIL  core/d TestPanics did not end
+panic: oh
+FAIL  core/d 1.5s
 no such type
       core/b begins
 FAIL  core/b 0s
@@ -54,6 +61,7 @@ all tests have ended
 Packages, in seconds:
      7.0  core/c
      5.5  core/a
+     1.5  core/d
 
 Slowest tests, in seconds:
      3.0  core/a TestBad

@@ -283,10 +283,10 @@ func (i installation) start(ctx context.Context, home string, opts Options, sign
 		// The kernel's choice, read from the log: no race for a free port.
 		"--http-port=0", "--http-management-port=0",
 		"--log-level=info,io.smallrye.health:error", // not a line per readiness check
-		// Every first sign-in with a carried hash makes one of the server's own kind. What
-		// that costs is not tested, and takes as long as the rest of the sign-in. Spelled
-		// as the oldest version has it.
-		"--spi-password-hashing-argon2-memory=1024", "--spi-password-hashing-argon2-iterations=1",
+		// Every first sign-in with a carried hash makes one of the server's own kind, which
+		// otherwise takes nearly as long as checking the carried one. Spelled as the oldest
+		// version has it.
+		"--spi-password-hashing-argon2-memory=1024",
 	}, opts.Args...)
 	p, logPath, err := i.launch(home, dir, signal, opts.Env, append([]string{jvmOption}, opts.JVM...), args...)
 	if err != nil {

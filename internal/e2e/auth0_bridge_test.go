@@ -53,7 +53,7 @@ func documentedScripts(t *testing.T) *documented {
 	}
 	dir, err := testenv.Cached("jose-"+jose5, func(dir string) error {
 		defer testenv.Wait(t, "npm to fetch jose")()
-		out, err := exec.CommandContext(t.Context(), "npm", "install", "--prefix", dir, "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "jose@"+jose5).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "npm", append([]string{"install", "--prefix", dir, "--loglevel=error", "jose@" + jose5}, testenv.NPM()...)...).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}

@@ -118,7 +118,7 @@ func fetch(ctx context.Context, dir string) error {
 		}
 		return nil
 	}
-	if err := run("npm", "pack", "--silent", packageName+"@"+version); err != nil {
+	if err := run("npm", append([]string{"pack", "--silent", packageName + "@" + version}, testenv.NPM()...)...); err != nil {
 		return err
 	}
 	archives, err := filepath.Glob(filepath.Join(dir, "*.tgz"))

@@ -63,7 +63,7 @@ func StartSCIMMY(tb testing.TB, o Options) *Server {
 	}
 	dir, err := testenv.Cached("scimmy-1.3.5-1.3.2", func(dir string) error {
 		defer testenv.Wait(tb, "npm to fetch SCIMMY")()
-		return install(tb.Context(), dir, []string{"package.json"}, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts")
+		return install(tb.Context(), dir, []string{"package.json"}, "npm", append([]string{"install"}, testenv.NPM()...)...)
 	})
 	if err != nil {
 		testenv.Skip(tb, "SCIMMY", err.Error())
@@ -89,7 +89,7 @@ func StartSCIM2(tb testing.TB, o Options) *Server {
 		if err := install(tb.Context(), dir, []string{"requirements.txt"}, "python3", "-m", "venv", "env"); err != nil {
 			return err
 		}
-		return install(tb.Context(), dir, nil, filepath.Join(dir, "env", "bin", "pip"), "install", "--quiet", "-r", "requirements.txt")
+		return install(tb.Context(), dir, nil, filepath.Join(dir, "env", "bin", "pip"), "install", "--quiet", "--retries", "8", "-r", "requirements.txt")
 	})
 	if err != nil {
 		testenv.Skip(tb, "scim2-server", err.Error())

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // metrics are what a run shows to Prometheus while it is at work: counts and
@@ -33,7 +33,7 @@ type metrics struct {
 }
 
 // actions are all outcomes, so that each has a value from the beginning.
-var actions = []target.Action{target.Created, target.Updated, target.Unchanged, target.Skipped, target.Rejected, target.InDoubt}
+var actions = []pluginapi.Action{pluginapi.Created, pluginapi.Updated, pluginapi.Unchanged, pluginapi.Skipped, pluginapi.Rejected, pluginapi.InDoubt}
 
 // serveMetrics listens on address until stop is called, which also gives a scrape
 // that is under way its answer.
@@ -77,9 +77,9 @@ func (m *metrics) stop(ctx context.Context) {
 }
 
 // outcome counts an account.
-func (m *metrics) outcome(c target.Change) {
+func (m *metrics) outcome(c pluginapi.Change) {
 	m.outcomes.WithLabelValues(string(c.Action)).Inc()
-	if c.Action == target.Unchanged {
+	if c.Action == pluginapi.Unchanged {
 		m.mu.Lock()
 		m.unchanged++
 		m.mu.Unlock()
@@ -97,15 +97,15 @@ func (m *metrics) progress(p engine.Progress) {
 
 // settle counts accounts that were not reported one by one, because they are as the
 // last run left them.
-func (m *metrics) settle(s target.Summary) {
+func (m *metrics) settle(s pluginapi.Summary) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.outcomes.WithLabelValues(string(target.Unchanged)).Add(float64(max(0, s.Unchanged-m.unchanged)))
+	m.outcomes.WithLabelValues(string(pluginapi.Unchanged)).Add(float64(max(0, s.Unchanged-m.unchanged)))
 	m.unchanged = max(m.unchanged, s.Unchanged)
 }
 
 // pulse takes in what the plugin says of itself.
-func (m *metrics) pulse(p target.Pulse) {
+func (m *metrics) pulse(p pluginapi.Pulse) {
 	if p.Limit > 0 {
 		m.limit.Set(float64(p.Limit))
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 func TestMetrics(t *testing.T) {
@@ -19,14 +19,14 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		m.outcome(target.Change{Outcome: target.Outcome{SourceID: "someone", Action: target.Created}})
+		m.outcome(pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: "someone", Action: pluginapi.Created}})
 	}
-	m.outcome(target.Change{Outcome: target.Outcome{SourceID: "someone-else", Action: target.Rejected, Code: diag.LoadIDInvalid, Detail: "ada@example.org"}})
+	m.outcome(pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: "someone-else", Action: pluginapi.Rejected, Code: diag.LoadIDInvalid, Detail: "ada@example.org"}})
 	m.progress(engine.Progress{Phase: engine.Loading, Done: 4, Total: 10})
-	m.outcome(target.Change{Outcome: target.Outcome{SourceID: "third", Action: target.Unchanged}})
-	m.settle(target.Summary{Unchanged: 5})
-	m.settle(target.Summary{Unchanged: 5})
-	m.pulse(target.Pulse{Limit: 8, Wait: 1500 * time.Millisecond})
+	m.outcome(pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: "third", Action: pluginapi.Unchanged}})
+	m.settle(pluginapi.Summary{Unchanged: 5})
+	m.settle(pluginapi.Summary{Unchanged: 5})
+	m.pulse(pluginapi.Pulse{Limit: 8, Wait: 1500 * time.Millisecond})
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+m.server.Addr+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)

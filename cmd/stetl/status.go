@@ -9,8 +9,8 @@ import (
 
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/migration"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
-	"github.com/stetl/stetl/core/target"
 )
 
 // status shows progress: a line that rewrites itself on a terminal, else a
@@ -26,9 +26,9 @@ type status struct {
 	shown    bool
 
 	mu    sync.Mutex
-	heard target.Pulse       // what the plugin said last
-	until time.Time          // when its wait ends
-	also  func(target.Pulse) // when set, hears it as well
+	heard pluginapi.Pulse       // what the plugin said last
+	until time.Time             // when its wait ends
+	also  func(pluginapi.Pulse) // when set, hears it as well
 }
 
 func newStatus(w io.Writer, off bool) *status {
@@ -41,7 +41,7 @@ func newStatus(w io.Writer, off bool) *status {
 
 // pulse remembers what a plugin says of itself, for the next line. It may be
 // called from any goroutine.
-func (s *status) pulse(p target.Pulse) {
+func (s *status) pulse(p pluginapi.Pulse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.heard, s.until = p, time.Now().Add(p.Wait); s.also != nil {

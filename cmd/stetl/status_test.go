@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Whoever waits sees what is going on while it goes on: where there is no terminal a
@@ -22,7 +22,7 @@ func TestProgressIsShownOnTheWay(t *testing.T) {
 		for n := range 30 {
 			time.Sleep(time.Second)
 			if n == 15 {
-				s.pulse(target.Pulse{Limit: 8, Wait: 90 * time.Second, Reason: "429 from the target"})
+				s.pulse(pluginapi.Pulse{Limit: 8, Wait: 90 * time.Second, Reason: "429 from the target"})
 			}
 			s.engine(engine.Progress{Phase: engine.Loading, Done: 20 * (n + 1), Total: 1000})
 		}

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/config"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
@@ -182,12 +182,12 @@ type stuckTarget struct {
 	letGo chan struct{}
 }
 
-func (s *stuckTarget) Exchange(ctx context.Context, a target.Assertion) (target.Tokens, error) {
+func (s *stuckTarget) Exchange(ctx context.Context, a pluginapi.Assertion) (pluginapi.Tokens, error) {
 	s.asked <- struct{}{}
 	select {
 	case <-s.letGo:
 	case <-ctx.Done():
-		return target.Tokens{}, ctx.Err()
+		return pluginapi.Tokens{}, ctx.Err()
 	}
 	return s.fakeTarget.Exchange(ctx, a)
 }
@@ -253,7 +253,7 @@ func TestSlowTarget(t *testing.T) {
 // brokenTarget has a bug.
 type brokenTarget struct{ fakeTarget }
 
-func (*brokenTarget) Exchange(context.Context, target.Assertion) (target.Tokens, error) {
+func (*brokenTarget) Exchange(context.Context, pluginapi.Assertion) (pluginapi.Tokens, error) {
 	panic("canary-panic")
 }
 

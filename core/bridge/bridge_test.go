@@ -23,10 +23,10 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
-	"github.com/stetl/stetl/core/target"
 	"github.com/stetl/stetl/internal/testserver/fixture"
 	"github.com/stetl/stetl/internal/testserver/postgres"
 )
@@ -43,11 +43,11 @@ const (
 type fakeTarget struct {
 	mu        sync.Mutex
 	passwords map[string]string
-	exchanges []target.Assertion
+	exchanges []pluginapi.Assertion
 	err       error
 }
 
-func (f *fakeTarget) SetPassword(_ context.Context, p target.PasswordChange) error {
+func (f *fakeTarget) SetPassword(_ context.Context, p pluginapi.PasswordChange) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err == nil {
@@ -56,18 +56,18 @@ func (f *fakeTarget) SetPassword(_ context.Context, p target.PasswordChange) err
 	return f.err
 }
 
-func (f *fakeTarget) StartReset(context.Context, target.Reset) (string, error) {
+func (f *fakeTarget) StartReset(context.Context, pluginapi.Reset) (string, error) {
 	return "https://sso.example.com/reset", f.err
 }
 
-func (f *fakeTarget) Exchange(_ context.Context, a target.Assertion) (target.Tokens, error) {
+func (f *fakeTarget) Exchange(_ context.Context, a pluginapi.Assertion) (pluginapi.Tokens, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
-		return target.Tokens{}, f.err
+		return pluginapi.Tokens{}, f.err
 	}
 	f.exchanges = append(f.exchanges, a)
-	return target.Tokens{JSON: canonical.NewSecret(`{"access_token":"` + givenToken + `"}`)}, nil
+	return pluginapi.Tokens{JSON: canonical.NewSecret(`{"access_token":"` + givenToken + `"}`)}, nil
 }
 
 func (f *fakeTarget) fail(err error) {
@@ -410,7 +410,7 @@ func TestApplicationsExchangeTokens(t *testing.T) {
 	w := build(t, "core-9.3.0", nil)
 	s := w.session(alive)
 	bearer := map[string]string{"Authorization": "Bearer " + s.Access, "Origin": "https://app.example.com"}
-	w.target.fail(&target.Failure{Code: diag.LoadTargetRefused, Detail: "down"})
+	w.target.fail(&pluginapi.Failure{Code: diag.LoadTargetRefused, Detail: "down"})
 	if a := w.do(http.MethodPost, w.url+"/handover", "", bearer); a.status != http.StatusBadGateway {
 		t.Errorf("a target that is down: %d %s", a.status, a.body)
 	}

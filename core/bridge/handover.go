@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens/session"
-	"github.com/stetl/stetl/core/target"
 )
 
 // retrySoon is the Retry-After of what is busy now.
@@ -66,7 +66,7 @@ func (s *Server) handover(w http.ResponseWriter, r *http.Request) {
 	}
 	found, user, err := s.verify(r.Context(), p)
 	if err == nil {
-		var tokens target.Tokens
+		var tokens pluginapi.Tokens
 		err = s.ask(r.Context(), func(ctx context.Context) error {
 			return s.o.DB.Exchange(ctx, found, func() (err error) {
 				tokens, err = s.exchange(ctx, user)
@@ -80,7 +80,7 @@ func (s *Server) handover(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	failure, refused := errors.AsType[*target.Failure](err)
+	failure, refused := errors.AsType[*pluginapi.Failure](err)
 	switch {
 	case refusal(err):
 		if forged(err) {
@@ -104,12 +104,12 @@ func (s *Server) handover(w http.ResponseWriter, r *http.Request) {
 }
 
 // exchange has the target give tokens for a user.
-func (s *Server) exchange(ctx context.Context, user session.User) (target.Tokens, error) {
+func (s *Server) exchange(ctx context.Context, user session.User) (pluginapi.Tokens, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	id, known, err := s.o.Accounts.TargetID(ctx, user)
 	if err != nil {
-		return target.Tokens{}, err
+		return pluginapi.Tokens{}, err
 	}
 	claims := assertionClaims{Issuer: s.config.Issuer, Subject: user.ID, Audience: s.config.Exchange.Audience}
 	if known {
@@ -117,9 +117,9 @@ func (s *Server) exchange(ctx context.Context, user session.User) (target.Tokens
 	}
 	signed, err := s.keys.assertion(claims, time.Now())
 	if err != nil {
-		return target.Tokens{}, err
+		return pluginapi.Tokens{}, err
 	}
-	return s.o.Target.Exchange(ctx, target.Assertion{JWT: signed, TargetID: id, ClientID: s.config.Exchange.ClientID, Scope: s.config.Exchange.Scope})
+	return s.o.Target.Exchange(ctx, pluginapi.Assertion{JWT: signed, TargetID: id, ClientID: s.config.Exchange.ClientID, Scope: s.config.Exchange.Scope})
 }
 
 var errNoToken = errors.New("no token")

@@ -10,8 +10,8 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens/cutover"
-	"github.com/stetl/stetl/core/target"
 )
 
 // page is what people behind a link see.
@@ -101,7 +101,7 @@ func (s *Server) resetForm(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	location, err := s.reset(r, token, canonical.NewSecret(password))
-	failure, refused := errors.AsType[*target.Failure](err)
+	failure, refused := errors.AsType[*pluginapi.Failure](err)
 	switch {
 	case errors.Is(err, cutover.ErrNoLink):
 		s.dead(w, r, titleReset, c)
@@ -128,7 +128,7 @@ func (s *Server) reset(r *http.Request, token string, password canonical.Secret)
 			return err
 		})
 	})
-	failure, refused := errors.AsType[*target.Failure](err)
+	failure, refused := errors.AsType[*pluginapi.Failure](err)
 	switch {
 	case err == nil:
 		s.audit.event(r, surfaceReset, outcomeDone, user)
@@ -157,12 +157,12 @@ func (s *Server) resetInTarget(ctx context.Context, l cutover.Link, password can
 	if s.config.MatchEmail {
 		email = l.Email
 	} else if !known {
-		return "", &target.Failure{Code: diag.TargetNoSuchAccount, Detail: "no run has loaded this account", Hint: "run stetl run first, or set bridge.match_email"}
+		return "", &pluginapi.Failure{Code: diag.TargetNoSuchAccount, Detail: "no run has loaded this account", Hint: "run stetl run first, or set bridge.match_email"}
 	}
 	if s.config.Reset.Mode == modeTarget {
-		return s.o.Target.StartReset(ctx, target.Reset{TargetID: id, Email: email, RedirectURI: s.config.Reset.Continue})
+		return s.o.Target.StartReset(ctx, pluginapi.Reset{TargetID: id, Email: email, RedirectURI: s.config.Reset.Continue})
 	}
-	return "", s.o.Target.SetPassword(ctx, target.PasswordChange{TargetID: id, Email: email, Password: password})
+	return "", s.o.Target.SetPassword(ctx, pluginapi.PasswordChange{TargetID: id, Email: email, Password: password})
 }
 
 // resetAPI answers as SuperTokens' own API does, so that the reset page of an
@@ -187,7 +187,7 @@ func (s *Server) resetAPI(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, err := s.reset(r, in.Token, canonical.NewSecret(password))
-	failure, refused := errors.AsType[*target.Failure](err)
+	failure, refused := errors.AsType[*pluginapi.Failure](err)
 	switch {
 	case err == nil:
 		answerJSON(w, http.StatusOK, map[string]string{"status": "OK"})

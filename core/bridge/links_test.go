@@ -12,7 +12,7 @@ import (
 
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
@@ -34,7 +34,7 @@ func TestResetLink(t *testing.T) {
 	if a := post(url.Values{"token": {link.Token}, "password": {"a"}, "again": {"b"}}); a.status != http.StatusUnprocessableEntity {
 		t.Errorf("two passwords: %d", a.status)
 	}
-	w.target.fail(&target.Failure{Code: diag.TargetPasswordRefused, Detail: "at least <8> characters"})
+	w.target.fail(&pluginapi.Failure{Code: diag.TargetPasswordRefused, Detail: "at least <8> characters"})
 	if a := post(url.Values{"token": {link.Token}, "password": {"a"}, "again": {"a"}}); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, "at least &lt;8&gt; characters") {
 		t.Errorf("refused: %d %s", a.status, a.body)
 	}

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/config"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // selfSigned writes a certificate for the loopback address.
@@ -62,7 +62,7 @@ type slowTarget struct {
 	asked, letGo chan struct{}
 }
 
-func (s *slowTarget) Exchange(ctx context.Context, a target.Assertion) (target.Tokens, error) {
+func (s *slowTarget) Exchange(ctx context.Context, a pluginapi.Assertion) (pluginapi.Tokens, error) {
 	close(s.asked)
 	<-s.letGo
 	return s.fakeTarget.Exchange(ctx, a)

@@ -17,17 +17,17 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 
 	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Target is what the bridge asks of a plugin; of a target that cannot, the calls
 // fail with [errors.ErrUnsupported].
 type Target interface {
-	SetPassword(ctx context.Context, p target.PasswordChange) error
-	StartReset(ctx context.Context, r target.Reset) (location string, err error)
-	Exchange(ctx context.Context, a target.Assertion) (target.Tokens, error)
+	SetPassword(ctx context.Context, p pluginapi.PasswordChange) error
+	StartReset(ctx context.Context, r pluginapi.Reset) (location string, err error)
+	Exchange(ctx context.Context, a pluginapi.Assertion) (pluginapi.Tokens, error)
 }
 
 // Accounts says which account of the target belongs to one of the source.

@@ -15,7 +15,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // hashed gives people passwords of two kinds.
@@ -39,7 +39,7 @@ func hashed(t *testing.T, n int) listed {
 func TestCanariesProvePasswords(t *testing.T) {
 	t.Parallel()
 	p, dst, src := newProject(t), newIDP(), hashed(t, 6)
-	dst.login = func(l target.Login, _ bool) (bool, error) { // a target that really checks
+	dst.login = func(l pluginapi.Login, _ bool) (bool, error) { // a target that really checks
 		stored := "$2a" + strings.TrimLeft(dst.known[l.Username], "$2aby")
 		return bcrypt.CompareHashAndPassword([]byte(strings.Replace(stored, "$2a0", "$2a$0", 1)), []byte(l.Password.Reveal())) == nil, nil
 	}
@@ -67,10 +67,10 @@ func TestCanariesOfAKilledRunAreRemoved(t *testing.T) {
 	t.Parallel()
 	for name, interrupt := range map[string]func(dst *idp){
 		"while it signs in": func(dst *idp) {
-			dst.login = func(target.Login, bool) (bool, error) { panic("killed") }
+			dst.login = func(pluginapi.Login, bool) (bool, error) { panic("killed") }
 		},
 		"the answer is lost":   func(dst *idp) { dst.after = func(int) error { return errors.New("killed") } },
-		"it never got there":   func(dst *idp) { dst.before = func(int, []target.User) error { return errors.New("killed") } },
+		"it never got there":   func(dst *idp) { dst.before = func(int, []pluginapi.User) error { return errors.New("killed") } },
 		"it cannot be removed": func(*idp) {},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,7 +103,7 @@ type refusing struct {
 	refuses bool
 }
 
-func (r *refusing) Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error) {
+func (r *refusing) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
 	if r.refuses {
 		return nil, errors.New("killed")
 	}
@@ -113,12 +113,12 @@ func (r *refusing) Undo(ctx context.Context, accounts []target.Account) ([]targe
 func TestRedCanaryStopsTheRun(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		login func(target.Login, bool) (bool, error)
+		login func(pluginapi.Login, bool) (bool, error)
 		want  string
 	}{
-		"accepts anything": {func(target.Login, bool) (bool, error) { return true, nil }, "accepts a wrong password"},
-		"accepts nothing":  {func(target.Login, bool) (bool, error) { return false, nil }, "refuses the right password"},
-		"cannot be asked":  {func(target.Login, bool) (bool, error) { return false, errors.New("no such client") }, "no such client"},
+		"accepts anything": {func(pluginapi.Login, bool) (bool, error) { return true, nil }, "accepts a wrong password"},
+		"accepts nothing":  {func(pluginapi.Login, bool) (bool, error) { return false, nil }, "refuses the right password"},
+		"cannot be asked":  {func(pluginapi.Login, bool) (bool, error) { return false, errors.New("no such client") }, "no such client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -166,7 +166,7 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 		seen := map[string]diag.Code{}
 		var v *Verification
 		p.with(func(_ *journal.Scope, o Options) {
-			o.Outcome = func(c target.Change) { seen[c.SourceID] = c.Code }
+			o.Outcome = func(c pluginapi.Change) { seen[c.SourceID] = c.Code }
 			var err error
 			if v, err = Verify(context.Background(), src, dst, o, sample); err != nil {
 				t.Fatal(err)
@@ -207,10 +207,10 @@ type death struct{}
 func (death) Error() string { return "plugin died: signal: killed" }
 func (death) Crashed() bool { return true }
 
-func (d *dying) Load(ctx context.Context, users []target.User) ([]target.Outcome, error) {
-	out := make([]target.Outcome, len(users))
+func (d *dying) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
+	out := make([]pluginapi.Outcome, len(users))
 	for i, u := range users {
-		out[i] = target.Outcome{SourceID: u.SourceID, Action: target.InDoubt, Code: diag.PluginCrash}
+		out[i] = pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.InDoubt, Code: diag.PluginCrash}
 	}
 	d.mu.Lock()
 	*d.count++
@@ -220,7 +220,7 @@ func (d *dying) Load(ctx context.Context, users []target.User) ([]target.Outcome
 		d.dead = true
 		return out, death{}
 	}
-	if n := slices.IndexFunc(users, func(u target.User) bool { return u.SourceID == d.poison }); n >= 0 {
+	if n := slices.IndexFunc(users, func(u pluginapi.User) bool { return u.SourceID == d.poison }); n >= 0 {
 		d.dead = true
 		if n > 0 { // some of the batch was done before the end
 			_, _ = d.idp.Load(ctx, users[:n])
@@ -247,13 +247,13 @@ func TestDeadPluginIsStartedAgain(t *testing.T) {
 		return r
 	}
 	res, err := Run(t.Context(), people(23), restarting("", 2, 4), Options{})
-	if err != nil || res.Summary != (target.Summary{Read: 23, Created: 23}) || base.writes != 23 || starts != 2 {
+	if err != nil || res.Summary != (pluginapi.Summary{Read: 23, Created: 23}) || base.writes != 23 || starts != 2 {
 		t.Errorf("two deaths: %+v, %v, %d writes, %d starts", res.Summary, err, base.writes, starts)
 	}
 
 	base.accounts, base.writes, count, starts = map[string]string{}, 0, 0, 0
-	seen := map[string]target.Change{}
-	res, err = Run(t.Context(), people(23), restarting(id(13)), Options{Outcome: func(c target.Change) { seen[c.SourceID] = c }})
+	seen := map[string]pluginapi.Change{}
+	res, err = Run(t.Context(), people(23), restarting(id(13)), Options{Outcome: func(c pluginapi.Change) { seen[c.SourceID] = c }})
 	if err != nil || res.Summary.Rejected != 1 || res.Summary.Created+res.Summary.Unchanged != 22 || seen[id(13)].Code != diag.PluginCrash || base.writes != 22 {
 		t.Errorf("a poisonous user: %+v, %v, %d writes, %+v", res.Summary, err, base.writes, seen[id(13)])
 	}
@@ -299,11 +299,11 @@ type gate struct {
 	load func() error
 }
 
-func (g *gate) Load(_ context.Context, users []target.User) ([]target.Outcome, error) {
+func (g *gate) Load(_ context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
 	err := g.load()
-	out := make([]target.Outcome, len(users))
+	out := make([]pluginapi.Outcome, len(users))
 	for i, u := range users {
-		out[i] = target.Outcome{SourceID: u.SourceID, Action: target.InDoubt, Code: diag.PluginCrash, Detail: fmt.Sprint(err)}
+		out[i] = pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.InDoubt, Code: diag.PluginCrash, Detail: fmt.Sprint(err)}
 	}
 	return out, err
 }

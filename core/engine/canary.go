@@ -16,7 +16,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Canary is a target that can be asked whether a password is right, and that can
@@ -24,8 +24,8 @@ import (
 // a run that is killed. Save is durable when it returns nil, and a nil value removes
 // a key. Without a journal it is not used.
 type Canary interface {
-	Login(ctx context.Context, l target.Login) (bool, error)
-	Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error)
+	Login(ctx context.Context, l pluginapi.Login) (bool, error)
+	Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error)
 	Saved(ctx context.Context) (map[string][]byte, error)
 	Save(ctx context.Context, key string, value []byte) error
 }
@@ -56,7 +56,7 @@ type prover struct {
 	dst      Target
 	canary   Canary
 	remember bool // with a journal
-	withheld target.Withheld
+	withheld pluginapi.Withheld
 }
 
 // prove signs a canary in for every kind of hash and says what came of each. The error
@@ -74,7 +74,7 @@ func (p *prover) prove(ctx context.Context, hashes []canonical.PasswordHash) ([]
 		}
 		if proof.Proven = err == nil; err != nil {
 			proof.Problem = err.Error()
-			f, ok := errors.AsType[*target.Failure](err)
+			f, ok := errors.AsType[*pluginapi.Failure](err)
 			proof.Unasked = ok && f.Code == diag.TargetLoginUnavailable
 		}
 		all = append(all, proof)
@@ -91,11 +91,11 @@ func (p *prover) prove(ctx context.Context, hashes []canonical.PasswordHash) ([]
 }
 
 // user is the account of a canary, without its password.
-func (p *prover) user(name, id string) target.User {
+func (p *prover) user(name, id string) pluginapi.User {
 	verified := true
-	u := target.User{
+	u := pluginapi.User{
 		SourceID: name, ID: id, Username: name + "@stetl.invalid", Email: name + "@stetl.invalid", EmailVerified: &verified,
-		GivenName: "Canary", FamilyName: "Canary", Enabled: true, Class: target.NoPassword,
+		GivenName: "Canary", FamilyName: "Canary", Enabled: true, Class: pluginapi.NoPassword,
 	}
 	p.withheld.From(&u)
 	return u
@@ -118,7 +118,7 @@ func (p *prover) collect(ctx context.Context) error {
 		}
 		u := p.user(name, string(saved[key]))
 		u.Prior.InDoubt = true
-		outcomes, err := p.dst.Load(ctx, []target.User{u}) // which looks first, and tells the target's id
+		outcomes, err := p.dst.Load(ctx, []pluginapi.User{u}) // which looks first, and tells the target's id
 		if err == nil && outcomes[0].TargetID == "" {
 			err = fmt.Errorf("the target does not say where it is (%s: %s)", outcomes[0].Code, outcomes[0].Detail)
 		}
@@ -134,11 +134,11 @@ func (p *prover) collect(ctx context.Context) error {
 
 // remove deletes a canary and forgets it.
 func (p *prover) remove(ctx context.Context, name, targetID string) error {
-	undone, err := p.canary.Undo(ctx, []target.Account{{SourceID: name, TargetID: targetID}})
+	undone, err := p.canary.Undo(ctx, []pluginapi.Account{{SourceID: name, TargetID: targetID}})
 	if err != nil {
 		return err
 	}
-	if a := undone[0].Action; a != target.Deleted && a != target.Unchanged { // unchanged: it is gone
+	if a := undone[0].Action; a != pluginapi.Deleted && a != pluginapi.Unchanged { // unchanged: it is gone
 		return fmt.Errorf("it is %s (%s: %s)", a, undone[0].Code, undone[0].Detail)
 	}
 	return p.note(ctx, name, nil)
@@ -155,24 +155,24 @@ func (p *prover) note(ctx context.Context, name string, id []byte) error {
 // try loads one canary, signs it in with the right and with a wrong password, and
 // removes it.
 func (p *prover) try(ctx context.Context, like canonical.PasswordHash) (err error) {
-	name, id := target.CanaryPrefix+strings.ToLower(rand.Text()), uuid.NewString()
+	name, id := pluginapi.CanaryPrefix+strings.ToLower(rand.Text()), uuid.NewString()
 	password := rand.Text()
 	u := p.user(name, id)
-	u.Class = target.HashCarried
+	u.Class = pluginapi.HashCarried
 	if u.Password, err = hashLike(like, password); err != nil {
 		return err
 	}
 	if err := p.note(ctx, name, []byte(id)); err != nil {
 		return err
 	}
-	outcomes, err := p.dst.Load(ctx, []target.User{u})
+	outcomes, err := p.dst.Load(ctx, []pluginapi.User{u})
 	if err != nil {
 		return fmt.Errorf("load the canary: %w", err)
 	}
 	o := outcomes[0]
-	if o.Action != target.Created {
+	if o.Action != pluginapi.Created {
 		err := fmt.Errorf("the canary was not created but %s (%s: %s)", o.Action, o.Code, o.Detail)
-		if o.Action != target.InDoubt {
+		if o.Action != pluginapi.InDoubt {
 			err = errors.Join(err, p.note(ctx, name, nil))
 		}
 		return err
@@ -185,10 +185,10 @@ func (p *prover) try(ctx context.Context, like canonical.PasswordHash) (err erro
 			err = fmt.Errorf("remove the canary %s: %w", u.Username, undoErr)
 		}
 	}()
-	return p.signIn(ctx, target.Login{TargetID: o.TargetID, Username: u.Username}, password)
+	return p.signIn(ctx, pluginapi.Login{TargetID: o.TargetID, Username: u.Username}, password)
 }
 
-func (p *prover) signIn(ctx context.Context, l target.Login, password string) error {
+func (p *prover) signIn(ctx context.Context, l pluginapi.Login, password string) error {
 	for _, try := range []struct {
 		password string
 		right    bool

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // ErrNeedsEveryone says that a target that is written as a whole was to get a part: the
@@ -106,7 +106,7 @@ func unfiltered(dst Target, o Options) func(*canonical.User) bool {
 		return func(*canonical.User) bool { return true }
 	}
 	caps := dst.Capabilities()
-	var mapped target.User
+	var mapped pluginapi.User
 	return func(u *canonical.User) bool {
 		_, aside := o.Mapping.Into(&mapped, u, &caps)
 		return aside == nil || aside.Code != diag.MapFiltered

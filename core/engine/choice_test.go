@@ -17,7 +17,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // about restricts a run to accounts by their source ids.
@@ -72,14 +72,14 @@ func TestPartThenTheRest(t *testing.T) {
 	for _, step := range []struct {
 		part *Part
 		dry  bool
-		want target.Summary
+		want pluginapi.Summary
 		news int // accounts whose outcome is told
 	}{
-		{part, true, target.Summary{Read: 30, Created: 7, Skipped: 23}, 7},
-		{part, false, target.Summary{Read: 30, Created: 7, Skipped: 23}, 7},
-		{part, false, target.Summary{Read: 30, Unchanged: 7, Skipped: 23}, 7},
-		{nil, false, target.Summary{Read: 30, Created: 23, Unchanged: 7}, 23},
-		{nil, false, target.Summary{Read: 30, Unchanged: 30}, 0},
+		{part, true, pluginapi.Summary{Read: 30, Created: 7, Skipped: 23}, 7},
+		{part, false, pluginapi.Summary{Read: 30, Created: 7, Skipped: 23}, 7},
+		{part, false, pluginapi.Summary{Read: 30, Unchanged: 7, Skipped: 23}, 7},
+		{nil, false, pluginapi.Summary{Read: 30, Created: 23, Unchanged: 7}, 23},
+		{nil, false, pluginapi.Summary{Read: 30, Unchanged: 30}, 0},
 	} {
 		res, seen, err := p.do(src, dst, func(o *Options) { o.Part, o.DryRun, o.ReadBack = step.part, step.dry, 1 })
 		if err != nil || res.Summary != step.want || len(seen) < step.news {
@@ -195,7 +195,7 @@ func TestPartLeavesTheJournalAlone(t *testing.T) {
 	before := p.entries()
 	moved := rename(rename(src, 1, "user2@example.org"), 4, "new@example.org")[:5] // u0002 loses now, two have changed, u0005 is gone
 	res, _, err := p.do(moved, dst, about(id(0)))
-	if err != nil || res.Summary != (target.Summary{Read: 5, Unchanged: 1, Skipped: 4}) || len(res.Removed) > 0 {
+	if err != nil || res.Summary != (pluginapi.Summary{Read: 5, Unchanged: 1, Skipped: 4}) || len(res.Removed) > 0 {
 		t.Errorf("%+v, removed %v, %v", res.Summary, res.Removed, err)
 	}
 	if diff := gocmp.Diff(before, p.entries()); diff != "" {
@@ -267,7 +267,7 @@ func TestPartAndCanaries(t *testing.T) {
 func TestPartOfAWhole(t *testing.T) {
 	t.Parallel()
 	plan := NewPlan("public", "files", nil, nil)
-	plan.Part, plan.Users = "--user", map[string]Planned{id(1): {Action: target.Created}}
+	plan.Part, plan.Users = "--user", map[string]Planned{id(1): {Action: pluginapi.Created}}
 	for name, restrict := range map[string]func(*Options){"a part": about(id(1)), "a plan": func(o *Options) { o.Plan = plan }} {
 		f := newFake()
 		f.caps.Whole = true
@@ -293,7 +293,7 @@ func TestPlanOfAPart(t *testing.T) {
 	_, _, err := p.do(src, dst, func(o *Options) {
 		digests := map[string][]byte{}
 		o.DryRun, o.Digest = true, func(id string, digest []byte) { digests[id] = digest }
-		o.Outcome = func(c target.Change) { plan.Add(c, digests[c.SourceID]) }
+		o.Outcome = func(c pluginapi.Change) { plan.Add(c, digests[c.SourceID]) }
 		about(id(2), id(5))(o)
 		plan.Part = o.Part.Flag
 	})
@@ -301,7 +301,7 @@ func TestPlanOfAPart(t *testing.T) {
 		t.Fatalf("the plan is about %v, %v", got, err)
 	}
 	res, _, err := p.do(people(11), dst, func(o *Options) { o.Plan = plan })
-	if err != nil || res.Summary != (target.Summary{Read: 11, Created: 2, Skipped: 9}) || res.Reasons[diag.RunNotSelected] != 9 || res.Chosen.Count != 2 {
+	if err != nil || res.Summary != (pluginapi.Summary{Read: 11, Created: 2, Skipped: 9}) || res.Reasons[diag.RunNotSelected] != 9 || res.Chosen.Count != 2 {
 		t.Errorf("%+v, %v, chosen %+v, %v", res.Summary, res.Reasons, res.Chosen, err)
 	}
 }
@@ -463,7 +463,7 @@ func TestSampleAndFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	res, err := Run(t.Context(), people(10), newFake(), o)
-	if err != nil || res.Reasons[diag.MapFiltered] != 1 || res.Summary.Skipped != 10 || res.Classes[target.Filtered] != 1 {
+	if err != nil || res.Reasons[diag.MapFiltered] != 1 || res.Summary.Skipped != 10 || res.Classes[pluginapi.Filtered] != 1 {
 		t.Errorf("%+v, %v, %v", res.Summary, res.Reasons, err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // pair is two accounts of one person: a password in one tenant, a social login in
@@ -35,30 +35,30 @@ func TestCollisionPolicies(t *testing.T) {
 	tests := map[string]struct {
 		policy Collision
 		proven bool
-		want   target.Summary
+		want   pluginapi.Summary
 		code   diag.Code
 		loss   mapping.Loss
 	}{
-		"nothing said":        {want: target.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateUsername},
-		"skip":                {policy: Collision{Username: mapping.Skip}, want: target.Summary{Read: 4, Created: 3, Skipped: 1}, code: diag.MapDuplicateUsername},
-		"suffix alone":        {policy: Collision{Username: mapping.Suffix}, want: target.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateEmail},
-		"suffix and drop":     {policy: Collision{Username: mapping.Suffix, Email: mapping.Drop}, want: target.Summary{Read: 4, Created: 4}, loss: mapping.LossUsername},
-		"suffix and allow":    {policy: Collision{Username: mapping.Suffix, Email: mapping.Allow}, want: target.Summary{Read: 4, Created: 4}, loss: mapping.LossUsername},
-		"link, proven":        {policy: Collision{Username: mapping.Link}, proven: true, want: target.Summary{Read: 4, Created: 3, Skipped: 1}, code: diag.MapLinked},
-		"link, nobody proved": {policy: Collision{Username: mapping.Link}, want: target.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateUsername},
+		"nothing said":        {want: pluginapi.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateUsername},
+		"skip":                {policy: Collision{Username: mapping.Skip}, want: pluginapi.Summary{Read: 4, Created: 3, Skipped: 1}, code: diag.MapDuplicateUsername},
+		"suffix alone":        {policy: Collision{Username: mapping.Suffix}, want: pluginapi.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateEmail},
+		"suffix and drop":     {policy: Collision{Username: mapping.Suffix, Email: mapping.Drop}, want: pluginapi.Summary{Read: 4, Created: 4}, loss: mapping.LossUsername},
+		"suffix and allow":    {policy: Collision{Username: mapping.Suffix, Email: mapping.Allow}, want: pluginapi.Summary{Read: 4, Created: 4}, loss: mapping.LossUsername},
+		"link, proven":        {policy: Collision{Username: mapping.Link}, proven: true, want: pluginapi.Summary{Read: 4, Created: 3, Skipped: 1}, code: diag.MapLinked},
+		"link, nobody proved": {policy: Collision{Username: mapping.Link}, want: pluginapi.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateUsername},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sent := map[string]target.User{}
+			sent := map[string]pluginapi.User{}
 			dst := newFake()
-			dst.caps.Carries = []target.Feature{target.CarriesTenants, target.CarriesIdentities}
-			dst.load = func(users []target.User) (out []target.Outcome, _ error) {
+			dst.caps.Carries = []pluginapi.Feature{pluginapi.CarriesTenants, pluginapi.CarriesIdentities}
+			dst.load = func(users []pluginapi.User) (out []pluginapi.Outcome, _ error) {
 				dst.mu.Lock()
 				defer dst.mu.Unlock()
 				for _, u := range users {
 					sent[u.SourceID] = u
-					out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Created, TargetID: "t-" + u.ID})
+					out = append(out, pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Created, TargetID: "t-" + u.ID})
 				}
 				return out, nil
 			}
@@ -91,7 +91,7 @@ func TestCollisionPolicies(t *testing.T) {
 				t.Errorf("the account that is linked is at home in %q", seen[id(3)].TargetID)
 			}
 			// It is decided in the same way the next time, so nothing is written.
-			sent = map[string]target.User{}
+			sent = map[string]pluginapi.User{}
 			again, _, err := p.do(pair(tt.proven), dst, func(o *Options) { o.Policies.Collision = tt.policy })
 			if err != nil || len(sent) != 0 || again.Summary.Created != 0 || again.Summary.Unchanged != tt.want.Created {
 				t.Errorf("second run: %+v, %v, %d sent", again.Summary, err, len(sent))
@@ -108,10 +108,10 @@ func TestFilteredAccountsAreLeftOut(t *testing.T) {
 	}
 	p, dst := newProject(t), newIDP()
 	res, seen, err := p.do(people(5), dst, func(o *Options) { o.Mapping = rules })
-	if err != nil || res.Summary != (target.Summary{Read: 5, Created: 4, Skipped: 1}) || seen[id(2)].Code != diag.MapFiltered {
+	if err != nil || res.Summary != (pluginapi.Summary{Read: 5, Created: 4, Skipped: 1}) || seen[id(2)].Code != diag.MapFiltered {
 		t.Fatalf("%+v, %v, %+v", res.Summary, err, seen[id(2)])
 	}
-	if diff := cmp.Diff(map[target.Class]int{target.NoPassword: 4, target.Filtered: 1}, res.Classes); diff != "" {
+	if diff := cmp.Diff(map[pluginapi.Class]int{pluginapi.NoPassword: 4, pluginapi.Filtered: 1}, res.Classes); diff != "" {
 		t.Errorf("the classes (-want +got):\n%s", diff)
 	}
 	v, err := Verify(context.Background(), people(5), dst, Options{Mapping: rules}, 1)
@@ -138,7 +138,7 @@ func TestClassesAddUpWhateverIsKeptOut(t *testing.T) {
 		if err != nil || res.Summary.Rejected != 2 || res.Summary.Skipped != 1 {
 			t.Fatalf("dry %v: %+v, %v", dry, res.Summary, err)
 		}
-		if diff := cmp.Diff(map[target.Class]int{target.NoPassword: 3, target.NeedsReset: 2, target.Filtered: 1}, res.Classes); diff != "" {
+		if diff := cmp.Diff(map[pluginapi.Class]int{pluginapi.NoPassword: 3, pluginapi.NeedsReset: 2, pluginapi.Filtered: 1}, res.Classes); diff != "" {
 			t.Errorf("dry %v, the classes (-want +got):\n%s", dry, diff)
 		}
 	}
@@ -149,31 +149,31 @@ func TestClassesAddUpWhateverIsKeptOut(t *testing.T) {
 func TestMergeTakesEverybodysShare(t *testing.T) {
 	t.Parallel()
 	yes := true
-	guests := []target.User{
+	guests := []pluginapi.User{
 		{
-			Email: "A@example.org", Class: target.NoPassword, Identities: []target.Identity{{Provider: "google", Subject: "1"}}, Tenants: []string{"b"},
-			Roles: map[string][]string{"b": {"viewer"}}, OtherEmails: []target.Address{{Email: "a@example.org"}, {Email: "x@example.org"}}, Metadata: json.RawMessage(`[1]`),
+			Email: "A@example.org", Class: pluginapi.NoPassword, Identities: []pluginapi.Identity{{Provider: "google", Subject: "1"}}, Tenants: []string{"b"},
+			Roles: map[string][]string{"b": {"viewer"}}, OtherEmails: []pluginapi.Address{{Email: "a@example.org"}, {Email: "x@example.org"}}, Metadata: json.RawMessage(`[1]`),
 		},
 		{
-			Class: target.HashCarried, GivenName: "Ada", Phone: "+4930123456", PhoneVerified: &yes, Tenants: []string{"a", "b"}, TOTP: []canonical.TOTPDevice{{Name: "phone"}},
-			Roles: map[string][]string{"b": {"admin", "viewer"}}, OtherEmails: []target.Address{{Email: "X@example.org"}, {Email: "y@example.org"}}, Metadata: json.RawMessage(`{"b":2}`),
+			Class: pluginapi.HashCarried, GivenName: "Ada", Phone: "+4930123456", PhoneVerified: &yes, Tenants: []string{"a", "b"}, TOTP: []canonical.TOTPDevice{{Name: "phone"}},
+			Roles: map[string][]string{"b": {"admin", "viewer"}}, OtherEmails: []pluginapi.Address{{Email: "X@example.org"}, {Email: "y@example.org"}}, Metadata: json.RawMessage(`{"b":2}`),
 		},
 		{
-			Class: target.NeedsReset, GivenName: "Bob", Phone: "+4930999999", TOTP: []canonical.TOTPDevice{{Name: "other"}},
-			Identities: []target.Identity{{Provider: "github", Subject: "2"}}, Metadata: json.RawMessage(`{"a":1,"b":3}`),
+			Class: pluginapi.NeedsReset, GivenName: "Bob", Phone: "+4930999999", TOTP: []canonical.TOTPDevice{{Name: "other"}},
+			Identities: []pluginapi.Identity{{Provider: "github", Subject: "2"}}, Metadata: json.RawMessage(`{"a":1,"b":3}`),
 		},
 	}
 	before := slices.Clone(guests)
 	own := map[string][]string{"b": {"billing"}}
-	u := target.User{Email: "a@example.org", Class: target.NoPassword, Tenants: []string{"b"}, Roles: own}
+	u := pluginapi.User{Email: "a@example.org", Class: pluginapi.NoPassword, Tenants: []string{"b"}, Roles: own}
 	for i := range guests {
-		target.Merge(&u, &guests[i])
+		pluginapi.Merge(&u, &guests[i])
 	}
-	want := target.User{
-		Email: "a@example.org", Class: target.HashCarried, GivenName: "Ada", Phone: "+4930123456", PhoneVerified: &yes,
-		Identities: []target.Identity{{Provider: "google", Subject: "1"}, {Provider: "github", Subject: "2"}}, Tenants: []string{"a", "b"},
+	want := pluginapi.User{
+		Email: "a@example.org", Class: pluginapi.HashCarried, GivenName: "Ada", Phone: "+4930123456", PhoneVerified: &yes,
+		Identities: []pluginapi.Identity{{Provider: "google", Subject: "1"}, {Provider: "github", Subject: "2"}}, Tenants: []string{"a", "b"},
 		Roles: map[string][]string{"b": {"admin", "billing", "viewer"}}, TOTP: []canonical.TOTPDevice{{Name: "phone"}},
-		OtherEmails: []target.Address{{Email: "x@example.org"}, {Email: "y@example.org"}}, Metadata: json.RawMessage(`{"a":1,"b":2}`),
+		OtherEmails: []pluginapi.Address{{Email: "x@example.org"}, {Email: "y@example.org"}}, Metadata: json.RawMessage(`{"a":1,"b":2}`),
 	}
 	secrets := cmp.Exporter(func(reflect.Type) bool { return true })
 	if diff := cmp.Diff(want, u, secrets, cmpopts.EquateEmpty()); diff != "" {

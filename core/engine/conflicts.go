@@ -12,10 +12,10 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/internal/shared"
+	"github.com/stetl/stetl/core/internal/duplicates"
 	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/policy"
-	"github.com/stetl/stetl/core/target"
 )
 
 type idKind uint8
@@ -28,17 +28,17 @@ const (
 	idKindCount
 )
 
-func (k idKind) bit() shared.Kind { return 1 << k }
+func (k idKind) bit() duplicates.Kind { return 1 << k }
 
 var idKinds = [idKindCount]struct {
 	name       string
 	code       diag.Code
-	identifier target.Identifier
+	identifier pluginapi.Identifier
 	loss       mapping.Loss // where the policies let the account do without
 }{
-	idOfUser: {"id", diag.MapDuplicateID, target.IdentifierID, mapping.LossExternalID},
-	username: {"username", diag.MapDuplicateUsername, target.IdentifierUsername, mapping.LossUsername},
-	email:    {"e-mail", diag.MapDuplicateEmail, target.IdentifierEmail, mapping.LossEmail},
+	idOfUser: {"id", diag.MapDuplicateID, pluginapi.IdentifierID, mapping.LossExternalID},
+	username: {"username", diag.MapDuplicateUsername, pluginapi.IdentifierUsername, mapping.LossUsername},
+	email:    {"e-mail", diag.MapDuplicateEmail, pluginapi.IdentifierEmail, mapping.LossEmail},
 }
 
 func policyFor(c Collision, k idKind) policy.Choice {
@@ -59,10 +59,10 @@ type claims struct {
 	// uniqueEmail whether an address is one at all.
 	folds       [idKindCount]bool
 	uniqueEmail bool
-	wanted      shared.Finder
+	wanted      duplicates.Finder
 }
 
-func newClaims(caps *target.Capabilities) *claims {
+func newClaims(caps *pluginapi.Capabilities) *claims {
 	c := &claims{uniqueEmail: caps.UniqueEmail}
 	for kind := range c.folds {
 		c.folds[kind] = caps.Folds(idKinds[kind].identifier)
@@ -77,12 +77,12 @@ const (
 
 // rank is lower for who keeps an identifier: the time of joining in ms, beyond all
 // times when it is unknown, and all of that higher without a password that will work.
-func rank(u *target.User) int64 {
+func rank(u *pluginapi.User) int64 {
 	rank := int64(unknownTime)
 	if !u.Created.IsZero() {
 		rank = u.Created.UnixMilli()
 	}
-	if u.Class != target.HashCarried {
+	if u.Class != pluginapi.HashCarried {
 		rank += withoutHash
 	}
 	return rank
@@ -90,8 +90,8 @@ func rank(u *target.User) int64 {
 
 // add registers the identifiers of the account at a place, which comes after those
 // of all that were added.
-func (c *claims) add(place int, u *target.User) error {
-	a := shared.Account{Place: place, ID: u.SourceID, Rank: rank(u)}
+func (c *claims) add(place int, u *pluginapi.User) error {
+	a := duplicates.Account{Place: place, ID: u.SourceID, Rank: rank(u)}
 	folded := func(kind idKind, value string) string {
 		if c.folds[kind] {
 			return strings.ToLower(value)
@@ -121,7 +121,7 @@ func (c *claims) add(place int, u *target.User) error {
 }
 
 // groups returns the accounts that want the same, and ends the claims.
-func (c *claims) groups() (_ []shared.Group, err error) {
+func (c *claims) groups() (_ []duplicates.Group, err error) {
 	defer func() { err = errors.Join(err, c.wanted.Close()) }()
 	return c.wanted.Groups()
 }
@@ -136,7 +136,7 @@ type conflicts struct {
 	losers  map[int]*loser
 	winners map[int]winner
 	// guests are accounts that are made one with another, by the place of that one.
-	guests map[int][]target.User
+	guests map[int][]pluginapi.User
 	// candidates are both sides of such links, until they are settled.
 	candidates map[int]linkable
 	hosts      map[int]bool
@@ -157,7 +157,7 @@ type loser struct {
 	// with an account, or changed.
 	out    bool
 	kind   idKind
-	action target.Action
+	action pluginapi.Action
 	link   bool
 	// where says how and in which tenants people sign in to it.
 	where string
@@ -168,14 +168,14 @@ func (l *loser) winner() int { return l.lost[l.kind] - 1 }
 
 // linkable is an account that may be made one with another.
 type linkable struct {
-	user   target.User
+	user   pluginapi.User
 	proven bool
 }
 
 // decide says who keeps what, and what the policies make of the others. Links are to be
 // settled afterwards, as they depend on more than identifiers.
-func decide(groups []shared.Group, policies Collision) *conflicts {
-	c := &conflicts{losers: map[int]*loser{}, winners: map[int]winner{}, guests: map[int][]target.User{}, candidates: map[int]linkable{}, hosts: map[int]bool{}}
+func decide(groups []duplicates.Group, policies Collision) *conflicts {
+	c := &conflicts{losers: map[int]*loser{}, winners: map[int]winner{}, guests: map[int][]pluginapi.User{}, candidates: map[int]linkable{}, hosts: map[int]bool{}}
 	for _, g := range groups {
 		c.award(&g)
 	}
@@ -196,8 +196,8 @@ func decide(groups []shared.Group, policies Collision) *conflicts {
 }
 
 // award says who of those who want the same gets it.
-func (c *conflicts) award(g *shared.Group) {
-	first := slices.MinFunc(g.Accounts, func(a, b shared.Account) int {
+func (c *conflicts) award(g *duplicates.Group) {
+	first := slices.MinFunc(g.Accounts, func(a, b duplicates.Account) int {
 		return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.Place, b.Place))
 	})
 	c.winners[first.Place] = winner{id: first.ID}
@@ -219,12 +219,12 @@ func (l *loser) apply(kind idKind, p policy.Choice) {
 	case p == policy.Allow && kind == email:
 		l.lost[kind] = 0
 	case p == policy.Link && kind != idOfUser:
-		l.out, l.link, l.kind, l.action = true, true, kind, target.Rejected
+		l.out, l.link, l.kind, l.action = true, true, kind, pluginapi.Rejected
 	case p == policy.Suffix && kind == username, p == policy.Drop && kind == email, p == policy.Internal && kind == idOfUser:
 	case p == policy.Skip:
-		l.out, l.kind, l.action = true, kind, target.Skipped
+		l.out, l.kind, l.action = true, kind, pluginapi.Skipped
 	default:
-		l.out, l.kind, l.action = true, kind, target.Rejected
+		l.out, l.kind, l.action = true, kind, pluginapi.Rejected
 	}
 }
 
@@ -310,9 +310,9 @@ func (c *conflicts) changes(place int) bool {
 
 // resolve makes of u, the account at a place, what it becomes in the target, or returns
 // why it is kept out.
-func (c *conflicts) resolve(place int, u *target.User) *loser {
+func (c *conflicts) resolve(place int, u *pluginapi.User) *loser {
 	for _, guest := range c.guests[place] {
-		target.Merge(u, &guest)
+		pluginapi.Merge(u, &guest)
 	}
 	l := c.losers[place]
 	switch {
@@ -353,14 +353,14 @@ func (c *conflicts) losses(chosen func(place int) bool) map[mapping.Loss]int {
 }
 
 // outcome is that of an account that is kept out.
-func (c *conflicts) outcome(sourceID string, l *loser) target.Outcome {
+func (c *conflicts) outcome(sourceID string, l *loser) pluginapi.Outcome {
 	kind, first := idKinds[l.kind], c.winners[l.winner()]
 	if l.link {
-		return target.Outcome{
-			SourceID: sourceID, Action: target.Skipped, Code: diag.MapLinked, Detail: "made one with account " + first.id + ", which has the same verified e-mail address",
+		return pluginapi.Outcome{
+			SourceID: sourceID, Action: pluginapi.Skipped, Code: diag.MapLinked, Detail: "made one with account " + first.id + ", which has the same verified e-mail address",
 		}
 	}
-	return target.Outcome{
+	return pluginapi.Outcome{
 		SourceID: sourceID, Action: l.action, Code: kind.code,
 		Detail: fmt.Sprintf("another account wants the same %s, and the target allows one: %s", kind.name, first.id) + apart(first.where, l.where),
 		Hint:   "link or merge the two accounts in SuperTokens, change one of them, or say with policies.collision what should happen",

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // demand is what a run will ask of a target, counted. Accounts can be taken out again:
@@ -52,15 +52,15 @@ func known[K ~string](m map[K]int) []K {
 }
 
 // add counts an account of this status, take takes it out again.
-func (d *demand) add(s status, u *target.User)  { d.count(s, u, 1) }
-func (d *demand) take(s status, u *target.User) { d.count(s, u, -1) }
+func (d *demand) add(s status, u *pluginapi.User)  { d.count(s, u, 1) }
+func (d *demand) take(s status, u *pluginapi.User) { d.count(s, u, -1) }
 
-func (d *demand) count(s status, u *target.User, n int) {
+func (d *demand) count(s status, u *pluginapi.User, n int) {
 	if s == statusUnchanged { // nothing is asked about it
 		return
 	}
 	d.users += n
-	if u.Class == target.NeedsReset {
+	if u.Class == pluginapi.NeedsReset {
 		d.resets += n
 	}
 	if !u.Password.IsZero() {
@@ -84,7 +84,7 @@ func (d *demand) count(s status, u *target.User, n int) {
 }
 
 // name counts what of an account has names.
-func (d *demand) name(u *target.User, n int) {
+func (d *demand) name(u *pluginapi.User, n int) {
 	for _, id := range u.Identities {
 		d.providers.count(id.Provider, n)
 	}
@@ -102,7 +102,7 @@ func (d *demand) name(u *target.User, n int) {
 }
 
 // mail counts somebody whose account would be created.
-func (d *demand) mail(u *target.User, n int) {
+func (d *demand) mail(u *pluginapi.User, n int) {
 	if u.Email == "" {
 		return
 	}
@@ -110,17 +110,17 @@ func (d *demand) mail(u *target.User, n int) {
 	if u.EmailVerified == nil || !*u.EmailVerified {
 		unverified = 1
 	}
-	if u.Class == target.NeedsReset {
+	if u.Class == pluginapi.NeedsReset {
 		reset = 1
 	}
 	d.people[unverified][reset] += n
 }
 
 // mailed is how many people a target mails at most that does these mailings.
-func (d *demand) mailed(mails []target.Mailing) (people int) {
+func (d *demand) mailed(mails []pluginapi.Mailing) (people int) {
 	for unverified, byReset := range d.people {
 		for reset, n := range byReset {
-			if slices.Contains(mails, target.MailsCreated) || unverified > 0 && slices.Contains(mails, target.MailsUnverified) || reset > 0 && slices.Contains(mails, target.MailsReset) {
+			if slices.Contains(mails, pluginapi.MailsCreated) || unverified > 0 && slices.Contains(mails, pluginapi.MailsUnverified) || reset > 0 && slices.Contains(mails, pluginapi.MailsReset) {
 				people += n
 			}
 		}
@@ -128,8 +128,8 @@ func (d *demand) mailed(mails []target.Mailing) (people int) {
 	return people
 }
 
-func (d *demand) needs() target.Needs {
-	return target.Needs{
+func (d *demand) needs() pluginapi.Needs {
+	return pluginapi.Needs{
 		Schemes: known(d.schemes), Providers: known(d.providers), Roles: known(d.roles), Tenants: known(d.tenants), MetadataKeys: known(d.keys),
 		Users: d.users, Resets: d.resets, WithoutEmail: d.withoutEmail, WithoutName: d.withoutName,
 	}

@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
-// Defaults for what a plugin leaves open in [target.BatchLimits].
+// Defaults for what a plugin leaves open in [pluginapi.BatchLimits].
 const (
 	defaultBatchUsers = 200
 	defaultInFlight   = 1
 )
 
 // batchLimits are those of a target, with the defaults for what it leaves open.
-func batchLimits(caps *target.Capabilities) target.BatchLimits {
+func batchLimits(caps *pluginapi.Capabilities) pluginapi.BatchLimits {
 	limits := caps.Batch
 	if limits.Users <= 0 {
 		limits.Users = defaultBatchUsers
@@ -31,7 +31,7 @@ func batchLimits(caps *target.Capabilities) target.BatchLimits {
 
 // batch is what goes to the target together.
 type batch struct {
-	users []target.User
+	users []pluginapi.User
 	// Of each user: what the journal holds, whether nothing has changed since then, and
 	// its place.
 	before  []journal.Entry
@@ -46,10 +46,10 @@ type batch struct {
 
 // grow makes room for so many users, which are large.
 func (b *batch) grow(n int) {
-	b.users, b.before, b.settled, b.places = make([]target.User, 0, n), make([]journal.Entry, 0, n), make([]bool, 0, n), make([]int, 0, n)
+	b.users, b.before, b.settled, b.places = make([]pluginapi.User, 0, n), make([]journal.Entry, 0, n), make([]bool, 0, n), make([]int, 0, n)
 }
 
-func (b *batch) add(u *target.User, before *journal.Entry, settled bool, place int) {
+func (b *batch) add(u *pluginapi.User, before *journal.Entry, settled bool, place int) {
 	b.users = append(b.users, *u)
 	b.before = append(b.before, *before)
 	b.settled = append(b.settled, settled)
@@ -109,14 +109,14 @@ type dispatcher struct {
 	ours, others *batch
 }
 
-func newDispatcher(group *errgroup.Group, limits target.BatchLimits, send func(*batch) error) *dispatcher {
+func newDispatcher(group *errgroup.Group, limits pluginapi.BatchLimits, send func(*batch) error) *dispatcher {
 	group.SetLimit(limits.InFlight + ahead)
 	first := make(chan struct{})
 	close(first)
 	return &dispatcher{group: group, size: limits.Users, send: send, last: first, ours: &batch{ours: true}, others: &batch{}}
 }
 
-func (d *dispatcher) add(u *target.User, before *journal.Entry, settled bool, place int) {
+func (d *dispatcher) add(u *pluginapi.User, before *journal.Entry, settled bool, place int) {
 	b := &d.others
 	if before.Ours() {
 		b = &d.ours

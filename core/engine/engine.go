@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Run moves every account of src to dst. The result is meaningful also when
@@ -35,10 +35,10 @@ func Check(ctx context.Context, src Source, dst Target, o Options) (_ diag.List,
 }
 
 // Survey reads every account and says what a run would ask of the target.
-func Survey(ctx context.Context, src Source, dst Target, o Options) (target.Needs, error) {
+func Survey(ctx context.Context, src Source, dst Target, o Options) (pluginapi.Needs, error) {
 	r := newRun(dst, Options{Mapping: o.Mapping, Policies: o.Policies})
 	if err := r.look(ctx, src); err != nil {
-		return target.Needs{}, err
+		return pluginapi.Needs{}, err
 	}
 	return r.survey.demand.needs(), r.survey.close()
 }
@@ -51,7 +51,7 @@ func Verify(ctx context.Context, src Source, dst Target, o Options, sample int) 
 	o.DryRun, o.Full = true, true
 	r := newRun(dst, o)
 	v = &Verification{Differences: map[diag.Code]int{}}
-	if !r.caps.Can(target.CanPlan) {
+	if !r.caps.Can(pluginapi.CanPlan) {
 		return v, errors.New("this target cannot be read back; its plugin does not implement Plan")
 	}
 	start := time.Now()
@@ -66,7 +66,7 @@ func Verify(ctx context.Context, src Source, dst Target, o Options, sample int) 
 // run is one run. Its methods are the steps, in their order.
 type run struct {
 	dst     Target
-	caps    target.Capabilities
+	caps    pluginapi.Capabilities
 	options Options
 	// journal is nil where nothing is to be known of earlier runs.
 	journal Journal
@@ -107,7 +107,7 @@ func (r *run) do(ctx context.Context, src Source) (err error) {
 		return ErrRefused
 	}
 	if r.options.DryRun {
-		if !r.caps.Can(target.CanPlan) {
+		if !r.caps.Can(pluginapi.CanPlan) {
 			return errors.New("this target cannot say what a run would change; its plugin does not implement Plan")
 		}
 		return r.move(ctx, nil, nil)
@@ -148,7 +148,7 @@ func (r *run) look(ctx context.Context, src Source) (err error) {
 
 // check examines the target for what the run will ask of it.
 func (r *run) check(ctx context.Context) error {
-	if !r.caps.Can(target.CanCheck) {
+	if !r.caps.Can(pluginapi.CanCheck) {
 		return nil
 	}
 	found, err := r.dst.Check(ctx, r.survey.demand.needs())
@@ -167,7 +167,7 @@ func (r *run) check(ctx context.Context) error {
 
 // prove has canaries show that old passwords will work, where the target can be asked.
 func (r *run) prove(ctx context.Context) (err error) {
-	if r.options.Canary == nil || !r.caps.Can(target.CanLogin) || !r.caps.Can(target.CanUndo) {
+	if r.options.Canary == nil || !r.caps.Can(pluginapi.CanLogin) || !r.caps.Can(pluginapi.CanUndo) {
 		return nil
 	}
 	p := prover{dst: r.dst, canary: r.options.Canary, remember: r.journal != nil, withheld: r.caps.Withheld()}
@@ -219,7 +219,7 @@ func (r *run) balance() error {
 // toReadBack collects what the run writes, as far as it is to be read back.
 func (r *run) toReadBack() *written {
 	n := r.options.ReadBack
-	if n <= 0 || r.caps.Whole || !r.caps.Can(target.CanPlan) {
+	if n <= 0 || r.caps.Whole || !r.caps.Can(pluginapi.CanPlan) {
 		return nil
 	}
 	return &written{every: n, withIDs: r.journal == nil, seed: maphash.MakeSeed(), ids: map[int]string{}}
@@ -234,7 +234,7 @@ func (r *run) readBack(ctx context.Context, w *written) error {
 	r.result.ReadBack = v
 	start := time.Now()
 	defer func() { v.Elapsed = time.Since(start) }()
-	c := compare(ctx, r.dst, v, func(c target.Change) error {
+	c := compare(ctx, r.dst, v, func(c pluginapi.Change) error {
 		if r.options.Different != nil {
 			r.options.Different(c)
 		}
@@ -253,7 +253,7 @@ func (r *run) readBack(ctx context.Context, w *written) error {
 			if err != nil {
 				return err
 			}
-			it.user.Prior = target.Prior{TargetID: e.TargetID, State: e.State}
+			it.user.Prior = pluginapi.Prior{TargetID: e.TargetID, State: e.State}
 		}
 		c.add(it.user)
 		if done++; done%progressEvery == 0 {
@@ -274,7 +274,7 @@ const progressEvery = 1000
 
 // verify compares all that should be in the target.
 func (r *run) verify(ctx context.Context, v *Verification, sample int) error {
-	c := compare(ctx, r.dst, v, func(c target.Change) error {
+	c := compare(ctx, r.dst, v, func(c pluginapi.Change) error {
 		if r.options.Outcome != nil {
 			r.options.Outcome(c)
 		}
@@ -320,7 +320,7 @@ func (r *run) expected(ctx context.Context, it *item, sent bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	it.user.Prior = target.Prior{TargetID: e.TargetID, State: e.State}
+	it.user.Prior = pluginapi.Prior{TargetID: e.TargetID, State: e.State}
 	// An account that differed and was left alone is not as it should be, and was
 	// never meant to be.
 	return e.InTarget() || e.InDoubt, nil

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // listed is a source of given accounts, three at a time.
@@ -43,20 +43,20 @@ func people(n int) listed {
 // fake is a target that keeps users in memory and counts its calls.
 type fake struct {
 	mu      sync.Mutex
-	caps    target.Capabilities
+	caps    pluginapi.Capabilities
 	calls   map[string]int
 	loaded  []string
 	batches []int
 	check   diag.List
-	needs   target.Needs // of the last check
-	mails   []target.Mailing
-	load    func([]target.User) ([]target.Outcome, error)
+	needs   pluginapi.Needs // of the last check
+	mails   []pluginapi.Mailing
+	load    func([]pluginapi.User) ([]pluginapi.Outcome, error)
 	finish  error
 }
 
 func newFake() *fake {
-	return &fake{calls: map[string]int{}, caps: target.Capabilities{
-		Abilities: []target.Ability{target.CanCheck, target.CanPlan}, Batch: target.BatchLimits{Users: 4, InFlight: 2}, UniqueEmail: true,
+	return &fake{calls: map[string]int{}, caps: pluginapi.Capabilities{
+		Abilities: []pluginapi.Ability{pluginapi.CanCheck, pluginapi.CanPlan}, Batch: pluginapi.BatchLimits{Users: 4, InFlight: 2}, UniqueEmail: true,
 	}}
 }
 
@@ -66,24 +66,24 @@ func (f *fake) call(name string) {
 	f.calls[name]++
 }
 
-func (f *fake) Capabilities() target.Capabilities { return f.caps }
+func (f *fake) Capabilities() pluginapi.Capabilities { return f.caps }
 
-func (f *fake) Check(_ context.Context, needs target.Needs) (target.Checked, error) {
+func (f *fake) Check(_ context.Context, needs pluginapi.Needs) (pluginapi.Checked, error) {
 	f.call("check")
 	f.needs = needs
-	return target.Checked{Diagnostics: f.check, Mails: f.mails}, nil
+	return pluginapi.Checked{Diagnostics: f.check, Mails: f.mails}, nil
 }
 
-func (f *fake) Plan(_ context.Context, users []target.User) ([]target.Change, error) {
+func (f *fake) Plan(_ context.Context, users []pluginapi.User) ([]pluginapi.Change, error) {
 	f.call("plan")
-	var out []target.Change
+	var out []pluginapi.Change
 	for _, u := range users {
-		out = append(out, target.Change{Outcome: target.Outcome{SourceID: u.SourceID, Action: target.Created}})
+		out = append(out, pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Created}})
 	}
 	return out, nil
 }
 
-func (f *fake) Load(_ context.Context, users []target.User) ([]target.Outcome, error) {
+func (f *fake) Load(_ context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
 	f.call("load")
 	if f.load != nil {
 		return f.load(users)
@@ -91,10 +91,10 @@ func (f *fake) Load(_ context.Context, users []target.User) ([]target.Outcome, e
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.batches = append(f.batches, len(users))
-	var out []target.Outcome
+	var out []pluginapi.Outcome
 	for _, u := range users {
 		f.loaded = append(f.loaded, u.SourceID)
-		out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Created, TargetID: u.ID})
+		out = append(out, pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Created, TargetID: u.ID})
 	}
 	return out, nil
 }
@@ -108,11 +108,11 @@ func TestRunLoadsEverybodyOnce(t *testing.T) {
 	t.Parallel()
 	f := newFake()
 	var seen []string
-	res, err := Run(t.Context(), people(23), f, Options{Outcome: func(c target.Change) { seen = append(seen, c.SourceID) }})
+	res, err := Run(t.Context(), people(23), f, Options{Outcome: func(c pluginapi.Change) { seen = append(seen, c.SourceID) }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (target.Summary{Read: 23, Created: 23}); res.Summary != want {
+	if want := (pluginapi.Summary{Read: 23, Created: 23}); res.Summary != want {
 		t.Errorf("summary %+v, want %+v", res.Summary, want)
 	}
 	for _, got := range [][]string{f.loaded, seen} {
@@ -166,9 +166,9 @@ func TestCollisionsAreRejectedNotDecidedByTheTarget(t *testing.T) {
 		{InternalID: "d-id", ID: "c", TimeJoined: at(9)},
 	}
 	f := newFake()
-	f.caps.Hashes = []target.HashSupport{{Scheme: canonical.Bcrypt}}
+	f.caps.Hashes = []pluginapi.HashSupport{{Scheme: canonical.Bcrypt}}
 	codes := map[string]diag.Code{}
-	res, err := Run(t.Context(), src, f, Options{Outcome: func(c target.Change) { codes[c.SourceID] = c.Code }})
+	res, err := Run(t.Context(), src, f, Options{Outcome: func(c pluginapi.Change) { codes[c.SourceID] = c.Code }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,23 +190,23 @@ func TestCollisionsFollowTheTargetsLetterCase(t *testing.T) {
 		{InternalID: "2", ID: "ID", Logins: []canonical.Login{{ID: "2", Email: &upper}}},
 		{InternalID: "3", ID: "other"},
 	}
-	all := func(folds bool) map[target.Identifier]bool {
-		return map[target.Identifier]bool{target.IdentifierID: folds, target.IdentifierUsername: folds, target.IdentifierEmail: folds}
+	all := func(folds bool) map[pluginapi.Identifier]bool {
+		return map[pluginapi.Identifier]bool{pluginapi.IdentifierID: folds, pluginapi.IdentifierUsername: folds, pluginapi.IdentifierEmail: folds}
 	}
 	for name, tt := range map[string]struct {
-		folds map[target.Identifier]bool
+		folds map[pluginapi.Identifier]bool
 		want  diag.Code
 	}{
 		"nothing declared":     {nil, diag.MapDuplicateUsername},
 		"everything folded":    {all(true), diag.MapDuplicateID},
 		"nothing folded":       {all(false), ""},
-		"only names exact":     {map[target.Identifier]bool{target.IdentifierUsername: false}, diag.MapDuplicateEmail},
-		"only addresses exact": {map[target.Identifier]bool{target.IdentifierEmail: false}, diag.MapDuplicateUsername},
+		"only names exact":     {map[pluginapi.Identifier]bool{pluginapi.IdentifierUsername: false}, diag.MapDuplicateEmail},
+		"only addresses exact": {map[pluginapi.Identifier]bool{pluginapi.IdentifierEmail: false}, diag.MapDuplicateUsername},
 	} {
 		f := newFake()
 		f.caps.FoldsCase = tt.folds
 		codes := map[string]diag.Code{}
-		_, err := Run(t.Context(), src, f, Options{Outcome: func(c target.Change) { codes[c.SourceID] = c.Code }})
+		_, err := Run(t.Context(), src, f, Options{Outcome: func(c pluginapi.Change) { codes[c.SourceID] = c.Code }})
 		if diff := cmp.Diff(map[string]diag.Code{"1": "", "2": tt.want, "3": ""}, codes); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 		}
@@ -225,19 +225,19 @@ func TestMailLimit(t *testing.T) {
 	}
 	src[19].Logins[0].Email = nil // nobody can mail this one
 	for name, tt := range map[string]struct {
-		mails []target.Mailing
+		mails []pluginapi.Mailing
 		want  int
 	}{
 		"nobody":      {nil, 0},
-		"created":     {[]target.Mailing{target.MailsCreated}, 19},
-		"unverified":  {[]target.Mailing{target.MailsUnverified}, 4},
-		"reset":       {[]target.Mailing{target.MailsReset}, 2},
-		"one for two": {[]target.Mailing{target.MailsUnverified, target.MailsReset}, 5},
-		"the unknown": {[]target.Mailing{"sometimes"}, 0},
+		"created":     {[]pluginapi.Mailing{pluginapi.MailsCreated}, 19},
+		"unverified":  {[]pluginapi.Mailing{pluginapi.MailsUnverified}, 4},
+		"reset":       {[]pluginapi.Mailing{pluginapi.MailsReset}, 2},
+		"one for two": {[]pluginapi.Mailing{pluginapi.MailsUnverified, pluginapi.MailsReset}, 5},
+		"the unknown": {[]pluginapi.Mailing{"sometimes"}, 0},
 	} {
 		run := func(dry bool, limit Limit) (*Result, map[string]int, error) {
 			f := newFake()
-			f.caps.Carries, f.mails = []target.Feature{target.CarriesEmailVerified}, tt.mails
+			f.caps.Carries, f.mails = []pluginapi.Feature{pluginapi.CarriesEmailVerified}, tt.mails
 			res, err := Run(t.Context(), src, f, Options{DryRun: dry, Policies: Policies{Limits: Limits{Mails: limit}}})
 			return res, f.calls, err
 		}
@@ -262,7 +262,7 @@ func TestMailLimit(t *testing.T) {
 func TestMailsAreForNewAccounts(t *testing.T) {
 	t.Parallel()
 	p, f := newProject(t), newFake()
-	f.mails = []target.Mailing{target.MailsCreated}
+	f.mails = []pluginapi.Mailing{pluginapi.MailsCreated}
 	if res, _, err := p.do(people(9), f, nil); err != nil || res.Mailed != 9 {
 		t.Errorf("a first run mails %d, %v", res.Mailed, err)
 	}
@@ -288,7 +288,7 @@ func TestNeedsAreOfAccountsThatAreSent(t *testing.T) {
 		return all
 	}
 	p, f := newProject(t), newFake()
-	f.caps.Carries = target.Features()
+	f.caps.Carries = pluginapi.Features()
 	if _, _, err := p.do(with(3), f, nil); err != nil || f.needs.Users != 3 || f.needs.Resets != 3 {
 		t.Errorf("a first run needs %+v, %v", f.needs, err)
 	}
@@ -310,15 +310,15 @@ func TestNeedsAreOfAccountsThatAreSent(t *testing.T) {
 func TestRefusalIsNotTakenForAnAccountThatIsThere(t *testing.T) {
 	t.Parallel()
 	f := newFake()
-	f.load = func(users []target.User) ([]target.Outcome, error) {
-		var out []target.Outcome
+	f.load = func(users []pluginapi.User) ([]pluginapi.Outcome, error) {
+		var out []pluginapi.Outcome
 		for _, u := range users {
-			out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Rejected, Code: diag.LoadTargetRefused, Detail: "422 the password is too weak", TargetID: "theirs"})
+			out = append(out, pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Rejected, Code: diag.LoadTargetRefused, Detail: "422 the password is too weak", TargetID: "theirs"})
 		}
 		return out, nil
 	}
 	res, err := Run(t.Context(), people(3), f, Options{Policies: Policies{Adopt: true, OverwriteDrift: true}})
-	if err != nil || res.Summary != (target.Summary{Read: 3, Rejected: 3}) || res.Reasons[diag.LoadTargetRefused] != 3 || f.calls["load"] != 1 {
+	if err != nil || res.Summary != (pluginapi.Summary{Read: 3, Rejected: 3}) || res.Reasons[diag.LoadTargetRefused] != 3 || f.calls["load"] != 1 {
 		t.Errorf("%+v, %v, %v", res.Summary, err, f.calls)
 	}
 }
@@ -331,7 +331,7 @@ func TestAcceptedReasonsAreSkips(t *testing.T) {
 		{InternalID: "b", ID: "b", Logins: []canonical.Login{{ID: "b", Email: &same}}},
 	}
 	res, err := Run(t.Context(), src, newFake(), Options{Policies: Policies{Skip: []diag.Code{diag.MapDuplicateUsername}}})
-	if err != nil || res.Summary != (target.Summary{Read: 2, Created: 1, Skipped: 1}) || res.Reasons[diag.MapDuplicateUsername] != 1 {
+	if err != nil || res.Summary != (pluginapi.Summary{Read: 2, Created: 1, Skipped: 1}) || res.Reasons[diag.MapDuplicateUsername] != 1 {
 		t.Errorf("error %v, result %+v", err, res)
 	}
 }
@@ -340,10 +340,10 @@ func TestFailedBatchIsInDoubtAndStopsTheRun(t *testing.T) {
 	t.Parallel()
 	f := newFake()
 	dead := errors.New("the plugin died")
-	f.load = func(users []target.User) ([]target.Outcome, error) {
-		var out []target.Outcome
+	f.load = func(users []pluginapi.User) ([]pluginapi.Outcome, error) {
+		var out []pluginapi.Outcome
 		for _, u := range users {
-			out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.InDoubt, Code: "plugin.crash"})
+			out = append(out, pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.InDoubt, Code: "plugin.crash"})
 		}
 		return out, dead
 	}
@@ -370,8 +370,8 @@ func TestFailedFinishCountsNothingAsLoaded(t *testing.T) {
 func TestOutcomesThatDoNotAddUpFailTheRun(t *testing.T) {
 	t.Parallel()
 	f := newFake()
-	f.load = func(users []target.User) ([]target.Outcome, error) {
-		return []target.Outcome{{SourceID: users[0].SourceID, Action: target.Created}}, nil
+	f.load = func(users []pluginapi.User) ([]pluginapi.Outcome, error) {
+		return []pluginapi.Outcome{{SourceID: users[0].SourceID, Action: pluginapi.Created}}, nil
 	}
 	if _, err := Run(t.Context(), people(5), f, Options{}); !errors.Is(err, ErrUnbalanced) {
 		t.Errorf("error %v", err)
@@ -383,11 +383,11 @@ func TestCancelledRunStops(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("stop")
 	f := newFake()
-	f.load = func(users []target.User) ([]target.Outcome, error) {
+	f.load = func(users []pluginapi.User) ([]pluginapi.Outcome, error) {
 		cancel(stop)
-		var out []target.Outcome
+		var out []pluginapi.Outcome
 		for _, u := range users {
-			out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Created})
+			out = append(out, pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Created})
 		}
 		return out, nil
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // people is a source: accounts in the order of their internal ids.
@@ -21,24 +21,24 @@ func (p people) Accounts(_ context.Context, emit func([]canonical.User) error) e
 type directory map[string]string
 
 // Capabilities implements [engine.Target].
-func (directory) Capabilities() target.Capabilities {
-	return target.Capabilities{Carries: []target.Feature{target.CarriesID}, MaxIDLength: 36, UniqueEmail: true}
+func (directory) Capabilities() pluginapi.Capabilities {
+	return pluginapi.Capabilities{Carries: []pluginapi.Feature{pluginapi.CarriesID}, MaxIDLength: 36, UniqueEmail: true}
 }
 
 // Check implements [engine.Target].
-func (directory) Check(context.Context, target.Needs) (target.Checked, error) {
-	return target.Checked{}, nil
+func (directory) Check(context.Context, pluginapi.Needs) (pluginapi.Checked, error) {
+	return pluginapi.Checked{}, nil
 }
 
 // Plan implements [engine.Target].
-func (directory) Plan(context.Context, []target.User) ([]target.Change, error) { return nil, nil }
+func (directory) Plan(context.Context, []pluginapi.User) ([]pluginapi.Change, error) { return nil, nil }
 
 // Load implements [engine.Target].
-func (d directory) Load(_ context.Context, users []target.User) ([]target.Outcome, error) {
-	outcomes := make([]target.Outcome, len(users))
+func (d directory) Load(_ context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
+	outcomes := make([]pluginapi.Outcome, len(users))
 	for i, u := range users {
 		d[u.ID] = u.Email
-		outcomes[i] = target.Outcome{SourceID: u.SourceID, TargetID: u.ID, Action: target.Created}
+		outcomes[i] = pluginapi.Outcome{SourceID: u.SourceID, TargetID: u.ID, Action: pluginapi.Created}
 	}
 	return outcomes, nil
 }
@@ -55,8 +55,8 @@ func ExampleRun() {
 	source := people{person("1", "ada@example.org"), person("2", "grace@example.org"), person("3", "ada@example.org")}
 	dst := directory{}
 
-	result, err := engine.Run(context.Background(), source, dst, engine.Options{Outcome: func(c target.Change) {
-		if c.Action == target.Rejected {
+	result, err := engine.Run(context.Background(), source, dst, engine.Options{Outcome: func(c pluginapi.Change) {
+		if c.Action == pluginapi.Rejected {
 			fmt.Println(c.SourceID, c.Code)
 		}
 	}})

@@ -14,14 +14,14 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // idp is an identity provider with a memory: it keeps the contract of plugins, and
 // counts every write.
 type idp struct {
 	mu       sync.Mutex
-	caps     target.Capabilities
+	caps     pluginapi.Capabilities
 	accounts map[string]string // id → "username email given"
 	foreign  map[string]bool   // ids that a test put there
 	writes   int
@@ -29,10 +29,10 @@ type idp struct {
 	batches  int
 	// before, when set, is called with each batch of Load, before anything is
 	// written; after, when set, may lose the answer.
-	before func(batch int, users []target.User) error
+	before func(batch int, users []pluginapi.User) error
 	after  func(batch int) error
 	// passwords says what Login answers, by password class; nil accepts the right one.
-	login func(l target.Login, right bool) (bool, error)
+	login func(l pluginapi.Login, right bool) (bool, error)
 	known map[string]string // username → password hash, for Login
 	saved map[string][]byte
 }
@@ -48,67 +48,67 @@ func (p *idp) Save(_ context.Context, key string, value []byte) error {
 }
 
 func newIDP() *idp {
-	return &idp{accounts: map[string]string{}, foreign: map[string]bool{}, known: map[string]string{}, saved: map[string][]byte{}, caps: target.Capabilities{
-		Abilities: []target.Ability{target.CanPlan, target.CanUndo, target.CanLogin}, Batch: target.BatchLimits{Users: 5, InFlight: 3},
-		Hashes: []target.HashSupport{{Scheme: canonical.Bcrypt}},
+	return &idp{accounts: map[string]string{}, foreign: map[string]bool{}, known: map[string]string{}, saved: map[string][]byte{}, caps: pluginapi.Capabilities{
+		Abilities: []pluginapi.Ability{pluginapi.CanPlan, pluginapi.CanUndo, pluginapi.CanLogin}, Batch: pluginapi.BatchLimits{Users: 5, InFlight: 3},
+		Hashes: []pluginapi.HashSupport{{Scheme: canonical.Bcrypt}},
 	}}
 }
 
-func shape(u *target.User) string { return u.Username + " " + u.Email + " " + u.GivenName }
+func shape(u *pluginapi.User) string { return u.Username + " " + u.Email + " " + u.GivenName }
 
-func (p *idp) Capabilities() target.Capabilities { return p.caps }
+func (p *idp) Capabilities() pluginapi.Capabilities { return p.caps }
 
-func (p *idp) Check(context.Context, target.Needs) (target.Checked, error) {
-	return target.Checked{}, nil
+func (p *idp) Check(context.Context, pluginapi.Needs) (pluginapi.Checked, error) {
+	return pluginapi.Checked{}, nil
 }
 
 func (p *idp) Finish(context.Context) error { return nil }
 
-func (p *idp) compare(u *target.User) target.Change {
+func (p *idp) compare(u *pluginapi.User) pluginapi.Change {
 	now, there := p.accounts[u.ID]
-	c := target.Change{Outcome: target.Outcome{SourceID: u.SourceID, TargetID: u.ID}}
+	c := pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: u.SourceID, TargetID: u.ID}}
 	if !there {
-		c.Action, c.TargetID = target.Created, ""
+		c.Action, c.TargetID = pluginapi.Created, ""
 		return c
 	}
 	c.State = []byte(now)
 	if now == shape(u) {
-		c.Action = target.Unchanged
+		c.Action = pluginapi.Unchanged
 		return c
 	}
 	drift := len(u.Prior.State) > 0 && string(u.Prior.State) != now
-	c.Fields = []target.FieldChange{{Field: "all", Old: now, New: shape(u), Drift: drift}}
-	if u.Existing != target.Update {
-		c.Action, c.Code = target.Skipped, diag.LoadExistsDiffers
+	c.Fields = []pluginapi.FieldChange{{Field: "all", Old: now, New: shape(u), Drift: drift}}
+	if u.Existing != pluginapi.Update {
+		c.Action, c.Code = pluginapi.Skipped, diag.LoadExistsDiffers
 		return c
 	}
 	if u.Expect != nil && !bytes.Equal(u.Expect, c.State) {
-		c.Action, c.Code = target.Rejected, diag.LoadMoved
+		c.Action, c.Code = pluginapi.Rejected, diag.LoadMoved
 		return c
 	}
-	c.Action = target.Updated
+	c.Action = pluginapi.Updated
 	return c
 }
 
-func (p *idp) Plan(_ context.Context, users []target.User) ([]target.Change, error) {
+func (p *idp) Plan(_ context.Context, users []pluginapi.User) ([]pluginapi.Change, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []target.Change
+	var out []pluginapi.Change
 	for i := range users {
 		out = append(out, p.compare(&users[i]))
 	}
 	return out, nil
 }
 
-func (p *idp) Load(_ context.Context, users []target.User) ([]target.Outcome, error) {
+func (p *idp) Load(_ context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.batches++
-	var out []target.Outcome
-	lost := func(err error) ([]target.Outcome, error) {
+	var out []pluginapi.Outcome
+	lost := func(err error) ([]pluginapi.Outcome, error) {
 		out = nil
 		for _, u := range users {
-			out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.InDoubt, Code: diag.PluginNoAnswer, Detail: err.Error()})
+			out = append(out, pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.InDoubt, Code: diag.PluginNoAnswer, Detail: err.Error()})
 		}
 		return out, err
 	}
@@ -121,10 +121,10 @@ func (p *idp) Load(_ context.Context, users []target.User) ([]target.Outcome, er
 		u := &users[i]
 		c := p.compare(u)
 		switch c.Action {
-		case target.Created:
+		case pluginapi.Created:
 			p.writes++
 			c.TargetID = u.ID
-		case target.Updated:
+		case pluginapi.Updated:
 			p.writes++
 			c.Before = []byte(p.accounts[u.ID])
 		default:
@@ -144,34 +144,34 @@ func (p *idp) Load(_ context.Context, users []target.User) ([]target.Outcome, er
 	return out, nil
 }
 
-func (p *idp) Undo(_ context.Context, accounts []target.Account) ([]target.Outcome, error) {
+func (p *idp) Undo(_ context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []target.Outcome
+	var out []pluginapi.Outcome
 	for _, a := range accounts {
-		o := target.Outcome{SourceID: a.SourceID, TargetID: a.TargetID}
+		o := pluginapi.Outcome{SourceID: a.SourceID, TargetID: a.TargetID}
 		now, there := p.accounts[a.TargetID]
 		switch {
 		case !there:
-			o.Action = target.Unchanged
+			o.Action = pluginapi.Unchanged
 		case a.State != nil && string(a.State) != now:
-			o.Action, o.Code = target.Skipped, diag.LoadMoved
+			o.Action, o.Code = pluginapi.Skipped, diag.LoadMoved
 		case a.Before != nil:
 			p.writes++
 			p.accounts[a.TargetID] = string(a.Before)
-			o.Action = target.Updated
+			o.Action = pluginapi.Updated
 		default:
 			p.writes++
 			p.deletes++
 			delete(p.accounts, a.TargetID)
-			o.Action = target.Deleted
+			o.Action = pluginapi.Deleted
 		}
 		out = append(out, o)
 	}
 	return out, nil
 }
 
-func (p *idp) Login(_ context.Context, l target.Login) (bool, error) {
+func (p *idp) Login(_ context.Context, l pluginapi.Login) (bool, error) {
 	right := !strings.HasPrefix(l.Password.Reveal(), "x")
 	if p.login != nil {
 		return p.login(l, right)
@@ -219,13 +219,13 @@ func (p *project) with(f func(s *journal.Scope, o Options)) {
 }
 
 // do runs once and returns what came of it.
-func (p *project) do(src Source, dst Target, change func(*Options)) (*Result, map[string]target.Change, error) {
+func (p *project) do(src Source, dst Target, change func(*Options)) (*Result, map[string]pluginapi.Change, error) {
 	p.t.Helper()
 	var result *Result
 	var err error
-	seen := map[string]target.Change{}
+	seen := map[string]pluginapi.Change{}
 	p.with(func(_ *journal.Scope, o Options) {
-		o.Outcome = func(c target.Change) { seen[c.SourceID] = c }
+		o.Outcome = func(c pluginapi.Change) { seen[c.SourceID] = c }
 		if change != nil {
 			change(&o)
 		}

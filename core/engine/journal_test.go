@@ -16,7 +16,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -28,7 +28,7 @@ func TestSecondRunSendsNothing(t *testing.T) {
 	}
 	writes, batches := dst.writes, dst.batches
 	res, _, err := p.do(src, dst, nil)
-	if err != nil || res.Summary != (target.Summary{Read: 23, Unchanged: 23}) {
+	if err != nil || res.Summary != (pluginapi.Summary{Read: 23, Unchanged: 23}) {
 		t.Errorf("second run: %+v, %v", res.Summary, err)
 	}
 	if dst.writes != writes || dst.batches != batches {
@@ -45,7 +45,7 @@ func TestDeltaTouchesOnlyWhatChanged(t *testing.T) {
 	writes := dst.writes
 	src = append(rename(src, 7, "new@example.org")[:20], people(25)[24]) // one changed, three removed, one new
 	res, _, err := p.do(src, dst, nil)
-	if err != nil || res.Summary != (target.Summary{Read: 21, Created: 1, Updated: 1, Unchanged: 19}) {
+	if err != nil || res.Summary != (pluginapi.Summary{Read: 21, Created: 1, Updated: 1, Unchanged: 19}) {
 		t.Errorf("delta: %+v, %v", res.Summary, err)
 	}
 	if diff := cmp.Diff([]string{id(20), id(21), id(22)}, res.Removed); diff != "" {
@@ -88,7 +88,7 @@ func TestExistingAccountsAreAPolicy(t *testing.T) {
 	same := "user4@example.org user4@example.org "
 	dst.accounts[id(4)] = same
 	res, _, err := p.do(src, dst, nil)
-	if err != nil || res.Summary != (target.Summary{Read: 9, Created: 6, Unchanged: 1, Skipped: 2}) || dst.accounts[id(2)] != "theirs" {
+	if err != nil || res.Summary != (pluginapi.Summary{Read: 9, Created: 6, Unchanged: 1, Skipped: 2}) || dst.accounts[id(2)] != "theirs" {
 		t.Fatalf("leaving: %+v, %v", res.Summary, err)
 	}
 	_, _, err = p.do(src, dst, func(o *Options) {
@@ -102,7 +102,7 @@ func TestExistingAccountsAreAPolicy(t *testing.T) {
 		t.Fatalf("adopting: %+v, %v", res.Summary, err)
 	}
 	p.with(func(s *journal.Scope, _ Options) {
-		undone, err := Undo(context.Background(), s, dst, func(target.Outcome) {})
+		undone, err := Undo(context.Background(), s, dst, func(pluginapi.Outcome) {})
 		if err != nil || undone.Deleted != 6 || undone.Restored != 2 || undone.Left != 1 || len(undone.Kept) > 0 {
 			t.Errorf("undo: %+v, %v", undone, err)
 		}
@@ -121,7 +121,7 @@ func TestUndoKeepsWhatWasTouched(t *testing.T) {
 	dst.accounts[id(5)] = "touched"
 	delete(dst.accounts, id(6))
 	p.with(func(s *journal.Scope, _ Options) {
-		undone, err := Undo(context.Background(), s, dst, func(target.Outcome) {})
+		undone, err := Undo(context.Background(), s, dst, func(pluginapi.Outcome) {})
 		if err != nil || undone.Deleted != 10 || undone.Gone != 1 || undone.Kept[diag.LoadMoved] != 1 {
 			t.Errorf("undo: %+v, %v", undone, err)
 		}
@@ -151,7 +151,7 @@ func TestLostAcknowledgement(t *testing.T) {
 		t.Errorf("second run: %+v, %v, %d writes", res.Summary, err, dst.writes)
 	}
 	p.with(func(s *journal.Scope, _ Options) {
-		if undone, err := Undo(context.Background(), s, dst, func(target.Outcome) {}); err != nil || undone.Deleted != 23 {
+		if undone, err := Undo(context.Background(), s, dst, func(pluginapi.Outcome) {}); err != nil || undone.Deleted != 23 {
 			t.Errorf("undo: %+v, %v", undone, err)
 		}
 	})
@@ -211,7 +211,7 @@ func TestCrashAnywhere(t *testing.T) {
 	kill := func(t testing.TB, p *project, dst *idp, src Source, at int) (done bool) {
 		m := &mortal{}
 		m.left.Store(int64(at))
-		dst.before = func(int, []target.User) error {
+		dst.before = func(int, []pluginapi.User) error {
 			if m.killed() {
 				return errKilled // a dead process sends nothing
 			}
@@ -242,7 +242,7 @@ func TestCrashAnywhere(t *testing.T) {
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		p, dst := newProject(t), newIDP()
-		dst.caps.Batch = target.BatchLimits{Users: rapid.IntRange(1, 6).Draw(rt, "users"), InFlight: rapid.IntRange(1, 16).Draw(rt, "in flight")}
+		dst.caps.Batch = pluginapi.BatchLimits{Users: rapid.IntRange(1, 6).Draw(rt, "users"), InFlight: rapid.IntRange(1, 16).Draw(rt, "in flight")}
 		for _, src := range []listed{first, second} {
 			for range rapid.IntRange(0, 3).Draw(rt, "kills") {
 				kill(t, p, dst, src, rapid.IntRange(0, 60).Draw(rt, "at"))
@@ -317,10 +317,10 @@ func TestLimits(t *testing.T) {
 func TestStopsWhenTooMuchFails(t *testing.T) {
 	t.Parallel()
 	f := newFake()
-	f.load = func(users []target.User) ([]target.Outcome, error) {
-		var out []target.Outcome
+	f.load = func(users []pluginapi.User) ([]pluginapi.Outcome, error) {
+		var out []pluginapi.Outcome
 		for _, u := range users {
-			out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Rejected, Code: diag.LoadTargetRefused})
+			out = append(out, pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Rejected, Code: diag.LoadTargetRefused})
 		}
 		return out, nil
 	}
@@ -367,7 +367,7 @@ func TestDryRunAfterAKill(t *testing.T) {
 	p.with(func(s *journal.Scope, o Options) { // what is left of the killed run
 		var marks []journal.Entry
 		for _, n := range []int{7, 8, 9} {
-			marks = append(marks, journal.Entry{SourceID: id(n), VisibleID: id(n), Class: target.NoPassword})
+			marks = append(marks, journal.Entry{SourceID: id(n), VisibleID: id(n), Class: pluginapi.NoPassword})
 		}
 		if _, err := s.Mark(o.Run, marks); err != nil {
 			t.Fatal(err)
@@ -386,12 +386,12 @@ func TestDryRunAfterAKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, seen := NewPlan("public", "idp", nil, nil), map[string]target.Change{}
+	plan, seen := NewPlan("public", "idp", nil, nil), map[string]pluginapi.Change{}
 	var digests sync.Map
 	planned, err := Run(t.Context(), src, dst, Options{
 		DryRun: true, Journal: scope, Key: read.FingerprintKey(),
 		Digest: func(id string, digest []byte) { digests.Store(id, digest) },
-		Outcome: func(c target.Change) {
+		Outcome: func(c pluginapi.Change) {
 			seen[c.SourceID] = c
 			digest, _ := digests.Load(c.SourceID)
 			plan.Add(c, digest.([]byte))
@@ -400,20 +400,20 @@ func TestDryRunAfterAKill(t *testing.T) {
 	if err := errors.Join(err, read.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if want := (target.Summary{Read: 20, Created: 17, Unchanged: 2, InDoubt: 1}); planned.Summary != want || dst.writes != 0 {
+	if want := (pluginapi.Summary{Read: 20, Created: 17, Unchanged: 2, InDoubt: 1}); planned.Summary != want || dst.writes != 0 {
 		t.Errorf("planned %+v, want %+v; %d writes", planned.Summary, want, dst.writes)
 	}
-	if c := seen[id(9)]; c.Action != target.InDoubt || c.Code != diag.LoadUnknownAnswer || !strings.Contains(c.Detail, "looks it up") {
+	if c := seen[id(9)]; c.Action != pluginapi.InDoubt || c.Code != diag.LoadUnknownAnswer || !strings.Contains(c.Detail, "looks it up") {
 		t.Errorf("the one that has not arrived: %+v", c.Outcome)
 	}
-	if c := seen[id(7)]; c.Action != target.Unchanged {
+	if c := seen[id(7)]; c.Action != pluginapi.Unchanged {
 		t.Errorf("one that has arrived: %+v", c.Outcome)
 	}
 	// Meanwhile it arrives: the run that executes the plan looks it up.
 	u, _ := mapping.Map(&src[9], dst.caps)
 	dst.accounts[u.ID] = shape(&u)
 	res, _, err := p.do(src, dst, func(o *Options) { o.Plan = plan })
-	if want := (target.Summary{Read: 20, Created: 17, Unchanged: 3}); err != nil || res.Summary != want || dst.writes != 17 {
+	if want := (pluginapi.Summary{Read: 20, Created: 17, Unchanged: 3}); err != nil || res.Summary != want || dst.writes != 17 {
 		t.Errorf("done %+v, %v, want %+v; %d writes", res.Summary, err, want, dst.writes)
 	}
 }
@@ -438,7 +438,7 @@ func TestDryRunOfALostUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	res, _, err := p.do(src, dst, nil)
-	if want := (target.Summary{Read: 9, Updated: 1, Unchanged: 8}); err != nil || planned.Summary != want || res.Summary != want {
+	if want := (pluginapi.Summary{Read: 9, Updated: 1, Unchanged: 8}); err != nil || planned.Summary != want || res.Summary != want {
 		t.Errorf("planned %+v, done %+v, %v; want %+v", planned.Summary, res.Summary, err, want)
 	}
 }
@@ -454,7 +454,7 @@ func TestPlanIsExecutedToTheLetter(t *testing.T) {
 	p.with(func(_ *journal.Scope, o Options) {
 		var digests sync.Map
 		o.Digest = func(id string, digest []byte) { digests.Store(id, digest) }
-		o.DryRun, o.Outcome = true, func(c target.Change) {
+		o.DryRun, o.Outcome = true, func(c pluginapi.Change) {
 			digest, _ := digests.Load(c.SourceID)
 			plan.Add(c, digest.([]byte))
 		}
@@ -469,7 +469,7 @@ func TestPlanIsExecutedToTheLetter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if res.Summary != (target.Summary{Read: 11, Created: 4, Updated: 1, Unchanged: 3, Skipped: 1, Rejected: 2}) {
+	if res.Summary != (pluginapi.Summary{Read: 11, Created: 4, Updated: 1, Unchanged: 3, Skipped: 1, Rejected: 2}) {
 		t.Errorf("summary %+v", res.Summary)
 	}
 	for source, want := range map[string]diag.Code{id(0): "", id(1): diag.LoadMoved, id(2): diag.PlanSourceMoved, id(10): diag.PlanNotPlanned} {

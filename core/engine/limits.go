@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // limiter stops a run that would do, or has met, more than the limits allow.
@@ -77,14 +77,14 @@ func (l *limiter) update(n int) error {
 
 // after notes the outcomes of a batch and says when too many of the last ones are
 // failures.
-func (l *limiter) after(changes []target.Change) error {
+func (l *limiter) after(changes []pluginapi.Change) error {
 	if l.recent == nil {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range changes {
-		bad := (c.Action == target.Rejected || c.Action == target.InDoubt) && !slices.Contains(l.accepted, c.Code)
+		bad := (c.Action == pluginapi.Rejected || c.Action == pluginapi.InDoubt) && !slices.Contains(l.accepted, c.Code)
 		if l.recent[l.at] {
 			l.count--
 		}

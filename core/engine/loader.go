@@ -8,7 +8,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // loader sends users to the target: they are marked in the journal before, and their
@@ -23,7 +23,7 @@ type loader struct {
 // load sends users; before holds what the journal has of each. Nothing is counted
 // whose outcome is not durable. begin waits until the target takes them and returns what
 // to call when it is done; when it fails, they are not sent and have no outcome.
-func (l *loader) load(ctx context.Context, users []target.User, before []journal.Entry, begin func() (done func(), err error)) ([]target.Change, error) {
+func (l *loader) load(ctx context.Context, users []pluginapi.User, before []journal.Entry, begin func() (done func(), err error)) ([]pluginapi.Change, error) {
 	var batch int64
 	if l.journal != nil {
 		marks := make([]journal.Entry, len(users))
@@ -41,7 +41,7 @@ func (l *loader) load(ctx context.Context, users []target.User, before []journal
 	}
 	outcomes, err := l.dst.Load(ctx, users)
 	done()
-	changes := make([]target.Change, len(outcomes))
+	changes := make([]pluginapi.Change, len(outcomes))
 	for i, o := range outcomes {
 		changes[i].Outcome = o
 	}
@@ -51,7 +51,7 @@ func (l *loader) load(ctx context.Context, users []target.User, before []journal
 	if recordErr := l.record(batch, users, before, changes); recordErr != nil {
 		// It happened and is not durable: the next run will look it up.
 		for i := range changes {
-			changes[i].Action, changes[i].Code, changes[i].Detail = target.InDoubt, diag.JournalUnwritable, recordErr.Error()
+			changes[i].Action, changes[i].Code, changes[i].Detail = pluginapi.InDoubt, diag.JournalUnwritable, recordErr.Error()
 		}
 		return changes, errors.Join(err, recordErr)
 	}
@@ -67,7 +67,7 @@ func (l *loader) forget(batch int64) error {
 }
 
 // record makes outcomes durable; batch is 0 for users that were not sent.
-func (l *loader) record(batch int64, users []target.User, before []journal.Entry, changes []target.Change) error {
+func (l *loader) record(batch int64, users []pluginapi.User, before []journal.Entry, changes []pluginapi.Change) error {
 	if l.journal == nil || len(users) == 0 && batch == 0 {
 		return nil
 	}
@@ -82,10 +82,10 @@ func (l *loader) record(batch int64, users []target.User, before []journal.Entry
 }
 
 // entry is what the journal is told about an outcome. before is what it held.
-func (l *loader) entry(u *target.User, o *target.Outcome, before *journal.Entry) journal.Entry {
+func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.Entry) journal.Entry {
 	e := journal.Entry{
 		SourceID: u.SourceID, VisibleID: u.ID, TargetID: o.TargetID, Action: o.Action, Code: o.Code, Class: u.Class,
-		State: o.State, Origin: before.Origin, InDoubt: o.Action == target.InDoubt, Run: l.run,
+		State: o.State, Origin: before.Origin, InDoubt: o.Action == pluginapi.InDoubt, Run: l.run,
 	}
 	if e.InDoubt && o.Code == diag.PluginNotSent {
 		e.InDoubt = before.InDoubt // it never left
@@ -94,13 +94,13 @@ func (l *loader) entry(u *target.User, o *target.Outcome, before *journal.Entry)
 		e.TargetID = before.TargetID
 	}
 	switch o.Action {
-	case target.Created:
+	case pluginapi.Created:
 		e.Origin = journal.Made
-	case target.Updated:
+	case pluginapi.Updated:
 		if !before.Ours() {
 			e.Origin, e.Before = journal.Adopted, o.Before
 		}
-	case target.Unchanged:
+	case pluginapi.Unchanged:
 		if !before.InTarget() {
 			e.Origin = foundEqual(before)
 		}
@@ -125,14 +125,14 @@ func foundEqual(before *journal.Entry) journal.Origin {
 }
 
 // notSent are the outcomes of users who were kept back.
-func notSent(users []target.User, err error) []target.Change {
-	out := make([]target.Change, len(users))
+func notSent(users []pluginapi.User, err error) []pluginapi.Change {
+	out := make([]pluginapi.Change, len(users))
 	for i := range users {
-		out[i] = change(&users[i], target.InDoubt, diag.PluginNotSent, "not sent: "+err.Error())
+		out[i] = change(&users[i], pluginapi.InDoubt, diag.PluginNotSent, "not sent: "+err.Error())
 	}
 	return out
 }
 
-func change(u *target.User, action target.Action, code diag.Code, detail string) target.Change {
-	return target.Change{Outcome: target.Outcome{SourceID: u.SourceID, Action: action, Code: code, Detail: detail}}
+func change(u *pluginapi.User, action pluginapi.Action, code diag.Code, detail string) pluginapi.Change {
+	return pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: u.SourceID, Action: action, Code: code, Detail: detail}}
 }

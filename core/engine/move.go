@@ -10,7 +10,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // mover gives every account of a survey its outcome: what is to be said of it without
@@ -18,7 +18,7 @@ import (
 // and those who act, which know nothing of each other.
 type mover struct {
 	dst     Target
-	caps    *target.Capabilities
+	caps    *pluginapi.Capabilities
 	journal Journal
 	survey  *survey
 	rules   rules
@@ -44,7 +44,7 @@ type mover struct {
 // or for an identifier that another one keeps.
 type exclusion struct {
 	sourceID, id string
-	class        target.Class
+	class        pluginapi.Class
 	why          *mapping.Aside
 	lost         *loser
 }
@@ -119,7 +119,7 @@ func (m *mover) deal(ctx context.Context, d *dispatcher, it *item) error {
 	}
 	status := m.survey.status(it.place)
 	if status == statusUnchanged && !m.dry {
-		m.tally.add(change(u, target.Unchanged, "", ""))
+		m.tally.add(change(u, pluginapi.Unchanged, "", ""))
 		return nil
 	}
 	before := journal.Entry{SourceID: u.SourceID}
@@ -128,11 +128,11 @@ func (m *mover) deal(ctx context.Context, d *dispatcher, it *item) error {
 		if before, err = entryOf(ctx, m.journal, u.SourceID); err != nil {
 			return err
 		}
-		u.Prior = target.Prior{TargetID: before.TargetID, State: before.State, InDoubt: before.InDoubt}
+		u.Prior = pluginapi.Prior{TargetID: before.TargetID, State: before.State, InDoubt: before.InDoubt}
 		// An account that was there before a run came, and that no run has changed, is
 		// treated like one that nobody knows.
 		if before.Ours() {
-			u.Existing = target.Update
+			u.Existing = pluginapi.Update
 		}
 	}
 	d.add(u, &before, status == statusUnchanged, it.place)
@@ -142,9 +142,9 @@ func (m *mover) deal(ctx context.Context, d *dispatcher, it *item) error {
 // exclude gives accounts that are not sent their outcome.
 func (m *mover) exclude(ctx context.Context, all []exclusion) error {
 	var keep batch
-	var changes, kept []target.Change
+	var changes, kept []pluginapi.Change
 	for _, e := range all {
-		u, before := target.User{SourceID: e.sourceID, ID: e.id, Class: e.class}, journal.Entry{SourceID: e.sourceID}
+		u, before := pluginapi.User{SourceID: e.sourceID, ID: e.id, Class: e.class}, journal.Entry{SourceID: e.sourceID}
 		if m.journal != nil {
 			known, ok, err := m.journal.Get(ctx, e.sourceID)
 			if err != nil {
@@ -157,7 +157,7 @@ func (m *mover) exclude(ctx context.Context, all []exclusion) error {
 		c := m.keptOut(ctx, &u, &e, &before)
 		changes = append(changes, c)
 		// Who was never sent and is not wanted needs no memory.
-		if e.lost != nil || e.why.Action == target.Rejected || before.InTarget() || before.Action != "" {
+		if e.lost != nil || e.why.Action == pluginapi.Rejected || before.InTarget() || before.Action != "" {
 			keep.add(&u, &before, false, 0)
 			kept = append(kept, c)
 		}
@@ -171,11 +171,11 @@ func (m *mover) exclude(ctx context.Context, all []exclusion) error {
 }
 
 // keptOut is the outcome of one account that is not sent.
-func (m *mover) keptOut(ctx context.Context, u *target.User, e *exclusion, before *journal.Entry) target.Change {
+func (m *mover) keptOut(ctx context.Context, u *pluginapi.User, e *exclusion, before *journal.Entry) pluginapi.Change {
 	if e.lost == nil {
 		return change(u, e.why.Action, e.why.Code, e.why.Detail)
 	}
-	c := target.Change{Outcome: m.survey.conflicts.outcome(u.SourceID, e.lost)}
+	c := pluginapi.Change{Outcome: m.survey.conflicts.outcome(u.SourceID, e.lost)}
 	if !e.lost.link {
 		return c
 	}
@@ -191,11 +191,11 @@ func (m *mover) keptOut(ctx context.Context, u *target.User, e *exclusion, befor
 }
 
 // apply plans or loads one batch and makes its outcomes durable.
-func (m *mover) apply(ctx context.Context, b *batch) ([]target.Change, error) {
+func (m *mover) apply(ctx context.Context, b *batch) ([]pluginapi.Change, error) {
 	switch {
 	case m.dry:
 		return m.predict(ctx, b)
-	case b.ours && m.caps.Can(target.CanPlan):
+	case b.ours && m.caps.Can(pluginapi.CanPlan):
 		return m.update(ctx, b)
 	default:
 		return m.load(ctx, b)
@@ -203,7 +203,7 @@ func (m *mover) apply(ctx context.Context, b *batch) ([]target.Change, error) {
 }
 
 // ask asks the target about accounts and decides what to do about each.
-func (m *mover) ask(ctx context.Context, b *batch) ([]decision, []target.Change, error) {
+func (m *mover) ask(ctx context.Context, b *batch) ([]decision, []pluginapi.Change, error) {
 	done, err := m.begin(b)
 	if err != nil {
 		return nil, nil, err // nothing is said of them
@@ -216,7 +216,7 @@ func (m *mover) ask(ctx context.Context, b *batch) ([]decision, []target.Change,
 	if err != nil {
 		// Nothing was written: whoever has no answer is as it was.
 		for i := range found {
-			if found[i].Action == target.InDoubt {
+			if found[i].Action == pluginapi.InDoubt {
 				found[i].Code = diag.PluginNotSent
 			}
 		}
@@ -235,7 +235,7 @@ func (m *mover) ask(ctx context.Context, b *batch) ([]decision, []target.Change,
 
 // predict says what a run would do. Accounts that it would adopt are asked about twice,
 // as the run does.
-func (m *mover) predict(ctx context.Context, b *batch) ([]target.Change, error) {
+func (m *mover) predict(ctx context.Context, b *batch) ([]pluginapi.Change, error) {
 	decisions, changes, err := m.ask(ctx, b)
 	if err != nil {
 		return changes, err
@@ -252,7 +252,7 @@ func (m *mover) predict(ctx context.Context, b *batch) ([]target.Change, error) 
 }
 
 // adopted is a batch of those who are to be taken over, and where they are in b.
-func adopted(b *batch, changes []target.Change, is func(i int) bool) (again *batch, at []int) {
+func adopted(b *batch, changes []pluginapi.Change, is func(i int) bool) (again *batch, at []int) {
 	for i := range changes {
 		if is(i) {
 			at = append(at, i)
@@ -261,20 +261,20 @@ func adopted(b *batch, changes []target.Change, is func(i int) bool) (again *bat
 	again = b.part(at)
 	for n, i := range at {
 		u := &again.users[n]
-		u.Existing, u.Prior.TargetID = target.Update, changes[i].TargetID
+		u.Existing, u.Prior.TargetID = pluginapi.Update, changes[i].TargetID
 	}
 	return again, at
 }
 
 // update looks at accounts first, decides with what is there, and writes those
 // that differ on the condition that they stay as they were seen.
-func (m *mover) update(ctx context.Context, b *batch) ([]target.Change, error) {
+func (m *mover) update(ctx context.Context, b *batch) ([]pluginapi.Change, error) {
 	decisions, changes, err := m.ask(ctx, b)
 	if err != nil {
 		return changes, err
 	}
 	var send, left []int
-	var as []target.Change
+	var as []pluginapi.Change
 	ours := 0
 	for i, d := range decisions {
 		if d == leave {
@@ -293,7 +293,7 @@ func (m *mover) update(ctx context.Context, b *batch) ([]target.Change, error) {
 	if len(send) == 0 {
 		return changes, nil
 	}
-	part, done := b.part(send), []target.Change(nil)
+	part, done := b.part(send), []pluginapi.Change(nil)
 	if err = m.limits.update(ours); err != nil {
 		done = notSent(part.users, err)
 	} else {
@@ -309,9 +309,9 @@ func (m *mover) update(ctx context.Context, b *batch) ([]target.Change, error) {
 
 // load sends accounts that are not known to be in the target, and takes over those that
 // turn out to be there, where the policies say so.
-func (m *mover) load(ctx context.Context, b *batch) ([]target.Change, error) {
+func (m *mover) load(ctx context.Context, b *batch) ([]pluginapi.Change, error) {
 	changes, err := m.send(ctx, b, func() (func(), error) { return m.begin(b) })
-	if err != nil || !m.caps.Can(target.CanPlan) {
+	if err != nil || !m.caps.Can(pluginapi.CanPlan) {
 		return changes, err
 	}
 	again, at := adopted(b, changes, func(i int) bool { return m.rules.adopts(&changes[i], &b.users[i]) })
@@ -340,7 +340,7 @@ func (m *mover) begin(b *batch) (done func(), err error) {
 }
 
 // send loads users and notes what was written.
-func (m *mover) send(ctx context.Context, b *batch, begin func() (func(), error)) ([]target.Change, error) {
+func (m *mover) send(ctx context.Context, b *batch, begin func() (func(), error)) ([]pluginapi.Change, error) {
 	changes, err := m.loader.load(ctx, b.users, b.before, begin)
 	if len(changes) == len(b.users) {
 		m.written.note(b.places, changes)

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Options of a run.
@@ -41,7 +41,7 @@ type Options struct {
 	ReadBack int
 	// Different, when set, is called for every account that was read back and is not
 	// as it was written.
-	Different func(target.Change)
+	Different func(pluginapi.Change)
 	// Canary proves before the load that passwords of every kind will work, where
 	// the target can be asked.
 	Canary Canary
@@ -49,7 +49,7 @@ type Options struct {
 	// one call at a time, but not for all those that are as the last run left them, nor
 	// for those that were not chosen. In a dry run it is the predicted one of every user
 	// that was, with fields.
-	Outcome func(target.Change)
+	Outcome func(pluginapi.Change)
 	// Progress, when set, is called now and then, one call at a time.
 	Progress func(Progress)
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Plan is a saved dry run: what each account was about to become, and the state
@@ -35,8 +35,8 @@ type Plan struct {
 
 // Planned is what a plan holds of one account.
 type Planned struct {
-	Action target.Action `json:"action"`
-	Code   diag.Code     `json:"code,omitempty"`
+	Action pluginapi.Action `json:"action"`
+	Code   diag.Code        `json:"code,omitempty"`
 	// Source digests the user as it was mapped, State is what was found in the
 	// target.
 	Source []byte `json:"source,omitempty"`
@@ -86,21 +86,21 @@ func (p *Plan) Write(w io.Writer) error {
 }
 
 // Add takes in one outcome of a dry run; u is the user it is about.
-func (p *Plan) Add(c target.Change, digest []byte) {
+func (p *Plan) Add(c pluginapi.Change, digest []byte) {
 	p.Users[c.SourceID] = Planned{Action: c.Action, Code: c.Code, Source: digest, State: c.State}
 }
 
 // refuses compares an account with what was planned for it: nil when it may be
 // sent, and then with the planned state as its condition.
-func (p *Plan) refuses(u *target.User, key []byte) *target.Change {
+func (p *Plan) refuses(u *pluginapi.User, key []byte) *pluginapi.Change {
 	planned, ok := p.Users[u.SourceID]
 	action, code, detail := planned.Action, planned.Code, "as planned"
 	switch {
 	case !ok:
-		action, code, detail = target.Skipped, diag.PlanNotPlanned, "the account came after the plan was made"
+		action, code, detail = pluginapi.Skipped, diag.PlanNotPlanned, "the account came after the plan was made"
 	case !bytes.Equal(planned.Source, u.Digest(key)):
-		action, code, detail = target.Rejected, diag.PlanSourceMoved, "the account has changed in the source since the plan was made"
-	case planned.Action == target.Created || planned.Action == target.Updated || planned.Action == target.InDoubt:
+		action, code, detail = pluginapi.Rejected, diag.PlanSourceMoved, "the account has changed in the source since the plan was made"
+	case planned.Action == pluginapi.Created || planned.Action == pluginapi.Updated || planned.Action == pluginapi.InDoubt:
 		u.Expect = planned.State
 		return nil
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // What is written is what the published schema says, and what it forbids is
@@ -36,7 +36,7 @@ func TestPlanHasTheSchema(t *testing.T) {
 		p.Part = "--sample 9"
 		dst := newIDP()
 		dst.accounts[id(4)] = "theirs"
-		_, err := Run(t.Context(), people(9), dst, Options{DryRun: true, Outcome: func(c target.Change) { p.Add(c, []byte("digest")) }})
+		_, err := Run(t.Context(), people(9), dst, Options{DryRun: true, Outcome: func(c pluginapi.Change) { p.Add(c, []byte("digest")) }})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Source gives every account, in the order of the bytes of their internal ids. A run reads
@@ -21,10 +21,10 @@ type Source interface {
 // user, in the order of users, also when they return an error. Load may be
 // called from several goroutines.
 type Target interface {
-	Capabilities() target.Capabilities
-	Check(ctx context.Context, needs target.Needs) (target.Checked, error)
-	Plan(ctx context.Context, users []target.User) ([]target.Change, error)
-	Load(ctx context.Context, users []target.User) ([]target.Outcome, error)
+	Capabilities() pluginapi.Capabilities
+	Check(ctx context.Context, needs pluginapi.Needs) (pluginapi.Checked, error)
+	Plan(ctx context.Context, users []pluginapi.User) ([]pluginapi.Change, error)
+	Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error)
 	Finish(ctx context.Context) error
 }
 

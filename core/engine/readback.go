@@ -14,7 +14,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // ErrDiffers says that the target has confirmed accounts that it does not hold, or not as
@@ -52,8 +52,8 @@ const mostLate = 10_000
 type comparison struct {
 	dst    Target
 	v      *Verification
-	limits target.BatchLimits
-	users  []target.User
+	limits pluginapi.BatchLimits
+	users  []pluginapi.User
 	group  *errgroup.Group
 	// patience is none where accounts have had time enough.
 	patience []time.Duration
@@ -61,15 +61,15 @@ type comparison struct {
 	// have been there.
 	guessing bool
 	// asking is what the group's questions run under.
-	asking func(users []target.User, again bool)
+	asking func(users []pluginapi.User, again bool)
 
 	mu     sync.Mutex
-	late   []target.User // those out of sight so far
-	differ func(target.Change) error
+	late   []pluginapi.User // those out of sight so far
+	differ func(pluginapi.Change) error
 }
 
 // compare starts a comparison; differ is called one call at a time.
-func compare(ctx context.Context, dst Target, v *Verification, differ func(target.Change) error) *comparison {
+func compare(ctx context.Context, dst Target, v *Verification, differ func(pluginapi.Change) error) *comparison {
 	caps := dst.Capabilities()
 	c := &comparison{dst: dst, v: v, limits: batchLimits(&caps), differ: differ}
 	c.start(ctx)
@@ -80,14 +80,14 @@ func (c *comparison) start(ctx context.Context) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(c.limits.InFlight)
 	c.group = group
-	c.asking = func(users []target.User, again bool) {
+	c.asking = func(users []pluginapi.User, again bool) {
 		group.Go(func() error { return c.ask(ctx, users, again) })
 	}
 }
 
 // add takes an account in, which should be as u.
-func (c *comparison) add(u target.User) {
-	u.Existing, u.Expect = target.Update, nil
+func (c *comparison) add(u pluginapi.User) {
+	u.Existing, u.Expect = pluginapi.Update, nil
 	if c.users = append(c.users, u); len(c.users) == c.limits.Users {
 		c.flush()
 	}
@@ -100,7 +100,7 @@ func (c *comparison) flush() {
 	}
 }
 
-func (c *comparison) ask(ctx context.Context, users []target.User, again bool) error {
+func (c *comparison) ask(ctx context.Context, users []pluginapi.User, again bool) error {
 	changes, err := c.dst.Plan(ctx, users)
 	if err != nil {
 		return fmt.Errorf("read the target back: %w", err)
@@ -108,7 +108,7 @@ func (c *comparison) ask(ctx context.Context, users []target.User, again bool) e
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range changes {
-		if again && len(c.patience) > 0 && changes[i].Action == target.Created && len(c.late) < mostLate {
+		if again && len(c.patience) > 0 && changes[i].Action == pluginapi.Created && len(c.late) < mostLate {
 			c.late = append(c.late, users[i])
 			continue
 		}
@@ -159,22 +159,22 @@ func (c *comparison) finish(ctx context.Context) error {
 }
 
 // judge counts one comparison and reports it when it is a difference.
-func (c *comparison) judge(u *target.User, found target.Change) error {
+func (c *comparison) judge(u *pluginapi.User, found pluginapi.Change) error {
 	v := c.v
 	v.Compared++
 	moved := u.Prior.TargetID != "" && found.TargetID != "" && u.Prior.TargetID != found.TargetID
 	switch {
-	case found.Action == target.Unchanged && !moved:
+	case found.Action == pluginapi.Unchanged && !moved:
 		v.Match++
 		return nil
 	case moved:
 		found.Code, found.Detail = diag.VerifyMisplaced, fmt.Sprintf("it has the id %s, the run made it with %s", found.TargetID, u.Prior.TargetID)
-	case found.Action == target.Created:
+	case found.Action == pluginapi.Created:
 		found.Code, found.Detail = diag.VerifyMissing, "the account is not in the target"
-	case found.Action == target.Updated:
+	case found.Action == pluginapi.Updated:
 		found.Code = differenceCode(found.Fields)
 		found.Detail = fieldsText(found.Fields)
-	case c.guessing && (found.Action == target.Skipped || found.Action == target.Rejected):
+	case c.guessing && (found.Action == pluginapi.Skipped || found.Action == pluginapi.Rejected):
 		v.Compared--
 		v.Expected++
 		return nil
@@ -189,7 +189,7 @@ func (c *comparison) judge(u *target.User, found target.Change) error {
 // placeFields say where an account is.
 var placeFields = []string{"tenants", "tenant", "organizations", "organization", "container", "connection", "realm"}
 
-func differenceCode(fields []target.FieldChange) diag.Code {
+func differenceCode(fields []pluginapi.FieldChange) diag.Code {
 	code := diag.VerifyDiffers
 	for _, f := range fields {
 		switch {
@@ -202,7 +202,7 @@ func differenceCode(fields []target.FieldChange) diag.Code {
 	return code
 }
 
-func fieldsText(fields []target.FieldChange) string {
+func fieldsText(fields []pluginapi.FieldChange) string {
 	names := make([]string, len(fields))
 	for i, f := range fields {
 		names[i] = f.Field
@@ -224,14 +224,14 @@ type written struct {
 }
 
 // note takes in the outcomes of accounts by their places.
-func (w *written) note(at []int, changes []target.Change) {
+func (w *written) note(at []int, changes []pluginapi.Change) {
 	if w == nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, c := range changes {
-		if c.Action != target.Created && c.Action != target.Updated || w.every > 1 && maphash.String(w.seed, c.SourceID)%uint64(w.every) != 0 {
+		if c.Action != pluginapi.Created && c.Action != pluginapi.Updated || w.every > 1 && maphash.String(w.seed, c.SourceID)%uint64(w.every) != 0 {
 			continue
 		}
 		if !w.at.has(at[i]) {
@@ -246,7 +246,7 @@ func (w *written) note(at []int, changes []target.Change) {
 // disprove takes back what the journal believes of an account that was written and
 // is not as it should be. What is not there is in doubt again, and what differs will be
 // looked at by the next run.
-func disprove(ctx context.Context, j Journal, run int64, c target.Change) error {
+func disprove(ctx context.Context, j Journal, run int64, c pluginapi.Change) error {
 	if j == nil {
 		return nil
 	}
@@ -254,7 +254,7 @@ func disprove(ctx context.Context, j Journal, run int64, c target.Change) error 
 	if err != nil {
 		return err
 	}
-	e.Action, e.Code, e.Digest, e.Run = target.InDoubt, c.Code, nil, run
+	e.Action, e.Code, e.Digest, e.Run = pluginapi.InDoubt, c.Code, nil, run
 	e.InDoubt = c.Code == diag.VerifyMissing
 	if err := j.Record(0, []journal.Entry{e}); err != nil {
 		return fmt.Errorf("remember what was read back: %w", err)

@@ -11,19 +11,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // liar is a target that confirms everything and does something else.
 type liar struct {
 	*idp
 	// after is called with each user that was confirmed.
-	confirmed func(u *target.User)
+	confirmed func(u *pluginapi.User)
 	// hidden says who cannot be seen yet.
-	hidden func(u *target.User) bool
+	hidden func(u *pluginapi.User) bool
 }
 
-func (l *liar) Load(ctx context.Context, users []target.User) ([]target.Outcome, error) {
+func (l *liar) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
 	out, err := l.idp.Load(ctx, users)
 	if l.confirmed == nil {
 		return out, err
@@ -36,18 +36,18 @@ func (l *liar) Load(ctx context.Context, users []target.User) ([]target.Outcome,
 	return out, err
 }
 
-func (l *liar) Plan(ctx context.Context, users []target.User) ([]target.Change, error) {
+func (l *liar) Plan(ctx context.Context, users []pluginapi.User) ([]pluginapi.Change, error) {
 	out, err := l.idp.Plan(ctx, users)
 	for i := range users {
 		if l.hidden != nil && l.hidden(&users[i]) {
-			out[i] = target.Change{Outcome: target.Outcome{SourceID: users[i].SourceID, Action: target.Created}}
+			out[i] = pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: users[i].SourceID, Action: pluginapi.Created}}
 		}
 		for n := range out[i].Fields {
 			if out[i].Fields[n].Old == "elsewhere" {
 				out[i].Fields[n].Field = "tenants"
 			}
 			if out[i].Fields[n].Old == "dropped" {
-				out[i].Fields[n] = target.FieldChange{Field: "phone", New: "+15550100", Drift: out[i].Fields[n].Drift}
+				out[i].Fields[n] = pluginapi.FieldChange{Field: "phone", New: "+15550100", Drift: out[i].Fields[n].Drift}
 			}
 		}
 	}
@@ -59,7 +59,7 @@ func (l *liar) Plan(ctx context.Context, users []target.User) ([]target.Change, 
 func TestReadBackFindsWhatTheTargetDidNotDo(t *testing.T) {
 	t.Parallel()
 	p, dst, src := newProject(t), &liar{idp: newIDP()}, people(20)
-	dst.confirmed = func(u *target.User) {
+	dst.confirmed = func(u *pluginapi.User) {
 		switch u.SourceID {
 		case id(2): // dropped silently
 			delete(dst.accounts, u.ID)
@@ -74,7 +74,7 @@ func TestReadBackFindsWhatTheTargetDidNotDo(t *testing.T) {
 	seen := map[string]diag.Code{}
 	options := func(o *Options) {
 		o.ReadBack, o.patience = 1, []time.Duration{time.Millisecond}
-		o.Different = func(c target.Change) { seen[c.SourceID] = c.Code }
+		o.Different = func(c pluginapi.Change) { seen[c.SourceID] = c.Code }
 	}
 	res, _, err := p.do(src, dst, options)
 	want := map[string]diag.Code{id(2): diag.VerifyMissing, id(5): diag.VerifyDiffers, id(7): diag.VerifyDropped, id(11): diag.VerifyMisplaced}
@@ -92,7 +92,7 @@ func TestReadBackFindsWhatTheTargetDidNotDo(t *testing.T) {
 	}
 	// The one that was not there is made; the others were changed by somebody.
 	s := res.Summary
-	if s.Created != 1 || outcomes[id(2)].Action != target.Created || res.Reasons[diag.LoadDrift] != 3 || s.Unchanged != 16 {
+	if s.Created != 1 || outcomes[id(2)].Action != pluginapi.Created || res.Reasons[diag.LoadDrift] != 3 || s.Unchanged != 16 {
 		t.Errorf("the next run: %+v %v", s, res.Reasons)
 	}
 	if b := res.ReadBack; b == nil || b.Compared != 1 || b.Match != 1 {
@@ -105,7 +105,7 @@ func TestReadBackWaitsForWhatIsLate(t *testing.T) {
 	t.Parallel()
 	p, dst := newProject(t), &liar{idp: newIDP()}
 	var asked atomic.Int64
-	dst.hidden = func(u *target.User) bool { return u.SourceID == id(3) && asked.Add(1) <= 2 }
+	dst.hidden = func(u *pluginapi.User) bool { return u.SourceID == id(3) && asked.Add(1) <= 2 }
 	res, _, err := p.do(people(12), dst, func(o *Options) {
 		o.ReadBack, o.patience = 1, []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
 	})

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // A source of millions of accounts takes its time: every command reads it once, and a
@@ -63,11 +63,11 @@ func TestSettledAccountThatLoses(t *testing.T) {
 	src := pair(true)
 	for name, tt := range map[string]struct {
 		policy Collision
-		want   target.Summary
+		want   pluginapi.Summary
 	}{
-		"rejected": {Collision{}, target.Summary{Read: 4, Created: 1, Unchanged: 2, Rejected: 1}},
-		"renamed":  {Collision{Username: mapping.Suffix}, target.Summary{Read: 4, Created: 1, Updated: 1, Unchanged: 2}},
-		"linked":   {Collision{Username: mapping.Link}, target.Summary{Read: 4, Created: 1, Unchanged: 2, Skipped: 1}},
+		"rejected": {Collision{}, pluginapi.Summary{Read: 4, Created: 1, Unchanged: 2, Rejected: 1}},
+		"renamed":  {Collision{Username: mapping.Suffix}, pluginapi.Summary{Read: 4, Created: 1, Updated: 1, Unchanged: 2}},
+		"linked":   {Collision{Username: mapping.Link}, pluginapi.Summary{Read: 4, Created: 1, Unchanged: 2, Skipped: 1}},
 	} {
 		p, dst := newProject(t), newIDP()
 		set := func(o *Options) { o.Policies.Collision = tt.policy }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // decision is what is done about an account that the target was asked about.
@@ -37,29 +37,29 @@ type rules struct {
 // what the target has said about u, before what the journal holds of it; settled says
 // that nothing has changed since. The outcome that is returned is what a plan shows;
 // drifted says that somebody has changed the account since the last run.
-func (r rules) reconcile(found target.Change, u *target.User, before *journal.Entry, settled bool) (d decision, c target.Change, drifted bool) {
+func (r rules) reconcile(found pluginapi.Change, u *pluginapi.User, before *journal.Entry, settled bool) (d decision, c pluginapi.Change, drifted bool) {
 	c = found
-	writes := c.Action == target.Created || c.Action == target.Updated
-	if !before.InDoubt && (settled || u.Existing == target.Update) { // else the change may be ours
-		drifted = c.Action == target.Created && before.Ours() || slices.ContainsFunc(c.Fields, func(f target.FieldChange) bool { return f.Drift })
+	writes := c.Action == pluginapi.Created || c.Action == pluginapi.Updated
+	if !before.InDoubt && (settled || u.Existing == pluginapi.Update) { // else the change may be ours
+		drifted = c.Action == pluginapi.Created && before.Ours() || slices.ContainsFunc(c.Fields, func(f pluginapi.FieldChange) bool { return f.Drift })
 	}
 	switch {
-	case settled && c.Action != target.InDoubt:
+	case settled && c.Action != pluginapi.InDoubt:
 		// A run would not look at it. The fields stay, for whoever wants to know.
-		c.Action, c.Code, c.Detail, c.Hint = target.Unchanged, "", "", ""
+		c.Action, c.Code, c.Detail, c.Hint = pluginapi.Unchanged, "", "", ""
 		c.Fields = slices.Clone(c.Fields)
 		for i := range c.Fields {
 			c.Fields[i].Drift = true
 		}
 	case r.planned && moved(&c, u):
-		c.Action, c.Code, c.Detail = target.Rejected, diag.LoadMoved, "the account has changed in the target since the plan was made"
+		c.Action, c.Code, c.Detail = pluginapi.Rejected, diag.LoadMoved, "the account has changed in the target since the plan was made"
 	case r.adopts(&c, u):
 		return adopt, c, false
 	case drifted && !r.overwrite:
-		c.Action, c.Code, c.Detail = target.Skipped, diag.LoadDrift, driftText(&c)
-	case writes && c.Action == target.Created && before.InDoubt:
+		c.Action, c.Code, c.Detail = pluginapi.Skipped, diag.LoadDrift, driftText(&c)
+	case writes && c.Action == pluginapi.Created && before.InDoubt:
 		// It may still come to light there, so it is not said to be created.
-		c.Action, c.Code, c.Detail = target.InDoubt, diag.LoadUnknownAnswer, "an earlier run has sent it and does not know the answer, and it is not in the target now; the next run looks it up and creates it if it is still missing"
+		c.Action, c.Code, c.Detail = pluginapi.InDoubt, diag.LoadUnknownAnswer, "an earlier run has sent it and does not know the answer, and it is not in the target now; the next run looks it up and creates it if it is still missing"
 		return write, c, drifted
 	case writes:
 		return write, c, drifted
@@ -68,20 +68,20 @@ func (r rules) reconcile(found target.Change, u *target.User, before *journal.En
 }
 
 // adopts says whether an account that is another's is to be taken over.
-func (r rules) adopts(c *target.Change, u *target.User) bool {
-	return r.adopt && u.Existing != target.Update && c.Action == target.Skipped && c.Code == diag.LoadExistsDiffers
+func (r rules) adopts(c *pluginapi.Change, u *pluginapi.User) bool {
+	return r.adopt && u.Existing != pluginapi.Update && c.Action == pluginapi.Skipped && c.Code == diag.LoadExistsDiffers
 }
 
 // moved says whether an account is not as the plan has seen it.
-func moved(c *target.Change, u *target.User) bool {
-	if c.Action == target.Unchanged && u.Expect == nil {
+func moved(c *pluginapi.Change, u *pluginapi.User) bool {
+	if c.Action == pluginapi.Unchanged && u.Expect == nil {
 		return false // the plan saw none, and it is there as it should be
 	}
 	return !bytes.Equal(u.Expect, c.State)
 }
 
-func driftText(c *target.Change) string {
-	if c.Action == target.Created {
+func driftText(c *pluginapi.Change) string {
+	if c.Action == pluginapi.Created {
 		return "the account was deleted in the target"
 	}
 	var names []string

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // The decision about an account that may be in the target, case by case.
@@ -20,60 +20,60 @@ func TestReconcile(t *testing.T) {
 	sent := journal.Entry{Origin: journal.Made, InDoubt: true}
 	found := journal.Entry{Origin: journal.Found}
 	none := journal.Entry{}
-	says := func(a target.Action, code diag.Code, state string, drift bool) target.Change {
-		c := target.Change{Outcome: target.Outcome{Action: a, Code: code}}
+	says := func(a pluginapi.Action, code diag.Code, state string, drift bool) pluginapi.Change {
+		c := pluginapi.Change{Outcome: pluginapi.Outcome{Action: a, Code: code}}
 		if state != "" {
-			c.State, c.Fields = []byte(state), []target.FieldChange{{Field: "email", Drift: drift}}
+			c.State, c.Fields = []byte(state), []pluginapi.FieldChange{{Field: "email", Drift: drift}}
 		}
 		return c
 	}
-	update := says(target.Updated, "", "s", false)
-	drift := says(target.Updated, "", "s", true)
-	gone := says(target.Created, "", "", false)
-	theirs := says(target.Skipped, diag.LoadExistsDiffers, "s", false)
+	update := says(pluginapi.Updated, "", "s", false)
+	drift := says(pluginapi.Updated, "", "s", true)
+	gone := says(pluginapi.Created, "", "", false)
+	theirs := says(pluginapi.Skipped, diag.LoadExistsDiffers, "s", false)
 	type answer struct {
 		decision decision
-		action   target.Action
+		action   pluginapi.Action
 		code     diag.Code
 		drifted  bool
 	}
 	for name, tt := range map[string]struct {
 		rules   rules
-		found   target.Change
+		found   pluginapi.Change
 		before  journal.Entry
 		settled bool
 		expect  string // what a saved plan has seen
 		want    answer
 	}{
-		"new":                          {found: gone, before: none, want: answer{write, target.Created, "", false}},
-		"equal":                        {found: says(target.Unchanged, "", "s", false), before: none, want: answer{leave, target.Unchanged, "", false}},
-		"refused":                      {found: says(target.Rejected, diag.LoadTargetRefused, "", false), before: none, want: answer{leave, target.Rejected, diag.LoadTargetRefused, false}},
-		"changed":                      {found: update, before: ours, want: answer{write, target.Updated, "", false}},
-		"drifted":                      {found: drift, before: ours, want: answer{leave, target.Skipped, diag.LoadDrift, true}},
-		"drifted, to be overwritten":   {rules: rules{overwrite: true}, found: drift, before: ours, want: answer{write, target.Updated, "", true}},
-		"deleted":                      {found: gone, before: ours, want: answer{leave, target.Skipped, diag.LoadDrift, true}},
-		"deleted, to be overwritten":   {rules: rules{overwrite: true}, found: gone, before: ours, want: answer{write, target.Created, "", true}},
-		"lost update":                  {found: drift, before: sent, want: answer{write, target.Updated, "", false}},
-		"sent and not there":           {found: gone, before: sent, want: answer{write, target.InDoubt, diag.LoadUnknownAnswer, false}},
-		"somebody else's":              {found: theirs, before: none, want: answer{leave, target.Skipped, diag.LoadExistsDiffers, false}},
-		"somebody else's, adopted":     {rules: rules{adopt: true}, found: theirs, before: none, want: answer{adopt, target.Skipped, diag.LoadExistsDiffers, false}},
-		"found before, adopted":        {rules: rules{adopt: true}, found: theirs, before: found, want: answer{adopt, target.Skipped, diag.LoadExistsDiffers, false}},
-		"refused, nothing to adopt":    {rules: rules{adopt: true}, found: says(target.Rejected, diag.LoadTargetRefused, "s", false), before: none, want: answer{leave, target.Rejected, diag.LoadTargetRefused, false}},
-		"settled":                      {found: update, before: ours, settled: true, want: answer{leave, target.Unchanged, "", false}},
-		"settled and drifted":          {found: drift, before: ours, settled: true, want: answer{leave, target.Unchanged, "", true}},
-		"settled and deleted":          {found: gone, before: ours, settled: true, want: answer{leave, target.Unchanged, "", true}},
-		"settled, found before":        {rules: rules{adopt: true}, found: theirs, before: found, settled: true, want: answer{leave, target.Unchanged, "", false}},
-		"settled, nobody can say":      {found: says(target.InDoubt, diag.PluginNotSent, "", false), before: ours, settled: true, want: answer{leave, target.InDoubt, diag.PluginNotSent, false}},
-		"as planned":                   {rules: rules{planned: true}, found: update, before: ours, expect: "s", want: answer{write, target.Updated, "", false}},
-		"moved since the plan":         {rules: rules{planned: true, overwrite: true}, found: drift, before: ours, expect: "other", want: answer{leave, target.Rejected, diag.LoadMoved, true}},
-		"come since the plan":          {rules: rules{planned: true}, found: update, before: ours, want: answer{leave, target.Rejected, diag.LoadMoved, false}},
-		"gone since the plan":          {rules: rules{planned: true}, found: gone, before: none, expect: "s", want: answer{leave, target.Rejected, diag.LoadMoved, false}},
-		"arrived as planned":           {rules: rules{planned: true}, found: says(target.Unchanged, "", "s", false), before: none, want: answer{leave, target.Unchanged, "", false}},
-		"made equal by somebody since": {rules: rules{planned: true}, found: says(target.Unchanged, "", "new", false), before: ours, expect: "s", want: answer{leave, target.Rejected, diag.LoadMoved, false}},
+		"new":                          {found: gone, before: none, want: answer{write, pluginapi.Created, "", false}},
+		"equal":                        {found: says(pluginapi.Unchanged, "", "s", false), before: none, want: answer{leave, pluginapi.Unchanged, "", false}},
+		"refused":                      {found: says(pluginapi.Rejected, diag.LoadTargetRefused, "", false), before: none, want: answer{leave, pluginapi.Rejected, diag.LoadTargetRefused, false}},
+		"changed":                      {found: update, before: ours, want: answer{write, pluginapi.Updated, "", false}},
+		"drifted":                      {found: drift, before: ours, want: answer{leave, pluginapi.Skipped, diag.LoadDrift, true}},
+		"drifted, to be overwritten":   {rules: rules{overwrite: true}, found: drift, before: ours, want: answer{write, pluginapi.Updated, "", true}},
+		"deleted":                      {found: gone, before: ours, want: answer{leave, pluginapi.Skipped, diag.LoadDrift, true}},
+		"deleted, to be overwritten":   {rules: rules{overwrite: true}, found: gone, before: ours, want: answer{write, pluginapi.Created, "", true}},
+		"lost update":                  {found: drift, before: sent, want: answer{write, pluginapi.Updated, "", false}},
+		"sent and not there":           {found: gone, before: sent, want: answer{write, pluginapi.InDoubt, diag.LoadUnknownAnswer, false}},
+		"somebody else's":              {found: theirs, before: none, want: answer{leave, pluginapi.Skipped, diag.LoadExistsDiffers, false}},
+		"somebody else's, adopted":     {rules: rules{adopt: true}, found: theirs, before: none, want: answer{adopt, pluginapi.Skipped, diag.LoadExistsDiffers, false}},
+		"found before, adopted":        {rules: rules{adopt: true}, found: theirs, before: found, want: answer{adopt, pluginapi.Skipped, diag.LoadExistsDiffers, false}},
+		"refused, nothing to adopt":    {rules: rules{adopt: true}, found: says(pluginapi.Rejected, diag.LoadTargetRefused, "s", false), before: none, want: answer{leave, pluginapi.Rejected, diag.LoadTargetRefused, false}},
+		"settled":                      {found: update, before: ours, settled: true, want: answer{leave, pluginapi.Unchanged, "", false}},
+		"settled and drifted":          {found: drift, before: ours, settled: true, want: answer{leave, pluginapi.Unchanged, "", true}},
+		"settled and deleted":          {found: gone, before: ours, settled: true, want: answer{leave, pluginapi.Unchanged, "", true}},
+		"settled, found before":        {rules: rules{adopt: true}, found: theirs, before: found, settled: true, want: answer{leave, pluginapi.Unchanged, "", false}},
+		"settled, nobody can say":      {found: says(pluginapi.InDoubt, diag.PluginNotSent, "", false), before: ours, settled: true, want: answer{leave, pluginapi.InDoubt, diag.PluginNotSent, false}},
+		"as planned":                   {rules: rules{planned: true}, found: update, before: ours, expect: "s", want: answer{write, pluginapi.Updated, "", false}},
+		"moved since the plan":         {rules: rules{planned: true, overwrite: true}, found: drift, before: ours, expect: "other", want: answer{leave, pluginapi.Rejected, diag.LoadMoved, true}},
+		"come since the plan":          {rules: rules{planned: true}, found: update, before: ours, want: answer{leave, pluginapi.Rejected, diag.LoadMoved, false}},
+		"gone since the plan":          {rules: rules{planned: true}, found: gone, before: none, expect: "s", want: answer{leave, pluginapi.Rejected, diag.LoadMoved, false}},
+		"arrived as planned":           {rules: rules{planned: true}, found: says(pluginapi.Unchanged, "", "s", false), before: none, want: answer{leave, pluginapi.Unchanged, "", false}},
+		"made equal by somebody since": {rules: rules{planned: true}, found: says(pluginapi.Unchanged, "", "new", false), before: ours, expect: "s", want: answer{leave, pluginapi.Rejected, diag.LoadMoved, false}},
 	} {
-		u := target.User{SourceID: "a"}
+		u := pluginapi.User{SourceID: "a"}
 		if tt.before.Ours() {
-			u.Existing = target.Update
+			u.Existing = pluginapi.Update
 		}
 		if tt.expect != "" {
 			u.Expect = []byte(tt.expect)
@@ -96,7 +96,7 @@ func TestPlanKnowsAdoption(t *testing.T) {
 		return dst
 	}
 	adopting := func(o *Options) { o.Policies.Adopt = true }
-	want := target.Summary{Read: 9, Created: 6, Updated: 2, Unchanged: 1}
+	want := pluginapi.Summary{Read: 9, Created: 6, Updated: 2, Unchanged: 1}
 
 	p, dst := newProject(t), start()
 	plan := NewPlan("public", "idp", nil, nil)
@@ -105,7 +105,7 @@ func TestPlanKnowsAdoption(t *testing.T) {
 		adopting(o)
 		o.DryRun, o.Digest = true, func(id string, digest []byte) { digests.Store(id, digest) }
 		record := o.Outcome
-		o.Outcome = func(c target.Change) {
+		o.Outcome = func(c pluginapi.Change) {
 			record(c)
 			digest, _ := digests.Load(c.SourceID)
 			plan.Add(c, digest.([]byte))
@@ -114,12 +114,12 @@ func TestPlanKnowsAdoption(t *testing.T) {
 	if err != nil || planned.Summary != want || dst.writes > 0 {
 		t.Fatalf("planned: %+v, %v, %d writes", planned.Summary, err, dst.writes)
 	}
-	if c := shown[id(2)]; c.Action != target.Updated || len(c.Fields) == 0 || c.Fields[0].Old != "theirs" {
+	if c := shown[id(2)]; c.Action != pluginapi.Updated || len(c.Fields) == 0 || c.Fields[0].Old != "theirs" {
 		t.Errorf("the plan shows %+v", c)
 	}
 	dst.accounts[id(3)] = "moved" // meanwhile
 	res, _, err := p.do(src, dst, func(o *Options) { adopting(o); o.Plan = plan })
-	moved := target.Summary{Read: 9, Created: 6, Updated: 1, Unchanged: 1, Rejected: 1}
+	moved := pluginapi.Summary{Read: 9, Created: 6, Updated: 1, Unchanged: 1, Rejected: 1}
 	if err != nil || res.Summary != moved || res.Reasons[diag.LoadMoved] != 1 || dst.accounts[id(3)] != "moved" {
 		t.Errorf("the plan, executed: %+v, %v, %v", res.Summary, res.Reasons, err)
 	}

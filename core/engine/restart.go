@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Restarting is a target whose process is started again when it dies. Users who
@@ -135,10 +135,10 @@ func (t *Restarting) restart(ctx context.Context, birth, allowance int, cause er
 }
 
 // Capabilities implements [Target].
-func (t *Restarting) Capabilities() target.Capabilities { return t.Current().Capabilities() }
+func (t *Restarting) Capabilities() pluginapi.Capabilities { return t.Current().Capabilities() }
 
 // Check implements [Target].
-func (t *Restarting) Check(ctx context.Context, needs target.Needs) (target.Checked, error) {
+func (t *Restarting) Check(ctx context.Context, needs pluginapi.Needs) (pluginapi.Checked, error) {
 	return t.Current().Check(ctx, needs)
 }
 
@@ -147,7 +147,7 @@ func (t *Restarting) Finish(ctx context.Context) error { return t.Current().Fini
 
 // Plan implements [Target]. It writes nothing, so after a crash it is just asked
 // again.
-func (t *Restarting) Plan(ctx context.Context, users []target.User) ([]target.Change, error) {
+func (t *Restarting) Plan(ctx context.Context, users []pluginapi.User) ([]pluginapi.Change, error) {
 	for {
 		current, birth := t.get()
 		changes, err := current.Plan(ctx, users)
@@ -161,7 +161,7 @@ func (t *Restarting) Plan(ctx context.Context, users []target.User) ([]target.Ch
 }
 
 // Load implements [Target].
-func (t *Restarting) Load(ctx context.Context, users []target.User) ([]target.Outcome, error) {
+func (t *Restarting) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
 	current, birth := t.get()
 	outcomes, err := current.Load(ctx, users)
 	if !isCrash(err) {
@@ -175,11 +175,11 @@ func (t *Restarting) Load(ctx context.Context, users []target.User) ([]target.Ou
 
 // again sends those who have no final outcome once more. deaths is how many
 // processes have died with these users.
-func (t *Restarting) again(ctx context.Context, users []target.User, outcomes []target.Outcome, deaths int) ([]target.Outcome, error) {
-	var open []target.User
+func (t *Restarting) again(ctx context.Context, users []pluginapi.User, outcomes []pluginapi.Outcome, deaths int) ([]pluginapi.Outcome, error) {
+	var open []pluginapi.User
 	var at []int
 	for i := range outcomes {
-		if outcomes[i].Action != target.InDoubt {
+		if outcomes[i].Action != pluginapi.InDoubt {
 			continue
 		}
 		u := users[i]
@@ -198,7 +198,7 @@ func (t *Restarting) again(ctx context.Context, users []target.User, outcomes []
 	return outcomes, err
 }
 
-func (t *Restarting) resend(ctx context.Context, users []target.User, deaths int) ([]target.Outcome, error) {
+func (t *Restarting) resend(ctx context.Context, users []pluginapi.User, deaths int) ([]pluginapi.Outcome, error) {
 	if deaths >= 2 && len(users) > 1 {
 		half := len(users) / 2
 		left, err := t.resend(ctx, users[:half], deaths)
@@ -224,8 +224,8 @@ func (t *Restarting) resend(ctx context.Context, users []target.User, deaths int
 		if t.condemn() > mostPoisoned {
 			return outcomes, fmt.Errorf("the plugin dies with one user after the other: %w", err)
 		}
-		outcomes[0] = target.Outcome{
-			SourceID: users[0].SourceID, Action: target.Rejected, Code: diag.PluginCrash,
+		outcomes[0] = pluginapi.Outcome{
+			SourceID: users[0].SourceID, Action: pluginapi.Rejected, Code: diag.PluginCrash,
 			Detail: err.Error(), Hint: "report it to the author of the plugin; all others have been loaded",
 		}
 		return outcomes, nil
@@ -241,10 +241,10 @@ func (t *Restarting) condemn() int {
 	return t.poisoned
 }
 
-func unsent(users []target.User, err error) []target.Outcome {
-	out := make([]target.Outcome, len(users))
+func unsent(users []pluginapi.User, err error) []pluginapi.Outcome {
+	out := make([]pluginapi.Outcome, len(users))
 	for i := range users {
-		out[i] = target.Outcome{SourceID: users[i].SourceID, Action: target.InDoubt, Code: diag.PluginNotSent, Detail: err.Error()}
+		out[i] = pluginapi.Outcome{SourceID: users[i].SourceID, Action: pluginapi.InDoubt, Code: diag.PluginNotSent, Detail: err.Error()}
 	}
 	return out
 }

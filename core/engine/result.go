@@ -8,18 +8,18 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Result is what a run did, or a dry run would do.
 type Result struct {
-	DryRun  bool           `json:"dry_run"`
-	Summary target.Summary `json:"summary"`
+	DryRun  bool              `json:"dry_run"`
+	Summary pluginapi.Summary `json:"summary"`
 	// Chosen says how many accounts the run was about; nil when it was about all.
 	Chosen *Part `json:"chosen,omitempty"`
 	// Classes counts accounts by what becomes of their password. They add up to the
 	// accounts that the run was about, those that a filter leaves out among them.
-	Classes map[target.Class]int `json:"classes"`
+	Classes map[pluginapi.Class]int `json:"classes"`
 	// Losses counts users by what the target will not hold of them.
 	Losses map[mapping.Loss]int `json:"losses"`
 	// Withheld says which of the losses are there because the plugin does not declare
@@ -51,7 +51,7 @@ type Withheld struct {
 	Plugin string `json:"plugin"`
 	// Features counts users that have something of a feature that the plugin does not
 	// declare.
-	Features map[target.Feature]int `json:"features"`
+	Features map[pluginapi.Feature]int `json:"features"`
 }
 
 // The reasons why a run ends before every account was dealt with. All but
@@ -73,7 +73,7 @@ var (
 )
 
 func newResult(o *Options, part *Part) *Result {
-	r := &Result{DryRun: o.DryRun, Classes: map[target.Class]int{}, Losses: map[mapping.Loss]int{}, Reasons: map[diag.Code]int{}}
+	r := &Result{DryRun: o.DryRun, Classes: map[pluginapi.Class]int{}, Losses: map[mapping.Loss]int{}, Reasons: map[diag.Code]int{}}
 	if part != nil {
 		r.Chosen = &Part{Flag: part.Flag, Logins: part.Logins}
 	}
@@ -84,19 +84,19 @@ func newResult(o *Options, part *Part) *Result {
 type tally struct {
 	// accepted are reasons for which a rejected user counts as skipped.
 	accepted []diag.Code
-	outcome  func(target.Change)
+	outcome  func(pluginapi.Change)
 	progress func(done int)
 
 	mu     sync.Mutex
 	result *Result
 }
 
-func (t *tally) add(changes ...target.Change) {
+func (t *tally) add(changes ...pluginapi.Change) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range changes {
-		if c.Action == target.Rejected && slices.Contains(t.accepted, c.Code) {
-			c.Action = target.Skipped
+		if c.Action == pluginapi.Rejected && slices.Contains(t.accepted, c.Code) {
+			c.Action = pluginapi.Skipped
 		}
 		t.result.Summary.Read++
 		t.result.Summary.Count(c.Action)

@@ -14,11 +14,11 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/internal/shared"
+	"github.com/stetl/stetl/core/internal/duplicates"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/policy"
-	"github.com/stetl/stetl/core/target"
 )
 
 // remembered is a journal in memory.
@@ -66,7 +66,7 @@ func (m *remembered) Record(batch int64, entries []journal.Entry) error {
 
 func surveyOf(t *testing.T, src Source, change func(*surveyor)) *survey {
 	t.Helper()
-	v := surveyor{src: src, caps: &target.Capabilities{UniqueEmail: true}, progress: func(int) {}}
+	v := surveyor{src: src, caps: &pluginapi.Capabilities{UniqueEmail: true}, progress: func(int) {}}
 	if change != nil {
 		change(&v)
 	}
@@ -101,12 +101,12 @@ func worked(t *testing.T, s *survey) map[string]status {
 func TestSurvey(t *testing.T) {
 	t.Parallel()
 	src, key := people(6), []byte("key")
-	u, _ := mapping.Map(&src[0], target.Capabilities{})
+	u, _ := mapping.Map(&src[0], pluginapi.Capabilities{})
 	j := &remembered{entries: map[string]journal.Entry{
 		id(0): {SourceID: id(0), Origin: journal.Made, Digest: u.Digest(key)},
 		id(1): {SourceID: id(1), Origin: journal.Found, Digest: []byte("another")},
 		id(2): {SourceID: id(2), InDoubt: true},
-		id(3): {SourceID: id(3), Action: target.Rejected},
+		id(3): {SourceID: id(3), Action: pluginapi.Rejected},
 		"aaa": {SourceID: "aaa", Origin: journal.Made},
 		"zzz": {SourceID: "zzz", Origin: journal.Made},
 	}}
@@ -141,17 +141,17 @@ func TestSurvey(t *testing.T) {
 func TestSurveyThatFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the connection is lost")
-	v := surveyor{src: cutOff{people(9), broken}, caps: &target.Capabilities{}, progress: func(int) {}}
+	v := surveyor{src: cutOff{people(9), broken}, caps: &pluginapi.Capabilities{}, progress: func(int) {}}
 	if s, err := v.survey(t.Context()); s != nil || !errors.Is(err, broken) {
 		t.Errorf("%v, %v", s, err)
 	}
 }
 
 // wants is an identifier that accounts want, by place; the rank is the place.
-func wants(kind idKind, places ...int) shared.Group {
-	g := shared.Group{Kind: kind.bit()}
+func wants(kind idKind, places ...int) duplicates.Group {
+	g := duplicates.Group{Kind: kind.bit()}
 	for _, p := range places {
-		g.Accounts = append(g.Accounts, shared.Account{Place: p, ID: fmt.Sprint(p), Rank: int64(p)})
+		g.Accounts = append(g.Accounts, duplicates.Account{Place: p, ID: fmt.Sprint(p), Rank: int64(p)})
 	}
 	return g
 }
@@ -160,26 +160,26 @@ func everyone(int) bool { return true }
 
 func TestConflicts(t *testing.T) {
 	t.Parallel()
-	user := func() *target.User {
-		return &target.User{SourceID: "s", ID: "ext", Username: "ada", Email: "ada@example.org", EmailVerified: new(true)}
+	user := func() *pluginapi.User {
+		return &pluginapi.User{SourceID: "s", ID: "ext", Username: "ada", Email: "ada@example.org", EmailVerified: new(true)}
 	}
 	for name, tt := range map[string]struct {
 		policies Collision
-		group    shared.Group
-		out      target.Action
-		changed  func(u *target.User) bool
+		group    duplicates.Group
+		out      pluginapi.Action
+		changed  func(u *pluginapi.User) bool
 		loss     mapping.Loss
 	}{
-		"nothing said":    {group: wants(username, 1, 2), out: target.Rejected},
-		"skip":            {policies: Collision{Email: policy.Skip}, group: wants(email, 1, 2), out: target.Skipped},
-		"suffix":          {policies: Collision{Username: policy.Suffix}, group: wants(username, 1, 2), changed: func(u *target.User) bool { return strings.HasPrefix(u.Username, "ada-") }, loss: mapping.LossUsername},
-		"drop":            {policies: Collision{Email: policy.Drop}, group: wants(email, 1, 2), changed: func(u *target.User) bool { return u.Email == "" && u.EmailVerified == nil }, loss: mapping.LossEmail},
-		"internal":        {policies: Collision{ID: policy.Internal}, group: wants(idOfUser, 1, 2), changed: func(u *target.User) bool { return u.ID == "s" }, loss: mapping.LossExternalID},
-		"allow":           {policies: Collision{Email: policy.Allow}, group: wants(email, 1, 2), changed: func(u *target.User) bool { return u.Email != "" }},
-		"link of an id":   {policies: Collision{ID: policy.Link}, group: wants(idOfUser, 1, 2), out: target.Rejected},
-		"suffix of an id": {policies: Collision{ID: policy.Suffix}, group: wants(idOfUser, 1, 2), out: target.Rejected},
+		"nothing said":    {group: wants(username, 1, 2), out: pluginapi.Rejected},
+		"skip":            {policies: Collision{Email: policy.Skip}, group: wants(email, 1, 2), out: pluginapi.Skipped},
+		"suffix":          {policies: Collision{Username: policy.Suffix}, group: wants(username, 1, 2), changed: func(u *pluginapi.User) bool { return strings.HasPrefix(u.Username, "ada-") }, loss: mapping.LossUsername},
+		"drop":            {policies: Collision{Email: policy.Drop}, group: wants(email, 1, 2), changed: func(u *pluginapi.User) bool { return u.Email == "" && u.EmailVerified == nil }, loss: mapping.LossEmail},
+		"internal":        {policies: Collision{ID: policy.Internal}, group: wants(idOfUser, 1, 2), changed: func(u *pluginapi.User) bool { return u.ID == "s" }, loss: mapping.LossExternalID},
+		"allow":           {policies: Collision{Email: policy.Allow}, group: wants(email, 1, 2), changed: func(u *pluginapi.User) bool { return u.Email != "" }},
+		"link of an id":   {policies: Collision{ID: policy.Link}, group: wants(idOfUser, 1, 2), out: pluginapi.Rejected},
+		"suffix of an id": {policies: Collision{ID: policy.Suffix}, group: wants(idOfUser, 1, 2), out: pluginapi.Rejected},
 	} {
-		c := decide([]shared.Group{tt.group}, tt.policies)
+		c := decide([]duplicates.Group{tt.group}, tt.policies)
 		c.link()
 		u := user()
 		l := c.resolve(2, u)
@@ -206,28 +206,28 @@ func TestLinks(t *testing.T) {
 	t.Parallel()
 	link := Collision{Username: policy.Link, Email: policy.Link}
 	one := func(place int, address string, proven bool) *item {
-		return &item{place: place, proven: proven, user: target.User{SourceID: fmt.Sprint(place), Email: address, Tenants: []string{fmt.Sprint("t", place)}}}
+		return &item{place: place, proven: proven, user: pluginapi.User{SourceID: fmt.Sprint(place), Email: address, Tenants: []string{fmt.Sprint("t", place)}}}
 	}
 	for name, tt := range map[string]struct {
-		groups []shared.Group
+		groups []duplicates.Group
 		items  []*item
 		linked bool
 	}{
-		"both proven":      {[]shared.Group{wants(email, 1, 2)}, []*item{one(1, "a@b", true), one(2, "A@b", true)}, true},
-		"guest not proven": {[]shared.Group{wants(email, 1, 2)}, []*item{one(1, "a@b", true), one(2, "a@b", false)}, false},
-		"host not proven":  {[]shared.Group{wants(email, 1, 2)}, []*item{one(1, "a@b", false), one(2, "a@b", true)}, false},
-		"no address":       {[]shared.Group{wants(username, 1, 2)}, []*item{one(1, "", true), one(2, "", true)}, false},
-		"host loses too":   {[]shared.Group{wants(email, 1, 2), wants(username, 0, 1)}, []*item{one(0, "x@b", true), one(1, "a@b", true), one(2, "a@b", true)}, false},
-		"host not met":     {[]shared.Group{wants(email, 1, 2)}, []*item{one(2, "a@b", true)}, false},
+		"both proven":      {[]duplicates.Group{wants(email, 1, 2)}, []*item{one(1, "a@b", true), one(2, "A@b", true)}, true},
+		"guest not proven": {[]duplicates.Group{wants(email, 1, 2)}, []*item{one(1, "a@b", true), one(2, "a@b", false)}, false},
+		"host not proven":  {[]duplicates.Group{wants(email, 1, 2)}, []*item{one(1, "a@b", false), one(2, "a@b", true)}, false},
+		"no address":       {[]duplicates.Group{wants(username, 1, 2)}, []*item{one(1, "", true), one(2, "", true)}, false},
+		"host loses too":   {[]duplicates.Group{wants(email, 1, 2), wants(username, 0, 1)}, []*item{one(0, "x@b", true), one(1, "a@b", true), one(2, "a@b", true)}, false},
+		"host not met":     {[]duplicates.Group{wants(email, 1, 2)}, []*item{one(2, "a@b", true)}, false},
 	} {
 		c := decide(tt.groups, link)
 		for _, it := range tt.items {
 			c.meet(it)
 		}
 		c.link()
-		host := target.User{SourceID: "1"}
+		host := pluginapi.User{SourceID: "1"}
 		c.resolve(1, &host)
-		l := c.resolve(2, &target.User{})
+		l := c.resolve(2, &pluginapi.User{})
 		if l == nil || l.link != tt.linked || (len(host.Tenants) > 0) != tt.linked {
 			t.Errorf("%s: linked %+v, the host has %v", name, l, host.Tenants)
 		}
@@ -254,7 +254,7 @@ func TestMissingParties(t *testing.T) {
 		"about the guest alone":  {link, only(2), only(2), []int{1}},
 		"about neither":          {link, only(), only(), nil},
 	} {
-		missing := decide([]shared.Group{wants(email, 1, 2)}, tt.policies).missing(tt.met, tt.chosen)
+		missing := decide([]duplicates.Group{wants(email, 1, 2)}, tt.policies).missing(tt.met, tt.chosen)
 		var got []int
 		for n := range 4 {
 			if missing.has(n) {
@@ -271,9 +271,9 @@ func TestMissingParties(t *testing.T) {
 // their names.
 func TestNoAddressIsWantedByNobody(t *testing.T) {
 	t.Parallel()
-	c := newClaims(&target.Capabilities{UniqueEmail: true})
+	c := newClaims(&pluginapi.Capabilities{UniqueEmail: true})
 	for place, id := range []string{"a", "b"} {
-		if err := c.add(place, &target.User{SourceID: id, ID: id}); err != nil {
+		if err := c.add(place, &pluginapi.User{SourceID: id, ID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -289,7 +289,7 @@ func TestDemandCanBeCorrected(t *testing.T) {
 	src := entangled()
 	src[0].Roles, src[0].Metadata = map[string][]string{"t": {"admin"}}, []byte(`{"k":1}`)
 	src[1].Logins[0].Identity = &canonical.Identity{Provider: "google", Subject: "1"}
-	caps := target.Capabilities{Carries: target.Features()}
+	caps := pluginapi.Capabilities{Carries: pluginapi.Features()}
 	d, left := newDemand(), newDemand()
 	for i := range src {
 		u, _ := mapping.Map(&src[i], caps)
@@ -302,7 +302,7 @@ func TestDemandCanBeCorrected(t *testing.T) {
 		u, _ := mapping.Map(&src[i], caps)
 		d.take(status(i%4), &u)
 	}
-	all := []target.Mailing{target.MailsCreated}
+	all := []pluginapi.Mailing{pluginapi.MailsCreated}
 	if diff := cmp.Diff(left.needs(), d.needs()); diff != "" || d.changed != left.changed || d.mailed(all) != left.mailed(all) || len(d.hashes.list()) != len(left.hashes.list()) {
 		t.Errorf("changed %d and %d, mailed %d and %d (-want +got):\n%s", left.changed, d.changed, left.mailed(all), d.mailed(all), diff)
 	}
@@ -312,7 +312,7 @@ func TestDemandCanBeCorrected(t *testing.T) {
 // outcome.
 func TestLoader(t *testing.T) {
 	t.Parallel()
-	users := []target.User{{SourceID: "a", ID: "a"}, {SourceID: "b", ID: "b"}}
+	users := []pluginapi.User{{SourceID: "a", ID: "a"}, {SourceID: "b", ID: "b"}}
 	before := make([]journal.Entry, 2)
 	begin := func() (func(), error) { return func() {}, nil }
 	full, stop := errors.New("no space"), errors.New("stop")
@@ -335,7 +335,7 @@ func TestLoader(t *testing.T) {
 		t.Errorf("without marks: %+v, %v", changes, err)
 	}
 	l.journal = nil
-	if changes, err = l.load(t.Context(), users, before, begin); err != nil || changes[1].Action != target.Created {
+	if changes, err = l.load(t.Context(), users, before, begin); err != nil || changes[1].Action != pluginapi.Created {
 		t.Errorf("without a journal: %+v, %v", changes, err)
 	}
 }
@@ -343,7 +343,7 @@ func TestLoader(t *testing.T) {
 // What the journal says of an account after every outcome, by what it said before.
 func TestEntryAfterAnOutcome(t *testing.T) {
 	t.Parallel()
-	u := target.User{SourceID: "a", ID: "v"}
+	u := pluginapi.User{SourceID: "a", ID: "v"}
 	key := []byte("k")
 	now, old := u.Digest(key), []byte("old")
 	l := loader{run: 7, key: key}
@@ -356,19 +356,19 @@ func TestEntryAfterAnOutcome(t *testing.T) {
 		before  string
 	}
 	for name, tt := range map[string]struct {
-		outcome target.Outcome
+		outcome pluginapi.Outcome
 		before  journal.Entry
 		want    want
 	}{
-		"created":                   {target.Outcome{Action: target.Created, State: []byte("s")}, journal.Entry{}, want{origin: journal.Made, digest: now, state: "s"}},
-		"updated":                   {target.Outcome{Action: target.Updated, State: []byte("s"), Before: []byte("b")}, made, want{origin: journal.Made, digest: now, state: "s"}},
-		"adopted":                   {target.Outcome{Action: target.Updated, State: []byte("s"), Before: []byte("b")}, journal.Entry{}, want{origin: journal.Adopted, digest: now, state: "s", before: "b"}},
-		"found":                     {target.Outcome{Action: target.Unchanged, State: []byte("s")}, journal.Entry{}, want{origin: journal.Found, digest: now, state: "s"}},
-		"found after a lost answer": {target.Outcome{Action: target.Unchanged}, journal.Entry{InDoubt: true}, want{origin: journal.Made, digest: now}},
-		"unchanged, no state told":  {target.Outcome{Action: target.Unchanged}, journal.Entry{Origin: journal.Made, Digest: now, State: []byte("s0")}, want{origin: journal.Made, digest: now, state: "s0"}},
-		"rejected":                  {target.Outcome{Action: target.Rejected}, made, want{origin: journal.Made, digest: old, state: "s0"}},
-		"answer lost":               {target.Outcome{Action: target.InDoubt}, made, want{origin: journal.Made, inDoubt: true, digest: old, state: "s0"}},
-		"not sent":                  {target.Outcome{Action: target.InDoubt, Code: diag.PluginNotSent}, made, want{origin: journal.Made, digest: old, state: "s0"}},
+		"created":                   {pluginapi.Outcome{Action: pluginapi.Created, State: []byte("s")}, journal.Entry{}, want{origin: journal.Made, digest: now, state: "s"}},
+		"updated":                   {pluginapi.Outcome{Action: pluginapi.Updated, State: []byte("s"), Before: []byte("b")}, made, want{origin: journal.Made, digest: now, state: "s"}},
+		"adopted":                   {pluginapi.Outcome{Action: pluginapi.Updated, State: []byte("s"), Before: []byte("b")}, journal.Entry{}, want{origin: journal.Adopted, digest: now, state: "s", before: "b"}},
+		"found":                     {pluginapi.Outcome{Action: pluginapi.Unchanged, State: []byte("s")}, journal.Entry{}, want{origin: journal.Found, digest: now, state: "s"}},
+		"found after a lost answer": {pluginapi.Outcome{Action: pluginapi.Unchanged}, journal.Entry{InDoubt: true}, want{origin: journal.Made, digest: now}},
+		"unchanged, no state told":  {pluginapi.Outcome{Action: pluginapi.Unchanged}, journal.Entry{Origin: journal.Made, Digest: now, State: []byte("s0")}, want{origin: journal.Made, digest: now, state: "s0"}},
+		"rejected":                  {pluginapi.Outcome{Action: pluginapi.Rejected}, made, want{origin: journal.Made, digest: old, state: "s0"}},
+		"answer lost":               {pluginapi.Outcome{Action: pluginapi.InDoubt}, made, want{origin: journal.Made, inDoubt: true, digest: old, state: "s0"}},
+		"not sent":                  {pluginapi.Outcome{Action: pluginapi.InDoubt, Code: diag.PluginNotSent}, made, want{origin: journal.Made, digest: old, state: "s0"}},
 	} {
 		e := l.entry(&u, &tt.outcome, &tt.before)
 		got := want{e.Origin, e.InDoubt, e.Digest, string(e.State), string(e.Before)}
@@ -395,12 +395,12 @@ func TestLimiter(t *testing.T) {
 			t.Errorf("%s a third: %v", name, err)
 		}
 	}
-	bad := target.Change{Outcome: target.Outcome{Action: target.Rejected, Code: "x"}}
-	good, accepted := target.Change{Outcome: target.Outcome{Action: target.Created}}, target.Change{Outcome: target.Outcome{Action: target.Rejected, Code: "fine"}}
-	if err := l.after([]target.Change{bad, good, good, good, bad, accepted, accepted}); err != nil {
+	bad := pluginapi.Change{Outcome: pluginapi.Outcome{Action: pluginapi.Rejected, Code: "x"}}
+	good, accepted := pluginapi.Change{Outcome: pluginapi.Outcome{Action: pluginapi.Created}}, pluginapi.Change{Outcome: pluginapi.Outcome{Action: pluginapi.Rejected, Code: "fine"}}
+	if err := l.after([]pluginapi.Change{bad, good, good, good, bad, accepted, accepted}); err != nil {
 		t.Errorf("one of the last four: %v", err)
 	}
-	if err := l.after([]target.Change{bad}); !errors.Is(err, ErrLimit) {
+	if err := l.after([]pluginapi.Change{bad}); !errors.Is(err, ErrLimit) {
 		t.Errorf("two of the last four: %v", err)
 	}
 }
@@ -443,7 +443,7 @@ func TestDispatcherKeepsTheOrder(t *testing.T) {
 	calls := make(slots, 1)
 	var got []string
 	group, _ := errgroup.WithContext(t.Context())
-	d := newDispatcher(group, target.BatchLimits{Users: 2, InFlight: 1}, func(b *batch) error {
+	d := newDispatcher(group, pluginapi.BatchLimits{Users: 2, InFlight: 1}, func(b *batch) error {
 		if b.users[0].SourceID == id(20) {
 			return nil // it needs no call
 		}
@@ -453,7 +453,7 @@ func TestDispatcherKeepsTheOrder(t *testing.T) {
 	})
 	var want []string
 	for i := range 2 * batches {
-		d.add(&target.User{SourceID: id(i)}, &journal.Entry{}, false, i)
+		d.add(&pluginapi.User{SourceID: id(i)}, &journal.Entry{}, false, i)
 		if i%2 == 0 && i != 20 {
 			want = append(want, id(i))
 		}
@@ -473,9 +473,9 @@ func TestWorkSet(t *testing.T) {
 	long := strings.Repeat("tenant", 400)
 	for i := range 3000 {
 		account := canonical.User{Logins: []canonical.Login{{Recipe: canonical.Passwordless, Tenants: []string{"b"}}, {Recipe: canonical.EmailPassword, Tenants: []string{"a"}}}}
-		it := item{place: i * 3, proven: i%2 == 0, user: target.User{SourceID: id(i), Metadata: []byte(`{"n":"` + long + `"}`)}}
+		it := item{place: i * 3, proven: i%2 == 0, user: pluginapi.User{SourceID: id(i), Metadata: []byte(`{"n":"` + long + `"}`)}}
 		if i%5 == 0 {
-			it.out = &mapping.Aside{Action: target.Skipped, Code: diag.MapFiltered, Detail: "why"}
+			it.out = &mapping.Aside{Action: pluginapi.Skipped, Code: diag.MapFiltered, Detail: "why"}
 		}
 		if i == 7 {
 			account.Logins[0].Tenants = []string{long}
@@ -511,8 +511,8 @@ func TestWorkSet(t *testing.T) {
 func TestDisprove(t *testing.T) {
 	t.Parallel()
 	for code, inDoubt := range map[diag.Code]bool{diag.VerifyMissing: true, diag.VerifyDiffers: false} {
-		j := &remembered{entries: map[string]journal.Entry{"a": {SourceID: "a", Origin: journal.Made, Digest: []byte("d"), Action: target.Created}}}
-		err := disprove(t.Context(), j, 3, target.Change{Outcome: target.Outcome{SourceID: "a", Code: code}})
+		j := &remembered{entries: map[string]journal.Entry{"a": {SourceID: "a", Origin: journal.Made, Digest: []byte("d"), Action: pluginapi.Created}}}
+		err := disprove(t.Context(), j, 3, pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: "a", Code: code}})
 		if e := j.entries["a"]; err != nil || e.InDoubt != inDoubt || e.Digest != nil || !e.Open() || !e.InTarget() || e.Run != 3 {
 			t.Errorf("%s: %+v, %v", code, e, err)
 		}
@@ -523,17 +523,17 @@ func TestDisprove(t *testing.T) {
 func TestWrittenIsNoted(t *testing.T) {
 	t.Parallel()
 	w := &written{every: 1, withIDs: true, ids: map[int]string{}}
-	w.note([]int{4, 9, 11, 4}, []target.Change{
-		{Outcome: target.Outcome{Action: target.Created, TargetID: "t4"}},
-		{Outcome: target.Outcome{Action: target.Unchanged}},
-		{Outcome: target.Outcome{Action: target.Updated, TargetID: "t11"}},
-		{Outcome: target.Outcome{Action: target.Updated, TargetID: "t4"}},
+	w.note([]int{4, 9, 11, 4}, []pluginapi.Change{
+		{Outcome: pluginapi.Outcome{Action: pluginapi.Created, TargetID: "t4"}},
+		{Outcome: pluginapi.Outcome{Action: pluginapi.Unchanged}},
+		{Outcome: pluginapi.Outcome{Action: pluginapi.Updated, TargetID: "t11"}},
+		{Outcome: pluginapi.Outcome{Action: pluginapi.Updated, TargetID: "t4"}},
 	})
 	if w.count != 2 || !w.at.has(4) || w.at.has(9) || !w.at.has(11) || w.ids[11] != "t11" {
 		t.Errorf("%d: %v, %v", w.count, w.at, w.ids)
 	}
 	var none *written
-	none.note([]int{1}, []target.Change{{}})
+	none.note([]int{1}, []pluginapi.Change{{}})
 }
 
 // Batches that were made ready and are not begun when a run stops leave nobody in doubt,

@@ -7,7 +7,7 @@ import (
 	"iter"
 
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // status is how an account of the source compares with what the journal says of it.
@@ -31,7 +31,7 @@ func (s status) sent() bool { return s >= statusInDoubt }
 
 // statusOf compares u with what the journal knows of it, which is nil when it knows
 // nothing. With full, nobody is unchanged. key keys digests.
-func statusOf(k *journal.Known, full bool, u *target.User, key []byte) status {
+func statusOf(k *journal.Known, full bool, u *pluginapi.User, key []byte) status {
 	switch {
 	case k == nil:
 		return statusNew

@@ -9,7 +9,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // survey is what is known of all accounts before the target is touched. It is complete
@@ -20,9 +20,9 @@ type survey struct {
 	total, amount int
 	// classes and losses are those of the accounts that the run is about; withheld
 	// counts those who lose something of an undeclared feature.
-	classes  map[target.Class]int
+	classes  map[pluginapi.Class]int
 	losses   map[mapping.Loss]int
-	withheld map[target.Feature]int
+	withheld map[pluginapi.Feature]int
 	// removed lists who is in the target and not in the source any more, in order.
 	removed []string
 	// work has every account that something is to be done about.
@@ -51,7 +51,7 @@ type surveyor struct {
 	src      Source
 	journal  Journal // nil knows nobody
 	mapping  *mapping.Rules
-	caps     *target.Capabilities
+	caps     *pluginapi.Capabilities
 	policies Collision
 	// part is who the run is about, nil for everybody.
 	part *Part
@@ -60,7 +60,7 @@ type surveyor struct {
 	key             []byte
 	progress        func(done int)
 
-	withheld target.Withheld
+	withheld pluginapi.Withheld
 	claims   *claims
 	known    *cursor
 	made     *survey
@@ -75,7 +75,7 @@ func (v *surveyor) survey(ctx context.Context) (_ *survey, err error) {
 	defer v.known.close()
 	v.withheld, v.claims = v.caps.Withheld(), newClaims(v.caps)
 	v.made = &survey{
-		classes: map[target.Class]int{}, losses: map[mapping.Loss]int{}, withheld: map[target.Feature]int{}, work: &workSet{}, demand: newDemand(),
+		classes: map[pluginapi.Class]int{}, losses: map[mapping.Loss]int{}, withheld: map[pluginapi.Feature]int{}, work: &workSet{}, demand: newDemand(),
 		everyone: v.part == nil,
 	}
 	defer func() {
@@ -121,7 +121,7 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 		}
 		class := it.user.Class
 		if it.out != nil && it.out.Code == diag.MapFiltered {
-			class = target.Filtered
+			class = pluginapi.Filtered
 		}
 		s.classes[class]++
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // counting counts how often a source is read.
@@ -59,9 +59,9 @@ func TestLaterRunsReadTheSourceOnce(t *testing.T) {
 			// What changes is still found, the winner's loss of its name included.
 			changed := rename(rename(src, 1, "another@example.org"), 7, "new@example.org")
 			res, _, err = p.do(&counting{Source: changed}, dst, func(o *Options) { o.Policies.Collision = collision })
-			want := target.Summary{Read: 23, Updated: 2, Unchanged: 20, Created: 1}
+			want := pluginapi.Summary{Read: 23, Updated: 2, Unchanged: 20, Created: 1}
 			if collision.Username == mapping.Suffix {
-				want = target.Summary{Read: 23, Updated: 3, Unchanged: 20}
+				want = pluginapi.Summary{Read: 23, Updated: 3, Unchanged: 20}
 			}
 			if err != nil || res.Summary != want {
 				t.Errorf("delta: %+v, %v; want %+v", res.Summary, err, want)
@@ -94,7 +94,7 @@ func TestRemovedAreListed(t *testing.T) {
 	}
 	left := slices.Concat(src[1:4], src[5:8])
 	res, _, err := p.do(left, dst, nil)
-	want := target.Summary{Read: 6, Unchanged: 6}
+	want := pluginapi.Summary{Read: 6, Unchanged: 6}
 	if diff := cmp.Diff([]string{id(0), id(4), id(8)}, res.Removed); err != nil || diff != "" || res.Summary != want {
 		t.Errorf("%v, %+v (-want +got):\n%s", err, res.Summary, diff)
 	}
@@ -128,7 +128,7 @@ func TestCountsKnowWhoKeepsWhat(t *testing.T) {
 				src[i].Logins[0].Password = canonical.ParsePasswordHash("$2a$11$0123456789012345678901234567890123456789012345678901")
 			}
 			p, f, earlier := newProject(t), newFake(), listed{}
-			f.caps.Carries, f.mails = []target.Feature{target.CarriesTenants, target.CarriesIdentities}, []target.Mailing{target.MailsCreated}
+			f.caps.Carries, f.mails = []pluginapi.Feature{pluginapi.CarriesTenants, pluginapi.CarriesIdentities}, []pluginapi.Mailing{pluginapi.MailsCreated}
 			policy := func(o *Options) { o.Policies.Collision = tt.collision }
 			for _, n := range tt.earlier {
 				earlier = append(earlier, src[n])

@@ -7,13 +7,13 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Undoer is a target that takes accounts back.
 type Undoer interface {
-	Capabilities() target.Capabilities
-	Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error)
+	Capabilities() pluginapi.Capabilities
+	Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error)
 }
 
 // UndoJournal is what an undo reads and forgets.
@@ -66,11 +66,11 @@ func (u *Undoing) count(e *journal.Entry) {
 // they changed get their pre-image back, each only while it is as the run left it.
 // Everything else is left alone and reported. What was undone is forgotten at
 // once, so that an undo that was stopped can go on.
-func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(target.Outcome)) (*Undoing, error) {
+func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(pluginapi.Outcome)) (*Undoing, error) {
 	u := &Undoing{Kept: map[diag.Code]int{}}
 	start := time.Now()
 	defer func() { u.Elapsed = time.Since(start) }()
-	var all []target.Account
+	var all []pluginapi.Account
 	for e, err := range j.Accounts(ctx) {
 		if err != nil {
 			return u, err
@@ -80,10 +80,10 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(target.Out
 			continue
 		}
 		if e.TargetID == "" || e.InDoubt {
-			u.keep(report, target.Outcome{SourceID: e.SourceID, Action: target.Skipped, Code: diag.UndoInDoubt, Detail: "nobody knows what a run left there"})
+			u.keep(report, pluginapi.Outcome{SourceID: e.SourceID, Action: pluginapi.Skipped, Code: diag.UndoInDoubt, Detail: "nobody knows what a run left there"})
 			continue
 		}
-		all = append(all, target.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State})
+		all = append(all, pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State})
 		if e.Origin == journal.Adopted {
 			all[len(all)-1].Before = []byte{}
 		}
@@ -105,8 +105,8 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(target.Out
 	return u, nil
 }
 
-func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, part []target.Account, report func(target.Outcome)) error {
-	var ready []target.Account
+func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, part []pluginapi.Account, report func(pluginapi.Outcome)) error {
+	var ready []pluginapi.Account
 	for _, a := range part {
 		if a.Before != nil {
 			before, err := j.Before(ctx, a.SourceID)
@@ -114,7 +114,7 @@ func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, part []ta
 				return err
 			}
 			if before == nil {
-				u.keep(report, target.Outcome{SourceID: a.SourceID, Action: target.Skipped, Code: diag.UndoNoPreImage, Detail: "the target gave no pre-image when it was changed"})
+				u.keep(report, pluginapi.Outcome{SourceID: a.SourceID, Action: pluginapi.Skipped, Code: diag.UndoNoPreImage, Detail: "the target gave no pre-image when it was changed"})
 				continue
 			}
 			a.Before = before
@@ -128,11 +128,11 @@ func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, part []ta
 	var forget []string
 	for _, o := range outcomes {
 		switch o.Action {
-		case target.Deleted:
+		case pluginapi.Deleted:
 			u.Deleted++
-		case target.Updated:
+		case pluginapi.Updated:
 			u.Restored++
-		case target.Unchanged:
+		case pluginapi.Unchanged:
 			u.Gone++
 		default:
 			u.keep(report, o)
@@ -149,7 +149,7 @@ func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, part []ta
 	return err
 }
 
-func (u *Undoing) keep(report func(target.Outcome), o target.Outcome) {
+func (u *Undoing) keep(report func(pluginapi.Outcome), o pluginapi.Outcome) {
 	u.Kept[o.Code]++
 	report(o)
 }

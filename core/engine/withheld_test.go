@@ -9,7 +9,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // rich is an account that has something of every feature.
@@ -32,14 +32,14 @@ func rich(n int, verified bool) canonical.User {
 func TestUndeclaredFeaturesAreWithheldAndCounted(t *testing.T) {
 	t.Parallel()
 	for _, dry := range []bool{true, false} {
-		for _, declared := range target.Features() {
+		for _, declared := range pluginapi.Features() {
 			f := newFake()
-			f.caps.Carries = []target.Feature{declared}
-			var sent []target.User
-			f.load = func(users []target.User) (out []target.Outcome, _ error) {
+			f.caps.Carries = []pluginapi.Feature{declared}
+			var sent []pluginapi.User
+			f.load = func(users []pluginapi.User) (out []pluginapi.Outcome, _ error) {
 				sent = append(sent, users...)
 				for _, u := range users {
-					out = append(out, target.Outcome{SourceID: u.SourceID, Action: target.Created})
+					out = append(out, pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Created})
 				}
 				return out, nil
 			}
@@ -47,8 +47,8 @@ func TestUndeclaredFeaturesAreWithheldAndCounted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := map[target.Feature]int{}
-			for _, other := range target.Features() {
+			want := map[pluginapi.Feature]int{}
+			for _, other := range pluginapi.Features() {
 				if other != declared {
 					want[other] = 1
 				}
@@ -62,11 +62,11 @@ func TestUndeclaredFeaturesAreWithheldAndCounted(t *testing.T) {
 				}
 			}
 			for i := range sent {
-				for _, field := range target.Fields() {
-					switch withheld := field.Feature != "" && field.Feature != declared && field.Feature != target.CarriesID; {
+				for _, field := range pluginapi.Fields() {
+					switch withheld := field.Feature != "" && field.Feature != declared && field.Feature != pluginapi.CarriesID; {
 					case withheld && !field.Empty(&sent[i]):
 						t.Errorf("a plugin that declares %s alone is sent %s", declared, field.Name)
-					case field.Feature == declared && declared != target.CarriesNames && field.Empty(&sent[i]):
+					case field.Feature == declared && declared != pluginapi.CarriesNames && field.Empty(&sent[i]):
 						t.Errorf("a plugin that declares %s is sent no %s", declared, field.Name)
 					}
 				}
@@ -77,7 +77,7 @@ func TestUndeclaredFeaturesAreWithheldAndCounted(t *testing.T) {
 		}
 	}
 	f := newFake()
-	f.caps.Carries = target.Features()
+	f.caps.Carries = pluginapi.Features()
 	if res, err := Run(t.Context(), listed{rich(1, true)}, f, Options{DryRun: true}); err != nil || res.Withheld != nil {
 		t.Errorf("a plugin that declares everything: %+v, %v", res.Withheld, err)
 	}
@@ -90,11 +90,11 @@ func TestDecisionsComeBeforeWithholding(t *testing.T) {
 	src := listed{rich(1, true), rich(2, true)}
 	src[0].TimeJoined, src[1].TimeJoined = src[1].TimeJoined, src[0].TimeJoined
 	f := newFake()
-	f.caps.Carries = []target.Feature{target.CarriesIdentities}
+	f.caps.Carries = []pluginapi.Feature{pluginapi.CarriesIdentities}
 	codes := map[string]diag.Code{}
 	_, err := Run(t.Context(), src, f, Options{
 		Policies: Policies{Collision: Collision{Username: mapping.Link, Email: mapping.Link}},
-		Outcome:  func(c target.Change) { codes[c.SourceID] = c.Code },
+		Outcome:  func(c pluginapi.Change) { codes[c.SourceID] = c.Code },
 	})
 	if diff := cmp.Diff(map[string]diag.Code{id(1): diag.MapLinked, id(2): ""}, codes); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -106,7 +106,7 @@ func TestDecisionsComeBeforeWithholding(t *testing.T) {
 func TestMailsOfTargetThatHoldsNoProof(t *testing.T) {
 	t.Parallel()
 	f := newFake()
-	f.mails = []target.Mailing{target.MailsUnverified}
+	f.mails = []pluginapi.Mailing{pluginapi.MailsUnverified}
 	if res, err := Run(t.Context(), listed{rich(1, true)}, f, Options{DryRun: true}); err != nil || res.Mailed != 1 {
 		t.Errorf("%d are mailed, want 1: %v", res.Mailed, err)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/spill"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // places is a set of accounts, by their places in the order of the source.
@@ -28,7 +28,7 @@ func (p *places) add(n int) {
 // without what the target does not get, and before anything was decided about conflicts.
 type item struct {
 	place int
-	user  target.User
+	user  pluginapi.User
 	// proven says that the person has proven to own the address. A target need not hold
 	// that.
 	proven bool
@@ -111,7 +111,7 @@ func (it *item) decode(b []byte) error {
 			b = b[n+int(size):]             //nolint:gosec // was a length
 			return s
 		}
-		it.out = &mapping.Aside{Action: target.Action(text()), Code: diag.Code(text()), Detail: text()}
+		it.out = &mapping.Aside{Action: pluginapi.Action(text()), Code: diag.Code(text()), Detail: text()}
 	}
 	return it.user.Decode(b)
 }

@@ -12,7 +12,7 @@ import (
 	"zombiezen.com/go/sqlite"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Origin says how an account of the target came to be in the journal.
@@ -37,9 +37,9 @@ type Entry struct {
 	VisibleID string // the id applications have stored
 	TargetID  string
 	// Action and Code are the last outcome; a first mark has InDoubt.
-	Action target.Action
+	Action pluginapi.Action
 	Code   diag.Code
-	Class  target.Class
+	Class  pluginapi.Class
 	// Digest is that of the user as it was last sent.
 	Digest []byte
 	// State is what the target said it was left in.
@@ -87,9 +87,9 @@ func (j *Journal) Scope(ctx context.Context, app, destination string) (*Scope, e
 
 // mark is what is noted of an account before it is sent.
 type mark struct {
-	SourceID  string       `json:"s"`
-	VisibleID string       `json:"v"`
-	Class     target.Class `json:"c"`
+	SourceID  string          `json:"s"`
+	VisibleID string          `json:"v"`
+	Class     pluginapi.Class `json:"c"`
 }
 
 // Mark makes it durable that accounts are about to be sent: until [Scope.Record]
@@ -300,7 +300,7 @@ func (s *Scope) Before(ctx context.Context, sourceID string) ([]byte, error) {
 func scan(row *sqlite.Stmt) Entry {
 	return Entry{
 		SourceID: row.ColumnText(0), VisibleID: row.ColumnText(1), TargetID: row.ColumnText(2),
-		Action: target.Action(row.ColumnText(3)), Code: diag.Code(row.ColumnText(4)), Class: target.Class(row.ColumnText(5)),
+		Action: pluginapi.Action(row.ColumnText(3)), Code: diag.Code(row.ColumnText(4)), Class: pluginapi.Class(row.ColumnText(5)),
 		Digest: blob(row, 6), State: blob(row, 7), Origin: Origin(row.ColumnText(8)), InDoubt: row.ColumnBool(9), Run: row.ColumnInt64(10),
 		At: time.UnixMilli(row.ColumnInt64(11)),
 	}

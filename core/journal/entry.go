@@ -1,6 +1,6 @@
 package journal
 
-import "github.com/stetl/stetl/core/target"
+import "github.com/stetl/stetl/core/pluginapi"
 
 // What an entry says about its account is asked here and nowhere else. Where SQLite has
 // to know the answer as well, the condition stands beside the method, and a test compares
@@ -18,9 +18,9 @@ func (e *Entry) Ours() bool { return e.Origin == Made || e.Origin == Adopted }
 
 // Outcome is the last one. What was sent and has no answer is in doubt, whatever became
 // of it before.
-func (e *Entry) Outcome() target.Action {
+func (e *Entry) Outcome() pluginapi.Action {
 	if e.InDoubt {
-		return target.InDoubt
+		return pluginapi.InDoubt
 	}
 	return e.Action
 }
@@ -29,7 +29,7 @@ func (e *Entry) Outcome() target.Action {
 // with it has not loaded it, or does not know whether it has.
 func (e *Entry) Open() bool {
 	o := e.Outcome()
-	return o == target.Rejected || o == target.InDoubt
+	return o == pluginapi.Rejected || o == pluginapi.InDoubt
 }
 
 const sqlOpen = `(in_doubt OR action IN ('rejected', 'in_doubt'))`
@@ -37,7 +37,7 @@ const sqlOpen = `(in_doubt OR action IN ('rejected', 'in_doubt'))`
 // Located says that TargetID is the id of the account in which the person is at home
 // now, also where no run has written it.
 func (e *Entry) Located() bool {
-	return e.TargetID != "" && !e.InDoubt && (e.InTarget() || e.Action != target.Rejected)
+	return e.TargetID != "" && !e.InDoubt && (e.InTarget() || e.Action != pluginapi.Rejected)
 }
 
 // Known is what a later run wants to know of every account.

@@ -3,7 +3,7 @@ package journal
 import (
 	"testing"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // The entries that runs leave behind, and what each of them answers.
@@ -13,19 +13,19 @@ func TestQuestions(t *testing.T) {
 	for name, tt := range map[string]struct {
 		entry Entry
 		want  answers
-		last  target.Action
+		last  pluginapi.Action
 	}{
-		"made":                     {Entry{Action: target.Created, Origin: Made, TargetID: "t"}, answers{inTarget: true, ours: true, located: true}, target.Created},
-		"changed":                  {Entry{Action: target.Updated, Origin: Adopted, TargetID: "t"}, answers{inTarget: true, ours: true, located: true}, target.Updated},
-		"found equal":              {Entry{Action: target.Unchanged, Origin: Found, TargetID: "t"}, answers{inTarget: true, located: true}, target.Unchanged},
-		"found different":          {Entry{Action: target.Skipped, TargetID: "t"}, answers{located: true}, target.Skipped},
-		"refused":                  {Entry{Action: target.Rejected}, answers{open: true}, target.Rejected},
-		"refused, like another":    {Entry{Action: target.Rejected, TargetID: "theirs"}, answers{open: true}, target.Rejected},
-		"made, refused later":      {Entry{Action: target.Rejected, Origin: Made, TargetID: "t"}, answers{inTarget: true, ours: true, open: true, located: true}, target.Rejected},
-		"sent":                     {Entry{Action: target.InDoubt, InDoubt: true}, answers{open: true}, target.InDoubt},
-		"made, sent again":         {Entry{Action: target.Created, Origin: Made, TargetID: "t", InDoubt: true}, answers{inTarget: true, ours: true, open: true}, target.InDoubt},
-		"made, read back as other": {Entry{Action: target.InDoubt, Origin: Made, TargetID: "t"}, answers{inTarget: true, ours: true, open: true, located: true}, target.InDoubt},
-		"left out":                 {Entry{Action: target.Skipped}, answers{}, target.Skipped},
+		"made":                     {Entry{Action: pluginapi.Created, Origin: Made, TargetID: "t"}, answers{inTarget: true, ours: true, located: true}, pluginapi.Created},
+		"changed":                  {Entry{Action: pluginapi.Updated, Origin: Adopted, TargetID: "t"}, answers{inTarget: true, ours: true, located: true}, pluginapi.Updated},
+		"found equal":              {Entry{Action: pluginapi.Unchanged, Origin: Found, TargetID: "t"}, answers{inTarget: true, located: true}, pluginapi.Unchanged},
+		"found different":          {Entry{Action: pluginapi.Skipped, TargetID: "t"}, answers{located: true}, pluginapi.Skipped},
+		"refused":                  {Entry{Action: pluginapi.Rejected}, answers{open: true}, pluginapi.Rejected},
+		"refused, like another":    {Entry{Action: pluginapi.Rejected, TargetID: "theirs"}, answers{open: true}, pluginapi.Rejected},
+		"made, refused later":      {Entry{Action: pluginapi.Rejected, Origin: Made, TargetID: "t"}, answers{inTarget: true, ours: true, open: true, located: true}, pluginapi.Rejected},
+		"sent":                     {Entry{Action: pluginapi.InDoubt, InDoubt: true}, answers{open: true}, pluginapi.InDoubt},
+		"made, sent again":         {Entry{Action: pluginapi.Created, Origin: Made, TargetID: "t", InDoubt: true}, answers{inTarget: true, ours: true, open: true}, pluginapi.InDoubt},
+		"made, read back as other": {Entry{Action: pluginapi.InDoubt, Origin: Made, TargetID: "t"}, answers{inTarget: true, ours: true, open: true, located: true}, pluginapi.InDoubt},
+		"left out":                 {Entry{Action: pluginapi.Skipped}, answers{}, pluginapi.Skipped},
 	} {
 		e := &tt.entry
 		if got := (answers{e.InTarget(), e.Ours(), e.Open(), e.Located()}); got != tt.want || e.Outcome() != tt.last {

@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"zombiezen.com/go/sqlite"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 func open(t testing.TB, dir string) *Journal {
@@ -72,21 +72,21 @@ func TestOutcomesReplaceMarks(t *testing.T) {
 	t.Parallel()
 	j := open(t, t.TempDir())
 	s := scope(t, j, "here")
-	if _, err := s.Mark(1, []Entry{{SourceID: "b", VisibleID: "v\"b", Class: target.NoPassword}, {SourceID: "a", VisibleID: "va"}}); err != nil {
+	if _, err := s.Mark(1, []Entry{{SourceID: "b", VisibleID: "v\"b", Class: pluginapi.NoPassword}, {SourceID: "a", VisibleID: "va"}}); err != nil {
 		t.Fatal(err)
 	}
 	j, s = reopen(t, j)
 	got := entries(t, s)
-	if len(got) != 2 || got[1].VisibleID != "v\"b" || got[1].Class != target.NoPassword || got[1].Run != 1 {
+	if len(got) != 2 || got[1].VisibleID != "v\"b" || got[1].Class != pluginapi.NoPassword || got[1].Run != 1 {
 		t.Fatalf("after a crash: %+v", got)
 	}
 	for _, e := range got {
-		if !e.InDoubt || e.Action != target.InDoubt || e.Digest != nil {
+		if !e.InDoubt || e.Action != pluginapi.InDoubt || e.Digest != nil {
 			t.Errorf("after a crash: %+v", e)
 		}
 	}
 	done := Entry{
-		SourceID: "a", VisibleID: "va", TargetID: "ta", Action: target.Created, Class: target.HashCarried,
+		SourceID: "a", VisibleID: "va", TargetID: "ta", Action: pluginapi.Created, Class: pluginapi.HashCarried,
 		Digest: []byte{1}, State: []byte{2}, Origin: Made, Run: 1,
 	}
 	batch, err := s.Mark(1, []Entry{done})
@@ -136,13 +136,13 @@ func TestReaderSeesMarksOfAKilledRun(t *testing.T) {
 	j := open(t, t.TempDir())
 	s := scope(t, j, "here")
 	if err := s.Record(0, []Entry{
-		{SourceID: "a", VisibleID: "va", TargetID: "ta", Action: target.Created, Origin: Made, Digest: []byte{1}, State: []byte{2}, Run: 1},
-		{SourceID: "d", VisibleID: "vd", TargetID: "td", Action: target.Created, Origin: Made, Run: 1},
+		{SourceID: "a", VisibleID: "va", TargetID: "ta", Action: pluginapi.Created, Origin: Made, Digest: []byte{1}, State: []byte{2}, Run: 1},
+		{SourceID: "d", VisibleID: "vd", TargetID: "td", Action: pluginapi.Created, Origin: Made, Run: 1},
 	}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"here", "elsewhere"} {
-		if _, err := scope(t, j, name).Mark(2, []Entry{{SourceID: "c", VisibleID: "v\"" + name, Class: target.NoPassword}, {SourceID: "a", VisibleID: "va"}}); err != nil {
+		if _, err := scope(t, j, name).Mark(2, []Entry{{SourceID: "c", VisibleID: "v\"" + name, Class: pluginapi.NoPassword}, {SourceID: "a", VisibleID: "va"}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -179,7 +179,7 @@ func TestAnswersOfEntryAndDatabase(t *testing.T) {
 	s := scope(t, open(t, t.TempDir()), "here")
 	var all []Entry
 	for i, id := range []string{"Z", "a", "\u00e9", "\U0001F600", "a\x00b"} {
-		for _, action := range []target.Action{target.Created, target.Updated, target.Unchanged, target.Rejected, target.Skipped, target.InDoubt} {
+		for _, action := range []pluginapi.Action{pluginapi.Created, pluginapi.Updated, pluginapi.Unchanged, pluginapi.Rejected, pluginapi.Skipped, pluginapi.InDoubt} {
 			for _, targetID := range []string{"", "t"} {
 				for _, origin := range []Origin{Unclear, Made, Adopted, Found} {
 					all = append(all, Entry{
@@ -465,7 +465,7 @@ func BenchmarkRecord(b *testing.B) {
 		out := make([]Entry, 200)
 		for i := range out {
 			id := fmt.Sprintf("%08x-0000-4000-8000-%012x", n, i)
-			out[i] = Entry{SourceID: id, VisibleID: id, TargetID: id, Action: target.Created, Class: target.HashCarried, Digest: state[:16], State: state, Origin: Made, Run: 1}
+			out[i] = Entry{SourceID: id, VisibleID: id, TargetID: id, Action: pluginapi.Created, Class: pluginapi.HashCarried, Digest: state[:16], State: state, Origin: Made, Run: 1}
 		}
 		return out
 	}
@@ -500,7 +500,7 @@ func BenchmarkKnown(b *testing.B) {
 		state := make([]byte, 181)
 		for n := range accounts {
 			id := fmt.Sprintf("%08x-0000-4000-8000-000000000000", n)
-			if !yield(Entry{SourceID: id, VisibleID: id, TargetID: id, Action: target.Created, Class: target.HashCarried, Digest: state[:16], State: state, Origin: Made, Run: 1}) {
+			if !yield(Entry{SourceID: id, VisibleID: id, TargetID: id, Action: pluginapi.Created, Class: pluginapi.HashCarried, Digest: state[:16], State: state, Origin: Made, Run: 1}) {
 				return
 			}
 		}
@@ -589,7 +589,7 @@ func TestDiskFull(t *testing.T) {
 	confirmed := 0
 	var err error
 	for err == nil {
-		e := Entry{SourceID: fmt.Sprintf("u%05d", confirmed), Action: target.Created, State: make([]byte, 1000), Origin: Made}
+		e := Entry{SourceID: fmt.Sprintf("u%05d", confirmed), Action: pluginapi.Created, State: make([]byte, 1000), Origin: Made}
 		if err = s.Record(0, []Entry{e}); err == nil {
 			confirmed++
 		}
@@ -605,7 +605,7 @@ func TestDiskFull(t *testing.T) {
 	if got := entries(t, s); len(got) != confirmed {
 		t.Errorf("%d accounts are left of %d that were confirmed", len(got), confirmed)
 	}
-	if err := s.Record(0, []Entry{{SourceID: "later", Action: target.Created}}); err != nil {
+	if err := s.Record(0, []Entry{{SourceID: "later", Action: pluginapi.Created}}); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 }

@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // A rejected account is kept until it is loaded, for its own target.
@@ -17,7 +17,7 @@ func TestPayloadsGoWithTheirReason(t *testing.T) {
 		t.Helper()
 		var all []Entry
 		for _, id := range ids {
-			all = append(all, Entry{SourceID: id, Action: target.Rejected})
+			all = append(all, Entry{SourceID: id, Action: pluginapi.Rejected})
 		}
 		for _, s := range []*Scope{s, other} {
 			if err := s.Record(0, all); err != nil {
@@ -31,7 +31,7 @@ func TestPayloadsGoWithTheirReason(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Record(0, []Entry{{SourceID: "b", Action: target.Created, TargetID: "tb"}}); err != nil {
+	if err := s.Record(0, []Entry{{SourceID: "b", Action: pluginapi.Created, TargetID: "tb"}}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.KeepPayloads(nil); err != nil {

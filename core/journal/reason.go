@@ -7,7 +7,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Reason is why an account was not loaded, or not as a whole, in words. They can be the
@@ -16,7 +16,7 @@ type Reason struct {
 	Detail string `json:"detail"`
 	Hint   string `json:"hint,omitempty"`
 	// Losses are parts that the target did not take of an account that is there.
-	Losses []target.PartLoss `json:"losses,omitempty"`
+	Losses []pluginapi.PartLoss `json:"losses,omitempty"`
 	// Run is the run that has said so.
 	Run int64 `json:"run"`
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 func TestReasonsAreKeptEncrypted(t *testing.T) {
@@ -26,7 +26,7 @@ func TestReasonsAreKeptEncrypted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	words := Reason{Detail: "User exists with same email ada@example.org", Hint: "merge", Losses: []target.PartLoss{{Feature: target.CarriesRoles, Code: "acme.no_role", Attribute: "admin"}}, Run: 2}
+	words := Reason{Detail: "User exists with same email ada@example.org", Hint: "merge", Losses: []pluginapi.PartLoss{{Feature: pluginapi.CarriesRoles, Code: "acme.no_role", Attribute: "admin"}}, Run: 2}
 	for _, reasons := range []map[string]Reason{{"a": {Detail: "old"}}, {"a": words, "b": words}} {
 		if err := s.KeepReasons(reasons); err != nil {
 			t.Fatal(err)
@@ -40,7 +40,7 @@ func TestReasonsAreKeptEncrypted(t *testing.T) {
 	if _, ok, err := other.Reason(t.Context(), "a"); ok || err != nil {
 		t.Errorf("another target knows it: %v, %v", ok, err)
 	}
-	if err := s.Record(0, []Entry{{SourceID: "a", Action: target.Rejected}}); err != nil {
+	if err := s.Record(0, []Entry{{SourceID: "a", Action: pluginapi.Rejected}}); err != nil {
 		t.Fatal(err)
 	}
 	files, err := filepath.Glob(filepath.Join(dir, fileName+"*"))

@@ -14,7 +14,7 @@ import (
 	"cel.dev/cel-go/ext"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // mostCost bounds what an expression may do for one account, in the library's
@@ -37,19 +37,19 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 type expression struct{ program cel.Program }
 
 // typeOf is the type of the variable that a field is.
-func typeOf(k target.Kind) *cel.Type {
+func typeOf(k pluginapi.Kind) *cel.Type {
 	switch k {
-	case target.Text, target.Word:
+	case pluginapi.Text, pluginapi.Word:
 		return cel.StringType
-	case target.Flag:
+	case pluginapi.Flag:
 		return cel.BoolType
-	case target.Unknown:
+	case pluginapi.Unknown:
 		return cel.NullableType(cel.BoolType)
-	case target.Texts:
+	case pluginapi.Texts:
 		return cel.ListType(cel.StringType)
-	case target.TextMap:
+	case pluginapi.TextMap:
 		return cel.MapType(cel.StringType, cel.ListType(cel.StringType))
-	case target.Object:
+	case pluginapi.Object:
 		return cel.MapType(cel.StringType, cel.DynType)
 	default: // a time may be null, and parts of the metadata are anything
 		return cel.DynType
@@ -58,24 +58,24 @@ func typeOf(k target.Kind) *cel.Type {
 
 // results are the types that an expression for a field may have; none when every type
 // will do.
-func results(k target.Kind) []*cel.Type {
+func results(k pluginapi.Kind) []*cel.Type {
 	switch k {
 	case anything:
 		return nil
-	case target.Flag, target.Unknown:
+	case pluginapi.Flag, pluginapi.Unknown:
 		return []*cel.Type{cel.BoolType, cel.NullableType(cel.BoolType)}
 	default:
 		return []*cel.Type{typeOf(k)}
 	}
 }
 
-var kindNames = map[target.Kind]string{
-	target.Text: "text", target.Flag: "true or false", target.Unknown: "true or false", target.Moment: "a time", target.Texts: "a list of text",
-	target.TextMap: "a map of lists of text", target.Object: "a map", anything: "anything",
+var kindNames = map[pluginapi.Kind]string{
+	pluginapi.Text: "text", pluginapi.Flag: "true or false", pluginapi.Unknown: "true or false", pluginapi.Moment: "a time", pluginapi.Texts: "a list of text",
+	pluginapi.TextMap: "a map of lists of text", pluginapi.Object: "a map", anything: "anything",
 }
 
 // expression compiles CEL; nil when it has errors.
-func (*compiler) expression(source, path string, want target.Kind, found *diag.List) *expression {
+func (*compiler) expression(source, path string, want pluginapi.Kind, found *diag.List) *expression {
 	env, err := environment()
 	if err != nil {
 		found.Add(diag.Diagnostic{Code: diag.MapBadExpression, Summary: "the expression language cannot be set up", Detail: err.Error(), Path: path})
@@ -124,9 +124,9 @@ func undeclared(message string) (string, bool) {
 	return name, ok && found
 }
 
-func fits(got *cel.Type, want target.Kind) bool {
+func fits(got *cel.Type, want pluginapi.Kind) bool {
 	all := results(want)
-	if all == nil || got.IsExactType(cel.DynType) || got.IsExactType(cel.NullType) && want != target.Object {
+	if all == nil || got.IsExactType(cel.DynType) || got.IsExactType(cel.NullType) && want != pluginapi.Object {
 		return true
 	}
 	for _, t := range all {

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Example is an account and what should become of it.
@@ -31,7 +31,7 @@ type Difference struct {
 }
 
 // Try maps the example's account and compares.
-func (r *Rules) Try(e Example, caps target.Capabilities) ([]Difference, error) {
+func (r *Rules) Try(e Example, caps pluginapi.Capabilities) ([]Difference, error) {
 	u, err := account(e.Account)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func split(name string) []string {
 }
 
 // fieldsOf are the fields of a user that examples compare and explanations show.
-func fieldsOf(u *target.User) map[string]any {
+func fieldsOf(u *pluginapi.User) map[string]any {
 	v := &view{account: &canonical.User{}, user: u}
 	out := map[string]any{"outcome": "loaded"}
 	for _, f := range fields {

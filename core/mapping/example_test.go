@@ -7,7 +7,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Rules of an operator decide what an account becomes; what the target cannot hold is
@@ -23,7 +23,7 @@ func ExampleCompile() {
 	if err := problems.Err(); err != nil {
 		log.Fatal(err) // each problem points at the rule that it is about
 	}
-	caps := target.Capabilities{Carries: []target.Feature{target.CarriesID, target.CarriesNames}, MaxIDLength: 36}
+	caps := pluginapi.Capabilities{Carries: []pluginapi.Feature{pluginapi.CarriesID, pluginapi.CarriesNames}, MaxIDLength: 36}
 
 	address := "Ada@Example.org"
 	account := canonical.User{

@@ -12,32 +12,32 @@ import (
 	"cel.dev/cel-go/cel"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // anything is the kind of a part of the metadata.
-const anything target.Kind = 255
+const anything pluginapi.Kind = 255
 
 // field is one that a rule can set.
 type field struct {
 	name string
-	kind target.Kind
-	set  func(*target.User, any) error
+	kind pluginapi.Kind
+	set  func(*pluginapi.User, any) error
 }
 
 // fields are those of a user that rules can set.
 var fields = func() (all []field) {
-	for _, f := range target.Fields() {
-		if f.Rules == target.Settable {
-			all = append(all, field{f.Name, f.Kind, func(u *target.User, v any) error { return set(&f, u, v) }})
+	for _, f := range pluginapi.Fields() {
+		if f.Rules == pluginapi.Settable {
+			all = append(all, field{f.Name, f.Kind, func(u *pluginapi.User, v any) error { return set(&f, u, v) }})
 		}
 	}
 	return all
 }()
 
 // set puts a value into a field, or says why it is none for it.
-func set(f *target.Field, u *target.User, v any) (err error) {
-	if s, _ := v.(string); s == "" && f.Feature == target.CarriesID {
+func set(f *pluginapi.Field, u *pluginapi.User, v any) (err error) {
+	if s, _ := v.(string); s == "" && f.Feature == pluginapi.CarriesID {
 		return errors.New("an account needs an id, which is text")
 	}
 	ok := true
@@ -83,10 +83,10 @@ func fieldOf(name string) (field, bool) {
 		return fields[i], true
 	}
 	if key, ok := strings.CutPrefix(name, "metadata."); ok && key != "" {
-		return field{name, anything, func(u *target.User, v any) error { return setKey(u, key, v) }}, true
+		return field{name, anything, func(u *pluginapi.User, v any) error { return setKey(u, key, v) }}, true
 	}
 	if tenant, ok := strings.CutPrefix(name, "roles."); ok && tenant != "" {
-		return field{name, target.Texts, func(u *target.User, v any) error {
+		return field{name, pluginapi.Texts, func(u *pluginapi.User, v any) error {
 			roles, err := sortedTexts(v)
 			if err != nil {
 				return err
@@ -119,7 +119,7 @@ func sortedTexts(v any) ([]string, error) {
 	return slices.Compact(out), nil
 }
 
-func withRoles(u *target.User, tenant string, roles []string) error {
+func withRoles(u *pluginapi.User, tenant string, roles []string) error {
 	all := make(map[string][]string, len(u.Roles)+1) // the account's own map stays as it is
 	for t, r := range u.Roles {
 		all[t] = r
@@ -166,7 +166,7 @@ func object(v any) (json.RawMessage, error) {
 	return nil, errors.New("it is not a mapping")
 }
 
-func setKey(u *target.User, key string, v any) error {
+func setKey(u *pluginapi.User, key string, v any) error {
 	members := map[string]json.RawMessage{}
 	if u.Metadata != nil {
 		if err := json.Unmarshal(u.Metadata, &members); err != nil {
@@ -211,7 +211,7 @@ func textOf(v any) (string, error) {
 // view is an account as rules see it.
 type view struct {
 	account  *canonical.User
-	user     *target.User // without rules
+	user     *pluginapi.User // without rules
 	metadata map[string]any
 	read     bool
 }
@@ -230,8 +230,8 @@ var variables = func() map[string]variable {
 		"totp":   {cel.BoolType, func(v *view) any { return len(v.user.TOTP) > 0 }},
 		"logins": {cel.ListType(cel.MapType(cel.StringType, cel.DynType)), func(v *view) any { return v.logins() }},
 	}
-	for _, f := range target.Fields() {
-		if f.Rules >= target.Readable {
+	for _, f := range pluginapi.Fields() {
+		if f.Rules >= pluginapi.Readable {
 			all[f.Name] = variable{typeOf(f.Kind), func(v *view) any { return v.get(&f) }}
 		}
 	}
@@ -239,11 +239,11 @@ var variables = func() map[string]variable {
 }()
 
 // get is a field as rules see it; nil where nobody knows.
-func (v *view) get(f *target.Field) any {
+func (v *view) get(f *pluginapi.Field) any {
 	switch p := f.At(v.user).(type) {
 	case *string:
 		return *p
-	case *target.Class:
+	case *pluginapi.Class:
 		return string(*p)
 	case *bool:
 		return *p

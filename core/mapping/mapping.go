@@ -7,11 +7,11 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Loss names a part of an account that the target will not hold: one of those below,
-// or a [target.Feature] that the target does not declare.
+// or a [pluginapi.Feature] that the target does not declare.
 type Loss string
 
 // The losses that have other reasons than what a target declares.
@@ -27,22 +27,22 @@ const (
 
 // Undeclared is the feature that is lost because the target does not declare it;
 // none where the loss has another reason.
-func (l Loss) Undeclared() (target.Feature, bool) {
-	f := target.Feature(l)
+func (l Loss) Undeclared() (pluginapi.Feature, bool) {
+	f := pluginapi.Feature(l)
 	return f, f.Lost() != ""
 }
 
 // Map returns the user the target should hold and what of the account it will
 // not, without rules of the operator's. It is a pure function of the account and
 // the target's capabilities.
-func Map(u *canonical.User, caps target.Capabilities) (target.User, []Loss) {
+func Map(u *canonical.User, caps pluginapi.Capabilities) (pluginapi.User, []Loss) {
 	out, lost, _ := (*Rules)(nil).Map(u, caps)
 	return out, lost
 }
 
 // usual makes out what it is without rules, before anything is withheld.
-func usual(out *target.User, u *canonical.User, caps *target.Capabilities) losses {
-	*out = target.User{
+func usual(out *pluginapi.User, u *canonical.User, caps *pluginapi.Capabilities) losses {
+	*out = pluginapi.User{
 		SourceID: u.InternalID, ID: u.ID, Enabled: true,
 		Created: known(u.TimeJoined), LastActive: known(u.LastActive),
 		Tenants: u.Tenants(), Roles: u.Roles, Metadata: u.Metadata,
@@ -74,7 +74,7 @@ func (l *losses) add(loss Loss) {
 // contacts takes the address of the login that gave the account its id, else
 // the first verified one, else the first. Addresses that the source made up are
 // nobody's.
-func contacts(out *target.User, u *canonical.User, lost *losses) {
+func contacts(out *pluginapi.User, u *canonical.User, lost *losses) {
 	var best *canonical.Login
 	emails := 0
 	for i := range u.Logins {
@@ -111,7 +111,7 @@ func contacts(out *target.User, u *canonical.User, lost *losses) {
 		}
 		if !seen[*l.Email] {
 			seen[*l.Email] = true
-			out.OtherEmails = append(out.OtherEmails, target.Address{Email: *l.Email, Verified: l.Verified})
+			out.OtherEmails = append(out.OtherEmails, pluginapi.Address{Email: *l.Email, Verified: l.Verified})
 		}
 	}
 }
@@ -140,7 +140,7 @@ var nameKeys = [...][2]string{{"first_name", "last_name"}, {"firstName", "lastNa
 
 // names reads the person's names from metadata. A single "name" is not taken
 // apart: no rule for that is right everywhere.
-func names(out *target.User, metadata json.RawMessage) {
+func names(out *pluginapi.User, metadata json.RawMessage) {
 	var found [len(nameKeys)][2]string
 	for key, value := range canonical.Members(metadata) {
 		for i, keys := range nameKeys {
@@ -172,7 +172,7 @@ func str(raw string) string {
 // password carries the hash of the account's own login. An account made by
 // linking can have several; which one the person remembers is unknown, and the
 // one under the account's own id is the one it began with.
-func password(out *target.User, u *canonical.User, caps *target.Capabilities, lost *losses) {
+func password(out *pluginapi.User, u *canonical.User, caps *pluginapi.Capabilities, lost *losses) {
 	var first *canonical.Login
 	passwords := 0
 	for i := range u.Logins {
@@ -186,11 +186,11 @@ func password(out *target.User, u *canonical.User, caps *target.Capabilities, lo
 	}
 	switch {
 	case first == nil:
-		out.Class = target.NoPassword
+		out.Class = pluginapi.NoPassword
 	case caps.Accepts(first.Password):
-		out.Class, out.Password = target.HashCarried, first.Password
+		out.Class, out.Password = pluginapi.HashCarried, first.Password
 	default:
-		out.Class = target.NeedsReset
+		out.Class = pluginapi.NeedsReset
 		lost.add(LossFirstPassword)
 	}
 	if passwords > 1 {
@@ -198,7 +198,7 @@ func password(out *target.User, u *canonical.User, caps *target.Capabilities, lo
 	}
 }
 
-func factors(out *target.User, u *canonical.User, lost *losses) {
+func factors(out *pluginapi.User, u *canonical.User, lost *losses) {
 	for i := range u.Logins {
 		l := &u.Logins[i]
 		if l.Identity != nil {
@@ -206,7 +206,7 @@ func factors(out *target.User, u *canonical.User, lost *losses) {
 			if l.Email != nil && !l.FakeEmail {
 				name = *l.Email
 			}
-			out.Identities = append(out.Identities, target.Identity{Provider: l.Identity.Provider, Subject: l.Identity.Subject, Name: name})
+			out.Identities = append(out.Identities, pluginapi.Identity{Provider: l.Identity.Provider, Subject: l.Identity.Subject, Name: name})
 		}
 		for i := range l.Passkeys {
 			out.Passkeys = append(out.Passkeys, passkey(&l.Passkeys[i]))
@@ -222,15 +222,15 @@ func factors(out *target.User, u *canonical.User, lost *losses) {
 }
 
 // passkey has no user handle and no name: SuperTokens keeps neither.
-func passkey(k *canonical.Passkey) target.Passkey {
-	out := target.Passkey{ID: k.ID, RelyingParty: k.RelyingParty, Attested: k.PublicKey, Counter: k.Counter, Created: known(k.Created)}
+func passkey(k *canonical.Passkey) pluginapi.Passkey {
+	out := pluginapi.Passkey{ID: k.ID, RelyingParty: k.RelyingParty, Attested: k.PublicKey, Counter: k.Counter, Created: known(k.Created)}
 	_ = json.Unmarshal(k.Transports, &out.Transports) // a hint for browsers, which do without
 	return out
 }
 
 // username is what people type today: their address, else their number, else
 // the id, which at least is unique.
-func username(out *target.User) string {
+func username(out *pluginapi.User) string {
 	switch {
 	case out.Email != "":
 		return out.Email
@@ -243,7 +243,7 @@ func username(out *target.User) string {
 
 // Withhold takes away from u what the target does not get and adds that to what is lost. It comes after everything that is decided about the account: who joined
 // first, and who has proven an address, counts also for a target that cannot hold it.
-func Withhold(u *target.User, withheld target.Withheld, lost []Loss) []Loss {
+func Withhold(u *pluginapi.User, withheld pluginapi.Withheld, lost []Loss) []Loss {
 	for _, f := range withheld.From(u) {
 		lost = append(lost, Loss(f))
 	}

@@ -9,17 +9,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 const bcrypt = "$2a$11$VYMke6bA9Nzc9Ne1NBY3FulsvVc.uabXkG3mrHFbm0n.p592T/ABm"
 
 func p[T any](v T) *T { return &v }
 
-func everything() target.Capabilities {
-	return target.Capabilities{
-		Hashes:  []target.HashSupport{{Scheme: canonical.Bcrypt}},
-		Carries: target.Features(),
+func everything() pluginapi.Capabilities {
+	return pluginapi.Capabilities{
+		Hashes:  []pluginapi.HashSupport{{Scheme: canonical.Bcrypt}},
+		Carries: pluginapi.Features(),
 	}
 }
 
@@ -30,8 +30,8 @@ func TestMap(t *testing.T) {
 	firebase := canonical.ParsePasswordHash("$f_scrypt$4/NA6w==$c3RldGxzYWx0$m=14$r=8$s=Bw==")
 	tests := map[string]struct {
 		user canonical.User
-		caps func(*target.Capabilities)
-		want target.User
+		caps func(*pluginapi.Capabilities)
+		want pluginapi.User
 		lost []Loss
 	}{
 		"plain": {
@@ -40,9 +40,9 @@ func TestMap(t *testing.T) {
 				Logins:   []canonical.Login{{Recipe: canonical.EmailPassword, ID: "i", Email: p("Ada@Example.org"), Verified: p(true), Password: hash, Tenants: []string{"public"}}},
 				Metadata: json.RawMessage(`{"first_name":"Ada","last_name":"Lovelace"}`),
 			},
-			want: target.User{
+			want: pluginapi.User{
 				SourceID: "i", ID: "ext", Username: "Ada@Example.org", Email: "Ada@Example.org", EmailVerified: p(true), Enabled: true,
-				GivenName: "Ada", FamilyName: "Lovelace", Created: joined, Class: target.HashCarried, Password: hash, Tenants: []string{"public"},
+				GivenName: "Ada", FamilyName: "Lovelace", Created: joined, Class: pluginapi.HashCarried, Password: hash, Tenants: []string{"public"},
 				Metadata: json.RawMessage(`{"first_name":"Ada","last_name":"Lovelace"}`),
 			},
 		},
@@ -51,10 +51,10 @@ func TestMap(t *testing.T) {
 				{Recipe: canonical.ThirdParty, ID: "a", Email: p("old@example.org"), Verified: p(true), Identity: &canonical.Identity{Provider: "google", Subject: "1"}},
 				{Recipe: canonical.EmailPassword, ID: "i", Email: p("own@example.org"), Verified: p(false), Password: hash},
 			}},
-			want: target.User{
+			want: pluginapi.User{
 				SourceID: "i", ID: "i", Username: "own@example.org", Email: "own@example.org", EmailVerified: p(false), Enabled: true,
-				OtherEmails: []target.Address{{Email: "old@example.org", Verified: p(true)}}, Class: target.HashCarried, Password: hash,
-				Identities: []target.Identity{{Provider: "google", Subject: "1", Name: "old@example.org"}},
+				OtherEmails: []pluginapi.Address{{Email: "old@example.org", Verified: p(true)}}, Class: pluginapi.HashCarried, Password: hash,
+				Identities: []pluginapi.Identity{{Provider: "google", Subject: "1", Name: "old@example.org"}},
 			},
 		},
 		"one proof of an address is enough": {
@@ -62,24 +62,24 @@ func TestMap(t *testing.T) {
 				{Recipe: canonical.EmailPassword, ID: "i", Email: p("a@example.org"), Verified: p(false)},
 				{Recipe: canonical.ThirdParty, ID: "b", Email: p("a@example.org"), Verified: p(true)},
 			}},
-			want: target.User{SourceID: "i", ID: "i", Username: "a@example.org", Email: "a@example.org", EmailVerified: p(true), Enabled: true, Class: target.NoPassword},
+			want: pluginapi.User{SourceID: "i", ID: "i", Username: "a@example.org", Email: "a@example.org", EmailVerified: p(true), Enabled: true, Class: pluginapi.NoPassword},
 		},
 		"made-up address, phone": {
 			user: canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{
 				{Recipe: canonical.Passwordless, ID: "i", Phone: p("+36201234567"), Verified: p(true)},
 				{Recipe: canonical.EmailPassword, ID: "b", Email: p("x@stfakeemail.supertokens.com"), FakeEmail: true, Password: hash},
 			}},
-			want: target.User{
+			want: pluginapi.User{
 				SourceID: "i", ID: "i", Username: "+36201234567", Phone: "+36201234567", PhoneVerified: p(true), Enabled: true,
-				Class: target.HashCarried, Password: hash,
+				Class: pluginapi.HashCarried, Password: hash,
 			},
 			lost: []Loss{LossFakeEmail},
 		},
 		"nothing to sign in with but the id": {
 			user: canonical.User{InternalID: "i", ID: "ext", Logins: []canonical.Login{{Recipe: canonical.ThirdParty, ID: "i", Email: p("x@apple.fakeemail.com"), FakeEmail: true, Identity: &canonical.Identity{Provider: "apple", Subject: "s"}}}},
-			want: target.User{
-				SourceID: "i", ID: "ext", Username: "ext", Enabled: true, Class: target.NoPassword,
-				Identities: []target.Identity{{Provider: "apple", Subject: "s", Name: "s"}},
+			want: pluginapi.User{
+				SourceID: "i", ID: "ext", Username: "ext", Enabled: true, Class: pluginapi.NoPassword,
+				Identities: []pluginapi.Identity{{Provider: "apple", Subject: "s", Name: "s"}},
 			},
 			lost: []Loss{LossFakeEmail},
 		},
@@ -88,15 +88,15 @@ func TestMap(t *testing.T) {
 				{Recipe: canonical.EmailPassword, ID: "b", Email: p("b@example.org"), Password: firebase},
 				{Recipe: canonical.EmailPassword, ID: "i", Email: p("i@example.org"), Password: hash},
 			}},
-			want: target.User{
-				SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.HashCarried, Password: hash,
-				OtherEmails: []target.Address{{Email: "b@example.org"}},
+			want: pluginapi.User{
+				SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: pluginapi.HashCarried, Password: hash,
+				OtherEmails: []pluginapi.Address{{Email: "b@example.org"}},
 			},
 			lost: []Loss{LossOtherPassword},
 		},
 		"hash the target cannot verify": {
 			user: canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{{Recipe: canonical.EmailPassword, ID: "i", Email: p("i@example.org"), Password: firebase}}},
-			want: target.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NeedsReset},
+			want: pluginapi.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: pluginapi.NeedsReset},
 			lost: []Loss{LossFirstPassword},
 		},
 		"unfinished enrolment, passkey": {
@@ -106,10 +106,10 @@ func TestMap(t *testing.T) {
 					{ID: "k", RelyingParty: "example.org", PublicKey: []byte{1}, Counter: 2, Transports: json.RawMessage(`["usb","nfc"]`), Created: joined}, {ID: "l", Transports: json.RawMessage("?")},
 				}}},
 			},
-			want: target.User{
-				SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NoPassword,
+			want: pluginapi.User{
+				SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: pluginapi.NoPassword,
 				TOTP: []canonical.TOTPDevice{{Name: "b", Verified: true}},
-				Passkeys: []target.Passkey{
+				Passkeys: []pluginapi.Passkey{
 					{ID: "k", RelyingParty: "example.org", Attested: []byte{1}, Counter: 2, Transports: []string{"usb", "nfc"}, Created: joined}, {ID: "l"},
 				},
 			},
@@ -125,18 +125,18 @@ func TestMap(t *testing.T) {
 					{Recipe: canonical.Passwordless, ID: "j", Phone: p("+36201234567")},
 				},
 			},
-			caps: func(c *target.Capabilities) { c.Carries = nil },
-			want: target.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NoPassword},
+			caps: func(c *pluginapi.Capabilities) { c.Carries = nil },
+			want: pluginapi.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: pluginapi.NoPassword},
 			lost: []Loss{"id", "phone", "names", "metadata", "email_verified", "created", "identities", "totp", "tenants", "roles", "passkeys"},
 		},
 		"what is not there is not lost": {
 			user: canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{{Recipe: canonical.EmailPassword, ID: "i", Email: p("i@example.org")}}},
-			caps: func(c *target.Capabilities) { c.Carries = []target.Feature{target.CarriesID} },
-			want: target.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: target.NoPassword},
+			caps: func(c *pluginapi.Capabilities) { c.Carries = []pluginapi.Feature{pluginapi.CarriesID} },
+			want: pluginapi.User{SourceID: "i", ID: "i", Username: "i@example.org", Email: "i@example.org", Enabled: true, Class: pluginapi.NoPassword},
 		},
 		"a stored zero is not 1970": {
 			user: canonical.User{InternalID: "i", ID: "i", TimeJoined: time.UnixMilli(0)},
-			want: target.User{SourceID: "i", ID: "i", Username: "i", Enabled: true, Class: target.NoPassword},
+			want: pluginapi.User{SourceID: "i", ID: "i", Username: "i", Enabled: true, Class: pluginapi.NoPassword},
 		},
 	}
 	for name, tt := range tests {
@@ -163,7 +163,7 @@ func TestMap(t *testing.T) {
 // source are apart in the target.
 func TestIdentitiesStayApart(t *testing.T) {
 	t.Parallel()
-	seen := map[target.Identity]bool{}
+	seen := map[pluginapi.Identity]bool{}
 	ids := []canonical.Identity{
 		{Provider: "google", Subject: "1"},
 		{Provider: "github", Subject: "1"},
@@ -177,12 +177,12 @@ func TestIdentitiesStayApart(t *testing.T) {
 	}
 	for i := range ids {
 		u := canonical.User{InternalID: "i", ID: "i", Logins: []canonical.Login{{ID: "i", Identity: &ids[i]}}}
-		out, _ := Map(&u, target.Capabilities{Carries: []target.Feature{target.CarriesIdentities}})
+		out, _ := Map(&u, pluginapi.Capabilities{Carries: []pluginapi.Feature{pluginapi.CarriesIdentities}})
 		if len(out.Identities) != 1 || out.Identities[0].Provider != ids[i].Provider || out.Identities[0].Subject != ids[i].Subject {
 			t.Errorf("%+v became %+v", ids[i], out.Identities)
 			continue
 		}
-		seen[target.Identity{Provider: out.Identities[0].Provider, Subject: out.Identities[0].Subject}] = true
+		seen[pluginapi.Identity{Provider: out.Identities[0].Provider, Subject: out.Identities[0].Subject}] = true
 	}
 	if len(seen) != len(ids) {
 		t.Errorf("%d identities of %d", len(seen), len(ids))

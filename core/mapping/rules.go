@@ -11,8 +11,8 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/policy"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Spec is the operator's part of the mapping, as the configuration has it.
@@ -84,7 +84,7 @@ type setting struct {
 
 // Aside says why an account is not sent to the target.
 type Aside struct {
-	Action target.Action
+	Action pluginapi.Action
 	Code   diag.Code
 	Detail string
 }
@@ -100,7 +100,7 @@ func Compile(spec Spec, policies Policies) (*Rules, diag.List) {
 	var found diag.List
 	var c compiler
 	if spec.Filter != "" {
-		r.filter = c.expression(spec.Filter, "/filter", target.Flag, &found)
+		r.filter = c.expression(spec.Filter, "/filter", pluginapi.Flag, &found)
 	}
 	for _, name := range slices.Sorted(maps.Keys(spec.Set)) {
 		path := "/set/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
@@ -128,8 +128,8 @@ func Compile(spec Spec, policies Policies) (*Rules, diag.List) {
 
 // Map returns the user the target should hold and what of the account it will not.
 // With an Aside, the account is kept out of the target for the reason it gives.
-func (r *Rules) Map(u *canonical.User, caps target.Capabilities) (target.User, []Loss, *Aside) {
-	var out target.User
+func (r *Rules) Map(u *canonical.User, caps pluginapi.Capabilities) (pluginapi.User, []Loss, *Aside) {
+	var out pluginapi.User
 	lost, aside := r.Into(&out, u, &caps)
 	if aside == nil {
 		lost = Withhold(&out, caps.Withheld(), lost)
@@ -139,7 +139,7 @@ func (r *Rules) Map(u *canonical.User, caps target.Capabilities) (target.User, [
 
 // Into is [Rules.Map] before [Withhold], for those who map one account after another
 // into the same place, as users are large, or have something to decide in between.
-func (r *Rules) Into(out *target.User, u *canonical.User, caps *target.Capabilities) (all []Loss, aside *Aside) {
+func (r *Rules) Into(out *pluginapi.User, u *canonical.User, caps *pluginapi.Capabilities) (all []Loss, aside *Aside) {
 	lost := usual(out, u, caps)
 	if r != nil {
 		if aside = r.apply(u, out); aside != nil {
@@ -150,7 +150,7 @@ func (r *Rules) Into(out *target.User, u *canonical.User, caps *target.Capabilit
 	return lost, aside
 }
 
-func (r *Rules) apply(u *canonical.User, out *target.User) *Aside {
+func (r *Rules) apply(u *canonical.User, out *pluginapi.User) *Aside {
 	if r.filter == nil && len(r.sets) == 0 {
 		return nil
 	}
@@ -163,7 +163,7 @@ func (r *Rules) apply(u *canonical.User, out *target.User) *Aside {
 			return failed("filter", err)
 		}
 		if keep != true {
-			return &Aside{target.Skipped, diag.MapFiltered, "mapping.filter is false for it"}
+			return &Aside{pluginapi.Skipped, diag.MapFiltered, "mapping.filter is false for it"}
 		}
 	}
 	for _, s := range r.sets {
@@ -193,12 +193,12 @@ func failed(rule string, err error) *Aside {
 	if errors.Is(err, errNoEntry) {
 		code = diag.MapNoEntry
 	}
-	return &Aside{target.Rejected, code, "mapping." + rule + ": " + err.Error()}
+	return &Aside{pluginapi.Rejected, code, "mapping." + rule + ": " + err.Error()}
 }
 
 // decide applies the policies about single accounts.
-func (r *Rules) decide(u *canonical.User, out *target.User, caps *target.Capabilities, lost *losses) *Aside {
-	if p := r.policies.Password; out.Class == target.NeedsReset && (p == Reject || p == Skip) {
+func (r *Rules) decide(u *canonical.User, out *pluginapi.User, caps *pluginapi.Capabilities, lost *losses) *Aside {
+	if p := r.policies.Password; out.Class == pluginapi.NeedsReset && (p == Reject || p == Skip) {
 		return &Aside{action(p), diag.MapHashUnsupported, "the target cannot verify the hash of its password, and policies.password does not allow a reset"}
 	}
 	if caps.MaxIDLength > 0 && len(out.ID) > caps.MaxIDLength && r.policies.LongID != Default {
@@ -214,11 +214,11 @@ func (r *Rules) decide(u *canonical.User, out *target.User, caps *target.Capabil
 	return nil
 }
 
-func action(p Policy) target.Action {
+func action(p Policy) pluginapi.Action {
 	if p == Skip {
-		return target.Skipped
+		return pluginapi.Skipped
 	}
-	return target.Rejected
+	return pluginapi.Rejected
 }
 
 // rule compiles one rule; nil when it has errors.
@@ -284,7 +284,7 @@ func empty(v any) bool { return v == nil || v == "" }
 func (c *compiler) literal(raw json.RawMessage, path string, f field, found *diag.List) any {
 	value, err := decode(raw)
 	if err == nil {
-		err = f.set(&target.User{}, value)
+		err = f.set(&pluginapi.User{}, value)
 	}
 	if err != nil {
 		found.Add(diag.Diagnostic{Code: diag.ConfigWrongType, Summary: fmt.Sprintf("%s cannot be this value: %v", f.name, err), Path: path})

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 func raw(s string) json.RawMessage { return json.RawMessage(s) }
@@ -26,26 +26,26 @@ func TestRules(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		set  map[string]Rule
-		want func(*target.User)
+		want func(*pluginapi.User)
 	}{
-		"copy":              {map[string]Rule{"username": {Copy: "id"}}, func(u *target.User) { u.Username = "ext" }},
-		"copy from inside":  {map[string]Rule{"family_name": {Copy: "metadata.address.city"}}, func(u *target.User) { u.FamilyName = "London" }},
-		"constant":          {map[string]Rule{"enabled": {Constant: raw(`false`)}}, func(u *target.User) { u.Enabled = false }},
-		"null removes":      {map[string]Rule{"given_name": {Constant: raw(`null`)}}, func(u *target.User) { u.GivenName = "" }},
-		"default is unused": {map[string]Rule{"given_name": {Default: raw(`"X"`)}}, func(*target.User) {}},
-		"default":           {map[string]Rule{"family_name": {Default: raw(`"Unknown"`)}}, func(u *target.User) { u.FamilyName = "Unknown" }},
-		"template":          {map[string]Rule{"username": {Template: "{{{given_name}}}-{metadata.logins}"}}, func(u *target.User) { u.Username = "{Ada}-9007199254740993" }},
-		"lookup":            {map[string]Rule{"roles.public": {Lookup: "metadata.tier", Table: map[string]json.RawMessage{"gold": raw(`["vip"]`)}}}, func(u *target.User) { u.Roles = map[string][]string{"public": {"vip"}} }},
-		"lookup of nothing": {map[string]Rule{"family_name": {Lookup: "metadata.none", Table: map[string]json.RawMessage{"a": raw(`"b"`)}, Default: raw(`"c"`)}}, func(u *target.User) { u.FamilyName = "c" }},
-		"cel text":          {map[string]Rule{"email": {CEL: `email.lowerAscii()`}}, func(u *target.User) { u.Email, u.Username = "ada@example.org", "ada@example.org" }},
-		"cel list":          {map[string]Rule{"roles.public": {CEL: `roles["public"].filter(r, r != "admin")`}}, func(u *target.User) { u.Roles = map[string][]string{"public": {"user"}} }},
-		"cel metadata": {map[string]Rule{"metadata.n": {CEL: `metadata.logins + 1`}}, func(u *target.User) {
+		"copy":              {map[string]Rule{"username": {Copy: "id"}}, func(u *pluginapi.User) { u.Username = "ext" }},
+		"copy from inside":  {map[string]Rule{"family_name": {Copy: "metadata.address.city"}}, func(u *pluginapi.User) { u.FamilyName = "London" }},
+		"constant":          {map[string]Rule{"enabled": {Constant: raw(`false`)}}, func(u *pluginapi.User) { u.Enabled = false }},
+		"null removes":      {map[string]Rule{"given_name": {Constant: raw(`null`)}}, func(u *pluginapi.User) { u.GivenName = "" }},
+		"default is unused": {map[string]Rule{"given_name": {Default: raw(`"X"`)}}, func(*pluginapi.User) {}},
+		"default":           {map[string]Rule{"family_name": {Default: raw(`"Unknown"`)}}, func(u *pluginapi.User) { u.FamilyName = "Unknown" }},
+		"template":          {map[string]Rule{"username": {Template: "{{{given_name}}}-{metadata.logins}"}}, func(u *pluginapi.User) { u.Username = "{Ada}-9007199254740993" }},
+		"lookup":            {map[string]Rule{"roles.public": {Lookup: "metadata.tier", Table: map[string]json.RawMessage{"gold": raw(`["vip"]`)}}}, func(u *pluginapi.User) { u.Roles = map[string][]string{"public": {"vip"}} }},
+		"lookup of nothing": {map[string]Rule{"family_name": {Lookup: "metadata.none", Table: map[string]json.RawMessage{"a": raw(`"b"`)}, Default: raw(`"c"`)}}, func(u *pluginapi.User) { u.FamilyName = "c" }},
+		"cel text":          {map[string]Rule{"email": {CEL: `email.lowerAscii()`}}, func(u *pluginapi.User) { u.Email, u.Username = "ada@example.org", "ada@example.org" }},
+		"cel list":          {map[string]Rule{"roles.public": {CEL: `roles["public"].filter(r, r != "admin")`}}, func(u *pluginapi.User) { u.Roles = map[string][]string{"public": {"user"}} }},
+		"cel metadata": {map[string]Rule{"metadata.n": {CEL: `metadata.logins + 1`}}, func(u *pluginapi.User) {
 			u.Metadata = raw(`{"address":{"city":"London"},"first_name":"Ada","logins":9007199254740993,"n":9007199254740994,"tier":"gold"}`)
 		}},
-		"another address is nobody's proof": {map[string]Rule{"email": {Constant: raw(`"x@example.org"`)}}, func(u *target.User) {
+		"another address is nobody's proof": {map[string]Rule{"email": {Constant: raw(`"x@example.org"`)}}, func(u *pluginapi.User) {
 			u.Email, u.Username, u.EmailVerified = "x@example.org", "x@example.org", p(false)
 		}},
-		"rules read the account as it came": {map[string]Rule{"given_name": {Copy: "family_name"}, "family_name": {Copy: "given_name"}}, func(u *target.User) { u.GivenName, u.FamilyName = "", "Ada" }},
+		"rules read the account as it came": {map[string]Rule{"given_name": {Copy: "family_name"}, "family_name": {Copy: "given_name"}}, func(u *pluginapi.User) { u.GivenName, u.FamilyName = "", "Ada" }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -79,11 +79,11 @@ func TestAside(t *testing.T) {
 		change   func(*canonical.User)
 		want     Aside
 	}{
-		"filter":               {spec: Spec{Filter: `"guest" in roles["public"]`}, want: Aside{target.Skipped, diag.MapFiltered, "mapping.filter is false for it"}},
-		"no entry":             {spec: Spec{Set: map[string]Rule{"given_name": {Lookup: "metadata.tier", Table: map[string]json.RawMessage{"a": raw(`"b"`)}}}}, want: Aside{target.Rejected, diag.MapNoEntry, "mapping.set.given_name: " + errNoEntry.Error()}},
-		"missing key":          {spec: Spec{Set: map[string]Rule{"given_name": {CEL: `string(metadata.nothing)`}}}, want: Aside{target.Rejected, diag.MapFailed, "mapping.set.given_name: a key that the expression reads is not there; has(…) asks for it"}},
-		"wrong type":           {spec: Spec{Set: map[string]Rule{"given_name": {Copy: "metadata.address"}}}, want: Aside{target.Rejected, diag.MapFailed, "mapping.set.given_name: it is not text"}},
-		"errors quote nothing": {spec: Spec{Set: map[string]Rule{"enabled": {CEL: `int(metadata.tier) > 0`}}}, want: Aside{target.Rejected, diag.MapFailed, "mapping.set.enabled: a value cannot be converted"}},
+		"filter":               {spec: Spec{Filter: `"guest" in roles["public"]`}, want: Aside{pluginapi.Skipped, diag.MapFiltered, "mapping.filter is false for it"}},
+		"no entry":             {spec: Spec{Set: map[string]Rule{"given_name": {Lookup: "metadata.tier", Table: map[string]json.RawMessage{"a": raw(`"b"`)}}}}, want: Aside{pluginapi.Rejected, diag.MapNoEntry, "mapping.set.given_name: " + errNoEntry.Error()}},
+		"missing key":          {spec: Spec{Set: map[string]Rule{"given_name": {CEL: `string(metadata.nothing)`}}}, want: Aside{pluginapi.Rejected, diag.MapFailed, "mapping.set.given_name: a key that the expression reads is not there; has(…) asks for it"}},
+		"wrong type":           {spec: Spec{Set: map[string]Rule{"given_name": {Copy: "metadata.address"}}}, want: Aside{pluginapi.Rejected, diag.MapFailed, "mapping.set.given_name: it is not text"}},
+		"errors quote nothing": {spec: Spec{Set: map[string]Rule{"enabled": {CEL: `int(metadata.tier) > 0`}}}, want: Aside{pluginapi.Rejected, diag.MapFailed, "mapping.set.enabled: a value cannot be converted"}},
 		"endless": {
 			spec: Spec{Filter: `logins.all(a, logins.all(b, logins.all(c, logins.all(d, a.id + b.id + c.id + d.id != ""))))`},
 			change: func(u *canonical.User) {
@@ -91,15 +91,15 @@ func TestAside(t *testing.T) {
 					u.Logins = append(u.Logins, u.Logins[0])
 				}
 			},
-			want: Aside{target.Rejected, diag.MapFailed, "mapping.filter: it takes too long"},
+			want: Aside{pluginapi.Rejected, diag.MapFailed, "mapping.filter: it takes too long"},
 		},
-		"long id": {policies: Policies{LongID: Skip}, change: func(u *canonical.User) { u.ID = strings.Repeat("x", 40) }, want: Aside{target.Skipped, diag.LoadIDTooLong, "the id has 40 characters, the target takes 36"}},
+		"long id": {policies: Policies{LongID: Skip}, change: func(u *canonical.User) { u.ID = strings.Repeat("x", 40) }, want: Aside{pluginapi.Skipped, diag.LoadIDTooLong, "the id has 40 characters, the target takes 36"}},
 		"hash": {
 			policies: Policies{Password: Reject},
 			change: func(u *canonical.User) {
 				u.Logins[0].Password = canonical.ParsePasswordHash("$f_scrypt$4/NA6w==$c3RldGxzYWx0$m=14$r=8$s=Bw==")
 			},
-			want: Aside{target.Rejected, diag.MapHashUnsupported, "the target cannot verify the hash of its password, and policies.password does not allow a reset"},
+			want: Aside{pluginapi.Rejected, diag.MapHashUnsupported, "the target cannot verify the hash of its password, and policies.password does not allow a reset"},
 		},
 	}
 	for name, tt := range tests {

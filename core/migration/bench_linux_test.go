@@ -18,32 +18,35 @@ import (
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
-	"github.com/stetl/stetl/core/target"
 	"github.com/stetl/stetl/internal/supertokensgen"
 )
 
 // agreeable is a target that can hold everything and confirms it at once.
 type agreeable struct{ requests int }
 
-func (*agreeable) Capabilities() target.Capabilities {
-	return target.Capabilities{
-		Hashes:  []target.HashSupport{{Scheme: canonical.Bcrypt}, {Scheme: canonical.Argon2id}},
-		Carries: target.Features(), MaxIDLength: 36, UniqueEmail: true,
+func (*agreeable) Capabilities() pluginapi.Capabilities {
+	return pluginapi.Capabilities{
+		Hashes:  []pluginapi.HashSupport{{Scheme: canonical.Bcrypt}, {Scheme: canonical.Argon2id}},
+		Carries: pluginapi.Features(), MaxIDLength: 36, UniqueEmail: true,
 	}
 }
 
-func (*agreeable) Check(context.Context, target.Needs) (target.Checked, error) {
-	return target.Checked{}, nil
+func (*agreeable) Check(context.Context, pluginapi.Needs) (pluginapi.Checked, error) {
+	return pluginapi.Checked{}, nil
 }
-func (*agreeable) Plan(context.Context, []target.User) ([]target.Change, error) { return nil, nil }
-func (*agreeable) Finish(context.Context) error                                 { return nil }
 
-func (a *agreeable) Load(_ context.Context, users []target.User) ([]target.Outcome, error) {
+func (*agreeable) Plan(context.Context, []pluginapi.User) ([]pluginapi.Change, error) {
+	return nil, nil
+}
+func (*agreeable) Finish(context.Context) error { return nil }
+
+func (a *agreeable) Load(_ context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
 	a.requests++
-	out := make([]target.Outcome, len(users))
+	out := make([]pluginapi.Outcome, len(users))
 	for i := range users {
-		out[i] = target.Outcome{SourceID: users[i].SourceID, Action: target.Created, TargetID: users[i].ID, State: []byte("as it was left, 32 bytes of it...")}
+		out[i] = pluginapi.Outcome{SourceID: users[i].SourceID, Action: pluginapi.Created, TargetID: users[i].ID, State: []byte("as it was left, 32 bytes of it...")}
 	}
 	return out, nil
 }
@@ -107,7 +110,7 @@ func (e *engineBench) bare() time.Duration {
 
 // run moves everybody, with the journal in the folder and the review of the source that
 // comes with a run, and returns the most memory that was resident meanwhile, in MiB.
-func (e *engineBench) run(dst engine.Target) (took time.Duration, summary target.Summary, peak float64) {
+func (e *engineBench) run(dst engine.Target) (took time.Duration, summary pluginapi.Summary, peak float64) {
 	e.Helper()
 	// 5 has the kernel count the peak anew.
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o600); err != nil {

@@ -8,10 +8,10 @@ import (
 
 	"github.com/stetl/stetl/core/bridge"
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
-	"github.com/stetl/stetl/core/target"
 )
 
 // bridgeConnections is the size of the pool: a connection is held while the
@@ -94,7 +94,7 @@ func (b bridgeTarget) alive(ctx context.Context) (bridge.Target, error) {
 }
 
 // SetPassword implements [bridge.Target].
-func (b bridgeTarget) SetPassword(ctx context.Context, change target.PasswordChange) error {
+func (b bridgeTarget) SetPassword(ctx context.Context, change pluginapi.PasswordChange) error {
 	t, err := b.alive(ctx)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (b bridgeTarget) SetPassword(ctx context.Context, change target.PasswordCha
 }
 
 // StartReset implements [bridge.Target].
-func (b bridgeTarget) StartReset(ctx context.Context, r target.Reset) (string, error) {
+func (b bridgeTarget) StartReset(ctx context.Context, r pluginapi.Reset) (string, error) {
 	t, err := b.alive(ctx)
 	if err != nil {
 		return "", err
@@ -112,10 +112,10 @@ func (b bridgeTarget) StartReset(ctx context.Context, r target.Reset) (string, e
 }
 
 // Exchange implements [bridge.Target].
-func (b bridgeTarget) Exchange(ctx context.Context, assertion target.Assertion) (target.Tokens, error) {
+func (b bridgeTarget) Exchange(ctx context.Context, assertion pluginapi.Assertion) (pluginapi.Tokens, error) {
 	t, err := b.alive(ctx)
 	if err != nil {
-		return target.Tokens{}, err
+		return pluginapi.Tokens{}, err
 	}
 	return t.Exchange(ctx, assertion)
 }

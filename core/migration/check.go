@@ -6,9 +6,9 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/supertokens"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Checked is what an examination of source and target has found.
@@ -61,7 +61,7 @@ func (m *Migration) Verify(ctx context.Context, sample int) (*report.Verificatio
 	}
 	r := &report.Verification{Source: m.source.src.Where(), Target: m.cfg.TargetText(), Words: m.plugin.words()}
 	o := engineOptions(m)
-	o.Outcome = func(c target.Change) { r.Changes = append(r.Changes, c) }
+	o.Outcome = func(c pluginapi.Change) { r.Changes = append(r.Changes, c) }
 	var err error
 	r.Result, err = engine.Verify(ctx, &accounts{Source: m.source}, m.target, o, sample)
 	return r, classify(ctx, err)

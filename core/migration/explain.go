@@ -10,8 +10,8 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Explain tells everything about one account: what the source has of it, what the
@@ -55,7 +55,7 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 		}
 		e.Journal = report.Remember(entry, reason)
 	}
-	if len(found) == 1 && !offline && m.target.Capabilities().Can(target.CanPlan) {
+	if len(found) == 1 && !offline && m.target.Capabilities().Can(pluginapi.CanPlan) {
 		if e.Next, err = predict(ctx, m, src, e.SourceID); err != nil {
 			return nil, classify(ctx, err)
 		}
@@ -102,12 +102,12 @@ func internalIDs(users []*canonical.User) []string {
 }
 
 // predict asks what a run would do with one account.
-func predict(ctx context.Context, m *Migration, src engine.Source, sourceID string) (*target.Change, error) {
+func predict(ctx context.Context, m *Migration, src engine.Source, sourceID string) (*pluginapi.Change, error) {
 	o := engineOptions(m)
 	o.DryRun, o.Progress = true, nil
 	o.Part = engine.Only("", map[string]bool{sourceID: true})
-	var next *target.Change
-	o.Outcome = func(c target.Change) {
+	var next *pluginapi.Change
+	o.Outcome = func(c pluginapi.Change) {
 		if c.SourceID == sourceID {
 			next = report.Mask(c)
 		}

@@ -17,9 +17,9 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/migration"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/supertokens"
-	"github.com/stetl/stetl/core/target"
 )
 
 // place is a folder with a configuration, whose dump is source.sql and whose target has
@@ -110,8 +110,8 @@ func (p place) past(t *testing.T) migration.Past {
 	return past
 }
 
-func summary(created, unchanged, rejected int) target.Summary {
-	return target.Summary{Read: created + unchanged + rejected, Created: created, Unchanged: unchanged, Rejected: rejected}
+func summary(created, unchanged, rejected int) pluginapi.Summary {
+	return pluginapi.Summary{Read: created + unchanged + rejected, Created: created, Unchanged: unchanged, Rejected: rejected}
 }
 
 // One run and everything that can be done after it.
@@ -128,7 +128,7 @@ func TestRunAndAfter(t *testing.T) {
 			}
 		},
 	})
-	first, err := m.Run(t.Context(), migration.RunOptions{Outcome: func(target.Change) { outcomes++ }})
+	first, err := m.Run(t.Context(), migration.RunOptions{Outcome: func(pluginapi.Change) { outcomes++ }})
 	if err != nil || first.Result.Summary != summary(110, 0, 6) || outcomes != 116 || len(first.Changes) != 6 {
 		t.Fatalf("%v, %+v, %d outcomes, %d changes", err, first.Result, outcomes, len(first.Changes))
 	}
@@ -164,7 +164,7 @@ func TestRunAndAfter(t *testing.T) {
 		t.Errorf("id map: %v, %d pairs, %d missing", err, len(ids.Pairs), ids.Missing)
 	}
 	h, err := past.Report(t.Context(), 0)
-	if err != nil || h.Run.ID != 2 || h.Run.Program != "" || len(h.Runs) != 2 || h.Outcomes[target.Rejected] != 6 {
+	if err != nil || h.Run.ID != 2 || h.Run.Program != "" || len(h.Runs) != 2 || h.Outcomes[pluginapi.Rejected] != 6 {
 		t.Errorf("report: %v, %+v", err, h)
 	}
 	if h, err = past.Report(t.Context(), 1); err != nil || h.Run.Program != "a test" {
@@ -190,7 +190,7 @@ func explain(t *testing.T, m *migration.Migration, rejected string, loaded repor
 	t.Helper()
 	for _, name := range []string{loaded.SourceID, loaded.VisibleID, loaded.TargetID} {
 		e, err := m.Explain(t.Context(), name, false)
-		if err != nil || e.SourceID != loaded.SourceID || e.Account == nil || e.Journal == nil || e.Next == nil || e.Next.Action != target.Unchanged {
+		if err != nil || e.SourceID != loaded.SourceID || e.Account == nil || e.Journal == nil || e.Next == nil || e.Next.Action != pluginapi.Unchanged {
 			t.Errorf("explain %s: %v, %+v", name, err, e)
 		}
 	}
@@ -411,7 +411,7 @@ func TestPluginWithAPath(t *testing.T) {
 	if err := errors.Join(err, src.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if i.Inventory.Accounts != 116 || i.Target != "file" || !i.Carries[target.CarriesPhone] || i.Carries[target.CarriesRoles] {
+	if i.Inventory.Accounts != 116 || i.Target != "file" || !i.Carries[pluginapi.CarriesPhone] || i.Carries[pluginapi.CarriesRoles] {
 		t.Errorf("%d accounts, target %q, %v", i.Inventory.Accounts, i.Target, i.Carries)
 	}
 	tried, err := migration.TryMapping(t.Context(), cfg, "", plugin.Options{})
@@ -436,14 +436,14 @@ func TestPluginOfTheBridgeThatDies(t *testing.T) {
 	p := newPlace(t, "target: {plugin: door}\n")
 	door := migration.BridgeTarget(p.open(t, migration.Options{ReadOnly: true}))
 	for range 2 {
-		if err := door.SetPassword(t.Context(), target.PasswordChange{TargetID: "ada"}); err != nil {
+		if err := door.SetPassword(t.Context(), pluginapi.PasswordChange{TargetID: "ada"}); err != nil {
 			t.Error(err)
 		}
-		if err := door.SetPassword(t.Context(), target.PasswordChange{TargetID: deadly}); err == nil {
+		if err := door.SetPassword(t.Context(), pluginapi.PasswordChange{TargetID: deadly}); err == nil {
 			t.Error("a process that died has answered")
 		}
 	}
-	if _, err := door.StartReset(t.Context(), target.Reset{}); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := door.StartReset(t.Context(), pluginapi.Reset{}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("what the target cannot: %v", err)
 	}
 }

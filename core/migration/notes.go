@@ -9,8 +9,8 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
-	"github.com/stetl/stetl/core/target"
 )
 
 // anew is the journal of a target that is written as a whole: with the first outcome,
@@ -52,8 +52,8 @@ func newNotes(scope *journal.Scope, begun journal.Run, skip []diag.Code) (*notes
 // portion is how many accounts the journal is told of at once.
 const portion = 200
 
-func (n *notes) outcome(c target.Change) {
-	out := c.Action == target.Rejected || c.Action == target.InDoubt || c.Action == target.Skipped && slices.Contains(n.skip, c.Code)
+func (n *notes) outcome(c pluginapi.Change) {
+	out := c.Action == pluginapi.Rejected || c.Action == pluginapi.InDoubt || c.Action == pluginapi.Skipped && slices.Contains(n.skip, c.Code)
 	if out {
 		n.notLoaded[c.SourceID] = true
 	}

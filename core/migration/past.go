@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Past is what runs have left behind in the journal.
@@ -113,7 +113,7 @@ func (p Past) Report(ctx context.Context, number int64) (*report.History, error)
 	if err != nil {
 		return nil, RefusedError{err}
 	}
-	h := &report.History{Runs: all[:min(len(all), shownRuns)], Outcomes: map[target.Action]int{}, Reasons: map[diag.Code]int{}, Words: p.m.plugin.words()}
+	h := &report.History{Runs: all[:min(len(all), shownRuns)], Outcomes: map[pluginapi.Action]int{}, Reasons: map[diag.Code]int{}, Words: p.m.plugin.words()}
 	for _, r := range all {
 		if number == 0 || r.ID == number {
 			h.Run = r

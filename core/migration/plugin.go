@@ -10,7 +10,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/plugin"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // findPlugin finds the plugin of a configuration, which may say where it is and which
@@ -120,11 +120,11 @@ type canaries struct {
 }
 
 // Login implements [engine.Canary].
-func (c canaries) Login(ctx context.Context, login target.Login) (bool, error) {
+func (c canaries) Login(ctx context.Context, login pluginapi.Login) (bool, error) {
 	return c.plugin.current().Login(ctx, login)
 }
 
 // Undo implements [engine.Canary].
-func (c canaries) Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error) {
+func (c canaries) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
 	return c.plugin.current().Undo(ctx, accounts)
 }

@@ -12,9 +12,9 @@ import (
 
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/supertokens"
-	"github.com/stetl/stetl/core/target"
 )
 
 // RunOptions say what [Migration.Run] does.
@@ -28,7 +28,7 @@ type RunOptions struct {
 	Choice Choice
 	// Outcome, when set, is called for every account as its fate becomes known; see
 	// [engine.Options] for which ones that leaves out.
-	Outcome func(target.Change)
+	Outcome func(pluginapi.Change)
 	// Save, when set, gets the plan that a dry run has made.
 	Save func(*engine.Plan) error
 }
@@ -110,7 +110,7 @@ func (r *run) begin(ctx context.Context) error {
 		r.plan = newRecorder(m, &r.engine, r.report.Target)
 	}
 	r.engine.Outcome = r.outcome
-	r.engine.Different = func(c target.Change) { r.report.Different = append(r.report.Different, c) }
+	r.engine.Different = func(c pluginapi.Change) { r.report.Different = append(r.report.Different, c) }
 	if scope == nil {
 		return nil
 	}
@@ -143,7 +143,7 @@ func (r *run) begin(ctx context.Context) error {
 }
 
 // outcome passes on what became of an account.
-func (r *run) outcome(c target.Change) {
+func (r *run) outcome(c pluginapi.Change) {
 	r.report.PartLosses.Add(c.Losses)
 	if r.o.DryRun || c.Code != "" || len(c.Losses) > 0 {
 		r.report.Changes = append(r.report.Changes, c)
@@ -199,7 +199,7 @@ func newRecorder(m *Migration, o *engine.Options, place string) *recorder {
 	return r
 }
 
-func (r *recorder) outcome(c target.Change) {
+func (r *recorder) outcome(c pluginapi.Change) {
 	digest, _ := r.digests.Load(c.SourceID)
 	known, _ := digest.([]byte) // none for accounts that are left aside
 	r.plan.Add(c, known)

@@ -8,11 +8,11 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
-	"github.com/stetl/stetl/core/target"
 )
 
 // SourceOptions say how a source is opened.
@@ -115,11 +115,11 @@ func (s *Source) Inspect(ctx context.Context, plugins plugin.Options, progress f
 }
 
 // addTarget adds what a target can verify and hold.
-func addTarget(i *report.Inspection, name string, caps *target.Capabilities) {
+func addTarget(i *report.Inspection, name string, caps *pluginapi.Capabilities) {
 	i.Target, i.Accepts = name, map[string]bool{}
 	i.Inventory.EachHash(func(shape string, sample canonical.PasswordHash, _ int) { i.Accepts[shape] = caps.Accepts(sample) })
-	i.Carries = map[target.Feature]bool{}
-	for _, f := range target.Features() {
+	i.Carries = map[pluginapi.Feature]bool{}
+	for _, f := range pluginapi.Features() {
 		i.Carries[f] = caps.Has(f)
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Undoing is the phase of [Migration.Undo].
@@ -20,7 +20,7 @@ func (m *Migration) CountUndo(ctx context.Context) (*engine.Undoing, error) {
 		return nil, UsageError{errors.New("the journal was opened for looking only, and undo notes in it what it does")}
 	case caps.Whole:
 		return nil, RefusedError{errors.New("this target is written as a whole, as import files are: remove what the run has written")}
-	case !caps.Can(target.CanUndo):
+	case !caps.Can(pluginapi.CanUndo):
 		return nil, RefusedError{fmt.Errorf("plugin %s cannot take accounts back", m.cfg.Target.Plugin)}
 	}
 	count, err := engine.CountUndo(ctx, m.memory.scope)
@@ -36,7 +36,7 @@ func (m *Migration) Undo(ctx context.Context) (*report.Undoing, error) {
 	}
 	r := &report.Undoing{Target: m.cfg.TargetText()}
 	done := 0
-	r.Result, err = engine.Undo(ctx, m.memory.scope, m.plugin.current(), func(o target.Outcome) {
+	r.Result, err = engine.Undo(ctx, m.memory.scope, m.plugin.current(), func(o pluginapi.Outcome) {
 		done++
 		m.o.Progress(engine.Progress{Phase: Undoing, Done: done, Total: count.Made + count.Adopted})
 		if o.Code != "" {

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/internal/session"
+	"github.com/stetl/stetl/core/internal/conversation"
 	"github.com/stetl/stetl/core/internal/wire"
 )
 
@@ -39,7 +39,7 @@ func attach(ctx context.Context, loc Location, o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("attach to plugin %s: %w", loc.Name, err)
 	}
-	s := session.New(conn, session.Options{
+	s := conversation.New(conn, conversation.Options{
 		Name: loc.Name, Log: log, FingerprintKey: o.FingerprintKey, Memory: o.Memory, Pulse: o.Pulse, Patient: true,
 		Explain: func() (diag.Code, error) { return "", nil },
 	})

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // A plugin that waits under a debugger serves one host after the other.
@@ -51,7 +51,7 @@ func TestAttach(t *testing.T) {
 		if err != nil || list.HasErrors() {
 			t.Fatalf("configure: %v, %v", list, err)
 		}
-		if out, err := c.Load(t.Context(), users(3)); err != nil || out[2].Action != target.Created {
+		if out, err := c.Load(t.Context(), users(3)); err != nil || out[2].Action != pluginapi.Created {
 			t.Errorf("load: %v, %v", out, err)
 		}
 		if err := c.Close(t.Context()); err != nil {

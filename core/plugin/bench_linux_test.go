@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -33,20 +33,20 @@ func resident(t testing.TB, pid int) int {
 }
 
 // grown is users as a source has them.
-func grown(n int) []target.User {
+func grown(n int) []pluginapi.User {
 	all, yes := users(n), true
 	for i := range all {
 		u := &all[i]
 		u.ID, u.Username = fmt.Sprintf("11111111-2222-4333-8444-%012d", i), fmt.Sprintf("person-%d@example.org", i)
 		u.Email, u.EmailVerified, u.GivenName, u.FamilyName = u.Username, &yes, "Ada", "Example"
 		u.Created = time.UnixMilli(1_700_000_000_000 + int64(i))
-		u.Password, u.Class = canonical.ParsePasswordHash("$2a$11$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"), target.HashCarried
+		u.Password, u.Class = canonical.ParsePasswordHash("$2a$11$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"), pluginapi.HashCarried
 	}
 	return all
 }
 
 // pour loads in through c, several batches at a time.
-func pour(tb testing.TB, c *Client, in []target.User) {
+func pour(tb testing.TB, c *Client, in []pluginapi.User) {
 	tb.Helper()
 	var wg sync.WaitGroup
 	for part := range slices.Chunk(in, 200*4) {
@@ -82,7 +82,7 @@ func TestMemoryIsFlat(t *testing.T) {
 // BenchmarkLoad measures the boundary itself: the plugin does nothing. "small" is for
 // comparison with measurements of other protocols, which have no accounts to carry.
 func BenchmarkLoad(b *testing.B) {
-	for name, in := range map[string][]target.User{"small": users(200 * 16), "account": grown(200 * 16)} {
+	for name, in := range map[string][]pluginapi.User{"small": users(200 * 16), "account": grown(200 * 16)} {
 		b.Run(name, func(b *testing.B) {
 			o := Options{Bundled: Bundled{"good": {"plugin-serve", "good"}}}
 			loc, err := Find("good", o)

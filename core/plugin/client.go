@@ -12,13 +12,13 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/internal/session"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/internal/conversation"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Info is what a plugin says about itself, and where it runs.
 type Info struct {
-	target.Description
+	pluginapi.Description
 	// Protocol is the negotiated major version.
 	Protocol int
 	PID      int
@@ -31,7 +31,7 @@ type Client struct {
 	log             *slog.Logger
 	plugin          *goplugin.Client
 	process         *process
-	session         atomic.Pointer[session.Session] // nil until the connection stands
+	session         atomic.Pointer[conversation.Session] // nil until the connection stands
 	socketDir       string
 	privateDir      string // of a verified copy
 	pid             int
@@ -56,18 +56,18 @@ func (c *Client) Configure(ctx context.Context, config []byte) (diag.List, error
 }
 
 // Capabilities are those of the plugin as configured.
-func (c *Client) Capabilities() target.Capabilities { return c.session.Load().Capabilities() }
+func (c *Client) Capabilities() pluginapi.Capabilities { return c.session.Load().Capabilities() }
 
 // Check has the plugin examine the target without writing. The error matches
 // [errors.ErrUnsupported] when the plugin cannot.
-func (c *Client) Check(ctx context.Context, needs target.Needs) (target.Checked, error) {
+func (c *Client) Check(ctx context.Context, needs pluginapi.Needs) (pluginapi.Checked, error) {
 	return c.session.Load().Check(ctx, needs)
 }
 
 // Plan says what Load would do: one change per user, in the order of users. The
 // error matches [errors.ErrUnsupported] when the plugin cannot plan; otherwise
 // it means what the error of Load means.
-func (c *Client) Plan(ctx context.Context, users []target.User) ([]target.Change, error) {
+func (c *Client) Plan(ctx context.Context, users []pluginapi.User) ([]pluginapi.Change, error) {
 	return c.session.Load().Plan(ctx, users)
 }
 
@@ -79,7 +79,7 @@ func (c *Client) Plan(ctx context.Context, users []target.User) ([]target.Change
 // has two seconds to report what it knows, or the plugin is gone, which is a
 // [*CrashError]. Users without an answer are InDoubt with one of the codes of
 // this package; a user who cannot be sent at all is Rejected.
-func (c *Client) Load(ctx context.Context, users []target.User) ([]target.Outcome, error) {
+func (c *Client) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
 	return c.session.Load().Load(ctx, users)
 }
 
@@ -90,35 +90,35 @@ func (c *Client) Finish(ctx context.Context) error { return c.session.Load().Fin
 // Fix has the plugin apply the remedies that Check names; the list says what was
 // done, as warnings, and what is left. The error matches [errors.ErrUnsupported]
 // when the plugin cannot, as that of each call below.
-func (c *Client) Fix(ctx context.Context, needs target.Needs) (diag.List, error) {
+func (c *Client) Fix(ctx context.Context, needs pluginapi.Needs) (diag.List, error) {
 	return c.session.Load().Fix(ctx, needs)
 }
 
 // Undo takes back what earlier runs did to accounts. It returns one outcome for
 // each, in their order, also together with an error.
-func (c *Client) Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error) {
+func (c *Client) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
 	return c.session.Load().Undo(ctx, accounts)
 }
 
 // Login asks the target whether a password is right.
-func (c *Client) Login(ctx context.Context, l target.Login) (bool, error) {
+func (c *Client) Login(ctx context.Context, l pluginapi.Login) (bool, error) {
 	return c.session.Load().Login(ctx, l)
 }
 
 // SetPassword gives an account a new password. What the target refuses is a
-// [*target.Failure], here and in the two calls below.
-func (c *Client) SetPassword(ctx context.Context, p target.PasswordChange) error {
+// [*pluginapi.Failure], here and in the two calls below.
+func (c *Client) SetPassword(ctx context.Context, p pluginapi.PasswordChange) error {
 	return c.session.Load().SetPassword(ctx, p)
 }
 
 // StartReset has the target run its own reset, which may send mail to the user.
 // It returns where to send the browser, empty when a mail is on its way.
-func (c *Client) StartReset(ctx context.Context, r target.Reset) (string, error) {
+func (c *Client) StartReset(ctx context.Context, r pluginapi.Reset) (string, error) {
 	return c.session.Load().StartReset(ctx, r)
 }
 
 // Exchange turns a signed assertion about a user into tokens of the target.
-func (c *Client) Exchange(ctx context.Context, a target.Assertion) (target.Tokens, error) {
+func (c *Client) Exchange(ctx context.Context, a pluginapi.Assertion) (pluginapi.Tokens, error) {
 	return c.session.Load().Exchange(ctx, a)
 }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -37,18 +37,18 @@ func TestHappyPath(t *testing.T) {
 		t.Errorf("config schema %s (%v)", info.ConfigSchema, err)
 	}
 	caps := c.Capabilities()
-	if !caps.Can(target.CanCheck) || !caps.Can(target.CanPlan) || !caps.Has(target.CarriesID) {
+	if !caps.Can(pluginapi.CanCheck) || !caps.Can(pluginapi.CanPlan) || !caps.Has(pluginapi.CarriesID) {
 		t.Errorf("capabilities %+v", caps)
 	}
-	found, err := c.Check(t.Context(), target.Needs{Users: 7})
-	want := target.Checked{Diagnostics: diag.List{{Severity: diag.Warning, Code: "test.needs", Summary: "7 users to come"}}, Mails: []target.Mailing{target.MailsReset}}
+	found, err := c.Check(t.Context(), pluginapi.Needs{Users: 7})
+	want := pluginapi.Checked{Diagnostics: diag.List{{Severity: diag.Warning, Code: "test.needs", Summary: "7 users to come"}}, Mails: []pluginapi.Mailing{pluginapi.MailsReset}}
 	if err != nil || !cmp.Equal(want, found) {
 		t.Errorf("check: %+v, %v", found, err)
 	}
-	changes, err := c.Plan(t.Context(), []target.User{{SourceID: "a", Email: "new@example.org", Class: target.NoPassword}})
-	wantChanges := []target.Change{{
-		Outcome: target.Outcome{SourceID: "a", Action: target.Updated, Changed: []string{"email"}},
-		Fields:  []target.FieldChange{{Field: "email", Old: "old@example.org", New: "new@example.org"}},
+	changes, err := c.Plan(t.Context(), []pluginapi.User{{SourceID: "a", Email: "new@example.org", Class: pluginapi.NoPassword}})
+	wantChanges := []pluginapi.Change{{
+		Outcome: pluginapi.Outcome{SourceID: "a", Action: pluginapi.Updated, Changed: []string{"email"}},
+		Fields:  []pluginapi.FieldChange{{Field: "email", Old: "old@example.org", New: "new@example.org"}},
 	}}
 	if diff := cmp.Diff(wantChanges, changes); err != nil || diff != "" {
 		t.Errorf("plan: %v\n%s", err, diff)
@@ -60,7 +60,7 @@ func TestHappyPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, o := range outcomes {
-		if want := (target.Outcome{SourceID: in[i].SourceID, Action: target.Created, TargetID: "t-" + in[i].SourceID}); !cmp.Equal(want, o) {
+		if want := (pluginapi.Outcome{SourceID: in[i].SourceID, Action: pluginapi.Created, TargetID: "t-" + in[i].SourceID}); !cmp.Equal(want, o) {
 			t.Fatalf("outcome %d: %+v, want %+v", i, o, want)
 		}
 	}
@@ -72,7 +72,7 @@ func TestHappyPath(t *testing.T) {
 		t.Error("a Load after Finish went through")
 	}
 	for _, o := range late {
-		if o.Action != target.InDoubt || o.Code != diag.PluginNotSent {
+		if o.Action != pluginapi.InDoubt || o.Code != diag.PluginNotSent {
 			t.Errorf("after Finish: %+v", o)
 		}
 	}
@@ -200,7 +200,7 @@ func TestCrashLeavesEveryUserAccountedFor(t *testing.T) {
 	t.Parallel()
 	c, _ := launch(t, "crash-midway")
 	type result struct {
-		outcomes []target.Outcome
+		outcomes []pluginapi.Outcome
 		err      error
 	}
 	var wg sync.WaitGroup
@@ -224,7 +224,7 @@ func TestCrashLeavesEveryUserAccountedFor(t *testing.T) {
 				t.Fatalf("load %d: outcome %d is of %s", i, j, o.SourceID)
 			}
 			// Which of the first half came through is up to the scheduler.
-			if o.Action == target.InDoubt && o.Code != diag.PluginCrash || o.Action != target.InDoubt && (o.Action != target.Created || j >= 50) {
+			if o.Action == pluginapi.InDoubt && o.Code != diag.PluginCrash || o.Action != pluginapi.InDoubt && (o.Action != pluginapi.Created || j >= 50) {
 				t.Errorf("load %d: %+v", i, o)
 			}
 		}
@@ -272,13 +272,13 @@ func TestLargeUsers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o := outcomes[1]; o.Action != target.Created || o.Detail != fmt.Sprint(8<<20+2) {
+	if o := outcomes[1]; o.Action != pluginapi.Created || o.Detail != fmt.Sprint(8<<20+2) {
 		t.Errorf("8 MiB: %+v", o)
 	}
-	if o := outcomes[2]; o.Action != target.Rejected || o.Code != diag.LoadUserTooLarge {
+	if o := outcomes[2]; o.Action != pluginapi.Rejected || o.Code != diag.LoadUserTooLarge {
 		t.Errorf("16 MiB: %+v", o)
 	}
-	if outcomes[0].Action != target.Created || outcomes[3].Action != target.Created {
+	if outcomes[0].Action != pluginapi.Created || outcomes[3].Action != pluginapi.Created {
 		t.Errorf("their neighbours: %+v, %+v", outcomes[0], outcomes[3])
 	}
 }
@@ -306,7 +306,7 @@ func TestConcurrentLoads(t *testing.T) {
 	for range 20 {
 		wg.Go(func() {
 			outcomes, err := c.Load(t.Context(), users(500))
-			if err != nil || slices.ContainsFunc(outcomes, func(o target.Outcome) bool { return o.Action != target.Created }) {
+			if err != nil || slices.ContainsFunc(outcomes, func(o pluginapi.Outcome) bool { return o.Action != pluginapi.Created }) {
 				t.Errorf("error %v", err)
 			}
 		})

@@ -3,7 +3,7 @@
 //
 // [Find] turns the name in a configuration into an executable, [Launch] starts
 // it and yields a [Client]. The package owns the process and its surroundings;
-// the conversation itself is core/internal/session.
+// the conversation itself is core/internal/conversation.
 //
 // What a plugin gets: an environment of a few harmless variables, no input, a
 // private socket with mutual TLS, its configuration in one call. What it does

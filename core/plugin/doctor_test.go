@@ -21,8 +21,8 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/sdk"
-	"github.com/stetl/stetl/core/target"
 )
 
 // serveOdd is a plugin whose server differs from the SDK's in what happens before a
@@ -209,7 +209,7 @@ func TestLockedPluginRunsACopy(t *testing.T) {
 	if err != nil || list.HasErrors() {
 		t.Errorf("configure: %v, %v", list, err)
 	}
-	if out, err := c.Load(t.Context(), users(1)); err != nil || out[0].Action != target.Created {
+	if out, err := c.Load(t.Context(), users(1)); err != nil || out[0].Action != pluginapi.Created {
 		t.Errorf("load: %v, %v", out, err)
 	}
 	if err := c.Close(t.Context()); err != nil {

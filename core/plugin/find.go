@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/internal/session"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/internal/conversation"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Bundled maps the names of plugins that are part of this executable to the
@@ -52,7 +52,7 @@ type Options struct {
 	// jobs. Nil forgets them with the process.
 	Memory Memory
 	// Pulse, when set, hears how the plugin is getting on, one call at a time.
-	Pulse func(target.Pulse)
+	Pulse func(pluginapi.Pulse)
 
 	// For tests: leave the end of orphans to the plugin itself, and be less
 	// patient with it.
@@ -61,7 +61,7 @@ type Options struct {
 }
 
 // Memory keeps small values for a plugin.
-type Memory = session.Memory
+type Memory = conversation.Memory
 
 // Location is an executable that claims to be a plugin.
 type Location struct {

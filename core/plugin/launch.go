@@ -25,7 +25,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/internal/session"
+	"github.com/stetl/stetl/core/internal/conversation"
 	"github.com/stetl/stetl/core/internal/wire"
 )
 
@@ -120,7 +120,7 @@ func (c *Client) start(ctx context.Context, loc Location, o Options) error {
 	}
 	c.pid = c.process.cmd.Process.Pid
 	c.log = c.log.With("pid", c.pid)
-	s := session.New(conn, session.Options{
+	s := conversation.New(conn, conversation.Options{
 		Name: loc.Name, Log: c.log, Explain: c.explain, CloseTimeout: o.closeTimeout,
 		FingerprintKey: o.FingerprintKey, Memory: o.Memory, Pulse: o.Pulse,
 	})

@@ -20,8 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/sdk"
-	"github.com/stetl/stetl/core/target"
 )
 
 // The test binary is its own set of plugins: no build step, and exactly the
@@ -80,7 +80,7 @@ func serve(name string) {
 	}
 	sdk.Serve(sdk.Plugin[config]{
 		Name: name, Version: "1.2.3",
-		Capabilities: target.Capabilities{
+		Capabilities: pluginapi.Capabilities{
 			Hashes:  []sdk.HashSupport{{Scheme: sdk.Bcrypt, MaxCost: 14}},
 			Carries: []sdk.Feature{sdk.CarriesID},
 			Batch:   sdk.BatchLimits{Users: 200, Bytes: 1 << 20, InFlight: 4},
@@ -279,10 +279,10 @@ func (l *logs) records(t *testing.T) []map[string]any {
 	return out
 }
 
-func users(n int) []target.User {
-	out := make([]target.User, n)
+func users(n int) []pluginapi.User {
+	out := make([]pluginapi.User, n)
 	for i := range out {
-		out[i] = target.User{SourceID: fmt.Sprintf("u%04d", i), Class: target.NoPassword, Enabled: true}
+		out[i] = pluginapi.User{SourceID: fmt.Sprintf("u%04d", i), Class: pluginapi.NoPassword, Enabled: true}
 	}
 	return out
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Verification is what reading a target back has found.
@@ -19,7 +19,7 @@ type Verification struct {
 	Source, Target string
 	Result         *engine.Verification
 	// Changes are the differences, with fields.
-	Changes []target.Change
+	Changes []pluginapi.Change
 	// Words explain the codes of the plugin.
 	Words diag.Words
 }
@@ -28,11 +28,11 @@ type Verification struct {
 func (v *Verification) WriteJSON(w io.Writer) error {
 	return writeJSON(w, struct {
 		*engine.Verification
-		Source  string          `json:"source"`
-		Target  string          `json:"target"`
-		OK      bool            `json:"ok"`
-		Changes []target.Change `json:"changes"`
-		Elapsed int64           `json:"elapsed_ms"`
+		Source  string             `json:"source"`
+		Target  string             `json:"target"`
+		OK      bool               `json:"ok"`
+		Changes []pluginapi.Change `json:"changes"`
+		Elapsed int64              `json:"elapsed_ms"`
 	}{v.Result, v.Source, v.Target, v.Result.Different() == 0, orEmpty(v.Changes), v.Result.Elapsed.Milliseconds()})
 }
 
@@ -56,7 +56,7 @@ func (v *Verification) WriteText(w io.Writer) error {
 		_ = t.write(&b)
 	}
 	sorted := slices.Clone(v.Changes)
-	slices.SortFunc(sorted, func(x, y target.Change) int { return cmp.Compare(x.SourceID, y.SourceID) })
+	slices.SortFunc(sorted, func(x, y pluginapi.Change) int { return cmp.Compare(x.SourceID, y.SourceID) })
 	if len(sorted) > 0 {
 		b.WriteString("\n")
 	}
@@ -77,16 +77,16 @@ type Undoing struct {
 	Target string
 	Result *engine.Undoing
 	// Kept are the accounts that stay although a run has made or changed them.
-	Kept []target.Outcome
+	Kept []pluginapi.Outcome
 }
 
 // WriteJSON writes the undo as one JSON object on one line.
 func (u *Undoing) WriteJSON(w io.Writer) error {
 	return writeJSON(w, struct {
 		*engine.Undoing
-		Target   string           `json:"target"`
-		Accounts []target.Outcome `json:"accounts"`
-		Elapsed  int64            `json:"elapsed_ms"`
+		Target   string              `json:"target"`
+		Accounts []pluginapi.Outcome `json:"accounts"`
+		Elapsed  int64               `json:"elapsed_ms"`
 	}{u.Result, u.Target, orEmpty(u.Kept), u.Result.Elapsed.Milliseconds()})
 }
 

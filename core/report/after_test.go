@@ -9,7 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 func TestVerificationText(t *testing.T) {
@@ -17,9 +17,9 @@ func TestVerificationText(t *testing.T) {
 	v := Verification{
 		Source: "a.sql", Target: "keycloak",
 		Result: &engine.Verification{Compared: 1200, Match: 1198, Expected: 3, Elapsed: 1234 * time.Millisecond, Differences: map[diag.Code]int{diag.VerifyMissing: 1, diag.VerifyDiffers: 1}},
-		Changes: []target.Change{
-			{Outcome: target.Outcome{SourceID: "b", Code: diag.VerifyMissing}},
-			{Outcome: target.Outcome{SourceID: "a", Code: diag.VerifyDiffers}, Fields: []target.FieldChange{{Field: "email", Old: "x@example.com", New: "y@example.com"}}},
+		Changes: []pluginapi.Change{
+			{Outcome: pluginapi.Outcome{SourceID: "b", Code: diag.VerifyMissing}},
+			{Outcome: pluginapi.Outcome{SourceID: "a", Code: diag.VerifyDiffers}, Fields: []pluginapi.FieldChange{{Field: "email", Old: "x@example.com", New: "y@example.com"}}},
 		},
 	}
 	want := `
@@ -54,7 +54,7 @@ func TestUndoingText(t *testing.T) {
 	t.Parallel()
 	u := Undoing{
 		Target: "keycloak", Result: &engine.Undoing{Deleted: 1000, Restored: 2, Gone: 1, Left: 4},
-		Kept: []target.Outcome{{SourceID: "a", Code: diag.LoadMoved, Detail: "somebody has changed it"}},
+		Kept: []pluginapi.Outcome{{SourceID: "a", Code: diag.LoadMoved, Detail: "somebody has changed it"}},
 	}
 	want := `
 Target   keycloak

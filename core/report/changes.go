@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // How much of a plan the terminal shows.
@@ -25,11 +25,11 @@ func Details() []string { return []string{DetailPatterns, DetailUsers, DetailFul
 
 // pattern is what would happen to users in the same way.
 type pattern struct {
-	action target.Action
+	action pluginapi.Action
 	code   string
 	fields string
 	count  int
-	sample target.Change
+	sample pluginapi.Change
 }
 
 // writeChanges shows what a dry run found.
@@ -56,11 +56,11 @@ func (r *Run) writeChanges(b *strings.Builder) {
 	}
 }
 
-var actionMark = map[target.Action]string{
-	target.Created: "+", target.Updated: "~", target.Unchanged: "=", target.Skipped: "-", target.Rejected: "!", target.InDoubt: "?",
+var actionMark = map[pluginapi.Action]string{
+	pluginapi.Created: "+", pluginapi.Updated: "~", pluginapi.Unchanged: "=", pluginapi.Skipped: "-", pluginapi.Rejected: "!", pluginapi.InDoubt: "?",
 }
 
-func actionText(c target.Change) string {
+func actionText(c pluginapi.Change) string {
 	text := strings.ReplaceAll(string(c.Action), "_", " ")
 	if c.Code != "" {
 		text += " (" + string(c.Code) + ")"
@@ -69,7 +69,7 @@ func actionText(c target.Change) string {
 }
 
 // patterns groups changes by what would happen, the most frequent first.
-func patterns(changes []target.Change) []pattern {
+func patterns(changes []pluginapi.Change) []pattern {
 	byKey := map[string]*pattern{}
 	for _, c := range changes {
 		fields := fieldNames(c)
@@ -93,7 +93,7 @@ func patterns(changes []target.Change) []pattern {
 
 // fieldNames lists the fields of a change; those that others have changed are
 // marked.
-func fieldNames(c target.Change) string {
+func fieldNames(c pluginapi.Change) string {
 	var names []string
 	for _, f := range c.Fields {
 		name := f.Field
@@ -105,10 +105,10 @@ func fieldNames(c target.Change) string {
 	return strings.Join(names, ", ")
 }
 
-func writeUsers(b *strings.Builder, changes []target.Change, full bool) {
+func writeUsers(b *strings.Builder, changes []pluginapi.Change, full bool) {
 	fmt.Fprintf(b, "\nWhat would happen\n\n")
 	sorted := slices.Clone(changes)
-	slices.SortFunc(sorted, func(x, y target.Change) int { return cmp.Compare(x.SourceID, y.SourceID) })
+	slices.SortFunc(sorted, func(x, y pluginapi.Change) int { return cmp.Compare(x.SourceID, y.SourceID) })
 	for _, c := range sorted {
 		fmt.Fprintf(b, "  %s %s  %s", actionMark[c.Action], c.SourceID, actionText(c))
 		if names := fieldNames(c); names != "" && !full {
@@ -123,14 +123,14 @@ func writeUsers(b *strings.Builder, changes []target.Change, full bool) {
 	}
 }
 
-func writeFields(b *strings.Builder, c target.Change) {
+func writeFields(b *strings.Builder, c pluginapi.Change) {
 	fmt.Fprintf(b, "\n  %s %s  %s\n", actionMark[c.Action], c.SourceID, actionText(c))
 	for _, f := range c.Fields {
 		writeField(b, f)
 	}
 }
 
-func writeField(b *strings.Builder, f target.FieldChange) {
+func writeField(b *strings.Builder, f pluginapi.FieldChange) {
 	note := ""
 	if f.Drift {
 		note = "   changed in the target since the last run"

@@ -14,7 +14,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Explanation is everything that is known of one account, without secrets.
@@ -27,14 +27,14 @@ type Explanation struct {
 	// Losses are what the target will not hold of it.
 	Losses []mapping.Loss `json:"losses"`
 	// Plugin is the target's, which does not declare what is lost of features.
-	Plugin string       `json:"plugin,omitempty"`
-	Class  target.Class `json:"class,omitempty"`
+	Plugin string          `json:"plugin,omitempty"`
+	Class  pluginapi.Class `json:"class,omitempty"`
 	// Aside says why the mapping keeps it out, if it does.
 	Aside *mapping.Aside `json:"aside,omitempty"`
 	// Journal is what runs have left behind, nil when none has met it.
 	Journal *Remembered `json:"journal"`
 	// Next is what a run would do now; nil when the target was not asked.
-	Next *target.Change `json:"next"`
+	Next *pluginapi.Change `json:"next"`
 	// Words explain the codes of the plugin.
 	Words diag.Words `json:"-"`
 }
@@ -72,7 +72,7 @@ type Remembered struct {
 	Detail   string `json:"detail,omitempty"`
 	Hint     string `json:"hint,omitempty"`
 	// Losses are parts of the account that the target did not take.
-	Losses []target.PartLoss `json:"losses,omitempty"`
+	Losses []pluginapi.PartLoss `json:"losses,omitempty"`
 	// Origin says how the account in the target came to be: made, adopted, found.
 	Origin string    `json:"origin,omitempty"`
 	Run    int64     `json:"run"`
@@ -148,7 +148,7 @@ func maskPhone(s string) string {
 }
 
 // Mask replaces addresses and numbers among the values of a change by shapes.
-func Mask(c target.Change) *target.Change {
+func Mask(c pluginapi.Change) *pluginapi.Change {
 	c.Fields = slices.Clone(c.Fields)
 	for i := range c.Fields {
 		for _, value := range []*string{&c.Fields[i].Old, &c.Fields[i].New} {
@@ -279,7 +279,7 @@ func (e *Explanation) writeJournal(b *strings.Builder) {
 }
 
 // writeLosses says what of the account the target did not take.
-func (e *Explanation) writeLosses(b *strings.Builder, losses []target.PartLoss) {
+func (e *Explanation) writeLosses(b *strings.Builder, losses []pluginapi.PartLoss) {
 	for _, l := range losses {
 		info, _ := e.Words.Lookup(l.Code)
 		fmt.Fprintf(b, "  not taken: %s (%s)", strings.TrimSpace(string(l.Feature)+" "+diag.Printable(l.Attribute)), l.Code)

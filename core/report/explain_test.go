@@ -9,15 +9,15 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // What an earlier run has said of an account that was written since is history.
 func TestRememberForgetsWhatIsOver(t *testing.T) {
 	t.Parallel()
-	said := journal.Reason{Detail: "d", Losses: []target.PartLoss{{Feature: target.CarriesRoles, Code: "acme.no_role"}}, Run: 2}
+	said := journal.Reason{Detail: "d", Losses: []pluginapi.PartLoss{{Feature: pluginapi.CarriesRoles, Code: "acme.no_role"}}, Run: 2}
 	for run, want := range map[int64]bool{2: true, 3: false} {
-		r := Remember(journal.Entry{Action: target.Updated, Run: run}, said)
+		r := Remember(journal.Entry{Action: pluginapi.Updated, Run: run}, said)
 		if got := r.Detail != "" && len(r.Losses) > 0; got != want {
 			t.Errorf("written by run %d: %+v", run, r)
 		}
@@ -37,12 +37,12 @@ func TestExplanationShowsShapes(t *testing.T) {
 		TOTPDevices: []canonical.TOTPDevice{{Name: "phone", Secret: canonical.NewSecret("JBSWY3DPEHPK3PXP")}},
 	}
 	e := Explanation{
-		SourceID: "i", VisibleID: "ext", Account: Shape(u), Class: target.HashCarried, Losses: []mapping.Loss{mapping.Loss(target.CarriesTOTP)},
-		Journal: Remember(journal.Entry{Action: target.Updated, Origin: journal.Adopted, TargetID: "t", Run: 3, Code: diag.LoadDrift}, journal.Reason{
-			Run: 3, Losses: []target.PartLoss{{Feature: target.CarriesRoles, Code: "acme.no_role", Attribute: "auditor"}},
+		SourceID: "i", VisibleID: "ext", Account: Shape(u), Class: pluginapi.HashCarried, Losses: []mapping.Loss{mapping.Loss(pluginapi.CarriesTOTP)},
+		Journal: Remember(journal.Entry{Action: pluginapi.Updated, Origin: journal.Adopted, TargetID: "t", Run: 3, Code: diag.LoadDrift}, journal.Reason{
+			Run: 3, Losses: []pluginapi.PartLoss{{Feature: pluginapi.CarriesRoles, Code: "acme.no_role", Attribute: "auditor"}},
 		}),
 		Words: diag.Words{{Code: "acme.no_role", Meaning: "Acme has no such role"}},
-		Next:  Mask(target.Change{Outcome: target.Outcome{Action: target.Updated}, Fields: []target.FieldChange{{Field: "email", Old: email, New: "b@x.org"}, {Field: "phone", New: phone}, {Field: "given_name", Old: "Ada"}}}),
+		Next:  Mask(pluginapi.Change{Outcome: pluginapi.Outcome{Action: pluginapi.Updated}, Fields: []pluginapi.FieldChange{{Field: "email", Old: email, New: "b@x.org"}, {Field: "phone", New: phone}, {Field: "given_name", Old: "Ada"}}}),
 	}
 	for name, write := range map[string]func(*bytes.Buffer) error{
 		"text": func(b *bytes.Buffer) error { return e.WriteText(b) }, "json": func(b *bytes.Buffer) error { return e.WriteJSON(b) },

@@ -16,7 +16,7 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // History is what the journal tells of a run and of where the accounts stand now.
@@ -25,7 +25,7 @@ type History struct {
 	Samples []journal.Sample
 	// Outcomes counts the accounts in the journal by their last outcome, over all runs, and
 	// Reasons those not loaded by code.
-	Outcomes map[target.Action]int
+	Outcomes map[pluginapi.Action]int
 	Reasons  map[diag.Code]int
 	// Runs are the latest runs, the newest first.
 	Runs []journal.Run
@@ -48,13 +48,13 @@ func resultOf(r journal.Run) result {
 
 // standing is [History.Outcomes] with those that a filter leaves out, most of which the
 // journal has never heard of.
-func (h *History) standing() map[target.Action]int {
+func (h *History) standing() map[pluginapi.Action]int {
 	out := maps.Clone(orNone(h.Outcomes))
 	for _, r := range h.Runs {
 		got := resultOf(r)
 		if classes := got.Classes; len(classes) > 0 && got.Chosen == nil { // the latest that was about everybody and has read the source
-			if unheard := classes[target.Filtered] - h.Reasons[diag.MapFiltered]; unheard > 0 {
-				out[target.Skipped] += unheard
+			if unheard := classes[pluginapi.Filtered] - h.Reasons[diag.MapFiltered]; unheard > 0 {
+				out[pluginapi.Skipped] += unheard
 			}
 			break
 		}
@@ -74,13 +74,13 @@ func (h *History) state() string {
 }
 
 type runLine struct {
-	ID      int64          `json:"run"`
-	Began   time.Time      `json:"began"`
-	Ended   *time.Time     `json:"ended"`
-	Program string         `json:"program"`
-	Summary target.Summary `json:"summary"`
-	Chosen  *engine.Part   `json:"chosen,omitempty"`
-	Error   string         `json:"error,omitempty"`
+	ID      int64             `json:"run"`
+	Began   time.Time         `json:"began"`
+	Ended   *time.Time        `json:"ended"`
+	Program string            `json:"program"`
+	Summary pluginapi.Summary `json:"summary"`
+	Chosen  *engine.Part      `json:"chosen,omitempty"`
+	Error   string            `json:"error,omitempty"`
 }
 
 func line(r journal.Run) runLine {
@@ -113,21 +113,21 @@ func (h *History) WriteJSON(w io.Writer) error {
 	}
 	return writeJSON(w, struct {
 		runLine
-		Source   string                `json:"source"`
-		Target   string                `json:"target"`
-		State    string                `json:"state"`
-		Classes  map[target.Class]int  `json:"classes"`
-		Losses   map[mapping.Loss]int  `json:"losses"`
-		Withheld *engine.Withheld      `json:"not_declared,omitempty"`
-		Parts    PartLosses            `json:"part_losses,omitempty"`
-		Reasons  map[diag.Code]int     `json:"reasons"`
-		Removed  int                   `json:"removed"`
-		Canaries []engine.Proof        `json:"canaries"`
-		ReadBack *engine.Verification  `json:"read_back,omitempty"`
-		Accounts map[target.Action]int `json:"accounts"`
-		Open     map[diag.Code]int     `json:"accounts_not_loaded"`
-		Samples  []sampleLine          `json:"samples"`
-		Runs     []runLine             `json:"runs"`
+		Source   string                   `json:"source"`
+		Target   string                   `json:"target"`
+		State    string                   `json:"state"`
+		Classes  map[pluginapi.Class]int  `json:"classes"`
+		Losses   map[mapping.Loss]int     `json:"losses"`
+		Withheld *engine.Withheld         `json:"not_declared,omitempty"`
+		Parts    PartLosses               `json:"part_losses,omitempty"`
+		Reasons  map[diag.Code]int        `json:"reasons"`
+		Removed  int                      `json:"removed"`
+		Canaries []engine.Proof           `json:"canaries"`
+		ReadBack *engine.Verification     `json:"read_back,omitempty"`
+		Accounts map[pluginapi.Action]int `json:"accounts"`
+		Open     map[diag.Code]int        `json:"accounts_not_loaded"`
+		Samples  []sampleLine             `json:"samples"`
+		Runs     []runLine                `json:"runs"`
 	}{
 		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), got.Withheld, got.Parts, orNone(got.Reasons), len(got.Removed),
 		orEmpty(got.Canaries), got.ReadBack, h.standing(), orNone(h.Reasons), samples, orEmpty(runs),
@@ -262,10 +262,10 @@ func (h *History) groups() []group {
 	}
 	classes := group{Title: "Passwords"}
 	for _, c := range []bar{
-		{"hash carried", "the old password works", got.Classes[target.HashCarried], "good"},
-		{"needs reset", "the target cannot verify this hash", got.Classes[target.NeedsReset], "bad"},
-		{"no password", "social, passwordless or passkey only", got.Classes[target.NoPassword], "plain"},
-		{"filtered", "left out by mapping.filter", got.Classes[target.Filtered], "plain"},
+		{"hash carried", "the old password works", got.Classes[pluginapi.HashCarried], "good"},
+		{"needs reset", "the target cannot verify this hash", got.Classes[pluginapi.NeedsReset], "bad"},
+		{"no password", "social, passwordless or passkey only", got.Classes[pluginapi.NoPassword], "plain"},
+		{"filtered", "left out by mapping.filter", got.Classes[pluginapi.Filtered], "plain"},
 	} {
 		if len(got.Classes) > 0 && (c.Count > 0 || c.Name != "filtered") {
 			classes.Bars = append(classes.Bars, c)
@@ -293,9 +293,9 @@ func (h *History) groups() []group {
 	for _, a := range byCount(h.standing()) {
 		tone := "good"
 		switch a { //nolint:exhaustive // the others are where they should be
-		case target.Rejected, target.InDoubt:
+		case pluginapi.Rejected, pluginapi.InDoubt:
 			tone = "bad"
-		case target.Skipped:
+		case pluginapi.Skipped:
 			tone = "plain"
 		}
 		now.Bars = append(now.Bars, bar{strings.ReplaceAll(string(a), "_", " "), "", h.standing()[a], tone})
@@ -340,7 +340,7 @@ var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 		return took.Round(10 * time.Millisecond).String()
 	},
 	"stretch": stretch,
-	"summary": func(r journal.Run) target.Summary { return resultOf(r).Summary },
+	"summary": func(r journal.Run) pluginapi.Summary { return resultOf(r).Summary },
 }).Parse(page))
 
 // WriteHTML writes one page that needs nothing else: no script, no font, no

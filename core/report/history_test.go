@@ -15,22 +15,22 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 func history(t *testing.T) *History {
 	t.Helper()
 	began := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	raw, err := json.Marshal(engine.Result{
-		Summary: target.Summary{Read: 3000, Created: 2900, Skipped: 40, Rejected: 60}, Classes: map[target.Class]int{target.HashCarried: 2500, target.NeedsReset: 100, target.NoPassword: 360, target.Filtered: 40},
-		Losses: map[mapping.Loss]int{mapping.Loss(target.CarriesPasskeys): 7}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60, diag.MapFiltered: 40}, Canaries: []engine.Proof{{Shape: "bcrypt 2a cost 10"}},
+		Summary: pluginapi.Summary{Read: 3000, Created: 2900, Skipped: 40, Rejected: 60}, Classes: map[pluginapi.Class]int{pluginapi.HashCarried: 2500, pluginapi.NeedsReset: 100, pluginapi.NoPassword: 360, pluginapi.Filtered: 40},
+		Losses: map[mapping.Loss]int{mapping.Loss(pluginapi.CarriesPasskeys): 7}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60, diag.MapFiltered: 40}, Canaries: []engine.Proof{{Shape: "bcrypt 2a cost 10"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := &History{
 		Run:      journal.Run{ID: 7, Source: "db <main>", Target: "keycloak & more", Program: "stetl 1", Began: began, Ended: began.Add(6 * time.Second), Result: raw},
-		Outcomes: map[target.Action]int{target.Created: 2900, target.Rejected: 60}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60},
+		Outcomes: map[pluginapi.Action]int{pluginapi.Created: 2900, pluginapi.Rejected: 60}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60},
 	}
 	for i := range 500 {
 		h.Samples = append(h.Samples, journal.Sample{At: began.Add(time.Duration(i) * time.Second), Done: i * i / 100})
@@ -93,7 +93,7 @@ func TestHistoryJSONAddsUp(t *testing.T) {
 	var got struct {
 		Run     int64
 		State   string
-		Summary target.Summary
+		Summary pluginapi.Summary
 		Samples []any
 		Runs    []struct{ Ended *time.Time }
 
@@ -122,7 +122,7 @@ func TestHistoryOfAPart(t *testing.T) {
 	t.Parallel()
 	h := history(t)
 	raw, err := json.Marshal(engine.Result{
-		Summary: target.Summary{Read: 3000, Created: 4, Skipped: 2996}, Classes: map[target.Class]int{target.HashCarried: 4, target.Filtered: 1},
+		Summary: pluginapi.Summary{Read: 3000, Created: 4, Skipped: 2996}, Classes: map[pluginapi.Class]int{pluginapi.HashCarried: 4, pluginapi.Filtered: 1},
 		Reasons: map[diag.Code]int{diag.RunNotSelected: 2995, diag.MapFiltered: 1}, Chosen: &engine.Part{Flag: "--sample 5", Count: 5, Of: 3000, Logins: map[string]string{"login1": "account1"}},
 	})
 	if err != nil {
@@ -130,7 +130,7 @@ func TestHistoryOfAPart(t *testing.T) {
 	}
 	h.Run = journal.Run{ID: 8, Program: "stetl 1", Began: h.Run.Began, Ended: h.Run.Ended, Result: raw}
 	h.Runs = append([]journal.Run{h.Run}, h.Runs...)
-	if got := h.standing(); got[target.Skipped] != 40 {
+	if got := h.standing(); got[pluginapi.Skipped] != 40 {
 		t.Errorf("%v", got)
 	}
 	var text, object, page bytes.Buffer

@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Inspection is what an installation holds.
@@ -30,7 +30,7 @@ type Inspection struct {
 	Target  string          `json:"target,omitempty"`
 	Accepts map[string]bool `json:"target_accepts,omitempty"`
 	// Carries says of each part of an account whether the target can hold it.
-	Carries map[target.Feature]bool `json:"target_carries,omitempty"`
+	Carries map[pluginapi.Feature]bool `json:"target_carries,omitempty"`
 }
 
 // parts are what an account is made of beside its password, in the order of the
@@ -42,21 +42,21 @@ func (i *Inspection) parts() []part {
 		social += n
 	}
 	return []part{
-		{target.CarriesID, "ids, as applications store them", inv.Accounts},
-		{target.CarriesEmailVerified, "verified addresses", inv.Verified["true"]},
-		{target.CarriesPhone, "phone numbers", inv.WithPhone},
-		{target.CarriesIdentities, "social identities", social},
-		{target.CarriesTOTP, "authenticators", inv.WithTOTP},
-		{target.CarriesPasskeys, "passkeys", inv.ByRecipe[canonical.WebAuthn]},
-		{target.CarriesRoles, "roles", inv.WithRoles},
-		{target.CarriesTenants, "tenants", inv.WithTenants},
-		{target.CarriesMetadata, "metadata", inv.WithMetadata},
-		{target.CarriesCreated, "joining times", inv.Accounts},
+		{pluginapi.CarriesID, "ids, as applications store them", inv.Accounts},
+		{pluginapi.CarriesEmailVerified, "verified addresses", inv.Verified["true"]},
+		{pluginapi.CarriesPhone, "phone numbers", inv.WithPhone},
+		{pluginapi.CarriesIdentities, "social identities", social},
+		{pluginapi.CarriesTOTP, "authenticators", inv.WithTOTP},
+		{pluginapi.CarriesPasskeys, "passkeys", inv.ByRecipe[canonical.WebAuthn]},
+		{pluginapi.CarriesRoles, "roles", inv.WithRoles},
+		{pluginapi.CarriesTenants, "tenants", inv.WithTenants},
+		{pluginapi.CarriesMetadata, "metadata", inv.WithMetadata},
+		{pluginapi.CarriesCreated, "joining times", inv.Accounts},
 	}
 }
 
 type part struct {
-	feature target.Feature
+	feature pluginapi.Feature
 	name    string
 	count   int
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/chromium"
 )
 
@@ -33,8 +33,8 @@ func crowded(t *testing.T) *History {
 	t.Helper()
 	h := history(t)
 	r := engine.Result{
-		Summary: target.Summary{Read: 12_345_678, Created: 11_000_000, Updated: 1, Unchanged: 1_245_677, Skipped: 40_000, Rejected: 59_000, InDoubt: 1_000},
-		Classes: map[target.Class]int{target.HashCarried: 12_000_000, target.NeedsReset: 100_000, target.NoPassword: 205_678, target.Filtered: 40_000},
+		Summary: pluginapi.Summary{Read: 12_345_678, Created: 11_000_000, Updated: 1, Unchanged: 1_245_677, Skipped: 40_000, Rejected: 59_000, InDoubt: 1_000},
+		Classes: map[pluginapi.Class]int{pluginapi.HashCarried: 12_000_000, pluginapi.NeedsReset: 100_000, pluginapi.NoPassword: 205_678, pluginapi.Filtered: 40_000},
 		Losses:  map[mapping.Loss]int{}, Reasons: map[diag.Code]int{}, ReadBack: &engine.Verification{Compared: 11_000_001, Match: 10_999_999},
 		Canaries: []engine.Proof{
 			{Shape: "bcrypt 2a cost 11"},
@@ -60,7 +60,7 @@ func crowded(t *testing.T) *History {
 	h.Run.Target = "keycloak (realm " + strings.Repeat("customers", 20) + ")"
 	h.Run.Program = "stetl 1.2.3-0.20261126101112-0123456789abcdef0123456789abcdef01234567"
 	h.Run.Ended = h.Run.Began.Add(90*time.Hour + 3*time.Millisecond)
-	h.Outcomes, h.Reasons = map[target.Action]int{target.Created: 12_245_678, target.Rejected: 59_000, target.InDoubt: 1_000}, nil
+	h.Outcomes, h.Reasons = map[pluginapi.Action]int{pluginapi.Created: 12_245_678, pluginapi.Rejected: 59_000, pluginapi.InDoubt: 1_000}, nil
 	h.Runs = nil
 	for n := range 20 {
 		run := h.Run

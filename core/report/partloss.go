@@ -8,17 +8,17 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // PartLosses counts accounts that are in the target and lack a part, by the feature that
 // it is of and by code.
-type PartLosses map[target.Feature]map[diag.Code]int
+type PartLosses map[pluginapi.Feature]map[diag.Code]int
 
 // Add counts what one account has lost.
-func (p PartLosses) Add(losses []target.PartLoss) {
+func (p PartLosses) Add(losses []pluginapi.PartLoss) {
 	type kind struct {
-		feature target.Feature
+		feature pluginapi.Feature
 		code    diag.Code
 	}
 	seen := map[kind]bool{}
@@ -36,7 +36,7 @@ func (p PartLosses) Add(losses []target.PartLoss) {
 }
 
 // each gives the counts in a fixed order.
-func (p PartLosses) each(use func(f target.Feature, c diag.Code, accounts int)) {
+func (p PartLosses) each(use func(f pluginapi.Feature, c diag.Code, accounts int)) {
 	for _, f := range slices.Sorted(maps.Keys(p)) {
 		for _, c := range slices.Sorted(maps.Keys(p[f])) {
 			use(f, c, p[f][c])
@@ -53,7 +53,7 @@ func (r *Run) writePartLosses(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "\n%s\n\n", partLossTitle)
 	t := table{header: []string{"without", "users#", "code", "meaning"}}
-	r.PartLosses.each(func(f target.Feature, c diag.Code, n int) {
+	r.PartLosses.each(func(f pluginapi.Feature, c diag.Code, n int) {
 		info, _ := r.Words.Lookup(c)
 		t.add(cmp.Or(f.Lost(), string(f)), number(n), string(c), info.Meaning)
 	})
@@ -63,7 +63,7 @@ func (r *Run) writePartLosses(b *strings.Builder) {
 // partLossBars are the same as a chart.
 func (h *History) partLossBars(p PartLosses) []bar {
 	var bars []bar
-	p.each(func(f target.Feature, c diag.Code, n int) {
+	p.each(func(f pluginapi.Feature, c diag.Code, n int) {
 		info, _ := h.Words.Lookup(c)
 		bars = append(bars, bar{string(f) + ": " + string(c), info.Meaning, n, "bad"})
 	})

@@ -7,27 +7,27 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Two roles that one account has lost for the same reason are one account.
 func TestPartLossesCountAccounts(t *testing.T) {
 	t.Parallel()
 	p := PartLosses{}
-	role := target.PartLoss{Feature: target.CarriesRoles, Code: "acme.no_role", Attribute: "a"}
-	other := target.PartLoss{Feature: target.CarriesRoles, Code: "acme.no_role", Attribute: "b"}
-	refused := target.PartLoss{Feature: target.CarriesRoles, Code: "acme.refused"}
-	p.Add([]target.PartLoss{role, other})
-	p.Add([]target.PartLoss{role, refused})
+	role := pluginapi.PartLoss{Feature: pluginapi.CarriesRoles, Code: "acme.no_role", Attribute: "a"}
+	other := pluginapi.PartLoss{Feature: pluginapi.CarriesRoles, Code: "acme.no_role", Attribute: "b"}
+	refused := pluginapi.PartLoss{Feature: pluginapi.CarriesRoles, Code: "acme.refused"}
+	p.Add([]pluginapi.PartLoss{role, other})
+	p.Add([]pluginapi.PartLoss{role, refused})
 	p.Add(nil)
-	if got := p[target.CarriesRoles]; len(p) != 1 || got["acme.no_role"] != 2 || got["acme.refused"] != 1 {
+	if got := p[pluginapi.CarriesRoles]; len(p) != 1 || got["acme.no_role"] != 2 || got["acme.refused"] != 1 {
 		t.Errorf("%v", p)
 	}
 }
 
 func TestHistoryShowsPartLosses(t *testing.T) {
 	t.Parallel()
-	raw, err := json.Marshal(map[string]any{"part_losses": PartLosses{target.CarriesRoles: {"acme.no_role": 12}}, "Summary": target.Summary{Read: 20}})
+	raw, err := json.Marshal(map[string]any{"part_losses": PartLosses{pluginapi.CarriesRoles: {"acme.no_role": 12}}, "Summary": pluginapi.Summary{Read: 20}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
-	"github.com/stetl/stetl/core/target"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output")
@@ -35,19 +35,19 @@ func example() *Run {
 	return &Run{
 		Source: "users.sql", Layout: &supertokens.Layout{Generation: linking(), Schema: "public"}, App: "public", Target: "keycloak",
 		Result: &engine.Result{
-			Summary: target.Summary{Read: 1_234_567, Created: 1_234_560, Unchanged: 4, Rejected: 2, InDoubt: 1},
-			Classes: map[target.Class]int{target.HashCarried: 1_000_000, target.NeedsReset: 3, target.NoPassword: 234_564},
-			Losses:  map[mapping.Loss]int{mapping.Loss(target.CarriesPasskeys): 7, "something_new": 1},
+			Summary: pluginapi.Summary{Read: 1_234_567, Created: 1_234_560, Unchanged: 4, Rejected: 2, InDoubt: 1},
+			Classes: map[pluginapi.Class]int{pluginapi.HashCarried: 1_000_000, pluginapi.NeedsReset: 3, pluginapi.NoPassword: 234_564},
+			Losses:  map[mapping.Loss]int{mapping.Loss(pluginapi.CarriesPasskeys): 7, "something_new": 1},
 			Reasons: map[diag.Code]int{diag.MapDuplicateEmail: 2, "plugin.strange": 1},
 			Elapsed: 83*time.Second + 456*time.Millisecond,
 		},
-		PartLosses: PartLosses{target.CarriesRoles: {"acme.no_role": 12}, target.CarriesTOTP: {"acme.refused": 3, diag.LoadTOTPInvalid: 1}},
+		PartLosses: PartLosses{pluginapi.CarriesRoles: {"acme.no_role": 12}, pluginapi.CarriesTOTP: {"acme.refused": 3, diag.LoadTOTPInvalid: 1}},
 		Words:      diag.Words{{Code: "acme.no_role", Meaning: "Acme has no such role", Remedy: "make it"}},
 		Findings:   []supertokens.Finding{{Code: "fake_email", Count: 1200, Examples: []string{"u1", "u2"}, Detail: "made up"}},
-		Changes: []target.Change{
-			{Outcome: target.Outcome{SourceID: "u2", Action: target.Rejected, Code: diag.MapDuplicateEmail, Detail: "taken by u1"}},
-			{Outcome: target.Outcome{SourceID: "u9", Action: target.InDoubt, Code: "plugin.strange", Detail: "no answer"}},
-			{Outcome: target.Outcome{SourceID: "u0", Action: target.Rejected, Code: diag.MapDuplicateEmail, Detail: "taken by u1"}},
+		Changes: []pluginapi.Change{
+			{Outcome: pluginapi.Outcome{SourceID: "u2", Action: pluginapi.Rejected, Code: diag.MapDuplicateEmail, Detail: "taken by u1"}},
+			{Outcome: pluginapi.Outcome{SourceID: "u9", Action: pluginapi.InDoubt, Code: "plugin.strange", Detail: "no answer"}},
+			{Outcome: pluginapi.Outcome{SourceID: "u0", Action: pluginapi.Rejected, Code: diag.MapDuplicateEmail, Detail: "taken by u1"}},
 		},
 	}
 }
@@ -176,10 +176,10 @@ func TestNothingDrivesTheTerminal(t *testing.T) {
 // Whoever reads a report learns which plugin does not declare what.
 func TestLossesNameFeatureAndPlugin(t *testing.T) {
 	t.Parallel()
-	for _, f := range target.Features() {
+	for _, f := range pluginapi.Features() {
 		l := mapping.Loss(f)
 		r := Run{Layout: &supertokens.Layout{}, Result: &engine.Result{
-			Losses: map[mapping.Loss]int{l: 12}, Withheld: &engine.Withheld{Plugin: "acme", Features: map[target.Feature]int{f: 12}},
+			Losses: map[mapping.Loss]int{l: 12}, Withheld: &engine.Withheld{Plugin: "acme", Features: map[pluginapi.Feature]int{f: 12}},
 		}}
 		raw, err := json.Marshal(r.Result)
 		if err != nil {
@@ -211,8 +211,8 @@ func TestLossesNameFeatureAndPlugin(t *testing.T) {
 func TestInspectionHasEveryFeature(t *testing.T) {
 	t.Parallel()
 	parts := (&Inspection{Inventory: &supertokens.Inventory{}}).parts()
-	for _, f := range target.Features() {
-		if got := slices.ContainsFunc(parts, func(p part) bool { return p.feature == f }); got == (f == target.CarriesNames) {
+	for _, f := range pluginapi.Features() {
+		if got := slices.ContainsFunc(parts, func(p part) bool { return p.feature == f }); got == (f == pluginapi.CarriesNames) {
 			t.Errorf("%s has a line: %v", f, got)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/mapping"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Run is everything about one run that is shown.
@@ -28,9 +28,9 @@ type Run struct {
 	Findings []supertokens.Finding
 	// Changes holds, for a dry run, what would happen to each user; for a run,
 	// the users that were not simply created or found unchanged.
-	Changes []target.Change
+	Changes []pluginapi.Change
 	// Different are accounts that were read back and are not as they were written.
-	Different []target.Change
+	Different []pluginapi.Change
 	// Detail is how much of a dry run's changes the text shows.
 	Detail string
 	// Err is why the run stopped early, empty when it did not.
@@ -51,8 +51,8 @@ type runJSON struct {
 	App       string                `json:"app"`
 	Target    string                `json:"target"`
 	Findings  []supertokens.Finding `json:"findings"`
-	Changes   []target.Change       `json:"changes"`
-	Different []target.Change       `json:"different,omitempty"`
+	Changes   []pluginapi.Change    `json:"changes"`
+	Different []pluginapi.Change    `json:"different,omitempty"`
 	Parts     PartLosses            `json:"part_losses,omitempty"`
 	ElapsedMs int64                 `json:"elapsed_ms"`
 	Error     string                `json:"error,omitempty"`
@@ -113,10 +113,10 @@ func (r *Run) WriteText(w io.Writer) error {
 
 	fmt.Fprintf(&b, "\nPasswords\n\n")
 	t = table{header: []string{"class", "users#", ""}}
-	t.add("hash carried", number(r.Result.Classes[target.HashCarried]), "the old password works")
-	t.add("needs reset", number(r.Result.Classes[target.NeedsReset]), "the target cannot verify this hash")
-	t.add("no password", number(r.Result.Classes[target.NoPassword]), "social, passwordless or passkey only")
-	if n := r.Result.Classes[target.Filtered]; n > 0 {
+	t.add("hash carried", number(r.Result.Classes[pluginapi.HashCarried]), "the old password works")
+	t.add("needs reset", number(r.Result.Classes[pluginapi.NeedsReset]), "the target cannot verify this hash")
+	t.add("no password", number(r.Result.Classes[pluginapi.NoPassword]), "social, passwordless or passkey only")
+	if n := r.Result.Classes[pluginapi.Filtered]; n > 0 {
 		t.add("filtered", number(n), "left out by mapping.filter")
 	}
 	_ = t.write(&b)
@@ -180,11 +180,11 @@ func (r *Run) writeReasons(b *strings.Builder) {
 		t.add(string(code), number(r.Result.Reasons[code]), info.Meaning)
 	}
 	_ = t.write(b)
-	listed := slices.DeleteFunc(slices.Clone(r.Changes), func(c target.Change) bool { return c.Code == "" || c.Code == diag.MapFiltered })
+	listed := slices.DeleteFunc(slices.Clone(r.Changes), func(c pluginapi.Change) bool { return c.Code == "" || c.Code == diag.MapFiltered })
 	if len(listed) == 0 {
 		return
 	}
-	slices.SortFunc(listed, func(x, y target.Change) int {
+	slices.SortFunc(listed, func(x, y pluginapi.Change) int {
 		return cmp.Or(cmp.Compare(x.Code, y.Code), cmp.Compare(x.SourceID, y.SourceID))
 	})
 	b.WriteString("\n")
@@ -300,9 +300,9 @@ func generationText(g supertokens.Generation) string {
 // WriteFailure writes the JSON object of a run that never began.
 func (r *Run) WriteFailure(w io.Writer, err error) error {
 	failed := struct {
-		Summary     target.Summary `json:"summary"`
-		Error       string         `json:"error"`
-		Diagnostics diag.List      `json:"diagnostics"`
+		Summary     pluginapi.Summary `json:"summary"`
+		Error       string            `json:"error"`
+		Diagnostics diag.List         `json:"diagnostics"`
 	}{Error: err.Error(), Diagnostics: diag.List{}}
 	var list *diag.ListError
 	if errors.As(err, &list) {

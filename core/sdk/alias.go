@@ -3,19 +3,19 @@ package sdk
 import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // The vocabulary, shared with the host.
 type (
 	// User is the account as the target should hold it.
-	User = target.User
+	User = pluginapi.User
 	// Address is an e-mail address of a linked login.
-	Address = target.Address
+	Address = pluginapi.Address
 	// Identity is a person at another identity provider.
-	Identity = target.Identity
+	Identity = pluginapi.Identity
 	// Class says what becomes of a user's password.
-	Class = target.Class
+	Class = pluginapi.Class
 	// PasswordHash is a stored password verifier, parsed.
 	PasswordHash = canonical.PasswordHash
 	// Argon2Params are the public parameters of an argon2 hash.
@@ -27,62 +27,62 @@ type (
 	// TOTPDevice is an authenticator app enrolled for the account.
 	TOTPDevice = canonical.TOTPDevice
 	// Passkey is the public part of a WebAuthn credential.
-	Passkey = target.Passkey
+	Passkey = pluginapi.Passkey
 	// Secret is a string that does not print.
 	Secret = canonical.Secret
 
 	// Capabilities is what a target declares about itself.
-	Capabilities = target.Capabilities
+	Capabilities = pluginapi.Capabilities
 	// HashSupport accepts one scheme, optionally narrowed.
-	HashSupport = target.HashSupport
+	HashSupport = pluginapi.HashSupport
 	// BatchLimits is how a plugin wants its work.
-	BatchLimits = target.BatchLimits
+	BatchLimits = pluginapi.BatchLimits
 	// Feature is a part of an account that a target may be able to hold.
-	Feature = target.Feature
+	Feature = pluginapi.Feature
 	// Identifier is what an account is told from others by.
-	Identifier = target.Identifier
+	Identifier = pluginapi.Identifier
 	// Folding is how a target changes a value before it compares it with others.
-	Folding = target.Folding
+	Folding = pluginapi.Folding
 	// SignIn is a way to sign in to a target.
-	SignIn = target.SignIn
+	SignIn = pluginapi.SignIn
 	// Mailing names people whom a target mails, see [Mailer].
-	Mailing = target.Mailing
+	Mailing = pluginapi.Mailing
 	// Ability is an optional call.
-	Ability = target.Ability
+	Ability = pluginapi.Ability
 	// Needs is what a run is about to ask of the target.
-	Needs = target.Needs
+	Needs = pluginapi.Needs
 
 	// Outcome is what became of one user.
-	Outcome = target.Outcome
+	Outcome = pluginapi.Outcome
 	// PartLoss is a part of an account that could not be written.
-	PartLoss = target.PartLoss
+	PartLoss = pluginapi.PartLoss
 	// Action is what happened, or would happen, to a user.
-	Action = target.Action
+	Action = pluginapi.Action
 	// Change is what would happen to one user.
-	Change = target.Change
+	Change = pluginapi.Change
 	// FieldChange is one difference between target and source.
-	FieldChange = target.FieldChange
+	FieldChange = pluginapi.FieldChange
 	// Existing says what may happen to an account that is already in the target.
-	Existing = target.Existing
+	Existing = pluginapi.Existing
 	// Prior is what the host remembers of a user from earlier runs.
-	Prior = target.Prior
+	Prior = pluginapi.Prior
 	// Account is one that an earlier run created or updated.
-	Account = target.Account
+	Account = pluginapi.Account
 
 	// Login is a sign-in with user name and password.
-	Login = target.Login
+	Login = pluginapi.Login
 	// PasswordChange gives an account a new password.
-	PasswordChange = target.PasswordChange
+	PasswordChange = pluginapi.PasswordChange
 	// Reset has the target run its own password reset.
-	Reset = target.Reset
+	Reset = pluginapi.Reset
 	// Assertion asks for tokens on behalf of a user.
-	Assertion = target.Assertion
+	Assertion = pluginapi.Assertion
 	// Tokens is a target's answer to an exchange.
-	Tokens = target.Tokens
+	Tokens = pluginapi.Tokens
 	// Pulse tells a person who is watching why it takes as long as it does.
-	Pulse = target.Pulse
+	Pulse = pluginapi.Pulse
 	// Failure is an error that keeps its code on the way to the host.
-	Failure = target.Failure
+	Failure = pluginapi.Failure
 
 	// Diagnostic is one problem.
 	Diagnostic = diag.Diagnostic
@@ -99,64 +99,64 @@ type (
 
 // The actions.
 const (
-	Created   = target.Created
-	Updated   = target.Updated
-	Unchanged = target.Unchanged
-	Skipped   = target.Skipped
-	Rejected  = target.Rejected
-	InDoubt   = target.InDoubt
-	Deleted   = target.Deleted
+	Created   = pluginapi.Created
+	Updated   = pluginapi.Updated
+	Unchanged = pluginapi.Unchanged
+	Skipped   = pluginapi.Skipped
+	Rejected  = pluginapi.Rejected
+	InDoubt   = pluginapi.InDoubt
+	Deleted   = pluginapi.Deleted
 )
 
 // What may happen to an account that is already in the target.
 const (
-	Leave  = target.Leave
-	Update = target.Update
+	Leave  = pluginapi.Leave
+	Update = pluginapi.Update
 )
 
 // What accounts are told apart by, see Capabilities.FoldsCase.
 const (
-	IdentifierID       = target.IdentifierID
-	IdentifierUsername = target.IdentifierUsername
-	IdentifierEmail    = target.IdentifierEmail
-	IdentifierPhone    = target.IdentifierPhone
+	IdentifierID       = pluginapi.IdentifierID
+	IdentifierUsername = pluginapi.IdentifierUsername
+	IdentifierEmail    = pluginapi.IdentifierEmail
+	IdentifierPhone    = pluginapi.IdentifierPhone
 )
 
 // Forms of Unicode, see Folding.
 const (
-	NFC  = target.NFC
-	NFKC = target.NFKC
+	NFC  = pluginapi.NFC
+	NFKC = pluginapi.NFKC
 )
 
 // The ways to sign in, see Capabilities.SignIns and SignInReporter.
 const (
-	SignInPassword   = target.SignInPassword
-	SignInSocial     = target.SignInSocial
-	SignInEmailCode  = target.SignInEmailCode
-	SignInSMSCode    = target.SignInSMSCode
-	SignInPasskey    = target.SignInPasskey
-	SignInEmailReset = target.SignInEmailReset
+	SignInPassword   = pluginapi.SignInPassword
+	SignInSocial     = pluginapi.SignInSocial
+	SignInEmailCode  = pluginapi.SignInEmailCode
+	SignInSMSCode    = pluginapi.SignInSMSCode
+	SignInPasskey    = pluginapi.SignInPasskey
+	SignInEmailReset = pluginapi.SignInEmailReset
 )
 
 // Whether a way to sign in is switched on.
 const (
-	SwitchUnknown = target.SwitchUnknown
-	SwitchOn      = target.SwitchOn
-	SwitchOff     = target.SwitchOff
+	SwitchUnknown = pluginapi.SwitchUnknown
+	SwitchOn      = pluginapi.SwitchOn
+	SwitchOff     = pluginapi.SwitchOff
 )
 
 // Whom a target mails, see Mailer.
 const (
-	MailsCreated    = target.MailsCreated
-	MailsUnverified = target.MailsUnverified
-	MailsReset      = target.MailsReset
+	MailsCreated    = pluginapi.MailsCreated
+	MailsUnverified = pluginapi.MailsUnverified
+	MailsReset      = pluginapi.MailsReset
 )
 
 // The password classes.
 const (
-	HashCarried = target.HashCarried
-	NeedsReset  = target.NeedsReset
-	NoPassword  = target.NoPassword
+	HashCarried = pluginapi.HashCarried
+	NeedsReset  = pluginapi.NeedsReset
+	NoPassword  = pluginapi.NoPassword
 )
 
 // The password hash schemes.
@@ -171,29 +171,29 @@ const (
 
 // The features a plugin can declare.
 const (
-	CarriesID            = target.CarriesID
-	CarriesEmailVerified = target.CarriesEmailVerified
-	CarriesPhone         = target.CarriesPhone
-	CarriesNames         = target.CarriesNames
-	CarriesCreated       = target.CarriesCreated
-	CarriesIdentities    = target.CarriesIdentities
-	CarriesTOTP          = target.CarriesTOTP
-	CarriesPasskeys      = target.CarriesPasskeys
-	CarriesRoles         = target.CarriesRoles
-	CarriesTenants       = target.CarriesTenants
-	CarriesMetadata      = target.CarriesMetadata
+	CarriesID            = pluginapi.CarriesID
+	CarriesEmailVerified = pluginapi.CarriesEmailVerified
+	CarriesPhone         = pluginapi.CarriesPhone
+	CarriesNames         = pluginapi.CarriesNames
+	CarriesCreated       = pluginapi.CarriesCreated
+	CarriesIdentities    = pluginapi.CarriesIdentities
+	CarriesTOTP          = pluginapi.CarriesTOTP
+	CarriesPasskeys      = pluginapi.CarriesPasskeys
+	CarriesRoles         = pluginapi.CarriesRoles
+	CarriesTenants       = pluginapi.CarriesTenants
+	CarriesMetadata      = pluginapi.CarriesMetadata
 )
 
 // The abilities, each added by itself for the optional interface of the target.
 const (
-	CanCheck       = target.CanCheck
-	CanFix         = target.CanFix
-	CanPlan        = target.CanPlan
-	CanUndo        = target.CanUndo
-	CanLogin       = target.CanLogin
-	CanSetPassword = target.CanSetPassword
-	CanStartReset  = target.CanStartReset
-	CanExchange    = target.CanExchange
+	CanCheck       = pluginapi.CanCheck
+	CanFix         = pluginapi.CanFix
+	CanPlan        = pluginapi.CanPlan
+	CanUndo        = pluginapi.CanUndo
+	CanLogin       = pluginapi.CanLogin
+	CanSetPassword = pluginapi.CanSetPassword
+	CanStartReset  = pluginapi.CanStartReset
+	CanExchange    = pluginapi.CanExchange
 )
 
 // Codes that all plugins share; what they mean is known to the host.

@@ -27,7 +27,7 @@ func constants(t *testing.T, path, prefix string) map[string]bool {
 // Authors of plugins can declare every feature by a name of this package.
 func TestEveryFeatureHasAnAlias(t *testing.T) {
 	t.Parallel()
-	features, aliases := constants(t, "../target/feature.go", "Carries"), constants(t, "alias.go", "Carries")
+	features, aliases := constants(t, "../pluginapi/feature.go", "Carries"), constants(t, "alias.go", "Carries")
 	if len(features) == 0 {
 		t.Fatal("there are no features")
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Duration is a time.Duration that configurations write like 1m30s.
@@ -189,18 +189,18 @@ func jsonOf(f reflect.StructField, tag string) (json.RawMessage, error) {
 
 // proposal lists the fields that a configuration can have, in the order of the struct,
 // with those of nested structs in the place of these.
-func (c *configType) proposal() []target.ConfigField { return proposed(c.inferred, "", true) }
+func (c *configType) proposal() []pluginapi.ConfigField { return proposed(c.inferred, "", true) }
 
 // proposed is for the fields under prefix, which is required itself or not.
-func proposed(s *infer.Schema, prefix string, required bool) []target.ConfigField {
-	var out []target.ConfigField
+func proposed(s *infer.Schema, prefix string, required bool) []pluginapi.ConfigField {
+	var out []pluginapi.ConfigField
 	for _, name := range s.PropertyOrder {
 		p, needed := s.Properties[name], required && slices.Contains(s.Required, name)
 		if len(p.Properties) > 0 {
 			out = append(out, proposed(p, prefix+name+".", needed)...)
 			continue
 		}
-		f := target.ConfigField{
+		f := pluginapi.ConfigField{
 			Key: prefix + name, Title: p.Title, Description: p.Description, Default: p.Default,
 			Required: needed, Secret: p.WriteOnly,
 		}

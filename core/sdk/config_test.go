@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -83,7 +83,7 @@ func TestConfigSchema(t *testing.T) {
 func TestConfigProposal(t *testing.T) {
 	t.Parallel()
 	text := func(s string) json.RawMessage { return json.RawMessage(strconv.Quote(s)) }
-	want := []target.ConfigField{
+	want := []pluginapi.ConfigField{
 		{Key: "mode", Description: "where users go", Default: text("live")},
 		{Key: "url", Title: "Address", Description: "base URL of the tenant", Example: text("https://acme.example"), Required: true},
 		{Key: "token", Description: "management API token", Required: true, Secret: true},

@@ -15,8 +15,8 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Register adds the service of a plugin to a gRPC server: what [Serve] does,
@@ -45,7 +45,7 @@ const (
 // never sees one it was not prepared for.
 type service struct {
 	pluginpb.UnimplementedTargetServiceServer
-	description target.Description // Capabilities are the base of those that are configured
+	description pluginapi.Description // Capabilities are the base of those that are configured
 	open        func(ctx context.Context, config []byte, env Env) (Target, error)
 	log         *slog.Logger
 	// ctx ends when the conversation does; work derives from it.
@@ -82,7 +82,7 @@ func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
 		return nil, fmt.Errorf("plugin %s: %w", p.Name, err)
 	}
 	s := &service{
-		description: target.Description{
+		description: pluginapi.Description{
 			Name: p.Name, Version: p.Version, Minor: wire.Minor, Capabilities: p.Capabilities,
 			ConfigSchema: config.schema, ConfigFields: config.proposal(), Codes: p.Codes,
 		},
@@ -179,21 +179,21 @@ func (s *service) capabilities(t Target) Capabilities {
 		}
 	}
 	_, can := t.(Checker)
-	add(target.CanCheck, can)
+	add(pluginapi.CanCheck, can)
 	_, can = t.(Fixer)
-	add(target.CanFix, can)
+	add(pluginapi.CanFix, can)
 	_, can = t.(Planner)
-	add(target.CanPlan, can)
+	add(pluginapi.CanPlan, can)
 	_, can = t.(Undoer)
-	add(target.CanUndo, can)
+	add(pluginapi.CanUndo, can)
 	_, can = t.(Authenticator)
-	add(target.CanLogin, can)
+	add(pluginapi.CanLogin, can)
 	_, can = t.(PasswordSetter)
-	add(target.CanSetPassword, can)
+	add(pluginapi.CanSetPassword, can)
 	_, can = t.(ResetStarter)
-	add(target.CanStartReset, can)
+	add(pluginapi.CanStartReset, can)
 	_, can = t.(SessionExchanger)
-	add(target.CanExchange, can)
+	add(pluginapi.CanExchange, can)
 	return caps
 }
 
@@ -206,7 +206,7 @@ func (s *service) Check(ctx context.Context, req *pluginpb.CheckRequest) (*plugi
 	if !ok {
 		return nil, wire.Misuse("plugin %s cannot check", s.description.Name)
 	}
-	var found target.Checked
+	var found pluginapi.Checked
 	err := s.guard("Check", func() error {
 		found.Diagnostics = checker.Check(ctx, wire.DecodeNeeds(req.GetNeeds()))
 		if m, ok := s.target.(Mailer); ok {

@@ -16,8 +16,8 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/sdk/conformance"
-	"github.com/stetl/stetl/core/target"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -87,12 +87,12 @@ func TestLoadsTwice(t *testing.T) {
 	testenv.Slow(t, "sets up Python")
 	dir, path := installed(t), filepath.Join(t.TempDir(), "users.ndjson")
 	const hash = "$2a$11$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
-	users := []target.User{
-		{SourceID: "s1", ID: "u1", Username: "a@x", Email: "a@x", Enabled: true, Class: target.HashCarried, Password: canonical.ParsePasswordHash(hash)},
-		{SourceID: "s2", ID: "u2", Username: "ünïcode", Class: target.NoPassword},
-		{SourceID: "s3", Username: "nobody", Class: target.NoPassword},
+	users := []pluginapi.User{
+		{SourceID: "s1", ID: "u1", Username: "a@x", Email: "a@x", Enabled: true, Class: pluginapi.HashCarried, Password: canonical.ParsePasswordHash(hash)},
+		{SourceID: "s2", ID: "u2", Username: "ünïcode", Class: pluginapi.NoPassword},
+		{SourceID: "s3", Username: "nobody", Class: pluginapi.NoPassword},
 		// Beyond the 4 MiB that gRPC takes by default.
-		{SourceID: "s4", ID: "u4", Username: "big", Class: target.NoPassword, Metadata: json.RawMessage(`"` + strings.Repeat("m", 8<<20) + `"`)},
+		{SourceID: "s4", ID: "u4", Username: "big", Class: pluginapi.NoPassword, Metadata: json.RawMessage(`"` + strings.Repeat("m", 8<<20) + `"`)},
 	}
 	first := launch(t, dir, path)
 	if !first.Capabilities().Accepts(users[0].Password) {
@@ -109,7 +109,7 @@ func TestLoadsTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []target.Action{target.Created, target.Created, target.Rejected, target.Created} {
+	for i, want := range []pluginapi.Action{pluginapi.Created, pluginapi.Created, pluginapi.Rejected, pluginapi.Created} {
 		if outcomes[i].Action != want || planned[i].Action != want {
 			t.Errorf("user %s: planned %s, then %s %s, want %s", users[i].SourceID, planned[i].Action, outcomes[i].Action, outcomes[i].Detail, want)
 		}
@@ -127,7 +127,7 @@ func TestLoadsTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []target.Action{target.Unchanged, target.Skipped, target.Rejected, target.Unchanged} {
+	for i, want := range []pluginapi.Action{pluginapi.Unchanged, pluginapi.Skipped, pluginapi.Rejected, pluginapi.Unchanged} {
 		if second[i].Action != want {
 			t.Errorf("user %s again: %s %s, want %s", users[i].SourceID, second[i].Action, second[i].Detail, want)
 		}
@@ -173,7 +173,7 @@ func TestBadConfiguration(t *testing.T) {
 	if err != nil || !list.HasErrors() || list[0].Path != "/path" {
 		t.Errorf("a folder instead of a file: %v, %v", list, err)
 	}
-	if _, err := c.Load(t.Context(), []target.User{{SourceID: "s1", Class: target.NoPassword}}); err == nil {
+	if _, err := c.Load(t.Context(), []pluginapi.User{{SourceID: "s1", Class: pluginapi.NoPassword}}); err == nil {
 		t.Error("load before a successful configure gave no error")
 	}
 }

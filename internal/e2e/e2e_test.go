@@ -24,8 +24,8 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/sdk"
-	"github.com/stetl/stetl/core/target"
 	"github.com/stetl/stetl/internal/filetarget"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
 	"github.com/stetl/stetl/internal/testserver/postgres"
@@ -189,9 +189,9 @@ func runStetl(t *testing.T, env []string, args ...string) ran {
 }
 
 type runReport struct {
-	Canaries []engine.Proof  `json:"canaries"`
-	Summary  target.Summary  `json:"summary"`
-	Changes  []target.Change `json:"changes"`
+	Canaries []engine.Proof     `json:"canaries"`
+	Summary  pluginapi.Summary  `json:"summary"`
+	Changes  []pluginapi.Change `json:"changes"`
 }
 
 func (r ran) report(t *testing.T) runReport {

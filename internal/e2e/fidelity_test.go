@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -149,7 +149,7 @@ func TestEqualMomentsLoseNobody(t *testing.T) {
 		}
 		text = before + "COPY public." + table + " (" + head + "\n" + rows + rest
 	}
-	move := func(source string) target.Summary {
+	move := func(source string) pluginapi.Summary {
 		dir := t.TempDir()
 		config := filepath.Join(dir, "c.yaml")
 		writeFile(t, filepath.Join(dir, "source.sql"), source)

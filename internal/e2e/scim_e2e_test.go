@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
 	"github.com/stetl/stetl/internal/testserver/postgres"
 	"github.com/stetl/stetl/internal/testserver/scim"
@@ -145,7 +145,7 @@ func TestSCIMToServers(t *testing.T) {
 			}
 
 			again := runStetl(t, env, "run", "--config", config, "--json").report(t).Summary
-			if want := (target.Summary{Read: loaded.Read, Unchanged: loaded.Created, Skipped: loaded.Skipped, Rejected: loaded.Rejected}); again != want {
+			if want := (pluginapi.Summary{Read: loaded.Read, Unchanged: loaded.Created, Skipped: loaded.Skipped, Rejected: loaded.Rejected}); again != want {
 				t.Errorf("the second run did %+v, want %+v", again, want)
 			}
 			if r := runStetl(t, env, "verify", "--config", config); r.code != exitDone {

@@ -2,12 +2,12 @@ package wire
 
 import (
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
 // EncodeCapabilities never fails.
-func EncodeCapabilities(c *target.Capabilities) *pluginpb.Capabilities {
+func EncodeCapabilities(c *pluginapi.Capabilities) *pluginpb.Capabilities {
 	p := &pluginpb.Capabilities{
 		Carries:   cleanAll(c.Carries),
 		Abilities: cleanAll(c.Abilities),
@@ -51,11 +51,11 @@ func EncodeCapabilities(c *target.Capabilities) *pluginpb.Capabilities {
 
 // DecodeCapabilities keeps names that this version does not know: they are
 // harmless, and a report may show them.
-func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
-	c := target.Capabilities{
-		Carries:   names[target.Feature](p.GetCarries()),
-		Abilities: names[target.Ability](p.GetAbilities()),
-		Batch: target.BatchLimits{
+func DecodeCapabilities(p *pluginpb.Capabilities) pluginapi.Capabilities {
+	c := pluginapi.Capabilities{
+		Carries:   names[pluginapi.Feature](p.GetCarries()),
+		Abilities: names[pluginapi.Ability](p.GetAbilities()),
+		Batch: pluginapi.BatchLimits{
 			Users:    int(p.GetBatch().GetUsers()),
 			Bytes:    int(p.GetBatch().GetBytes()),
 			InFlight: int(p.GetBatch().GetInFlight()),
@@ -66,23 +66,23 @@ func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
 		Identity:    p.GetIdentity(),
 
 		NoUsernames:    p.GetNoUsernames(),
-		UniqueInTenant: names[target.Identifier](p.GetUniqueInTenant()),
+		UniqueInTenant: names[pluginapi.Identifier](p.GetUniqueInTenant()),
 		SignIns:        DecodeSignIns(p.GetSignIns()),
 	}
 	for identifier, folds := range p.GetFoldsCase() {
 		if c.FoldsCase == nil {
-			c.FoldsCase = map[target.Identifier]bool{}
+			c.FoldsCase = map[pluginapi.Identifier]bool{}
 		}
-		c.FoldsCase[target.Identifier(identifier)] = folds
+		c.FoldsCase[pluginapi.Identifier(identifier)] = folds
 	}
 	for identifier, f := range p.GetFolds() {
 		if c.Folding == nil {
-			c.Folding = map[target.Identifier]target.Folding{}
+			c.Folding = map[pluginapi.Identifier]pluginapi.Folding{}
 		}
-		c.Folding[target.Identifier(identifier)] = target.Folding{Trims: f.GetTrims(), Normalization: target.Normalization(f.GetNormalization())}
+		c.Folding[pluginapi.Identifier(identifier)] = pluginapi.Folding{Trims: f.GetTrims(), Normalization: pluginapi.Normalization(f.GetNormalization())}
 	}
 	for _, h := range p.GetHashes() {
-		c.Hashes = append(c.Hashes, target.HashSupport{
+		c.Hashes = append(c.Hashes, pluginapi.HashSupport{
 			Scheme:       canonical.Scheme(h.GetScheme()),
 			Variants:     h.GetVariants(),
 			MinCost:      int(h.GetMinCost()),
@@ -94,20 +94,20 @@ func DecodeCapabilities(p *pluginpb.Capabilities) target.Capabilities {
 }
 
 // EncodeChecked never fails.
-func EncodeChecked(c *target.Checked) *pluginpb.CheckResponse {
+func EncodeChecked(c *pluginapi.Checked) *pluginpb.CheckResponse {
 	return &pluginpb.CheckResponse{Diagnostics: EncodeDiagnostics(c.Diagnostics), Mails: cleanAll(c.Mails), SignIns: encodeSignIns(c.SignIns)}
 }
 
 // DecodeMailings keeps names that this version does not know.
-func DecodeMailings(all []string) []target.Mailing { return names[target.Mailing](all) }
+func DecodeMailings(all []string) []pluginapi.Mailing { return names[pluginapi.Mailing](all) }
 
-var switches = map[target.Switch]pluginpb.Switch{
-	target.SwitchUnknown: pluginpb.Switch_SWITCH_UNSPECIFIED,
-	target.SwitchOn:      pluginpb.Switch_SWITCH_ON,
-	target.SwitchOff:     pluginpb.Switch_SWITCH_OFF,
+var switches = map[pluginapi.Switch]pluginpb.Switch{
+	pluginapi.SwitchUnknown: pluginpb.Switch_SWITCH_UNSPECIFIED,
+	pluginapi.SwitchOn:      pluginpb.Switch_SWITCH_ON,
+	pluginapi.SwitchOff:     pluginpb.Switch_SWITCH_OFF,
 }
 
-func encodeSignIns(all []target.SignIn) []*pluginpb.SignIn {
+func encodeSignIns(all []pluginapi.SignIn) []*pluginpb.SignIn {
 	var out []*pluginpb.SignIn
 	for _, s := range all {
 		out = append(out, &pluginpb.SignIn{Way: clean(string(s.Way)), Provider: clean(s.Provider), State: switches[s.State]})
@@ -117,17 +117,17 @@ func encodeSignIns(all []target.SignIn) []*pluginpb.SignIn {
 
 // DecodeSignIns keeps ways that this version does not know, and reads a state that it
 // does not know as unknown.
-func DecodeSignIns(all []*pluginpb.SignIn) []target.SignIn {
-	var out []target.SignIn
+func DecodeSignIns(all []*pluginpb.SignIn) []pluginapi.SignIn {
+	var out []pluginapi.SignIn
 	for _, p := range all {
 		state, _ := decode(switches, p.GetState())
-		out = append(out, target.SignIn{Way: target.SignInWay(p.GetWay()), Provider: p.GetProvider(), State: state})
+		out = append(out, pluginapi.SignIn{Way: pluginapi.SignInWay(p.GetWay()), Provider: p.GetProvider(), State: state})
 	}
 	return out
 }
 
 // EncodeNeeds never fails.
-func EncodeNeeds(n *target.Needs) *pluginpb.Needs {
+func EncodeNeeds(n *pluginapi.Needs) *pluginpb.Needs {
 	return &pluginpb.Needs{
 		Schemes: cleanAll(n.Schemes), Providers: cleanAll(n.Providers),
 		Roles: cleanAll(n.Roles), Tenants: cleanAll(n.Tenants), MetadataKeys: cleanAll(n.MetadataKeys),
@@ -136,8 +136,8 @@ func EncodeNeeds(n *target.Needs) *pluginpb.Needs {
 }
 
 // DecodeNeeds never fails.
-func DecodeNeeds(p *pluginpb.Needs) target.Needs {
-	return target.Needs{
+func DecodeNeeds(p *pluginpb.Needs) pluginapi.Needs {
+	return pluginapi.Needs{
 		Schemes:   names[canonical.Scheme](p.GetSchemes()),
 		Providers: p.GetProviders(),
 		Roles:     p.GetRoles(), Tenants: p.GetTenants(), MetadataKeys: p.GetMetadataKeys(),

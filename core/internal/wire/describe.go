@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
 // EncodeDescription never fails.
-func EncodeDescription(d *target.Description) *pluginpb.DescribeResponse {
+func EncodeDescription(d *pluginapi.Description) *pluginpb.DescribeResponse {
 	p := &pluginpb.DescribeResponse{
 		Name: clean(d.Name), Version: clean(d.Version), Minor: d.Minor,
 		Capabilities: EncodeCapabilities(&d.Capabilities), ConfigSchemaJson: d.ConfigSchema,
@@ -30,13 +30,13 @@ func EncodeDescription(d *target.Description) *pluginpb.DescribeResponse {
 
 // DecodeDescription never fails: whoever speaks an older minor version leaves out what
 // it does not know.
-func DecodeDescription(p *pluginpb.DescribeResponse) target.Description {
-	d := target.Description{
+func DecodeDescription(p *pluginpb.DescribeResponse) pluginapi.Description {
+	d := pluginapi.Description{
 		Name: p.GetName(), Version: p.GetVersion(), Minor: p.GetMinor(),
 		Capabilities: DecodeCapabilities(p.GetCapabilities()), ConfigSchema: p.GetConfigSchemaJson(),
 	}
 	for _, f := range p.GetConfigFields() {
-		d.ConfigFields = append(d.ConfigFields, target.ConfigField{
+		d.ConfigFields = append(d.ConfigFields, pluginapi.ConfigField{
 			Key: f.GetKey(), Title: f.GetTitle(), Description: f.GetDescription(),
 			Default: raw(f.GetDefaultJson()), Example: raw(f.GetExampleJson()), Required: f.GetRequired(), Secret: f.GetSecret(),
 		})

@@ -14,8 +14,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
 // baseline is the protocol as programs speak it that were made before minor versions.
@@ -92,9 +92,9 @@ func TestOldPluginIsDescribed(t *testing.T) {
 	t.Parallel()
 	old := baseline(t)
 	rapid.Check(t, func(t *rapid.T) {
-		want := target.Description{
+		want := pluginapi.Description{
 			Name: "acme", Version: "1", Minor: Minor, Capabilities: drawCapabilities(t),
-			ConfigFields: []target.ConfigField{{Key: "url"}}, Codes: diag.Words{{Code: "acme.quota"}},
+			ConfigFields: []pluginapi.ConfigField{{Key: "url"}}, Codes: diag.Words{{Code: "acme.quota"}},
 		}
 		got := DecodeDescription(through(t, old, EncodeDescription(&want)))
 		want.Minor, want.ConfigFields, want.Codes = 0, nil, nil
@@ -110,9 +110,9 @@ func TestOldPluginIsDescribed(t *testing.T) {
 // it did, and the losses are not heard.
 func TestOldHostGetsOutcomes(t *testing.T) {
 	t.Parallel()
-	want := target.Outcome{
-		SourceID: "1", Action: target.Created, TargetID: "t", State: []byte{1},
-		Losses: []target.PartLoss{{Feature: target.CarriesRoles, Code: "acme.no_role", Attribute: "admin"}},
+	want := pluginapi.Outcome{
+		SourceID: "1", Action: pluginapi.Created, TargetID: "t", State: []byte{1},
+		Losses: []pluginapi.PartLoss{{Feature: pluginapi.CarriesRoles, Code: "acme.no_role", Attribute: "admin"}},
 	}
 	got, err := DecodeOutcome(through(t, baseline(t), EncodeOutcome(&want)))
 	if err != nil {
@@ -122,8 +122,8 @@ func TestOldHostGetsOutcomes(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("at an old host (-want +got):\n%s", diff)
 	}
-	checked := through(t, baseline(t), EncodeChecked(&target.Checked{
-		Diagnostics: diag.List{{Code: "acme.full", Summary: "full"}}, SignIns: []target.SignIn{{Way: target.SignInPassword}},
+	checked := through(t, baseline(t), EncodeChecked(&pluginapi.Checked{
+		Diagnostics: diag.List{{Code: "acme.full", Summary: "full"}}, SignIns: []pluginapi.SignIn{{Way: pluginapi.SignInPassword}},
 	}))
 	if len(checked.GetDiagnostics()) != 1 || checked.GetSignIns() != nil {
 		t.Errorf("a check at an old host: %v", checked)

@@ -5,29 +5,29 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
-var actions = map[target.Action]pluginpb.Action{
-	target.Created:   pluginpb.Action_ACTION_CREATED,
-	target.Updated:   pluginpb.Action_ACTION_UPDATED,
-	target.Unchanged: pluginpb.Action_ACTION_UNCHANGED,
-	target.Skipped:   pluginpb.Action_ACTION_SKIPPED,
-	target.Rejected:  pluginpb.Action_ACTION_REJECTED,
-	target.InDoubt:   pluginpb.Action_ACTION_IN_DOUBT,
-	target.Deleted:   pluginpb.Action_ACTION_DELETED,
+var actions = map[pluginapi.Action]pluginpb.Action{
+	pluginapi.Created:   pluginpb.Action_ACTION_CREATED,
+	pluginapi.Updated:   pluginpb.Action_ACTION_UPDATED,
+	pluginapi.Unchanged: pluginpb.Action_ACTION_UNCHANGED,
+	pluginapi.Skipped:   pluginpb.Action_ACTION_SKIPPED,
+	pluginapi.Rejected:  pluginpb.Action_ACTION_REJECTED,
+	pluginapi.InDoubt:   pluginpb.Action_ACTION_IN_DOUBT,
+	pluginapi.Deleted:   pluginpb.Action_ACTION_DELETED,
 }
 
 // KnownAction reports whether a can be sent.
-func KnownAction(a target.Action) bool {
+func KnownAction(a pluginapi.Action) bool {
 	_, ok := actions[a]
 	return ok
 }
 
 // EncodeOutcome never fails: text that is not UTF-8 is a target's answer and is
 // repaired rather than lost.
-func EncodeOutcome(o *target.Outcome) *pluginpb.Outcome {
+func EncodeOutcome(o *pluginapi.Outcome) *pluginpb.Outcome {
 	p := &pluginpb.Outcome{
 		SourceId: clean(o.SourceID),
 		Action:   actions[o.Action],
@@ -49,12 +49,12 @@ func EncodeOutcome(o *target.Outcome) *pluginpb.Outcome {
 
 // DecodeOutcome fails on an action that this version does not know. The outcome
 // still says whose it is.
-func DecodeOutcome(p *pluginpb.Outcome) (target.Outcome, error) {
+func DecodeOutcome(p *pluginpb.Outcome) (pluginapi.Outcome, error) {
 	action, ok := decode(actions, p.GetAction())
 	if !ok {
-		return target.Outcome{SourceID: p.GetSourceId()}, fmt.Errorf("user %s: unknown action %d", p.GetSourceId(), p.GetAction())
+		return pluginapi.Outcome{SourceID: p.GetSourceId()}, fmt.Errorf("user %s: unknown action %d", p.GetSourceId(), p.GetAction())
 	}
-	o := target.Outcome{
+	o := pluginapi.Outcome{
 		SourceID: p.GetSourceId(),
 		Action:   action,
 		TargetID: p.GetTargetId(),
@@ -66,15 +66,15 @@ func DecodeOutcome(p *pluginpb.Outcome) (target.Outcome, error) {
 		Before:   p.GetBefore(),
 	}
 	for _, l := range p.GetLosses() {
-		o.Losses = append(o.Losses, target.PartLoss{
-			Feature: target.Feature(l.GetFeature()), Code: diag.Code(l.GetCode()), Attribute: l.GetAttribute(), Detail: l.GetDetail(),
+		o.Losses = append(o.Losses, pluginapi.PartLoss{
+			Feature: pluginapi.Feature(l.GetFeature()), Code: diag.Code(l.GetCode()), Attribute: l.GetAttribute(), Detail: l.GetDetail(),
 		})
 	}
 	return o, nil
 }
 
 // EncodeChange never fails, as [EncodeOutcome].
-func EncodeChange(c *target.Change) *pluginpb.Change {
+func EncodeChange(c *pluginapi.Change) *pluginpb.Change {
 	p := &pluginpb.Change{Outcome: EncodeOutcome(&c.Outcome)}
 	for _, f := range c.Fields {
 		p.Fields = append(p.Fields, &pluginpb.FieldChange{Field: clean(f.Field), Old: clean(f.Old), New: clean(f.New), Drift: f.Drift})
@@ -83,11 +83,11 @@ func EncodeChange(c *target.Change) *pluginpb.Change {
 }
 
 // DecodeChange fails as [DecodeOutcome] does.
-func DecodeChange(p *pluginpb.Change) (target.Change, error) {
+func DecodeChange(p *pluginpb.Change) (pluginapi.Change, error) {
 	o, err := DecodeOutcome(p.GetOutcome())
-	c := target.Change{Outcome: o}
+	c := pluginapi.Change{Outcome: o}
 	for _, f := range p.GetFields() {
-		c.Fields = append(c.Fields, target.FieldChange{Field: f.GetField(), Old: f.GetOld(), New: f.GetNew(), Drift: f.GetDrift()})
+		c.Fields = append(c.Fields, pluginapi.FieldChange{Field: f.GetField(), Old: f.GetOld(), New: f.GetNew(), Drift: f.GetDrift()})
 	}
 	return c, err
 }

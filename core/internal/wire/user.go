@@ -10,14 +10,14 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
 // EncodeUser fails on text that is not UTF-8, because protobuf strings cannot
 // hold it and one such user would break the whole message, and on a class that
 // is none of the three.
-func EncodeUser(u *target.User) (*pluginpb.User, error) {
+func EncodeUser(u *pluginapi.User) (*pluginpb.User, error) {
 	class, ok := classes[u.Class]
 	if !ok {
 		return nil, fmt.Errorf("password class %q is none of the three", u.Class)
@@ -42,7 +42,7 @@ func EncodeUser(u *target.User) (*pluginpb.User, error) {
 		Existing:      pluginpb.Existing_EXISTING_LEAVE,
 		ExpectState:   u.Expect,
 	}
-	if u.Existing == target.Update {
+	if u.Existing == pluginapi.Update {
 		p.Existing = pluginpb.Existing_EXISTING_UPDATE
 	}
 	if u.Prior.TargetID != "" || u.Prior.State != nil || u.Prior.InDoubt {
@@ -85,12 +85,12 @@ func EncodeUser(u *target.User) (*pluginpb.User, error) {
 }
 
 // DecodeUser fails on an enum value that this version does not know.
-func DecodeUser(p *pluginpb.User) (target.User, error) {
+func DecodeUser(p *pluginpb.User) (pluginapi.User, error) {
 	class, ok := decode(classes, p.GetPasswordClass())
 	if !ok {
-		return target.User{}, fmt.Errorf("user %s: unknown password class %d", p.GetSourceId(), p.GetPasswordClass())
+		return pluginapi.User{}, fmt.Errorf("user %s: unknown password class %d", p.GetSourceId(), p.GetPasswordClass())
 	}
-	u := target.User{
+	u := pluginapi.User{
 		SourceID:      p.GetSourceId(),
 		ID:            p.GetId(),
 		Username:      p.GetUsername(),
@@ -107,21 +107,21 @@ func DecodeUser(p *pluginpb.User) (target.User, error) {
 		Class:         class,
 		Tenants:       p.GetTenants(),
 		Metadata:      json.RawMessage(p.MetadataJson),
-		Prior:         target.Prior{TargetID: p.GetPrior().GetTargetId(), State: p.GetPrior().GetState(), InDoubt: p.GetPrior().GetInDoubt()},
+		Prior:         pluginapi.Prior{TargetID: p.GetPrior().GetTargetId(), State: p.GetPrior().GetState(), InDoubt: p.GetPrior().GetInDoubt()},
 		Expect:        p.ExpectState,
 	}
 	switch p.GetExisting() {
 	case pluginpb.Existing_EXISTING_UNSPECIFIED, pluginpb.Existing_EXISTING_LEAVE:
 	case pluginpb.Existing_EXISTING_UPDATE:
-		u.Existing = target.Update
+		u.Existing = pluginapi.Update
 	default:
-		return target.User{}, fmt.Errorf("user %s: unknown rule %d for an existing account", p.GetSourceId(), p.GetExisting())
+		return pluginapi.User{}, fmt.Errorf("user %s: unknown rule %d for an existing account", p.GetSourceId(), p.GetExisting())
 	}
 	for _, a := range p.GetOtherEmails() {
-		u.OtherEmails = append(u.OtherEmails, target.Address{Email: a.GetEmail(), Verified: a.Verified})
+		u.OtherEmails = append(u.OtherEmails, pluginapi.Address{Email: a.GetEmail(), Verified: a.Verified})
 	}
 	for _, id := range p.GetIdentities() {
-		u.Identities = append(u.Identities, target.Identity{Provider: id.GetProvider(), Subject: id.GetSubject(), Name: id.GetName()})
+		u.Identities = append(u.Identities, pluginapi.Identity{Provider: id.GetProvider(), Subject: id.GetSubject(), Name: id.GetName()})
 	}
 	for _, d := range p.GetTotp() {
 		u.TOTP = append(u.TOTP, canonical.TOTPDevice{
@@ -145,7 +145,7 @@ func DecodeUser(p *pluginpb.User) (target.User, error) {
 	return u, nil
 }
 
-func encodePasskey(t *texts, k *target.Passkey) *pluginpb.Passkey {
+func encodePasskey(t *texts, k *pluginapi.Passkey) *pluginpb.Passkey {
 	return &pluginpb.Passkey{
 		Id:                 t.check("passkey", k.ID),
 		RelyingPartyId:     t.check("relying party", k.RelyingParty),
@@ -158,17 +158,17 @@ func encodePasskey(t *texts, k *target.Passkey) *pluginpb.Passkey {
 	}
 }
 
-func decodePasskey(p *pluginpb.Passkey) target.Passkey {
-	return target.Passkey{
+func decodePasskey(p *pluginpb.Passkey) pluginapi.Passkey {
+	return pluginapi.Passkey{
 		ID: p.GetId(), RelyingParty: p.GetRelyingPartyId(), Attested: p.GetAttestedCredential(), UserHandle: p.GetUserHandle(),
 		Counter: p.GetCounter(), Transports: p.GetTransports(), Name: p.GetName(), Created: decodeTime(p.GetCreated()),
 	}
 }
 
-var classes = map[target.Class]pluginpb.PasswordClass{
-	target.HashCarried: pluginpb.PasswordClass_PASSWORD_CLASS_HASH_CARRIED,
-	target.NeedsReset:  pluginpb.PasswordClass_PASSWORD_CLASS_NEEDS_RESET,
-	target.NoPassword:  pluginpb.PasswordClass_PASSWORD_CLASS_NO_PASSWORD,
+var classes = map[pluginapi.Class]pluginpb.PasswordClass{
+	pluginapi.HashCarried: pluginpb.PasswordClass_PASSWORD_CLASS_HASH_CARRIED,
+	pluginapi.NeedsReset:  pluginpb.PasswordClass_PASSWORD_CLASS_NEEDS_RESET,
+	pluginapi.NoPassword:  pluginpb.PasswordClass_PASSWORD_CLASS_NO_PASSWORD,
 }
 
 // decode looks an enum value up in a table of at most a few entries.

@@ -19,8 +19,8 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
 // The Format methods that hide secrets would hide differences too.
@@ -60,8 +60,8 @@ func TestUserRoundTrip(t *testing.T) {
 func TestChangeRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		want := target.Change{
-			Outcome: target.Outcome{
+		want := pluginapi.Change{
+			Outcome: pluginapi.Outcome{
 				SourceID: text(t, "source id"),
 				Action:   rapid.SampledFrom(slices.Sorted(maps.Keys(actions))).Draw(t, "action"),
 				TargetID: text(t, "target id"),
@@ -71,12 +71,12 @@ func TestChangeRoundTrip(t *testing.T) {
 				Changed:  list(t, "changed", text),
 				State:    blob(t, "state"),
 				Before:   blob(t, "before"),
-				Losses: list(t, "losses", func(t *rapid.T, label string) target.PartLoss {
-					return target.PartLoss{Feature: target.Feature(text(t, label)), Code: diag.Code(text(t, label)), Attribute: text(t, label), Detail: text(t, label)}
+				Losses: list(t, "losses", func(t *rapid.T, label string) pluginapi.PartLoss {
+					return pluginapi.PartLoss{Feature: pluginapi.Feature(text(t, label)), Code: diag.Code(text(t, label)), Attribute: text(t, label), Detail: text(t, label)}
 				}),
 			},
-			Fields: list(t, "fields", func(t *rapid.T, label string) target.FieldChange {
-				return target.FieldChange{Field: text(t, label), Old: text(t, label), New: text(t, label), Drift: rapid.Bool().Draw(t, label)}
+			Fields: list(t, "fields", func(t *rapid.T, label string) pluginapi.FieldChange {
+				return pluginapi.FieldChange{Field: text(t, label), Old: text(t, label), New: text(t, label), Drift: rapid.Bool().Draw(t, label)}
 			}),
 		}
 		got, err := DecodeChange(trip(t, EncodeChange(&want)))
@@ -104,11 +104,11 @@ func TestDescriptionRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		values := rapid.SampledFrom([]json.RawMessage{nil, json.RawMessage(`"a"`), json.RawMessage(`{"b":[1]}`)})
-		want := target.Description{
+		want := pluginapi.Description{
 			Name: text(t, "name"), Version: text(t, "version"), Minor: rapid.Uint32().Draw(t, "minor"),
 			Capabilities: drawCapabilities(t), ConfigSchema: json.RawMessage(`{"type":"object"}`),
-			ConfigFields: list(t, "config fields", func(t *rapid.T, label string) target.ConfigField {
-				return target.ConfigField{
+			ConfigFields: list(t, "config fields", func(t *rapid.T, label string) pluginapi.ConfigField {
+				return pluginapi.ConfigField{
 					Key: text(t, label), Title: text(t, label), Description: text(t, label), Default: values.Draw(t, "default"), Example: values.Draw(t, "example"),
 					Required: rapid.Bool().Draw(t, "required"), Secret: rapid.Bool().Draw(t, "secret"),
 				}
@@ -129,22 +129,22 @@ func TestDescriptionRoundTrip(t *testing.T) {
 func TestCheckedRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		want := target.Checked{
-			Mails:   list(t, "mails", func(t *rapid.T, l string) target.Mailing { return target.Mailing(text(t, l)) }),
+		want := pluginapi.Checked{
+			Mails:   list(t, "mails", func(t *rapid.T, l string) pluginapi.Mailing { return pluginapi.Mailing(text(t, l)) }),
 			SignIns: list(t, "sign-ins", drawSignIn),
 		}
 		p := trip(t, EncodeChecked(&want))
-		got := target.Checked{Diagnostics: DecodeDiagnostics(p.GetDiagnostics()), Mails: DecodeMailings(p.GetMails()), SignIns: DecodeSignIns(p.GetSignIns())}
+		got := pluginapi.Checked{Diagnostics: DecodeDiagnostics(p.GetDiagnostics()), Mails: DecodeMailings(p.GetMails()), SignIns: DecodeSignIns(p.GetSignIns())}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("round trip (-want +got):\n%s", diff)
 		}
 	})
 }
 
-func drawSignIn(t *rapid.T, label string) target.SignIn {
-	return target.SignIn{
-		Way: target.SignInWay(text(t, label)), Provider: text(t, label),
-		State: rapid.SampledFrom([]target.Switch{target.SwitchUnknown, target.SwitchOn, target.SwitchOff}).Draw(t, "state"),
+func drawSignIn(t *rapid.T, label string) pluginapi.SignIn {
+	return pluginapi.SignIn{
+		Way: pluginapi.SignInWay(text(t, label)), Provider: text(t, label),
+		State: rapid.SampledFrom([]pluginapi.Switch{pluginapi.SwitchUnknown, pluginapi.SwitchOn, pluginapi.SwitchOff}).Draw(t, "state"),
 	}
 }
 
@@ -152,16 +152,16 @@ func drawSignIn(t *rapid.T, label string) target.SignIn {
 func TestUnknownSwitchIsUnknown(t *testing.T) {
 	t.Parallel()
 	got := DecodeSignIns([]*pluginpb.SignIn{{Way: "password", State: 99}})
-	if len(got) != 1 || got[0].State != target.SwitchUnknown {
+	if len(got) != 1 || got[0].State != pluginapi.SwitchUnknown {
 		t.Errorf("%v", got)
 	}
 }
 
-func drawCapabilities(t *rapid.T) target.Capabilities {
+func drawCapabilities(t *rapid.T) pluginapi.Capabilities {
 	number := rapid.IntRange(0, 1<<40)
-	want := target.Capabilities{
-		Hashes: list(t, "hashes", func(t *rapid.T, label string) target.HashSupport {
-			return target.HashSupport{
+	want := pluginapi.Capabilities{
+		Hashes: list(t, "hashes", func(t *rapid.T, label string) pluginapi.HashSupport {
+			return pluginapi.HashSupport{
 				Scheme:       canonical.Scheme(text(t, label)),
 				Variants:     list(t, "variants", text),
 				MinCost:      number.Draw(t, "min cost"),
@@ -169,29 +169,29 @@ func drawCapabilities(t *rapid.T) target.Capabilities {
 				MaxMemoryKiB: rapid.Uint32().Draw(t, "memory"),
 			}
 		}),
-		Carries:     list(t, "carries", func(t *rapid.T, l string) target.Feature { return target.Feature(text(t, l)) }),
-		Abilities:   list(t, "abilities", func(t *rapid.T, l string) target.Ability { return target.Ability(text(t, l)) }),
-		Batch:       target.BatchLimits{Users: number.Draw(t, "users"), Bytes: number.Draw(t, "bytes"), InFlight: number.Draw(t, "in flight")},
+		Carries:     list(t, "carries", func(t *rapid.T, l string) pluginapi.Feature { return pluginapi.Feature(text(t, l)) }),
+		Abilities:   list(t, "abilities", func(t *rapid.T, l string) pluginapi.Ability { return pluginapi.Ability(text(t, l)) }),
+		Batch:       pluginapi.BatchLimits{Users: number.Draw(t, "users"), Bytes: number.Draw(t, "bytes"), InFlight: number.Draw(t, "in flight")},
 		MaxIDLength: number.Draw(t, "max id length"),
 		UniqueEmail: rapid.Bool().Draw(t, "unique email"),
 		Whole:       rapid.Bool().Draw(t, "whole"),
 		Identity:    list(t, "identity", text),
 
 		NoUsernames:    rapid.Bool().Draw(t, "no user names"),
-		UniqueInTenant: list(t, "unique in tenant", func(t *rapid.T, l string) target.Identifier { return target.Identifier(text(t, l)) }),
+		UniqueInTenant: list(t, "unique in tenant", func(t *rapid.T, l string) pluginapi.Identifier { return pluginapi.Identifier(text(t, l)) }),
 		SignIns:        list(t, "sign-ins", drawSignIn),
 	}
 	if n := rapid.IntRange(0, 3).Draw(t, "identifiers"); n > 0 {
-		want.FoldsCase = map[target.Identifier]bool{}
+		want.FoldsCase = map[pluginapi.Identifier]bool{}
 		for range n {
-			want.FoldsCase[target.Identifier(text(t, "identifier"))] = rapid.Bool().Draw(t, "folds case")
+			want.FoldsCase[pluginapi.Identifier(text(t, "identifier"))] = rapid.Bool().Draw(t, "folds case")
 		}
 	}
 	if n := rapid.IntRange(0, 2).Draw(t, "folded identifiers"); n > 0 {
-		want.Folding = map[target.Identifier]target.Folding{}
+		want.Folding = map[pluginapi.Identifier]pluginapi.Folding{}
 		for range n {
-			want.Folding[target.Identifier(text(t, "identifier"))] = target.Folding{
-				Trims: rapid.Bool().Draw(t, "trims"), Normalization: target.Normalization(text(t, "normalization")),
+			want.Folding[pluginapi.Identifier(text(t, "identifier"))] = pluginapi.Folding{
+				Trims: rapid.Bool().Draw(t, "trims"), Normalization: pluginapi.Normalization(text(t, "normalization")),
 			}
 		}
 	}
@@ -201,7 +201,7 @@ func drawCapabilities(t *rapid.T) target.Capabilities {
 func TestNeedsRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		want := target.Needs{
+		want := pluginapi.Needs{
 			Schemes:   list(t, "schemes", func(t *rapid.T, l string) canonical.Scheme { return canonical.Scheme(text(t, l)) }),
 			Providers: list(t, "providers", text),
 			Roles:     list(t, "roles", text), Tenants: list(t, "tenants", text), MetadataKeys: list(t, "keys", text),
@@ -238,32 +238,32 @@ func TestEveryFieldCrosses(t *testing.T) {
 		msg   proto.Message
 		host  []string // fields that stay on one side
 	}{
-		{target.User{}, &pluginpb.User{}, nil},
-		{target.Address{}, &pluginpb.Address{}, nil},
-		{target.Identity{}, &pluginpb.Identity{}, nil},
+		{pluginapi.User{}, &pluginpb.User{}, nil},
+		{pluginapi.Address{}, &pluginpb.Address{}, nil},
+		{pluginapi.Identity{}, &pluginpb.Identity{}, nil},
 		{canonical.TOTPDevice{}, &pluginpb.TotpDevice{}, nil},
-		{target.Outcome{}, &pluginpb.Outcome{}, nil},
-		{target.PartLoss{}, &pluginpb.PartLoss{}, nil},
-		{target.Passkey{}, &pluginpb.Passkey{}, nil},
-		{target.FieldChange{}, &pluginpb.FieldChange{}, nil},
-		{target.Description{}, &pluginpb.DescribeResponse{}, nil},
-		{target.ConfigField{}, &pluginpb.ConfigField{}, nil},
+		{pluginapi.Outcome{}, &pluginpb.Outcome{}, nil},
+		{pluginapi.PartLoss{}, &pluginpb.PartLoss{}, nil},
+		{pluginapi.Passkey{}, &pluginpb.Passkey{}, nil},
+		{pluginapi.FieldChange{}, &pluginpb.FieldChange{}, nil},
+		{pluginapi.Description{}, &pluginpb.DescribeResponse{}, nil},
+		{pluginapi.ConfigField{}, &pluginpb.ConfigField{}, nil},
 		{diag.Info{}, &pluginpb.CodeInfo{}, nil},
-		{target.Folding{}, &pluginpb.Folding{}, nil},
-		{target.SignIn{}, &pluginpb.SignIn{}, nil},
-		{target.Checked{}, &pluginpb.CheckResponse{}, nil},
-		{target.Capabilities{}, &pluginpb.Capabilities{}, nil},
-		{target.HashSupport{}, &pluginpb.HashSupport{}, nil},
-		{target.BatchLimits{}, &pluginpb.BatchLimits{}, nil},
-		{target.Needs{}, &pluginpb.Needs{}, nil},
-		{target.Prior{}, &pluginpb.Prior{}, nil},
-		{target.Account{}, &pluginpb.Account{}, nil},
-		{target.Pulse{}, &pluginpb.Pulse{}, nil},
-		{target.Failure{}, &pluginpb.Failure{}, nil},
-		{target.Login{}, &pluginpb.LoginRequest{}, nil},
-		{target.PasswordChange{}, &pluginpb.SetPasswordRequest{}, nil},
-		{target.Reset{}, &pluginpb.StartResetRequest{}, nil},
-		{target.Assertion{}, &pluginpb.ExchangeRequest{}, nil},
+		{pluginapi.Folding{}, &pluginpb.Folding{}, nil},
+		{pluginapi.SignIn{}, &pluginpb.SignIn{}, nil},
+		{pluginapi.Checked{}, &pluginpb.CheckResponse{}, nil},
+		{pluginapi.Capabilities{}, &pluginpb.Capabilities{}, nil},
+		{pluginapi.HashSupport{}, &pluginpb.HashSupport{}, nil},
+		{pluginapi.BatchLimits{}, &pluginpb.BatchLimits{}, nil},
+		{pluginapi.Needs{}, &pluginpb.Needs{}, nil},
+		{pluginapi.Prior{}, &pluginpb.Prior{}, nil},
+		{pluginapi.Account{}, &pluginpb.Account{}, nil},
+		{pluginapi.Pulse{}, &pluginpb.Pulse{}, nil},
+		{pluginapi.Failure{}, &pluginpb.Failure{}, nil},
+		{pluginapi.Login{}, &pluginpb.LoginRequest{}, nil},
+		{pluginapi.PasswordChange{}, &pluginpb.SetPasswordRequest{}, nil},
+		{pluginapi.Reset{}, &pluginpb.StartResetRequest{}, nil},
+		{pluginapi.Assertion{}, &pluginpb.ExchangeRequest{}, nil},
 		{diag.Diagnostic{}, &pluginpb.Diagnostic{}, []string{"Pos", "Snippet"}},
 	} {
 		typ := reflect.TypeOf(tc.value)
@@ -303,19 +303,19 @@ func TestEncodeUserRefuses(t *testing.T) {
 	t.Parallel()
 	const bad = "caf\xe9"
 	for name, tc := range map[string]struct {
-		spoil func(*target.User)
+		spoil func(*pluginapi.User)
 		want  string
 	}{
-		"latin-1 e-mail":   {func(u *target.User) { u.Email = bad }, "email is not UTF-8"},
-		"latin-1 role":     {func(u *target.User) { u.Roles = map[string][]string{"public": {bad}} }, "role is not UTF-8"},
-		"latin-1 tenant":   {func(u *target.User) { u.Roles = map[string][]string{bad: {"admin"}} }, "tenant is not UTF-8"},
-		"latin-1 hash":     {func(u *target.User) { u.Password = canonical.ParsePasswordHash(bad) }, "password hash is not UTF-8"},
-		"no class":         {func(u *target.User) { u.Class = "" }, `password class "" is none`},
-		"unheard-of class": {func(u *target.User) { u.Class = "maybe" }, `password class "maybe" is none`},
+		"latin-1 e-mail":   {func(u *pluginapi.User) { u.Email = bad }, "email is not UTF-8"},
+		"latin-1 role":     {func(u *pluginapi.User) { u.Roles = map[string][]string{"public": {bad}} }, "role is not UTF-8"},
+		"latin-1 tenant":   {func(u *pluginapi.User) { u.Roles = map[string][]string{bad: {"admin"}} }, "tenant is not UTF-8"},
+		"latin-1 hash":     {func(u *pluginapi.User) { u.Password = canonical.ParsePasswordHash(bad) }, "password hash is not UTF-8"},
+		"no class":         {func(u *pluginapi.User) { u.Class = "" }, `password class "" is none`},
+		"unheard-of class": {func(u *pluginapi.User) { u.Class = "maybe" }, `password class "maybe" is none`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			u := target.User{SourceID: "u1", Class: target.NoPassword}
+			u := pluginapi.User{SourceID: "u1", Class: pluginapi.NoPassword}
 			tc.spoil(&u)
 			_, err := EncodeUser(&u)
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -343,7 +343,7 @@ func TestDecodeRefusesUnknownEnums(t *testing.T) {
 
 func TestOutcomeTextIsRepaired(t *testing.T) {
 	t.Parallel()
-	p := trip(t, EncodeOutcome(&target.Outcome{SourceID: "u1", Action: target.Rejected, Detail: "Stra\xdfe"}))
+	p := trip(t, EncodeOutcome(&pluginapi.Outcome{SourceID: "u1", Action: pluginapi.Rejected, Detail: "Stra\xdfe"}))
 	if got, want := p.GetDetail(), "Stra\uFFFDe"; got != want {
 		t.Errorf("detail %q, want %q", got, want)
 	}
@@ -351,7 +351,7 @@ func TestOutcomeTextIsRepaired(t *testing.T) {
 
 // The seeds of the fuzz test run in every build.
 func FuzzDecodeUser(f *testing.F) {
-	u := target.User{SourceID: "u1", Class: target.HashCarried, Password: canonical.ParsePasswordHash(hashes[0]), Created: time.UnixMilli(1)}
+	u := pluginapi.User{SourceID: "u1", Class: pluginapi.HashCarried, Password: canonical.ParsePasswordHash(hashes[0]), Created: time.UnixMilli(1)}
 	p, err := EncodeUser(&u)
 	if err != nil {
 		f.Fatal(err)
@@ -385,8 +385,8 @@ var hashes = []string{
 	"",
 }
 
-func drawUser(t *rapid.T) target.User {
-	return target.User{
+func drawUser(t *rapid.T) pluginapi.User {
+	return pluginapi.User{
 		SourceID:      text(t, "source id"),
 		ID:            text(t, "id"),
 		Username:      text(t, "username"),
@@ -396,16 +396,16 @@ func drawUser(t *rapid.T) target.User {
 		PhoneVerified: maybe(t, "phone verified"),
 		GivenName:     text(t, "given name"),
 		FamilyName:    text(t, "family name"),
-		OtherEmails: list(t, "other emails", func(t *rapid.T, label string) target.Address {
-			return target.Address{Email: text(t, label), Verified: maybe(t, label)}
+		OtherEmails: list(t, "other emails", func(t *rapid.T, label string) pluginapi.Address {
+			return pluginapi.Address{Email: text(t, label), Verified: maybe(t, label)}
 		}),
 		Enabled:    rapid.Bool().Draw(t, "enabled"),
 		Created:    moment(t, "created"),
 		LastActive: moment(t, "last active"),
 		Password:   canonical.ParsePasswordHash(rapid.SampledFrom(hashes).Draw(t, "password")),
-		Class:      rapid.SampledFrom([]target.Class{target.HashCarried, target.NeedsReset, target.NoPassword}).Draw(t, "class"),
-		Identities: list(t, "identities", func(t *rapid.T, label string) target.Identity {
-			return target.Identity{Provider: text(t, label), Subject: text(t, label), Name: text(t, label)}
+		Class:      rapid.SampledFrom([]pluginapi.Class{pluginapi.HashCarried, pluginapi.NeedsReset, pluginapi.NoPassword}).Draw(t, "class"),
+		Identities: list(t, "identities", func(t *rapid.T, label string) pluginapi.Identity {
+			return pluginapi.Identity{Provider: text(t, label), Subject: text(t, label), Name: text(t, label)}
 		}),
 		TOTP: list(t, "totp", func(t *rapid.T, label string) canonical.TOTPDevice {
 			return canonical.TOTPDevice{
@@ -417,8 +417,8 @@ func drawUser(t *rapid.T) target.User {
 				Created:  moment(t, "created"),
 			}
 		}),
-		Passkeys: list(t, "passkeys", func(t *rapid.T, label string) target.Passkey {
-			return target.Passkey{
+		Passkeys: list(t, "passkeys", func(t *rapid.T, label string) pluginapi.Passkey {
+			return pluginapi.Passkey{
 				ID: text(t, label), RelyingParty: text(t, label), Attested: blob(t, "attested"), UserHandle: blob(t, "user handle"),
 				Counter: rapid.Int64().Draw(t, "counter"), Transports: list(t, "transports", text), Name: text(t, label), Created: moment(t, "created"),
 			}
@@ -428,8 +428,8 @@ func drawUser(t *rapid.T) target.User {
 		Metadata: rapid.SampledFrom([]json.RawMessage{
 			nil, {}, json.RawMessage(`{}`), json.RawMessage(`{"n": 9007199254740993, "s":"<&>"}`), json.RawMessage("not json \xff"),
 		}).Draw(t, "metadata"),
-		Existing: rapid.SampledFrom([]target.Existing{target.Leave, target.Update}).Draw(t, "existing"),
-		Prior:    target.Prior{TargetID: text(t, "target id"), State: blob(t, "state"), InDoubt: rapid.Bool().Draw(t, "in doubt")},
+		Existing: rapid.SampledFrom([]pluginapi.Existing{pluginapi.Leave, pluginapi.Update}).Draw(t, "existing"),
+		Prior:    pluginapi.Prior{TargetID: text(t, "target id"), State: blob(t, "state"), InDoubt: rapid.Bool().Draw(t, "in doubt")},
 		Expect:   rapid.SampledFrom([][]byte{nil, {}, {1, 2}}).Draw(t, "expect"),
 	}
 }
@@ -441,7 +441,7 @@ func blob(t *rapid.T, label string) []byte {
 
 func TestAccountsRoundTrip(t *testing.T) {
 	t.Parallel()
-	want := []target.Account{{SourceID: "1", TargetID: "t1", State: []byte{1}}, {SourceID: "2", Before: []byte{}}, {SourceID: "3", Before: []byte("b")}}
+	want := []pluginapi.Account{{SourceID: "1", TargetID: "t1", State: []byte{1}}, {SourceID: "2", Before: []byte{}}, {SourceID: "3", Before: []byte("b")}}
 	got := DecodeAccounts(trip(t, &pluginpb.UndoRequest{Accounts: EncodeAccounts(want)}).GetAccounts())
 	if diff := cmp.Diff(want, got, exact); diff != "" {
 		t.Fatalf("round trip (-want +got):\n%s", diff)
@@ -450,7 +450,7 @@ func TestAccountsRoundTrip(t *testing.T) {
 
 func TestFailureRoundTrip(t *testing.T) {
 	t.Parallel()
-	want := &target.Failure{Code: "x.y", Detail: "d", Hint: "h"}
+	want := &pluginapi.Failure{Code: "x.y", Detail: "d", Hint: "h"}
 	got := DecodeFailure(trip(t, EncodeFailure(fmt.Errorf("wrapped: %w", want), "other")))
 	if diff := cmp.Diff(error(want), got); diff != "" {
 		t.Errorf("round trip (-want +got):\n%s", diff)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // accountRules are about what becomes of users.
@@ -22,7 +22,7 @@ func accountRules() []Rule {
 		{Name: "idempotent", Promise: "loading twice equals loading once", try: tryIdempotent},
 		{
 			Name: "plan", Promise: "a plan writes nothing and predicts what the load then does", try: tryPlan,
-			unless: unable(target.CanPlan),
+			unless: unable(pluginapi.CanPlan),
 		},
 		{Name: "poison", Promise: "a user that the target cannot take costs nobody else anything", try: tryPoison},
 		{Name: "large", Promise: "a user of 8 MiB is loaded or rejected, and costs nobody else anything", try: tryLarge},
@@ -40,7 +40,7 @@ func accountRules() []Rule {
 		},
 		{
 			Name: "undo", Promise: "an undo deletes what a load created, and nothing that has changed since", try: tryUndo,
-			unless: unable(target.CanUndo),
+			unless: unable(pluginapi.CanUndo),
 		},
 		{
 			Name: "login", Promise: "the right password is accepted and a wrong one refused", try: tryLogin,
@@ -48,7 +48,7 @@ func accountRules() []Rule {
 				if !k.caps.Accepts(canonical.ParsePasswordHash(k.bcrypt())) {
 					return "the plugin does not take bcrypt"
 				}
-				return unable(target.CanLogin)(k)
+				return unable(pluginapi.CanLogin)(k)
 			},
 		},
 	}
@@ -62,7 +62,7 @@ func unlessWhole(k *kit) string {
 }
 
 // say is how an outcome is quoted.
-func say(o target.Outcome) string {
+func say(o pluginapi.Outcome) string {
 	text := string(o.Action)
 	if o.Code != "" {
 		text += " " + string(o.Code)
@@ -74,7 +74,7 @@ func say(o target.Outcome) string {
 }
 
 // expect compares outcomes with what they should be.
-func (p *probe) expect(when string, out []target.Outcome, want ...target.Action) {
+func (p *probe) expect(when string, out []pluginapi.Outcome, want ...pluginapi.Action) {
 	for _, o := range out {
 		if !slices.Contains(want, o.Action) {
 			p.fail("%s: a user ends as %s, want %s", when, say(o), want[0])
@@ -83,13 +83,13 @@ func (p *probe) expect(when string, out []target.Outcome, want ...target.Action)
 }
 
 // seed loads n ordinary people, who must all be taken.
-func (p *probe) seed(ctx context.Context, n int) ([]target.User, []target.Outcome, error) {
+func (p *probe) seed(ctx context.Context, n int) ([]pluginapi.User, []pluginapi.Outcome, error) {
 	users := p.people(n)
 	out, err := p.load(ctx, users)
 	if err != nil {
 		return nil, nil, err
 	}
-	p.expect("ordinary people", out, target.Created)
+	p.expect("ordinary people", out, pluginapi.Created)
 	if len(p.problems) > 0 {
 		return nil, nil, errStop
 	}
@@ -97,10 +97,10 @@ func (p *probe) seed(ctx context.Context, n int) ([]target.User, []target.Outcom
 }
 
 // known gives users what a host would remember of them.
-func known(users []target.User, out []target.Outcome) []target.User {
+func known(users []pluginapi.User, out []pluginapi.Outcome) []pluginapi.User {
 	users = slices.Clone(users)
 	for i := range users {
-		users[i].Prior = target.Prior{TargetID: out[i].TargetID, State: out[i].State}
+		users[i].Prior = pluginapi.Prior{TargetID: out[i].TargetID, State: out[i].State}
 	}
 	return users
 }
@@ -120,7 +120,7 @@ func tryOutcomes(ctx context.Context, p *probe) error {
 		switch {
 		case o.Code == diag.PluginNoAnswer:
 			p.fail("user %d of %d has no outcome", i+1, len(out))
-		case o.Action == target.InDoubt:
+		case o.Action == pluginapi.InDoubt:
 			p.fail("user %d of %d is in doubt although nothing went wrong: %s", i+1, len(out), say(o))
 		}
 	}
@@ -132,9 +132,9 @@ func tryIdempotent(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	want := target.Unchanged
+	want := pluginapi.Unchanged
 	if p.caps.Whole {
-		want = target.Created
+		want = pluginapi.Created
 	}
 	before, err := p.inspect(ctx)
 	if err != nil {
@@ -142,7 +142,7 @@ func tryIdempotent(ctx context.Context, p *probe) error {
 	}
 	for _, again := range []struct {
 		how   string
-		users []target.User
+		users []pluginapi.User
 	}{
 		{"loaded again by a host that remembers nothing", users},
 		{"loaded again by a host that remembers", known(users, first)},
@@ -175,7 +175,7 @@ func tryPlan(ctx context.Context, p *probe) error {
 		return err
 	}
 	written := p.suite.Front.writes()
-	var plans [2][]target.Change
+	var plans [2][]pluginapi.Change
 	for n := range plans {
 		err := p.with(ctx, func(ctx context.Context, i *instance) (err error) {
 			plans[n], err = i.Plan(ctx, users)
@@ -221,9 +221,9 @@ func tryPoison(ctx context.Context, p *probe) error {
 		}
 		for i, o := range out {
 			switch {
-			case i == 2 && o.Action == target.InDoubt:
+			case i == 2 && o.Action == pluginapi.InDoubt:
 				p.fail("a user who %s is %s, want an outcome that is certain", what, say(o))
-			case i != 2 && o.Action != target.Created:
+			case i != 2 && o.Action != pluginapi.Created:
 				p.fail("beside a user who %s, a good one ends as %s", what, say(o))
 			}
 		}
@@ -238,13 +238,13 @@ func tryLarge(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	p.expect("8 MiB", out[1:2], target.Created, target.Rejected)
-	p.expect("beside 8 MiB", []target.Outcome{out[0], out[2]}, target.Created)
+	p.expect("8 MiB", out[1:2], pluginapi.Created, pluginapi.Rejected)
+	p.expect("beside 8 MiB", []pluginapi.Outcome{out[0], out[2]}, pluginapi.Created)
 	return nil
 }
 
 // changed is the same people with other values in fields that every target has.
-func changed(users []target.User) []target.User {
+func changed(users []pluginapi.User) []pluginapi.User {
 	users = slices.Clone(users)
 	for i := range users {
 		users[i].Email = "new-" + users[i].Email
@@ -263,12 +263,12 @@ func tryLeave(ctx context.Context, p *probe) error {
 		return err
 	}
 	for _, o := range out {
-		if o.Action != target.Skipped || o.Code != diag.LoadExistsDiffers {
+		if o.Action != pluginapi.Skipped || o.Code != diag.LoadExistsDiffers {
 			p.fail("an account with another address and name ends as %s, want skipped %s", say(o), diag.LoadExistsDiffers)
 		}
 	}
 	if out, err = p.load(ctx, users); err == nil {
-		p.expect("afterwards, as it was first", out, target.Unchanged)
+		p.expect("afterwards, as it was first", out, pluginapi.Unchanged)
 	}
 	return err
 }
@@ -280,7 +280,7 @@ func tryUpdate(ctx context.Context, p *probe) error {
 	}
 	update := changed(known(users, first))
 	for i := range update {
-		update[i].Existing = target.Update
+		update[i].Existing = pluginapi.Update
 	}
 	stale := slices.Clone(update)
 	for i := range stale {
@@ -290,12 +290,14 @@ func tryUpdate(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(refused, func(o target.Outcome) bool { return o.Action != target.Skipped || o.Code != diag.LoadExistsDiffers }) {
+	if !slices.ContainsFunc(refused, func(o pluginapi.Outcome) bool {
+		return o.Action != pluginapi.Skipped || o.Code != diag.LoadExistsDiffers
+	}) {
 		p.pointless = "the plugin never changes accounts"
 		return nil
 	}
 	for _, o := range refused {
-		if o.Action != target.Rejected || o.Code != diag.LoadMoved {
+		if o.Action != pluginapi.Rejected || o.Code != diag.LoadMoved {
 			p.fail("an account that is in another state than planned ends as %s, want rejected %s", say(o), diag.LoadMoved)
 		}
 	}
@@ -303,20 +305,20 @@ func tryUpdate(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	p.expect("with another address and name", out, target.Updated)
+	p.expect("with another address and name", out, pluginapi.Updated)
 	for i, o := range out {
-		if o.Action == target.Updated && len(o.Changed) == 0 {
+		if o.Action == pluginapi.Updated && len(o.Changed) == 0 {
 			p.fail("an update does not say which fields it changed")
 		}
-		if o.Action == target.Updated && o.TargetID != first[i].TargetID {
+		if o.Action == pluginapi.Updated && o.TargetID != first[i].TargetID {
 			p.fail("an update reports the id %q, the account has %q", o.TargetID, first[i].TargetID)
 		}
-		if o.Action == target.Updated && p.caps.Can(target.CanUndo) && o.Before == nil {
+		if o.Action == pluginapi.Updated && p.caps.Can(pluginapi.CanUndo) && o.Before == nil {
 			p.fail("an update gives no pre-image, so it cannot be undone")
 		}
 	}
 	if out, err = p.load(ctx, update); err == nil {
-		p.expect("updated once more", out, target.Unchanged)
+		p.expect("updated once more", out, pluginapi.Unchanged)
 	}
 	return err
 }
@@ -328,14 +330,14 @@ func tryLostAnswer(ctx context.Context, p *probe) error {
 	}
 	users = append(users, p.person()) // of whom nothing ever arrived
 	for i := range users {
-		users[i].Prior = target.Prior{InDoubt: true}
+		users[i].Prior = pluginapi.Prior{InDoubt: true}
 	}
 	out, err := p.load(ctx, users)
 	if err != nil {
 		return err
 	}
-	p.expect("in doubt, and there", out[:3], target.Unchanged)
-	p.expect("in doubt, and not there", out[3:], target.Created)
+	p.expect("in doubt, and there", out[:3], pluginapi.Unchanged)
+	p.expect("in doubt, and not there", out[3:], pluginapi.Created)
 	for i, o := range first {
 		if out[i].TargetID != o.TargetID {
 			p.fail("the account that is found has the id %q, it was created with %q", out[i].TargetID, o.TargetID)
@@ -345,7 +347,7 @@ func tryLostAnswer(ctx context.Context, p *probe) error {
 }
 
 // undo takes accounts back with a plugin that was just started.
-func (p *probe) undo(ctx context.Context, accounts []target.Account) (out []target.Outcome, err error) {
+func (p *probe) undo(ctx context.Context, accounts []pluginapi.Account) (out []pluginapi.Outcome, err error) {
 	err = p.with(ctx, func(ctx context.Context, i *instance) error {
 		out, err = i.Undo(ctx, accounts)
 		p.watch.outcomes(out)
@@ -354,10 +356,10 @@ func (p *probe) undo(ctx context.Context, accounts []target.Account) (out []targ
 	return out, err
 }
 
-func accountsOf(out []target.Outcome) []target.Account {
-	var all []target.Account
+func accountsOf(out []pluginapi.Outcome) []pluginapi.Account {
+	var all []pluginapi.Account
 	for _, o := range out {
-		all = append(all, target.Account{SourceID: o.SourceID, TargetID: o.TargetID, State: o.State, Before: o.Before})
+		all = append(all, pluginapi.Account{SourceID: o.SourceID, TargetID: o.TargetID, State: o.State, Before: o.Before})
 	}
 	return all
 }
@@ -380,19 +382,19 @@ func tryUndo(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	p.expect("created by the load", out[:3], target.Deleted)
-	if o := out[3]; o.Action != target.Skipped || o.Code != diag.LoadMoved {
+	p.expect("created by the load", out[:3], pluginapi.Deleted)
+	if o := out[3]; o.Action != pluginapi.Skipped || o.Code != diag.LoadMoved {
 		p.fail("an account that is in another state than was left ends as %s, want skipped %s", say(o), diag.LoadMoved)
 	}
 	if out, err = p.undo(ctx, accounts[:3]); err != nil {
 		return err
 	}
-	p.expect("undone again", out, target.Unchanged)
+	p.expect("undone again", out, pluginapi.Unchanged)
 	if out, err = p.load(ctx, users); err != nil {
 		return err
 	}
-	p.expect("loaded after the undo", out[:3], target.Created)
-	p.expect("kept by the undo", out[3:], target.Unchanged)
+	p.expect("loaded after the undo", out[:3], pluginapi.Created)
+	p.expect("kept by the undo", out[3:], pluginapi.Unchanged)
 	return nil
 }
 
@@ -405,16 +407,16 @@ func tryLogin(ctx context.Context, p *probe) error {
 	}
 	u.Password = canonical.ParsePasswordHash("$" + u.Password.Variant + string(hash[3:]))
 	return p.with(ctx, func(ctx context.Context, i *instance) error {
-		out, err := i.Load(ctx, []target.User{u})
+		out, err := i.Load(ctx, []pluginapi.User{u})
 		if err != nil {
 			return err
 		}
 		if err := i.Finish(ctx); err != nil {
 			return err
 		}
-		p.expect("somebody with a password", out, target.Created)
+		p.expect("somebody with a password", out, pluginapi.Created)
 		for text, want := range map[string]bool{password: true, "wrong-" + p.run + "-Aa1!": false} {
-			got, err := i.Login(ctx, target.Login{TargetID: out[0].TargetID, Username: u.Username, Password: canonical.NewSecret(text)})
+			got, err := i.Login(ctx, pluginapi.Login{TargetID: out[0].TargetID, Username: u.Username, Password: canonical.NewSecret(text)})
 			switch {
 			case err != nil:
 				p.fail("a login cannot be tried: %v", err)

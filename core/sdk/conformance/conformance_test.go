@@ -15,9 +15,9 @@ import (
 
 	"github.com/stetl/stetl/core/internal/wire"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
 	"github.com/stetl/stetl/core/sdk"
-	"github.com/stetl/stetl/core/target"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -207,7 +207,7 @@ func TestDescribeFindsEveryMistake(t *testing.T) {
 		}
 	}
 	k := &probe{kit: &kit{}}
-	k.fields([]target.ConfigField{{Key: "a"}, {Key: "a"}, {Key: "b", Secret: true, Example: []byte(`"x"`)}})
+	k.fields([]pluginapi.ConfigField{{Key: "a"}, {Key: "a"}, {Key: "b", Secret: true, Example: []byte(`"x"`)}})
 	if len(k.problems) != 2 {
 		t.Errorf("problems with fields: %q", k.problems)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/sdk"
-	"github.com/stetl/stetl/core/target"
 )
 
 // conversationRules are about what is said before and around accounts.
@@ -25,13 +25,13 @@ func conversationRules() []Rule {
 		{Name: "order", Promise: "a call out of order is refused and does no harm", try: tryOrder},
 		{
 			Name: "check", Promise: "Check finds a target that is in order in order", try: tryCheck,
-			unless: unable(target.CanCheck),
+			unless: unable(pluginapi.CanCheck),
 		},
 	}
 }
 
 // unable is the reason for skipping the rules about an ability.
-func unable(a target.Ability) func(*kit) string {
+func unable(a pluginapi.Ability) func(*kit) string {
 	return func(k *kit) string {
 		if k.caps.Can(a) {
 			return ""
@@ -43,7 +43,7 @@ func unable(a target.Ability) func(*kit) string {
 var (
 	validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
-	abilities = []target.Ability{
+	abilities = []pluginapi.Ability{
 		sdk.CanCheck, sdk.CanFix, sdk.CanPlan, sdk.CanUndo, sdk.CanLogin, sdk.CanSetPassword, sdk.CanStartReset, sdk.CanExchange,
 	}
 )
@@ -63,11 +63,11 @@ func tryDescribe(ctx context.Context, p *probe) error {
 			p.fail("the schema of the configuration: %v", err)
 		}
 		p.fields(i.info.ConfigFields)
-		for _, caps := range []target.Capabilities{i.info.Capabilities, i.Capabilities()} {
+		for _, caps := range []pluginapi.Capabilities{i.info.Capabilities, i.Capabilities()} {
 			p.signIns(caps.SignIns)
 			p.identifiers(&caps)
 			for _, f := range caps.Carries {
-				if !slices.Contains(target.Features(), f) {
+				if !slices.Contains(pluginapi.Features(), f) {
 					p.fail("there is no feature %q", f)
 				}
 			}
@@ -85,7 +85,7 @@ func tryDescribe(ctx context.Context, p *probe) error {
 }
 
 // fields looks at what a plugin proposes for a configuration.
-func (p *probe) fields(all []target.ConfigField) {
+func (p *probe) fields(all []pluginapi.ConfigField) {
 	seen := map[string]bool{}
 	for _, f := range all {
 		if f.Key == "" || seen[f.Key] {
@@ -99,21 +99,21 @@ func (p *probe) fields(all []target.ConfigField) {
 }
 
 // signIns looks at ways to sign in, wherever they are listed.
-func (p *probe) signIns(all []target.SignIn) {
+func (p *probe) signIns(all []pluginapi.SignIn) {
 	for _, s := range all {
-		if !slices.Contains(target.SignInWays(), s.Way) {
+		if !slices.Contains(pluginapi.SignInWays(), s.Way) {
 			p.fail("there is no way to sign in called %q", s.Way)
 		}
-		if s.Provider != "" && s.Way != target.SignInSocial {
-			p.fail("the way to sign in %q has the provider %q, which only %s has", s.Way, s.Provider, target.SignInSocial)
+		if s.Provider != "" && s.Way != pluginapi.SignInSocial {
+			p.fail("the way to sign in %q has the provider %q, which only %s has", s.Way, s.Provider, pluginapi.SignInSocial)
 		}
 	}
 }
 
-var identifiers = []target.Identifier{sdk.IdentifierID, sdk.IdentifierUsername, sdk.IdentifierEmail, sdk.IdentifierPhone}
+var identifiers = []pluginapi.Identifier{sdk.IdentifierID, sdk.IdentifierUsername, sdk.IdentifierEmail, sdk.IdentifierPhone}
 
 // identifiers looks at what is said of identifiers.
-func (p *probe) identifiers(caps *target.Capabilities) {
+func (p *probe) identifiers(caps *pluginapi.Capabilities) {
 	named := slices.Concat(caps.UniqueInTenant, slices.Collect(maps.Keys(caps.FoldsCase)), slices.Collect(maps.Keys(caps.Folding)))
 	for _, i := range named {
 		if !slices.Contains(identifiers, i) {
@@ -199,7 +199,7 @@ func cloneWithout(config map[string]json.RawMessage, name string) map[string]jso
 func tryOrder(ctx context.Context, p *probe) error {
 	early := p.fresh(ctx, func(ctx context.Context, i *instance) error {
 		out, err := i.Load(ctx, p.people(1))
-		if err == nil || out[0].Action != target.InDoubt {
+		if err == nil || out[0].Action != pluginapi.InDoubt {
 			p.fail("a Load before Configure was answered: %s", out[0].Action)
 		}
 		return nil
@@ -212,7 +212,7 @@ func tryOrder(ctx context.Context, p *probe) error {
 		if err != nil {
 			return fmt.Errorf("load after a refused call: %w", err)
 		}
-		if a := out[0].Action; a == target.InDoubt {
+		if a := out[0].Action; a == pluginapi.InDoubt {
 			p.fail("after a refused call, a user is in doubt: %s", out[0].Detail)
 		}
 		return nil
@@ -221,7 +221,7 @@ func tryOrder(ctx context.Context, p *probe) error {
 
 func tryCheck(ctx context.Context, p *probe) error {
 	return p.with(ctx, func(ctx context.Context, i *instance) error {
-		found, err := i.Check(ctx, target.Needs{Users: 1})
+		found, err := i.Check(ctx, pluginapi.Needs{Users: 1})
 		if err != nil {
 			return err
 		}

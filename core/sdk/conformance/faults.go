@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // faultRules are about what becomes of users when something breaks.
@@ -60,7 +60,7 @@ func tryCancel(ctx context.Context, p *probe) error {
 		if err != nil {
 			return fmt.Errorf("load after a batch was taken back: %w", err)
 		}
-		p.expect("after a batch was taken back", out, target.Created)
+		p.expect("after a batch was taken back", out, pluginapi.Created)
 		return nil
 	})
 }
@@ -72,14 +72,14 @@ func tryThrottled(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	p.expect("while every third request is answered with 429", out, target.Created)
+	p.expect("while every third request is answered with 429", out, pluginapi.Created)
 	return nil
 }
 
 func tryCutOff(ctx context.Context, p *probe) error {
 	users := p.people(12)
 	restore := p.suite.Front.disturb(cutOff)
-	var first []target.Outcome
+	var first []pluginapi.Outcome
 	err := p.with(ctx, func(ctx context.Context, i *instance) (err error) {
 		first, err = i.Load(ctx, users)
 		return err
@@ -88,11 +88,11 @@ func tryCutOff(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
-	p.expect("cut off", first, target.Created, target.Unchanged, target.InDoubt)
+	p.expect("cut off", first, pluginapi.Created, pluginapi.Unchanged, pluginapi.InDoubt)
 	again := known(users, first)
 	for i, o := range first {
-		if o.Action == target.InDoubt {
-			again[i].Prior = target.Prior{InDoubt: true}
+		if o.Action == pluginapi.InDoubt {
+			again[i].Prior = pluginapi.Prior{InDoubt: true}
 		}
 	}
 	second, err := p.load(ctx, again)
@@ -100,13 +100,13 @@ func tryCutOff(ctx context.Context, p *probe) error {
 		return err
 	}
 	for i, o := range second {
-		if first[i].Action != target.InDoubt && o.Action != target.Unchanged || o.Action != target.Created && o.Action != target.Unchanged {
+		if first[i].Action != pluginapi.InDoubt && o.Action != pluginapi.Unchanged || o.Action != pluginapi.Created && o.Action != pluginapi.Unchanged {
 			p.fail("an account that was %s when the connection was cut ends as %s", say(first[i]), say(o))
 		}
 	}
 	third, err := p.load(ctx, users)
 	if err == nil && !p.caps.Whole {
-		p.expect("in the end", third, target.Unchanged)
+		p.expect("in the end", third, pluginapi.Unchanged)
 	}
 	return err
 }

@@ -15,11 +15,11 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/internal/session"
+	conversation1 "github.com/stetl/stetl/core/internal/conversation"
 	"github.com/stetl/stetl/core/internal/wire"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/sdk"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Starter knows how to start a plugin. Make one with [InProcess] or [Executable].
@@ -39,12 +39,12 @@ type Starter struct {
 
 // conversation is what a host can do with a plugin.
 type conversation interface {
-	Capabilities() target.Capabilities
-	Check(ctx context.Context, needs target.Needs) (target.Checked, error)
-	Plan(ctx context.Context, users []target.User) ([]target.Change, error)
-	Load(ctx context.Context, users []target.User) ([]target.Outcome, error)
-	Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error)
-	Login(ctx context.Context, l target.Login) (bool, error)
+	Capabilities() pluginapi.Capabilities
+	Check(ctx context.Context, needs pluginapi.Needs) (pluginapi.Checked, error)
+	Plan(ctx context.Context, users []pluginapi.User) ([]pluginapi.Change, error)
+	Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error)
+	Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error)
+	Login(ctx context.Context, l pluginapi.Login) (bool, error)
 	Finish(ctx context.Context) error
 	Close(ctx context.Context) error
 }
@@ -52,7 +52,7 @@ type conversation interface {
 // instance is a plugin that was started.
 type instance struct {
 	conversation
-	info target.Description
+	info pluginapi.Description
 	// configure passes config, or the configuration of the suite for nil.
 	configure func(ctx context.Context, config []byte) (diag.List, error)
 	client    *plugin.Client // nil in process
@@ -84,7 +84,7 @@ func InProcess[C any](p sdk.Plugin[C], config any) Starter {
 		if err != nil {
 			return nil, err
 		}
-		s := session.New(conn, session.Options{Name: p.Name, Log: k.watch.logger, Memory: k.memory, FingerprintKey: k.key})
+		s := conversation1.New(conn, conversation1.Options{Name: p.Name, Log: k.watch.logger, Memory: k.memory, FingerprintKey: k.key})
 		end := func() error {
 			err := conn.Close()
 			srv.Stop()
@@ -108,7 +108,7 @@ func unwrapped(r grpc.ServiceRegistrar) grpc.ServiceRegistrar { return r }
 
 // local is a conversation that ends its server.
 type local struct {
-	*session.Session
+	*conversation1.Session
 	end func() error
 }
 

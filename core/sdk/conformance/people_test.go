@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Every field is tried on every plugin that declares it, or is named here.
@@ -15,17 +15,17 @@ func TestCrowdHasEveryField(t *testing.T) {
 		"last_active",                 // no target is asked to hold it
 		"existing", "prior", "expect", // rules set them
 	}
-	hash := []target.HashSupport{{Scheme: "bcrypt"}}
-	k := &kit{watch: &watch{}, caps: target.Capabilities{Hashes: hash, Carries: target.Features()}}
+	hash := []pluginapi.HashSupport{{Scheme: "bcrypt"}}
+	k := &kit{watch: &watch{}, caps: pluginapi.Capabilities{Hashes: hash, Carries: pluginapi.Features()}}
 	all := k.crowd(6)
 	k.caps.Carries = nil
 	bare := k.crowd(6)
-	for _, f := range target.Fields() {
-		has := func(u target.User) bool { return !f.Empty(&u) }
+	for _, f := range pluginapi.Fields() {
+		has := func(u pluginapi.User) bool { return !f.Empty(&u) }
 		if tried := slices.ContainsFunc(all, has); tried == slices.Contains(untried, f.Name) {
 			t.Errorf("%s is tried: %v", f.Name, tried)
 		}
-		if f.Feature != "" && f.Feature != target.CarriesID && slices.ContainsFunc(bare, has) {
+		if f.Feature != "" && f.Feature != pluginapi.CarriesID && slices.ContainsFunc(bare, has) {
 			t.Errorf("%s is sent to a plugin that does not declare %s", f.Name, f.Feature)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/plugin"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // processRules are about the process of a plugin.
@@ -33,7 +33,7 @@ func tryCrash(ctx context.Context, p *probe) error {
 	// A process is killed while it works, a little later each time.
 	for _, delay := range []time.Duration{0, 3 * time.Millisecond, 20 * time.Millisecond} {
 		acknowledged, onTheWay := p.people(5), p.people(100)
-		var done, torn []target.Outcome
+		var done, torn []pluginapi.Outcome
 		err := p.with(ctx, func(ctx context.Context, i *instance) error {
 			var err error
 			if done, err = i.Load(ctx, acknowledged); err != nil {
@@ -52,15 +52,15 @@ func tryCrash(ctx context.Context, p *probe) error {
 		if err != nil {
 			return err
 		}
-		p.expect("before the crash", done, target.Created)
+		p.expect("before the crash", done, pluginapi.Created)
 		if len(p.problems) > 0 {
 			return nil
 		}
 		first := append(done, torn...)
 		users := known(append(acknowledged, onTheWay...), first)
 		for i, o := range first {
-			if o.Action == target.InDoubt {
-				users[i].Prior = target.Prior{InDoubt: true}
+			if o.Action == pluginapi.InDoubt {
+				users[i].Prior = pluginapi.Prior{InDoubt: true}
 			}
 		}
 		second, err := p.load(ctx, users)
@@ -69,10 +69,10 @@ func tryCrash(ctx context.Context, p *probe) error {
 		}
 		for i, o := range second {
 			switch {
-			case o.Action != target.Created && o.Action != target.Unchanged:
+			case o.Action != pluginapi.Created && o.Action != pluginapi.Unchanged:
 				p.fail("after a restart: a user who was %s ends as %s", say(first[i]), say(o))
-			case p.caps.Whole || first[i].Action == target.InDoubt:
-			case o.Action != target.Unchanged:
+			case p.caps.Whole || first[i].Action == pluginapi.InDoubt:
+			case o.Action != pluginapi.Unchanged:
 				p.fail("after a restart: an account that was acknowledged as %s is not there any more", say(first[i]))
 			case o.TargetID != first[i].TargetID:
 				p.fail("after a restart: the account has the id %q, it was created with %q", o.TargetID, first[i].TargetID)
@@ -85,7 +85,7 @@ func tryCrash(ctx context.Context, p *probe) error {
 		if err != nil {
 			return err
 		}
-		p.expect("in the end", third, target.Unchanged)
+		p.expect("in the end", third, pluginapi.Unchanged)
 	}
 	return nil
 }

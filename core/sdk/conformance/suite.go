@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Suite is a plugin and how to try it.
@@ -171,8 +171,8 @@ type kit struct {
 	key    []byte
 	memory *memory
 	watch  *watch
-	caps   target.Capabilities
-	info   target.Description
+	caps   pluginapi.Capabilities
+	info   pluginapi.Description
 }
 
 // errStop ends a rule whose problem has been noted.
@@ -226,7 +226,7 @@ func (k *kit) fresh(ctx context.Context, f func(context.Context, *instance) erro
 }
 
 // load is a whole run: it loads users with a plugin that was just started.
-func (k *kit) load(ctx context.Context, users []target.User) (out []target.Outcome, err error) {
+func (k *kit) load(ctx context.Context, users []pluginapi.User) (out []pluginapi.Outcome, err error) {
 	err = k.with(ctx, func(ctx context.Context, i *instance) error {
 		if out, err = i.Load(ctx, users); err != nil {
 			return fmt.Errorf("load: %w", err)

@@ -11,7 +11,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/wire"
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // watch looks at everything that plugins say during all rules.
@@ -71,13 +71,13 @@ func (w *watch) code(where string, c diag.Code) {
 	}
 }
 
-func (w *watch) outcomes(all []target.Outcome) {
+func (w *watch) outcomes(all []pluginapi.Outcome) {
 	for _, o := range all {
 		w.code("an outcome", o.Code)
 		for _, l := range o.Losses {
 			w.code("a loss", l.Code)
 			w.see("a loss of "+o.SourceID, l.Attribute+"\n"+l.Detail)
-			if !slices.Contains(target.Features(), l.Feature) {
+			if !slices.Contains(pluginapi.Features(), l.Feature) {
 				w.mu.Lock()
 				w.losses = append(w.losses, fmt.Sprintf("an account has lost something of the feature %q, which there is not", l.Feature))
 				w.mu.Unlock()
@@ -87,9 +87,9 @@ func (w *watch) outcomes(all []target.Outcome) {
 	}
 }
 
-func (w *watch) changes(all []target.Change) {
+func (w *watch) changes(all []pluginapi.Change) {
 	for _, c := range all {
-		w.outcomes([]target.Outcome{c.Outcome})
+		w.outcomes([]pluginapi.Outcome{c.Outcome})
 		for _, f := range c.Fields {
 			w.see(fmt.Sprintf("the change of %s of %s", f.Field, c.SourceID), f.Old+"\n"+f.New)
 		}

@@ -15,7 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Options of a transport. The zero value is usable.
@@ -51,7 +51,7 @@ type Options struct {
 	// MaxBody bounds the body of a response in bytes; 0 is 64 MiB.
 	MaxBody int64
 	// Pulse hears about waits and limits.
-	Pulse func(target.Pulse)
+	Pulse func(pluginapi.Pulse)
 	// Log receives retries, without addresses and bodies.
 	Log *slog.Logger
 }
@@ -110,7 +110,7 @@ func NewTransport(base http.RoundTripper, o Options) *Transport {
 		t.options.Log = slog.New(slog.DiscardHandler)
 	}
 	if t.options.Pulse == nil {
-		t.options.Pulse = func(target.Pulse) {}
+		t.options.Pulse = func(pluginapi.Pulse) {}
 	}
 	if o.Rate > 0 {
 		t.rate = newCeiling(o.Rate)

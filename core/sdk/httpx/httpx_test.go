@@ -17,8 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/sdk/httpx"
-	"github.com/stetl/stetl/core/target"
 )
 
 // virtual is a target without a network, so that time can be virtual too.
@@ -362,12 +362,12 @@ func TestRateIsACeiling(t *testing.T) {
 func TestWaitsEndWithTheirContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var pulses []target.Pulse
+		var pulses []pluginapi.Pulse
 		requests := 0
 		rt := httpx.NewTransport(virtual(func(*http.Request) (*http.Response, error) {
 			requests++
 			return answer(429, "Retry-After", "60"), nil
-		}), httpx.Options{Pulse: func(p target.Pulse) { pulses = append(pulses, p) }})
+		}), httpx.Options{Pulse: func(p pluginapi.Pulse) { pulses = append(pulses, p) }})
 		reason := errors.New("enough")
 		ctx, stop := context.WithTimeoutCause(t.Context(), 5*time.Second, reason)
 		defer stop()

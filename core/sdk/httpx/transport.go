@@ -18,7 +18,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/time/rate"
 
-	"github.com/stetl/stetl/core/target"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Transport is the one layer that limits and retries. It is safe for concurrent use.
@@ -154,7 +154,7 @@ func (t *Transport) try(r *http.Request, attempt int, tokens *Tokens) (resp *htt
 	}
 	started, err := t.limit.enter(ctx, paced(r), func(wait time.Duration) {
 		if wait >= pulseFrom {
-			t.options.Pulse(target.Pulse{Limit: t.limit.current(), Wait: wait, Reason: "the target asked to wait"})
+			t.options.Pulse(pluginapi.Pulse{Limit: t.limit.current(), Wait: wait, Reason: "the target asked to wait"})
 		}
 	})
 	if err != nil {
@@ -361,7 +361,7 @@ func (t *Transport) tell(r *http.Request, resp *http.Response, attempt int, wait
 	}
 	t.options.Log.Debug("request is tried again", "method", r.Method, "host", r.URL.Host, "attempt", attempt, "wait", wait, "reason", reason)
 	if wait >= pulseFrom {
-		t.options.Pulse(target.Pulse{Limit: t.limit.current(), Wait: wait, Reason: reason})
+		t.options.Pulse(pluginapi.Pulse{Limit: t.limit.current(), Wait: wait, Reason: reason})
 	}
 }
 

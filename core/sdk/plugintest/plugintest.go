@@ -14,24 +14,24 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/internal/session"
+	"github.com/stetl/stetl/core/internal/conversation"
 	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/sdk"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Client talks to the plugin as stetl does. See [plugin.Client] in core/plugin
 // for what the methods promise; Configure takes the user agent as well.
 type Client struct {
-	*session.Session
+	*conversation.Session
 	// Info is what the plugin says about itself.
-	Info target.Description
+	Info pluginapi.Description
 }
 
 // Host is what a test lends to a plugin in stetl's place. The zero value forgets
 // what the plugin saves.
 type Host struct {
-	Memory session.Memory
+	Memory conversation.Memory
 	Pulse  func(sdk.Pulse)
 	// FingerprintKey makes states comparable between two serves.
 	FingerprintKey []byte
@@ -70,7 +70,7 @@ func connect[C any](t testing.TB, p sdk.Plugin[C], w io.Writer, h Host) *Client 
 	if err != nil {
 		t.Fatalf("connect to the plugin: %v", err)
 	}
-	c := &Client{Session: session.New(conn, session.Options{
+	c := &Client{Session: conversation.New(conn, conversation.Options{
 		Name: p.Name, Log: log, Memory: h.Memory, Pulse: h.Pulse, FingerprintKey: h.FingerprintKey,
 	})}
 	t.Cleanup(func() {

@@ -1,4 +1,4 @@
-package session
+package conversation
 
 import (
 	"context"
@@ -19,15 +19,15 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
 // rogue is a plugin that was not written with the SDK and keeps no promise.
 type rogue struct {
 	pluginpb.UnimplementedTargetServiceServer
 	schema string
-	limits target.BatchLimits
+	limits pluginapi.BatchLimits
 	codes  []*pluginpb.CodeInfo
 	load   func(*loadStream) error
 }
@@ -35,7 +35,7 @@ type rogue struct {
 type loadStream = grpc.BidiStreamingServer[pluginpb.LoadRequest, pluginpb.LoadResponse]
 
 func (r *rogue) Describe(context.Context, *pluginpb.DescribeRequest) (*pluginpb.DescribeResponse, error) {
-	caps := target.Capabilities{Batch: r.limits}
+	caps := pluginapi.Capabilities{Batch: r.limits}
 	return &pluginpb.DescribeResponse{Name: "rogue", ConfigSchemaJson: []byte(r.schema), Capabilities: wire.EncodeCapabilities(&caps), Codes: r.codes}, nil
 }
 
@@ -43,7 +43,7 @@ func (r *rogue) Configure(_ context.Context, req *pluginpb.ConfigureRequest) (*p
 	// An echo: the worst a plugin can do with its configuration.
 	return &pluginpb.ConfigureResponse{
 		Diagnostics:  []*pluginpb.Diagnostic{{Severity: pluginpb.Severity_SEVERITY_WARNING, Summary: string(req.GetConfigJson())}},
-		Capabilities: wire.EncodeCapabilities(&target.Capabilities{Batch: r.limits}),
+		Capabilities: wire.EncodeCapabilities(&pluginapi.Capabilities{Batch: r.limits}),
 	}, nil
 }
 
@@ -80,10 +80,10 @@ func start(t *testing.T, r *rogue, o Options) (*Session, *strings.Builder) {
 	return s, log
 }
 
-func users(ids ...string) []target.User {
-	out := make([]target.User, len(ids))
+func users(ids ...string) []pluginapi.User {
+	out := make([]pluginapi.User, len(ids))
 	for i, id := range ids {
-		out[i] = target.User{SourceID: id, Class: target.NoPassword}
+		out[i] = pluginapi.User{SourceID: id, Class: pluginapi.NoPassword}
 	}
 	return out
 }
@@ -121,10 +121,10 @@ func TestWordsAreBounded(t *testing.T) {
 func TestLoadKeepsTheBooks(t *testing.T) {
 	t.Parallel()
 	type want struct {
-		action target.Action
+		action pluginapi.Action
 		code   diag.Code
 	}
-	ok, noAnswer := want{target.Created, ""}, want{target.InDoubt, diag.PluginNoAnswer}
+	ok, noAnswer := want{pluginapi.Created, ""}, want{pluginapi.InDoubt, diag.PluginNoAnswer}
 	for name, tc := range map[string]struct {
 		answer func(batch uint64) []*pluginpb.LoadResponse
 		end    error // of the stream, after the answers; nil waits for the host
@@ -161,7 +161,7 @@ func TestLoadKeepsTheBooks(t *testing.T) {
 					{SourceId: "c", Action: pluginpb.Action_ACTION_REJECTED, Code: "wrong"},
 				}}}
 			},
-			want: []want{{target.Rejected, diag.PluginBrokeProtocol}, {target.Skipped, "my-idp.too_old"}, {target.Rejected, diag.PluginBrokeProtocol}},
+			want: []want{{pluginapi.Rejected, diag.PluginBrokeProtocol}, {pluginapi.Skipped, "my-idp.too_old"}, {pluginapi.Rejected, diag.PluginBrokeProtocol}},
 			log:  "a code that is none",
 		},
 		"stranger": {
@@ -284,12 +284,12 @@ func TestUsersWhoCannotBeSent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []target.Outcome{
-		{SourceID: "a", Action: target.Created},
-		{SourceID: "b", Action: target.Rejected, Code: diag.LoadInvalidUser, Detail: "email is not UTF-8 text"},
-		{SourceID: "a", Action: target.Rejected, Code: diag.LoadDuplicateUser, Detail: "another user of the same batch has this source id"},
-		{SourceID: "c", Action: target.Rejected, Code: diag.LoadUserTooLarge, Detail: outcomes[3].Detail},
-		{SourceID: "d", Action: target.Created},
+	want := []pluginapi.Outcome{
+		{SourceID: "a", Action: pluginapi.Created},
+		{SourceID: "b", Action: pluginapi.Rejected, Code: diag.LoadInvalidUser, Detail: "email is not UTF-8 text"},
+		{SourceID: "a", Action: pluginapi.Rejected, Code: diag.LoadDuplicateUser, Detail: "another user of the same batch has this source id"},
+		{SourceID: "c", Action: pluginapi.Rejected, Code: diag.LoadUserTooLarge, Detail: outcomes[3].Detail},
+		{SourceID: "d", Action: pluginapi.Created},
 	}
 	if diff := cmp.Diff(want, outcomes); diff != "" {
 		t.Error(diff)
@@ -300,18 +300,18 @@ func TestBatchesAreCut(t *testing.T) {
 	t.Parallel()
 	const big = 300
 	for name, tc := range map[string]struct {
-		limits target.BatchLimits
+		limits pluginapi.BatchLimits
 		users  int
 		size   int // of each user's metadata
 		want   []int
 	}{
-		"defaults":       {target.BatchLimits{}, 401, 0, []int{200, 200, 1}},
-		"by number":      {target.BatchLimits{Users: 3}, 7, 0, []int{3, 3, 1}},
-		"by bytes":       {target.BatchLimits{Bytes: 3*big + 100}, 7, big, []int{3, 3, 1}},
-		"one at least":   {target.BatchLimits{Bytes: 10}, 3, big, []int{1, 1, 1}},
-		"default bytes":  {target.BatchLimits{}, 3, 600 << 10, []int{1, 1, 1}},
-		"never too many": {target.BatchLimits{Users: -1, Bytes: -1, InFlight: -1}, 2, 0, []int{2}},
-		"nobody":         {target.BatchLimits{}, 0, 0, nil},
+		"defaults":       {pluginapi.BatchLimits{}, 401, 0, []int{200, 200, 1}},
+		"by number":      {pluginapi.BatchLimits{Users: 3}, 7, 0, []int{3, 3, 1}},
+		"by bytes":       {pluginapi.BatchLimits{Bytes: 3*big + 100}, 7, big, []int{3, 3, 1}},
+		"one at least":   {pluginapi.BatchLimits{Bytes: 10}, 3, big, []int{1, 1, 1}},
+		"default bytes":  {pluginapi.BatchLimits{}, 3, 600 << 10, []int{1, 1, 1}},
+		"never too many": {pluginapi.BatchLimits{Users: -1, Bytes: -1, InFlight: -1}, 2, 0, []int{2}},
+		"nobody":         {pluginapi.BatchLimits{}, 0, 0, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -328,7 +328,7 @@ func TestBatchesAreCut(t *testing.T) {
 					}
 				}
 			}}, Options{})
-			var in []target.User
+			var in []pluginapi.User
 			for i := range tc.users {
 				in = append(in, users(fmt.Sprint(i))...)
 				in[i].Metadata = json.RawMessage(strings.Repeat(" ", tc.size))
@@ -348,7 +348,7 @@ func TestBatchesAreCut(t *testing.T) {
 func TestContextEndsAWait(t *testing.T) {
 	t.Parallel()
 	got := make(chan uint64, 10)
-	s, _ := start(t, &rogue{limits: target.BatchLimits{Users: 1, InFlight: 2}, load: func(st *loadStream) error {
+	s, _ := start(t, &rogue{limits: pluginapi.BatchLimits{Users: 1, InFlight: 2}, load: func(st *loadStream) error {
 		for {
 			req, err := (*st).Recv()
 			if err != nil {
@@ -374,13 +374,13 @@ func TestContextEndsAWait(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "enough") {
 		t.Errorf("error %v", err)
 	}
-	if o := outcomes[0]; o.Action != target.Created {
+	if o := outcomes[0]; o.Action != pluginapi.Created {
 		t.Errorf("reported after the cancellation: %+v", o)
 	}
-	if o := outcomes[1]; o.Action != target.InDoubt || o.Code != diag.PluginNoAnswer || !strings.Contains(o.Detail, "enough") {
+	if o := outcomes[1]; o.Action != pluginapi.InDoubt || o.Code != diag.PluginNoAnswer || !strings.Contains(o.Detail, "enough") {
 		t.Errorf("never reported: %+v", o)
 	}
-	if o := outcomes[2]; o.Action != target.InDoubt || o.Code != diag.PluginNotSent {
+	if o := outcomes[2]; o.Action != pluginapi.InDoubt || o.Code != diag.PluginNotSent {
 		t.Errorf("never sent: %+v", o)
 	}
 }
@@ -404,7 +404,7 @@ func TestUnableAndUnknown(t *testing.T) {
 	if _, err := s.Plan(t.Context(), users("a")); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("plan: %v", err)
 	}
-	if _, err := s.Check(t.Context(), target.Needs{}); !errors.Is(err, errors.ErrUnsupported) {
+	if _, err := s.Check(t.Context(), pluginapi.Needs{}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("check: %v", err)
 	}
 	if err := s.Finish(t.Context()); err == nil || !strings.Contains(err.Error(), "does not know the call Finish") {

@@ -1,4 +1,4 @@
-package session
+package conversation
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
 // lane is one open stream. Any number of calls share it; a sender and a
@@ -23,7 +23,7 @@ type lane struct {
 	session *Session
 	name    string
 	stream  stream
-	limits  target.BatchLimits
+	limits  pluginapi.BatchLimits
 
 	requests chan func() error // to the sender
 	slots    chan struct{}     // one per batch in flight
@@ -51,7 +51,7 @@ type stream struct {
 
 // answer is a change, or the reason why it could not be read.
 type answer struct {
-	change target.Change
+	change pluginapi.Change
 	err    error
 }
 
@@ -60,7 +60,7 @@ type batch struct {
 	id    uint64
 	index map[string]int // source id → position in results
 	// results belongs to the caller; nil once the caller has left.
-	results []target.Change
+	results []pluginapi.Change
 	done    chan struct{}
 }
 
@@ -144,14 +144,14 @@ func (s *Session) lane(slot **lane, name string, open func(context.Context) (str
 }
 
 // limits fills in defaults and bounds what a plugin may ask for.
-func limits(b target.BatchLimits) target.BatchLimits {
+func limits(b pluginapi.BatchLimits) pluginapi.BatchLimits {
 	pick := func(asked, fallback, most int) int {
 		if asked <= 0 {
 			return fallback
 		}
 		return min(asked, most)
 	}
-	return target.BatchLimits{
+	return pluginapi.BatchLimits{
 		Users:    pick(b.Users, wire.DefaultBatchUsers, 100_000),
 		Bytes:    pick(b.Bytes, wire.DefaultBatchBytes, wire.MaxUser),
 		InFlight: pick(b.InFlight, wire.DefaultBatchInFlight, 256),
@@ -250,7 +250,7 @@ func (l *lane) wellFormed(sourceID string, c diag.Code) diag.Code {
 const maxLosses = 100
 
 // losses are what may be believed of the losses in an outcome.
-func (l *lane) losses(o *target.Outcome) []target.PartLoss {
+func (l *lane) losses(o *pluginapi.Outcome) []pluginapi.PartLoss {
 	if len(o.Losses) == 0 {
 		return nil
 	}
@@ -288,8 +288,8 @@ func (l *lane) bug(what string, args ...any) {
 
 // exchange sends users in batches and waits until each has an answer or none
 // can come any more. opened is the error of opening the lane.
-func (l *lane) exchange(ctx context.Context, users []target.User, opened error) ([]target.Change, error) {
-	results := make([]target.Change, len(users))
+func (l *lane) exchange(ctx context.Context, users []pluginapi.User, opened error) ([]pluginapi.Change, error) {
+	results := make([]pluginapi.Change, len(users))
 	var sent []*batch
 	failure := opened
 	for p := range l.packs(users, results) {
@@ -326,7 +326,7 @@ type pack struct {
 
 // packs cuts users into batches by number and size. Users who cannot be sent
 // get their outcome here.
-func (l *lane) packs(users []target.User, results []target.Change) func(yield func(pack) bool) {
+func (l *lane) packs(users []pluginapi.User, results []pluginapi.Change) func(yield func(pack) bool) {
 	return func(yield func(pack) bool) {
 		seen := make(map[string]bool, len(users))
 		next, size := pack{index: map[string]int{}}, 0
@@ -366,7 +366,7 @@ func (l *lane) packs(users []target.User, results []target.Change) func(yield fu
 
 // submit hands one batch to the sender once a slot is free. After an error the
 // batch was not sent.
-func (l *lane) submit(ctx context.Context, p pack, results []target.Change) (*batch, error) {
+func (l *lane) submit(ctx context.Context, p pack, results []pluginapi.Change) (*batch, error) {
 	if err := l.await(ctx, func() bool {
 		select {
 		case l.slots <- struct{}{}:
@@ -485,7 +485,7 @@ func (l *lane) cancelAll(ctx context.Context, sent []*batch) {
 
 // settle gives every user of b an outcome and takes results back from the
 // receiver.
-func (l *lane) settle(b *batch, results []target.Change, failure error) {
+func (l *lane) settle(b *batch, results []pluginapi.Change, failure error) {
 	l.mu.Lock()
 	b.results = nil
 	l.mu.Unlock()
@@ -526,15 +526,15 @@ func (l *lane) drain(ctx context.Context) error {
 	return nil
 }
 
-func inDoubt(id string, code diag.Code, detail string) target.Change {
-	return target.Change{Outcome: target.Outcome{
-		SourceID: id, Action: target.InDoubt, Code: code, Detail: detail,
+func inDoubt(id string, code diag.Code, detail string) pluginapi.Change {
+	return pluginapi.Change{Outcome: pluginapi.Outcome{
+		SourceID: id, Action: pluginapi.InDoubt, Code: code, Detail: detail,
 		Hint: "a later run looks the user up in the target",
 	}}
 }
 
-func rejected(id string, code diag.Code, detail string) target.Change {
-	return target.Change{Outcome: target.Outcome{SourceID: id, Action: target.Rejected, Code: code, Detail: detail}}
+func rejected(id string, code diag.Code, detail string) pluginapi.Change {
+	return pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: id, Action: pluginapi.Rejected, Code: code, Detail: detail}}
 }
 
 // reason is the first line of an error.

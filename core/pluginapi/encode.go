@@ -1,4 +1,4 @@
-package target
+package pluginapi
 
 import (
 	"encoding/binary"
@@ -118,7 +118,7 @@ func (d *decoder) value(k Kind, p any) {
 	case passkeys:
 		*p.(*[]Passkey) = many(d, d.passkey)
 	default:
-		panic(fmt.Sprintf("target: nobody knows how to decode a %T", p))
+		panic(fmt.Sprintf("pluginapi: nobody knows how to decode a %T", p))
 	}
 }
 

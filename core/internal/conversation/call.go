@@ -1,4 +1,4 @@
-package session
+package conversation
 
 import (
 	"context"
@@ -7,14 +7,14 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
 // Fix has the plugin apply the remedies that Check names. The list says what was
 // done, as warnings, and what is left.
-func (s *Session) Fix(ctx context.Context, needs target.Needs) (diag.List, error) {
-	if err := s.able(target.CanFix); err != nil {
+func (s *Session) Fix(ctx context.Context, needs pluginapi.Needs) (diag.List, error) {
+	if err := s.able(pluginapi.CanFix); err != nil {
 		return nil, err
 	}
 	p, err := call(ctx, s, "Fix", checkTimeout, s.client.Fix, &pluginpb.FixRequest{Needs: wire.EncodeNeeds(&needs)})
@@ -26,9 +26,9 @@ func (s *Session) Fix(ctx context.Context, needs target.Needs) (diag.List, error
 
 // Undo takes accounts back and returns one outcome for each, in their order, also
 // together with an error. Accounts without an answer are in doubt.
-func (s *Session) Undo(ctx context.Context, accounts []target.Account) ([]target.Outcome, error) {
-	results := make([]target.Outcome, len(accounts))
-	failure := s.able(target.CanUndo)
+func (s *Session) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
+	results := make([]pluginapi.Outcome, len(accounts))
+	failure := s.able(pluginapi.CanUndo)
 	size := limits(s.Capabilities().Batch).Users
 	for from := 0; from < len(accounts); from += size {
 		part := accounts[from:min(from+size, len(accounts))]
@@ -44,7 +44,7 @@ func (s *Session) Undo(ctx context.Context, accounts []target.Account) ([]target
 	return results, failure
 }
 
-func (s *Session) undo(ctx context.Context, part []target.Account, results []target.Outcome) error {
+func (s *Session) undo(ctx context.Context, part []pluginapi.Account, results []pluginapi.Outcome) error {
 	index := make(map[string]int, len(part))
 	for i, a := range part {
 		index[a.SourceID] = i
@@ -70,9 +70,9 @@ func (s *Session) undo(ctx context.Context, part []target.Account, results []tar
 }
 
 // Login asks the target whether a password is right. The error is a
-// [*target.Failure] when the plugin could not find out.
-func (s *Session) Login(ctx context.Context, l target.Login) (bool, error) {
-	if err := s.able(target.CanLogin); err != nil {
+// [*pluginapi.Failure] when the plugin could not find out.
+func (s *Session) Login(ctx context.Context, l pluginapi.Login) (bool, error) {
+	if err := s.able(pluginapi.CanLogin); err != nil {
 		return false, err
 	}
 	p, err := call(ctx, s, "Login", callTimeout, s.client.Login, &pluginpb.LoginRequest{
@@ -84,10 +84,10 @@ func (s *Session) Login(ctx context.Context, l target.Login) (bool, error) {
 	return p.GetAccepted() && p.GetFailure() == nil, s.refusal("log in", p.GetFailure())
 }
 
-// SetPassword gives an account a new password. The error is a [*target.Failure]
+// SetPassword gives an account a new password. The error is a [*pluginapi.Failure]
 // when the target refuses it.
-func (s *Session) SetPassword(ctx context.Context, c target.PasswordChange) error {
-	if err := s.able(target.CanSetPassword); err != nil {
+func (s *Session) SetPassword(ctx context.Context, c pluginapi.PasswordChange) error {
+	if err := s.able(pluginapi.CanSetPassword); err != nil {
 		return err
 	}
 	p, err := call(ctx, s, "SetPassword", callTimeout, s.client.SetPassword, &pluginpb.SetPasswordRequest{
@@ -101,8 +101,8 @@ func (s *Session) SetPassword(ctx context.Context, c target.PasswordChange) erro
 
 // StartReset has the target run its own reset. It returns where to send the
 // browser, empty when the target has sent a mail.
-func (s *Session) StartReset(ctx context.Context, r target.Reset) (string, error) {
-	if err := s.able(target.CanStartReset); err != nil {
+func (s *Session) StartReset(ctx context.Context, r pluginapi.Reset) (string, error) {
+	if err := s.able(pluginapi.CanStartReset); err != nil {
 		return "", err
 	}
 	p, err := call(ctx, s, "StartReset", callTimeout, s.client.StartReset, &pluginpb.StartResetRequest{
@@ -115,17 +115,17 @@ func (s *Session) StartReset(ctx context.Context, r target.Reset) (string, error
 }
 
 // Exchange turns an assertion about a user into tokens of the target.
-func (s *Session) Exchange(ctx context.Context, a target.Assertion) (target.Tokens, error) {
-	if err := s.able(target.CanExchange); err != nil {
-		return target.Tokens{}, err
+func (s *Session) Exchange(ctx context.Context, a pluginapi.Assertion) (pluginapi.Tokens, error) {
+	if err := s.able(pluginapi.CanExchange); err != nil {
+		return pluginapi.Tokens{}, err
 	}
 	p, err := call(ctx, s, "Exchange", callTimeout, s.client.Exchange, &pluginpb.ExchangeRequest{
 		Assertion: a.JWT.Reveal(), TargetId: a.TargetID, Email: a.Email, ClientId: a.ClientID, Scope: a.Scope,
 	})
 	if err != nil {
-		return target.Tokens{}, err
+		return pluginapi.Tokens{}, err
 	}
-	return target.Tokens{JSON: canonical.NewSecret(string(p.GetTokensJson()))}, s.refusal("exchange the session", p.GetFailure())
+	return pluginapi.Tokens{JSON: canonical.NewSecret(string(p.GetTokensJson()))}, s.refusal("exchange the session", p.GetFailure())
 }
 
 // refusal is a failure of the plugin, scrubbed and with the plugin's name.

@@ -1,4 +1,4 @@
-package session
+package conversation
 
 import (
 	"cmp"
@@ -17,8 +17,8 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/wire"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
-	"github.com/stetl/stetl/core/target"
 )
 
 // How long the host waits when the caller sets no earlier deadline. Check talks
@@ -56,7 +56,7 @@ type Options struct {
 	// Memory keeps what the plugin saves. Nil forgets it with the session.
 	Memory Memory
 	// Pulse, when set, hears how the plugin is getting on, one call at a time.
-	Pulse func(target.Pulse)
+	Pulse func(pluginapi.Pulse)
 	// Patient waits without deadlines, for a plugin under a debugger.
 	Patient bool
 }
@@ -81,8 +81,8 @@ type Session struct {
 	scrub  atomic.Pointer[scrubber]
 
 	mu         sync.Mutex
-	info       target.Description
-	effective  target.Capabilities
+	info       pluginapi.Description
+	effective  pluginapi.Capabilities
 	load, plan *lane
 	finished   bool
 }
@@ -101,15 +101,15 @@ func New(cc grpc.ClientConnInterface, o Options) *Session {
 }
 
 // Describe asks the plugin what it is.
-func (s *Session) Describe(ctx context.Context) (target.Description, error) {
+func (s *Session) Describe(ctx context.Context) (pluginapi.Description, error) {
 	p, err := call(ctx, s, "Describe", describeTimeout, s.client.Describe, &pluginpb.DescribeRequest{Minor: wire.Minor})
 	if err != nil {
-		return target.Description{}, err
+		return pluginapi.Description{}, err
 	}
 	info := wire.DecodeDescription(p)
 	info.Codes = s.ownCodes(info.Codes)
 	if !json.Valid(info.ConfigSchema) {
-		return target.Description{}, fmt.Errorf("plugin %s describes its configuration with something that is not JSON", s.opts.Name)
+		return pluginapi.Description{}, fmt.Errorf("plugin %s describes its configuration with something that is not JSON", s.opts.Name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,7 +167,7 @@ func (s *Session) Configure(ctx context.Context, config []byte, userAgent string
 
 // Capabilities are those of Describe until Configure succeeds, then those of
 // the plugin as configured.
-func (s *Session) Capabilities() target.Capabilities {
+func (s *Session) Capabilities() pluginapi.Capabilities {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.effective
@@ -175,15 +175,15 @@ func (s *Session) Capabilities() target.Capabilities {
 
 // Check has the plugin examine the target. The error matches
 // [errors.ErrUnsupported] when the plugin cannot.
-func (s *Session) Check(ctx context.Context, needs target.Needs) (target.Checked, error) {
-	if err := s.able(target.CanCheck); err != nil {
-		return target.Checked{}, err
+func (s *Session) Check(ctx context.Context, needs pluginapi.Needs) (pluginapi.Checked, error) {
+	if err := s.able(pluginapi.CanCheck); err != nil {
+		return pluginapi.Checked{}, err
 	}
 	p, err := call(ctx, s, "Check", checkTimeout, s.client.Check, &pluginpb.CheckRequest{Needs: wire.EncodeNeeds(&needs)})
 	if err != nil {
-		return target.Checked{}, err
+		return pluginapi.Checked{}, err
 	}
-	return target.Checked{
+	return pluginapi.Checked{
 		Diagnostics: s.diagnostics(p.GetDiagnostics()), Mails: wire.DecodeMailings(p.GetMails()), SignIns: wire.DecodeSignIns(p.GetSignIns()),
 	}, nil
 }
@@ -191,8 +191,8 @@ func (s *Session) Check(ctx context.Context, needs target.Needs) (target.Checked
 // Plan says what Load would do: one change per user, in the order of users. The
 // error matches [errors.ErrUnsupported] when the plugin cannot plan; otherwise
 // it means what the error of [Session.Load] means.
-func (s *Session) Plan(ctx context.Context, users []target.User) ([]target.Change, error) {
-	if err := s.able(target.CanPlan); err != nil {
+func (s *Session) Plan(ctx context.Context, users []pluginapi.User) ([]pluginapi.Change, error) {
+	if err := s.able(pluginapi.CanPlan); err != nil {
 		return nil, err
 	}
 	l, err := s.lane(&s.plan, "Plan", s.openPlan)
@@ -203,10 +203,10 @@ func (s *Session) Plan(ctx context.Context, users []target.User) ([]target.Chang
 // also together with an error. The error says why answers are missing: the
 // caller's context or the end of the stream. Users without an answer are in
 // doubt, with the code plugin.not_sent where they never left the host.
-func (s *Session) Load(ctx context.Context, users []target.User) ([]target.Outcome, error) {
+func (s *Session) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
 	l, err := s.lane(&s.load, "Load", s.openLoad)
 	changes, err := l.exchange(ctx, users, err)
-	outcomes := make([]target.Outcome, len(changes))
+	outcomes := make([]pluginapi.Outcome, len(changes))
 	for i := range changes {
 		outcomes[i] = changes[i].Outcome
 	}
@@ -253,7 +253,7 @@ func (s *Session) Close(ctx context.Context) error {
 // plugin.
 func (s *Session) Scrub(text string) string { return s.scrub.Load().scrub(text) }
 
-func (s *Session) able(a target.Ability) error {
+func (s *Session) able(a pluginapi.Ability) error {
 	if s.Capabilities().Can(a) {
 		return nil
 	}

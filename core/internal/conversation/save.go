@@ -1,4 +1,4 @@
-package session
+package conversation
 
 import (
 	"github.com/stetl/stetl/core/internal/wire"

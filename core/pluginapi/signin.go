@@ -1,4 +1,4 @@
-package target
+package pluginapi
 
 // SignIn is a way to sign in to a target.
 type SignIn struct {

@@ -1,10 +1,12 @@
 package keycloak
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -130,7 +132,7 @@ func refused(err error) bool {
 func (a *api) call(ctx context.Context, method, path string, query url.Values, body []byte, into any) error {
 	req := a.client.GetRequest(ctx).SetQueryParamsFromValues(query)
 	if body != nil {
-		req.SetHeader("Content-Type", "application/json").SetBody(body)
+		req.SetHeader("Content-Type", "application/json").SetBody(keep(body))
 	}
 	answer, err := a.send(ctx, req, method, "/admin"+path)
 	if err != nil || into == nil {
@@ -236,8 +238,18 @@ func (a *api) bearer(ctx context.Context) (string, error) {
 
 // ask asks a realm's token endpoint for somebody else than this client.
 func (a *api) ask(ctx context.Context, realm string, form map[string]string) ([]byte, error) {
-	return a.send(ctx, a.plain.GetRequest(ctx).SetFormData(form), http.MethodPost, tokenPath(realm))
+	values := url.Values{}
+	for name, value := range form {
+		values.Set(name, value)
+	}
+	req := a.plain.GetRequest(ctx).SetHeader("Content-Type", "application/x-www-form-urlencoded").SetBody(keep([]byte(values.Encode())))
+	return a.send(ctx, req, http.MethodPost, tokenPath(realm))
 }
+
+// keep is a body that can be sent again. What resty makes of bytes and of forms lies in a
+// buffer that it lends to another request as soon as the first attempt is over: a second
+// one would send somebody else's users.
+func keep(body []byte) io.Reader { return bytes.NewReader(body) }
 
 func tokenPath(realm string) string {
 	return "/realms/" + url.PathEscape(realm) + "/protocol/openid-connect/token"

@@ -192,7 +192,8 @@ func testBadNetwork(t *testing.T, s *keycloak.Server, way way, offset int) {
 	}}
 	proxy := httptest.NewServer(w)
 	t.Cleanup(proxy.Close)
-	c.URL, c.BatchSize, c.Timeout = proxy.URL, 10, sdk.Duration{Duration: 3 * time.Second}
+	// Longer than a busy server takes: whom a client gives up on, it may not load at all.
+	c.URL, c.BatchSize, c.Timeout = proxy.URL, 10, sdk.Duration{Duration: 12 * time.Second}
 	// The tokens of this client are good for three seconds.
 	var clients []struct {
 		ID string `json:"id"`

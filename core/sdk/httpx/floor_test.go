@@ -147,8 +147,8 @@ func TestTokens(t *testing.T) {
 		t.Parallel()
 		p := &provider{life: 3600, never: true}
 		status, err := post(t.Context(), p.client())
-		if status != 401 || err != nil || p.given != 1 {
-			t.Errorf("%d, %v after %d tokens; want 401 after 1", status, err, p.given)
+		if status != 401 || err != nil || p.given != 2 {
+			t.Errorf("%d, %v after %d tokens; want 401 after 2", status, err, p.given)
 		}
 	})
 	t.Run("shorter than an outage", func(t *testing.T) {

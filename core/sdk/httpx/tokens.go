@@ -84,8 +84,8 @@ func (t *Tokens) drop(token *oauth2.Token) {
 
 // SignedBy returns a transport that shares all with t and gives every attempt a token.
 // A request that is answered 401 is tried again with a new token: the target did
-// nothing, and the old one may have been revoked in mid-run. A 401 to a new token that
-// has not run out on the way is an answer.
+// nothing, and the old one may have been revoked in mid-run. A second 401, to a new token
+// that has not run out on the way, is an answer.
 func (t *Transport) SignedBy(tokens *Tokens) http.RoundTripper { return &signed{t, tokens} }
 
 type signed struct {
@@ -105,12 +105,13 @@ type signature struct {
 	fresh bool
 }
 
-// refused reports whether the answer is about the token, and not about the client.
-func (s signature) refused(resp *http.Response) bool {
+// refused reports whether the answer is about the token, and not about the client. The
+// first of a request always is, as far as anybody can tell.
+func (s signature) refused(resp *http.Response, first bool) bool {
 	if resp == nil || s.token == nil || resp.StatusCode != http.StatusUnauthorized {
 		return false
 	}
-	return !s.fresh || !s.token.Expiry.IsZero() && time.Now().After(s.token.Expiry)
+	return first || !s.fresh || !s.token.Expiry.IsZero() && time.Now().After(s.token.Expiry)
 }
 
 // LoginError is a token that could not be got: the request it was for was not sent.

@@ -87,6 +87,7 @@ func (t *Transport) roundTrip(r *http.Request, tokens *Tokens) (*http.Response, 
 	began := time.Now()
 	waits := backoff.NewExponentialBackOff()
 	waits.InitialInterval, waits.MaxInterval = t.options.FirstWait, maxWait
+	refused := 0 // how often the token was
 	for attempt := 1; ; attempt++ {
 		resp, by, sent, err := t.try(r, attempt, tokens)
 		if resp == nil && err == nil {
@@ -105,7 +106,8 @@ func (t *Transport) roundTrip(r *http.Request, tokens *Tokens) (*http.Response, 
 				deadline = since.Add(patience)
 			}
 		}
-		if by.refused(resp) && (r.Body == nil || r.Body == http.NoBody || r.GetBody != nil) && ctx.Err() == nil {
+		if by.refused(resp, refused == 0) && (r.Body == nil || r.Body == http.NoBody || r.GetBody != nil) && ctx.Err() == nil {
+			refused++
 			tokens.drop(by.token)
 			drain(resp.Body)
 			continue

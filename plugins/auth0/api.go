@@ -140,9 +140,6 @@ func mayBeDone(err error) bool {
 	if err == nil {
 		return false
 	}
-	if _, ok := errors.AsType[*httpx.LoginError](err); ok {
-		return false
-	}
 	s := status(err)
 	return s >= 500 || s == http.StatusRequestTimeout || (s == 0 && httpx.Uncertain(err))
 }

@@ -63,7 +63,7 @@ func (t *live) Lacks() []sdk.Ability {
 
 // Close implements [sdk.Closer].
 func (t *live) Close(ctx context.Context) error {
-	defer t.api.idle.CloseIdleConnections()
+	defer t.api.http.CloseIdleConnections()
 	s := t.server
 	if s == nil {
 		s = t.undoing

@@ -41,7 +41,6 @@ type transport struct {
 	base     string
 	http     *http.Client // signs in
 	unsigned *http.Client
-	idle     interface{ CloseIdleConnections() }
 	env      sdk.Env
 	scrubber httpx.Scrubber
 	plain    atomic.Bool  // requests are application/json
@@ -86,9 +85,8 @@ func newTransport(c Config, env sdk.Env, o httpx.Options) (*transport, error) {
 	if c.Parallel > 0 {
 		o.InFlight, o.MaxInFlight = c.Parallel, c.Parallel
 	}
-	base := httpx.NewBase(o)
-	wire := httpx.NewTransport(base, o)
-	t := &transport{config: c, base: c.URL, env: env, idle: base, http: httpx.Over(wire), unsigned: httpx.Over(wire), wait: backOff}
+	wire := httpx.NewTransport(httpx.NewBase(o), o)
+	t := &transport{config: c, base: c.URL, env: env, http: httpx.Over(wire), unsigned: httpx.Over(wire), wait: backOff}
 	if a := c.Auth; a.Type == "oauth2" {
 		cc := clientcredentials.Config{ClientID: a.ClientID, ClientSecret: a.ClientSecret.Reveal(), TokenURL: a.TokenURL, Scopes: strings.Fields(a.Scope)}
 		if a.Audience != "" {

@@ -29,7 +29,7 @@ import (
 type api struct {
 	client    *gocloak.GoCloak // signs in by itself
 	plain     *gocloak.GoCloak // without a token
-	http      *http.Client
+	wire      *httpx.Transport
 	tokens    *httpx.Tokens
 	base      string
 	realm     string
@@ -50,7 +50,7 @@ func newAPIOver(base http.RoundTripper, c Config, env sdk.Env, o httpx.Options) 
 	o.UserAgent, o.Pulse, o.Log = env.UserAgent, env.Pulse, env.Log
 	o.FaultTries = 1 // 500 is what the server says of content that it cannot store
 	wire := httpx.NewTransport(base, o)
-	a := &api{http: httpx.Over(base), base: c.URL, realm: c.Realm, authRealm: c.AuthRealm}
+	a := &api{wire: wire, base: c.URL, realm: c.Realm, authRealm: c.AuthRealm}
 	a.tokens = httpx.NewTokens(httpx.Over(wire), clientcredentials.Config{
 		ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: c.URL + tokenPath(c.AuthRealm),
 		// In a Basic header the server would decode % and + in the secret.
@@ -65,7 +65,7 @@ func newAPIOver(base http.RoundTripper, c Config, env sdk.Env, o httpx.Options) 
 	return a
 }
 
-func (a *api) close() { a.http.CloseIdleConnections() }
+func (a *api) close() { a.wire.CloseIdleConnections() }
 
 // statusError is an answer other than success, in the server's own words.
 type statusError struct {

@@ -201,7 +201,7 @@ func TestTokens(t *testing.T) {
 		t.Parallel()
 		_, err := post(t.Context(), (&provider{refuse: 401}).client())
 		login, ok := errors.AsType[*httpx.LoginError](err)
-		if !ok || !login.Refused() {
+		if !ok || !login.Refused() || httpx.Uncertain(err) {
 			t.Fatalf("%v", err)
 		}
 		if text := login.Error(); !strings.Contains(text, "no such client") || strings.Contains(text, "the-secret") {
@@ -215,6 +215,64 @@ func TestTokens(t *testing.T) {
 		_, err := post(ctx, (&provider{}).client())
 		if _, login := errors.AsType[*httpx.LoginError](err); login || !errors.Is(err, context.Canceled) {
 			t.Errorf("%v", err)
+		}
+	})
+}
+
+// What an early attempt may have done stays so, whatever becomes of the later ones.
+func TestDoubtOutlivesTheAttempt(t *testing.T) {
+	t.Parallel()
+	t.Run("nobody there any more", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			asked := 0
+			rt := httpx.NewTransport(virtual(func(*http.Request) (*http.Response, error) {
+				if asked++; asked == 1 {
+					return nil, reset
+				}
+				return nil, refused
+			}), httpx.Options{MaxElapsed: time.Minute})
+			if _, err := doCtx(httpx.Retryable(t.Context()), rt, "POST"); !httpx.Uncertain(err) || asked < 2 {
+				t.Errorf("after %d attempts: %v", asked, err)
+			}
+		})
+	})
+	t.Run("no token any more", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			p := &provider{life: 3600}
+			lost := false
+			rt := httpx.NewTransport(virtual(func(r *http.Request) (*http.Response, error) {
+				if strings.HasSuffix(r.URL.Path, "/token") || lost {
+					return p.RoundTrip(r)
+				}
+				lost = true
+				p.revoke()
+				p.refuse = 401
+				return nil, reset
+			}), httpx.Options{})
+			c := httpx.Over(rt.SignedBy(httpx.NewTokens(httpx.Over(rt), clientcredentials.Config{ClientID: "stetl", ClientSecret: "the-secret", TokenURL: "http://target.test/token", AuthStyle: oauth2.AuthStyleInParams})))
+			_, err := post(httpx.Retryable(t.Context()), c)
+			if _, login := errors.AsType[*httpx.LoginError](err); !login || !httpx.Uncertain(err) {
+				t.Errorf("%v, uncertain %t", err, httpx.Uncertain(err))
+			}
+		})
+	})
+}
+
+// A target whose tokens run out before they arrive is given up.
+func TestTokensThatAreNeverInTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &provider{life: 1, never: true}
+		rt := httpx.NewTransport(virtual(func(r *http.Request) (*http.Response, error) {
+			time.Sleep(2 * time.Second)
+			return p.RoundTrip(r)
+		}), httpx.Options{MaxElapsed: time.Minute})
+		c := httpx.Over(rt.SignedBy(httpx.NewTokens(httpx.Over(rt), clientcredentials.Config{ClientID: "stetl", ClientSecret: "the-secret", TokenURL: "http://target.test/token", AuthStyle: oauth2.AuthStyleInParams})))
+		start := time.Now()
+		if status, err := post(t.Context(), c); status != 401 || err != nil || time.Since(start) > 2*time.Minute {
+			t.Errorf("%d, %v after %s", status, err, time.Since(start))
 		}
 	})
 }

@@ -2,7 +2,6 @@ package httpx
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -12,8 +11,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/stetl/stetl/core/pluginapi"
 )
@@ -113,104 +113,9 @@ func NewTransport(base http.RoundTripper, o Options) *Transport {
 		t.options.Pulse = func(pluginapi.Pulse) {}
 	}
 	if o.Rate > 0 {
-		t.rate = newCeiling(o.Rate)
+		t.rate = rate.NewLimiter(rate.Limit(o.Rate), 1)
 	}
 	return t
-}
-
-type retryableKey struct{}
-
-// Retryable marks requests under ctx as ones that can be repeated without harm,
-// whatever their method: a search that is a POST, for example.
-func Retryable(ctx context.Context) context.Context {
-	return context.WithValue(ctx, retryableKey{}, true)
-}
-
-type onceKey struct{}
-
-// Once marks requests under ctx as ones whose first answer counts, even a 429, because
-// their caller has a policy of its own. What certainly never arrived is still tried
-// again. How long they take says nothing about the target: they may be large.
-func Once(ctx context.Context) context.Context {
-	return context.WithValue(ctx, onceKey{}, true)
-}
-
-func once(r *http.Request) bool {
-	marked, _ := r.Context().Value(onceKey{}).(bool)
-	return marked
-}
-
-type streamKey struct{}
-
-// Stream marks requests under ctx whose answers are too large to be held in memory.
-// Else an answer is read whole before it is given, because one that breaks off is
-// none: the request can then be tried again like one that was not answered.
-func Stream(ctx context.Context) context.Context { return context.WithValue(ctx, streamKey{}, true) }
-
-func streamed(r *http.Request) bool {
-	marked, _ := r.Context().Value(streamKey{}).(bool)
-	return marked
-}
-
-type traceKey struct{}
-
-// Trace tells of the attempts that the answer of a request does not show.
-type Trace struct{ doubtful atomic.Bool }
-
-// WithTrace returns a context whose requests are traced.
-func WithTrace(ctx context.Context) (context.Context, *Trace) {
-	t := &Trace{}
-	return context.WithValue(ctx, traceKey{}, t), t
-}
-
-// Doubtful reports whether an attempt may have been carried out of which there is no
-// clear answer, though a later one may have got one: what that one calls a conflict may
-// be the work of the first.
-func (t *Trace) Doubtful() bool { return t.doubtful.Load() }
-
-// note tells the trace of a request, if it has one, of an attempt.
-func (t *Transport) note(r *http.Request, resp *http.Response, sent bool) {
-	trace, _ := r.Context().Value(traceKey{}).(*Trace)
-	if trace == nil {
-		return
-	}
-	if resp == nil && sent || resp != nil && t.unclear(resp.StatusCode) {
-		trace.doubtful.Store(true)
-	}
-}
-
-// unclear reports whether an answer leaves open if the request was carried out, or
-// will be: a server goes on when what stands before it has given up. Where 500 is said
-// of content, nothing was.
-func (t *Transport) unclear(status int) bool {
-	if status == http.StatusInternalServerError {
-		return t.options.FaultTries != 1
-	}
-	return status > http.StatusInternalServerError || status == http.StatusRequestTimeout
-}
-
-type weightKey struct{}
-
-// Weight marks requests under ctx as worth so many: a request with many operations
-// counts like each of them under [Options].Rate.
-func Weight(ctx context.Context, n int) context.Context {
-	return context.WithValue(ctx, weightKey{}, n)
-}
-
-func weight(r *http.Request) int {
-	n, _ := r.Context().Value(weightKey{}).(int)
-	return max(n, 1)
-}
-
-type pacedKey struct{}
-
-// Paced marks requests under ctx whose caller decides how many are under way. They wait
-// only while the target asks to, and say nothing about how many it can take.
-func Paced(ctx context.Context) context.Context { return context.WithValue(ctx, pacedKey{}, true) }
-
-func paced(r *http.Request) bool {
-	marked, _ := r.Context().Value(pacedKey{}).(bool)
-	return marked
 }
 
 func repeatable(r *http.Request) bool {
@@ -218,16 +123,15 @@ func repeatable(r *http.Request) bool {
 	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions:
 		return true
 	}
-	marked, _ := r.Context().Value(retryableKey{}).(bool)
-	return marked
+	return marksOf(r.Context()).retryable
 }
 
 // Error is why a request got no answer. Its text has no address: those hold e-mail
 // addresses and tokens.
 type Error struct {
 	Method, Host string
-	// Sent says that the request may have arrived, so that what it asks for may have
-	// been done.
+	// Sent says that the request may have arrived, at this attempt or an earlier one, so
+	// that what it asks for may have been done.
 	Sent bool
 	// Attempts is how often it was tried.
 	Attempts int
@@ -252,8 +156,11 @@ func Uncertain(err error) bool {
 	if err == nil {
 		return false
 	}
-	e, ok := errors.AsType[*Error](err)
-	return !ok || e.Sent
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Sent
+	}
+	_, login := errors.AsType[*LoginError](err)
+	return !login
 }
 
 // Redact returns err without the address that [http.Client] puts in front of it.

@@ -53,11 +53,8 @@ func (t *Tokens) get(ctx context.Context) (token *oauth2.Token, fresh bool, err 
 		return t.now, false, nil
 	}
 	// It must not wait for the requests that wait for it, and is marked like none of them.
-	asked := ctx
-	for _, key := range []any{traceKey{}, onceKey{}, weightKey{}, streamKey{}} {
-		asked = context.WithValue(asked, key, nil)
-	}
-	asked = context.WithValue(Paced(Retryable(asked)), oauth2.HTTPClient, t.client)
+	asked := mark(ctx, func(m *marks) { *m = marks{retryable: true, paced: true, weight: 1} })
+	asked = context.WithValue(asked, oauth2.HTTPClient, t.client)
 	token, err = t.config.Token(asked)
 	switch {
 	case err != nil && ctx.Err() != nil:

@@ -26,8 +26,8 @@ type Transport struct {
 	base    http.RoundTripper
 	options Options
 	limit   *limiter
-	rate    *ceiling // nil without one
-	met     sync.Map // hosts that have answered
+	rate    *rate.Limiter // nil without a ceiling
+	met     sync.Map      // hosts that have answered
 	outage  outage
 }
 
@@ -51,23 +51,6 @@ func (o *outage) note(failed bool) time.Time {
 	return o.since
 }
 
-// ceiling bounds how many requests, or operations in them, there are in a second.
-type ceiling struct{ limiter *rate.Limiter }
-
-func newCeiling(perSecond float64) *ceiling {
-	return &ceiling{rate.NewLimiter(rate.Limit(perSecond), 1)}
-}
-
-// wait takes n: a request with many operations is paid for before it goes.
-func (c *ceiling) wait(ctx context.Context, n int) error {
-	for range n {
-		if err := c.limiter.Wait(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // The waits between attempts, where the target does not say.
 const (
 	firstWait = 200 * time.Millisecond
@@ -87,11 +70,11 @@ func (t *Transport) roundTrip(r *http.Request, tokens *Tokens) (*http.Response, 
 	began := time.Now()
 	waits := backoff.NewExponentialBackOff()
 	waits.InitialInterval, waits.MaxInterval = t.options.FirstWait, maxWait
-	refused := 0 // how often the token was
+	doubtful, refused := false, false // whether an attempt may have been carried out, and the token was refused
 	for attempt := 1; ; attempt++ {
 		resp, by, sent, err := t.try(r, attempt, tokens)
 		if resp == nil && err == nil {
-			return nil, t.fail(r, attempt, sent, errors.New("the transport returned neither an answer nor an error"))
+			return nil, t.fail(r, attempt, doubtful || sent, errors.New("the transport returned neither an answer nor an error"))
 		}
 		patience := t.options.MaxElapsed
 		if resp != nil {
@@ -99,22 +82,25 @@ func (t *Transport) roundTrip(r *http.Request, tokens *Tokens) (*http.Response, 
 		} else if _, met := t.met.Load(r.URL.Host); !met && !sent {
 			patience = min(patience, firstContact)
 		}
-		t.note(r, resp, sent)
+		if resp == nil && sent || resp != nil && t.unclear(resp.StatusCode) {
+			doubtful = true
+			marksOf(ctx).trace.note()
+		}
 		deadline := began.Add(patience)
 		if ctx.Err() == nil {
 			if since := t.outage.note(resp == nil || down(resp.StatusCode)); !since.IsZero() && since.Add(patience).Before(deadline) {
 				deadline = since.Add(patience)
 			}
 		}
-		if by.refused(resp, refused == 0) && (r.Body == nil || r.Body == http.NoBody || r.GetBody != nil) && ctx.Err() == nil {
-			refused++
+		if by.refused(resp, !refused) && again(r) && time.Now().Before(deadline) {
+			refused = true
 			tokens.drop(by.token)
 			drain(resp.Body)
 			continue
 		}
 		wait := waits.NextBackOff()
-		if !t.again(r, resp, attempt, sent, err) || time.Now().Add(wait).After(deadline) {
-			return t.give(r, resp, attempt, sent, err)
+		if !t.repeats(r, resp, attempt, sent, err) || time.Now().Add(wait).After(deadline) {
+			return t.give(r, resp, attempt, doubtful, err)
 		}
 		if resp != nil {
 			if asked, ok := hint(resp.Header, time.Now()); ok {
@@ -122,14 +108,14 @@ func (t *Transport) roundTrip(r *http.Request, tokens *Tokens) (*http.Response, 
 					wait = asked
 				}
 				if time.Now().Add(wait).After(deadline) {
-					return t.give(r, resp, attempt, sent, err)
+					return t.give(r, resp, attempt, doubtful, err)
 				}
 			}
 			drain(resp.Body)
 		}
 		t.tell(r, resp, attempt, wait, err)
 		if pause(ctx, wait) != nil {
-			return nil, t.fail(r, attempt, sent && resp == nil, context.Cause(ctx))
+			return nil, t.fail(r, attempt, doubtful, context.Cause(ctx))
 		}
 	}
 }
@@ -149,12 +135,16 @@ func (t *Transport) try(r *http.Request, attempt int, tokens *Tokens) (resp *htt
 		}
 		return nil, by, false, err
 	}
-	if t.rate != nil {
-		if err := t.rate.wait(ctx, weight(r)); err != nil {
+	as := marksOf(ctx)
+	for range as.weight { // a request with many operations is paid for before it goes
+		if t.rate == nil {
+			break
+		}
+		if err := t.rate.Wait(ctx); err != nil {
 			return abandon(err)
 		}
 	}
-	started, err := t.limit.enter(ctx, paced(r), func(wait time.Duration) {
+	started, err := t.limit.enter(ctx, as.paced, func(wait time.Duration) {
 		if wait >= pulseFrom {
 			t.options.Pulse(pluginapi.Pulse{Limit: t.limit.current(), Wait: wait, Reason: "the target asked to wait"})
 		}
@@ -164,7 +154,7 @@ func (t *Transport) try(r *http.Request, attempt int, tokens *Tokens) (resp *htt
 	}
 	if tokens != nil {
 		if by.token, by.fresh, err = tokens.get(ctx); err != nil {
-			t.limit.leave(started, observation{free: paced(r)})
+			t.limit.leave(started, observation{free: as.paced})
 			return abandon(err)
 		}
 	}
@@ -186,15 +176,15 @@ func (t *Transport) try(r *http.Request, attempt int, tokens *Tokens) (resp *htt
 	switch {
 	case err != nil:
 		giveUp(nil)
-	case streamed(r):
+	case as.stream:
 		resp.Body = &bounded{&stalling{resp.Body, t.options.Timeout, giveUp}, t.options.MaxBody}
 	default:
 		resp, err = t.whole(resp, giveUp)
 		connected.Store(true)
 	}
 	seen := observe(resp, err, time.Now())
-	seen.answered = seen.answered && !once(r)
-	seen.free, seen.kind = paced(r), kindOf(r)
+	seen.answered = seen.answered && !as.once
+	seen.free, seen.kind = as.paced, kindOf(r)
 	t.limit.leave(started, seen)
 	// A base that sends through no http.Transport does not tell; then it may have been sent.
 	_, tells := t.base.(*http.Transport)
@@ -281,32 +271,46 @@ func observe(resp *http.Response, err error, now time.Time) observation {
 	return o
 }
 
-// again decides whether the request is tried once more.
-func (t *Transport) again(r *http.Request, resp *http.Response, attempt int, sent bool, err error) bool {
-	if r.Context().Err() != nil {
+// repeats decides whether the request is tried once more.
+func (t *Transport) repeats(r *http.Request, resp *http.Response, attempt int, sent bool, err error) bool {
+	if !again(r) {
 		return false
 	}
-	if r.Body != nil && r.Body != http.NoBody && r.GetBody == nil {
-		return false // the body is gone
-	}
+	once, repeatable := marksOf(r.Context()).once, repeatable(r)
 	if err != nil {
 		if _, login := errors.AsType[*LoginError](err); login || hopeless(err) {
 			return false // a sign-in has been retried already
 		}
-		return !sent || (repeatable(r) && !once(r))
+		return !sent || (repeatable && !once)
 	}
-	if once(r) {
+	if once {
 		return false
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusTooEarly: // by their definition, nothing was done
 		return true
 	case http.StatusInternalServerError:
-		return repeatable(r) && (t.options.FaultTries == 0 || attempt < t.options.FaultTries)
+		return repeatable && (t.options.FaultTries == 0 || attempt < t.options.FaultTries)
 	case http.StatusRequestTimeout, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		return repeatable(r)
+		return repeatable
 	}
 	return false
+}
+
+// again reports whether the request can be sent once more: somebody waits for it, and its
+// body is not gone.
+func again(r *http.Request) bool {
+	return r.Context().Err() == nil && (r.Body == nil || r.Body == http.NoBody || r.GetBody != nil)
+}
+
+// unclear reports whether an answer leaves open if the request was carried out, or
+// will be: a server goes on when what stands before it has given up. Where 500 is said
+// of content, nothing was.
+func (t *Transport) unclear(status int) bool {
+	if status == http.StatusInternalServerError {
+		return t.options.FaultTries != 1
+	}
+	return status > http.StatusInternalServerError || status == http.StatusRequestTimeout
 }
 
 // down reports whether an answer comes from what stands before a target that does not
@@ -339,18 +343,25 @@ func ClientRefused(err error) bool {
 }
 
 // give returns the last answer or error as it came.
-func (t *Transport) give(r *http.Request, resp *http.Response, attempt int, sent bool, err error) (*http.Response, error) {
+func (t *Transport) give(r *http.Request, resp *http.Response, attempt int, doubtful bool, err error) (*http.Response, error) {
 	if err != nil {
-		return nil, t.fail(r, attempt, sent, err)
+		return nil, t.fail(r, attempt, doubtful, err)
 	}
 	return resp, nil
 }
 
-func (t *Transport) fail(r *http.Request, attempt int, sent bool, err error) error {
-	if login, ok := errors.AsType[*LoginError](err); ok {
+func (t *Transport) fail(r *http.Request, attempt int, doubtful bool, err error) error {
+	if login, ok := errors.AsType[*LoginError](err); ok && !doubtful {
 		return login
 	}
-	return &Error{Method: r.Method, Host: r.URL.Host, Sent: sent, Attempts: attempt, Err: err}
+	return &Error{Method: r.Method, Host: r.URL.Host, Sent: doubtful, Attempts: attempt, Err: err}
+}
+
+// CloseIdleConnections implements the optional interface of transports.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
 
 // tell reports a retry, without anything that names a user.

@@ -39,13 +39,13 @@ func bundledPlugins() map[string]bundled {
 			serve: func() { sdk.Serve(auth0.Plugin()) },
 			codes: auth0.Plugin().Codes,
 			// The scripts of a custom database.
-			lazy: bridge.LazyContract{Name: "auth0", Form: bridge.UserInBody, OwnPrefix: "auth0|"},
+			lazy: bridge.LazyContract{Name: "auth0", Form: bridge.UserInBody, OwnPrefix: auth0.IDPrefix},
 		},
 		"keycloak": {
 			serve: func() { sdk.Serve(keycloak.Plugin()) },
 			codes: keycloak.Plugin().Codes,
-			// The REST contract of the user-migration providers. An id is at most as long as its column.
-			lazy: bridge.LazyContract{Name: "keycloak", Form: bridge.UserInPath, MaxID: 36},
+			// The REST contract of the user-migration providers.
+			lazy: bridge.LazyContract{Name: "keycloak", Form: bridge.UserInPath, MaxID: keycloak.MaxID},
 			assets: map[string]asset{
 				provider.FileName: {content: provider.Jar(), purpose: "copy it into the providers/ folder of every Keycloak server, then restart (servers started with --optimized: run kc.sh build first)"},
 			},

@@ -99,10 +99,10 @@ type record struct {
 // targetID is the id under which Auth0 will know the user.
 func (r *record) targetID() string { return targetID(r.UserID) }
 
-// prefix is what Auth0 puts in front of the ids of every database connection.
-const prefix = "auth0|"
+// IDPrefix is what Auth0 puts in front of the ids of every database connection.
+const IDPrefix = "auth0|"
 
-func targetID(id string) string { return prefix + id }
+func targetID(id string) string { return IDPrefix + id }
 
 // mapper turns desired users into records. It does no I/O.
 type mapper struct {
@@ -116,7 +116,7 @@ type mapper struct {
 func (m mapper) user(u *sdk.User) (*record, *sdk.Outcome) {
 	r := &record{source: u.SourceID, visible: u.ID, importUser: importUser{
 		// An application that came from Auth0 has stored ids with the prefix.
-		UserID:        strings.TrimPrefix(u.ID, prefix),
+		UserID:        strings.TrimPrefix(u.ID, IDPrefix),
 		EmailVerified: u.EmailVerified != nil && *u.EmailVerified,
 		GivenName:     strings.TrimSpace(u.GivenName), FamilyName: strings.TrimSpace(u.FamilyName),
 		Blocked: !u.Enabled,
@@ -167,8 +167,8 @@ func deferred(u *sdk.User, code sdk.Code, detail, hint string) *sdk.Outcome {
 func checkID(u *sdk.User, id string) *sdk.Outcome {
 	const hint = "map the user to a fitting id in SuperTokens (createUserIdMapping), or remove that mapping so that its own id is used"
 	switch {
-	case utf8.RuneCountInString(id) > maxID-len(prefix):
-		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Auth0 holds %d", utf8.RuneCountInString(id), maxID-len(prefix)), hint)
+	case utf8.RuneCountInString(id) > maxID-len(IDPrefix):
+		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Auth0 holds %d", utf8.RuneCountInString(id), maxID-len(IDPrefix)), hint)
 	case id == "":
 		return reject(u, sdk.CodeIDInvalid, "the user has no id", hint)
 	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):

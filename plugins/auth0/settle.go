@@ -78,7 +78,7 @@ func assignErrors(load []*parcel, errs []userError) map[*parcel]*userError {
 	byID, byEmail := map[string]*userError{}, map[string]*userError{}
 	for i := range errs {
 		e := &errs[i]
-		id, email := strings.TrimPrefix(e.User.UserID, prefix), strings.ToLower(e.User.Email)
+		id, email := strings.TrimPrefix(e.User.UserID, IDPrefix), strings.ToLower(e.User.Email)
 		if same := byID[id]; id != "" && same != nil {
 			same.Errors = append(same.Errors, e.Errors...)
 			continue
@@ -171,7 +171,7 @@ func (t *live) lookAll(ctx context.Context, look []*parcel) ([]holders, error) {
 // Created when there is none.
 func (t *live) identify(p *parcel, h holders, e *userError) *sdk.Outcome {
 	if p.doubt && h.id != nil && h.id.in(t.config.Connection) && h.id.origin().ID == p.user.ID {
-		p.UserID = strings.TrimPrefix(h.id.UserID, prefix)
+		p.UserID = strings.TrimPrefix(h.id.UserID, IDPrefix)
 		return nil // it was not there before the request whose answer was lost
 	}
 	v := t.judge(p.user, p.record, h)

@@ -16,7 +16,8 @@ import (
 // Column widths of Keycloak's database, in UTF-16 units: the narrowest way any
 // of its databases counts.
 const (
-	maxID    = 36
+	// MaxID is the width of the column with the ids of users.
+	MaxID    = 36
 	maxField = 255
 	// A longer attribute is stored, but the user cannot save a profile with it.
 	maxProfileValue = 2048
@@ -129,8 +130,8 @@ func reject(u *sdk.User, code sdk.Code, detail, hint string) *sdk.Outcome {
 func checkID(u *sdk.User) *sdk.Outcome {
 	const hint = "map the user to a fitting id in SuperTokens (createUserIdMapping), or remove that mapping so that its own id is used"
 	switch {
-	case length(u.ID) > maxID:
-		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Keycloak holds %d", length(u.ID), maxID), hint)
+	case length(u.ID) > MaxID:
+		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Keycloak holds %d", length(u.ID), MaxID), hint)
 	case u.ID == "", u.ID == ".", u.ID == "..":
 		return reject(u, sdk.CodeIDInvalid, fmt.Sprintf("the id %q cannot be part of an address", u.ID), hint)
 	case strings.HasPrefix(u.ID, "f:"):

@@ -13,9 +13,6 @@ import (
 // TestConformance tries every rule that a target plugin must keep.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("tries every rule")
-	}
 	provider := idp.New("t0ken-for-tests")
 	front := conformance.NewFront(provider) // throttles and cuts connections for some rules
 	server := httptest.NewServer(front)

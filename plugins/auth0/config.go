@@ -119,6 +119,7 @@ func (c Config) validate() sdk.Diagnostics {
 	if problem := checkURL(c.APIURL); c.Domain != "" && problem != "" {
 		bad(sdk.CodeInvalidValue, "/api_url", problem, "leave it out: it is for tests")
 	}
+	l.Add(c.TLS.Validate("/tls")...)
 	if c.Jobs < 1 || c.Jobs > maxJobs {
 		bad(sdk.CodeInvalidValue, "/jobs", fmt.Sprintf("jobs is %d; Auth0 runs at most %d import jobs of a tenant", c.Jobs, maxJobs), "use 1 to leave room for colleagues")
 	}

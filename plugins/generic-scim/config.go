@@ -190,9 +190,7 @@ func (c Config) validate() sdk.Diagnostics {
 			need("/auth/username", c.Auth.Username, "auth of type basic", "an account that may manage users")
 			need("/auth/password", c.Auth.Password.Reveal(), "auth of type basic", "by reference, as in ${env:SCIM_PASSWORD}")
 		}
-		if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-			bad(sdk.CodeMissingField, "/tls", "a client certificate takes cert_file and key_file", "give both or none")
-		}
+		l.Add(c.TLS.Validate("/tls")...)
 		if c.Timeout.Duration < time.Second {
 			bad(sdk.CodeInvalidValue, "/timeout", "no server answers within "+c.Timeout.String(), "leave it out")
 		}

@@ -100,6 +100,7 @@ func (c Config) validate() sdk.Diagnostics {
 		if problem := checkURL(c.URL); c.URL != "" && problem != "" {
 			bad(sdk.CodeInvalidValue, "/url", problem, urlHint)
 		}
+		l.Add(c.TLS.Validate("/tls")...)
 		if c.Timeout.Duration < time.Second {
 			bad(sdk.CodeInvalidValue, "/timeout", "no import is done within "+c.Timeout.String(), "leave it out unless a proxy is in the way")
 		}

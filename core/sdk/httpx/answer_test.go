@@ -161,16 +161,13 @@ func TestEndlessAnswers(t *testing.T) {
 func TestSlowKindsDoNotLowerTheLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var inside, most atomic.Int64
+		var under underWay
 		rt := httpx.NewTransport(virtual(func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodGet {
 				time.Sleep(5 * time.Millisecond)
 				return answer(200), nil
 			}
-			n := inside.Add(1)
-			defer inside.Add(-1)
-			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-			}
+			defer under.begin()()
 			time.Sleep(300 * time.Millisecond) // it hashes a password
 			return answer(201), nil
 		}), httpx.Options{MaxInFlight: 16})
@@ -185,8 +182,8 @@ func TestSlowKindsDoNotLowerTheLimit(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if most.Load() < 12 {
-			t.Errorf("at most %d of 16 requests were under way at once", most.Load())
+		if under.most < 12 {
+			t.Errorf("at most %d of 16 requests were under way at once", under.most)
 		}
 	})
 }

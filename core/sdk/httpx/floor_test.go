@@ -74,12 +74,13 @@ func (p *provider) revoke() {
 	p.given++
 }
 
-func (p *provider) client() *http.Client {
-	rt := httpx.NewTransport(p, httpx.Options{})
-	tokens := httpx.NewTokens(&http.Client{Transport: rt}, clientcredentials.Config{
+func (p *provider) client() *http.Client { return signing(httpx.NewTransport(p, httpx.Options{})) }
+
+// signing is a client that signs in to the provider behind rt.
+func signing(rt *httpx.Transport) *http.Client {
+	return httpx.Over(rt.SignedBy(httpx.NewTokens(httpx.Over(rt), clientcredentials.Config{
 		ClientID: "stetl", ClientSecret: "the-secret", TokenURL: "http://target.test/token", AuthStyle: oauth2.AuthStyleInParams,
-	})
-	return &http.Client{Transport: rt.SignedBy(tokens)}
+	})))
 }
 
 func post(ctx context.Context, c *http.Client) (int, error) {
@@ -171,9 +172,8 @@ func TestTokens(t *testing.T) {
 				}
 				return p.RoundTrip(r)
 			}), httpx.Options{InFlight: 1, MaxInFlight: 1})
-			tokens := httpx.NewTokens(httpx.Over(rt), clientcredentials.Config{ClientID: "stetl", ClientSecret: "the-secret", TokenURL: "http://target.test/token", AuthStyle: oauth2.AuthStyleInParams})
 			ctx, trace := httpx.WithTrace(httpx.Retryable(t.Context()))
-			if status, err := post(ctx, httpx.Over(rt.SignedBy(tokens))); status != 200 || err != nil || !trace.Doubtful() {
+			if status, err := post(ctx, signing(rt)); status != 200 || err != nil || !trace.Doubtful() {
 				t.Errorf("%d, %v, doubtful %t", status, err, trace.Doubtful())
 			}
 		})
@@ -190,9 +190,8 @@ func TestTokens(t *testing.T) {
 				}
 				return p.RoundTrip(r)
 			}), httpx.Options{})
-			tokens := httpx.NewTokens(httpx.Over(rt), clientcredentials.Config{ClientID: "stetl", ClientSecret: "the-secret", TokenURL: "http://target.test/token", AuthStyle: oauth2.AuthStyleInParams})
 			ctx, trace := httpx.WithTrace(httpx.Once(t.Context()))
-			if status, err := post(ctx, httpx.Over(rt.SignedBy(tokens))); status != 200 || err != nil || trace.Doubtful() {
+			if status, err := post(ctx, signing(rt)); status != 200 || err != nil || trace.Doubtful() {
 				t.Errorf("%d, %v, doubtful %t: a sign-in is not the request", status, err, trace.Doubtful())
 			}
 		})
@@ -251,7 +250,7 @@ func TestDoubtOutlivesTheAttempt(t *testing.T) {
 				p.refuse = 401
 				return nil, reset
 			}), httpx.Options{})
-			c := httpx.Over(rt.SignedBy(httpx.NewTokens(httpx.Over(rt), clientcredentials.Config{ClientID: "stetl", ClientSecret: "the-secret", TokenURL: "http://target.test/token", AuthStyle: oauth2.AuthStyleInParams})))
+			c := signing(rt)
 			_, err := post(httpx.Retryable(t.Context()), c)
 			if _, login := errors.AsType[*httpx.LoginError](err); !login || !httpx.Uncertain(err) {
 				t.Errorf("%v, uncertain %t", err, httpx.Uncertain(err))
@@ -269,7 +268,7 @@ func TestTokensThatAreNeverInTime(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			return p.RoundTrip(r)
 		}), httpx.Options{MaxElapsed: time.Minute})
-		c := httpx.Over(rt.SignedBy(httpx.NewTokens(httpx.Over(rt), clientcredentials.Config{ClientID: "stetl", ClientSecret: "the-secret", TokenURL: "http://target.test/token", AuthStyle: oauth2.AuthStyleInParams})))
+		c := signing(rt)
 		start := time.Now()
 		if status, err := post(t.Context(), c); status != 401 || err != nil || time.Since(start) > 2*time.Minute {
 			t.Errorf("%d, %v after %s", status, err, time.Since(start))
@@ -352,6 +351,24 @@ func TestOutageIsSharedByAll(t *testing.T) {
 	})
 }
 
+// underWay counts the requests that are under way, and how many were at the same time.
+type underWay struct {
+	mu        sync.Mutex
+	now, most int
+}
+
+func (u *underWay) begin() (end func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.now++
+	u.most = max(u.most, u.now)
+	return func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.now--
+	}
+}
+
 func TestWeightCountsUnderTheRate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -371,13 +388,10 @@ func TestWeightCountsUnderTheRate(t *testing.T) {
 func TestPacedRequestsHaveTheirOwnNumber(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var inside, most atomic.Int64
+		var under underWay
 		rt := httpx.NewTransport(virtual(func(*http.Request) (*http.Response, error) {
-			n := inside.Add(1)
-			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-			}
+			defer under.begin()()
 			time.Sleep(time.Second)
-			inside.Add(-1)
 			return answer(200), nil
 		}), httpx.Options{})
 		var group sync.WaitGroup
@@ -389,8 +403,8 @@ func TestPacedRequestsHaveTheirOwnNumber(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if most.Load() != 20 {
-			t.Errorf("%d of 20 requests were under way at once", most.Load())
+		if under.most != 20 {
+			t.Errorf("%d of 20 requests were under way at once", under.most)
 		}
 	})
 }
@@ -475,8 +489,8 @@ func TestTLS(t *testing.T) {
 	}{
 		"no file":           {httpx.TLS{CAFile: filepath.Join(dir, "none.pem")}, "/tls/ca_file", "no such file"},
 		"no certificate":    {httpx.TLS{CAFile: keyFile}, "/tls/ca_file", "no certificate"},
-		"key alone":         {httpx.TLS{KeyFile: keyFile}, "/tls/cert_file", "without it"},
-		"certificate alone": {httpx.TLS{CertFile: oldCert}, "/tls/key_file", "without it"},
+		"key alone":         {httpx.TLS{KeyFile: keyFile}, "/tls", ""},
+		"certificate alone": {httpx.TLS{CertFile: oldCert}, "/tls", ""},
 		"expired":           {httpx.TLS{CertFile: oldCert, KeyFile: keyFile}, "/tls/cert_file", "expired on 2020-01-02"},
 		"not a pair":        {httpx.TLS{CertFile: ca, KeyFile: keyFile}, "/tls/cert_file", "private key"},
 	} {

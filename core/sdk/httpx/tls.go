@@ -19,9 +19,20 @@ type TLS struct {
 	KeyFile  string `json:"key_file,omitempty" jsonschema:"key of the client certificate"`
 }
 
-// Load reads the files. What is wrong is a [diag.List] whose paths begin with at, the
+// Validate says what is wrong without a look at the files. Paths begin with at, the
 // place of the block, as /tls.
+func (c TLS) Validate(at string) diag.List {
+	if (c.CertFile == "") == (c.KeyFile == "") {
+		return nil
+	}
+	return diag.List{{Code: diag.ConfigMissingField, Path: at, Summary: "a client certificate takes cert_file and key_file", Hint: "give both or none"}}
+}
+
+// Load reads the files. What is wrong is a [diag.List], as in [TLS.Validate].
 func (c TLS) Load(at string) (*tls.Config, error) {
+	if err := c.Validate(at).Err(); err != nil {
+		return nil, err
+	}
 	out := &tls.Config{MinVersion: tls.VersionTLS12}
 	problem := func(key string, err error) error {
 		return diag.List{{Code: diag.ConfigInvalidValue, Path: at + "/" + key, Summary: "the certificate cannot be used", Detail: err.Error(), Hint: "name a readable PEM file"}}.Err()
@@ -36,13 +47,8 @@ func (c TLS) Load(at string) (*tls.Config, error) {
 			return nil, problem("ca_file", errors.New("no certificate is in the file"))
 		}
 	}
-	switch {
-	case c.CertFile == "" && c.KeyFile == "":
+	if c.CertFile == "" {
 		return out, nil
-	case c.CertFile == "":
-		return nil, problem("cert_file", errors.New("key_file is given without it"))
-	case c.KeyFile == "":
-		return nil, problem("key_file", errors.New("cert_file is given without it"))
 	}
 	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // about restricts a run to accounts by their source ids.
@@ -136,11 +137,11 @@ func entangled() listed {
 func TestPartHasTheOutcomesOfTheWhole(t *testing.T) {
 	t.Parallel()
 	src := entangled()
-	for _, policies := range []Collision{
+	for _, policies := range []policy.Collision{
 		{},
-		{ID: mapping.Skip, Username: mapping.Skip, Email: mapping.Skip},
-		{ID: mapping.Internal, Username: mapping.Suffix, Email: mapping.Drop},
-		{Username: mapping.Link, Email: mapping.Link},
+		{ID: policy.Skip, Username: policy.Skip, Email: policy.Skip},
+		{ID: policy.Internal, Username: policy.Suffix, Email: policy.Drop},
+		{Username: policy.Link, Email: policy.Link},
 	} {
 		set := func(o *Options) { o.Policies.Collision = policies }
 		target := func() *idp {
@@ -231,7 +232,7 @@ func TestPartAndLimits(t *testing.T) {
 		src[i].Logins[0].Password = canonical.ParsePasswordHash("unknown")
 	}
 	two := about(id(3), id(9))
-	run := func(limit Limit, part func(*Options)) error {
+	run := func(limit policy.Limit, part func(*Options)) error {
 		f := newFake()
 		res, _, err := newProject(t).do(src, f, func(o *Options) {
 			o.Policies.Limits.Resets = limit
@@ -242,13 +243,13 @@ func TestPartAndLimits(t *testing.T) {
 		}
 		return err
 	}
-	if err := run(Limit{Set: true, Count: 2}, two); err != nil {
+	if err := run(policy.Limit{Set: true, Count: 2}, two); err != nil {
 		t.Errorf("two resets for two: %v", err)
 	}
-	if err := run(Limit{Set: true, Percent: 100}, two); err != nil {
+	if err := run(policy.Limit{Set: true, Percent: 100}, two); err != nil {
 		t.Errorf("all of two: %v", err)
 	}
-	if err := run(Limit{Set: true, Percent: 50}, two); !errors.Is(err, ErrLimit) { // 10 of 20, and 1 of 2
+	if err := run(policy.Limit{Set: true, Percent: 50}, two); !errors.Is(err, ErrLimit) { // 10 of 20, and 1 of 2
 		t.Errorf("half of two: %v", err)
 	}
 }
@@ -446,7 +447,7 @@ func (c cutOff) Accounts(ctx context.Context, emit func([]canonical.User) error)
 // Accounts that the mapping leaves out are no rehearsal.
 func TestSampleAndFilter(t *testing.T) {
 	t.Parallel()
-	rules, found := mapping.Compile(mapping.Spec{Filter: `email >= "user5"`}, mapping.Policies{})
+	rules, found := mapping.Compile(mapping.Spec{Filter: `email >= "user5"`}, policy.Policies{})
 	if found.HasErrors() {
 		t.Fatal(found)
 	}

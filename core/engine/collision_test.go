@@ -15,6 +15,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // pair is two accounts of one person: a password in one tenant, a social login in
@@ -33,19 +34,19 @@ func pair(proven bool) listed {
 func TestCollisionPolicies(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		policy Collision
+		policy policy.Collision
 		proven bool
 		want   pluginapi.Summary
 		code   diag.Code
 		loss   mapping.Loss
 	}{
 		"nothing said":        {want: pluginapi.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateUsername},
-		"skip":                {policy: Collision{Username: mapping.Skip}, want: pluginapi.Summary{Read: 4, Created: 3, Skipped: 1}, code: diag.MapDuplicateUsername},
-		"suffix alone":        {policy: Collision{Username: mapping.Suffix}, want: pluginapi.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateEmail},
-		"suffix and drop":     {policy: Collision{Username: mapping.Suffix, Email: mapping.Drop}, want: pluginapi.Summary{Read: 4, Created: 4}, loss: mapping.LossUsername},
-		"suffix and allow":    {policy: Collision{Username: mapping.Suffix, Email: mapping.Allow}, want: pluginapi.Summary{Read: 4, Created: 4}, loss: mapping.LossUsername},
-		"link, proven":        {policy: Collision{Username: mapping.Link}, proven: true, want: pluginapi.Summary{Read: 4, Created: 3, Skipped: 1}, code: diag.MapLinked},
-		"link, nobody proved": {policy: Collision{Username: mapping.Link}, want: pluginapi.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateUsername},
+		"skip":                {policy: policy.Collision{Username: policy.Skip}, want: pluginapi.Summary{Read: 4, Created: 3, Skipped: 1}, code: diag.MapDuplicateUsername},
+		"suffix alone":        {policy: policy.Collision{Username: policy.Suffix}, want: pluginapi.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateEmail},
+		"suffix and drop":     {policy: policy.Collision{Username: policy.Suffix, Email: policy.Drop}, want: pluginapi.Summary{Read: 4, Created: 4}, loss: mapping.LossUsername},
+		"suffix and allow":    {policy: policy.Collision{Username: policy.Suffix, Email: policy.Allow}, want: pluginapi.Summary{Read: 4, Created: 4}, loss: mapping.LossUsername},
+		"link, proven":        {policy: policy.Collision{Username: policy.Link}, proven: true, want: pluginapi.Summary{Read: 4, Created: 3, Skipped: 1}, code: diag.MapLinked},
+		"link, nobody proved": {policy: policy.Collision{Username: policy.Link}, want: pluginapi.Summary{Read: 4, Created: 3, Rejected: 1}, code: diag.MapDuplicateUsername},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -80,7 +81,7 @@ func TestCollisionPolicies(t *testing.T) {
 			if loaded != (tt.want.Created == 4) {
 				t.Errorf("sent: %v", loaded)
 			}
-			if loaded && (u.Email != "") != (tt.policy.Email == mapping.Allow) || loaded && (!strings.HasPrefix(u.Username, "ada@example.org-")) {
+			if loaded && (u.Email != "") != (tt.policy.Email == policy.Allow) || loaded && (!strings.HasPrefix(u.Username, "ada@example.org-")) {
 				t.Errorf("sent with the address %q and the name %q", u.Email, u.Username)
 			}
 			winner := sent[id(1)]
@@ -102,7 +103,7 @@ func TestCollisionPolicies(t *testing.T) {
 
 func TestFilteredAccountsAreLeftOut(t *testing.T) {
 	t.Parallel()
-	rules, found := mapping.Compile(mapping.Spec{Filter: `username != "user2@example.org"`}, mapping.Policies{})
+	rules, found := mapping.Compile(mapping.Spec{Filter: `username != "user2@example.org"`}, policy.Policies{})
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
@@ -127,13 +128,13 @@ func TestClassesAddUpWhateverIsKeptOut(t *testing.T) {
 	for i := range 3 { // a hash that this target cannot verify
 		src[i].Logins[0].Password = canonical.ParsePasswordHash("$argon2id$v=19$m=65536,t=1,p=2$c3RldGwtc2FsdC0xNmJ5dA$SgaE37c5epRNHGSQYxUjYw")
 	}
-	rules, found := mapping.Compile(mapping.Spec{Filter: `username != "user2@example.org"`}, mapping.Policies{Password: mapping.Reject})
+	rules, found := mapping.Compile(mapping.Spec{Filter: `username != "user2@example.org"`}, policy.Policies{Password: policy.Reject})
 	if len(found) > 0 {
 		t.Fatal(found)
 	}
 	for _, dry := range []bool{true, false} {
 		res, _, err := newProject(t).do(src, newIDP(), func(o *Options) {
-			o.Mapping, o.DryRun, o.Policies.Limits.Resets = rules, dry, Limit{Set: true}
+			o.Mapping, o.DryRun, o.Policies.Limits.Resets = rules, dry, policy.Limit{Set: true}
 		})
 		if err != nil || res.Summary.Rejected != 2 || res.Summary.Skipped != 1 {
 			t.Fatalf("dry %v: %+v, %v", dry, res.Summary, err)

@@ -41,7 +41,7 @@ var idKinds = [idKindCount]struct {
 	email:    {"e-mail", diag.MapDuplicateEmail, pluginapi.IdentifierEmail, mapping.LossEmail},
 }
 
-func policyFor(c Collision, k idKind) policy.Choice {
+func policyFor(c policy.Collision, k idKind) policy.Choice {
 	switch k {
 	case idOfUser:
 		return c.ID
@@ -174,7 +174,7 @@ type linkable struct {
 
 // decide says who keeps what, and what the policies make of the others. Links are to be
 // settled afterwards, as they depend on more than identifiers.
-func decide(groups []duplicates.Group, policies Collision) *conflicts {
+func decide(groups []duplicates.Group, policies policy.Collision) *conflicts {
 	c := &conflicts{losers: map[int]*loser{}, winners: map[int]winner{}, guests: map[int][]pluginapi.User{}, candidates: map[int]linkable{}, hosts: map[int]bool{}}
 	for _, g := range groups {
 		c.award(&g)

@@ -14,6 +14,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // listed is a source of given accounts, three at a time.
@@ -235,22 +236,22 @@ func TestMailLimit(t *testing.T) {
 		"one for two": {[]pluginapi.Mailing{pluginapi.MailsUnverified, pluginapi.MailsReset}, 5},
 		"the unknown": {[]pluginapi.Mailing{"sometimes"}, 0},
 	} {
-		run := func(dry bool, limit Limit) (*Result, map[string]int, error) {
+		run := func(dry bool, limit policy.Limit) (*Result, map[string]int, error) {
 			f := newFake()
 			f.caps.Carries, f.mails = []pluginapi.Feature{pluginapi.CarriesEmailVerified}, tt.mails
-			res, err := Run(t.Context(), src, f, Options{DryRun: dry, Policies: Policies{Limits: Limits{Mails: limit}}})
+			res, err := Run(t.Context(), src, f, Options{DryRun: dry, Policies: policy.Policies{Limits: policy.Limits{Mails: limit}}})
 			return res, f.calls, err
 		}
 		warned := func(r *Result) bool {
 			return slices.ContainsFunc(r.Diagnostics, func(d diag.Diagnostic) bool { return d.Code == diag.RunMails && d.Severity == diag.Warning })
 		}
-		if res, _, err := run(true, Limit{}); err != nil || res.Mailed != tt.want || warned(res) != (tt.want > 0) {
+		if res, _, err := run(true, policy.Limit{}); err != nil || res.Mailed != tt.want || warned(res) != (tt.want > 0) {
 			t.Errorf("%s: %d people would be mailed, want %d; %v, %v", name, res.Mailed, tt.want, res.Diagnostics, err)
 		}
-		if _, calls, err := run(false, Limit{Set: true, Count: tt.want}); err != nil || calls["load"] == 0 {
+		if _, calls, err := run(false, policy.Limit{Set: true, Count: tt.want}); err != nil || calls["load"] == 0 {
 			t.Errorf("%s, within the limit: %v", name, err)
 		}
-		for _, limit := range []Limit{{Set: true, Count: tt.want - 1}, {Set: true, Percent: 5 * (float64(tt.want) - .5)}} {
+		for _, limit := range []policy.Limit{{Set: true, Count: tt.want - 1}, {Set: true, Percent: 5 * (float64(tt.want) - .5)}} {
 			if _, calls, err := run(false, limit); tt.want > 0 && (!errors.Is(err, ErrLimit) || calls["load"] > 0) {
 				t.Errorf("%s, beyond %+v: %v, %v", name, limit, err, calls)
 			}
@@ -266,7 +267,7 @@ func TestMailsAreForNewAccounts(t *testing.T) {
 	if res, _, err := p.do(people(9), f, nil); err != nil || res.Mailed != 9 {
 		t.Errorf("a first run mails %d, %v", res.Mailed, err)
 	}
-	none := func(o *Options) { o.Policies.Limits.Mails = Limit{Set: true} }
+	none := func(o *Options) { o.Policies.Limits.Mails = policy.Limit{Set: true} }
 	if res, _, err := p.do(people(9), f, none); err != nil || res.Mailed != 0 {
 		t.Errorf("a second run mails %d, %v", res.Mailed, err)
 	}
@@ -292,7 +293,7 @@ func TestNeedsAreOfAccountsThatAreSent(t *testing.T) {
 	if _, _, err := p.do(with(3), f, nil); err != nil || f.needs.Users != 3 || f.needs.Resets != 3 {
 		t.Errorf("a first run needs %+v, %v", f.needs, err)
 	}
-	one := func(o *Options) { o.Policies.Limits.Resets = Limit{Set: true, Count: 1} }
+	one := func(o *Options) { o.Policies.Limits.Resets = policy.Limit{Set: true, Count: 1} }
 	if _, _, err := p.do(with(4), f, one); err != nil || f.needs.Users != 1 || f.needs.Resets != 1 || !slices.Equal(f.needs.Roles, []string{"role3"}) {
 		t.Errorf("a run with one new account needs %+v, %v", f.needs, err)
 	}
@@ -317,7 +318,7 @@ func TestRefusalIsNotTakenForAnAccountThatIsThere(t *testing.T) {
 		}
 		return out, nil
 	}
-	res, err := Run(t.Context(), people(3), f, Options{Policies: Policies{Adopt: true, OverwriteDrift: true}})
+	res, err := Run(t.Context(), people(3), f, Options{Policies: policy.Policies{Adopt: true, OverwriteDrift: true}})
 	if err != nil || res.Summary != (pluginapi.Summary{Read: 3, Rejected: 3}) || res.Reasons[diag.LoadTargetRefused] != 3 || f.calls["load"] != 1 {
 		t.Errorf("%+v, %v, %v", res.Summary, err, f.calls)
 	}
@@ -330,7 +331,7 @@ func TestAcceptedReasonsAreSkips(t *testing.T) {
 		{InternalID: "a", ID: "a", Logins: []canonical.Login{{ID: "a", Email: &same}}},
 		{InternalID: "b", ID: "b", Logins: []canonical.Login{{ID: "b", Email: &same}}},
 	}
-	res, err := Run(t.Context(), src, newFake(), Options{Policies: Policies{Skip: []diag.Code{diag.MapDuplicateUsername}}})
+	res, err := Run(t.Context(), src, newFake(), Options{Policies: policy.Policies{Skip: []diag.Code{diag.MapDuplicateUsername}}})
 	if err != nil || res.Summary != (pluginapi.Summary{Read: 2, Created: 1, Skipped: 1}) || res.Reasons[diag.MapDuplicateUsername] != 1 {
 		t.Errorf("error %v, result %+v", err, res)
 	}

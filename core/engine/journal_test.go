@@ -17,6 +17,7 @@ import (
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -92,7 +93,7 @@ func TestExistingAccountsAreAPolicy(t *testing.T) {
 		t.Fatalf("leaving: %+v, %v", res.Summary, err)
 	}
 	_, _, err = p.do(src, dst, func(o *Options) {
-		o.Policies.Adopt, o.Policies.Limits.Adoptions = true, Limit{Set: true, Count: 1}
+		o.Policies.Adopt, o.Policies.Limits.Adoptions = true, policy.Limit{Set: true, Count: 1}
 	})
 	if !errors.Is(err, ErrLimit) || dst.accounts[id(2)] != "theirs" {
 		t.Fatalf("beyond the limit: %v", err)
@@ -303,13 +304,13 @@ func TestLimits(t *testing.T) {
 		changed = rename(changed, i, fmt.Sprintf("new%d@example.org", i))
 	}
 	writes := dst.writes
-	for _, limit := range []Limit{{Set: true, Count: 4}, {Set: true, Percent: 20}, {Set: true}} {
+	for _, limit := range []policy.Limit{{Set: true, Count: 4}, {Set: true, Percent: 20}, {Set: true}} {
 		res, _, err := p.do(changed, dst, func(o *Options) { o.Policies.Limits.Updates = limit })
 		if !errors.Is(err, ErrLimit) || dst.writes != writes || res.Summary.Read != 0 {
 			t.Errorf("limit %+v: %v, %d writes", limit, err, dst.writes-writes)
 		}
 	}
-	if _, _, err := p.do(changed, dst, func(o *Options) { o.Policies.Limits.Updates = Limit{Set: true, Percent: 25} }); err != nil {
+	if _, _, err := p.do(changed, dst, func(o *Options) { o.Policies.Limits.Updates = policy.Limit{Set: true, Percent: 25} }); err != nil {
 		t.Errorf("within the limit: %v", err)
 	}
 }
@@ -324,7 +325,7 @@ func TestStopsWhenTooMuchFails(t *testing.T) {
 		}
 		return out, nil
 	}
-	res, err := Run(t.Context(), people(500), f, Options{Policies: Policies{Limits: Limits{Failures: 10, Window: 20}}})
+	res, err := Run(t.Context(), people(500), f, Options{Policies: policy.Policies{Limits: policy.Limits{Failures: 10, Window: 20}}})
 	if !errors.Is(err, ErrLimit) || res.Summary.Rejected < 10 || res.Summary.Rejected > 60 {
 		t.Errorf("%v, %+v", err, res.Summary)
 	}

@@ -8,11 +8,12 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // limiter stops a run that would do, or has met, more than the limits allow.
 type limiter struct {
-	limits Limits
+	limits policy.Limits
 	// accepted are reasons that count for no failure, total is what shares are of.
 	accepted []diag.Code
 	total    int
@@ -24,7 +25,7 @@ type limiter struct {
 	at, count int
 }
 
-func newLimiter(p *Policies, total int) *limiter {
+func newLimiter(p *policy.Policies, total int) *limiter {
 	l := &limiter{limits: p.Limits, accepted: p.Skip, total: total}
 	if n := p.Limits.Failures; n > 0 {
 		l.recent = make([]bool, max(cmp.Or(p.Limits.Window, 1000), n))
@@ -37,7 +38,7 @@ func (l *limiter) before(updates, resets, mails int) error {
 	for _, c := range []struct {
 		what  string
 		n     int
-		limit Limit
+		limit policy.Limit
 	}{
 		{"accounts would be updated", updates, l.limits.Updates},
 		{"accounts would need a new password", resets, l.limits.Resets},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // Options of a run.
@@ -28,7 +29,7 @@ type Options struct {
 	Full bool
 	// Policies decide what may happen; the zero value changes nothing that a run
 	// did not make.
-	Policies Policies
+	Policies policy.Policies
 	// Plan, when set, is executed to the letter: accounts that it does not hold, or
 	// that have changed since, are left alone.
 	Plan *Plan

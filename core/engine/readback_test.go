@@ -12,6 +12,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // liar is a target that confirms everything and does something else.
@@ -148,7 +149,7 @@ func TestUpdatesAreLimitedOnTheWay(t *testing.T) {
 	}
 	writes := dst.writes
 	res, _, err := p.do(changed, dst, func(o *Options) {
-		o.Full, o.Policies.Limits.Updates = true, Limit{Set: true, Count: 12}
+		o.Full, o.Policies.Limits.Updates = true, policy.Limit{Set: true, Count: 12}
 	})
 	if !errors.Is(err, ErrLimit) || dst.writes-writes > 12 || res.Summary.Updated != dst.writes-writes {
 		t.Errorf("%v, %d writes, %+v", err, dst.writes-writes, res.Summary)

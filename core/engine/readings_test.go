@@ -3,15 +3,15 @@ package engine
 import (
 	"testing"
 
-	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // A source of millions of accounts takes its time: every command reads it once, and a
 // second time only for accounts that were settled and lose something to others.
 func TestReadings(t *testing.T) {
 	t.Parallel()
-	link := Collision{Username: mapping.Link, Email: mapping.Link}
+	link := policy.Collision{Username: policy.Link, Email: policy.Link}
 	everybody := append(pair(true), people(23)[4:]...)
 	for name, tt := range map[string]struct {
 		set     func(*Options)
@@ -21,7 +21,7 @@ func TestReadings(t *testing.T) {
 		"first run":                   {set: func(*Options) {}, want: 1},
 		"first run, read back":        {set: func(o *Options) { o.ReadBack = 1 }, want: 1},
 		"first run that links":        {set: func(o *Options) { o.ReadBack, o.Policies.Collision = 1, link }, want: 1},
-		"first run with names":        {set: func(o *Options) { o.Policies.Collision.Username = mapping.Suffix }, want: 1},
+		"first run with names":        {set: func(o *Options) { o.Policies.Collision.Username = policy.Suffix }, want: 1},
 		"plan":                        {set: func(o *Options) { o.DryRun, o.Policies.Collision = true, link }, want: 1},
 		"second run":                  {set: func(o *Options) { o.ReadBack = 1 }, earlier: everybody, want: 1},
 		"second run that links":       {set: func(o *Options) { o.Policies.Collision = link }, earlier: everybody, want: 2},
@@ -62,12 +62,12 @@ func TestSettledAccountThatLoses(t *testing.T) {
 	t.Parallel()
 	src := pair(true)
 	for name, tt := range map[string]struct {
-		policy Collision
+		policy policy.Collision
 		want   pluginapi.Summary
 	}{
-		"rejected": {Collision{}, pluginapi.Summary{Read: 4, Created: 1, Unchanged: 2, Rejected: 1}},
-		"renamed":  {Collision{Username: mapping.Suffix}, pluginapi.Summary{Read: 4, Created: 1, Updated: 1, Unchanged: 2}},
-		"linked":   {Collision{Username: mapping.Link}, pluginapi.Summary{Read: 4, Created: 1, Unchanged: 2, Skipped: 1}},
+		"rejected": {policy.Collision{}, pluginapi.Summary{Read: 4, Created: 1, Unchanged: 2, Rejected: 1}},
+		"renamed":  {policy.Collision{Username: policy.Suffix}, pluginapi.Summary{Read: 4, Created: 1, Updated: 1, Unchanged: 2}},
+		"linked":   {policy.Collision{Username: policy.Link}, pluginapi.Summary{Read: 4, Created: 1, Unchanged: 2, Skipped: 1}},
 	} {
 		p, dst := newProject(t), newIDP()
 		set := func(o *Options) { o.Policies.Collision = tt.policy }

@@ -11,6 +11,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // The decision about an account that may be in the target, case by case.
@@ -135,7 +136,7 @@ func TestPlanKnowsAdoption(t *testing.T) {
 func TestLaterPlansSayWhatRunsDo(t *testing.T) {
 	t.Parallel()
 	first := people(12)
-	for _, policies := range []Policies{{}, {Adopt: true}, {OverwriteDrift: true}, {Adopt: true, OverwriteDrift: true}} {
+	for _, policies := range []policy.Policies{{}, {Adopt: true}, {OverwriteDrift: true}, {Adopt: true, OverwriteDrift: true}} {
 		for _, full := range []bool{false, true} {
 			p, dst := newProject(t), newIDP()
 			dst.accounts[id(2)], dst.accounts[id(3)] = "theirs", "theirs too"

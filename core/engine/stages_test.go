@@ -164,20 +164,20 @@ func TestConflicts(t *testing.T) {
 		return &pluginapi.User{SourceID: "s", ID: "ext", Username: "ada", Email: "ada@example.org", EmailVerified: new(true)}
 	}
 	for name, tt := range map[string]struct {
-		policies Collision
+		policies policy.Collision
 		group    duplicates.Group
 		out      pluginapi.Action
 		changed  func(u *pluginapi.User) bool
 		loss     mapping.Loss
 	}{
 		"nothing said":    {group: wants(username, 1, 2), out: pluginapi.Rejected},
-		"skip":            {policies: Collision{Email: policy.Skip}, group: wants(email, 1, 2), out: pluginapi.Skipped},
-		"suffix":          {policies: Collision{Username: policy.Suffix}, group: wants(username, 1, 2), changed: func(u *pluginapi.User) bool { return strings.HasPrefix(u.Username, "ada-") }, loss: mapping.LossUsername},
-		"drop":            {policies: Collision{Email: policy.Drop}, group: wants(email, 1, 2), changed: func(u *pluginapi.User) bool { return u.Email == "" && u.EmailVerified == nil }, loss: mapping.LossEmail},
-		"internal":        {policies: Collision{ID: policy.Internal}, group: wants(idOfUser, 1, 2), changed: func(u *pluginapi.User) bool { return u.ID == "s" }, loss: mapping.LossExternalID},
-		"allow":           {policies: Collision{Email: policy.Allow}, group: wants(email, 1, 2), changed: func(u *pluginapi.User) bool { return u.Email != "" }},
-		"link of an id":   {policies: Collision{ID: policy.Link}, group: wants(idOfUser, 1, 2), out: pluginapi.Rejected},
-		"suffix of an id": {policies: Collision{ID: policy.Suffix}, group: wants(idOfUser, 1, 2), out: pluginapi.Rejected},
+		"skip":            {policies: policy.Collision{Email: policy.Skip}, group: wants(email, 1, 2), out: pluginapi.Skipped},
+		"suffix":          {policies: policy.Collision{Username: policy.Suffix}, group: wants(username, 1, 2), changed: func(u *pluginapi.User) bool { return strings.HasPrefix(u.Username, "ada-") }, loss: mapping.LossUsername},
+		"drop":            {policies: policy.Collision{Email: policy.Drop}, group: wants(email, 1, 2), changed: func(u *pluginapi.User) bool { return u.Email == "" && u.EmailVerified == nil }, loss: mapping.LossEmail},
+		"internal":        {policies: policy.Collision{ID: policy.Internal}, group: wants(idOfUser, 1, 2), changed: func(u *pluginapi.User) bool { return u.ID == "s" }, loss: mapping.LossExternalID},
+		"allow":           {policies: policy.Collision{Email: policy.Allow}, group: wants(email, 1, 2), changed: func(u *pluginapi.User) bool { return u.Email != "" }},
+		"link of an id":   {policies: policy.Collision{ID: policy.Link}, group: wants(idOfUser, 1, 2), out: pluginapi.Rejected},
+		"suffix of an id": {policies: policy.Collision{ID: policy.Suffix}, group: wants(idOfUser, 1, 2), out: pluginapi.Rejected},
 	} {
 		c := decide([]duplicates.Group{tt.group}, tt.policies)
 		c.link()
@@ -204,7 +204,7 @@ func TestConflicts(t *testing.T) {
 // gets all it wants.
 func TestLinks(t *testing.T) {
 	t.Parallel()
-	link := Collision{Username: policy.Link, Email: policy.Link}
+	link := policy.Collision{Username: policy.Link, Email: policy.Link}
 	one := func(place int, address string, proven bool) *item {
 		return &item{place: place, proven: proven, user: pluginapi.User{SourceID: fmt.Sprint(place), Email: address, Tenants: []string{fmt.Sprint("t", place)}}}
 	}
@@ -237,10 +237,10 @@ func TestLinks(t *testing.T) {
 // Who has to be met is who matters to those that the run is about.
 func TestMissingParties(t *testing.T) {
 	t.Parallel()
-	link, reject := Collision{Email: policy.Link}, Collision{}
+	link, reject := policy.Collision{Email: policy.Link}, policy.Collision{}
 	only := func(places ...int) func(int) bool { return func(n int) bool { return slices.Contains(places, n) } }
 	for name, tt := range map[string]struct {
-		policies    Collision
+		policies    policy.Collision
 		met, chosen func(int) bool
 		want        []int
 	}{
@@ -380,8 +380,8 @@ func TestEntryAfterAnOutcome(t *testing.T) {
 
 func TestLimiter(t *testing.T) {
 	t.Parallel()
-	two := Limit{Set: true, Count: 2}
-	l := newLimiter(&Policies{Skip: []diag.Code{"fine"}, Limits: Limits{Updates: two, Resets: two, Mails: two, Adoptions: two, Failures: 2, Window: 4}}, 100)
+	two := policy.Limit{Set: true, Count: 2}
+	l := newLimiter(&policy.Policies{Skip: []diag.Code{"fine"}, Limits: policy.Limits{Updates: two, Resets: two, Mails: two, Adoptions: two, Failures: 2, Window: 4}}, 100)
 	for _, n := range [][3]int{{2, 2, 2}, {3, 0, 0}, {0, 3, 0}, {0, 0, 3}} {
 		if err := l.before(n[0], n[1], n[2]); errors.Is(err, ErrLimit) != (max(n[0], n[1], n[2]) > 2) {
 			t.Errorf("%v: %v", n, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // survey is what is known of all accounts before the target is touched. It is complete
@@ -52,7 +53,7 @@ type surveyor struct {
 	journal  Journal // nil knows nobody
 	mapping  *mapping.Rules
 	caps     *pluginapi.Capabilities
-	policies Collision
+	policies policy.Collision
 	// part is who the run is about, nil for everybody.
 	part *Part
 	// full takes nobody for unchanged. everybody has accounts in the work set that are.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
-	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // counting counts how often a source is read.
@@ -29,26 +29,26 @@ func (c *counting) Accounts(ctx context.Context, emit func([]canonical.User) err
 // not be moved is told the same as before.
 func TestLaterRunsReadTheSourceOnce(t *testing.T) {
 	t.Parallel()
-	for name, collision := range map[string]Collision{
-		"reject": {}, "suffix": {Username: mapping.Suffix, Email: mapping.Drop}, "skip": {Username: mapping.Skip},
+	for name, collision := range map[string]policy.Collision{
+		"reject": {}, "suffix": {Username: policy.Suffix, Email: policy.Drop}, "skip": {Username: policy.Skip},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, dst, src := newProject(t), newIDP(), append(pair(true), people(23)[4:]...)
-			policy := func(o *Options) {
+			with := func(o *Options) {
 				o.Policies.Collision = collision
-				o.Policies.Limits.Updates = Limit{Set: true}
+				o.Policies.Limits.Updates = policy.Limit{Set: true}
 			}
-			_, first, err := p.do(src, dst, policy)
+			_, first, err := p.do(src, dst, with)
 			if err != nil {
 				t.Fatal(err)
 			}
 			writes, batches, again := dst.writes, dst.batches, &counting{Source: src}
-			res, seen, err := p.do(again, dst, policy)
+			res, seen, err := p.do(again, dst, with)
 			if err != nil || again.reads != 1 || dst.writes != writes || dst.batches != batches || res.Summary.Read != 23 {
 				t.Errorf("%+v, %v: %d readings, %d writes, %d batches", res.Summary, err, again.reads, dst.writes-writes, dst.batches-batches)
 			}
-			if collision.Username != mapping.Suffix {
+			if collision.Username != policy.Suffix {
 				// Where people sign in to the account that keeps the name is said when it came by.
 				first, seen := first[id(3)], seen[id(3)]
 				first.Detail, _, _ = strings.Cut(first.Detail, " (that one: ")
@@ -60,7 +60,7 @@ func TestLaterRunsReadTheSourceOnce(t *testing.T) {
 			changed := rename(rename(src, 1, "another@example.org"), 7, "new@example.org")
 			res, _, err = p.do(&counting{Source: changed}, dst, func(o *Options) { o.Policies.Collision = collision })
 			want := pluginapi.Summary{Read: 23, Updated: 2, Unchanged: 20, Created: 1}
-			if collision.Username == mapping.Suffix {
+			if collision.Username == policy.Suffix {
 				want = pluginapi.Summary{Read: 23, Updated: 3, Unchanged: 20}
 			}
 			if err != nil || res.Summary != want {
@@ -105,9 +105,9 @@ func TestRemovedAreListed(t *testing.T) {
 // one, or was made one with it.
 func TestCountsKnowWhoKeepsWhat(t *testing.T) {
 	t.Parallel()
-	drop := Collision{Username: mapping.Suffix, Email: mapping.Drop}
+	drop := policy.Collision{Username: policy.Suffix, Email: policy.Drop}
 	for name, tt := range map[string]struct {
-		collision           Collision
+		collision           policy.Collision
 		earlier             []int // of the two, who were loaded before
 		sent, reset, mailed int
 		noEmail             int
@@ -117,9 +117,9 @@ func TestCountsKnowWhoKeepsWhat(t *testing.T) {
 		"suffix":              {collision: drop, sent: 2, reset: 2, mailed: 1, noEmail: 1},
 		"suffix one who was":  {collision: drop, earlier: []int{3}, sent: 2, reset: 2, mailed: 1, noEmail: 1},
 		"suffix as before":    {collision: drop, earlier: []int{1, 3}},
-		"link":                {collision: Collision{Username: mapping.Link}, sent: 1, reset: 1, mailed: 1},
-		"link to one who was": {collision: Collision{Username: mapping.Link}, earlier: []int{1}, sent: 1, reset: 1},
-		"linked as before":    {collision: Collision{Username: mapping.Link}, earlier: []int{1, 3}},
+		"link":                {collision: policy.Collision{Username: policy.Link}, sent: 1, reset: 1, mailed: 1},
+		"link to one who was": {collision: policy.Collision{Username: policy.Link}, earlier: []int{1}, sent: 1, reset: 1},
+		"linked as before":    {collision: policy.Collision{Username: policy.Link}, earlier: []int{1, 3}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -129,17 +129,17 @@ func TestCountsKnowWhoKeepsWhat(t *testing.T) {
 			}
 			p, f, earlier := newProject(t), newFake(), listed{}
 			f.caps.Carries, f.mails = []pluginapi.Feature{pluginapi.CarriesTenants, pluginapi.CarriesIdentities}, []pluginapi.Mailing{pluginapi.MailsCreated}
-			policy := func(o *Options) { o.Policies.Collision = tt.collision }
+			with := func(o *Options) { o.Policies.Collision = tt.collision }
 			for _, n := range tt.earlier {
 				earlier = append(earlier, src[n])
 			}
 			if len(earlier) > 0 {
-				if _, _, err := p.do(earlier, f, policy); err != nil {
+				if _, _, err := p.do(earlier, f, with); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for _, dry := range []bool{true, false} {
-				res, _, err := p.do(listed{src[1], src[3]}, f, func(o *Options) { policy(o); o.DryRun = dry })
+				res, _, err := p.do(listed{src[1], src[3]}, f, func(o *Options) { with(o); o.DryRun = dry })
 				got := []int{f.needs.Users, f.needs.Resets, f.needs.WithoutEmail, res.Mailed}
 				if want := []int{tt.sent, tt.reset, tt.noEmail, tt.mailed}; err != nil || !slices.Equal(got, want) {
 					t.Errorf("dry %v: sent, to be reset, without address and mailed are %v, want %v; %v", dry, got, want, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // rich is an account that has something of every feature.
@@ -93,7 +94,7 @@ func TestDecisionsComeBeforeWithholding(t *testing.T) {
 	f.caps.Carries = []pluginapi.Feature{pluginapi.CarriesIdentities}
 	codes := map[string]diag.Code{}
 	_, err := Run(t.Context(), src, f, Options{
-		Policies: Policies{Collision: Collision{Username: mapping.Link, Email: mapping.Link}},
+		Policies: policy.Policies{Collision: policy.Collision{Username: policy.Link, Email: policy.Link}},
 		Outcome:  func(c pluginapi.Change) { codes[c.SourceID] = c.Code },
 	})
 	if diff := cmp.Diff(map[string]diag.Code{id(1): diag.MapLinked, id(2): ""}, codes); err != nil || diff != "" {

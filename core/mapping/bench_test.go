@@ -1,6 +1,10 @@
 package mapping
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/stetl/stetl/core/policy"
+)
 
 // BenchmarkMap measures one account without rules, and with the rules of
 // configs/mapping.yaml.
@@ -11,7 +15,7 @@ func BenchmarkMap(b *testing.B) {
 			"email": {CEL: `email.lowerAscii()`}, "family_name": {Default: raw(`"-"`)}, "metadata.label": {Template: "{given_name} ({id})"},
 			"enabled": {CEL: `!has(metadata.blocked) || metadata.blocked != true`},
 		},
-	}, Policies{})
+	}, policy.Policies{})
 	if len(found) > 0 {
 		b.Fatal(found)
 	}

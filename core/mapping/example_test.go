@@ -8,6 +8,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // Rules of an operator decide what an account becomes; what the target cannot hold is
@@ -19,7 +20,7 @@ func ExampleCompile() {
 			"email":       {CEL: "email.lowerAscii()"},
 			"family_name": {Default: json.RawMessage(`"-"`)},
 		},
-	}, mapping.Policies{})
+	}, policy.Policies{})
 	if err := problems.Err(); err != nil {
 		log.Fatal(err) // each problem points at the rule that it is about
 	}

@@ -44,27 +44,6 @@ type Rule struct {
 	Default json.RawMessage `json:"default,omitempty"`
 }
 
-type (
-	// Policies are the decisions of the operator, as a configuration has them. Rules
-	// obey those about single accounts: Password and LongID.
-	Policies = policy.Policies
-	// Policy is one decision.
-	Policy = policy.Choice
-)
-
-// The choices there are, see [policy.Choice].
-const (
-	Default  = policy.Default
-	Reject   = policy.Reject
-	Skip     = policy.Skip
-	Reset    = policy.Reset
-	Internal = policy.Internal
-	Suffix   = policy.Suffix
-	Link     = policy.Link
-	Drop     = policy.Drop
-	Allow    = policy.Allow
-)
-
 // Rules are compiled. Nil and the zero value are the usual mapping. They are safe
 // for concurrent use.
 type Rules struct {
@@ -72,7 +51,7 @@ type Rules struct {
 	sets     []setting
 	named    bool // a rule sets the user name
 	proven   bool // a rule says whether the e-mail address is verified
-	policies Policies
+	policies policy.Policies
 }
 
 // setting is one compiled rule.
@@ -95,7 +74,7 @@ var errNoEntry = errors.New("the table has no entry for the value, and there is 
 // Compile checks a specification. Diagnostics have paths that start at the
 // specification; where one is inside an expression, Pos holds line and column
 // within that text.
-func Compile(spec Spec, policies Policies) (*Rules, diag.List) {
+func Compile(spec Spec, policies policy.Policies) (*Rules, diag.List) {
 	r := &Rules{policies: policies}
 	var found diag.List
 	var c compiler
@@ -198,11 +177,11 @@ func failed(rule string, err error) *Aside {
 
 // decide applies the policies about single accounts.
 func (r *Rules) decide(u *canonical.User, out *pluginapi.User, caps *pluginapi.Capabilities, lost *losses) *Aside {
-	if p := r.policies.Password; out.Class == pluginapi.NeedsReset && (p == Reject || p == Skip) {
+	if p := r.policies.Password; out.Class == pluginapi.NeedsReset && (p == policy.Reject || p == policy.Skip) {
 		return &Aside{action(p), diag.MapHashUnsupported, "the target cannot verify the hash of its password, and policies.password does not allow a reset"}
 	}
-	if caps.MaxIDLength > 0 && len(out.ID) > caps.MaxIDLength && r.policies.LongID != Default {
-		if r.policies.LongID != Internal || len(u.InternalID) > caps.MaxIDLength {
+	if caps.MaxIDLength > 0 && len(out.ID) > caps.MaxIDLength && r.policies.LongID != policy.Default {
+		if r.policies.LongID != policy.Internal || len(u.InternalID) > caps.MaxIDLength {
 			return &Aside{action(r.policies.LongID), diag.LoadIDTooLong, fmt.Sprintf("the id has %d characters, the target takes %d", len(out.ID), caps.MaxIDLength)}
 		}
 		if out.Username == out.ID {
@@ -214,8 +193,8 @@ func (r *Rules) decide(u *canonical.User, out *pluginapi.User, caps *pluginapi.C
 	return nil
 }
 
-func action(p Policy) pluginapi.Action {
-	if p == Skip {
+func action(p policy.Choice) pluginapi.Action {
+	if p == policy.Skip {
 		return pluginapi.Skipped
 	}
 	return pluginapi.Rejected

@@ -10,6 +10,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 func raw(s string) json.RawMessage { return json.RawMessage(s) }
@@ -52,7 +53,7 @@ func TestRules(t *testing.T) {
 			t.Parallel()
 			want, _ := Map(ada(), everything())
 			tt.want(&want)
-			r, found := Compile(Spec{Set: tt.set}, Policies{})
+			r, found := Compile(Spec{Set: tt.set}, policy.Policies{})
 			if len(found) > 0 {
 				t.Fatal(found)
 			}
@@ -75,7 +76,7 @@ func TestAside(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		spec     Spec
-		policies Policies
+		policies policy.Policies
 		change   func(*canonical.User)
 		want     Aside
 	}{
@@ -93,9 +94,9 @@ func TestAside(t *testing.T) {
 			},
 			want: Aside{pluginapi.Rejected, diag.MapFailed, "mapping.filter: it takes too long"},
 		},
-		"long id": {policies: Policies{LongID: Skip}, change: func(u *canonical.User) { u.ID = strings.Repeat("x", 40) }, want: Aside{pluginapi.Skipped, diag.LoadIDTooLong, "the id has 40 characters, the target takes 36"}},
+		"long id": {policies: policy.Policies{LongID: policy.Skip}, change: func(u *canonical.User) { u.ID = strings.Repeat("x", 40) }, want: Aside{pluginapi.Skipped, diag.LoadIDTooLong, "the id has 40 characters, the target takes 36"}},
 		"hash": {
-			policies: Policies{Password: Reject},
+			policies: policy.Policies{Password: policy.Reject},
 			change: func(u *canonical.User) {
 				u.Logins[0].Password = canonical.ParsePasswordHash("$f_scrypt$4/NA6w==$c3RldGxzYWx0$m=14$r=8$s=Bw==")
 			},
@@ -128,7 +129,7 @@ func TestAside(t *testing.T) {
 	u.ID = strings.Repeat("x", 40)
 	caps := everything()
 	caps.MaxIDLength = 36
-	r, _ := Compile(Spec{}, Policies{LongID: Internal})
+	r, _ := Compile(Spec{}, policy.Policies{LongID: policy.Internal})
 	if out, lost, aside := r.Map(u, caps); aside != nil || out.ID != "i" || len(lost) != 1 || lost[0] != LossExternalID {
 		t.Errorf("id %q, lost %v, aside %v", out.ID, lost, aside)
 	}
@@ -158,7 +159,7 @@ func TestCompileErrorsSayWhere(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, found := Compile(tt.spec, Policies{})
+			_, found := Compile(tt.spec, policy.Policies{})
 			if len(found) != 1 {
 				t.Fatalf("%d findings: %+v", len(found), found)
 			}
@@ -174,7 +175,7 @@ func FuzzCompile(f *testing.F) {
 	f.Add(`email.lowerAscii()`, "{id}-{metadata.a}")
 	f.Add(`roles.all(t, roles[t].size() > 0)`, "{{}}")
 	f.Fuzz(func(t *testing.T, expression, template string) {
-		r, found := Compile(Spec{Filter: expression, Set: map[string]Rule{"metadata.x": {Template: template}}}, Policies{})
+		r, found := Compile(Spec{Filter: expression, Set: map[string]Rule{"metadata.x": {Template: template}}}, policy.Policies{})
 		if !found.HasErrors() {
 			r.Map(ada(), everything()) // anything but a panic
 		}

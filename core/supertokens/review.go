@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/canonical"
-	duplicates1 "github.com/stetl/stetl/core/internal/duplicates"
+	"github.com/stetl/stetl/core/internal/duplicates"
 )
 
 // Review collects what an operator should know, over one whole reading.
@@ -16,7 +16,7 @@ type Review struct {
 	accounts int
 	findings findings
 	// shown finds identifiers that several accounts show.
-	shown duplicates1.Finder
+	shown duplicates.Finder
 	met   map[string]bool // codes of the account that is looked at
 }
 
@@ -39,7 +39,7 @@ func (r *Review) Add(b Batch) error {
 }
 
 func (r *Review) account(u *canonical.User) error {
-	a := duplicates1.Account{Place: r.accounts, ID: u.InternalID}
+	a := duplicates.Account{Place: r.accounts, ID: u.InternalID}
 	r.accounts++
 	for i := range u.Logins {
 		l := &u.Logins[i]
@@ -79,12 +79,12 @@ func phoneDigits(phone string) string {
 
 // The kinds of identifiers.
 const (
-	email duplicates1.Kind = 1 << iota
+	email duplicates.Kind = 1 << iota
 	phone
 	thirdParty
 )
 
-var duplicates = map[duplicates1.Kind]string{email: WarnDuplicateEmail, phone: WarnDuplicatePhone, thirdParty: WarnDuplicateThirdParty}
+var sharedCodes = map[duplicates.Kind]string{email: WarnDuplicateEmail, phone: WarnDuplicatePhone, thirdParty: WarnDuplicateThirdParty}
 
 // Findings lists everything met, by code, in order of first appearance; identifiers
 // that accounts share come last, each once.
@@ -95,7 +95,7 @@ func (r *Review) Findings() ([]Finding, error) {
 	}
 	all := r.findings.clone()
 	for _, g := range groups {
-		all.add(duplicates[g.Kind], g.Accounts[0].ID, fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", g.Accounts[1].ID))
+		all.add(sharedCodes[g.Kind], g.Accounts[0].ID, fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", g.Accounts[1].ID))
 	}
 	return all.list(), nil
 }

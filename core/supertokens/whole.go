@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	duplicates1 "github.com/stetl/stetl/core/internal/duplicates"
+	"github.com/stetl/stetl/core/internal/duplicates"
 )
 
 // Completeness says how much of an installation was found, and what is known to be
@@ -165,7 +165,7 @@ func (a *assembler) nobodys(rr *rangeRows, t *tableReader, id string, v [][]byte
 // proofs adds up what ranges prove. It is used by one goroutine.
 type proofs struct {
 	total  wholeness
-	shared duplicates1.Finder
+	shared duplicates.Finder
 	placed int
 }
 
@@ -190,7 +190,7 @@ func (p *proofs) add(w *wholeness) error {
 	for rank, emails := range map[int64][]string{rankUnverified: w.unverified, rankStray: w.stray} {
 		for _, email := range emails {
 			p.placed++
-			if err := p.shared.Add(duplicates1.Account{Place: p.placed, ID: email, Rank: rank}, 1, email); err != nil {
+			if err := p.shared.Add(duplicates.Account{Place: p.placed, ID: email, Rank: rank}, 1, email); err != nil {
 				return err
 			}
 		}

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/stetl/stetl/core/diag"
-	conversation1 "github.com/stetl/stetl/core/internal/conversation"
+	"github.com/stetl/stetl/core/internal/conversation"
 	"github.com/stetl/stetl/core/internal/wire"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/pluginapi"
@@ -37,8 +37,8 @@ type Starter struct {
 	wrap func(grpc.ServiceRegistrar) grpc.ServiceRegistrar
 }
 
-// conversation is what a host can do with a plugin.
-type conversation interface {
+// host is what a host can do with a plugin.
+type host interface {
 	Capabilities() pluginapi.Capabilities
 	Check(ctx context.Context, needs pluginapi.Needs) (pluginapi.Checked, error)
 	Plan(ctx context.Context, users []pluginapi.User) ([]pluginapi.Change, error)
@@ -51,7 +51,7 @@ type conversation interface {
 
 // instance is a plugin that was started.
 type instance struct {
-	conversation
+	host
 	info pluginapi.Description
 	// configure passes config, or the configuration of the suite for nil.
 	configure func(ctx context.Context, config []byte) (diag.List, error)
@@ -84,13 +84,13 @@ func InProcess[C any](p sdk.Plugin[C], config any) Starter {
 		if err != nil {
 			return nil, err
 		}
-		s := conversation1.New(conn, conversation1.Options{Name: p.Name, Log: k.watch.logger, Memory: k.memory, FingerprintKey: k.key})
+		s := conversation.New(conn, conversation.Options{Name: p.Name, Log: k.watch.logger, Memory: k.memory, FingerprintKey: k.key})
 		end := func() error {
 			err := conn.Close()
 			srv.Stop()
 			return errors.Join(err, <-served)
 		}
-		i := &instance{conversation: &local{Session: s, end: end}}
+		i := &instance{host: &local{Session: s, end: end}}
 		if i.info, err = s.Describe(ctx); err != nil {
 			return nil, errors.Join(err, end())
 		}
@@ -106,9 +106,9 @@ func InProcess[C any](p sdk.Plugin[C], config any) Starter {
 
 func unwrapped(r grpc.ServiceRegistrar) grpc.ServiceRegistrar { return r }
 
-// local is a conversation that ends its server.
+// local is a host that ends its server.
 type local struct {
-	*conversation1.Session
+	*conversation.Session
 	end func() error
 }
 
@@ -139,7 +139,7 @@ func (s Starter) launch(ctx context.Context, k *kit, loc plugin.Location) (*inst
 		return nil, err
 	}
 	return &instance{
-		conversation: c, client: c, info: c.Info().Description,
+		host: c, client: c, info: c.Info().Description,
 		configure: func(ctx context.Context, config []byte) (diag.List, error) {
 			if config == nil {
 				config = s.config

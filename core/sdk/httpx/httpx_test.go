@@ -95,6 +95,7 @@ func TestRetries(t *testing.T) {
 		"POST reset":              {method: "POST", failure: failure{err: reset}, uncertain: true},
 		"PATCH reset":             {method: "PATCH", failure: failure{err: reset}, uncertain: true},
 		"POST 429":                {method: "POST", failure: failure{status: 429}, again: true},
+		"POST 425":                {method: "POST", failure: failure{status: 425}, again: true},
 		"POST 500":                {method: "POST", failure: failure{status: 500}},
 		"POST 503":                {method: "POST", failure: failure{status: 503}},
 		"POST 504":                {method: "POST", failure: failure{status: 504}},
@@ -462,6 +463,13 @@ func TestSameHost(t *testing.T) {
 		if err := httpx.SameHost(request(to), []*http.Request{request("https://a.test/?token=x")}); (err == nil) != ok {
 			t.Errorf("%s: %v", to, err)
 		}
+	}
+	written := request("https://a.test/users")
+	written.Method = http.MethodPost
+	read := request("https://a.test/other")
+	read.Method = http.MethodGet
+	if _, refused := errors.AsType[*httpx.RedirectError](httpx.SameHost(read, []*http.Request{written})); !refused {
+		t.Error("a write is turned into a read")
 	}
 	if httpx.SameHost(request("https://a.test/"), make10(request("https://a.test/"))) == nil {
 		t.Error("redirects without end are followed")

@@ -45,7 +45,7 @@ func bundledPlugins() map[string]bundled {
 			serve: func() { sdk.Serve(keycloak.Plugin()) },
 			codes: keycloak.Plugin().Codes,
 			// The REST contract of the user-migration providers.
-			lazy: bridge.LazyContract{Name: "keycloak", Form: bridge.UserInPath, MaxID: keycloak.MaxID},
+			lazy: bridge.LazyContract{Name: "keycloak", Form: bridge.UserInPath, Holds: keycloak.HoldsID},
 			assets: map[string]asset{
 				provider.FileName: {content: provider.Jar(), purpose: "copy it into the providers/ folder of every Keycloak server, then restart (servers started with --optimized: run kc.sh build first)"},
 			},

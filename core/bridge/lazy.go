@@ -106,8 +106,10 @@ type LazyContract struct {
 	Name string
 	// Form says what questions and answers look like.
 	Form LazyForm
-	// MaxID is the length of the longest id that can be given; 0 is no limit.
-	MaxID int
+	// Holds reports whether the target can keep an id. One that it cannot is not given,
+	// and the target makes one of its own. Nil keeps every id. [UserInBody] takes no notice:
+	// its answers are about a user who has an id.
+	Holds func(id string) bool
 	// OwnPrefix is what the target puts before ids by itself, also where applications
 	// came from there and have it.
 	OwnPrefix string
@@ -171,7 +173,7 @@ func (p lazyPath) user(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	user := map[string]any{"username": c.Email, "email": c.Email, "emailVerified": c.Verified, "enabled": true}
-	if p.contract.MaxID == 0 || len(c.User.ID) <= p.contract.MaxID {
+	if p.contract.Holds == nil || p.contract.Holds(c.User.ID) {
 		user["id"] = c.User.ID
 	}
 	answerJSON(w, http.StatusOK, user)

@@ -47,6 +47,11 @@ func TestLazyCheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.body), &user); err != nil || user.ID != a.VisibleID || user.Username != l.Email || !user.Enabled {
 		t.Errorf("%d %s", got.status, got.body)
 	}
+	var unheld map[string]any
+	got = w.do(http.MethodGet, w.url+"/lazy/own-ids/"+url.PathEscape(l.Email), "", auth)
+	if err := json.Unmarshal([]byte(got.body), &unheld); err != nil || unheld["id"] != nil || unheld["username"] != l.Email {
+		t.Errorf("an id that the target cannot keep: %d %s", got.status, got.body)
+	}
 	// What the provider really sends: the name as in a form, a content type with a
 	// charset; and the members that it knows, with their types.
 	provider := map[string]string{"Authorization": "Bearer " + lazyToken, "Accept": "application/json", "Content-Type": "application/json; charset=UTF-8"}

@@ -16,8 +16,7 @@ import (
 // Column widths of Keycloak's database, in UTF-16 units: the narrowest way any
 // of its databases counts.
 const (
-	// MaxID is the width of the column with the ids of users.
-	MaxID    = 36
+	maxID    = 36
 	maxField = 255
 	// A longer attribute is stored, but the user cannot save a profile with it.
 	maxProfileValue = 2048
@@ -127,11 +126,14 @@ func reject(u *sdk.User, code sdk.Code, detail, hint string) *sdk.Outcome {
 	return &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: code, Detail: detail, Hint: hint}
 }
 
+// HoldsID reports whether Keycloak can keep a user under this id.
+func HoldsID(id string) bool { return checkID(&sdk.User{ID: id}) == nil }
+
 func checkID(u *sdk.User) *sdk.Outcome {
 	const hint = "map the user to a fitting id in SuperTokens (createUserIdMapping), or remove that mapping so that its own id is used"
 	switch {
-	case length(u.ID) > MaxID:
-		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Keycloak holds %d", length(u.ID), MaxID), hint)
+	case length(u.ID) > maxID:
+		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Keycloak holds %d", length(u.ID), maxID), hint)
 	case u.ID == "", u.ID == ".", u.ID == "..":
 		return reject(u, sdk.CodeIDInvalid, fmt.Sprintf("the id %q cannot be part of an address", u.ID), hint)
 	case strings.HasPrefix(u.ID, "f:"):

@@ -195,6 +195,12 @@ func TestMapAccepts(t *testing.T) {
 		if _, rejected := testMapper.user(&u); rejected != nil {
 			t.Errorf("%s: %+v", name, rejected)
 		}
+		if !HoldsID(u.ID) {
+			t.Errorf("%s: the id %q is not held", name, u.ID)
+		}
+	}
+	if HoldsID("f:directory:7") || HoldsID(strings.Repeat("x", 37)) {
+		t.Error("an id is held that users are rejected for")
 	}
 }
 

@@ -45,7 +45,7 @@ func capabilities(c Config) sdk.Capabilities {
 		},
 		Carries:     carries,
 		Batch:       batch,
-		MaxIDLength: MaxID,
+		MaxIDLength: maxID,
 		UniqueEmail: true,
 		FoldsCase:   map[sdk.Identifier]bool{sdk.IdentifierID: false, sdk.IdentifierUsername: true, sdk.IdentifierEmail: true},
 		SignIns: []sdk.SignIn{

@@ -160,7 +160,7 @@ func (w *world) instance(change func(*config.Bridge)) (string, *bridge.Server) {
 	}
 	s, err := bridge.New(bridge.Options{
 		Config: c, DB: db, Target: w.serves, Accounts: loaded(true), Key: key,
-		Log:  slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Lazy: []bridge.LazyContract{
 			{Name: "by-path", Form: bridge.UserInPath},
 			{Name: "own-ids", Form: bridge.UserInPath, Holds: func(string) bool { return false }},

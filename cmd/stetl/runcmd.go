@@ -110,7 +110,7 @@ func runMigration(ctx context.Context, a *app, f runFlags) error {
 		return refusedError(r.Result.Diagnostics.Err())
 	case err != nil:
 		return err
-	case r.Result.Summary.Rejected+r.Result.Summary.InDoubt > 0:
+	case r.Result.Summary.Rejected+r.Result.Summary.InDoubt+r.Result.Incomplete > 0:
 		return silentError{exitRejects}
 	case f.dryRun && f.detailed && r.Result.Summary.Created+r.Result.Summary.Updated > 0:
 		return silentError{exitDifferences}

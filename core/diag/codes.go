@@ -158,6 +158,10 @@ const (
 	LoadUserTooLarge     Code = "load.user_too_large"
 	LoadInvalidUser      Code = "load.invalid_user"
 	LoadDuplicateUser    Code = "load.duplicate_user"
+	LoadUnread           Code = "load.unread"
+	LoadPartKept         Code = "load.part_kept"
+	LoadPartFailed       Code = "load.part_failed"
+	LoadPartRefused      Code = "load.part_refused"
 )
 
 // Codes of what a target is asked about one account.
@@ -286,6 +290,10 @@ var table = []Info{
 	{LoadUndecided, "the plugin gave up on the rest of a batch; the detail says why", "run again: the user is looked up first", "", passes},
 	{LoadUserTooLarge, "the user is larger than a plugin takes (16 MiB)", "leave metadata out in the mapping", "", stays},
 	{LoadInvalidUser, "the user holds text that is not UTF-8, or a value that no plugin knows", "correct it in SuperTokens, or use stetl and plugin of the same age", "", stays},
+	{LoadUnread, "the account was there before, the target does not show this part of it, and no run remembers having sent it: nobody can tell whether it is as in the source", "policies.existing: adopt sends it again", "", passes},
+	{LoadPartKept, "the source has changed this part since, and the person has chosen another one in the target, which stays", "tell the person, or have it reset", "", stays},
+	{LoadPartFailed, "this part of the account could not be written; the detail says why", "run again: it is tried once more", "", passes},
+	{LoadPartRefused, "the target does not take this part of the account; the detail has its own words", "correct what it names, in the source or in the target", "", stays},
 	{LoadDuplicateUser, "another user of the same batch has this source id", "report it: this is a defect of stetl", "", stays},
 
 	{TargetNoSuchAccount, "the target has no such account", "load the users first", "", passes},

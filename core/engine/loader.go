@@ -106,11 +106,16 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 		}
 	default:
 		// What is known from before stays true of the account in the target.
-		e.Digest, e.State = before.Digest, before.State
+		if e.Digest, e.State = before.Digest, before.State; before.InTarget() && before.TargetID != "" {
+			e.TargetID = before.TargetID // nothing was written, so nobody has moved
+		}
 		return e
 	}
 	if e.Digest = u.Digest(l.key); o.State == nil && bytes.Equal(e.Digest, before.Digest) {
 		e.State = before.State
+	}
+	if !o.Settled() {
+		e.Digest = nil // so that the next run looks at it again
 	}
 	return e
 }

@@ -28,6 +28,9 @@ type Verification struct {
 	Read     int `json:"read"`
 	Compared int `json:"compared"`
 	Match    int `json:"match"`
+	// Unread counts those that are as they should be in all that the target shows, and of
+	// which no run remembers what it sent of the rest: nobody can tell about them.
+	Unread int `json:"unread,omitempty"`
 	// Expected counts accounts that are rightly not in the target: rejected or left
 	// aside by the runs so far.
 	Expected int `json:"not_loaded"`
@@ -37,7 +40,7 @@ type Verification struct {
 }
 
 // Different is how many accounts are not as they should be.
-func (v *Verification) Different() int { return v.Compared - v.Match }
+func (v *Verification) Different() int { return v.Compared - v.Match - v.Unread }
 
 // patience is how long after the load an account may stay out of sight, in growing
 // steps: many targets answer before their index knows.
@@ -164,6 +167,9 @@ func (c *comparison) judge(u *pluginapi.User, found pluginapi.Change) error {
 	v.Compared++
 	moved := u.Prior.TargetID != "" && found.TargetID != "" && u.Prior.TargetID != found.TargetID
 	switch {
+	case found.Unread() && !moved:
+		v.Unread++
+		return nil
 	case found.Action == pluginapi.Unchanged && !moved:
 		v.Match++
 		return nil

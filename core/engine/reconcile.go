@@ -67,9 +67,11 @@ func (r rules) reconcile(found pluginapi.Change, u *pluginapi.User, before *jour
 	return leave, c, drifted
 }
 
-// adopts says whether an account that is another's is to be taken over.
+// adopts says whether an account that no run has written is to be taken over: one that
+// differs, or of which nobody can tell whether it does.
 func (r rules) adopts(c *pluginapi.Change, u *pluginapi.User) bool {
-	return r.adopt && u.Existing != pluginapi.Update && c.Action == pluginapi.Skipped && c.Code == diag.LoadExistsDiffers
+	return r.adopt && u.Existing != pluginapi.Update &&
+		(c.Action == pluginapi.Skipped && c.Code == diag.LoadExistsDiffers || c.Unread())
 }
 
 // moved says whether an account is not as the plan has seen it.

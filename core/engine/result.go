@@ -30,6 +30,12 @@ type Result struct {
 	// Drifted counts accounts that somebody has changed in the target since the
 	// last run. A run finds them where it looks; a dry run looks everywhere.
 	Drifted int `json:"drifted"`
+	// Unread counts accounts that were there before and of which nobody can tell whether
+	// they are as in the source, because the target does not show all of it.
+	Unread int `json:"unread,omitempty"`
+	// Incomplete counts accounts that are in the target and lack a part that it did not
+	// take.
+	Incomplete int `json:"incomplete,omitempty"`
 	// Mailed is how many people the target is going to mail on its own because of the
 	// run, at most, as far as its plugin knows.
 	Mailed int `json:"mailed"`
@@ -102,6 +108,12 @@ func (t *tally) add(changes ...pluginapi.Change) {
 		t.result.Summary.Count(c.Action)
 		if c.Code != "" {
 			t.result.Reasons[c.Code]++
+		}
+		if c.Unread() && c.Action == pluginapi.Unchanged {
+			t.result.Unread++
+		}
+		if c.Incomplete() {
+			t.result.Incomplete++
 		}
 		if t.outcome != nil {
 			t.outcome(c)

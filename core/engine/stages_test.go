@@ -367,8 +367,24 @@ func TestEntryAfterAnOutcome(t *testing.T) {
 		"found after a lost answer": {pluginapi.Outcome{Action: pluginapi.Unchanged}, journal.Entry{InDoubt: true}, want{origin: journal.Made, digest: now}},
 		"unchanged, no state told":  {pluginapi.Outcome{Action: pluginapi.Unchanged}, journal.Entry{Origin: journal.Made, Digest: now, State: []byte("s0")}, want{origin: journal.Made, digest: now, state: "s0"}},
 		"rejected":                  {pluginapi.Outcome{Action: pluginapi.Rejected}, made, want{origin: journal.Made, digest: old, state: "s0"}},
-		"answer lost":               {pluginapi.Outcome{Action: pluginapi.InDoubt}, made, want{origin: journal.Made, inDoubt: true, digest: old, state: "s0"}},
-		"not sent":                  {pluginapi.Outcome{Action: pluginapi.InDoubt, Code: diag.PluginNotSent}, made, want{origin: journal.Made, digest: old, state: "s0"}},
+		"there, and not all of it is shown": {
+			pluginapi.Outcome{Action: pluginapi.Unchanged, State: []byte("s"), Losses: []pluginapi.PartLoss{{Feature: pluginapi.PartPassword, Code: diag.LoadUnread}}},
+			journal.Entry{},
+			want{origin: journal.Found, state: "s"},
+		},
+		"created, and a part is to be tried again": {
+			pluginapi.Outcome{Action: pluginapi.Created, State: []byte("s"), Losses: []pluginapi.PartLoss{{Feature: pluginapi.CarriesTOTP, Code: diag.LoadPartFailed}}},
+			journal.Entry{},
+			want{origin: journal.Made, state: "s"},
+		},
+		"created, and a part is refused": {
+			pluginapi.Outcome{Action: pluginapi.Created, State: []byte("s"), Losses: []pluginapi.PartLoss{{Feature: pluginapi.CarriesTOTP, Code: diag.LoadPartRefused}}},
+			journal.Entry{},
+			want{origin: journal.Made, digest: now, state: "s"},
+		},
+		"rejected, and found elsewhere": {pluginapi.Outcome{Action: pluginapi.Rejected, TargetID: "other"}, made, want{origin: journal.Made, digest: old, state: "s0"}},
+		"answer lost":                   {pluginapi.Outcome{Action: pluginapi.InDoubt}, made, want{origin: journal.Made, inDoubt: true, digest: old, state: "s0"}},
+		"not sent":                      {pluginapi.Outcome{Action: pluginapi.InDoubt, Code: diag.PluginNotSent}, made, want{origin: journal.Made, digest: old, state: "s0"}},
 	} {
 		e := l.entry(&u, &tt.outcome, &tt.before)
 		got := want{e.Origin, e.InDoubt, e.Digest, string(e.State), string(e.Before)}

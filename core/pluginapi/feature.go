@@ -24,6 +24,10 @@ const (
 	CarriesMetadata      Feature = "metadata"
 )
 
+// PartPassword names the password in a [PartLoss]. Nobody declares it: which hashes a
+// target takes, [Capabilities] says.
+const PartPassword Feature = "password"
+
 // features says what is lost where a feature is not declared, in an operator's words.
 var features = []struct {
 	Feature

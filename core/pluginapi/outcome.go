@@ -1,6 +1,10 @@
 package pluginapi
 
-import "github.com/stetl/stetl/core/diag"
+import (
+	"slices"
+
+	"github.com/stetl/stetl/core/diag"
+)
 
 // Action is what happened, or would happen, to a user.
 type Action string
@@ -96,6 +100,31 @@ type PartLoss struct {
 	Attribute string `json:"attribute,omitempty"`
 	// Detail is for people: the target's own words where there are any.
 	Detail string `json:"detail,omitempty"`
+}
+
+// UnreadValue is the old value in a [FieldChange] of a part that the target does not show
+// and of which no run remembers what it sent: whether it differs, nobody can tell.
+const UnreadValue = "‹not shown›"
+
+// Unread says that nobody can tell whether the account is as it should be: all that is
+// known of it is, and the rest is not shown.
+func (c *Change) Unread() bool {
+	if c.Action == Unchanged {
+		return slices.ContainsFunc(c.Losses, func(l PartLoss) bool { return l.Code == diag.LoadUnread })
+	}
+	return c.Action == Updated && len(c.Fields) > 0 &&
+		!slices.ContainsFunc(c.Fields, func(f FieldChange) bool { return f.Old != UnreadValue })
+}
+
+// Incomplete says that the account is in the target and lacks a part.
+func (o *Outcome) Incomplete() bool {
+	return slices.ContainsFunc(o.Losses, func(l PartLoss) bool { return l.Code != diag.LoadUnread })
+}
+
+// Settled says that a next run has nothing to do about the account as long as the source
+// does not change it: no part of it is unknown, or to be tried again.
+func (o *Outcome) Settled() bool {
+	return !slices.ContainsFunc(o.Losses, func(l PartLoss) bool { return l.Code == diag.LoadUnread || l.Code == diag.LoadPartFailed })
 }
 
 // MayLose says whether an account with this action is there, so that it can have

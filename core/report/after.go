@@ -43,6 +43,9 @@ func (v *Verification) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "%s accounts compared in %s\n\n", number(v.Result.Compared), v.Result.Elapsed.Round(10*time.Millisecond))
 	t := table{header: []string{"", "accounts#"}}
 	t.add("as they should be", number(v.Result.Match))
+	if v.Result.Unread > 0 {
+		t.add("nobody can tell: the target does not show all of it", number(v.Result.Unread))
+	}
 	t.add("different", number(v.Result.Different()))
 	t.add("not loaded, as the runs said", number(v.Result.Expected))
 	_ = t.write(&b) // a Builder does not fail

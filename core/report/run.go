@@ -229,6 +229,10 @@ func (r *Run) writeMemory(b *strings.Builder) {
 	if r.Result.Drifted > 0 {
 		fmt.Fprintf(b, "\n%s accounts were changed in the target by others since the last run.\n", number(r.Result.Drifted))
 	}
+	if n := r.Result.Unread; n > 0 {
+		fmt.Fprintf(b, "\n%s accounts were there before, and nobody can tell whether all of them is as in the source: the target does not show\n"+
+			"passwords and the like, and the journal does not know what was sent. With policies.existing: adopt it is sent again.\n", number(n))
+	}
 	if n := len(r.Result.Removed); n > 0 {
 		fmt.Fprintf(b, "\n%s accounts that were loaded earlier are no longer in the source; they stay in the target. The first: %s\n",
 			number(n), strings.Join(r.Result.Removed[:min(n, 5)], ", "))

@@ -223,6 +223,12 @@ const (
 	CodeUnknownAnswer    = diag.LoadUnknownAnswer
 	CodeUndecided        = diag.LoadUndecided
 
+	// Of a [PartLoss].
+	CodeUnread      = diag.LoadUnread
+	CodePartKept    = diag.LoadPartKept
+	CodePartFailed  = diag.LoadPartFailed
+	CodePartRefused = diag.LoadPartRefused
+
 	CodeNoSuchAccount    = diag.TargetNoSuchAccount
 	CodePasswordRefused  = diag.TargetPasswordRefused
 	CodeLoginUnavailable = diag.TargetLoginUnavailable
@@ -233,6 +239,13 @@ const (
 	Error   = diag.Error
 	Warning = diag.Warning
 )
+
+// UnreadValue is the old value in a [FieldChange] of a part that the target does not show
+// and of which no run remembers what it sent.
+const UnreadValue = pluginapi.UnreadValue
+
+// PartPassword names the password in a [PartLoss].
+const PartPassword = pluginapi.PartPassword
 
 // NewSecret wraps clear text.
 func NewSecret(clearText string) Secret { return canonical.NewSecret(clearText) }

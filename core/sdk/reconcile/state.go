@@ -1,0 +1,66 @@
+package reconcile
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// State is what a load has left behind, as [sdk.Outcome] carries it. It has three parts:
+// fingerprints of the secrets that were sent, of the values that the target keeps in
+// another form than they were sent in, and of everything that it shows of the account.
+// A State without its first part says that nobody knows which secrets the account has.
+type State struct{ secrets, sent, shown []byte }
+
+// stateFormat is the first byte of a state. Anything else was not written here and tells
+// nothing.
+const stateFormat = 3
+
+// ParseState reads the state of an earlier run. What cannot be read knows nothing.
+func ParseState(b []byte) State {
+	if len(b) == 0 || b[0] != stateFormat {
+		return State{}
+	}
+	secrets, rest, ok := cut(b[1:])
+	if !ok {
+		return State{}
+	}
+	sent, shown, ok := cut(rest)
+	if !ok {
+		return State{}
+	}
+	return State{secrets, sent, shown}
+}
+
+func cut(b []byte) (part, rest []byte, ok bool) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) { //nolint:gosec // size is not above len(b)
+		return nil, nil, false
+	}
+	end := size + int(n) //nolint:gosec // bounded by the line above
+	return b[size:end], b[end:], true
+}
+
+func (s State) bytes() []byte {
+	b := make([]byte, 0, 1+2*binary.MaxVarintLen16+len(s.secrets)+len(s.sent)+len(s.shown))
+	b = append(b, stateFormat)
+	b = append(binary.AppendUvarint(b, uint64(len(s.secrets))), s.secrets...)
+	b = append(binary.AppendUvarint(b, uint64(len(s.sent))), s.sent...)
+	return append(b, s.shown...)
+}
+
+// IsZero says that no run has left anything.
+func (s State) IsZero() bool { return len(s.shown) == 0 && len(s.secrets) == 0 }
+
+// Recorded reports whether a field was part of what a run has left behind, whatever its
+// value was.
+func (s State) Recorded(fp sdk.Fingerprints, field string) bool {
+	return fp.Drifted(s.shown, field, "")
+}
+
+// Untouched reports whether the target shows exactly what a run has left behind. Fields
+// are all that the target shows of what was recorded.
+func (s State) Untouched(fp sdk.Fingerprints, fields map[string]string) bool {
+	return bytes.Equal(s.shown, fp.State(fields))
+}

@@ -55,11 +55,34 @@ func unable(err error) bool {
 
 var duplicateWords = regexp.MustCompile(`(?i)uniqueness|duplicate|already (exists|in use|taken|registered)|must be unique|not unique|conflict`)
 
-// taken reports whether the server says that such an account exists. Servers say so
-// with 409, and some with 400 or 500 and words.
+// taken reports whether the server says that such an account exists.
 func (e *statusError) taken() bool {
-	return e.status == http.StatusConflict || strings.EqualFold(e.kind, "uniqueness") ||
-		((e.status == http.StatusBadRequest || e.status == http.StatusInternalServerError) && duplicateWords.MatchString(e.detail))
+	return e.status == http.StatusConflict || strings.EqualFold(e.kind, "uniqueness")
+}
+
+// perhapsTaken is taken, or words that may mean it: some servers answer 400 or 500. Only
+// an account that is there makes a conflict of them.
+func (e *statusError) perhapsTaken() bool {
+	return e.taken() || (e.status == http.StatusBadRequest || e.status == http.StatusInternalServerError) && duplicateWords.MatchString(e.detail)
+}
+
+var seatWords = regexp.MustCompile(`(?i)\b(seats?|licen[sc]es?|subscription|(user|account|plan) (limit|quota))\b`)
+
+// noSeats reports whether the provider refuses accounts because its plan has room for no
+// more of them.
+func (e *statusError) noSeats() bool {
+	switch e.status {
+	case http.StatusPaymentRequired:
+		return true
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusConflict, http.StatusUnprocessableEntity:
+		return seatWords.MatchString(e.detail)
+	}
+	return false
+}
+
+func noSeats(err error) bool {
+	e, ok := errors.AsType[*statusError](err)
+	return ok && e.noSeats()
 }
 
 var sizeWords = regexp.MustCompile(`(?i)too ?(many|large)|max(imum|_?operations|_?payload)?\b.*(operation|payload|size|bulk)|exceed`)

@@ -56,7 +56,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		})
 	}
 	t.checkAttributes(&l, f, needs)
-	if f.groups == "" && t.config.Roles == asGroups && len(needs.Roles) > 0 {
+	if f.groups == "" && t.config.rolesInGroups() && len(needs.Roles) > 0 {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeGroupsMissing, Path: "/roles", Summary: "the server has no groups, so roles stay behind",
 			Hint: "set roles to roles or entitlements where the provider knows those, or to none",

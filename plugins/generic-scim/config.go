@@ -52,7 +52,7 @@ type Config struct {
 	EmailType    string            `json:"email_type,omitempty" default:"work" jsonschema:"type of the first address"`
 	PhoneType    string            `json:"phone_type,omitempty" default:"mobile" jsonschema:"type of the phone number"`
 	NameFallback string            `json:"name_fallback,omitempty" enum:"none,username" default:"none" jsonschema:"username puts the user name where a provider insists on names and there are none"`
-	Roles        string            `json:"roles,omitempty" enum:"auto,groups,roles,entitlements,none" default:"auto" jsonschema:"where roles go; auto is groups"`
+	Roles        string            `json:"roles,omitempty" enum:"auto,groups,per_tenant,roles,entitlements,none" default:"auto" jsonschema:"where roles go; auto is groups, in which a role counts for all tenants; per_tenant makes a group for each tenant and role"`
 	Tenants      string            `json:"tenants,omitempty" enum:"extension,groups,none" default:"extension" jsonschema:"where tenants go"`
 	MemberChunk  int               `json:"member_chunk,omitempty" jsonschema:"live: members added to a group at a time, by default 100"`
 
@@ -88,6 +88,9 @@ type Password struct {
 	CheckSecret   sdk.Secret `json:"check_client_secret,omitzero" jsonschema:"its secret"`
 }
 
+// rolesInGroups says that roles become groups.
+func (c Config) rolesInGroups() bool { return c.Roles == asGroups || c.Roles == asGroupsPerTenant }
+
 // DefaultExtension is the schema for what SCIM has no attribute for. Its
 // definition is docs/scim-extension.schema.json.
 const DefaultExtension = "urn:stetl:params:scim:schemas:extension:supertokens:1.0:User"
@@ -104,10 +107,12 @@ const (
 	never  = "never"
 	none   = "none"
 
-	asGroups       = "groups"
-	asRoles        = "roles"
-	asEntitlements = "entitlements"
-	inExtension    = "extension"
+	asGroups = "groups"
+	// asGroupsPerTenant has a group for each tenant and role.
+	asGroupsPerTenant = "per_tenant"
+	asRoles           = "roles"
+	asEntitlements    = "entitlements"
+	inExtension       = "extension"
 
 	formatBoth = "both"
 	formatBulk = "bulk"

@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
 // delivery is a new account on the way.
@@ -162,7 +164,10 @@ func (s *server) post(ctx context.Context, d *delivery) error {
 		return nil
 	}
 	e := s.api.problem(r, a)
-	if e.status < 400 || e.status == http.StatusUnauthorized || e.status == http.StatusForbidden || e.status == http.StatusNotFound || e.status == http.StatusMethodNotAllowed {
+	switch {
+	case e.status == http.StatusNotFound, e.status == http.StatusMethodNotAllowed:
+		return fmt.Errorf("%w: %w", errVanished, e)
+	case e.status < 400, e.status == http.StatusUnauthorized, e.status == http.StatusForbidden, e.noSeats():
 		return fmt.Errorf("create users: %w", e)
 	}
 	d.refuse(e)
@@ -171,6 +176,10 @@ func (s *server) post(ctx context.Context, d *delivery) error {
 
 // accept takes a success. One without an id, or one that only promises, is looked up.
 func (d *delivery) accept(body resource, location string, code int, endpoint string) {
+	if older(body) && !d.doubt {
+		d.state, d.last = exists, &statusError{method: http.MethodPost, path: endpoint, status: http.StatusConflict, detail: "the answer is an account that is older than the request"}
+		return
+	}
 	d.doubt, d.last = true, nil
 	if id := idOf(body, location, endpoint); id != "" && code != http.StatusAccepted {
 		d.state, d.id = made, id
@@ -182,11 +191,25 @@ func (d *delivery) accept(body resource, location string, code int, endpoint str
 	d.state, d.last = unclear, fmt.Errorf("the server answered %d without an id", code)
 }
 
+// older reports whether an answer shows an account that was there before: some servers
+// link what they are sent to an account of the same name. Their clock may be wrong by a
+// few minutes.
+func older(body resource) bool {
+	meta, ok := objectOf(body.get("meta"))
+	if !ok {
+		return false
+	}
+	created, err := time.Parse(time.RFC3339, meta.text("created"))
+	return err == nil && time.Since(created) > clockError
+}
+
+const clockError = 15 * time.Minute
+
 // refuse takes a refusal of one user.
 func (d *delivery) refuse(e *statusError) {
 	d.last = e
 	switch {
-	case e.taken():
+	case e.perhapsTaken():
 		d.state = exists
 	case e.status == http.StatusTooManyRequests:
 		d.state = waiting
@@ -230,16 +253,19 @@ func (s *server) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Out
 			return err
 		}
 		d.state = settled
-		if d.outcome.Action == sdk.Updated { // only what was looked at before may be changed
-			d.outcome.Action, d.outcome.Code = sdk.Rejected, sdk.CodeMoved
-			d.outcome.Detail, d.outcome.Hint = "the account has come into being since it was looked for", "run again"
+		if d.Outcome.Action == sdk.Updated { // only what was looked at before may be changed
+			d.Outcome.Action, d.Outcome.Code = sdk.Rejected, sdk.CodeMoved
+			d.Outcome.Detail, d.Outcome.Hint = "the account has come into being since it was looked for", "run again"
 		}
-		out.Report(d.outcome)
+		out.Report(d.Outcome)
 	case d.state == exists && d.doubt:
 		d.state = waiting // perhaps ours, and not to be seen yet
 	case d.state == exists:
 		e, _ := errors.AsType[*statusError](d.last)
-		d.state = settled
+		if d.state = settled; !e.taken() { // its words were about something else
+			out.Report(refusal(d.verdict, e))
+			return nil
+		}
 		out.Report(sdk.Outcome{
 			SourceID: d.user.SourceID, Action: sdk.Rejected, Code: sdk.CodeUsernameConflict,
 			Detail: "the server says that there is such an account, and no search finds it: " + d.safe(e.Error()),
@@ -280,16 +306,19 @@ func (s *server) report(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 			continue
 		}
 		d.state = settled
-		o := &d.outcome
+		o := &d.Outcome
 		o.Action, o.TargetID, o.Code = sdk.Created, d.id, ""
-		o.Detail = s.remark(d, problems[d.id])
+		o.Detail, o.Losses = s.remark(d), nil
+		for _, name := range slices.Sorted(maps.Keys(problems[d.id])) {
+			o.Losses = append(o.Losses, lossOf(groupPath(name), problems[d.id][name]))
+		}
 		out.Report(*o)
 		s.finder.add(d.id, d.want.body.text("externalId"), d.want.body.text("userName"))
 	}
 	return nil
 }
 
-func (s *server) remark(d *delivery, problem error) string {
+func (s *server) remark(d *delivery) string {
 	var notes []string
 	if n := d.want.note(); n != "" {
 		notes = append(notes, n)
@@ -297,15 +326,13 @@ func (s *server) remark(d *delivery, problem error) string {
 	if lost := s.lessons.notKept(d.want.fields); len(lost) > 0 {
 		notes = append(notes, "the server does not keep "+joinList(lost))
 	}
-	if problem != nil {
-		notes = append(notes, problem.Error())
-	}
 	return strings.Join(notes, "; ")
 }
 
 // joinGroups makes new accounts members of their groups. The accounts are there
-// already, so what fails is a remark and a difference that the next run repairs.
-func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]error, error) {
+// already, so what fails is a loss, which the next run repairs. It is returned by account
+// and group.
+func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]map[string]error, error) {
 	members := map[string][]string{}
 	for _, d := range done {
 		for _, name := range d.want.groups {
@@ -313,7 +340,7 @@ func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]e
 		}
 	}
 	var mu sync.Mutex
-	problems := map[string]error{}
+	problems := map[string]map[string]error{}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for name, ids := range members {
@@ -333,7 +360,10 @@ func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]e
 			mu.Lock()
 			defer mu.Unlock()
 			for id, err := range failed {
-				problems[id] = errors.Join(problems[id], err)
+				if problems[id] == nil {
+					problems[id] = map[string]error{}
+				}
+				problems[id][name] = err
 			}
 			for _, d := range done {
 				if failed[d.id] != nil {
@@ -350,12 +380,11 @@ func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]e
 // and rewrites, and at all accounts with what it is known to rewrite. It fills in the
 // state of all.
 func (s *server) readBack(ctx context.Context, done []*delivery) error {
-	fp := s.env.Fingerprints
 	// The kinds first: they teach which of the others have to be read as well.
 	for _, chosen := range []func(*delivery) bool{
 		func(d *delivery) bool { return s.lessons.unseen(d.want.fields) },
 		func(d *delivery) bool {
-			return d.outcome.State == nil && (s.lessons.reshapes(d.want.fields) || (s.lessons.keepsOne("emails") && len(elements(d.want.body.get("emails"))) > 1))
+			return d.Outcome.State == nil && (s.lessons.reshapes(d.want.fields) || (s.lessons.keepsOne("emails") && len(elements(d.want.body.get("emails"))) > 1))
 		},
 	} {
 		g, reading := errgroup.WithContext(ctx)
@@ -370,9 +399,9 @@ func (s *server) readBack(ctx context.Context, done []*delivery) error {
 		}
 	}
 	for _, d := range done {
-		if d.outcome.State == nil {
-			want := s.wantFields(d.want)
-			d.outcome.State = left(fp, want, s.lessons.predicted(want))
+		if d.Outcome.State == nil {
+			want := wanted(d.want)
+			d.Outcome.State = s.compare.left(want, s.lessons.predicted(want.Fields), nil, nil)
 		}
 	}
 	s.lessons.keepPace(s.pace.found())
@@ -393,13 +422,13 @@ func (s *server) inspect(ctx context.Context, d *delivery) error {
 		was := d.want.body
 		d.want.body = maps.Clone(was)
 		d.want.single("emails")
-		var diffs []difference
+		var diffs []reconcile.Difference
 		for path, v := range flatten(held) {
 			if lossKey(path) == "emails" {
-				diffs = append(diffs, difference{path, v, d.want.fields[path]})
+				diffs = append(diffs, reconcile.Difference{Field: path, Held: v, Want: d.want.fields[path]})
 			}
 		}
-		if err := s.rewrite(ctx, held, d.want.body, diffs); err != nil {
+		if err := s.write.rewrite(ctx, held, d.want.body, diffs); err != nil {
 			return fmt.Errorf("give user %s the first address: %w", d.user.SourceID, err)
 		}
 		if held, err = s.api.one(ctx, s.facts.users, d.id); err != nil || held == nil {
@@ -411,7 +440,7 @@ func (s *server) inspect(ctx context.Context, d *delivery) error {
 	for _, name := range d.want.groups {
 		f[groupPath(name)] = "yes"
 	}
-	d.outcome.State = left(s.env.Fingerprints, s.wantFields(d.want), f)
+	d.Outcome.State = s.compare.left(wanted(d.want), f, nil, nil)
 	return s.finder.prove(ctx, held)
 }
 

@@ -276,7 +276,7 @@ func (f *facts) settle(ctx context.Context, t *transport) error {
 	if f.bulk && c.Bulk != on && f.maxOps > 0 && f.maxOps < leastBulk {
 		f.bulk = false
 	}
-	if !f.groupsKnown && (c.Roles == asGroups || c.Tenants == asGroups) {
+	if !f.groupsKnown && (c.rolesInGroups() || c.Tenants == asGroups) {
 		a, err := t.do(ctx, request{method: http.MethodGet, path: f.groups, query: "count=1"})
 		if err != nil {
 			return fmt.Errorf("look for groups: %w", err)

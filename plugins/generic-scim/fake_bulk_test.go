@@ -159,6 +159,9 @@ func (f *fake) patch(held resource, body []byte, users bool) (int, any, map[stri
 			}
 			m := memberPattern.FindStringSubmatch(path)
 			switch {
+			case op == "remove" && f.listOnly && m != nil:
+				return 501, failure{501, "", "value paths"}, nil
+			case op == "remove" && f.keepsMembers:
 			case f.chunk > 0 && len(ids) > f.chunk, op == "replace", m != nil && f.noMemberPath:
 				return bad("invalidValue")
 			case op == "add":
@@ -187,6 +190,7 @@ func (f *fake) patch(held resource, body []byte, users bool) (int, any, map[stri
 			put(held, path, o["value"])
 		}
 	}
+	f.keepPassword(held)
 	n, _ := strconv.Atoi(held.text("version"))
 	held["version"] = strconv.Itoa(n + 1)
 	if f.patchBody {

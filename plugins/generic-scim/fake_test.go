@@ -37,6 +37,7 @@ type profile struct {
 	drop                                                              []string
 	refuseUnknown, reformatPhone, stringBooleans, oneEmail, lastEmail bool
 	addAttributes, noKeys, adoptOnPost, echo, with200, otherHost      bool
+	linkOnPost                                                        bool
 	phantom                                                           int
 	// Bulk
 	bulk                                               bool
@@ -58,9 +59,15 @@ type profile struct {
 	namesRequired, twice                           bool          // twice: names are not unique
 	late                                           time.Duration // until an account is seen
 	// groups
-	chunk                          int
-	hideMembers, noMemberPath      bool
-	membersOnRequest, strictGroups bool
+	chunk                                   int
+	hideMembers, noMemberPath               bool
+	membersOnRequest, strictGroups          bool
+	listOnly, keepsMembers, putKeepsMembers bool // removal: 501 but for the list form; success and no removal
+	lostGroups                              int  // so many answers to a new group are lost
+	// words for everybody after so many accounts
+	seats    int
+	seatSays failure
+	hashes   bool // takes passwords
 }
 
 // fake is a SCIM server.
@@ -78,12 +85,14 @@ type fake struct {
 	writes        []string // mutating requests, as METHOD path
 	requests      int
 	ops           []int // operations per Bulk request
+	passwords     map[string]string
+	created       map[string]time.Time // what meta.created says
 }
 
 const fakeToken = "fake-token-of-the-test"
 
 func newFake(t testing.TB, p profile) *fake {
-	f := &fake{profile: p, t: t, users: map[string]resource{}, groups: map[string]resource{}, hidden: map[string]int{}, made: map[string]time.Time{}}
+	f := &fake{profile: p, t: t, users: map[string]resource{}, groups: map[string]resource{}, hidden: map[string]int{}, made: map[string]time.Time{}, passwords: map[string]string{}}
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
 	f.url = s.URL + "/scim/v2"
@@ -161,10 +170,14 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.plainSilently && r.Header.Get("Content-Type") != "application/json" {
 		body = []byte("{}")
 	}
-	if strings.Contains(string(body), `"password"`) {
+	if strings.Contains(string(body), `"password"`) && !f.hashes {
 		f.t.Errorf("%s %s carries a password", r.Method, path)
 	}
 	status, v, header := f.handle(r, path, body)
+	if path == "/Groups" && status == 201 && f.lostGroups > 0 {
+		f.lostGroups--
+		panic(http.ErrAbortHandler) // after it was done
+	}
 	if mutating && r.Method == http.MethodPost && f.hangUp > 0 {
 		f.hangUp--
 		panic(http.ErrAbortHandler) // after it was done
@@ -273,6 +286,10 @@ func (f *fake) handle(r *http.Request, path string, body []byte) (int, any, map[
 			return 400, failure{400, "invalidSyntax", "id"}, nil
 		}
 		in["id"] = id
+		if f.putKeepsMembers && !users {
+			in["members"] = held["members"]
+		}
+		f.keepPassword(in)
 		store[id] = in
 		return 200, f.show(in), nil
 	case http.MethodPatch:
@@ -350,6 +367,9 @@ func (f *fake) show(r resource) resource {
 	}
 	if f.idInMeta && out["userName"] != nil {
 		delete(out, "id")
+	}
+	if created := f.created[r.id()]; !created.IsZero() {
+		out["meta"].(resource)["created"] = created.UTC().Format(time.RFC3339)
 	}
 	if f.hideMembers {
 		delete(out, "members")
@@ -447,6 +467,14 @@ func (f *fake) list(q url.Values, users bool) (int, any, map[string]string) {
 	return 200, f.keys(out), nil
 }
 
+// keepPassword takes the password out of an account, which shows none.
+func (f *fake) keepPassword(u resource) {
+	if p := u.text("password"); p != "" {
+		f.passwords[u.id()] = p
+		delete(u, "password")
+	}
+}
+
 // unseen reports whether an account is not shown yet.
 func (f *fake) unseen(id string) bool {
 	if f.hidden[id] > 0 {
@@ -472,6 +500,9 @@ func (f *fake) create(users bool, body []byte) (int, any, map[string]string) {
 		return 201, f.show(in), nil
 	}
 	sent := deepCopy(in)
+	if f.seats != 0 && len(f.users) >= f.seats {
+		return f.seatSays.status, f.seatSays, nil
+	}
 	id, e := f.insert(in)
 	if e != nil {
 		return e.status, *e, nil
@@ -538,6 +569,10 @@ func (f *fake) insert(in resource) (string, *failure) {
 				maps.Copy(u, in)
 				return id, nil
 			}
+			if f.linkOnPost { // and says since when it is there
+				u["externalId"] = in["externalId"]
+				return id, nil
+			}
 			switch {
 			case f.emptyConflict:
 				return "", &failure{409, "", "-"}
@@ -579,6 +614,7 @@ func (f *fake) insert(in resource) (string, *failure) {
 		return id, nil
 	}
 	in["id"], in["version"] = id, "1"
+	f.keepPassword(in)
 	f.users[id] = in
 	f.order = append(f.order, id)
 	f.made[id] = time.Now()

@@ -2,6 +2,7 @@ package scim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -14,12 +15,16 @@ import (
 // groupKey begins the journal's keys of groups that a load has made.
 const groupKey = "group:"
 
+// groupMark begins the externalId of groups that a load has made.
+const groupMark = "stetl:"
+
 // groupDirectory finds, makes and fills groups. A group has one writer at a time:
 // two at once lose members on many servers.
 type groupDirectory struct {
 	api     *transport
 	facts   *facts
 	journal sdk.Journal
+	members memberList
 
 	mu     sync.Mutex
 	byName map[string]*group // nil until read
@@ -28,6 +33,7 @@ type groupDirectory struct {
 
 type group struct {
 	id, name string
+	marked   bool // it carries our externalId
 	writing  sync.Mutex
 
 	mu      sync.Mutex
@@ -43,7 +49,7 @@ func (d *groupDirectory) open(ctx context.Context) error {
 	_, err := d.api.every(ctx, d.facts, d.facts.groups, "&excludedAttributes=members", func(r resource) {
 		name := r.text("displayName")
 		if byName[name] == nil {
-			byName[name] = &group{id: r.id(), name: name}
+			byName[name] = &group{id: r.id(), name: name, marked: r.text("externalId") == groupMark+name}
 		}
 	})
 	if err != nil {
@@ -86,7 +92,7 @@ func (d *groupDirectory) ensure(ctx context.Context, name string) (*group, error
 	if g := d.byName[name]; g != nil {
 		return g, nil
 	}
-	body, err := marshal(resource{"schemas": []string{coreGroup}, "displayName": name, "externalId": "stetl:" + name})
+	body, err := marshal(resource{"schemas": []string{coreGroup}, "displayName": name, "externalId": groupMark + name})
 	if err != nil {
 		return nil, err
 	}
@@ -108,13 +114,15 @@ func (d *groupDirectory) ensure(ctx context.Context, name string) (*group, error
 			return nil, openErr
 		}
 		g := d.byName[name]
-		if g == nil && err == nil {
-			err = fmt.Errorf("the server answers %d and there is no such group", a.status)
-		}
-		if g == nil {
+		switch {
+		case g == nil && err == nil:
+			return nil, fmt.Errorf("make group %s: the server answers %d and there is no such group", name, a.status)
+		case g == nil:
 			return nil, fmt.Errorf("make group %s: %w", name, err)
+		case !g.marked && !lost(err): // else the request whose answer was lost has made it
+			return g, nil
 		}
-		return g, nil
+		id = g.id
 	}
 	g := &group{id: id, name: name}
 	d.byName[name] = g
@@ -132,7 +140,7 @@ func (d *groupDirectory) has(ctx context.Context, g *group, id string) (has, kno
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.known {
-		list, err := d.membersOf(ctx, g)
+		list, err := d.members.list(ctx, g)
 		if err != nil {
 			return false, false, err
 		}
@@ -152,14 +160,20 @@ func (d *groupDirectory) has(ctx context.Context, g *group, id string) (has, kno
 	return g.members[id], g.members != nil, nil
 }
 
-// membersOf reads the members of a group. Some servers show them only on request.
-func (d *groupDirectory) membersOf(ctx context.Context, g *group) ([]any, error) {
-	path, err := pathOf(d.facts.groups, g.id)
+// memberList reads and writes the members of groups.
+type memberList struct {
+	api   *transport
+	facts *facts
+}
+
+// list reads the members of a group. Some servers show them only on request.
+func (m memberList) list(ctx context.Context, g *group) ([]any, error) {
+	path, err := pathOf(m.facts.groups, g.id)
 	if err != nil {
 		return nil, err
 	}
 	for _, query := range []string{"", "attributes=members"} {
-		r, err := d.api.read(ctx, path, query)
+		r, err := m.api.read(ctx, path, query)
 		switch {
 		case err != nil && (!refused(err) || (query == "" && status(err) != http.StatusNotFound)):
 			return nil, err
@@ -184,34 +198,34 @@ func (d *groupDirectory) join(ctx context.Context, g *group, ids []string) map[s
 	defer g.stale()
 	failed := map[string]error{}
 	for part := range slices.Chunk(ids, d.api.config.MemberChunk) {
-		d.add(ctx, g, part, failed)
+		d.members.add(ctx, g, part, failed)
 	}
 	return failed
 }
 
-func (d *groupDirectory) add(ctx context.Context, g *group, ids []string, failed map[string]error) {
+func (m memberList) add(ctx context.Context, g *group, ids []string, failed map[string]error) {
 	var err error
-	if d.facts.patch {
+	if m.facts.patch {
 		var members []any
 		for _, id := range ids {
 			members = append(members, resource{"value": id})
 		}
-		err = d.patch(ctx, g, resource{"op": "add", "path": "members", "value": members})
+		err = m.patch(ctx, g, resource{"op": "add", "path": "members", "value": members})
 		if status(err) == http.StatusBadRequest { // a server that knows no paths
-			if d.patch(ctx, g, resource{"op": "add", "value": resource{"members": members}}) == nil {
+			if m.patch(ctx, g, resource{"op": "add", "value": resource{"members": members}}) == nil {
 				err = nil
 			}
 		}
 	}
-	if !d.facts.patch || status(err) == http.StatusMethodNotAllowed || status(err) == http.StatusNotImplemented {
-		err = d.replace(ctx, g, ids, true)
+	if !m.facts.patch || status(err) == http.StatusMethodNotAllowed || status(err) == http.StatusNotImplemented {
+		err = m.replace(ctx, g, ids, true)
 	}
 	switch {
 	case err == nil || status(err) == http.StatusConflict: // they are members
 	case refused(err) && len(ids) > 1:
 		half := len(ids) / 2
-		d.add(ctx, g, ids[:half], failed)
-		d.add(ctx, g, ids[half:], failed)
+		m.add(ctx, g, ids[:half], failed)
+		m.add(ctx, g, ids[half:], failed)
 	default:
 		for _, id := range ids {
 			failed[id] = fmt.Errorf("add to group %s: %w", g.name, err)
@@ -219,23 +233,43 @@ func (d *groupDirectory) add(ctx context.Context, g *group, ids []string, failed
 	}
 }
 
-// leave takes one member out.
-func (d *groupDirectory) leave(ctx context.Context, g *group, id string) error {
+// leave takes one member out. Servers differ in the form that they understand, and some
+// answer with success to one that they do not, so that the members are read again after
+// each.
+func (d *groupDirectory) leave(ctx context.Context, g *group, id string) (err error) {
 	g.writing.Lock()
 	defer g.writing.Unlock()
 	defer g.stale()
-	err := d.patch(ctx, g, resource{"op": "remove", "path": memberPath(id)})
-	if refused(err) {
-		err = d.patch(ctx, g, resource{"op": "remove", "path": "members", "value": []any{resource{"value": id}}})
+	for _, try := range []func() error{
+		func() error { return d.members.patch(ctx, g, resource{"op": "remove", "path": memberPath(id)}) },
+		func() error {
+			return d.members.patch(ctx, g, resource{"op": "remove", "path": "members", "value": []any{resource{"value": id}}})
+		},
+		func() error { return d.members.replace(ctx, g, []string{id}, false) },
+	} {
+		switch err = try(); {
+		case refused(err), unable(err):
+			continue
+		case err != nil:
+			return fmt.Errorf("remove from group %s: %w", g.name, err)
+		}
+		there, readErr := d.members.list(ctx, g)
+		if readErr != nil {
+			return readErr
+		}
+		if !slices.ContainsFunc(there, func(m any) bool {
+			o, ok := objectOf(m)
+			return ok && o.text("value") == id
+		}) {
+			return nil
+		}
+		err = errStillMember
 	}
-	if refused(err) || unable(err) {
-		err = d.replace(ctx, g, []string{id}, false)
-	}
-	if err != nil {
-		return fmt.Errorf("remove from group %s: %w", g.name, err)
-	}
-	return nil
+	return fmt.Errorf("remove from group %s: %w", g.name, err)
 }
+
+// errStillMember says that a server answers a removal with success and does not remove.
+var errStillMember = errors.New("the server answers with success, and its members are as before")
 
 // leaveAll takes out members whose accounts are gone: many servers keep them listed.
 func (d *groupDirectory) leaveAll(ctx context.Context, g *group, ids []string) error {
@@ -245,7 +279,7 @@ func (d *groupDirectory) leaveAll(ctx context.Context, g *group, ids []string) e
 		for _, id := range part {
 			ops = append(ops, resource{"op": "remove", "path": memberPath(id)})
 		}
-		err := d.patch(ctx, g, ops...)
+		err := d.members.patch(ctx, g, ops...)
 		g.writing.Unlock()
 		g.stale()
 		if !refused(err) && status(err) != http.StatusNotImplemented {
@@ -267,8 +301,8 @@ func memberPath(id string) string {
 	return `members[value eq "` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(id) + `"]`
 }
 
-func (d *groupDirectory) patch(ctx context.Context, g *group, ops ...resource) error {
-	path, err := pathOf(d.facts.groups, g.id)
+func (m memberList) patch(ctx context.Context, g *group, ops ...resource) error {
+	path, err := pathOf(m.facts.groups, g.id)
 	if err != nil {
 		return err
 	}
@@ -276,26 +310,26 @@ func (d *groupDirectory) patch(ctx context.Context, g *group, ops ...resource) e
 	if err != nil {
 		return err
 	}
-	return d.api.write(ctx, request{method: http.MethodPatch, path: path, body: body})
+	return m.api.write(ctx, request{method: http.MethodPatch, path: path, body: body})
 }
 
 // replace is for servers without PATCH: the group is read and put back whole.
-func (d *groupDirectory) replace(ctx context.Context, g *group, ids []string, in bool) error {
-	path, err := pathOf(d.facts.groups, g.id)
+func (m memberList) replace(ctx context.Context, g *group, ids []string, in bool) error {
+	path, err := pathOf(m.facts.groups, g.id)
 	if err != nil {
 		return err
 	}
-	r, err := d.api.read(ctx, path, "")
+	r, err := m.api.read(ctx, path, "")
 	if err != nil {
 		return err
 	}
-	there, err := d.membersOf(ctx, g)
+	there, err := m.list(ctx, g)
 	if err != nil {
 		return err
 	}
 	var members []any
-	for _, m := range there {
-		if o, ok := objectOf(m); ok && !slices.Contains(ids, o.text("value")) {
+	for _, e := range there {
+		if o, ok := objectOf(e); ok && !slices.Contains(ids, o.text("value")) {
 			members = append(members, resource{"value": o.text("value")})
 		}
 	}
@@ -310,13 +344,13 @@ func (d *groupDirectory) replace(ctx context.Context, g *group, ids []string, in
 	if err != nil {
 		return err
 	}
-	return d.api.write(ctx, request{method: http.MethodPut, path: path, body: body})
+	return m.api.write(ctx, request{method: http.MethodPut, path: path, body: body})
 }
 
 // own lists the groups that a load has made.
 func (d *groupDirectory) own(ctx context.Context) (out []*group, err error) {
 	names, err := d.names(ctx)
-	if err != nil || d.journal == nil {
+	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
@@ -324,7 +358,12 @@ func (d *groupDirectory) own(ctx context.Context) (out []*group, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if id, ours := d.journal.Get(groupKey + name); ours && g.id == string(id) {
+		ours := g.marked
+		if d.journal != nil {
+			id, noted := d.journal.Get(groupKey + name)
+			ours = ours || noted && g.id == string(id)
+		}
+		if ours {
 			out = append(out, g)
 		}
 	}
@@ -338,7 +377,7 @@ func (d *groupDirectory) drop(ctx context.Context) error {
 		return err
 	}
 	for _, g := range own {
-		if list, err := d.membersOf(ctx, g); err != nil {
+		if list, err := d.members.list(ctx, g); err != nil {
 			return err
 		} else if len(list) > 0 {
 			continue

@@ -1,11 +1,11 @@
 package scim
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +13,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/httpx"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
 // live loads a running server. Load is safe for concurrent use.
@@ -38,6 +39,9 @@ type server struct {
 	groups  *groupDirectory
 	lessons *lessons
 	pace    *pace
+	compare comparer
+	write   writer
+	off     *switchedOff
 }
 
 func newLive(c Config, env sdk.Env) (*live, error) { return newLiveOver(c, env, httpx.Options{}) }
@@ -112,10 +116,11 @@ func (t *live) learn(ctx context.Context) (*server, error) {
 	}
 	s := &server{
 		config: t.config, env: t.env, api: t.api, facts: f, mapper: m,
-		groups:  &groupDirectory{api: t.api, facts: f, journal: t.env.Journal},
-		lessons: recall(t.env.Journal),
-		pace:    newPace(t.config, f, time.Duration(t.api.fastest.Load())),
+		groups:  &groupDirectory{api: t.api, facts: f, journal: t.env.Journal, members: memberList{t.api, f}},
+		lessons: recall(t.env.Journal), off: recallSwitchedOff(t.env.Journal),
+		pace: newPace(t.config, f, time.Duration(t.api.fastest.Load())),
 	}
+	s.compare, s.write = comparer{t.env.Fingerprints, s.lessons}, writer{t.api, f}
 	s.mapper.keepsOne = s.lessons.keepsOne
 	s.pace.resume(s.lessons.pace)
 	return s, nil
@@ -136,6 +141,16 @@ func diagnose(err error) (sdk.Diagnostic, bool) {
 	}
 	_, login := errors.AsType[*httpx.LoginError](err)
 	switch {
+	case noSeats(err):
+		return sdk.Diagnostic{
+			Code: codeSeats, Path: "/url", Summary: "the provider takes no more accounts", Detail: err.Error(),
+			Hint: "its plan or licence has no seats left: buy some or remove accounts, then run again; the run goes on where it stopped",
+		}, true
+	case errors.Is(err, errVanished):
+		return sdk.Diagnostic{
+			Code: codeNotSCIM, Path: "/url", Summary: "the address has stopped to answer as SCIM does, in the middle of the run", Detail: err.Error(),
+			Hint: "see at the provider whether the integration was switched off or moved, then run again",
+		}, true
 	case login, status(err) == http.StatusUnauthorized, status(err) == http.StatusForbidden:
 		return loginRefused(err), true
 	case errors.Is(err, errNoLookup):
@@ -146,16 +161,17 @@ func diagnose(err error) (sdk.Diagnostic, bool) {
 	return sdk.Diagnostic{}, false
 }
 
+// errVanished says that the endpoint that has created accounts is not there any more.
+var errVanished = errors.New("no accounts can be created here any more")
+
 var errOldVersion = errors.New("the server speaks SCIM 1.1, which this plugin does not")
 
 // verdict is what is to become of one user. Created means: send it.
 type verdict struct {
-	outcome sdk.Outcome
-	user    *sdk.User
-	want    *desired
-	held    resource
-	diffs   []difference
-	fields  []sdk.FieldChange
+	reconcile.Verdict
+	user *sdk.User
+	want *desired
+	held resource
 }
 
 // decide says what is to become of each user. It only reads, and it is the whole
@@ -169,17 +185,18 @@ func (s *server) decide(ctx context.Context, users []sdk.User) ([]verdict, error
 		v.user = &users[i]
 		var rejected *sdk.Outcome
 		if v.want, rejected = s.mapper.user(v.user); rejected != nil {
-			v.outcome = *rejected
+			v.Outcome = *rejected
 			continue
 		}
-		g.Go(func() error { return s.judge(ctx, v) })
+		g.Go(func() error { return s.look(ctx, v) })
 	}
 	return out, g.Wait()
 }
 
-func (s *server) judge(ctx context.Context, v *verdict) error {
+// look finds the account of a user and decides about it: by the id that the journal
+// knows, whatever its name has become, or by a search.
+func (s *server) look(ctx context.Context, v *verdict) error {
 	u := v.user
-	v.outcome = sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, Detail: v.want.note()}
 	if id := u.Prior.TargetID; id != "" {
 		held, err := s.api.one(ctx, s.facts.users, id)
 		if err != nil {
@@ -198,25 +215,25 @@ func (s *server) judge(ctx context.Context, v *verdict) error {
 
 // settle decides about an account that was found by a search.
 func (s *server) settle(ctx context.Context, v *verdict, h hit) error {
-	no := func(code sdk.Code, detail, hint string) error {
-		v.outcome = sdk.Outcome{SourceID: v.user.SourceID, Action: sdk.Rejected, Code: code, Detail: detail, Hint: hint}
-		return nil
-	}
 	switch {
 	case h.held == nil:
-		if v.user.Expect != nil {
-			return no(sdk.CodeMoved, "the account has gone since it was looked at", "plan again")
+		v.Verdict = s.compare.judge().Absent(v.user)
+		if v.Outcome.Action == sdk.Created {
+			v.Outcome.Detail = v.want.note()
 		}
 		return nil
 	case h.several && h.mine:
-		return no(sdk.CodeIDConflict, "several accounts of the server have the externalId of this user", "delete all but one of them")
-	case h.mine:
-		return s.weigh(ctx, v, h.held)
-	case h.held.text("externalId") == "" && (s.config.Adopt == "username" || (v.user.Prior.InDoubt && s.lessons.loses("externalid"))):
+		v.Outcome = sdk.Outcome{
+			SourceID: v.user.SourceID, Action: sdk.Rejected, Code: sdk.CodeIDConflict,
+			Detail: "several accounts of the server have the externalId of this user", Hint: "delete all but one of them",
+		}
+		return nil
+	case h.mine, h.held.text("externalId") == "" && (s.config.Adopt == "username" || (v.user.Prior.InDoubt && s.lessons.loses("externalid"))):
 		return s.weigh(ctx, v, h.held)
 	}
-	return no(sdk.CodeUsernameConflict, fmt.Sprintf("the user name belongs to the account %s of the server", h.held.id()),
-		"merge the two accounts in SuperTokens or rename the one at the provider; adopt: username takes over accounts without externalId")
+	v.Outcome = s.compare.judge().Conflict(v.user, sdk.CodeUsernameConflict, "the user name", h.held.id())
+	v.Outcome.Hint += "; adopt: username takes over accounts without externalId"
+	return nil
 }
 
 // weigh compares an account that is the user's with what it should be.
@@ -225,29 +242,18 @@ func (s *server) weigh(ctx context.Context, v *verdict, held resource) error {
 	if err != nil {
 		return err
 	}
-	fp, prior := s.env.Fingerprints, v.user.Prior.State
-	want := s.wantFields(v.want)
+	want := wanted(v.want)
+	answerable, shown := s.compare.answerable(reconcile.ParseState(v.user.Prior.State), want.Fields, f)
 	v.held = held
-	v.outcome.TargetID, v.outcome.State = held.id(), found(fp, prior, want, f)
-	v.diffs = compare(fp, prior, want, f, s.lessons.losses())
-	v.fields = changesOf(fp, prior, v.diffs)
-	var names []string
-	for _, c := range v.fields {
-		names = append(names, c.Field)
+	u := *v.user
+	if s.off.has(held.id()) && u.Existing != sdk.Update && !truth(held.get("active")) {
+		u.Prior.InDoubt = true // an undo has taken the account back, and has left it for this load
 	}
-	switch {
-	case len(v.diffs) == 0:
-		v.outcome.Action = sdk.Unchanged
-	case v.user.Existing != sdk.Update:
-		v.outcome.Action, v.outcome.Code = sdk.Skipped, sdk.CodeExistsDiffers
-		v.outcome.Detail = "the account is there and differs in " + joinList(names)
-		v.outcome.Hint = "change or delete the account at the provider; an existing account is never overwritten"
-	case v.user.Expect != nil && !bytes.Equal(v.user.Expect, v.outcome.State):
-		v.outcome.Action, v.outcome.Code = sdk.Rejected, sdk.CodeMoved
-		v.outcome.Detail = "the account has changed at the provider since it was looked at"
-		v.outcome.Hint = "plan again"
-	default:
-		v.outcome.Action, v.outcome.Changed = sdk.Updated, names
+	v.Verdict = s.compare.judge().Found(&u, want, reconcile.Held{
+		ID: held.id(), Fields: shown, Answerable: answerable, Marked: held.text("externalId") == v.want.body.text("externalId"),
+	})
+	if v.Outcome.Detail == "" {
+		v.Outcome.Detail = v.want.note()
 	}
 	return nil
 }
@@ -255,8 +261,12 @@ func (s *server) weigh(ctx context.Context, v *verdict, held resource) error {
 // groupPath is the field of a membership.
 func groupPath(name string) string { return "groups[" + name + "]" }
 
+func groupName(path string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(path, "groups["), "]")
+}
+
 // wantFields are the fields that an account will have, its groups among them.
-func (s *server) wantFields(d *desired) fields {
+func wantFields(d *desired) fields {
 	f := fields{}
 	for path, v := range d.fields {
 		f[path] = v
@@ -275,14 +285,14 @@ func (s *server) heldFields(ctx context.Context, want *desired, held resource, p
 	if s.facts.groups == "" {
 		return f, nil
 	}
-	last := parseState(prior)
+	last := reconcile.ParseState(prior)
 	wanted := map[string]bool{}
 	if want != nil {
 		for _, name := range want.groups {
 			wanted[name] = true
 		}
 	}
-	if len(wanted) == 0 && len(last.held) == 0 {
+	if len(wanted) == 0 && last.IsZero() {
 		return f, nil
 	}
 	names, err := s.groups.names(ctx)
@@ -290,7 +300,7 @@ func (s *server) heldFields(ctx context.Context, want *desired, held resource, p
 		return nil, err
 	}
 	for _, name := range names {
-		joined := recorded(s.env.Fingerprints, last.held, groupPath(name))
+		joined := last.Recorded(s.env.Fingerprints, groupPath(name))
 		if !joined && !wanted[name] {
 			continue
 		}
@@ -320,7 +330,7 @@ func (t *live) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) erro
 		return explain(err)
 	}
 	for _, v := range verdicts {
-		out.Report(sdk.Change{Outcome: v.outcome, Fields: v.fields})
+		out.Report(sdk.Change{Outcome: v.Outcome, Fields: v.Fields})
 	}
 	return nil
 }
@@ -340,38 +350,48 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 	g.SetLimit(maxParallel)
 	for i := range verdicts {
 		v := &verdicts[i]
-		switch v.outcome.Action {
-		case sdk.Created:
+		switch {
+		case v.Outcome.Action == sdk.Created && !v.Resumed:
 			body, err := v.want.encode()
 			if err != nil {
 				return err
 			}
 			creates = append(creates, &delivery{verdict: v, body: body, doubt: v.user.Prior.InDoubt})
-		case sdk.Updated:
+		case v.Outcome.Action == sdk.Created, v.Outcome.Action == sdk.Updated:
 			g.Go(func() error {
-				err := s.update(updating, v)
-				for n := 0; n < 2 && status(err) == http.StatusPreconditionFailed; n++ {
-					err = s.updateAgain(updating, v)
-				}
-				if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
-					v.outcome, err = refusal(v, r), nil
-				}
-				if errors.Is(err, errNoEffect) {
-					v.outcome, err = sdk.Outcome{
-						SourceID: v.user.SourceID, TargetID: v.outcome.TargetID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(),
-						Hint: "set patch: off where the provider replaces accounts only, or look into its log",
-					}, nil
-				}
+				err := s.updateWhole(updating, v)
 				if err == nil {
-					out.Report(v.outcome)
+					out.Report(v.Outcome)
 				}
 				return err
 			})
 		default:
-			out.Report(v.outcome)
+			out.Report(v.Outcome)
 		}
 	}
 	return explain(errors.Join(g.Wait(), s.create(ctx, creates, out)))
+}
+
+// updateWhole updates an account, whoever changes it at the same time. What the server
+// has against this account is its outcome; an error is about more than it.
+func (s *server) updateWhole(ctx context.Context, v *verdict) error {
+	err := s.update(ctx, v)
+	for n := 0; n < 2 && status(err) == http.StatusPreconditionFailed; n++ {
+		err = s.updateAgain(ctx, v)
+	}
+	if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
+		v.Outcome, err = refusal(v, r), nil
+	}
+	if errors.Is(err, errNoEffect) {
+		v.Outcome, err = sdk.Outcome{
+			SourceID: v.user.SourceID, TargetID: v.Outcome.TargetID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(),
+			Hint: "set patch: off where the provider replaces accounts only, or look into its log",
+		}, nil
+	}
+	if v.Resumed {
+		v.Outcome.Before, v.Outcome.Changed = nil, nil // a load has made it
+	}
+	return err
 }
 
 // updateAgain looks at an account that somebody else has changed since it was read.
@@ -383,8 +403,9 @@ func (s *server) updateAgain(ctx context.Context, v *verdict) error {
 	if held == nil {
 		return fmt.Errorf("the account %s has gone while it was updated", v.held.id())
 	}
-	v.outcome = sdk.Outcome{SourceID: v.user.SourceID, Detail: v.want.note()}
-	if err := s.weigh(ctx, v, held); err != nil || v.outcome.Action != sdk.Updated {
+	resumed := v.Resumed
+	if err := s.weigh(ctx, v, held); err != nil || (v.Outcome.Action != sdk.Updated && !v.Resumed) {
+		v.Resumed = resumed
 		return err
 	}
 	return s.update(ctx, v)
@@ -393,8 +414,11 @@ func (s *server) updateAgain(ctx context.Context, v *verdict) error {
 // refusal is the outcome of a user that the server does not take as it is.
 func refusal(v *verdict, e *statusError) sdk.Outcome {
 	o := sdk.Outcome{
-		SourceID: v.user.SourceID, TargetID: v.outcome.TargetID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: v.safe(e.Error()),
+		SourceID: v.user.SourceID, TargetID: v.Outcome.TargetID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: v.safe(e.Error()),
 		Hint: "correct what it names, or set constants, attributes or drop for what the provider wants otherwise",
+	}
+	if e.noSeats() {
+		o.Code, o.Hint = codeSeats, "buy seats or remove accounts, then run again"
 	}
 	if e.taken() {
 		o.Code, o.Hint = sdk.CodeUsernameConflict, "merge the two accounts in SuperTokens or rename the one at the provider"

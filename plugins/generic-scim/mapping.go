@@ -33,6 +33,7 @@ type desired struct {
 	groups []string   // display names of groups
 	secret sdk.Secret // for the attribute password of a new account
 	left   []string   // what has no place at this server
+	notes  []string   // what else the operator should know
 }
 
 // user maps u, or says why SCIM cannot hold it.
@@ -202,25 +203,41 @@ func inside(body resource, name string) resource {
 	return o
 }
 
+// publicTenant is the one that everybody is in.
+const publicTenant = "public"
+
 // foreignTenants are those that say something: everybody is in public.
 func foreignTenants(u *sdk.User) []string {
-	if slices.Equal(u.Tenants, []string{"public"}) {
+	if slices.Equal(u.Tenants, []string{publicTenant}) {
 		return nil
 	}
 	return u.Tenants
 }
 
+// tenantPrefix begins the names of groups that stand for tenants.
+const tenantPrefix = "tenant:"
+
 func (m mapper) memberships(u *sdk.User, d *desired) {
 	roles := map[string]bool{}
-	for _, names := range u.Roles {
+	var merged []string
+	for tenant, names := range u.Roles {
 		for _, r := range names {
+			switch {
+			case m.config.Roles == asGroupsPerTenant && tenant != publicTenant:
+				r = tenantPrefix + tenant + "/" + r
+			case tenant != publicTenant && m.config.Roles != none:
+				merged = append(merged, r+" ("+tenant+")")
+			}
 			roles[r] = true
 		}
+	}
+	if slices.Sort(merged); len(merged) > 0 {
+		d.notes = append(d.notes, "roles of one tenant that count for all tenants there: "+joinList(merged))
 	}
 	names := slices.Sorted(maps.Keys(roles))
 	if len(names) > 0 {
 		switch m.config.Roles {
-		case asGroups:
+		case asGroups, asGroupsPerTenant:
 			d.groups = append(d.groups, names...)
 		case asRoles, asEntitlements:
 			var list []any
@@ -235,7 +252,7 @@ func (m mapper) memberships(u *sdk.User, d *desired) {
 	}
 	if m.config.Tenants == asGroups {
 		for _, t := range foreignTenants(u) {
-			d.groups = append(d.groups, "tenant:"+t)
+			d.groups = append(d.groups, tenantPrefix+t)
 		}
 	}
 	if len(d.groups) > 0 && !m.groups {
@@ -366,8 +383,9 @@ func (d *desired) encode() (json.RawMessage, error) {
 
 // note is what the operator should know although the user is loaded.
 func (d *desired) note() string {
-	if len(d.left) == 0 {
-		return ""
+	notes := d.notes
+	if len(d.left) > 0 {
+		notes = append([]string{"the server has no place for " + joinList(d.left)}, notes...)
 	}
-	return "the server has no place for " + joinList(d.left)
+	return strings.Join(notes, "; ")
 }

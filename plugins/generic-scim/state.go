@@ -1,48 +1,72 @@
 package scim
 
 import (
-	"bytes"
-	"encoding/binary"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
-// A state has two parts. The first tells, of values that the server does not keep
-// as they were sent, what was sent. The second holds what the account has of all
-// that was ever sent. Attributes of others are in neither.
-type state struct {
-	sent, held []byte
+// comparer compares accounts with what they should be, with what is known of the server
+// by now.
+type comparer struct {
+	fingerprints sdk.Fingerprints
+	lessons      *lessons
 }
 
-func (s state) bytes() []byte {
-	b := binary.AppendUvarint(nil, uint64(len(s.sent)))
-	b = append(b, s.sent...)
-	return append(b, s.held...)
-}
-
-func parseState(b []byte) state {
-	n, size := binary.Uvarint(b)
-	if size <= 0 || n > uint64(len(b)) || int(n) > len(b)-size { //nolint:gosec // bounded by the first half
-		return state{}
+func (c comparer) judge() *reconcile.Judge {
+	lost := c.lessons.losses()
+	return &reconcile.Judge{
+		Fingerprints: c.fingerprints, Group: lossKey, Forgets: func(key string) bool { return lost[key] },
+		Show: changesOf, Place: "the provider",
 	}
-	return state{sent: b[size : size+int(n)], held: b[size+int(n):]} //nolint:gosec // bounded by the line above
 }
 
-// recorded reports whether a field is part of what was sent, whatever its value.
-func recorded(fp sdk.Fingerprints, held []byte, path string) bool { return fp.Drifted(held, path, "") }
+// wanted is what an account will have, its groups and its password among it.
+func wanted(d *desired) reconcile.Wanted {
+	return reconcile.Wanted{
+		Fields:  wantFields(d),
+		Secrets: []reconcile.Secret{{Field: fieldPassword, Feature: sdk.PartPassword, Value: d.secret.Reveal()}},
+	}
+}
 
-// left is the state after a load: want was sent, held is there.
-func left(fp sdk.Fingerprints, want, held fields) []byte {
-	sent, kept, rewritten := map[string]string{}, map[string]string{}, map[string]bool{}
-	for path, v := range want {
+const fieldPassword = "password"
+
+// answerable are the fields of an account that a load answers for: those that are
+// wanted, and those that an earlier load has left behind. shown is without what the
+// server may have added to a wanted field by itself, which is no drift.
+func (c comparer) answerable(last reconcile.State, want, held fields) (answerable, shown fields) {
+	added := c.lessons.additions()
+	answerable, shown = fields{}, fields{}
+	for path, v := range held {
+		_, wanted := want[path]
+		recorded := last.Recorded(c.fingerprints, path)
+		if wanted || recorded {
+			answerable[path] = v
+		}
+		if recorded || wanted && (last.IsZero() || !added[lossKey(path)]) {
+			shown[path] = v
+		}
+	}
+	return answerable, shown
+}
+
+// left is the state after a load, when held is there. Gone are fields that were to be
+// taken away: those that are there nevertheless stay a load's to take away.
+func (c comparer) left(want reconcile.Wanted, held fields, gone []reconcile.Difference, open map[string]bool) []byte {
+	kept, rewritten := fields{}, map[string]bool{}
+	for _, d := range gone {
+		if v := held[d.Field]; v != "" {
+			kept[d.Field] = v
+		}
+	}
+	for path, v := range want.Fields {
 		if held[path] != "" {
 			kept[path] = held[path]
 		}
 		if held[path] != v {
-			sent[path] = v
 			rewritten[lossKey(path)] = true
 		}
 	}
@@ -51,60 +75,21 @@ func left(fp sdk.Fingerprints, want, held fields) []byte {
 			kept[path] = v
 		}
 	}
-	return state{fp.State(sent), fp.State(kept)}.bytes()
+	return c.judge().Left(want, kept, open)
 }
 
-// found is the state of an account as it is, told by what earlier loads have sent.
-func found(fp sdk.Fingerprints, prior []byte, want, held fields) []byte {
-	if len(prior) == 0 {
-		kept := map[string]string{}
-		for path := range want {
-			kept[path] = held[path]
-		}
-		return state{fp.State(nil), fp.State(kept)}.bytes()
-	}
-	last := parseState(prior)
-	kept := map[string]string{}
+// untouched reports whether an account is as the state says, and has nothing else but
+// what the server adds by itself.
+func untouched(fp sdk.Fingerprints, prior []byte, held fields, added map[string]bool) bool {
+	last, recorded := reconcile.ParseState(prior), fields{}
 	for path, v := range held {
-		if recorded(fp, last.held, path) {
-			kept[path] = v
+		if last.Recorded(fp, path) {
+			recorded[path] = v
+		} else if added != nil && !added[lossKey(path)] {
+			return false
 		}
 	}
-	return state{last.sent, fp.State(kept)}.bytes()
-}
-
-// difference is one field that is not as it should be.
-type difference struct{ path, held, want string }
-
-// compare lists what is to be written: fields that differ, and fields that an
-// earlier load has written and that are wanted no more. What the server has made
-// of a value that is still the same is no difference, and what it does not keep at
-// all is none either.
-func compare(fp sdk.Fingerprints, prior []byte, want, held fields, lost map[string]bool) []difference {
-	last := parseState(prior)
-	var out []difference
-	rewritten, differs := map[string]bool{}, map[string]bool{}
-	for path, v := range want {
-		now, key := held[path], lossKey(path)
-		switch {
-		case now == v:
-		case now == "" && lost[key]:
-		case len(last.sent) > 0 && !fp.Drifted(last.sent, path, v) && !fp.Drifted(last.held, path, now):
-			rewritten[key] = true
-		default:
-			differs[key] = true
-			out = append(out, difference{path, now, v})
-		}
-	}
-	for path, now := range held {
-		key := lossKey(path)
-		if _, wanted := want[path]; wanted || !recorded(fp, last.held, path) || (rewritten[key] && !differs[key]) {
-			continue
-		}
-		out = append(out, difference{path, now, ""})
-	}
-	slices.SortFunc(out, func(a, b difference) int { return strings.Compare(a.path, b.path) })
-	return out
+	return last.Untouched(fp, recorded)
 }
 
 // lossKey is what a server is remembered by not to keep: name.formatted, emails.
@@ -114,18 +99,17 @@ func lossKey(path string) string {
 }
 
 // changesOf renders differences for people, one for each attribute.
-func changesOf(fp sdk.Fingerprints, prior []byte, diffs []difference) (out []sdk.FieldChange) {
-	last := parseState(prior)
+func changesOf(diffs []reconcile.Difference) (out []sdk.FieldChange) {
 	byName := map[string]*sdk.FieldChange{}
 	for _, d := range diffs {
-		name := shownName(d.path)
+		name := shownName(d.Field)
 		c := byName[name]
 		if c == nil {
 			c = &sdk.FieldChange{Field: name}
 			byName[name] = c
 		}
-		c.Old, c.New = join(c.Old, shown(d.path, d.held)), join(c.New, shown(d.path, d.want))
-		c.Drift = c.Drift || fp.Drifted(last.held, d.path, d.held)
+		c.Old, c.New = join(c.Old, shown(d.Field, d.Held)), join(c.New, shown(d.Field, d.Want))
+		c.Drift = c.Drift || d.Drift
 	}
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		out = append(out, *byName[name])
@@ -159,22 +143,4 @@ func join(a, b string) string {
 		return a + b
 	}
 	return a + ", " + b
-}
-
-// untouched reports whether an account is as the state says, and has nothing else
-// but what the server adds by itself.
-func untouched(fp sdk.Fingerprints, prior []byte, held fields, added map[string]bool) bool {
-	if !bytes.Equal(prior, found(fp, prior, nil, held)) {
-		return false
-	}
-	if added == nil {
-		return true
-	}
-	last := parseState(prior)
-	for path := range held {
-		if !recorded(fp, last.held, path) && !added[lossKey(path)] {
-			return false
-		}
-	}
-	return true
 }

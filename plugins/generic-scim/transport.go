@@ -122,6 +122,7 @@ func lost(err error) bool {
 // do sends a request and returns whatever the server answers in the end, also a
 // refusal. Whether it was carried out when there is no answer, [lost] tells.
 func (t *transport) do(ctx context.Context, r request) (*answer, error) {
+	var refusal *answer // of the usual media type
 	for {
 		r.plain = r.plain || t.plain.Load()
 		a, err := t.once(ctx, r)
@@ -132,7 +133,9 @@ func (t *transport) do(ctx context.Context, r request) (*answer, error) {
 			t.plain.Store(true)
 		case a.status == http.StatusBadRequest && t.typeInQuestion(r):
 			// Servers that parse plain JSON only may take the body for an empty one.
-			r.plain = true
+			r.plain, refusal = true, a
+		case a.status == http.StatusUnsupportedMediaType && refusal != nil:
+			return refusal, nil // it was about the content after all
 		default:
 			t.typeUnderstood(r, a.status)
 			return a, nil

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
 // Undo implements [sdk.Undoer].
@@ -22,6 +23,11 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	if s.facts.groups != "" {
 		if err := s.seeGroups(ctx, accounts); err != nil {
 			return explain(err)
+		}
+	}
+	if s.config.Undo == "deactivate" || s.off.any() {
+		if err := s.off.add(ctx, accounts); err != nil {
+			return err
 		}
 	}
 	var mu sync.Mutex
@@ -65,7 +71,7 @@ func (s *server) leaveGroups(ctx context.Context, gone []sdk.Account) error {
 	for _, name := range names {
 		var ids []string
 		for _, a := range gone {
-			if recorded(s.env.Fingerprints, parseState(a.State).held, groupPath(name)) {
+			if reconcile.ParseState(a.State).Recorded(s.env.Fingerprints, groupPath(name)) {
 				ids = append(ids, a.TargetID)
 			}
 		}
@@ -158,7 +164,10 @@ func (s *server) remove(ctx context.Context, held resource) (sdk.Outcome, error)
 			return sdk.Outcome{Action: sdk.Deleted}, err
 		}
 	}
+	if err := s.off.add(ctx, []sdk.Account{{TargetID: held.id()}}); err != nil {
+		return sdk.Outcome{}, err
+	}
 	want := resource{"active": false}
-	err = s.rewrite(ctx, held, want, []difference{{"active", "true", "false"}})
+	err = s.write.rewrite(ctx, held, want, []reconcile.Difference{{Field: "active", Held: "true", Want: "false"}})
 	return sdk.Outcome{Action: sdk.Deleted, Detail: "switched off, not deleted"}, err
 }

@@ -9,6 +9,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
 // update brings an account up to date: only what differs is written, and what
@@ -17,7 +20,7 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 	id := v.held.id()
 	image := preImage{Account: v.held}
 	for _, name := range v.want.groups {
-		if !slices.ContainsFunc(v.diffs, func(d difference) bool { return d.path == groupPath(name) }) {
+		if !slices.ContainsFunc(v.Differences, func(d reconcile.Difference) bool { return d.Field == groupPath(name) }) {
 			image.Groups = append(image.Groups, name)
 		}
 	}
@@ -25,45 +28,113 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 	if err != nil {
 		return fmt.Errorf("encode the account %s: %w", id, err)
 	}
-	if err := s.rewrite(ctx, v.held, v.want.body, v.diffs); err != nil {
+	if err := s.write.rewrite(ctx, v.held, v.want.body, v.Differences); err != nil {
 		return err
 	}
-	if err := s.regroup(ctx, id, v.diffs); err != nil {
-		return err
-	}
-	f, err := s.afterUpdate(ctx, id)
+	failed := s.groups.apply(ctx, id, v.Differences)
+	f, err := s.afterUpdate(ctx, id, v, failed)
 	if err != nil {
 		return err
 	}
-	if noEffect(v.diffs, f) { // some servers skip paths that they do not understand
+	if noEffect(v.Differences, f) { // some servers skip paths that they do not understand
 		if s.facts.patch {
-			if err := s.sendPatch(ctx, v.held, pathless(edits(v.held, v.want.body, v.diffs))); err != nil {
+			if err := s.write.sendPatch(ctx, v.held, pathless(edits(v.held, v.want.body, v.Differences))); err != nil {
 				return err
 			}
-			if f, err = s.afterUpdate(ctx, id); err != nil {
+			if f, err = s.afterUpdate(ctx, id, v, failed); err != nil {
 				return err
 			}
 		}
-		if noEffect(v.diffs, f) {
+		if noEffect(v.Differences, f) {
 			return errNoEffect
 		}
 	}
-	want := s.wantFields(v.want)
-	for _, name := range v.want.groups {
-		f[groupPath(name)] = "yes"
+	open := v.Unsent()
+	if v.Send[fieldPassword] {
+		if failed[fieldPassword], err = s.write.password(ctx, v); err != nil {
+			return err
+		}
+		open[fieldPassword] = failed[fieldPassword] != nil
 	}
-	v.outcome.State, v.outcome.Before = left(s.env.Fingerprints, want, f), before
-	if lost := s.lessons.learn(v.want.fields, f); len(lost) > 0 {
-		v.outcome.Detail = "the server does not keep " + joinList(lost)
+	var lost []string
+	if lost = s.lessons.learn(v.want.fields, f); len(lost) > 0 {
+		v.Outcome.Detail = "the server does not keep " + joinList(lost)
 	}
+	v.Outcome.State, v.Outcome.Before = s.compare.left(wanted(v.want), f, v.Differences, open), before
+	v.Outcome.Losses = append(v.Outcome.Losses, losses(v, f, failed)...)
 	return s.lessons.save(ctx)
+}
+
+// password gives an account the hash of the source. What the server says against it costs
+// the password only.
+func (w writer) password(ctx context.Context, v *verdict) (refusal, err error) {
+	if v.want.secret.IsZero() {
+		return fmt.Errorf("%w: SCIM cannot take a password away", errPartRefused), nil
+	}
+	err = w.rewrite(ctx, v.held, resource{"password": v.want.secret.Reveal()}, []reconcile.Difference{{Field: "password", Want: "set"}})
+	if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
+		return fmt.Errorf("%w: %s", errPartRefused, v.safe(r.Error())), nil
+	}
+	return nil, err
+}
+
+// errPartRefused says that a part of an account will not be taken however often it is sent.
+var errPartRefused = errors.New("the server does not take it")
+
+// losses are the parts of an updated account that did not become what they should:
+// what failed, and what the server has accepted and not done.
+func losses(v *verdict, f fields, failed map[string]error) (out []sdk.PartLoss) {
+	missed := map[string]error{}
+	for _, d := range reconcile.Missed(v.Differences, f) {
+		if d.Held != "" || isGroup(d.Field) { // else it is what the server does not keep
+			missed[d.Field] = errKept
+			if isGroup(d.Field) {
+				missed[d.Field] = errStillMember
+			}
+		}
+	}
+	maps.Copy(missed, failed)
+	for _, path := range slices.Sorted(maps.Keys(missed)) {
+		if missed[path] != nil {
+			out = append(out, lossOf(path, missed[path]))
+		}
+	}
+	return out
+}
+
+// errKept says that a server answers a change with success and keeps the old value.
+var errKept = fmt.Errorf("%w: it answers with success and keeps the old value", errPartRefused)
+
+func isGroup(path string) bool { return strings.HasPrefix(path, "groups[") }
+
+// lossOf names a part of an account that could not be written.
+func lossOf(path string, why error) sdk.PartLoss {
+	l := sdk.PartLoss{Feature: sdk.Feature(shownName(path)), Code: sdk.CodePartFailed, Detail: why.Error()}
+	if refused(why) || unable(why) || errors.Is(why, errPartRefused) {
+		l.Code = sdk.CodePartRefused
+	}
+	switch name, group := strings.CutPrefix(strings.TrimSuffix(path, "]"), "groups["); {
+	case group && strings.HasPrefix(name, tenantPrefix):
+		l.Feature, l.Attribute = sdk.CarriesTenants, strings.TrimPrefix(name, tenantPrefix)
+	case group:
+		l.Feature, l.Attribute = sdk.CarriesRoles, name
+	case path == fieldPassword:
+		l.Feature = sdk.PartPassword
+	case strings.HasPrefix(path, "name.") || path == "displayname":
+		l.Feature = sdk.CarriesNames
+	case strings.HasPrefix(path, "phonenumbers"):
+		l.Feature = sdk.CarriesPhone
+	}
+	return l
 }
 
 // errNoEffect says that a server accepts updates and forgets them.
 var errNoEffect = errors.New("the server answers updates of this account with success and changes nothing")
 
-// afterUpdate reads what an update has made of an account.
-func (s *server) afterUpdate(ctx context.Context, id string) (fields, error) {
+// afterUpdate reads what an update has made of an account, its groups among it: what was
+// taken away is read back like what was given. Where the server does not show members,
+// what was done counts, unless it has failed.
+func (s *server) afterUpdate(ctx context.Context, id string, v *verdict, failed map[string]error) (fields, error) {
 	after, err := s.api.one(ctx, s.facts.users, id)
 	if err != nil {
 		return nil, err
@@ -71,52 +142,81 @@ func (s *server) afterUpdate(ctx context.Context, id string) (fields, error) {
 	if after == nil {
 		return nil, fmt.Errorf("the account %s has gone while it was updated", id)
 	}
-	return flatten(after), nil
+	f := flatten(after)
+	want := map[string]bool{}
+	for _, name := range v.want.groups {
+		want[name] = true
+	}
+	for _, d := range v.Differences {
+		if isGroup(d.Field) && d.Want == "" {
+			want[groupName(d.Field)] = false
+		}
+	}
+	for name, wanted := range want {
+		g, err := s.groups.get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if g == nil {
+			continue
+		}
+		has, known, err := s.groups.has(ctx, g, id)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			has = wanted == (failed[groupPath(name)] == nil)
+		}
+		if has {
+			f[groupPath(name)] = "yes"
+		}
+	}
+	return f, nil
 }
 
 // noEffect reports whether all that was to be changed is as before. What is absent
 // still may be something that the server does not keep.
-func noEffect(diffs []difference, f fields) bool {
+func noEffect(diffs []reconcile.Difference, f fields) bool {
 	there := false
 	for _, d := range diffs {
-		if strings.HasPrefix(d.path, "groups[") {
+		if isGroup(d.Field) {
 			continue
 		}
-		if f[d.path] != d.held {
+		if f[d.Field] != d.Held {
 			return false
 		}
-		there = there || d.held != ""
+		there = there || d.Held != ""
 	}
 	return there
 }
 
-// regroup joins and leaves groups.
-func (s *server) regroup(ctx context.Context, id string, diffs []difference) error {
-	for _, d := range diffs {
-		name, ok := strings.CutPrefix(d.path, "groups[")
-		if !ok {
+// apply joins and leaves groups, and returns what went wrong, by field.
+func (d *groupDirectory) apply(ctx context.Context, id string, diffs []reconcile.Difference) map[string]error {
+	failed := map[string]error{}
+	for _, diff := range diffs {
+		if !isGroup(diff.Field) {
 			continue
 		}
-		name = strings.TrimSuffix(name, "]")
-		if d.want == "" {
-			g, err := s.groups.get(ctx, name)
-			if err == nil && g != nil {
-				err = s.groups.leave(ctx, g, id)
-			}
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		g, err := s.groups.ensure(ctx, name)
-		if err != nil {
-			return err
-		}
-		if err := s.groups.join(ctx, g, []string{id})[id]; err != nil {
-			return err
+		if err := d.set(ctx, id, groupName(diff.Field), diff.Want != ""); err != nil {
+			failed[diff.Field] = err
 		}
 	}
-	return nil
+	return failed
+}
+
+func (d *groupDirectory) set(ctx context.Context, id, name string, member bool) error {
+	if !member {
+		g, err := d.get(ctx, name)
+		if err != nil || g == nil {
+			return err
+		}
+		return d.leave(ctx, g, id)
+	}
+	g, err := d.ensure(ctx, name)
+	if err != nil {
+		return err
+	}
+	return d.join(ctx, g, []string{id})[id]
 }
 
 // edit is one attribute to write: a value, or nil to remove it.
@@ -128,11 +228,11 @@ type edit struct {
 // edits turns differences into the fewest attributes to write. Lists are written
 // whole, with what others have put into them, because an operation on one element
 // fails where there is none.
-func edits(held, want resource, diffs []difference) (out []edit) {
+func edits(held, want resource, diffs []reconcile.Difference) (out []edit) {
 	done := map[string]bool{}
 	for _, d := range diffs {
-		path := lossKey(d.path)
-		if done[path] || strings.HasPrefix(d.path, "groups[") {
+		path := lossKey(d.Field)
+		if done[path] || isGroup(d.Field) {
 			continue
 		}
 		done[path] = true
@@ -140,7 +240,7 @@ func edits(held, want resource, diffs []difference) (out []edit) {
 		if name == "" {
 			name, _ = at(held, path)
 		}
-		if list := isList(value) || strings.Contains(d.path, "["); list {
+		if list := isList(value) || strings.Contains(d.Field, "["); list {
 			value = merged(held, path, value, diffs)
 		}
 		out = append(out, edit{name, value})
@@ -179,7 +279,7 @@ func at(r resource, path string) (name string, value any) {
 
 // merged is a list as it should be: what is wanted first, then what others have
 // added, which is neither wanted nor among the differences.
-func merged(held resource, path string, want any, diffs []difference) any {
+func merged(held resource, path string, want any, diffs []reconcile.Difference) any {
 	out := slices.Clone(elements(want))
 	if len(out) > 0 {
 		if o, ok := objectOf(out[0]); ok && text(o.get("value")) == "" {
@@ -193,7 +293,7 @@ func merged(held resource, path string, want any, diffs []difference) any {
 		one := fields{}
 		one.add(path, []any{e})
 		for p := range one {
-			gone := slices.ContainsFunc(diffs, func(d difference) bool { return d.path == p && d.want == "" })
+			gone := slices.ContainsFunc(diffs, func(d reconcile.Difference) bool { return d.Field == p && d.Want == "" })
 			if _, wanted := f[p]; wanted || gone {
 				continue
 			}
@@ -211,22 +311,28 @@ func merged(held resource, path string, want any, diffs []difference) any {
 	return out
 }
 
+// writer changes accounts that are there.
+type writer struct {
+	api   *transport
+	facts *facts
+}
+
 // rewrite writes attributes by PATCH, or by PUT where there is no PATCH.
-func (s *server) rewrite(ctx context.Context, held, want resource, diffs []difference) error {
+func (w writer) rewrite(ctx context.Context, held, want resource, diffs []reconcile.Difference) error {
 	list := edits(held, want, diffs)
 	if len(list) == 0 {
 		return nil
 	}
-	if s.facts.patch {
-		err := s.patch(ctx, held, list)
+	if w.facts.patch {
+		err := w.patch(ctx, held, list)
 		if !unable(err) || status(err) == http.StatusNotFound {
 			return err
 		}
 	}
-	return s.put(ctx, held, list)
+	return w.put(ctx, held, list)
 }
 
-func (s *server) patch(ctx context.Context, held resource, list []edit) error {
+func (w writer) patch(ctx context.Context, held resource, list []edit) error {
 	var ops []any
 	for _, e := range list {
 		if e.value == nil {
@@ -235,12 +341,12 @@ func (s *server) patch(ctx context.Context, held resource, list []edit) error {
 			ops = append(ops, resource{"op": "replace", "path": e.path, "value": e.value})
 		}
 	}
-	err := s.sendPatch(ctx, held, ops)
+	err := w.sendPatch(ctx, held, ops)
 	if e, ok := errors.AsType[*statusError](err); !ok || e.status != http.StatusBadRequest || e.taken() {
 		return err
 	}
 	// Some servers know no paths, or not these: once more with whole values.
-	if second := s.sendPatch(ctx, held, pathless(list)); second == nil {
+	if second := w.sendPatch(ctx, held, pathless(list)); second == nil {
 		return nil
 	}
 	return err
@@ -262,8 +368,8 @@ func pathless(list []edit) (ops []any) {
 	return ops
 }
 
-func (s *server) sendPatch(ctx context.Context, held resource, ops []any) error {
-	path, err := pathOf(s.facts.users, held.id())
+func (w writer) sendPatch(ctx context.Context, held resource, ops []any) error {
+	path, err := pathOf(w.facts.users, held.id())
 	if err != nil {
 		return err
 	}
@@ -271,14 +377,14 @@ func (s *server) sendPatch(ctx context.Context, held resource, ops []any) error 
 	if err != nil {
 		return err
 	}
-	return s.api.write(ctx, request{method: http.MethodPatch, path: path, body: body, ifMatch: s.version(held)})
+	return w.api.write(ctx, request{method: http.MethodPatch, path: path, body: body, ifMatch: w.version(held)})
 }
 
 // version is the condition of an update, where the server has conditions: neither a
 // header nor a version in the body alone means that it has.
-func (s *server) version(held resource) string {
+func (w writer) version(held resource) string {
 	meta, ok := objectOf(held.get("meta"))
-	if !ok || !s.facts.etag {
+	if !ok || !w.facts.etag {
 		return ""
 	}
 	return meta.text("version")
@@ -286,8 +392,8 @@ func (s *server) version(held resource) string {
 
 // put replaces the account by itself with the changes. The id goes along, which some
 // servers demand; the password does not.
-func (s *server) put(ctx context.Context, held resource, list []edit) error {
-	path, err := pathOf(s.facts.users, held.id())
+func (w writer) put(ctx context.Context, held resource, list []edit) error {
+	path, err := pathOf(w.facts.users, held.id())
 	if err != nil {
 		return err
 	}
@@ -318,7 +424,7 @@ func (s *server) put(ctx context.Context, held resource, list []edit) error {
 	if err != nil {
 		return err
 	}
-	return s.api.write(ctx, request{method: http.MethodPut, path: path, body: raw, ifMatch: s.version(held)})
+	return w.api.write(ctx, request{method: http.MethodPut, path: path, body: raw, ifMatch: w.version(held)})
 }
 
 func deepCopy(r resource) resource {
@@ -356,20 +462,20 @@ type preImage struct {
 // restore gives an account back what it was.
 func (s *server) restore(ctx context.Context, held resource, before preImage, prior []byte) error {
 	was, is := flatten(before.Account), flatten(held)
-	last := parseState(prior)
-	var diffs []difference
+	last := reconcile.ParseState(prior)
+	var diffs []reconcile.Difference
 	for path, v := range was {
 		if is[path] != v {
-			diffs = append(diffs, difference{path, is[path], v})
+			diffs = append(diffs, reconcile.Difference{Field: path, Held: is[path], Want: v})
 		}
 	}
 	for path, v := range is {
 		if _, ok := was[path]; !ok {
-			diffs = append(diffs, difference{path, v, ""})
+			diffs = append(diffs, reconcile.Difference{Field: path, Held: v})
 		}
 	}
-	slices.SortFunc(diffs, func(a, b difference) int { return strings.Compare(a.path, b.path) })
-	if err := s.rewrite(ctx, held, before.Account, diffs); err != nil {
+	slices.SortFunc(diffs, func(a, b reconcile.Difference) int { return strings.Compare(a.Field, b.Field) })
+	if err := s.write.rewrite(ctx, held, before.Account, diffs); err != nil {
 		return err
 	}
 	if s.facts.groups == "" {
@@ -379,11 +485,11 @@ func (s *server) restore(ctx context.Context, held resource, before preImage, pr
 	if err != nil {
 		return err
 	}
-	var gone []difference
+	var gone []reconcile.Difference
 	for _, name := range names {
-		if recorded(s.env.Fingerprints, last.held, groupPath(name)) && !slices.Contains(before.Groups, name) {
-			gone = append(gone, difference{groupPath(name), "yes", ""})
+		if last.Recorded(s.env.Fingerprints, groupPath(name)) && !slices.Contains(before.Groups, name) {
+			gone = append(gone, reconcile.Difference{Field: groupPath(name), Held: "yes"})
 		}
 	}
-	return s.regroup(ctx, held.id(), gone)
+	return errors.Join(slices.Collect(maps.Values(s.groups.apply(ctx, held.id(), gone)))...)
 }

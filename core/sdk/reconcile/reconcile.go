@@ -126,6 +126,9 @@ func (j *Judge) Found(u *sdk.User, w Wanted, h Held) Verdict {
 	v.Differences = j.compare(last, w.Fields, h)
 	v.Fields = j.show(v.Differences)
 	state := State{secrets: last.secrets, sent: last.sent, shown: j.Fingerprints.State(h.Fields)}
+	if len(state.sent) == 0 {
+		state.sent = j.Fingerprints.State(nil) // as Left has it where nothing was rewritten
+	}
 	if u.Prior.InDoubt {
 		last.secrets = nil // what was under way may have arrived, or not
 	}

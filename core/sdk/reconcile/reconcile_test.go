@@ -184,6 +184,17 @@ func TestStateIsStable(t *testing.T) {
 	}
 }
 
+// TestLeftAndFoundAgree: an account that is found as it was left, by somebody who knows
+// nothing of it, has the state that was left.
+func TestLeftAndFoundAgree(t *testing.T) {
+	t.Parallel()
+	j := newTarget()
+	w := reconcile.Wanted{Fields: kept}
+	if v := j.Found(&sdk.User{}, w, reconcile.Held{Fields: kept}); string(v.Outcome.State) != string(j.Left(w, kept, nil)) {
+		t.Error("the two differ")
+	}
+}
+
 // TestOpenSecrets: what could not be written is tried again, and what stays as the person
 // has chosen it is named whenever somebody looks.
 func TestOpenSecrets(t *testing.T) {

@@ -1,0 +1,319 @@
+package scim
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// What comes after the first load: everything that is not "create".
+
+// inGroups gives people a role.
+func inGroups(users []sdk.User, roles ...string) []sdk.User {
+	users = slices.Clone(users)
+	for i := range users {
+		users[i].Roles = map[string][]string{"public": roles}
+	}
+	return users
+}
+
+// members lists who is in a group, by user name.
+func (f *fake) members(group string) (out []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, g := range f.groups {
+		if g.text("displayName") == group {
+			for _, m := range elements(g["members"]) {
+				out = append(out, f.users[valueOf(m)].text("userName"))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// inDoubt is how a host knows people whom a killed run has sent.
+func inDoubt(users []sdk.User) []sdk.User {
+	users = slices.Clone(users)
+	for i := range users {
+		users[i].Prior = sdk.Prior{InDoubt: true}
+	}
+	return users
+}
+
+// A run that is killed between the accounts and their groups is gone on with: the
+// accounts are ours, by their externalId, and what they lack is added.
+func TestKilledBeforeTheGroups(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{})
+	load(t, openLive(t, f.settings(), &memory{}), people(1, 6))
+	users := inDoubt(inGroups(people(1, 6), "editor"))
+	planned := plan(t, openLive(t, f.settings(), &memory{}), users)
+	b := load(t, openLive(t, f.settings(), &memory{}), users)
+	if got := b.Counts()[sdk.Created]; got != 6 || planned.Counts()[sdk.Created] != 6 || len(f.members("editor")) != 6 {
+		t.Errorf("planned %v, done %v, in the group %v", planned.Counts(), b.Counts(), f.members("editor"))
+	}
+	for source, c := range b.ByID {
+		if c.Before != nil || len(c.Losses) > 0 {
+			t.Errorf("%s, which a load has made, has a pre-image or losses %v", source, c.Losses)
+		}
+	}
+	if again := load(t, openLive(t, f.settings(), &memory{}), known(users, b)); again.Counts()[sdk.Unchanged] != 6 {
+		t.Errorf("the next run: %v", again.Counts())
+	}
+}
+
+// What was taken away is read back like what was given: a group that a server does not
+// take somebody out of is named, and tried again.
+func TestRoleRevoked(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		profile profile
+		stays   bool
+	}{
+		"gone":                              {profile{}, false},
+		"gone, in the list form":            {profile{listOnly: true}, false},
+		"gone, without value paths":         {profile{noMemberPath: true}, false},
+		"stays, and the answer is success":  {profile{keepsMembers: true, noPatch: false}, true},
+		"gone, members shown on request":    {profile{membersOnRequest: true}, false},
+		"gone, and nobody can see that":     {profile{hideMembers: true}, false},
+		"gone, by replacing the whole list": {profile{noPatch: true}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFake(t, tt.profile)
+			if tt.stays {
+				f.keepsMembers = false
+			}
+			users := inGroups(people(1, 3), "editor", "billing")
+			b := load(t, openLive(t, f.settings(), &memory{}), users)
+			if len(f.members("billing")) != 3 {
+				t.Fatalf("in the group: %v", f.members("billing"))
+			}
+			f.mu.Lock()
+			f.keepsMembers, f.putKeepsMembers = tt.stays, tt.stays
+			f.mu.Unlock()
+			less := known(inGroups(people(1, 3), "editor"), b)
+			got := load(t, openLive(t, f.settings(), &memory{}), less)
+			left := len(f.members("billing"))
+			if got.Counts()[sdk.Updated] != 3 || (left == 3) != tt.stays || len(f.members("editor")) != 3 {
+				t.Fatalf("%v, still in the group %v", got.Counts(), f.members("billing"))
+			}
+			for source, c := range got.ByID {
+				if tt.stays && (len(c.Losses) != 1 || c.Losses[0].Feature != sdk.CarriesRoles || c.Losses[0].Attribute != "billing" || c.Losses[0].Code != sdk.CodePartFailed) {
+					t.Errorf("%s has lost %v, want the role that stays", source, c.Losses)
+				}
+				if !tt.stays && len(c.Losses) > 0 {
+					t.Errorf("%s has lost %v", source, c.Losses)
+				}
+			}
+			f.mu.Lock()
+			f.keepsMembers, f.putKeepsMembers = false, false
+			f.mu.Unlock()
+			again := load(t, openLive(t, f.settings(), &memory{}), known(less, got))
+			if want := map[bool]sdk.Action{true: sdk.Updated, false: sdk.Unchanged}[tt.stays]; again.Counts()[want] != 3 || len(f.members("billing")) != 0 {
+				t.Errorf("the next run: %v, in the group %v", again.Counts(), f.members("billing"))
+			}
+		})
+	}
+}
+
+// A provider that takes hashes takes another one, too. What it holds cannot be read: of
+// an account that no journal knows nobody can tell, and adoption sends it again.
+func TestPasswordAfterTheLoad(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{hashes: true})
+	config := f.settings()
+	config.Password = Password{HashesAccepted: true, Templates: map[string]string{"bcrypt": "{bcrypt}{hash}"}}
+	users := people(1, 2)
+	b := load(t, openLive(t, config, &memory{}), users)
+	first := f.passwords[b.ByID["source-1"].TargetID]
+	if again := load(t, openLive(t, config, &memory{}), known(users, b)); again.Counts()[sdk.Unchanged] != 2 || first == "" {
+		t.Fatalf("the next run: %v, the hash is %q", again.Counts(), first)
+	}
+	users[0].Password = canonical.ParsePasswordHash(strings.Replace(bcryptHash, "N9qo8uLO", "N9qo8uLP", 1))
+	got := load(t, openLive(t, config, &memory{}), known(users, b))
+	o := got.ByID["source-1"]
+	if o.Action != sdk.Updated || !slices.Equal(o.Changed, []string{"password"}) || f.passwords[o.TargetID] == first || len(o.Losses) > 0 {
+		t.Errorf("another password: %s %v %v", got.Of("source-1"), o.Changed, o.Losses)
+	}
+	now := f.passwords[o.TargetID]
+	// The journal is lost.
+	lost := load(t, openLive(t, config, &memory{}), users)
+	if c := lost.ByID["source-1"]; c.Action != sdk.Unchanged || len(c.Losses) != 1 || c.Losses[0].Code != sdk.CodeUnread {
+		t.Errorf("without a journal: %s, losses %v", lost.Of("source-1"), c.Losses)
+	}
+	f.mu.Lock()
+	f.passwords[o.TargetID] = "another"
+	f.mu.Unlock()
+	adopted := slices.Clone(users)
+	for i := range adopted {
+		adopted[i].Existing, adopted[i].Prior.TargetID = sdk.Update, b.ByID[adopted[i].SourceID].TargetID
+	}
+	if a := load(t, openLive(t, config, &memory{}), adopted); a.Counts()[sdk.Updated] != 2 || f.passwords[o.TargetID] != now {
+		t.Errorf("adopted: %v, the hash was sent again: %v", a.Counts(), f.passwords[o.TargetID] == now)
+	}
+}
+
+// An undo that switches accounts off is an undo: a new load has them back.
+func TestLoadAfterSwitchingOff(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{})
+	config, j, users := f.settings(), &memory{}, people(1, 5)
+	config.Undo = "deactivate"
+	off := people(6, 6)[0]
+	f.there("6", off.Username, off.ID)
+	f.users["there-6"]["active"] = false // by somebody else
+	b := load(t, openLive(t, config, j), users)
+	if u := undo(t, openLive(t, config, j), accounts(b)); u.Counts()[sdk.Deleted] != 5 {
+		t.Fatalf("undo: %v", u.Counts())
+	}
+	got := load(t, openLive(t, config, j), append(users, off))
+	if got.Counts()[sdk.Created] != 5 || got.ByID["source-6"].Action != sdk.Skipped {
+		t.Errorf("loaded again: %v, who was switched off by others is %s", got.Counts(), got.Of("source-6"))
+	}
+	for id, u := range f.users {
+		if active := u["active"]; active != (id != "there-6") {
+			t.Errorf("%s is active: %v", id, active)
+		}
+	}
+}
+
+// A group whose making got no answer is ours all the same, and an undo takes it away.
+func TestGroupOfALostAnswer(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]profile{"with externalId": {lostGroups: 1}, "without": {lostGroups: 1, strictGroups: true}} {
+		f, j := newFake(t, p), &memory{}
+		b := load(t, openLive(t, f.settings(), j), inGroups(people(1, 2), "editor"))
+		if len(f.groups) == 0 {
+			t.Fatalf("%s: no group", name)
+		}
+		target, err := newLiveOver(f.settings().withDefaults(), sdk.Env{Log: slog.New(slog.DiscardHandler), UserAgent: "stetl/test", Journal: j}, quick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		undo(t, target, accounts(b))
+		if err := target.Close(t.Context()); err != nil || len(f.groups) != 0 {
+			t.Errorf("%s: after the undo there are %d groups, %v", name, len(f.groups), err)
+		}
+	}
+}
+
+// An account that the server has linked on POST is older than the run, and not ours.
+func TestLinkedOnPost(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{linkOnPost: true, hideExisting: true})
+	f.there("1", "user1@example.com", "")
+	f.created = map[string]time.Time{"there-1": time.Now().AddDate(-1, 0, 0)}
+	b := load(t, openLive(t, f.settings(), &memory{}), people(1, 2))
+	if o := b.ByID["source-1"]; o.Action == sdk.Created || o.Action == sdk.Updated {
+		t.Errorf("the user is %s: an undo would delete an account that was there before", b.Of("source-1"))
+	}
+	if b.ByID["source-2"].Action != sdk.Created {
+		t.Errorf("the other one is %s", b.Of("source-2"))
+	}
+}
+
+// "Duplicate" in an error is no conflict when nobody has the name.
+func TestWordsAreNoConflict(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{seats: 1, seatSays: failure{400, "invalidValue", "duplicate value in phoneNumbers"}})
+	b := load(t, openLive(t, f.settings(), &memory{}), people(1, 2))
+	var refused int
+	for source, c := range b.ByID {
+		if c.Action == sdk.Rejected {
+			if refused++; c.Code != sdk.CodeTargetRefused || !strings.Contains(c.Detail, "duplicate value in phoneNumbers") {
+				t.Errorf("the user is %s %s", b.Of(source), c.Detail)
+			}
+		}
+	}
+	if refused != 1 {
+		t.Errorf("%v", b.Counts())
+	}
+}
+
+// A provider that has no seats left, or goes away in mid-run, is named as that.
+func TestSeatsAndVanishing(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		says failure
+		code sdk.Code
+	}{
+		"seats, 403":      {failure{403, "", "Your plan allows 3 seats"}, codeSeats},
+		"seats, 400":      {failure{400, "invalidValue", "license limit reached"}, codeSeats},
+		"forbidden":       {failure{403, "", "no"}, codeLoginRefused},
+		"no such address": {failure{404, "", "no such thing"}, codeNotSCIM},
+	} {
+		f := newFake(t, profile{seats: 3, seatSays: tt.says})
+		target := openLive(t, f.settings(), &memory{})
+		b := newBook(t)
+		err := target.Load(t.Context(), people(1, 8), b)
+		var codes []string
+		if err != nil {
+			codes = append(codes, err.Error())
+		}
+		if err == nil || !strings.Contains(strings.Join(codes, " "), string(tt.code)) {
+			t.Errorf("%s: %v, want %s", name, err, tt.code)
+		}
+		if n := b.Counts()[sdk.Created]; n != 3 {
+			t.Errorf("%s: %d are said to be created, 3 are", name, n)
+		}
+	}
+}
+
+// Names that the server makes by itself are no change of others.
+func TestServersOwnNames(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{addAttributes: true, silentAboutUser: true})
+	users := people(1, 3)
+	for i := range users {
+		users[i].Metadata = []byte(`{"kind":"Contractor"}`)
+	}
+	j := &memory{}
+	b := load(t, openLive(t, f.settings(), j), users)
+	config := f.settings()
+	config.Attributes = map[string]string{"kind": "userType"}
+	for source, c := range plan(t, openLive(t, config, j), known(users, b)).ByID {
+		if c.Action != sdk.Updated || len(c.Fields) != 1 || c.Fields[0].Drift {
+			t.Errorf("%s: %s %v", source, c.Action, c.Fields)
+		}
+	}
+}
+
+// A role of one tenant is not the role of another.
+func TestRolesPerTenant(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{})
+	config := f.settings()
+	config.Roles = asGroupsPerTenant
+	u := people(1, 1)
+	u[0].Roles = map[string][]string{"public": {"viewer"}, "north": {"admin"}}
+	b := load(t, openLive(t, config, &memory{}), u)
+	if len(f.members("viewer")) != 1 || len(f.members("tenant:north/admin")) != 1 || len(f.members("admin")) != 0 {
+		t.Errorf("groups %v, %s", f.groups, b.Of("source-1"))
+	}
+	merged := load(t, openLive(t, f.settings(), &memory{}), func() []sdk.User {
+		v := people(2, 2)
+		v[0].Roles = map[string][]string{"north": {"admin"}}
+		return v
+	}())
+	if o := merged.ByID["source-2"]; !strings.Contains(o.Detail, "admin (north)") {
+		t.Errorf("a role of one tenant that counts everywhere is not named: %q", o.Detail)
+	}
+}
+
+// A refusal is told in the server's words, and not in those about a media type that was
+// tried because of it.
+func TestRefusalOfTheFirstRequest(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{seats: -1, seatSays: failure{400, "invalidValue", "no such department"}})
+	b := load(t, openLive(t, f.settings(), &memory{}), people(1, 1))
+	if o := b.ByID["source-1"]; !strings.Contains(o.Detail, "no such department") {
+		t.Errorf("%s: %s", b.Of("source-1"), o.Detail)
+	}
+}

@@ -162,6 +162,7 @@ const (
 	LoadPartKept         Code = "load.part_kept"
 	LoadPartFailed       Code = "load.part_failed"
 	LoadPartRefused      Code = "load.part_refused"
+	LoadNoPlace          Code = "load.no_place"
 )
 
 // Codes of what a target is asked about one account.
@@ -294,6 +295,7 @@ var table = []Info{
 	{LoadPartKept, "the source has changed this part since, and the person has chosen another one in the target, which stays", "tell the person, or have it reset", "", stays},
 	{LoadPartFailed, "this part of the account could not be written; the detail says why", "run again: it is tried once more", "", passes},
 	{LoadPartRefused, "the target does not take this part of the account; the detail has its own words", "correct what it names, in the source or in the target", "", stays},
+	{LoadNoPlace, "this target has no place for this part of an account", "accept the loss, or have the target extended; check says what is missing", "", stays},
 	{LoadDuplicateUser, "another user of the same batch has this source id", "report it: this is a defect of stetl", "", stays},
 
 	{TargetNoSuchAccount, "the target has no such account", "load the users first", "", passes},

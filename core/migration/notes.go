@@ -57,7 +57,7 @@ func (n *notes) outcome(c pluginapi.Change) {
 	if out {
 		n.notLoaded[c.SourceID] = true
 	}
-	said := len(c.Losses) > 0 || out && c.Detail+c.Hint != ""
+	said := c.Incomplete() || c.Unread() || out && c.Detail+c.Hint != ""
 	if !said || n.failed != nil {
 		return
 	}

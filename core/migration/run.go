@@ -145,7 +145,7 @@ func (r *run) begin(ctx context.Context) error {
 // outcome passes on what became of an account.
 func (r *run) outcome(c pluginapi.Change) {
 	r.report.PartLosses.Add(c.Losses)
-	if r.o.DryRun || c.Code != "" || len(c.Losses) > 0 {
+	if r.o.DryRun || c.Code != "" || c.Incomplete() || c.Unread() {
 		r.report.Changes = append(r.report.Changes, c)
 	}
 	if r.plan != nil {

@@ -28,6 +28,10 @@ const (
 // target takes, [Capabilities] says.
 const PartPassword Feature = "password"
 
+// IsPart says whether f can name a part of an account in a [PartLoss]: any feature, or the
+// password.
+func (f Feature) IsPart() bool { return f.Lost() != "" }
+
 // features says what is lost where a feature is not declared, in an operator's words.
 var features = []struct {
 	Feature
@@ -58,6 +62,9 @@ func Features() []Feature {
 // Lost says what is lost where f is not declared, and nothing of a feature that this
 // version does not know.
 func (f Feature) Lost() string {
+	if f == PartPassword {
+		return "the password"
+	}
 	for _, known := range features {
 		if known.Feature == f {
 			return known.lost

@@ -116,9 +116,10 @@ func (c *Change) Unread() bool {
 		!slices.ContainsFunc(c.Fields, func(f FieldChange) bool { return f.Old != UnreadValue })
 }
 
-// Incomplete says that the account is in the target and lacks a part.
+// Incomplete says that the account is in the target and lacks a part that it should have.
+// What the target has no place for is lost with every account, and known beforehand.
 func (o *Outcome) Incomplete() bool {
-	return slices.ContainsFunc(o.Losses, func(l PartLoss) bool { return l.Code != diag.LoadUnread })
+	return slices.ContainsFunc(o.Losses, func(l PartLoss) bool { return l.Code != diag.LoadUnread && l.Code != diag.LoadNoPlace })
 }
 
 // Settled says that a next run has nothing to do about the account as long as the source

@@ -228,6 +228,7 @@ const (
 	CodePartKept    = diag.LoadPartKept
 	CodePartFailed  = diag.LoadPartFailed
 	CodePartRefused = diag.LoadPartRefused
+	CodeNoPlace     = diag.LoadNoPlace
 
 	CodeNoSuchAccount    = diag.TargetNoSuchAccount
 	CodePasswordRefused  = diag.TargetPasswordRefused

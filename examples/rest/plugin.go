@@ -7,6 +7,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/httpx"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
 // config is what a configuration file may say under target.config. Its schema, the
@@ -58,8 +59,8 @@ func open(_ context.Context, c config, env sdk.Env) (sdk.Target, error) {
 	}
 	client := httpx.NewClient(httpx.Options{UserAgent: env.UserAgent, Pulse: env.Pulse, Log: env.Log})
 	return &target{
-		api:    &api{url: strings.TrimSuffix(c.URL, "/"), token: c.Token, http: client},
-		prints: env.Fingerprints,
+		api:   &api{url: strings.TrimSuffix(c.URL, "/"), token: c.Token, http: client},
+		judge: reconcile.Judge{Fingerprints: env.Fingerprints, Place: "Acme"},
 	}, nil
 }
 

@@ -1,21 +1,22 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/httpx"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
 // target is Acme. Besides Load, which every target has, it can check, plan, undo and
 // try logins: each of these is one more method.
 type target struct {
-	api    *api
-	prints sdk.Fingerprints
+	api   *api
+	judge reconcile.Judge
 }
 
 // Check implements [sdk.Checker]: everything that would fail for every user.
@@ -46,32 +47,38 @@ func wanted(u *sdk.User) *account {
 	}
 }
 
+// wantedOf is the same as the host's rules want it: what Acme shows, and what it only takes.
+func wantedOf(u *sdk.User) reconcile.Wanted {
+	return reconcile.Wanted{
+		Fields:  fields(wanted(u)),
+		Secrets: []reconcile.Secret{{Field: "password", Feature: sdk.PartPassword, Value: u.Password.Encode()}},
+	}
+}
+
 // decide says what is to be done with u, without doing it. It is all of Plan and the
-// first half of Load, so that what is planned is what happens.
-func (t *target) decide(ctx context.Context, u *sdk.User) (sdk.Change, *account, error) {
-	c := sdk.Change{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created}}
+// first half of Load, so that what is planned is what happens. The account is nil when
+// there is none.
+func (t *target) decide(ctx context.Context, u *sdk.User) (reconcile.Verdict, *account, error) {
 	if problem := invalid(u); problem != "" {
-		c.Action, c.Code, c.Detail = sdk.Rejected, codeInvalidUser, problem
-		return c, nil, nil
+		return reconcile.Verdict{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: codeInvalidUser, Detail: problem}}, nil, nil
 	}
-	have, err := t.api.find(ctx, u.ID)
+	have, err := t.find(ctx, u)
 	if err != nil || have == nil {
-		return c, nil, err
+		return t.judge.Absent(u), nil, err
 	}
-	now, want := fields(have), fields(wanted(u))
-	c.TargetID, c.State = have.ID, t.prints.State(now)
-	c.Fields = t.prints.Diff(u.Prior.State, now, want, func(_, value string) string { return value })
-	switch {
-	case len(c.Fields) == 0:
-		c.Action, c.Fields = sdk.Unchanged, nil
-	case u.Existing != sdk.Update:
-		c.Action, c.Code, c.Hint = sdk.Skipped, sdk.CodeExistsDiffers, "change or delete the account in Acme"
-	case u.Expect != nil && !bytes.Equal(u.Expect, c.State):
-		c.Action, c.Code = sdk.Rejected, sdk.CodeMoved
-	default:
-		c.Action = sdk.Updated
+	return t.judge.Found(u, wantedOf(u), reconcile.Held{ID: have.ID, Fields: fields(have), Marked: have.ExternalID == u.ID}), have, nil
+}
+
+// find looks for the account of u: by the id that an earlier run has noted, whatever its
+// name has become since, or by the id that applications have stored.
+func (t *target) find(ctx context.Context, u *sdk.User) (have *account, err error) {
+	if u.Prior.TargetID != "" {
+		have, err = t.api.get(ctx, u.Prior.TargetID)
 	}
-	return c, have, nil
+	if have == nil && err == nil {
+		have, err = t.api.find(ctx, u.ID)
+	}
+	return have, err
 }
 
 // invalid knows the rules of Acme that can be told without asking.
@@ -94,11 +101,11 @@ func invalid(u *sdk.User) string {
 // Plan implements [sdk.Planner]. It sends nothing but GET requests.
 func (t *target) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) error {
 	for i := range users {
-		c, _, err := t.decide(ctx, &users[i])
+		v, _, err := t.decide(ctx, &users[i])
 		if err != nil {
 			return err // whoever has no outcome yet is undecided
 		}
-		out.Report(c)
+		out.Report(sdk.Change{Outcome: v.Outcome, Fields: v.Fields})
 	}
 	return nil
 }
@@ -119,31 +126,35 @@ func (t *target) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 }
 
 func (t *target) load(ctx context.Context, u *sdk.User) (sdk.Outcome, error) {
-	c, have, err := t.decide(ctx, u)
-	if err != nil {
-		return c.Outcome, err
+	v, have, err := t.decide(ctx, u)
+	o := v.Outcome
+	if err != nil || o.Action != sdk.Created && o.Action != sdk.Updated {
+		return o, err
 	}
-	want := wanted(u)
+	want, open := wanted(u), v.Unsent()
 	var kept account
-	switch c.Action {
-	case sdk.Created:
+	if have == nil {
 		err = t.api.call(ctx, http.MethodPost, "/users", want, &kept)
-	case sdk.Updated:
-		for _, f := range c.Fields {
-			c.Changed = append(c.Changed, f.Field)
+	} else {
+		if !v.Send["password"] {
+			want.PasswordHash = "" // the one that is there stays, and may be the person's own by now
+		} else if want.PasswordHash == "" {
+			open["password"] = true
+			o.Losses = append(o.Losses, sdk.PartLoss{Feature: sdk.PartPassword, Code: sdk.CodePartRefused, Detail: "Acme cannot take a password away"})
 		}
-		if c.Before, err = preImage(have); err != nil {
-			return c.Outcome, err
+		if o.Before, err = preImage(have); err != nil {
+			return o, err
 		}
-		err = t.api.call(ctx, http.MethodPut, "/users/"+have.ID, want, &kept)
-	default:
-		return c.Outcome, nil
+		err = t.api.call(ctx, http.MethodPut, "/users/"+url.PathEscape(have.ID), want, &kept)
 	}
 	if err != nil {
 		return t.refused(ctx, u, err), nil
 	}
-	c.TargetID, c.State = kept.ID, t.prints.State(fields(&kept))
-	return c.Outcome, nil
+	if v.Resumed {
+		o.Before, o.Changed = nil, nil // an interrupted load has made it
+	}
+	o.TargetID, o.State = kept.ID, t.judge.Left(wantedOf(u), fields(&kept), open)
+	return o, nil
 }
 
 // refused turns an error of one write into an outcome: this user's, and nobody else's.
@@ -155,7 +166,7 @@ func (t *target) refused(ctx context.Context, u *sdk.User, err error) sdk.Outcom
 		// It may have been done. Nobody guesses: look.
 		have, lookErr := t.api.find(ctx, u.ID)
 		if lookErr == nil && have != nil && u.Existing != sdk.Update {
-			return sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: have.ID, State: t.prints.State(fields(have))}
+			return sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: have.ID, State: t.judge.Left(wantedOf(u), fields(have), nil)}
 		}
 		o.Action, o.Code = sdk.InDoubt, sdk.CodeUnknownAnswer
 	case !answered || no.Status == http.StatusTooManyRequests:
@@ -184,7 +195,7 @@ func (t *target) undo(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 	if err != nil || have == nil {
 		return o, err // gone already: nothing to do
 	}
-	if a.State != nil && !bytes.Equal(a.State, t.prints.State(fields(have))) {
+	if a.State != nil && !reconcile.ParseState(a.State).Untouched(t.judge.Fingerprints, fields(have)) {
 		o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
 		return o, nil
 	}

@@ -308,7 +308,7 @@ func (s *server) report(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 		d.state = settled
 		o := &d.Outcome
 		o.Action, o.TargetID, o.Code = sdk.Created, d.id, ""
-		o.Detail, o.Losses = s.remark(d), nil
+		o.Detail, o.Losses = s.remark(d), d.want.placeless()
 		for _, name := range slices.Sorted(maps.Keys(problems[d.id])) {
 			o.Losses = append(o.Losses, lossOf(groupPath(name), problems[d.id][name]))
 		}

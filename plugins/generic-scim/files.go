@@ -70,7 +70,7 @@ func (t *files) decide(u *sdk.User) (*desired, sdk.Outcome) {
 	if rejected != nil {
 		return nil, *rejected
 	}
-	return d, sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, Detail: d.note()}
+	return d, sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, Detail: d.note(), Losses: d.placeless()}
 }
 
 // Load implements [sdk.Target]. Nothing counts before Finish.

@@ -219,7 +219,7 @@ func (s *server) settle(ctx context.Context, v *verdict, h hit) error {
 	case h.held == nil:
 		v.Verdict = s.compare.judge().Absent(v.user)
 		if v.Outcome.Action == sdk.Created {
-			v.Outcome.Detail = v.want.note()
+			v.Outcome.Detail, v.Outcome.Losses = v.want.note(), v.want.placeless()
 		}
 		return nil
 	case h.several && h.mine:
@@ -254,6 +254,9 @@ func (s *server) weigh(ctx context.Context, v *verdict, held resource) error {
 	})
 	if v.Outcome.Detail == "" {
 		v.Outcome.Detail = v.want.note()
+	}
+	if v.Outcome.Action.MayLose() {
+		v.Outcome.Losses = append(v.Outcome.Losses, v.want.placeless()...)
 	}
 	return nil
 }

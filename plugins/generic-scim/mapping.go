@@ -382,10 +382,23 @@ func (d *desired) encode() (json.RawMessage, error) {
 }
 
 // note is what the operator should know although the user is loaded.
-func (d *desired) note() string {
-	notes := d.notes
-	if len(d.left) > 0 {
-		notes = append([]string{"the server has no place for " + joinList(d.left)}, notes...)
+func (d *desired) note() string { return strings.Join(d.notes, "; ") }
+
+// placeless are the parts of a user that the server has no place for.
+func (d *desired) placeless() (out []sdk.PartLoss) {
+	for _, name := range d.left {
+		l := sdk.PartLoss{Feature: placeless[name], Code: sdk.CodeNoPlace}
+		if l.Feature == "" {
+			l.Feature, l.Attribute = sdk.CarriesMetadata, name
+		}
+		out = append(out, l)
 	}
-	return strings.Join(notes, "; ")
+	return out
+}
+
+// placeless are features by the attributes that would carry them.
+var placeless = map[string]sdk.Feature{
+	"emailVerified": sdk.CarriesEmailVerified, "phoneVerified": sdk.CarriesPhone, "phoneNumbers": sdk.CarriesPhone, "createdAt": sdk.CarriesCreated,
+	"name": sdk.CarriesNames, "tenants": sdk.CarriesTenants, "identities": sdk.CarriesIdentities, "metadata": sdk.CarriesMetadata,
+	"metadataJson": sdk.CarriesMetadata, "groups": sdk.CarriesRoles, "roles": sdk.CarriesRoles, "entitlements": sdk.CarriesRoles,
 }

@@ -109,7 +109,7 @@ func isGroup(path string) bool { return strings.HasPrefix(path, "groups[") }
 
 // lossOf names a part of an account that could not be written.
 func lossOf(path string, why error) sdk.PartLoss {
-	l := sdk.PartLoss{Feature: sdk.Feature(shownName(path)), Code: sdk.CodePartFailed, Detail: why.Error()}
+	l := sdk.PartLoss{Feature: sdk.CarriesMetadata, Code: sdk.CodePartFailed, Attribute: shownName(path), Detail: why.Error()}
 	if refused(why) || unable(why) || errors.Is(why, errPartRefused) {
 		l.Code = sdk.CodePartRefused
 	}
@@ -119,7 +119,7 @@ func lossOf(path string, why error) sdk.PartLoss {
 	case group:
 		l.Feature, l.Attribute = sdk.CarriesRoles, name
 	case path == fieldPassword:
-		l.Feature = sdk.PartPassword
+		l.Feature, l.Attribute = sdk.PartPassword, ""
 	case strings.HasPrefix(path, "name.") || path == "displayname":
 		l.Feature = sdk.CarriesNames
 	case strings.HasPrefix(path, "phonenumbers"):

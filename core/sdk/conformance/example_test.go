@@ -56,4 +56,7 @@ func ExampleRun() {
 	// leave: an account that is there and differs is skipped, not overwritten
 	// update: an update writes what differs, once, and only to the account that was planned for
 	// lost-answer: a user whose answer was lost is looked up, not created again
+	// given-and-taken: what the source takes away from an account is taken away, and what it gives is given, in every part that the plugin declares
+	// same-account: an account that a run has made is found again by its target id, whatever its name and address have become
+	// exchange: two people who exchange their addresses both keep an account, and end with the right one or are named
 }

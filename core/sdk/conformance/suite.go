@@ -77,7 +77,7 @@ type Rule struct {
 
 // Rules lists the rules in the order in which they are tried.
 func Rules() []Rule {
-	return slices.Concat(conversationRules(), accountRules(), faultRules(), processRules(), watchRules())
+	return slices.Concat(conversationRules(), accountRules(), changeRules(), faultRules(), processRules(), watchRules())
 }
 
 const defaultTimeout = 2 * time.Minute

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -102,9 +103,38 @@ func (f *folder) store(path string, a *account) error {
 }
 
 func fields(u *sdk.User) map[string]string {
-	return map[string]string{
+	f := map[string]string{
 		"username": u.Username, "email": u.Email, "given_name": u.GivenName, "family_name": u.FamilyName, "hash": u.Password.Encode(),
 	}
+	for _, d := range u.TOTP {
+		f["totp"] += d.Secret.Reveal() + " "
+	}
+	return f
+}
+
+// overlooked is what a plugin does not compare that breaks a rule.
+func (f *folder) overlooked(u *sdk.User, have *account) string {
+	switch {
+	case f.breaks("changed-password") && u.Prior.State != nil, f.breaks("unread") && u.Prior.State == nil:
+		return "hash"
+	case f.breaks("given-and-taken") && len(u.TOTP) == 0:
+		return "totp"
+	case f.breaks("exchange") && u.Existing == sdk.Update && u.Prior.TargetID != "" && f.anothers(u.Username, have):
+		return "username email"
+	}
+	return ""
+}
+
+// anothers reports whether another account has a name.
+func (f *folder) anothers(name string, but *account) bool {
+	files, _ := filepath.Glob(f.path("*"))
+	for _, file := range files {
+		a, err := f.read(filepath.Base(file[:len(file)-len(".json")]))
+		if err == nil && a.TargetID != but.TargetID && a.Fields["username"] == name {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
@@ -131,6 +161,8 @@ func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
 		}
 		return value
 	})
+	overlooked := strings.Fields(f.overlooked(u, have))
+	c.Fields = slices.DeleteFunc(c.Fields, func(c sdk.FieldChange) bool { return slices.Contains(overlooked, c.Field) })
 	switch {
 	case len(c.Fields) == 0:
 		c.Action = sdk.Unchanged
@@ -179,6 +211,8 @@ func (f *folder) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 		_, _ = syscall.Write(1, []byte("loading…\n"))
 	case f.breaks("environment"):
 		f.env.Log.Info("starting", "environment", fmt.Sprint(os.Environ()))
+	case f.breaks("taken") && len(users) == 5 && users[3].Username == users[0].Username:
+		return errors.New("the target refused the batch")
 	case f.breaks("poison") && slices.ContainsFunc(users, func(u sdk.User) bool { return u.ID == "" }):
 		return errors.New("the target refused the batch")
 	case f.breaks("large") && slices.ContainsFunc(users, func(u sdk.User) bool { return len(u.Metadata) > 4<<20 }):
@@ -227,6 +261,9 @@ func (f *folder) load(u *sdk.User) (sdk.Outcome, error) {
 		}
 		for _, f := range c.Fields {
 			c.Changed = append(c.Changed, f.Field)
+		}
+		if f.breaks("same-account") && have.Fields["username"] != u.Username && !f.anothers(u.Username, have) {
+			c.TargetID = "moved-" + c.TargetID
 		}
 	default:
 		return c.Outcome, nil
@@ -284,7 +321,7 @@ func (f *folder) Login(_ context.Context, l sdk.Login) (bool, error) {
 	if err != nil || a == nil {
 		return false, errors.Join(err, errors.New("no such account"))
 	}
-	if f.breaks("login") {
+	if f.breaks("login") && strings.HasPrefix(l.Password.Reveal(), "wrong-") {
 		return true, nil
 	}
 	return bcrypt.CompareHashAndPassword([]byte(a.Fields["hash"]), []byte(l.Password.Reveal())) == nil, nil

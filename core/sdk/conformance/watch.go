@@ -77,7 +77,7 @@ func (w *watch) outcomes(all []pluginapi.Outcome) {
 		for _, l := range o.Losses {
 			w.code("a loss", l.Code)
 			w.see("a loss of "+o.SourceID, l.Attribute+"\n"+l.Detail)
-			if !slices.Contains(pluginapi.Features(), l.Feature) {
+			if !l.Feature.IsPart() {
 				w.mu.Lock()
 				w.losses = append(w.losses, fmt.Sprintf("an account has lost something of the feature %q, which there is not", l.Feature))
 				w.mu.Unlock()

@@ -2,8 +2,9 @@
 
 // Command testrun runs "go test" for tools/test.sh, so that whoever waits sees what
 // goes on: a line when a package begins and ends, which server is being waited for,
-// and in the end what each package has cost and which tests were skipped for want of
-// what. A run fails when it leaves something in the folder for temporary files.
+// and in the end what each package has cost, which tests were skipped for want of what,
+// and in its last lines why it fails. A run fails when it leaves something in the folder
+// for temporary files, too.
 //
 // Without arguments it runs every test. The race detector watches all packages but
 // those that run the built program from outside, whose own code has no concurrency
@@ -70,12 +71,9 @@ func run(out io.Writer, args []string) (ok bool, err error) {
 	stop()
 	r.costs()
 	r.skipped(p.skips)
-	for _, path := range left {
-		r.print("left behind: %s", path)
-	}
 	err = errors.Join(err, os.RemoveAll(p.notes))
 	p.unlock()
-	return errors.Join(failed...) == nil && len(left) == 0, err
+	return r.verdict(errors.Join(append(failed, err)...), left), err
 }
 
 // everything are the commands that run all tests.

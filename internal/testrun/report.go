@@ -34,6 +34,7 @@ type reporter struct {
 	tests   map[string]bool      // "package test", of those that run
 	said    map[string]*strings.Builder
 	cost    map[string]time.Duration // packages, and "package test"
+	failed  []string                 // the same
 }
 
 func newReporter(out io.Writer) *reporter {
@@ -106,11 +107,18 @@ func (r *reporter) ended(name string, e event) {
 	}
 	delete(r.said, name)
 	delete(r.tests, name)
+	if e.Test == "" && e.Action == "fail" {
+		r.unfinished(name)
+	}
+	// What fails for its parts only is not named beside them.
+	part := func(f string) bool {
+		return strings.HasPrefix(f, name+"/") || e.Test == "" && strings.HasPrefix(f, name+" ")
+	}
+	if e.Action == "fail" && !slices.ContainsFunc(r.failed, part) {
+		r.failed = append(r.failed, name)
+	}
 	if e.Test != "" {
 		return
-	}
-	if e.Action == "fail" {
-		r.unfinished(name)
 	}
 	_, began := r.running[name]
 	delete(r.running, name)
@@ -131,6 +139,7 @@ func (r *reporter) unfinished(name string) {
 	for _, test := range slices.Sorted(maps.Keys(r.said)) {
 		if strings.HasPrefix(test, name+" ") {
 			r.line("FAIL  %s did not end\n%s", test, strings.TrimRight(r.said[test].String(), "\n"))
+			r.failed = append(r.failed, test+" did not end")
 			delete(r.said, test)
 			delete(r.tests, test)
 		}
@@ -232,4 +241,27 @@ func (r *reporter) skipped(path string) {
 	for _, line := range slices.Compact(slices.Sorted(strings.Lines(string(text)))) {
 		fmt.Fprint(r.out, "  ", line)
 	}
+}
+
+// verdict ends the report with why the run has failed, and says whether all is well:
+// who sees no more than the end of a log has to know. err is of the run itself, and
+// left what was found in the folder for temporary files.
+func (r *reporter) verdict(err error, left []string) (ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil && len(r.failed) == 0 && len(left) == 0 {
+		fmt.Fprintln(r.out, "\nPASSED")
+		return true
+	}
+	fmt.Fprintln(r.out, "\nFAILED:")
+	for _, name := range slices.Sorted(slices.Values(r.failed)) {
+		fmt.Fprintln(r.out, "  "+name)
+	}
+	if err != nil && len(r.failed) == 0 {
+		fmt.Fprintln(r.out, "  "+err.Error())
+	}
+	for _, path := range left {
+		fmt.Fprintln(r.out, "  left behind in the folder for temporary files:", path)
+	}
+	return false
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,6 +27,7 @@ func TestReport(t *testing.T) {
 {"Action":"output","Package":"github.com/stetl/stetl/core/a","Test":"TestGood","Output":"nobody reads this\n"}
 {"Action":"pass","Package":"github.com/stetl/stetl/core/a","Test":"TestGood","Elapsed":2}
 {"Action":"output","Package":"github.com/stetl/stetl/core/a","Test":"TestBad","Output":"it broke\n"}
+{"Action":"fail","Package":"github.com/stetl/stetl/core/a","Test":"TestBad/part","Elapsed":1}
 {"Action":"fail","Package":"github.com/stetl/stetl/core/a","Test":"TestBad","Elapsed":3}
 {"Action":"fail","Package":"github.com/stetl/stetl/core/a","Elapsed":5.5}
 {"Action":"start","Package":"github.com/stetl/stetl/core/d"}
@@ -43,6 +45,9 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.costs()
+	if r.verdict(errors.New("exit status 1"), []string{"forgotten (2 KB)"}) {
+		t.Error("all is said to be well")
+	}
 	want := `      core/a begins
 FAIL  core/a TestBad
 it broke
@@ -66,12 +71,43 @@ Packages, in seconds:
 Slowest tests, in seconds:
      3.0  core/a TestBad
      2.0  core/a TestGood
+
+FAILED:
+  core/a TestBad/part
+  core/b
+  core/d TestPanics did not end
+  left behind in the folder for temporary files: forgotten (2 KB)
 `
 	if d := cmp.Diff(want, said(&out)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	if err := r.read(strings.NewReader("not JSON")); err == nil {
 		t.Error("what go test says was not understood, and nobody is told")
+	}
+}
+
+// The last lines say why a run fails, whatever the reason.
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, events, want string
+		err                error
+		left               []string
+	}{
+		{name: "well", events: `{"Action":"pass","Package":"p","Test":"TestA"}{"Action":"pass","Package":"p"}`, want: "\nPASSED\n"},
+		{name: "a package", events: `{"Action":"fail","Package":"p"}`, err: errors.New("exit status 1"), want: "\nFAILED:\n  p\n"},
+		{name: "go itself", err: errors.New("exit status 2"), want: "\nFAILED:\n  exit status 2\n"},
+		{name: "a file", left: []string{"x (1 KB)"}, want: "\nFAILED:\n  left behind in the folder for temporary files: x (1 KB)\n"},
+	} {
+		var out strings.Builder
+		r := newReporter(&out)
+		if err := r.read(strings.NewReader(test.events)); err != nil {
+			t.Fatal(err)
+		}
+		out.Reset()
+		if ok := r.verdict(test.err, test.left); ok != (test.name == "well") || out.String() != test.want {
+			t.Errorf("%s: %v, %q", test.name, ok, out.String())
+		}
 	}
 }
 

@@ -23,8 +23,14 @@ func TestHostKilledPluginGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			host := exec.CommandContext(t.Context(), self, "host-until-killed")
-			// A killed host cannot remove the folder of its plugin's socket.
-			host.Env = append(os.Environ(), env, "TMPDIR="+t.TempDir())
+			// A killed host cannot remove the folder of its plugin's socket, and makes it
+			// elsewhere where the path gets too long.
+			temp, err := os.MkdirTemp("", "own-") //nolint:usetesting // see above
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.RemoveAll(temp) })
+			host.Env = append(os.Environ(), env, "TMPDIR="+temp)
 			if _, err := host.StdinPipe(); err != nil { // keeps the host waiting
 				t.Fatal(err)
 			}

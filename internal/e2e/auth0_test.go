@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -273,14 +272,7 @@ func TestAuth0Example(t *testing.T) {
 // over before.
 func killStetl(t *testing.T, env []string, after time.Duration, args ...string) bool {
 	t.Helper()
-	// It leaves the folder of its plugin's socket, whose path has to be short.
-	temp, err := os.MkdirTemp("", "killed-") //nolint:usetesting // see above
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(temp) })
-	cmd := exec.CommandContext(t.Context(), stetl(t), args...)
-	cmd.Env = append(append(os.Environ(), "TMPDIR="+temp), env...)
+	cmd := command(t.Context(), t, env, args...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -147,8 +146,8 @@ func startBridge(t *testing.T, config, address string, env []string) (logPath st
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), stetl(t), "bridge", "--config", config)
-	cmd.Env, cmd.Stderr, cmd.Stdout = append(os.Environ(), env...), log, log
+	cmd := command(context.WithoutCancel(t.Context()), t, env, "bridge", "--config", config)
+	cmd.Stderr, cmd.Stdout = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -163,6 +162,7 @@ func startBridge(t *testing.T, config, address string, env []string) (logPath st
 			}
 		case <-time.After(40 * time.Second):
 			t.Error("the bridge does not end", cmd.Process.Kill())
+			<-ended
 		}
 		_ = log.Close()
 		if t.Failed() {

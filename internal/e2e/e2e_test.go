@@ -174,11 +174,46 @@ type ran struct {
 	stdout, stderr string
 }
 
+// command is the program with its arguments; ctx kills it.
+func command(ctx context.Context, t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, stetl(t), args...)
+	cmd.Env = append(os.Environ(), env...)
+	ownTemp(t, cmd)
+	return cmd
+}
+
+// ownTemp gives a program a folder of its own for temporary files: one that is killed
+// leaves the folder of its plugin's socket there. The end of the test says so when one
+// that ended in order has left anything.
+func ownTemp(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	temp, err := os.MkdirTemp("", "own-") //nolint:usetesting // the path of a socket has to be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(cmd.Env, "TMPDIR="+temp)
+	t.Cleanup(func() {
+		left, err := os.ReadDir(temp)
+		if err != nil {
+			t.Error(err)
+		}
+		if cmd.ProcessState != nil && cmd.ProcessState.Exited() && len(left) > 0 {
+			t.Errorf("%s has left behind: %v", cmd, left)
+		}
+		if err := os.RemoveAll(temp); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func runStetl(t *testing.T, env []string, args ...string) ran {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), stetl(t), args...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd := command(t.Context(), t, env, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
@@ -537,6 +572,7 @@ target: {plugin: dead}
 `)
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), own, "run", "--config", filepath.Join(dir, "dead.yaml"))
+	ownTemp(t, cmd)
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != exitRefused || !strings.Contains(stderr.String(), "no licence") {
 		t.Errorf("exit %d: %s", cmd.ProcessState.ExitCode(), stderr.String())

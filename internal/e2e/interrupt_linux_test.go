@@ -159,7 +159,7 @@ policies: {skip: [map.duplicate_username]}
 // begin starts a run; its standard error comes line by line.
 func begin(t *testing.T, config string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), stetl(t), "run", "--config", config, "-q")
+	cmd := command(t.Context(), t, nil, "run", "--config", config, "-q")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,10 @@ func begin(t *testing.T, config string) (*exec.Cmd, *bufio.Scanner) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	t.Cleanup(func() { // where the test has failed
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
 	return cmd, bufio.NewScanner(stderr)
 }
 
@@ -327,7 +330,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = full.Close() }()
-	cmd := exec.CommandContext(t.Context(), stetl(t), "rejects", "--config", config)
+	cmd := command(t.Context(), t, nil, "rejects", "--config", config)
 	cmd.Stdout = full
 	var said strings.Builder
 	cmd.Stderr = &said

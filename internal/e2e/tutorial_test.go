@@ -35,6 +35,7 @@ func TestTutorial(t *testing.T) {
 	cmd.Dir = "../.."
 	// Everything that is needed was needed to build stetl.
 	cmd.Env = append(os.Environ(), "WORK="+t.TempDir(), "GOPROXY=off", "GOFLAGS=")
+	ownTemp(t, cmd)
 	// What a failing script leaves running must not outlive the test.
 	cmd.SysProcAttr, cmd.WaitDelay = &syscall.SysProcAttr{Setpgid: true}, 5*time.Second
 	out, err := cmd.CombinedOutput()

@@ -60,8 +60,8 @@ verify: lint ## what a commit must pass beside the tests
 	sh tools/verify.sh
 
 .PHONY: bench-extract
-bench-extract: ## accounts/s and peak memory of extraction beside COPY (STETL_BENCH_SIZES to choose sizes)
-	STETL_BENCH=1 $(GO) test -timeout 30m -run '^$$' -bench BenchmarkExtract -benchtime 1x ./core/supertokens
+bench-extract: ## accounts/s and peak memory of extraction beside COPY (STETL_BENCH_SIZES, and STETL_BENCH_KINDS of live,plain,custom)
+	STETL_BENCH=1 $(GO) test -timeout 90m -run '^$$' -bench BenchmarkExtract -benchtime 1x ./core/supertokens
 
 .PHONY: bench-engine
 bench-engine: ## a first and a second run beside bare extraction, and the journal's outcomes/s and ns/account (STETL_BENCH_ACCOUNTS, default 1000000)

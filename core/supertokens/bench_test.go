@@ -4,6 +4,7 @@ package supertokens
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,6 +35,9 @@ const (
 	benchOn = "STETL_BENCH"
 	// benchSizes are the numbers of accounts, "10000,100000,1000000".
 	benchSizes = "STETL_BENCH_SIZES"
+	// benchKinds are what is read, "live,plain,custom". For plain alone no server is
+	// filled, which takes longer than all else.
+	benchKinds = "STETL_BENCH_KINDS"
 	// benchProfiles is a folder for a CPU profile of each reading.
 	benchProfiles = "STETL_BENCH_PROFILES"
 	// benchJob is for the benchmark's own child processes.
@@ -56,20 +61,18 @@ func BenchmarkExtract(b *testing.B) {
 	if os.Getenv(benchOn) != "1" {
 		b.Skip("takes minutes and gigabytes of disk; set " + benchOn + "=1")
 	}
-	sizes := os.Getenv(benchSizes)
-	if sizes == "" {
-		sizes = "10000,100000,1000000"
-	}
+	sizes := cmp.Or(os.Getenv(benchSizes), "10000,100000,1000000")
+	kinds := strings.Split(cmp.Or(os.Getenv(benchKinds), "live,plain,custom"), ",")
 	for text := range strings.SplitSeq(sizes, ",") {
 		accounts, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil {
 			b.Fatalf("%s: %v", benchSizes, err)
 		}
-		b.Run(fmt.Sprintf("accounts=%d", accounts), func(b *testing.B) { benchExtract(b, accounts) })
+		b.Run(fmt.Sprintf("accounts=%d", accounts), func(b *testing.B) { benchExtract(b, accounts, kinds) })
 	}
 }
 
-func benchExtract(b *testing.B, accounts int) {
+func benchExtract(b *testing.B, accounts int, kinds []string) {
 	plain := filepath.Join(b.TempDir(), "generated.sql")
 	f, err := os.Create(plain)
 	if err != nil {
@@ -82,32 +85,14 @@ func benchExtract(b *testing.B, accounts int) {
 	if err := f.Close(); err != nil {
 		b.Fatal(err)
 	}
-	server := postgres.Start(b)
-	dsn := server.RestorePlain(b, plain, postgres.Database{})
-	conn, err := pgx.Connect(b.Context(), dsn)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = conn.Close(context.WithoutCancel(b.Context())) })
-	// A database in use has been vacuumed and is in the cache.
-	if _, err := conn.Exec(b.Context(), "VACUUM (ANALYZE)"); err != nil {
-		b.Fatal(err)
-	}
-	copyTables(b, conn, dsn)
-
+	live, custom := slices.Contains(kinds, "live"), slices.Contains(kinds, "custom")
+	var server *postgres.Server
+	var dsn string
 	var copied time.Duration
-	b.Run("copy", func(b *testing.B) {
-		var size int64
-		for range benchRounds {
-			took, n := copyTables(b, conn, dsn)
-			size = n
-			if copied == 0 || took < copied {
-				copied = took
-			}
-		}
-		report(b, accounts, copied)
-		b.ReportMetric(float64(size)/(1<<20), "MiB")
-	})
+	if live || custom {
+		server = postgres.Start(b)
+		dsn, copied = fillServer(b, server, plain, accounts)
+	}
 	read := func(name string, job readJob) {
 		b.Run(name, func(b *testing.B) {
 			var r readResult
@@ -133,13 +118,46 @@ func benchExtract(b *testing.B, accounts int) {
 			}
 		})
 	}
-	read("live", readJob{URL: dsn})
-	read("plain", readJob{Dump: plain})
-	custom := filepath.Join(b.TempDir(), "generated.dump")
-	if !dumpCustom(b, server, dsn, custom) {
-		return
+	if live {
+		read("live", readJob{URL: dsn})
 	}
-	read("custom", readJob{Dump: custom})
+	if slices.Contains(kinds, "plain") {
+		read("plain", readJob{Dump: plain})
+	}
+	if packed := filepath.Join(b.TempDir(), "generated.dump"); custom && dumpCustom(b, server, dsn, packed) {
+		read("custom", readJob{Dump: packed})
+	}
+}
+
+// fillServer restores a plain dump, and measures how long PostgreSQL takes to hand its
+// tables out.
+func fillServer(b *testing.B, server *postgres.Server, plain string, accounts int) (dsn string, copied time.Duration) {
+	b.Helper()
+	dsn = server.RestorePlain(b, plain, postgres.Database{})
+	conn, err := pgx.Connect(b.Context(), dsn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close(context.WithoutCancel(b.Context())) })
+	// A database in use has been vacuumed and is in the cache.
+	if _, err := conn.Exec(b.Context(), "VACUUM (ANALYZE)"); err != nil {
+		b.Fatal(err)
+	}
+	copyTables(b, conn, dsn)
+
+	b.Run("copy", func(b *testing.B) {
+		var size int64
+		for range benchRounds {
+			took, n := copyTables(b, conn, dsn)
+			size = n
+			if copied == 0 || took < copied {
+				copied = took
+			}
+		}
+		report(b, accounts, copied)
+		b.ReportMetric(float64(size)/(1<<20), "MiB")
+	})
+	return dsn, copied
 }
 
 // BenchmarkExtractLinked reads one account of many logins. What a login costs

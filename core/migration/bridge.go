@@ -28,17 +28,19 @@ func (m *Migration) Bridge(ctx context.Context, log *slog.Logger) error {
 	}
 	options := sourceOptions(cfg)
 	options.AcceptIncomplete = m.o.Accept
+	refused := func(err error) error { return RefusedError{sourceError(cfg, err)} }
 	if !settings.Database.IsZero() {
 		options.URL, options.Dump = settings.Database, ""
+		refused = func(err error) error { return RefusedError{sourceErrorAt(cfg, "/bridge/database", err)} }
 	}
 	sessions, err := session.Open(ctx, options, session.Config{Connections: bridgeConnections})
 	if err != nil {
-		return RefusedError{sourceError(cfg, err)}
+		return refused(err)
 	}
 	defer sessions.Close()
 	db, err := cutover.Open(ctx, sessions, cutover.Options{Schema: settings.Schema, FirebaseSignerKey: cfg.Source.FirebaseSignerKey})
 	if errors.As(err, new(*supertokens.IncompleteError)) {
-		return RefusedError{sourceError(cfg, err)}
+		return refused(err)
 	}
 	if err != nil {
 		return RefusedError{err}

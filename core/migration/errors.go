@@ -71,16 +71,34 @@ func pluginError(cfg *config.Config, err error) error {
 
 // sourceError gives an error of the source its place in the configuration.
 func sourceError(cfg *config.Config, err error) error {
-	if e, ok := errors.AsType[*supertokens.IncompleteError](err); ok {
-		return incomplete(cfg, e)
-	}
-	d := diag.Diagnostic{Code: diag.SourceUnreachable, Summary: err.Error(), Path: "/source/url"}
 	if cfg.Source.Dump != "" {
-		d.Path, d.Code = "/source/dump", diag.SourceDumpUnusable
+		return sourceErrorAt(cfg, pathDump, err)
+	}
+	return sourceErrorAt(cfg, "/source/url", err)
+}
+
+// pathDump is where a configuration names a dump.
+const pathDump = "/source/dump"
+
+// sourceErrorAt is [sourceError] for a source that the configuration names at a path. An
+// error about another setting is given the place of that one.
+func sourceErrorAt(cfg *config.Config, path string, err error) error {
+	if e, ok := errors.AsType[*supertokens.IncompleteError](err); ok {
+		return incomplete(cfg, path, e)
+	}
+	d := diag.Diagnostic{Code: diag.SourceUnreachable, Summary: err.Error(), Path: path}
+	if path == pathDump {
+		d.Code = diag.SourceDumpUnusable
+	}
+	if e, ok := errors.AsType[*supertokens.SettingError](err); ok {
+		d.Code, d.Path = diag.ConfigInvalidValue, diag.Pointer(append([]string{"source"}, e.Setting...)...)
 	}
 	switch {
 	case errors.Is(err, supertokens.ErrNoApp):
-		d.Code, d.Path = diag.SourceNoApp, "/source/app"
+		d.Code = diag.SourceNoApp
+		if cfg.Source.App != "" {
+			d.Path = pathApp
+		}
 	case errors.Is(err, supertokens.ErrAmbiguous):
 		d.Code = diag.SourceAmbiguous
 	case errors.Is(err, supertokens.ErrNotSuperTokens):
@@ -91,15 +109,19 @@ func sourceError(cfg *config.Config, err error) error {
 	return cfg.Locate(diag.List{d}).Err()
 }
 
+const pathApp = "/source/app"
+
 // incomplete words what is missing of a source, a diagnostic for each code.
-func incomplete(cfg *config.Config, e *supertokens.IncompleteError) error {
-	path := "/source/url"
-	if cfg.Source.Dump != "" {
-		path = "/source/dump"
-	}
+func incomplete(cfg *config.Config, path string, e *supertokens.IncompleteError) error {
 	var list diag.List
 	for code, text := range e.ByCode() {
 		d := diag.Diagnostic{Code: diag.Code(code), Summary: text, Path: path}
+		switch { // what the configuration has chosen, and where
+		case code == supertokens.GapMode && cfg.Source.MigrationMode != "":
+			d.Path = "/source/migration_mode"
+		case code == supertokens.GapEmptyApp && cfg.Source.App != "":
+			d.Path = pathApp
+		}
 		if info, known := diag.Lookup(d.Code); known {
 			d.Hint = info.Remedy
 			if e.Readable() {

@@ -18,6 +18,29 @@ var ErrNotSuperTokens = errors.New("no SuperTokens installation found")
 // options do not say which.
 var ErrAmbiguous = errors.New("more than one SuperTokens installation found")
 
+// SettingError is about one setting of the [Options]: it does not go with what the
+// source holds.
+type SettingError struct {
+	// Setting is what the section source of a configuration calls it, for a table with
+	// the table: "tables", "thirdparty_users".
+	Setting []string
+	Err     error
+}
+
+// Error implements error.
+func (e *SettingError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *SettingError) Unwrap() error { return e.Err }
+
+// The settings that a [SettingError] can be about.
+const (
+	settingSchema = "schema"
+	settingPrefix = "table_prefix"
+	settingTables = "tables"
+	settingMode   = "migration_mode"
+)
+
 // Layout is where an installation's tables are and what shape they have.
 type Layout struct {
 	Generation  Generation `json:"generation"`
@@ -137,8 +160,8 @@ func chosen(c *catalog, found []*installation, o Options) ([]*installation, erro
 	if len(in) == 0 {
 		return nil, nil
 	}
-	return nil, fmt.Errorf("%w in %s under table_prefix %q; the prefixes found there: %s",
-		ErrNotSuperTokens, c.where, *o.TablePrefix, prefixesOf(in))
+	return nil, &SettingError{[]string{settingPrefix}, fmt.Errorf("%w in %s under table_prefix %q; the prefixes found there: %s",
+		ErrNotSuperTokens, c.where, *o.TablePrefix, prefixesOf(in))}
 }
 
 // withoutTold leaves out places of which the options tell every table: these are
@@ -194,7 +217,7 @@ func renamedAltogether(c *catalog, o Options) []*installation {
 func (l *Layout) locate(ctx context.Context, c *catalog, from rows, o Options) error {
 	for _, key := range slices.Sorted(maps.Keys(o.Tables)) {
 		if err := l.told(c, TableName(key), o.Tables[key]); err != nil {
-			return err
+			return &SettingError{[]string{settingTables, key}, err}
 		}
 	}
 	for _, t := range renamables() {
@@ -394,11 +417,15 @@ func notFound(c *catalog, o Options, found []*installation) error {
 	if len(found) > 0 {
 		there = "installations there: " + prefixesOf(found)
 	}
-	if o.Schema != "" {
-		return fmt.Errorf("%w in %s in schema %q; leave source.schema out to search the whole of it (%s)", ErrNotSuperTokens, c.where, o.Schema, there)
-	}
-	if o.TablePrefix != nil {
-		return fmt.Errorf("%w in %s under table_prefix %q; leave source.table_prefix out to search the whole of it (%s)", ErrNotSuperTokens, c.where, *o.TablePrefix, there)
+	switch {
+	case o.schemaOfURL:
+		return fmt.Errorf("%w in %s in schema %q; leave it out of the address to search the whole database (%s)", ErrNotSuperTokens, c.where, o.Schema, there)
+	case o.Schema != "":
+		return &SettingError{[]string{settingSchema}, fmt.Errorf(
+			"%w in %s in schema %q; leave source.schema out to search the whole of it (%s)", ErrNotSuperTokens, c.where, o.Schema, there)}
+	case o.TablePrefix != nil:
+		return &SettingError{[]string{settingPrefix}, fmt.Errorf(
+			"%w in %s under table_prefix %q; leave source.table_prefix out to search the whole of it (%s)", ErrNotSuperTokens, c.where, *o.TablePrefix, there)}
 	}
 	return fmt.Errorf("%w in %s: none of its %d tables is called %s, with or without a prefix (%s)",
 		ErrNotSuperTokens, c.where, len(c.tables), EmailPasswordUsers, there)

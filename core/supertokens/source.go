@@ -21,7 +21,9 @@ type Options struct {
 	Dump string
 	// Schema and TablePrefix narrow the search for the installation; empty and
 	// nil search everywhere.
-	Schema      string
+	Schema string
+	// schemaOfURL says that Schema is what URL names.
+	schemaOfURL bool
 	TablePrefix *string
 	// Tables maps core table names to actual ones, for [RenamableTables].
 	Tables map[string]string

@@ -17,7 +17,7 @@ func migrationModes() []string {
 }
 
 func errMode(mode string) error {
-	return fmt.Errorf("migration_mode is %q; the core has %s", mode, strings.Join(migrationModes(), ", "))
+	return &SettingError{[]string{settingMode}, fmt.Errorf("migration_mode is %q; the core has %s", mode, strings.Join(migrationModes(), ", "))}
 }
 
 // readsNew reports whether a core in this mode reads the new tables.

@@ -35,8 +35,8 @@ func CheckSchema(url canonical.Secret, schema string) error {
 	if slices.ContainsFunc(a.Schemas, func(name string) bool { return named(name, schema) }) {
 		return nil
 	}
-	return fmt.Errorf("source.schema is %q, and %s in the address of the database says %s; keep one of them",
-		schema, a.SchemaSetting, strings.Join(a.Schemas, ", "))
+	return &SettingError{[]string{settingSchema}, fmt.Errorf("source.schema is %q, and %s in the address of the database says %s; keep one of them",
+		schema, a.SchemaSetting, strings.Join(a.Schemas, ", "))}
 }
 
 // URLSchemas are the schemas that the address of a database names in currentSchema,
@@ -89,7 +89,7 @@ func (o Options) narrow(c *catalog) (Options, *catalog, error) {
 	within := *c
 	within.where = fmt.Sprintf("%s (its address says %s: %s)", c.where, a.SchemaSetting, strings.Join(a.Schemas, ", "))
 	if len(a.Schemas) == 1 {
-		o.Schema = a.Schemas[0]
+		o.Schema, o.schemaOfURL = a.Schemas[0], true
 		return o, &within, nil
 	}
 	within.tables = nil

@@ -25,6 +25,7 @@ type Tables struct {
 	assembler assembler
 	mode      string
 	gaps      []Gap
+	accepts   []GapCode
 	backfill  backfill
 }
 
@@ -72,7 +73,7 @@ func newTables(ctx context.Context, c *catalog, from rows, o Options) (*Tables, 
 	if err != nil {
 		return nil, err
 	}
-	t := &Tables{layout: l, all: c, app: o.App, mode: strings.ToUpper(o.MigrationMode)}
+	t := &Tables{layout: l, all: c, app: o.App, mode: strings.ToUpper(o.MigrationMode), accepts: o.AcceptIncomplete}
 	if t.mode != "" && !slices.Contains(migrationModes(), t.mode) {
 		return nil, errMode(o.MigrationMode)
 	}

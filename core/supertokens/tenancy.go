@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // migrationModes lists the values of core 12's migration_mode, in the order in
@@ -27,16 +29,12 @@ func readsNew(mode string) bool { return mode == "MIGRATED" || mode == "DUAL_WRI
 // membership. The core knows it from its migration_mode, which usually is not
 // in the database; what the core itself allows in each mode is.
 func (s *Source) chooseTenants(ctx context.Context, told string) error {
-	mode, from := strings.ToUpper(told), "source.migration_mode"
+	mode, from := strings.ToUpper(told), modeSetting
 	if !s.layout.Generation.tenantsMigrate() {
-		if readsNew(mode) {
-			return s.refuse([]Gap{{Code: GapMode, Table: RecipeUserTenants, Detail: fmt.Sprintf(
-				"%s is %s, and %s has no filled table %s, from which a core in this mode reads the tenants; leave the setting out, or dump the whole schema", from, mode, s.catalog.where, s.layout.called(RecipeUserTenants))}})
-		}
-		return nil
+		return s.refuse(s.layout.modeOfAnother(s.catalog, mode))
 	}
 	if mode == "" {
-		from = fmt.Sprintf("migration_mode in table %s", s.layout.called(TenantConfigs))
+		from = s.layout.modeTable()
 		err := s.again(func() (err error) { mode, err = s.storedMode(ctx); return err })
 		if err != nil {
 			return err
@@ -56,7 +54,7 @@ func (s *Source) chooseTenants(ctx context.Context, told string) error {
 			return err
 		}
 	}
-	if err := s.refuse(e.contradictions(s, mode, from)); err != nil {
+	if err := s.refuse(e.contradictions(s.layout, s.catalog, mode, from)); err != nil {
 		return err
 	}
 	s.assembler.newTenants = e.readsNew(s.layout, mode)
@@ -74,6 +72,109 @@ func (s *Source) chooseTenants(ctx context.Context, told string) error {
 			e.onlyOld, e.onlyNew, e.undated, used, because))
 	}
 	return nil
+}
+
+// modeSetting is what an operator tells the mode by, in messages.
+const modeSetting = "source.migration_mode"
+
+// modeTable is where the database may have the mode, in messages.
+func (l *Layout) modeTable() string {
+	return "migration_mode in table " + l.called(TenantConfigs)
+}
+
+// modeOfAnother finds a mode that is told and that only younger cores have.
+func (l *Layout) modeOfAnother(c *catalog, mode string) []Gap {
+	if !readsNew(mode) {
+		return nil
+	}
+	return []Gap{{Code: GapMode, Table: RecipeUserTenants, Detail: fmt.Sprintf(
+		"%s is %s, and %s has no filled table %s, from which a core in this mode reads the tenants; leave the setting out, or dump the whole schema",
+		modeSetting, mode, c.where, l.called(RecipeUserTenants))}}
+}
+
+// CheckMode fails when core 12's migration_mode, which is told or stored, contradicts
+// the tables of a live database: tenants would be read from the wrong place. [Open] does
+// so by itself. It has the database read the lists of users once.
+func (t *Tables) CheckMode(ctx context.Context, conn pgxQuerier) error {
+	gaps, err := t.wrongMode(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if open, _ := accept(gaps, t.accepts); len(open) > 0 {
+		return &IncompleteError{Gaps: open}
+	}
+	return nil
+}
+
+func (t *Tables) wrongMode(ctx context.Context, conn pgxQuerier) ([]Gap, error) {
+	mode, from := t.mode, modeSetting
+	if !t.layout.Generation.tenantsMigrate() {
+		return t.layout.modeOfAnother(t.all, mode), nil
+	}
+	if configs := t.layout.tables[TenantConfigs]; mode == "" && configs != nil && configs.readable {
+		from = t.layout.modeTable()
+		var err error
+		if mode, err = (&finder{t: t, from: PostgresRows(conn)}).storedMode(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if mode == "" || t.layout.tables[Spine] == nil {
+		return nil, nil
+	}
+	e, err := t.countMembership(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	return e.contradictions(t.layout, t.all, mode, from), nil
+}
+
+// countMembership has a database count what [Source.compareMembership] does.
+func (t *Tables) countMembership(ctx context.Context, conn pgxQuerier) (e membershipEvidence, err error) {
+	of := func(r *relation, columns ...string) string {
+		return "SELECT " + selectList(r, columns) + from(r) + " WHERE " + quoteIdent(appColumn) + " = $1"
+	}
+	place := func(name TableName, id string) string {
+		if r := t.layout.tables[name]; r != nil {
+			return of(r, id, "tenant_id")
+		}
+		return "SELECT NULL, NULL WHERE $1 = ''" // nothing
+	}
+	var logins []string
+	for i := range schema {
+		if r := t.layout.tables[schema[i].name]; r != nil && schema[i].role == roleRecipe {
+			logins = append(logins, of(r, schema[i].key))
+		}
+	}
+	if len(logins) == 0 {
+		logins = []string{"SELECT NULL WHERE $1 = ''"}
+	}
+	// As text, ids have no blanks at the end. Only memberships of those count who are
+	// listed or have a login.
+	sql := `
+WITH users AS (SELECT u.id::text AS id, u.joined = 0 AS undated FROM (` + of(t.layout.tables[Spine], "user_id", "time_joined") + `) u (id, joined)),
+     logins AS (SELECT l.id::text AS id FROM (` + strings.Join(logins, " UNION ALL ") + `) l (id)),
+     known AS (SELECT id FROM users UNION SELECT id FROM logins),
+     late AS (SELECT u.id FROM users u WHERE u.undated AND EXISTS (SELECT 1 FROM logins l WHERE l.id = u.id)),
+     old AS (SELECT u.id, o.tenant::text AS tenant FROM (` + place(UserIndex, "user_id") + `) o (id, tenant) JOIN known u ON u.id = o.id::text),
+     new AS (SELECT u.id, n.tenant::text AS tenant FROM (` + place(RecipeUserTenants, specOf(RecipeUserTenants).key) + `) n (id, tenant) JOIN known u ON u.id = n.id::text)
+SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM new),
+       (SELECT count(*) FROM (SELECT * FROM old EXCEPT SELECT * FROM new) d), (SELECT count(*) FROM (SELECT * FROM new EXCEPT SELECT * FROM old) d),
+       (SELECT count(*) FROM logins), (SELECT count(*) FROM old o WHERE EXISTS (SELECT 1 FROM late l WHERE l.id = o.id)),
+       (SELECT count(*) FROM late)`
+	err = query(ctx, conn, func(v [][]byte) error {
+		for i, to := range []*int{&e.old, &e.new, &e.onlyOld, &e.onlyNew, &e.logins, &e.undatedTenants, &e.undated} {
+			n, err := integer("count", v[i])
+			if err != nil {
+				return err
+			}
+			*to = int(n)
+		}
+		return nil
+	}, sql, pgx.QueryExecModeExec, t.app)
+	if err != nil {
+		return e, fmt.Errorf("compare the two places for tenants in %s: %w", t.all.where, err)
+	}
+	return e, nil
 }
 
 // readsNew chooses the place that holds the tenants.
@@ -94,21 +195,21 @@ func (e *membershipEvidence) drift() bool { return e.onlyOld+e.onlyNew > 0 }
 
 // contradictions finds a mode, or a missing table, that cannot be true of what the
 // tables hold.
-func (e *membershipEvidence) contradictions(s *Source, mode, from string) []Gap {
+func (e *membershipEvidence) contradictions(l *Layout, c *catalog, mode, from string) []Gap {
 	figures := fmt.Sprintf("%d memberships in the old tables, %d in the new ones; %d only old, %d only new, %d users that no core 12 has dated",
 		e.old, e.new, e.onlyOld, e.onlyNew, e.undated)
 	var wrong bool
 	if e.new == 0 && e.copied {
 		return []Gap{{Code: GapRows, Table: RecipeUserTenants, Detail: fmt.Sprintf(
 			"table %s of %s has no row, while table %s, which cores fill together with it, has some (%s); restore it, or dump the whole schema",
-			s.layout.called(RecipeUserTenants), s.catalog.where, s.layout.called(RecipeUserAccountInfos), figures)}}
+			l.called(RecipeUserTenants), c.where, l.called(RecipeUserAccountInfos), figures)}}
 	}
 	switch {
-	case s.layout.tables[UserIndex] == nil:
+	case l.tables[UserIndex] == nil:
 		if e.undated == 0 && (e.logins == 0 || e.new > 0) {
 			return nil
 		}
-		return []Gap{{Code: GapTable, Table: UserIndex, Detail: s.layout.missing(s.catalog, specOf(UserIndex),
+		return []Gap{{Code: GapTable, Table: UserIndex, Detail: l.missing(c, specOf(UserIndex),
 			"only an installation that has been migrated whole does without it, and this one has not ("+figures+")")}}
 	case readsNew(mode) && e.new == 0 && e.old > 0: // nobody could sign in
 		wrong = true
@@ -122,7 +223,7 @@ func (e *membershipEvidence) contradictions(s *Source, mode, from string) []Gap 
 	if !wrong {
 		return nil
 	}
-	return []Gap{{Code: GapMode, Detail: fmt.Sprintf("%s says %s, and the tables of %s say otherwise: %s. Leave the setting out to have it inferred, or say what it is", from, mode, s.catalog.where, figures)}}
+	return []Gap{{Code: GapMode, Detail: fmt.Sprintf("%s says %s, and the tables of %s say otherwise: %s. Leave the setting out to have it inferred, or say what it is", from, mode, c.where, figures)}}
 }
 
 // membershipEvidence counts what the two places say.

@@ -169,6 +169,35 @@ func TestOpenRefusesWhatIsNotWhole(t *testing.T) {
 	}
 }
 
+// TestOpenRefusesAModeThatCannotBe: people would be looked up in tenants that they are
+// not in, or not found at all.
+func TestOpenRefusesAModeThatCannotBe(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		fixture, mode string
+		good          bool
+	}{
+		{"modelled-12.0-legacy", "MIGRATED", false},
+		{"modelled-12.0-migrated", "LEGACY", false},
+		{"core-9.3.0", "MIGRATED", false},
+		{"modelled-12.0-migrated", "MIGRATED", true},
+		{"modelled-12.0-legacy", "LEGACY", true},
+		{"core-9.3.0", "LEGACY", true},
+	} {
+		o := supertokens.Options{URL: canonical.NewSecret(fixture.Restore(t, tt.fixture)), MigrationMode: tt.mode}
+		store, err := session.Open(t.Context(), o, session.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(store.Close)
+		_, err = cutover.Open(t.Context(), store, cutover.Options{})
+		gap, refused := errors.AsType[*supertokens.IncompleteError](err)
+		if refused == tt.good || refused && gap.Gaps[0].Code != supertokens.GapMode || !refused && err != nil {
+			t.Errorf("%s told to be %s: %v", tt.fixture, tt.mode, err)
+		}
+	}
+}
+
 type queries struct{ n atomic.Int64 }
 
 func (q *queries) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {

@@ -66,7 +66,7 @@ const (
 
 // Open finds or creates the tables of the bridge. They are created only when one
 // is missing, which takes the right to create a schema. A database that lacks tables of
-// accounts is refused.
+// accounts, or contradicts the migration mode, is refused.
 func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) {
 	d := &DB{sessions: sessions, pool: sessions.Pool(), schema: o.Schema, app: sessions.Tables().App(), signer: o.FirebaseSignerKey}
 	if d.schema == "" {
@@ -74,6 +74,9 @@ func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) 
 	}
 	if err := sessions.Tables().CheckAccounts(); err != nil {
 		return nil, fmt.Errorf("accounts would be taken for others: %w", err)
+	}
+	if err := sessions.Tables().CheckMode(ctx, d.pool); err != nil {
+		return nil, err
 	}
 	if o.Wait == 0 {
 		o.Wait = defaultWait

@@ -15,12 +15,12 @@ func TestModeIsJudgedAlike(t *testing.T) {
 	t.Parallel()
 	const migrated, legacy = "modelled-12.0-migrated", "modelled-12.0-legacy"
 	for name, tt := range map[string]struct{ fixture, sql string }{
-		"migrated":            {migrated, untold},
-		"legacy":              {legacy, untold},
-		"core 10":             {"core-10.1.4", ""},
-		"drifted":             {migrated, untold + driftSQL},
-		"one not backfilled":  {migrated, untold + `UPDATE app_id_to_user_id SET time_joined = 0 WHERE user_id = (SELECT max(user_id) FROM emailpassword_users WHERE app_id = 'public')`},
-		"not one":             {migrated, untold + `UPDATE app_id_to_user_id SET time_joined = 0`},
+		"migrated":           {migrated, untold},
+		"legacy":             {legacy, untold},
+		"core 10":            {"core-10.1.4", ""},
+		"drifted":            {migrated, untold + driftSQL},
+		"one not backfilled": {migrated, untold + `UPDATE app_id_to_user_id SET time_joined = 0 WHERE user_id = (SELECT max(user_id) FROM emailpassword_users WHERE app_id = 'public')`},
+		"not one":            {migrated, untold + `UPDATE app_id_to_user_id SET time_joined = 0`},
 		"rows of nobody": {legacy, untold + `SET session_replication_role = replica;
 			DELETE FROM app_id_to_user_id WHERE user_id = (SELECT max(user_id) FROM emailpassword_users WHERE app_id = 'public');
 			DELETE FROM emailpassword_users WHERE user_id = (SELECT min(user_id) FROM emailpassword_users WHERE app_id = 'public');

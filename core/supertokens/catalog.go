@@ -2,6 +2,7 @@ package supertokens
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -14,11 +15,35 @@ type catalog struct {
 	// dump's path. It never holds a password.
 	where  string
 	tables []*relation
+	// views are what has the name of a table and is none.
+	views []view
 	// withoutIndexes says that the source does not tell which indexes and constraints
 	// there are, as a dump of some sections only.
 	withoutIndexes bool
 	// hidesRows says that the source was made so that rows may be missing from it.
 	hidesRows bool
+}
+
+// view is something that can be read like a table. It may leave rows out, and nothing
+// tells which, so it is not read.
+type view struct {
+	schema, name string
+	kind         string // "view", "materialized view" or "foreign table"
+}
+
+// why says that this is no table. What to do about it is another sentence.
+func (v *view) why() string {
+	return fmt.Sprintf("%s.%s is a %s, and only tables are read: a %s may leave rows out, and nothing tells which", v.schema, v.name, v.kind, v.kind)
+}
+
+// viewOf finds what stands in place of a table, nil when nothing does.
+func (c *catalog) viewOf(schema, name string) *view {
+	for i := range c.views {
+		if v := &c.views[i]; v.schema == schema && v.name == name {
+			return v
+		}
+	}
+	return nil
 }
 
 // relation is one table as the source has it.

@@ -39,6 +39,9 @@ func (d *dump) catalog(context.Context) (*catalog, error) {
 		c.tables = append(c.tables, r)
 		d.tables[r] = t
 	}
+	for _, v := range d.archive.Views() {
+		c.views = append(c.views, view{v.Schema, v.Name, "view"})
+	}
 	return c, nil
 }
 

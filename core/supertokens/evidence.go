@@ -331,8 +331,14 @@ func (e *evidence) forget() {
 func (e *evidence) missingTables() {
 	for i := range schema {
 		t := &schema[i]
-		if e.l.tables[t.name] == nil && e.made(t) && t.role.matters() && (!t.droppable || !e.l.Generation.tenantsMigrate()) {
-			proof := fmt.Sprintf("%s proves core %s or newer", e.because, e.l.proven)
+		if e.l.tables[t.name] != nil || !t.role.matters() || t.droppable && e.l.Generation.tenantsMigrate() {
+			continue
+		}
+		proof := fmt.Sprintf("%s proves core %s or newer", e.because, e.l.proven)
+		switch {
+		case e.hasView(t):
+			e.gaps = append(e.gaps, e.missing(t, ""))
+		case e.made(t):
 			g := e.missing(t, fmt.Sprintf("%s, and every core since %s makes that table", proof, t.since))
 			g.Proof = fmt.Sprintf("in %s %s", e.c.where, proof)
 			e.gaps = append(e.gaps, g)
@@ -341,6 +347,14 @@ func (e *evidence) missingTables() {
 	if doubtful := e.undecided(core(5, 0)); len(e.gaps) == 0 && len(doubtful) > 0 {
 		e.doubt(doubtful)
 	}
+}
+
+// hasView reports whether a view stands in place of a table that there should be. Of a
+// younger one than is proven, the view itself says that there was one, unless
+// applications use the name as well.
+func (e *evidence) hasView(t *tableSpec) bool {
+	expected := e.made(t) || !t.common && (t.until == 0 || t.until > e.l.proven)
+	return expected && e.c.viewOf(e.l.Schema, e.l.called(t.name)) != nil
 }
 
 // doubt looks at tables that say nothing about accounts, where others may be missing
@@ -419,7 +433,13 @@ func (l *Layout) missing(c *catalog, t *tableSpec, because string) string {
 		what = fmt.Sprintf("table %s in %s is not as cores make it: %s", r.qualified(), c.where, t.misfit(r))
 	}
 	hint := "restore it, or dump the whole schema"
-	if t.renamable {
+	if v := c.viewOf(l.Schema, l.called(t.name)); v != nil {
+		what = "in " + c.where + " " + v.why()
+		hint = "give that name to the table itself, or read the schema that has it"
+		if t.renamable {
+			hint = fmt.Sprintf("name the table behind it in source.tables.%s", t.name)
+		}
+	} else if t.renamable {
 		hint = fmt.Sprintf("if it was renamed, say so in source.tables.%s", t.name)
 	}
 	if because != "" {

@@ -269,6 +269,11 @@ func (l *Layout) told(c *catalog, name TableName, told string) error {
 	if r == nil {
 		r = c.find(l.Schema, fold(told))
 	}
+	for _, name := range []string{told, fold(told)} {
+		if v := c.viewOf(l.Schema, name); r == nil && v != nil {
+			return fmt.Errorf("%s names %q, and in %s %s; name the table behind it", key, told, c.where, v.why())
+		}
+	}
 	if r == nil {
 		return fmt.Errorf("%s names %q, and %s has no such table in schema %q", key, told, c.where, l.Schema)
 	}
@@ -417,6 +422,13 @@ func notFound(c *catalog, o Options, found []*installation) error {
 	if len(found) > 0 {
 		there = "installations there: " + prefixesOf(found)
 	}
+	if v := c.viewOfCore(o.Schema); v != nil && (len(found) == 0 || o.Schema != "") {
+		err := fmt.Errorf("%w in %s: %s; read the schema that has the tables themselves (%s)", ErrNotSuperTokens, c.where, v.why(), there)
+		if o.Schema != "" && !o.schemaOfURL {
+			err = &SettingError{[]string{settingSchema}, err}
+		}
+		return err
+	}
 	switch {
 	case o.schemaOfURL:
 		return fmt.Errorf("%w in %s in schema %q; leave it out of the address to search the whole database (%s)", ErrNotSuperTokens, c.where, o.Schema, there)
@@ -429,6 +441,23 @@ func notFound(c *catalog, o Options, found []*installation) error {
 	}
 	return fmt.Errorf("%w in %s: none of its %d tables is called %s, with or without a prefix (%s)",
 		ErrNotSuperTokens, c.where, len(c.tables), EmailPasswordUsers, there)
+}
+
+// viewOfCore finds a view that is called like a table that only the core has.
+func (c *catalog) viewOfCore(within string) *view {
+	for i := range c.views {
+		v := &c.views[i]
+		if within != "" && !named(v.schema, within) {
+			continue
+		}
+		for j := range schema {
+			t := &schema[j]
+			if before, ok := strings.CutSuffix(v.name, string(t.name)); ok && (before == "" || strings.HasSuffix(before, "_")) && !t.common && !t.vague {
+				return v
+			}
+		}
+	}
+	return nil
 }
 
 // fold does what PostgreSQL does to the unquoted names the core uses.

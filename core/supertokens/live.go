@@ -181,7 +181,8 @@ ORDER BY 1, 2, a.attnum`
 		r.columns, r.types = append(r.columns, string(v[2])), append(r.types, shortType(string(v[3])))
 		return nil
 	}, sql)
-	// Indexes and constraints, and the policies that hide rows from this role.
+	// Indexes and constraints, the policies that hide rows from this role, and what is
+	// no table.
 	const more = `
 SELECT n.nspname, c.relname, 'index', i.relname
 FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class c ON c.oid = x.indrelid JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
@@ -193,10 +194,16 @@ UNION ALL
 SELECT n.nspname, c.relname, 'policy', coalesce(p.polname, 'no policy, so nothing is shown')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_catalog.pg_policy p ON p.polrelid = c.oid
 WHERE c.relrowsecurity AND (NOT pg_catalog.pg_has_role(c.relowner, 'USAGE') OR c.relforcerowsecurity)
-  AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user)`
+  AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user)
+UNION ALL
+SELECT n.nspname, c.relname, 'view', CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view' ELSE 'foreign table' END
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('v', 'm', 'f') AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'`
 	if err == nil {
 		err = query(ctx, conn, func(v [][]byte) error {
 			switch r := c.find(string(v[0]), string(v[1])); {
+			case string(v[2]) == "view":
+				c.views = append(c.views, view{string(v[0]), string(v[1]), string(v[3])})
 			case r == nil:
 			case string(v[2]) == "policy":
 				r.policies = append(r.policies, string(v[3]))

@@ -151,6 +151,8 @@ func (t *Tables) Table(name TableName) (Table, bool) {
 func (t *Tables) Need(name TableName) (Table, error) {
 	r, ok := t.Table(name)
 	switch {
+	case !ok && t.all.viewOf(t.layout.Schema, t.layout.called(name)) != nil:
+		return r, fmt.Errorf("in %s %s", t.all.where, t.all.viewOf(t.layout.Schema, t.layout.called(name)).why())
 	case !ok:
 		hint := "is this the schema and the prefix of a complete installation?"
 		if specOf(name).renamable {

@@ -96,6 +96,7 @@ type Archive struct {
 	sizes  sizes
 	info   Info
 	tables []Table
+	views  []TableName
 	data   map[TableName]tableData
 
 	rowSecurity, postData bool
@@ -321,6 +322,10 @@ func (a *Archive) finish(cat *catalog) error {
 	}
 	a.rowSecurity = cat.rowSecurity
 	a.postData = cat.postData()
+	slices.SortFunc(cat.views, func(x, y TableName) int {
+		return cmp.Or(cmp.Compare(x.Schema, y.Schema), cmp.Compare(x.Name, y.Name))
+	})
+	a.views = slices.Compact(cat.views) // one of a circle is made twice
 	slices.SortFunc(a.tables, func(x, y Table) int {
 		return cmp.Or(cmp.Compare(x.Schema, y.Schema), cmp.Compare(x.Name, y.Name))
 	})
@@ -357,6 +362,9 @@ func (a *Archive) Info() Info { return a.info }
 // Tables lists all tables, sorted by schema and name. The list is a copy down
 // to the columns and names, which must not be changed.
 func (a *Archive) Tables() []Table { return slices.Clone(a.tables) }
+
+// Views lists all views, also those whose content is stored, sorted by schema and name.
+func (a *Archive) Views() []TableName { return slices.Clone(a.views) }
 
 // HasPostData reports whether the dump has the section behind the data: whether
 // it names an index or a constraint of any table. Where it does not, as with

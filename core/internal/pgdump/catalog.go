@@ -39,6 +39,7 @@ type catalog struct {
 
 	// marks are kept apart from the tables: a materialized view may have some too.
 	marks       map[TableName]*marks
+	views       []TableName
 	rowSecurity bool // row_security = on
 }
 

@@ -14,6 +14,8 @@ func marked() []archiveEntry {
 		{desc: "TABLE", schema: "s", tag: "users", defn: "CREATE TABLE s.users (\n    id character(36) NOT NULL,\n    email character varying(256),\n    joined bigint,\n    CONSTRAINT inline CHECK ((joined > 0))\n);\n"},
 		{desc: "TABLE", schema: "s", tag: "Keys", defn: "CREATE TABLE s.\"Keys\" (\n    id text\n);\n"},
 		{desc: "MATERIALIZED VIEW", schema: "s", tag: "mv", defn: "CREATE MATERIALIZED VIEW s.mv AS\n SELECT 1\n  WITH NO DATA;\n"},
+		{desc: "VIEW", schema: "s", tag: "Seen; once", defn: "CREATE VIEW s.\"Seen; once\" WITH (security_barrier='true') AS\n SELECT users.id\n   FROM s.users;\n"},
+		{desc: "VIEW", schema: "s", tag: "circle", defn: "CREATE VIEW s.circle AS\nSELECT\n    NULL::text AS id;\nCREATE OR REPLACE VIEW s.circle AS\n SELECT users.id\n   FROM s.users;\n"},
 		{desc: "CONSTRAINT", schema: "s", tag: "users users_pkey", defn: "ALTER TABLE ONLY s.users\n    ADD CONSTRAINT users_pkey PRIMARY KEY (id);\n"},
 		{desc: "CONSTRAINT", schema: "s", tag: "users One \"two\"", defn: "ALTER TABLE ONLY s.users\n    ADD CONSTRAINT \"One \"\"two\"\"\" UNIQUE (email);\n\nALTER TABLE s.users CLUSTER ON \"One \"\"two\"\"\";\n"},
 		{desc: "CHECK CONSTRAINT", schema: "s", tag: "users late", defn: "ALTER TABLE s.users\n    ADD CONSTRAINT late CHECK ((joined > 1)) NOT VALID;\n"},
@@ -63,6 +65,9 @@ func TestMarks(t *testing.T) {
 		a := open(marked())
 		if diff := cmp.Diff(want, a.Tables()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if diff := cmp.Diff([]TableName{{"s", "Seen; once"}, {"s", "circle"}, {"s", "mv"}}, a.Views()); diff != "" {
+			t.Errorf("%s: views (-want +got):\n%s", name, diff)
 		}
 		if !a.HasPostData() {
 			t.Errorf("%s: the post-data section was not seen", name)

@@ -282,8 +282,25 @@ func (p *parser) create() error {
 		return p.createIndex()
 	case t.is("unique") && p.accept("index"):
 		return p.createIndex()
+	case t.is("view"), t.is("materialized") && p.accept("view"):
+		return p.createView()
 	}
 	return p.skip(t, t.in("function", "procedure"))
+}
+
+// createView takes note of a view, whose name a table may be expected to have.
+func (p *parser) createView() error {
+	const where = "a CREATE VIEW statement"
+	if p.accept("if") {
+		p.accept("not")
+		p.accept("exists")
+	}
+	name, err := p.tableName(where)
+	if err != nil {
+		return err
+	}
+	p.cat.views = append(p.cat.views, name)
+	return p.skip(p.next(), false)
 }
 
 // createIndex reads CREATE INDEX name ON table. pg_dump always names the index.

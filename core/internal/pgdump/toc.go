@@ -252,6 +252,9 @@ func (x *tocIndex) entry() error {
 			return err
 		}
 	}
+	if e.desc == "VIEW" || e.desc == "MATERIALIZED VIEW" {
+		x.parser.cat.views = append(x.parser.cat.views, TableName{e.schema, e.tag})
+	}
 	if e.desc == "STATISTICS DATA" { // since PostgreSQL 18
 		at := e.defnAt - int64(1+x.intSize)
 		x.spots = append(x.spots, spot{at: at, size: e.defnEnd - at, late: true})

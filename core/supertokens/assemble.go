@@ -139,6 +139,9 @@ func (a *assembler) account(out *canonical.User, rr *rangeRows, members []*userR
 		if m.placeholder {
 			warn(out, WarnPlaceholder, "login %s has nothing, or a text such as NULL or blanks, where an address, a phone number, an external id or a note would be; it was taken for nothing. SuperTokens' own script from MySQL to PostgreSQL leaves such texts", m.id)
 		}
+		if missing := m.nothing | m.underInternal.nothing | m.underExternal.nothing; missing != 0 {
+			warn(out, WarnNothingStored, "rows of login %s have NULL or nothing where every core stores %s; what lacks it was left out, as the core does not find it either", m.id, missing)
+		}
 		if other, ok := rr.taken[m.id]; ok && other != m.id {
 			a.sharedID(out, m, other)
 		}

@@ -26,6 +26,7 @@ var findingWords = diag.Words{
 	{Code: WarnMixedCaseEmail, Meaning: "an address from before core 3.2 with capital letters", Remedy: "nothing; targets fold it"},
 	{Code: WarnNoLogin, Meaning: "an account nobody can sign in to", Remedy: "nothing, or delete it first"},
 	{Code: WarnNoTenant, Meaning: "an account in no tenant, which SuperTokens' own listing omits", Remedy: "decide whether it is wanted"},
+	{Code: WarnNothingStored, Meaning: "NULL or an empty text where every core stores a tenant, a role, a password hash, the id of a social user or the secret of an authenticator", Remedy: "what lacks it is left out, as the core does not find it; repair the rows, or expect a reset"},
 	{Code: WarnOldTableStale, Meaning: "another address in a table that core 12 no longer writes", Remedy: "nothing; the current one is taken"},
 	{Code: WarnOrphanRow, Meaning: "rows about an id that is nobody's", Remedy: "nothing; they are not moved"},
 	{Code: WarnOtherApps, Meaning: "apps of the installation that are not read", Remedy: "one configuration for each"},

@@ -1,6 +1,7 @@
 package supertokens
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -81,8 +82,10 @@ type userRows struct {
 	// listed says that the table of all users has a row of it. undated says that core
 	// 12's backfill has not reached that row.
 	listed, undated bool
-	// placeholder says that a text was stored that stands for none.
+	// placeholder says that a text was stored that stands for none, and nothing what
+	// else is missing from rows.
 	placeholder bool
+	nothing     nothing
 	// recipe is the kind of login that a list of users says it is.
 	recipe canonical.Recipe
 	logins []canonical.Login
@@ -143,7 +146,34 @@ type idRows struct {
 	roles      []assignedRole
 	totp       []canonical.TOTPDevice
 	lastActive time.Time
+	nothing    nothing
 }
+
+// nothing says of what rows have NULL or an empty text, where every core stores
+// something and looks for it: such a row is one that the core does not find.
+type nothing uint8
+
+const (
+	noTenant nothing = 1 << iota
+	noRole
+	noHash
+	noIdentity
+	noSecret
+)
+
+func (n nothing) String() string {
+	var out []string
+	for i, what := range [...]string{"a tenant", "a role", "a password hash", "a provider and its id of the user", "the secret of an authenticator"} {
+		if n&(1<<i) != 0 {
+			out = append(out, what)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// isNothing recognises NULL and what looks like it. Words are left alone: a role or a
+// tenant may be called none.
+func isNothing(stored []byte) bool { return len(bytes.TrimSpace(stored)) == 0 }
 
 type assignedRole struct{ tenant, role string }
 
@@ -269,13 +299,19 @@ func unpadded(id []byte, pads bool) []byte {
 	return trimKey(id)
 }
 
-// tenantOf maps the absent tenant of generations without tenants to the name
-// that the later ones give it.
-func tenantOf(b []byte) string {
-	if b == nil || string(b) == defaultName {
-		return defaultName
+// tenant binds the column with a tenant. Before there are tenants, all is in the one that
+// later cores make. It reports false where the column is there and has none.
+func (b *binding) tenant() func(v [][]byte) (name string, ok bool) {
+	at, there := b.at("tenant_id"), b.has("tenant_id")
+	return func(v [][]byte) (string, bool) {
+		switch {
+		case there && isNothing(v[at]):
+			return "", false
+		case v[at] == nil, string(v[at]) == defaultName:
+			return defaultName, true // the constant, which takes no memory
+		}
+		return string(v[at]), true
 	}
-	return string(b)
 }
 
 // defaultName is what the core calls the app and the tenant that every

@@ -395,9 +395,13 @@ func readSpine(b *binding) func(*rangeRows, *userRows, [][]byte) error {
 }
 
 func readIndex(b *binding) func(*rangeRows, *userRows, [][]byte) error {
-	tenant, recipeAt := b.at("tenant_id"), b.at("recipe_id")
+	tenant, recipeAt := b.tenant(), b.at("recipe_id")
 	return func(_ *rangeRows, u *userRows, v [][]byte) error {
-		u.oldTenants = append(u.oldTenants, tenantOf(v[tenant]))
+		if name, ok := tenant(v); ok {
+			u.oldTenants = append(u.oldTenants, name)
+		} else {
+			u.nothing |= noTenant
+		}
 		if u.recipe == "" {
 			u.recipe = recipeOf(v[recipeAt])
 		}
@@ -406,9 +410,13 @@ func readIndex(b *binding) func(*rangeRows, *userRows, [][]byte) error {
 }
 
 func readRecipeUserTenant(b *binding) func(*rangeRows, *userRows, [][]byte) error {
-	tenant := b.at("tenant_id")
+	tenant := b.tenant()
 	return func(_ *rangeRows, u *userRows, v [][]byte) error {
-		u.newTenants = append(u.newTenants, tenantOf(v[tenant]))
+		if name, ok := tenant(v); ok {
+			u.newTenants = append(u.newTenants, name)
+		} else {
+			u.nothing |= noTenant
+		}
 		return nil
 	}
 }
@@ -464,6 +472,9 @@ func readEmailPassword(b *binding) func(*rangeRows, *userRows, [][]byte) error {
 	email, hash, verified := b.at("email"), b.at("password_hash"), b.at("is_email_verified")
 	return readLogin(b, canonical.EmailPassword, func(u *userRows, l *canonical.Login, v [][]byte) {
 		l.Email = u.contact(v[email])
+		if isNothing(v[hash]) {
+			u.nothing |= noHash
+		}
 		l.Password = canonical.ParsePasswordHash(trimPadding(v[hash]))
 		if v[verified] != nil {
 			l.Verified = ptr(isTrue(v[verified]))
@@ -475,6 +486,10 @@ func readThirdParty(b *binding) func(*rangeRows, *userRows, [][]byte) error {
 	provider, subject, email := b.at("third_party_id"), b.at("third_party_user_id"), b.at("email")
 	return readLogin(b, canonical.ThirdParty, func(u *userRows, l *canonical.Login, v [][]byte) {
 		l.Email = u.contact(v[email])
+		if isNothing(v[provider]) || isNothing(v[subject]) {
+			u.nothing |= noIdentity
+			return
+		}
 		l.Identity = &canonical.Identity{Provider: string(v[provider]), Subject: string(v[subject])}
 	})
 }
@@ -536,9 +551,17 @@ func readMetadata(b *binding) func(*idRows, [][]byte) error {
 }
 
 func readRole(b *binding) func(*idRows, [][]byte) error {
-	tenant, name := b.at("tenant_id"), b.at("role")
+	tenant, name := b.tenant(), b.at("role")
 	return func(p *idRows, v [][]byte) error {
-		p.roles = append(p.roles, assignedRole{tenantOf(v[tenant]), string(v[name])})
+		in, ok := tenant(v)
+		switch {
+		case isNothing(v[name]):
+			p.nothing |= noRole
+		case !ok:
+			p.nothing |= noTenant
+		default:
+			p.roles = append(p.roles, assignedRole{in, string(v[name])})
+		}
 		return nil
 	}
 }
@@ -547,6 +570,10 @@ func readTOTPDevice(b *binding) func(*idRows, [][]byte) error {
 	name, secret, period, skew := b.at("device_name"), b.at("secret_key"), b.at("period"), b.at("skew")
 	verified, created := b.at("verified"), b.at("created_at")
 	return func(p *idRows, v [][]byte) error {
+		if isNothing(v[secret]) {
+			p.nothing |= noSecret
+			return nil
+		}
 		seconds, err := integer("period", v[period])
 		if err != nil {
 			return err

@@ -299,7 +299,14 @@ func shortType(typ string) string {
 
 // binding collects the columns that a reader asks for by name and says where in
 // a row each will be. The key comes first.
-type binding struct{ columns []string }
+type binding struct {
+	columns []string
+	rel     *relation // nil where the table is no matter
+}
+
+// has reports whether the table of this installation has a column at all: where it has,
+// NULL is something that no core stores.
+func (b *binding) has(name string) bool { return b.rel != nil && b.rel.has(name) }
 
 // at binds a column.
 func (b *binding) at(name string) int {
@@ -328,8 +335,8 @@ type tableReader struct {
 
 // reader binds the columns of a table that is read by the ids of users.
 func (l *Layout) reader(t *tableSpec) *tableReader {
-	b := &binding{columns: []string{t.key}}
-	out := &tableReader{tableSpec: t, rel: l.tables[t.name]}
+	b := &binding{columns: []string{t.key}, rel: l.tables[t.name]}
+	out := &tableReader{tableSpec: t, rel: b.rel}
 	if t.readID != nil {
 		out.eitherID = t.owner(l) == byVisibleID
 		typ := out.rel.typeOf(slices.Index(out.rel.columns, t.key))

@@ -155,8 +155,8 @@ WITH users AS (SELECT u.id::text AS id, u.joined = 0 AS undated FROM (` + of(t.l
      logins AS (SELECT l.id::text AS id FROM (` + strings.Join(logins, " UNION ALL ") + `) l (id)),
      known AS (SELECT id FROM users UNION SELECT id FROM logins),
      late AS (SELECT u.id FROM users u WHERE u.undated AND EXISTS (SELECT 1 FROM logins l WHERE l.id = u.id)),
-     old AS (SELECT u.id, o.tenant::text AS tenant FROM (` + place(UserIndex, "user_id") + `) o (id, tenant) JOIN known u ON u.id = o.id::text),
-     new AS (SELECT u.id, n.tenant::text AS tenant FROM (` + place(RecipeUserTenants, specOf(RecipeUserTenants).key) + `) n (id, tenant) JOIN known u ON u.id = n.id::text)
+     old AS (SELECT u.id, o.tenant::text AS tenant FROM (` + place(UserIndex, "user_id") + `) o (id, tenant) JOIN known u ON u.id = o.id::text WHERE btrim(o.tenant::text) <> ''),
+     new AS (SELECT u.id, n.tenant::text AS tenant FROM (` + place(RecipeUserTenants, specOf(RecipeUserTenants).key) + `) n (id, tenant) JOIN known u ON u.id = n.id::text WHERE btrim(n.tenant::text) <> '')
 SELECT (SELECT count(*) FROM old), (SELECT count(*) FROM new),
        (SELECT count(*) FROM (SELECT * FROM old EXCEPT SELECT * FROM new) d), (SELECT count(*) FROM (SELECT * FROM new EXCEPT SELECT * FROM old) d),
        (SELECT count(*) FROM logins), (SELECT count(*) FROM old o WHERE EXISTS (SELECT 1 FROM late l WHERE l.id = o.id)),

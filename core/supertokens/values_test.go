@@ -1,9 +1,12 @@
 package supertokens
 
 import (
+	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stetl/stetl/core/canonical"
@@ -123,5 +126,105 @@ INSERT INTO userid_mapping (app_id, supertokens_user_id, external_user_id) VALUE
 				t.Errorf("take %t: %s is missing: %+v", take, code, f)
 			}
 		}
+	}
+}
+
+// TestNothingWhereSomethingIsDue: NULL and an empty text in a tenant, a role, a hash, an
+// identity or a secret are reported, and never taken for something else.
+func TestNothingWhereSomethingIsDue(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		fixture      string
+		table        TableName
+		column, says string
+		holds        func(*canonical.User) int
+	}{
+		{"core-10.1.4", UserIndex, "tenant_id", "a tenant", func(u *canonical.User) (n int) {
+			for _, l := range u.Logins {
+				n += len(l.Tenants)
+			}
+			return n
+		}},
+		{"modelled-12.0-migrated", RecipeUserTenants, "tenant_id", "a tenant", func(u *canonical.User) (n int) {
+			for _, l := range u.Logins {
+				n += len(l.Tenants)
+			}
+			return n
+		}},
+		{"core-10.1.4", UserRoles, "tenant_id", "a tenant", func(u *canonical.User) int { return len(u.Roles) }},
+		{"core-10.1.4", UserRoles, "role", "a role", func(u *canonical.User) int { return len(u.Roles) }},
+		{"core-5.0.0", UserRoles, "role", "a role", func(u *canonical.User) int { return len(u.Roles) }},
+		{"core-3.3.0", EmailPasswordUsers, "password_hash", "a password hash", func(u *canonical.User) (n int) {
+			for _, l := range u.Logins {
+				n += count01(!l.Password.IsZero())
+			}
+			return n
+		}},
+		{"core-9.3.0", ThirdPartyUsers, "third_party_user_id", "a provider", func(u *canonical.User) (n int) {
+			for _, l := range u.Logins {
+				n += count01(l.Identity != nil)
+			}
+			return n
+		}},
+		{"core-9.3.0", TOTPDevices, "secret_key", "the secret", func(u *canonical.User) int { return len(u.TOTPDevices) }},
+	} {
+		for _, stored := range [][]byte{nil, {}} {
+			read := func(m memory) (held, reported int) {
+				s, err := openIn(t.Context(), &m, Options{AcceptIncomplete: GapCodes()})
+				if err != nil {
+					t.Fatalf("%s.%s: %v", tt.table, tt.column, err)
+				}
+				err = s.Read(t.Context(), func(b Batch) error {
+					for i := range b.Users {
+						held += tt.holds(&b.Users[i])
+						for _, w := range b.Users[i].Warnings {
+							reported += count01(w.Code == WarnNothingStored && strings.Contains(w.Detail, tt.says))
+						}
+					}
+					return nil
+				})
+				if err := errors.Join(err, s.Close()); err != nil {
+					t.Fatalf("%s.%s: %v", tt.table, tt.column, err)
+				}
+				return held, reported
+			}
+			m := *inMemory(t, tt.fixture)
+			if held, reported := read(m); held == 0 || reported != 0 {
+				t.Errorf("%s of %s: as it is, %d are held and %d reported", tt.table, tt.fixture, held, reported)
+			}
+			m.rows = maps.Clone(m.rows)
+			for _, r := range m.of.tables {
+				if at := slices.Index(r.columns, tt.column); r.name == string(tt.table) && at >= 0 {
+					rows := slices.Clone(m.rows[r])
+					for i := range rows {
+						rows[i] = slices.Clone(rows[i])
+						rows[i][at] = stored
+					}
+					m.rows[r] = rows
+				}
+			}
+			if held, reported := read(m); held != 0 || reported == 0 {
+				t.Errorf("%s.%s of %s is %q: %d are held and %d reported", tt.table, tt.column, tt.fixture, stored, held, reported)
+			}
+		}
+	}
+}
+
+// TestTenantCalledNone is one like any other: words are not taken for nothing here.
+func TestTenantCalledNone(t *testing.T) {
+	t.Parallel()
+	dsn := twist(t, "core-10.1.4", `SET session_replication_role = replica; UPDATE all_auth_recipe_users SET tenant_id = 'none' WHERE tenant_id = 'public' AND app_id = 'public'; UPDATE user_roles SET role = 'NULL' WHERE role = (SELECT min(role) FROM user_roles)`)
+	users, findings := read(t, Options{URL: canonical.NewSecret(dsn), AcceptIncomplete: GapCodes()})
+	roles := 0
+	for _, u := range users {
+		roles += len(u.Roles)
+		for _, l := range u.Logins {
+			if slices.Contains(l.Tenants, defaultName) {
+				t.Errorf("login %s is in %v", l.ID, l.Tenants)
+			}
+		}
+	}
+	if f := finding(findings, WarnNothingStored); roles == 0 || f.Count != 0 {
+		t.Errorf("%d accounts with roles, %+v", roles, f)
 	}
 }

@@ -30,7 +30,7 @@ var oversized = map[string]int{
 	"core/internal/pgurl.judge":           17,
 	"core/internal/pgurl.problems":        13,
 	"core/internal/conversation.Session":  29,
-	"core/internal/conversation.lane":     17,
+	"core/internal/conversation.stream":   17,
 	"core/internal/spill.Spill":           14,
 	"core/journal.Scope":                  26,
 	"core/plugin.Client":                  22,

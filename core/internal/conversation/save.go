@@ -35,6 +35,6 @@ func (s *Session) save(p *pluginpb.Save) {
 	l := s.load
 	s.mu.Unlock()
 	if l != nil {
-		l.request(s.ctx, func() error { return l.stream.saved(answer) })
+		l.request(s.ctx, func() error { return l.rpc.saved(answer) })
 	}
 }

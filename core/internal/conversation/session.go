@@ -83,7 +83,7 @@ type Session struct {
 	mu         sync.Mutex
 	info       pluginapi.Description
 	effective  pluginapi.Capabilities
-	load, plan *lane
+	load, plan *stream
 	finished   bool
 }
 
@@ -195,8 +195,8 @@ func (s *Session) Plan(ctx context.Context, users []pluginapi.User) ([]pluginapi
 	if err := s.able(pluginapi.CanPlan); err != nil {
 		return nil, err
 	}
-	l, err := s.lane(&s.plan, "Plan", s.openPlan)
-	return l.exchange(ctx, users, err)
+	st, err := s.stream(&s.plan, "Plan", s.openPlan)
+	return st.exchange(ctx, users, err)
 }
 
 // Load writes users and returns one outcome for each, in the order of users,
@@ -204,8 +204,8 @@ func (s *Session) Plan(ctx context.Context, users []pluginapi.User) ([]pluginapi
 // caller's context or the end of the stream. Users without an answer are in
 // doubt, with the code plugin.not_sent where they never left the host.
 func (s *Session) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
-	l, err := s.lane(&s.load, "Load", s.openLoad)
-	changes, err := l.exchange(ctx, users, err)
+	st, err := s.stream(&s.load, "Load", s.openLoad)
+	changes, err := st.exchange(ctx, users, err)
 	outcomes := make([]pluginapi.Outcome, len(changes))
 	for i := range changes {
 		outcomes[i] = changes[i].Outcome
@@ -216,8 +216,8 @@ func (s *Session) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi
 // Finish ends the streams and has the plugin make the work visible. No Load may
 // follow; all other calls may. When it fails, nothing of the run counts as loaded.
 func (s *Session) Finish(ctx context.Context) error {
-	for _, l := range s.lanes() {
-		if err := l.drain(ctx); err != nil {
+	for _, st := range s.streams() {
+		if err := st.drain(ctx); err != nil {
 			return err
 		}
 	}
@@ -237,9 +237,9 @@ func (s *Session) Close(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	drain, stop := context.WithTimeout(ctx, drainTimeout)
 	defer stop()
-	for _, l := range s.lanes() {
+	for _, st := range s.streams() {
 		// Whatever did not end in time is cut off below.
-		_ = l.drain(drain)
+		_ = st.drain(drain)
 	}
 	s.cancel()
 	p, err := call(ctx, s, "Close", cmp.Or(s.opts.CloseTimeout, closeTimeout), s.client.Close, &pluginpb.CloseRequest{})
@@ -277,13 +277,13 @@ func (s *Session) failure(what string, all []*pluginpb.Diagnostic) error {
 	return nil
 }
 
-func (s *Session) lanes() []*lane {
+func (s *Session) streams() []*stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var open []*lane
-	for _, l := range []*lane{s.plan, s.load} {
-		if l != nil {
-			open = append(open, l)
+	var open []*stream
+	for _, st := range []*stream{s.plan, s.load} {
+		if st != nil {
+			open = append(open, st)
 		}
 	}
 	return open

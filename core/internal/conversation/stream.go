@@ -17,12 +17,12 @@ import (
 	"github.com/stetl/stetl/core/pluginpb"
 )
 
-// lane is one open stream. Any number of calls share it; a sender and a
+// stream is one open call of Plan or Load. Any number of calls share it; a sender and a
 // receiver own the two directions.
-type lane struct {
+type stream struct {
 	session *Session
 	name    string
-	stream  stream
+	rpc     rpc
 	limits  pluginapi.BatchLimits
 
 	requests chan func() error // to the sender
@@ -39,8 +39,8 @@ type lane struct {
 	batches map[uint64]*batch
 }
 
-// stream hides whether a lane plans or loads.
-type stream struct {
+// rpc hides whether a stream plans or loads.
+type rpc struct {
 	send   func(*pluginpb.Batch) error
 	cancel func(*pluginpb.CancelBatch) error
 	recv   func() (id uint64, answers []answer, done bool, err error)
@@ -66,9 +66,9 @@ type batch struct {
 
 var errFinished = errors.New("the session is already finished or closed")
 
-func (s *Session) openLoad(ctx context.Context) (stream, error) {
+func (s *Session) openLoad(ctx context.Context) (rpc, error) {
 	st, err := s.client.Load(ctx)
-	return stream{
+	return rpc{
 		send: func(b *pluginpb.Batch) error {
 			return st.Send(&pluginpb.LoadRequest{Kind: &pluginpb.LoadRequest_Batch{Batch: b}})
 		},
@@ -91,9 +91,9 @@ func (s *Session) openLoad(ctx context.Context) (stream, error) {
 	}, err
 }
 
-func (s *Session) openPlan(ctx context.Context) (stream, error) {
+func (s *Session) openPlan(ctx context.Context) (rpc, error) {
 	st, err := s.client.Plan(ctx)
-	return stream{
+	return rpc{
 		send: func(b *pluginpb.Batch) error {
 			return st.Send(&pluginpb.PlanRequest{Kind: &pluginpb.PlanRequest_Batch{Batch: b}})
 		},
@@ -112,35 +112,35 @@ func (s *Session) openPlan(ctx context.Context) (stream, error) {
 	}, err
 }
 
-// lane returns the open lane in slot, opening it first if need be. The lane is
+// stream returns the open stream in slot, opening it first if need be. The stream is
 // usable also with an error, which every user of it then reports.
-func (s *Session) lane(slot **lane, name string, open func(context.Context) (stream, error)) (*lane, error) {
+func (s *Session) stream(slot **stream, name string, open func(context.Context) (rpc, error)) (*stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if *slot != nil {
 		return *slot, nil
 	}
 	if s.finished && slot == &s.load {
-		return &lane{session: s, name: name, limits: limits(s.effective.Batch)}, fmt.Errorf("plugin %s: %s: %w", s.opts.Name, name, errFinished)
+		return &stream{session: s, name: name, limits: limits(s.effective.Batch)}, fmt.Errorf("plugin %s: %s: %w", s.opts.Name, name, errFinished)
 	}
-	l := &lane{
+	st := &stream{
 		session: s, name: name, limits: limits(s.effective.Batch),
 		requests: make(chan func() error),
 		stop:     make(chan struct{}),
 		ended:    make(chan struct{}),
 		batches:  map[uint64]*batch{},
 	}
-	l.slots = make(chan struct{}, l.limits.InFlight)
-	l.halt = sync.OnceFunc(func() { close(l.stop) })
+	st.slots = make(chan struct{}, st.limits.InFlight)
+	st.halt = sync.OnceFunc(func() { close(st.stop) })
 	var err error
-	if l.stream, err = open(s.ctx); err != nil { // streams outlive the call that opens them
+	if st.rpc, err = open(s.ctx); err != nil { // streams outlive the call that opens them
 		_, err = s.explain(name, err)
-		return l, err
+		return st, err
 	}
-	*slot = l
-	go l.sender()
-	go l.receiver()
-	return l, nil
+	*slot = st
+	go st.sender()
+	go st.receiver()
+	return st, nil
 }
 
 // limits fills in defaults and bounds what a plugin may ask for.
@@ -160,89 +160,89 @@ func limits(b pluginapi.BatchLimits) pluginapi.BatchLimits {
 
 // sender owns the stream's way down. Errors are not its business: gRPC gives
 // the reason of a broken stream to the receiver.
-func (l *lane) sender() {
+func (st *stream) sender() {
 	for {
 		select {
-		case send := <-l.requests:
+		case send := <-st.requests:
 			_ = send()
-		case <-l.stop:
-			_ = l.stream.close()
+		case <-st.stop:
+			_ = st.rpc.close()
 			return
-		case <-l.ended:
+		case <-st.ended:
 			return
 		}
 	}
 }
 
 // receiver owns the stream's way up.
-func (l *lane) receiver() {
-	defer close(l.ended)
+func (st *stream) receiver() {
+	defer close(st.ended)
 	for {
-		id, answers, done, err := l.stream.recv()
+		id, answers, done, err := st.rpc.recv()
 		if err != nil {
-			l.code, l.err = l.ending(err)
+			st.code, st.err = st.ending(err)
 			return
 		}
 		if id != 0 || len(answers) > 0 || done {
-			l.deliver(id, answers, done)
+			st.deliver(id, answers, done)
 		}
 	}
 }
 
-func (l *lane) ending(err error) (diag.Code, error) {
+func (st *stream) ending(err error) (diag.Code, error) {
 	if !errors.Is(err, io.EOF) {
-		return l.session.explain(l.name, err)
+		return st.session.explain(st.name, err)
 	}
 	select {
-	case <-l.stop:
+	case <-st.stop:
 		return diag.PluginNoAnswer, errFinished
 	default:
-		return diag.PluginNoAnswer, fmt.Errorf("plugin %s ended the stream of %s on its own", l.session.opts.Name, l.name)
+		return diag.PluginNoAnswer, fmt.Errorf("plugin %s ended the stream of %s on its own", st.session.opts.Name, st.name)
 	}
 }
 
-func (l *lane) deliver(id uint64, answers []answer, done bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := l.batches[id]
+func (st *stream) deliver(id uint64, answers []answer, done bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	b := st.batches[id]
 	if b == nil {
-		l.bug("answer to a batch that is not open", "batch", id)
+		st.bug("answer to a batch that is not open", "batch", id)
 		return
 	}
 	for _, a := range answers {
 		i, known := b.index[a.change.SourceID]
 		switch {
 		case a.err != nil:
-			l.bug("unreadable answer", "error", a.err)
+			st.bug("unreadable answer", "error", a.err)
 		case !known:
-			l.bug("answer for a user who is not in the batch", "source_id", a.change.SourceID)
+			st.bug("answer for a user who is not in the batch", "source_id", a.change.SourceID)
 		case b.results == nil: // nobody waits any more
 		case b.results[i].Action != "":
-			l.bug("second answer for a user; the first counts", "source_id", a.change.SourceID)
+			st.bug("second answer for a user; the first counts", "source_id", a.change.SourceID)
 		default:
-			a.change.Code = l.wellFormed(a.change.SourceID, a.change.Code)
-			a.change.Losses = l.losses(&a.change.Outcome)
-			a.change.Detail = bounded(l.session.Scrub(a.change.Detail))
-			a.change.Hint = bounded(l.session.Scrub(a.change.Hint))
+			a.change.Code = st.wellFormed(a.change.SourceID, a.change.Code)
+			a.change.Losses = st.losses(&a.change.Outcome)
+			a.change.Detail = bounded(st.session.Scrub(a.change.Detail))
+			a.change.Hint = bounded(st.session.Scrub(a.change.Hint))
 			for i, f := range a.change.Fields {
-				a.change.Fields[i].Old, a.change.Fields[i].New = l.session.Scrub(f.Old), l.session.Scrub(f.New)
+				a.change.Fields[i].Old, a.change.Fields[i].New = st.session.Scrub(f.Old), st.session.Scrub(f.New)
 			}
 			b.results[i] = a.change
 		}
 	}
 	if done {
-		delete(l.batches, id)
+		delete(st.batches, id)
 		close(b.done)
-		<-l.slots
+		<-st.slots
 	}
 }
 
 // wellFormed is the code itself, or the one for plugins that give none that is.
-func (l *lane) wellFormed(sourceID string, c diag.Code) diag.Code {
+func (st *stream) wellFormed(sourceID string, c diag.Code) diag.Code {
 	if c == "" || c.WellFormed() {
 		return c
 	}
-	l.bug("a code that is none", "source_id", sourceID, "given", string(c))
+	st.bug("a code that is none", "source_id", sourceID, "given", string(c))
 	return diag.PluginBrokeProtocol
 }
 
@@ -250,23 +250,23 @@ func (l *lane) wellFormed(sourceID string, c diag.Code) diag.Code {
 const maxLosses = 100
 
 // losses are what may be believed of the losses in an outcome.
-func (l *lane) losses(o *pluginapi.Outcome) []pluginapi.PartLoss {
+func (st *stream) losses(o *pluginapi.Outcome) []pluginapi.PartLoss {
 	if len(o.Losses) == 0 {
 		return nil
 	}
 	if !o.Action.MayLose() {
-		l.bug("losses of an account that was not written", "source_id", o.SourceID, "action", string(o.Action))
+		st.bug("losses of an account that was not written", "source_id", o.SourceID, "action", string(o.Action))
 		return nil
 	}
 	kept := o.Losses[:min(len(o.Losses), maxLosses)]
 	for i := range kept {
 		p := &kept[i]
 		if p.Code == "" || p.Feature == "" {
-			l.bug("a loss without a feature or a code", "source_id", o.SourceID)
+			st.bug("a loss without a feature or a code", "source_id", o.SourceID)
 			p.Code = diag.PluginBrokeProtocol
 		}
-		p.Code = l.wellFormed(o.SourceID, p.Code)
-		p.Attribute, p.Detail = bounded(l.session.Scrub(p.Attribute)), bounded(l.session.Scrub(p.Detail))
+		p.Code = st.wellFormed(o.SourceID, p.Code)
+		p.Attribute, p.Detail = bounded(st.session.Scrub(p.Attribute)), bounded(st.session.Scrub(p.Detail))
 	}
 	return kept
 }
@@ -282,30 +282,30 @@ func bounded(s string) string {
 	return strings.ToValidUTF8(s[:maxWords], "") + fmt.Sprintf("… (%d bytes)", len(s))
 }
 
-func (l *lane) bug(what string, args ...any) {
-	l.session.bug(what, append(args, "call", l.name)...)
+func (st *stream) bug(what string, args ...any) {
+	st.session.bug(what, append(args, "call", st.name)...)
 }
 
 // exchange sends users in batches and waits until each has an answer or none
-// can come any more. opened is the error of opening the lane.
-func (l *lane) exchange(ctx context.Context, users []pluginapi.User, opened error) ([]pluginapi.Change, error) {
+// can come any more. opened is the error of opening the stream.
+func (st *stream) exchange(ctx context.Context, users []pluginapi.User, opened error) ([]pluginapi.Change, error) {
 	results := make([]pluginapi.Change, len(users))
 	var sent []*batch
 	failure := opened
-	for p := range l.packs(users, results) {
+	for p := range st.packs(users, results) {
 		if failure != nil {
 			break
 		}
 		var b *batch
-		if b, failure = l.submit(ctx, p, results); failure == nil {
+		if b, failure = st.submit(ctx, p, results); failure == nil {
 			sent = append(sent, b)
 		}
 	}
-	if err := l.wait(ctx, sent); err != nil {
+	if err := st.wait(ctx, sent); err != nil {
 		failure = err
 	}
 	for _, b := range sent {
-		l.settle(b, results, failure)
+		st.answerAll(b, results, failure)
 	}
 	for i := range results {
 		if results[i].Action == "" {
@@ -326,7 +326,7 @@ type pack struct {
 
 // packs cuts users into batches by number and size. Users who cannot be sent
 // get their outcome here.
-func (l *lane) packs(users []pluginapi.User, results []pluginapi.Change) func(yield func(pack) bool) {
+func (st *stream) packs(users []pluginapi.User, results []pluginapi.Change) func(yield func(pack) bool) {
 	return func(yield func(pack) bool) {
 		seen := make(map[string]bool, len(users))
 		next, size := pack{index: map[string]int{}}, 0
@@ -352,7 +352,7 @@ func (l *lane) packs(users []pluginapi.User, results []pluginapi.Change) func(yi
 				results[i] = rejected(u.SourceID, diag.LoadUserTooLarge, fmt.Sprintf("%d bytes, a plugin takes at most %d", n, wire.MaxUser))
 				continue
 			}
-			if len(next.users) == l.limits.Users || (len(next.users) > 0 && size+n > l.limits.Bytes) {
+			if len(next.users) == st.limits.Users || (len(next.users) > 0 && size+n > st.limits.Bytes) {
 				if !flush() {
 					return
 				}
@@ -366,34 +366,34 @@ func (l *lane) packs(users []pluginapi.User, results []pluginapi.Change) func(yi
 
 // submit hands one batch to the sender once a slot is free. After an error the
 // batch was not sent.
-func (l *lane) submit(ctx context.Context, p pack, results []pluginapi.Change) (*batch, error) {
-	if err := l.await(ctx, func() bool {
+func (st *stream) submit(ctx context.Context, p pack, results []pluginapi.Change) (*batch, error) {
+	if err := st.await(ctx, func() bool {
 		select {
-		case l.slots <- struct{}{}:
+		case st.slots <- struct{}{}:
 			return true
 		case <-ctx.Done():
-		case <-l.stop:
-		case <-l.ended:
+		case <-st.stop:
+		case <-st.ended:
 		}
 		return false
 	}); err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	l.lastID++
-	b := &batch{id: l.lastID, index: p.index, results: results, done: make(chan struct{})}
-	l.batches[b.id] = b
-	l.mu.Unlock()
+	st.mu.Lock()
+	st.lastID++
+	b := &batch{id: st.lastID, index: p.index, results: results, done: make(chan struct{})}
+	st.batches[b.id] = b
+	st.mu.Unlock()
 
-	err := l.await(ctx, func() bool {
-		return l.request(ctx, func() error { return l.stream.send(&pluginpb.Batch{Id: b.id, Users: p.users}) })
+	err := st.await(ctx, func() bool {
+		return st.request(ctx, func() error { return st.rpc.send(&pluginpb.Batch{Id: b.id, Users: p.users}) })
 	})
 	if err != nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if l.batches[b.id] == b { // a plugin may even have "answered" it
-			delete(l.batches, b.id)
-			<-l.slots
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		if st.batches[b.id] == b { // a plugin may even have "answered" it
+			delete(st.batches, b.id)
+			<-st.slots
 		}
 		return nil, err
 	}
@@ -401,57 +401,57 @@ func (l *lane) submit(ctx context.Context, p pack, results []pluginapi.Change) (
 }
 
 // request passes one action to the sender.
-func (l *lane) request(ctx context.Context, send func() error) bool {
+func (st *stream) request(ctx context.Context, send func() error) bool {
 	select {
-	case l.requests <- send:
+	case st.requests <- send:
 		return true
 	case <-ctx.Done():
-	case <-l.stop:
-	case <-l.ended:
+	case <-st.stop:
+	case <-st.ended:
 	}
 	return false
 }
 
 // await explains why step gave up.
-func (l *lane) await(ctx context.Context, step func() bool) error {
+func (st *stream) await(ctx context.Context, step func() bool) error {
 	if ctx.Err() == nil && step() {
 		return nil
 	}
 	select {
-	case <-l.ended:
-		return l.err
+	case <-st.ended:
+		return st.err
 	default:
 	}
 	if ctx.Err() != nil {
-		return l.left(ctx)
+		return st.left(ctx)
 	}
-	return fmt.Errorf("plugin %s: %s: %w", l.session.opts.Name, l.name, errFinished)
+	return fmt.Errorf("plugin %s: %s: %w", st.session.opts.Name, st.name, errFinished)
 }
 
-func (l *lane) left(ctx context.Context) error {
-	return fmt.Errorf("plugin %s: %s: %w", l.session.opts.Name, l.name, context.Cause(ctx))
+func (st *stream) left(ctx context.Context) error {
+	return fmt.Errorf("plugin %s: %s: %w", st.session.opts.Name, st.name, context.Cause(ctx))
 }
 
 // wait returns when every batch is done, the stream has ended, or ctx is over
 // and the plugin has had a moment to report what it knows. It returns nil if in
 // the end every batch was done in time.
-func (l *lane) wait(ctx context.Context, sent []*batch) error {
+func (st *stream) wait(ctx context.Context, sent []*batch) error {
 	for i, b := range sent {
 		select {
 		case <-b.done:
 			continue
-		case <-l.ended:
+		case <-st.ended:
 		case <-ctx.Done():
 		}
 		if !slices.ContainsFunc(sent[i:], (*batch).open) {
 			return nil
 		}
 		select {
-		case <-l.ended:
-			return l.err
+		case <-st.ended:
+			return st.err
 		default:
-			l.cancelAll(ctx, sent[i:])
-			return l.left(ctx)
+			st.cancelAll(ctx, sent[i:])
+			return st.left(ctx)
 		}
 	}
 	return nil
@@ -466,16 +466,16 @@ func (b *batch) open() bool {
 	}
 }
 
-func (l *lane) cancelAll(ctx context.Context, sent []*batch) {
+func (st *stream) cancelAll(ctx context.Context, sent []*batch) {
 	grace, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelGrace)
 	defer stop()
 	for _, b := range sent {
-		l.request(grace, func() error { return l.stream.cancel(&pluginpb.CancelBatch{BatchId: b.id}) })
+		st.request(grace, func() error { return st.rpc.cancel(&pluginpb.CancelBatch{BatchId: b.id}) })
 	}
 	for _, b := range sent {
 		select {
 		case <-b.done:
-		case <-l.ended:
+		case <-st.ended:
 			return
 		case <-grace.Done():
 			return
@@ -483,20 +483,20 @@ func (l *lane) cancelAll(ctx context.Context, sent []*batch) {
 	}
 }
 
-// settle gives every user of b an outcome and takes results back from the
+// answerAll gives every user of b an outcome and takes results back from the
 // receiver.
-func (l *lane) settle(b *batch, results []pluginapi.Change, failure error) {
-	l.mu.Lock()
+func (st *stream) answerAll(b *batch, results []pluginapi.Change, failure error) {
+	st.mu.Lock()
 	b.results = nil
-	l.mu.Unlock()
+	st.mu.Unlock()
 
 	code, detail := diag.PluginNoAnswer, "the plugin ended the batch without an answer for this user"
 	open := b.open()
 	if open {
 		code, detail = diag.PluginNoAnswer, "no answer so far: "+reason(failure)
 		select {
-		case <-l.ended:
-			code, detail = l.code, reason(l.err)
+		case <-st.ended:
+			code, detail = st.code, reason(st.err)
 		default:
 		}
 	}
@@ -508,20 +508,20 @@ func (l *lane) settle(b *batch, results []pluginapi.Change, failure error) {
 		}
 	}
 	if missing > 0 && !open {
-		l.bug("batch ended without an answer for every user", "batch", b.id, "users", missing)
+		st.bug("batch ended without an answer for every user", "batch", b.id, "users", missing)
 	}
 }
 
 // drain half-closes the stream and waits until the plugin has ended it.
-func (l *lane) drain(ctx context.Context) error {
-	l.halt()
+func (st *stream) drain(ctx context.Context) error {
+	st.halt()
 	select {
-	case <-l.ended:
+	case <-st.ended:
 	case <-ctx.Done():
-		return l.left(ctx)
+		return st.left(ctx)
 	}
-	if l.err != nil && !errors.Is(l.err, errFinished) {
-		return l.err
+	if st.err != nil && !errors.Is(st.err, errFinished) {
+		return st.err
 	}
 	return nil
 }

@@ -95,9 +95,9 @@ func (m *metrics) progress(p engine.Progress) {
 	m.total.WithLabelValues(string(p.Phase)).Set(float64(p.Total))
 }
 
-// settle counts accounts that were not reported one by one, because they are as the
+// countUnreported counts accounts that were not reported one by one, because they are as the
 // last run left them.
-func (m *metrics) settle(s pluginapi.Summary) {
+func (m *metrics) countUnreported(s pluginapi.Summary) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.outcomes.WithLabelValues(string(pluginapi.Unchanged)).Add(float64(max(0, s.Unchanged-m.unchanged)))

@@ -24,8 +24,8 @@ func TestMetrics(t *testing.T) {
 	m.outcome(pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: "someone-else", Action: pluginapi.Rejected, Code: diag.LoadIDInvalid, Detail: "ada@example.org"}})
 	m.progress(engine.Progress{Phase: engine.Loading, Done: 4, Total: 10})
 	m.outcome(pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: "third", Action: pluginapi.Unchanged}})
-	m.settle(pluginapi.Summary{Unchanged: 5})
-	m.settle(pluginapi.Summary{Unchanged: 5})
+	m.countUnreported(pluginapi.Summary{Unchanged: 5})
+	m.countUnreported(pluginapi.Summary{Unchanged: 5})
 	m.pulse(pluginapi.Pulse{Limit: 8, Wait: 1500 * time.Millisecond})
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+m.server.Addr+"/metrics", nil)
 	if err != nil {

@@ -151,7 +151,7 @@ func execute(ctx context.Context, a *app, f runFlags) (r *report.Run, err error)
 		status.also = m.pulse
 		defer func() {
 			if r.Result != nil {
-				m.settle(r.Result.Summary)
+				m.countUnreported(r.Result.Summary)
 			}
 		}()
 	}

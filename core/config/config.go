@@ -300,7 +300,7 @@ func (t *Target) Locate(list diag.List) diag.List {
 // declares. Every leaf error gets its place in the file; a field marked
 // "writeOnly": true is a secret, which must not stand in the file as clear text.
 //
-// It also settles the types: the text of a whole-scalar reference becomes a
+// It also decides the types: the text of a whole-scalar reference becomes a
 // number or a boolean where the schema wants one and does not allow a string.
 // Validate changes what the other methods return; it is not safe for concurrent
 // use with them.

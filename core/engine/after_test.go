@@ -277,7 +277,7 @@ func TestOneDeathOneRestart(t *testing.T) {
 	var once sync.Once
 	var all sync.WaitGroup
 	all.Add(3)
-	first := &gate{idp: base, load: func() error {
+	first := &intercepted{idp: base, load: func() error {
 		all.Done()
 		all.Wait() // all three are in there
 		return death{}
@@ -294,12 +294,12 @@ func TestOneDeathOneRestart(t *testing.T) {
 	}
 }
 
-type gate struct {
+type intercepted struct {
 	*idp
 	load func() error
 }
 
-func (g *gate) Load(_ context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
+func (g *intercepted) Load(_ context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
 	err := g.load()
 	out := make([]pluginapi.Outcome, len(users))
 	for i, u := range users {

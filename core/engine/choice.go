@@ -108,8 +108,8 @@ func unfiltered(dst Target, o Options) func(*canonical.User) bool {
 	caps := dst.Capabilities()
 	var mapped pluginapi.User
 	return func(u *canonical.User) bool {
-		_, aside := o.Mapping.Into(&mapped, u, &caps)
-		return aside == nil || aside.Code != diag.MapFiltered
+		_, excluded := o.Mapping.Into(&mapped, u, &caps)
+		return excluded == nil || excluded.Code != diag.MapFiltered
 	}
 }
 

@@ -137,7 +137,7 @@ type conflicts struct {
 	winners map[int]winner
 	// guests are accounts that are made one with another, by the place of that one.
 	guests map[int][]pluginapi.User
-	// candidates are both sides of such links, until they are settled.
+	// candidates are both sides of such links, until it is decided.
 	candidates map[int]linkable
 	hosts      map[int]bool
 }
@@ -173,7 +173,7 @@ type linkable struct {
 }
 
 // decide says who keeps what, and what the policies make of the others. Links are to be
-// settled afterwards, as they depend on more than identifiers.
+// decided afterwards, as they depend on more than identifiers.
 func decide(groups []duplicates.Group, policies policy.Collision) *conflicts {
 	c := &conflicts{losers: map[int]*loser{}, winners: map[int]winner{}, guests: map[int][]pluginapi.User{}, candidates: map[int]linkable{}, hosts: map[int]bool{}}
 	for _, g := range groups {
@@ -277,7 +277,7 @@ func (c *conflicts) missing(met, chosen func(place int) bool) places {
 	return all
 }
 
-// link settles which accounts are made one. Both must have proven the same address: else
+// link decides which accounts are made one. Both must have proven the same address: else
 // whoever registers with the address of somebody else would get into that account.
 func (c *conflicts) link() {
 	for _, place := range slices.Sorted(maps.Keys(c.candidates)) { // the same order every time

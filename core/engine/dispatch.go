@@ -34,9 +34,9 @@ type batch struct {
 	users []pluginapi.User
 	// Of each user: what the journal holds, whether nothing has changed since then, and
 	// its place.
-	before  []journal.Entry
-	settled []bool
-	places  []int
+	before    []journal.Entry
+	unchanged []bool
+	places    []int
 	// ours says that runs have written the accounts. They are brought up to date, which
 	// takes a look at them first.
 	ours bool
@@ -46,13 +46,13 @@ type batch struct {
 
 // grow makes room for so many users, which are large.
 func (b *batch) grow(n int) {
-	b.users, b.before, b.settled, b.places = make([]pluginapi.User, 0, n), make([]journal.Entry, 0, n), make([]bool, 0, n), make([]int, 0, n)
+	b.users, b.before, b.unchanged, b.places = make([]pluginapi.User, 0, n), make([]journal.Entry, 0, n), make([]bool, 0, n), make([]int, 0, n)
 }
 
-func (b *batch) add(u *pluginapi.User, before *journal.Entry, settled bool, place int) {
+func (b *batch) add(u *pluginapi.User, before *journal.Entry, unchanged bool, place int) {
 	b.users = append(b.users, *u)
 	b.before = append(b.before, *before)
-	b.settled = append(b.settled, settled)
+	b.unchanged = append(b.unchanged, unchanged)
 	b.places = append(b.places, place)
 }
 
@@ -61,7 +61,7 @@ func (b *batch) part(at []int) *batch {
 	part := &batch{ours: b.ours}
 	part.grow(len(at))
 	for _, i := range at {
-		part.add(&b.users[i], &b.before[i], b.settled[i], b.places[i])
+		part.add(&b.users[i], &b.before[i], b.unchanged[i], b.places[i])
 	}
 	return part
 }
@@ -116,7 +116,7 @@ func newDispatcher(group *errgroup.Group, limits pluginapi.BatchLimits, send fun
 	return &dispatcher{group: group, size: limits.Users, send: send, last: first, ours: &batch{ours: true}, others: &batch{}}
 }
 
-func (d *dispatcher) add(u *pluginapi.User, before *journal.Entry, settled bool, place int) {
+func (d *dispatcher) add(u *pluginapi.User, before *journal.Entry, unchanged bool, place int) {
 	b := &d.others
 	if before.Ours() {
 		b = &d.ours
@@ -124,7 +124,7 @@ func (d *dispatcher) add(u *pluginapi.User, before *journal.Entry, settled bool,
 	if len((*b).users) == 0 {
 		(*b).grow(d.size)
 	}
-	if (*b).add(u, before, settled, place); len((*b).users) == d.size {
+	if (*b).add(u, before, unchanged, place); len((*b).users) == d.size {
 		d.flush(b)
 	}
 }

@@ -182,12 +182,12 @@ func (r *run) move(ctx context.Context, limits *limiter, w *written) error {
 	if o.DryRun {
 		phase = Planning
 	}
-	t := &tally{
+	t := &counter{
 		result: r.result, accepted: o.Policies.Skip, outcome: o.Outcome,
 		progress: func(done int) { r.progress(phase, done, r.survey.amount) },
 	}
 	m := mover{
-		dst: r.dst, caps: &r.caps, journal: r.journal, survey: r.survey, limits: limits, tally: t, written: w,
+		dst: r.dst, caps: &r.caps, journal: r.journal, survey: r.survey, limits: limits, counter: t, written: w,
 		rules:  rules{adopt: bool(o.Policies.Adopt), overwrite: bool(o.Policies.OverwriteDrift), planned: o.Plan != nil},
 		loader: &loader{dst: r.dst, journal: r.journal, run: o.Run, key: o.Key},
 		plan:   o.Plan, digest: o.Digest, dry: o.DryRun,

@@ -24,7 +24,7 @@ type mover struct {
 	rules   rules
 	limits  *limiter
 	loader  *loader
-	tally   *tally
+	counter *counter
 	written *written
 	plan    *Plan
 	digest  func(sourceID string, digest []byte)
@@ -45,7 +45,7 @@ type mover struct {
 type exclusion struct {
 	sourceID, id string
 	class        pluginapi.Class
-	why          *mapping.Aside
+	why          *mapping.Exclusion
 	lost         *loser
 }
 
@@ -59,14 +59,14 @@ func (m *mover) move(ctx context.Context) error {
 	m.stopped = func() error { return context.Cause(reading) }
 	d := newDispatcher(group, limits, func(b *batch) error {
 		changes, err := m.apply(working, b)
-		m.tally.add(changes...)
+		m.counter.add(changes...)
 		if err == nil && !m.dry {
 			err = m.limits.after(changes)
 		}
 		return err
 	})
 	err := m.survey.work.each(nil, func(it *item) error {
-		if err := m.deal(reading, d, it); err != nil {
+		if err := m.handle(reading, d, it); err != nil {
 			return err
 		}
 		if len(m.excluded) == limits.Users {
@@ -90,13 +90,13 @@ func (m *mover) move(ctx context.Context) error {
 			return err
 		}
 	}
-	m.tally.without(m.survey.settled(), m.survey.total-m.survey.amount)
+	m.counter.without(m.survey.unchanged(), m.survey.total-m.survey.amount)
 	return nil
 }
 
-// deal says what is to be done about one account, as far as that is known without the
+// handle says what is to be done about one account, as far as that is known without the
 // target.
-func (m *mover) deal(ctx context.Context, d *dispatcher, it *item) error {
+func (m *mover) handle(ctx context.Context, d *dispatcher, it *item) error {
 	u := &it.user
 	lost := m.survey.conflicts.resolve(it.place, u)
 	if it.out != nil || lost != nil {
@@ -113,13 +113,13 @@ func (m *mover) deal(ctx context.Context, d *dispatcher, it *item) error {
 	}
 	if m.plan != nil {
 		if c := m.plan.refuses(u, m.loader.key); c != nil {
-			m.tally.add(*c)
+			m.counter.add(*c)
 			return nil
 		}
 	}
 	status := m.survey.status(it.place)
 	if status == statusUnchanged && !m.dry {
-		m.tally.add(change(u, pluginapi.Unchanged, "", ""))
+		m.counter.add(change(u, pluginapi.Unchanged, "", ""))
 		return nil
 	}
 	before := journal.Entry{SourceID: u.SourceID}
@@ -141,7 +141,7 @@ func (m *mover) deal(ctx context.Context, d *dispatcher, it *item) error {
 
 // exclude gives accounts that are not sent their outcome.
 func (m *mover) exclude(ctx context.Context, all []exclusion) error {
-	var keep batch
+	var recorded batch
 	var changes, kept []pluginapi.Change
 	for _, e := range all {
 		u, before := pluginapi.User{SourceID: e.sourceID, ID: e.id, Class: e.class}, journal.Entry{SourceID: e.sourceID}
@@ -154,24 +154,24 @@ func (m *mover) exclude(ctx context.Context, all []exclusion) error {
 				before = known
 			}
 		}
-		c := m.keptOut(ctx, &u, &e, &before)
+		c := m.exclusionOutcome(ctx, &u, &e, &before)
 		changes = append(changes, c)
 		// Who was never sent and is not wanted needs no memory.
 		if e.lost != nil || e.why.Action == pluginapi.Rejected || before.InTarget() || before.Action != "" {
-			keep.add(&u, &before, false, 0)
+			recorded.add(&u, &before, false, 0)
 			kept = append(kept, c)
 		}
 	}
 	var err error
 	if !m.dry {
-		err = m.loader.record(0, keep.users, keep.before, kept)
+		err = m.loader.record(0, recorded.users, recorded.before, kept)
 	}
-	m.tally.add(changes...)
+	m.counter.add(changes...)
 	return err
 }
 
-// keptOut is the outcome of one account that is not sent.
-func (m *mover) keptOut(ctx context.Context, u *pluginapi.User, e *exclusion, before *journal.Entry) pluginapi.Change {
+// exclusionOutcome is the outcome of one account that is not sent.
+func (m *mover) exclusionOutcome(ctx context.Context, u *pluginapi.User, e *exclusion, before *journal.Entry) pluginapi.Change {
 	if e.lost == nil {
 		return change(u, e.why.Action, e.why.Code, e.why.Detail)
 	}
@@ -225,11 +225,11 @@ func (m *mover) ask(ctx context.Context, b *batch) ([]decision, []pluginapi.Chan
 	decisions, drifted := make([]decision, len(found)), 0
 	for i := range found {
 		var drift bool
-		if decisions[i], found[i], drift = m.rules.reconcile(found[i], &b.users[i], &b.before[i], b.settled[i]); drift {
+		if decisions[i], found[i], drift = m.rules.reconcile(found[i], &b.users[i], &b.before[i], b.unchanged[i]); drift {
 			drifted++
 		}
 	}
-	m.tally.drifted(drifted)
+	m.counter.drifted(drifted)
 	return decisions, found, nil
 }
 
@@ -240,11 +240,11 @@ func (m *mover) predict(ctx context.Context, b *batch) ([]pluginapi.Change, erro
 	if err != nil {
 		return changes, err
 	}
-	again, at := adopted(b, changes, func(i int) bool { return decisions[i] == adopt })
+	adopting, at := adopted(b, changes, func(i int) bool { return decisions[i] == adopt })
 	if len(at) == 0 {
 		return changes, nil
 	}
-	_, more, err := m.ask(ctx, again)
+	_, more, err := m.ask(ctx, adopting)
 	for n := range min(len(at), len(more)) {
 		changes[at[n]] = more[n]
 	}
@@ -252,18 +252,18 @@ func (m *mover) predict(ctx context.Context, b *batch) ([]pluginapi.Change, erro
 }
 
 // adopted is a batch of those who are to be taken over, and where they are in b.
-func adopted(b *batch, changes []pluginapi.Change, is func(i int) bool) (again *batch, at []int) {
+func adopted(b *batch, changes []pluginapi.Change, is func(i int) bool) (adopting *batch, at []int) {
 	for i := range changes {
 		if is(i) {
 			at = append(at, i)
 		}
 	}
-	again = b.part(at)
+	adopting = b.part(at)
 	for n, i := range at {
-		u := &again.users[n]
+		u := &adopting.users[n]
 		u.Existing, u.Prior.TargetID = pluginapi.Update, changes[i].TargetID
 	}
-	return again, at
+	return adopting, at
 }
 
 // update looks at accounts first, decides with what is there, and writes those
@@ -314,14 +314,14 @@ func (m *mover) load(ctx context.Context, b *batch) ([]pluginapi.Change, error) 
 	if err != nil || !m.caps.Can(pluginapi.CanPlan) {
 		return changes, err
 	}
-	again, at := adopted(b, changes, func(i int) bool { return m.rules.adopts(&changes[i], &b.users[i]) })
+	adopting, at := adopted(b, changes, func(i int) bool { return m.rules.adopts(&changes[i], &b.users[i]) })
 	if len(at) == 0 {
 		return changes, nil
 	}
 	if err := m.limits.adopt(len(at)); err != nil {
 		return changes, err
 	}
-	more, err := m.update(ctx, again)
+	more, err := m.update(ctx, adopting)
 	for n := range min(len(at), len(more)) {
 		changes[at[n]] = more[n]
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Source gives every account, in the order of the bytes of their internal ids. A run reads
-// it once, and a second time where accounts that it had taken for settled turn out to
+// it once, and a second time where accounts that it had taken for unchanged turn out to
 // want what others want.
 type Source interface {
 	Accounts(ctx context.Context, emit func([]canonical.User) error) error

@@ -31,8 +31,8 @@ type Verification struct {
 	// Unread counts those that are as they should be in all that the target shows, and of
 	// which no run remembers what it sent of the rest: nobody can tell about them.
 	Unread int `json:"unread,omitempty"`
-	// Expected counts accounts that are rightly not in the target: rejected or left
-	// aside by the runs so far.
+	// Expected counts accounts that are rightly not in the target: rejected or
+	// excluded by the runs so far.
 	Expected int `json:"not_loaded"`
 	// Differences counts the rest by what is wrong.
 	Differences map[diag.Code]int `json:"differences"`
@@ -64,7 +64,7 @@ type comparison struct {
 	// have been there.
 	guessing bool
 	// asking is what the group's questions run under.
-	asking func(users []pluginapi.User, again bool)
+	asking func(users []pluginapi.User, patient bool)
 
 	mu     sync.Mutex
 	late   []pluginapi.User // those out of sight so far
@@ -83,8 +83,8 @@ func (c *comparison) start(ctx context.Context) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(c.limits.InFlight)
 	c.group = group
-	c.asking = func(users []pluginapi.User, again bool) {
-		group.Go(func() error { return c.ask(ctx, users, again) })
+	c.asking = func(users []pluginapi.User, patient bool) {
+		group.Go(func() error { return c.ask(ctx, users, patient) })
 	}
 }
 
@@ -103,7 +103,7 @@ func (c *comparison) flush() {
 	}
 }
 
-func (c *comparison) ask(ctx context.Context, users []pluginapi.User, again bool) error {
+func (c *comparison) ask(ctx context.Context, users []pluginapi.User, patient bool) error {
 	changes, err := c.dst.Plan(ctx, users)
 	if err != nil {
 		return fmt.Errorf("read the target back: %w", err)
@@ -111,7 +111,7 @@ func (c *comparison) ask(ctx context.Context, users []pluginapi.User, again bool
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range changes {
-		if again && len(c.patience) > 0 && changes[i].Action == pluginapi.Created && len(c.late) < mostLate {
+		if patient && len(c.patience) > 0 && changes[i].Action == pluginapi.Created && len(c.late) < mostLate {
 			c.late = append(c.late, users[i])
 			continue
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // A source of millions of accounts takes its time: every command reads it once, and a
-// second time only for accounts that were settled and lose something to others.
+// second time only for accounts that were unchanged and lose something to others.
 func TestReadings(t *testing.T) {
 	t.Parallel()
 	link := policy.Collision{Username: policy.Link, Email: policy.Link}
@@ -56,7 +56,7 @@ func TestReadings(t *testing.T) {
 	}
 }
 
-// An account that was settled and loses its name to an older one that comes later is
+// An account that was unchanged and loses its name to an older one that comes later is
 // found by a second reading, and what becomes of it is what a first run would do.
 func TestSettledAccountThatLoses(t *testing.T) {
 	t.Parallel()

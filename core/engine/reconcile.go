@@ -34,17 +34,17 @@ type rules struct {
 
 // reconcile is the one place where it is decided what becomes of an account that may be
 // in the target: for a plan, a saved plan, an update and an adoption alike. found is
-// what the target has said about u, before what the journal holds of it; settled says
+// what the target has said about u, before what the journal holds of it; unchanged says
 // that nothing has changed since. The outcome that is returned is what a plan shows;
 // drifted says that somebody has changed the account since the last run.
-func (r rules) reconcile(found pluginapi.Change, u *pluginapi.User, before *journal.Entry, settled bool) (d decision, c pluginapi.Change, drifted bool) {
+func (r rules) reconcile(found pluginapi.Change, u *pluginapi.User, before *journal.Entry, unchanged bool) (d decision, c pluginapi.Change, drifted bool) {
 	c = found
 	writes := c.Action == pluginapi.Created || c.Action == pluginapi.Updated
-	if !before.InDoubt && (settled || u.Existing == pluginapi.Update) { // else the change may be ours
+	if !before.InDoubt && (unchanged || u.Existing == pluginapi.Update) { // else the change may be ours
 		drifted = c.Action == pluginapi.Created && before.Ours() || slices.ContainsFunc(c.Fields, func(f pluginapi.FieldChange) bool { return f.Drift })
 	}
 	switch {
-	case settled && c.Action != pluginapi.InDoubt:
+	case unchanged && c.Action != pluginapi.InDoubt:
 		// A run would not look at it. The fields stay, for whoever wants to know.
 		c.Action, c.Code, c.Detail, c.Hint = pluginapi.Unchanged, "", "", ""
 		c.Fields = slices.Clone(c.Fields)

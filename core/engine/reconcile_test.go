@@ -39,12 +39,12 @@ func TestReconcile(t *testing.T) {
 		drifted  bool
 	}
 	for name, tt := range map[string]struct {
-		rules   rules
-		found   pluginapi.Change
-		before  journal.Entry
-		settled bool
-		expect  string // what a saved plan has seen
-		want    answer
+		rules     rules
+		found     pluginapi.Change
+		before    journal.Entry
+		unchanged bool
+		expect    string // what a saved plan has seen
+		want      answer
 	}{
 		"new":                          {found: gone, before: none, want: answer{write, pluginapi.Created, "", false}},
 		"equal":                        {found: says(pluginapi.Unchanged, "", "s", false), before: none, want: answer{leave, pluginapi.Unchanged, "", false}},
@@ -60,11 +60,11 @@ func TestReconcile(t *testing.T) {
 		"somebody else's, adopted":     {rules: rules{adopt: true}, found: theirs, before: none, want: answer{adopt, pluginapi.Skipped, diag.LoadExistsDiffers, false}},
 		"found before, adopted":        {rules: rules{adopt: true}, found: theirs, before: found, want: answer{adopt, pluginapi.Skipped, diag.LoadExistsDiffers, false}},
 		"refused, nothing to adopt":    {rules: rules{adopt: true}, found: says(pluginapi.Rejected, diag.LoadTargetRefused, "s", false), before: none, want: answer{leave, pluginapi.Rejected, diag.LoadTargetRefused, false}},
-		"settled":                      {found: update, before: ours, settled: true, want: answer{leave, pluginapi.Unchanged, "", false}},
-		"settled and drifted":          {found: drift, before: ours, settled: true, want: answer{leave, pluginapi.Unchanged, "", true}},
-		"settled and deleted":          {found: gone, before: ours, settled: true, want: answer{leave, pluginapi.Unchanged, "", true}},
-		"settled, found before":        {rules: rules{adopt: true}, found: theirs, before: found, settled: true, want: answer{leave, pluginapi.Unchanged, "", false}},
-		"settled, nobody can say":      {found: says(pluginapi.InDoubt, diag.PluginNotSent, "", false), before: ours, settled: true, want: answer{leave, pluginapi.InDoubt, diag.PluginNotSent, false}},
+		"unchanged":                    {found: update, before: ours, unchanged: true, want: answer{leave, pluginapi.Unchanged, "", false}},
+		"unchanged and drifted":        {found: drift, before: ours, unchanged: true, want: answer{leave, pluginapi.Unchanged, "", true}},
+		"unchanged and deleted":        {found: gone, before: ours, unchanged: true, want: answer{leave, pluginapi.Unchanged, "", true}},
+		"unchanged, found before":      {rules: rules{adopt: true}, found: theirs, before: found, unchanged: true, want: answer{leave, pluginapi.Unchanged, "", false}},
+		"unchanged, nobody can say":    {found: says(pluginapi.InDoubt, diag.PluginNotSent, "", false), before: ours, unchanged: true, want: answer{leave, pluginapi.InDoubt, diag.PluginNotSent, false}},
 		"as planned":                   {rules: rules{planned: true}, found: update, before: ours, expect: "s", want: answer{write, pluginapi.Updated, "", false}},
 		"moved since the plan":         {rules: rules{planned: true, overwrite: true}, found: drift, before: ours, expect: "other", want: answer{leave, pluginapi.Rejected, diag.LoadMoved, true}},
 		"come since the plan":          {rules: rules{planned: true}, found: update, before: ours, want: answer{leave, pluginapi.Rejected, diag.LoadMoved, false}},
@@ -79,7 +79,7 @@ func TestReconcile(t *testing.T) {
 		if tt.expect != "" {
 			u.Expect = []byte(tt.expect)
 		}
-		d, c, drifted := tt.rules.reconcile(tt.found, &u, &tt.before, tt.settled)
+		d, c, drifted := tt.rules.reconcile(tt.found, &u, &tt.before, tt.unchanged)
 		if got := (answer{d, c.Action, c.Code, drifted}); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", name, got, tt.want)
 		}

@@ -22,13 +22,13 @@ type Restarting struct {
 	// wait is the pause before a restart, growing with each.
 	wait time.Duration
 
-	mu       sync.Mutex
-	current  Target
-	births   int
-	restarts []time.Time
-	poisoned int       // users that were found to kill the process
-	failed   time.Time // when starting it again did not work
-	failure  error     // and why
+	mu          sync.Mutex
+	current     Target
+	incarnation int
+	restarts    []time.Time
+	poisoned    int       // users that were found to kill the process
+	failed      time.Time // when starting it again did not work
+	failure     error     // and why
 }
 
 // At most so many restarts in so much time: a process that dies again and again
@@ -65,7 +65,7 @@ func isCrash(err error) bool {
 func (t *Restarting) get() (Target, int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.current, t.births
+	return t.current, t.incarnation
 }
 
 // Current is the target that is at work now.
@@ -82,24 +82,24 @@ var errExited = errors.New("the process of the plugin has ended")
 // is wanted: restarts have no limit there, only longer and longer pauses. Others may
 // wait for the same restart, so that it goes on when ctx ends.
 func (t *Restarting) Alive(ctx context.Context) (Target, error) {
-	current, birth := t.get()
+	current, incarnation := t.get()
 	if p, ok := current.(interface{ Exited() bool }); !ok || !p.Exited() {
 		return current, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), aliveTimeout)
 	defer cancel()
-	if err := t.restart(ctx, birth, math.MaxInt, errExited); err != nil {
+	if err := t.restart(ctx, incarnation, math.MaxInt, errExited); err != nil {
 		return nil, err
 	}
 	return t.Current(), nil
 }
 
-// restart replaces the target that died as the birth-th one, unless another
+// restart replaces the incarnation of the target that died, unless another
 // caller has done so already.
-func (t *Restarting) restart(ctx context.Context, birth, allowance int, cause error) error {
+func (t *Restarting) restart(ctx context.Context, incarnation, allowance int, cause error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.births != birth {
+	if t.incarnation != incarnation {
 		return nil
 	}
 	now := time.Now()
@@ -130,7 +130,7 @@ func (t *Restarting) restart(ctx context.Context, birth, allowance int, cause er
 	}
 	t.restarts = append(t.restarts, now)
 	t.current = fresh
-	t.births++
+	t.incarnation++
 	return nil
 }
 
@@ -149,12 +149,12 @@ func (t *Restarting) Finish(ctx context.Context) error { return t.Current().Fini
 // again.
 func (t *Restarting) Plan(ctx context.Context, users []pluginapi.User) ([]pluginapi.Change, error) {
 	for {
-		current, birth := t.get()
+		current, incarnation := t.get()
 		changes, err := current.Plan(ctx, users)
 		if !isCrash(err) {
 			return changes, err
 		}
-		if err := t.restart(ctx, birth, mostRestarts, err); err != nil {
+		if err := t.restart(ctx, incarnation, mostRestarts, err); err != nil {
 			return changes, err
 		}
 	}
@@ -162,20 +162,20 @@ func (t *Restarting) Plan(ctx context.Context, users []pluginapi.User) ([]plugin
 
 // Load implements [Target].
 func (t *Restarting) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
-	current, birth := t.get()
+	current, incarnation := t.get()
 	outcomes, err := current.Load(ctx, users)
 	if !isCrash(err) {
 		return outcomes, err
 	}
-	if err := t.restart(ctx, birth, mostRestarts, err); err != nil {
+	if err := t.restart(ctx, incarnation, mostRestarts, err); err != nil {
 		return outcomes, err
 	}
-	return t.again(ctx, users, outcomes, 1)
+	return t.resendUnanswered(ctx, users, outcomes, 1)
 }
 
-// again sends those who have no final outcome once more. deaths is how many
+// resendUnanswered sends those who have no final outcome once more. deaths is how many
 // processes have died with these users.
-func (t *Restarting) again(ctx context.Context, users []pluginapi.User, outcomes []pluginapi.Outcome, deaths int) ([]pluginapi.Outcome, error) {
+func (t *Restarting) resendUnanswered(ctx context.Context, users []pluginapi.User, outcomes []pluginapi.Outcome, deaths int) ([]pluginapi.Outcome, error) {
 	var open []pluginapi.User
 	var at []int
 	for i := range outcomes {
@@ -208,7 +208,7 @@ func (t *Restarting) resend(ctx context.Context, users []pluginapi.User, deaths 
 		right, err := t.resend(ctx, users[half:], deaths)
 		return append(left, right...), err
 	}
-	current, birth := t.get()
+	current, incarnation := t.get()
 	outcomes, err := current.Load(ctx, users)
 	if !isCrash(err) {
 		return outcomes, err
@@ -217,11 +217,11 @@ func (t *Restarting) resend(ctx context.Context, users []pluginapi.User, deaths 
 	if deaths >= 2 {
 		allowance = poisonRestarts
 	}
-	if restartErr := t.restart(ctx, birth, allowance, err); restartErr != nil {
+	if restartErr := t.restart(ctx, incarnation, allowance, err); restartErr != nil {
 		return outcomes, restartErr
 	}
 	if deaths >= 2 && len(users) == 1 {
-		if t.condemn() > mostPoisoned {
+		if t.poison() > mostPoisoned {
 			return outcomes, fmt.Errorf("the plugin dies with one user after the other: %w", err)
 		}
 		outcomes[0] = pluginapi.Outcome{
@@ -230,11 +230,11 @@ func (t *Restarting) resend(ctx context.Context, users []pluginapi.User, deaths 
 		}
 		return outcomes, nil
 	}
-	return t.again(ctx, users, outcomes, deaths+1)
+	return t.resendUnanswered(ctx, users, outcomes, deaths+1)
 }
 
-// condemn counts a user that kills the process.
-func (t *Restarting) condemn() int {
+// poison counts a user that kills the process.
+func (t *Restarting) poison() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.poisoned++

@@ -86,8 +86,8 @@ func newResult(o *Options, part *Part) *Result {
 	return r
 }
 
-// tally counts outcomes as they become known, and tells them one at a time.
-type tally struct {
+// counter counts outcomes as they become known, and tells them one at a time.
+type counter struct {
 	// accepted are reasons for which a rejected user counts as skipped.
 	accepted []diag.Code
 	outcome  func(pluginapi.Change)
@@ -97,7 +97,7 @@ type tally struct {
 	result *Result
 }
 
-func (t *tally) add(changes ...pluginapi.Change) {
+func (t *counter) add(changes ...pluginapi.Change) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range changes {
@@ -123,27 +123,27 @@ func (t *tally) add(changes ...pluginapi.Change) {
 }
 
 // drifted counts accounts that somebody has changed in the target.
-func (t *tally) drifted(n int) {
+func (t *counter) drifted(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.result.Drifted += n
 }
 
-// without counts accounts that have no part in the run: settled ones are as the last
+// without counts accounts that have no part in the run: unchanged ones are as the last
 // run left them, and others are not chosen.
-func (t *tally) without(settled, others int) {
+func (t *counter) without(unchanged, others int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.result.Summary
-	s.Read += settled + others
-	s.Unchanged += settled
+	s.Read += unchanged + others
+	s.Unchanged += unchanged
 	if s.Skipped += others; others > 0 {
 		t.result.Reasons[diag.RunNotSelected] += others
 	}
 }
 
 // uncommitted takes back what counted as loaded.
-func (t *tally) uncommitted() {
+func (t *counter) uncommitted() {
 	s := &t.result.Summary
 	s.Rejected += s.Created + s.Updated
 	t.result.Reasons[diag.LoadNotCommitted] += s.Created + s.Updated

@@ -117,8 +117,8 @@ func TestSurvey(t *testing.T) {
 	if diff := cmp.Diff(want, worked(t, s)); diff != "" {
 		t.Errorf("the work set (-want +got):\n%s", diff)
 	}
-	if s.total != 6 || s.amount != 6 || s.settled() != 1 || !slices.Equal(s.removed, []string{"aaa", "zzz"}) {
-		t.Errorf("%d of %d, %d settled, removed %v", s.amount, s.total, s.settled(), s.removed)
+	if s.total != 6 || s.amount != 6 || s.unchanged() != 1 || !slices.Equal(s.removed, []string{"aaa", "zzz"}) {
+		t.Errorf("%d of %d, %d unchanged, removed %v", s.amount, s.total, s.unchanged(), s.removed)
 	}
 	if n := s.demand.needs(); n.Users != 4 || s.demand.changed != 1 { // u0005 is kept out
 		t.Errorf("needs %+v, %d changed", n, s.demand.changed)
@@ -491,7 +491,7 @@ func TestWorkSet(t *testing.T) {
 		account := canonical.User{Logins: []canonical.Login{{Recipe: canonical.Passwordless, Tenants: []string{"b"}}, {Recipe: canonical.EmailPassword, Tenants: []string{"a"}}}}
 		it := item{place: i * 3, proven: i%2 == 0, user: pluginapi.User{SourceID: id(i), Metadata: []byte(`{"n":"` + long + `"}`)}}
 		if i%5 == 0 {
-			it.out = &mapping.Aside{Action: pluginapi.Skipped, Code: diag.MapFiltered, Detail: "why"}
+			it.out = &mapping.Exclusion{Action: pluginapi.Skipped, Code: diag.MapFiltered, Detail: "why"}
 		}
 		if i == 7 {
 			account.Logins[0].Tenants = []string{long}

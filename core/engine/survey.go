@@ -42,8 +42,8 @@ func (s *survey) about(place int) bool { return s.everyone || s.chosen.has(place
 // status of an account of the work set, with all policies applied.
 func (s *survey) status(place int) status { return s.statuses[place] }
 
-// settled is how many accounts are as the last run left them, and need no further look.
-func (s *survey) settled() int { return s.amount - s.work.count }
+// unchanged is how many accounts are as the last run left them, and need no further look.
+func (s *survey) unchanged() int { return s.amount - s.work.count }
 
 func (s *survey) close() error { return s.work.close() }
 
@@ -92,7 +92,7 @@ func (v *surveyor) survey(ctx context.Context) (_ *survey, err error) {
 	}
 	v.made.removed = v.known.removed
 	slices.Sort(v.made.removed)
-	if err := v.settle(ctx); err != nil {
+	if err := v.resolve(ctx); err != nil {
 		return nil, err
 	}
 	return v.made, nil
@@ -170,9 +170,9 @@ func (s *survey) lose(lost []mapping.Loss) {
 	}
 }
 
-// settle decides who keeps what several accounts want, and corrects what the survey has
+// resolve decides who keeps what several accounts want, and corrects what the survey has
 // said of them.
-func (v *surveyor) settle(ctx context.Context) error {
+func (v *surveyor) resolve(ctx context.Context) error {
 	groups, err := v.claims.groups()
 	if err != nil {
 		return err
@@ -201,7 +201,7 @@ func (v *surveyor) settle(ctx context.Context) error {
 	return s.work.each(s.conflicts.changes, func(it *item) error { return v.correct(ctx, it) })
 }
 
-// fetch reads the source again, for accounts that the survey took for settled and that
+// fetch reads the source again, for accounts that the survey took for unchanged and that
 // have a part in a conflict.
 func (v *surveyor) fetch(ctx context.Context, missing places) error {
 	place := 0

@@ -80,7 +80,7 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(pluginapi.
 			continue
 		}
 		if e.TargetID == "" || e.InDoubt {
-			u.keep(report, pluginapi.Outcome{SourceID: e.SourceID, Action: pluginapi.Skipped, Code: diag.UndoInDoubt, Detail: "nobody knows what a run left there"})
+			u.skip(report, pluginapi.Outcome{SourceID: e.SourceID, Action: pluginapi.Skipped, Code: diag.UndoInDoubt, Detail: "nobody knows what a run left there"})
 			continue
 		}
 		all = append(all, pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State})
@@ -114,7 +114,7 @@ func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, part []pl
 				return err
 			}
 			if before == nil {
-				u.keep(report, pluginapi.Outcome{SourceID: a.SourceID, Action: pluginapi.Skipped, Code: diag.UndoNoPreImage, Detail: "the target gave no pre-image when it was changed"})
+				u.skip(report, pluginapi.Outcome{SourceID: a.SourceID, Action: pluginapi.Skipped, Code: diag.UndoNoPreImage, Detail: "the target gave no pre-image when it was changed"})
 				continue
 			}
 			a.Before = before
@@ -135,7 +135,7 @@ func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, part []pl
 		case pluginapi.Unchanged:
 			u.Gone++
 		default:
-			u.keep(report, o)
+			u.skip(report, o)
 			continue
 		}
 		forget = append(forget, o.SourceID)
@@ -149,7 +149,7 @@ func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, part []pl
 	return err
 }
 
-func (u *Undoing) keep(report func(pluginapi.Outcome), o pluginapi.Outcome) {
+func (u *Undoing) skip(report func(pluginapi.Outcome), o pluginapi.Outcome) {
 	u.Kept[o.Code]++
 	report(o)
 }

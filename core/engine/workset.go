@@ -36,7 +36,7 @@ type item struct {
 	// valid as long as the item.
 	where []byte
 	// out is why the mapping keeps it out of the target; nil when it does not.
-	out *mapping.Aside
+	out *mapping.Exclusion
 }
 
 // workSet is what a run has something to do about, between the survey and the load. It
@@ -111,7 +111,7 @@ func (it *item) decode(b []byte) error {
 			b = b[n+int(size):]             //nolint:gosec // was a length
 			return s
 		}
-		it.out = &mapping.Aside{Action: pluginapi.Action(text()), Code: diag.Code(text()), Detail: text()}
+		it.out = &mapping.Exclusion{Action: pluginapi.Action(text()), Code: diag.Code(text()), Detail: text()}
 	}
 	return it.user.Decode(b)
 }

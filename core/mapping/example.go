@@ -19,7 +19,7 @@ type Example struct {
 	// Account has the shape of an exported account; what is absent is absent.
 	Account json.RawMessage `json:"account"`
 	// Want holds the fields that are compared, by the names rules use, beside
-	// "outcome" (skipped or rejected) and "code" for accounts that are left aside.
+	// "outcome" (skipped or rejected) and "code" for accounts that are excluded.
 	Want map[string]json.RawMessage `json:"want"`
 }
 
@@ -36,10 +36,10 @@ func (r *Rules) Try(e Example, caps pluginapi.Capabilities) ([]Difference, error
 	if err != nil {
 		return nil, err
 	}
-	out, _, aside := r.Map(u, caps)
+	out, _, excluded := r.Map(u, caps)
 	got := fieldsOf(&out)
-	if aside != nil {
-		got = map[string]any{"outcome": string(aside.Action), "code": string(aside.Code), "detail": aside.Detail}
+	if excluded != nil {
+		got = map[string]any{"outcome": string(excluded.Action), "code": string(excluded.Code), "detail": excluded.Detail}
 	}
 	var found []Difference
 	for _, name := range slices.Sorted(maps.Keys(e.Want)) {
@@ -48,15 +48,15 @@ func (r *Rules) Try(e Example, caps pluginapi.Capabilities) ([]Difference, error
 			return nil, fmt.Errorf("want.%s: %w", name, err)
 		}
 		have, ok := got[name]
-		if !ok && aside == nil {
+		if !ok && excluded == nil {
 			have = (&view{account: u, user: &out}).path(split(name))
 		}
 		if a, b := shown(want), shown(have); a != b {
 			found = append(found, Difference{name, a, b})
 		}
 	}
-	if _, expected := e.Want["outcome"]; aside != nil && !expected {
-		found = append(found, Difference{"outcome", `"loaded"`, shown(string(aside.Action) + ": " + aside.Detail)})
+	if _, expected := e.Want["outcome"]; excluded != nil && !expected {
+		found = append(found, Difference{"outcome", `"loaded"`, shown(string(excluded.Action) + ": " + excluded.Detail)})
 	}
 	return found, nil
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // Rules of an operator decide what an account becomes; what the target cannot hold is
-// said, and an account that a filter leaves out is put aside with the reason.
+// said, and an account that a filter leaves out is excluded with the reason.
 func ExampleCompile() {
 	rules, problems := mapping.Compile(mapping.Spec{
 		Filter: `!roles.exists(tenant, "suspended" in roles[tenant])`,
@@ -36,8 +36,8 @@ func ExampleCompile() {
 	fmt.Println("lost:", lost)
 
 	account.Roles["public"] = []string{"suspended"}
-	_, _, aside := rules.Map(&account, caps)
-	fmt.Println(aside.Action, aside.Code)
+	_, _, excluded := rules.Map(&account, caps)
+	fmt.Println(excluded.Action, excluded.Code)
 	// Output:
 	// ada <ada@example.org> "-"
 	// lost: [roles]

@@ -61,8 +61,8 @@ type setting struct {
 	value func(*view) (any, error)
 }
 
-// Aside says why an account is not sent to the target.
-type Aside struct {
+// Exclusion says why an account is not sent to the target.
+type Exclusion struct {
 	Action pluginapi.Action
 	Code   diag.Code
 	Detail string
@@ -106,30 +106,30 @@ func Compile(spec Spec, policies policy.Policies) (*Rules, diag.List) {
 }
 
 // Map returns the user the target should hold and what of the account it will not.
-// With an Aside, the account is kept out of the target for the reason it gives.
-func (r *Rules) Map(u *canonical.User, caps pluginapi.Capabilities) (pluginapi.User, []Loss, *Aside) {
+// With an Exclusion, the account is kept out of the target for the reason it gives.
+func (r *Rules) Map(u *canonical.User, caps pluginapi.Capabilities) (pluginapi.User, []Loss, *Exclusion) {
 	var out pluginapi.User
-	lost, aside := r.Into(&out, u, &caps)
-	if aside == nil {
+	lost, excluded := r.Into(&out, u, &caps)
+	if excluded == nil {
 		lost = Withhold(&out, caps.Withheld(), lost)
 	}
-	return out, lost, aside
+	return out, lost, excluded
 }
 
 // Into is [Rules.Map] before [Withhold], for those who map one account after another
 // into the same place, as users are large, or have something to decide in between.
-func (r *Rules) Into(out *pluginapi.User, u *canonical.User, caps *pluginapi.Capabilities) (all []Loss, aside *Aside) {
+func (r *Rules) Into(out *pluginapi.User, u *canonical.User, caps *pluginapi.Capabilities) (all []Loss, excluded *Exclusion) {
 	lost := usual(out, u, caps)
 	if r != nil {
-		if aside = r.apply(u, out); aside != nil {
-			return lost, aside
+		if excluded = r.apply(u, out); excluded != nil {
+			return lost, excluded
 		}
-		aside = r.decide(u, out, caps, &lost)
+		excluded = r.decide(u, out, caps, &lost)
 	}
-	return lost, aside
+	return lost, excluded
 }
 
-func (r *Rules) apply(u *canonical.User, out *pluginapi.User) *Aside {
+func (r *Rules) apply(u *canonical.User, out *pluginapi.User) *Exclusion {
 	if r.filter == nil && len(r.sets) == 0 {
 		return nil
 	}
@@ -137,12 +137,12 @@ func (r *Rules) apply(u *canonical.User, out *pluginapi.User) *Aside {
 	defer func() { *out = after }()
 	v := &view{account: u, user: &before}
 	if r.filter != nil {
-		keep, err := r.filter.eval(v)
+		passes, err := r.filter.eval(v)
 		if err != nil {
 			return failed("filter", err)
 		}
-		if keep != true {
-			return &Aside{pluginapi.Skipped, diag.MapFiltered, "mapping.filter is false for it"}
+		if passes != true {
+			return &Exclusion{pluginapi.Skipped, diag.MapFiltered, "mapping.filter is false for it"}
 		}
 	}
 	for _, s := range r.sets {
@@ -167,22 +167,22 @@ func (r *Rules) apply(u *canonical.User, out *pluginapi.User) *Aside {
 	return nil
 }
 
-func failed(rule string, err error) *Aside {
+func failed(rule string, err error) *Exclusion {
 	code := diag.MapFailed
 	if errors.Is(err, errNoEntry) {
 		code = diag.MapNoEntry
 	}
-	return &Aside{pluginapi.Rejected, code, "mapping." + rule + ": " + err.Error()}
+	return &Exclusion{pluginapi.Rejected, code, "mapping." + rule + ": " + err.Error()}
 }
 
 // decide applies the policies about single accounts.
-func (r *Rules) decide(u *canonical.User, out *pluginapi.User, caps *pluginapi.Capabilities, lost *losses) *Aside {
+func (r *Rules) decide(u *canonical.User, out *pluginapi.User, caps *pluginapi.Capabilities, lost *losses) *Exclusion {
 	if p := r.policies.Password; out.Class == pluginapi.NeedsReset && (p == policy.Reject || p == policy.Skip) {
-		return &Aside{action(p), diag.MapHashUnsupported, "the target cannot verify the hash of its password, and policies.password does not allow a reset"}
+		return &Exclusion{action(p), diag.MapHashUnsupported, "the target cannot verify the hash of its password, and policies.password does not allow a reset"}
 	}
 	if caps.MaxIDLength > 0 && len(out.ID) > caps.MaxIDLength && r.policies.LongID != policy.Default {
 		if r.policies.LongID != policy.Internal || len(u.InternalID) > caps.MaxIDLength {
-			return &Aside{action(r.policies.LongID), diag.LoadIDTooLong, fmt.Sprintf("the id has %d characters, the target takes %d", len(out.ID), caps.MaxIDLength)}
+			return &Exclusion{action(r.policies.LongID), diag.LoadIDTooLong, fmt.Sprintf("the id has %d characters, the target takes %d", len(out.ID), caps.MaxIDLength)}
 		}
 		if out.Username == out.ID {
 			out.Username = u.InternalID

@@ -58,9 +58,9 @@ func TestRules(t *testing.T) {
 				t.Fatal(found)
 			}
 			account := ada()
-			got, _, aside := r.Map(account, everything())
-			if aside != nil {
-				t.Fatal(aside)
+			got, _, excluded := r.Map(account, everything())
+			if excluded != nil {
+				t.Fatal(excluded)
 			}
 			if diff := cmp.Diff(want, got, cmp.AllowUnexported(canonical.PasswordHash{}, canonical.Secret{})); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -72,19 +72,19 @@ func TestRules(t *testing.T) {
 	}
 }
 
-func TestAside(t *testing.T) {
+func TestExclusions(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		spec     Spec
 		policies policy.Policies
 		change   func(*canonical.User)
-		want     Aside
+		want     Exclusion
 	}{
-		"filter":               {spec: Spec{Filter: `"guest" in roles["public"]`}, want: Aside{pluginapi.Skipped, diag.MapFiltered, "mapping.filter is false for it"}},
-		"no entry":             {spec: Spec{Set: map[string]Rule{"given_name": {Lookup: "metadata.tier", Table: map[string]json.RawMessage{"a": raw(`"b"`)}}}}, want: Aside{pluginapi.Rejected, diag.MapNoEntry, "mapping.set.given_name: " + errNoEntry.Error()}},
-		"missing key":          {spec: Spec{Set: map[string]Rule{"given_name": {CEL: `string(metadata.nothing)`}}}, want: Aside{pluginapi.Rejected, diag.MapFailed, "mapping.set.given_name: a key that the expression reads is not there; has(…) asks for it"}},
-		"wrong type":           {spec: Spec{Set: map[string]Rule{"given_name": {Copy: "metadata.address"}}}, want: Aside{pluginapi.Rejected, diag.MapFailed, "mapping.set.given_name: it is not text"}},
-		"errors quote nothing": {spec: Spec{Set: map[string]Rule{"enabled": {CEL: `int(metadata.tier) > 0`}}}, want: Aside{pluginapi.Rejected, diag.MapFailed, "mapping.set.enabled: a value cannot be converted"}},
+		"filter":               {spec: Spec{Filter: `"guest" in roles["public"]`}, want: Exclusion{pluginapi.Skipped, diag.MapFiltered, "mapping.filter is false for it"}},
+		"no entry":             {spec: Spec{Set: map[string]Rule{"given_name": {Lookup: "metadata.tier", Table: map[string]json.RawMessage{"a": raw(`"b"`)}}}}, want: Exclusion{pluginapi.Rejected, diag.MapNoEntry, "mapping.set.given_name: " + errNoEntry.Error()}},
+		"missing key":          {spec: Spec{Set: map[string]Rule{"given_name": {CEL: `string(metadata.nothing)`}}}, want: Exclusion{pluginapi.Rejected, diag.MapFailed, "mapping.set.given_name: a key that the expression reads is not there; has(…) asks for it"}},
+		"wrong type":           {spec: Spec{Set: map[string]Rule{"given_name": {Copy: "metadata.address"}}}, want: Exclusion{pluginapi.Rejected, diag.MapFailed, "mapping.set.given_name: it is not text"}},
+		"errors quote nothing": {spec: Spec{Set: map[string]Rule{"enabled": {CEL: `int(metadata.tier) > 0`}}}, want: Exclusion{pluginapi.Rejected, diag.MapFailed, "mapping.set.enabled: a value cannot be converted"}},
 		"endless": {
 			spec: Spec{Filter: `logins.all(a, logins.all(b, logins.all(c, logins.all(d, a.id + b.id + c.id + d.id != ""))))`},
 			change: func(u *canonical.User) {
@@ -92,15 +92,15 @@ func TestAside(t *testing.T) {
 					u.Logins = append(u.Logins, u.Logins[0])
 				}
 			},
-			want: Aside{pluginapi.Rejected, diag.MapFailed, "mapping.filter: it takes too long"},
+			want: Exclusion{pluginapi.Rejected, diag.MapFailed, "mapping.filter: it takes too long"},
 		},
-		"long id": {policies: policy.Policies{LongID: policy.Skip}, change: func(u *canonical.User) { u.ID = strings.Repeat("x", 40) }, want: Aside{pluginapi.Skipped, diag.LoadIDTooLong, "the id has 40 characters, the target takes 36"}},
+		"long id": {policies: policy.Policies{LongID: policy.Skip}, change: func(u *canonical.User) { u.ID = strings.Repeat("x", 40) }, want: Exclusion{pluginapi.Skipped, diag.LoadIDTooLong, "the id has 40 characters, the target takes 36"}},
 		"hash": {
 			policies: policy.Policies{Password: policy.Reject},
 			change: func(u *canonical.User) {
 				u.Logins[0].Password = canonical.ParsePasswordHash("$f_scrypt$4/NA6w==$c3RldGxzYWx0$m=14$r=8$s=Bw==")
 			},
-			want: Aside{pluginapi.Rejected, diag.MapHashUnsupported, "the target cannot verify the hash of its password, and policies.password does not allow a reset"},
+			want: Exclusion{pluginapi.Rejected, diag.MapHashUnsupported, "the target cannot verify the hash of its password, and policies.password does not allow a reset"},
 		},
 	}
 	for name, tt := range tests {
@@ -116,11 +116,11 @@ func TestAside(t *testing.T) {
 			}
 			caps := everything()
 			caps.MaxIDLength = 36
-			_, _, aside := r.Map(u, caps)
-			if aside == nil {
+			_, _, excluded := r.Map(u, caps)
+			if excluded == nil {
 				t.Fatal("it is loaded")
 			}
-			if diff := cmp.Diff(tt.want, *aside); diff != "" {
+			if diff := cmp.Diff(tt.want, *excluded); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -130,8 +130,8 @@ func TestAside(t *testing.T) {
 	caps := everything()
 	caps.MaxIDLength = 36
 	r, _ := Compile(Spec{}, policy.Policies{LongID: policy.Internal})
-	if out, lost, aside := r.Map(u, caps); aside != nil || out.ID != "i" || len(lost) != 1 || lost[0] != LossExternalID {
-		t.Errorf("id %q, lost %v, aside %v", out.ID, lost, aside)
+	if out, lost, excluded := r.Map(u, caps); excluded != nil || out.ID != "i" || len(lost) != 1 || lost[0] != LossExternalID {
+		t.Errorf("id %q, lost %v, excluded %v", out.ID, lost, excluded)
 	}
 }
 

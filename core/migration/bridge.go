@@ -46,7 +46,7 @@ func (m *Migration) Bridge(ctx context.Context, log *slog.Logger) error {
 		return RefusedError{err}
 	}
 	m.plugin.restarted = func() { log.Warn("the plugin has died and is started again") }
-	o := bridge.Options{Config: settings, DB: db, Target: bridgeTarget{m.target}, Accounts: bridgeAccounts{&m.memory}, Log: log, Lazy: m.o.Lazy}
+	o := bridge.Options{Config: settings, DB: db, Target: bridgeTarget{m.target}, Accounts: bridgeAccounts{&m.journal}, Log: log, Lazy: m.o.Lazy}
 	if o.Key, err = cutover.ParseSigningKey(settings.SigningKey); settings.SigningKey.IsZero() {
 		o.Key, err = db.SigningKey(ctx)
 	}
@@ -64,15 +64,15 @@ func (m *Migration) Bridge(ctx context.Context, log *slog.Logger) error {
 }
 
 // bridgeAccounts knows from the journal which account is whose.
-type bridgeAccounts struct{ memory *memory }
+type bridgeAccounts struct{ journal *runJournal }
 
 // TargetID implements [bridge.Accounts]. Where no run has loaded the account, its
 // visible id is the best guess.
 func (b bridgeAccounts) TargetID(ctx context.Context, u session.User) (string, bool, error) {
-	if b.memory.scope == nil {
+	if b.journal.scope == nil {
 		return u.ID, false, nil
 	}
-	entry, known, err := b.memory.scope.Get(ctx, u.InternalID)
+	entry, known, err := b.journal.scope.Get(ctx, u.InternalID)
 	if err != nil || !known || entry.TargetID == "" {
 		return u.ID, false, err
 	}

@@ -47,7 +47,7 @@ func needsEveryone(given []string) error {
 	}}.Err()
 }
 
-// choose settles which accounts a run is about; nil when it is about all.
+// choose decides which accounts a run is about; nil when it is about all.
 func choose(ctx context.Context, m *Migration, src *accounts, o engine.Options, c *Choice) (*engine.Part, error) {
 	if len(c.Flags) == 0 {
 		return nil, nil //nolint:nilnil // about all
@@ -58,7 +58,7 @@ func choose(ctx context.Context, m *Migration, src *accounts, o engine.Options, 
 	}
 	if c.OnlyRejects {
 		var err error
-		if choice.Among, err = openRejects(ctx, &m.memory); err != nil {
+		if choice.Among, err = openRejects(ctx, &m.journal); err != nil {
 			return nil, err
 		}
 	}
@@ -101,12 +101,12 @@ func knownTenants(src *supertokens.Source, tenants []string) error {
 }
 
 // openRejects are the accounts that earlier runs have not loaded.
-func openRejects(ctx context.Context, m *memory) (map[string]bool, error) {
-	if m.scope == nil {
+func openRejects(ctx context.Context, j *runJournal) (map[string]bool, error) {
+	if j.scope == nil {
 		return nil, UsageError{errors.New("--only-rejects: no run has been made yet")}
 	}
 	open := map[string]bool{}
-	for e, err := range m.scope.Accounts(ctx) {
+	for e, err := range j.scope.Accounts(ctx) {
 		if err != nil {
 			return nil, RefusedError{err}
 		}

@@ -23,7 +23,7 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 		return nil, err
 	}
 	src := &accounts{Source: m.source}
-	entry, known, err := m.memory.account(ctx, name)
+	entry, known, err := m.journal.account(ctx, name)
 	if err != nil {
 		return nil, RefusedError{err}
 	}
@@ -38,10 +38,10 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 		return nil, UsageError{errors.New("neither the source nor the journal has such an account")}
 	case len(found) == 1:
 		u := found[0]
-		mapped, losses, aside := m.rules.Map(u, m.target.Capabilities())
-		e = report.Explanation{SourceID: u.InternalID, VisibleID: u.ID, Account: report.Shape(u), Losses: losses, Plugin: m.cfg.Target.Plugin, Class: mapped.Class, Aside: aside}
+		mapped, losses, excluded := m.rules.Map(u, m.target.Capabilities())
+		e = report.Explanation{SourceID: u.InternalID, VisibleID: u.ID, Account: report.Shape(u), Losses: losses, Plugin: m.cfg.Target.Plugin, Class: mapped.Class, Exclusion: excluded}
 		if !known {
-			if entry, known, err = m.memory.account(ctx, u.InternalID); err != nil {
+			if entry, known, err = m.journal.account(ctx, u.InternalID); err != nil {
 				return nil, RefusedError{err}
 			}
 		}
@@ -49,7 +49,7 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 		e.SourceID, e.VisibleID = entry.SourceID, entry.VisibleID
 	}
 	if known {
-		reason, _, err := m.memory.scope.Reason(ctx, entry.SourceID)
+		reason, _, err := m.journal.scope.Reason(ctx, entry.SourceID)
 		if err != nil {
 			return nil, RefusedError{err}
 		}

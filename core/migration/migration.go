@@ -43,13 +43,13 @@ type Options struct {
 // concurrent use. The source is opened when it is first needed, and stays the same
 // snapshot from then on: open another Migration to see what has changed since.
 type Migration struct {
-	cfg    *Config
-	o      Options
-	rules  *mapping.Rules
-	memory memory
-	plugin launcher
-	target *engine.Restarting
-	source *Source // nil until openSource
+	cfg     *Config
+	o       Options
+	rules   *mapping.Rules
+	journal runJournal
+	plugin  launcher
+	target  *engine.Restarting
+	source  *Source // nil until openSource
 	// settings digest what decides what accounts become.
 	settings []byte
 	ran      bool
@@ -77,9 +77,9 @@ func Open(ctx context.Context, cfg *Config, o Options) (_ *Migration, err error)
 	}()
 	if !problems.HasErrors() {
 		if o.Plan != nil {
-			m.memory.key = o.Plan.Key
+			m.journal.key = o.Plan.Key
 		}
-		if err := m.memory.open(ctx, cfg.Journal, o.ReadOnly); err != nil {
+		if err := m.journal.open(ctx, cfg.Journal, o.ReadOnly); err != nil {
 			return nil, err
 		}
 	}
@@ -100,7 +100,7 @@ func start(ctx context.Context, m *Migration, problems diag.List) error {
 	if err != nil {
 		return refused(err)
 	}
-	options.Memory, options.FingerprintKey = &m.memory, m.memory.key
+	options.Memory, options.FingerprintKey = &m.journal, m.journal.key
 	m.plugin = launcher{cfg: cfg.Config, options: options, place: place}
 	client, err := m.plugin.launch(ctx)
 	if err != nil {
@@ -108,7 +108,7 @@ func start(ctx context.Context, m *Migration, problems diag.List) error {
 	}
 	problems.Add(cfg.Target.Validate(client.Info().ConfigSchema)...)
 	if !problems.HasErrors() {
-		if err := m.memory.openScope(ctx, cfg.Config, client.Info().Capabilities.Identity); err != nil {
+		if err := m.journal.openScope(ctx, cfg.Config, client.Info().Capabilities.Identity); err != nil {
 			return RefusedError{err}
 		}
 		found, err := client.Configure(ctx, cfg.Target.RevealJSON())
@@ -131,7 +131,7 @@ func (m *Migration) Close(ctx context.Context) error {
 	if m.source != nil {
 		errs = append(errs, m.source.Close())
 	}
-	return errors.Join(append(errs, m.plugin.close(ctx), m.memory.close())...)
+	return errors.Join(append(errs, m.plugin.close(ctx), m.journal.close())...)
 }
 
 // openSource opens the source, unless that is done.
@@ -151,14 +151,14 @@ func engineOptions(m *Migration) engine.Options {
 		Progress: m.o.Progress,
 		ReadBack: m.cfg.Policies.ReadBack.Every(),
 		// The settings count for the digests: with others, every account is another one.
-		Key: append(slices.Clone(m.memory.key), m.settings...),
+		Key: append(slices.Clone(m.journal.key), m.settings...),
 	}
 	o.Policies.Limits = m.cfg.Limits
 	if canary := m.cfg.Policies.Canary; canary == nil || *canary {
-		o.Canary = canaries{&m.plugin, &m.memory}
+		o.Canary = canaries{&m.plugin, &m.journal}
 	}
-	if m.memory.scope != nil {
-		o.Journal = m.memory.scope
+	if m.journal.scope != nil {
+		o.Journal = m.journal.scope
 	}
 	return o
 }

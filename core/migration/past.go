@@ -17,7 +17,7 @@ type Past struct{ m *Migration }
 
 // Past is an error where there has been no run.
 func (m *Migration) Past() (Past, error) {
-	if m.memory.scope == nil {
+	if m.journal.scope == nil {
 		return Past{}, RefusedError{fmt.Errorf("no run has been made yet: there is no journal in %s", m.cfg.Journal)}
 	}
 	return Past{m}, nil
@@ -42,11 +42,11 @@ func (p Past) Rejects(ctx context.Context, recipients ...string) ([]report.Rejec
 	if err := m.openSource(ctx); err != nil {
 		return nil, err
 	}
-	return list, addPayloads(ctx, &m.memory, &accounts{Source: m.source}, list, keys)
+	return list, addPayloads(ctx, &m.journal, &accounts{Source: m.source}, list, keys)
 }
 
 func (p Past) rejects(ctx context.Context) ([]report.Reject, error) {
-	scope := p.m.memory.scope
+	scope := p.m.journal.scope
 	var list []report.Reject
 	for e, err := range scope.Accounts(ctx) {
 		if err != nil {
@@ -82,7 +82,7 @@ func (p Past) rejects(ctx context.Context) ([]report.Reject, error) {
 // those that were made one with another, which share a target id.
 func (p Past) IDMap(ctx context.Context, linked bool) (*report.IDMap, error) {
 	m := &report.IDMap{}
-	for e, err := range p.m.memory.scope.Accounts(ctx) {
+	for e, err := range p.m.journal.scope.Accounts(ctx) {
 		switch {
 		case err != nil:
 			return nil, RefusedError{err}
@@ -108,7 +108,7 @@ const (
 // Report tells what the run of this number did, the last one where it is 0, and where
 // the accounts stand.
 func (p Past) Report(ctx context.Context, number int64) (*report.History, error) {
-	scope := p.m.memory.scope
+	scope := p.m.journal.scope
 	all, err := scope.Runs(ctx, mostRuns)
 	if err != nil {
 		return nil, RefusedError{err}

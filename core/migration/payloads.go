@@ -56,8 +56,8 @@ func seal(id string, clearText []byte, keys []age.Recipient) ([]byte, error) {
 }
 
 // fingerprint tells an account from what it is later, and nothing of it to others.
-func (m *memory) fingerprint(clearText []byte) []byte {
-	mac := hmac.New(sha256.New, m.key)
+func (j *runJournal) fingerprint(clearText []byte) []byte {
+	mac := hmac.New(sha256.New, j.key)
 	mac.Write([]byte("rejected account\n"))
 	mac.Write(clearText)
 	return mac.Sum(nil)[:16]
@@ -65,16 +65,16 @@ func (m *memory) fingerprint(clearText []byte) []byte {
 
 // keepPayloads has the journal keep the accounts that a run has not loaded, as it has
 // read them, for rejects.recipients. The source still has the snapshot of the run.
-func keepPayloads(ctx context.Context, m *memory, src engine.Source, notLoaded map[string]bool, keys []age.Recipient) error {
+func keepPayloads(ctx context.Context, j *runJournal, src engine.Source, notLoaded map[string]bool, keys []age.Recipient) error {
 	if len(keys) == 0 {
 		return nil
 	}
 	if len(notLoaded) == 0 {
-		return m.scope.KeepPayloads(nil)
+		return j.scope.KeepPayloads(nil)
 	}
 	payloads := map[string]journal.Payload{}
 	flush := func() error {
-		err := m.scope.KeepPayloads(payloads)
+		err := j.scope.KeepPayloads(payloads)
 		clear(payloads)
 		return err
 	}
@@ -83,7 +83,7 @@ func keepPayloads(ctx context.Context, m *memory, src engine.Source, notLoaded m
 		if err != nil {
 			return err
 		}
-		payloads[id] = journal.Payload{Digest: m.fingerprint(clearText), Encrypted: sealed}
+		payloads[id] = journal.Payload{Digest: j.fingerprint(clearText), Encrypted: sealed}
 		if len(payloads) >= portion {
 			return flush()
 		}
@@ -98,13 +98,13 @@ func keepPayloads(ctx context.Context, m *memory, src engine.Source, notLoaded m
 // addPayloads reads the source and adds the accounts, encrypted. Each is a message of
 // its own, so that a part of the list is worth as much as the whole. An account that is
 // not any more what was rejected is given as it was, where the run has kept it.
-func addPayloads(ctx context.Context, m *memory, src engine.Source, list []report.Reject, keys []age.Recipient) error {
+func addPayloads(ctx context.Context, j *runJournal, src engine.Source, list []report.Reject, keys []age.Recipient) error {
 	wanted := map[string]*report.Reject{}
 	kept := map[string]journal.Payload{}
 	for i := range list {
 		r := &list[i]
 		wanted[r.SourceID] = r
-		payload, ok, err := m.scope.Payload(ctx, r.SourceID)
+		payload, ok, err := j.scope.Payload(ctx, r.SourceID)
 		if err != nil {
 			return RefusedError{err}
 		}
@@ -118,7 +118,7 @@ func addPayloads(ctx context.Context, m *memory, src engine.Source, list []repor
 		switch {
 		case was.Digest == nil:
 			r.PayloadOf = report.OfNow
-		case hmac.Equal(was.Digest, m.fingerprint(clearText)):
+		case hmac.Equal(was.Digest, j.fingerprint(clearText)):
 			r.Changed = false
 		default:
 			return nil

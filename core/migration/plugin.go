@@ -116,7 +116,7 @@ func (l *launcher) close(ctx context.Context) (err error) {
 // canaries asks whichever plugin is at work; its memory is the journal.
 type canaries struct {
 	plugin *launcher
-	*memory
+	*runJournal
 }
 
 // Login implements [engine.Canary].

@@ -66,7 +66,7 @@ type run struct {
 	notes    *notes    // nil in a dry run
 }
 
-// prepare settles what the run is to do, and with whom.
+// prepare decides what the run is to do, and with whom.
 func (r *run) prepare(ctx context.Context) (err error) {
 	m := r.m
 	switch part := wantsPart(&r.o.Choice, m.o.Plan); {
@@ -105,7 +105,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 // changed since the last whole run, every account is compared; digests depend on the
 // settings as well, so that it is so also for the run after one that was killed halfway.
 func (r *run) begin(ctx context.Context) error {
-	m, scope := r.m, r.m.memory.scope
+	m, scope := r.m, r.m.journal.scope
 	if r.o.DryRun && r.o.Save != nil {
 		r.plan = newRecorder(m, &r.engine, r.report.Target)
 	}
@@ -173,7 +173,7 @@ func (r *run) finish(ctx context.Context, result *engine.Result, err error) erro
 		return classify(ctx, err)
 	}
 	if ctx.Err() == nil {
-		err = errors.Join(err, keepPayloads(ctx, &m.memory, r.accounts, r.notes.notLoaded, r.keys))
+		err = errors.Join(err, keepPayloads(ctx, &m.journal, r.accounts, r.notes.notLoaded, r.keys))
 	}
 	if endErr := r.notes.end(result, r.report.PartLosses, err); endErr != nil {
 		err = errors.Join(err, fmt.Errorf("the end of the run cannot be remembered: %w", endErr))
@@ -192,8 +192,8 @@ func newRecorder(m *Migration, o *engine.Options, place string) *recorder {
 	if o.Part != nil {
 		r.plan.Part = o.Part.Flag
 	}
-	if m.memory.journal == nil {
-		r.plan.Key = m.memory.key
+	if m.journal.file == nil {
+		r.plan.Key = m.journal.key
 	}
 	o.Digest = func(id string, digest []byte) { r.digests.Store(id, digest) }
 	return r
@@ -201,6 +201,6 @@ func newRecorder(m *Migration, o *engine.Options, place string) *recorder {
 
 func (r *recorder) outcome(c pluginapi.Change) {
 	digest, _ := r.digests.Load(c.SourceID)
-	known, _ := digest.([]byte) // none for accounts that are left aside
+	known, _ := digest.([]byte) // none for accounts that are excluded
 	r.plan.Add(c, known)
 }

@@ -23,7 +23,7 @@ func (m *Migration) CountUndo(ctx context.Context) (*engine.Undoing, error) {
 	case !caps.Can(pluginapi.CanUndo):
 		return nil, RefusedError{fmt.Errorf("plugin %s cannot take accounts back", m.cfg.Target.Plugin)}
 	}
-	count, err := engine.CountUndo(ctx, m.memory.scope)
+	count, err := engine.CountUndo(ctx, m.journal.scope)
 	return count, classify(ctx, err)
 }
 
@@ -36,7 +36,7 @@ func (m *Migration) Undo(ctx context.Context) (*report.Undoing, error) {
 	}
 	r := &report.Undoing{Target: m.cfg.TargetText()}
 	done := 0
-	r.Result, err = engine.Undo(ctx, m.memory.scope, m.plugin.current(), func(o pluginapi.Outcome) {
+	r.Result, err = engine.Undo(ctx, m.journal.scope, m.plugin.current(), func(o pluginapi.Outcome) {
 		done++
 		m.o.Progress(engine.Progress{Phase: Undoing, Done: done, Total: count.Made + count.Adopted})
 		if o.Code != "" {

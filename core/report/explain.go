@@ -29,8 +29,8 @@ type Explanation struct {
 	// Plugin is the target's, which does not declare what is lost of features.
 	Plugin string          `json:"plugin,omitempty"`
 	Class  pluginapi.Class `json:"class,omitempty"`
-	// Aside says why the mapping keeps it out, if it does.
-	Aside *mapping.Aside `json:"aside,omitempty"`
+	// Exclusion says why the mapping keeps it out, if it does.
+	Exclusion *mapping.Exclusion `json:"exclusion,omitempty"`
 	// Journal is what runs have left behind, nil when none has met it.
 	Journal *Remembered `json:"journal"`
 	// Next is what a run would do now; nil when the target was not asked.
@@ -246,8 +246,8 @@ func (e *Explanation) writeMapping(b *strings.Builder) {
 		}
 		fmt.Fprintf(b, "  not carried over: %s%s\n", what, why)
 	}
-	if e.Aside != nil {
-		fmt.Fprintf(b, "  %s, %s: %s\n", e.Aside.Action, e.Aside.Code, e.Aside.Detail)
+	if e.Exclusion != nil {
+		fmt.Fprintf(b, "  %s, %s: %s\n", e.Exclusion.Action, e.Exclusion.Code, e.Exclusion.Detail)
 	}
 }
 

@@ -46,9 +46,9 @@ func resultOf(r journal.Run) result {
 	return out
 }
 
-// standing is [History.Outcomes] with those that a filter leaves out, most of which the
+// allOutcomes is [History.Outcomes] with those that a filter leaves out, most of which the
 // journal has never heard of.
-func (h *History) standing() map[pluginapi.Action]int {
+func (h *History) allOutcomes() map[pluginapi.Action]int {
 	out := maps.Clone(orNone(h.Outcomes))
 	for _, r := range h.Runs {
 		got := resultOf(r)
@@ -130,7 +130,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 		Runs     []runLine                `json:"runs"`
 	}{
 		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), got.Withheld, got.Parts, orNone(got.Reasons), len(got.Removed),
-		orEmpty(got.Canaries), got.ReadBack, h.standing(), orNone(h.Reasons), samples, orEmpty(runs),
+		orEmpty(got.Canaries), got.ReadBack, h.allOutcomes(), orNone(h.Reasons), samples, orEmpty(runs),
 	})
 }
 
@@ -290,7 +290,7 @@ func (h *History) groups() []group {
 	}
 	parts := group{Title: partLossTitle, Bars: h.partLossBars(got.Parts)}
 	now := group{Title: "Where the accounts stand now"}
-	for _, a := range byCount(h.standing()) {
+	for _, a := range byCount(h.allOutcomes()) {
 		tone := "good"
 		switch a { //nolint:exhaustive // the others are where they should be
 		case pluginapi.Rejected, pluginapi.InDoubt:
@@ -298,7 +298,7 @@ func (h *History) groups() []group {
 		case pluginapi.Skipped:
 			tone = "plain"
 		}
-		now.Bars = append(now.Bars, bar{strings.ReplaceAll(string(a), "_", " "), "", h.standing()[a], tone})
+		now.Bars = append(now.Bars, bar{strings.ReplaceAll(string(a), "_", " "), "", h.allOutcomes()[a], tone})
 	}
 	out := []group{outcomes, classes, reasons, losses, parts, now}
 	for i := range out {

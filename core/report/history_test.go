@@ -130,7 +130,7 @@ func TestHistoryOfAPart(t *testing.T) {
 	}
 	h.Run = journal.Run{ID: 8, Program: "stetl 1", Began: h.Run.Began, Ended: h.Run.Ended, Result: raw}
 	h.Runs = append([]journal.Run{h.Run}, h.Runs...)
-	if got := h.standing(); got[pluginapi.Skipped] != 40 {
+	if got := h.allOutcomes(); got[pluginapi.Skipped] != 40 {
 		t.Errorf("%v", got)
 	}
 	var text, object, page bytes.Buffer

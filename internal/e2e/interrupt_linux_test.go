@@ -183,7 +183,7 @@ func (d *directory) rest(t *testing.T, config string) {
 	d.once(t, inDirectory)
 }
 
-func standing(t *testing.T, config string) map[string]int {
+func accountsByOutcome(t *testing.T, config string) map[string]int {
 	t.Helper()
 	r := runStetl(t, nil, "report", "--config", config, "--json")
 	var got struct{ Accounts map[string]int }
@@ -221,7 +221,7 @@ func TestFirstSignalStopsSoftly(t *testing.T) {
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
 		t.Errorf("it ended with %v\n%s", err, rest)
 	}
-	after := standing(t, config)
+	after := accountsByOutcome(t, config)
 	if d.created == 0 || after["created"] != d.created || after["in_doubt"] > 0 {
 		t.Errorf("%d accounts were created, the journal has %v", d.created, after)
 	}

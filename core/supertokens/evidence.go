@@ -344,8 +344,8 @@ func (e *evidence) missingTables() {
 			e.gaps = append(e.gaps, g)
 		}
 	}
-	if doubtful := e.undecided(core(5, 0)); len(e.gaps) == 0 && len(doubtful) > 0 {
-		e.doubt(doubtful)
+	if tables := e.undecided(core(5, 0)); len(e.gaps) == 0 && len(tables) > 0 {
+		e.proveUndecided(tables)
 	}
 }
 
@@ -357,13 +357,13 @@ func (e *evidence) hasView(t *tableSpec) bool {
 	return expected && e.c.viewOf(e.l.Schema, e.l.called(t.name)) != nil
 }
 
-// doubt looks at tables that say nothing about accounts, where others may be missing
+// proveUndecided looks at tables that say nothing about accounts, where others may be missing
 // without a trace: they must all be there.
-func (e *evidence) doubt(doubtful []string) {
+func (e *evidence) proveUndecided(tables []string) {
 	for i := range schema {
 		if t := &schema[i]; e.l.tables[t.name] == nil && e.made(t) {
 			e.gaps = append(e.gaps, e.missing(t, fmt.Sprintf(
-				"every core since %s makes that table, so a part of the tables is missing, and nobody can tell whether %s are among it", t.since, strings.Join(doubtful, ", "))))
+				"every core since %s makes that table, so a part of the tables is missing, and nobody can tell whether %s are among it", t.since, strings.Join(tables, ", "))))
 			return
 		}
 	}
@@ -371,9 +371,9 @@ func (e *evidence) doubt(doubtful []string) {
 	if e.l.atLeast(untold) {
 		return
 	}
-	if doubtful = e.undecided(max(untold, core(3, 3))); len(doubtful) > 0 { // see [evidence.others] for core 3.3
+	if tables = e.undecided(max(untold, core(3, 3))); len(tables) > 0 { // see [evidence.others] for core 3.3
 		e.gaps = append(e.gaps, Gap{Code: GapTable, Detail: fmt.Sprintf(
-			"%s leaves out definitions, indexes or constraints, so nobody can tell whether tables %s are missing from it; dump the whole schema", e.c.where, strings.Join(doubtful, ", "))})
+			"%s leaves out definitions, indexes or constraints, so nobody can tell whether tables %s are missing from it; dump the whole schema", e.c.where, strings.Join(tables, ", "))})
 	}
 }
 

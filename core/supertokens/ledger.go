@@ -107,9 +107,9 @@ func (l *Layout) tableOf(r *relation) (TableName, bool) {
 	return TableName(name), l.TablePrefix != ""
 }
 
-// surveyColumns reports columns that this program does not know: a newer core,
+// examineColumns reports columns that this program does not know: a newer core,
 // or somebody's own addition.
-func (s *Source) surveyColumns(c *catalog) {
+func (s *Source) examineColumns(c *catalog) {
 	s.ledger = s.layout.ledger(c)
 	for _, e := range s.ledger {
 		if e.Fate == Unknown {

@@ -50,7 +50,7 @@ func TestLostConnectionLosesAndDoublesNothing(t *testing.T) {
 	if err := s.partitioner.close(); err != nil {
 		t.Fatal(err)
 	}
-	err = s.again(func() error {
+	err = s.retry(func() error {
 		s.partitioner, err = newPartitioner(t.Context(), lossy, s.layout, s.app, 10, s.parallel)
 		return err
 	})

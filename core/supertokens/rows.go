@@ -24,7 +24,7 @@ type rangeRows struct {
 	// with the internal id of the user that is mapped to it.
 	taken map[string]string
 	// whole is what the rows prove to be there and to be missing.
-	whole wholeness
+	whole rowProof
 
 	userRows  arena[userRows]
 	entries   []entry // scratch space of sorted
@@ -186,7 +186,7 @@ func (rr *rangeRows) reset() {
 	clear(rr.users)
 	clear(rr.byExternal)
 	clear(rr.taken)
-	rr.whole = wholeness{}
+	rr.whole = rowProof{}
 	rr.userRows.reset()
 }
 

@@ -176,7 +176,7 @@ var schema = []tableSpec{
 		leftover: func(p *idRows) int { return len(p.roles) },
 	},
 	{
-		name: TOTPUsers, role: roleSurvey, since: core(4, 5), key: "user_id", owner: totpOwner,
+		name: TOTPUsers, role: roleInstallation, since: core(4, 5), key: "user_id", owner: totpOwner,
 		columns: slices.Concat(since(core(6, 0), dropped("the devices say who has one", appID)), dropped("the devices say who has one", userID)),
 		readID:  readNothing,
 	},
@@ -202,12 +202,12 @@ var schema = []tableSpec{
 	// What follows holds nothing of an account; it is read to report what lies there,
 	// or to prove that a user is missing.
 	{
-		name: EmailPasswordUserToTenant, role: roleSurvey, since: core(6, 0), droppable: true, key: "user_id",
+		name: EmailPasswordUserToTenant, role: roleInstallation, since: core(6, 0), droppable: true, key: "user_id",
 		columns:  dropped(copyOfRecipes, appID, tenantID, userID36, "email varchar(256)"),
 		readUser: readOldEmail,
 	},
 	{
-		name: ResetTokens, role: roleSurvey, since: core(3, 0), renamable: true, key: "user_id",
+		name: ResetTokens, role: roleInstallation, since: core(3, 0), renamable: true, key: "user_id",
 		columns: slices.Concat(
 			since(core(6, 0), dropped(oneTimeToken, appID)),
 			dropped(oneTimeToken, userID36, "token varchar(128)", "token_expiry bigint"),
@@ -219,7 +219,7 @@ var schema = []tableSpec{
 		child: true,
 	},
 	{
-		name: SessionInfo, role: roleSurvey, since: core(1, 0), renamable: true, key: "user_id", owner: visible,
+		name: SessionInfo, role: roleInstallation, since: core(1, 0), renamable: true, key: "user_id", owner: visible,
 		columns: slices.Concat(
 			since(core(6, 0), dropped(noMove, appID, tenantID)),
 			dropped(noMove, "session_handle varchar(255)", userID, "refresh_token_hash_2 varchar(128)", "session_data text",
@@ -281,21 +281,21 @@ var schema = []tableSpec{
 		since(core(6, 0), dropped(signingKeys, appID)),
 		dropped(signingKeys, "key_id varchar(255)", "key_string text", "algorithm varchar(10)", "created_at bigint"))},
 
-	{name: DashboardUsers, role: roleSurvey, since: core(4, 4), columns: slices.Concat(
+	{name: DashboardUsers, role: roleInstallation, since: core(4, 4), columns: slices.Concat(
 		since(core(6, 0), dropped(notEndUsers, appID)),
 		dropped(notEndUsers, userID36, "email varchar(256)", "password_hash varchar(256)", "time_joined bigint"))},
 	{name: "dashboard_user_sessions", since: core(4, 4), columns: slices.Concat(
 		since(core(6, 0), dropped(notEndUsers, appID)),
 		dropped(notEndUsers, "session_id char(36)", userID36, "time_created bigint", "expiry bigint"))},
-	{name: BulkImportUsers, role: roleSurvey, since: core(10, 0), columns: slices.Concat(
+	{name: BulkImportUsers, role: roleInstallation, since: core(10, 0), columns: slices.Concat(
 		dropped(staged, "id char(36)", appID, "raw_data text", "status varchar(128)", "created_at bigint", "updated_at bigint"),
 		optional(dropped(staged, "primary_user_id varchar(36)", "error_msg text")))},
 
-	{name: TenantConfigs, role: roleSurvey, since: core(6, 0), columns: slices.Concat(
+	{name: TenantConfigs, role: roleInstallation, since: core(6, 0), columns: slices.Concat(
 		dropped(ofConfiguration, "connection_uri_domain varchar(256)", appID, tenantID, "core_config text",
 			"email_password_enabled boolean", "passwordless_enabled boolean", "third_party_enabled boolean"),
 		optional(since(core(9, 1), dropped(ofConfiguration, "is_first_factors_null boolean"))))},
-	{name: ProviderClients, role: roleSurvey, since: core(6, 0), columns: dropped("configuration of the core; holds client secrets",
+	{name: ProviderClients, role: roleInstallation, since: core(6, 0), columns: dropped("configuration of the core; holds client secrets",
 		"connection_uri_domain varchar(256)", appID, tenantID, "third_party_id varchar(28)", "client_type varchar(64)", "client_id varchar(256)",
 		"client_secret text", "scope varchar(128)[]", "force_pkce boolean", "additional_config text")},
 	{name: "tenant_thirdparty_providers", since: core(6, 0), columns: dropped(ofConfiguration,

@@ -191,7 +191,7 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	}
 	var gaps []Gap
 	s.catalog = c
-	err = s.again(func() error {
+	err = s.retry(func() error {
 		s.layout, gaps, err = detect(ctx, c, s.store, o)
 		return err
 	})
@@ -208,15 +208,15 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	if s.layout.Generation.multiApp() && s.layout.tables[Spine] == nil {
 		return &IncompleteError{Gaps: s.gaps} // nothing can be read without it
 	}
-	s.surveyColumns(c)
-	if err := s.again(func() error { return s.loadApps(ctx, false) }); err != nil {
+	s.examineColumns(c)
+	if err := s.retry(func() error { return s.loadApps(ctx, false) }); err != nil {
 		return err
 	}
 	s.assembler = newAssembler(s.layout, s.app)
 	s.assembler.takeLeft = o.TakeLeft
 	s.assembler.findStray = s.layout.Generation.recordsVerification() && !s.layout.atLeast(specOf(UserIDMapping).since)
 	s.store = &counted{store: s.store, report: o.Progress}
-	err = s.again(func() error {
+	err = s.retry(func() error {
 		s.partitioner, err = newPartitioner(ctx, s.store, s.layout, s.app, s.rangeSize, s.parallel)
 		return err
 	})
@@ -224,7 +224,7 @@ func (s *Source) open(ctx context.Context, o Options) error {
 		return err
 	}
 	if s.partitioner.users == 0 && len(s.apps) == 1 { // an app that only the list of users knows may have them
-		if err := s.again(func() error { return s.loadApps(ctx, true) }); err != nil {
+		if err := s.retry(func() error { return s.loadApps(ctx, true) }); err != nil {
 			return err
 		}
 	}
@@ -242,18 +242,18 @@ func (s *Source) open(ctx context.Context, o Options) error {
 			return t.role.matters() || r.readable && !r.empty
 		}
 	})
-	if err := s.again(func() error { return s.compareCopies(ctx) }); err != nil {
+	if err := s.retry(func() error { return s.compareCopies(ctx) }); err != nil {
 		return err
 	}
-	if err := s.again(func() error { return s.loadRoles(ctx) }); err != nil {
+	if err := s.retry(func() error { return s.loadRoles(ctx) }); err != nil {
 		return err
 	}
-	return s.survey(ctx)
+	return s.examine(ctx)
 }
 
-// again repeats what a broken connection has interrupted while the state that is
+// retry repeats what a broken connection has interrupted while the state that is
 // read is still held. Findings of an attempt that failed are forgotten.
-func (s *Source) again(try func() error) error {
+func (s *Source) retry(try func() error) error {
 	for attempt := 1; ; attempt++ {
 		before := s.general.clone()
 		err := try()
@@ -299,7 +299,7 @@ type Batch struct {
 	// Done and Total count ranges, for progress.
 	Done, Total int
 
-	whole wholeness
+	proof rowProof
 }
 
 // Orphan is a row of a table about users whose id is nobody's.
@@ -322,9 +322,9 @@ func (s *Source) Read(ctx context.Context, emit func(Batch) error) error {
 	}
 	p := &proofs{}
 	err := s.eachRange(ctx, s.readers, func(rr *rangeRows, orphans []Orphan) Batch {
-		return Batch{Users: s.assembler.assemble(rr), Orphans: orphans, whole: rr.whole}
+		return Batch{Users: s.assembler.assemble(rr), Orphans: orphans, proof: rr.whole}
 	}, func(b Batch) error {
-		if err := p.add(&b.whole); err != nil {
+		if err := p.add(&b.proof); err != nil {
 			return err
 		}
 		return emit(b)

@@ -19,9 +19,9 @@ const (
 	// roleIgnored: tables that hold nothing of an account: copies of what other tables say,
 	// one-time tokens, keys, and the core's own configuration.
 	roleIgnored role = iota
-	// roleSurvey: tables that hold nothing of an account either, but are looked at for what
+	// roleInstallation: tables that hold nothing of an account either, but are looked at for what
 	// an operator should know.
-	roleSurvey
+	roleInstallation
 	// The next ones say who there is: an account for each login, the logins, a list
 	// of them, the tenants they are in, and the ids that applications see.
 	roleSpine
@@ -37,7 +37,7 @@ const (
 )
 
 // matters reports whether accounts are other ones without such a table.
-func (r role) matters() bool { return r != roleIgnored && r != roleSurvey }
+func (r role) matters() bool { return r != roleIgnored && r != roleInstallation }
 
 // saysWhere reports whether such a table is needed to tell which tenants a login is in.
 func (r role) saysWhere() bool {

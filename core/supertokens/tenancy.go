@@ -35,7 +35,7 @@ func (s *Source) chooseTenants(ctx context.Context, told string) error {
 	}
 	if mode == "" {
 		from = s.layout.modeTable()
-		err := s.again(func() (err error) { mode, err = s.storedMode(ctx); return err })
+		err := s.retry(func() (err error) { mode, err = s.storedMode(ctx); return err })
 		if err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func (s *Source) chooseTenants(ctx context.Context, told string) error {
 		return err
 	}
 	if infos := s.layout.tables[RecipeUserAccountInfos]; infos != nil && infos.readable && !infos.empty && e.new == 0 && e.old > 0 {
-		err := s.again(func() (err error) {
+		err := s.retry(func() (err error) {
 			n, err := s.store.countRows(ctx, infos, s.app)
 			e.copied = n > 0
 			return err
@@ -297,7 +297,7 @@ func (m *modeReader) add(v [][]byte) error {
 	var config struct {
 		Mode string `json:"migration_mode"`
 	}
-	_ = json.Unmarshal(v[1], &config) // the survey reports what is not JSON
+	_ = json.Unmarshal(v[1], &config) // [Source.examine] reports what is not JSON
 	stored := strings.ToUpper(config.Mode)
 	if slices.Contains(migrationModes(), stored) && (m.mode == "" || string(v[0]) == defaultName) {
 		m.mode = stored

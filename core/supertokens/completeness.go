@@ -33,8 +33,8 @@ type Completeness struct {
 	Missing []Gap `json:"missing"`
 }
 
-// wholeness is what the rows of one range prove.
-type wholeness struct {
+// rowProof is what the rows of one range prove.
+type rowProof struct {
 	logins, found, accounts, withLogin int
 	// members counts the logins that are in a tenant.
 	members int
@@ -51,7 +51,7 @@ type lostRows struct {
 	examples []string
 }
 
-func (w *wholeness) lose(t TableName, id string) {
+func (w *rowProof) lose(t TableName, id string) {
 	if w.lost == nil {
 		w.lost = map[TableName]*lostRows{}
 	}
@@ -164,7 +164,7 @@ func (a *assembler) nobodys(rr *rangeRows, t *tableReader, id string, v [][]byte
 
 // proofs adds up what ranges prove. It is used by one goroutine.
 type proofs struct {
-	total  wholeness
+	total  rowProof
 	shared duplicates.Finder
 	placed int
 }
@@ -175,7 +175,7 @@ const (
 	rankStray
 )
 
-func (p *proofs) add(w *wholeness) error {
+func (p *proofs) add(w *rowProof) error {
 	p.total.logins += w.logins
 	p.total.found += w.found
 	p.total.members += w.members

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// survey reads the small tables for what an operator should know before any
+// examine reads the small tables for what an operator should know before any
 // user is read.
-func (s *Source) survey(ctx context.Context) error {
-	for _, look := range []func(context.Context) error{s.surveyApps, s.surveyTenants, s.surveyProviders, s.surveyStaged, s.surveyDashboard, s.surveyRowSecurity} {
-		if err := s.again(func() error { return look(ctx) }); err != nil {
+func (s *Source) examine(ctx context.Context) error {
+	for _, look := range []func(context.Context) error{s.examineApps, s.examineTenants, s.examineProviders, s.examineStaged, s.examineDashboard, s.examineRowSecurity} {
+		if err := s.retry(func() error { return look(ctx) }); err != nil {
 			return err
 		}
 	}
@@ -23,7 +23,7 @@ func (s *Source) survey(ctx context.Context) error {
 // warnings that each account carries.
 func (s *Source) Findings() []Finding { return s.general.list() }
 
-func (s *Source) surveyApps(context.Context) error {
+func (s *Source) examineApps(context.Context) error {
 	for _, a := range s.apps {
 		if a.ID != s.app {
 			s.general.add(WarnOtherApps, a.ID, fmt.Sprintf("app %s has %d login methods and is not read; source.app chooses the app", a.ID, a.Users))
@@ -32,10 +32,10 @@ func (s *Source) surveyApps(context.Context) error {
 	return nil
 }
 
-// surveyRowSecurity names tables of a dump that have row-level security. Without
+// examineRowSecurity names tables of a dump that have row-level security. Without
 // --enable-row-security pg_dump refuses to dump what it cannot see whole; archives do
 // not tell whether it was given.
-func (s *Source) surveyRowSecurity(context.Context) error {
+func (s *Source) examineRowSecurity(context.Context) error {
 	for i := range schema {
 		if r := s.layout.tables[schema[i].name]; r != nil && r.mayHideRows && schema[i].role.matters() && !s.catalog.hidesRows {
 			s.general.add(WarnRowSecurity, r.qualified(), fmt.Sprintf(
@@ -56,9 +56,9 @@ func (s *Source) mayRead(t TableName, otherwise string) bool {
 	return false
 }
 
-// surveyTenants names tenants whose users live in another database: their
+// examineTenants names tenants whose users live in another database: their
 // configuration overrides the connection.
-func (s *Source) surveyTenants(ctx context.Context) error {
+func (s *Source) examineTenants(ctx context.Context) error {
 	r := s.layout.tables[TenantConfigs]
 	if r == nil {
 		return nil
@@ -97,7 +97,7 @@ var locationKeys = []string{
 	"postgresql_connection_uri", "postgresql_host", "postgresql_port", "postgresql_database_name", "postgresql_table_schema",
 }
 
-func (s *Source) surveyProviders(ctx context.Context) error {
+func (s *Source) examineProviders(ctx context.Context) error {
 	r := s.layout.tables[ProviderClients]
 	if r == nil || !s.mayRead(ProviderClients, "whether it holds client secrets is unknown") {
 		return nil
@@ -110,7 +110,7 @@ func (s *Source) surveyProviders(ctx context.Context) error {
 	})
 }
 
-func (s *Source) surveyStaged(ctx context.Context) error {
+func (s *Source) examineStaged(ctx context.Context) error {
 	r := s.layout.tables[BulkImportUsers]
 	if r == nil || !s.mayRead(BulkImportUsers, "whether staged users are waiting is unknown") {
 		return nil
@@ -122,7 +122,7 @@ func (s *Source) surveyStaged(ctx context.Context) error {
 	})
 }
 
-func (s *Source) surveyDashboard(ctx context.Context) error {
+func (s *Source) examineDashboard(ctx context.Context) error {
 	r := s.layout.tables[DashboardUsers]
 	if r == nil || !s.mayRead(DashboardUsers, "whether the dashboard has administrators is unknown") {
 		return nil

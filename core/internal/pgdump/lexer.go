@@ -103,7 +103,7 @@ func (l *lexer) unterminated(what string) token {
 // restOfLine reads to the end of the line and returns the text without the newline,
 // and whether there was one.
 func (l *lexer) restOfLine() (text string, complete bool) {
-	var b keeper
+	var b prefix
 	for {
 		rest := l.buf[l.pos:l.end]
 		i := bytes.IndexByte(rest, '\n')
@@ -149,7 +149,7 @@ func (l *lexer) blockComment() bool {
 
 func (l *lexer) word(t token) token {
 	t.kind = tokWord
-	var b keeper
+	var b prefix
 	for {
 		i := l.pos
 		for i < l.end && (isWord(l.buf[i]) || l.buf[i] == '$') {
@@ -174,7 +174,7 @@ func (l *lexer) quoted(t token, k kind, escapes bool) token {
 	t.kind = k
 	quote := l.buf[l.pos]
 	l.pos++
-	var b keeper
+	var b prefix
 	for {
 		rest := l.buf[l.pos:l.end]
 		i := bytes.IndexByte(rest, quote)
@@ -239,17 +239,17 @@ func (l *lexer) dollarQuoted(t token, tag []byte) token {
 	return t
 }
 
-// keeper collects the first maxToken bytes of a token.
-type keeper struct {
+// prefix collects the first maxToken bytes of a token.
+type prefix struct {
 	kept []byte
 	cut  bool
 }
 
-func (k *keeper) add(b []byte) {
-	if room := maxToken - len(k.kept); len(b) > room {
-		b, k.cut = b[:room], true
+func (p *prefix) add(b []byte) {
+	if room := maxToken - len(p.kept); len(b) > room {
+		b, p.cut = b[:room], true
 	}
-	k.kept = append(k.kept, b...)
+	p.kept = append(p.kept, b...)
 }
 
 func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }

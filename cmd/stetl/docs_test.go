@@ -77,7 +77,8 @@ func TestExamplesNameTheirVariables(t *testing.T) {
 			continue
 		}
 		for _, m := range read.FindAllStringSubmatch(text, -1) {
-			if found++; !regexp.MustCompile(`(?m)^#   export .*\b` + m[1] + `=`).MatchString(text) {
+			found++
+			if !regexp.MustCompile(`(?m)^#   export .*\b` + m[1] + `=`).MatchString(text) {
 				t.Errorf("%s does not export %s", path, m[1])
 			}
 		}

@@ -43,7 +43,8 @@ func openConfig(ctx context.Context, a *app, cfg *migration.Config, o migration.
 		return nil, err
 	}
 	o.Plugins, o.Program, o.Rows, o.Lazy = pluginOptions(a), "stetl "+version, s.rows, lazyContracts()
-	if o.Plugins.Pulse = s.pulse; o.Progress == nil {
+	o.Plugins.Pulse = s.pulse
+	if o.Progress == nil {
 		o.Progress = s.engine
 	}
 	return migration.Open(ctx, cfg, o)

@@ -44,7 +44,8 @@ func newStatus(w io.Writer, off bool) *status {
 func (s *status) pulse(p pluginapi.Pulse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.heard, s.until = p, time.Now().Add(p.Wait); s.also != nil {
+	s.heard, s.until = p, time.Now().Add(p.Wait)
+	if s.also != nil {
 		s.also(p)
 	}
 }

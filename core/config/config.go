@@ -101,7 +101,8 @@ func Load(path string, env Env) (*Config, diag.List) {
 			Pos:     diag.Pos{File: path},
 		}}
 	}
-	if f.parse(text); f.root == nil {
+	f.parse(text)
+	if f.root == nil {
 		return cfg, f.take()
 	}
 	dir := filepath.Dir(path)

@@ -14,7 +14,8 @@ func LoadExamples(path string, env Env) (json.RawMessage, diag.List) {
 	if err != nil {
 		return nil, diag.List{{Code: diag.ConfigUnreadable, Summary: "the file of examples " + reason(err), Pos: diag.Pos{File: path}}}
 	}
-	if f.parse(text); f.root == nil {
+	f.parse(text)
+	if f.root == nil {
 		return nil, f.take()
 	}
 	tests := f.root.get("tests")

@@ -83,7 +83,8 @@ func (f *file) inside(n *node, in place) place {
 		return n.anchor()
 	}
 	text := wanted[in.line-1]
-	if rest := f.text[f.offset(n.at):]; len(wanted) == 1 { // plain, or quoted without escapes
+	if len(wanted) == 1 { // plain, or quoted without escapes
+		rest := f.text[f.offset(n.at):]
 		for _, quote := range []string{"", `"`, "'"} {
 			if strings.HasPrefix(rest, quote+text) && (quote == "" || strings.HasPrefix(rest, quote+text+quote)) {
 				return place{n.at.line, n.at.col + len(quote) + in.col - 1}

@@ -72,7 +72,8 @@ func (p *prover) prove(ctx context.Context, hashes []canonical.PasswordHash) ([]
 		if ctx.Err() != nil {
 			return all, context.Cause(ctx)
 		}
-		if proof.Proven = err == nil; err != nil {
+		proof.Proven = err == nil
+		if err != nil {
 			proof.Problem = err.Error()
 			f, ok := errors.AsType[*pluginapi.Failure](err)
 			proof.Unasked = ok && f.Code == diag.TargetLoginUnavailable

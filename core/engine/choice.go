@@ -120,7 +120,8 @@ func read(ctx context.Context, src Source, o Options, see func(*canonical.User))
 		for i := range users {
 			see(&users[i])
 		}
-		if n += len(users); o.Progress != nil {
+		n += len(users)
+		if o.Progress != nil {
 			o.Progress(Progress{Phase: Choosing, Done: n})
 		}
 		return ctx.Err()

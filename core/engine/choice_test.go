@@ -277,7 +277,8 @@ func TestPartOfAWhole(t *testing.T) {
 		if _, err := Run(t.Context(), people(4), f, o); !errors.Is(err, ErrNeedsEveryone) || f.calls["load"]+f.calls["finish"] > 0 {
 			t.Errorf("%s: %v, %v", name, err, f.calls)
 		}
-		if o.DryRun = true; o.Plan == nil { // to look at one account is fine
+		o.DryRun = true
+		if o.Plan == nil { // to look at one account is fine
 			if res, err := Run(t.Context(), people(4), f, o); err != nil || res.Summary.Created != 1 {
 				t.Errorf("%s, dry: %+v, %v", name, res, err)
 			}

@@ -124,7 +124,8 @@ func (d *dispatcher) add(u *pluginapi.User, before *journal.Entry, unchanged boo
 	if len((*b).users) == 0 {
 		(*b).grow(d.size)
 	}
-	if (*b).add(u, before, unchanged, place); len((*b).users) == d.size {
+	(*b).add(u, before, unchanged, place)
+	if len((*b).users) == d.size {
 		d.flush(b)
 	}
 }

@@ -84,7 +84,8 @@ func newRun(dst Target, o Options) *run {
 	if r.caps.Whole && o.Journal != nil {
 		// Every run writes everything anew: what earlier ones did is of no account, and
 		// what this one does is noted for the commands that come after it.
-		if r.journal = (forgetful{o.Journal}); o.DryRun {
+		r.journal = forgetful{o.Journal}
+		if o.DryRun {
 			r.journal = nil
 		}
 	}

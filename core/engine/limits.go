@@ -89,7 +89,8 @@ func (l *limiter) after(changes []pluginapi.Change) error {
 		if l.recent[l.at] {
 			l.count--
 		}
-		if l.recent[l.at] = bad; bad {
+		l.recent[l.at] = bad
+		if bad {
 			l.count++
 		}
 		l.at = (l.at + 1) % len(l.recent)

@@ -106,7 +106,8 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 		}
 	default:
 		// What is known from before stays true of the account in the target.
-		if e.Digest, e.State = before.Digest, before.State; before.InTarget() && before.TargetID != "" {
+		e.Digest, e.State = before.Digest, before.State
+		if before.InTarget() && before.TargetID != "" {
 			e.TargetID = before.TargetID // nothing was written, so nobody has moved
 		}
 		return e

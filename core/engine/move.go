@@ -282,7 +282,8 @@ func (m *mover) update(ctx context.Context, b *batch) ([]pluginapi.Change, error
 			continue
 		}
 		b.users[i].Expect = changes[i].State
-		if send = append(send, i); b.before[i].Ours() {
+		send = append(send, i)
+		if b.before[i].Ours() {
 			ours++
 		}
 	}

@@ -243,7 +243,8 @@ func (w *written) note(at []int, changes []pluginapi.Change) {
 		if !w.at.has(at[i]) {
 			w.count++
 		}
-		if w.at.add(at[i]); w.withIDs {
+		w.at.add(at[i])
+		if w.withIDs {
 			w.ids[at[i]] = c.TargetID
 		}
 	}

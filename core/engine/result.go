@@ -137,7 +137,8 @@ func (t *counter) without(unchanged, others int) {
 	s := &t.result.Summary
 	s.Read += unchanged + others
 	s.Unchanged += unchanged
-	if s.Skipped += others; others > 0 {
+	s.Skipped += others
+	if others > 0 {
 		t.result.Reasons[diag.RunNotSelected] += others
 	}
 }

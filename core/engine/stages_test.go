@@ -124,7 +124,8 @@ func TestSurvey(t *testing.T) {
 		t.Errorf("needs %+v, %d changed", n, s.demand.changed)
 	}
 	everybody := surveyOf(t, src, func(v *surveyor) { known(v); v.everybody = true })
-	if want[id(0)] = statusUnchanged; cmp.Diff(want, worked(t, everybody)) != "" {
+	want[id(0)] = statusUnchanged
+	if cmp.Diff(want, worked(t, everybody)) != "" {
 		t.Errorf("the work set of a plan: %v", worked(t, everybody))
 	}
 	full := surveyOf(t, src, func(v *surveyor) { known(v); v.full = true })
@@ -294,7 +295,8 @@ func TestDemandCanBeCorrected(t *testing.T) {
 	for i := range src {
 		u, _ := mapping.Map(&src[i], caps)
 		s := status(i % 4)
-		if d.add(s, &u); i >= 2 {
+		d.add(s, &u)
+		if i >= 2 {
 			left.add(s, &u)
 		}
 	}

@@ -117,7 +117,8 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 	s := v.made
 	lost, chosen := v.prepare(account, it), v.part == nil || v.part.has(account)
 	if chosen {
-		if s.amount++; !s.everyone {
+		s.amount++
+		if !s.everyone {
 			s.chosen.add(it.place)
 		}
 		class := it.user.Class

@@ -45,7 +45,8 @@ func (s *shy) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Out
 	defer s.mu.Unlock()
 	for i := range out {
 		u, c := &users[i], pluginapi.Change{Outcome: out[i]}
-		if s.unread(u, &c); c.Action == pluginapi.Created || c.Action == pluginapi.Updated {
+		s.unread(u, &c)
+		if c.Action == pluginapi.Created || c.Action == pluginapi.Updated {
 			s.passwords[u.ID] = u.Password.Encode()
 			c.State = []byte(s.state(u))
 		}

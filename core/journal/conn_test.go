@@ -177,7 +177,8 @@ func TestReadersBesideTheWriter(t *testing.T) {
 				stop()
 				n := 0
 				for _, err := range s.Accounts(t.Context()) {
-					if n++; err != nil {
+					n++
+					if err != nil {
 						t.Error(err)
 					}
 				}

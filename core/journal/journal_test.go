@@ -241,7 +241,8 @@ func TestReadingEndsWithItsContext(t *testing.T) {
 	var read []string
 	var failed error
 	for k, err := range s.Known(ctx) {
-		if failed = err; err == nil {
+		failed = err
+		if err == nil {
 			read = append(read, k.SourceID)
 		}
 		stop()

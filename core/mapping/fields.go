@@ -124,7 +124,8 @@ func withRoles(u *pluginapi.User, tenant string, roles []string) error {
 	for t, r := range u.Roles {
 		all[t] = r
 	}
-	if all[tenant] = roles; len(roles) == 0 {
+	all[tenant] = roles
+	if len(roles) == 0 {
 		delete(all, tenant)
 	}
 	u.Roles = all

@@ -88,7 +88,8 @@ func contacts(out *pluginapi.User, u *canonical.User, lost *losses) {
 		case l.FakeEmail:
 			lost.add(LossFakeEmail)
 		default:
-			if emails++; best == nil || preference(l, u) > preference(best, u) {
+			emails++
+			if best == nil || preference(l, u) > preference(best, u) {
 				best = l
 			}
 		}
@@ -180,7 +181,8 @@ func password(out *pluginapi.User, u *canonical.User, caps *pluginapi.Capabiliti
 		if l.Password.IsZero() {
 			continue
 		}
-		if passwords++; first == nil || l.ID == u.InternalID {
+		passwords++
+		if first == nil || l.ID == u.InternalID {
 			first = l
 		}
 	}

@@ -47,8 +47,10 @@ func (m *Migration) Bridge(ctx context.Context, log *slog.Logger) error {
 	}
 	m.plugin.restarted = func() { log.Warn("the plugin has died and is started again") }
 	o := bridge.Options{Config: settings, DB: db, Target: bridgeTarget{m.target}, Accounts: bridgeAccounts{&m.journal}, Log: log, Lazy: m.o.Lazy}
-	if o.Key, err = cutover.ParseSigningKey(settings.SigningKey); settings.SigningKey.IsZero() {
+	if settings.SigningKey.IsZero() {
 		o.Key, err = db.SigningKey(ctx)
+	} else {
+		o.Key, err = cutover.ParseSigningKey(settings.SigningKey)
 	}
 	if err != nil {
 		return RefusedError{fmt.Errorf("bridge.signing_key: %w", err)}

@@ -352,7 +352,8 @@ target: {plugin: file, config: {dri: ./accounts}}
 	}
 	var paths []string
 	for _, d := range list.List {
-		if paths = append(paths, d.Path); d.Pos.Line == 0 {
+		paths = append(paths, d.Path)
+		if d.Pos.Line == 0 {
 			t.Errorf("%s has no place", d.Path)
 		}
 		if d.Path == "/source/postgresql_table_schema" && !strings.Contains(d.Hint, "schema") {

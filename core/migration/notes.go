@@ -23,7 +23,8 @@ type anew struct {
 
 // Record implements [engine.Journal].
 func (a *anew) Record(batch int64, entries []journal.Entry) error {
-	if a.once.Do(func() { a.cleared = a.Clear() }); a.cleared != nil {
+	a.once.Do(func() { a.cleared = a.Clear() })
+	if a.cleared != nil {
 		return a.cleared
 	}
 	return a.Scope.Record(batch, entries)

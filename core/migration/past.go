@@ -133,7 +133,8 @@ func (p Past) Report(ctx context.Context, number int64) (*report.History, error)
 		if err != nil {
 			return nil, RefusedError{err}
 		}
-		if h.Outcomes[e.Outcome()]++; e.Code != "" {
+		h.Outcomes[e.Outcome()]++
+		if e.Code != "" {
 			h.Reasons[e.Code]++
 		}
 	}

@@ -131,7 +131,8 @@ func (d digest) passkeys(list []Passkey) digest {
 }
 
 func (d digest) lists(m map[string][]string) digest {
-	if d = d.count(len(m)); len(m) == 0 {
+	d = d.count(len(m))
+	if len(m) == 0 {
 		return d
 	}
 	keys := slices.AppendSeq(make([]string, 0, 8), maps.Keys(m)) // on the stack, for nearly all

@@ -151,7 +151,8 @@ func (d *decoder) number() int64 {
 	var x uint64
 	for i := 0; i < len(d.rest) && i < binary.MaxVarintLen64; i++ {
 		c := d.rest[i]
-		if x |= uint64(c&0x7f) << (7 * i); c < 0x80 {
+		x |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 {
 			d.rest = d.rest[i+1:]
 			return int64(x>>1) ^ -int64(x&1)
 		}

@@ -79,7 +79,8 @@ func patterns(changes []pluginapi.Change) []pattern {
 			p = &pattern{action: c.Action, code: string(c.Code), fields: fields, sample: c}
 			byKey[key] = p
 		}
-		if p.count++; c.SourceID < p.sample.SourceID { // whatever came first, the same sample
+		p.count++
+		if c.SourceID < p.sample.SourceID { // whatever came first, the same sample
 			p.sample = c
 		}
 	}

@@ -303,7 +303,8 @@ func (h *History) groups() []group {
 	out := []group{outcomes, classes, reasons, losses, parts, now}
 	for i := range out {
 		g := &out[i]
-		if g.Of = s.Read; g.Title == now.Title {
+		g.Of = s.Read
+		if g.Title == now.Title {
 			g.Of = 0
 			for _, b := range g.Bars {
 				g.Of += b.Count

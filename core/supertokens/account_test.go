@@ -364,8 +364,9 @@ func comparePasswords(t *testing.T, dsn string, o Options) (compared int) {
 		for tenant := range tenants {
 			rows.since()
 			found, err := tables.PasswordLoginsAt(t.Context(), rows, tenant, email)
-			if tables := rows.tables; rows.since() > most {
-				t.Errorf("%s in %s took too many queries, of %v; want at most %d", email, tenant, tables, most)
+			asked := rows.tables
+			if rows.since() > most {
+				t.Errorf("%s in %s took too many queries, of %v; want at most %d", email, tenant, asked, most)
 			}
 			var got []string
 			for _, f := range found {

@@ -84,7 +84,8 @@ func TestPluginsDeclareTheirCodes(t *testing.T) {
 		for _, path := range files {
 			texts, codes := literals(t, path)
 			for _, code := range codes {
-				if found++; !slices.ContainsFunc(p.codes, func(i diag.Info) bool { return string(i.Code) == code }) {
+				found++
+				if !slices.ContainsFunc(p.codes, func(i diag.Info) bool { return string(i.Code) == code }) {
 					t.Errorf("%s: %s is not among the plugin's Codes", path, code)
 				}
 			}

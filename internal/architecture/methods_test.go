@@ -2,11 +2,8 @@ package architecture
 
 import (
 	"go/ast"
-	"go/parser"
 	"go/token"
-	"io/fs"
-	"path/filepath"
-	"strings"
+	"path"
 	"testing"
 )
 
@@ -82,37 +79,19 @@ func TestMethods(t *testing.T) {
 func methods(t *testing.T) map[string]int {
 	t.Helper()
 	seen := map[string]map[string]bool{} // a method that differs by system counts once
-	err := filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case e.IsDir() && strings.HasPrefix(e.Name(), ".") && e.Name() != "..":
-			return fs.SkipDir
-		}
-		if e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments|parser.SkipObjectResolution)
-		if err != nil || ast.IsGenerated(file) {
-			return err
-		}
-		dir, err := filepath.Rel("../..", filepath.Dir(path))
-		for _, d := range file.Decls {
+	eachFile(t, false, func(file string, _ *token.FileSet, parsed *ast.File) {
+		for _, d := range parsed.Decls {
 			f, ok := d.(*ast.FuncDecl)
 			if !ok || f.Recv == nil {
 				continue
 			}
-			name := filepath.ToSlash(dir) + "." + receiver(f.Recv.List[0].Type)
+			name := path.Dir(file) + "." + receiver(f.Recv.List[0].Type)
 			if seen[name] == nil {
 				seen[name] = map[string]bool{}
 			}
 			seen[name][f.Name.Name] = true
 		}
-		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	count := map[string]int{}
 	for name, all := range seen {
 		count[name] = len(all)

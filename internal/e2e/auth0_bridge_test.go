@@ -276,7 +276,8 @@ func forgeries(t *testing.T, scripts *documented, dsn, issuer string) {
 	}
 	with := func(key string, value any) map[string]any {
 		c := good()
-		if c[key] = value; value == nil {
+		c[key] = value
+		if value == nil {
 			delete(c, key)
 		}
 		return c

@@ -218,7 +218,8 @@ func TestFirstSignalStopsSoftly(t *testing.T) {
 	for said.Scan() {
 		rest += said.Text() + "\n"
 	}
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
+	err := cmd.Wait()
+	if cmd.ProcessState.ExitCode() != 130 {
 		t.Errorf("it ended with %v\n%s", err, rest)
 	}
 	after := accountsByOutcome(t, config)

@@ -90,7 +90,8 @@ func linkedRows(logins int) map[string]lines {
 		default:
 			add("passwordless_users", "app_id, user_id, email, phone_number, time_joined", "public", id, mail, phone, joined)
 		}
-		if verified := "app_id, user_id, email"; i%3 == 0 && mail != `\N` {
+		verified := "app_id, user_id, email"
+		if i%3 == 0 && mail != `\N` {
 			add("emailverification_verified_emails", verified, "public", id, mail)
 		} else if i%3 == 1 {
 			add("emailverification_verified_emails", verified, "public", id, "former."+strconv.Itoa(i)+"@mail.example")

@@ -80,7 +80,8 @@ func (g *generator) table(out *bufio.Writer, t tableSchema) error {
 		columns = nil
 		for _, c := range data.columns {
 			has := slices.Contains(t.columns, c)
-			if r.has = append(r.has, has); has {
+			r.has = append(r.has, has)
+			if has {
 				columns = append(columns, c)
 			}
 		}

@@ -86,7 +86,8 @@ func (x *plainIndex) comment(t token) error {
 		return x.errorAt(t, "this is the output of pg_dumpall, which holds several databases", hintOneDB)
 	case strings.HasPrefix(text, "Data for Name: "):
 		name, rest, ok := strings.Cut(strings.TrimPrefix(text, "Data for Name: "), "; Type: TABLE DATA; Schema: ")
-		if schema, _, _ := strings.Cut(rest, "; "); ok {
+		if ok {
+			schema, _, _ := strings.Cut(rest, "; ")
 			x.announced = append(x.announced, TableName{schema, name})
 		}
 	case strings.HasPrefix(text, "Dumped from database version "):

@@ -232,7 +232,8 @@ func TestQueriesOfACandidate(t *testing.T) {
 					before := asked.n.Load()
 					_, err := db.Candidate(t.Context(), l.Tenants[0], l.Email)
 					n := asked.n.Load() - before
-					if seen = max(seen, n); n > most || err != nil && !errors.Is(err, session.ErrNoUser) {
+					seen = max(seen, n)
+					if n > most || err != nil && !errors.Is(err, session.ErrNoUser) {
 						t.Errorf("%s took %d queries, want at most %d; %v", l.Email, n, most, err)
 					}
 				}

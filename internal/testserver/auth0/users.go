@@ -479,7 +479,8 @@ func (s *Server) merge(old, change map[string]any) map[string]any {
 		maps.Copy(out, old)
 	}
 	for key, value := range change {
-		if out[key] = value; value == nil {
+		out[key] = value
+		if value == nil {
 			delete(out, key)
 		}
 	}
@@ -495,7 +496,8 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	failure := Failure("")
-	if s.creates++; s.options.CreateFails != nil {
+	s.creates++
+	if s.options.CreateFails != nil {
 		failure = s.options.CreateFails(s.creates)
 	}
 	if failure == Broken {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,10 +10,6 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
 )
-
-// ErrNeedsEveryone says that a target that is written as a whole was to get a part: the
-// part would have replaced everybody else.
-var ErrNeedsEveryone = errors.New("this target is written as a whole every time, so a run must be about all accounts")
 
 // Choice says which accounts a run is to be about. Its conditions add up: an account
 // is chosen that fulfils all of them. The zero value chooses everybody.
@@ -29,24 +24,6 @@ type Choice struct {
 	Tenants []string
 	// Sample, when above 0, is how many accounts are chosen, for a rehearsal.
 	Sample int
-}
-
-// Part is the part of the accounts that a run is about. [Choose], [Only] and a saved
-// plan make one. In a [Result] it says how many were chosen of how many.
-type Part struct {
-	Flag  string `json:"flag"`
-	Count int    `json:"count"`
-	Of    int    `json:"of"`
-	// Logins holds the ids that were given and are those of a way to sign in, each with
-	// the source id of the account that it belongs to and has chosen.
-	Logins map[string]string `json:"logins,omitempty"`
-
-	has func(u *canonical.User) bool
-}
-
-// Only is the part that has these source ids.
-func Only(flag string, ids map[string]bool) *Part {
-	return &Part{Flag: flag, has: func(u *canonical.User) bool { return ids[u.InternalID] }}
 }
 
 // Choose reads every account, where the choice takes that, and says who is chosen. Ids

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -59,24 +58,6 @@ type Withheld struct {
 	// declare.
 	Features map[pluginapi.Feature]int `json:"features"`
 }
-
-// The reasons why a run ends before every account was dealt with. All but
-// ErrUnbalanced and ErrNotCommitted leave everything accounted for as it is.
-var (
-	// ErrRefused: the preflight found an error; the diagnostics say which. Nothing
-	// was written.
-	ErrRefused = errors.New("the target is not ready for this run")
-	// ErrNotCommitted: the last step of the target failed; nothing of the run
-	// counts as loaded.
-	ErrNotCommitted = errors.New("the target could not complete the run")
-	// ErrLimit: the run would do, or has met, more than the limits allow.
-	ErrLimit = errors.New("stopped by a limit")
-	// ErrCanary: a password that should work does not; no user was loaded.
-	ErrCanary = errors.New("an old password would not work in the target")
-	// ErrUnbalanced: outcomes do not add up to the accounts read, which is a defect
-	// of this program or of a plugin.
-	ErrUnbalanced = errors.New("the accounts do not add up; please report this")
-)
 
 func newResult(o *Options, part *Part) *Result {
 	r := &Result{DryRun: o.DryRun, Classes: map[pluginapi.Class]int{}, Losses: map[mapping.Loss]int{}, Reasons: map[diag.Code]int{}}

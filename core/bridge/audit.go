@@ -20,7 +20,7 @@ const (
 type audit struct {
 	log     *slog.Logger
 	metrics *metrics
-	guard   *guard
+	proxies proxies
 }
 
 func (a *audit) event(r *http.Request, surface, outcome, user string, more ...any) {
@@ -30,7 +30,7 @@ func (a *audit) event(r *http.Request, surface, outcome, user string, more ...an
 		args = append(args, slog.String("user", user))
 	}
 	if r != nil {
-		args = append(args, slog.String("client", a.guard.client(r)))
+		args = append(args, slog.String("client", a.proxies.client(r)))
 	}
 	a.log.Info("audit", append(args, more...)...)
 }

@@ -5,11 +5,8 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,10 +29,10 @@ const (
 // guard slows down who asks often and locks out who guesses. Rates are counted
 // per instance; failures, in the database, for all of them.
 type guard struct {
-	config  config.BridgeLimits
-	db      *cutover.DB
-	audit   *audit
-	proxies []netip.Prefix
+	config config.BridgeLimits
+	db     *cutover.DB
+	audit  *audit
+	proxies
 
 	mu      sync.Mutex
 	buckets map[string]*bucket
@@ -47,62 +44,8 @@ type bucket struct {
 	used    time.Time
 }
 
-func newGuard(c config.Bridge, db *cutover.DB, a *audit) *guard {
-	g := &guard{config: c.Limits, db: db, audit: a, buckets: map[string]*bucket{}, swept: time.Now()}
-	for _, text := range c.TrustedProxies {
-		if p, err := netip.ParsePrefix(text); err == nil { // the configuration has been checked
-			g.proxies = append(g.proxies, p)
-		}
-	}
-	return g
-}
-
-// client is the network address that counts: of an IPv6 address its network, as
-// one subscriber has many. Behind trusted proxies it is the last address of
-// X-Forwarded-For that is not one of them.
-func (g *guard) client(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		host = r.RemoteAddr
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0 && g.trusted(addr); i-- {
-		next, ok := hop(hops[i])
-		if !ok {
-			break
-		}
-		addr = next
-	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if network, err := addr.Prefix(64); err == nil {
-			return network.String()
-		}
-	}
-	return addr.String()
-}
-
-// hop reads an entry of X-Forwarded-For; some proxies add the port.
-func hop(text string) (netip.Addr, bool) {
-	text = strings.TrimSpace(text)
-	if addr, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
-		return addr, true
-	}
-	both, err := netip.ParseAddrPort(text)
-	return both.Addr(), err == nil
-}
-
-func (g *guard) trusted(addr netip.Addr) bool {
-	for _, p := range g.proxies {
-		if p.Contains(addr.Unmap()) {
-			return true
-		}
-	}
-	return false
+func newGuard(c config.BridgeLimits, db *cutover.DB, a *audit) *guard {
+	return &guard{config: c, db: db, audit: a, proxies: a.proxies, buckets: map[string]*bucket{}, swept: time.Now()}
 }
 
 // bucketAge is how long a client must be quiet to be forgotten; by then its

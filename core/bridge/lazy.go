@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
 )
@@ -17,17 +18,42 @@ import (
 // slow, and must not keep everything else from being served.
 func hashers() int { return max(1, runtime.GOMAXPROCS(0)) }
 
+// lazyCheck checks passwords for a target that could not take their hashes.
+type lazyCheck struct {
+	*common
+	contracts []LazyContract
+	hashing   chan struct{} // bounds how many password hashes are computed at once
+}
+
+func (l *lazyCheck) routes(to *router, base string) {
+	if l.config.Lazy.Token.IsZero() {
+		return
+	}
+	to.add(base+"/lazy", route{http.MethodGet: l.authenticated(l.counts)})
+	for _, c := range l.contracts {
+		c.serve(l, to, base+"/lazy/"+c.Name)
+	}
+}
+
+// schemes are the hashes of the passwords that are checked.
+func schemes(c config.BridgeLazy) (out []canonical.Scheme) {
+	for _, name := range c.Schemes {
+		out = append(out, canonical.Scheme(name))
+	}
+	return out
+}
+
 // authenticated lets only the target ask. Guessing its token locks an address out.
-func (s *Server) authenticated(next http.HandlerFunc) http.HandlerFunc {
+func (l *lazyCheck) authenticated(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		client := s.guard.client(r)
-		if s.guard.locked(w, r, surfaceClient, client) {
+		client := l.guard.client(r)
+		if l.guard.locked(w, r, surfaceClient, client) {
 			return
 		}
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !strings.EqualFold(scheme, "bearer") || !sameSecret(token, s.config.Lazy.Token.Reveal()) {
-			s.guard.failed(r, surfaceClient, client)
-			s.audit.event(r, surfaceLazy, outcomeRefused, "", reason("not the token of the target"))
+		if !strings.EqualFold(scheme, "bearer") || !sameSecret(token, l.config.Lazy.Token.Reveal()) {
+			l.guard.failed(r, surfaceClient, client)
+			l.audit.event(r, surfaceLazy, outcomeRefused, "", reason("not the token of the target"))
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "unauthorized", http.StatusUnauthorized)
 			return
@@ -38,19 +64,19 @@ func (s *Server) authenticated(next http.HandlerFunc) http.HandlerFunc {
 
 // candidate finds a user whose password the target could not take. Others are
 // nobody here: the endpoint is no oracle for all passwords.
-func (s *Server) candidate(r *http.Request, name string) (cutover.Candidate, error) {
-	c, err := s.o.DB.Candidate(r.Context(), s.config.Tenant, name)
-	if err == nil && !slices.Contains(s.schemes(), c.Hash.Scheme) {
+func (l *lazyCheck) candidate(r *http.Request, name string) (cutover.Candidate, error) {
+	c, err := l.db.Candidate(r.Context(), l.config.Tenant, name)
+	if err == nil && !slices.Contains(schemes(l.config.Lazy), c.Hash.Scheme) {
 		return cutover.Candidate{}, session.ErrNoUser
 	}
 	return c, err
 }
 
 // check verifies a password; false also for nobody, after as long.
-func (s *Server) check(w http.ResponseWriter, r *http.Request, name, password string) (cutover.Candidate, bool) {
-	c, err := s.candidate(r, name)
+func (l *lazyCheck) check(w http.ResponseWriter, r *http.Request, name, password string) (cutover.Candidate, bool) {
+	c, err := l.candidate(r, name)
 	if err != nil && !errors.Is(err, session.ErrNoUser) {
-		s.broken(w, r, err)
+		l.broken(w, r, err)
 		return c, false
 	}
 	// Failures are the account's, by whatever name it is asked for.
@@ -59,41 +85,41 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request, name, password st
 		subject = "account " + c.User.InternalID
 	}
 	select {
-	case s.hashing <- struct{}{}:
-		defer func() { <-s.hashing }()
+	case l.hashing <- struct{}{}:
+		defer func() { <-l.hashing }()
 	case <-r.Context().Done():
 		return c, false
 	}
 	// Not before it is this one's turn: of many guesses at once, those that came
 	// to wait together must not all be tried.
-	if s.guard.locked(w, r, surfaceLazy, subject) {
+	if l.guard.locked(w, r, surfaceLazy, subject) {
 		return c, false
 	}
-	good, err := s.o.DB.CheckPassword(c, canonical.NewSecret(password), s.schemes()[0])
+	good, err := l.db.CheckPassword(c, canonical.NewSecret(password), schemes(l.config.Lazy)[0])
 	switch {
 	case err != nil:
-		s.audit.event(r, surfaceLazy, outcomeFailed, c.User.ID)
-		s.broken(w, r, err)
+		l.audit.event(r, surfaceLazy, outcomeFailed, c.User.ID)
+		l.broken(w, r, err)
 	case !good:
-		s.guard.failed(r, surfaceLazy, subject)
-		s.audit.event(r, surfaceLazy, outcomeRefused, c.User.ID, reason("wrong password, or nobody"))
+		l.guard.failed(r, surfaceLazy, subject)
+		l.audit.event(r, surfaceLazy, outcomeRefused, c.User.ID, reason("wrong password, or nobody"))
 		http.Error(w, "wrong user or password", http.StatusUnauthorized)
 	default:
-		if err := errors.Join(s.o.DB.Arrived(r.Context(), c.User), s.o.DB.Succeed(r.Context(), surfaceLazy, subject)); err != nil {
-			s.broken(w, r, err)
+		if err := errors.Join(l.db.Arrived(r.Context(), c.User), l.db.Succeed(r.Context(), surfaceLazy, subject)); err != nil {
+			l.broken(w, r, err)
 			return c, false
 		}
-		s.audit.event(r, surfaceLazy, outcomeDone, c.User.ID)
+		l.audit.event(r, surfaceLazy, outcomeDone, c.User.ID)
 		return c, true
 	}
 	return c, false
 }
 
-// lazyCounts says how many have come over and how many are to come.
-func (s *Server) lazyCounts(w http.ResponseWriter, r *http.Request) {
-	waiting, arrived, err := s.o.DB.Waiting(r.Context(), s.schemes())
+// counts says how many have come over and how many are to come.
+func (l *lazyCheck) counts(w http.ResponseWriter, r *http.Request) {
+	waiting, arrived, err := l.db.Waiting(r.Context(), schemes(l.config.Lazy))
 	if err != nil {
-		s.broken(w, r, err)
+		l.broken(w, r, err)
 		return
 	}
 	answerJSON(w, http.StatusOK, map[string]int{"waiting": waiting, "arrived": arrived})
@@ -126,35 +152,34 @@ const (
 	UserInBody
 )
 
-// serve adds the routes of c.
-func (c LazyContract) serve(s *Server, add func(path string, r route)) {
-	at := s.base + "/lazy/" + c.Name
+// serve adds the routes of c, at an address.
+func (c LazyContract) serve(l *lazyCheck, to *router, at string) {
 	switch c.Form {
 	case UserInPath:
-		p := lazyPath{s, c, at + "/"}
-		s.prefixes[p.prefix] = route{http.MethodGet: s.authenticated(p.user), http.MethodPost: s.authenticated(p.login)}
+		p := lazyPath{l, c, at + "/"}
+		to.below(p.prefix, route{http.MethodGet: l.authenticated(p.user), http.MethodPost: l.authenticated(p.login)})
 	case UserInBody:
-		b := lazyBody{s, c}
-		add(at, route{http.MethodPost: s.authenticated(b.login)})
-		add(at+"/user", route{http.MethodPost: s.authenticated(b.user)})
+		b := lazyBody{l, c}
+		to.add(at, route{http.MethodPost: l.authenticated(b.login)})
+		to.add(at+"/user", route{http.MethodPost: l.authenticated(b.user)})
 	}
 }
 
 // lookUp finds the user of a question, or answers it.
-func (s *Server) lookUp(w http.ResponseWriter, r *http.Request, name string) (cutover.Candidate, bool) {
-	c, err := s.candidate(r, name)
+func (l *lazyCheck) lookUp(w http.ResponseWriter, r *http.Request, name string) (cutover.Candidate, bool) {
+	c, err := l.candidate(r, name)
 	switch {
 	case errors.Is(err, session.ErrNoUser):
 		http.Error(w, "no such user", http.StatusNotFound)
 	case err != nil:
-		s.broken(w, r, err)
+		l.broken(w, r, err)
 	}
 	return c, err == nil
 }
 
 // lazyPath answers contracts of the form [UserInPath].
 type lazyPath struct {
-	*Server
+	*lazyCheck
 	contract LazyContract
 	prefix   string
 }
@@ -193,7 +218,7 @@ func (p lazyPath) login(w http.ResponseWriter, r *http.Request) {
 
 // lazyBody answers contracts of the form [UserInBody].
 type lazyBody struct {
-	*Server
+	*lazyCheck
 	contract LazyContract
 }
 

@@ -4,15 +4,12 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/stetl/stetl/core/canonical"
 )
 
 // metrics are those of one server, in a registry of its own.
@@ -20,7 +17,9 @@ type metrics struct {
 	registry *prometheus.Registry
 	events   *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
-	server   *Server
+	// count is how many users wait for the lazy check, and how many have come over by it;
+	// nil without that check.
+	count func(context.Context) (waiting, arrived int, err error)
 
 	mu      sync.Mutex
 	counted time.Time
@@ -28,9 +27,9 @@ type metrics struct {
 	arrived float64
 }
 
-func newMetrics(s *Server) *metrics {
+func newMetrics(count func(context.Context) (waiting, arrived int, err error)) *metrics {
 	m := &metrics{
-		server: s, registry: prometheus.NewRegistry(),
+		count: count, registry: prometheus.NewRegistry(),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "stetl_bridge_events_total", Help: "What the bridge did, by surface and outcome.",
 		}, []string{"surface", "outcome"}),
@@ -39,7 +38,7 @@ func newMetrics(s *Server) *metrics {
 		}, []string{"path", "status"}),
 	}
 	m.registry.MustRegister(m.events, m.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if !s.config.Lazy.Token.IsZero() {
+	if count != nil {
 		m.registry.MustRegister(
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stetl_bridge_lazy_waiting", Help: "Users whose password has not come over yet."}, func() float64 { w, _ := m.lazy(); return w }),
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stetl_bridge_lazy_arrived", Help: "Users whose password has come over by a check."}, func() float64 { _, a := m.lazy(); return a }),
@@ -62,7 +61,7 @@ func (m *metrics) lazy() (waiting, arrived float64) {
 	if time.Since(m.counted) > countAge {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if w, a, err := m.server.o.DB.Waiting(ctx, m.server.schemes()); err == nil {
+		if w, a, err := m.count(ctx); err == nil {
 			m.waiting, m.arrived = float64(w), float64(a)
 		}
 		m.counted = time.Now()
@@ -70,21 +69,8 @@ func (m *metrics) lazy() (waiting, arrived float64) {
 	return m.waiting, m.arrived
 }
 
-func (s *Server) schemes() (out []canonical.Scheme) {
-	for _, name := range s.config.Lazy.Schemes {
-		out = append(out, canonical.Scheme(name))
-	}
-	return out
-}
-
-// timed serves and measures. Names in paths are left out of labels.
-func (m *metrics) timed(w http.ResponseWriter, r *http.Request, handle http.HandlerFunc) {
-	path := r.URL.Path
-	for prefix := range m.server.prefixes {
-		if strings.HasPrefix(path, prefix) {
-			path = prefix
-		}
-	}
+// timed serves and measures what has come to a path.
+func (m *metrics) timed(w http.ResponseWriter, r *http.Request, path string, handle http.HandlerFunc) {
 	seen := &watched{ResponseWriter: w}
 	begin := time.Now()
 	handle(seen, r)

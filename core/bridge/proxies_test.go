@@ -3,15 +3,13 @@ package bridge
 import (
 	"net/http/httptest"
 	"testing"
-
-	"github.com/stetl/stetl/core/config"
 )
 
 // TestClientAddress: who could choose the address that counts could guess without
 // end, or lock others out.
 func TestClientAddress(t *testing.T) {
 	t.Parallel()
-	g := newGuard(config.Bridge{TrustedProxies: []string{"10.0.0.0/8", "fd00::/8"}}, nil, nil)
+	trusted := newProxies([]string{"10.0.0.0/8", "fd00::/8"})
 	for _, c := range []struct {
 		remote  string
 		headers []string
@@ -35,7 +33,7 @@ func TestClientAddress(t *testing.T) {
 		for _, h := range c.headers {
 			r.Header.Add("X-Forwarded-For", h)
 		}
-		if got := g.client(r); got != c.want {
+		if got := trusted.client(r); got != c.want {
 			t.Errorf("%s with %q is %s, want %s", c.remote, c.headers, got, c.want)
 		}
 	}

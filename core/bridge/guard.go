@@ -29,9 +29,9 @@ const (
 // guard slows down who asks often and locks out who guesses. Rates are counted
 // per instance; failures, in the database, for all of them.
 type guard struct {
-	config config.BridgeLimits
-	db     *cutover.DB
-	audit  *audit
+	config   config.BridgeLimits
+	failures *cutover.Failures
+	audit    *audit
 	proxies
 
 	mu      sync.Mutex
@@ -44,8 +44,8 @@ type bucket struct {
 	used    time.Time
 }
 
-func newGuard(c config.BridgeLimits, db *cutover.DB, a *audit) *guard {
-	return &guard{config: c, db: db, audit: a, proxies: a.proxies, buckets: map[string]*bucket{}, swept: time.Now()}
+func newGuard(c config.BridgeLimits, failures *cutover.Failures, a *audit) *guard {
+	return &guard{config: c, failures: failures, audit: a, proxies: a.proxies, buckets: map[string]*bucket{}, swept: time.Now()}
 }
 
 // bucketAge is how long a client must be quiet to be forgotten; by then its
@@ -91,7 +91,7 @@ func (g *guard) limit(surface string, next http.HandlerFunc) http.HandlerFunc {
 
 // locked answers for a subject that is locked out.
 func (g *guard) locked(w http.ResponseWriter, r *http.Request, surface, subject string) bool {
-	until, err := g.db.Locked(r.Context(), surface, subject)
+	until, err := g.failures.Locked(r.Context(), surface, subject)
 	if err != nil {
 		g.audit.log.ErrorContext(r.Context(), "the bridge cannot answer", slog.String("error", err.Error()))
 		http.Error(w, "something went wrong; please try again later", http.StatusBadGateway)
@@ -114,7 +114,7 @@ func (g *guard) refuse(w http.ResponseWriter, r *http.Request, surface, why stri
 // refused anyway.
 func (g *guard) failed(r *http.Request, surface, subject string) {
 	ctx := context.WithoutCancel(r.Context())
-	locked, err := g.db.Fail(ctx, surface, subject, g.config.Failures, g.config.Lockout.Duration)
+	locked, err := g.failures.Fail(ctx, surface, subject, g.config.Failures, g.config.Lockout.Duration)
 	switch {
 	case err != nil:
 		g.audit.log.ErrorContext(ctx, "a failed attempt was not counted", slog.String("error", err.Error()))

@@ -48,7 +48,7 @@ func (h *handover) answer(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		var tokens pluginapi.Tokens
 		err = h.turns.ask(r.Context(), func(ctx context.Context) error {
-			return h.db.Exchange(ctx, found, func() (err error) {
+			return h.db.Logins.Exchange(ctx, found, func() (err error) {
 				tokens, err = h.exchange(ctx, user)
 				return err
 			})

@@ -65,7 +65,7 @@ func (l *lazyCheck) authenticated(next http.HandlerFunc) http.HandlerFunc {
 // candidate finds a user whose password the target could not take. Others are
 // nobody here: the endpoint is no oracle for all passwords.
 func (l *lazyCheck) candidate(r *http.Request, name string) (cutover.Candidate, error) {
-	c, err := l.db.Candidate(r.Context(), l.config.Tenant, name)
+	c, err := l.db.Passwords.Candidate(r.Context(), l.config.Tenant, name)
 	if err == nil && !slices.Contains(schemes(l.config.Lazy), c.Hash.Scheme) {
 		return cutover.Candidate{}, session.ErrNoUser
 	}
@@ -95,7 +95,7 @@ func (l *lazyCheck) check(w http.ResponseWriter, r *http.Request, name, password
 	if l.guard.locked(w, r, surfaceLazy, subject) {
 		return c, false
 	}
-	good, err := l.db.CheckPassword(c, canonical.NewSecret(password), schemes(l.config.Lazy)[0])
+	good, err := l.db.Passwords.Check(c, canonical.NewSecret(password), schemes(l.config.Lazy)[0])
 	switch {
 	case err != nil:
 		l.audit.event(r, surfaceLazy, outcomeFailed, c.User.ID)
@@ -105,7 +105,7 @@ func (l *lazyCheck) check(w http.ResponseWriter, r *http.Request, name, password
 		l.audit.event(r, surfaceLazy, outcomeRefused, c.User.ID, reason("wrong password, or nobody"))
 		http.Error(w, "wrong user or password", http.StatusUnauthorized)
 	default:
-		if err := errors.Join(l.db.Arrived(r.Context(), c.User), l.db.Succeed(r.Context(), surfaceLazy, subject)); err != nil {
+		if err := errors.Join(l.db.Passwords.Arrived(r.Context(), c.User), l.db.Failures.Succeed(r.Context(), surfaceLazy, subject)); err != nil {
 			l.broken(w, r, err)
 			return c, false
 		}
@@ -117,7 +117,7 @@ func (l *lazyCheck) check(w http.ResponseWriter, r *http.Request, name, password
 
 // counts says how many have come over and how many are to come.
 func (l *lazyCheck) counts(w http.ResponseWriter, r *http.Request) {
-	waiting, arrived, err := l.db.Waiting(r.Context(), schemes(l.config.Lazy))
+	waiting, arrived, err := l.db.Passwords.Waiting(r.Context(), schemes(l.config.Lazy))
 	if err != nil {
 		l.broken(w, r, err)
 		return

@@ -96,7 +96,7 @@ func (st *storage) CreateAuthRequest(ctx context.Context, in *oidc.AuthRequest, 
 	if err != nil {
 		return nil, oidc.ErrServerError()
 	}
-	if err := st.db.Begin(ctx, cutover.Login{ID: r.ID, Request: kept, Session: found, UserID: user.ID}); err != nil {
+	if err := st.db.Logins.Begin(ctx, cutover.Login{ID: r.ID, Request: kept, Session: found, UserID: user.ID}); err != nil {
 		st.failure(ctx, err)
 		return nil, oidc.ErrServerError()
 	}
@@ -122,13 +122,13 @@ func (st *storage) restore(ctx context.Context, l cutover.Login, err error) (op.
 
 // AuthRequestByID implements [op.AuthStorage].
 func (st *storage) AuthRequestByID(ctx context.Context, id string) (op.AuthRequest, error) {
-	l, err := st.db.Login(ctx, id)
+	l, err := st.db.Logins.Get(ctx, id)
 	return st.restore(ctx, l, err)
 }
 
 // AuthRequestByCode implements [op.AuthStorage]. A code is good for one question.
 func (st *storage) AuthRequestByCode(ctx context.Context, code string) (op.AuthRequest, error) {
-	l, err := st.db.Redeem(ctx, code)
+	l, err := st.db.Logins.Redeem(ctx, code)
 	return st.restore(ctx, l, err)
 }
 
@@ -136,7 +136,7 @@ func (st *storage) AuthRequestByCode(ctx context.Context, code string) (op.AuthR
 // that makes the code good.
 func (st *storage) SaveAuthCode(ctx context.Context, id, code string) error {
 	p, _ := ctx.Value(presentedKey{}).(presented)
-	l, err := st.db.Issue(ctx, id, code)
+	l, err := st.db.Logins.Issue(ctx, id, code)
 	user := l.UserID
 	switch {
 	case err == nil:

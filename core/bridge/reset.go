@@ -36,7 +36,7 @@ func (l *resetLinks) routes(to *router) {
 func (l *resetLinks) page(w http.ResponseWriter, r *http.Request) {
 	c := l.config.Reset
 	token := r.URL.Query().Get(c.Parameter)
-	switch err := l.db.PeekReset(r.Context(), token); {
+	switch err := l.db.Links.PeekReset(r.Context(), token); {
 	case errors.Is(err, cutover.ErrNoLink):
 		l.noLink(r, surfaceReset, err)
 		l.dead(w, r, titleReset, c)
@@ -91,7 +91,7 @@ func (l *resetLinks) submit(w http.ResponseWriter, r *http.Request) {
 func (l *resetLinks) reset(r *http.Request, token string, password canonical.Secret) (location string, err error) {
 	user := ""
 	err = l.turns.ask(r.Context(), func(ctx context.Context) error {
-		return l.db.ConsumeReset(ctx, token, func(link cutover.Link) (err error) {
+		return l.db.Links.ConsumeReset(ctx, token, func(link cutover.Link) (err error) {
 			user = link.User.ID
 			location, err = l.inTarget(ctx, link, password)
 			return err

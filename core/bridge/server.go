@@ -61,11 +61,13 @@ func New(o Options) (*Server, error) {
 	s := &Server{router: newRouter()}
 	var count func(context.Context) (waiting, arrived int, err error)
 	if lazy := o.Config.Lazy; !lazy.Token.IsZero() {
-		count = func(ctx context.Context) (waiting, arrived int, err error) { return o.DB.Waiting(ctx, schemes(lazy)) }
+		count = func(ctx context.Context) (waiting, arrived int, err error) {
+			return o.DB.Passwords.Waiting(ctx, schemes(lazy))
+		}
 	}
 	s.metrics = newMetrics(count)
 	trail := &audit{log: o.Log, metrics: s.metrics, proxies: newProxies(o.Config.TrustedProxies)}
-	s.common = &common{config: o.Config, db: o.DB, log: o.Log, audit: trail, guard: newGuard(o.Config.Limits, o.DB, trail)}
+	s.common = &common{config: o.Config, db: o.DB, log: o.Log, audit: trail, guard: newGuard(o.Config.Limits, o.DB.Failures, trail)}
 	presented := sessions{s.common}
 	provider, err := newProvider(&storage{s.common, presented, keys}, issuer.Scheme == "http")
 	if err != nil {

@@ -25,7 +25,7 @@ func (l *verifyLinks) routes(to *router) {
 func (l *verifyLinks) page(w http.ResponseWriter, r *http.Request) {
 	c := l.config.VerifyEmail
 	token := r.URL.Query().Get(c.Parameter)
-	switch err := l.db.PeekVerification(r.Context(), token); {
+	switch err := l.db.Links.PeekVerification(r.Context(), token); {
 	case errors.Is(err, cutover.ErrNoLink):
 		l.noLink(r, surfaceVerify, err)
 		l.dead(w, r, titleVerify, c)
@@ -71,7 +71,7 @@ func (l *verifyLinks) api(w http.ResponseWriter, r *http.Request) {
 // verify marks the address in the source; the next run carries it over.
 func (l *verifyLinks) verify(r *http.Request, token string) error {
 	user := ""
-	err := l.db.ConsumeVerification(r.Context(), token, func(link cutover.Link) error {
+	err := l.db.Links.ConsumeVerification(r.Context(), token, func(link cutover.Link) error {
 		user = link.User.ID
 		return nil
 	})

@@ -40,7 +40,6 @@ var oversized = map[string]int{
 	"core/supertokens.partitioner":        16,
 	"core/supertokens.evidence":           17,
 	"core/supertokens.finder":             25,
-	"core/supertokens/cutover.DB":         29,
 	"core/supertokens/session.Store":      24,
 	"internal/filetarget.Target":          13,
 	"internal/supertokensgen.row":         17,

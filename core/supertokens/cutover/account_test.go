@@ -60,16 +60,16 @@ func TestTwinsKeepWhatIsTheirs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Begin(t.Context(), cutover.Login{ID: login, Request: []byte(`{}`), Session: found, UserID: u.ID}); err != nil {
+		if err := db.Logins.Begin(t.Context(), cutover.Login{ID: login, Request: []byte(`{}`), Session: found, UserID: u.ID}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.Issue(t.Context(), login, "code "+login); err != nil {
+		if _, err := db.Logins.Issue(t.Context(), login, "code "+login); err != nil {
 			t.Fatal(err)
 		}
-		if l, err := db.Redeem(t.Context(), "code "+login); err != nil || l.UserID != id {
+		if l, err := db.Logins.Redeem(t.Context(), "code "+login); err != nil || l.UserID != id {
 			t.Errorf("the code of %q is for %q, %v", id, l.UserID, err)
 		}
-		if c, err := db.Candidate(t.Context(), "public", id); err != nil || c.User.LoginID != login || c.User.ID != id {
+		if c, err := db.Passwords.Candidate(t.Context(), "public", id); err != nil || c.User.LoginID != login || c.User.ID != id {
 			t.Errorf("the password of %q is that of %+v, %v", id, c.User, err)
 		}
 	}
@@ -77,7 +77,7 @@ func TestTwinsKeepWhatIsTheirs(t *testing.T) {
 	for id, login := range logins {
 		email[id] = giveLink(t, dsn, "link of "+id, id, login)
 	}
-	err := db.ConsumeVerification(t.Context(), "link of acct-7 ", func(l cutover.Link) error {
+	err := db.Links.ConsumeVerification(t.Context(), "link of acct-7 ", func(l cutover.Link) error {
 		if l.User.ID != "acct-7 " || l.User.InternalID != logins["acct-7 "] {
 			t.Errorf("the link is of %+v", l.User)
 		}
@@ -87,11 +87,11 @@ func TestTwinsKeepWhatIsTheirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]bool{"acct-7": false, "acct-7 ": true} {
-		if c, err := db.Candidate(t.Context(), "public", email[id]); err != nil || c.Verified != want {
+		if c, err := db.Passwords.Candidate(t.Context(), "public", email[id]); err != nil || c.Verified != want {
 			t.Errorf("%q: verified %v, %v; want %v", id, c.Verified, err, want)
 		}
 	}
-	if err := db.PeekVerification(t.Context(), "link of acct-7"); err != nil {
+	if err := db.Links.PeekVerification(t.Context(), "link of acct-7"); err != nil {
 		t.Errorf("the link of the other one: %v", err)
 	}
 }
@@ -109,7 +109,7 @@ func TestLinksInPaddedColumns(t *testing.T) {
 	email := giveLink(t, dsn, "padded", "acct-7", logins["acct-7"])
 	check := func(token, login string) {
 		t.Helper()
-		err := db.ConsumeVerification(t.Context(), token, func(l cutover.Link) error {
+		err := db.Links.ConsumeVerification(t.Context(), token, func(l cutover.Link) error {
 			if l.User.LoginID != login {
 				t.Errorf("%s: the link is of %+v, want %s", token, l.User, login)
 			}
@@ -120,7 +120,7 @@ func TestLinksInPaddedColumns(t *testing.T) {
 		}
 	}
 	check("padded", logins["acct-7"])
-	if c, err := db.Candidate(t.Context(), "public", email); err != nil || !c.Verified {
+	if c, err := db.Passwords.Candidate(t.Context(), "public", email); err != nil || !c.Verified {
 		t.Errorf("verified %v, %v", c.Verified, err)
 	}
 	// Somebody whose external id is exactly what is stored comes first.
@@ -144,10 +144,10 @@ func TestLinkOfASharedID(t *testing.T) {
 	postgres.Exec(t, dsn, "UPDATE userid_mapping SET external_user_id = $1 WHERE external_user_id = 'acct-7 '", logins["acct-7"])
 	giveLink(t, dsn, "shared", logins["acct-7"], logins["acct-7"])
 	db := open(t, dsn, "", fixed)
-	if err := db.ConsumeVerification(t.Context(), "shared", func(cutover.Link) error { t.Error("used"); return nil }); !errors.Is(err, cutover.ErrNoLink) {
+	if err := db.Links.ConsumeVerification(t.Context(), "shared", func(cutover.Link) error { t.Error("used"); return nil }); !errors.Is(err, cutover.ErrNoLink) {
 		t.Errorf("error %v", err)
 	}
-	if c, err := db.Candidate(t.Context(), "public", logins["acct-7"]); !errors.Is(err, session.ErrNoUser) {
+	if c, err := db.Passwords.Candidate(t.Context(), "public", logins["acct-7"]); !errors.Is(err, session.ErrNoUser) {
 		t.Errorf("candidate %+v, %v", c.User, err)
 	}
 }
@@ -230,7 +230,7 @@ func TestQueriesOfACandidate(t *testing.T) {
 						continue
 					}
 					before := asked.n.Load()
-					_, err := db.Candidate(t.Context(), l.Tenants[0], l.Email)
+					_, err := db.Passwords.Candidate(t.Context(), l.Tenants[0], l.Email)
 					n := asked.n.Load() - before
 					seen = max(seen, n)
 					if n > most || err != nil && !errors.Is(err, session.ErrNoUser) {
@@ -273,7 +273,7 @@ func TestWaitingCountsAccounts(t *testing.T) {
 			}
 			db := open(t, dsn, "", fixed)
 			for _, s := range []canonical.Scheme{canonical.Bcrypt, canonical.Argon2id, canonical.FirebaseScrypt} {
-				if n, _, err := db.Waiting(t.Context(), []canonical.Scheme{s}); err != nil || n != want[s] {
+				if n, _, err := db.Passwords.Waiting(t.Context(), []canonical.Scheme{s}); err != nil || n != want[s] {
 					t.Errorf("%s: %d are waiting, %v; want %d", s, n, err, want[s])
 				}
 			}

@@ -62,14 +62,14 @@ func TestEveryLinkAsTheTruthSays(t *testing.T) {
 				if token.Expired || used[token.UserID] {
 					want = cutover.ErrNoLink
 				}
-				if err := db.PeekReset(t.Context(), token.Token); !errors.Is(err, want) {
+				if err := db.Links.PeekReset(t.Context(), token.Token); !errors.Is(err, want) {
 					t.Errorf("reset token of %s: peek says %v, want %v", token.UserID, err, want)
 				}
 				failure := errors.New("the target is down")
-				if err := db.ConsumeReset(t.Context(), token.Token, func(cutover.Link) error { return failure }); want == nil && !errors.Is(err, failure) {
+				if err := db.Links.ConsumeReset(t.Context(), token.Token, func(cutover.Link) error { return failure }); want == nil && !errors.Is(err, failure) {
 					t.Errorf("reset token of %s, failing: %v", token.UserID, err)
 				}
-				err := db.ConsumeReset(t.Context(), token.Token, func(l cutover.Link) error {
+				err := db.Links.ConsumeReset(t.Context(), token.Token, func(l cutover.Link) error {
 					if l.User.LoginID != token.UserID && l.User.InternalID != token.UserID {
 						t.Errorf("reset token of %s: user %+v", token.UserID, l.User)
 					}
@@ -82,7 +82,7 @@ func TestEveryLinkAsTheTruthSays(t *testing.T) {
 					t.Errorf("reset token of %s: %v, want %v", token.UserID, err, want)
 				}
 				used[token.UserID] = used[token.UserID] || err == nil
-				if err := db.ConsumeReset(t.Context(), token.Token, func(cutover.Link) error { t.Error("used twice"); return nil }); !errors.Is(err, cutover.ErrNoLink) {
+				if err := db.Links.ConsumeReset(t.Context(), token.Token, func(cutover.Link) error { t.Error("used twice"); return nil }); !errors.Is(err, cutover.ErrNoLink) {
 					t.Errorf("reset token of %s, again: %v", token.UserID, err)
 				}
 			}
@@ -95,7 +95,7 @@ func TestEveryLinkAsTheTruthSays(t *testing.T) {
 					want = cutover.ErrNoLink
 				}
 				for _, want := range []error{want, cutover.ErrNoLink} {
-					err := db.ConsumeVerification(t.Context(), token.Token, func(l cutover.Link) error {
+					err := db.Links.ConsumeVerification(t.Context(), token.Token, func(l cutover.Link) error {
 						if l.Email != token.Email {
 							t.Errorf("address %s, want %s", l.Email, token.Email)
 						}
@@ -107,7 +107,7 @@ func TestEveryLinkAsTheTruthSays(t *testing.T) {
 				}
 			}
 			for _, wrong := range []string{"", "x", strings.Repeat("a", 128), strings.Repeat("a", 1<<20), tr.ResetTokens[0].Hash} {
-				if err := db.ConsumeReset(t.Context(), wrong, func(cutover.Link) error { return nil }); !errors.Is(err, cutover.ErrNoLink) {
+				if err := db.Links.ConsumeReset(t.Context(), wrong, func(cutover.Link) error { return nil }); !errors.Is(err, cutover.ErrNoLink) {
 					t.Errorf("wrong token: %v", err)
 				}
 			}
@@ -128,7 +128,7 @@ func TestLeftoversOfCore31(t *testing.T) {
 		if token.Expired {
 			continue
 		}
-		if err := db.ConsumeVerification(t.Context(), token.Token, func(cutover.Link) error { return nil }); err != nil {
+		if err := db.Links.ConsumeVerification(t.Context(), token.Token, func(cutover.Link) error { return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if n := postgres.Value[int](t, dsn, "SELECT count(*) FROM emailverification_verified_emails WHERE user_id = $1 AND email = $2", token.UserID, token.Email); n != 1 {
@@ -160,7 +160,7 @@ func TestLinkWorksOnce(t *testing.T) {
 	won := 0
 	for i := range 12 {
 		wg.Go(func() {
-			err := instances[i%2].ConsumeReset(t.Context(), tokens[i/2%2], func(cutover.Link) error { return nil })
+			err := instances[i%2].Links.ConsumeReset(t.Context(), tokens[i/2%2], func(cutover.Link) error { return nil })
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -209,11 +209,11 @@ func TestCodeIsIssuedOnce(t *testing.T) {
 	codes := make(chan string, 10)
 	for i := range cap(codes) {
 		id := string(rune('a' + i))
-		if err := instances[i%2].Begin(t.Context(), cutover.Login{ID: id, Request: []byte(`{"n":1}`), Session: found, UserID: user.ID}); err != nil {
+		if err := instances[i%2].Logins.Begin(t.Context(), cutover.Login{ID: id, Request: []byte(`{"n":1}`), Session: found, UserID: user.ID}); err != nil {
 			t.Fatal(err)
 		}
 		wg.Go(func() {
-			switch _, err := instances[i%2].Issue(t.Context(), id, "code-"+id); {
+			switch _, err := instances[i%2].Logins.Issue(t.Context(), id, "code-"+id); {
 			case err == nil:
 				codes <- id
 			case !errors.Is(err, session.ErrRevoked):
@@ -229,15 +229,15 @@ func TestCodeIsIssuedOnce(t *testing.T) {
 	if n := postgres.Value[int](t, dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", found.Handle); n != 0 {
 		t.Error("the session is still there")
 	}
-	if _, err := instances[1].Issue(t.Context(), id, "another"); !errors.Is(err, cutover.ErrNoLogin) {
+	if _, err := instances[1].Logins.Issue(t.Context(), id, "another"); !errors.Is(err, cutover.ErrNoLogin) {
 		t.Errorf("a second code: %v", err)
 	}
-	got, err := instances[1].Redeem(t.Context(), "code-"+id)
+	got, err := instances[1].Logins.Redeem(t.Context(), "code-"+id)
 	if err != nil || got.UserID != user.ID || string(got.Request) != `{"n": 1}` || got.Issued.IsZero() {
 		t.Errorf("login %+v, %v", got, err)
 	}
 	for _, code := range []string{"code-" + id, "code-zzz", ""} {
-		if _, err := instances[0].Redeem(t.Context(), code); !errors.Is(err, cutover.ErrNoLogin) {
+		if _, err := instances[0].Logins.Redeem(t.Context(), code); !errors.Is(err, cutover.ErrNoLogin) {
 			t.Errorf("code %q: %v", code, err)
 		}
 	}
@@ -250,21 +250,21 @@ func TestCodesAndLoginsAge(t *testing.T) {
 	db := open(t, fixture.Restore(t, name), "", func() time.Time { return now })
 	found, user := liveSession(t, db, fixture.Read(t, name))
 	begin := func(id string) {
-		if err := db.Begin(t.Context(), cutover.Login{ID: id, Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
+		if err := db.Logins.Begin(t.Context(), cutover.Login{ID: id, Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	begin("slow")
 	now = now.Add(6 * time.Minute)
-	if _, err := db.Issue(t.Context(), "slow", "c"); !errors.Is(err, cutover.ErrNoLogin) {
+	if _, err := db.Logins.Issue(t.Context(), "slow", "c"); !errors.Is(err, cutover.ErrNoLogin) {
 		t.Errorf("a login of six minutes: %v", err)
 	}
 	begin("quick")
-	if _, err := db.Issue(t.Context(), "quick", "c"); err != nil {
+	if _, err := db.Logins.Issue(t.Context(), "quick", "c"); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(61 * time.Second)
-	if _, err := db.Redeem(t.Context(), "c"); !errors.Is(err, cutover.ErrNoLogin) {
+	if _, err := db.Logins.Redeem(t.Context(), "c"); !errors.Is(err, cutover.ErrNoLogin) {
 		t.Errorf("a code of a minute: %v", err)
 	}
 }
@@ -276,13 +276,13 @@ func TestFailedExchangeLeavesTheSession(t *testing.T) {
 	db := open(t, fixture.Restore(t, name), "", fixed)
 	found, _ := liveSession(t, db, fixture.Read(t, name))
 	failure := errors.New("down")
-	if err := db.Exchange(t.Context(), found, func() error { return failure }); !errors.Is(err, failure) {
+	if err := db.Logins.Exchange(t.Context(), found, func() error { return failure }); !errors.Is(err, failure) {
 		t.Fatal(err)
 	}
-	if err := db.Exchange(t.Context(), found, func() error { return nil }); err != nil {
+	if err := db.Logins.Exchange(t.Context(), found, func() error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Exchange(t.Context(), found, func() error { t.Error("again"); return nil }); !errors.Is(err, session.ErrRevoked) {
+	if err := db.Logins.Exchange(t.Context(), found, func() error { t.Error("again"); return nil }); !errors.Is(err, session.ErrRevoked) {
 		t.Fatal(err)
 	}
 }
@@ -296,14 +296,14 @@ func TestBusySession(t *testing.T) {
 	postgres.Exec(t, dsn, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$")
 	db := openWith(t, dsn, cutover.Options{Wait: 20 * time.Millisecond}, fixed)
 	found, user := liveSession(t, db, fixture.Read(t, name))
-	if err := db.Begin(t.Context(), cutover.Login{ID: "l", Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
+	if err := db.Logins.Begin(t.Context(), cutover.Login{ID: "l", Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
 		t.Fatal(err)
 	}
-	err := db.Exchange(t.Context(), found, func() error {
-		if err := db.Exchange(t.Context(), found, func() error { t.Error("two at once"); return nil }); !errors.Is(err, cutover.ErrBusy) {
+	err := db.Logins.Exchange(t.Context(), found, func() error {
+		if err := db.Logins.Exchange(t.Context(), found, func() error { t.Error("two at once"); return nil }); !errors.Is(err, cutover.ErrBusy) {
 			t.Errorf("a second exchange: %v", err)
 		}
-		if _, err := db.Issue(t.Context(), "l", "c"); !errors.Is(err, cutover.ErrBusy) {
+		if _, err := db.Logins.Issue(t.Context(), "l", "c"); !errors.Is(err, cutover.ErrBusy) {
 			t.Errorf("a code meanwhile: %v", err)
 		}
 		return nil
@@ -311,7 +311,7 @@ func TestBusySession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Issue(t.Context(), "l", "c"); !errors.Is(err, session.ErrRevoked) {
+	if _, err := db.Logins.Issue(t.Context(), "l", "c"); !errors.Is(err, session.ErrRevoked) {
 		t.Errorf("afterwards: %v", err)
 	}
 }
@@ -324,12 +324,12 @@ func TestForgottenFailuresAreDeleted(t *testing.T) {
 	dsn := fixture.Restore(t, "core-9.3.0")
 	db := open(t, dsn, "", func() time.Time { return now })
 	for _, name := range []string{"a", "b", "c"} {
-		if _, err := db.Fail(t.Context(), "lazy", name, 3, time.Minute); err != nil {
+		if _, err := db.Failures.Fail(t.Context(), "lazy", name, 3, time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	}
 	now = now.Add(11 * time.Minute)
-	if _, err := db.Fail(t.Context(), "lazy", "d", 3, time.Minute); err != nil {
+	if _, err := db.Failures.Fail(t.Context(), "lazy", "d", 3, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if n := postgres.Value[int](t, dsn, "SELECT count(*) FROM stetl_bridge.failure"); n != 1 {
@@ -345,39 +345,39 @@ func TestLockOut(t *testing.T) {
 	db, other := open(t, dsn, "", clock), open(t, dsn, "", clock)
 	locked := func(want bool) {
 		t.Helper()
-		until, err := other.Locked(t.Context(), "lazy", "a@b")
+		until, err := other.Failures.Locked(t.Context(), "lazy", "a@b")
 		if err != nil || !until.IsZero() != want {
 			t.Fatalf("locked until %v, %v", until, err)
 		}
 	}
 	for i := range 3 {
 		locked(false)
-		if got, err := db.Fail(t.Context(), "lazy", "a@b", 3, time.Minute); err != nil || got != (i == 2) {
+		if got, err := db.Failures.Fail(t.Context(), "lazy", "a@b", 3, time.Minute); err != nil || got != (i == 2) {
 			t.Fatalf("failure %d: %v, %v", i, got, err)
 		}
 	}
 	locked(true)
 	now = now.Add(61 * time.Second)
 	locked(false)
-	if got, err := db.Fail(t.Context(), "lazy", "a@b", 3, time.Minute); err != nil || !got {
+	if got, err := db.Failures.Fail(t.Context(), "lazy", "a@b", 3, time.Minute); err != nil || !got {
 		t.Fatalf("after the lock: %v, %v", got, err)
 	}
 	now = now.Add(61 * time.Second)
 	locked(true) // twice as long
-	if err := db.Succeed(t.Context(), "lazy", "a@b"); err != nil {
+	if err := db.Failures.Succeed(t.Context(), "lazy", "a@b"); err != nil {
 		t.Fatal(err)
 	}
 	locked(false)
 	for range 2 { // anew, and when it is forgotten
-		if got, err := db.Fail(t.Context(), "lazy", "once", 1, time.Minute); err != nil || !got {
+		if got, err := db.Failures.Fail(t.Context(), "lazy", "once", 1, time.Minute); err != nil || !got {
 			t.Fatalf("one failure is too many: %v, %v", got, err)
 		}
-		if until, err := other.Locked(t.Context(), "lazy", "once"); err != nil || until.Sub(now) != time.Minute {
+		if until, err := other.Failures.Locked(t.Context(), "lazy", "once"); err != nil || until.Sub(now) != time.Minute {
 			t.Errorf("locked until %v, %v", until, err)
 		}
 		now = now.Add(12 * time.Minute)
 	}
-	if until, err := db.Locked(t.Context(), "other", "a@b"); err != nil || !until.IsZero() {
+	if until, err := db.Failures.Locked(t.Context(), "other", "a@b"); err != nil || !until.IsZero() {
 		t.Errorf("another surface is locked: %v", err)
 	}
 }
@@ -396,7 +396,7 @@ func TestPasswordsOfTheTruth(t *testing.T) {
 					if a.AppID != "public" || l.ClearPassword == "" || tried[l.PasswordFormat] == 1 || len(l.Tenants) == 0 {
 						continue
 					}
-					c, err := db.Candidate(t.Context(), l.Tenants[0], l.Email)
+					c, err := db.Passwords.Candidate(t.Context(), l.Tenants[0], l.Email)
 					if err != nil || c.User.ID != a.VisibleID {
 						t.Errorf("%s: candidate %v, %v", l.Email, c.User, err)
 						continue
@@ -406,7 +406,7 @@ func TestPasswordsOfTheTruth(t *testing.T) {
 					}
 					tried[l.PasswordFormat]++
 					for password, want := range map[string]bool{l.ClearPassword: true, l.ClearPassword + "x": false, "": false} {
-						if ok, err := db.CheckPassword(c, canonical.NewSecret(password), c.Hash.Scheme); err != nil || ok != want && len(password) < 72 {
+						if ok, err := db.Passwords.Check(c, canonical.NewSecret(password), c.Hash.Scheme); err != nil || ok != want && len(password) < 72 {
 							t.Errorf("%s (%s): accepted %v, %v; want %v", l.Email, l.PasswordFormat, ok, err, want)
 						}
 					}
@@ -415,10 +415,10 @@ func TestPasswordsOfTheTruth(t *testing.T) {
 			if tried["bcrypt"] == 0 || name == "core-9.3.0" && (tried["firebase_scrypt"] == 0 || tried["argon2id"] == 0) {
 				t.Errorf("tried %v", tried)
 			}
-			if _, err := db.Candidate(t.Context(), "public", "nobody@nowhere.example"); !errors.Is(err, session.ErrNoUser) {
+			if _, err := db.Passwords.Candidate(t.Context(), "public", "nobody@nowhere.example"); !errors.Is(err, session.ErrNoUser) {
 				t.Errorf("nobody: %v", err)
 			}
-			if _, err := db.Candidate(t.Context(), "elsewhere", tr.Accounts[0].LoginMethods[0].Email); tr.Generation == "G4" && !errors.Is(err, session.ErrNoUser) {
+			if _, err := db.Passwords.Candidate(t.Context(), "elsewhere", tr.Accounts[0].LoginMethods[0].Email); tr.Generation == "G4" && !errors.Is(err, session.ErrNoUser) {
 				t.Errorf("another tenant: %v", err)
 			}
 		})
@@ -431,7 +431,7 @@ func TestNobodyTakesAsLong(t *testing.T) {
 	t.Parallel()
 	db := open(t, fixture.Restore(t, "core-3.3.0"), "c2lnbmVyIGtleSBvZiBub2JvZHk=", fixed)
 	for _, scheme := range []canonical.Scheme{canonical.Bcrypt, canonical.Argon2id, canonical.Argon2i, canonical.FirebaseScrypt} {
-		if good, err := db.CheckPassword(cutover.Candidate{}, canonical.NewSecret("x"), scheme); err != nil || good {
+		if good, err := db.Passwords.Check(cutover.Candidate{}, canonical.NewSecret("x"), scheme); err != nil || good {
 			t.Errorf("%s: %v, %v", scheme, good, err)
 		}
 	}
@@ -452,18 +452,18 @@ func TestWhoIsStillToCome(t *testing.T) {
 	}
 	count := func(waiting, arrived int) {
 		t.Helper()
-		w, a, err := db.Waiting(t.Context(), []canonical.Scheme{canonical.FirebaseScrypt})
+		w, a, err := db.Passwords.Waiting(t.Context(), []canonical.Scheme{canonical.FirebaseScrypt})
 		if err != nil || w != waiting || a != arrived {
 			t.Errorf("%d waiting, %d arrived, %v; want %d, %d", w, a, err, waiting, arrived)
 		}
 	}
 	count(len(want), 0)
-	c, err := db.Candidate(t.Context(), one.Tenants[0], one.Email)
+	c, err := db.Passwords.Candidate(t.Context(), one.Tenants[0], one.Email)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := db.Arrived(t.Context(), c.User); err != nil {
+		if err := db.Passwords.Arrived(t.Context(), c.User); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -512,10 +512,10 @@ func TestLeastPrivilege(t *testing.T) {
 			if second, err := db.SigningKey(t.Context()); err != nil || !second.Equal(first) {
 				t.Errorf("another key: %v", err)
 			}
-			c, errCandidate := db.Candidate(t.Context(), "public", tr.ResetTokens[0].Email)
-			_, _, errWaiting := db.Waiting(t.Context(), []canonical.Scheme{canonical.Bcrypt})
-			_, errFail := db.Fail(t.Context(), "s", "x", 3, time.Minute)
-			_, errLocked := db.Locked(t.Context(), "s", "x")
+			c, errCandidate := db.Passwords.Candidate(t.Context(), "public", tr.ResetTokens[0].Email)
+			_, _, errWaiting := db.Passwords.Waiting(t.Context(), []canonical.Scheme{canonical.Bcrypt})
+			_, errFail := db.Failures.Fail(t.Context(), "s", "x", 3, time.Minute)
+			_, errLocked := db.Failures.Locked(t.Context(), "s", "x")
 			nothing := func(cutover.Link) error { return nil }
 			var live fixture.OneTime
 			for _, v := range tr.VerificationTokens {
@@ -525,20 +525,20 @@ func TestLeastPrivilege(t *testing.T) {
 			}
 			for what, err := range map[string]error{
 				"candidate": errCandidate, "waiting": errWaiting, "fail": errFail, "locked": errLocked,
-				"arrived": db.Arrived(t.Context(), c.User),
-				"succeed": db.Succeed(t.Context(), "s", "x"),
-				"reset":   db.ConsumeReset(t.Context(), tr.ResetTokens[0].Token, nothing),
-				"verify":  db.ConsumeVerification(t.Context(), live.Token, nothing),
-				"begin":   db.Begin(t.Context(), cutover.Login{ID: "l", Request: []byte(`{}`), Session: found, UserID: user.ID}),
+				"arrived": db.Passwords.Arrived(t.Context(), c.User),
+				"succeed": db.Failures.Succeed(t.Context(), "s", "x"),
+				"reset":   db.Links.ConsumeReset(t.Context(), tr.ResetTokens[0].Token, nothing),
+				"verify":  db.Links.ConsumeVerification(t.Context(), live.Token, nothing),
+				"begin":   db.Logins.Begin(t.Context(), cutover.Login{ID: "l", Request: []byte(`{}`), Session: found, UserID: user.ID}),
 			} {
 				if err != nil {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
-			if _, err := db.Issue(t.Context(), "l", "c"); err != nil {
+			if _, err := db.Logins.Issue(t.Context(), "l", "c"); err != nil {
 				t.Errorf("issue: %v", err)
 			}
-			if _, err := db.Redeem(t.Context(), "c"); err != nil {
+			if _, err := db.Logins.Redeem(t.Context(), "c"); err != nil {
 				t.Errorf("redeem: %v", err)
 			}
 			conn, err := pgx.Connect(t.Context(), u.String())

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -25,18 +24,23 @@ import (
 // defaultSchema is where the bridge keeps its own tables.
 const defaultSchema = "stetl_bridge"
 
-// DB is the source database with the tables of the bridge. Its methods may be
-// called concurrently, and by several processes.
+// DB is the source database with the tables of the bridge. Its methods, and those of its
+// parts, may be called concurrently, and by several processes.
 type DB struct {
+	*database
+	Logins    *Logins
+	Links     *Links
+	Passwords *Passwords
+	Failures  *Failures
+}
+
+// database is what all parts have.
+type database struct {
 	sessions *session.Store
 	pool     *pgxpool.Pool
 	schema   string
 	app      string
-	signer   canonical.Secret
 	begin    pgx.TxOptions
-
-	sweeping sync.Mutex
-	swept    time.Time
 }
 
 // Options are settings of a [DB].
@@ -68,7 +72,7 @@ const (
 // is missing, which takes the right to create a schema. A database that lacks tables of
 // accounts, or contradicts the migration mode, is refused.
 func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) {
-	d := &DB{sessions: sessions, pool: sessions.Pool(), schema: o.Schema, app: sessions.Tables().App(), signer: o.FirebaseSignerKey}
+	d := &database{sessions: sessions, pool: sessions.Pool(), schema: o.Schema, app: sessions.Tables().App()}
 	if d.schema == "" {
 		d.schema = defaultSchema
 	}
@@ -85,18 +89,26 @@ func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) 
 	// second of two attempts would get an error and not the answer that it is late.
 	d.begin.BeginQuery = fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d",
 		o.Wait.Milliseconds(), abandoned.Milliseconds())
+	if err := d.create(ctx); err != nil {
+		return nil, err
+	}
+	return &DB{d, &Logins{d}, &Links{d}, &Passwords{d, o.FirebaseSignerKey}, &Failures{database: d}}, nil
+}
+
+// create makes the tables of the bridge when one is missing.
+func (d *database) create(ctx context.Context) error {
 	missing := 0
 	for _, table := range ownTables {
 		var there bool
 		if err := d.pool.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", d.own(table)).Scan(&there); err != nil {
-			return nil, fmt.Errorf("look for the tables of the bridge: %w", err)
+			return fmt.Errorf("look for the tables of the bridge: %w", err)
 		}
 		if !there {
 			missing++
 		}
 	}
 	if missing == 0 {
-		return d, nil
+		return nil
 	}
 	err := pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error {
 		// IF NOT EXISTS does not keep two instances from creating at once.
@@ -111,13 +123,13 @@ func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) 
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("create the tables of the bridge in schema %q (stetl bridge --print-sql ROLE prints them for somebody who may): %w", d.schema, err)
+		return fmt.Errorf("create the tables of the bridge in schema %q (stetl bridge --print-sql ROLE prints them for somebody who may): %w", d.schema, err)
 	}
-	return d, nil
+	return nil
 }
 
 // once runs do in a transaction for which others, who want the same rows, wait.
-func (d *DB) once(ctx context.Context, do func(pgx.Tx) error) error {
+func (d *database) once(ctx context.Context, do func(pgx.Tx) error) error {
 	err := pgx.BeginTxFunc(ctx, d.pool, d.begin, do)
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && (e.Code == lockNotAvailable || e.Code == deadlockDetected) {
 		return ErrBusy
@@ -131,13 +143,13 @@ func (d *DB) Sessions() *session.Store { return d.sessions }
 // Ping asks whether the database is there.
 func (d *DB) Ping(ctx context.Context) error { return d.pool.Ping(ctx) }
 
-func (d *DB) now() time.Time { return d.sessions.Now() }
+func (d *database) now() time.Time { return d.sessions.Now() }
 
 var ownTables = []string{"login", "secret", "failure", "arrival"}
 
-func (d *DB) own(table string) string { return pgx.Identifier{d.schema, table}.Sanitize() }
+func (d *database) own(table string) string { return pgx.Identifier{d.schema, table}.Sanitize() }
 
-func (d *DB) statements() []string { return tableStatements(d.schema) }
+func (d *database) statements() []string { return tableStatements(d.schema) }
 
 func tableStatements(schema string) []string {
 	own := func(table string) string { return pgx.Identifier{schema, table}.Sanitize() }

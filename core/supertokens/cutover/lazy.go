@@ -21,11 +21,17 @@ type Candidate struct {
 	Hash     canonical.PasswordHash
 }
 
+// Passwords are those of the source, for targets that cannot verify their hashes.
+type Passwords struct {
+	*database
+	signer canonical.Secret
+}
+
 // Candidate finds the password login of an address in a tenant or, when name is
 // no address, of the account with that visible id. [session.ErrNoUser] means
 // that there is none.
-func (d *DB) Candidate(ctx context.Context, tenant, name string) (Candidate, error) {
-	tables, rows := d.sessions.Tables(), d.sessions.Rows()
+func (p *Passwords) Candidate(ctx context.Context, tenant, name string) (Candidate, error) {
+	tables, rows := p.sessions.Tables(), p.sessions.Rows()
 	var found []supertokens.FoundLogin
 	var err error
 	if strings.Contains(name, "@") {
@@ -62,21 +68,21 @@ var dummies = map[canonical.Scheme]string{
 	canonical.FirebaseScrypt: "$f_scrypt$c3RldGwgaGFzIG5vYm9keQ==$c3RldGwgc2FsdA==$m=14$r=8$s=Bw==",
 }
 
-// CheckPassword tells whether the password belongs to the candidate. When there
+// Check tells whether the password belongs to the candidate. When there
 // is none (a zero candidate), it takes as long as for a hash of the scheme, so
 // that the time of an answer does not tell whether there is such a user.
-func (d *DB) CheckPassword(c Candidate, password canonical.Secret, scheme canonical.Scheme) (bool, error) {
+func (p *Passwords) Check(c Candidate, password canonical.Secret, scheme canonical.Scheme) (bool, error) {
 	if c.Hash.IsZero() {
-		_, err := VerifyPassword(canonical.ParsePasswordHash(dummies[scheme]), password, d.signer)
+		_, err := VerifyPassword(canonical.ParsePasswordHash(dummies[scheme]), password, p.signer)
 		return false, err
 	}
-	return VerifyPassword(c.Hash, password, d.signer)
+	return VerifyPassword(c.Hash, password, p.signer)
 }
 
 // Arrived notes that a user has come over by way of a password check.
-func (d *DB) Arrived(ctx context.Context, u session.User) error {
-	_, err := d.pool.Exec(ctx, "INSERT INTO "+d.own("arrival")+" (app_id, user_id, at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-		d.app, u.InternalID, d.now().UnixMilli())
+func (p *Passwords) Arrived(ctx context.Context, u session.User) error {
+	_, err := p.pool.Exec(ctx, "INSERT INTO "+p.own("arrival")+" (app_id, user_id, at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+		p.app, u.InternalID, p.now().UnixMilli())
 	if err != nil {
 		return fmt.Errorf("note an arrival: %w", err)
 	}
@@ -85,8 +91,8 @@ func (d *DB) Arrived(ctx context.Context, u session.User) error {
 
 // Waiting counts the users with one of these kinds of hashes who have not come
 // over yet, and those who have.
-func (d *DB) Waiting(ctx context.Context, schemes []canonical.Scheme) (waiting, arrived int, err error) {
-	from, err := d.sessions.Tables().Need(tablePassword)
+func (p *Passwords) Waiting(ctx context.Context, schemes []canonical.Scheme) (waiting, arrived int, err error) {
+	from, err := p.sessions.Tables().Need(tablePassword)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -94,14 +100,14 @@ func (d *DB) Waiting(ctx context.Context, schemes []canonical.Scheme) (waiting, 
 	for _, s := range schemes {
 		patterns = append(patterns, hashPatterns[s]...)
 	}
-	app, args := "", []any{patterns, d.app}
+	app, args := "", []any{patterns, p.app}
 	if from.Has("app_id") {
 		app = " AND u.app_id = $2"
 	}
-	join, account := d.sessions.Tables().AccountSQL("u")
-	err = d.pool.QueryRow(ctx, `SELECT count(*) FILTER (WHERE a.user_id IS NULL), count(a.user_id) FROM
+	join, account := p.sessions.Tables().AccountSQL("u")
+	err = p.pool.QueryRow(ctx, `SELECT count(*) FILTER (WHERE a.user_id IS NULL), count(a.user_id) FROM
 (SELECT DISTINCT `+account+` AS id FROM `+from.SQL()+" u"+join+" WHERE u.password_hash LIKE ANY($1)"+app+`) w
-LEFT JOIN `+d.own("arrival")+" a ON a.app_id = $2 AND a.user_id = w.id", args...).Scan(&waiting, &arrived)
+LEFT JOIN `+p.own("arrival")+" a ON a.app_id = $2 AND a.user_id = w.id", args...).Scan(&waiting, &arrived)
 	if err != nil {
 		return 0, 0, fmt.Errorf("count who is still to come: %w", err)
 	}

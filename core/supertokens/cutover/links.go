@@ -50,35 +50,38 @@ const (
 	tablePassword = supertokens.EmailPasswordUsers
 )
 
+// Links are those that SuperTokens has mailed.
+type Links struct{ *database }
+
 // PeekReset tells whether a reset token would work now, and changes nothing.
-func (d *DB) PeekReset(ctx context.Context, token string) error {
-	from, err := d.sessions.Tables().Need(tableReset)
+func (l *Links) PeekReset(ctx context.Context, token string) error {
+	from, err := l.sessions.Tables().Need(tableReset)
 	if err != nil {
 		return err
 	}
-	_, err = d.find(ctx, from, token)
+	_, err = l.find(ctx, from, token)
 	return err
 }
 
-// PeekVerification is [DB.PeekReset] for a token that verifies an address.
-func (d *DB) PeekVerification(ctx context.Context, token string) error {
-	from, err := d.verificationTokens()
+// PeekVerification is [Links.PeekReset] for a token that verifies an address.
+func (l *Links) PeekVerification(ctx context.Context, token string) error {
+	from, err := l.verificationTokens()
 	if err != nil {
 		return err
 	}
-	_, err = d.find(ctx, from, token)
+	_, err = l.find(ctx, from, token)
 	return err
 }
 
 // verificationTokens is the table of tokens that verify an address. That of core
 // 3.1 may have been left behind by an upgrade.
-func (d *DB) verificationTokens() (supertokens.Table, error) {
-	if _, ok := d.sessions.Tables().Table(tableVerify); !ok {
-		if from, ok := d.sessions.Tables().Table(tableVerify31); ok {
+func (l *Links) verificationTokens() (supertokens.Table, error) {
+	if _, ok := l.sessions.Tables().Table(tableVerify); !ok {
+		if from, ok := l.sessions.Tables().Table(tableVerify31); ok {
 			return from, nil
 		}
 	}
-	return d.sessions.Tables().Need(tableVerify)
+	return l.sessions.Tables().Need(tableVerify)
 }
 
 // verifiedColumn finds the column of the users that core 3.1 kept verification
@@ -101,16 +104,16 @@ type linkRow struct {
 // ConsumeReset deletes all reset tokens of the user that this one belongs to and
 // has use act on it, both or neither: when use fails, the link goes on working.
 // A link works once, whatever instance it is presented to.
-func (d *DB) ConsumeReset(ctx context.Context, token string, use func(Link) error) error {
-	from, err := d.sessions.Tables().Need(tableReset)
+func (l *Links) ConsumeReset(ctx context.Context, token string, use func(Link) error) error {
+	from, err := l.sessions.Tables().Need(tableReset)
 	if err != nil {
 		return err
 	}
-	r, err := d.find(ctx, from, token)
+	r, err := l.find(ctx, from, token)
 	if err != nil {
 		return err
 	}
-	u, err := d.sessions.UserByInternalID(ctx, r.userID)
+	u, err := l.sessions.UserByInternalID(ctx, r.userID)
 	if errors.Is(err, session.ErrNoUser) {
 		return ErrNoLink
 	}
@@ -120,38 +123,38 @@ func (d *DB) ConsumeReset(ctx context.Context, token string, use func(Link) erro
 	link := Link{User: u}
 	if r.email != nil {
 		link.Email = *r.email
-	} else if link.Email, err = d.addressOf(ctx, r.userID); err != nil {
+	} else if link.Email, err = l.addressOf(ctx, r.userID); err != nil {
 		return err
 	}
-	return d.consume(ctx, from, r, from.Equals(columnUser, 1), []any{r.userID}, func(pgx.Tx) error { return use(link) })
+	return l.consume(ctx, from, r, from.Equals(columnUser, 1), []any{r.userID}, func(pgx.Tx) error { return use(link) })
 }
 
 // ConsumeVerification deletes all tokens of this user and address, marks the
 // address as verified in the source, and has use act on it, all or nothing.
-func (d *DB) ConsumeVerification(ctx context.Context, token string, use func(Link) error) error {
-	from, err := d.verificationTokens()
+func (l *Links) ConsumeVerification(ctx context.Context, token string, use func(Link) error) error {
+	from, err := l.verificationTokens()
 	if err != nil {
 		return err
 	}
-	r, err := d.find(ctx, from, token)
+	r, err := l.find(ctx, from, token)
 	if err != nil {
 		return err
 	}
 	// Of users with an external id, the token names that one.
-	tables := d.sessions.Tables()
-	u, err := tables.Who(ctx, d.sessions.Rows(), from.VisibleID(columnUser, r.userID))
+	tables := l.sessions.Tables()
+	u, err := tables.Who(ctx, l.sessions.Rows(), from.VisibleID(columnUser, r.userID))
 	if errors.Is(err, session.ErrNoUser) || err == nil && r.email == nil {
 		return ErrNoLink
 	}
 	if err != nil {
 		return err
 	}
-	id, err := tables.VisibleIDOf(ctx, d.sessions.Rows(), u.LoginID)
+	id, err := tables.VisibleIDOf(ctx, l.sessions.Rows(), u.LoginID)
 	if err != nil {
 		return err
 	}
-	return d.consume(ctx, from, r, from.Equals(columnUser, 1)+" AND email = $2", []any{r.userID, *r.email}, func(tx pgx.Tx) error {
-		if err := d.markVerified(ctx, tx, u, id, *r.email); err != nil {
+	return l.consume(ctx, from, r, from.Equals(columnUser, 1)+" AND email = $2", []any{r.userID, *r.email}, func(tx pgx.Tx) error {
+		if err := l.markVerified(ctx, tx, u, id, *r.email); err != nil {
 			return err
 		}
 		return use(Link{User: u, Email: *r.email})
@@ -160,7 +163,7 @@ func (d *DB) ConsumeVerification(ctx context.Context, token string, use func(Lin
 
 // find reads what a token stands for. That happens before the transaction, which
 // must not wait for a second connection.
-func (d *DB) find(ctx context.Context, from supertokens.Table, token string) (linkRow, error) {
+func (l *Links) find(ctx context.Context, from supertokens.Table, token string) (linkRow, error) {
 	hash, err := hashLink(token)
 	if err != nil {
 		return linkRow{}, err
@@ -171,15 +174,15 @@ func (d *DB) find(ctx context.Context, from supertokens.Table, token string) (li
 	}
 	sql, args := "SELECT user_id, "+email+", token_expiry FROM "+from.SQL()+" WHERE token = $1", []any{hash}
 	if from.Has("app_id") {
-		sql, args = sql+" AND app_id = $2", append(args, d.app)
+		sql, args = sql+" AND app_id = $2", append(args, l.app)
 	}
 	r := linkRow{token: hash}
-	switch err := d.pool.QueryRow(ctx, sql, args...).Scan(&r.userID, &r.email, &r.expiry); {
+	switch err := l.pool.QueryRow(ctx, sql, args...).Scan(&r.userID, &r.email, &r.expiry); {
 	case errors.Is(err, pgx.ErrNoRows):
 		return linkRow{}, ErrNoLink
 	case err != nil:
 		return linkRow{}, fmt.Errorf("look up a link: %w", err)
-	case !d.now().Before(time.UnixMilli(r.expiry)):
+	case !l.now().Before(time.UnixMilli(r.expiry)):
 		return linkRow{}, ErrOldLink
 	}
 	return r, nil
@@ -188,12 +191,12 @@ func (d *DB) find(ctx context.Context, from supertokens.Table, token string) (li
 // consume deletes what where says; then acts when the token was among that. The
 // role needs no right to lock rows: DELETE does, and the second of two attempts
 // finds nothing left.
-func (d *DB) consume(ctx context.Context, from supertokens.Table, r linkRow, where string, args []any, then func(pgx.Tx) error) error {
+func (l *Links) consume(ctx context.Context, from supertokens.Table, r linkRow, where string, args []any, then func(pgx.Tx) error) error {
 	if from.Has("app_id") {
-		args = append(args, d.app)
+		args = append(args, l.app)
 		where += fmt.Sprintf(" AND app_id = $%d", len(args))
 	}
-	return d.once(ctx, func(tx pgx.Tx) error {
+	return l.once(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, "DELETE FROM "+from.SQL()+" WHERE "+where+" RETURNING token", args...)
 		if err != nil {
 			return fmt.Errorf("consume a link: %w", err)
@@ -211,18 +214,18 @@ func (d *DB) consume(ctx context.Context, from supertokens.Table, r linkRow, whe
 
 // markVerified marks an address of a login as verified, under the id where the core
 // looks for that.
-func (d *DB) markVerified(ctx context.Context, tx pgx.Tx, u session.User, visibleID, email string) error {
+func (l *Links) markVerified(ctx context.Context, tx pgx.Tx, u session.User, visibleID, email string) error {
 	sql, args := "", []any{visibleID, email}
-	if users, ok := verifiedColumn(d.sessions.Tables()); ok {
+	if users, ok := verifiedColumn(l.sessions.Tables()); ok {
 		sql, args[0] = "UPDATE "+users.SQL()+" SET "+columnVerify+" = true WHERE "+users.Equals(columnUser, 1)+" AND email = $2", u.LoginID
 	} else {
-		into, err := d.sessions.Tables().Need(tableVerified)
+		into, err := l.sessions.Tables().Need(tableVerified)
 		if err != nil {
 			return err
 		}
 		columns, values := "user_id, email", "$1, $2"
 		if into.Has("app_id") {
-			columns, values, args = "app_id, "+columns, "$3, "+values, append(args, d.app)
+			columns, values, args = "app_id, "+columns, "$3, "+values, append(args, l.app)
 		}
 		sql = "INSERT INTO " + into.SQL() + " (" + columns + ") VALUES (" + values + ") ON CONFLICT DO NOTHING"
 	}
@@ -233,8 +236,8 @@ func (d *DB) markVerified(ctx context.Context, tx pgx.Tx, u session.User, visibl
 }
 
 // addressOf is the address of a login with a password, empty when there is none.
-func (d *DB) addressOf(ctx context.Context, userID string) (string, error) {
-	found, err := d.sessions.Tables().PasswordLogin(ctx, d.sessions.Rows(), userID)
+func (l *Links) addressOf(ctx context.Context, userID string) (string, error) {
+	found, err := l.sessions.Tables().PasswordLogin(ctx, l.sessions.Rows(), userID)
 	if errors.Is(err, session.ErrNoUser) {
 		return "", nil
 	}

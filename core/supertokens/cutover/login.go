@@ -33,15 +33,18 @@ type Login struct {
 	Issued time.Time
 }
 
+// Logins are on their way from a session to a client.
+type Logins struct{ *database }
+
 // Begin remembers a login. Its session stays as it is.
-func (d *DB) Begin(ctx context.Context, l Login) error {
-	now := d.now()
-	if _, err := d.pool.Exec(ctx, "DELETE FROM "+d.own("login")+" WHERE expires_ms < $1", now.UnixMilli()); err != nil {
+func (s *Logins) Begin(ctx context.Context, l Login) error {
+	now := s.now()
+	if _, err := s.pool.Exec(ctx, "DELETE FROM "+s.own("login")+" WHERE expires_ms < $1", now.UnixMilli()); err != nil {
 		return fmt.Errorf("forget old logins: %w", err)
 	}
-	_, err := d.pool.Exec(ctx, "INSERT INTO "+d.own("login")+
+	_, err := s.pool.Exec(ctx, "INSERT INTO "+s.own("login")+
 		" (app_id, id, request, expires_ms, session_handle, tenant_id, user_id) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		d.app, l.ID, string(l.Request), now.Add(loginAge).UnixMilli(), l.Session.Handle, l.Session.Tenant, l.UserID)
+		s.app, l.ID, string(l.Request), now.Add(loginAge).UnixMilli(), l.Session.Handle, l.Session.Tenant, l.UserID)
 	if err != nil {
 		return fmt.Errorf("remember a login: %w", err)
 	}
@@ -66,13 +69,13 @@ func scanLogin(row pgx.Row) (l Login, err error) {
 	return l, nil
 }
 
-// Login returns a login that has begun.
-func (d *DB) Login(ctx context.Context, id string) (Login, error) {
+// Get returns a login that has begun.
+func (s *Logins) Get(ctx context.Context, id string) (Login, error) {
 	if !storable(id) {
 		return Login{}, ErrNoLogin
 	}
-	return scanLogin(d.pool.QueryRow(ctx, "SELECT "+loginColumns+" FROM "+d.own("login")+" WHERE app_id = $1 AND id = $2 AND expires_ms > $3",
-		d.app, id, d.now().UnixMilli()))
+	return scanLogin(s.pool.QueryRow(ctx, "SELECT "+loginColumns+" FROM "+s.own("login")+" WHERE app_id = $1 AND id = $2 AND expires_ms > $3",
+		s.app, id, s.now().UnixMilli()))
 }
 
 // Issue revokes the session of a login and attaches the code to it, both or
@@ -80,32 +83,32 @@ func (d *DB) Login(ctx context.Context, id string) (Login, error) {
 // succeeds; the others get [session.ErrRevoked], or [ErrBusy] while another one
 // is at it. The login is returned also with
 // that error.
-func (d *DB) Issue(ctx context.Context, id, code string) (l Login, err error) {
-	err = d.once(ctx, func(tx pgx.Tx) (err error) {
-		now := d.now()
-		l, err = scanLogin(tx.QueryRow(ctx, "UPDATE "+d.own("login")+
+func (s *Logins) Issue(ctx context.Context, id, code string) (l Login, err error) {
+	err = s.once(ctx, func(tx pgx.Tx) (err error) {
+		now := s.now()
+		l, err = scanLogin(tx.QueryRow(ctx, "UPDATE "+s.own("login")+
 			" SET code_hash = $1, auth_ms = $2, expires_ms = $3 WHERE app_id = $4 AND id = $5 AND expires_ms > $2 AND code_hash IS NULL RETURNING "+loginColumns,
-			digest(code), now.UnixMilli(), now.Add(codeAge).UnixMilli(), d.app, id))
+			digest(code), now.UnixMilli(), now.Add(codeAge).UnixMilli(), s.app, id))
 		if err != nil {
 			return err
 		}
-		return d.sessions.Revoke(ctx, tx, l.Session)
+		return s.sessions.Revoke(ctx, tx, l.Session)
 	})
 	return l, err
 }
 
 // Redeem takes the code of a login, once.
-func (d *DB) Redeem(ctx context.Context, code string) (Login, error) {
-	return scanLogin(d.pool.QueryRow(ctx, "DELETE FROM "+d.own("login")+" WHERE app_id = $1 AND code_hash = $2 AND expires_ms > $3 RETURNING "+loginColumns,
-		d.app, digest(code), d.now().UnixMilli()))
+func (s *Logins) Redeem(ctx context.Context, code string) (Login, error) {
+	return scanLogin(s.pool.QueryRow(ctx, "DELETE FROM "+s.own("login")+" WHERE app_id = $1 AND code_hash = $2 AND expires_ms > $3 RETURNING "+loginColumns,
+		s.app, digest(code), s.now().UnixMilli()))
 }
 
 // Exchange revokes a session and has do use it, both or neither: when do fails,
 // the session stays. Others that present the same session meanwhile wait for a
 // while, and get [session.ErrRevoked] when do has succeeded, or [ErrBusy].
-func (d *DB) Exchange(ctx context.Context, s session.Session, do func() error) error {
-	return d.once(ctx, func(tx pgx.Tx) error {
-		if err := d.sessions.Revoke(ctx, tx, s); err != nil {
+func (s *Logins) Exchange(ctx context.Context, from session.Session, do func() error) error {
+	return s.once(ctx, func(tx pgx.Tx) error {
+		if err := s.sessions.Revoke(ctx, tx, from); err != nil {
 			return err
 		}
 		return do()

@@ -76,7 +76,7 @@ func compareVerified(t *testing.T, dsn string) {
 				if l.Recipe != canonical.EmailPassword || l.Email == nil || len(l.Tenants) == 0 || *l.Email != strings.ToLower(*l.Email) {
 					continue
 				}
-				c, err := db.Candidate(t.Context(), l.Tenants[0], *l.Email)
+				c, err := db.Passwords.Candidate(t.Context(), l.Tenants[0], *l.Email)
 				if err != nil || c.User.LoginID != l.ID || c.User.ID != u.ID || c.User.InternalID != u.InternalID {
 					t.Errorf("login %s of account %s: the bridge found %+v, %v", l.ID, u.ID, c.User, err)
 					continue

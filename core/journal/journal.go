@@ -44,15 +44,10 @@ CREATE TABLE preimage (
 ) WITHOUT ROWID;
 CREATE TABLE saved (scope INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (scope, key)) WITHOUT ROWID;
 CREATE TABLE sample (run INTEGER NOT NULL, at INTEGER NOT NULL, done INTEGER NOT NULL);
-`
-
-// laterTables came after the first journals were made; whoever does not know them
-// loses nothing.
-const laterTables = `
-CREATE TABLE IF NOT EXISTS payload (
+CREATE TABLE payload (
 	scope INTEGER NOT NULL, source_id TEXT NOT NULL, digest BLOB NOT NULL, encrypted BLOB NOT NULL, PRIMARY KEY (scope, source_id)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS reason (
+CREATE TABLE reason (
 	scope INTEGER NOT NULL, source_id TEXT NOT NULL, encrypted BLOB NOT NULL, PRIMARY KEY (scope, source_id)
 ) WITHOUT ROWID;
 `
@@ -183,9 +178,6 @@ func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
 		return fmt.Errorf("%w: %s", ErrOtherKey, path)
 	}
 	if !readOnly {
-		if err := j.writer.write(func(w *writer) error { return w.script(laterTables) }); err != nil {
-			return fmt.Errorf("open the journal %s: %w", path, err)
-		}
 		return j.recover()
 	}
 	marks, err := j.readers.first(ctx, func(*sqlite.Stmt) {}, "SELECT 1 FROM sent")

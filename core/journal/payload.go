@@ -32,21 +32,7 @@ func (s *Scope) KeepPayloads(payloads map[string]Payload) error {
 // Payload returns an account as it was when it was not loaded; false when it was not
 // kept.
 func (s *Scope) Payload(ctx context.Context, sourceID string) (p Payload, ok bool, err error) {
-	ok, err = s.later(ctx, func(row *sqlite.Stmt) { p = Payload{Digest: blob(row, 0), Encrypted: blob(row, 1)} },
-		"payload", `SELECT digest, encrypted FROM payload WHERE scope = ? AND source_id = ?`, sourceID)
+	ok, err = s.j.first(ctx, func(row *sqlite.Stmt) { p = Payload{Digest: blob(row, 0), Encrypted: blob(row, 1)} },
+		`SELECT digest, encrypted FROM payload WHERE scope = ? AND source_id = ?`, s.id, sourceID)
 	return p, ok, err
-}
-
-// later is [Journal.first] about an account in a table that a journal of the first days
-// lacks until a run opens it; query is about a scope and a source id.
-func (s *Scope) later(ctx context.Context, row func(*sqlite.Stmt), table, query, sourceID string) (found bool, err error) {
-	found, err = s.j.first(ctx, row, query, s.id, sourceID)
-	if err == nil {
-		return found, nil
-	}
-	const known = `SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?`
-	if there, asked := s.j.first(ctx, func(*sqlite.Stmt) {}, known, table); asked == nil && !there {
-		return false, nil
-	}
-	return false, err
 }

@@ -52,8 +52,8 @@ func (s *Scope) KeepReasons(reasons map[string]Reason) error {
 // said.
 func (s *Scope) Reason(ctx context.Context, sourceID string) (Reason, bool, error) {
 	var sealed []byte
-	found, err := s.later(ctx, func(row *sqlite.Stmt) { sealed = blob(row, 0) },
-		"reason", `SELECT encrypted FROM reason WHERE scope = ? AND source_id = ?`, sourceID)
+	found, err := s.j.first(ctx, func(row *sqlite.Stmt) { sealed = blob(row, 0) },
+		`SELECT encrypted FROM reason WHERE scope = ? AND source_id = ?`, s.id, sourceID)
 	if err != nil || !found {
 		return Reason{}, false, err
 	}

@@ -58,6 +58,17 @@ type Entry struct {
 // Scope is the part of a journal that belongs to one app of a source and one
 // target.
 type Scope struct {
+	*scoped
+	// Runs are the runs that have written.
+	Runs *Runs
+	// Rejects are what is kept of accounts that were not loaded, or not as a whole.
+	Rejects *Rejects
+	// Plugin is what the plugin of the target keeps from run to run.
+	Plugin *Saved
+}
+
+// scoped is where everything of a scope is.
+type scoped struct {
 	j  *Journal
 	id int64
 }
@@ -66,7 +77,7 @@ type Scope struct {
 // way that stays the same from run to run.
 func (j *Journal) Scope(ctx context.Context, app, destination string) (*Scope, error) {
 	name := app + "\n" + destination
-	s := &Scope{j: j}
+	s := &scoped{j: j}
 	read := func() (found bool, err error) {
 		return j.first(ctx, func(row *sqlite.Stmt) { s.id = row.ColumnInt64(0) }, `SELECT id FROM scope WHERE name = ?`, name)
 	}
@@ -82,7 +93,7 @@ func (j *Journal) Scope(ctx context.Context, app, destination string) (*Scope, e
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return &Scope{s, &Runs{s}, &Rejects{s}, &Saved{s}}, nil
 }
 
 // mark is what is noted of an account before it is sent.
@@ -220,6 +231,21 @@ func (s *Scope) Forget(sourceIDs []string) error {
 	})
 }
 
+// Clear forgets every account: the target is about to be written anew.
+func (s *Scope) Clear() error {
+	return s.j.writer.write(func(w *writer) error {
+		for _, query := range []string{
+			`DELETE FROM account WHERE scope = ?`, `DELETE FROM preimage WHERE scope = ?`, `DELETE FROM reason WHERE scope = ?`,
+			`DELETE FROM payload WHERE scope = ?`,
+		} {
+			if err := w.exec(query, s.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Known yields every account that [Scope.Accounts] does, in the same order: that of
 // the bytes of their source ids.
 func (s *Scope) Known(ctx context.Context) iter.Seq2[Known, error] {
@@ -304,28 +330,4 @@ func scan(row *sqlite.Stmt) Entry {
 		Digest: blob(row, 6), State: blob(row, 7), Origin: Origin(row.ColumnText(8)), InDoubt: row.ColumnBool(9), Run: row.ColumnInt64(10),
 		At: time.UnixMilli(row.ColumnInt64(11)),
 	}
-}
-
-// Saved implements the memory of plugins: it returns what earlier runs saved.
-func (s *Scope) Saved(ctx context.Context) (map[string][]byte, error) {
-	saved := map[string][]byte{}
-	err := s.j.rows(ctx, func(row *sqlite.Stmt) bool {
-		saved[row.ColumnText(0)] = blob(row, 1)
-		return true
-	}, `SELECT key, value FROM saved WHERE scope = ?`, s.id)
-	if err != nil {
-		return nil, err
-	}
-	return saved, nil
-}
-
-// Save implements the memory of plugins: the value is durable when it returns
-// nil. A nil value removes the key.
-func (s *Scope) Save(_ context.Context, key string, value []byte) error {
-	return s.j.writer.write(func(w *writer) error {
-		if value == nil {
-			return w.exec(`DELETE FROM saved WHERE scope = ? AND key = ?`, s.id, key)
-		}
-		return w.exec(`INSERT INTO saved VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value`, s.id, key, value)
-	})
 }

@@ -197,11 +197,11 @@ func TestAnswersOfEntryAndDatabase(t *testing.T) {
 	for _, e := range all {
 		payloads[e.SourceID] = Payload{[]byte{1}, []byte{2}}
 	}
-	if err := s.KeepPayloads(payloads); err != nil { // of those alone that are open
+	if err := s.Rejects.KeepPayloads(payloads); err != nil { // of those alone that are open
 		t.Fatal(err)
 	}
 	for _, e := range all {
-		_, kept, err := s.Payload(t.Context(), e.SourceID)
+		_, kept, err := s.Rejects.Payload(t.Context(), e.SourceID)
 		if err != nil || kept != e.Open() {
 			t.Errorf("%s is open for an entry: %v, for the database: %v, %v", e.SourceID, e.Open(), kept, err)
 		}
@@ -259,13 +259,13 @@ func TestScopesAreApart(t *testing.T) {
 	if err := one.Record(0, []Entry{{SourceID: "a"}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := one.Save(t.Context(), "job", []byte("1")); err != nil {
+	if err := one.Plugin.Save(t.Context(), "job", []byte("1")); err != nil {
 		t.Fatal(err)
 	}
 	if got := entries(t, two); len(got) != 0 || len(saved(t, two)) != 0 {
 		t.Errorf("the other scope holds %+v, %v", got, saved(t, two))
 	}
-	if err := one.Save(t.Context(), "job", nil); err != nil || len(saved(t, one)) != 0 {
+	if err := one.Plugin.Save(t.Context(), "job", nil); err != nil || len(saved(t, one)) != 0 {
 		t.Errorf("removed: %v, %v", saved(t, one), err)
 	}
 }
@@ -278,7 +278,7 @@ func TestSurvivesClosing(t *testing.T) {
 	if err := scope(t, j, "here").Record(0, []Entry{{SourceID: "x", Before: []byte("what it was")}}); err != nil {
 		t.Fatal(err)
 	}
-	id, err := scope(t, j, "here").Begin(Run{Source: "s", Target: "t", Settings: []byte{9}, Began: time.UnixMilli(5)})
+	id, err := scope(t, j, "here").Runs.Begin(Run{Source: "s", Target: "t", Settings: []byte{9}, Began: time.UnixMilli(5)})
 	if err != nil || id != 1 {
 		t.Fatalf("begin: %d, %v", id, err)
 	}
@@ -293,16 +293,16 @@ func TestSurvivesClosing(t *testing.T) {
 	if before, err := s.Before(t.Context(), "x"); err != nil || string(before) != "what it was" {
 		t.Errorf("pre-image %q, %v", before, err)
 	}
-	if _, ok, err := s.Last(t.Context(), false); ok || err != nil {
+	if _, ok, err := s.Runs.Last(t.Context(), false); ok || err != nil {
 		t.Errorf("an unfinished run counts as finished: %v", err)
 	}
-	if r, ok, err := s.Last(t.Context(), true); !ok || err != nil || r.ID != 1 || !r.Ended.IsZero() {
+	if r, ok, err := s.Runs.Last(t.Context(), true); !ok || err != nil || r.ID != 1 || !r.Ended.IsZero() {
 		t.Errorf("unfinished run: %+v, %v", r, err)
 	}
-	if err := s.End(1, time.UnixMilli(9), map[string]int{"read": 1}); err != nil {
+	if err := s.Runs.End(1, time.UnixMilli(9), map[string]int{"read": 1}); err != nil {
 		t.Fatal(err)
 	}
-	r, ok, err := s.Last(t.Context(), false)
+	r, ok, err := s.Runs.Last(t.Context(), false)
 	if !ok || err != nil || string(r.Result) != `{"read":1}` || r.Ended.UnixMilli() != 9 {
 		t.Errorf("finished run: %+v, %v", r, err)
 	}
@@ -564,16 +564,16 @@ func TestSettings(t *testing.T) {
 		{"", map[string]string{}, "one"}, // restricted
 		{"four", map[string]string{}, "four"},
 	} {
-		id, err := s.Begin(Run{Settings: []byte(run.settings), Began: time.Now()})
+		id, err := s.Runs.Begin(Run{Settings: []byte(run.settings), Began: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if run.result != nil {
-			if err := s.End(id, time.Now(), run.result); err != nil {
+			if err := s.Runs.End(id, time.Now(), run.result); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if got, err := s.Settings(t.Context()); err != nil || string(got) != run.want {
+		if got, err := s.Runs.Settings(t.Context()); err != nil || string(got) != run.want {
 			t.Errorf("after %+v: %q, %v", run, got, err)
 		}
 	}
@@ -621,7 +621,7 @@ func change(t *testing.T, j *Journal, query string) {
 
 func saved(t *testing.T, s *Scope) map[string][]byte {
 	t.Helper()
-	all, err := s.Saved(t.Context())
+	all, err := s.Plugin.Saved(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

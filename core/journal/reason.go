@@ -21,9 +21,13 @@ type Reason struct {
 	Run int64 `json:"run"`
 }
 
+// Rejects are accounts that were not loaded, or not as a whole: why, and where that is
+// wanted, what they were.
+type Rejects struct{ *scoped }
+
 // KeepReasons remembers why accounts were not loaded, or not as a whole, in place of
 // earlier reasons.
-func (s *Scope) KeepReasons(reasons map[string]Reason) error {
+func (r *Rejects) KeepReasons(reasons map[string]Reason) error {
 	sealed, same := make(map[string][]byte, len(reasons)), map[string][]byte{}
 	for id, reason := range reasons {
 		raw, err := json.Marshal(reason)
@@ -32,15 +36,15 @@ func (s *Scope) KeepReasons(reasons map[string]Reason) error {
 		}
 		text := string(raw)
 		if same[text] == nil { // encrypting is slow, and many accounts have one reason
-			if same[text], err = s.j.seal.encrypt(s.j.dir, raw); err != nil {
+			if same[text], err = r.j.seal.encrypt(r.j.dir, raw); err != nil {
 				return fmt.Errorf("encrypt the reason of account %s: %w", id, err)
 			}
 		}
 		sealed[id] = same[text]
 	}
-	return s.j.writer.write(func(w *writer) error {
+	return r.j.writer.write(func(w *writer) error {
 		for id, raw := range sealed {
-			if err := w.exec(`INSERT INTO reason VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET encrypted = excluded.encrypted`, s.id, id, raw); err != nil {
+			if err := w.exec(`INSERT INTO reason VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET encrypted = excluded.encrypted`, r.id, id, raw); err != nil {
 				return err
 			}
 		}
@@ -50,46 +54,18 @@ func (s *Scope) KeepReasons(reasons map[string]Reason) error {
 
 // Reason returns why an account was not loaded, or not as a whole; false when nobody has
 // said.
-func (s *Scope) Reason(ctx context.Context, sourceID string) (Reason, bool, error) {
+func (r *Rejects) Reason(ctx context.Context, sourceID string) (Reason, bool, error) {
 	var sealed []byte
-	found, err := s.j.first(ctx, func(row *sqlite.Stmt) { sealed = blob(row, 0) },
-		`SELECT encrypted FROM reason WHERE scope = ? AND source_id = ?`, s.id, sourceID)
+	found, err := r.j.first(ctx, func(row *sqlite.Stmt) { sealed = blob(row, 0) },
+		`SELECT encrypted FROM reason WHERE scope = ? AND source_id = ?`, r.id, sourceID)
 	if err != nil || !found {
 		return Reason{}, false, err
 	}
-	raw, err := s.j.seal.decrypt(s.j.dir, sealed)
+	raw, err := r.j.seal.decrypt(r.j.dir, sealed)
 	if err != nil {
 		return Reason{}, false, fmt.Errorf("decrypt the reason of account %s: %w", sourceID, err)
 	}
 	var reason Reason
 	err = json.Unmarshal(raw, &reason)
 	return reason, err == nil, err
-}
-
-// Clear forgets every account: the target is about to be written anew.
-func (s *Scope) Clear() error {
-	return s.j.writer.write(func(w *writer) error {
-		for _, query := range []string{
-			`DELETE FROM account WHERE scope = ?`, `DELETE FROM preimage WHERE scope = ?`, `DELETE FROM reason WHERE scope = ?`,
-			`DELETE FROM payload WHERE scope = ?`,
-		} {
-			if err := w.exec(query, s.id); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// Runs returns the latest runs, the newest first, at most that many.
-func (s *Scope) Runs(ctx context.Context, most int) ([]Run, error) {
-	var out []Run
-	err := s.j.rows(ctx, func(row *sqlite.Stmt) bool {
-		out = append(out, scanRun(row))
-		return true
-	}, `SELECT `+runColumns+` FROM run WHERE scope = ? ORDER BY id DESC LIMIT ?`, s.id, most)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }

@@ -28,16 +28,16 @@ func TestReasonsAreKeptEncrypted(t *testing.T) {
 	}
 	words := Reason{Detail: "User exists with same email ada@example.org", Hint: "merge", Losses: []pluginapi.PartLoss{{Feature: pluginapi.CarriesRoles, Code: "acme.no_role", Attribute: "admin"}}, Run: 2}
 	for _, reasons := range []map[string]Reason{{"a": {Detail: "old"}}, {"a": words, "b": words}} {
-		if err := s.KeepReasons(reasons); err != nil {
+		if err := s.Rejects.KeepReasons(reasons); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, id := range []string{"a", "b"} {
-		if got, ok, err := s.Reason(t.Context(), id); err != nil || !ok || !reflect.DeepEqual(got, words) {
+		if got, ok, err := s.Rejects.Reason(t.Context(), id); err != nil || !ok || !reflect.DeepEqual(got, words) {
 			t.Errorf("%s: %+v, %v, %v", id, got, ok, err)
 		}
 	}
-	if _, ok, err := other.Reason(t.Context(), "a"); ok || err != nil {
+	if _, ok, err := other.Rejects.Reason(t.Context(), "a"); ok || err != nil {
 		t.Errorf("another target knows it: %v, %v", ok, err)
 	}
 	if err := s.Record(0, []Entry{{SourceID: "a", Action: pluginapi.Rejected}}); err != nil {
@@ -55,7 +55,7 @@ func TestReasonsAreKeptEncrypted(t *testing.T) {
 	if err := s.Clear(); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok, _ := s.Reason(t.Context(), "a"); ok {
+	if _, ok, _ := s.Rejects.Reason(t.Context(), "a"); ok {
 		t.Error("a reason outlives Clear")
 	}
 	if _, ok, _ := s.Get(t.Context(), "a"); ok {
@@ -79,16 +79,16 @@ func TestRunsAreListedNewestFirst(t *testing.T) {
 	}
 	var ids []int64
 	for range 3 {
-		id, err := s.Begin(Run{Source: "s", Target: "t", Settings: []byte("x"), Began: time.Now()})
+		id, err := s.Runs.Begin(Run{Source: "s", Target: "t", Settings: []byte("x"), Began: time.Now()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, id)
 	}
-	if err := s.End(ids[1], time.Now(), map[string]int{"read": 1}); err != nil {
+	if err := s.Runs.End(ids[1], time.Now(), map[string]int{"read": 1}); err != nil {
 		t.Fatal(err)
 	}
-	runs, err := s.Runs(t.Context(), 2)
+	runs, err := s.Runs.List(t.Context(), 2)
 	if err != nil || len(runs) != 2 || runs[0].ID != ids[2] || !runs[0].Ended.IsZero() || runs[1].Ended.IsZero() || string(runs[1].Result) != `{"read":1}` {
 		t.Errorf("%+v, %v", runs, err)
 	}

@@ -24,12 +24,15 @@ type Run struct {
 	Result json.RawMessage
 }
 
+// Runs are the runs of one scope.
+type Runs struct{ *scoped }
+
 // Begin notes a new run and returns its id.
-func (s *Scope) Begin(r Run) (int64, error) {
+func (r *Runs) Begin(begun Run) (int64, error) {
 	var id int64
-	err := s.j.writer.write(func(w *writer) error {
+	err := r.j.writer.write(func(w *writer) error {
 		err := w.exec(`INSERT INTO run (scope, source, target, program, settings, began) VALUES (?, ?, ?, ?, ?, ?)`,
-			s.id, r.Source, r.Target, r.Program, r.Settings, r.Began.UnixMilli())
+			r.id, begun.Source, begun.Target, begun.Program, begun.Settings, begun.Began.UnixMilli())
 		if err != nil {
 			return err
 		}
@@ -40,22 +43,22 @@ func (s *Scope) Begin(r Run) (int64, error) {
 }
 
 // End notes how a run ended.
-func (s *Scope) End(id int64, at time.Time, result any) error {
+func (r *Runs) End(id int64, at time.Time, result any) error {
 	raw, err := json.Marshal(result)
 	if err != nil {
 		return fmt.Errorf("encode the result of the run: %w", err)
 	}
-	return s.j.writer.write(func(w *writer) error {
+	return r.j.writer.write(func(w *writer) error {
 		return w.exec(`UPDATE run SET ended = ?, result = ? WHERE id = ?`, at.UnixMilli(), raw, id)
 	})
 }
 
 // Last returns the latest run that ended, or with unfinished the latest at all; false
 // when there is none.
-func (s *Scope) Last(ctx context.Context, unfinished bool) (r Run, found bool, err error) {
-	found, err = s.j.first(ctx, func(row *sqlite.Stmt) { r = scanRun(row) }, `SELECT `+runColumns+` FROM run
-		WHERE scope = ? AND (ended IS NOT NULL OR ?) ORDER BY id DESC LIMIT 1`, s.id, unfinished)
-	return r, found, err
+func (r *Runs) Last(ctx context.Context, unfinished bool) (last Run, found bool, err error) {
+	found, err = r.j.first(ctx, func(row *sqlite.Stmt) { last = scanRun(row) }, `SELECT `+runColumns+` FROM run
+		WHERE scope = ? AND (ended IS NOT NULL OR ?) ORDER BY id DESC LIMIT 1`, r.id, unfinished)
+	return last, found, err
 }
 
 const runColumns = `id, source, target, program, settings, began, ended, result`
@@ -73,10 +76,10 @@ func scanRun(row *sqlite.Stmt) Run {
 
 // Settings returns those of the latest run over all accounts that came to its end;
 // nil when there is none.
-func (s *Scope) Settings(ctx context.Context) ([]byte, error) {
+func (r *Runs) Settings(ctx context.Context) ([]byte, error) {
 	var settings []byte
-	_, err := s.j.first(ctx, func(row *sqlite.Stmt) { settings = blob(row, 0) }, `SELECT settings FROM run WHERE scope = ? AND length(settings) > 0
-		AND ended IS NOT NULL AND json_extract(CAST(result AS TEXT), '$.error') IS NULL ORDER BY id DESC LIMIT 1`, s.id)
+	_, err := r.j.first(ctx, func(row *sqlite.Stmt) { settings = blob(row, 0) }, `SELECT settings FROM run WHERE scope = ? AND length(settings) > 0
+		AND ended IS NOT NULL AND json_extract(CAST(result AS TEXT), '$.error') IS NULL ORDER BY id DESC LIMIT 1`, r.id)
 	return settings, err
 }
 
@@ -87,19 +90,32 @@ type Sample struct {
 }
 
 // AddSample notes the progress of a run, for the throughput in its report.
-func (s *Scope) AddSample(run int64, sample Sample) error {
-	return s.j.writer.write(func(w *writer) error {
+func (r *Runs) AddSample(run int64, sample Sample) error {
+	return r.j.writer.write(func(w *writer) error {
 		return w.exec(`INSERT INTO sample VALUES (?, ?, ?)`, run, sample.At.UnixMilli(), sample.Done)
 	})
 }
 
 // Samples returns the progress of a run in order of time.
-func (s *Scope) Samples(ctx context.Context, run int64) ([]Sample, error) {
+func (r *Runs) Samples(ctx context.Context, run int64) ([]Sample, error) {
 	var out []Sample
-	err := s.j.rows(ctx, func(row *sqlite.Stmt) bool {
+	err := r.j.rows(ctx, func(row *sqlite.Stmt) bool {
 		out = append(out, Sample{At: time.UnixMilli(row.ColumnInt64(0)), Done: row.ColumnInt(1)})
 		return true
 	}, `SELECT at, done FROM sample WHERE run = ? ORDER BY at`, run)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// List returns the latest runs, the newest first, at most that many.
+func (r *Runs) List(ctx context.Context, most int) ([]Run, error) {
+	var out []Run
+	err := r.j.rows(ctx, func(row *sqlite.Stmt) bool {
+		out = append(out, scanRun(row))
+		return true
+	}, `SELECT `+runColumns+` FROM run WHERE scope = ? ORDER BY id DESC LIMIT ?`, r.id, most)
 	if err != nil {
 		return nil, err
 	}

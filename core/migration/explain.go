@@ -49,7 +49,7 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 		e.SourceID, e.VisibleID = entry.SourceID, entry.VisibleID
 	}
 	if known {
-		reason, _, err := m.journal.scope.Reason(ctx, entry.SourceID)
+		reason, _, err := m.journal.scope.Rejects.Reason(ctx, entry.SourceID)
 		if err != nil {
 			return nil, RefusedError{err}
 		}

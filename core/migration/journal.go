@@ -75,7 +75,7 @@ func (j *runJournal) Saved(ctx context.Context) (map[string][]byte, error) {
 	if j.scope == nil {
 		return nil, nil
 	}
-	return j.scope.Saved(ctx)
+	return j.scope.Plugin.Saved(ctx)
 }
 
 // Save implements [plugin.Memory].
@@ -83,5 +83,5 @@ func (j *runJournal) Save(ctx context.Context, key string, value []byte) error {
 	if j.scope == nil {
 		return errors.New("this command does not write the journal")
 	}
-	return j.scope.Save(ctx, key, value)
+	return j.scope.Plugin.Save(ctx, key, value)
 }

@@ -46,7 +46,7 @@ type notes struct {
 }
 
 func newNotes(scope *journal.Scope, begun journal.Run, skip []diag.Code) (*notes, error) {
-	id, err := scope.Begin(begun)
+	id, err := scope.Runs.Begin(begun)
 	return &notes{scope: scope, id: id, skip: skip, notLoaded: map[string]bool{}, waiting: map[string]journal.Reason{}}, err
 }
 
@@ -70,7 +70,7 @@ func (n *notes) outcome(c pluginapi.Change) {
 
 func (n *notes) flush() error {
 	if len(n.waiting) > 0 && n.failed == nil {
-		n.failed = n.scope.KeepReasons(n.waiting)
+		n.failed = n.scope.Rejects.KeepReasons(n.waiting)
 		clear(n.waiting)
 	}
 	return n.failed
@@ -81,7 +81,7 @@ func (n *notes) progress(p engine.Progress) {
 	if now := time.Now(); p.Phase == engine.Loading && now.Sub(n.sampled) >= time.Second {
 		n.sampled = now
 		// A missing sample is a gap in a chart, nothing more.
-		_ = n.scope.AddSample(n.id, journal.Sample{At: now, Done: p.Done})
+		_ = n.scope.Runs.AddSample(n.id, journal.Sample{At: now, Done: p.Done})
 	}
 }
 
@@ -99,7 +99,7 @@ func (n *notes) end(result *engine.Result, parts report.PartLosses, runErr error
 	if err := n.flush(); err != nil {
 		return err
 	}
-	return n.scope.End(n.id, time.Now(), struct {
+	return n.scope.Runs.End(n.id, time.Now(), struct {
 		*engine.Result
 		Parts report.PartLosses `json:"part_losses,omitempty"`
 		Error string            `json:"error,omitempty"`

@@ -62,7 +62,7 @@ func (p Past) rejects(ctx context.Context) ([]report.Reject, error) {
 	}
 	for i := range list { // not while the accounts are being read
 		r := &list[i]
-		reason, ok, err := scope.Reason(ctx, r.SourceID)
+		reason, ok, err := scope.Rejects.Reason(ctx, r.SourceID)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +109,7 @@ const (
 // the accounts stand.
 func (p Past) Report(ctx context.Context, number int64) (*report.History, error) {
 	scope := p.m.journal.scope
-	all, err := scope.Runs(ctx, mostRuns)
+	all, err := scope.Runs.List(ctx, mostRuns)
 	if err != nil {
 		return nil, RefusedError{err}
 	}
@@ -126,7 +126,7 @@ func (p Past) Report(ctx context.Context, number int64) (*report.History, error)
 	case h.Run.ID == 0:
 		return nil, RefusedError{errors.New("no run has been made yet for this source and target")}
 	}
-	if h.Samples, err = scope.Samples(ctx, h.Run.ID); err != nil {
+	if h.Samples, err = scope.Runs.Samples(ctx, h.Run.ID); err != nil {
 		return nil, RefusedError{err}
 	}
 	for e, err := range scope.Accounts(ctx) {

@@ -70,11 +70,11 @@ func keepPayloads(ctx context.Context, j *runJournal, src engine.Source, notLoad
 		return nil
 	}
 	if len(notLoaded) == 0 {
-		return j.scope.KeepPayloads(nil)
+		return j.scope.Rejects.KeepPayloads(nil)
 	}
 	payloads := map[string]journal.Payload{}
 	flush := func() error {
-		err := j.scope.KeepPayloads(payloads)
+		err := j.scope.Rejects.KeepPayloads(payloads)
 		clear(payloads)
 		return err
 	}
@@ -104,7 +104,7 @@ func addPayloads(ctx context.Context, j *runJournal, src engine.Source, list []r
 	for i := range list {
 		r := &list[i]
 		wanted[r.SourceID] = r
-		payload, ok, err := j.scope.Payload(ctx, r.SourceID)
+		payload, ok, err := j.scope.Rejects.Payload(ctx, r.SourceID)
 		if err != nil {
 			return RefusedError{err}
 		}

@@ -114,7 +114,7 @@ func (r *run) begin(ctx context.Context) error {
 	if scope == nil {
 		return nil
 	}
-	last, err := scope.Settings(ctx)
+	last, err := scope.Runs.Settings(ctx)
 	if err != nil {
 		return RefusedError{err}
 	}

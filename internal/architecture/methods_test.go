@@ -28,7 +28,6 @@ var oversized = map[string]int{
 	"core/internal/conversation.Session":  29,
 	"core/internal/conversation.stream":   17,
 	"core/internal/spill.Spill":           14,
-	"core/journal.Scope":                  26,
 	"core/plugin.Client":                  22,
 	"core/plugin.process":                 13,
 	"core/sdk.service":                    27,

@@ -110,7 +110,7 @@ func host(dir string, at int64) (err error) {
 	if err != nil {
 		return err
 	}
-	o := plugin.Options{Bundled: plugin.Bundled{"file": {"plugin-serve"}}, FingerprintKey: j.FingerprintKey(), Memory: scope}
+	o := plugin.Options{Bundled: plugin.Bundled{"file": {"plugin-serve"}}, FingerprintKey: j.FingerprintKey(), Memory: scope.Plugin}
 	place, err := plugin.Find("file", o)
 	if err != nil {
 		return err

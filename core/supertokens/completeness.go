@@ -33,6 +33,15 @@ type Completeness struct {
 	Missing []Gap `json:"missing"`
 }
 
+// completeness finds out how much of an installation there is.
+type completeness struct {
+	*opened
+	complete Completeness
+	proven   bool
+	// notIndexed are the rows that are missing from the index of users.
+	notIndexed lostRows
+}
+
 // rowProof is what the rows of one range prove.
 type rowProof struct {
 	logins, found, accounts, withLogin int
@@ -212,81 +221,6 @@ func (p *proofs) strays() (n int, err error) {
 	return n, errors.Join(err, p.shared.Close())
 }
 
-// prove turns what a whole reading has shown into gaps.
-func (s *Source) prove(p *proofs) error {
-	var gaps []Gap
-	l := s.layout
-	for _, t := range slices.Sorted(maps.Keys(p.total.lost)) {
-		gaps = append(gaps, s.lostGap(t, p.total.lost[t]))
-	}
-	strays, err := p.strays()
-	if err != nil {
-		return err
-	}
-	if strays > 0 {
-		gaps = append(gaps, Gap{Code: GapTable, Table: UserIDMapping, Count: strays, Detail: l.missing(s.catalog, specOf(UserIDMapping), fmt.Sprintf(
-			"%d verified address(es) are stored for ids that are nobody's, and are the addresses of users who count as not verified: these users have external ids", strays))})
-	}
-	if s.notIndexed.count > 0 {
-		gaps = append(gaps, Gap{Code: GapRows, Table: UserIndex, Count: s.notIndexed.count, Detail: fmt.Sprintf(
-			"%d row(s) are missing from table %s of %s: the tables of users by tenant have a row that belongs to each, and users would lose a tenant without them (%s)",
-			s.notIndexed.count, l.called(UserIndex), s.catalog.where, s.notIndexed.ids())})
-	}
-	if s.notIndexed.count == 0 && p.total.members == 0 && p.total.found > 1 && l.Generation.multiApp() {
-		table := UserIndex
-		if s.assembler.newTenants {
-			table = RecipeUserTenants
-		}
-		gaps = append(gaps, Gap{Code: GapRows, Table: table, Count: p.total.found, Detail: fmt.Sprintf(
-			"table %s of %s has no row for any of the %d logins of app %s, so nobody would be in a tenant; restore it, or dump the whole schema",
-			l.called(table), s.catalog.where, p.total.found, s.app)})
-	}
-	made, there := l.expected()
-	s.complete = Completeness{
-		Core: l.proven.String(), TablesExpected: made, TablesFound: there,
-		LoginMethods: p.total.logins, LoginMethodsFound: p.total.found, Accounts: p.total.accounts, AccountsWithLogin: p.total.withLogin,
-	}
-	s.proven = true
-	return s.refuse(gaps)
-}
-
-// lostGap words rows that are missing from a table.
-func (s *Source) lostGap(t TableName, rows *lostRows) Gap {
-	g := Gap{Code: GapRows, Table: t, Count: rows.count}
-	ids := rows.ids()
-	known := specOf(t)
-	switch {
-	case known == nil:
-		g.Detail = fmt.Sprintf("%d user(s) sign in in a way that this program does not know (recipe %q): %s; a newer version may know it", rows.count, t, ids)
-	case s.layout.tables[t] == nil && known.loginOf != "":
-		g.Code = GapTable
-		g.Detail = s.layout.missing(s.catalog, known, fmt.Sprintf("the list of users names %d that belong in it (%s)", rows.count, ids))
-	case known.loginOf != "":
-		g.Detail = fmt.Sprintf("%d row(s) are missing from table %s of %s: the list of users names them, and other rows belong to them (%s)", rows.count, s.layout.called(t), s.catalog.where, ids)
-	default:
-		g.Detail = fmt.Sprintf("%d row(s) are missing from table %s of %s: other tables have rows of these users (%s)", rows.count, s.layout.called(t), s.catalog.where, ids)
-	}
-	return g
-}
-
-// refuse notes gaps that the operator accepts as findings, and returns the others as
-// an error.
-func (s *Source) refuse(gaps []Gap) error {
-	open, accepted := accept(gaps, s.accepts)
-	s.gaps = append(s.gaps, gaps...)
-	for _, g := range accepted {
-		example := string(g.Table)
-		if example == "" {
-			example = s.app
-		}
-		s.general.add(WarnIncomplete, example, fmt.Sprintf("accepted (%s): %s", g.Code, g.Detail))
-	}
-	if len(open) > 0 {
-		return &IncompleteError{Gaps: open}
-	}
-	return nil
-}
-
 // Completeness says how much of the installation was found. It is known after the
 // first whole reading, with [Source.Read]; ok is false before.
 func (s *Source) Completeness() (c Completeness, ok bool) {
@@ -347,42 +281,99 @@ func sumMemberships(ctx context.Context, from rows, r *relation, app string) (m 
 	return m, err
 }
 
-// compareCopies looks for rows that the index of users must have, because a row of a
-// table by tenant belongs to each: a dump is not held to its foreign keys by anybody.
-func (s *Source) compareCopies(ctx context.Context) error {
-	s.notIndexed = lostRows{}
-	r, copies := s.layout.tables[UserIndex], s.layout.copiesOfIndex()
-	if !s.layout.Generation.multiApp() || s.assembler.newTenants || r == nil || r.empty || !r.readable {
-		return nil
+// prove turns what a whole reading has shown into gaps.
+func (c *completeness) prove(p *proofs, newTenants bool) error {
+	var gaps []Gap
+	l := c.layout
+	for _, t := range slices.Sorted(maps.Keys(p.total.lost)) {
+		gaps = append(gaps, c.lostGap(t, p.total.lost[t]))
 	}
-	index, err := s.store.memberships(ctx, r, s.app)
+	strays, err := p.strays()
 	if err != nil {
 		return err
 	}
-	var copied memberships
-	for _, c := range copies {
-		m, err := s.store.memberships(ctx, c, s.app)
+	if strays > 0 {
+		gaps = append(gaps, Gap{Code: GapTable, Table: UserIDMapping, Count: strays, Detail: l.missing(c.catalog, specOf(UserIDMapping), fmt.Sprintf(
+			"%d verified address(es) are stored for ids that are nobody's, and are the addresses of users who count as not verified: these users have external ids", strays))})
+	}
+	if c.notIndexed.count > 0 {
+		gaps = append(gaps, Gap{Code: GapRows, Table: UserIndex, Count: c.notIndexed.count, Detail: fmt.Sprintf(
+			"%d row(s) are missing from table %s of %s: the tables of users by tenant have a row that belongs to each, and users would lose a tenant without them (%s)",
+			c.notIndexed.count, l.called(UserIndex), c.catalog.where, c.notIndexed.ids())})
+	}
+	if c.notIndexed.count == 0 && p.total.members == 0 && p.total.found > 1 && l.Generation.multiApp() {
+		table := UserIndex
+		if newTenants {
+			table = RecipeUserTenants
+		}
+		gaps = append(gaps, Gap{Code: GapRows, Table: table, Count: p.total.found, Detail: fmt.Sprintf(
+			"table %s of %s has no row for any of the %d logins of app %s, so nobody would be in a tenant; restore it, or dump the whole schema",
+			l.called(table), c.catalog.where, p.total.found, c.app)})
+	}
+	made, there := l.expected()
+	c.complete = Completeness{
+		Core: l.proven.String(), TablesExpected: made, TablesFound: there,
+		LoginMethods: p.total.logins, LoginMethodsFound: p.total.found, Accounts: p.total.accounts, AccountsWithLogin: p.total.withLogin,
+	}
+	c.proven = true
+	return c.refuse(gaps)
+}
+
+// lostGap words rows that are missing from a table.
+func (c *completeness) lostGap(t TableName, rows *lostRows) Gap {
+	g := Gap{Code: GapRows, Table: t, Count: rows.count}
+	ids := rows.ids()
+	known := specOf(t)
+	switch {
+	case known == nil:
+		g.Detail = fmt.Sprintf("%d user(s) sign in in a way that this program does not know (recipe %q): %s; a newer version may know it", rows.count, t, ids)
+	case c.layout.tables[t] == nil && known.loginOf != "":
+		g.Code = GapTable
+		g.Detail = c.layout.missing(c.catalog, known, fmt.Sprintf("the list of users names %d that belong in it (%s)", rows.count, ids))
+	case known.loginOf != "":
+		g.Detail = fmt.Sprintf("%d row(s) are missing from table %s of %s: the list of users names them, and other rows belong to them (%s)", rows.count, c.layout.called(t), c.catalog.where, ids)
+	default:
+		g.Detail = fmt.Sprintf("%d row(s) are missing from table %s of %s: other tables have rows of these users (%s)", rows.count, c.layout.called(t), c.catalog.where, ids)
+	}
+	return g
+}
+
+// compareCopies looks for rows that the index of users must have, because a row of a
+// table by tenant belongs to each: a dump is not held to its foreign keys by anybody.
+func (c *completeness) compareCopies(ctx context.Context, newTenants bool) error {
+	c.notIndexed = lostRows{}
+	r, copies := c.layout.tables[UserIndex], c.layout.copiesOfIndex()
+	if !c.layout.Generation.multiApp() || newTenants || r == nil || r.empty || !r.readable {
+		return nil
+	}
+	index, err := c.store.memberships(ctx, r, c.app)
+	if err != nil {
+		return err
+	}
+	var sum memberships
+	for _, copied := range copies {
+		m, err := c.store.memberships(ctx, copied, c.app)
 		if err != nil {
 			return err
 		}
-		copied.add(m)
+		sum.add(m)
 	}
-	if index == copied {
+	if index == sum {
 		return nil
 	}
 	// Something differs, which is rare: now it is worth to look at each row.
 	there := map[uint64]struct{}{}
-	err = s.store.scan(ctx, r, s.app, membershipColumns, func(v [][]byte) error {
+	err = c.store.scan(ctx, r, c.app, membershipColumns, func(v [][]byte) error {
 		there[membershipHash(v)] = struct{}{}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, c := range copies {
-		err := s.store.scan(ctx, c, s.app, membershipColumns, func(v [][]byte) error {
+	for _, copied := range copies {
+		err := c.store.scan(ctx, copied, c.app, membershipColumns, func(v [][]byte) error {
 			if _, ok := there[membershipHash(v)]; !ok {
-				s.notIndexed.add(trimPadding(v[1]))
+				c.notIndexed.add(trimPadding(v[1]))
 			}
 			return nil
 		})

@@ -109,11 +109,10 @@ func (l *Layout) tableOf(r *relation) (TableName, bool) {
 
 // examineColumns reports columns that this program does not know: a newer core,
 // or somebody's own addition.
-func (s *Source) examineColumns(c *catalog) {
-	s.ledger = s.layout.ledger(c)
-	for _, e := range s.ledger {
+func (o *opened) examineColumns(ledger []LedgerEntry) {
+	for _, e := range ledger {
 		if e.Fate == Unknown {
-			s.general.add(WarnUnknownColumn, e.Table+"."+e.Column, fmt.Sprintf("column %s.%s is not known and not read", e.Table, e.Column))
+			o.general.add(WarnUnknownColumn, e.Table+"."+e.Column, fmt.Sprintf("column %s.%s is not known and not read", e.Table, e.Column))
 		}
 	}
 }

@@ -3,12 +3,9 @@ package supertokens
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/canonical"
 )
@@ -105,35 +102,13 @@ const appColumn = "app_id"
 // each table once: what [Source.Read] needs is kept in an encrypted temporary
 // file, so that reading again does not ask the database again.
 type Source struct {
-	store       store
-	partitioner *partitioner
-	layout      *Layout
-	app         string
-	apps        []App
-	rangeSize   int
-	parallel    int
-	readers     []*tableReader
-	ledger      []LedgerEntry
-	closed      sync.Once
-	assembler   assembler
-	general     findings
-
-	catalog *catalog
-	// accepts are the codes of gaps that the operator accepts, gaps all that there are.
-	accepts  []GapCode
-	gaps     []Gap
-	complete Completeness
-	proven   bool
-	// notIndexed are the rows that are missing from the index of users.
-	notIndexed lostRows
-}
-
-// App is one SuperTokens app of the installation.
-type App struct {
-	ID      string   `json:"app_id"`
-	Tenants []string `json:"tenants"`
-	// Users counts the login methods, not the accounts they form.
-	Users int `json:"login_methods"`
+	*opened
+	*joiner
+	*completeness
+	apps    []App
+	readers []*tableReader
+	ledger  []LedgerEntry
+	closed  sync.Once
 }
 
 // Open connects or opens the file, finds the installation and the app. The
@@ -165,7 +140,8 @@ func openStore(ctx context.Context, o Options) (store, error) {
 
 // openIn is [Open] in a store, which it closes when it fails.
 func openIn(ctx context.Context, st store, o Options) (*Source, error) {
-	s := &Source{store: st, rangeSize: o.RangeSize, parallel: o.Connections, accepts: o.AcceptIncomplete}
+	found := &opened{store: st, accepts: o.AcceptIncomplete}
+	s := &Source{opened: found, joiner: &joiner{opened: found, rangeSize: o.RangeSize, parallel: o.Connections}, completeness: &completeness{opened: found}}
 	if s.rangeSize <= 0 {
 		s.rangeSize = defaultRangeSize
 	}
@@ -177,9 +153,6 @@ func openIn(ctx context.Context, st store, o Options) (*Source, error) {
 	}
 	return s, nil
 }
-
-// ErrNoApp is returned when the installation has no app of the name asked for.
-var ErrNoApp = errors.New("no such app")
 
 func (s *Source) open(ctx context.Context, o Options) error {
 	c, err := s.store.catalog(ctx)
@@ -208,8 +181,10 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	if s.layout.Generation.multiApp() && s.layout.tables[Spine] == nil {
 		return &IncompleteError{Gaps: s.gaps} // nothing can be read without it
 	}
-	s.examineColumns(c)
-	if err := s.retry(func() error { return s.loadApps(ctx, false) }); err != nil {
+	s.ledger = s.layout.ledger(c)
+	s.examineColumns(s.ledger)
+	err = s.retry(func() (err error) { s.apps, err = s.loadApps(ctx, false); return err })
+	if err != nil {
 		return err
 	}
 	s.assembler = newAssembler(s.layout, s.app)
@@ -224,7 +199,8 @@ func (s *Source) open(ctx context.Context, o Options) error {
 		return err
 	}
 	if s.partitioner.users == 0 && len(s.apps) == 1 { // an app that only the list of users knows may have them
-		if err := s.retry(func() error { return s.loadApps(ctx, true) }); err != nil {
+		err = s.retry(func() (err error) { s.apps, err = s.loadApps(ctx, true); return err })
+		if err != nil {
 			return err
 		}
 	}
@@ -242,27 +218,19 @@ func (s *Source) open(ctx context.Context, o Options) error {
 			return t.role.matters() || r.readable && !r.empty
 		}
 	})
-	if err := s.retry(func() error { return s.compareCopies(ctx) }); err != nil {
+	if err := s.retry(func() error { return s.compareCopies(ctx, s.assembler.newTenants) }); err != nil {
 		return err
 	}
-	if err := s.retry(func() error { return s.loadRoles(ctx) }); err != nil {
+	err = s.retry(func() (err error) { s.assembler.roles, err = s.loadRoles(ctx); return err })
+	if err != nil {
 		return err
 	}
-	return s.examine(ctx)
+	return (&examiner{s.opened, s.apps}).all(ctx)
 }
 
-// retry repeats what a broken connection has interrupted while the state that is
-// read is still held. Findings of an attempt that failed are forgotten.
-func (s *Source) retry(try func() error) error {
-	for attempt := 1; ; attempt++ {
-		before := s.general.clone()
-		err := try()
-		if attempt == maxAttempts || !errors.Is(err, errConnectionLost) {
-			return err
-		}
-		s.general = before
-	}
-}
+// Findings returns what was seen about the installation as a whole, beside the
+// warnings that each account carries.
+func (s *Source) Findings() []Finding { return s.general.list() }
 
 // Layout says what was found.
 func (s *Source) Layout() *Layout { return s.layout }
@@ -335,153 +303,6 @@ func (s *Source) Read(ctx context.Context, emit func(Batch) error) error {
 	case s.proven: // by an earlier reading of the same rows
 		return p.shared.Close()
 	default:
-		return s.prove(p)
+		return s.prove(p, s.assembler.newTenants)
 	}
-}
-
-// eachRange joins tables range by range, in parallel, and emits in order what
-// each range is made into, which keeps nothing of its rows.
-func (s *Source) eachRange(ctx context.Context, readers []*tableReader, build func(*rangeRows, []Orphan) Batch, emit func(Batch) error) error {
-	if err := s.partitioner.partition(ctx, readers); err != nil {
-		return err
-	}
-	total, ranges := s.partitioner.rangeCount(), s.partitioner.reader(readers)
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(s.parallel + 1) // ranges in memory, with the one that is emitted
-	joins := sync.Pool{New: func() any { return newRangeRows(s.layout, s.rangeSize) }}
-	turns := make([]chan struct{}, total+1)
-	for i := range turns {
-		turns[i] = make(chan struct{})
-	}
-	close(turns[0])
-	for i := range total {
-		group.Go(func() error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			rr, _ := joins.Get().(*rangeRows)
-			var orphans []Orphan
-			err := ranges.read(i, rr, func(r *tableReader, v [][]byte) {
-				id := trimPadding(v[0])
-				orphans = append(orphans, Orphan{Table: string(r.name), ID: id})
-				s.assembler.nobodys(rr, r, id, v)
-			})
-			if err != nil {
-				return err
-			}
-			b := build(rr, orphans)
-			rr.reset()
-			joins.Put(rr)
-			b.Done, b.Total = i+1, total
-			select {
-			case <-turns[i]:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			if err := emit(b); err != nil {
-				return err
-			}
-			close(turns[i+1])
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-// loadApps fills in apps, tenants and how many logins each app has, and checks that
-// the wanted app is there and is not the empty one of several. The logins of a single app
-// are counted only if all are to be.
-func (s *Source) loadApps(ctx context.Context, all bool) error {
-	apps, err := readApps(ctx, s.store, s.layout, all)
-	if err != nil {
-		return err
-	}
-	s.apps = apps
-	at := slices.IndexFunc(apps, func(a App) bool { return a.ID == s.app })
-	if at < 0 { // then how many the others have is worth counting
-		if apps, err = readApps(ctx, s.store, s.layout, true); err != nil {
-			return err
-		}
-	}
-	var names []string
-	elsewhere := 0
-	for _, a := range apps {
-		names = append(names, fmt.Sprintf("%s (%d login methods)", a.ID, a.Users))
-		elsewhere += a.Users
-	}
-	at = slices.IndexFunc(apps, func(a App) bool { return a.ID == s.app })
-	switch {
-	case len(apps) == 0:
-		return fmt.Errorf("%w: source.app is %q, and %s has no app at all: no core has been started on these tables yet, or their rows were left out", ErrNoApp, s.app, s.catalog.where)
-	case at < 0:
-		return fmt.Errorf("%w: source.app is %q, the installation has %s", ErrNoApp, s.app, strings.Join(names, ", "))
-	}
-	if apps[at].Users == 0 && elsewhere > 0 {
-		return s.refuse([]Gap{{Code: GapEmptyApp, Detail: fmt.Sprintf(
-			"app %q has nobody, while others have: %s; choose one with source.app", s.app, strings.Join(names, ", "))}})
-	}
-	return nil
-}
-
-// readApps lists the apps of an installation, sorted, with their tenants. An app that
-// only the list of users knows is one too. Where there is one app, its logins are
-// counted only if all are to be.
-func readApps(ctx context.Context, from store, l *Layout, all bool) ([]App, error) {
-	if !l.Generation.multiApp() {
-		return []App{{ID: defaultName, Tenants: []string{defaultName}}}, nil
-	}
-	byID := map[string]*App{}
-	app := func(id string) *App {
-		if byID[id] == nil {
-			byID[id] = &App{ID: id}
-		}
-		return byID[id]
-	}
-	if r := l.tables[Apps]; r != nil {
-		err := from.scan(ctx, r, "", []string{appColumn}, func(v [][]byte) error {
-			app(string(v[0]))
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if r := l.tables[Tenants]; r != nil {
-		err := from.scan(ctx, r, "", []string{appColumn, "tenant_id"}, func(v [][]byte) error {
-			a := app(string(v[0]))
-			a.Tenants = append(a.Tenants, string(v[1]))
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if r := l.tables[Spine]; r != nil && (all || len(byID) != 1) {
-		users, err := from.countBy(ctx, r, appColumn)
-		if err != nil {
-			return nil, err
-		}
-		for id, n := range users {
-			app(id).Users = n
-		}
-	}
-	var out []App
-	for _, a := range byID {
-		slices.Sort(a.Tenants)
-		out = append(out, *a)
-	}
-	slices.SortFunc(out, func(x, y App) int { return strings.Compare(x.ID, y.ID) })
-	return out, nil
-}
-
-func (s *Source) loadRoles(ctx context.Context) error {
-	r := s.layout.tables[Roles]
-	if r == nil {
-		return nil
-	}
-	s.assembler.roles = map[string]bool{}
-	return s.store.scan(ctx, r, s.app, []string{"role"}, func(v [][]byte) error {
-		s.assembler.roles[string(v[0])] = true
-		return nil
-	})
 }

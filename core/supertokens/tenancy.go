@@ -238,11 +238,11 @@ type membershipEvidence struct {
 	undated int
 }
 
-func (s *Source) compareMembership(ctx context.Context) (membershipEvidence, error) {
+func (j *joiner) compareMembership(ctx context.Context) (membershipEvidence, error) {
 	var e membershipEvidence
-	readers := s.layout.readers(func(t *tableSpec) bool { return t.role.saysWhere() })
+	readers := j.layout.readers(func(t *tableSpec) bool { return t.role.saysWhere() })
 	var mu sync.Mutex // ranges are joined in parallel
-	err := s.eachRange(ctx, readers, func(rr *rangeRows, _ []Orphan) Batch {
+	err := j.eachRange(ctx, readers, func(rr *rangeRows, _ []Orphan) Batch {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, u := range rr.users {
@@ -273,18 +273,6 @@ func (e *membershipEvidence) count(u *userRows) {
 			e.onlyNew++
 		}
 	}
-}
-
-// storedMode reads migration_mode from the app's own configuration, where a
-// deployment with several connection URI domains keeps it.
-func (s *Source) storedMode(ctx context.Context) (string, error) {
-	r := s.layout.tables[TenantConfigs]
-	if r == nil {
-		return "", nil
-	}
-	var m modeReader
-	err := s.store.scan(ctx, r, s.app, modeColumns, m.add)
-	return m.mode, err
 }
 
 var modeColumns = []string{"tenant_id", "core_config"}

@@ -33,7 +33,6 @@ var oversized = map[string]int{
 	"core/sdk.service":                    27,
 	"core/sdk/folder.Folder":              15,
 	"core/supertokens.Layout":             16,
-	"core/supertokens.Source":             31,
 	"core/supertokens.Tables":             21,
 	"core/supertokens.assembler":          16,
 	"core/supertokens.partitioner":        16,

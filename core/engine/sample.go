@@ -173,7 +173,7 @@ func (s *sampler) see(u *canonical.User) {
 		}
 	}
 	var kept *candidate
-	keep := func() *candidate {
+	copied := func() *candidate {
 		if kept == nil { // the account itself may go
 			kept = &candidate{c.rank, strings.Clone(c.id), slices.Clone(s.at)}
 		}
@@ -185,14 +185,14 @@ func (s *sampler) see(u *canonical.User) {
 			continue
 		}
 		at, _ := slices.BinarySearchFunc(g.first, &c, (*candidate).before)
-		if g.first = slices.Insert(g.first, at, keep()); len(g.first) > perKind {
+		if g.first = slices.Insert(g.first, at, copied()); len(g.first) > perKind {
 			g.first = g.first[:perKind]
 		}
 	}
 	if len(s.rest) < s.wanted {
-		heap.Push(&s.rest, keep())
+		heap.Push(&s.rest, copied())
 	} else if c.before(s.rest[0]) < 0 {
-		s.rest[0] = keep()
+		s.rest[0] = copied()
 		heap.Fix(&s.rest, 0)
 	}
 }

@@ -35,7 +35,7 @@ type item struct {
 	// where says how and in which tenants people sign in to it. It is asked for of few, and
 	// valid as long as the item.
 	where []byte
-	// out is why the mapping keeps it out of the target; nil when it does not.
+	// out is why the mapping excludes it; nil when it does not.
 	out *mapping.Exclusion
 }
 

@@ -1,4 +1,4 @@
-// Package journal is the memory of runs: one SQLite file in a folder of the
+// Package journal is what runs leave behind for later ones: one SQLite file in a folder of the
 // operator's, which any SQLite tool can open.
 //
 // It holds, per account, what was sent, what became of it and which state was

@@ -110,10 +110,13 @@ func runMigration(ctx context.Context, a *app, f runFlags) error {
 		return refusedError(r.Result.Diagnostics.Err())
 	case err != nil:
 		return err
-	case r.Result.Summary.Rejected+r.Result.Summary.InDoubt+r.Result.Incomplete > 0:
-		return silentError{exitRejects}
-	case f.dryRun && f.detailed && r.Result.Summary.Created+r.Result.Summary.Updated > 0:
+	}
+	switch r.Ending(f.detailed) {
+	case report.EndWouldChange:
 		return silentError{exitDifferences}
+	case report.EndRejects:
+		return silentError{exitRejects}
+	case report.EndDone:
 	}
 	return nil
 }
@@ -161,7 +164,7 @@ func execute(ctx context.Context, a *app, f runFlags) (r *report.Run, err error)
 	}
 	defer func() { err = errors.Join(err, m.Close(ctx)) }()
 	r, err = m.Run(ctx, run)
-	r.Detail = f.detail
+	r.Detail, r.Config, r.Detailed = f.detail, a.configPath, f.detailed
 	status.clear()
 	return r, err
 }

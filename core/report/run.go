@@ -33,6 +33,10 @@ type Run struct {
 	Different []pluginapi.Change
 	// Detail is how much of a dry run's changes the text shows.
 	Detail string
+	// Config is the file that the run was configured with, for the next command. Detailed
+	// says that a dry run was asked whether anything would change.
+	Config   string
+	Detailed bool
 	// Err is why the run stopped early, empty when it did not.
 	Err string
 	// PartLosses are parts of accounts that the target did not take.
@@ -133,6 +137,7 @@ func (r *Run) WriteText(w io.Writer) error {
 		b.WriteString("\nTarget preflight\n\n")
 		_ = diag.Write(&b, r.Result.Diagnostics, diag.Options{})
 	}
+	r.writeEnding(&b)
 	return writeText(w, b.String())
 }
 

@@ -1,0 +1,132 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
+)
+
+// Ending is what the exit code of a run or a dry run says.
+type Ending uint8
+
+const (
+	// EndDone: nothing is left to do.
+	EndDone Ending = iota
+	// EndRejects: somebody was rejected, is in doubt, or lacks a part.
+	EndRejects
+	// EndWouldChange: a dry run was asked whether anything would change, and it would.
+	EndWouldChange
+)
+
+// Ending says how a run without an error has ended. With detailed, a dry run says first
+// whether anything would change.
+func (r *Run) Ending(detailed bool) Ending {
+	s := r.Result.Summary
+	switch {
+	case r.Result.DryRun && detailed && s.Created+s.Updated > 0:
+		return EndWouldChange
+	case s.Rejected+s.InDoubt+r.Result.Incomplete > 0:
+		return EndRejects
+	}
+	return EndDone
+}
+
+// writeEnding writes the last lines: what came of it in one sentence, why the exit code
+// is what it is, and the next command.
+func (r *Run) writeEnding(b *strings.Builder) {
+	if r.Err != "" {
+		return // the error comes after the report, and says it all
+	}
+	s := r.Result.Summary
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		what string
+	}{
+		{s.Created, "created"}, {s.Updated, "updated"}, {s.Unchanged, "unchanged"}, {s.Skipped, "skipped"}, {s.Rejected, "rejected"}, {s.InDoubt, "in doubt"},
+	} {
+		if p.n > 0 {
+			parts = append(parts, number(p.n)+" "+p.what)
+		}
+	}
+	begin := "Of " + number(s.Read) + " accounts: "
+	if r.Result.DryRun {
+		begin = "What a run would make of " + number(s.Read) + " accounts: "
+	}
+	fmt.Fprintf(b, "\n%s%s.\n", begin, cmp.Or(strings.Join(parts, ", "), "nothing"))
+	if r.Result.Incomplete > 0 {
+		fmt.Fprintf(b, "%s of those that are in the target lack a part, see \"%s\".\n", number(r.Result.Incomplete), partLossTitle)
+	}
+	switch r.Ending(r.Detailed) {
+	case EndWouldChange:
+		b.WriteString("Exit code 6: something would change.\n")
+	case EndRejects:
+		fmt.Fprintf(b, "Exit code 4: %s.\n", r.whyRejects())
+	case EndDone:
+	}
+	if next := r.next(); next != "" {
+		fmt.Fprintf(b, "Next: %s\n", next)
+	}
+}
+
+// whyRejects names the commonest reason why accounts were not loaded, and its remedy.
+func (r *Run) whyRejects() string {
+	failed := map[diag.Code]int{}
+	for _, c := range r.Changes {
+		if c.Action == pluginapi.Rejected || c.Action == pluginapi.InDoubt {
+			failed[c.Code]++
+		}
+	}
+	codes := slices.SortedFunc(maps.Keys(failed), func(x, y diag.Code) int {
+		return cmp.Or(cmp.Compare(failed[y], failed[x]), cmp.Compare(x, y))
+	})
+	if len(codes) == 0 {
+		return "accounts lack a part that the target did not take"
+	}
+	info, _ := r.Words.Lookup(codes[0])
+	text := fmt.Sprintf("not everybody was loaded; most often %s (%s accounts)", codes[0], number(failed[codes[0]]))
+	if r.Result.DryRun {
+		text = fmt.Sprintf("not everybody would be loaded; most often %s (%s accounts)", codes[0], number(failed[codes[0]]))
+	}
+	if info.Remedy != "" {
+		text += ": " + info.Remedy
+	}
+	return text
+}
+
+// next is the command that an operator wants now.
+func (r *Run) next() string {
+	s := r.Result.Summary
+	config := " --config " + shellWord(cmp.Or(r.Config, "FILE"))
+	switch {
+	case r.Result.DryRun && s.Created+s.Updated+s.InDoubt > 0:
+		return "stetl run" + config
+	case r.Result.DryRun && s.Rejected > 0:
+		return "stetl plan --detail users" + config
+	case r.Result.DryRun:
+		return ""
+	case s.InDoubt > 0:
+		return "stetl run" + config + ", which looks them up first"
+	case s.Rejected > 0:
+		return "stetl rejects" + config
+	case s.Created+s.Updated > 0:
+		return "stetl report" + config
+	}
+	return ""
+}
+
+// shellWord quotes a word for a shell where it must be.
+func shellWord(s string) string {
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./:@%+,=", c)
+	}
+	if s != "" && !strings.ContainsFunc(s, func(c rune) bool { return !plain(c) }) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

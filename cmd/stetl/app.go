@@ -55,12 +55,13 @@ func run(args []string, s streams) int {
 	return exitCode(err)
 }
 
-// interruptible cancels on the first SIGINT or SIGTERM and remembers which; the
+// interruptible cancels on the first SIGINT, SIGTERM or SIGHUP and remembers which; the
 // second one ends the process, as the default action is back by then.
 func interruptible(parent context.Context, say io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	// A terminal that is closed, or a connection that is lost, is no reason to be cut off.
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		select {
 		case sig := <-ch:
@@ -182,4 +183,17 @@ func (a *app) explain(err error) {
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// widthOf is how many columns a terminal has; 0 when it does not say.
+func widthOf(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return columns
 }

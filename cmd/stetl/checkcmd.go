@@ -31,7 +31,8 @@ settings of the target that it knows a remedy for, and no accounts.`,
 }
 
 func runCheck(ctx context.Context, a *app, fix bool) (err error) {
-	status := newStatus(a.err, a.asJSON)
+	status := newStatus(a.err, false)
+	defer status.clear()
 	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true}, status)
 	if err != nil {
 		return err

@@ -40,6 +40,7 @@ is given, which needs --out: such a file is created with mode 0600.`,
 
 func runExport(ctx context.Context, a *app, out string, secrets bool) (err error) {
 	status := newStatus(a.err, out == "")
+	defer status.clear()
 	src, err := openSource(ctx, a, false, status)
 	if err != nil {
 		return err

@@ -76,6 +76,9 @@ func runIDMap(ctx context.Context, a *app, f idmapFlags) (err error) {
 		return err
 	}
 	write := m.WriteCSV
+	if n := m.Guarded(); n > 0 && f.format == "csv" {
+		fmt.Fprintf(a.err, "stetl: %d ids begin like a formula of a spreadsheet, or hold control characters, and are written with an apostrophe before them, or without these; --format ndjson has them as they are\n", n)
+	}
 	switch f.format {
 	case "ndjson":
 		write = m.WriteNDJSON

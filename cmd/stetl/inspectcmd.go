@@ -34,7 +34,8 @@ the target can take. With --list it only names the installations and apps there 
 }
 
 func runInspect(ctx context.Context, a *app) (err error) {
-	status := newStatus(a.err, a.asJSON)
+	status := newStatus(a.err, false)
+	defer status.clear()
 	src, err := openSource(ctx, a, true, status)
 	if err != nil {
 		return showIncomplete(a, err)

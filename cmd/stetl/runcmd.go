@@ -111,7 +111,7 @@ func runMigration(ctx context.Context, a *app, f runFlags) error {
 	case err != nil:
 		return err
 	}
-	switch r.Ending(f.detailed) {
+	switch report.EndingOf(r) {
 	case report.EndWouldChange:
 		return silentError{exitDifferences}
 	case report.EndRejects:
@@ -127,7 +127,8 @@ func execute(ctx context.Context, a *app, f runFlags) (r *report.Run, err error)
 	if err := f.check(); err != nil {
 		return r, err
 	}
-	status := newStatus(a.err, a.quiet || a.asJSON)
+	status := newStatus(a.err, a.quiet)
+	defer status.clear()
 	o := migration.Options{ReadOnly: f.dryRun}
 	if o.Plan, err = readPlan(f.plan); err != nil {
 		return r, err

@@ -99,7 +99,7 @@ func revokeSessions(ctx context.Context, a *app, which session.Selection, yes bo
 	}
 	if found > 0 && !yes {
 		fmt.Fprintf(a.err, "%d sessions of %d users, expired ones included.\n", found, users)
-		if err := a.confirm("Revoke them?"); err != nil {
+		if err := a.confirm(ctx, "Revoke them?"); err != nil {
 			return err
 		}
 	}

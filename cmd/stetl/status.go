@@ -13,30 +13,57 @@ import (
 	"github.com/stetl/stetl/core/supertokens"
 )
 
-// status shows progress: a line that rewrites itself on a terminal, else a
-// plain line every so often. Its methods are called one at a time.
+// status shows what is being done, how far it is and since when: a line that rewrites
+// itself on a terminal, else a plain line every so often. It goes on telling the time while
+// nothing is counted. Its methods are safe for concurrent use.
 type status struct {
 	w        io.Writer
 	terminal bool
+	width    func() int // of the terminal
 	off      bool
 	every    time.Duration
-	last     time.Time
-	title    string
-	began    time.Time
-	shown    bool
+	stopped  chan struct{}
+	stop     sync.Once
 
-	mu    sync.Mutex
-	heard pluginapi.Pulse       // what the plugin said last
-	until time.Time             // when its wait ends
-	also  func(pluginapi.Pulse) // when set, hears it as well
+	mu          sync.Mutex
+	last        time.Time // when something was shown
+	title       string
+	done, total int
+	began       time.Time // of the title
+	counted     time.Time // when somebody last said how far it is
+	shown       bool
+	heard       pluginapi.Pulse       // what the plugin said last
+	said, until time.Time             // when it said so, and when its wait ends
+	also        func(pluginapi.Pulse) // when set, hears it as well
 }
 
 func newStatus(w io.Writer, off bool) *status {
-	s := &status{w: w, terminal: isTerminal(w), off: off, every: 10 * time.Second, last: time.Now()}
+	s := &status{w: w, terminal: isTerminal(w), width: func() int { return widthOf(w) }, off: off, every: 10 * time.Second, last: time.Now(), stopped: make(chan struct{})}
 	if s.terminal {
 		s.every = 200 * time.Millisecond
 	}
+	if !off {
+		go s.tick()
+	}
 	return s
+}
+
+// tick keeps the time going while nothing is counted.
+func (s *status) tick() {
+	ticker := time.NewTicker(max(s.every, time.Second))
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stopped:
+			return
+		case <-ticker.C:
+			s.mu.Lock()
+			if now := time.Now(); now.Sub(s.counted) >= s.every {
+				s.line(now)
+			}
+			s.mu.Unlock()
+		}
+	}
 }
 
 // pulse remembers what a plugin says of itself, for the next line. It may be
@@ -44,22 +71,24 @@ func newStatus(w io.Writer, off bool) *status {
 func (s *status) pulse(p pluginapi.Pulse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.heard, s.until = p, time.Now().Add(p.Wait)
+	s.heard, s.said = p, time.Now()
+	s.until = s.said.Add(p.Wait)
 	if s.also != nil {
 		s.also(p)
 	}
 }
 
-// hindrance is the part of the line that says what the plugin is up against.
+// hindrance is the part of the line that says what the plugin is up to, or against.
 func (s *status) hindrance(now time.Time) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var parts []string
 	if s.heard.Limit > 0 {
 		parts = append(parts, fmt.Sprintf("%d requests at a time", s.heard.Limit))
 	}
-	if left := s.until.Sub(now); left > 0 {
+	switch left := s.until.Sub(now); {
+	case left > 0:
 		parts = append(parts, fmt.Sprintf("waiting %s: %s", left.Round(time.Second), s.heard.Reason))
+	case s.heard.Wait == 0 && s.heard.Reason != "" && now.Sub(s.said) < staleAfter:
+		parts = append(parts, s.heard.Reason)
 	}
 	if len(parts) == 0 {
 		return ""
@@ -67,8 +96,12 @@ func (s *status) hindrance(now time.Time) string {
 	return "  " + strings.Join(parts, ", ")
 }
 
+// staleAfter is how long what a plugin is up to is believed, unless it says it again.
+const staleAfter = 30 * time.Second
+
 var phaseText = map[engine.Phase]string{
-	engine.Choosing: "Choosing accounts", engine.Surveying: "Looking at accounts", engine.Planning: "Comparing with the target", engine.Loading: "Loading", engine.Verifying: "Reading back",
+	engine.Choosing: "Choosing accounts", engine.Surveying: "Looking at accounts",
+	engine.Checking: "Checking the target", engine.Proving: "Proving that old passwords work", engine.Planning: "Comparing with the target", engine.Loading: "Loading", engine.Verifying: "Reading back",
 	migration.Undoing: "Undoing",
 }
 
@@ -86,35 +119,63 @@ func (s *status) engine(p engine.Progress) { s.show(phaseText[p.Phase], p.Done, 
 
 func (s *status) show(title string, done, total int) {
 	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if title != s.title {
 		s.title, s.began = title, now
 	}
-	if s.off || now.Sub(s.last) < s.every {
+	s.done, s.total, s.counted = done, total, now
+	s.line(now)
+}
+
+// line shows how it stands, unless that was done a moment ago.
+func (s *status) line(now time.Time) {
+	if s.off || s.title == "" || now.Sub(s.last) < s.every {
 		return
 	}
 	s.last = now
-	line := fmt.Sprintf("%s  %d", title, done)
-	if total > 0 {
-		line += fmt.Sprintf(" of %d (%d %%)", total, 100*done/total)
+	line := s.title
+	if s.done > 0 || s.total > 0 {
+		line += fmt.Sprintf("  %d", s.done)
 	}
-	if passed := now.Sub(s.began).Seconds(); passed > 0 && done > 0 {
-		rate := float64(done) / passed
+	if s.total > 0 {
+		line += fmt.Sprintf(" of %d (%d %%)", s.total, 100*s.done/s.total)
+	}
+	passed := now.Sub(s.began)
+	if passed > 0 && s.done > 0 {
+		rate := float64(s.done) / passed.Seconds()
 		line += fmt.Sprintf("  %.0f/s", rate)
-		if left := total - done; left > 0 {
+		if left := s.total - s.done; left > 0 {
 			line += fmt.Sprintf("  about %s left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
 		}
 	}
+	if passed >= time.Second {
+		line += " · " + passed.Round(time.Second).String()
+	}
 	line += s.hindrance(now)
 	if s.terminal {
-		fmt.Fprintf(s.w, "\r\x1b[K%s", line)
+		fmt.Fprintf(s.w, "\r\x1b[K%s", cutTo(line, s.width()-1))
 		s.shown = true
 	} else {
 		fmt.Fprintln(s.w, line)
 	}
 }
 
-// clear removes the line before something else is printed.
+// cutTo shortens a line that would not fit: one that wraps around cannot be written over.
+func cutTo(line string, width int) string {
+	runes := []rune(line)
+	if width <= 1 || len(runes) <= width {
+		return line
+	}
+	return string(runes[:width-1]) + "…"
+}
+
+// clear removes the line before something else is printed, and ends the status.
 func (s *status) clear() {
+	s.stop.Do(func() { close(s.stopped) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.off = true
 	if s.shown {
 		fmt.Fprint(s.w, "\r\x1b[K")
 	}

@@ -26,17 +26,32 @@ func TestProgressIsShownOnTheWay(t *testing.T) {
 			}
 			s.engine(engine.Progress{Phase: engine.Loading, Done: 20 * (n + 1), Total: 1000})
 		}
-		want := `Loading  200 of 1000 (20 %)  20/s  about 40s left
-Loading  400 of 1000 (40 %)  20/s  about 30s left  8 requests at a time, waiting 1m26s: 429 from the target
-Loading  600 of 1000 (60 %)  20/s  about 20s left  8 requests at a time, waiting 1m16s: 429 from the target
+		s.clear()
+		want := `Loading  200 of 1000 (20 %)  20/s  about 40s left · 10s
+Loading  400 of 1000 (40 %)  20/s  about 30s left · 20s  8 requests at a time, waiting 1m26s: 429 from the target
+Loading  600 of 1000 (60 %)  20/s  about 20s left · 30s  8 requests at a time, waiting 1m16s: 429 from the target
 `
 		if out.String() != want {
 			t.Errorf("a log:\n%s", out.String())
 		}
 
+		// Nobody counts anything, and the time goes on.
 		out.Reset()
 		s = newStatus(&out, false)
-		s.terminal, s.every = true, 200*time.Millisecond
+		s.engine(engine.Progress{Phase: engine.Checking})
+		time.Sleep(15 * time.Second)
+		s.pulse(pluginapi.Pulse{Reason: "lists the realm"})
+		time.Sleep(20 * time.Second)
+		s.clear()
+		time.Sleep(time.Minute)
+		want = "Checking the target · 10s\nChecking the target · 20s  lists the realm\nChecking the target · 30s  lists the realm\n"
+		if out.String() != want {
+			t.Errorf("a step without numbers:\n%s", out.String())
+		}
+
+		out.Reset()
+		s = newStatus(&out, true)
+		s.off, s.terminal, s.every = false, true, 200*time.Millisecond
 		begin()
 		for n := range 4 {
 			time.Sleep(100 * time.Millisecond)
@@ -46,6 +61,9 @@ Loading  600 of 1000 (60 %)  20/s  about 20s left  8 requests at a time, waiting
 		want = "\r\x1b[KLoading  20 of 1000 (2 %)  100/s  about 10s left\r\x1b[KLoading  40 of 1000 (4 %)  100/s  about 10s left\r\x1b[K"
 		if out.String() != want {
 			t.Errorf("a terminal: %q", out.String())
+		}
+		if got := cutTo("Loading  20 of 1000", 10); got != "Loading  …" {
+			t.Errorf("a narrow terminal: %q", got)
 		}
 
 		out.Reset()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -35,7 +36,8 @@ has made. It says what it will do and asks first; --yes is the answer.`,
 }
 
 func runUndo(ctx context.Context, a *app, yes bool) (err error) {
-	status := newStatus(a.err, a.quiet || a.asJSON)
+	status := newStatus(a.err, a.quiet)
+	defer status.clear()
 	cfg, m, err := openMigration(ctx, a, migration.Options{}, status)
 	if err != nil {
 		return err
@@ -48,7 +50,7 @@ func runUndo(ctx context.Context, a *app, yes bool) (err error) {
 	if !yes {
 		fmt.Fprintf(a.err, "%s: %d accounts to delete, %d to restore; %d that no run has made stay as they are.\n",
 			cfg.TargetText(), count.Made, count.Adopted, count.Left)
-		if err := a.confirm("Take them back?"); err != nil {
+		if err := a.confirm(ctx, "Take them back?"); err != nil {
 			return err
 		}
 	}
@@ -66,16 +68,31 @@ func runUndo(ctx context.Context, a *app, yes bool) (err error) {
 	return nil
 }
 
-// confirm asks a person. Where there is none, the answer has to be a flag.
-func (a *app) confirm(question string) error {
+// confirm asks a person. Where there is none, the answer has to be a flag. A signal ends
+// the question.
+func (a *app) confirm(ctx context.Context, question string) error {
 	in, ok := a.in.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return usageError(errors.New("nobody is there to confirm; --yes says that it is meant"))
 	}
 	fmt.Fprintf(a.err, "%s [y/N] ", question)
-	line, _ := bufio.NewReader(in).ReadString('\n')
-	if answer := strings.ToLower(strings.TrimSpace(line)); answer != "y" && answer != "yes" {
+	return answered(ctx, in)
+}
+
+// answered reads a line that says yes.
+func answered(ctx context.Context, in io.Reader) error {
+	said := make(chan string, 1)
+	go func() { // it ends with the process, if nobody ever answers
+		line, _ := bufio.NewReader(in).ReadString('\n')
+		said <- line
+	}()
+	select {
+	case line := <-said:
+		if answer := strings.ToLower(strings.TrimSpace(line)); answer == "y" || answer == "yes" {
+			return nil
+		}
 		return usageError(errors.New("nothing was done"))
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	return nil
 }

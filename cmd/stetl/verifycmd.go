@@ -33,7 +33,8 @@ func runVerify(ctx context.Context, a *app, sample int) (err error) {
 	if sample < 1 {
 		return usageError(errors.New("--sample counts from 1"))
 	}
-	status := newStatus(a.err, a.quiet || a.asJSON)
+	status := newStatus(a.err, a.quiet)
+	defer status.clear()
 	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true}, status)
 	if err != nil {
 		return err

@@ -655,14 +655,13 @@ limits: {updates: 5, resets: 2.5%, adoptions: 0, mails: 1%, failures: 10, window
 	if len(problems) > 0 {
 		t.Fatal(problems.Err())
 	}
-	off := false
-	wantPolicies := policy.Policies{Skip: []diag.Code{"load.id_invalid"}, Adopt: true, OverwriteDrift: true, Canary: &off}
+	wantPolicies := policy.Policies{Skip: []diag.Code{"load.id_invalid"}, Adopt: true, OverwriteDrift: true, Canary: policy.CanaryOff}
 	if d := cmp.Diff(wantPolicies, c.Policies); d != "" {
 		t.Errorf("policies (-want +got):\n%s", d)
 	}
 	wantLimits := policy.Limits{
 		Updates: policy.Limit{Set: true, Count: 5}, Resets: policy.Limit{Set: true, Percent: 2.5},
-		Adoptions: policy.Limit{Set: true}, Mails: policy.Limit{Set: true, Percent: 1}, Failures: 10, Window: 50,
+		Adoptions: policy.Limit{Set: true}, Mails: policy.Limit{Set: true, Percent: 1}, Failures: policy.Limit{Set: true, Count: 10}, Window: 50,
 	}
 	if d := cmp.Diff(wantLimits, c.Limits); d != "" {
 		t.Errorf("limits (-want +got):\n%s", d)

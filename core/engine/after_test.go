@@ -16,6 +16,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // hashed gives people passwords of two kinds.
@@ -132,6 +133,48 @@ func TestRedCanaryStopsTheRun(t *testing.T) {
 				t.Errorf("left in the target: %v", dst.accounts)
 			}
 		})
+	}
+}
+
+// What cannot be proven is named and stops nothing, unless it is required: a kind of hash
+// that this program cannot make, and a target that cannot be asked.
+func TestNotProven(t *testing.T) {
+	t.Parallel()
+	people := hashed(t, 3)
+	odd := "$argon2d$v=19$m=64,t=2,p=1$c29tZXNhbHRzYWx0$c29tZWRpZ2VzdHNvbWVkaWdlc3Q"
+	people[2].Logins[0].Password = canonical.ParsePasswordHash(odd)
+	takesAll := func() *idp {
+		dst := newIDP()
+		dst.caps.Hashes = append(dst.caps.Hashes, pluginapi.HashSupport{Scheme: canonical.Argon2d})
+		return dst
+	}
+	deaf := takesAll()
+	deaf.caps.Abilities = []pluginapi.Ability{pluginapi.CanPlan, pluginapi.CanUndo}
+	refuses := takesAll()
+	refuses.login = func(pluginapi.Login, bool) (bool, error) {
+		return false, &pluginapi.Failure{Code: diag.TargetLoginUnavailable, Detail: "the client has no password grant"}
+	}
+	for name, tt := range map[string]struct {
+		dst            *idp
+		proven, unmade int
+	}{"a kind of hash": {takesAll(), 2, 1}, "no way to ask": {deaf, 0, 1}, "it does not answer": {refuses, 0, 2}} {
+		required := Options{Canary: tt.dst, Policies: policy.Policies{Canary: policy.CanaryRequired}}
+		if res, err := Run(t.Context(), people, tt.dst, required); !errors.Is(err, ErrCanary) || res.Summary.Read != 0 || len(tt.dst.accounts) != 0 {
+			t.Errorf("%s, required: %v", name, err)
+		}
+		res, err := Run(t.Context(), people, tt.dst, Options{Canary: tt.dst})
+		var proven, unasked int
+		for _, p := range res.Canaries {
+			if p.Proven {
+				proven++
+			}
+			if p.Unasked && !p.Proven && p.Problem != "" {
+				unasked++
+			}
+		}
+		if err != nil || res.Summary.Created != 3 || proven != tt.proven || unasked != tt.unmade {
+			t.Errorf("%s: %v, %+v, proofs %+v", name, err, res.Summary, res.Canaries)
+		}
 	}
 }
 

@@ -42,11 +42,14 @@ type Proof struct {
 	Shape string `json:"shape"`
 	// Proven says that the right password was accepted and a wrong one refused.
 	Proven bool `json:"proven"`
-	// Unasked says that the target could not be asked, so that nothing is known.
+	// Unasked says that it cannot be proven here, so that nothing is known.
 	Unasked bool `json:"unasked,omitempty"`
-	// Problem says what was wrong instead.
+	// Problem says what was wrong, or why it cannot be proven.
 	Problem string `json:"problem,omitempty"`
 }
+
+// errUnmade says that this program cannot make a hash of a kind.
+var errUnmade = errors.New("this program cannot make a hash of this kind")
 
 // mostCanaries bounds the canaries of a run.
 const mostCanaries = 16
@@ -66,6 +69,7 @@ func (p *prover) prove(ctx context.Context, hashes []canonical.PasswordHash) ([]
 		return nil, err
 	}
 	var all []Proof
+	deaf := false // the target cannot be asked
 	for _, hash := range hashes[:min(len(hashes), mostCanaries)] {
 		proof := Proof{Shape: hash.Shape()}
 		err := p.try(ctx, hash)
@@ -76,10 +80,11 @@ func (p *prover) prove(ctx context.Context, hashes []canonical.PasswordHash) ([]
 		if err != nil {
 			proof.Problem = err.Error()
 			f, ok := errors.AsType[*pluginapi.Failure](err)
-			proof.Unasked = ok && f.Code == diag.TargetLoginUnavailable
+			deaf = ok && f.Code == diag.TargetLoginUnavailable
+			proof.Unasked = deaf || errors.Is(err, errUnmade)
 		}
 		all = append(all, proof)
-		if proof.Unasked {
+		if deaf {
 			break // nor could it be asked about any other
 		}
 	}
@@ -235,5 +240,5 @@ func hashLike(like canonical.PasswordHash, password string) (canonical.PasswordH
 			parallelism, base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(digest))), nil
 	default:
 	}
-	return canonical.PasswordHash{}, fmt.Errorf("this program cannot make a hash of the kind %s", like.Shape())
+	return canonical.PasswordHash{}, errUnmade
 }

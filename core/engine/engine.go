@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // Run moves every account of src to dst. The result is meaningful also when
@@ -25,18 +27,19 @@ func Run(ctx context.Context, src Source, dst Target, o Options) (*Result, error
 // Check reads every account and examines the target for what a run with these
 // options would ask of it. It writes nothing.
 func Check(ctx context.Context, src Source, dst Target, o Options) (_ diag.List, err error) {
-	r := newRun(dst, Options{Mapping: o.Mapping, Policies: o.Policies})
+	r := newRun(dst, Options{Mapping: o.Mapping, Policies: o.Policies, Progress: o.Progress})
 	if err := r.look(ctx, src); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.survey.close()) }()
+	r.progress(Checking, 0, 0)
 	err = r.check(ctx)
 	return r.result.Diagnostics, err
 }
 
 // Survey reads every account and says what a run would ask of the target.
 func Survey(ctx context.Context, src Source, dst Target, o Options) (pluginapi.Needs, error) {
-	r := newRun(dst, Options{Mapping: o.Mapping, Policies: o.Policies})
+	r := newRun(dst, Options{Mapping: o.Mapping, Policies: o.Policies, Progress: o.Progress})
 	if err := r.look(ctx, src); err != nil {
 		return pluginapi.Needs{}, err
 	}
@@ -101,6 +104,7 @@ func (r *run) do(ctx context.Context, src Source) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.survey.close()) }()
+	r.progress(Checking, 0, 0)
 	if err := r.check(ctx); err != nil {
 		return err
 	}
@@ -168,12 +172,25 @@ func (r *run) check(ctx context.Context) error {
 
 // prove has canaries show that old passwords will work, where the target can be asked.
 func (r *run) prove(ctx context.Context) (err error) {
-	if r.options.Canary == nil || !r.caps.Can(pluginapi.CanLogin) || !r.caps.Can(pluginapi.CanUndo) {
+	hashes := r.survey.demand.hashes.list()
+	if r.options.Canary == nil || len(hashes) == 0 {
 		return nil
 	}
-	p := prover{dst: r.dst, canary: r.options.Canary, remember: r.journal != nil, withheld: r.caps.Withheld()}
-	r.result.Canaries, err = p.prove(ctx, r.survey.demand.hashes.list())
-	return err
+	r.progress(Proving, 0, 0)
+	if r.caps.Can(pluginapi.CanLogin) && r.caps.Can(pluginapi.CanUndo) {
+		p := prover{dst: r.dst, canary: r.options.Canary, remember: r.journal != nil, withheld: r.caps.Withheld()}
+		if r.result.Canaries, err = p.prove(ctx, hashes); err != nil {
+			return err
+		}
+	} else {
+		r.result.Canaries = []Proof{{Unasked: true, Problem: "this target cannot be asked whether a password is right"}}
+	}
+	for _, proof := range r.result.Canaries {
+		if proof.Unasked && r.options.Policies.Canary == policy.CanaryRequired {
+			return fmt.Errorf("%w: it cannot be proven here, and policies.canary is required: %s: %s", ErrCanary, cmp.Or(proof.Shape, "every hash"), proof.Problem)
+		}
+	}
+	return nil
 }
 
 // move gives every account its outcome, has the target complete what it has begun, and

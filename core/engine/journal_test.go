@@ -325,7 +325,7 @@ func TestStopsWhenTooMuchFails(t *testing.T) {
 		}
 		return out, nil
 	}
-	res, err := Run(t.Context(), people(500), f, Options{Policies: policy.Policies{Limits: policy.Limits{Failures: 10, Window: 20}}})
+	res, err := Run(t.Context(), people(500), f, Options{Policies: policy.Policies{Limits: policy.Limits{Failures: policy.Limit{Set: true, Count: 10}, Window: 20}}})
 	if !errors.Is(err, ErrLimit) || res.Summary.Rejected < 10 || res.Summary.Rejected > 60 {
 		t.Errorf("%v, %+v", err, res.Summary)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/stetl/stetl/core/diag"
@@ -21,13 +22,36 @@ type limiter struct {
 	mu        sync.Mutex
 	adopted   int
 	updated   int
+	failed    int
 	recent    []bool // ring of the last outcomes, true for failures
 	at, count int
+	// first are the outcomes of those that were asked about first, until one of them is
+	// another than the others.
+	first firstOnes
+}
+
+// firstOnes notice that a run has begun with nothing but one failure: then the cause is
+// the target or the configuration, and no account.
+type firstOnes struct {
+	over bool
+	code diag.Code
+	n    int
+}
+
+// add takes an outcome in, and says whether that many have failed alike.
+func (f *firstOnes) add(bad bool, code diag.Code) bool {
+	if f.over || !bad || f.n > 0 && code != f.code {
+		f.over = true
+		return false
+	}
+	f.code = code
+	f.n++
+	return f.n >= policy.AlikeFailures
 }
 
 func newLimiter(p *policy.Policies, total int) *limiter {
 	l := &limiter{limits: p.Limits, accepted: p.Skip, total: total}
-	if n := p.Limits.Failures; n > 0 {
+	if n := p.Limits.Failures.Count; n > 0 {
 		l.recent = make([]bool, max(cmp.Or(p.Limits.Window, 1000), n))
 	}
 	return l
@@ -76,27 +100,43 @@ func (l *limiter) update(n int) error {
 	return nil
 }
 
-// after notes the outcomes of a batch and says when too many of the last ones are
-// failures.
+// after notes the outcomes of a batch and says when too many of the last ones, or all of
+// the first, are failures.
 func (l *limiter) after(changes []pluginapi.Change) error {
-	if l.recent == nil {
-		return nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range changes {
 		bad := (c.Action == pluginapi.Rejected || c.Action == pluginapi.InDoubt) && !slices.Contains(l.accepted, c.Code)
-		if l.recent[l.at] {
-			l.count--
+		if l.recent != nil {
+			l.note(bad)
 		}
-		l.recent[l.at] = bad
+		if c.Code == diag.LoadUndecided {
+			continue // the plugin gave up, for a cause that stops the run with better words
+		}
+		if l.first.add(bad, c.Code) {
+			return fmt.Errorf("%w: all of the first %d accounts end with %s, as in: %s", ErrLimit, l.first.n, c.Code, strings.TrimSuffix(cmp.Or(c.Detail, "no detail")+"; "+c.Hint, "; "))
+		}
 		if bad {
-			l.count++
+			l.failed++
 		}
-		l.at = (l.at + 1) % len(l.recent)
 	}
-	if l.count >= l.limits.Failures {
+	if l.recent != nil && l.count >= l.limits.Failures.Count {
 		return fmt.Errorf("%w: %d of the last %d accounts were refused or are in doubt", ErrLimit, l.count, len(l.recent))
 	}
+	if most, set := l.limits.Share(l.total); set && l.failed > most {
+		return fmt.Errorf("%w: %d of %d accounts were refused or are in doubt, which is more than limits.failures allows", ErrLimit, l.failed, l.total)
+	}
 	return nil
+}
+
+// note adds an outcome to the last ones.
+func (l *limiter) note(bad bool) {
+	if l.recent[l.at] {
+		l.count--
+	}
+	l.recent[l.at] = bad
+	if bad {
+		l.count++
+	}
+	l.at = (l.at + 1) % len(l.recent)
 }

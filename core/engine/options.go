@@ -71,6 +71,8 @@ type Phase string
 const (
 	Choosing  Phase = "choose" // where it takes a look at every account to know who is chosen
 	Surveying Phase = "survey"
+	Checking  Phase = "check" // the target is asked whether it is ready; nobody counts
+	Proving   Phase = "prove" // canaries show that passwords work; nobody counts
 	Planning  Phase = "plan"
 	Loading   Phase = "load"
 	Verifying Phase = "verify"

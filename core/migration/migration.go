@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/stetl/stetl/core/bridge"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/policy"
 	"github.com/stetl/stetl/core/supertokens"
 )
 
@@ -106,6 +109,7 @@ func start(ctx context.Context, m *Migration, problems diag.List) error {
 	if err != nil {
 		return refused(pluginError(cfg.Config, err))
 	}
+	problems.Add(cfg.Locate(unknownReasons(cfg.Policies.Skip, client.Info()))...)
 	problems.Add(cfg.Target.Validate(client.Info().ConfigSchema)...)
 	if !problems.HasErrors() {
 		if err := m.journal.openScope(ctx, cfg.Config, client.Info().Capabilities.Identity); err != nil {
@@ -122,6 +126,23 @@ func start(ctx context.Context, m *Migration, problems diag.List) error {
 		return problems.Err()
 	}
 	return nil
+}
+
+// unknownReasons names the codes in policies.skip that nobody ever gives: whoever waits for
+// one of them would find accounts rejected that were to be skipped.
+func unknownReasons(skip []diag.Code, plugin plugin.Info) (list diag.List) {
+	for i, code := range skip {
+		_, known := plugin.Codes.Lookup(code)
+		own, _, _ := strings.Cut(string(code), ".")
+		if known || plugin.Minor == 0 && own == plugin.Name { // such a plugin cannot say which codes it has
+			continue
+		}
+		list.Add(diag.Diagnostic{
+			Code: diag.ConfigInvalidValue, Path: "/policies/skip/" + strconv.Itoa(i), Summary: fmt.Sprintf("no account is ever rejected with the code %q", code),
+			Hint: "stetl explain CODE knows them, and stetl rejects names those of the last run",
+		})
+	}
+	return list
 }
 
 // Close ends the plugin in peace, also when ctx is over, and releases source and
@@ -154,7 +175,7 @@ func engineOptions(m *Migration) engine.Options {
 		Key: append(slices.Clone(m.journal.key), m.settings...),
 	}
 	o.Policies.Limits = m.cfg.Limits
-	if canary := m.cfg.Policies.Canary; canary == nil || *canary {
+	if m.cfg.Policies.Canary != policy.CanaryOff {
 		o.Canary = canaries{&m.plugin, &m.journal}
 	}
 	if m.journal.scope != nil {

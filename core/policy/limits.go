@@ -17,9 +17,27 @@ type Limits struct {
 	// Mails bounds how many people the target may mail because of the run.
 	Mails Limit `json:"mails,omitzero"`
 	// Failures stops a run when that many of the last Window outcomes of the target
-	// are rejects or in doubt; 0 never does. A Window of 0 is one of 1000.
-	Failures int `json:"failures,omitempty"`
-	Window   int `json:"window,omitempty"`
+	// are rejects or in doubt; a Window of 0 is one of 1000. A share is one of all
+	// outcomes of the run, and 5 % where nothing is set: see [Limits.Share].
+	Failures Limit `json:"failures,omitzero"`
+	Window   int   `json:"window,omitempty"`
+}
+
+// AlikeFailures is how many of the first accounts end with one and the same code before a
+// run gives up, whatever the limits say: then the cause is no account.
+const AlikeFailures = 100
+
+// Share returns how many failures of a run about total accounts stop it, however they are
+// spread; false where the operator counts them otherwise. A hundred never stop one.
+func (l Limits) Share(total int) (int, bool) {
+	percent := l.Failures.Percent
+	switch {
+	case !l.Failures.Set:
+		percent = 5
+	case percent == 0:
+		return 0, false
+	}
+	return max(AlikeFailures, int(percent*float64(total)/100)), true
 }
 
 // Limit is a number of accounts, or a share of those that the run is about. The zero

@@ -14,8 +14,8 @@ type Policies struct {
 	// OverwriteDrift writes over what others have changed in the target since the
 	// last run. Without, such accounts are skipped with load.drift.
 	OverwriteDrift Overwrite `json:"drift,omitzero"`
-	// Canary is false where nothing is to be proven before the load; nil is true.
-	Canary *bool `json:"canary,omitempty"`
+	// Canary says whether passwords are to be proven before the load.
+	Canary Canary `json:"canary,omitempty"`
 	// ReadBack says which of the accounts that a run has written are read back.
 	ReadBack ReadBack `json:"read_back,omitempty"`
 	// Password is about hashes that the target cannot verify: [Reset], [Reject] or
@@ -55,6 +55,40 @@ type Collision struct {
 	// Email: Reject, Skip, [Drop] for an account without address, Link, or [Allow]
 	// where the target is set up to take an address twice.
 	Email Choice `json:"email,omitempty"`
+}
+
+// Canary says whether it is to be proven, before users are loaded, that old passwords will
+// work. The zero value has it proven where that is possible.
+type Canary string
+
+// The answers there are beside the zero value.
+const (
+	// CanaryOff proves nothing; in a configuration it is false.
+	CanaryOff Canary = "off"
+	// CanaryRequired stops a run where nothing can be proven.
+	CanaryRequired Canary = "required"
+)
+
+// UnmarshalJSON reads true, false or "required".
+func (c *Canary) UnmarshalJSON(raw []byte) error {
+	switch *c = ""; string(raw) {
+	case "false":
+		*c = CanaryOff
+	case `"required"`:
+		*c = CanaryRequired
+	}
+	return nil
+}
+
+// MarshalJSON writes what UnmarshalJSON reads.
+func (c Canary) MarshalJSON() ([]byte, error) {
+	switch c {
+	case CanaryOff:
+		return []byte("false"), nil
+	case CanaryRequired:
+		return []byte(`"required"`), nil
+	}
+	return []byte("true"), nil
 }
 
 // Adopt is "adopt" in a configuration, or else "skip".

@@ -10,12 +10,12 @@ import (
 // What is written is what is read.
 func TestJSON(t *testing.T) {
 	t.Parallel()
-	off := false
 	for text, want := range map[string]Policies{
 		`{}`: {},
 		`{"existing":"adopt","drift":"overwrite","canary":false,"read_back":"sample","password":"reject","long_id":"internal","collision":{"username":"link"}}`: {
-			Adopt: true, OverwriteDrift: true, Canary: &off, ReadBack: "sample", Password: Reject, LongID: Internal, Collision: Collision{Username: Link},
+			Adopt: true, OverwriteDrift: true, Canary: CanaryOff, ReadBack: "sample", Password: Reject, LongID: Internal, Collision: Collision{Username: Link},
 		},
+		`{"canary":"required"}`: {Canary: CanaryRequired},
 	} {
 		var got Policies
 		if err := json.Unmarshal([]byte(text), &got); err != nil {

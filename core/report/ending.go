@@ -15,20 +15,20 @@ import (
 type Ending uint8
 
 const (
-	// EndDone: nothing is left to do.
+	// EndDone is when nothing is left to do.
 	EndDone Ending = iota
-	// EndRejects: somebody was rejected, is in doubt, or lacks a part.
+	// EndRejects is when somebody was rejected, is in doubt, or lacks a part.
 	EndRejects
-	// EndWouldChange: a dry run was asked whether anything would change, and it would.
+	// EndWouldChange is when a dry run was asked whether anything would change, and it would.
 	EndWouldChange
 )
 
-// Ending says how a run without an error has ended. With detailed, a dry run says first
-// whether anything would change.
-func (r *Run) Ending(detailed bool) Ending {
+// EndingOf says how a run without an error has ended. One that was asked for details says
+// first whether anything would change.
+func EndingOf(r *Run) Ending {
 	s := r.Result.Summary
 	switch {
-	case r.Result.DryRun && detailed && s.Created+s.Updated > 0:
+	case r.Result.DryRun && r.Detailed && s.Created+s.Updated > 0:
 		return EndWouldChange
 	case s.Rejected+s.InDoubt+r.Result.Incomplete > 0:
 		return EndRejects
@@ -38,7 +38,7 @@ func (r *Run) Ending(detailed bool) Ending {
 
 // writeEnding writes the last lines: what came of it in one sentence, why the exit code
 // is what it is, and the next command.
-func (r *Run) writeEnding(b *strings.Builder) {
+func writeEnding(b *strings.Builder, r *Run) {
 	if r.Err != "" {
 		return // the error comes after the report, and says it all
 	}
@@ -62,20 +62,26 @@ func (r *Run) writeEnding(b *strings.Builder) {
 	if r.Result.Incomplete > 0 {
 		fmt.Fprintf(b, "%s of those that are in the target lack a part, see \"%s\".\n", number(r.Result.Incomplete), partLossTitle)
 	}
-	switch r.Ending(r.Detailed) {
+	for _, p := range r.Result.Canaries {
+		if p.Unasked {
+			fmt.Fprintf(b, "NOT PROVEN that old passwords work (%s): %s.\n", cmp.Or(p.Shape, "every hash"), p.Problem)
+			break // the table above has all
+		}
+	}
+	switch EndingOf(r) {
 	case EndWouldChange:
 		b.WriteString("Exit code 6: something would change.\n")
 	case EndRejects:
-		fmt.Fprintf(b, "Exit code 4: %s.\n", r.whyRejects())
+		fmt.Fprintf(b, "Exit code 4: %s.\n", whyRejects(r))
 	case EndDone:
 	}
-	if next := r.next(); next != "" {
+	if next := nextCommand(r); next != "" {
 		fmt.Fprintf(b, "Next: %s\n", next)
 	}
 }
 
 // whyRejects names the commonest reason why accounts were not loaded, and its remedy.
-func (r *Run) whyRejects() string {
+func whyRejects(r *Run) string {
 	failed := map[diag.Code]int{}
 	for _, c := range r.Changes {
 		if c.Action == pluginapi.Rejected || c.Action == pluginapi.InDoubt {
@@ -99,8 +105,8 @@ func (r *Run) whyRejects() string {
 	return text
 }
 
-// next is the command that an operator wants now.
-func (r *Run) next() string {
+// nextCommand is the one that an operator wants now.
+func nextCommand(r *Run) string {
 	s := r.Result.Summary
 	config := " --config " + shellWord(cmp.Or(r.Config, "FILE"))
 	switch {

@@ -21,7 +21,8 @@ func TestEnding(t *testing.T) {
 		text string
 	}{
 		"done": {
-			Run{Result: &engine.Result{Summary: pluginapi.Summary{Read: 3, Created: 3}}}, EndDone,
+			Run{Result: &engine.Result{Summary: pluginapi.Summary{Read: 3, Created: 3}}},
+			EndDone,
 			"Of 3 accounts: 3 created.\nNext: stetl report --config 'my run.yaml'\n",
 		},
 		"nothing to do": {Run{Result: &engine.Result{Summary: pluginapi.Summary{Read: 1234, Unchanged: 1234}}}, EndDone, "Of 1,234 accounts: 1,234 unchanged.\n"},
@@ -29,21 +30,25 @@ func TestEnding(t *testing.T) {
 			Run{
 				Result:  &engine.Result{Summary: pluginapi.Summary{Read: 5, Created: 2, Rejected: 3}},
 				Changes: []pluginapi.Change{refused(diag.LoadEmailMissing), refused(diag.MapDuplicateEmail), refused(diag.LoadEmailMissing)},
-			}, EndRejects,
+			},
+			EndRejects,
 			"Of 5 accounts: 2 created, 3 rejected.\nExit code 4: not everybody was loaded; most often load.email_missing (2 accounts): " +
 				"give it an address, or use the target's option for such users.\nNext: stetl rejects --config 'my run.yaml'\n",
 		},
 		"a part is missing": {
-			Run{Result: &engine.Result{Summary: pluginapi.Summary{Read: 2, Created: 2}, Incomplete: 1}}, EndRejects,
+			Run{Result: &engine.Result{Summary: pluginapi.Summary{Read: 2, Created: 2}, Incomplete: 1}},
+			EndRejects,
 			"Of 2 accounts: 2 created.\n1 of those that are in the target lack a part, see \"In the target, and not whole\".\n" +
 				"Exit code 4: accounts lack a part that the target did not take.\nNext: stetl report --config 'my run.yaml'\n",
 		},
 		"dry run, asked for changes": {
-			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 2, Created: 1, Rejected: 1}}, Changes: []pluginapi.Change{refused(diag.MapFailed)}}, EndWouldChange,
+			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 2, Created: 1, Rejected: 1}}, Changes: []pluginapi.Change{refused(diag.MapFailed)}},
+			EndWouldChange,
 			"What a run would make of 2 accounts: 1 created, 1 rejected.\nExit code 6: something would change.\nNext: stetl run --config 'my run.yaml'\n",
 		},
 		"dry run, nothing but rejects": {
-			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 2, Unchanged: 1, Rejected: 1}}, Changes: []pluginapi.Change{refused(diag.LoadEmailConflict)}}, EndRejects,
+			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 2, Unchanged: 1, Rejected: 1}}, Changes: []pluginapi.Change{refused(diag.LoadEmailConflict)}},
+			EndRejects,
 			"What a run would make of 2 accounts: 1 unchanged, 1 rejected.\nExit code 4: not everybody would be loaded; most often load.email_conflict (1 accounts): " +
 				"merge the accounts or change one of the addresses.\nNext: stetl plan --detail users --config 'my run.yaml'\n",
 		},
@@ -53,14 +58,15 @@ func TestEnding(t *testing.T) {
 	} {
 		tt.run.Config = "my run.yaml"
 		var b strings.Builder
-		tt.run.writeEnding(&b)
-		if got := strings.TrimPrefix(b.String(), "\n"); got != tt.text || tt.run.Ending(tt.run.Detailed) != tt.want {
-			t.Errorf("%s: ending %d\n%s\nwant %d\n%s", name, tt.run.Ending(tt.run.Detailed), got, tt.want, tt.text)
+		writeEnding(&b, &tt.run)
+		if got := strings.TrimPrefix(b.String(), "\n"); got != tt.text || EndingOf(&tt.run) != tt.want {
+			t.Errorf("%s: ending %d\n%s\nwant %d\n%s", name, EndingOf(&tt.run), got, tt.want, tt.text)
 		}
 	}
 	stopped := Run{Err: "no", Result: &engine.Result{}}
 	var b strings.Builder
-	if stopped.writeEnding(&b); b.Len() > 0 {
+	writeEnding(&b, &stopped)
+	if b.Len() > 0 {
 		t.Errorf("a run that stopped early: %q, and the error comes after it", b.String())
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/stetl/stetl/core/diag"
 )
 
 // Pair says where an account of the source is in the target.
@@ -59,14 +61,37 @@ func (m *IDMap) Check() error {
 	return fmt.Errorf("%w: %s%s", ErrNoBijection, strings.Join(problems[:min(5, len(problems))], "; "), more)
 }
 
-// WriteCSV writes the map with a header.
+// Guarded counts ids that [IDMap.WriteCSV] does not write as they are.
+func (m *IDMap) Guarded() (n int) {
+	for _, p := range m.Pairs {
+		for _, id := range []string{p.SourceID, p.VisibleID, p.TargetID} {
+			if cell(id) != id {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// cell is an id that neither a spreadsheet takes for a formula nor a terminal for a
+// command: ids can come from whoever signs up.
+func cell(id string) string {
+	clean := diag.Printable(id)
+	if clean != "" && strings.ContainsRune("=+-@", rune(clean[0])) {
+		return "'" + clean
+	}
+	return clean
+}
+
+// WriteCSV writes the map with a header. An id that a spreadsheet would take for a formula
+// has an apostrophe before it, and control characters are replaced.
 func (m *IDMap) WriteCSV(w io.Writer) error {
 	c := csv.NewWriter(w)
 	if err := c.Write([]string{"source_id", "visible_id", "target_id"}); err != nil {
 		return err
 	}
 	for _, p := range m.Pairs {
-		if err := c.Write([]string{p.SourceID, p.VisibleID, p.TargetID}); err != nil {
+		if err := c.Write([]string{cell(p.SourceID), cell(p.VisibleID), cell(p.TargetID)}); err != nil {
 			return err
 		}
 	}

@@ -108,3 +108,20 @@ func TestIDMapSQL(t *testing.T) {
 		t.Errorf("devices: %s", got)
 	}
 }
+
+// Ids can come from whoever signs up: in a spreadsheet they are no formula, and on a
+// terminal no command.
+func TestIDMapCSVIsHarmless(t *testing.T) {
+	t.Parallel()
+	m := IDMap{Pairs: []Pair{
+		{"1", `=HYPERLINK("http://evil")`, "+1", false}, {"2", "-2", "@x", false}, {"3", "a\x1b[2Jb", "plain-=+@", false}, {"4", "x", "y", false},
+	}}
+	var b strings.Builder
+	if err := m.WriteCSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := "source_id,visible_id,target_id\n1,\"'=HYPERLINK(\"\"http://evil\"\")\",'+1\n2,'-2,'@x\n3,a\ufffd[2Jb,plain-=+@\n4,x,y\n"
+	if b.String() != want || m.Guarded() != 5 {
+		t.Errorf("%d guarded\n%q\nwant\n%q", m.Guarded(), b.String(), want)
+	}
+}

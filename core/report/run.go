@@ -137,7 +137,7 @@ func (r *Run) WriteText(w io.Writer) error {
 		b.WriteString("\nTarget preflight\n\n")
 		_ = diag.Write(&b, r.Result.Diagnostics, diag.Options{})
 	}
-	r.writeEnding(&b)
+	writeEnding(&b, r)
 	return writeText(w, b.String())
 }
 
@@ -201,17 +201,28 @@ func (r *Run) writeReasons(b *strings.Builder) {
 	}
 }
 
-// writeProofs shows which old passwords have been proven to work.
+// writeProofs shows which old passwords have been proven to work, and of which nobody
+// knows. Nothing stands under "Proven" that is not.
 func (r *Run) writeProofs(b *strings.Builder) {
-	if len(r.Result.Canaries) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "\nProven with an account of our own: right password accepted, wrong one refused\n\n")
-	t := table{header: []string{"password hash", ""}}
+	proven, open := table{header: []string{"password hash", ""}}, table{header: []string{"password hash", "why"}}
 	for _, p := range r.Result.Canaries {
-		t.add(p.Shape, cmp.Or(p.Problem, "works"))
+		switch {
+		case p.Proven:
+			proven.add(p.Shape, "works")
+		case p.Unasked:
+			open.add(cmp.Or(p.Shape, "all"), p.Problem)
+		default:
+			open.add(p.Shape, "FAILED: "+p.Problem)
+		}
 	}
-	_ = t.write(b)
+	if len(proven.rows) > 0 {
+		fmt.Fprintf(b, "\nProven with an account of our own: right password accepted, wrong one refused\n\n")
+		_ = proven.write(b)
+	}
+	if len(open.rows) > 0 {
+		fmt.Fprintf(b, "\nNOT PROVEN that the old password works\n\n")
+		_ = open.write(b)
+	}
 }
 
 // writeReadBack shows what the target holds of what it has confirmed.

@@ -17,7 +17,7 @@ type examiner struct {
 // all reads the small tables for what an operator should know before any
 // user is read.
 func (e *examiner) all(ctx context.Context) error {
-	for _, look := range []func(context.Context) error{e.apps, e.tenants, e.providers, e.staged, e.dashboard, e.rowSecurity} {
+	for _, look := range []func(context.Context) error{e.beside, e.tenants, e.providers, e.staged, e.dashboard, e.rowSecurity} {
 		if err := e.retry(func() error { return look(ctx) }); err != nil {
 			return err
 		}
@@ -25,7 +25,11 @@ func (e *examiner) all(ctx context.Context) error {
 	return nil
 }
 
-func (e *examiner) apps(context.Context) error {
+// beside names what lies beside the app that is read.
+func (e *examiner) beside(context.Context) error {
+	for _, r := range e.layout.copies {
+		e.general.add(WarnTableCopy, r.qualified(), aCopy(r)+"; source.schema and source.table_prefix choose it all the same")
+	}
 	for _, a := range e.found {
 		if a.ID != e.app {
 			e.general.add(WarnOtherApps, a.ID, fmt.Sprintf("app %s has %d login methods and is not read; source.app chooses the app", a.ID, a.Users))

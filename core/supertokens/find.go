@@ -51,6 +51,8 @@ type Layout struct {
 	Renamed map[string]string `json:"renamed_tables"`
 
 	tables map[TableName]*relation
+	// copies are tables that were taken for copies of tables of this installation.
+	copies []*relation
 	// proven is the oldest core that what is there can come from.
 	proven release
 }
@@ -86,6 +88,10 @@ func find(ctx context.Context, c *catalog, from rows, o Options) (*Layout, error
 	if err != nil {
 		return nil, err
 	}
+	fitting, copies, err := withoutCopies(ctx, c, from, fitting)
+	if err != nil {
+		return nil, err
+	}
 	switch len(fitting) {
 	case 0:
 		return nil, notFound(c, o, found)
@@ -94,7 +100,84 @@ func find(ctx context.Context, c *catalog, from rows, o Options) (*Layout, error
 		return nil, ambiguous(ctx, c, from, fitting)
 	}
 	l := fitting[0].layout()
+	for _, i := range copies {
+		for _, r := range i.tables {
+			l.copies = append(l.copies, r)
+		}
+	}
 	return l, l.locate(ctx, c, from, o)
+}
+
+// withoutCopies sets aside places where somebody keeps a copy of one table, as
+// backup_emailpassword_users: they stop nobody from reading the installation that has
+// the table itself.
+func withoutCopies(ctx context.Context, c *catalog, from rows, found []*installation) (kept, copies []*installation, err error) {
+	for _, i := range found {
+		aside, err := isCopy(ctx, c, from, i, found)
+		if err != nil {
+			return nil, nil, err
+		}
+		if aside {
+			copies = append(copies, i)
+		} else {
+			kept = append(kept, i)
+		}
+	}
+	return kept, copies, nil
+}
+
+// isCopy reports whether a place cannot be an installation, and is not the renamed table
+// of one: it has a single table, another place has that table and others that only an
+// installation has, and the schema has no table, whatever its name, for something that
+// every core makes. A copy with rows of a table without any may be what was meant.
+func isCopy(ctx context.Context, c *catalog, from rows, i *installation, found []*installation) (bool, error) {
+	if len(i.tables) != 1 {
+		return false, nil
+	}
+	for name, r := range i.tables {
+		at := slices.IndexFunc(found, func(other *installation) bool {
+			return len(other.tables) > 1 && other.owns() && other.tables[name] != nil
+		})
+		if at < 0 || !r.readable || !lacksWhatAllMake(c, i, specOf(name), found) {
+			return false, nil
+		}
+		filled := func(r *relation) (bool, error) {
+			if r.empty || !r.readable {
+				return false, nil
+			}
+			return from.hasRows(ctx, r)
+		}
+		own, err := filled(found[at].tables[name])
+		if err != nil || own {
+			return own, err
+		}
+		rows, err := filled(r)
+		return !rows, err
+	}
+	return false, nil
+}
+
+// lacksWhatAllMake reports whether a place has not got a table that each core makes that
+// makes the one which is there. Such a table may have been renamed: then it is one that
+// fits and that no place has under its own name.
+func lacksWhatAllMake(c *catalog, i *installation, is *tableSpec, found []*installation) bool {
+	claimed := map[*relation]bool{}
+	for _, other := range found {
+		for _, r := range other.tables {
+			claimed[r] = claimed[r] || other != i
+		}
+	}
+	for j := range schema {
+		t := &schema[j]
+		if t == is || t.since > is.since || t.until != 0 || t.droppable || t.common || t.vague || len(t.columns) == 0 {
+			continue
+		}
+		there := slices.ContainsFunc(c.tables, func(r *relation) bool { return r.schema == i.schema && !r.part && !claimed[r] && t.fits(r) })
+		if !there && c.viewOf(i.schema, i.layout().called(t.name)) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (i *installation) layout() *Layout {

@@ -9,6 +9,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
@@ -241,5 +242,76 @@ func TestMisfit(t *testing.T) {
 	_, err := look(t, without(fixtureCatalog(t, "core-9.3.0"), "app_id_to_user_id"), Options{})
 	if gap, ok := errors.AsType[*IncompleteError](err); !ok || gap.Readable() {
 		t.Errorf("without the list of users: %v", err)
+	}
+}
+
+// TestCopyOfATable: a copy of one table stops nobody, if it can be nothing but a copy.
+func TestCopyOfATable(t *testing.T) {
+	t.Parallel()
+	// beside is a fixture with a table of another one, under another name.
+	beside := func(main, other, table, schema, name string) *catalog {
+		c, r := fixtureCatalog(t, main), *fixtureCatalog(t, other).find("public", table)
+		r.schema, r.name = schema, name
+		c.tables = append(c.tables, &r)
+		return c
+	}
+	more := func(c *catalog, of, table, name string) *catalog {
+		r := *fixtureCatalog(t, of).find("public", table)
+		r.name = name
+		c.tables = append(c.tables, &r)
+		return c
+	}
+	const users, backup = "emailpassword_users", "backup_emailpassword_users"
+	for name, tt := range map[string]struct {
+		catalog *catalog
+		empty   []string
+		copy    bool
+	}{
+		"a copy":                           {beside("core-9.3.0", "core-9.3.0", users, "public", backup), nil, true},
+		"of an older core":                 {beside("core-9.3.0", "core-5.0.0", users, "public", backup), nil, true},
+		"of another table":                 {beside("core-9.3.0", "core-9.3.0", "app_id_to_user_id", "public", "old_app_id_to_user_id"), nil, true},
+		"in another schema":                {beside("core-9.3.0", "core-9.3.0", users, "backup", users), nil, true},
+		"both without rows":                {beside("core-9.3.0", "core-9.3.0", users, "public", backup), []string{users, backup}, true},
+		"with rows that the table has not": {beside("core-9.3.0", "core-9.3.0", users, "public", backup), []string{users}, false},
+		"beside another table of its own":  {more(beside("core-9.3.0", "core-9.3.0", users, "public", backup), "core-9.3.0", "thirdparty_users", "backup_thirdparty_users"), nil, false},
+		"renamed from the table itself":    {without(beside("core-9.3.0", "core-9.3.0", users, "public", backup), users), nil, false},
+		// All that core 3.0 makes could be there under other names.
+		"beside what may be the rest of it": {
+			more(more(more(beside("core-9.3.0", "core-3.0.1", users, "public", backup), "core-3.0.1", "key_value", "kv"), "core-3.0.1", "session_info", "si"),
+				"core-3.0.1", "emailpassword_pswd_reset_tokens", "rt"),
+			nil, false,
+		},
+	} {
+		rows := content{empty: map[*relation]bool{}}
+		for _, r := range tt.catalog.tables {
+			rows.empty[r] = slices.Contains(tt.empty, r.name)
+		}
+		l, _, err := detect(t.Context(), tt.catalog, rows, Options{})
+		switch {
+		case tt.copy && (err != nil || l.TablePrefix != "" || l.Schema != "public" || len(l.copies) != 1):
+			t.Errorf("%s: %+v, %v", name, l, err)
+		case !tt.copy && err == nil && len(l.copies) > 0:
+			t.Errorf("%s: taken for a copy", name)
+		}
+		if !tt.copy && name != "renamed from the table itself" && !errors.Is(err, ErrAmbiguous) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestCopyIsListed: whoever keeps a copy reads the installation, and is told of the copy.
+func TestCopyIsListed(t *testing.T) {
+	t.Parallel()
+	o := Options{URL: canonical.NewSecret(twist(t, "core-9.3.0", "CREATE TABLE backup_emailpassword_users AS SELECT * FROM emailpassword_users"))}
+	if users, findings := read(t, o); len(users) == 0 || finding(findings, WarnTableCopy).Examples[0] != "public.backup_emailpassword_users" {
+		t.Errorf("%d users, %v", len(users), findings)
+	}
+	_, list, err := Installations(t.Context(), o)
+	if err != nil || len(list) != 2 || list[0].Problem != "" || list[1].TablePrefix != "backup" || !strings.Contains(list[1].Problem, "backup_emailpassword_users") {
+		t.Errorf("%+v, %v", list, err)
+	}
+	o.TablePrefix = ptr("backup") // what is told counts
+	if err := readError(t, o); err == nil || !strings.Contains(err.Error(), "backup_emailpassword_users") {
+		t.Errorf("told: %v", err)
 	}
 }

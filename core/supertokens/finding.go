@@ -42,6 +42,7 @@ const (
 	WarnPhoneNotNormal         = "phone_not_normalised"
 	WarnAppElsewhere           = "app_in_other_database"
 	WarnPlaceholder            = "placeholder_text"
+	WarnTableCopy              = "table_copy"
 	WarnNothingStored          = "nothing_stored"
 	WarnMetadataEscaped        = "metadata_escaped_twice"
 	WarnLoneSurrogate          = "lone_surrogate"

@@ -38,6 +38,7 @@ var findingWords = diag.Words{
 	{Code: WarnSecretsInConfig, Meaning: "client secrets of social providers in clear text", Remedy: "they are not exported; set them up in the target"},
 	{Code: WarnSeveralPasswords, Meaning: "an account with more than one password", Remedy: "a target with one takes that of the primary login"},
 	{Code: WarnStaleVerified, Meaning: "a verified address that is no longer the current one", Remedy: "nothing; it verifies nothing"},
+	{Code: WarnTableCopy, Meaning: "a table of SuperTokens under another prefix or in another schema, of which nothing else is there", Remedy: "nothing, if it is a copy; it is not read"},
 	{Code: WarnTableNotRead, Meaning: "a table without anything of an account could not be looked at", Remedy: "grant it, if what it says matters"},
 	{Code: WarnTemporaryPassword, Meaning: "metadata marks the password as a throw-away one", Remedy: "expect a reset"},
 	{Code: WarnTenantConfig, Meaning: "the configuration of a tenant is not JSON", Remedy: "check whether its users are elsewhere"},

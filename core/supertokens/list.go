@@ -3,6 +3,7 @@ package supertokens
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Installation is one place in a source where tables of SuperTokens are.
@@ -40,10 +41,24 @@ func Installations(ctx context.Context, o Options) (where string, list []Install
 	if len(fitting) == 0 {
 		return "", nil, notFound(c, narrowed, found)
 	}
-	for _, i := range fitting {
+	kept, copies, err := withoutCopies(ctx, c, st, fitting)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, i := range kept {
 		list = append(list, i.describe(ctx, c, st, narrowed))
 	}
+	for _, i := range copies {
+		for _, r := range i.tables {
+			list = append(list, Installation{Schema: i.schema, TablePrefix: i.prefix, Apps: []App{}, Problem: aCopy(r)})
+		}
+	}
 	return c.where, list, nil
+}
+
+// aCopy says of a table why it is no installation.
+func aCopy(r *relation) string {
+	return fmt.Sprintf("table %s is the only one of SuperTokens there, so it was taken for a copy and not read", r.qualified())
 }
 
 // describe looks into one installation. That something is wrong with it does not keep

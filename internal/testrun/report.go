@@ -214,8 +214,10 @@ func (r *reporter) costs() {
 	r.line("all tests have ended")
 	var packages, tests []string
 	for name, took := range r.cost {
+		// The time of a test has that of its parts, unless they run beside each other.
+		whole := name[:max(0, strings.LastIndexByte(name, '/'))]
 		switch _, test, _ := strings.Cut(name, " "); {
-		case took < time.Second || strings.Contains(test, "/"):
+		case took < time.Second || strings.Contains(test, "/") && took <= r.cost[whole]:
 		case test == "":
 			packages = append(packages, name)
 		default:

@@ -25,6 +25,8 @@ func TestReport(t *testing.T) {
 	events := `{"Action":"start","Package":"github.com/stetl/stetl/core/a"}
 {"Action":"run","Package":"github.com/stetl/stetl/core/a","Test":"TestGood"}
 {"Action":"output","Package":"github.com/stetl/stetl/core/a","Test":"TestGood","Output":"nobody reads this\n"}
+{"Action":"pass","Package":"github.com/stetl/stetl/core/a","Test":"TestGood/first","Elapsed":1.5}
+{"Action":"pass","Package":"github.com/stetl/stetl/core/a","Test":"TestGood/beside","Elapsed":4}
 {"Action":"pass","Package":"github.com/stetl/stetl/core/a","Test":"TestGood","Elapsed":2}
 {"Action":"output","Package":"github.com/stetl/stetl/core/a","Test":"TestBad","Output":"it broke\n"}
 {"Action":"fail","Package":"github.com/stetl/stetl/core/a","Test":"TestBad/part","Elapsed":1}
@@ -69,6 +71,7 @@ Packages, in seconds:
      1.5  core/d
 
 Slowest tests, in seconds:
+     4.0  core/a TestGood/beside
      3.0  core/a TestBad
      2.0  core/a TestGood
 

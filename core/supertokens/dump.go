@@ -39,7 +39,7 @@ func (d *dump) catalog(context.Context) (*catalog, error) {
 		c.tables = append(c.tables, r)
 		d.tables[r] = t
 	}
-	for _, v := range d.archive.Views() {
+	for _, v := range pgdump.Views(d.archive) {
 		c.views = append(c.views, view{v.Schema, v.Name, "view"})
 	}
 	return c, nil

@@ -336,7 +336,7 @@ func (e *evidence) missingTables() {
 		}
 		proof := fmt.Sprintf("%s proves core %s or newer", e.because, e.l.proven)
 		switch {
-		case e.hasView(t):
+		case hasView(e, t):
 			e.gaps = append(e.gaps, e.missing(t, ""))
 		case e.made(t):
 			g := e.missing(t, fmt.Sprintf("%s, and every core since %s makes that table", proof, t.since))
@@ -352,7 +352,7 @@ func (e *evidence) missingTables() {
 // hasView reports whether a view stands in place of a table that there should be. Of a
 // younger one than is proven, the view itself says that there was one, unless
 // applications use the name as well.
-func (e *evidence) hasView(t *tableSpec) bool {
+func hasView(e *evidence, t *tableSpec) bool {
 	expected := e.made(t) || !t.common && (t.until == 0 || t.until > e.l.proven)
 	return expected && e.c.viewOf(e.l.Schema, e.l.called(t.name)) != nil
 }

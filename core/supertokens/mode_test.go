@@ -47,14 +47,14 @@ func TestModeIsJudgedAlike(t *testing.T) {
 				if findErr != nil {
 					t.Fatal(findErr)
 				}
-				if got := modeGap(tables.CheckMode(t.Context(), conn)); got != want {
+				if got := modeGap(CheckMode(t.Context(), tables, conn)); got != want {
 					t.Errorf("mode %q\n got %s\nwant %s", mode, got, want)
 				}
 				if want != "" {
 					refused++
 					o.AcceptIncomplete = []GapCode{GapMode}
 					if tables, err = FindTables(t.Context(), conn, o); err == nil {
-						err = tables.CheckMode(t.Context(), conn)
+						err = CheckMode(t.Context(), tables, conn)
 					}
 					if err != nil {
 						t.Errorf("mode %q, accepted: %v", mode, err)
@@ -64,7 +64,7 @@ func TestModeIsJudgedAlike(t *testing.T) {
 					continue
 				}
 				if tables.layout.Generation.tenantsMigrate() {
-					got, err := tables.countMembership(t.Context(), conn)
+					got, err := countMembership(t.Context(), tables, conn)
 					want, wantErr := s.compareMembership(t.Context())
 					if err := errors.Join(err, wantErr); err != nil || got != want {
 						t.Errorf("counted %+v, want %+v, %v", got, want, err)

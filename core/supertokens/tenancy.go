@@ -31,10 +31,10 @@ func readsNew(mode string) bool { return mode == "MIGRATED" || mode == "DUAL_WRI
 func (s *Source) chooseTenants(ctx context.Context, told string) error {
 	mode, from := strings.ToUpper(told), modeSetting
 	if !s.layout.Generation.tenantsMigrate() {
-		return s.refuse(s.layout.modeOfAnother(s.catalog, mode))
+		return s.refuse(modeOfAnother(s.layout, s.catalog, mode))
 	}
 	if mode == "" {
-		from = s.layout.modeTable()
+		from = modeTable(s.layout)
 		err := s.retry(func() (err error) { mode, err = s.storedMode(ctx); return err })
 		if err != nil {
 			return err
@@ -78,12 +78,12 @@ func (s *Source) chooseTenants(ctx context.Context, told string) error {
 const modeSetting = "source.migration_mode"
 
 // modeTable is where the database may have the mode, in messages.
-func (l *Layout) modeTable() string {
+func modeTable(l *Layout) string {
 	return "migration_mode in table " + l.called(TenantConfigs)
 }
 
 // modeOfAnother finds a mode that is told and that only younger cores have.
-func (l *Layout) modeOfAnother(c *catalog, mode string) []Gap {
+func modeOfAnother(l *Layout, c *catalog, mode string) []Gap {
 	if !readsNew(mode) {
 		return nil
 	}
@@ -95,8 +95,8 @@ func (l *Layout) modeOfAnother(c *catalog, mode string) []Gap {
 // CheckMode fails when core 12's migration_mode, which is told or stored, contradicts
 // the tables of a live database: tenants would be read from the wrong place. [Open] does
 // so by itself. It has the database read the lists of users once.
-func (t *Tables) CheckMode(ctx context.Context, conn pgxQuerier) error {
-	gaps, err := t.wrongMode(ctx, conn)
+func CheckMode(ctx context.Context, t *Tables, conn pgxQuerier) error {
+	gaps, err := wrongMode(ctx, t, conn)
 	if err != nil {
 		return err
 	}
@@ -106,13 +106,13 @@ func (t *Tables) CheckMode(ctx context.Context, conn pgxQuerier) error {
 	return nil
 }
 
-func (t *Tables) wrongMode(ctx context.Context, conn pgxQuerier) ([]Gap, error) {
+func wrongMode(ctx context.Context, t *Tables, conn pgxQuerier) ([]Gap, error) {
 	mode, from := t.mode, modeSetting
 	if !t.layout.Generation.tenantsMigrate() {
-		return t.layout.modeOfAnother(t.all, mode), nil
+		return modeOfAnother(t.layout, t.all, mode), nil
 	}
 	if configs := t.layout.tables[TenantConfigs]; mode == "" && configs != nil && configs.readable {
-		from = t.layout.modeTable()
+		from = modeTable(t.layout)
 		var err error
 		if mode, err = (&finder{t: t, from: PostgresRows(conn)}).storedMode(ctx); err != nil {
 			return nil, err
@@ -121,7 +121,7 @@ func (t *Tables) wrongMode(ctx context.Context, conn pgxQuerier) ([]Gap, error) 
 	if mode == "" || t.layout.tables[Spine] == nil {
 		return nil, nil
 	}
-	e, err := t.countMembership(ctx, conn)
+	e, err := countMembership(ctx, t, conn)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (t *Tables) wrongMode(ctx context.Context, conn pgxQuerier) ([]Gap, error) 
 }
 
 // countMembership has a database count what [Source.compareMembership] does.
-func (t *Tables) countMembership(ctx context.Context, conn pgxQuerier) (e membershipEvidence, err error) {
+func countMembership(ctx context.Context, t *Tables, conn pgxQuerier) (e membershipEvidence, err error) {
 	of := func(r *relation, columns ...string) string {
 		return "SELECT " + selectList(r, columns) + from(r) + " WHERE " + quoteIdent(appColumn) + " = $1"
 	}

@@ -363,8 +363,9 @@ func (a *Archive) Info() Info { return a.info }
 // to the columns and names, which must not be changed.
 func (a *Archive) Tables() []Table { return slices.Clone(a.tables) }
 
-// Views lists all views, also those whose content is stored, sorted by schema and name.
-func (a *Archive) Views() []TableName { return slices.Clone(a.views) }
+// Views lists all views of a dump, also those whose content is stored, sorted by schema
+// and name.
+func Views(a *Archive) []TableName { return slices.Clone(a.views) }
 
 // HasPostData reports whether the dump has the section behind the data: whether
 // it names an index or a constraint of any table. Where it does not, as with

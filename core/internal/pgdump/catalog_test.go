@@ -66,7 +66,7 @@ func TestMarks(t *testing.T) {
 		if diff := cmp.Diff(want, a.Tables()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
-		if diff := cmp.Diff([]TableName{{"s", "Seen; once"}, {"s", "circle"}, {"s", "mv"}}, a.Views()); diff != "" {
+		if diff := cmp.Diff([]TableName{{"s", "Seen; once"}, {"s", "circle"}, {"s", "mv"}}, Views(a)); diff != "" {
 			t.Errorf("%s: views (-want +got):\n%s", name, diff)
 		}
 		if !a.HasPostData() {

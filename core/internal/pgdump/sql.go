@@ -283,13 +283,13 @@ func (p *parser) create() error {
 	case t.is("unique") && p.accept("index"):
 		return p.createIndex()
 	case t.is("view"), t.is("materialized") && p.accept("view"):
-		return p.createView()
+		return createView(p)
 	}
 	return p.skip(t, t.in("function", "procedure"))
 }
 
 // createView takes note of a view, whose name a table may be expected to have.
-func (p *parser) createView() error {
+func createView(p *parser) error {
 	const where = "a CREATE VIEW statement"
 	if p.accept("if") {
 		p.accept("not")

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/session"
 )
 
@@ -79,7 +80,7 @@ func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) 
 	if err := sessions.Tables().CheckAccounts(); err != nil {
 		return nil, fmt.Errorf("accounts would be taken for others: %w", err)
 	}
-	if err := sessions.Tables().CheckMode(ctx, d.pool); err != nil {
+	if err := supertokens.CheckMode(ctx, sessions.Tables(), d.pool); err != nil {
 		return nil, err
 	}
 	if o.Wait == 0 {

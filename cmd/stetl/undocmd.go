@@ -50,6 +50,9 @@ func runUndo(ctx context.Context, a *app, yes bool) (err error) {
 	if !yes {
 		fmt.Fprintf(a.err, "%s: %d accounts to delete, %d to restore; %d that no run has made stay as they are.\n",
 			cfg.TargetText(), count.Made, count.Adopted, count.Left)
+		if count.Doubtful > 0 {
+			fmt.Fprintf(a.err, "%d more were sent, and nobody knows whether they are there: they are looked for, or named.\n", count.Doubtful)
+		}
 		if err := a.confirm(ctx, "Take them back?"); err != nil {
 			return err
 		}

@@ -132,6 +132,53 @@ func TestUndoKeepsWhatWasTouched(t *testing.T) {
 	}
 }
 
+// finding is a target whose undo looks for accounts in doubt, by their ids.
+type finding struct{ *idp }
+
+func (f finding) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
+	for i, a := range accounts {
+		if a.InDoubt {
+			accounts[i].TargetID = a.ID
+		}
+	}
+	return f.idp.Undo(ctx, accounts)
+}
+
+// An account that was sent and has no answer is not hidden from an undo: it is looked for
+// where the target can, and named where it cannot.
+func TestUndoOfWhatHasNoAnswer(t *testing.T) {
+	t.Parallel()
+	for name, can := range map[string]bool{"the target can look": true, "it cannot": false} {
+		p, dst := newProject(t), newIDP()
+		dst.after = func(int) error { return errKilled } // it is there, and nobody knows
+		if _, _, err := p.do(people(3), dst, nil); err == nil || len(dst.accounts) != 3 {
+			t.Fatalf("%s: %v, %v", name, err, dst.accounts)
+		}
+		dst.after = nil
+		delete(dst.accounts, id(2))
+		if can {
+			dst.caps.Abilities = append(dst.caps.Abilities, pluginapi.CanUndoInDoubt)
+		}
+		p.with(func(s *journal.Scope, _ Options) {
+			var named []string
+			undone, err := Undo(context.Background(), s, finding{dst}, func(o pluginapi.Outcome) {
+				if o.Code == diag.UndoInDoubt {
+					named = append(named, o.Detail)
+				}
+			})
+			if err != nil || undone.Doubtful != 3 || undone.Left != 0 {
+				t.Errorf("%s: %+v, %v", name, undone, err)
+			}
+			if can && (undone.Deleted != 2 || undone.Gone != 1 || len(dst.accounts) != 0) {
+				t.Errorf("%s: %+v, left %v", name, undone, dst.accounts)
+			}
+			if !can && (undone.Kept[diag.UndoInDoubt] != 3 || len(named) != 3 || !strings.Contains(named[0], id(0))) {
+				t.Errorf("%s: %+v, named %q", name, undone, named)
+			}
+		})
+	}
+}
+
 // The target commits, the answer is lost: no duplicate, no loss, and it is known
 // whose the account is.
 func TestLostAcknowledgement(t *testing.T) {

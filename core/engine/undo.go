@@ -25,10 +25,12 @@ type UndoJournal interface {
 
 // Undoing is what an undo did, or would do.
 type Undoing struct {
-	// Made and Adopted count what is there to undo, Left what no undo may touch.
-	Made    int `json:"made"`
-	Adopted int `json:"adopted"`
-	Left    int `json:"left"`
+	// Made and Adopted count what is there to undo, Doubtful what a run has sent and of
+	// which nobody knows what came, and Left what no undo may touch.
+	Made     int `json:"made"`
+	Adopted  int `json:"adopted"`
+	Doubtful int `json:"doubtful,omitempty"`
+	Left     int `json:"left"`
 	// Deleted and Restored count what was undone, Gone what was not there any more.
 	Deleted  int `json:"deleted"`
 	Restored int `json:"restored"`
@@ -52,12 +54,14 @@ func CountUndo(ctx context.Context, j UndoJournal) (*Undoing, error) {
 }
 
 func (u *Undoing) count(e *journal.Entry) {
-	switch e.Origin {
-	case journal.Made:
+	switch {
+	case e.InDoubt:
+		u.Doubtful++
+	case e.Origin == journal.Made:
 		u.Made++
-	case journal.Adopted:
+	case e.Origin == journal.Adopted:
 		u.Adopted++
-	default:
+	case e.InTarget():
 		u.Left++
 	}
 }
@@ -70,23 +74,30 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(pluginapi.
 	u := &Undoing{Kept: map[diag.Code]int{}}
 	start := time.Now()
 	defer func() { u.Elapsed = time.Since(start) }()
+	caps := dst.Capabilities()
 	var all []pluginapi.Account
 	for e, err := range j.Accounts(ctx) {
 		if err != nil {
 			return u, err
 		}
 		u.count(&e)
-		if !e.Ours() {
+		a := pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State, ID: e.VisibleID, InDoubt: e.InDoubt}
+		switch {
+		case e.InDoubt && e.Origin != journal.Adopted && caps.Can(pluginapi.CanUndoInDoubt):
+			a.State = nil // what is there now is not what was last known
+		case e.InDoubt, e.Ours() && e.TargetID == "":
+			// Also of accounts that no answer came of: one that a run has sent is never hidden.
+			u.skip(report, pluginapi.Outcome{
+				SourceID: e.SourceID, TargetID: e.TargetID, Action: pluginapi.Skipped, Code: diag.UndoInDoubt,
+				Detail: "nobody knows what a run left there; look in the target for the id " + e.VisibleID,
+			})
 			continue
-		}
-		if e.TargetID == "" || e.InDoubt {
-			u.skip(report, pluginapi.Outcome{SourceID: e.SourceID, Action: pluginapi.Skipped, Code: diag.UndoInDoubt, Detail: "nobody knows what a run left there"})
+		case !e.Ours():
 			continue
+		case e.Origin == journal.Adopted:
+			a.Before = []byte{}
 		}
-		all = append(all, pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State})
-		if e.Origin == journal.Adopted {
-			all[len(all)-1].Before = []byte{}
-		}
+		all = append(all, a)
 	}
 	size := dst.Capabilities().Batch.Users
 	if size <= 0 {

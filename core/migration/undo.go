@@ -38,7 +38,7 @@ func (m *Migration) Undo(ctx context.Context) (*report.Undoing, error) {
 	done := 0
 	r.Result, err = engine.Undo(ctx, m.journal.scope, m.plugin.current(), func(o pluginapi.Outcome) {
 		done++
-		m.o.Progress(engine.Progress{Phase: Undoing, Done: done, Total: count.Made + count.Adopted})
+		m.o.Progress(engine.Progress{Phase: Undoing, Done: done, Total: count.Made + count.Adopted + count.Doubtful})
 		if o.Code != "" {
 			r.Kept = append(r.Kept, o)
 		}

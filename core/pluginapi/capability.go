@@ -110,6 +110,7 @@ const (
 	CanFix         Ability = "fix"
 	CanPlan        Ability = "plan"
 	CanUndo        Ability = "undo"
+	CanUndoInDoubt Ability = "undo_in_doubt"
 	CanLogin       Ability = "login"
 	CanSetPassword Ability = "password"
 	CanStartReset  Ability = "reset"

@@ -92,6 +92,11 @@ type Account struct {
 	State []byte
 	// Before is the pre-image of an update.
 	Before []byte
+	// ID is the id that the account was to have, [User.ID].
+	ID string
+	// InDoubt says that a run has sent the account and does not know what came of it:
+	// there may be none, and its TargetID may be unknown.
+	InDoubt bool
 }
 
 // Format prints the id alone: a pre-image is personal data.

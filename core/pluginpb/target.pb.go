@@ -1326,7 +1326,13 @@ type Account struct {
 	// The state that the run left behind.
 	State []byte `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
 	// The pre-image, present for an account that was updated.
-	Before        []byte `protobuf:"bytes,4,opt,name=before,proto3,oneof" json:"before,omitempty"`
+	Before []byte `protobuf:"bytes,4,opt,name=before,proto3,oneof" json:"before,omitempty"`
+	// The id that the account was to have (User.id), by which one is looked for whose
+	// target_id nobody knows.
+	Id string `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
+	// A run has sent the account and does not know what came of it: there may be none.
+	// Ability "undo_in_doubt".
+	InDoubt       bool `protobuf:"varint,6,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1387,6 +1393,20 @@ func (x *Account) GetBefore() []byte {
 		return x.Before
 	}
 	return nil
+}
+
+func (x *Account) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Account) GetInDoubt() bool {
+	if x != nil {
+		return x.InDoubt
+	}
+	return false
 }
 
 // UndoRequest holds at most as many accounts as a batch of users.
@@ -2183,12 +2203,14 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\bbatch_id\x18\x01 \x01(\x04R\abatchId\"\x0f\n" +
 	"\rFinishRequest\"O\n" +
 	"\x0eFinishResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"\x86\x01\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"\xb1\x01\n" +
 	"\aAccount\x12\x1b\n" +
 	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12\x1b\n" +
 	"\ttarget_id\x18\x02 \x01(\tR\btargetId\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\fR\x05state\x12 \n" +
-	"\x06before\x18\x04 \x01(\fB\x03\x80\x01\x01H\x00R\x06before\x88\x01\x01B\t\n" +
+	"\x06before\x18\x04 \x01(\fB\x03\x80\x01\x01H\x00R\x06before\x88\x01\x01\x12\x0e\n" +
+	"\x02id\x18\x05 \x01(\tR\x02id\x12\x19\n" +
+	"\bin_doubt\x18\x06 \x01(\bR\ainDoubtB\t\n" +
 	"\a_before\"C\n" +
 	"\vUndoRequest\x124\n" +
 	"\baccounts\x18\x01 \x03(\v2\x18.stetl.plugin.v1.AccountR\baccounts\"D\n" +

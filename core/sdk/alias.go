@@ -190,6 +190,7 @@ const (
 	CanFix         = pluginapi.CanFix
 	CanPlan        = pluginapi.CanPlan
 	CanUndo        = pluginapi.CanUndo
+	CanUndoInDoubt = pluginapi.CanUndoInDoubt
 	CanLogin       = pluginapi.CanLogin
 	CanSetPassword = pluginapi.CanSetPassword
 	CanStartReset  = pluginapi.CanStartReset
@@ -222,6 +223,7 @@ const (
 	CodeTargetRefused    = diag.LoadTargetRefused
 	CodeUnknownAnswer    = diag.LoadUnknownAnswer
 	CodeUndecided        = diag.LoadUndecided
+	CodeUndoInDoubt      = diag.UndoInDoubt
 
 	// Of a [PartLoss].
 	CodeUnread      = diag.LoadUnread

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"errors"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
@@ -63,7 +64,7 @@ func (s *service) Undo(ctx context.Context, req *pluginpb.UndoRequest) (*pluginp
 	}
 	box := newOutbox()
 	t := newTally(ids, box, s.log.With("call", "Undo"), s.hearsLosses())
-	err = s.guard("Undo", func() error { return undoer.Undo(ctx, accounts, outcomes{t}) })
+	err = s.guard("Undo", func() error { return undo(ctx, undoer, accounts, outcomes{t}) })
 	code, detail := undecided(err)
 	for _, id := range t.end() {
 		box.put(0, Change{Outcome: Outcome{SourceID: id, Action: InDoubt, Code: code, Detail: detail}})
@@ -73,6 +74,26 @@ func (s *service) Undo(ctx context.Context, req *pluginpb.UndoRequest) (*pluginp
 		resp.Outcomes = append(resp.Outcomes, wire.EncodeOutcome(&l.change.Outcome))
 	}
 	return resp, nil
+}
+
+// undo has accounts in doubt looked for, where the target can, and takes the others back.
+func undo(ctx context.Context, u Undoer, accounts []Account, out Outcomes) error {
+	var doubtful, sure []Account
+	for _, a := range accounts {
+		if a.InDoubt {
+			doubtful = append(doubtful, a)
+		} else {
+			sure = append(sure, a)
+		}
+	}
+	var err error
+	if len(sure) > 0 {
+		err = u.Undo(ctx, sure, out)
+	}
+	if d, ok := u.(DoubtUndoer); ok && len(doubtful) > 0 {
+		err = errors.Join(err, d.UndoInDoubt(ctx, doubtful, out))
+	}
+	return err
 }
 
 // undecided says why users are left without an outcome after a call.

@@ -146,6 +146,18 @@ type Undoer interface {
 	Undo(ctx context.Context, accounts []Account, out Outcomes) error
 }
 
+// DoubtUndoer is an [Undoer] that also finds accounts of which the host does not know
+// whether they are there. Without it, an undo names them and leaves them.
+type DoubtUndoer interface {
+	Undoer
+	// UndoInDoubt looks for accounts that a run has sent, without an answer, by TargetID
+	// where there is one, else by ID. One that proves itself that a load has made it, by a
+	// mark or the id itself, is removed (Deleted); where there is none, the outcome is
+	// Unchanged. An account without such a proof stays: Skipped with undo.in_doubt and its
+	// id. The rules of [Target].Load hold.
+	UndoInDoubt(ctx context.Context, accounts []Account, out Outcomes) error
+}
+
 // Authenticator is a target that can be asked whether a password is right, the
 // way a person would be signed in. The host proves with it that old passwords
 // work, using accounts that it makes for the purpose and undoes.

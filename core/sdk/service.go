@@ -186,6 +186,8 @@ func (s *service) capabilities(t Target) Capabilities {
 	add(pluginapi.CanPlan, can)
 	_, can = t.(Undoer)
 	add(pluginapi.CanUndo, can)
+	_, can = t.(DoubtUndoer)
+	add(pluginapi.CanUndoInDoubt, can)
 	_, can = t.(Authenticator)
 	add(pluginapi.CanLogin, can)
 	_, can = t.(PasswordSetter)

@@ -189,6 +189,24 @@ func (t *target) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outco
 	return nil
 }
 
+// UndoInDoubt implements [sdk.DoubtUndoer]: Acme keeps the id that a load gives, which
+// proves whose an account is.
+func (t *target) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	for _, a := range accounts {
+		o := sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID, Action: sdk.Unchanged}
+		have, err := t.api.find(ctx, a.ID)
+		if err == nil && have != nil {
+			o.TargetID, o.Action = have.ID, sdk.Deleted
+			err = t.api.call(ctx, http.MethodDelete, "/users/"+url.PathEscape(have.ID), nil, nil)
+		}
+		if err != nil {
+			return err
+		}
+		out.Report(o)
+	}
+	return nil
+}
+
 func (t *target) undo(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 	o := sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID, Action: sdk.Unchanged}
 	have, err := t.api.get(ctx, a.TargetID)

@@ -317,3 +317,25 @@ func TestRefusalOfTheFirstRequest(t *testing.T) {
 		t.Errorf("%s: %s", b.Of("source-1"), o.Detail)
 	}
 }
+
+// An undo finds an account whose answer was lost by its externalId, and touches none that
+// only has the name.
+func TestUndoInDoubt(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{})
+	target := openLive(t, f.settings(), &memory{})
+	users := people(1, 3)
+	b := load(t, target, users[:1])
+	f.there("2", users[1].Username, "")
+	out := newBook(t)
+	var doubtful []sdk.Account
+	for _, u := range users {
+		doubtful = append(doubtful, sdk.Account{SourceID: u.SourceID, ID: u.ID, InDoubt: true})
+	}
+	if err := openLive(t, f.settings(), &memory{}).UndoInDoubt(t.Context(), doubtful, out); err != nil {
+		t.Fatal(err)
+	}
+	if out.Of("source-1") != "deleted" || out.ByID["source-1"].TargetID != b.ByID["source-1"].TargetID || out.Of("source-2") != "unchanged" || out.Of("source-3") != "unchanged" || len(f.users) != 1 {
+		t.Errorf("%s, %s, %s; left %v", out.Of("source-1"), out.Of("source-2"), out.Of("source-3"), f.users)
+	}
+}

@@ -27,7 +27,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		l.Add(sdk.Diagnostic{Severity: sdk.Warning, Code: codeProviderNote, Path: "/preset", Summary: p.Note, Hint: "see docs/scim.md"})
 	}
 	l.Add(passwordNotes(t.config)...)
-	s, err := t.learn(ctx)
+	s, err := learn(ctx, t)
 	if err != nil {
 		l.Add(failed(err))
 		return l

@@ -86,7 +86,7 @@ func (t *live) open(ctx context.Context) (*server, error) {
 	if t.server != nil {
 		return t.server, nil
 	}
-	s, err := t.learn(ctx)
+	s, err := learn(ctx, t)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -98,7 +98,7 @@ func (t *live) open(ctx context.Context) (*server, error) {
 }
 
 // learn is open without a look at accounts.
-func (t *live) learn(ctx context.Context) (*server, error) {
+func learn(ctx context.Context, t *live) (*server, error) {
 	f, err := discover(ctx, t.api)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,13 +31,54 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 			return err
 		}
 	}
+	gone, err := takeAll(ctx, accounts, out, s.takeBack)
+	if s.facts.groups == "" {
+		return err
+	}
+	return errors.Join(err, explain(s.leaveGroups(ctx, gone)))
+}
+
+// UndoInDoubt implements [sdk.DoubtUndoer]. The externalId is the proof that an account is
+// of a load.
+func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	s, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	t.undone = true
+	_, err = takeAll(ctx, accounts, out, s.takeBackInDoubt)
+	return err
+}
+
+func (s *server) takeBackInDoubt(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
+	// As name an id that nobody signs in with: the search is by externalId.
+	want := &desired{body: resource{"externalId": a.ID, "userName": a.ID}}
+	h, err := s.finder.find(ctx, want, &sdk.User{ID: a.ID}, true)
+	switch {
+	case err != nil:
+		return sdk.Outcome{}, err
+	case h.held == nil:
+		return sdk.Outcome{Action: sdk.Unchanged}, nil
+	case !h.mine, h.several:
+		return sdk.Outcome{
+			TargetID: h.held.id(), Action: sdk.Skipped, Code: sdk.CodeUndoInDoubt, Detail: "there is such an account, and nothing proves that a run has made it",
+			Hint: "look at it and delete it by hand if it should go",
+		}, nil
+	}
+	o, err := s.remove(ctx, h.held)
+	o.TargetID = h.held.id()
+	return o, err
+}
+
+// takeAll takes accounts back side by side, and returns those that were deleted. What the
+// server has against one account is its outcome.
+func takeAll(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes, take func(context.Context, sdk.Account) (sdk.Outcome, error)) (gone []sdk.Account, err error) {
 	var mu sync.Mutex
-	var gone []sdk.Account
 	g, working := errgroup.WithContext(ctx)
 	g.SetLimit(maxParallel)
 	for _, a := range accounts {
 		g.Go(func() error {
-			o, err := s.takeBack(working, a)
+			o, err := take(working, a)
 			if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
 				o, err = sdk.Outcome{
 					Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: r.Error(), Hint: "delete it by hand if it should go",
@@ -45,7 +87,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 			if err != nil {
 				return explain(err)
 			}
-			o.SourceID, o.TargetID = a.SourceID, a.TargetID
+			o.SourceID, o.TargetID = a.SourceID, cmp.Or(o.TargetID, a.TargetID)
 			if o.Action == sdk.Deleted {
 				mu.Lock()
 				gone = append(gone, a)
@@ -56,10 +98,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 		})
 	}
 	err = g.Wait()
-	if s.facts.groups == "" {
-		return err
-	}
-	return errors.Join(err, explain(s.leaveGroups(ctx, gone)))
+	return gone, err
 }
 
 // leaveGroups takes deleted accounts out of the groups that loads have put them in.
@@ -98,7 +137,7 @@ func (t *live) forUndo(ctx context.Context) (*server, error) {
 		return t.server, nil
 	}
 	if t.undoing == nil {
-		s, err := t.learn(ctx)
+		s, err := learn(ctx, t)
 		if err != nil {
 			return nil, err
 		}

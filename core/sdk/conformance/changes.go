@@ -32,6 +32,10 @@ func changeRules() []Rule {
 			unless: unlessWhole,
 		},
 		{
+			Name: "undo-in-doubt", Promise: "an account that was sent without an answer is found by an undo and removed, and where there is none that is said", try: tryUndoInDoubt,
+			unless: unable(pluginapi.CanUndoInDoubt),
+		},
+		{
 			Name: "same-account", Promise: "an account that a run has made is found again by its target id, whatever its name and address have become", try: trySameAccount,
 			unless: unlessWhole,
 		},
@@ -370,4 +374,31 @@ func tryExchange(ctx context.Context, p *probe) error {
 		}
 		return err
 	})
+}
+
+func tryUndoInDoubt(ctx context.Context, p *probe) error {
+	users, first, err := p.seed(ctx, 2)
+	if err != nil {
+		return err
+	}
+	nobody := p.person()
+	out, err := p.undo(ctx, []pluginapi.Account{
+		{SourceID: users[0].SourceID, ID: users[0].ID, InDoubt: true}, {SourceID: nobody.SourceID, ID: nobody.ID, InDoubt: true},
+	})
+	if err != nil {
+		return err
+	}
+	if o := out[0]; o.Action != pluginapi.Deleted && (o.Action != pluginapi.Skipped || o.TargetID != first[0].TargetID) {
+		p.fail("an account that was sent and is there ends as %s with the id %q, want deleted, or skipped with its id", say(o), o.TargetID)
+	}
+	p.expect("sent, and not there", out[1:], pluginapi.Unchanged)
+	if out[0].Action != pluginapi.Deleted {
+		return nil
+	}
+	if out, err = p.load(ctx, users); err != nil {
+		return err
+	}
+	p.expect("loaded after it", out[:1], pluginapi.Created)
+	p.expect("whom nobody took back", out[1:], pluginapi.Unchanged)
+	return nil
 }

@@ -314,6 +314,30 @@ func (f *folder) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcome
 	return nil
 }
 
+func (f *folder) UndoInDoubt(_ context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range accounts {
+		o := sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID, Action: sdk.Unchanged}
+		have, err := f.read(targetID(a.ID))
+		if err != nil {
+			return err
+		}
+		if have != nil && !f.breaks("undo-in-doubt") {
+			o.Action, o.TargetID = sdk.Deleted, have.TargetID
+			if f.unwritten[targetID(a.ID)] == nil {
+				err = os.Remove(f.path(targetID(a.ID)))
+			}
+			delete(f.unwritten, targetID(a.ID))
+		}
+		if err != nil {
+			return err
+		}
+		out.Report(o)
+	}
+	return nil
+}
+
 func (f *folder) Login(_ context.Context, l sdk.Login) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

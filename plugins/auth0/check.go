@@ -12,6 +12,7 @@ import (
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/folder"
 	"github.com/stetl/stetl/core/sdk/httpx"
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // The scopes of what a load does.
@@ -43,7 +44,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	if err := folder.Writable(filepath.Dir(t.config.Deferred)); err != nil {
 		l.Add(sideProblem(t.config.Deferred, err))
 	}
-	scopes, err := t.api.scopes(ctx)
+	scopes, err := t.api.Scopes(ctx)
 	if err != nil {
 		if login, ok := errors.AsType[*httpx.LoginError](err); ok {
 			l.Add(loginProblem(login))
@@ -70,7 +71,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 
 func failed(summary string, err error) sdk.Diagnostic {
 	d := sdk.Diagnostic{Code: codeUnreachable, Path: "/domain", Summary: summary, Detail: err.Error(), Hint: "check domain and network"}
-	if s := status(err); s == 401 || s == 403 {
+	if s := tenant.Status(err); s == 401 || s == 403 {
 		d.Code, d.Path, d.Hint = codeScopeMissing, "/client_id", "grant the scope that the message names to the machine-to-machine application"
 	}
 	return d
@@ -135,8 +136,8 @@ func (t *live) checkConnection(ctx context.Context, l *sdk.Diagnostics, c *conne
 			ID string `json:"client_id"`
 		} `json:"clients"`
 	}
-	switch err := t.api.get(ctx, &clients, nil, "connections", c.ID, "clients"); {
-	case err != nil && status(err) != 403 && status(err) != 404:
+	switch err := t.api.Get(ctx, &clients, nil, "connections", c.ID, "clients"); {
+	case err != nil && tenant.Status(err) != 403 && tenant.Status(err) != 404:
 		l.Add(failed("the applications of the connection cannot be read", err))
 	case err == nil && len(clients.Clients) == 0:
 		bad(fmt.Sprintf("no application uses the connection %s, and Auth0 refuses imports into such a one", c.Name), "enable it for one application")
@@ -172,7 +173,7 @@ func (t *live) checkFactors(ctx context.Context, l *sdk.Diagnostics) {
 		Name    string `json:"name"`
 		Enabled bool   `json:"enabled"`
 	}
-	if t.api.get(ctx, &factors, nil, "guardian", "factors") != nil {
+	if t.api.Get(ctx, &factors, nil, "guardian", "factors") != nil {
 		return // without read:guardian_factors nobody can tell
 	}
 	for _, f := range factors {
@@ -207,7 +208,7 @@ func (t *live) estimate(l *sdk.Diagnostics, needs sdk.Needs) {
 		detail += fmt.Sprintf("; roles take a request for every %d users and organizations one for every %d, %d a minute: up to %s and %s more if everybody has one; roles inside of organizations take a request each",
 			roleBatch, memberBatch, memberCalls, minutes(needs.Users/roleBatch), minutes(needs.Users/memberBatch))
 	}
-	if limit := t.api.burst.Load(); limit > 0 {
+	if limit := t.api.Burst(); limit > 0 {
 		detail += fmt.Sprintf("; the tenant allows bursts of %d requests", limit)
 	}
 	l.Add(sdk.Diagnostic{Severity: sdk.Warning, Code: codeEstimate, Path: "/connection", Summary: fmt.Sprintf("the run takes from %s to %s", fast, slow), Detail: detail, Hint: "plan for it"})

@@ -21,6 +21,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/httpx"
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // lookups is how many run side by side.
@@ -145,7 +146,7 @@ func (d *directory) recall(ctx context.Context, users []*record, known []string,
 			return nil, err
 		}
 		switch d.snap, err = d.t.export(ctx); {
-		case refusedUser(err) || status(err) == http.StatusForbidden:
+		case tenant.Refused(err) || tenant.Status(err) == http.StatusForbidden:
 			d.t.env.Log.Warn("users cannot be exported and are looked up one by one", "error", err)
 			d.snap, d.never = nil, true
 		case err != nil:
@@ -204,7 +205,7 @@ func (t *live) lookup(ctx context.Context, r *record, known string) (h holders, 
 		return h, err
 	}
 	var list []*account
-	if err := t.api.get(ctx, &list, url.Values{"email": {r.Email}}, "users-by-email"); err != nil {
+	if err := t.api.Get(ctx, &list, url.Values{"email": {r.Email}}, "users-by-email"); err != nil {
 		return h, fmt.Errorf("look up a user by address: %w", err)
 	}
 	for _, a := range list {
@@ -218,8 +219,8 @@ func (t *live) lookup(ctx context.Context, r *record, known string) (h holders, 
 // read returns one account without its memberships, nil when there is none.
 func (t *live) read(ctx context.Context, id string) (*account, error) {
 	var a account
-	err := t.api.get(ctx, &a, nil, "users", id)
-	if s := status(err); s == http.StatusNotFound || s == http.StatusBadRequest { // the latter: no user can have such an id
+	err := t.api.Get(ctx, &a, nil, "users", id)
+	if s := tenant.Status(err); s == http.StatusNotFound || s == http.StatusBadRequest { // the latter: no user can have such an id
 		return nil, nil //nolint:nilnil // absence is an answer
 	}
 	if err != nil {
@@ -261,9 +262,9 @@ func (t *live) complete(ctx context.Context, a *account, r *record) error {
 	}
 	delete(organizations, publicTenant)
 	if t.mapper.assignRoles && len(roles) > 0 {
-		held, err := pages[named](ctx, t.api, "users", a.UserID, "roles")
+		held, err := tenant.Pages[named](ctx, t.api, "users", a.UserID, "roles")
 		switch {
-		case hidden(err):
+		case tenant.Hidden(err):
 			t.believe(a, err)
 			a.roles = slices.Clone(ours.Roles[publicTenant])
 		case err != nil:
@@ -279,8 +280,8 @@ func (t *live) complete(ctx context.Context, a *account, r *record) error {
 	if !t.mapper.organizations || len(organizations) == 0 {
 		return nil
 	}
-	held, err := pages[named](ctx, t.api, "users", a.UserID, "organizations")
-	if hidden(err) {
+	held, err := tenant.Pages[named](ctx, t.api, "users", a.UserID, "organizations")
+	if tenant.Hidden(err) {
 		t.believe(a, err)
 		a.organizations = map[string][]string{}
 		for _, tenant := range ours.Tenants {
@@ -303,9 +304,9 @@ func (t *live) complete(ctx context.Context, a *account, r *record) error {
 		if !t.mapper.seats || len(wanted) == 0 {
 			continue
 		}
-		has, err := pages[named](ctx, t.api, "organizations", x.ID, "members", a.UserID, "roles")
+		has, err := tenant.Pages[named](ctx, t.api, "organizations", x.ID, "members", a.UserID, "roles")
 		switch {
-		case hidden(err):
+		case tenant.Hidden(err):
 			t.believe(a, err)
 			a.organizations[x.Name] = t.believedRoles(ours, x.Name)
 		case err != nil:
@@ -355,12 +356,12 @@ func (t *live) export(ctx context.Context) (*snapshot, error) {
 		Location string `json:"location"`
 	}
 	// Asking twice makes two exports and changes nothing.
-	if err := t.api.call(ctx, http.MethodPost, t.api.sdk.URI("jobs", "users-exports"), map[string]any{"format": "json", "fields": fields}, &job); err != nil {
+	if err := t.api.Call(ctx, http.MethodPost, t.api.URI("jobs", "users-exports"), map[string]any{"format": "json", "fields": fields}, &job); err != nil {
 		return nil, fmt.Errorf("start an export of users: %w", err)
 	}
 	begun, downloads := time.Now(), 0
 	for {
-		if err := t.api.get(ctx, &job, nil, "jobs", job.ID); err != nil {
+		if err := t.api.Get(ctx, &job, nil, "jobs", job.ID); err != nil {
 			return nil, fmt.Errorf("look at the export %s: %w", job.ID, err)
 		}
 		switch {
@@ -391,13 +392,13 @@ func (t *live) download(ctx context.Context, link string) (_ *snapshot, err erro
 	if err != nil {
 		return nil, errors.New("the link to an export cannot be read")
 	}
-	answer, err := t.api.storage.Do(r)
+	answer, err := t.api.Storage.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("download an export: %w", httpx.Redact(err)) // the link opens the export
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if answer.StatusCode != http.StatusOK {
-		return nil, &statusError{status: answer.StatusCode, message: "the link to the export is not accepted"}
+		return nil, &tenant.Error{Status: answer.StatusCode, Message: "the link to the export is not accepted"}
 	}
 	body := bufio.NewReaderSize(answer.Body, 64<<10)
 	var lines io.Reader = body

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/httpx"
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // jobDeadline is a little more than Auth0 gives a job.
@@ -94,9 +95,9 @@ func (t *live) ship(ctx context.Context, c *crate) {
 		errs, err = t.conclude(ctx, job)
 	}
 	switch {
-	case status(err) == http.StatusRequestEntityTooLarge && len(load) > 1:
+	case tenant.Status(err) == http.StatusRequestEntityTooLarge && len(load) > 1:
 		t.halves(ctx, load, upsert)
-	case status(err) == http.StatusRequestEntityTooLarge:
+	case tenant.Status(err) == http.StatusRequestEntityTooLarge:
 		load[0].report(sdk.Outcome{SourceID: load[0].source, Action: sdk.Rejected, Code: sdk.CodeUserTooLarge, Detail: err.Error(), Hint: "shorten the metadata in SuperTokens"})
 	case err != nil:
 		failAll(load, explain(err))
@@ -189,7 +190,7 @@ const sendings = 4
 // nothing when there is no trace of a job.
 func (t *live) begin(ctx context.Context, c *crate) (*importJob, error) {
 	job, err := t.post(ctx, c.body, c.kind)
-	if mayBeDone(err) {
+	if tenant.MayBeDone(err) {
 		for _, p := range c.load {
 			p.doubt = true
 		}
@@ -226,19 +227,19 @@ func (t *live) forget(ctx context.Context, externalID string) error {
 func (t *live) post(ctx context.Context, body []byte, kind string) (*importJob, error) {
 	pause := busyPause * t.config.PollInterval.Duration
 	for {
-		r, err := http.NewRequestWithContext(httpx.Once(ctx), http.MethodPost, t.api.sdk.URI("jobs", "users-imports"), bytes.NewReader(body))
+		r, err := http.NewRequestWithContext(httpx.Once(ctx), http.MethodPost, t.api.URI("jobs", "users-imports"), bytes.NewReader(body))
 		if err != nil {
 			return nil, err
 		}
 		r.Header.Set("Content-Type", kind)
 		var job importJob
-		err = t.api.send(r, &job)
+		err = t.api.Send(r, &job)
 		switch {
 		case err == nil && job.ID == "":
 			return nil, errors.New("the answer to an import names no job")
 		case err == nil:
 			return &job, nil
-		case status(err) != http.StatusTooManyRequests:
+		case tenant.Status(err) != http.StatusTooManyRequests:
 			return nil, err
 		}
 		wait, reason := usualPace*t.config.PollInterval.Duration, "Auth0: "+err.Error() // the transport knows how long the limit lasts
@@ -289,9 +290,9 @@ func (t *live) rediscover(ctx context.Context, externalID string, load []*parcel
 // not show it or may not be read.
 func (t *live) jobInLog(ctx context.Context, externalID string) (string, error) {
 	var entries []json.RawMessage
-	err := t.api.get(ctx, &entries, url.Values{"q": {"type:sapi"}, "sort": {"date:-1"}, "per_page": {"100"}}, "logs")
+	err := t.api.Get(ctx, &entries, url.Values{"q": {"type:sapi"}, "sort": {"date:-1"}, "per_page": {"100"}}, "logs")
 	switch {
-	case status(err) != 0:
+	case tenant.Status(err) != 0:
 		return "", nil // without the scope, there are other ways
 	case err != nil:
 		return "", err
@@ -315,8 +316,8 @@ func (t *live) follow(ctx context.Context, id string, users int) (*importJob, er
 		looked = time.Now()
 		age := looked.Sub(begun)
 		job := importJob{ID: id}
-		err := t.api.get(ctx, &job, nil, "jobs", id)
-		switch gone := status(err) == http.StatusNotFound || status(err) == http.StatusGone; {
+		err := t.api.Get(ctx, &job, nil, "jobs", id)
+		switch gone := tenant.Status(err) == http.StatusNotFound || tenant.Status(err) == http.StatusGone; {
 		case gone && age < longestPace*t.pacer.shortest:
 			// A job that was made a moment ago may not be everywhere yet.
 		case gone:
@@ -341,8 +342,8 @@ func (t *live) conclude(ctx context.Context, job *importJob) ([]userError, error
 	var errs []userError
 	if job.ID != "" { // a user who lacks its authenticator need not be among the failed ones
 		var raw json.RawMessage
-		err := t.api.get(ctx, &raw, nil, "jobs", job.ID, "errors")
-		if err != nil && status(err) != http.StatusNotFound {
+		err := t.api.Get(ctx, &raw, nil, "jobs", job.ID, "errors")
+		if err != nil && tenant.Status(err) != http.StatusNotFound {
 			return nil, fmt.Errorf("fetch the errors of job %s: %w", job.ID, err)
 		}
 		raw = bytes.TrimSpace(raw)

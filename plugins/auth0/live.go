@@ -13,13 +13,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // live loads a tenant. Load is safe for concurrent use: many calls fill the same
 // import jobs.
 type live struct {
 	config    Config
-	api       *api
+	api       *tenant.Client
 	env       sdk.Env
 	directory *directory
 	side      sideFile
@@ -55,14 +56,14 @@ func newLive(c Config, env sdk.Env) (*live, error) {
 
 // newLiveOver sends everything through base.
 func newLiveOver(base http.RoundTripper, c Config, env sdk.Env) (*live, error) {
-	a, err := newAPI(c, env, base)
+	a, err := tenant.New(c.access(), env, base)
 	if err != nil {
 		return nil, err
 	}
 	t := &live{config: c, api: a, env: env, planned: newClaims(), loading: newClaims(), notes: &notebook{journal: env.Journal}}
 	t.directory = &directory{t: t}
 	t.freight = newFreight(t)
-	t.pacer.shortest, t.pacer.burst = c.PollInterval.Duration, a.burst.Load
+	t.pacer.shortest, t.pacer.burst = c.PollInterval.Duration, a.Burst
 	return t, nil
 }
 
@@ -73,7 +74,7 @@ func (t *live) Capabilities() sdk.Capabilities { return capabilities(t.config) }
 func (t *live) Close(ctx context.Context) error {
 	t.freight.close()
 	err := errors.Join(t.tidy(ctx), t.directory.close())
-	t.api.close()
+	t.api.Close()
 	if writeErr := t.side.write(t.config.Deferred); writeErr != nil {
 		err = errors.Join(err, sdk.Diagnostics{sideProblem(t.config.Deferred, writeErr)}.Err())
 	}
@@ -116,7 +117,7 @@ type connection struct {
 
 // findConnection returns nil when there is none of that name.
 func (t *live) findConnection(ctx context.Context) (*connection, error) {
-	list, _, err := listed[connection](ctx, t.api, url.Values{"name": {t.config.Connection}}, "connections")
+	list, _, err := tenant.Listed[connection](ctx, t.api, url.Values{"name": {t.config.Connection}}, "connections")
 	if err != nil {
 		return nil, fmt.Errorf("look for the connection %s: %w", t.config.Connection, err)
 	}
@@ -149,7 +150,7 @@ func (t *live) open(ctx context.Context) error {
 	if c == nil {
 		return sdk.Diagnostics{t.connectionMissing()}.Err()
 	}
-	scopes, err := t.api.scopes(ctx)
+	scopes, err := t.api.Scopes(ctx)
 	if err != nil {
 		return explain(err)
 	}
@@ -300,8 +301,8 @@ func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 		}
 	}
 	var made account
-	err := t.api.create(ctx, http.MethodPost, t.api.sdk.URI("users"), body, &made)
-	for attempt := 1; mayBeDone(err); attempt++ {
+	err := t.api.Create(ctx, http.MethodPost, t.api.URI("users"), body, &made)
+	for attempt := 1; tenant.MayBeDone(err); attempt++ {
 		h, lookErr := t.lookup(ctx, r, "")
 		if lookErr != nil {
 			return errors.Join(err, lookErr)
@@ -316,9 +317,9 @@ func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 		if h.id != nil || attempt == sendings {
 			return err
 		}
-		made, err = account{}, t.api.create(ctx, http.MethodPost, t.api.sdk.URI("users"), body, &made) // nobody is there
+		made, err = account{}, t.api.Create(ctx, http.MethodPost, t.api.URI("users"), body, &made) // nobody is there
 	}
-	if refusedUser(err) {
+	if tenant.Refused(err) {
 		out.Report(sdk.Outcome{SourceID: r.source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "see that the connection " + r.connection + " is switched on and that nobody else has the address"})
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/httpx"
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // tokenError is an answer of the token endpoint that is no token.
@@ -33,7 +34,7 @@ func (t *live) token(ctx context.Context, form url.Values) ([]byte, error) {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	answer, err := t.api.plain.Do(r)
+	answer, err := t.api.Plain.Do(r)
 	if err != nil {
 		return nil, httpx.Redact(err)
 	}
@@ -97,8 +98,8 @@ func (t *live) SetPassword(ctx context.Context, c sdk.PasswordChange) error {
 	if err != nil {
 		return err
 	}
-	err = t.api.call(ctx, http.MethodPatch, t.api.sdk.URI("users", id), map[string]any{"password": c.Password.Reveal(), "connection": t.config.Connection}, nil)
-	if refusedUser(err) {
+	err = t.api.Call(ctx, http.MethodPatch, t.api.URI("users", id), map[string]any{"password": c.Password.Reveal(), "connection": t.config.Connection}, nil)
+	if tenant.Refused(err) {
 		return &sdk.Failure{Code: sdk.CodePasswordRefused, Detail: err.Error(), Hint: "choose a password that the connection's policy allows"}
 	}
 	return explain(err)
@@ -119,8 +120,8 @@ func (t *live) StartReset(ctx context.Context, r sdk.Reset) (string, error) {
 		Ticket string `json:"ticket"`
 	}
 	// A second ticket does no harm.
-	err = t.api.call(ctx, http.MethodPost, t.api.sdk.URI("tickets", "password-change"), body, &ticket)
-	if refusedUser(err) {
+	err = t.api.Call(ctx, http.MethodPost, t.api.URI("tickets", "password-change"), body, &ticket)
+	if tenant.Refused(err) {
 		return "", &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "see that the application has the scope create:user_tickets"}
 	}
 	return ticket.Ticket, explain(err)
@@ -139,7 +140,7 @@ func (t *live) named(ctx context.Context, id, email string) (string, error) {
 	}
 	if email != "" {
 		var list []*account
-		if err := t.api.get(ctx, &list, url.Values{"email": {strings.ToLower(email)}}, "users-by-email"); err != nil {
+		if err := t.api.Get(ctx, &list, url.Values{"email": {strings.ToLower(email)}}, "users-by-email"); err != nil {
 			return "", explain(err)
 		}
 		for _, a := range list {

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // What one request takes.
@@ -58,13 +59,13 @@ func (t *live) assign(ctx context.Context, users []assignment) map[string]error 
 	for _, role := range slices.Sorted(maps.Keys(byRole)) {
 		id, err := t.roleID(ctx, role)
 		for part := range slices.Chunk(byRole[role], roleBatch) {
-			t.give(ctx, failed, part, err, "role "+role, t.api.sdk.URI("roles", id, "users"), "users")
+			t.give(ctx, failed, part, err, "role "+role, t.api.URI("roles", id, "users"), "users")
 		}
 	}
 	for _, organization := range slices.Sorted(maps.Keys(byOrganization)) {
 		id, err := t.organizationID(ctx, organization)
 		for part := range slices.Chunk(byOrganization[organization], memberBatch) {
-			t.give(ctx, failed, part, err, "organization "+organization, t.api.sdk.URI("organizations", id, "members"), "members")
+			t.give(ctx, failed, part, err, "organization "+organization, t.api.URI("organizations", id, "members"), "members")
 		}
 	}
 	for s, roles := range seats {
@@ -80,8 +81,8 @@ func (t *live) assign(ctx context.Context, users []assignment) map[string]error 
 // does not know costs nobody else.
 func (t *live) give(ctx context.Context, failed map[string]error, ids []string, err error, what, uri, key string) {
 	if err == nil {
-		err = t.api.call(ctx, http.MethodPost, uri, map[string]any{key: ids}, nil)
-		if refusedUser(err) && len(ids) > 1 {
+		err = t.api.Call(ctx, http.MethodPost, uri, map[string]any{key: ids}, nil)
+		if tenant.Refused(err) && len(ids) > 1 {
 			t.give(ctx, failed, ids[:len(ids)/2], nil, what, uri, key)
 			t.give(ctx, failed, ids[len(ids)/2:], nil, what, uri, key)
 			return
@@ -113,7 +114,7 @@ func (t *live) seat(ctx context.Context, organization, user string, roles []stri
 		}
 		ids = append(ids, one)
 	}
-	return t.api.call(ctx, http.MethodPost, t.api.sdk.URI("organizations", id, "members", user, "roles"), map[string]any{"roles": ids}, nil)
+	return t.api.Call(ctx, http.MethodPost, t.api.URI("organizations", id, "members", user, "roles"), map[string]any{"roles": ids}, nil)
 }
 
 type role struct {
@@ -127,7 +128,7 @@ func (t *live) roleID(ctx context.Context, name string) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	list := func() error {
-		all, err := pages[role](ctx, t.api, "roles")
+		all, err := tenant.Pages[role](ctx, t.api, "roles")
 		m.roles = map[string]string{}
 		for _, r := range all {
 			m.roles[r.Name] = r.ID
@@ -144,7 +145,7 @@ func (t *live) roleID(ctx context.Context, name string) (string, error) {
 		return id, nil
 	}
 	var made role
-	err := t.api.create(ctx, http.MethodPost, t.api.sdk.URI("roles"), map[string]any{"name": name, "description": madeBy}, &made)
+	err := t.api.Create(ctx, http.MethodPost, t.api.URI("roles"), map[string]any{"name": name, "description": madeBy}, &made)
 	if err != nil { // there by now, or made by a request whose answer was lost
 		if listErr := list(); listErr != nil {
 			return "", listErr
@@ -168,7 +169,7 @@ func (t *live) organizationID(ctx context.Context, name string) (string, error) 
 	id, err := t.findOrganization(ctx, name)
 	if err == nil && id == "" {
 		var made organization
-		err = t.api.create(ctx, http.MethodPost, t.api.sdk.URI("organizations"), map[string]any{
+		err = t.api.Create(ctx, http.MethodPost, t.api.URI("organizations"), map[string]any{
 			"name": name, "display_name": name, "metadata": map[string]string{madeByKey: madeBy},
 		}, &made)
 		if id = made.ID; err != nil { // there by now, or made by a request whose answer was lost
@@ -197,7 +198,7 @@ func (t *live) organizationID(ctx context.Context, name string) (string, error) 
 // findOrganization returns the id of an organization, empty when there is none.
 func (t *live) findOrganization(ctx context.Context, name string) (string, error) {
 	var o organization
-	if err := t.api.get(ctx, &o, nil, "organizations", "name", name); status(err) != http.StatusNotFound {
+	if err := t.api.Get(ctx, &o, nil, "organizations", "name", name); tenant.Status(err) != http.StatusNotFound {
 		return o.ID, err
 	}
 	return "", nil
@@ -205,7 +206,7 @@ func (t *live) findOrganization(ctx context.Context, name string) (string, error
 
 // listedOrganization looks among all of them, empty when there is none.
 func (t *live) listedOrganization(ctx context.Context, name string) (string, error) {
-	all, err := pages[organization](ctx, t.api, "organizations")
+	all, err := tenant.Pages[organization](ctx, t.api, "organizations")
 	for _, o := range all {
 		if o.Name == name {
 			return o.ID, nil
@@ -221,15 +222,15 @@ type organization struct {
 
 // connect lets the members of an organization sign in through the connection.
 func (t *live) connect(ctx context.Context, organization string) error {
-	err := t.api.call(ctx, http.MethodPost, t.api.sdk.URI("organizations", organization, "enabled_connections"),
+	err := t.api.Call(ctx, http.MethodPost, t.api.URI("organizations", organization, "enabled_connections"),
 		map[string]any{"connection_id": t.connection.ID, "assign_membership_on_login": false}, nil)
 	switch {
-	case status(err) == http.StatusConflict: // enabled already
+	case tenant.Status(err) == http.StatusConflict: // enabled already
 		return nil
-	case !refusedUser(err):
+	case !tenant.Refused(err):
 		return err
 	}
-	enabled, listErr := pages[enabledConnection](ctx, t.api, "organizations", organization, "enabled_connections")
+	enabled, listErr := tenant.Pages[enabledConnection](ctx, t.api, "organizations", organization, "enabled_connections")
 	if listErr == nil && slices.ContainsFunc(enabled, func(c enabledConnection) bool { return c.ID == t.connection.ID }) {
 		return nil
 	}
@@ -257,7 +258,7 @@ func (t *live) settleMemberships(ctx context.Context, held *account, r *record) 
 		}
 	}
 	if len(gone) > 0 {
-		if err := t.api.call(ctx, http.MethodDelete, t.api.sdk.URI("users", held.UserID, "roles"), map[string]any{"roles": gone}, nil); err != nil {
+		if err := t.api.Call(ctx, http.MethodDelete, t.api.URI("users", held.UserID, "roles"), map[string]any{"roles": gone}, nil); err != nil {
 			return fmt.Errorf("take roles away: %w", err)
 		}
 	}
@@ -269,7 +270,7 @@ func (t *live) settleMemberships(ctx context.Context, held *account, r *record) 
 		if err != nil {
 			return err
 		}
-		if err := t.api.call(ctx, http.MethodDelete, t.api.sdk.URI("organizations", id, "members"), map[string]any{"members": []string{held.UserID}}, nil); err != nil {
+		if err := t.api.Call(ctx, http.MethodDelete, t.api.URI("organizations", id, "members"), map[string]any{"members": []string{held.UserID}}, nil); err != nil {
 			return fmt.Errorf("leave organization %s: %w", organization, err)
 		}
 	}

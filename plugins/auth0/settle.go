@@ -232,7 +232,7 @@ func (t *live) finish(ctx context.Context, done []*parcel, upsert bool, said map
 // enrol adds authenticators that an import has left out.
 func (t *live) enrol(ctx context.Context, p *parcel) error {
 	for _, f := range p.MFAFactors {
-		err := t.api.create(ctx, http.MethodPost, t.api.sdk.URI("users", p.targetID(), "authentication-methods"),
+		err := t.api.Create(ctx, http.MethodPost, t.api.URI("users", p.targetID(), "authentication-methods"),
 			map[string]any{"type": "totp", "name": "SuperTokens", "totp_secret": f.TOTP.Secret}, nil)
 		if err != nil {
 			return err

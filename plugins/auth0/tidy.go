@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // madeBy marks roles and organizations that a load has made: the former in their
@@ -61,7 +63,7 @@ func (t *live) tidy(ctx context.Context) error {
 }
 
 func (t *live) tidyRoles(ctx context.Context) error {
-	all, err := pages[role](ctx, t.api, "roles")
+	all, err := tenant.Pages[role](ctx, t.api, "roles")
 	if err != nil {
 		return fmt.Errorf("tidy up roles: %w", err)
 	}
@@ -80,13 +82,13 @@ func (t *live) tidyOrganization(ctx context.Context, name string) error {
 		ID       string            `json:"id"`
 		Metadata map[string]string `json:"metadata"`
 	}
-	if err := t.api.get(ctx, &o, nil, "organizations", "name", name); err != nil || o.Metadata[madeByKey] != madeBy {
-		return unless(hidden(err), err)
+	if err := t.api.Get(ctx, &o, nil, "organizations", "name", name); err != nil || o.Metadata[madeByKey] != madeBy {
+		return unless(tenant.Hidden(err), err)
 	}
 	why, err := t.inUse(ctx, "organizations", o.ID, "members")
 	if why == "" && err == nil {
 		var enabled []enabledConnection
-		enabled, err = pages[enabledConnection](ctx, t.api, "organizations", o.ID, "enabled_connections")
+		enabled, err = tenant.Pages[enabledConnection](ctx, t.api, "organizations", o.ID, "enabled_connections")
 		if slices.ContainsFunc(enabled, func(c enabledConnection) bool { return c.ID != t.connection.ID }) {
 			why = "it has other connections"
 		}
@@ -102,7 +104,7 @@ func (t *live) tidyRole(ctx context.Context, r role) error {
 		why, err = t.inUse(ctx, "roles", r.ID, "permissions")
 	}
 	if why == "" && err == nil {
-		if why, err = t.inUse(ctx, "organizations"); status(err) == http.StatusNotFound {
+		if why, err = t.inUse(ctx, "organizations"); tenant.Status(err) == http.StatusNotFound {
 			err = nil // a tenant without that feature
 		}
 	}
@@ -111,7 +113,7 @@ func (t *live) tidyRole(ctx context.Context, r role) error {
 
 // inUse says what keeps something from being removed: a list that is not empty.
 func (t *live) inUse(ctx context.Context, path ...string) (why string, err error) {
-	list, _, err := listed[struct{}](ctx, t.api, url.Values{"per_page": {"1"}, "page": {"0"}}, path...)
+	list, _, err := tenant.Listed[struct{}](ctx, t.api, url.Values{"per_page": {"1"}, "page": {"0"}}, path...)
 	if len(list) > 0 {
 		why = "there are " + path[len(path)-1]
 	}
@@ -121,9 +123,9 @@ func (t *live) inUse(ctx context.Context, path ...string) (why string, err error
 // discard removes what nothing keeps, or says that it stays.
 func (t *live) discard(ctx context.Context, kind, name, why string, err error, path ...string) error {
 	if why == "" && err == nil {
-		err = t.api.call(ctx, http.MethodDelete, t.api.sdk.URI(path...), nil, nil)
+		err = t.api.Call(ctx, http.MethodDelete, t.api.URI(path...), nil, nil)
 	}
-	if refusedUser(err) || hidden(err) {
+	if tenant.Refused(err) || tenant.Hidden(err) {
 		why = err.Error()
 	}
 	if why != "" {

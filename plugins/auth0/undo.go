@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // Undo implements [sdk.Undoer].
@@ -23,7 +24,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	for _, a := range accounts {
 		g.Go(func() error {
 			o, err := t.takeBack(ctx, a)
-			if refusedUser(err) {
+			if tenant.Refused(err) {
 				o, err = sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "take the account back by hand"}, nil
 			}
 			if err != nil {
@@ -57,8 +58,8 @@ func (t *live) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error)
 	t.directory.touched(a.TargetID)
 	t.undone.note(held)
 	if a.Before == nil {
-		err := t.api.call(ctx, http.MethodDelete, t.api.sdk.URI("users", a.TargetID), nil, nil)
-		if status(err) == http.StatusNotFound { // an earlier attempt has done it
+		err := t.api.Call(ctx, http.MethodDelete, t.api.URI("users", a.TargetID), nil, nil)
+		if tenant.Status(err) == http.StatusNotFound { // an earlier attempt has done it
 			err = nil
 		}
 		return sdk.Outcome{Action: sdk.Deleted}, err
@@ -109,7 +110,7 @@ func (t *live) restore(ctx context.Context, held *account, before *preimage) err
 		body["user_metadata"] = metadata
 	}
 	if len(body) > 0 {
-		if err := t.api.call(ctx, http.MethodPatch, t.api.sdk.URI("users", held.UserID), body, nil); err != nil {
+		if err := t.api.Call(ctx, http.MethodPatch, t.api.URI("users", held.UserID), body, nil); err != nil {
 			return err
 		}
 	}

@@ -10,11 +10,12 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 func (t *live) updateAndReport(ctx context.Context, u *sdk.User, v verdict, out sdk.Outcomes) error {
 	o, err := t.update(ctx, u, v)
-	if refusedUser(err) {
+	if tenant.Refused(err) {
 		o, err = sdk.Outcome{
 			SourceID: u.SourceID, TargetID: v.held.UserID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "correct what it names",
 		}, nil
@@ -40,7 +41,7 @@ func (t *live) update(ctx context.Context, u *sdk.User, v verdict) (sdk.Outcome,
 	if body := t.patch(r, held, v.outcome.Changed); len(body) > 0 {
 		t.directory.touched(held.UserID)
 		now = &account{}
-		if err := t.api.call(ctx, http.MethodPatch, t.api.sdk.URI("users", held.UserID), body, now); err != nil {
+		if err := t.api.Call(ctx, http.MethodPatch, t.api.URI("users", held.UserID), body, now); err != nil {
 			return v.outcome, err
 		}
 	}

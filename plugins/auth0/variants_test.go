@@ -12,6 +12,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	simulator "github.com/stetl/stetl/internal/testserver/auth0"
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // TestPartialUsers: a user whose authenticator an import leaves out is there, whether
@@ -171,7 +172,7 @@ func TestLongLists(t *testing.T) {
 			t.Run(fmt.Sprint(name, n), func(t *testing.T) {
 				t.Parallel()
 				requests := 0
-				a, err := newAPI(Config{Domain: "tenant.test"}.withDefaults(), sdk.Env{}, serving(func(w http.ResponseWriter, r *http.Request) {
+				a, err := tenant.New(Config{Domain: "tenant.test"}.withDefaults().access(), sdk.Env{}, serving(func(w http.ResponseWriter, r *http.Request) {
 					if r.URL.Path == "/oauth/token" {
 						_, _ = fmt.Fprint(w, `{"access_token":"x","expires_in":86400,"token_type":"Bearer"}`)
 						return
@@ -191,7 +192,7 @@ func TestLongLists(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				all, err := pages[int](t.Context(), a, "roles")
+				all, err := tenant.Pages[int](t.Context(), a, "roles")
 				if err != nil || len(all) != n || requests > n/50+1 {
 					t.Errorf("%d of %d, %d requests, %v", len(all), n, requests, err)
 				}
@@ -219,7 +220,7 @@ func TestAddresses(t *testing.T) {
 	} {
 		got := ""
 		c := Config{Domain: "tenant.test", APIURL: base}.withDefaults()
-		a, err := newAPI(c, sdk.Env{}, serving(func(w http.ResponseWriter, r *http.Request) {
+		a, err := tenant.New(c.access(), sdk.Env{}, serving(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/oauth/token") {
 				_, _ = fmt.Fprint(w, `{"access_token":"x","expires_in":86400,"token_type":"Bearer"}`)
 				return
@@ -230,7 +231,7 @@ func TestAddresses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := a.get(t.Context(), nil, url.Values{}, "users", "auth0|a/b?"); status(err) != 404 || got != want {
+		if err := a.Get(t.Context(), nil, url.Values{}, "users", "auth0|a/b?"); tenant.Status(err) != 404 || got != want {
 			t.Errorf("%s, %v, want %s", got, err, want)
 		}
 	}

@@ -224,6 +224,9 @@ const (
 	CodeUnknownAnswer    = diag.LoadUnknownAnswer
 	CodeUndecided        = diag.LoadUndecided
 	CodeUndoInDoubt      = diag.UndoInDoubt
+	// CodeNotSent is of a user who is in doubt for another reason than a write: nothing has
+	// left for the target, and what the journal knows stays as it is.
+	CodeNotSent = diag.PluginNotSent
 
 	// Of a [PartLoss].
 	CodeUnread      = diag.LoadUnread

@@ -12,6 +12,7 @@ import (
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/plugintest"
 	simulator "github.com/stetl/stetl/internal/testserver/auth0"
+	"github.com/stetl/stetl/plugins/auth0/internal/importjob"
 )
 
 // BenchmarkImport loads users into tenants whose jobs take a time that grows with
@@ -69,7 +70,7 @@ func report(b *testing.B, server *simulator.Server, wall, poll time.Duration) {
 	for _, j := range jobs[:len(jobs)-1] { // the last one has what is left
 		size += j.Size
 	}
-	fill := float64(size) / float64(max(len(jobs)-1, 1)*budget)
+	fill := float64(size) / float64(max(len(jobs)-1, 1)*importjob.Budget)
 	idle := idleTimes(jobs)
 	var sum time.Duration
 	for _, d := range idle {

@@ -12,6 +12,7 @@ import (
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/folder"
 	"github.com/stetl/stetl/core/sdk/httpx"
+	"github.com/stetl/stetl/plugins/auth0/internal/membership"
 	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
@@ -206,7 +207,7 @@ func (t *live) estimate(l *sdk.Diagnostics, needs sdk.Needs) {
 		needs.Users, (needs.Users+usersPerJob-1)/usersPerJob, fast, slow)
 	if len(needs.Roles) > 0 || len(needs.Tenants) > 1 {
 		detail += fmt.Sprintf("; roles take a request for every %d users and organizations one for every %d, %d a minute: up to %s and %s more if everybody has one; roles inside of organizations take a request each",
-			roleBatch, memberBatch, memberCalls, minutes(needs.Users/roleBatch), minutes(needs.Users/memberBatch))
+			membership.RoleBatch, membership.MemberBatch, memberCalls, minutes(needs.Users/membership.RoleBatch), minutes(needs.Users/membership.MemberBatch))
 	}
 	if limit := t.api.Burst(); limit > 0 {
 		detail += fmt.Sprintf("; the tenant allows bursts of %d requests", limit)

@@ -15,7 +15,6 @@ const (
 	codeMFADisabled           sdk.Code = "auth0.mfa_disabled"
 	codeGhostUser             sdk.Code = "auth0.ghost_user"
 	codePasswordKept          sdk.Code = "auth0.password_kept"
-	codeIncomplete            sdk.Code = "auth0.incomplete"
 	codeSocialDeferred        sdk.Code = "auth0.social_deferred"
 	codePasswordlessDeferred  sdk.Code = "auth0.passwordless_deferred"
 	codeHashDeferred          sdk.Code = "auth0.hash_deferred"
@@ -37,7 +36,6 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeMFADisabled, Meaning: "authenticators move, but the tenant does not ask for one-time codes", Remedy: "switch the factor on before people sign in", Permanent: true},
 	{Code: codeGhostUser, Meaning: "Auth0 says that the user exists and does not show it", Remedy: "delete it by connection and e-mail address, then run again", Permanent: true},
 	{Code: codePasswordKept, Meaning: "the password has changed in SuperTokens, and Auth0 does not take a new hash for this account", Remedy: "the user signs in with the former password or resets it", Path: "/password", Permanent: true},
-	{Code: codeIncomplete, Meaning: "the account is there, and roles, organizations or authenticator are not complete", Remedy: "run again: the rest is added"},
 	{Code: codeSocialDeferred, Meaning: "the user signs in through another provider; Auth0 creates it at the first sign-in", Remedy: "use the side file to restore what belongs to the user", Path: "/identities", Permanent: true},
 	{Code: codePasswordlessDeferred, Meaning: "the user has no password, and jobs create users with passwords only", Remedy: "set passwordless: create, or let the user appear at the first sign-in", Permanent: true},
 	{Code: codeHashDeferred, Meaning: "Auth0 cannot verify the user's hash, and loading it without would shut out a later import", Remedy: "migrate such users at their first sign-in, or set unsupported_hash: reset", Path: "/password", Permanent: true},

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/folder"
+	"github.com/stetl/stetl/core/sdk/reconcile"
+	"github.com/stetl/stetl/plugins/auth0/internal/importjob"
 )
 
 const (
@@ -34,9 +36,9 @@ type files struct {
 
 	mu      sync.Mutex
 	folder  folder.Folder
-	planned *claims
-	loading *claims
-	hold    hold[*record]
+	planned *reconcile.Claims
+	loading *reconcile.Claims
+	hold    importjob.Hold[*record]
 	side    sideFile
 	members memberships
 	written int // files with users
@@ -63,8 +65,8 @@ func newFiles(c Config) *files {
 		config:  c,
 		mapper:  mapper{config: c, assignRoles: c.Roles != choiceMetadata, organizations: c.Tenants != choiceMetadata, seats: c.Roles != choiceMetadata},
 		folder:  folder.Folder{Dir: c.Out, Users: usersFilePattern, Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles},
-		planned: newClaims(), loading: newClaims(),
-		hold:    hold[*record]{limit: budget - fileFraming, body: (*record).encoded},
+		planned: reconcile.NewClaims(), loading: reconcile.NewClaims(),
+		hold:    importjob.NewHold(importjob.Budget-importjob.FileFraming, (*record).encoded),
 		members: memberships{Roles: map[string][]string{}, Organizations: map[string][]member{}},
 	}
 }
@@ -88,15 +90,15 @@ func (t *files) Plan(_ context.Context, users []sdk.User, out sdk.Changes) error
 	return nil
 }
 
-func (t *files) decide(u *sdk.User, c *claims) (*record, sdk.Outcome) {
+func (t *files) decide(u *sdk.User, c *reconcile.Claims) (*record, sdk.Outcome) {
 	r, refused := t.mapper.user(u)
 	if refused == nil {
-		refused = c.take(r)
+		refused = c.Take(u, r.claims()...)
 	}
 	if refused != nil {
 		return nil, *refused
 	}
-	return r, sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: r.targetID(), Detail: joinNotes(r.notes)}
+	return r, sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: r.targetID(), Detail: joinNotes(r.notes), Losses: r.losses}
 }
 
 // Load implements [sdk.Target]. Nothing counts before Finish.
@@ -126,12 +128,12 @@ func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) er
 }
 
 func (t *files) take(r *record) {
-	t.hold.add(r)
+	t.hold.Add(r)
 	t.users++
-	for _, role := range r.roles {
+	for _, role := range r.belongs.Roles {
 		t.members.Roles[role] = append(t.members.Roles[role], r.targetID())
 	}
-	for organization, roles := range r.organizations {
+	for organization, roles := range r.belongs.Organizations {
 		t.members.Organizations[organization] = append(t.members.Organizations[organization], member{r.targetID(), roles})
 	}
 }
@@ -139,10 +141,10 @@ func (t *files) take(r *record) {
 // flush writes files while what waits fills more than n of them: with a choice of
 // users, files become full.
 func (t *files) flush(n int) error {
-	for len(t.hold.items) > 0 && t.hold.full(n) {
+	for t.hold.Len() > 0 && t.hold.Full(n) {
 		t.written++
 		name := fmt.Sprintf("users-%05d.json", t.written)
-		if err := t.folder.Write(name, array(t.hold.cut(), (*record).encoded), 0o600); err != nil {
+		if err := t.folder.Write(name, importjob.Array(t.hold.Cut(), (*record).encoded), 0o600); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stetl/stetl/core/sdk"
 	simulator "github.com/stetl/stetl/internal/testserver/auth0"
 	"github.com/stetl/stetl/internal/testserver/testenv"
+	"github.com/stetl/stetl/plugins/auth0/internal/importjob"
 )
 
 // write is a whole run in mode files.
@@ -61,7 +62,7 @@ func TestFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(content) > budget-fileFraming || (i < len(names)-1 && len(content) < budget*98/100) {
+		if len(content) > importjob.Budget-importjob.FileFraming || (i < len(names)-1 && len(content) < importjob.Budget*98/100) {
 			t.Errorf("%s has %d bytes", name, len(content))
 		}
 		if err := simulator.ValidateFile(content); err != nil {
@@ -159,7 +160,7 @@ func TestUploadScript(t *testing.T) {
 		t.Errorf("%d users, %d jobs at once", n, server.MostActive())
 	}
 	for _, j := range server.Jobs() {
-		if j.Mail || j.Upsert || j.Size > budget || !strings.HasPrefix(j.ExternalID, "users-0000") {
+		if j.Mail || j.Upsert || j.Size > importjob.Budget || !strings.HasPrefix(j.ExternalID, "users-0000") {
 			t.Errorf("%+v", j.ExternalID)
 		}
 	}

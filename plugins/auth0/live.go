@@ -2,19 +2,25 @@ package auth0
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/reconcile"
+	"github.com/stetl/stetl/plugins/auth0/internal/directory"
+	"github.com/stetl/stetl/plugins/auth0/internal/importjob"
+	"github.com/stetl/stetl/plugins/auth0/internal/membership"
 	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
+
+// lookups is how many accounts are worked on side by side.
+const lookups = 4
 
 // live loads a tenant. Load is safe for concurrent use: many calls fill the same
 // import jobs.
@@ -22,26 +28,22 @@ type live struct {
 	config    Config
 	api       *tenant.Client
 	env       sdk.Env
-	directory *directory
+	judge     reconcile.Judge
+	directory *directory.Directory
+	freight   *importjob.Freight
+	factors   factors
 	side      sideFile
-	freight   *freight
-	notes     *notebook
-	pacer     pacer
+	janitor   membership.Janitor
 
 	opening    sync.Mutex
 	opened     bool
-	recovered  bool
 	mapper     mapper
+	book       *membership.Book
 	connection connection
-	room       int
-	planned    *claims
-	loading    *claims
-
-	memberships memberIDs
-	blind       sync.Once // said that memberships cannot be read
-	undone      undone
-	failing     atomic.Int64 // jobs in a row that failed as a whole
-	worked      atomic.Bool  // a job has done something
+	// shared says that the tenant has other database connections, whose users have the same
+	// kind of ids.
+	shared           bool
+	planned, loading *reconcile.Claims
 	// The tenant writes ids in lower case, as soon as that is known.
 	caseKnown, lowers bool
 }
@@ -60,10 +62,12 @@ func newLiveOver(base http.RoundTripper, c Config, env sdk.Env) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &live{config: c, api: a, env: env, planned: newClaims(), loading: newClaims(), notes: &notebook{journal: env.Journal}}
-	t.directory = &directory{t: t}
-	t.freight = newFreight(t)
-	t.pacer.shortest, t.pacer.burst = c.PollInterval.Duration, a.Burst
+	t := &live{config: c, api: a, env: env, planned: reconcile.NewClaims(), loading: reconcile.NewClaims(), factors: factors{a}}
+	t.judge = reconcile.Judge{Fingerprints: env.Fingerprints, Place: "the tenant", KeptCode: codePasswordKept}
+	t.freight = importjob.New(a, env, &desk{t}, importjob.Options{Jobs: c.Jobs, Calls: batchInFlight, Poll: c.PollInterval.Duration})
+	t.directory = directory.New(a, env, c.LookupsBeforeExport, func(ctx context.Context, begun time.Time) error {
+		return t.freight.Pacer().Wait(ctx, begun, time.Now(), 0)
+	})
 	return t, nil
 }
 
@@ -72,8 +76,12 @@ func (t *live) Capabilities() sdk.Capabilities { return capabilities(t.config) }
 
 // Close implements [sdk.Closer].
 func (t *live) Close(ctx context.Context) error {
-	t.freight.close()
-	err := errors.Join(t.tidy(ctx), t.directory.close())
+	t.freight.Close()
+	var err error
+	if t.book != nil {
+		err = t.janitor.Tidy(ctx, t.book)
+	}
+	err = errors.Join(err, t.directory.Close())
 	t.api.Close()
 	if writeErr := t.side.write(t.config.Deferred); writeErr != nil {
 		err = errors.Join(err, sdk.Diagnostics{sideProblem(t.config.Deferred, writeErr)}.Err())
@@ -150,80 +158,26 @@ func (t *live) open(ctx context.Context) error {
 	if c == nil {
 		return sdk.Diagnostics{t.connectionMissing()}.Err()
 	}
+	databases, _, err := tenant.Listed[connection](ctx, t.api, url.Values{"strategy": {"auth0"}, "per_page": {"2"}, "page": {"0"}}, "connections")
+	if err != nil {
+		return explain(fmt.Errorf("list the database connections: %w", err))
+	}
 	scopes, err := t.api.Scopes(ctx)
 	if err != nil {
 		return explain(err)
 	}
-	if t.room, err = room(c.ID); err != nil {
+	if err := t.freight.Open(c.ID); err != nil {
 		return err
 	}
-	t.connection = *c
+	t.connection, t.shared = *c, len(databases) > 1
 	t.mapper = mapper{
 		config: t.config, assignRoles: t.config.Roles == choiceAssign || t.config.Roles == choiceAuto && lacking(scopes, roleScopes) == nil,
 		organizations: t.config.Tenants == choiceOrganizations || t.config.Tenants == choiceAuto && lacking(scopes, organizationScopes) == nil,
 	}
 	t.mapper.seats = t.mapper.assignRoles && (t.config.Roles == choiceAssign || lacking(scopes, seatScopes) == nil)
+	t.book = membership.NewBook(t.api, t.env.Log, c.ID, membership.Allowed{Roles: t.mapper.assignRoles, Organizations: t.mapper.organizations, Seats: t.mapper.seats})
 	t.opened = true
 	return nil
-}
-
-// decide says what is to become of users, in order. It only reads. With ask, those
-// who were never sent are looked up as well; a load lets the import find out.
-func (t *live) decide(ctx context.Context, users []sdk.User, c *claims, ask bool) ([]verdict, error) {
-	out := make([]verdict, len(users))
-	var records []*record
-	var known []string
-	var at []int
-	for i := range users {
-		u := &users[i]
-		r, refused := t.mapper.user(u)
-		if refused == nil {
-			refused = c.take(r)
-		}
-		switch {
-		case refused != nil:
-			out[i] = verdict{outcome: *refused}
-		case !ask && u.Existing != sdk.Update && u.Prior.TargetID == "" && !u.Prior.InDoubt && r.connection == "":
-			out[i] = t.judge(u, r, holders{})
-		default:
-			records, known, at = append(records, r), append(known, u.Prior.TargetID), append(at, i)
-		}
-	}
-	if len(records) == 0 {
-		return out, nil
-	}
-	found, err := t.directory.find(ctx, records, known)
-	if err != nil {
-		return nil, explain(err)
-	}
-	for j, r := range records {
-		u := &users[at[j]]
-		out[at[j]] = t.judge(u, r, found[j])
-		if u.Prior.InDoubt && u.Existing != sdk.Update {
-			t.recognise(&out[at[j]])
-		}
-	}
-	return out, nil
-}
-
-// recognise is for a user who was sent and whose answer was lost. The account that
-// carries our mark is the one that came of it, and what is missing of it is added.
-func (t *live) recognise(v *verdict) {
-	if v.held == nil || v.record == nil || v.held.origin().ID == "" {
-		return
-	}
-	if v.outcome.Action != sdk.Skipped && !v.held.believed { // as it should be: the host knows what that means
-		return
-	}
-	v.resume = true
-	for _, f := range v.fields {
-		v.outcome.Changed = append(v.outcome.Changed, f.Field)
-	}
-	if v.held.believed { // to give them again does no harm
-		v.outcome.Changed = append(v.outcome.Changed, fieldRoles)
-	}
-	v.outcome.Action, v.outcome.Code, v.outcome.Hint = sdk.Created, "", "" // only now is it known
-	v.outcome.Detail = joinNotes(v.record.notes)
 }
 
 // Plan implements [sdk.Planner].
@@ -236,10 +190,10 @@ func (t *live) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) erro
 		return err
 	}
 	for _, v := range verdicts {
-		if v.resume {
-			v.outcome.Changed = nil
+		if v.Resumed {
+			v.Outcome.Changed = nil
 		}
-		out.Report(sdk.Change{Outcome: v.outcome, Fields: v.fields})
+		out.Report(sdk.Change{Outcome: v.Outcome, Fields: v.Fields})
 	}
 	return nil
 }
@@ -249,35 +203,43 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 	if err := t.open(ctx); err != nil {
 		return err
 	}
-	if err := t.recover(ctx); err != nil {
+	if err := t.freight.Recover(ctx); err != nil {
 		return explain(err)
 	}
 	verdicts, err := t.decide(ctx, users, t.loading, false)
 	if err != nil {
 		return err
 	}
-	var parcels []*parcel
-	g, single := errgroup.WithContext(ctx)
+	var parcels []*importjob.Parcel
+	var changes []*change
+	g, working := errgroup.WithContext(ctx)
 	g.SetLimit(lookups)
 	for i, v := range verdicts {
 		u := &users[i]
-		if err := t.side.add(u, v.outcome); err != nil {
+		if err := t.side.add(u, v.Outcome); err != nil {
 			return err
 		}
 		switch {
-		case v.record == nil, v.outcome.Action != sdk.Created && v.outcome.Action != sdk.Updated:
-			out.Report(v.outcome)
-		case v.outcome.Action == sdk.Updated, v.resume:
-			g.Go(func() error { return t.updateAndReport(single, u, v, out) })
+		case v.writes():
+			changes = append(changes, &change{t: t, u: u, v: v})
+		case v.record == nil || v.Outcome.Action != sdk.Created:
+			out.Report(v.Outcome)
 		case v.record.connection != "":
-			g.Go(func() error { return t.createAndReport(single, u, v, out) })
+			g.Go(func() error { return t.createAndReport(working, u, v, out) })
 		default:
-			parcels = append(parcels, newParcel(ctx, u, v.record, out))
+			parcels = append(parcels, importjob.NewParcel(ctx, importjob.User{
+				Source: u.SourceID, ID: v.record.UserID, Email: v.record.Email, Body: v.record.body, Doubt: u.Prior.InDoubt, Payload: matter{u, v.record},
+			}, out))
 		}
 	}
-	err = t.freight.carry(ctx, parcels)
-	return explain(errors.Join(g.Wait(), err))
+	var moved errgroup.Group
+	moved.Go(func() error { return t.freight.Carry(ctx, parcels) })
+	err = t.change(ctx, changes, out.Report)
+	return explain(errors.Join(moved.Wait(), g.Wait(), err))
 }
+
+// sendings is how often a passwordless user is sent where the last time has left no trace.
+const sendings = 4
 
 // createAndReport makes a passwordless user. A lost answer is looked up.
 func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out sdk.Outcomes) error {
@@ -300,24 +262,26 @@ func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 			body[field] = value
 		}
 	}
-	var made account
+	var made directory.Account
 	err := t.api.Create(ctx, http.MethodPost, t.api.URI("users"), body, &made)
+	questions := t.questions([]matter{{u, r}})
 	for attempt := 1; tenant.MayBeDone(err); attempt++ {
-		h, lookErr := t.lookup(ctx, r, "")
-		if lookErr != nil {
+		found := make([]directory.Holders, 1)
+		if lookErr := t.directory.Lookup(ctx, questions, []int{0}, found); lookErr != nil {
 			return errors.Join(err, lookErr)
 		}
-		if h.id == nil {
-			h.id = h.email
+		a := found[0].ID
+		if a == nil {
+			a = found[0].Email
 		}
-		if h.id != nil && h.id.origin().ID == u.ID {
-			made, err = *h.id, nil
+		if a != nil && r.marks(a) {
+			made, err = *a, nil
 			break
 		}
-		if h.id != nil || attempt == sendings {
-			return err
+		if found[0].Err != nil || a != nil || attempt == sendings {
+			return errors.Join(err, found[0].Err)
 		}
-		made, err = account{}, t.api.Create(ctx, http.MethodPost, t.api.URI("users"), body, &made) // nobody is there
+		made, err = directory.Account{}, t.api.Create(ctx, http.MethodPost, t.api.URI("users"), body, &made) // nobody is there
 	}
 	if tenant.Refused(err) {
 		out.Report(sdk.Outcome{SourceID: r.source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "see that the connection " + r.connection + " is switched on and that nobody else has the address"})
@@ -326,65 +290,7 @@ func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 	if err != nil {
 		return err
 	}
-	v.outcome.TargetID = made.UserID
-	t.directory.touched(made.UserID)
-	v.outcome.State = t.state(t.secret(r), r.fields())
-	if bad := t.assign(ctx, []assignment{{made.UserID, r}})[made.UserID]; bad != nil {
-		v.outcome = incomplete(v.outcome, bad)
-	}
-	out.Report(v.outcome)
+	t.directory.Touched(made.UserID)
+	out.Report(t.complete(ctx, []newcomer{{matter{u, r}, made.UserID, true}})[0])
 	return nil
-}
-
-// notebook keeps the jobs that are not over, and what came of those that are.
-type notebook struct {
-	journal sdk.Journal
-	mu      sync.Mutex
-}
-
-const openJobs = "jobs"
-
-// openJob is a job that may be running. ID is empty while the answer to its request
-// is awaited.
-type openJob struct {
-	ExternalID string `json:"external_id"`
-	ID         string `json:"id,omitempty"`
-	Users      int    `json:"users"`
-	Sent       string `json:"sent"`
-}
-
-func (n *notebook) list() (jobs []openJob) {
-	if n.journal == nil {
-		return nil
-	}
-	if raw, ok := n.journal.Get(openJobs); ok {
-		_ = json.Unmarshal(raw, &jobs) // our own text
-	}
-	return jobs
-}
-
-// change edits the list of open jobs and makes it durable.
-func (n *notebook) change(ctx context.Context, edit func([]openJob) []openJob) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.journal == nil {
-		return nil
-	}
-	raw, err := json.Marshal(edit(n.list()))
-	if err != nil {
-		return err
-	}
-	return n.journal.Put(ctx, openJobs, raw)
-}
-
-// evidence keeps what Auth0 deletes after a day.
-func (n *notebook) evidence(ctx context.Context, id string, what any) error {
-	if n.journal == nil || id == "" {
-		return nil
-	}
-	raw, err := json.Marshal(what)
-	if err != nil {
-		return err
-	}
-	return n.journal.Put(ctx, "job:"+id, raw)
 }

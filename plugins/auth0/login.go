@@ -130,7 +130,7 @@ func (t *live) StartReset(ctx context.Context, r sdk.Reset) (string, error) {
 // named returns the id of an account that is named by id or by address.
 func (t *live) named(ctx context.Context, id, email string) (string, error) {
 	if id != "" {
-		a, err := t.read(ctx, id)
+		a, err := t.directory.Read(ctx, id)
 		if err != nil {
 			return "", explain(err)
 		}
@@ -139,12 +139,12 @@ func (t *live) named(ctx context.Context, id, email string) (string, error) {
 		}
 	}
 	if email != "" {
-		var list []*account
-		if err := t.api.Get(ctx, &list, url.Values{"email": {strings.ToLower(email)}}, "users-by-email"); err != nil {
+		list, err := t.directory.ByEmail(ctx, strings.ToLower(email))
+		if err != nil {
 			return "", explain(err)
 		}
 		for _, a := range list {
-			if a.in(t.config.Connection) {
+			if a.In(t.config.Connection) {
 				return a.UserID, nil
 			}
 		}

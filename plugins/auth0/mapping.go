@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/plugins/auth0/internal/importjob"
+	"github.com/stetl/stetl/plugins/auth0/internal/membership"
 )
 
 // Limits of the import schema, in characters.
@@ -87,20 +89,24 @@ type record struct {
 	visible  string // the id that the account's mark will have
 	body     []byte // the user as it stands in an import file
 	password password
-	// roles and organizations are what has to be assigned afterwards: role names,
-	// and per organization the names of the roles of its member.
-	roles         []string
-	organizations map[string][]string
+	// belongs is what has to be assigned afterwards.
+	belongs membership.Set
 	// connection is set for a passwordless user, who is created alone.
 	connection string
 	notes      []string
+	losses     []sdk.PartLoss
+}
+
+// lose names a part of the user that Auth0 does not take.
+func (r *record) lose(feature sdk.Feature, attribute, detail string) {
+	r.losses = append(r.losses, sdk.PartLoss{Feature: feature, Code: sdk.CodePartRefused, Attribute: attribute, Detail: detail})
 }
 
 // targetID is the id under which Auth0 will know the user.
 func (r *record) targetID() string { return targetID(r.UserID) }
 
 // IDPrefix is what Auth0 puts in front of the ids of every database connection.
-const IDPrefix = "auth0|"
+const IDPrefix = importjob.IDPrefix
 
 func targetID(id string) string { return IDPrefix + id }
 
@@ -128,6 +134,9 @@ func (m mapper) user(u *sdk.User) (*record, *sdk.Outcome) {
 		if out := m.passwordless(u, r); out != nil {
 			return nil, out
 		}
+		if out := m.totp(u, r); out != nil {
+			return nil, out
+		}
 	} else if out := m.credentials(u, r); out != nil {
 		return nil, out
 	}
@@ -148,8 +157,8 @@ func (m mapper) user(u *sdk.User) (*record, *sdk.Outcome) {
 	}
 	r.body = body
 	switch {
-	case len(body) > budget-2:
-		return nil, reject(u, sdk.CodeUserTooLarge, fmt.Sprintf("the user takes %d bytes; an import job takes %d", len(body), budget), "shorten the metadata in SuperTokens")
+	case len(body) > importjob.Budget-2:
+		return nil, reject(u, sdk.CodeUserTooLarge, fmt.Sprintf("the user takes %d bytes; an import job takes %d", len(body), importjob.Budget), "shorten the metadata in SuperTokens")
 	case len(body) > softProfile:
 		r.notes = append(r.notes, fmt.Sprintf("the profile takes %d bytes; Auth0 recommends to stay below %d and may refuse changes of such a user", len(body), softProfile))
 	}
@@ -252,7 +261,7 @@ func (m mapper) totp(u *sdk.User, r *record) *sdk.Outcome {
 		}
 	}
 	if left > 0 {
-		r.notes = append(r.notes, fmt.Sprintf("%d authenticator(s) do not move: Auth0 takes one for a user, with steps of 30 s", left))
+		r.lose(sdk.CarriesTOTP, "", fmt.Sprintf("%d authenticator(s) do not move: Auth0 takes one for a user, with steps of 30 s", left))
 	}
 	return nil
 }
@@ -330,12 +339,12 @@ var organizationPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,49}$`)
 
 func (m mapper) memberships(u *sdk.User, r *record) {
 	if m.assignRoles {
-		r.roles = slices.Clone(u.Roles[publicTenant])
+		r.belongs.Roles = slices.Clone(u.Roles[publicTenant])
 	}
 	if !m.organizations {
 		return
 	}
-	r.organizations = map[string][]string{}
+	r.belongs.Organizations = map[string][]string{}
 	for _, tenant := range u.Tenants {
 		switch {
 		case tenant == publicTenant:
@@ -344,7 +353,7 @@ func (m mapper) memberships(u *sdk.User, r *record) {
 			if m.seats {
 				roles = slices.Clone(u.Roles[tenant])
 			}
-			r.organizations[tenant] = roles
+			r.belongs.Organizations[tenant] = roles
 		default:
 			r.notes = append(r.notes, fmt.Sprintf("tenant %q cannot be the name of an organization and is kept in app_metadata only", tenant))
 		}
@@ -387,7 +396,7 @@ func (m mapper) metadata(u *sdk.User, r *record) *sdk.Outcome {
 func withoutDots(roles map[string][]string, r *record) map[string][]string {
 	for _, tenant := range slices.Sorted(maps.Keys(roles)) {
 		if strings.ContainsAny(tenant, ".$") {
-			r.notes = append(r.notes, fmt.Sprintf("roles of tenant %q are not kept: Auth0 takes no such key", tenant))
+			r.lose(sdk.CarriesRoles, tenant, "Auth0 takes no key with . or $, so that the roles of this tenant are not kept")
 			roles = maps.Clone(roles)
 			delete(roles, tenant)
 		}

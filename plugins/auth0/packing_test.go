@@ -9,6 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	simulator "github.com/stetl/stetl/internal/testserver/auth0"
+	"github.com/stetl/stetl/plugins/auth0/internal/importjob"
 )
 
 // TestRequestsStayBelowTheLimit packs users of very different sizes, with
@@ -16,11 +17,11 @@ import (
 func TestRequestsStayBelowTheLimit(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 2))
-	limit, err := room("con_0123456789abcdef")
+	limit, err := importjob.Room("con_0123456789abcdef")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := hold[*record]{limit: limit, body: (*record).encoded}
+	h := importjob.NewHold(limit, (*record).encoded)
 	m := mapper{config: Config{}.withDefaults()}
 	left := map[string]bool{}
 	for n := range 6_000 {
@@ -35,25 +36,22 @@ func TestRequestsStayBelowTheLimit(t *testing.T) {
 		if refused != nil {
 			t.Fatal(refused)
 		}
-		h.add(r)
+		h.Add(r)
 		left[r.UserID] = true
 	}
 	total, requests := 0, 0
-	for len(h.items) > 0 {
-		last := !h.full(1)
-		users := h.cut()
-		body, _, err := form("con_0123456789abcdef", strings.Repeat("x", externalIDLength), false, array(users, (*record).encoded))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(body) > budget {
-			t.Fatalf("a request of %d bytes", len(body))
+	for h.Len() > 0 {
+		last := !h.Full(1)
+		users := h.Cut()
+		body := importjob.Array(users, (*record).encoded)
+		if len(body) > limit {
+			t.Fatalf("%d bytes of users, %d are left for them", len(body), limit)
 		}
 		if !last {
-			total, requests = total+len(body), requests+1
+			total, requests = total+importjob.Budget-limit+len(body), requests+1
 		}
 		var decoded []map[string]any
-		if err := json.Unmarshal(array(users, (*record).encoded), &decoded); err != nil {
+		if err := json.Unmarshal(body, &decoded); err != nil {
 			t.Fatal(err)
 		}
 		for _, u := range decoded {
@@ -64,10 +62,10 @@ func TestRequestsStayBelowTheLimit(t *testing.T) {
 			delete(left, id)
 		}
 	}
-	if len(left) != 0 || h.size != 0 {
-		t.Errorf("%d users were not sent, %d bytes are still counted", len(left), h.size)
+	if len(left) != 0 || h.Full(0) {
+		t.Errorf("%d users were not sent, or some are still counted", len(left))
 	}
-	if fill := float64(total) / float64(requests*budget); fill < 0.98 || requests < 10 {
+	if fill := float64(total) / float64(requests*importjob.Budget); fill < 0.98 || requests < 10 {
 		t.Errorf("%d requests are filled to %.3f", requests, fill)
 	}
 }
@@ -76,7 +74,7 @@ func TestOneUserThatFillsARequest(t *testing.T) {
 	t.Parallel()
 	m := mapper{config: Config{}.withDefaults()}
 	u := person(1, func(u *sdk.User) {
-		u.Metadata = json.RawMessage(`{"note":"` + strings.Repeat("x", budget) + `"}`)
+		u.Metadata = json.RawMessage(`{"note":"` + strings.Repeat("x", importjob.Budget) + `"}`)
 	})
 	if _, refused := m.user(&u); refused == nil || refused.Code != sdk.CodeUserTooLarge {
 		t.Errorf("%+v", refused)
@@ -96,7 +94,7 @@ func TestMappedUsersFitTheSchema(t *testing.T) {
 	if refused != nil {
 		t.Fatal(refused)
 	}
-	if err := simulator.ValidateFile(array([]*record{r}, (*record).encoded)); err != nil {
+	if err := simulator.ValidateFile(importjob.Array([]*record{r}, (*record).encoded)); err != nil {
 		t.Errorf("%v\n%s", err, r.body)
 	}
 	const want = `{"user_id":"00000000-0000-4000-8000-000000000001","email":"ann@example.com","email_verified":true,` +
@@ -109,8 +107,8 @@ func TestMappedUsersFitTheSchema(t *testing.T) {
 	if string(r.body) != want {
 		t.Errorf("got  %s\nwant %s", r.body, want)
 	}
-	if len(r.roles) != 1 || r.roles[0] != "admin" || len(r.organizations) != 1 || r.organizations["acme"][0] != "owner" {
-		t.Errorf("roles %v, organizations %v", r.roles, r.organizations)
+	if roles, organizations := r.belongs.Text(); roles != "admin" || organizations != "acme (owner)" {
+		t.Errorf("roles %s, organizations %s", roles, organizations)
 	}
 }
 
@@ -167,7 +165,7 @@ func TestMetadataThatAuth0DoesNotTake(t *testing.T) {
 	if refused != nil {
 		t.Fatal(refused)
 	}
-	if err := simulator.ValidateFile(array([]*record{r}, (*record).encoded)); err != nil {
+	if err := simulator.ValidateFile(importjob.Array([]*record{r}, (*record).encoded)); err != nil {
 		t.Error(err)
 	}
 	if !strings.Contains(string(r.body), `"metadata_json":"{\"a\":[{\"b.c\":1}]}"`) || len(r.notes) == 0 {

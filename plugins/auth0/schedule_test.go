@@ -29,6 +29,7 @@ func TestSlotsDoNotIdle(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const perJob, poll = 25, 250 * time.Millisecond
 				const batchUsers = perJob / 2
+				const usualPace, ageParts, jobParts = 4, 40, 100 // see the documentation
 				n, pace := 0, max(poll, min(c.job/jobParts*3/2, usualPace*poll))
 				server := simulator.New(simulator.Options{JobTime: func(users int) time.Duration {
 					n++
@@ -47,7 +48,7 @@ func TestSlotsDoNotIdle(t *testing.T) {
 				}
 				users := people(1, 20*perJob)
 				r, _ := target.mapper.user(&users[len(users)-1])
-				target.room = perJob*(len(r.body)+1) + 1 // small jobs are as good
+				target.freight.SetRoom(perJob*(len(r.body)+1) + 1) // small jobs are as good
 				begun, book := time.Now(), newBook(t)
 				inBatches(users, batchUsers, func(part []sdk.User) {
 					if err := target.Load(t.Context(), part, book); err != nil {

@@ -1,16 +1,17 @@
 package auth0
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/reconcile"
+	"github.com/stetl/stetl/plugins/auth0/internal/membership"
 	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
@@ -39,24 +40,26 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 }
 
 func (t *live) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
-	held, err := t.read(ctx, a.TargetID)
+	found, err := t.directory.Read(ctx, a.TargetID)
 	switch {
 	case err != nil:
 		return sdk.Outcome{}, err
-	case held == nil:
+	case found == nil:
 		return sdk.Outcome{Action: sdk.Unchanged}, nil
 	}
-	if err := t.complete(ctx, held, nil); err != nil {
-		return sdk.Outcome{}, err
+	ours := originOf(found)
+	held := &account{found, t.book.ReadOne(ctx, membership.Ask{User: found.UserID, Noted: ours.noted()})}
+	if held.has.Err != nil {
+		return sdk.Outcome{}, held.has.Err
 	}
-	last, _ := sent(a.State)
-	if held.origin().ID == "" || (a.State != nil && !bytes.Equal(a.State, t.state(last, held.fields()))) {
+	last := reconcile.ParseState(a.State)
+	if ours.ID == "" || (a.State != nil && !last.Untouched(t.env.Fingerprints, fields(found, held.has.Set))) {
 		return sdk.Outcome{
 			Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed in the tenant after it was loaded", Hint: "delete it by hand if it should go",
 		}, nil
 	}
-	t.directory.touched(a.TargetID)
-	t.undone.note(held)
+	t.directory.Touched(a.TargetID)
+	t.janitor.Note(ours.Tenants)
 	if a.Before == nil {
 		err := t.api.Call(ctx, http.MethodDelete, t.api.URI("users", a.TargetID), nil, nil)
 		if tenant.Status(err) == http.StatusNotFound { // an earlier attempt has done it
@@ -74,8 +77,8 @@ func (t *live) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error)
 // restore gives an account back what the tenant had shown of it. A password that was
 // replaced cannot come back, since nobody can read hashes.
 func (t *live) restore(ctx context.Context, held *account, before *preimage) error {
-	b := &before.Account
-	now, was := held.fields(), b.fields()
+	b, belonged := &before.Account, membership.Set{Roles: before.Roles, Organizations: before.Organizations}
+	now, was := fields(held.Account, held.has.Set), fields(b, belonged)
 	body := map[string]any{}
 	for name, field := range map[string]struct{ key, value string }{
 		fieldEmail: {"email", b.Email}, fieldUsername: {"username", b.Username}, fieldPhone: {"phone_number", b.PhoneNumber},
@@ -114,10 +117,18 @@ func (t *live) restore(ctx context.Context, held *account, before *preimage) err
 			return err
 		}
 	}
-	if slices.Equal(held.roles, before.Roles) && memberText(held.organizations) == memberText(before.Organizations) {
-		return nil
+	var failed []membership.Failure
+	if surplus := held.has.Without(belonged); !surplus.Empty() {
+		failed = t.book.Take(ctx, held.UserID, surplus, belonged)
 	}
-	return t.settleMemberships(ctx, held, &record{roles: before.Roles, organizations: before.Organizations})
+	if missing := belonged.Without(held.has.Set); !missing.Empty() {
+		failed = append(failed, t.book.Give(ctx, []membership.Grant{{User: held.UserID, Set: missing}})[held.UserID]...)
+	}
+	var errs error
+	for _, f := range failed {
+		errs = errors.Join(errs, fmt.Errorf("%s %w", f.Name(), f.Err))
+	}
+	return errs
 }
 
 // difference is a merge that turns now into was: all of was, and null for what it

@@ -1,4 +1,4 @@
-package auth0
+package importjob
 
 import (
 	"context"
@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// pacer says when to look at a job again. Jobs of one tenant take about the same time
+// Pacer says when to look at a job again. Jobs of one tenant take about the same time
 // for a user, so from the first end on it is known when the others are worth a look: a
 // little before the earliest end that the last jobs let expect, and then often until
 // the latest, so that a slot is not left idle. Without an expectation, and after it,
 // the time between two looks grows with the job's age. It is safe for concurrent use.
-type pacer struct {
+type Pacer struct {
 	shortest time.Duration
 	burst    func() int64 // requests at once that the tenant allows, 0 when unknown
 
@@ -33,7 +33,7 @@ const (
 )
 
 // due is when to look again at a job of so many users.
-func (p *pacer) due(begun, looked time.Time, users int) (time.Time, <-chan struct{}) {
+func (p *Pacer) due(begun, looked time.Time, users int) (time.Time, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.changed == nil {
@@ -53,8 +53,8 @@ func (p *pacer) due(begun, looked time.Time, users int) (time.Time, <-chan struc
 	return looked.Add(min(max(wait, shortest), longestPace*p.shortest)), p.changed
 }
 
-// wait waits until then. What is learnt on the way counts.
-func (p *pacer) wait(ctx context.Context, begun, looked time.Time, users int) error {
+// Wait waits until then. What is learnt on the way counts.
+func (p *Pacer) Wait(ctx context.Context, begun, looked time.Time, users int) error {
 	for {
 		at, changed := p.due(begun, looked, users)
 		left := time.Until(at)
@@ -75,7 +75,7 @@ func (p *pacer) wait(ctx context.Context, begun, looked time.Time, users int) er
 }
 
 // learn takes note of how long a job took.
-func (p *pacer) learn(took time.Duration, users int) {
+func (p *Pacer) learn(took time.Duration, users int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.perUser = append(p.perUser, took/time.Duration(max(users, 1)))
@@ -87,25 +87,11 @@ func (p *pacer) learn(took time.Duration, users int) {
 }
 
 // expected is how long a job of so many users may take, as far as is known.
-func (p *pacer) expected(users int) time.Duration {
+func (p *Pacer) expected(users int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.perUser) == 0 {
 		return 0
 	}
 	return slices.Max(p.perUser) * time.Duration(users)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return context.Cause(ctx)
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

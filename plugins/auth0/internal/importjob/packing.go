@@ -1,4 +1,4 @@
-package auth0
+package importjob
 
 import (
 	"bytes"
@@ -8,15 +8,15 @@ import (
 	"strconv"
 )
 
-// budget is how long the body of one import request may be, multipart framing
+// Budget is how long the body of one import request may be, multipart framing
 // included. Auth0 refuses more than 512,000 bytes.
-const budget = 500_000
+const Budget = 500_000
 
 // framing is what multipart adds, with ids of the usual length. A file that is
 // uploaded by hand goes through other clients, which take up to this much.
 const (
 	externalIDLength = 40
-	fileFraming      = 1_500
+	FileFraming      = 1_500
 )
 
 // form encodes an import request with users, a JSON array, and returns its
@@ -50,32 +50,39 @@ func form(connectionID, externalID string, upsert bool, users []byte) ([]byte, s
 	return b.Bytes(), w.FormDataContentType(), nil
 }
 
-// room is what a request leaves for the array of users.
-func room(connectionID string) (int, error) {
+// Room is what a request leaves for the array of users.
+func Room(connectionID string) (int, error) {
 	body, _, err := form(connectionID, string(make([]byte, externalIDLength)), false, nil)
-	return budget - len(body), err
+	return Budget - len(body), err
 }
 
-// hold collects encoded users and cuts arrays out of them. T is what belongs to
+// Hold collects encoded users and cuts arrays out of them. T is what belongs to
 // each.
-type hold[T any] struct {
+type Hold[T any] struct {
 	limit int // bytes of one array
 	size  int // of everything that waits
 	items []T
 	body  func(T) []byte
 }
 
-func (h *hold[T]) add(item T) {
+// NewHold returns one whose arrays take so many bytes.
+func NewHold[T any](limit int, body func(T) []byte) Hold[T] { return Hold[T]{limit: limit, body: body} }
+
+// Len is how many wait.
+func (h *Hold[T]) Len() int { return len(h.items) }
+
+// Add puts one more behind the others.
+func (h *Hold[T]) Add(item T) {
 	h.items = append(h.items, item)
 	h.size += len(h.body(item)) + 1
 }
 
-// full reports whether what waits fills n arrays.
-func (h *hold[T]) full(n int) bool { return h.size > n*h.limit }
+// Full reports whether what waits fills n arrays.
+func (h *Hold[T]) Full(n int) bool { return h.size > n*h.limit }
 
-// cut takes out what fills one array: in order, and where the next one does not
+// Cut takes out what fills one array: in order, and where the next one does not
 // fit, whatever fits of those behind it.
-func (h *hold[T]) cut() []T {
+func (h *Hold[T]) Cut() []T {
 	var out []T
 	kept := h.items[:0:0]
 	size := 1 // the brackets, less the comma that the first one lacks
@@ -101,8 +108,8 @@ func (h *hold[T]) cut() []T {
 // in vain.
 const smallest = 60
 
-// array joins encoded users.
-func array[T any](items []T, body func(T) []byte) []byte {
+// Array joins encoded users.
+func Array[T any](items []T, body func(T) []byte) []byte {
 	size := 2
 	for _, item := range items {
 		size += len(body(item)) + 1

@@ -133,6 +133,21 @@ func Status(err error) int {
 	return 0
 }
 
+// ErrUnreadable is an answer that is no JSON, or of another shape: what it said is
+// unknown.
+var ErrUnreadable = errors.New("the answer cannot be read")
+
+// Fatal reports whether err is about everything that an application asks, and not about one
+// request: it may not come in, or nobody waits any more.
+func Fatal(ctx context.Context, err error) bool {
+	if err == nil {
+		return false
+	}
+	_, login := errors.AsType[*httpx.LoginError](err)
+	s := Status(err)
+	return login || ctx.Err() != nil || s == http.StatusUnauthorized || s == http.StatusForbidden
+}
+
 // Hidden reports whether the tenant does not show something to this application, or
 // not in this way.
 func Hidden(err error) bool {
@@ -155,10 +170,19 @@ func Refused(err error) bool {
 	return s >= 400 && s < 500 && s != http.StatusUnauthorized && s != http.StatusForbidden && s != http.StatusTooManyRequests
 }
 
+// readings is how often an answer is asked for that cannot be read: something between has
+// put a page of its own in its place.
+const readings = 3
+
 // Call makes a request that may be repeated until it is answered: one that reads,
 // or whose second time changes nothing.
-func (a *Client) Call(ctx context.Context, method, uri string, payload, into any) error {
-	return a.Create(httpx.Retryable(ctx), method, uri, payload, into)
+func (a *Client) Call(ctx context.Context, method, uri string, payload, into any) (err error) {
+	for range readings {
+		if err = a.Create(httpx.Retryable(ctx), method, uri, payload, into); !errors.Is(err, ErrUnreadable) {
+			return err
+		}
+	}
+	return err
 }
 
 // Create makes a request that is repeated only where it was certainly not carried out.
@@ -179,7 +203,7 @@ func (a *Client) Send(r *http.Request, into any) error {
 	defer func() { _ = answer.Body.Close() }()
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	if answer.StatusCode >= 300 {
 		e := &Error{Status: answer.StatusCode, Message: http.StatusText(answer.StatusCode)}
@@ -196,12 +220,14 @@ func (a *Client) Send(r *http.Request, into any) error {
 		a.burst.Store(n)
 	}
 	if raw, ok := into.(*json.RawMessage); ok {
-		*raw = body
+		if *raw = body; len(bytes.TrimSpace(body)) > 0 && !json.Valid(body) {
+			return ErrUnreadable
+		}
 		return nil
 	}
 	if into != nil && len(bytes.TrimSpace(body)) > 0 {
 		if err := json.Unmarshal(body, into); err != nil {
-			return fmt.Errorf("read the answer: %w", err)
+			return fmt.Errorf("%w: %w", ErrUnreadable, err)
 		}
 	}
 	return nil
@@ -242,11 +268,34 @@ func Listed[T any](ctx context.Context, a *Client, query url.Values, path ...str
 	if err := a.Get(ctx, &raw, query, path...); err != nil {
 		return nil, -1, err
 	}
+	return decode[T](raw)
+}
+
+// Checkpoint reads a part of a list that is continued with what it returns as next; that is
+// empty at the end.
+func Checkpoint[T any](ctx context.Context, a *Client, query url.Values, path ...string) (list []T, next string, err error) {
+	var raw json.RawMessage
+	if err := a.Get(ctx, &raw, query, path...); err != nil {
+		return nil, "", err
+	}
+	if list, _, err = decode[T](raw); err != nil {
+		return nil, "", err
+	}
+	var more struct {
+		Next string `json:"next"`
+	}
+	_ = json.Unmarshal(raw, &more) // a bare list has none
+	return list, more.Next, nil
+}
+
+// decode reads a list, which comes bare or inside of an object with totals; without them,
+// total is -1.
+func decode[T any](raw json.RawMessage) (list []T, total int, err error) {
 	total = -1
 	if raw = bytes.TrimSpace(raw); len(raw) > 0 && raw[0] == '{' {
 		var object map[string]json.RawMessage
 		if err := json.Unmarshal(raw, &object); err != nil {
-			return nil, -1, fmt.Errorf("read the answer: %w", err)
+			return nil, -1, fmt.Errorf("%w: %w", ErrUnreadable, err)
 		}
 		raw = nil
 		for _, value := range object {
@@ -262,7 +311,7 @@ func Listed[T any](ctx context.Context, a *Client, query url.Values, path ...str
 		return nil, total, nil
 	}
 	if err := json.Unmarshal(raw, &list); err != nil {
-		return nil, -1, fmt.Errorf("read the answer: %w", err)
+		return nil, -1, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	return list, total, nil
 }

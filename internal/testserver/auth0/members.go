@@ -1,11 +1,13 @@
 package auth0
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 type role struct {
@@ -88,7 +90,7 @@ func (s *Server) memberRoutes(api router) {
 		}
 		page(w, r, "roles", list)
 	}))
-	api("DELETE /users/{id}/roles", "update:users", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
+	api("DELETE /users/{id}/roles", "update:users|delete:role_members", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
 		var b struct {
 			Roles []string `json:"roles"`
 		}
@@ -166,7 +168,7 @@ func (s *Server) roleRoutes(api router) {
 	}
 	api("GET /roles/{id}/users", "read:users read:roles|read:users read:role_members", with(func(w http.ResponseWriter, r *http.Request, one *role) {
 		list := []map[string]any{}
-		for id := range one.users {
+		for _, id := range slices.Sorted(maps.Keys(one.users)) {
 			list = append(list, map[string]any{"user_id": id})
 		}
 		page(w, r, "users", list)
@@ -296,6 +298,18 @@ func (s *Server) organizationRoutes(api router) {
 		}
 		page(w, r, "roles", list)
 	}))
+	api("DELETE /organizations/{id}/members/{user}/roles", "delete:organization_member_roles", with(func(w http.ResponseWriter, r *http.Request, o *organization) {
+		var b struct {
+			Roles []string `json:"roles"`
+		}
+		if !decode(w, r, &b) {
+			return
+		}
+		for _, id := range b.Roles {
+			delete(o.members[r.PathValue("user")], id)
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}))
 	api("POST /organizations/{id}/members/{user}/roles", "create:organization_member_roles", with(func(w http.ResponseWriter, r *http.Request, o *organization) {
 		var b struct {
 			Roles []string `json:"roles"`
@@ -343,8 +357,20 @@ func (s *Server) organizationLists(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 404, "inexistent_organization", "No organization found by that id")
 		return
 	case list == "members":
+		inside := strings.Contains(r.URL.Query().Get("fields"), "roles")
+		if inside && !s.scoped(w, "read:organization_member_roles") {
+			return
+		}
 		for _, id := range slices.Sorted(maps.Keys(o.members)) {
-			out = append(out, map[string]any{"user_id": id})
+			one := map[string]any{"user_id": id}
+			if inside {
+				roles := []map[string]any{}
+				for _, role := range slices.Sorted(maps.Keys(o.members[id])) {
+					roles = append(roles, map[string]any{"id": role, "name": s.roles[role].name})
+				}
+				one["roles"] = roles
+			}
+			out = append(out, one)
 		}
 	default:
 		for _, id := range slices.Sorted(maps.Keys(o.connections)) {
@@ -379,13 +405,29 @@ func (s *Server) addMembers(w http.ResponseWriter, r *http.Request, o *organizat
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// page answers a list as its query asks: bare, or with totals.
+// page answers a list as its query asks: bare, with totals, or with the checkpoint from
+// which it goes on. Pages end after a thousand.
 func page(w http.ResponseWriter, r *http.Request, name string, list []map[string]any) {
 	q := r.URL.Query()
+	if q.Has("take") {
+		take, _ := strconv.Atoi(q.Get("take"))
+		at, _ := strconv.Atoi(strings.TrimPrefix(q.Get("from"), "checkpoint-"))
+		end := min(at+min(max(take, 1), 100), len(list))
+		body := map[string]any{name: list[min(at, end):end]}
+		if end < len(list) {
+			body["next"] = fmt.Sprintf("checkpoint-%d", end)
+		}
+		reply(w, 200, body)
+		return
+	}
 	number, _ := strconv.Atoi(q.Get("page"))
 	per, err := strconv.Atoi(q.Get("per_page"))
 	if err != nil || per < 1 || per > 100 {
 		per = 50
+	}
+	if (number+1)*per > 1000 {
+		refuse(w, 400, "invalid_paging", "You can only page through the first 1000 records.")
+		return
 	}
 	total := len(list)
 	list = list[min(number*per, total):min((number+1)*per, total)]

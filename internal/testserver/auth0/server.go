@@ -69,6 +69,16 @@ type Options struct {
 	EnabledAlready int
 	// OTPDisabled is the tenant's setting for one-time codes.
 	OTPDisabled bool
+	// Others are the names of further database connections.
+	Others []string
+	// SharesIDs has an import write over the account of another connection that has the id.
+	SharesIDs bool
+	// ManyFactors lets a user have a second authenticator; else that is refused.
+	ManyFactors bool
+	// Instead says what is answered instead of doing what a request asks for: a status of a
+	// refusal; 204, as if it had been done; 200, with a page that is no JSON. 0 is what
+	// should be.
+	Instead func(method, path string) int
 }
 
 // Connection is the database connection.
@@ -232,7 +242,8 @@ func (s *Server) MostActive() int {
 const everyScope = "create:users read:users update:users delete:users read:connections read:connections_options " +
 	"read:roles create:roles update:roles delete:roles delete:organizations read:organization_connections create:role_members read:role_members read:organizations create:organizations create:organization_connections " +
 	"create:organization_members read:organization_members create:organization_member_roles read:organization_member_roles delete:organization_members " +
-	"delete:organization_member_roles create:user_tickets create:authentication_methods read:authentication_methods read:logs read:guardian_factors"
+	"delete:organization_member_roles create:user_tickets create:authentication_methods read:authentication_methods delete:authentication_methods " +
+	"delete:role_members read:logs read:guardian_factors"
 
 func (s *Server) granted() []string {
 	if s.options.Scopes != nil {
@@ -268,6 +279,19 @@ func (s *Server) routes() http.Handler {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.advance(time.Now())
+			if s.options.Instead != nil {
+				switch status := s.options.Instead(r.Method, r.URL.Path); {
+				case status >= 400:
+					refuse(w, status, "", "The request is refused by the test")
+					return
+				case status == http.StatusOK:
+					_, _ = io.WriteString(w, "<html>One moment, please</html>")
+					return
+				case status > 0:
+					w.WriteHeader(status)
+					return
+				}
+			}
 			f(w, r)
 		})
 	}
@@ -400,6 +424,11 @@ func (s *Server) listConnections(w http.ResponseWriter, r *http.Request) {
 			one["options"] = o
 		}
 		list = append(list, one)
+	}
+	for i, other := range s.options.Others {
+		if (name == "" || name == other) && (strategy == "" || strategy == "auth0") {
+			list = append(list, map[string]any{"id": fmt.Sprintf("con_other%011d", i), "name": other, "strategy": "auth0"})
+		}
 	}
 	if r.URL.Query().Get("include_totals") == "true" {
 		reply(w, 200, map[string]any{"connections": list, "start": 0, "limit": 50, "total": len(list), "length": len(list)})

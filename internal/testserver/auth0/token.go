@@ -63,7 +63,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case u.Blocked:
 			no(403, "unauthorized", "user is blocked")
-		case len(u.TOTP) > 0 && !s.options.OTPDisabled:
+		case len(u.factors) > 0 && !s.options.OTPDisabled:
 			no(403, "mfa_required", "Multifactor authentication required")
 		default:
 			claims, _ := json.Marshal(map[string]any{"sub": u.ID, "email": u.Email})

@@ -24,17 +24,41 @@ type User struct {
 	Name, Nickname, Picture      string
 	Blocked                      bool
 	AppMetadata, UserMetadata    map[string]any
-	TOTP                         []string
-	Logins                       int
-	Created                      time.Time
+	// TOTP are the seeds of authenticators.
+	TOTP    []string
+	Logins  int
+	Created time.Time
 	// Roles are names, Organizations maps a name to role names.
 	Roles         []string
 	Organizations map[string][]string
+
+	factors []factor
 
 	hash   string
 	custom bool // imported, not yet replaced
 	random bool // imported without one
 	was    bool // imported with a custom one
+}
+
+// factor is an authenticator of a user.
+type factor struct {
+	id, name, seed string
+	created        time.Time
+}
+
+func (u *User) enrol(name, seed string, created time.Time) factor {
+	f := factor{newID("totp|dev_"), name, seed, created}
+	u.factors = append(u.factors, f)
+	return f
+}
+
+// Enrol adds an authenticator, as the person would, some time after the account was made.
+func (s *Server) Enrol(id, seed string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.users[id]; u != nil {
+		u.enrol("", seed, u.Created.Add(24*time.Hour))
+	}
 }
 
 // Users returns copies of all accounts, by id.
@@ -46,6 +70,9 @@ func (s *Server) Users() map[string]User {
 	for id, u := range s.users {
 		c := *u
 		c.Roles, c.Organizations = s.rolesOf(id), s.organizationsOf(id)
+		for _, f := range u.factors {
+			c.TOTP = append(c.TOTP, f.seed)
+		}
 		out[id] = c
 	}
 	return out
@@ -156,7 +183,7 @@ func (s *Server) importOne(in importedUser, upsert bool, seen map[string]bool, i
 	}
 	for key, value := range map[string]string{"email": in.Email, "username": in.Username, "id": id, "phone": in.PhoneNumber} {
 		u := index[key+" "+value]
-		if value == "" || u == nil {
+		if value == "" || u == nil || s.options.SharesIDs && u.Connection != c.Name {
 			continue
 		}
 		if !upsert || u.Email != in.Email {
@@ -220,7 +247,7 @@ func (s *Server) insert(id string, in *importedUser) (string, []map[string]any) 
 	}
 	for _, f := range in.MFAFactors {
 		if f.TOTP != nil {
-			u.TOTP = append(u.TOTP, f.TOTP.Secret)
+			u.enrol("", f.TOTP.Secret, u.Created)
 		}
 	}
 	return "inserted", nil
@@ -344,15 +371,27 @@ func (s *Server) userRoutes(api router) {
 			refuse(w, 400, "invalid_body", "Payload validation error")
 			return
 		}
-		u.TOTP = append(u.TOTP, body.Secret)
-		reply(w, 201, map[string]any{"id": newID("totp|"), "type": "totp"})
-	}))
-	api("GET /users/{id}/authentication-methods", "read:authentication_methods", s.withUser(func(w http.ResponseWriter, _ *http.Request, u *User) {
-		list := []map[string]any{}
-		for range u.TOTP {
-			list = append(list, map[string]any{"id": newID("totp|"), "type": "totp", "confirmed": true})
+		if len(u.factors) > 0 && !s.options.ManyFactors {
+			refuse(w, 409, "", "The user already has an authentication method of this type")
+			return
 		}
-		reply(w, 200, list)
+		f := u.enrol(body.Name, body.Secret, time.Now())
+		reply(w, 201, map[string]any{"id": f.id, "type": "totp", "name": f.name})
+	}))
+	api("DELETE /users/{id}/authentication-methods/{method}", "delete:authentication_methods", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
+		u.factors = slices.DeleteFunc(u.factors, func(f factor) bool { return f.id == r.PathValue("method") })
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	api("GET /users/{id}/authentication-methods", "read:authentication_methods", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
+		list := []map[string]any{}
+		for _, f := range u.factors {
+			one := map[string]any{"id": f.id, "type": "totp", "confirmed": true, "created_at": f.created.UTC().Format(time.RFC3339Nano)}
+			if f.name != "" {
+				one["name"] = f.name
+			}
+			list = append(list, one)
+		}
+		page(w, r, "authenticators", list)
 	}))
 	api("POST /tickets/password-change", "create:user_tickets", func(w http.ResponseWriter, r *http.Request) {
 		var body struct {

@@ -53,6 +53,9 @@ func (s State) bytes() []byte {
 // IsZero says that no run has left anything.
 func (s State) IsZero() bool { return len(s.shown) == 0 && len(s.secrets) == 0 }
 
+// KnowsSecrets says that a run has noted what it sent of what the target does not show.
+func (s State) KnowsSecrets() bool { return len(s.secrets) > 0 }
+
 // Recorded reports whether a field was part of what a run has left behind, whatever its
 // value was.
 func (s State) Recorded(fp sdk.Fingerprints, field string) bool {

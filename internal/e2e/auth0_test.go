@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -204,6 +205,80 @@ func TestAuth0Crash(t *testing.T) {
 	}
 	if r := runStetl(t, env, "verify", "--config", config, "--json"); r.code != exitDone {
 		t.Errorf("verify: exit %d\n%.3000s", r.code, r.stdout)
+	}
+}
+
+// TestAuth0LostJournal: the journal is gone, and at the source two people have changed
+// their passwords since. Nobody is taken for equal of whom nobody can tell, and taking over
+// brings the new passwords.
+func TestAuth0LostJournal(t *testing.T) {
+	t.Parallel()
+	const fixture = "core-10.1.4"
+	server := auth0.Start(t, auth0.Options{})
+	config, env := auth0Config(t, server, fixture+".sql", "")
+	created := runStetl(t, env, "run", "--config", config, "--json").report(t).Summary.Created
+	if err := os.RemoveAll(filepath.Join(filepath.Dir(config), ".stetl")); err != nil {
+		t.Fatal(err)
+	}
+	dump, err := os.ReadFile(strings.TrimPrefix(env[0], "DUMP="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hashes []string // of the shape that an import can replace
+	changed := map[string]string{}
+	accounts := readAccounts(t, fixture)
+	for i := range accounts {
+		format, hash := carried(&accounts[i])
+		if format == "bcrypt" && strings.HasPrefix(hash, "$2a$") && !strings.HasPrefix(hash, "$2a$10$") && strings.Count(string(dump), hash) == 1 {
+			if hashes = append(hashes, hash); len(hashes) == 2 {
+				break
+			}
+			changed["auth0|"+accounts[i].VisibleID] = ""
+		}
+	}
+	if len(hashes) < 2 {
+		t.Fatal("the fixture has no two such hashes")
+	}
+	for id := range changed {
+		changed[id] = hashes[1]
+	}
+	writeFile(t, filepath.Join(filepath.Dir(config), "dump.sql"), strings.Replace(string(dump), hashes[0], hashes[1], 1))
+	env[0] = "DUMP=" + filepath.Join(filepath.Dir(config), "dump.sql")
+	check := func(what string, r ran, unchanged, updated, unread int) {
+		t.Helper()
+		var result struct {
+			Summary struct{ Unchanged, Updated int } `json:"summary"`
+			Match   int                              `json:"match"`
+			Unread  int                              `json:"unread"`
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &result); err != nil {
+			t.Fatalf("%s: %v\n%s", what, err, r.stderr)
+		}
+		if s := result.Summary; max(s.Unchanged, result.Match) != unchanged || s.Updated != updated || result.Unread != unread {
+			t.Errorf("%s: %d unchanged, %d match, %d updated, %d of whom nobody can tell; want %d, %d, %d", what, s.Unchanged, result.Match, s.Updated, result.Unread, unchanged, updated, unread)
+		}
+	}
+	check("the run after", runStetl(t, env, "run", "--config", config, "--json"), created, 0, created)
+	check("verify", runStetl(t, env, "verify", "--config", config, "--json"), 0, 0, created)
+	for id, hash := range changed {
+		if server.StoredHash(id) == hash {
+			t.Errorf("the password of %s was sent to an account that is not to be taken over", id)
+		}
+	}
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, config, string(text)+"policies: {existing: adopt}\n")
+	jobs := server.Imports()
+	r := runStetl(t, env, "run", "--config", config, "--json")
+	if s := r.report(t).Summary; s.Updated < created/2 || s.Updated+s.Unchanged != created || server.Imports()-jobs > 3 {
+		t.Errorf("taking over: exit %d, %+v, %d jobs", r.code, s, server.Imports()-jobs)
+	}
+	for id, hash := range changed {
+		if got := server.StoredHash(id); got != hash {
+			t.Errorf("the password of %s has not arrived", id)
+		}
 	}
 }
 

@@ -158,7 +158,7 @@ func (t *live) found(m matter, held *account) verdict {
 	r := m.record
 	v := verdict{record: r, wanted: r.wanted(), held: held}
 	sent := m.user.Prior.InDoubt && t.freight.Sent(r.body)
-	known := !reconcile.ParseState(m.user.Prior.State).IsZero()
+	known := reconcile.ParseState(m.user.Prior.State).KnowsSecrets()
 	h := reconcile.Held{
 		ID: held.UserID, Fields: fields(held.Account, held.has.Set), Marked: r.marks(held.Account),
 		// Once its owner has signed in, the password is Auth0's. It replaces no hash of its

@@ -437,3 +437,14 @@ func page(w http.ResponseWriter, r *http.Request, name string, list []map[string
 	}
 	reply(w, 200, map[string]any{name: list, "start": number * per, "limit": per, "length": len(list), "total": total})
 }
+
+// Withdraw takes a role away from a user, as somebody else would.
+func (s *Server) Withdraw(id, role string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.roles {
+		if r.name == role {
+			delete(r.users, id)
+		}
+	}
+}

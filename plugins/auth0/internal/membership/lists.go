@@ -94,7 +94,12 @@ func (l *lists) consider(ctx context.Context, s *shelf, missing map[string]bool,
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(missing)) {
-		if err := list(ctx, name); err != nil {
+		err := list(ctx, name)
+		if err == nil && len(s.users[name]) < s.sizes[name] {
+			err = errShort
+		}
+		if err != nil {
+			delete(s.users, name)
 			return l.unless(ctx, s, err)
 		}
 	}
@@ -111,7 +116,10 @@ func (l *lists) unless(ctx context.Context, s *shelf, err error) error {
 	return nil
 }
 
-var errNoTotal = errors.New("the tenant does not say how long a list is")
+var (
+	errNoTotal = errors.New("the tenant does not say how long a list is")
+	errShort   = errors.New("the tenant does not show all of a list")
+)
 
 // size is how many users a role or an organization has.
 func (l *lists) size(ctx context.Context, s *shelf, name, kind, what string) (int, error) {

@@ -156,7 +156,9 @@ func (r *run) check(ctx context.Context) error {
 	if !r.caps.Can(pluginapi.CanCheck) {
 		return nil
 	}
-	found, err := r.dst.Check(ctx, r.survey.demand.needs())
+	needs := r.survey.demand.needs()
+	needs.DryRun = r.options.DryRun
+	found, err := r.dst.Check(ctx, needs)
 	if err != nil {
 		return fmt.Errorf("check the target: %w", err)
 	}

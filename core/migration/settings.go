@@ -4,8 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
+	"strings"
 
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/mapping"
@@ -44,11 +43,48 @@ func scopeName(cfg *config.Config, identity []string) (string, error) {
 		return "", fmt.Errorf("name the target: %w", err)
 	}
 	if len(identity) > 0 {
-		maps.DeleteFunc(all, func(key string, _ any) bool { return !slices.Contains(identity, key) })
+		all = identified(all, identity)
 	}
 	place, err := json.Marshal(all)
 	if err != nil {
 		return "", fmt.Errorf("name the target: %w", err)
 	}
 	return cfg.Target.Plugin + " " + string(place), nil
+}
+
+// identified are the settings that identify a target, each spelled in one way only, see
+// [pluginapi.Capabilities].
+func identified(all map[string]any, identity []string) map[string]any {
+	out := map[string]any{}
+	for _, entry := range identity {
+		entry, usual, _ := strings.Cut(entry, "=")
+		keys, isHost := strings.CutPrefix(entry, "host:")
+		var value any
+		for key := range strings.SplitSeq(keys, "|") {
+			if value = all[key]; value != nil && value != "" {
+				break
+			}
+		}
+		if text, ok := value.(string); ok && isHost {
+			value = hostOf(text)
+		}
+		if value == nil && usual != "" {
+			value = usual
+		}
+		if value != nil {
+			out[keys] = value
+		}
+	}
+	return out
+}
+
+// hostOf is the host of an address, or a host name, in lower case and without the port that
+// goes without saying.
+func hostOf(text string) string {
+	_, rest, found := strings.Cut(text, "://")
+	if !found {
+		rest = text
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	return strings.TrimSuffix(strings.ToLower(host), ":443")
 }

@@ -64,13 +64,18 @@ func TestSettings(t *testing.T) {
 // which one it is.
 func TestScopeName(t *testing.T) {
 	t.Parallel()
-	cfg := configured(t, "target: {plugin: acme, config: {out: ./a, realm: r, token: '${env:TOKEN}'}}\n")
+	cfg := configured(t, "target: {plugin: acme, config: {out: ./a, realm: r, domain: T.Example.com, url: 'https://t.example.com:443/api/', token: '${env:TOKEN}'}}\n")
 	for _, tc := range []struct {
 		identity []string
 		want     string
 	}{
 		{[]string{"realm"}, `acme {"realm":"r"}`},
 		{[]string{"realm", "absent"}, `acme {"realm":"r"}`},
+		{[]string{"realm", "mode=live"}, `acme {"mode":"live","realm":"r"}`},
+		{[]string{"realm=s"}, `acme {"realm":"r"}`},
+		{[]string{"host:audience|domain"}, `acme {"audience|domain":"t.example.com"}`},
+		{[]string{"host:url|domain"}, `acme {"url|domain":"t.example.com"}`},
+		{[]string{"host:domain"}, `acme {"domain":"t.example.com"}`},
 	} {
 		if got, err := scopeName(cfg, tc.identity); err != nil || got != tc.want {
 			t.Errorf("%v: %s, %v", tc.identity, got, err)

@@ -45,7 +45,9 @@ type Capabilities struct {
 	// Identity lists the keys of the configuration that name the place that is
 	// written to, such as "url" and "realm": what a run remembers belongs to that
 	// place, whatever else of the configuration changes. None has the host use all
-	// keys but secrets.
+	// keys but secrets. "mode=live" says what an absent key is as good as. Of
+	// "host:url" counts the host alone, however it is written: "https://T.example/" is
+	// "t.example". Of "host:url|domain" counts the first that is there.
 	Identity []string
 }
 
@@ -188,4 +190,6 @@ type Needs struct {
 	// Users is how many will be sent; of them, Resets have a password that the
 	// target cannot verify, and the others lack an e-mail address or both names.
 	Users, Resets, WithoutEmail, WithoutName int
+	// DryRun says that nothing will be written: what only a load needs may be missing.
+	DryRun bool
 }

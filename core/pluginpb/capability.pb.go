@@ -521,9 +521,11 @@ type Needs struct {
 	MetadataKeys []string `protobuf:"bytes,6,rep,name=metadata_keys,json=metadataKeys,proto3" json:"metadata_keys,omitempty"`
 	// How many of the users have a password that must be reset, no e-mail address,
 	// no names.
-	Resets        int64 `protobuf:"varint,7,opt,name=resets,proto3" json:"resets,omitempty"`
-	WithoutEmail  int64 `protobuf:"varint,8,opt,name=without_email,json=withoutEmail,proto3" json:"without_email,omitempty"`
-	WithoutName   int64 `protobuf:"varint,9,opt,name=without_name,json=withoutName,proto3" json:"without_name,omitempty"`
+	Resets       int64 `protobuf:"varint,7,opt,name=resets,proto3" json:"resets,omitempty"`
+	WithoutEmail int64 `protobuf:"varint,8,opt,name=without_email,json=withoutEmail,proto3" json:"without_email,omitempty"`
+	WithoutName  int64 `protobuf:"varint,9,opt,name=without_name,json=withoutName,proto3" json:"without_name,omitempty"`
+	// Nothing will be written: the run only says what would change.
+	DryRun        bool `protobuf:"varint,10,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -621,6 +623,13 @@ func (x *Needs) GetWithoutName() int64 {
 	return 0
 }
 
+func (x *Needs) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
 var File_stetl_plugin_v1_capability_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
@@ -665,7 +674,7 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\vBatchLimits\x12\x14\n" +
 	"\x05users\x18\x01 \x01(\x03R\x05users\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x1b\n" +
-	"\tin_flight\x18\x03 \x01(\x03R\binFlight\"\x8a\x02\n" +
+	"\tin_flight\x18\x03 \x01(\x03R\binFlight\"\xa3\x02\n" +
 	"\x05Needs\x12\x18\n" +
 	"\aschemes\x18\x01 \x03(\tR\aschemes\x12\x1c\n" +
 	"\tproviders\x18\x02 \x03(\tR\tproviders\x12\x14\n" +
@@ -675,7 +684,9 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\rmetadata_keys\x18\x06 \x03(\tR\fmetadataKeys\x12\x16\n" +
 	"\x06resets\x18\a \x01(\x03R\x06resets\x12#\n" +
 	"\rwithout_email\x18\b \x01(\x03R\fwithoutEmail\x12!\n" +
-	"\fwithout_name\x18\t \x01(\x03R\vwithoutName*?\n" +
+	"\fwithout_name\x18\t \x01(\x03R\vwithoutName\x12\x17\n" +
+	"\adry_run\x18\n" +
+	" \x01(\bR\x06dryRun*?\n" +
 	"\x06Switch\x12\x16\n" +
 	"\x12SWITCH_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tSWITCH_ON\x10\x01\x12\x0e\n" +

@@ -131,7 +131,7 @@ func EncodeNeeds(n *pluginapi.Needs) *pluginpb.Needs {
 	return &pluginpb.Needs{
 		Schemes: cleanAll(n.Schemes), Providers: cleanAll(n.Providers),
 		Roles: cleanAll(n.Roles), Tenants: cleanAll(n.Tenants), MetadataKeys: cleanAll(n.MetadataKeys),
-		Users: int64(n.Users), Resets: int64(n.Resets), WithoutEmail: int64(n.WithoutEmail), WithoutName: int64(n.WithoutName),
+		Users: int64(n.Users), Resets: int64(n.Resets), WithoutEmail: int64(n.WithoutEmail), WithoutName: int64(n.WithoutName), DryRun: n.DryRun,
 	}
 }
 
@@ -142,7 +142,7 @@ func DecodeNeeds(p *pluginpb.Needs) pluginapi.Needs {
 		Providers: p.GetProviders(),
 		Roles:     p.GetRoles(), Tenants: p.GetTenants(), MetadataKeys: p.GetMetadataKeys(),
 		Users: int(p.GetUsers()), Resets: int(p.GetResets()),
-		WithoutEmail: int(p.GetWithoutEmail()), WithoutName: int(p.GetWithoutName()),
+		WithoutEmail: int(p.GetWithoutEmail()), WithoutName: int(p.GetWithoutName()), DryRun: p.GetDryRun(),
 	}
 }
 

@@ -206,7 +206,7 @@ func TestNeedsRoundTrip(t *testing.T) {
 			Providers: list(t, "providers", text),
 			Roles:     list(t, "roles", text), Tenants: list(t, "tenants", text), MetadataKeys: list(t, "keys", text),
 			Users: rapid.Int().Draw(t, "users"), Resets: rapid.Int().Draw(t, "resets"),
-			WithoutEmail: rapid.Int().Draw(t, "without email"), WithoutName: rapid.Int().Draw(t, "without name"),
+			WithoutEmail: rapid.Int().Draw(t, "without email"), WithoutName: rapid.Int().Draw(t, "without name"), DryRun: rapid.Bool().Draw(t, "dry run"),
 		}
 		if diff := cmp.Diff(want, DecodeNeeds(trip(t, EncodeNeeds(&want)))); diff != "" {
 			t.Fatalf("round trip (-want +got):\n%s", diff)

@@ -282,6 +282,34 @@ func TestAuth0LostJournal(t *testing.T) {
 	}
 }
 
+// TestAuth0ReadOnly: a plan needs a token that may read, and a run says what it lacks. The
+// tenant in another spelling is no other target.
+func TestAuth0ReadOnly(t *testing.T) {
+	t.Parallel()
+	server := auth0.Start(t, auth0.Options{Scopes: []string{"read:users", "read:connections"}})
+	config, env := auth0Config(t, server, "core-3.3.0.sql", "")
+	if r := runStetl(t, env, "run", "--config", config, "--dry-run", "--json"); r.report(t).Summary.Created == 0 || server.Writes() != 0 {
+		t.Errorf("plan: exit %d, %d writes\n%s", r.code, server.Writes(), r.stderr)
+	}
+	if r := runStetl(t, env, "run", "--config", config); r.code != exitRefused && r.code != exitUsage || !strings.Contains(r.stdout+r.stderr, "create:users read:users update:users") {
+		t.Errorf("run: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	server = auth0.Start(t, auth0.Options{})
+	config, env = auth0Config(t, server, "core-3.3.0.sql", "")
+	first := runStetl(t, env, "run", "--config", config, "--json").report(t).Summary
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, config, strings.NewReplacer("domain: tenant", "domain: https://Tenant", "api_url: \"${env:API_URL}\"", "api_url: \"${env:API_URL}/\"").Replace(string(text)))
+	if again := runStetl(t, env, "run", "--config", config, "--json").report(t).Summary; again.Unchanged != first.Created || again.Created > 0 {
+		t.Errorf("in another spelling: %+v after %+v", again, first)
+	}
+	if r := runStetl(t, env, "undo", "--config", config, "--yes", "--json"); r.code != exitDone || len(server.Users()) != 0 {
+		t.Errorf("undo in another spelling: exit %d, %d users left", r.code, len(server.Users()))
+	}
+}
+
 // TestAuth0Files: what mode files writes is what the endpoint takes.
 func TestAuth0Files(t *testing.T) {
 	t.Parallel()

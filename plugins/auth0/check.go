@@ -16,14 +16,22 @@ import (
 	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
-// The scopes of what a load does.
+// The scopes of what a load does. Of two with a bar between them, either will do.
 var (
+	planScopes         = []string{"read:users", "read:connections"}
 	loadScopes         = []string{"create:users", "read:users", "update:users", "delete:users", "read:connections", "read:connections_options"}
-	roleScopes         = []string{"read:roles", "create:roles", "update:roles"}
+	roleScopes         = []string{"read:roles", "create:roles", "create:role_members|update:roles"}
 	organizationScopes = []string{
 		"read:organizations", "create:organizations", "create:organization_connections", "create:organization_members",
 	}
 	seatScopes = []string{"create:organization_member_roles"}
+	// What later runs need to read memberships and to take them away, and an undo to remove
+	// what runs have made.
+	roleUpkeep         = []string{"read:role_members|read:roles", "delete:role_members|update:users", "delete:roles"}
+	organizationUpkeep = []string{"read:organization_members", "delete:organization_members", "read:organization_connections", "delete:organizations"}
+	seatUpkeep         = []string{"read:organization_member_roles", "delete:organization_member_roles"}
+	factorScopes       = []string{"read:authentication_methods", "create:authentication_methods", "delete:authentication_methods"}
+	otherScopes        = []string{"read:guardian_factors", "read:logs"}
 )
 
 // lacking returns what of need is not among scopes; nothing when nobody knows them.
@@ -32,8 +40,52 @@ func lacking(scopes, need []string) (out []string) {
 		return nil
 	}
 	for _, s := range need {
-		if !slices.Contains(scopes, s) {
-			out = append(out, s)
+		either := strings.Split(s, "|")
+		if !slices.ContainsFunc(either, func(one string) bool { return slices.Contains(scopes, one) }) {
+			out = append(out, either[0])
+		}
+	}
+	return out
+}
+
+// uses are memberships that a run is about to need.
+type uses struct{ roles, organizations, seats bool }
+
+func (c Config) uses(needs sdk.Needs) uses {
+	others := slices.ContainsFunc(needs.Tenants, func(tenant string) bool { return tenant != publicTenant })
+	u := uses{roles: len(needs.Roles) > 0 && c.Roles != choiceMetadata, organizations: others && c.Tenants != choiceMetadata}
+	u.seats = u.roles && u.organizations
+	return u
+}
+
+// scopes is all that a run with its later runs and its undo uses, to be pasted.
+func (c Config) scopes(needs sdk.Needs) string {
+	all := slices.Concat(loadScopes, factorScopes, otherScopes)
+	for _, m := range c.uses(needs).each() {
+		all = append(append(all, m.need...), m.upkeep...)
+	}
+	for i, s := range all {
+		all[i], _, _ = strings.Cut(s, "|")
+	}
+	return strings.Join(all, " ")
+}
+
+type membershipScopes struct {
+	path         string
+	need, upkeep []string
+}
+
+func (u uses) each() (out []membershipScopes) {
+	for _, m := range []struct {
+		used bool
+		membershipScopes
+	}{
+		{u.roles, membershipScopes{"/roles", roleScopes, roleUpkeep}},
+		{u.organizations, membershipScopes{"/tenants", organizationScopes, organizationUpkeep}},
+		{u.seats, membershipScopes{"/roles", seatScopes, seatUpkeep}},
+	} {
+		if m.used {
+			out = append(out, m.membershipScopes)
 		}
 	}
 	return out
@@ -78,49 +130,36 @@ func failed(summary string, err error) sdk.Diagnostic {
 	return d
 }
 
+// checkScopes names what the application lacks, and in the hint everything to paste.
 func (t *live) checkScopes(l *sdk.Diagnostics, scopes []string, needs sdk.Needs) {
-	missing := lacking(scopes, loadScopes[:2])
-	missing = append(missing, lacking(scopes, []string{"read:connections"})...)
-	if len(missing) > 0 {
-		l.Add(sdk.Diagnostic{
-			Code: codeScopeMissing, Path: "/client_id", Summary: "the application lacks " + strings.Join(missing, ", "),
-			Hint: "grant it to the machine-to-machine application, under Applications > APIs > Auth0 Management API",
-		})
+	add := func(severity sdk.Severity, code sdk.Code, path string, missing []string, what, detail string) {
+		if len(missing) > 0 {
+			l.Add(sdk.Diagnostic{
+				Severity: severity, Code: code, Path: path, Summary: what + strings.Join(missing, ", "), Detail: detail,
+				Hint: "grant the machine-to-machine application, under Applications > APIs > Auth0 Management API, all that runs use: " + t.config.scopes(needs),
+			})
+		}
 	}
-	if missing := lacking(scopes, loadScopes[2:4]); len(missing) > 0 {
-		l.Add(sdk.Diagnostic{
-			Severity: sdk.Warning, Code: codeScopeMissing, Path: "/client_id", Summary: "the application lacks " + strings.Join(missing, ", "),
-			Detail: "later runs cannot update accounts, and an undo cannot delete any", Hint: "grant it as well",
-		})
+	lacks := "the application lacks "
+	if needs.DryRun {
+		add(sdk.Error, codeScopeMissing, "/client_id", lacking(scopes, planScopes), lacks, "")
+		add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[:1]), lacks, "it can plan, and not load")
+		return
 	}
-	if missing := lacking(scopes, loadScopes[5:]); len(missing) > 0 {
-		l.Add(sdk.Diagnostic{
-			Severity: sdk.Warning, Code: codeScopeMissing, Path: "/client_id", Summary: "the application lacks " + strings.Join(missing, ", "),
-			Detail: "what the connection demands of users cannot be checked", Hint: "grant it as well",
-		})
-	}
-	others := slices.ContainsFunc(needs.Tenants, func(tenant string) bool { return tenant != publicTenant })
-	for _, m := range []struct {
-		path, choice, all string
-		wanted            bool
-		need              []string
-	}{
-		{"/roles", t.config.Roles, choiceAssign, len(needs.Roles) > 0, roleScopes},
-		{"/tenants", t.config.Tenants, choiceOrganizations, others, organizationScopes},
-		{"/roles", t.config.Roles, choiceAssign, others && len(needs.Roles) > 0 && t.config.Tenants != choiceMetadata, seatScopes},
-	} {
+	add(sdk.Error, codeScopeMissing, "/client_id", lacking(scopes, append(planScopes, loadScopes[0])), lacks, "")
+	add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[2:4]), lacks, "later runs cannot update accounts, and an undo cannot delete any")
+	add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[5:]), lacks, "what the connection demands of users cannot be checked")
+	for _, m := range t.config.uses(needs).each() {
 		missing := lacking(scopes, m.need)
-		if !m.wanted || len(missing) == 0 || m.choice == choiceMetadata {
-			continue
+		choice := map[string]string{"/roles": t.config.Roles, "/tenants": t.config.Tenants}[m.path]
+		switch kept := m.path[1:] + " stay in app_metadata: the application lacks "; {
+		case len(missing) == 0:
+			add(sdk.Warning, codeScopeMissing, m.path, lacking(scopes, m.upkeep), lacks, "what the source takes away cannot be taken away in the tenant or not be seen there, and an undo leaves what runs have made")
+		case choice == choiceAuto:
+			add(sdk.Warning, codeMembershipsKept, m.path, missing, kept, "")
+		default:
+			add(sdk.Error, codeScopeMissing, m.path, missing, kept, "")
 		}
-		d := sdk.Diagnostic{
-			Severity: sdk.Warning, Code: codeMembershipsKept, Path: m.path, Summary: fmt.Sprintf("%s stay in app_metadata: the application lacks %s", m.path[1:], strings.Join(missing, ", ")),
-			Hint: "grant it, or set " + m.path[1:] + ": " + choiceMetadata,
-		}
-		if m.choice == m.all {
-			d.Severity, d.Code = sdk.Error, codeScopeMissing
-		}
-		l.Add(d)
 	}
 }
 

@@ -70,7 +70,7 @@ const (
 
 func (c Config) withDefaults() Config {
 	c.Mode = cmp.Or(c.Mode, modeLive)
-	c.Domain = strings.TrimRight(strings.TrimPrefix(c.Domain, "https://"), "/")
+	c.Domain = strings.ToLower(strings.TrimRight(strings.TrimPrefix(c.Domain, "https://"), "/"))
 	c.APIURL = strings.TrimRight(cmp.Or(c.APIURL, "https://"+c.Domain), "/")
 	c.Audience = cmp.Or(c.Audience, "https://"+c.Domain+"/api/v2/")
 	c.Jobs = cmp.Or(c.Jobs, maxJobs)

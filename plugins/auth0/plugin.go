@@ -57,7 +57,8 @@ func capabilities(c Config) sdk.Capabilities {
 			{Way: sdk.SignInPasskey},
 			{Way: sdk.SignInEmailReset},
 		},
-		Whole:    c.Mode == modeFiles,
-		Identity: []string{"mode", "domain", "connection", "api_url", "out"},
+		Whole: c.Mode == modeFiles,
+		// A tenant behind a custom domain is named by its audience.
+		Identity: []string{"mode=live", "host:audience|domain", "connection", "out"},
 	}
 }

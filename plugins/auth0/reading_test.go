@@ -74,8 +74,9 @@ func TestReadingByLists(t *testing.T) {
 			if all := list + alone; name == "lists" && (alone > 0 || all > 60) || name != "lists" && alone < n {
 				t.Errorf("%d requests for lists and %d about single users", list, alone)
 			}
-			b.server.Withdraw(first["source-8"].TargetID, "admin")
-			b.server.Withdraw(first["source-9"].TargetID, "editor")
+			for id, role := range map[string]string{"source-8": "admin", "source-9": "editor"} {
+				b.server.ChangeRole(role, func(users, _ map[string]bool) { delete(users, first[id].TargetID) })
+			}
 			b.client = b.serve()
 			equal(users, "source-8", "source-9")()
 			b.client = b.serve()

@@ -183,7 +183,7 @@ func TestFactors(t *testing.T) {
 			u := person(1, device(test.first...))
 			o := b.load(u)[u.SourceID]
 			if test.own {
-				b.server.Enrol(o.TargetID, otherSeed)
+				b.server.Change(o.TargetID, func(a *simulator.User) { a.Enrol(otherSeed) })
 			}
 			u = again(person(1, device(test.then...)), o)
 			if c := b.plan(u)[u.SourceID]; c.Action != sdk.Updated || len(c.Fields) != 1 || c.Fields[0].Field != fieldTOTP || strings.Contains(fmt.Sprint(c.Fields), seed) {

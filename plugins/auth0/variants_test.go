@@ -254,7 +254,7 @@ func TestUndoTidiesUp(t *testing.T) {
 	})}
 	got := b.load(users...)
 	b.expect(got, sdk.Created, 2)
-	b.server.Permit("granted")
+	b.server.ChangeRole("granted", func(_, permissions map[string]bool) { permissions["read:things"] = true })
 	undo := func(n ...string) {
 		t.Helper()
 		var accounts []sdk.Account

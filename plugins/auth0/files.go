@@ -17,6 +17,7 @@ import (
 
 const (
 	scriptName      = "upload.sh"
+	assignName      = "assign.sh"
 	membershipsName = "memberships.json"
 	deferredName    = "deferred.jsonl"
 )
@@ -24,9 +25,12 @@ const (
 //go:embed upload.sh
 var uploadScript []byte
 
+//go:embed assign.sh
+var assignScript []byte
+
 // files writes a folder of import files, each small enough for one job, with a
 // script that uploads them, the roles and organizations that have to be assigned
-// afterwards, and the accounts that no job can create.
+// afterwards, with a script for them, and the accounts that no job can create.
 //
 // Whenever that is interrupted, the manifest says that the folder is not complete,
 // and the script refuses it.
@@ -178,6 +182,9 @@ func (t *files) complete() error {
 	}
 	if err == nil {
 		err = t.folder.Write(scriptName, uploadScript, 0o700)
+	}
+	if err == nil {
+		err = t.folder.Write(assignName, assignScript, 0o700)
 	}
 	if err == nil && len(t.side.lines) > 0 {
 		err = t.folder.Write(deferredName, encodeLines(t.side.lines), 0o600)

@@ -3,6 +3,7 @@ package auth0
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,10 +123,16 @@ func TestFilesLeaveStrangersAlone(t *testing.T) {
 // upload runs the script of a folder against a tenant.
 func upload(t *testing.T, out string, server *simulator.Server, token string) (said string, err error) {
 	t.Helper()
+	return script(t, out, scriptName, server, token)
+}
+
+// script runs one of the scripts of a folder.
+func script(t *testing.T, out, name string, server *simulator.Server, token string) (said string, err error) {
+	t.Helper()
 	if _, err := exec.LookPath("curl"); err != nil {
 		testenv.Skip(t, "curl", err.Error())
 	}
-	cmd := exec.CommandContext(t.Context(), filepath.Join(out, scriptName))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(out, name))
 	cmd.Env = append(os.Environ(), "AUTH0_DOMAIN=tenant.eu.auth0.test", "AUTH0_CONNECTION_ID=con_0123456789abcdef",
 		"AUTH0_API_URL="+server.URL, "AUTH0_WAIT=0.1", "AUTH0_TOKEN="+token)
 	all, err := cmd.CombinedOutput()
@@ -170,6 +177,67 @@ func TestUploadScript(t *testing.T) {
 	}
 	if said, err := upload(t, out, server, server.Token()); err != nil {
 		t.Errorf("with nothing left: %v\n%s", err, said)
+	}
+}
+
+// TestAssignScript gives memberships by script, as a load of the tenant would. Names have
+// letters that shells and JSON take for others, the tenant is slow and has not got one of
+// the users.
+func TestAssignScript(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "makes many requests by curl")
+	out := filepath.Join(t.TempDir(), "out")
+	users := people(1, 62)
+	for i := range users {
+		u := &users[i]
+		u.Tenants = []string{"acme", "be_ta-2", "public"}
+		u.Roles = map[string][]string{"public": {"all", fmt.Sprintf("r%d", i%3)}}
+		if i%8 == 5 || i == 1 {
+			u.Roles["acme"] = []string{"it's \"<&>\" \\ $(x) é", "viewer"}
+		}
+		if i%4 == 0 {
+			u.Roles["public"] = []string{"it's \"<&>\" \\ $(x) é"}
+		}
+	}
+	users[1].ID = "a/b?c#d'e\"f%20&g"
+	write(t, out, users)
+	requests := 0
+	server := simulator.Start(t, simulator.Options{EnabledAlready: 400, Instead: func(_, path string) int {
+		if requests++; strings.Contains(path, "/jobs") {
+			return 0
+		}
+		return map[int]int{4: 429, 5: 502, 11: 429}[requests%20]
+	}})
+	server.PutRole("viewer")
+	if said, err := upload(t, out, server, server.Token()); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	if said, err := script(t, out, assignName, server, "wrong"); err == nil || !strings.Contains(said, "Invalid token") {
+		t.Errorf("with a wrong token: %v\n%s", err, said)
+	}
+	if said, err := script(t, out, assignName, server, server.Token()); err != nil {
+		t.Errorf("%v\n%s", err, said)
+	}
+	held := server.Users()
+	for i := range users {
+		u := &users[i]
+		want := simulator.User{Roles: slices.Sorted(slices.Values(u.Roles["public"])), Organizations: map[string][]string{"acme": slices.Sorted(slices.Values(u.Roles["acme"])), "be_ta-2": {}}}
+		if got := belongs(held["auth0|"+u.ID]); got != belongs(want) {
+			t.Errorf("%s has %s, want %s", u.ID, got, belongs(want))
+		}
+	}
+	writes := server.Writes()
+	if said, err := script(t, out, assignName, server, server.Token()); err != nil || server.Writes() != writes {
+		t.Errorf("with nothing left, %d requests: %v\n%s", server.Writes()-writes, err, said)
+	}
+	if err := os.Remove(filepath.Join(out, "assign.done")); err != nil {
+		t.Fatal(err)
+	}
+	server.Remove("auth0|" + users[5].ID)
+	said, err := script(t, out, assignName, server, server.Token())
+	refused, readErr := os.ReadFile(filepath.Join(out, "assign.errors"))
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 || readErr != nil || strings.Count(string(refused), users[5].ID) != 5 || strings.Count(string(refused), "\n") != 5 {
+		t.Errorf("without one of the users: %v\n%s\n%s, %v", err, said, refused, readErr)
 	}
 }
 

@@ -55,5 +55,5 @@ for file in users-*.json; do
 	fi
 	echo "$file" >>upload.done
 done
-echo "All files are uploaded. Roles and organizations are in memberships.json."
+echo "All files are uploaded. Roles and organizations are in memberships.json: ./assign.sh gives them."
 exit $failures

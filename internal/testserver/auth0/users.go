@@ -95,7 +95,17 @@ func (s *Server) Change(id string, change func(*User)) {
 func (s *Server) Remove(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	remove(s, id)
+}
+
+func remove(s *Server, id string) {
 	delete(s.users, id)
+	for _, one := range s.roles {
+		delete(one.users, id)
+	}
+	for _, o := range s.orgs {
+		delete(o.members, id)
+	}
 }
 
 // Ticket is a password-change ticket.
@@ -332,14 +342,7 @@ func (s *Server) userRoutes(api router) {
 	api("GET /users/{id}", "read:users", s.withUser(func(w http.ResponseWriter, _ *http.Request, u *User) { reply(w, 200, s.render(u)) }))
 	api("PATCH /users/{id}", "update:users", s.withUser(s.patch))
 	api("DELETE /users/{id}", "delete:users", func(w http.ResponseWriter, r *http.Request) {
-		id := r.PathValue("id")
-		delete(s.users, id)
-		for _, one := range s.roles {
-			delete(one.users, id)
-		}
-		for _, o := range s.orgs {
-			delete(o.members, id)
-		}
+		remove(s, r.PathValue("id"))
 		w.WriteHeader(http.StatusNoContent)
 	})
 	api("POST /users", "create:users", s.create)

@@ -187,7 +187,7 @@ func (c *change) fields(mark map[string]json.RawMessage) map[string]any {
 	}
 	connection := held.Connection()
 	if connection == "" {
-		connection = c.t.connectionOf(r)
+		connection = r.connection
 	}
 	for _, d := range c.v.Differences {
 		switch d.Field {

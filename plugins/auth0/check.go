@@ -93,7 +93,8 @@ func (u uses) each() (out []membershipScopes) {
 
 // Check implements [sdk.Checker].
 func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
-	var l sdk.Diagnostics
+	i := inspection{config: t.config, client: t.api, needs: needs}
+	l := &i.l
 	if err := folder.Writable(filepath.Dir(t.config.Deferred)); err != nil {
 		l.Add(sideProblem(t.config.Deferred, err))
 	}
@@ -104,22 +105,22 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		} else {
 			l.Add(sdk.Diagnostic{Code: codeUnreachable, Path: "/domain", Summary: "the tenant cannot be reached", Detail: err.Error(), Hint: "check domain, network and certificate"})
 		}
-		return l
+		return *l
 	}
-	t.checkScopes(&l, scopes, needs)
+	i.scopes(scopes)
 	c, err := t.findConnection(ctx)
 	switch {
 	case err != nil:
 		l.Add(failed("the connection cannot be read", err))
-		return l
+		return *l
 	case c == nil:
-		l.Add(t.connectionMissing())
-		return l
+		l.Add(t.config.connectionMissing())
+		return *l
 	}
-	t.checkConnection(ctx, &l, c, needs)
-	t.checkFactors(ctx, &l)
-	t.estimate(&l, needs)
-	return l
+	i.connection(ctx, c)
+	i.factors(ctx)
+	i.estimate()
+	return *l
 }
 
 func failed(summary string, err error) sdk.Diagnostic {
@@ -130,13 +131,22 @@ func failed(summary string, err error) sdk.Diagnostic {
 	return d
 }
 
-// checkScopes names what the application lacks, and in the hint everything to paste.
-func (t *live) checkScopes(l *sdk.Diagnostics, scopes []string, needs sdk.Needs) {
+// inspection looks for what a run would meet.
+type inspection struct {
+	config Config
+	client *tenant.Client
+	needs  sdk.Needs
+	l      sdk.Diagnostics
+}
+
+// scopes names what the application lacks, and in the hint everything to paste.
+func (i *inspection) scopes(scopes []string) {
+	l, needs := &i.l, i.needs
 	add := func(severity sdk.Severity, code sdk.Code, path string, missing []string, what, detail string) {
 		if len(missing) > 0 {
 			l.Add(sdk.Diagnostic{
 				Severity: severity, Code: code, Path: path, Summary: what + strings.Join(missing, ", "), Detail: detail,
-				Hint: "grant the machine-to-machine application, under Applications > APIs > Auth0 Management API, all that runs use: " + t.config.scopes(needs),
+				Hint: "grant the machine-to-machine application, under Applications > APIs > Auth0 Management API, all that runs use: " + i.config.scopes(needs),
 			})
 		}
 	}
@@ -149,9 +159,9 @@ func (t *live) checkScopes(l *sdk.Diagnostics, scopes []string, needs sdk.Needs)
 	add(sdk.Error, codeScopeMissing, "/client_id", lacking(scopes, append(planScopes, loadScopes[0])), lacks, "")
 	add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[2:4]), lacks, "later runs cannot update accounts, and an undo cannot delete any")
 	add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[5:]), lacks, "what the connection demands of users cannot be checked")
-	for _, m := range t.config.uses(needs).each() {
+	for _, m := range i.config.uses(needs).each() {
 		missing := lacking(scopes, m.need)
-		choice := map[string]string{"/roles": t.config.Roles, "/tenants": t.config.Tenants}[m.path]
+		choice := map[string]string{"/roles": i.config.Roles, "/tenants": i.config.Tenants}[m.path]
 		switch kept := m.path[1:] + " stay in app_metadata: the application lacks "; {
 		case len(missing) == 0:
 			add(sdk.Warning, codeScopeMissing, m.path, lacking(scopes, m.upkeep), lacks, "what the source takes away cannot be taken away in the tenant or not be seen there, and an undo leaves what runs have made")
@@ -163,7 +173,8 @@ func (t *live) checkScopes(l *sdk.Diagnostics, scopes []string, needs sdk.Needs)
 	}
 }
 
-func (t *live) checkConnection(ctx context.Context, l *sdk.Diagnostics, c *connection, needs sdk.Needs) {
+func (i *inspection) connection(ctx context.Context, c *connection) {
+	l := &i.l
 	bad := func(summary, hint string) {
 		l.Add(sdk.Diagnostic{Code: codeConnectionUnusable, Path: "/connection", Summary: summary, Hint: hint})
 	}
@@ -176,7 +187,7 @@ func (t *live) checkConnection(ctx context.Context, l *sdk.Diagnostics, c *conne
 			ID string `json:"client_id"`
 		} `json:"clients"`
 	}
-	switch err := t.api.Get(ctx, &clients, nil, "connections", c.ID, "clients"); {
+	switch err := i.client.Get(ctx, &clients, nil, "connections", c.ID, "clients"); {
 	case err != nil && tenant.Status(err) != 403 && tenant.Status(err) != 404:
 		l.Add(failed("the applications of the connection cannot be read", err))
 	case err == nil && len(clients.Clients) == 0:
@@ -195,30 +206,29 @@ func (t *live) checkConnection(ctx context.Context, l *sdk.Diagnostics, c *conne
 	if o.RequiresUsername || o.Attributes["username"].ProfileRequired {
 		identifiers("the connection demands user names, which accounts of SuperTokens do not have", "make user names optional in the connection")
 	}
-	if t.config.WithoutEmail == choiceImport && (len(o.Attributes) == 0 || o.Attributes["email"].ProfileRequired) {
+	if i.config.WithoutEmail == choiceImport && (len(o.Attributes) == 0 || o.Attributes["email"].ProfileRequired) {
 		identifiers("without_email is import, and the connection demands an e-mail address", "use a connection with flexible identifiers whose e-mail address is optional, or set without_email: reject")
 	}
-	if t.config.PhoneNumbers == choiceAttribute && !o.Attributes["phone_number"].Identifier.Active {
+	if i.config.PhoneNumbers == choiceAttribute && !o.Attributes["phone_number"].Identifier.Active {
 		identifiers("phone_numbers is attribute, and the connection does not identify users by phone number", "switch that attribute on, or set phone_numbers: metadata")
 	}
-	if o.Attributes["phone_number"].ProfileRequired && t.config.PhoneNumbers != choiceAttribute {
+	if o.Attributes["phone_number"].ProfileRequired && i.config.PhoneNumbers != choiceAttribute {
 		identifiers("the connection demands phone numbers", "make them optional, or set phone_numbers: attribute")
 	}
-	_ = needs
 }
 
-// checkFactors looks whether carried authenticators would be asked for.
-func (t *live) checkFactors(ctx context.Context, l *sdk.Diagnostics) {
+// factors looks whether carried authenticators would be asked for.
+func (i *inspection) factors(ctx context.Context) {
 	var factors []struct {
 		Name    string `json:"name"`
 		Enabled bool   `json:"enabled"`
 	}
-	if t.api.Get(ctx, &factors, nil, "guardian", "factors") != nil {
+	if i.client.Get(ctx, &factors, nil, "guardian", "factors") != nil {
 		return // without read:guardian_factors nobody can tell
 	}
 	for _, f := range factors {
 		if f.Name == "otp" && !f.Enabled {
-			l.Add(sdk.Diagnostic{
+			i.l.Add(sdk.Diagnostic{
 				Severity: sdk.Warning, Code: codeMFADisabled, Path: "/domain", Summary: "the tenant does not ask for one-time codes",
 				Detail: "users who have an authenticator in SuperTokens would sign in with the password alone", Hint: "switch on one-time passwords under Security > Multi-factor Auth",
 			})
@@ -237,7 +247,8 @@ const (
 
 // estimate says how long the run will take, from what the documentation and others
 // report; the first jobs will tell better.
-func (t *live) estimate(l *sdk.Diagnostics, needs sdk.Needs) {
+func (i *inspection) estimate() {
+	needs := i.needs
 	slow, fast := duration(needs.Users, slowPerSecond), duration(needs.Users, fastPerSecond)
 	if slow < worthSaying {
 		return
@@ -248,10 +259,10 @@ func (t *live) estimate(l *sdk.Diagnostics, needs sdk.Needs) {
 		detail += fmt.Sprintf("; roles take a request for every %d users and organizations one for every %d, %d a minute: up to %s and %s more if everybody has one; roles inside of organizations take a request each",
 			membership.RoleBatch, membership.MemberBatch, memberCalls, minutes(needs.Users/membership.RoleBatch), minutes(needs.Users/membership.MemberBatch))
 	}
-	if limit := t.api.Burst(); limit > 0 {
+	if limit := i.client.Burst(); limit > 0 {
 		detail += fmt.Sprintf("; the tenant allows bursts of %d requests", limit)
 	}
-	l.Add(sdk.Diagnostic{Severity: sdk.Warning, Code: codeEstimate, Path: "/connection", Summary: fmt.Sprintf("the run takes from %s to %s", fast, slow), Detail: detail, Hint: "plan for it"})
+	i.l.Add(sdk.Diagnostic{Severity: sdk.Warning, Code: codeEstimate, Path: "/connection", Summary: fmt.Sprintf("the run takes from %s to %s", fast, slow), Detail: detail, Hint: "plan for it"})
 }
 
 func duration(users, perSecond int) time.Duration {

@@ -45,7 +45,7 @@ func (t *live) decide(ctx context.Context, users []sdk.User, c *reconcile.Claims
 		switch {
 		case refused != nil:
 			out[i].Outcome = *refused
-		case !ask && !t.shared && u.Existing != sdk.Update && u.Prior.TargetID == "" && !u.Prior.InDoubt && r.connection == "":
+		case !ask && !t.shared && u.Existing != sdk.Update && u.Prior.TargetID == "" && !u.Prior.InDoubt && !r.alone:
 			out[i] = t.absent(matter{u, r})
 		default:
 			matters, at = append(matters, matter{u, r}), append(at, i)
@@ -69,7 +69,7 @@ func (t *live) questions(matters []matter) []directory.Question {
 	out := make([]directory.Question, len(matters))
 	for i, m := range matters {
 		out[i] = directory.Question{
-			Known: m.user.Prior.TargetID, ID: t.idOf(m.record), Email: m.record.Email, Connection: t.connectionOf(m.record),
+			Known: m.user.Prior.TargetID, ID: m.record.targetID(), Email: m.record.Email, Connection: m.record.connection,
 			Ours: m.record.marks,
 		}
 	}
@@ -129,7 +129,7 @@ func (t *live) holder(m matter, h directory.Holders) (*directory.Account, *sdk.O
 		o := t.judge.Conflict(m.user, code, what, id)
 		return nil, &o
 	}
-	connection := t.connectionOf(m.record)
+	connection := m.record.connection
 	switch {
 	case h.Err != nil:
 		o := unknown(m.user, h.Err)
@@ -148,7 +148,7 @@ func (t *live) holder(m matter, h directory.Holders) (*directory.Account, *sdk.O
 func (t *live) absent(m matter) verdict {
 	v := verdict{record: m.record, wanted: m.record.wanted(), Verdict: t.judge.Absent(m.user)}
 	if v.Outcome.Action == sdk.Created {
-		v.Outcome.TargetID, v.Outcome.Detail, v.Outcome.Losses = t.idOf(m.record), joinNotes(m.record.notes), m.record.losses
+		v.Outcome.TargetID, v.Outcome.Detail, v.Outcome.Losses = m.record.targetID(), joinNotes(m.record.notes), m.record.losses
 	}
 	return v
 }
@@ -189,21 +189,6 @@ func (v *verdict) withhold(field string, why sdk.PartLoss) {
 	if len(v.Fields) == 0 {
 		v.Outcome.Action, v.Resumed = sdk.Unchanged, false
 	}
-}
-
-// connectionOf is the connection that gets r, idOf its id there.
-func (t *live) connectionOf(r *record) string {
-	if r.connection != "" {
-		return r.connection
-	}
-	return t.config.Connection
-}
-
-func (t *live) idOf(r *record) string {
-	if r.connection != "" {
-		return r.connection + "|" + r.UserID
-	}
-	return r.targetID()
 }
 
 // lonely says whether an error is about one user and not about everybody.

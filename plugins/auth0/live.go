@@ -137,9 +137,9 @@ func (t *live) findConnection(ctx context.Context) (*connection, error) {
 	return nil, nil //nolint:nilnil // absence is an answer
 }
 
-func (t *live) connectionMissing() sdk.Diagnostic {
+func (c Config) connectionMissing() sdk.Diagnostic {
 	return sdk.Diagnostic{
-		Code: codeConnectionMissing, Path: "/connection", Summary: fmt.Sprintf("the tenant has no connection %q", t.config.Connection),
+		Code: codeConnectionMissing, Path: "/connection", Summary: fmt.Sprintf("the tenant has no connection %q", c.Connection),
 		Hint: "name a database connection as the dashboard shows it, under Authentication > Database",
 	}
 }
@@ -156,7 +156,7 @@ func (t *live) open(ctx context.Context) error {
 		return explain(err)
 	}
 	if c == nil {
-		return sdk.Diagnostics{t.connectionMissing()}.Err()
+		return sdk.Diagnostics{t.config.connectionMissing()}.Err()
 	}
 	databases, _, err := tenant.Listed[connection](ctx, t.api, url.Values{"strategy": {"auth0"}, "per_page": {"2"}, "page": {"0"}}, "connections")
 	if err != nil {
@@ -224,7 +224,7 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 			changes = append(changes, &change{t: t, u: u, v: v})
 		case v.record == nil || v.Outcome.Action != sdk.Created:
 			out.Report(v.Outcome)
-		case v.record.connection != "":
+		case v.record.alone:
 			g.Go(func() error { return t.createAndReport(working, u, v, out) })
 		default:
 			parcels = append(parcels, importjob.NewParcel(ctx, importjob.User{

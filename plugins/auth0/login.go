@@ -27,14 +27,15 @@ func (e *tokenError) Error() string {
 	return fmt.Sprintf("%d %s: %s", e.status, e.Code, e.Description)
 }
 
-func (t *live) token(ctx context.Context, form url.Values) ([]byte, error) {
+// token asks the token endpoint of a domain.
+func token(ctx context.Context, client *http.Client, domain string, form url.Values) ([]byte, error) {
 	ctx = httpx.Once(ctx) // a limit of sign-ins is an answer, and an assertion counts once
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+t.config.Domain+"/oauth/token", strings.NewReader(form.Encode()))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+domain+"/oauth/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	answer, err := t.api.Plain.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		return nil, httpx.Redact(err)
 	}
@@ -73,7 +74,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 			Hint: "name one with the password grant, enabled for the connection, in canary_client_id and canary_client_secret",
 		}
 	}
-	_, err := t.token(ctx, url.Values{
+	_, err := token(ctx, t.api.Plain, t.config.Domain, url.Values{
 		"grant_type": {"http://auth0.com/oauth/grant-type/password-realm"}, "realm": {t.config.Connection}, "scope": {"openid"},
 		"client_id": {t.config.CanaryClientID}, "client_secret": {t.config.CanaryClientSecret.Reveal()},
 		"username": {l.Username}, "password": {l.Password.Reveal()},
@@ -171,7 +172,7 @@ func (t *live) Exchange(ctx context.Context, a sdk.Assertion) (sdk.Tokens, error
 	if a.Scope != "" {
 		form.Set("scope", a.Scope)
 	}
-	answer, err := t.token(ctx, form)
+	answer, err := token(ctx, t.api.Plain, t.config.Domain, form)
 	if e, ok := errors.AsType[*tokenError](err); ok {
 		return sdk.Tokens{}, &sdk.Failure{
 			Code: sdk.CodeTargetRefused, Detail: e.Error(), Hint: "the tenant needs a custom token exchange profile of type " + t.config.ExchangeTokenType + "; see docs/auth0.md",

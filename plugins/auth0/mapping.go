@@ -91,8 +91,9 @@ type record struct {
 	password password
 	// belongs is what has to be assigned afterwards.
 	belongs membership.Set
-	// connection is set for a passwordless user, who is created alone.
+	// connection is that of the account. A passwordless user is created alone.
 	connection string
+	alone      bool
 	notes      []string
 	losses     []sdk.PartLoss
 }
@@ -103,7 +104,12 @@ func (r *record) lose(feature sdk.Feature, attribute, detail string) {
 }
 
 // targetID is the id under which Auth0 will know the user.
-func (r *record) targetID() string { return targetID(r.UserID) }
+func (r *record) targetID() string {
+	if r.alone {
+		return r.connection + "|" + r.UserID
+	}
+	return targetID(r.UserID)
+}
 
 // IDPrefix is what Auth0 puts in front of the ids of every database connection.
 const IDPrefix = importjob.IDPrefix
@@ -120,7 +126,7 @@ type mapper struct {
 
 // user maps u, or says why Auth0 does not get it.
 func (m mapper) user(u *sdk.User) (*record, *sdk.Outcome) {
-	r := &record{source: u.SourceID, visible: u.ID, importUser: importUser{
+	r := &record{source: u.SourceID, visible: u.ID, connection: m.config.Connection, importUser: importUser{
 		// An application that came from Auth0 has stored ids with the prefix.
 		UserID:        strings.TrimPrefix(u.ID, IDPrefix),
 		EmailVerified: u.EmailVerified != nil && *u.EmailVerified,
@@ -200,9 +206,9 @@ func (m mapper) passwordless(u *sdk.User, r *record) *sdk.Outcome {
 		return deferred(u, codeSocialDeferred, "the user signs in through "+providers(u)+", and Auth0 creates such users at their first sign-in only",
 			"switch the provider on in Auth0; the side file has the provider ids for restoring what belongs to the user")
 	case u.Email != "":
-		r.connection = connectionEmail
+		r.connection, r.alone = connectionEmail, true
 	case u.Phone != "":
-		r.connection = connectionSMS
+		r.connection, r.alone = connectionSMS, true
 	default:
 		return deferred(u, codePasswordlessDeferred, "the user has neither password nor e-mail address nor phone number", "its way to sign in does not exist in Auth0")
 	}
@@ -289,7 +295,7 @@ func (m mapper) identifiers(u *sdk.User, r *record) *sdk.Outcome {
 	default:
 		r.Email = email
 	}
-	if phonePattern.MatchString(u.Phone) && (m.config.PhoneNumbers == choiceAttribute || r.connection == connectionSMS) {
+	if phonePattern.MatchString(u.Phone) && (m.config.PhoneNumbers == choiceAttribute || r.alone && r.connection == connectionSMS) {
 		verified := u.PhoneVerified != nil && *u.PhoneVerified
 		r.PhoneNumber, r.PhoneVerified = u.Phone, &verified
 	}
@@ -297,7 +303,7 @@ func (m mapper) identifiers(u *sdk.User, r *record) *sdk.Outcome {
 		return nil
 	}
 	r.EmailVerified = false
-	if r.connection == connectionSMS && r.PhoneNumber != "" {
+	if r.alone && r.connection == connectionSMS && r.PhoneNumber != "" {
 		return nil
 	}
 	code, hint := sdk.CodeEmailInvalid, "correct it in SuperTokens"

@@ -385,3 +385,48 @@ func TestUnreadableAnswers(t *testing.T) {
 		}
 	}
 }
+
+// TestFailedLookUp: a look-up that fails costs the user whom it was about, of whom nothing
+// is sent, and nobody else.
+func TestFailedLookUp(t *testing.T) {
+	t.Parallel()
+	for name, broken := range map[string]string{"account": "", "roles": "/roles", "organizations": "/organizations"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var meddle atomic.Bool
+			bad := "auth0|" + person(3).ID
+			b := start(t, simulator.Options{Instead: func(method, path string) int {
+				switch {
+				case !meddle.Load() || method != http.MethodGet:
+				case path == "/api/v2/users/"+bad+broken:
+					return 501
+				case strings.HasPrefix(path, "/api/v2/roles/"), strings.HasSuffix(path, "/members"): // nor by lists
+					return 403
+				}
+				return 0
+			}}, nil)
+			var users []sdk.User
+			for i, o := range b.load(person(1, seated), person(2, seated), person(3, seated)) {
+				users = append(users, again(person(int(i[len(i)-1]-'0'), seated, func(u *sdk.User) { u.GivenName = "New" }), o))
+			}
+			meddle.Store(true)
+			writes := b.server.Writes()
+			for id, c := range b.plan(users...) {
+				if want := map[bool]sdk.Action{true: sdk.InDoubt, false: sdk.Updated}[id == "source-3"]; c.Action != want || (c.Code == sdk.CodeNotSent) != (id == "source-3") {
+					t.Errorf("%s: planned %s %s %s", id, c.Action, c.Code, c.Detail)
+				}
+			}
+			if b.server.Writes() != writes {
+				t.Error("a plan has written")
+			}
+			for id, o := range b.load(users...) {
+				if want := map[bool]sdk.Action{true: sdk.InDoubt, false: sdk.Updated}[id == "source-3"]; o.Action != want || (o.Code == sdk.CodeNotSent) != (id == "source-3") {
+					t.Errorf("%s: %s %s %s", id, o.Action, o.Code, o.Detail)
+				}
+			}
+			if a := b.server.Users()[bad]; a.GivenName != "" {
+				t.Error("an account that could not be looked at was changed")
+			}
+		})
+	}
+}

@@ -24,7 +24,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	g.SetLimit(lookups)
 	for _, a := range accounts {
 		g.Go(func() error {
-			o, err := t.takeBack(ctx, a)
+			o, err := (&reversal{t}).takeBack(ctx, a)
 			if tenant.Refused(err) {
 				o, err = sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "take the account back by hand"}, nil
 			}
@@ -39,7 +39,10 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	return g.Wait()
 }
 
-func (t *live) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
+// reversal gives one account back what it had.
+type reversal struct{ *live }
+
+func (t *reversal) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 	found, err := t.directory.Read(ctx, a.TargetID)
 	switch {
 	case err != nil:
@@ -76,7 +79,7 @@ func (t *live) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error)
 
 // restore gives an account back what the tenant had shown of it. A password that was
 // replaced cannot come back, since nobody can read hashes.
-func (t *live) restore(ctx context.Context, held *account, before *preimage) error {
+func (t *reversal) restore(ctx context.Context, held *account, before *preimage) error {
 	b, belonged := &before.Account, membership.Set{Roles: before.Roles, Organizations: before.Organizations}
 	now, was := fields(held.Account, held.has.Set), fields(b, belonged)
 	body := map[string]any{}

@@ -114,6 +114,7 @@ func (c *change) write(ctx context.Context) error {
 			seed = r.MFAFactors[0].TOTP.Secret
 		}
 		if lost := c.t.factors.replace(ctx, held.Account, seed); lost != nil {
+			lost.Detail = r.hide(lost.Detail)
 			c.lose(fieldTOTP, *lost)
 		}
 	}

@@ -26,17 +26,17 @@ type factors struct {
 }
 
 type factor struct {
-	ID        string    `json:"id"`
-	Type      string    `json:"type"`
-	Name      string    `json:"name"`
-	LinkID    string    `json:"link_id"`
-	CreatedAt time.Time `json:"created_at"`
+	ID        string      `json:"id"`
+	Type      string      `json:"type"`
+	Name      string      `json:"name"`
+	LinkID    string      `json:"link_id"`
+	CreatedAt tenant.Time `json:"created_at"`
 }
 
 // ours tells an authenticator that a load has brought from one of the person's own. What
 // is linked goes together with others.
 func (f *factor) ours(a *directory.Account) bool {
-	imported := f.Name == "" && !f.CreatedAt.IsZero() && f.CreatedAt.Sub(a.CreatedAt).Abs() < importTime
+	imported := f.Name == "" && !f.CreatedAt.IsZero() && f.CreatedAt.Sub(a.CreatedAt.Time).Abs() < importTime
 	return f.LinkID == "" && (f.Name == factorName || imported)
 }
 

@@ -5,7 +5,8 @@ package directory
 
 import (
 	"encoding/json"
-	"time"
+
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // Account is a user as the tenant shows it, as far as a load sets it.
@@ -21,7 +22,7 @@ type Account struct {
 	Name          string                     `json:"name"`
 	Blocked       bool                       `json:"blocked"`
 	LoginsCount   int                        `json:"logins_count"`
-	CreatedAt     time.Time                  `json:"created_at"`
+	CreatedAt     tenant.Time                `json:"created_at"`
 	AppMetadata   map[string]json.RawMessage `json:"app_metadata"`
 	UserMetadata  map[string]json.RawMessage `json:"user_metadata"`
 	Identities    []struct {

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/auth0/go-auth0/management"
 	"golang.org/x/oauth2"
@@ -321,3 +322,15 @@ func (a *Client) URI(path ...string) string { return a.sdk.URI(path...) }
 
 // Burst is how many requests at once the tenant allows, 0 when it has not said.
 func (a *Client) Burst() int64 { return a.burst.Load() }
+
+// Time is when something was made. One that cannot be read is unknown, and costs nothing
+// else of the answer.
+type Time struct{ time.Time }
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (t *Time) UnmarshalJSON(raw []byte) error {
+	if t.Time.UnmarshalJSON(raw) != nil {
+		t.Time = time.Time{}
+	}
+	return nil
+}

@@ -44,7 +44,6 @@ var oversized = map[string]int{
 	"internal/testserver/auth0.Server":    60,
 	"internal/testserver/keycloak.Server": 14,
 	"plugins/auth0.live":                  25,
-	"plugins/generic-scim.groupDirectory": 14,
 	"plugins/generic-scim.lessons":        13,
 	"plugins/generic-scim.live":           13,
 	"plugins/generic-scim.server":         35,

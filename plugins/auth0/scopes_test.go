@@ -74,7 +74,8 @@ func TestReadOnlyPlan(t *testing.T) {
 			t.Errorf("%s %s", c.Action, c.Detail)
 		}
 	}
-	if needs.DryRun = false; b.server.Writes() > 0 {
+	needs.DryRun = false
+	if b.server.Writes() > 0 {
 		t.Error("something was written")
 	}
 	if l, err := b.client.Check(t.Context(), needs); err != nil || !l.Diagnostics.HasErrors() {

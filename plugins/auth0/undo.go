@@ -90,7 +90,8 @@ func (t *reversal) restore(ctx context.Context, held *account, before *preimage)
 		if now[name] == was[name] {
 			continue
 		}
-		if body[field.key] = any(field.value); field.value == "" {
+		body[field.key] = any(field.value)
+		if field.value == "" {
 			body[field.key] = nil
 		}
 	}

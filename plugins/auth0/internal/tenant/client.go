@@ -221,7 +221,8 @@ func (a *Client) Send(r *http.Request, into any) error {
 		a.burst.Store(n)
 	}
 	if raw, ok := into.(*json.RawMessage); ok {
-		if *raw = body; len(bytes.TrimSpace(body)) > 0 && !json.Valid(body) {
+		*raw = body
+		if len(bytes.TrimSpace(body)) > 0 && !json.Valid(body) {
 			return ErrUnreadable
 		}
 		return nil

@@ -46,7 +46,7 @@ func (t *live) decide(ctx context.Context, users []sdk.User, c *reconcile.Claims
 		case refused != nil:
 			out[i].Outcome = *refused
 		case !ask && !t.shared && u.Existing != sdk.Update && u.Prior.TargetID == "" && !u.Prior.InDoubt && !r.alone:
-			out[i] = t.absent(matter{u, r})
+			out[i] = absent(t, matter{u, r})
 		default:
 			matters, at = append(matters, matter{u, r}), append(at, i)
 		}
@@ -94,7 +94,7 @@ func (t *live) judgeAll(ctx context.Context, matters []matter, found []directory
 		case refused != nil:
 			out[i].Outcome = *refused
 		case held == nil:
-			out[i] = t.absent(m)
+			out[i] = absent(t, m)
 		default:
 			out[i].held = &account{Account: held}
 			o := originOf(held)
@@ -145,7 +145,7 @@ func (t *live) holder(m matter, h directory.Holders) (*directory.Account, *sdk.O
 }
 
 // absent decides about a user who has no account.
-func (t *live) absent(m matter) verdict {
+func absent(t *live, m matter) verdict {
 	v := verdict{record: m.record, wanted: m.record.wanted(), Verdict: t.judge.Absent(m.user)}
 	if v.Outcome.Action == sdk.Created {
 		v.Outcome.TargetID, v.Outcome.Detail, v.Outcome.Losses = m.record.targetID(), joinNotes(m.record.notes), m.record.losses

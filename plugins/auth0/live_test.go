@@ -549,3 +549,27 @@ func TestCrash(t *testing.T) {
 		})
 	}
 }
+
+// An undo finds an account whose answer was lost by the id that it was to have and by what
+// a load has left in it, and touches none that only has the id.
+func TestUndoInDoubt(t *testing.T) {
+	t.Parallel()
+	b := start(t, simulator.Options{}, nil)
+	users := []sdk.User{light(1), light(2), light(3)}
+	made := b.load(users[:1]...)["source-1"].TargetID
+	b.server.Put(simulator.User{ID: targetID(users[1].ID), Email: "theirs@example.com", Connection: "Username-Password-Authentication"})
+	var doubtful []sdk.Account
+	for _, u := range users {
+		doubtful = append(doubtful, sdk.Account{SourceID: u.SourceID, ID: u.ID, InDoubt: true})
+	}
+	out, err := b.client.Undo(t.Context(), doubtful)
+	if err != nil || len(out) != 3 {
+		t.Fatalf("%v, %v", out, err)
+	}
+	if out[0].Action != sdk.Deleted || out[0].TargetID != made || out[1].Code != sdk.CodeUndoInDoubt || out[1].TargetID != targetID(users[1].ID) || out[2].Action != sdk.Unchanged {
+		t.Errorf("%+v", out)
+	}
+	if left := b.server.Users(); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+}

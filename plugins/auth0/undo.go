@@ -1,11 +1,13 @@
 package auth0
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,23 +22,68 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	if err := t.open(ctx); err != nil {
 		return err
 	}
+	r := &reversal{t}
+	return r.takeAll(ctx, accounts, out, r.takeBack)
+}
+
+// UndoInDoubt implements [sdk.DoubtUndoer]. What a load leaves in app_metadata is the proof
+// that an account is of a load.
+func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	if err := t.open(ctx); err != nil {
+		return err
+	}
+	r := &reversal{t}
+	return r.takeAll(ctx, accounts, out, r.find)
+}
+
+// takeAll takes accounts back side by side. What the tenant has against one of them is its
+// outcome.
+func (t *reversal) takeAll(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes, take func(context.Context, sdk.Account) (sdk.Outcome, error)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(lookups)
 	for _, a := range accounts {
 		g.Go(func() error {
-			o, err := (&reversal{t}).takeBack(ctx, a)
+			o, err := take(ctx, a)
 			if tenant.Refused(err) {
 				o, err = sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "take the account back by hand"}, nil
 			}
 			if err != nil {
 				return explain(err)
 			}
-			o.SourceID, o.TargetID = a.SourceID, a.TargetID
+			o.SourceID, o.TargetID = a.SourceID, cmp.Or(o.TargetID, a.TargetID)
 			out.Report(o)
 			return nil
 		})
 	}
 	return g.Wait()
+}
+
+// find takes back an account of which nobody knows whether it is there: under the id that
+// it was to have, in any of the connections that loads create users in.
+func (t *reversal) find(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
+	ids := []string{targetID(a.ID), targetID(strings.ToLower(a.ID)), connectionEmail + "|" + a.ID, connectionSMS + "|" + a.ID}
+	if a.TargetID != "" {
+		ids = []string{a.TargetID}
+	}
+	for _, id := range ids {
+		found, err := t.directory.Read(ctx, id)
+		switch {
+		case err != nil:
+			return sdk.Outcome{}, err
+		case found == nil:
+			continue
+		case originOf(found).ID != a.ID:
+			return sdk.Outcome{
+				TargetID: id, Action: sdk.Skipped, Code: sdk.CodeUndoInDoubt, Detail: "there is such an account, and nothing proves that a run has made it",
+				Hint: "look at it and delete it by hand if it should go",
+			}, nil
+		}
+		a.TargetID, a.State, a.Before = id, nil, nil
+		o, err := t.takeBack(ctx, a)
+		o.TargetID = id
+		return o, err
+	}
+	return sdk.Outcome{Action: sdk.Unchanged}, nil
 }
 
 // reversal gives one account back what it had.

@@ -44,7 +44,9 @@ type Held struct {
 	// Personal are secrets, by field, that the person has chosen at the target since.
 	// They are not a load's to replace.
 	Personal map[string]bool
-	// Equal are secrets, by field, that are known by another way to be as wanted.
+	// Equal says of secrets, by field, whether they are as wanted, where that is known by
+	// another way than what was last sent: an account may be seen to have none, or one
+	// that is not a load's. A secret that is not in it is as it was last sent, or unknown.
 	Equal map[string]bool
 }
 
@@ -235,21 +237,26 @@ func (j *Judge) show(all []Difference) (out []sdk.FieldChange) {
 func (j *Judge) secrets(v *Verdict, last State, w Wanted, h Held) (unread []Secret) {
 	fp := j.Fingerprints
 	for _, s := range w.Secrets {
-		old := ""
+		old, drift := "", false
+		equal, known := h.Equal[s.Field]
+		none := len(last.secrets) == 0
+		same := !none && !fp.Drifted(last.secrets, s.Field, s.Value)
 		switch {
-		case h.Equal[s.Field]:
+		case known && equal:
 			continue
-		case len(last.secrets) == 0 && s.Value == "":
-			continue // nothing to send
-		case len(last.secrets) == 0 && h.Personal[s.Field]:
-			continue // and nobody knows that it is not the wanted one
-		case len(last.secrets) == 0:
-			old = Unread
-			unread = append(unread, s)
-		case !fp.Drifted(last.secrets, s.Field, s.Value):
-			continue
+		case h.Personal[s.Field] && (same || none && (!known || s.Value == "")):
+			continue // the source asks for nothing new, or nobody knows that it is another one
 		case h.Personal[s.Field]:
 			v.Kept = append(v.Kept, s)
+			continue
+		case known:
+			old, drift = h.Fields[s.Field], same
+		case none && s.Value == "":
+			continue // nothing to send
+		case none:
+			old = Unread
+			unread = append(unread, s)
+		case same:
 			continue
 		case fp.Drifted(last.secrets, s.Field, ""):
 			old = "another one"
@@ -259,7 +266,7 @@ func (j *Judge) secrets(v *Verdict, last State, w Wanted, h Held) (unread []Secr
 			shown = fp.Of(s.Value)
 		}
 		v.Send[s.Field] = true
-		v.Fields = append(v.Fields, sdk.FieldChange{Field: s.Field, Old: old, New: shown})
+		v.Fields = append(v.Fields, sdk.FieldChange{Field: s.Field, Old: old, New: shown, Drift: drift})
 	}
 	return unread
 }

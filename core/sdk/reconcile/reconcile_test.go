@@ -47,6 +47,7 @@ func TestFound(t *testing.T) {
 		Send    []string
 		Losses  []sdk.PartLoss
 		Resumed bool
+		Drift   bool
 	}
 	unread := []sdk.PartLoss{{Feature: sdk.PartPassword, Code: sdk.CodeUnread}, {Feature: sdk.CarriesTOTP, Code: sdk.CodeUnread}}
 	tests := map[string]struct {
@@ -74,7 +75,7 @@ func TestFound(t *testing.T) {
 			sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: loaded}},
 			wanted("hash", "seed"),
 			reconcile.Held{Fields: with(kept, "role", "admin")},
-			want{Action: sdk.Updated, Fields: []string{"role"}},
+			want{Action: sdk.Updated, Fields: []string{"role"}, Drift: true},
 		},
 		"a field of others": {
 			sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: loaded}},
@@ -86,7 +87,7 @@ func TestFound(t *testing.T) {
 			sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: loaded}},
 			wanted("hash", "seed"),
 			reconcile.Held{Fields: with(kept, "email", "eve@x")},
-			want{Action: sdk.Updated, Fields: []string{"email"}},
+			want{Action: sdk.Updated, Fields: []string{"email"}, Drift: true},
 		},
 		"another password, and the person has chosen one there": {
 			sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: loaded}},
@@ -99,6 +100,30 @@ func TestFound(t *testing.T) {
 		},
 		"there before, and known to be equal by another way": {
 			sdk.User{}, wanted("hash", ""), reconcile.Held{Fields: ada, Equal: map[string]bool{"password": true}}, want{Action: sdk.Unchanged},
+		},
+		"there before, and seen to have no password": {
+			sdk.User{},
+			wanted("hash", ""),
+			reconcile.Held{Fields: ada, Equal: map[string]bool{"password": false}},
+			want{Action: sdk.Skipped, Code: sdk.CodeExistsDiffers, Fields: []string{"password"}},
+		},
+		"somebody has taken the authenticator away": {
+			sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: loaded}},
+			wanted("hash", "seed"),
+			reconcile.Held{Fields: kept, Equal: map[string]bool{"totp": false}},
+			want{Action: sdk.Updated, Fields: []string{"totp"}, Send: []string{"totp"}, Drift: true},
+		},
+		"there before, with a password of the person's own that is known to be another": {
+			sdk.User{Existing: sdk.Update},
+			wanted("hash", ""),
+			reconcile.Held{Fields: ada, Personal: map[string]bool{"password": true}, Equal: map[string]bool{"password": false}},
+			want{Action: sdk.Unchanged, Losses: []sdk.PartLoss{{Feature: sdk.PartPassword, Code: sdk.CodePartKept}}},
+		},
+		"the person has chosen another password since, and the source has not": {
+			sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: loaded}},
+			wanted("hash", "seed"),
+			reconcile.Held{Fields: kept, Personal: map[string]bool{"password": true}, Equal: map[string]bool{"password": false}},
+			want{Action: sdk.Unchanged},
 		},
 		"there before, without secrets to send": {
 			sdk.User{}, wanted("", ""), reconcile.Held{Fields: ada}, want{Action: sdk.Unchanged},
@@ -148,6 +173,7 @@ func TestFound(t *testing.T) {
 			got := want{Action: v.Outcome.Action, Code: v.Outcome.Code, Losses: v.Outcome.Losses, Resumed: v.Resumed}
 			for _, f := range v.Fields {
 				got.Fields = append(got.Fields, f.Field)
+				got.Drift = got.Drift || f.Drift
 			}
 			for _, s := range tt.w.Secrets {
 				if v.Send[s.Field] {

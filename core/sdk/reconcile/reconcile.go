@@ -167,6 +167,10 @@ func (j *Judge) Found(u *sdk.User, w Wanted, h Held) Verdict {
 	default:
 		o.Action, o.Changed = sdk.Updated, names
 	}
+	if o.Action == sdk.Unchanged {
+		state.sent = j.stillReshaped(last, w.Fields, h.Fields)
+		o.State = state.bytes()
+	}
 	for _, s := range v.Kept {
 		if o.Action.MayLose() {
 			o.Losses = append(o.Losses, sdk.PartLoss{Feature: s.Feature, Code: cmp.Or(j.KeptCode, sdk.CodePartKept)})
@@ -207,6 +211,18 @@ func (j *Judge) compare(last State, want map[string]string, h Held) (out []Diffe
 	}
 	slices.SortFunc(out, func(a, b Difference) int { return strings.Compare(a.Field, b.Field) })
 	return out
+}
+
+// stillReshaped are the values that the target keeps in another form than they were sent
+// in. One that is there as it is wanted by now has lost that past.
+func (j *Judge) stillReshaped(last State, want, now map[string]string) []byte {
+	sent := map[string]string{}
+	for field, value := range want {
+		if now[field] != value && last.sentAs(j.Fingerprints, field, value) {
+			sent[field] = value
+		}
+	}
+	return j.Fingerprints.State(sent)
 }
 
 // sentAs reports whether a value was the last to be sent, of a field that the target
@@ -282,12 +298,12 @@ func (j *Judge) secretState(w Wanted, open map[string]bool) []byte {
 }
 
 // Left is the state that a load leaves behind which has sent all that is wanted: shown is
-// what the target shows afterwards. Open are the fields of secrets that were not written,
+// what the target shows afterwards. Open are the fields and secrets that were not written,
 // for whatever reason: the next look finds them different.
 func (j *Judge) Left(w Wanted, shown map[string]string, open map[string]bool) []byte {
 	sent := map[string]string{}
 	for field, value := range w.Fields {
-		if shown[field] != value {
+		if shown[field] != value && !open[field] {
 			sent[field] = value
 		}
 	}

@@ -218,6 +218,19 @@ func TestLeftAndFoundAgree(t *testing.T) {
 	w := reconcile.Wanted{Fields: kept}
 	if v := j.Found(&sdk.User{}, w, reconcile.Held{Fields: kept}); string(v.Outcome.State) != string(j.Left(w, kept, nil)) {
 		t.Error("the two differ")
+// TestReshapedNoMore: a value that the target has kept in another form, and that has been
+// as it is wanted since, is a difference when it is wanted again.
+func TestReshapedNoMore(t *testing.T) {
+	t.Parallel()
+	j := newTarget()
+	held := reconcile.Held{Fields: kept}
+	u := sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: j.Left(wanted("", ""), kept, nil)}}
+	alike := wanted("", "")
+	alike.Fields = kept
+	v := j.Found(&u, alike, held)
+	u.Prior.State = v.Outcome.State
+	if again := j.Found(&u, wanted("", ""), held); v.Outcome.Action != sdk.Unchanged || len(again.Differences) != 1 {
+		t.Errorf("%s, then %v", v.Outcome.Action, again.Differences)
 	}
 }
 
@@ -229,6 +242,10 @@ func TestOpenSecrets(t *testing.T) {
 	u := sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: j.Left(wanted("hash", "seed"), kept, map[string]bool{"totp": true})}}
 	if v := j.Found(&u, wanted("hash", "seed"), reconcile.Held{Fields: kept}); !v.Send["totp"] || v.Send["password"] {
 		t.Errorf("to be sent: %v, want the authenticator", v.Send)
+	}
+	u.Prior.State = j.Left(wanted("hash", "seed"), kept, map[string]bool{"email": true})
+	if v := j.Found(&u, wanted("hash", "seed"), reconcile.Held{Fields: kept}); len(v.Differences) != 1 || v.Differences[0].Field != "email" {
+		t.Errorf("to be written: %v, want the address that was refused", v.Differences)
 	}
 	personal := reconcile.Held{Fields: kept, Personal: map[string]bool{"password": true}}
 	u.Prior.State = j.Left(wanted("hash", ""), kept, nil)

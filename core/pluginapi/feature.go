@@ -24,13 +24,16 @@ const (
 	CarriesMetadata      Feature = "metadata"
 )
 
-// PartPassword names the password in a [PartLoss]. Nobody declares it: which hashes a
-// target takes, [Capabilities] says.
-const PartPassword Feature = "password"
+// What names a part in a [PartLoss] and is no feature that anybody declares: every target
+// has names and addresses, and which hashes it takes, [Capabilities] says.
+const (
+	PartPassword Feature = "password"
+	PartUsername Feature = "username"
+	PartEmail    Feature = "email"
+)
 
-// IsPart says whether f can name a part of an account in a [PartLoss]: any feature, or the
-// password.
-func (f Feature) IsPart() bool { return f.Lost() != "" }
+// Part reports whether a [PartLoss] can be of f: a feature, or what every target has.
+func (f Feature) Part() bool { return f.Lost() != "" }
 
 // features says what is lost where a feature is not declared, in an operator's words.
 var features = []struct {
@@ -62,8 +65,13 @@ func Features() []Feature {
 // Lost says what is lost where f is not declared, and nothing of a feature that this
 // version does not know.
 func (f Feature) Lost() string {
-	if f == PartPassword {
+	switch f {
+	case PartPassword:
 		return "the password"
+	case PartUsername:
+		return "the user name"
+	case PartEmail:
+		return "the e-mail address"
 	}
 	for _, known := range features {
 		if known.Feature == f {

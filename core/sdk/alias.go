@@ -250,8 +250,12 @@ const (
 // and of which no run remembers what it sent.
 const UnreadValue = pluginapi.UnreadValue
 
-// PartPassword names the password in a [PartLoss].
-const PartPassword = pluginapi.PartPassword
+// What names a part in a [PartLoss] and is no feature that anybody declares.
+const (
+	PartPassword = pluginapi.PartPassword
+	PartUsername = pluginapi.PartUsername
+	PartEmail    = pluginapi.PartEmail
+)
 
 // NewSecret wraps clear text.
 func NewSecret(clearText string) Secret { return canonical.NewSecret(clearText) }

@@ -77,7 +77,7 @@ func (w *watch) outcomes(all []pluginapi.Outcome) {
 		for _, l := range o.Losses {
 			w.code("a loss", l.Code)
 			w.see("a loss of "+o.SourceID, l.Attribute+"\n"+l.Detail)
-			if !l.Feature.IsPart() {
+			if !l.Feature.Part() {
 				w.mu.Lock()
 				w.losses = append(w.losses, fmt.Sprintf("an account has lost something of the feature %q, which there is not", l.Feature))
 				w.mu.Unlock()

@@ -218,6 +218,9 @@ func TestLeftAndFoundAgree(t *testing.T) {
 	w := reconcile.Wanted{Fields: kept}
 	if v := j.Found(&sdk.User{}, w, reconcile.Held{Fields: kept}); string(v.Outcome.State) != string(j.Left(w, kept, nil)) {
 		t.Error("the two differ")
+	}
+}
+
 // TestReshapedNoMore: a value that the target has kept in another form, and that has been
 // as it is wanted since, is a difference when it is wanted again.
 func TestReshapedNoMore(t *testing.T) {

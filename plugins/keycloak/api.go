@@ -271,6 +271,7 @@ type realmFacts struct {
 	DefaultGroups   []string `json:"defaultGroups"`
 	VerifyEmail     bool     `json:"verifyEmail"`
 	EmailAsUsername bool     `json:"registrationEmailAsUsername"`
+	EditUsername    bool     `json:"editUsernameAllowed"`
 	DuplicateEmails bool     `json:"duplicateEmailsAllowed"`
 	PasswordPolicy  string   `json:"passwordPolicy"`
 
@@ -297,6 +298,10 @@ type userProfile struct {
 			Roles  []string `json:"roles"`
 			Scopes []string `json:"scopes"`
 		} `json:"required"`
+		Permissions *struct {
+			View []string `json:"view"`
+			Edit []string `json:"edit"`
+		} `json:"permissions"`
 	} `json:"attributes"`
 }
 
@@ -313,15 +318,12 @@ func (p userProfile) required() (names []string) {
 
 // shows reports whether an administrator can read the attribute back.
 func (p userProfile) shows(name string) bool {
-	if p.Unmanaged != "" {
-		return true
-	}
 	for _, a := range p.Attributes {
 		if a.Name == name {
-			return true
+			return a.Permissions == nil || slices.Contains(a.Permissions.View, "admin") || slices.Contains(a.Permissions.Edit, "admin")
 		}
 	}
-	return false
+	return p.Unmanaged != ""
 }
 
 func (a *api) userProfile(ctx context.Context) (userProfile, error) {
@@ -339,7 +341,7 @@ func (a *api) countUsers(ctx context.Context) (int, error) {
 func (a *api) listUsers(ctx context.Context, first, most int) ([]account, error) {
 	var page []account
 	err := a.read(ctx, a.realmPath("users"), url.Values{
-		"first": {strconv.Itoa(first)}, "max": {strconv.Itoa(most)}, "briefRepresentation": {"false"},
+		"first": {strconv.Itoa(first)}, "max": {strconv.Itoa(most)}, "briefRepresentation": {"true"},
 	}, &page)
 	return page, err
 }
@@ -370,6 +372,13 @@ func (a *api) userBy(ctx context.Context, field, value string) (*account, error)
 		}
 	}
 	return nil, nil //nolint:nilnil // absence is an ordinary answer
+}
+
+// linkedTo lists the accounts that are linked to an identity.
+func (a *api) linkedTo(ctx context.Context, alias, subject string) ([]account, error) {
+	var found []account
+	err := a.read(ctx, a.realmPath("users"), url.Values{"idpAlias": {alias}, "idpUserId": {subject}, "briefRepresentation": {"true"}, "max": {"10"}}, &found)
+	return found, err
 }
 
 // providerAliases lists the realm's identity providers, nil when the client may not

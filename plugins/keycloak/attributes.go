@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -105,36 +104,6 @@ func ours(name string) bool {
 		return true
 	}
 	return strings.HasPrefix(name, attrMetadata+".")
-}
-
-// diff lists the differences between what is there and what is wanted, over the
-// attributes that visible lets an administrator read.
-func diff(have, want *account, visible func(string) bool) []sdk.FieldChange {
-	var out []sdk.FieldChange
-	add := func(field, old, now string) {
-		if old != now {
-			out = append(out, sdk.FieldChange{Field: field, Old: old, New: now})
-		}
-	}
-	add("username", have.Username, want.Username)
-	add("email", have.Email, want.Email)
-	add("emailVerified", fmt.Sprint(have.EmailVerified), fmt.Sprint(want.EmailVerified))
-	add("enabled", fmt.Sprint(have.Enabled), fmt.Sprint(want.Enabled))
-	add("firstName", have.FirstName, want.FirstName)
-	add("lastName", have.LastName, want.LastName)
-	names := map[string]bool{}
-	for _, attrs := range []map[string][]string{have.Attributes, want.Attributes} {
-		for name := range attrs {
-			names[name] = ours(name) && visible(name)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		old, now := sorted(have.Attributes[name]), sorted(want.Attributes[name])
-		if names[name] && !slices.Equal(old, now) {
-			out = append(out, sdk.FieldChange{Field: "attributes." + name, Old: strings.Join(old, ", "), New: strings.Join(now, ", ")})
-		}
-	}
-	return out
 }
 
 // sorted is how values are compared: the server does not keep their order.

@@ -70,11 +70,10 @@ func (a *api) accountsByID(ctx context.Context, ids []string) (map[string]*detai
 		ids = ids[n:]
 		var page []struct {
 			account
-			RequiredActions []string         `json:"requiredActions"`
-			Credentials     []heldCredential `json:"credentials"`
-			Roles           []role           `json:"roles"`
-			Groups          []group          `json:"groups"`
-			Links           []link           `json:"links"`
+			Credentials []heldCredential `json:"credentials"`
+			Roles       []role           `json:"roles"`
+			Groups      []group          `json:"groups"`
+			Links       []link           `json:"links"`
 		}
 		err := a.read(ctx, a.realmPath("stetl", "accounts"), url.Values{"id": part}, &page)
 		if err != nil {
@@ -82,7 +81,7 @@ func (a *api) accountsByID(ctx context.Context, ids []string) (map[string]*detai
 		}
 		for _, p := range page {
 			found[p.ID] = &detail{
-				account: p.account, RequiredActions: p.RequiredActions, Credentials: p.Credentials,
+				account: p.account, Credentials: p.Credentials,
 				Roles: p.Roles, Groups: p.Groups, Links: p.Links,
 			}
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
 )
 
@@ -198,13 +199,13 @@ func TestServerBulkReads(t *testing.T) {
 				t.Errorf("%d accounts of %d", len(together), len(users))
 			}
 			for _, u := range users {
-				alone, err := target.detail(t.Context(), r, u.ID, nil, nil)
+				alone, err := r.reader.one(t.Context(), u.ID, nil, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				// 26.0 shows empty values in lists only.
 				filled := func(d *detail) map[string]string {
-					f := r.held(d)
+					f := r.view.held(d, reconcile.Wanted{}, reconcile.State{}).Fields
 					maps.DeleteFunc(f, func(_, value string) bool { return value == "" })
 					return f
 				}
@@ -258,7 +259,7 @@ func testAlike(t *testing.T, s *keycloak.Server, rows func(ids []string) any) {
 		if rejected != nil {
 			t.Fatal(rejected)
 		}
-		if err := target.prepareMemberships(t.Context(), r, []*delivery{{verdict: verdict{user: rep}}}); err != nil {
+		if err := r.members.prepare(t.Context(), []*representation{rep}); err != nil {
 			t.Fatal(err)
 		}
 		b, err := json.Marshal(rep)

@@ -43,12 +43,34 @@ func (secretJSON) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacte
 // LogValue implements [slog.LogValuer].
 func (secretJSON) LogValue() slog.Value { return slog.StringValue(redacted) }
 
+const (
+	typePassword = "password"
+	typeOTP      = "otp"
+
+	credentialIDSize = 36
+)
+
 // credentialSpace makes credential ids deterministic, so that the same
 // credential sent twice is recognised by the server.
 var credentialSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/stetl/stetl/keycloak/credential"))
 
+// credentialID is the id of a credential. Its second half follows from the account and
+// the first half, so that it tells by itself that a load has made it.
 func credentialID(userID, kind, name string) string {
-	return uuid.NewSHA1(credentialSpace, []byte(userID+"\x00"+kind+"\x00"+name)).String()
+	return sealed(userID, uuid.NewSHA1(credentialSpace, []byte(userID+"\x00"+kind+"\x00"+name)))
+}
+
+// ownCredential reports whether a load has made the credential of an account.
+func ownCredential(userID, id string) bool {
+	parsed, err := uuid.Parse(id)
+	return err == nil && sealed(userID, parsed) == id
+}
+
+func sealed(userID string, id uuid.UUID) string {
+	id[6] = id[6]&0x0f | 0x80 // version 8: of our own making
+	seal := uuid.NewSHA1(credentialSpace, append([]byte(userID+"\x00"), id[:8]...))
+	copy(id[8:], seal[8:])
+	return id.String()
 }
 
 type passwordData struct {
@@ -83,7 +105,7 @@ func credentials(u *sdk.User, r *representation) *sdk.Outcome {
 			return reject(u, sdk.CodeHashUnsupported, "Keycloak cannot verify "+u.Password.Shape(), "load the user without a password and have it reset")
 		}
 		r.Credentials = append(r.Credentials, credential{
-			ID: credentialID(u.ID, "password", ""), Type: "password", UserLabel: passwordLabel,
+			ID: credentialID(u.ID, typePassword, ""), Type: typePassword, UserLabel: passwordLabel,
 			CreatedDate: millis(u.Created), CredentialData: text(data), SecretData: secretJSON(text(secret)),
 		})
 	}
@@ -104,7 +126,7 @@ func credentials(u *sdk.User, r *representation) *sdk.Outcome {
 			created = u.Created
 		}
 		r.Credentials = append(r.Credentials, credential{
-			ID: credentialID(u.ID, "otp", d.Name), Type: "otp", UserLabel: label, CreatedDate: millis(created),
+			ID: credentialID(u.ID, typeOTP, d.Name), Type: typeOTP, UserLabel: label, CreatedDate: millis(created),
 			CredentialData: text(otpData{
 				SubType: "totp", Digits: 6, Period: int64(d.Period / time.Second), Algorithm: "HmacSHA1", SecretEncoding: "BASE32",
 			}),

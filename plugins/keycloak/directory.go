@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -18,6 +19,8 @@ const (
 	// page, searching one to three per user.
 	listLimit = 200_000
 	listPage  = 500
+	// listShare is of how many accounts one has to be looked for to make a listing pay.
+	listShare = 100
 	// searches is how many of them run side by side.
 	searches = 8
 )
@@ -27,88 +30,90 @@ const (
 // the server. It is safe for concurrent use.
 type directory struct {
 	api        *api
-	visible    func(attribute string) bool
 	emailsOnce bool // an address belongs to one account
-	listed     bool
 	seed       maphash.Seed
+	count      int
 	// federations have users that are neither counted nor surely listed.
 	federations []federation
 
-	mu    sync.RWMutex
-	byID  map[uint64]uint64   // to the hash of what a comparison covers
-	names map[uint64]struct{} // usernames and e-mail addresses
+	listing sync.Mutex
+	asked   int // users looked for so far
+
+	mu     sync.RWMutex
+	listed bool
+	known  map[uint64]struct{} // ids, user names and e-mail addresses
 }
 
 // holders are the accounts in the way of one user, nil where there is none.
 type holders struct {
 	id, username, email *account
-	same                bool // the listing has this very account
 }
 
-func openDirectory(ctx context.Context, a *api, visible func(string) bool, emailsOnce bool) (*directory, error) {
-	d := &directory{
-		api: a, visible: visible, emailsOnce: emailsOnce, seed: maphash.MakeSeed(),
-		byID: map[uint64]uint64{}, names: map[uint64]struct{}{},
-	}
-	n, err := a.countUsers(ctx)
-	if err != nil {
+func openDirectory(ctx context.Context, a *api, emailsOnce bool) (*directory, error) {
+	d := &directory{api: a, emailsOnce: emailsOnce, seed: maphash.MakeSeed(), known: map[uint64]struct{}{}}
+	var err error
+	if d.count, err = a.countUsers(ctx); err != nil {
 		return nil, fmt.Errorf("count the users of realm %s: %w", a.realm, err)
 	}
-	if d.federations, err = a.federations(ctx); err != nil {
-		return nil, err
+	d.federations, err = a.federations(ctx)
+	return d, err
+}
+
+// small says that the realm is not too large to be listed.
+func (d *directory) small() bool { return d.count <= listLimit && len(d.federations) == 0 }
+
+// expect prepares for n users who are to be looked for. The realm is listed as soon as
+// so many are that this costs less.
+func (d *directory) expect(ctx context.Context, n int) error {
+	d.listing.Lock()
+	defer d.listing.Unlock()
+	d.asked += n
+	if d.listed || !d.small() || d.count > listPage && d.asked < d.count/listShare {
+		return nil
 	}
-	if n > listLimit || len(d.federations) > 0 {
-		return d, nil
-	}
-	d.listed = true
-	for first := 0; n > 0; first += listPage {
-		page, err := a.listUsers(ctx, first, listPage)
+	found := map[uint64]struct{}{}
+	for first := 0; d.count > 0; first += listPage {
+		page, err := d.api.listUsers(ctx, first, listPage)
 		if err != nil {
-			return nil, fmt.Errorf("list the users of realm %s: %w", a.realm, err)
+			return fmt.Errorf("list the users of realm %s: %w", d.api.realm, err)
 		}
 		if first == 0 && len(page) == 0 {
 			// query-users alone counts everybody and lists nobody.
-			return nil, sdk.Diagnostics{missingRole("view-users", "the users of the realm cannot be read")}.Err()
+			return sdk.Diagnostics{missingRole("view-users", "the users of the realm cannot be read")}.Err()
 		}
 		for i := range page {
-			d.add(&page[i])
+			d.note(found, &page[i])
 		}
 		if len(page) < listPage {
 			break
 		}
 	}
-	return d, nil
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.Copy(d.known, found)
+	d.listed = true
+	return nil
 }
 
 // add records an account that is in the realm.
 func (d *directory) add(a *account) {
-	if !d.listed {
-		return // every user is searched for
-	}
-	content := d.content(a)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.byID[d.hash("id", a.ID)] = content
-	d.names[d.hash("username", a.Username)] = struct{}{}
+	if d.small() { // else every user is searched for
+		d.note(d.known, a)
+	}
+}
+
+func (d *directory) note(known map[uint64]struct{}, a *account) {
+	known[d.hash("id", a.ID)] = struct{}{}
+	known[d.hash(fieldUsername, a.Username)] = struct{}{}
 	if a.Email != "" {
-		d.names[d.hash("email", a.Email)] = struct{}{}
+		known[d.hash(fieldEmail, a.Email)] = struct{}{}
 	}
 }
 
 func (d *directory) hash(kind, value string) uint64 {
 	return maphash.Comparable(d.seed, [2]string{kind, value})
-}
-
-// content covers exactly what diff compares.
-func (d *directory) content(a *account) uint64 {
-	c := *a
-	c.Attributes = map[string][]string{}
-	for name, values := range a.Attributes {
-		if ours(name) && d.visible(name) {
-			c.Attributes[name] = sorted(values)
-		}
-	}
-	return maphash.String(d.seed, text(c))
 }
 
 // find returns, for each user, the accounts in its way. With fresh it asks the
@@ -118,12 +123,8 @@ func (d *directory) find(ctx context.Context, users []*representation, fresh boo
 	g, part := errgroup.WithContext(ctx)
 	g.SetLimit(searches)
 	for i, u := range users {
-		if d.listed && !fresh {
-			free, same := d.recall(&u.account)
-			out[i].same = same
-			if free || same {
-				continue
-			}
+		if !fresh && !d.taken(&u.account) {
+			continue
 		}
 		g.Go(func() (err error) {
 			out[i], err = d.search(part, u)
@@ -143,21 +144,21 @@ func (d *directory) find(ctx context.Context, users []*representation, fresh boo
 	return out, nil
 }
 
-// recall reports whether nothing listed is in the way of a, or a itself was listed.
-func (d *directory) recall(a *account) (free, same bool) {
+// taken reports whether somebody may be in the way of a.
+func (d *directory) taken(a *account) bool {
+	return d.mayHave("id", a.ID) || d.mayHave(fieldUsername, a.Username) || a.Email != "" && d.emailsOnce && d.mayHave(fieldEmail, a.Email)
+}
+
+// mayHave reports whether an account with that value may be there.
+func (d *directory) mayHave(kind, value string) bool {
 	d.mu.RLock()
-	content, taken := d.byID[d.hash("id", a.ID)]
-	_, named := d.names[d.hash("username", a.Username)]
-	mailed := false
-	if a.Email != "" && d.emailsOnce {
-		_, mailed = d.names[d.hash("email", a.Email)]
-	}
-	d.mu.RUnlock()
-	return !taken && !named && !mailed, taken && content == d.content(a)
+	defer d.mu.RUnlock()
+	_, there := d.known[d.hash(kind, value)]
+	return there || !d.listed
 }
 
 func (d *directory) search(ctx context.Context, u *representation) (h holders, err error) {
-	if h.username, err = d.api.userBy(ctx, "username", u.Username); err != nil {
+	if h.username, err = d.api.userBy(ctx, fieldUsername, u.Username); err != nil {
 		return h, err
 	}
 	if h.username != nil && h.username.ID == u.ID {
@@ -168,41 +169,7 @@ func (d *directory) search(ctx context.Context, u *representation) (h holders, e
 		return h, err
 	}
 	if u.Email != "" && d.emailsOnce {
-		h.email, err = d.api.userBy(ctx, "email", u.Email)
+		h.email, err = d.api.userBy(ctx, fieldEmail, u.Email)
 	}
 	return h, err
-}
-
-// judge decides what becomes of u. Created means that nothing is in its way.
-func (d *directory) judge(u *representation, h holders) verdict {
-	v := verdict{user: u, outcome: sdk.Outcome{SourceID: u.source}}
-	no := func(code sdk.Code, detail, holder string) verdict {
-		v.outcome.Action, v.outcome.Code, v.outcome.Detail = sdk.Rejected, code, fmt.Sprintf(detail, holder)
-		v.outcome.Hint = "merge the two accounts in SuperTokens or rename the one in the realm (or where its user federation has it from), then run again"
-		return v
-	}
-	switch {
-	case h.same:
-		v.outcome.Action, v.outcome.TargetID = sdk.Unchanged, u.ID
-	case h.id != nil && h.id.Username == u.Username:
-		v.outcome.Action, v.outcome.TargetID = sdk.Unchanged, u.ID
-		if v.fields = diff(h.id, &u.account, d.visible); len(v.fields) > 0 {
-			names := make([]string, len(v.fields))
-			for i, f := range v.fields {
-				names[i] = f.Field
-			}
-			v.outcome.Action, v.outcome.Code = sdk.Skipped, sdk.CodeExistsDiffers
-			v.outcome.Detail = "the account is there and differs in " + joinList(names)
-			v.outcome.Hint = "change or delete the account in the realm; an existing account is never overwritten"
-		}
-	case h.id != nil:
-		return no(sdk.CodeIDConflict, "the account %s of the realm has another username", h.id.ID)
-	case h.username != nil:
-		return no(sdk.CodeUsernameConflict, "the username belongs to the account %s of the realm", h.username.ID)
-	case h.email != nil:
-		return no(sdk.CodeEmailConflict, "the e-mail address belongs to the account %s of the realm", h.email.ID)
-	default:
-		v.outcome.Action, v.outcome.TargetID, v.outcome.Detail = sdk.Created, u.ID, joinNotes(u.notes)
-	}
-	return v
 }

@@ -51,32 +51,37 @@ type fake struct {
 }
 
 type fakeUser struct {
-	ID               string              `json:"id"`
-	Username         *string             `json:"username"`
-	Email            string              `json:"email,omitempty"`
-	EmailVerified    bool                `json:"emailVerified"`
-	Enabled          bool                `json:"enabled"`
-	FirstName        string              `json:"firstName,omitempty"`
-	LastName         string              `json:"lastName,omitempty"`
-	CreatedTimestamp *int64              `json:"createdTimestamp"`
-	Attributes       map[string][]string `json:"attributes,omitempty"`
-	RealmRoles       []string            `json:"realmRoles,omitempty"`
-	Groups           []string            `json:"groups,omitempty"`
-	RequiredActions  []string            `json:"requiredActions,omitempty"`
-	Credentials      []struct {
-		ID             string `json:"id"`
-		Type           string `json:"type"`
-		UserLabel      string `json:"userLabel"`
-		CreatedDate    int64  `json:"createdDate"`
-		CredentialData string `json:"credentialData"`
-		SecretData     string `json:"secretData"`
-	} `json:"credentials,omitempty"`
+	ID                  string              `json:"id"`
+	Username            *string             `json:"username"`
+	Email               string              `json:"email,omitempty"`
+	EmailVerified       bool                `json:"emailVerified"`
+	Enabled             bool                `json:"enabled"`
+	FirstName           string              `json:"firstName,omitempty"`
+	LastName            string              `json:"lastName,omitempty"`
+	CreatedTimestamp    *int64              `json:"createdTimestamp"`
+	Attributes          map[string][]string `json:"attributes,omitempty"`
+	RealmRoles          []string            `json:"realmRoles,omitempty"`
+	Groups              []string            `json:"groups,omitempty"`
+	RequiredActions     []string            `json:"requiredActions,omitempty"`
+	Credentials         []fakeCredential    `json:"credentials,omitempty"`
 	FederatedIdentities []struct {
 		IdentityProvider string `json:"identityProvider"`
 		UserID           string `json:"userId"`
 		UserName         string `json:"userName"`
 	} `json:"federatedIdentities,omitempty"`
 }
+
+type fakeCredential struct {
+	ID             string `json:"id"`
+	Type           string `json:"type"`
+	UserLabel      string `json:"userLabel"`
+	CreatedDate    int64  `json:"createdDate"`
+	CredentialData string `json:"credentialData"`
+	SecretData     string `json:"secretData"`
+}
+
+// carriedPassword is one as a load leaves it.
+var carriedPassword = []fakeCredential{{ID: "x", Type: typePassword, UserLabel: passwordLabel}}
 
 func newFake(t testing.TB) *fake {
 	t.Helper()
@@ -239,6 +244,10 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 		var out []*fakeUser
 		for _, u := range f.all() {
 			name, email := q.Get("username"), q.Get("email")
+			ids := strings.Fields(strings.TrimPrefix(q.Get("search"), "id:"))
+			if len(ids) > 0 && !slices.Contains(ids, u.ID) {
+				continue
+			}
 			if (name == "" || *u.Username == strings.ToLower(name)) && (email == "" || u.Email == strings.ToLower(email)) && !f.listsNobody {
 				out = append(out, f.shown(u))
 			}
@@ -246,12 +255,13 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 		slices.SortFunc(out, func(a, b *fakeUser) int { return strings.Compare(*a.Username, *b.Username) })
 		reply(w, 200, page(out, first, most))
 	case strings.HasPrefix(path, "/users/"):
-		u, ok := f.users[strings.TrimPrefix(path, "/users/")]
+		id, part, _ := strings.Cut(strings.TrimPrefix(path, "/users/"), "/")
+		u, ok := f.users[id]
 		if !ok {
 			refuse(w, http.StatusNotFound, "User not found")
 			return
 		}
-		reply(w, 200, f.shown(u))
+		f.part(w, u, part)
 	case path == "/roles" && r.Method == http.MethodGet:
 		var out []map[string]string
 		for _, name := range slices.Sorted(maps.Keys(f.roles)) {
@@ -298,6 +308,42 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 func page[T any](all []T, first, most int) []T {
 	first = min(first, len(all))
 	return append([]T{}, all[first:min(first+most, len(all))]...)
+}
+
+// part answers with one part of what a user has, or with the user.
+func (f *fake) part(w http.ResponseWriter, u *fakeUser, part string) {
+	switch part {
+	case "":
+		reply(w, 200, f.shown(u))
+	case "credentials":
+		out := []map[string]any{}
+		for _, c := range u.Credentials {
+			out = append(out, map[string]any{"id": c.ID, "type": c.Type, "userLabel": c.UserLabel, "createdDate": c.CreatedDate})
+		}
+		reply(w, 200, out)
+	case "role-mappings/realm":
+		out := []map[string]any{}
+		for _, name := range u.RealmRoles {
+			out = append(out, map[string]any{"id": "id-of-" + name, "name": name})
+		}
+		reply(w, 200, out)
+	case "groups":
+		out := []map[string]any{}
+		for _, path := range u.Groups {
+			out = append(out, map[string]any{"id": "id-of" + strings.ReplaceAll(path, "/", "-"), "path": path})
+		}
+		reply(w, 200, out)
+	case "federated-identity":
+		out := []map[string]any{}
+		for _, l := range u.FederatedIdentities {
+			if slices.Contains(f.providers, l.IdentityProvider) {
+				out = append(out, map[string]any{"identityProvider": l.IdentityProvider, "userId": l.UserID, "userName": l.UserName})
+			}
+		}
+		reply(w, 200, out)
+	default:
+		f.t.Errorf("request that the fake does not know: %s of a user", part)
+	}
 }
 
 // shown hides what reads of a real server do not show.

@@ -125,7 +125,7 @@ func testFederation(t *testing.T, s *keycloak.Server, address string, w way, rea
 		if err != nil {
 			t.Fatal(err)
 		}
-		answers, err := target.send(t.Context(), r, []*delivery{{verdict: verdict{user: rep}, body: body}})
+		answers, err := (&importer{openRealm: r}).send(t.Context(), []*delivery{{verdict: &verdict{user: rep}, body: body}})
 		if (err == nil && (answers[0].id != "" || answers[0].err != nil)) || (err != nil && !refused(err)) {
 			t.Errorf("user %d without a look-up: %+v, %v", i, answers, err)
 		}

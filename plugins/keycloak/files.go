@@ -13,6 +13,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/folder"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
 // files writes a folder that kc.sh import --dir takes as it is:
@@ -27,8 +28,8 @@ type files struct {
 
 	mu      sync.Mutex
 	folder  folder.Folder
-	planned *claims
-	loading *claims
+	planned *reconcile.Claims
+	loading *reconcile.Claims
 	current *usersFile // nil between files
 	written int        // files, begun or done
 	users   int
@@ -47,7 +48,7 @@ func newFiles(c Config) *files {
 			Dir: c.Out, Realm: c.Realm, Users: regexp.MustCompile(`^` + regexp.QuoteMeta(c.Realm) + `-users-[0-9]+\.json$`),
 			Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles,
 		},
-		planned: newClaims(true), loading: newClaims(true),
+		planned: reconcile.NewClaims(), loading: reconcile.NewClaims(),
 		roles: map[string]bool{}, tenants: map[string]bool{},
 	}
 }
@@ -72,22 +73,22 @@ func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
 // Plan implements [sdk.Planner]. A folder has no accounts to compare with.
 func (t *files) Plan(_ context.Context, users []sdk.User, out sdk.Changes) error {
 	for i := range users {
-		out.Report(sdk.Change{Outcome: t.decide(&users[i], t.planned).outcome})
+		_, o := t.decide(&users[i], t.planned)
+		out.Report(sdk.Change{Outcome: o})
 	}
 	return nil
 }
 
-func (t *files) decide(u *sdk.User, c *claims) verdict {
+func (t *files) decide(u *sdk.User, c *reconcile.Claims) (*representation, sdk.Outcome) {
 	rep, rejected := t.mapper.user(u)
 	if rejected == nil {
-		rejected = c.take(rep)
+		names, links := claimsOf(rep, true)
+		rejected = c.Take(u, append(names, links...)...)
 	}
 	if rejected != nil {
-		return verdict{outcome: *rejected}
+		return nil, *rejected
 	}
-	return verdict{user: rep, outcome: sdk.Outcome{
-		SourceID: u.SourceID, Action: sdk.Created, TargetID: rep.ID, Detail: joinNotes(rep.notes),
-	}}
+	return rep, sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: rep.ID, Detail: joinNotes(rep.notes)}
 }
 
 // Load implements [sdk.Target]. Nothing counts before Finish.
@@ -101,13 +102,13 @@ func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) er
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		v := t.decide(&users[i], t.loading)
-		if v.outcome.Action == sdk.Created {
-			if err := t.write(v.user); err != nil {
+		rep, o := t.decide(&users[i], t.loading)
+		if rep != nil {
+			if err := t.write(rep); err != nil {
 				return t.folder.Failed(err)
 			}
 		}
-		out.Report(v.outcome)
+		out.Report(o)
 	}
 	return nil
 }

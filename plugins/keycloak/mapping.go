@@ -34,6 +34,8 @@ type account struct {
 	LastName      string              `json:"lastName,omitempty"`
 	Enabled       bool                `json:"enabled"`
 	Attributes    map[string][]string `json:"attributes,omitempty"`
+
+	RequiredActions []string `json:"requiredActions,omitempty"`
 }
 
 // representation is Keycloak's UserRepresentation as far as it is sent. One
@@ -46,7 +48,6 @@ type representation struct {
 	CreatedTimestamp    int64               `json:"createdTimestamp,omitempty"`
 	Credentials         []credential        `json:"credentials,omitempty"`
 	FederatedIdentities []federatedIdentity `json:"federatedIdentities,omitempty"`
-	RequiredActions     []string            `json:"requiredActions,omitempty"`
 	RealmRoles          []string            `json:"realmRoles"`
 	Groups              []string            `json:"groups,omitempty"`
 
@@ -120,10 +121,6 @@ func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
 		return nil, out
 	}
 	return r, nil
-}
-
-func reject(u *sdk.User, code sdk.Code, detail, hint string) *sdk.Outcome {
-	return &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: code, Detail: detail, Hint: hint}
 }
 
 // HoldsID reports whether Keycloak can keep a user under this id.

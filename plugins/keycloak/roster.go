@@ -8,10 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
-
-	"github.com/stetl/stetl/core/sdk"
 )
 
 const (
@@ -36,71 +32,64 @@ type roster struct {
 }
 
 // wrote forgets the roster, which a write may have made wrong.
-func (t *live) wrote() {
-	t.rosterMu.Lock()
-	defer t.rosterMu.Unlock()
-	t.roster, t.asked = nil, 0
+func (r *reader) wrote() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.roster, r.asked = nil, 0
 }
 
-// listMembers returns the roster once n more accounts make it worth its price, else
-// nil.
-func (t *live) listMembers(ctx context.Context, r *openRealm, n int) (*roster, error) {
-	if r.bulk && t.config.Tenants != tenantsAsOrganizations {
+// members returns the roster once n more accounts make it worth its price, else nil.
+func (r *reader) members(ctx context.Context, n int) (*roster, error) {
+	if r.bulk && !r.tenancy {
 		return nil, nil //nolint:nilnil // memberships come with the accounts
 	}
-	t.rosterMu.Lock()
-	defer t.rosterMu.Unlock()
-	t.asked += n
-	if t.roster != nil || t.asked < rosterFrom || !r.directory.listed {
-		return t.roster, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked += n
+	if r.roster != nil || r.asked < rosterFrom || !r.listed {
+		return r.roster, nil
 	}
 	found := &roster{roles: map[string][]role{}, groups: map[string][]group{}, organizations: map[string][]organization{}}
-	roles, err := pages[role](ctx, t.api, "roles")
+	roles, err := pages[role](ctx, r.api, "roles")
 	if err != nil {
-		return nil, fmt.Errorf("list the roles of realm %s: %w", t.config.Realm, err)
+		return nil, fmt.Errorf("list the roles of realm %s: %w", r.api.realm, err)
 	}
-	for _, x := range roles {
-		if x.Name == r.mapper.defaultRole {
-			continue // nothing asks for it
-		}
-		members, err := pages[member](ctx, t.api, "roles", x.Name, "users")
-		if err != nil {
-			return nil, fmt.Errorf("list who has the role %s: %w", x.Name, err)
-		}
-		for _, m := range members {
-			found.roles[m.ID] = append(found.roles[m.ID], x)
-		}
+	roles = slices.DeleteFunc(roles, func(x role) bool { return x.Name == r.defaultRole }) // nothing asks for it
+	if err := hold(ctx, r.api, found.roles, roles, func(x role) []string { return []string{"roles", x.Name, "users"} }); err != nil {
+		return nil, err
 	}
-	groups, err := t.api.allGroups(ctx, "groups")
+	groups, err := r.api.allGroups(ctx, "groups")
 	if err != nil {
-		return nil, fmt.Errorf("list the groups of realm %s: %w", t.config.Realm, err)
+		return nil, fmt.Errorf("list the groups of realm %s: %w", r.api.realm, err)
 	}
-	for _, g := range groups {
-		members, err := pages[member](ctx, t.api, "groups", g.ID, "members")
+	if err := hold(ctx, r.api, found.groups, groups, func(g group) []string { return []string{"groups", g.ID, "members"} }); err != nil {
+		return nil, err
+	}
+	if r.tenancy {
+		all, err := r.api.organizations(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("list the members of group %s: %w", g.Path, err)
+			return nil, fmt.Errorf("list the organizations of realm %s: %w", r.api.realm, err)
 		}
-		for _, m := range members {
-			found.groups[m.ID] = append(found.groups[m.ID], g)
-		}
-	}
-	if t.config.Tenants == tenantsAsOrganizations {
-		all, err := t.api.organizations(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("list the organizations of realm %s: %w", t.config.Realm, err)
-		}
-		for _, o := range all {
-			members, err := pages[member](ctx, t.api, "organizations", o.ID, "members")
-			if err != nil {
-				return nil, fmt.Errorf("list the members of organization %s: %w", o.Name, err)
-			}
-			for _, m := range members {
-				found.organizations[m.ID] = append(found.organizations[m.ID], o)
-			}
+		if err := hold(ctx, r.api, found.organizations, all, func(o organization) []string { return []string{"organizations", o.ID, "members"} }); err != nil {
+			return nil, err
 		}
 	}
-	t.roster = found
+	r.roster = found
 	return found, nil
+}
+
+// hold notes who is a member of what.
+func hold[T any](ctx context.Context, a *api, by map[string][]T, all []T, path func(T) []string) error {
+	for _, x := range all {
+		members, err := pages[member](ctx, a, path(x)...)
+		if err != nil {
+			return fmt.Errorf("list the members of %s: %w", strings.Join(path(x)[:2], " "), err)
+		}
+		for _, m := range members {
+			by[m.ID] = append(by[m.ID], x)
+		}
+	}
+	return nil
 }
 
 type member struct {
@@ -169,46 +158,4 @@ func (a *api) usersByID(ctx context.Context, ids []string) (map[string]*account,
 		}
 	}
 	return found, nil
-}
-
-// details reads the accounts that may be updated, nil for those that are not there
-// and for all other users. With a roster, memberships come from it.
-func (t *live) details(ctx context.Context, r *openRealm, users []sdk.User, from *roster) ([]*detail, error) {
-	out := make([]*detail, len(users))
-	asked := func(u *sdk.User) bool { return u.Existing == sdk.Update && checkID(u) == nil }
-	var ids []string
-	for i := range users {
-		if asked(&users[i]) {
-			ids = append(ids, users[i].ID)
-		}
-	}
-	whole := map[string]*detail{}
-	accounts := map[string]*account{}
-	var err error
-	if r.bulk {
-		whole, err = t.api.accountsByID(ctx, ids)
-	} else {
-		accounts, err = t.api.usersByID(ctx, ids)
-	}
-	if err != nil {
-		return nil, err
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(searches)
-	for i := range users {
-		if !asked(&users[i]) {
-			continue
-		}
-		if r.bulk {
-			if out[i] = whole[users[i].ID]; out[i] != nil {
-				g.Go(func() error { return t.readOrganizations(ctx, out[i], from) })
-			}
-			continue
-		}
-		g.Go(func() (err error) {
-			out[i], err = t.detail(ctx, r, users[i].ID, accounts[users[i].ID], from)
-			return err
-		})
-	}
-	return out, g.Wait()
 }

@@ -40,17 +40,3 @@ func newTarget(c Config, env sdk.Env) (sdk.Target, error) {
 	}
 	return newLive(c, env)
 }
-
-// verdict is what is to become of one user. Created means: send it.
-type verdict struct {
-	outcome sdk.Outcome
-	fields  []sdk.FieldChange
-	held    *detail         // of an account that may be updated
-	unsure  bool            // an earlier run has sent the user and does not know the answer
-	replace bool            // the source has other credentials than were last sent
-	user    *representation // nil when mapping rejected the user
-}
-
-func (v verdict) change() sdk.Change {
-	return sdk.Change{Outcome: v.outcome, Fields: v.fields}
-}

@@ -1,17 +1,16 @@
 package keycloak
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
 // Undo implements [sdk.Undoer].
@@ -21,8 +20,8 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 		return err
 	}
 	t.undone.Store(true)
-	t.wrote()
-	defer t.wrote()
+	r.reader.wrote()
+	defer r.reader.wrote()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(searches)
 	for _, a := range accounts {
@@ -43,7 +42,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 }
 
 func (t *live) takeBack(ctx context.Context, r *openRealm, a sdk.Account) (sdk.Outcome, error) {
-	d, err := t.detail(ctx, r, a.TargetID, nil, nil)
+	d, err := r.reader.one(ctx, a.TargetID, nil, nil)
 	switch {
 	case err != nil:
 		return sdk.Outcome{}, err
@@ -51,8 +50,8 @@ func (t *live) takeBack(ctx context.Context, r *openRealm, a sdk.Account) (sdk.O
 		return sdk.Outcome{Action: sdk.Unchanged}, nil
 	}
 	if a.State != nil {
-		last, _ := sent(a.State)
-		if !bytes.Equal(a.State, t.state(last, r.held(d))) {
+		last := reconcile.ParseState(a.State)
+		if !last.Untouched(t.env.Fingerprints, r.view.held(d, reconcile.Wanted{}, last).Fields) {
 			return sdk.Outcome{
 				Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed in the realm after it was loaded",
 				Hint: "delete it by hand if it should go",
@@ -78,35 +77,44 @@ func (t *live) restore(ctx context.Context, r *openRealm, d, before *detail) err
 			}
 		}
 	}
-	account := before.account
-	if account.Attributes == nil {
-		account.Attributes = map[string][]string{}
-	}
-	if err := t.api.write(ctx, http.MethodPut, t.api.realmPath("users", d.ID), account); err != nil {
+	e := &edit{api: t.api, members: r.members, view: &r.view, held: d}
+	if err := e.put(ctx, before.account, nil); err != nil {
 		return err
 	}
-	names := []string{r.mapper.defaultRole}
+	var names, paths, tenants []string
 	for _, x := range before.Roles {
 		names = append(names, x.Name)
 	}
-	if err := t.setRoles(ctx, d, names, r.mapper.defaultRole); err != nil {
+	if err := e.roles(ctx, names); err != nil {
 		return err
 	}
-	var paths []string
 	for _, g := range before.Groups {
 		paths = append(paths, g.Path)
 	}
-	if err := t.setGroups(ctx, d, paths, func(string) bool { return true }); err != nil {
+	if err := e.groups(ctx, paths, func(string) bool { return true }); err != nil {
 		return err
 	}
-	var tenants []string
 	for _, o := range before.Organizations {
 		tenants = append(tenants, o.Name)
 	}
-	if err := t.setOrganizations(ctx, d.ID, d.Organizations, tenants, func(organization) bool { return true }); err != nil {
+	if err := r.members.setOrganizations(ctx, d.ID, d.Organizations, tenants, func(string) bool { return true }); err != nil {
 		return err
 	}
-	return t.setLinks(ctx, d, before.Links, true)
+	for _, l := range before.Links {
+		if !slices.Contains(d.Links, l) {
+			if err := e.link(ctx, l.Alias, &l); err != nil {
+				return err
+			}
+		}
+	}
+	for _, l := range d.Links {
+		if !slices.ContainsFunc(before.Links, func(b link) bool { return b.Alias == l.Alias }) {
+			if err := e.link(ctx, l.Alias, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // madeBy marks roles and groups that a load has created. An undo takes away those

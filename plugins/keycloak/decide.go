@@ -1,0 +1,451 @@
+package keycloak
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/reconcile"
+)
+
+// verdict is what is to become of one user.
+type verdict struct {
+	reconcile.Verdict
+	user   *representation // nil when mapping rejected the user
+	wanted reconcile.Wanted
+	last   reconcile.State
+	held   *detail // nil when there is no account
+	parked *detail // as it was before it stepped aside, nil if it has not
+	// left are fields that are to differ, since they cannot be written.
+	left map[string]bool
+	// moves are links of other accounts of a load that come to this one.
+	moves []move
+}
+
+// move is a link that leaves an account.
+type move struct{ from, alias string }
+
+func (v *verdict) change() sdk.Change {
+	return sdk.Change{Outcome: v.Outcome, Fields: v.Fields}
+}
+
+// writes says that an account that is there is to be changed.
+func (v *verdict) writes() bool {
+	return v.held != nil && (v.Outcome.Action == sdk.Updated || v.Resumed)
+}
+
+// differs returns the difference in a field, nil where there is none.
+func (v *verdict) differs(field string) *reconcile.Difference {
+	i := slices.IndexFunc(v.Differences, func(d reconcile.Difference) bool { return d.Field == field })
+	if i < 0 {
+		return nil
+	}
+	return &v.Differences[i]
+}
+
+// lose notes a part that is not written.
+func (v *verdict) lose(feature sdk.Feature, code sdk.Code, attribute, detail string) {
+	v.Outcome.Losses = append(v.Outcome.Losses, sdk.PartLoss{Feature: feature, Code: code, Attribute: attribute, Detail: detail})
+}
+
+// giveUp notes that a field cannot be written, so that it stays different.
+func (v *verdict) giveUp(field string, feature sdk.Feature, code sdk.Code, attribute, detail string) {
+	v.leave(field)
+	v.lose(feature, code, attribute, detail)
+	if v.left == nil {
+		v.left = map[string]bool{}
+	}
+	v.left[field] = true
+}
+
+// leave has a field stay as it is.
+func (v *verdict) leave(field string) {
+	delete(v.Send, field)
+	v.Differences = slices.DeleteFunc(v.Differences, func(d reconcile.Difference) bool { return d.Field == field })
+	v.Fields = slices.DeleteFunc(v.Fields, func(f sdk.FieldChange) bool { return f.Field == field })
+	v.Outcome.Changed = slices.DeleteFunc(v.Outcome.Changed, func(name string) bool { return name == field })
+	if len(v.Differences) == 0 && len(v.Send) == 0 && v.Outcome.Action == sdk.Updated {
+		v.Outcome.Action, v.Outcome.Changed = sdk.Unchanged, nil
+	}
+}
+
+func reject(u *sdk.User, code sdk.Code, detail, hint string) *sdk.Outcome {
+	return &sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: code, Detail: detail, Hint: hint}
+}
+
+// claimsOf are the identifiers that only one account of a run can have.
+func claimsOf(u *representation, emailsOnce bool) (names, links []reconcile.Claim) {
+	names = []reconcile.Claim{
+		{Kind: "id", Value: u.ID, Code: sdk.CodeIDConflict},
+		{Kind: "user name", Value: u.Username, Code: sdk.CodeUsernameConflict},
+	}
+	if emailsOnce {
+		names = append(names, reconcile.Claim{Kind: "e-mail address", Value: u.Email, Code: sdk.CodeEmailConflict})
+	}
+	for _, f := range u.FederatedIdentities {
+		links = append(links, reconcile.Claim{Kind: f.IdentityProvider + " identity", Value: f.UserID, Code: sdk.CodeIdentityConflict})
+	}
+	return names, links
+}
+
+// decision is about the users of one batch.
+type decision struct {
+	*openRealm
+	users []sdk.User
+	all   []*verdict // of users, in order
+	from  *roster
+}
+
+// decide says what is to become of each user, in order. It only reads, and it is
+// the whole difference between a plan and a load.
+func (r *openRealm) decide(ctx context.Context, users []sdk.User, claims *reconcile.Claims, from *roster) ([]*verdict, error) {
+	d := &decision{r, users, make([]*verdict, len(users)), from}
+	return d.all, d.make(ctx, claims)
+}
+
+func (r *decision) make(ctx context.Context, claims *reconcile.Claims) error {
+	users, out := r.users, r.all
+	expected := map[string]bool{} // of the ids that are asked for
+	strangers := 0
+	for i := range users {
+		out[i] = r.begin(&users[i])
+		if users[i].Existing != sdk.Update {
+			strangers++
+		}
+	}
+	if err := r.directory.expect(ctx, strangers); err != nil {
+		return err
+	}
+	for i, v := range out {
+		if v.user == nil {
+			continue
+		}
+		for _, id := range idsOf(&users[i]) {
+			ours := users[i].Existing == sdk.Update || users[i].Prior.TargetID != ""
+			was, asked := expected[id]
+			if asked || ours || r.directory.mayHave("id", id) {
+				expected[id] = was || ours
+			}
+		}
+	}
+	found, err := r.reader.some(ctx, slices.Sorted(maps.Keys(expected)), func(id string) bool { return expected[id] }, r.from)
+	if err != nil {
+		return err
+	}
+	var absent []int
+	for i, v := range out {
+		if v.user == nil {
+			continue
+		}
+		if err := r.recognise(ctx, v, &users[i], found); err != nil {
+			return err
+		}
+		if v.held == nil && v.user != nil {
+			absent = append(absent, i)
+		}
+	}
+	if err := r.arrive(ctx, absent); err != nil {
+		return err
+	}
+	if err := r.exchange(ctx); err != nil {
+		return err
+	}
+	for i, v := range out {
+		if v.Outcome.Action != sdk.Created && !v.writes() {
+			continue
+		}
+		names, links := claimsOf(v.user, r.directory.emailsOnce)
+		if rejected := claims.Take(&users[i], append(names, links...)...); rejected != nil {
+			v.Verdict = reconcile.Verdict{Outcome: *rejected}
+			continue
+		}
+		if err := r.relink(ctx, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin maps a user.
+func (r *openRealm) begin(u *sdk.User) *verdict {
+	v := &verdict{last: reconcile.ParseState(u.Prior.State)}
+	rep, rejected := r.mapper.user(u)
+	if rejected != nil {
+		v.Outcome = *rejected
+		return v
+	}
+	v.user = rep
+	return v
+}
+
+// idsOf are the ids under which the account of a user may be: the one that a run has
+// made it with comes first, whatever id the user has by now.
+func idsOf(u *sdk.User) []string {
+	if known := u.Prior.TargetID; known != "" && known != u.ID && HoldsID(known) {
+		return []string{known, u.ID}
+	}
+	return []string{u.ID}
+}
+
+// recognise compares a user with the account that is its own, if it is among those found.
+func (r *decision) recognise(ctx context.Context, v *verdict, u *sdk.User, found map[string]*detail) error {
+	for _, id := range idsOf(u) {
+		d := found[id]
+		if d == nil {
+			continue
+		}
+		if err := r.compare(ctx, v, u, d); err != nil {
+			return err
+		}
+		if r.from == nil || v.Outcome.Action == sdk.Unchanged {
+			return nil
+		}
+		// The roster may be of before: it only proves that nothing differs.
+		d, err := r.reader.one(ctx, id, nil, nil)
+		if err != nil {
+			return err
+		}
+		*v = *r.begin(u)
+		if d == nil {
+			return nil
+		}
+		return r.compare(ctx, v, u, d)
+	}
+	return nil
+}
+
+// compare decides about a user whose account is there.
+func (r *decision) compare(ctx context.Context, v *verdict, u *sdk.User, d *detail) error {
+	if d.ID != u.ID { // a server keeps an id for good
+		known := *u
+		known.ID = d.ID
+		if v.user, _ = r.mapper.user(&known); v.user == nil {
+			return nil
+		}
+	}
+	refused, err := r.members.withhold(ctx, v.user, d)
+	if err != nil {
+		return err
+	}
+	v.held, v.wanted = d, r.view.wanted(v.user)
+	h := r.view.held(d, v.wanted, v.last)
+	h.Marked = h.Marked || onlyUnfinished(v, u, h)
+	v.Verdict = r.view.judge.Found(u, v.wanted, h)
+	if !v.Outcome.Action.MayLose() {
+		return nil
+	}
+	v.Outcome.Losses = append(v.Outcome.Losses, refused...)
+	if d.ID != u.ID {
+		v.lose(sdk.CarriesID, sdk.CodePartRefused, "", fmt.Sprintf("the account stays under the id %s: Keycloak cannot change ids", d.ID))
+	}
+	if !v.writes() && u.Existing != sdk.Update {
+		return nil
+	}
+	r.keepOff(v, u, h)
+	if v.differs(fieldUsername) != nil && !r.editUsername {
+		v.giveUp(fieldUsername, sdk.PartUsername, sdk.CodePartFailed, "", "the realm does not let user names be changed")
+	}
+	for _, s := range v.wanted.Secrets {
+		if hidden := s.Field == fieldHiddenAttributes || s.Field == fieldHiddenIdentities; hidden && v.Send[s.Field] {
+			v.giveUp(s.Field, s.Feature, sdk.CodePartRefused, "", "the realm hides it, and takes it with new accounts only")
+		}
+	}
+	return nil
+}
+
+// onlyUnfinished says that an account that was sent, and of which nothing was heard, is
+// one that a load has made and not finished. The server makes accounts whole but for
+// their organizations.
+func onlyUnfinished(v *verdict, u *sdk.User, h reconcile.Held) bool {
+	if !u.Prior.InDoubt {
+		return false
+	}
+	for field, value := range v.wanted.Fields {
+		if field != fieldTenancy && h.Answerable[field] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// keepOff leaves an account switched off that is taken over and that others have
+// switched off.
+func (r *decision) keepOff(v *verdict, u *sdk.User, h reconcile.Held) {
+	d := v.differs(fieldEnabled)
+	if d == nil || d.Want != "true" || !v.last.IsZero() || u.Prior.InDoubt || v.Resumed {
+		return
+	}
+	v.leave(fieldEnabled)
+	v.user.Enabled = false
+	v.Outcome.Detail = "the account was switched off in the realm and stays so"
+	if v.Outcome.Action == sdk.Unchanged { // the next run is to know, too
+		v.Outcome.State = r.view.judge.Left(v.wanted, h.Fields, v.Unsent())
+	}
+}
+
+// arrive decides about users whose account was not found by its id.
+func (r *decision) arrive(ctx context.Context, absent []int) error {
+	users, out := r.users, r.all
+	reps := make([]*representation, len(absent))
+	for n, i := range absent {
+		reps[n] = out[i].user
+	}
+	held, err := r.directory.find(ctx, reps, false)
+	if err != nil {
+		return err
+	}
+	leaving := leavers(out)
+	for n, i := range absent {
+		v, u, h := out[i], &users[i], held[n]
+		if h.id != nil {
+			d, err := r.reader.one(ctx, h.id.ID, h.id, nil)
+			if err != nil {
+				return err
+			}
+			if d != nil {
+				if err := r.compare(ctx, v, u, d); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		judge := &r.view.judge
+		switch {
+		case h.username != nil && !leaving.has(fieldUsername, h.username):
+			v.Outcome = judge.Conflict(u, sdk.CodeUsernameConflict, "the user name", h.username.ID)
+		case h.email != nil && !leaving.has(fieldEmail, h.email):
+			v.Outcome = judge.Conflict(u, sdk.CodeEmailConflict, "the e-mail address", h.email.ID)
+		default:
+			if v.Verdict = judge.Absent(u); v.Outcome.Action != sdk.Created {
+				continue
+			}
+			refused, err := r.members.withhold(ctx, v.user, nil)
+			if err != nil {
+				return err
+			}
+			v.wanted = r.view.wanted(v.user)
+			v.Outcome.TargetID, v.Outcome.Detail, v.Outcome.Losses = v.user.ID, joinNotes(v.user.notes), refused
+		}
+	}
+	return nil
+}
+
+// leaving are values that accounts give up in this batch, with whom they belong to.
+type leaving map[[2]string]string
+
+func (l leaving) has(field string, holder *account) bool {
+	return l[[2]string{field, identifier(holder, field)}] == holder.ID
+}
+
+func identifier(a *account, field string) string {
+	if field == fieldEmail {
+		return a.Email
+	}
+	return a.Username
+}
+
+// identifiers are the fields that accounts exchange.
+var identifiers = []string{fieldUsername, fieldEmail}
+
+func leavers(all []*verdict) leaving {
+	l := leaving{}
+	for _, v := range all {
+		if !v.writes() {
+			continue
+		}
+		for _, field := range identifiers {
+			if d := v.differs(field); d != nil {
+				l[[2]string{field, d.Held}] = v.held.ID
+			}
+		}
+	}
+	return l
+}
+
+// exchange looks who has the names and addresses that accounts are to get. Those of an
+// account that gives its own up in the same batch are free; others cost that part.
+func (r *decision) exchange(ctx context.Context) error {
+	holder := map[[2]string]*account{}
+	for again := true; again; {
+		again = false
+		free := leavers(r.all)
+		for _, v := range r.all {
+			if !v.writes() {
+				continue
+			}
+			for _, field := range identifiers {
+				d := v.differs(field)
+				if d == nil || d.Want == "" || field == fieldEmail && !r.directory.emailsOnce {
+					continue
+				}
+				key := [2]string{field, d.Want}
+				if _, asked := holder[key]; !asked {
+					var err error
+					if holder[key], err = r.api.userBy(ctx, field, d.Want); err != nil {
+						return fmt.Errorf("look up who has the %s: %w", field, err)
+					}
+				}
+				h := holder[key]
+				if h == nil || h.ID == v.held.ID || free.has(field, h) {
+					continue
+				}
+				v.giveUp(field, featureOf(field), sdk.CodePartFailed, "", "it belongs to the account "+h.ID+" of the realm")
+				again = true
+			}
+		}
+	}
+	return nil
+}
+
+// relink looks who has the identities that an account is to be linked to: the server lets
+// several accounts have one, and signs in to any of them.
+func (r *decision) relink(ctx context.Context, v *verdict) error {
+	if r.directory.count == 0 {
+		return nil // whoever has come since, claims its identities
+	}
+	for _, f := range slices.Clone(v.user.FederatedIdentities) {
+		field := prefixIdentity + f.IdentityProvider
+		if !r.view.aliases[f.IdentityProvider] || v.held != nil && v.differs(field) == nil {
+			continue
+		}
+		holders, err := r.api.linkedTo(ctx, f.IdentityProvider, f.UserID)
+		if err != nil {
+			return fmt.Errorf("look up who is linked to an identity of %s: %w", f.IdentityProvider, err)
+		}
+		for _, h := range holders {
+			if h.ID == v.user.ID {
+				continue
+			}
+			mine, err := r.ownAccount(ctx, h.ID)
+			if err != nil {
+				return err
+			}
+			if mine {
+				v.moves = append(v.moves, move{h.ID, f.IdentityProvider})
+				continue
+			}
+			v.user.FederatedIdentities = slices.DeleteFunc(v.user.FederatedIdentities, func(x federatedIdentity) bool { return x == f })
+			v.giveUp(field, sdk.CarriesIdentities, sdk.CodePartFailed, f.IdentityProvider, "the identity belongs to the account "+h.ID+" of the realm, which no load has made")
+		}
+	}
+	return nil
+}
+
+// ownAccount reports whether a load has made an account, as far as that shows.
+func (r *decision) ownAccount(ctx context.Context, id string) (bool, error) {
+	if slices.ContainsFunc(r.all, func(v *verdict) bool { return v.writes() && v.held.ID == id && !v.last.IsZero() }) {
+		return true, nil
+	}
+	d, err := r.reader.one(ctx, id, nil, nil)
+	if err != nil || d == nil {
+		return false, err
+	}
+	return slices.ContainsFunc(d.Credentials, func(c heldCredential) bool { return ownCredential(id, c.ID) }), nil
+}
+
+func joinNotes(notes []string) string { return strings.Join(slices.Compact(notes), "; ") }
+
+func joinList(names []string) string { return strings.Join(names, separator) }

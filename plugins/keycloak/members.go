@@ -1,0 +1,179 @@
+package keycloak
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// memberships are the roles, groups and organizations of a realm as far as a load has
+// asked for them. One creator is at work at a time. It is safe for concurrent use.
+type memberships struct {
+	api     *api
+	tenancy bool // tenants are organizations
+
+	creating sync.Mutex
+	roles    map[string]bool // nil until asked for
+	groups   map[string]bool
+
+	mu     sync.Mutex
+	byName map[string]organization // nil until asked for
+}
+
+// withhold takes away from a user what it may not get, and says what. Held is its
+// account, if it has one.
+func (m *memberships) withhold(_ context.Context, _ *representation, _ *detail) ([]sdk.PartLoss, error) {
+	return nil, nil
+}
+
+// prepare creates the roles, groups and organizations that users need. The server would
+// create a missing role by itself, but two parallel batches that do so collide; and a
+// missing group costs the whole batch.
+func (m *memberships) prepare(ctx context.Context, users []*representation) error {
+	m.creating.Lock()
+	defer m.creating.Unlock()
+	if m.roles == nil {
+		roles, err := m.api.roleNames(ctx)
+		if err != nil {
+			return fmt.Errorf("list the roles of realm %s: %w", m.api.realm, err)
+		}
+		m.roles = roles
+	}
+	for _, u := range users {
+		for _, role := range u.RealmRoles {
+			if m.roles[role] {
+				continue
+			}
+			// A refusal is left to the import, where it costs those users only.
+			if err := m.api.createRole(ctx, role); err != nil && !refused(err) {
+				return fmt.Errorf("create role %s: %w", role, err)
+			}
+			m.roles[role] = true
+		}
+		for _, group := range u.Groups {
+			if m.groups[group] {
+				continue
+			}
+			if err := m.ensureGroup(ctx, strings.TrimPrefix(group, tenantGroup(""))); err != nil && !refused(err) {
+				return fmt.Errorf("create group %s: %w", group, err)
+			}
+			m.groups[group] = true
+		}
+		for _, name := range u.organizations {
+			if err := m.ensureOrganization(ctx, name); err != nil && !refused(err) {
+				return fmt.Errorf("create organization %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *memberships) ensureGroup(ctx context.Context, tenant string) error {
+	if id, err := m.api.groupID(ctx, tenantParent, tenant); id != "" || err != nil {
+		return err
+	}
+	parent, err := m.api.groupID(ctx, tenantParent)
+	if err != nil {
+		return err
+	}
+	if parent == "" {
+		if err := m.api.createGroup(ctx, "", tenantParent); err != nil {
+			return err
+		}
+		if parent, err = m.api.groupID(ctx, tenantParent); err != nil {
+			return err
+		}
+	}
+	return m.api.createGroup(ctx, parent, tenant)
+}
+
+// organizations are those of the realm by name, read once. The map never changes: a
+// new one takes its place.
+func (m *memberships) organizations(ctx context.Context) (map[string]organization, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byName != nil {
+		return m.byName, nil
+	}
+	all, err := m.api.organizations(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the organizations of realm %s: %w", m.api.realm, err)
+	}
+	m.byName = map[string]organization{}
+	for _, o := range all {
+		m.byName[o.Name] = o
+	}
+	return m.byName, nil
+}
+
+// ensureOrganization creates the organization of a tenant where it is missing. Callers
+// hold m.creating.
+func (m *memberships) ensureOrganization(ctx context.Context, name string) error {
+	known, err := m.organizations(ctx)
+	if err != nil {
+		return err
+	}
+	if _, there := known[name]; there {
+		return nil
+	}
+	err = m.api.create(ctx, m.api.realmPath("organizations"), map[string]any{
+		"name": name, "alias": name, "enabled": true, "attributes": madeByUs,
+		// The server wants one. Nobody can have an address there (RFC 2606), so it
+		// takes nobody in by itself.
+		"domains": []any{map[string]any{"name": name + "." + m.api.realm + ".invalid", "verified": false}},
+	})
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.byName = nil // with the new one's id
+	m.mu.Unlock()
+	_, err = m.organizations(ctx)
+	return err
+}
+
+// setOrganizations has an account join organizations, and leave those that mine says
+// are a load's.
+func (m *memberships) setOrganizations(ctx context.Context, id string, held []organization, want []string, mine func(name string) bool) error {
+	if !m.tenancy {
+		return nil
+	}
+	known, err := m.organizations(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range want {
+		if slices.ContainsFunc(held, func(o organization) bool { return o.Name == name }) {
+			continue
+		}
+		o, there := known[name]
+		if !there {
+			return &statusError{method: http.MethodPost, path: "/organizations/" + name, status: http.StatusNotFound, message: "the organization does not exist"}
+		}
+		// One that is a member already is answered with a conflict, which is as good.
+		if err := m.api.create(ctx, m.api.realmPath("organizations", o.ID, "members"), json.RawMessage(text(id))); err != nil {
+			return err
+		}
+	}
+	for _, o := range held {
+		if mine(o.Name) && !slices.Contains(want, o.Name) {
+			if err := m.api.remove(ctx, "organizations", o.ID, "members", id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ownOrganization reports whether a load has created the organization.
+func (m *memberships) ownOrganization(name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.byName[name].ours()
+}

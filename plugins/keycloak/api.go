@@ -398,26 +398,6 @@ func (a *api) providerAliases(ctx context.Context) (map[string]bool, error) {
 	return aliases, err
 }
 
-// roleNames lists the realm's roles.
-func (a *api) roleNames(ctx context.Context) (map[string]bool, error) {
-	const page = 1000
-	names := map[string]bool{}
-	for first := 0; ; first += page {
-		var roles []struct {
-			Name string `json:"name"`
-		}
-		if err := a.read(ctx, a.realmPath("roles"), url.Values{"first": {strconv.Itoa(first)}, "max": {strconv.Itoa(page)}, "briefRepresentation": {"true"}}, &roles); err != nil {
-			return nil, err
-		}
-		for _, r := range roles {
-			names[r.Name] = true
-		}
-		if len(roles) < page {
-			return names, nil
-		}
-	}
-}
-
 func (a *api) createRole(ctx context.Context, name string) error {
 	return a.create(ctx, a.realmPath("roles"), map[string]any{"name": name, "attributes": madeByUs})
 }

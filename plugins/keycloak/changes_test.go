@@ -30,7 +30,7 @@ func settle(t *testing.T, s *keycloak.Server, realm string, settings map[string]
 	}
 }
 
-// rename is a realm that lets user names be changed.
+// renaming is a realm that lets user names be changed.
 func renaming(t *testing.T, s *keycloak.Server, realm string) Config {
 	t.Helper()
 	c := newRealmOn(t, s, realm)
@@ -430,6 +430,9 @@ func TestServerKeepsUsernames(t *testing.T) {
 	t.Parallel()
 	s := keycloak.Shared(t, withJar)
 	config := newRealmOn(t, s, "fixed-names")
+	if list := open(t, config).Check(t.Context(), sdk.Needs{}); !slices.Contains(codes(list), "warning keycloak.usernames_fixed") {
+		t.Errorf("check: %+v", list)
+	}
 	addProvider(t, s, "fixed-names", "google")
 	c := client(t, config)
 	u := remembering([]sdk.User{whole(t, 57_000)}, loaded(t, c, whole(t, 57_000)))[0]
@@ -453,7 +456,9 @@ func TestServerKeepsUsernames(t *testing.T) {
 	if p := planOf(t, c, []sdk.User{u})[0]; p.Action != sdk.Unchanged || !slices.Equal(losses(p.Outcome), want) {
 		t.Errorf("the next run: %s", short(p))
 	}
-	settle(t, s, "fixed-names", map[string]any{"editUsernameAllowed": true})
+	if list := open(t, config).Fix(t.Context(), sdk.Needs{}); !slices.Contains(codes(list), "warning keycloak.usernames_fixed") {
+		t.Errorf("fix: %+v", list)
+	}
 	c = client(t, config)
 	if o := loaded(t, c, u)[0]; o.Action != sdk.Updated || len(o.Losses) > 0 {
 		t.Errorf("when the realm lets names be changed: %+v", o)

@@ -21,11 +21,18 @@ import (
 // minVersion is the first server that keeps the ids it is given.
 const minVersion = 23
 
+// preflight looks at a realm before a run.
+type preflight struct {
+	config Config
+	api    *api
+}
+
 // Check implements [sdk.Checker]. It asks for features rather than versions:
 // most accounts may not read the version.
 func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics
-	t.checkAddress(&l)
+	p := &preflight{t.config, t.api}
+	p.checkAddress(&l)
 	token, err := t.api.bearer(ctx) // one attempt: an operator is waiting
 	if err != nil {
 		l.Add(failed("sign in", err))
@@ -41,15 +48,16 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		return l
 	}
 	t.mailsUnverified = facts.VerifyEmail
-	t.checkRoles(ctx, &l, token, facts)
+	p.checkRoles(ctx, &l, token, facts)
 	if l.HasErrors() {
 		return l // the rest would only say the same
 	}
-	t.checkServer(ctx, &l, needs, facts)
-	t.checkRealm(&l, facts)
-	t.checkFederations(ctx, &l)
-	t.checkProfile(ctx, &l)
-	t.checkIdentityProviders(ctx, &l, needs)
+	p.checkServer(ctx, &l, needs, facts)
+	p.checkRealm(&l, facts)
+	p.checkFederations(ctx, &l)
+	p.checkProfile(ctx, &l)
+	p.checkIdentityProviders(ctx, &l, needs)
+	p.checkPower(ctx, &l, needs)
 	return l
 }
 
@@ -62,7 +70,7 @@ func (t *live) Mails() []sdk.Mailing {
 	return nil
 }
 
-func (t *live) checkAddress(l *sdk.Diagnostics) {
+func (t *preflight) checkAddress(l *sdk.Diagnostics) {
 	u, err := url.Parse(t.config.URL)
 	if err == nil && u.Scheme == "http" && !loopback(u.Hostname()) {
 		l.Add(sdk.Diagnostic{
@@ -70,10 +78,10 @@ func (t *live) checkAddress(l *sdk.Diagnostics) {
 			Summary: "password hashes and the client secret will cross the network in clear text", Hint: "use the https address of the server",
 		})
 	}
-	if t.config.Realm == "master" {
+	if t.config.Realm == "master" && !t.config.AcceptMaster {
 		l.Add(sdk.Diagnostic{
-			Severity: sdk.Warning, Code: codeMasterRealm, Path: "/realm",
-			Summary: "master is the realm of the server's administrators", Detail: "a user with a role called admin would administer every realm", Hint: "create a realm of its own for the users",
+			Code: codeMasterRealm, Path: "/realm", Summary: "master is the realm of the server's administrators",
+			Detail: "a user with a role called admin would administer every realm", Hint: "create a realm of its own for the users, or set accept_master: true if they are to be there",
 		})
 	}
 }
@@ -85,7 +93,7 @@ func loopback(host string) bool {
 
 // checkRoles reads the token, and where that says nothing (a lightweight token)
 // tries.
-func (t *live) checkRoles(ctx context.Context, l *sdk.Diagnostics, token string, facts realmFacts) {
+func (t *preflight) checkRoles(ctx context.Context, l *sdk.Diagnostics, token string, facts realmFacts) {
 	const (
 		imports = "users cannot be imported"
 		reads   = "the users of the realm cannot be read"
@@ -151,7 +159,7 @@ func tokenRoles(token string, c Config) map[string]bool {
 	return roles
 }
 
-func (t *live) checkServer(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs, facts realmFacts) {
+func (t *preflight) checkServer(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs, facts realmFacts) {
 	var info struct {
 		System struct {
 			Version string `json:"version"`
@@ -219,7 +227,7 @@ func checkHeap(l *sdk.Diagnostics, heap, processors int64) {
 }
 
 // checkRealm looks at settings of the realm that keep people out.
-func (t *live) checkRealm(l *sdk.Diagnostics, facts realmFacts) {
+func (t *preflight) checkRealm(l *sdk.Diagnostics, facts realmFacts) {
 	if t.config.Tenants == tenantsAsOrganizations && !facts.Organizations {
 		l.Add(sdk.Diagnostic{
 			Code: codeOrganizationsOff, Path: "/tenants", Summary: "the realm has organizations switched off",
@@ -242,6 +250,14 @@ func (t *live) checkRealm(l *sdk.Diagnostics, facts realmFacts) {
 			Hint:    `switch on "Login with email" in Realm settings > Login`,
 		})
 	}
+	if !facts.EditUsername && !facts.EmailAsUsername {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeUsernamesFixed, Path: "/realm",
+			Summary: "the realm does not let user names be changed",
+			Detail:  "who changes the address or phone number that is the user name keeps the old one as the name to sign in with; everything else is carried",
+			Hint:    `run check --fix, or switch on "Edit username" in Realm settings > Login; people may then change their user names in the account console, and whose name the profile does not allow is asked for another: switch it off again afterwards`,
+		})
+	}
 	if facts.DuplicateEmails {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeDuplicateEmails, Path: "/realm",
@@ -252,7 +268,7 @@ func (t *live) checkRealm(l *sdk.Diagnostics, facts realmFacts) {
 	}
 }
 
-func (t *live) checkPolicy(l *sdk.Diagnostics, policy string, has func(string) bool) {
+func (t *preflight) checkPolicy(l *sdk.Diagnostics, policy string, has func(string) bool) {
 	for rule := range strings.SplitSeq(policy, " and ") {
 		name, value, _ := strings.Cut(strings.TrimSpace(rule), "(")
 		value = strings.TrimSuffix(value, ")")
@@ -274,14 +290,14 @@ func (t *live) checkPolicy(l *sdk.Diagnostics, policy string, has func(string) b
 	}
 }
 
-func (t *live) checkProfile(ctx context.Context, l *sdk.Diagnostics) {
+func (t *preflight) checkProfile(ctx context.Context, l *sdk.Diagnostics) {
 	profile, err := t.api.userProfile(ctx)
 	if err != nil {
 		l.Add(incomplete("which fields the user profile requires", err))
 		return
 	}
 	required := profile.required()
-	if len(required) > 0 && t.verifiesProfile(ctx) {
+	if len(required) > 0 && verifiesProfile(ctx, t.api) {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeProfileRequired,
 			Summary: fmt.Sprintf("the user profile of the realm requires %s", joinList(required)),
@@ -301,23 +317,23 @@ func (t *live) checkProfile(ctx context.Context, l *sdk.Diagnostics) {
 
 // verifiesProfile reports whether sign-ins look at the profile; they do unless
 // the realm is known to have switched that off.
-func (t *live) verifiesProfile(ctx context.Context) bool {
+func verifiesProfile(ctx context.Context, a *api) bool {
 	var actions []struct {
 		Alias   string `json:"alias"`
 		Enabled bool   `json:"enabled"`
 	}
-	if err := t.api.read(ctx, t.api.realmPath("authentication", "required-actions"), nil, &actions); err != nil {
+	if err := a.read(ctx, a.realmPath("authentication", "required-actions"), nil, &actions); err != nil {
 		return true
 	}
-	for _, a := range actions {
-		if a.Alias == "VERIFY_PROFILE" {
-			return a.Enabled
+	for _, x := range actions {
+		if x.Alias == "VERIFY_PROFILE" {
+			return x.Enabled
 		}
 	}
 	return false
 }
 
-func (t *live) checkIdentityProviders(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs) {
+func (t *preflight) checkIdentityProviders(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs) {
 	if len(needs.Providers) == 0 {
 		return
 	}

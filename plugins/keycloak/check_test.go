@@ -161,14 +161,14 @@ func TestPlainHTTP(t *testing.T) {
 		"http://sso.example.com": 1, "https://sso.example.com": 0, "http://127.0.0.1:1": 0, "http://localhost": 0, "http://[::1]:8080": 0,
 	} {
 		var l sdk.Diagnostics
-		(&live{config: Config{URL: address, Realm: "customers"}}).checkAddress(&l)
+		(&preflight{config: Config{URL: address, Realm: "customers"}}).checkAddress(&l)
 		if len(l) != want {
 			t.Errorf("%s: %v", address, codes(l))
 		}
 	}
 	var l sdk.Diagnostics
-	(&live{config: Config{URL: "https://h", Realm: "master"}}).checkAddress(&l)
-	if d := cmp.Diff([]string{"warning keycloak.master_realm"}, codes(l)); d != "" {
+	(&preflight{config: Config{URL: "https://h", Realm: "master"}}).checkAddress(&l)
+	if d := cmp.Diff([]string{"error keycloak.master_realm"}, codes(l)); d != "" {
 		t.Error(d)
 	}
 }

@@ -30,6 +30,8 @@ const (
 	codeOrganizationsOff sdk.Code = "keycloak.organizations_off"
 	codeFederationDown   sdk.Code = "keycloak.federation_unreachable"
 	codeNotFixed         sdk.Code = "keycloak.not_fixed"
+	codePower            sdk.Code = "keycloak.power"
+	codeUsernamesFixed   sdk.Code = "keycloak.usernames_fixed"
 )
 
 // ownCodes says what they mean.
@@ -37,7 +39,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeUnreachable, Meaning: "the server cannot be reached or is no Keycloak", Remedy: "check the url, the network and the certificate"},
 	{Code: codeLoginRefused, Meaning: "the server refuses the client", Remedy: "check client_id, client_secret and auth_realm, and that service accounts are switched on", Permanent: true},
 	{Code: codeRealmMissing, Meaning: "the server has no such realm", Remedy: "create it or correct the name", Permanent: true},
-	{Code: codeRoleMissing, Meaning: "the client may not do what a load needs", Remedy: "give its service account manage-realm, manage-users and view-users of realm-management", Permanent: true},
+	{Code: codeRoleMissing, Meaning: "the client may not do what a load needs", Remedy: "give its service account manage-realm, manage-users, view-users and view-clients of realm-management", Permanent: true},
 	{Code: codeTooOld, Meaning: "the server is older than 23 and would give every user a new id", Remedy: "upgrade the server", Permanent: true},
 	{Code: codeIDsNotKept, Meaning: "the server created a user under another id", Remedy: "use Keycloak 23 or later, delete the users with wrong ids and run again", Path: "/id", Permanent: true},
 	{Code: codeBcryptMissing, Meaning: "the server has no password hashing provider called bcrypt", Remedy: "install the jar that stetl plugin assets keycloak writes", Permanent: true},
@@ -48,7 +50,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeAttributesHidden, Meaning: "the realm hides attributes that its user profile does not declare", Remedy: "let administrators write unmanaged attributes", Permanent: true},
 	{Code: codeProviderMissing, Meaning: "the realm lacks an identity provider that users are linked to", Remedy: "add it to the realm, or name its alias in identity_providers", Permanent: true},
 	{Code: codePlainHTTP, Meaning: "hashes and the client secret would cross the network in clear text", Remedy: "use the https address of the server", Permanent: true},
-	{Code: codeMasterRealm, Meaning: "users are to be loaded into the realm of the server's administrators", Remedy: "create a realm of its own for them", Permanent: true},
+	{Code: codeMasterRealm, Meaning: "users are to be loaded into the realm of the server's administrators", Remedy: "create a realm of its own for them, or set accept_master", Permanent: true},
 	{Code: codeCheckIncomplete, Meaning: "a part of the preflight could not be read", Remedy: "give the service account realm-admin, or look yourself"},
 	{Code: codeOutUnwritable, Meaning: "the output folder cannot be written", Remedy: "name a folder that may be created or written, on a disk with room"},
 	{Code: codeOutForeignFiles, Meaning: "the output folder holds users that stetl did not write", Remedy: "move them away or choose another folder"},
@@ -59,5 +61,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeDuplicateEmails, Meaning: "the realm lets several accounts have the same e-mail address", Remedy: "switch off Duplicate emails in the realm's settings, unless that is meant", Permanent: true},
 	{Code: codeOrganizationsOff, Meaning: "the realm has organizations switched off", Remedy: "run check --fix, or switch them on in the realm's settings", Permanent: true},
 	{Code: codeFederationDown, Meaning: "the server cannot sign in to an LDAP server that the realm takes users from", Remedy: "repair the user federation, or disable it if its users are not to count"},
+	{Code: codePower, Meaning: "a role or group of that name is in the realm and administers it, or has other permissions", Remedy: "rename the one in the realm, or accept it by name in accept_roles or accept_groups", Permanent: true},
+	{Code: codeUsernamesFixed, Meaning: "the realm does not let user names be changed, so a changed address stays the old user name", Remedy: "run check --fix, or switch on Edit username in the realm's settings", Permanent: true},
 	{Code: codeNotFixed, Meaning: "a remedy of check --fix could not be applied", Remedy: "do what check names by hand"},
 }

@@ -17,7 +17,7 @@ type Config struct {
 	Realm string `json:"realm" jsonschema:"name of the realm that receives the users"`
 
 	URL          string       `json:"url,omitempty" jsonschema:"live: base URL of the server, as in https://sso.example.com"`
-	ClientID     string       `json:"client_id,omitempty" jsonschema:"live: confidential client whose service account has manage-realm, manage-users and view-users of realm-management"`
+	ClientID     string       `json:"client_id,omitempty" jsonschema:"live: confidential client whose service account has manage-realm, manage-users, view-users and view-clients of realm-management"`
 	ClientSecret sdk.Secret   `json:"client_secret,omitzero" jsonschema:"live: secret of the client"`
 	AuthRealm    string       `json:"auth_realm,omitempty" jsonschema:"live: realm of the client; by default realm"`
 	Timeout      sdk.Duration `json:"timeout,omitzero" default:"5m" jsonschema:"live: how long one request may take; 5m is the server's own limit"`
@@ -35,6 +35,9 @@ type Config struct {
 	IdentityProviders map[string]string `json:"identity_providers,omitempty" jsonschema:"SuperTokens provider id to alias of the realm's identity provider; by default the same name"`
 	Tenant            string            `json:"tenant,omitempty" jsonschema:"load only the users of this tenant, for a realm per tenant; others are skipped"`
 	Tenants           string            `json:"tenants,omitempty" enum:"groups,organizations,none" default:"groups" jsonschema:"groups puts the users of tenants into groups /tenants/ID; organizations makes them members of the organization ID (live only); none ignores tenants"`
+	AcceptRoles       []string          `json:"accept_roles,omitempty" jsonschema:"live: roles of the realm that administer it, or are built in, and that users with a role of that name are to get all the same"`
+	AcceptGroups      []string          `json:"accept_groups,omitempty" jsonschema:"live: groups that administer the realm, by path, as in /tenants/north, whose tenants are to become members all the same"`
+	AcceptMaster      bool              `json:"accept_master,omitempty" jsonschema:"live: load users into master, the realm of the server's administrators"`
 	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, at most 500, by default what is fastest; files: users per file, by default 1000"`
 	Parallel          int               `json:"parallel,omitempty" jsonschema:"live: requests with users at the same time, by default 8 and at most 32"`
 }

@@ -90,7 +90,7 @@ func newFake(t testing.TB) *fake {
 		users: map[string]*fakeUser{}, groups: map[string]bool{},
 		roles:      map[string]bool{"default-roles-customers": true, "offline_access": true},
 		tokenRoles: []string{"manage-realm", "manage-users", "view-users"},
-		realm:      map[string]any{"id": "1", "realm": "customers", "defaultRole": map[string]any{"name": "default-roles-customers"}},
+		realm:      map[string]any{"id": "1", "realm": "customers", "editUsernameAllowed": true, "defaultRole": map[string]any{"name": "default-roles-customers"}},
 		profile: map[string]any{
 			"unmanagedAttributePolicy": "ADMIN_EDIT",
 			"attributes":               []any{map[string]any{"name": "username"}, map[string]any{"name": "email"}},
@@ -281,6 +281,10 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 		f.createNamed(w, r, f.groups, "/")
 	case path == "/groups/id-of-tenants/children":
 		f.createNamed(w, r, f.groups, "/tenants/")
+	case strings.HasPrefix(path, "/groups/") && strings.HasSuffix(path, "/role-mappings"):
+		reply(w, 200, map[string]any{})
+	case path == "/clients":
+		reply(w, 200, []any{map[string]string{"id": "1"}})
 	case path == "/components":
 		var out []any
 		if len(f.ldap) > 0 {

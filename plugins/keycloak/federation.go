@@ -70,7 +70,7 @@ func (a *api) unreachable(ctx context.Context, all []federation) (down sdk.Diagn
 	return down, nil
 }
 
-func (t *live) checkFederations(ctx context.Context, l *sdk.Diagnostics) {
+func (t *preflight) checkFederations(ctx context.Context, l *sdk.Diagnostics) {
 	all, err := t.api.federations(ctx)
 	var down sdk.Diagnostics
 	if err == nil {

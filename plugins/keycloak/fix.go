@@ -18,23 +18,24 @@ var placeholders = map[string]string{
 	"bitbucket": "bitbucket", "linkedin": "linkedin-openid-connect", "active-directory": "microsoft",
 }
 
-// Fix implements [sdk.Fixer]. It changes the user profile of the realm where that
-// would stop users or hide what they bring, and adds identity providers that users
+// Fix implements [sdk.Fixer]. It changes settings and the user profile of the realm
+// where they would stop users or hide what they bring, and adds identity providers that users
 // are linked to: disabled, since only an operator has their client and secret. It
 // leaves alone what protects accounts, such as the password policy.
 func (t *live) Fix(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics
+	p := &preflight{t.config, t.api}
 	if _, err := t.api.bearer(ctx); err != nil {
 		l.Add(failed("sign in", err))
 		return l
 	}
-	if err := t.fixOrganizations(ctx, &l); err != nil {
+	if err := p.fixSettings(ctx, &l); err != nil {
 		l.Add(unfixed("the settings of the realm", "manage-realm", err))
 	}
-	if err := t.fixProfile(ctx, &l); err != nil {
+	if err := p.fixProfile(ctx, &l); err != nil {
 		l.Add(unfixed("the user profile of the realm", "manage-realm", err))
 	}
-	if err := t.fixIdentityProviders(ctx, &l, needs); err != nil {
+	if err := p.fixIdentityProviders(ctx, &l, needs); err != nil {
 		l.Add(unfixed("the identity providers of the realm", "manage-identity-providers", err))
 	}
 	return l
@@ -52,29 +53,40 @@ func unfixed(what, role string, err error) sdk.Diagnostic {
 	return d
 }
 
-func (t *live) fixOrganizations(ctx context.Context, l *sdk.Diagnostics) error {
-	if t.config.Tenants != tenantsAsOrganizations {
+func (t *preflight) fixSettings(ctx context.Context, l *sdk.Diagnostics) error {
+	facts, err := t.api.realmFacts(ctx)
+	if err != nil {
+		return err
+	}
+	settings := map[string]any{} // the server changes only what is named
+	var done sdk.Diagnostics
+	if t.config.Tenants == tenantsAsOrganizations && !facts.Organizations {
+		settings["organizationsEnabled"] = true
+		done.Add(fixed(codeOrganizationsOff, "/tenants", "the realm now has organizations"))
+	}
+	if !facts.EditUsername && !facts.EmailAsUsername {
+		settings["editUsernameAllowed"] = true
+		d := fixed(codeUsernamesFixed, "/realm", "the realm now lets user names be changed")
+		d.Hint = `people may change theirs in the account console, and whose name the profile does not allow is asked for another: switch "Edit username" off again when all have moved`
+		done.Add(d)
+	}
+	if len(settings) == 0 {
 		return nil
 	}
-	facts, err := t.api.realmFacts(ctx)
-	if err != nil || facts.Organizations {
+	if err := t.api.write(ctx, http.MethodPut, t.api.realmPath(), settings); err != nil {
 		return err
 	}
-	// The server changes only what is named.
-	if err := t.api.write(ctx, http.MethodPut, t.api.realmPath(), map[string]any{"organizationsEnabled": true}); err != nil {
-		return err
-	}
-	l.Add(fixed(codeOrganizationsOff, "/tenants", "the realm now has organizations"))
+	l.Add(done...)
 	return nil
 }
 
-func (t *live) fixProfile(ctx context.Context, l *sdk.Diagnostics) error {
+func (t *preflight) fixProfile(ctx context.Context, l *sdk.Diagnostics) error {
 	profile, err := t.api.userProfile(ctx)
 	if err != nil {
 		return err
 	}
 	required := profile.required()
-	if len(required) > 0 && !t.verifiesProfile(ctx) {
+	if len(required) > 0 && !verifiesProfile(ctx, t.api) {
 		required = nil
 	}
 	if len(required) == 0 && profile.Unmanaged != "" {
@@ -112,7 +124,7 @@ func (t *live) fixProfile(ctx context.Context, l *sdk.Diagnostics) error {
 	return nil
 }
 
-func (t *live) fixIdentityProviders(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs) error {
+func (t *preflight) fixIdentityProviders(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs) error {
 	if len(needs.Providers) == 0 {
 		return nil
 	}

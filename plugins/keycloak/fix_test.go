@@ -25,7 +25,7 @@ func TestServerFix(t *testing.T) {
 	needs := sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt}, Providers: []string{"google", "github", "our-own"}}
 	target := open(t, c)
 	if d := cmp.Diff([]string{
-		"warning keycloak.attributes_hidden", "warning keycloak.identity_provider_missing", "warning keycloak.profile_required",
+		"warning keycloak.attributes_hidden", "warning keycloak.identity_provider_missing", "warning keycloak.profile_required", "warning keycloak.usernames_fixed",
 	}, codes(target.Check(t.Context(), needs))); d != "" {
 		t.Fatal(d)
 	}
@@ -36,6 +36,7 @@ func TestServerFix(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{
 		"warning keycloak.attributes_hidden", "warning keycloak.identity_provider_missing", "warning keycloak.identity_provider_missing", "warning keycloak.profile_required",
+		"warning keycloak.usernames_fixed",
 	}, codes(target.Fix(t.Context(), needs))); d != "" {
 		t.Error(d)
 	}
@@ -77,7 +78,7 @@ func TestServerFixIsRefused(t *testing.T) {
 	c := newRealmOn(t, s, "not-to-fix")
 	setProfile(t, s, "not-to-fix", "")
 	list := open(t, c).Fix(t.Context(), sdk.Needs{Providers: []string{"google"}})
-	if d := cmp.Diff([]string{"warning keycloak.attributes_hidden", "warning keycloak.not_fixed"}, codes(list)); d != "" {
+	if d := cmp.Diff([]string{"warning keycloak.attributes_hidden", "warning keycloak.not_fixed", "warning keycloak.usernames_fixed"}, codes(list)); d != "" {
 		t.Errorf("%s\n%+v", d, list)
 	}
 }

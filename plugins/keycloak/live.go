@@ -62,7 +62,7 @@ func (t *live) Close(ctx context.Context) error {
 	if !t.undone.Load() {
 		return nil
 	}
-	if err := t.tidy(ctx); err != nil {
+	if err := (&tidying{t.api, t.config.Tenants == tenantsAsOrganizations}).tidy(ctx); err != nil {
 		return fmt.Errorf("remove the roles and groups that a load had created: %w", explain(err))
 	}
 	return nil
@@ -101,7 +101,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 		return nil, explain(fmt.Errorf("ask for the endpoints of the provider: %w", err))
 	}
 	tenancy := t.config.Tenants == tenantsAsOrganizations
-	members := &memberships{api: t.api, tenancy: tenancy, groups: map[string]bool{}}
+	members := &memberships{api: t.api, tenancy: tenancy, defaultRole: facts.DefaultRole.Name, powers: newPowers(t.api, t.config), groups: map[string]bool{}}
 	for _, group := range facts.DefaultGroups {
 		members.groups[group] = true
 	}

@@ -8,28 +8,29 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/stetl/stetl/core/sdk"
 )
 
 // memberships are the roles, groups and organizations of a realm as far as a load has
 // asked for them. One creator is at work at a time. It is safe for concurrent use.
 type memberships struct {
-	api     *api
-	tenancy bool // tenants are organizations
+	api         *api
+	tenancy     bool // tenants are organizations
+	defaultRole string
+	powers      *powers
 
 	creating sync.Mutex
-	roles    map[string]bool // nil until asked for
+	roles    map[string]roleFacts // nil until asked for; without an id those made here
 	groups   map[string]bool
 
 	mu     sync.Mutex
 	byName map[string]organization // nil until asked for
 }
 
-// withhold takes away from a user what it may not get, and says what. Held is its
-// account, if it has one.
-func (m *memberships) withhold(_ context.Context, _ *representation, _ *detail) ([]sdk.PartLoss, error) {
-	return nil, nil
+// showsClients reports whether the server shows the roles of clients.
+func (m *memberships) showsClients(ctx context.Context) (bool, error) {
+	m.creating.Lock()
+	defer m.creating.Unlock()
+	return m.powers.shows(ctx)
 }
 
 // prepare creates the roles, groups and organizations that users need. The server would
@@ -38,23 +39,19 @@ func (m *memberships) withhold(_ context.Context, _ *representation, _ *detail) 
 func (m *memberships) prepare(ctx context.Context, users []*representation) error {
 	m.creating.Lock()
 	defer m.creating.Unlock()
-	if m.roles == nil {
-		roles, err := m.api.roleNames(ctx)
-		if err != nil {
-			return fmt.Errorf("list the roles of realm %s: %w", m.api.realm, err)
-		}
-		m.roles = roles
+	if err := m.list(ctx); err != nil {
+		return err
 	}
 	for _, u := range users {
 		for _, role := range u.RealmRoles {
-			if m.roles[role] {
+			if _, there := m.roles[role]; there {
 				continue
 			}
 			// A refusal is left to the import, where it costs those users only.
 			if err := m.api.createRole(ctx, role); err != nil && !refused(err) {
 				return fmt.Errorf("create role %s: %w", role, err)
 			}
-			m.roles[role] = true
+			m.roles[role] = roleFacts{Name: role}
 		}
 		for _, group := range u.Groups {
 			if m.groups[group] {

@@ -46,9 +46,9 @@ func (a *api) organizations(ctx context.Context) ([]organization, error) {
 	return all, nil
 }
 
-// tidyOrganizations removes those that a load has created and that are empty.
-func (t *live) tidyOrganizations(ctx context.Context) error {
-	if t.config.Tenants != tenantsAsOrganizations {
+// organizations removes those that a load has created and that are empty.
+func (t *tidying) organizations(ctx context.Context) error {
+	if !t.tenancy {
 		return nil
 	}
 	all, err := t.api.organizations(ctx)

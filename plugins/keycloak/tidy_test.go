@@ -20,7 +20,7 @@ func TestServerTidyKeepsMembers(t *testing.T) {
 		u.Tenants, u.Roles = []string{"eu", "public"}, map[string][]string{"eu": {"editor"}}
 	})
 	load(t, target, []sdk.User{u})
-	if err := target.tidy(t.Context()); err != nil {
+	if err := (&tidying{api: target.api}).tidy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var groups []group

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 
@@ -26,7 +28,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	g.SetLimit(searches)
 	for _, a := range accounts {
 		g.Go(func() error {
-			o, err := t.takeBack(ctx, r, a)
+			o, err := r.takeBack(ctx, a)
 			if refused(err) {
 				o, err = refusal(a.SourceID, err), nil
 			}
@@ -41,8 +43,8 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	return g.Wait()
 }
 
-func (t *live) takeBack(ctx context.Context, r *openRealm, a sdk.Account) (sdk.Outcome, error) {
-	d, err := r.reader.one(ctx, a.TargetID, nil, nil)
+func (t *openRealm) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
+	d, err := t.reader.one(ctx, a.TargetID, nil, nil)
 	switch {
 	case err != nil:
 		return sdk.Outcome{}, err
@@ -50,12 +52,12 @@ func (t *live) takeBack(ctx context.Context, r *openRealm, a sdk.Account) (sdk.O
 		return sdk.Outcome{Action: sdk.Unchanged}, nil
 	}
 	if a.State != nil {
-		last := reconcile.ParseState(a.State)
-		if !last.Untouched(t.env.Fingerprints, r.view.held(d, reconcile.Wanted{}, last).Fields) {
-			return sdk.Outcome{
-				Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed in the realm after it was loaded",
-				Hint: "delete it by hand if it should go",
-			}, nil
+		why, err := t.touched(ctx, a, d)
+		if err != nil {
+			return sdk.Outcome{}, err
+		}
+		if why != "" {
+			return sdk.Outcome{Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: why, Hint: "delete it by hand if it should go"}, nil
 		}
 	}
 	if a.Before == nil {
@@ -65,11 +67,52 @@ func (t *live) takeBack(ctx context.Context, r *openRealm, a sdk.Account) (sdk.O
 	if err := json.Unmarshal(a.Before, &before); err != nil {
 		return sdk.Outcome{}, fmt.Errorf("read the pre-image of account %s: %w", a.TargetID, err)
 	}
-	return sdk.Outcome{Action: sdk.Updated}, t.restore(ctx, r, d, &before)
+	return sdk.Outcome{Action: sdk.Updated}, t.restore(ctx, d, &before)
+}
+
+// touched says what administrators, or the person, have done with an account since it was
+// loaded; nothing where they have done nothing. What is no part of an account's former self
+// counts only where the account would be deleted.
+func (t *openRealm) touched(ctx context.Context, a sdk.Account, d *detail) (string, error) {
+	last := reconcile.ParseState(a.State)
+	if !last.Untouched(t.view.judge.Fingerprints, t.view.held(d, reconcile.Wanted{}, last).Fields) {
+		return "the account was changed in the realm after it was loaded", nil
+	}
+	if a.Before != nil {
+		return "", nil
+	}
+	if sees, err := t.members.showsClients(ctx); err != nil || !sees {
+		return "nobody can tell which roles of clients the account has got: the client lacks view-clients", err
+	}
+	var mappings struct {
+		Clients map[string]any `json:"clientMappings"`
+	}
+	var sessions, consents []any
+	for _, part := range []struct {
+		path string
+		into any
+	}{{"role-mappings", &mappings}, {"sessions", &sessions}, {"consents", &consents}} {
+		err := t.api.read(ctx, t.api.realmPath("users", d.ID, part.path), nil, part.into)
+		switch {
+		case status(err) == http.StatusForbidden:
+			return "nobody can tell what was done with the account: " + err.Error(), nil
+		case err != nil && status(err) != http.StatusNotFound:
+			return "", err
+		}
+	}
+	switch {
+	case len(mappings.Clients) > 0:
+		return "somebody has given the account roles of " + joinList(slices.Sorted(maps.Keys(mappings.Clients))), nil
+	case len(sessions) > 0:
+		return "the person has signed in, and is", nil
+	case len(consents) > 0:
+		return "the person has let an application in", nil
+	}
+	return "", nil
 }
 
 // restore gives an account back what the server had shown of it before.
-func (t *live) restore(ctx context.Context, r *openRealm, d, before *detail) error {
+func (t *openRealm) restore(ctx context.Context, d, before *detail) error {
 	for _, c := range d.Credentials {
 		if !slices.ContainsFunc(before.Credentials, func(o heldCredential) bool { return o.ID == c.ID }) {
 			if err := t.api.remove(ctx, "users", d.ID, "credentials", c.ID); err != nil {
@@ -77,7 +120,7 @@ func (t *live) restore(ctx context.Context, r *openRealm, d, before *detail) err
 			}
 		}
 	}
-	e := &edit{api: t.api, members: r.members, view: &r.view, held: d}
+	e := &edit{api: t.api, members: t.members, view: &t.view, held: d}
 	if err := e.put(ctx, before.account, nil); err != nil {
 		return err
 	}
@@ -97,7 +140,7 @@ func (t *live) restore(ctx context.Context, r *openRealm, d, before *detail) err
 	for _, o := range before.Organizations {
 		tenants = append(tenants, o.Name)
 	}
-	if err := r.members.setOrganizations(ctx, d.ID, d.Organizations, tenants, func(string) bool { return true }); err != nil {
+	if err := t.members.setOrganizations(ctx, d.ID, d.Organizations, tenants, func(string) bool { return true }); err != nil {
 		return err
 	}
 	for _, l := range before.Links {
@@ -124,8 +167,14 @@ const madeBy = "createdBy"
 
 var madeByUs = map[string][]string{madeBy: {"stetl"}}
 
+// tidying takes away what a load has created and nobody has any more.
+type tidying struct {
+	api     *api
+	tenancy bool
+}
+
 // tidy removes roles and tenant groups that a load has created and that are empty.
-func (t *live) tidy(ctx context.Context) error {
+func (t *tidying) tidy(ctx context.Context) error {
 	var roles []struct {
 		Name       string              `json:"name"`
 		Attributes map[string][]string `json:"attributes"`
@@ -142,7 +191,7 @@ func (t *live) tidy(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := t.tidyOrganizations(ctx); err != nil {
+	if err := t.organizations(ctx); err != nil {
 		return err
 	}
 	parent, err := t.api.groupID(ctx, tenantParent)
@@ -184,7 +233,7 @@ func (t *live) tidy(ctx context.Context) error {
 }
 
 // removeEmpty deletes what has no members, and reports whether it did.
-func (t *live) removeEmpty(ctx context.Context, members, path []string) (bool, error) {
+func (t *tidying) removeEmpty(ctx context.Context, members, path []string) (bool, error) {
 	var some []struct {
 		ID string `json:"id"`
 	}

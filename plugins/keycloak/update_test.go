@@ -214,6 +214,11 @@ func TestServerLifeOfAccounts(t *testing.T) {
 		accounts[i] = sdk.Account{SourceID: users[i].SourceID, TargetID: o.TargetID, State: o.State}
 	}
 	accounts[0].State = updated[0].State
+	for _, u := range users { // whoever is signed in, stays
+		if err := s.Admin(t.Context(), http.MethodPost, "/realms/life/users/"+url.PathEscape(u.ID)+"/logout", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
 	undone, err := c.Undo(t.Context(), accounts)
 	if err != nil {
 		t.Fatal(err)

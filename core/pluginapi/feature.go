@@ -32,6 +32,9 @@ const (
 	PartEmail    Feature = "email"
 )
 
+// parts says the same of them.
+var parts = map[Feature]string{PartPassword: "the password", PartUsername: "the user name", PartEmail: "the e-mail address"}
+
 // Part reports whether a [PartLoss] can be of f: a feature, or what every target has.
 func (f Feature) Part() bool { return f.Lost() != "" }
 
@@ -65,13 +68,8 @@ func Features() []Feature {
 // Lost says what is lost where f is not declared, and nothing of a feature that this
 // version does not know.
 func (f Feature) Lost() string {
-	switch f {
-	case PartPassword:
-		return "the password"
-	case PartUsername:
-		return "the user name"
-	case PartEmail:
-		return "the e-mail address"
+	if everybodys, ok := parts[f]; ok {
+		return everybodys
 	}
 	for _, known := range features {
 		if known.Feature == f {

@@ -490,7 +490,8 @@ func (f *fake) create(u *fakeUser) (status int, words string) {
 		if c.Type == "password" && strictly([]byte(c.CredentialData), &data) != nil {
 			return broken()
 		}
-		if key := c.Type + "/" + strings.ToLower(strings.TrimSpace(c.UserLabel)); c.UserLabel != "" {
+		if c.UserLabel != "" {
+			key := c.Type + "/" + strings.ToLower(strings.TrimSpace(c.UserLabel))
 			if labels[key] {
 				return http.StatusConflict, "Device already exists with the same name"
 			}

@@ -29,7 +29,8 @@ func (a *api) organizations(ctx context.Context) ([]organization, error) {
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, page...); len(page) < rosterPage {
+		all = append(all, page...)
+		if len(page) < rosterPage {
 			break
 		}
 	}

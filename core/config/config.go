@@ -71,6 +71,7 @@ type Target struct {
 
 	file   *file
 	config *node // nil when the file was too broken to find it
+	valid  bool  // a schema has found nothing wrong with it
 }
 
 // defaultJournal is where the journal goes when the file does not say, relative
@@ -324,7 +325,9 @@ func (t *Target) Validate(schema []byte) diag.List {
 	judge(t.config, []*jsonschema.Schema{s}, false, false)
 	t.file.checkSecrets(t.config, func(n *node) bool { return len(n.refs) > 0 })
 	validation{file: t.file, root: t.config, schema: s}.run(t.clear())
-	return t.file.take()
+	found := t.file.take()
+	t.valid = !found.HasErrors()
+	return found
 }
 
 // clear returns the decoded configuration with secrets in it.
@@ -350,20 +353,17 @@ func (t *Target) PlainJSON() []byte {
 	return mustJSON(t.config.decoded(func(n *node) (any, bool) { return n.val, !n.secret || n.val == nil }))
 }
 
-// MarshalJSON shows the plugin and its configuration; everything that is a
-// secret, came through a reference or has not been validated is masked.
+// MarshalJSON shows the plugin and its configuration. What is a secret is masked, and of
+// an address only scheme, host and path are shown. Once Validate has found nothing wrong,
+// it does not matter where a value came from: a name is no secret because it stands in
+// the environment. Before, every reference is masked, as it can be in the wrong field.
 func (t Target) MarshalJSON() ([]byte, error) {
 	shown := struct {
 		Plugin string `json:"plugin"`
 		Config any    `json:"config,omitempty"`
 	}{Plugin: t.Plugin}
 	if t.config != nil {
-		shown.Config = t.config.decoded(func(n *node) (any, bool) {
-			if n.val != nil && (n.secret || n.hidden || len(n.refs) > 0) {
-				return canonical.Redacted, true
-			}
-			return n.val, true
-		})
+		shown.Config = t.config.decoded(func(n *node) (any, bool) { return n.shown(t.valid), true })
 	}
 	return json.Marshal(shown)
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -409,7 +410,8 @@ func TestClearPassword(t *testing.T) {
 	}
 }
 
-// No rendering of anything shows what came through a reference, validated or not.
+// No rendering of anything shows a secret, and none a value that came through a reference
+// before a schema has said that it is none.
 func TestSecretsNeverPrint(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("testdata/diagnostics/ok.yaml")
@@ -433,18 +435,63 @@ func TestSecretsNeverPrint(t *testing.T) {
 		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "cfg", cfg, "target", cfg.Target)
 		renderings = append(renderings, string(j), log.String())
 		for _, r := range renderings {
-			if strings.Contains(r, canary) || strings.Contains(r, fmt.Sprintf("%x", canary)) || strings.Contains(r, "8443") {
+			if strings.Contains(r, canary) || strings.Contains(r, fmt.Sprintf("%x", canary)) || name == "loaded" && strings.Contains(r, "8443") {
 				t.Errorf("%s: a referenced value is shown: %s", name, r)
 			}
 		}
 		if name == "validated" {
 			want := `{"path":"stetl.yaml","source":{"url":"‹secret›","schema":"public","table_prefix":"auth","tables":{"users":"people"},"app":"public","migration_mode":"MIGRATED",` +
 				`"firebase_signer_key":"‹secret›"},"target":{"plugin":"keycloak","config":{"auth":{"token":"‹secret›","type":"bearer"},"client_id":"stetl",` +
-				`"client_secret":"‹secret›","identity_providers":{"google":"google"},"port":"‹secret›","realm":"customers","url":"https://id.example.com",` +
-				`"verify":"‹secret›"}},"journal":"state"}`
+				`"client_secret":"‹secret›","identity_providers":{"google":"google"},"port":8443,"realm":"customers","url":"https://id.example.com",` +
+				`"verify":true}},"journal":"state"}`
 			if d := cmp.Diff(want, string(j)); d != "" {
 				t.Errorf("JSON differs (-want +got):\n%s", d)
 			}
+		}
+	}
+}
+
+// What is shown is decided by the schema, and not by where a value came from.
+func TestShownByTheSchema(t *testing.T) {
+	t.Parallel()
+	const schema = `{"additionalProperties":false,"properties":{
+		"v":{"type":"string"},"secret":{"type":"string","writeOnly":true},"api_key":{"type":"string"},
+		"in":{"properties":{"list":{"type":"array","items":{"type":"string"}}}}}}`
+	for _, tt := range []struct{ name, field, env, want string }{
+		{"a name", `v: "${env:V}"`, "customers", `{"v":"customers"}`},
+		{"a part", `v: "https://${env:V}/auth"`, "sso.example.com", `{"v":"https://sso.example.com/auth"}`},
+		{"from a file", `v: "${file:V}"`, "customers\n", `{"v":"customers"}`},
+		{"in a list", `in: {list: [a, "${env:V}"]}`, "b", `{"in":{"list":["a","b"]}}`},
+		{"a secret", `secret: "${env:V}"`, "pw", `{"secret":"‹secret›"}`},
+		{"a secret that nobody has marked", `api_key: "${env:V}"`, "pw", `{"api_key":"‹secret›"}`},
+		{"a password in an address", `v: "${env:V}"`, "postgres://app:pw@db:5432/users", `{"v":"postgres://db:5432/users"}`},
+		{"a password of an address", `v: "postgres://app:${env:V}@db/users"`, "pw", `{"v":"postgres://db/users"}`},
+		{"a literal password", `v: "postgres://app:pw@db/users"`, "", `{"v":"postgres://db/users"}`},
+		{"a token before the host", `v: "${env:V}"`, "https://token@host/path", `{"v":"https://host/path"}`},
+		{"parameters", `v: "${env:V}"`, "https://host/path?key=pw#pw", `{"v":"https://host/path"}`},
+		{"the other form", `v: "${env:V}"`, "host=db password=pw", `{"v":"‹secret›"}`},
+		{"unescaped", `v: "${env:V}"`, "postgres://app:p/w@db/x", `{"v":"‹secret›"}`},
+		{"unescaped and parsed", `v: "${env:V}"`, "postgres://app:12#w@db/x", `{"v":"‹secret›"}`},
+		{"wrong elsewhere", `{v: "${env:V}", unknown: 1}`, "pw", `{"unknown":1,"v":"‹secret›"}`},
+	} {
+		text := []byte("source: {dump: a}\ntarget:\n  plugin: p\n  config:\n    " + tt.field + "\n")
+		cfg, _ := Load("c.yaml", Env{
+			Lookup: func(string) (string, bool) { return tt.env, true },
+			ReadFile: func(path string) ([]byte, error) {
+				if path != "c.yaml" {
+					return []byte(tt.env), nil
+				}
+				return text, nil
+			},
+		})
+		cfg.Target.Validate([]byte(schema))
+		var got struct{ Config json.RawMessage }
+		raw, err := json.Marshal(cfg.Target)
+		if err := errors.Join(err, json.Unmarshal(raw, &got)); err != nil {
+			t.Fatal(err)
+		}
+		if string(got.Config) != tt.want {
+			t.Errorf("%s: shows %s, want %s", tt.name, got.Config, tt.want)
 		}
 	}
 }

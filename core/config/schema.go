@@ -16,6 +16,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 )
 
@@ -242,6 +243,45 @@ func clearPassword(text string) bool {
 		}
 	}
 	return false
+}
+
+// shown is the value of n for people. A literal that no schema speaks about is shown when
+// it is harmless by its name, a reference only where references are and the schema
+// declares it. One in a field that is called like a secret stays masked all the same, as
+// authors of plugins forget to mark one.
+func (n *node) shown(references bool) any {
+	switch {
+	case n.val == nil:
+		return nil
+	case n.secret, !n.declared && n.hidden:
+		return canonical.Redacted
+	case len(n.refs) > 0 && (!references || !n.declared || slices.ContainsFunc(n.path, looksSecret)):
+		return canonical.Redacted
+	}
+	if text, ok := n.val.(string); ok {
+		return withoutPassword(text)
+	}
+	return n.val
+}
+
+// withoutPassword leaves out of an address who signs in, and its parameters, which can be
+// a password as well. What has a password elsewhere, or looks like an address whose
+// password was not escaped, is masked as a whole.
+func withoutPassword(text string) string {
+	if scheme, rest, ok := strings.Cut(text, "://"); ok {
+		end := strings.IndexAny(rest+"/", "/?#")
+		u, err := url.Parse("any://" + rest)
+		switch {
+		case strings.Contains(rest[end:], "@"):
+			return canonical.Redacted
+		case err == nil && (u.User != nil || u.RawQuery != "" || u.Fragment != ""):
+			text = scheme + "://" + u.Host + u.EscapedPath()
+		}
+	}
+	if clearPassword(text) {
+		return canonical.Redacted
+	}
+	return text
 }
 
 var keywordPassword = regexp.MustCompile(`(?i)(?:^|[\s?&;"'])(?:ssl[ _]?)?(?:password|pass|pwd|psw)\s*=\s*[^\s&;]`)

@@ -36,8 +36,11 @@ func (c *Config) Err() error { return c.problems.Err() }
 // about.
 func (c *Config) SourceError(err error) error { return RefusedError{sourceError(c.Config, err)} }
 
-// TargetText names the plugin and the plain settings of its configuration; what is
-// secret or came by reference is left out.
+// maxShown is how much of a setting a header has room for.
+const maxShown = 120
+
+// TargetText names the plugin and the texts in its configuration, such as address and
+// realm, on one line. What is secret is left out.
 func (c *Config) TargetText() string {
 	shown, err := json.Marshal(c.Target)
 	var target struct {
@@ -49,7 +52,11 @@ func (c *Config) TargetText() string {
 	var settings []string
 	for _, key := range slices.Sorted(maps.Keys(target.Config)) {
 		if v, ok := target.Config[key].(string); ok && v != canonical.Redacted {
-			settings = append(settings, key+" "+v)
+			text := []rune(diag.Printable(v))
+			if len(text) > maxShown {
+				text = append(text[:maxShown], '…')
+			}
+			settings = append(settings, key+" "+string(text))
 		}
 	}
 	if len(settings) == 0 {

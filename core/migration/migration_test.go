@@ -185,6 +185,26 @@ func TestRunAndAfter(t *testing.T) {
 	}
 }
 
+// Reports say where the users went, also where that came by reference, and on one line.
+func TestReportsNameTheTarget(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, "target: {plugin: file, config: {dir: \"${file:where}\"}}\n")
+	put(t, p.file("where"), "./accounts\x1b[2J\n"+strings.Repeat("x", 200)+"\n")
+	want := "file (dir ./accounts\uFFFD[2J\uFFFD" + strings.Repeat("x", 105) + "…)"
+	if dry := p.run(t, migration.Options{}, migration.RunOptions{DryRun: true}); dry.Target != want {
+		t.Errorf("the plan names %q, want %q", dry.Target, want)
+	}
+	put(t, p.file("where"), "./accounts")
+	p.run(t, migration.Options{}, migration.RunOptions{})
+	if h, err := p.past(t).Report(t.Context(), 0); err != nil || h.Run.Target != "file (dir ./accounts)" || !strings.HasPrefix(h.Run.Source, "dump /") {
+		t.Errorf("the report names %q and %q, %v", h.Run.Source, h.Run.Target, err)
+	}
+	m := p.open(t, migration.Options{})
+	if undone, err := m.Undo(t.Context()); err != nil || undone.Target != "file (dir ./accounts)" {
+		t.Errorf("undo names %+v, %v", undone, err)
+	}
+}
+
 // An account can be named in any way, and what a run would do now is asked for.
 func explain(t *testing.T, m *migration.Migration, rejected string, loaded report.Pair) {
 	t.Helper()

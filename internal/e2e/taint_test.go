@@ -104,7 +104,7 @@ target: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}
 source: {dump: "${env:DUMP}"}
 target:
   plugin: keycloak
-  config: {url: "http://127.0.0.1:1", realm: r, client_id: c, client_secret: "${env:MARKER}"}
+  config: {url: "http://${env:HOST}", realm: "${env:REALM}", client_id: c, client_secret: "${env:MARKER}"}
 `)
 	writeFile(t, filepath.Join(dir, "live.yaml"), `
 source: {url: "${env:DATABASE}"}
@@ -132,7 +132,7 @@ target:
 `)
 	const marker = "canary-3c9a-client-secret"
 	secrets = append(secrets, marker, "canary-77-database-password")
-	env := []string{"DUMP=" + dump, "MARKER=" + marker, "DATABASE=postgres://u:canary-77-database-password@127.0.0.1:1/d"}
+	env := []string{"HOST=127.0.0.1:1", "REALM=r", "DUMP=" + dump, "MARKER=" + marker, "DATABASE=postgres://u:canary-77-database-password@127.0.0.1:1/d"}
 	commands := [][]string{
 		{"run", "--config", good},
 		{"run", "--config", good, "--json"},
@@ -153,6 +153,7 @@ target:
 		{"run", "--config", dead},
 		{"run", "--config", dead, "--json"},
 		{"check", "--config", dead},
+		{"undo", "--config", dead},
 		{"run", "--config", filepath.Join(dir, "live.yaml")},
 		{"plugin", "describe", "keycloak"},
 		{"keys", "export", "--config", good},

@@ -149,6 +149,8 @@ func (h *History) WriteText(w io.Writer) error {
 	if c := resultOf(h.Run).Chosen; c != nil {
 		fmt.Fprintf(&b, "%s\n", chosenText(c))
 	}
+	said := h.headline()
+	said.write(&b)
 	for _, g := range h.groups() {
 		if len(g.Bars) == 0 {
 			continue
@@ -192,8 +194,8 @@ func (h *History) rate() (float64, bool) {
 type group struct {
 	Title string
 	Bars  []bar
-	// Of is how many accounts there are, and Longest how many the longest bar counts.
-	Of, Longest int
+	// Of is how many accounts there are.
+	Of int
 }
 
 // shownBars are shown of a chart before the reader asks for the rest.
@@ -220,13 +222,13 @@ type bar struct {
 	Tone string
 }
 
-// Width is the bar's share of the longest one, in percent, and enough to be seen
-// where there is something.
+// Width is the bar's share of all accounts, in percent, and enough to be seen where
+// there is something.
 func (g group) Width(b bar) float64 {
-	if b.Count == 0 {
+	if b.Count == 0 || g.Of == 0 {
 		return 0
 	}
-	return math.Round(10*max(100*float64(b.Count)/float64(g.Longest), .5)) / 10
+	return math.Round(10*min(max(100*float64(b.Count)/float64(g.Of), .5), 100)) / 10
 }
 
 // Share is the bar's share of all accounts, as text.
@@ -310,9 +312,6 @@ func (h *History) groups() []group {
 				g.Of += b.Count
 			}
 		}
-		for _, b := range g.Bars {
-			g.Longest = max(g.Longest, b.Count)
-		}
 	}
 	return out
 }
@@ -349,7 +348,7 @@ var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 func (h *History) WriteHTML(w io.Writer) error {
 	got := resultOf(h.Run)
 	return pageTemplate.Execute(w, map[string]any{
-		"Run": h.Run, "State": h.state(), "Error": got.Error, "Groups": h.groups(), "Runs": h.Runs, "Canaries": got.Canaries,
+		"Run": h.Run, "State": h.state(), "Headline": h.headline(), "Error": got.Error, "Groups": h.groups(), "Runs": h.Runs, "Canaries": got.Canaries,
 		"ReadBack": got.ReadBack, "Throughput": h.throughput(), "Read": got.Summary.Read, "Chosen": got.Chosen,
 	})
 }

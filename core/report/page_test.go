@@ -120,10 +120,10 @@ const examine = `(() => {
 		if (!e.closest('svg') && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && contrast(style.color, ground(e)) < 4.5) wrong.push(e.tagName + ' is hard to read: ' + style.color + ' on ' + ground(e));
 	}
 	for (const table of document.querySelectorAll('section')) {
-		const bars = [...table.querySelectorAll('rect')].map(e => [e.getBoundingClientRect().width, +e.closest('tr').querySelector('td.n').textContent.replaceAll(',', ''), contrast(getComputedStyle(e).fill, ground(table)), e.closest('svg').getBoundingClientRect().width]);
-		const most = Math.max(...bars.map(b => b[1]));
-		for (const [drawn, count, seen, room] of bars) {
-			if (Math.abs(drawn / room - count / most) > .01 && !(count > 0 && drawn > 0 && drawn < 4)) wrong.push('a bar of ' + count + ' of ' + most + ' has a length of ' + drawn + ' of ' + room);
+		const bars = [...table.querySelectorAll('rect')].map(e => [e.getBoundingClientRect().width, e.closest('tr').querySelector('td.p').textContent, contrast(getComputedStyle(e).fill, ground(table)), e.closest('svg').getBoundingClientRect().width]);
+		for (const [drawn, share, seen, room] of bars) {
+			const part = parseFloat(share.replace(/[<>]/, '') || '0') / 100;
+			if (Math.abs(drawn / room - part) > .01 && !(part > 0 && drawn > 0 && drawn < 4)) wrong.push('a bar of ' + share + ' has a length of ' + drawn + ' of ' + room);
 			if (seen < 3) wrong.push('a bar is hard to see: ' + seen);
 		}
 	}

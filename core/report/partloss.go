@@ -65,7 +65,12 @@ func (h *History) partLossBars(p PartLosses) []bar {
 	var bars []bar
 	p.each(func(f pluginapi.Feature, c diag.Code, n int) {
 		info, _ := h.Words.Lookup(c)
-		bars = append(bars, bar{string(f) + ": " + string(c), info.Meaning, n, "bad"})
+		tone := "bad"
+		if c == diag.LoadNoPlace {
+			tone = "plain" // that was known before
+		}
+		bars = append(bars, bar{string(f) + ": " + string(c), info.Meaning, n, tone})
 	})
+	slices.SortStableFunc(bars, func(x, y bar) int { return cmp.Compare(y.Count, x.Count) })
 	return bars
 }

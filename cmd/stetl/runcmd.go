@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,9 +20,9 @@ import (
 
 // runFlags are those of run and plan.
 type runFlags struct {
-	dryRun, detailed, full     bool
-	out, plan, detail, metrics string
-	choice                     choiceFlags
+	dryRun, detailed, full           bool
+	out, html, plan, detail, metrics string
+	choice                           choiceFlags
 }
 
 func runCommand(a *app) *cobra.Command {
@@ -55,7 +57,7 @@ func planCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "plan --config FILE",
 		Short:   "Show what a run would change; the same as run --dry-run",
-		Example: "  stetl plan --config configs/quickstart.yaml --detail users",
+		Example: "  stetl plan --config configs/quickstart.yaml --detail users\n  stetl plan --config configs/keycloak.yaml --html plan.html",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runMigration(cmd.Context(), a, f) },
 	}
@@ -70,6 +72,7 @@ func addRunFlags(a *app, c *cobra.Command, f *runFlags) {
 	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "in a dry run: exit 6 when something would change")
 	c.Flags().BoolVar(&f.full, "full", false, "compare every account with the target, also where nothing has changed since the last run")
 	c.Flags().StringVar(&f.out, "out", "", "in a dry run: save the plan to this `FILE`, for run --plan")
+	c.Flags().StringVar(&f.html, "html", "", "in a dry run: write the plan to this `FILE` as one HTML page, in which every change can be searched; it holds personal data")
 	c.Flags().StringVar(&f.detail, "detail", report.DetailPatterns, "in a dry run, the `LEVEL` of detail: "+strings.Join(report.Details(), ", "))
 	f.choice.add(c)
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
@@ -80,6 +83,10 @@ func (f *runFlags) check() error {
 	switch {
 	case !f.dryRun && f.out != "":
 		return usageError(errors.New("--out saves a plan, which takes --dry-run"))
+	case !f.dryRun && f.html != "":
+		return usageError(errors.New("--html writes a plan, which takes --dry-run; stetl report has a page about a run"))
+	case f.html != "" && f.html == f.out:
+		return usageError(errors.New("--html and --out name the same file"))
 	case f.dryRun && f.plan != "":
 		return usageError(errors.New("--plan executes a plan, which is no dry run"))
 	case !slices.Contains(report.Details(), f.detail):
@@ -110,6 +117,11 @@ func runMigration(ctx context.Context, a *app, f runFlags) error {
 		return refusedError(r.Result.Diagnostics.Err())
 	case err != nil:
 		return err
+	}
+	if f.html != "" {
+		if err := replaceFile(f.html, func(w io.Writer) error { return report.WritePlanHTML(w, r, time.Now()) }); err != nil {
+			return err
+		}
 	}
 	switch report.EndingOf(r) {
 	case report.EndWouldChange:

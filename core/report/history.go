@@ -246,10 +246,32 @@ func (g group) Share(b bar) string {
 	}
 }
 
+// groups are the charts of a run, and of where the accounts stand after it.
 func (h *History) groups() []group {
 	got := resultOf(h.Run)
-	s := got.Summary
+	now := group{Title: "Where the accounts stand now"}
+	for _, a := range byCount(h.allOutcomes()) {
+		tone := "good"
+		switch a { //nolint:exhaustive // the others are where they should be
+		case pluginapi.Rejected, pluginapi.InDoubt:
+			tone = "bad"
+		case pluginapi.Skipped:
+			tone = "plain"
+		}
+		n := h.allOutcomes()[a]
+		now.Bars = append(now.Bars, bar{strings.ReplaceAll(string(a), "_", " "), "", n, tone})
+		now.Of += n
+	}
+	return append(resultGroups(&got.Result, got.Parts, h.Words), now)
+}
+
+// resultGroups are the charts of what a run did, or would do.
+func resultGroups(r *engine.Result, parts PartLosses, words diag.Words) []group {
+	s := r.Summary
 	outcomes := group{Title: "Outcomes of this run"}
+	if r.DryRun {
+		outcomes.Title = "What would become of the accounts"
+	}
 	for _, o := range []bar{
 		{"created", "", s.Created, "good"},
 		{"updated", "", s.Updated, "good"},
@@ -264,54 +286,35 @@ func (h *History) groups() []group {
 	}
 	classes := group{Title: "Passwords"}
 	for _, c := range []bar{
-		{"hash carried", "the old password works", got.Classes[pluginapi.HashCarried], "good"},
-		{"needs reset", "the target cannot verify this hash", got.Classes[pluginapi.NeedsReset], "bad"},
-		{"no password", "social, passwordless or passkey only", got.Classes[pluginapi.NoPassword], "plain"},
-		{"filtered", "left out by mapping.filter", got.Classes[pluginapi.Filtered], "plain"},
+		{"hash carried", "the old password works", r.Classes[pluginapi.HashCarried], "good"},
+		{"needs reset", "the target cannot verify this hash", r.Classes[pluginapi.NeedsReset], "bad"},
+		{"no password", "social, passwordless or passkey only", r.Classes[pluginapi.NoPassword], "plain"},
+		{"filtered", "left out by mapping.filter", r.Classes[pluginapi.Filtered], "plain"},
 	} {
-		if len(got.Classes) > 0 && (c.Count > 0 || c.Name != "filtered") {
+		if len(r.Classes) > 0 && (c.Count > 0 || c.Name != "filtered") {
 			classes.Bars = append(classes.Bars, c)
 		}
 	}
 	reasons := group{Title: "Not loaded, by reason"}
-	for _, code := range byCount(got.Reasons) {
-		info, _ := h.Words.Lookup(code)
+	for _, code := range byCount(r.Reasons) {
+		info, _ := words.Lookup(code)
 		tone := "bad"
 		if code == diag.MapFiltered || code == diag.RunNotSelected {
 			tone = "plain" // that was the wish
 		}
-		reasons.Bars = append(reasons.Bars, bar{string(code), info.Meaning, got.Reasons[code], tone})
+		reasons.Bars = append(reasons.Bars, bar{string(code), info.Meaning, r.Reasons[code], tone})
 	}
 	losses := group{Title: "Not carried over"}
-	for _, l := range byCount(got.Losses) {
+	for _, l := range byCount(r.Losses) {
 		note := lossText[l]
-		if what, why := lossWords(l, pluginOf(&got.Result)); why != "" {
+		if what, why := lossWords(l, pluginOf(r)); why != "" {
 			note = what + "; " + why
 		}
-		losses.Bars = append(losses.Bars, bar{string(l), note, got.Losses[l], "plain"})
+		losses.Bars = append(losses.Bars, bar{string(l), note, r.Losses[l], "plain"})
 	}
-	parts := group{Title: partLossTitle, Bars: h.partLossBars(got.Parts)}
-	now := group{Title: "Where the accounts stand now"}
-	for _, a := range byCount(h.allOutcomes()) {
-		tone := "good"
-		switch a { //nolint:exhaustive // the others are where they should be
-		case pluginapi.Rejected, pluginapi.InDoubt:
-			tone = "bad"
-		case pluginapi.Skipped:
-			tone = "plain"
-		}
-		now.Bars = append(now.Bars, bar{strings.ReplaceAll(string(a), "_", " "), "", h.allOutcomes()[a], tone})
-	}
-	out := []group{outcomes, classes, reasons, losses, parts, now}
+	out := []group{outcomes, classes, reasons, losses, {Title: partLossTitle, Bars: partLossBars(parts, words)}}
 	for i := range out {
-		g := &out[i]
-		g.Of = s.Read
-		if g.Title == now.Title {
-			g.Of = 0
-			for _, b := range g.Bars {
-				g.Of += b.Count
-			}
-		}
+		out[i].Of = s.Read
 	}
 	return out
 }
@@ -323,10 +326,14 @@ func byCount[K ~string](m map[K]int) []K {
 	return keys
 }
 
+//go:embed shared.html
+var sharedHTML string
+
 //go:embed history.html
 var page string
 
-var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
+// sharedTemplate is what all pages look like.
+var sharedTemplate = template.Must(template.New("shared").Funcs(template.FuncMap{
 	"number": number,
 	"moment": func(t time.Time) string { return t.UTC().Format(time.DateTime + " UTC") },
 	"took": func(r journal.Run) string {
@@ -341,7 +348,9 @@ var pageTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 	},
 	"stretch": stretch,
 	"summary": func(r journal.Run) pluginapi.Summary { return resultOf(r).Summary },
-}).Parse(page))
+}).Parse(sharedHTML))
+
+var pageTemplate = template.Must(template.Must(sharedTemplate.Clone()).New("report").Parse(page))
 
 // WriteHTML writes one page that needs nothing else: no script, no font, no
 // request. It names no account.

@@ -5,6 +5,7 @@ package report
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -178,15 +179,7 @@ func TestPageInABrowser(t *testing.T) {
 				if white := background == "rgb(255, 255, 255)"; err != nil || white == (view.name == "dark") {
 					t.Errorf("%s: the page is %s, %v", view.name, background, err)
 				}
-				if dir := os.Getenv("STETL_SCREENSHOTS"); dir != "" {
-					png, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
-					if err != nil {
-						t.Fatal(err)
-					}
-					if err := os.WriteFile(filepath.Join(dir, name+"-"+view.name+".png"), png, 0o600); err != nil {
-						t.Fatal(err)
-					}
-				}
+				picture(t, tab, name+"-"+view.name)
 			}
 			charts, err := chromedp.Run(tab, chromedp.Evaluate[[]int]("[document.querySelectorAll('rect').length, document.querySelectorAll('polyline').length]"))
 			if want := len(h.Samples) > 0; err != nil || (charts[0] > 0) != want || (charts[1] == 1) != want {
@@ -203,5 +196,104 @@ func TestPageInABrowser(t *testing.T) {
 				t.Errorf("requests %v, complaints %v", w.requests, w.problems)
 			}
 		})
+	}
+}
+
+// The page about a plan finds one of fifty thousand, keeps few in the page at a time,
+// shows hostile values as what they are, and asks for nothing.
+func TestPlanPageInABrowser(t *testing.T) {
+	t.Parallel()
+	browser := chromium.Start(t)
+	path := filepath.Join(t.TempDir(), "plan.html")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(WritePlanHTML(f, planned(50_000), time.Now()), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	tab := chromium.Private(t, browser)
+	w := watch(t, tab)
+	for _, view := range []struct {
+		name, scheme string
+		width        int64
+	}{{"wide", "dark", 1280}, {"narrow", "light", 390}} {
+		if err := chromedp.Do(tab, media("screen", view.scheme), chromedp.EmulateViewport(view.width, 900), chromedp.Navigate("file://"+path)); err != nil {
+			t.Fatal(err)
+		}
+		wrong, err := chromedp.Run(tab, chromedp.Evaluate[[]string](examine))
+		if err != nil || len(wrong) > 0 {
+			t.Errorf("%s: %q, %v", view.name, wrong, err)
+		}
+		picture(t, tab, "plan-"+view.name)
+	}
+	ask := func(expression string) string {
+		t.Helper()
+		got, err := chromedp.Run(tab, chromedp.Evaluate[string](expression))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	const seen = `[document.getElementById('count').textContent, document.querySelectorAll('#found article').length, document.getElementById('more').hidden].join('; ')`
+	if got := ask(seen); got != "50,006 of 50,006, the first 100 are shown; 100; false" {
+		t.Errorf("at first: %s", got)
+	}
+	if err := chromedp.Do(tab, chromedp.Click("#more")); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(seen); got != "50,006 of 50,006, the first 200 are shown; 200; false" {
+		t.Errorf("more: %s", got)
+	}
+	if err := chromedp.Do(tab, chromedp.SendKeys("#words", "PERSON-04 after 49999")); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(seen + ` + '; ' + document.querySelector('#found article').innerText.replace(/\s+/g, ' ')`); got != "1 of 50,006; 1; true; person-049999, updated field now after the run name before after 49999" {
+		t.Errorf("found: %q", got)
+	}
+	for words, want := range map[string]string{
+		"zoe\u0308@example":   "1 of 50,006; 1; true", // written in another way
+		"441632960000 email":  "1 of 50,006; 1; true",
+		"tester acme.no_role": "1 of 50,006; 1; true",
+		"nobody at all":       "0 of 50,006; 0; true",
+		"</script>":           "4 of 50,006; 4; true",
+	} {
+		typed, err := json.Marshal(words)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ask(`document.getElementById('words').value = ` + string(typed) + `; document.getElementById('words').dispatchEvent(new Event('input')); ` + seen); got != want {
+			t.Errorf("%s: %s, want %s", words, got, want)
+		}
+		if words == "</script>" {
+			picture(t, tab, "plan-hostile")
+			if got := ask(`document.getElementById('found').textContent`); !strings.Contains(got, ends) || !strings.Contains(got, quotes) || !strings.Contains(got, comments) {
+				t.Errorf("values are not shown as they are: %s", got)
+			}
+		}
+	}
+	if got := ask(`document.getElementById('words').value = ''; document.getElementById('kind').value = 'rejected (acme.refused)'; document.getElementById('kind').dispatchEvent(new Event('change')); ` + seen + ` + document.title`); got != "1 of 50,006; 1; truestetl: plan" {
+		t.Errorf("by kind: %s", got)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.requests) != 2 || len(w.problems) > 0 {
+		t.Errorf("requests %v, complaints %v", w.requests, w.problems)
+	}
+}
+
+// picture keeps what the tab shows where somebody wants to look at it.
+func picture(t *testing.T, tab context.Context, name string) {
+	t.Helper()
+	dir := os.Getenv("STETL_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	png, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

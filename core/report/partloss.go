@@ -61,10 +61,10 @@ func (r *Run) writePartLosses(b *strings.Builder) {
 }
 
 // partLossBars are the same as a chart.
-func (h *History) partLossBars(p PartLosses) []bar {
+func partLossBars(p PartLosses, words diag.Words) []bar {
 	var bars []bar
 	p.each(func(f pluginapi.Feature, c diag.Code, n int) {
-		info, _ := h.Words.Lookup(c)
+		info, _ := words.Lookup(c)
 		tone := "bad"
 		if c == diag.LoadNoPlace {
 			tone = "plain" // that was known before

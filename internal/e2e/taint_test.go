@@ -140,6 +140,7 @@ target:
 		{"run", "--config", good, "--dry-run", "--json"},
 		{"plan", "--config", good, "--detail", "users"},
 		{"plan", "--config", good, "--detail", "full", "--out", filepath.Join(dir, "plan.json")},
+		{"plan", "--config", good, "--html", filepath.Join(dir, "plan.html")},
 		{"run", "--config", good, "--plan", filepath.Join(dir, "plan.json")},
 		{"inspect", "--config", good},
 		{"inspect", "--config", good, "--json"},
@@ -215,6 +216,16 @@ target:
 			if strings.Contains(string(content), secret) {
 				t.Errorf("%s: something secret or personal is in it", filepath.Base(path))
 			}
+		}
+	}
+	// A page about a plan has personal data, and no secret.
+	page, err := os.ReadFile(filepath.Join(dir, "plan.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range secrets {
+		if strings.Contains(string(page), secret) {
+			t.Errorf("%q is in the page about a plan", secret)
 		}
 	}
 	// The markers are the right ones: import files are full of them.

@@ -113,11 +113,14 @@ func (h *headline) lacking(r *engine.Result, parts PartLosses) {
 		return shortened(out, ", ", "parts")
 	}
 	if len(counts[failed]) > 0 {
-		who := ""
-		if r.Incomplete > 0 { // what older versions did not count
-			who = number(r.Incomplete) + " of those that are there lack a part: "
+		who, lack, took := "", "are there lack", "did"
+		if r.DryRun {
+			lack, took = "would be there would lack", "would"
 		}
-		h.say(true, "%sthe target did not take %s.", who, list(failed))
+		if r.Incomplete > 0 { // what older versions did not count
+			who = fmt.Sprintf("%s of those that %s a part: ", number(r.Incomplete), lack)
+		}
+		h.say(true, "%sthe target %s not take %s.", who, took, list(failed))
 	}
 	if len(counts[diag.LoadUnread]) > 0 {
 		h.say(true, "Nobody can tell whether the target has what the source has: %s. The target does not show these, and no run knows what was sent.", list(diag.LoadUnread))

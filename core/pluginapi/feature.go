@@ -36,7 +36,16 @@ const (
 var parts = map[Feature]string{PartPassword: "the password", PartUsername: "the user name", PartEmail: "the e-mail address"}
 
 // Part reports whether a [PartLoss] can be of f: a feature, or what every target has.
-func (f Feature) Part() bool { return f.Lost() != "" }
+func (f Feature) Part() bool { return f.PartName() != "" }
+
+// PartName says what a [PartLoss] of f is about, in an operator's words; nothing of what
+// is no part.
+func (f Feature) PartName() string {
+	if name, ok := parts[f]; ok {
+		return name
+	}
+	return f.Lost()
+}
 
 // features says what is lost where a feature is not declared, in an operator's words.
 var features = []struct {
@@ -68,9 +77,6 @@ func Features() []Feature {
 // Lost says what is lost where f is not declared, and nothing of a feature that this
 // version does not know.
 func (f Feature) Lost() string {
-	if everybodys, ok := parts[f]; ok {
-		return everybodys
-	}
 	for _, known := range features {
 		if known.Feature == f {
 			return known.lost

@@ -94,7 +94,7 @@ func (h *headline) lacking(r *engine.Result, parts PartLosses) {
 	const failed diag.Code = "" // any code that is not one of the two others
 	counts := map[diag.Code]map[string]int{}
 	parts.each(func(f pluginapi.Feature, c diag.Code, n int) {
-		what := cmp.Or(f.Lost(), diag.Printable(string(f)))
+		what := cmp.Or(f.PartName(), diag.Printable(string(f)))
 		kind := c
 		if c != diag.LoadUnread && c != diag.LoadNoPlace {
 			kind = failed

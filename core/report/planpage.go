@@ -55,7 +55,7 @@ func newPlanRow(c *pluginapi.Change) planRow {
 		row.Fields = append(row.Fields, planField{diag.Printable(f.Field), diag.Printable(f.Old), diag.Printable(f.New), f.Drift})
 	}
 	for _, l := range c.Losses {
-		row.Losses = append(row.Losses, planLoss{cmp.Or(l.Feature.Lost(), diag.Printable(string(l.Feature))), diag.Printable(string(l.Code)), diag.Printable(l.Attribute), diag.Printable(l.Detail)})
+		row.Losses = append(row.Losses, planLoss{cmp.Or(l.Feature.PartName(), diag.Printable(string(l.Feature))), diag.Printable(string(l.Code)), diag.Printable(l.Attribute), diag.Printable(l.Detail)})
 	}
 	return row
 }

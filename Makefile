@@ -94,5 +94,5 @@ bench-keycloak-sweep: ## the same by batch size and number of parallel requests 
 	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),2000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloakSweep$$' -benchtime 1x ./internal/e2e
 
 .PHONY: bench-auth0
-bench-auth0: ## how full import jobs are, how long slots idle, and the time beside the ideal one (STETL_BENCH_ACCOUNTS, default 20000)
-	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),20000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkImport -benchtime 1x ./plugins/auth0
+bench-auth0: ## how full import jobs are, how long slots idle, the time beside the ideal one; jobs and requests of a later run (STETL_BENCH_ACCOUNTS, default 20000)
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),20000) $(GO) test -timeout 30m -run '^$$' -bench 'BenchmarkImport|BenchmarkDelta' -benchtime 1x ./plugins/auth0

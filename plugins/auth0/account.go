@@ -137,12 +137,15 @@ func (r *record) claims() []reconcile.Claim {
 	}
 }
 
-// answerable restricts what an account has to what a load would write.
-func answerable(held, want map[string]string) map[string]string {
+// answerable restricts what an account has to what a load would write, and to what loads
+// have noted that they wrote.
+func (o *origin) answerable(held, want map[string]string) map[string]string {
 	f := maps.Clone(held)
 	for name := range held {
 		optional := slices.Contains([]string{fieldUsername, fieldPhone, fieldPhoneVerified, fieldName, fieldEmail}, name)
-		if _, asked := want[name]; (optional && want[name] == "") || (strings.HasPrefix(name, prefixUserMetadata) && !asked) {
+		key, others := strings.CutPrefix(name, prefixUserMetadata)
+		others = others && !slices.Contains(o.UserMetadata, key)
+		if want[name] == "" && (optional || others) {
 			delete(f, name)
 		}
 	}

@@ -49,6 +49,69 @@ func BenchmarkImport(b *testing.B) {
 	}
 }
 
+// BenchmarkDelta changes the passwords of a tenth of the users, who all have a role, and
+// compares all of them, as later runs do.
+func BenchmarkDelta(b *testing.B) {
+	n, err := strconv.Atoi(os.Getenv("STETL_BENCH_ACCOUNTS"))
+	if err != nil {
+		b.Skip("STETL_BENCH_ACCOUNTS is not set; make bench-auth0 sets it")
+	}
+	for b.Loop() {
+		server := simulator.Start(b, simulator.Options{JobTime: func(users int) time.Duration { return time.Duration(users) * time.Millisecond }})
+		client := plugintest.ServeWith(b, Plugin(), map[string]any{
+			"domain": "tenant.eu.auth0.test", "api_url": server.URL, "client_id": "stetl", "client_secret": "client-secret-of-the-tenant",
+			"connection": "Username-Password-Authentication", "poll_interval": "100ms", "deferred": b.TempDir() + "/deferred.jsonl",
+		}, plugintest.Host{Memory: &memory{}, FingerprintKey: []byte("key")})
+		users := people(1, n)
+		for i := range users {
+			users[i].Roles = map[string][]string{"public": {"admin"}}
+		}
+		var mu sync.Mutex
+		last := map[string]sdk.Outcome{}
+		load := func(want sdk.Action) func(part []sdk.User) {
+			return func(part []sdk.User) {
+				outcomes, err := client.Load(b.Context(), part)
+				mu.Lock()
+				defer mu.Unlock()
+				for _, o := range outcomes {
+					if last[o.SourceID] = o; o.Action != want || len(o.Losses) > 0 {
+						b.Fatalf("%s is %s, lost %s", o.SourceID, o.Action, lossText(o))
+					}
+				}
+				if err != nil {
+					b.Error(err)
+				}
+			}
+		}
+		inBatches(users, batchUsers, load(sdk.Created))
+		for i := range users {
+			users[i] = again(users[i], last[users[i].SourceID])
+		}
+		changed := slices.Clone(users[:n/10])
+		for i := range changed {
+			changed[i].Password = light(1).Password
+		}
+		jobs, requests := server.Imports(), len(server.Requests())
+		inBatches(changed, batchUsers, load(sdk.Updated))
+		b.ReportMetric(float64(server.Imports()-jobs), "jobs")
+		b.ReportMetric(float64(len(server.Requests())-requests)/float64(len(changed)), "requests/changed")
+		for i := range changed {
+			users[i] = again(changed[i], last[changed[i].SourceID])
+		}
+		requests = len(server.Requests())
+		begun := time.Now()
+		inBatches(users, batchUsers, func(part []sdk.User) {
+			changes, err := client.Plan(b.Context(), part)
+			if err != nil || slices.ContainsFunc(changes, func(c sdk.Change) bool { return c.Action != sdk.Unchanged }) {
+				b.Errorf("after the change, %v", err)
+			}
+		})
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(float64(len(server.Requests())-requests)/float64(n), "requests/compared")
+		b.ReportMetric(float64(n)/time.Since(begun).Seconds(), "compared/s")
+	}
+}
+
 // inBatches calls load as the host does.
 func inBatches(users []sdk.User, size int, load func([]sdk.User)) {
 	var group sync.WaitGroup

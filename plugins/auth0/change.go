@@ -210,7 +210,13 @@ func (c *change) fields(mark map[string]json.RawMessage) map[string]any {
 			body["blocked"] = r.Blocked
 		}
 		if strings.HasPrefix(d.Field, prefixUserMetadata) {
-			body["user_metadata"] = r.userMetadata(held.UserMetadata)
+			metadata := r.userMetadata(held.UserMetadata)
+			for _, gone := range c.v.Differences {
+				if key, ok := strings.CutPrefix(gone.Field, prefixUserMetadata); ok && gone.Want == "" {
+					metadata[key] = nil
+				}
+			}
+			body["user_metadata"] = metadata
 		}
 	}
 	if normal(mark[metadataKey]) != normal(c.now.AppMetadata[metadataKey]) {

@@ -166,7 +166,8 @@ func (t *live) found(m matter, held *account) verdict {
 		Personal: map[string]bool{fieldPassword: held.LoginsCount > 0 || known && !r.replaceable()},
 		Equal:    map[string]bool{fieldPassword: sent, fieldTOTP: sent, fieldGrants: !held.has.Believed},
 	}
-	h.Answerable = answerable(h.Fields, v.wanted.Fields)
+	o := originOf(held.Account)
+	h.Answerable = o.answerable(h.Fields, v.wanted.Fields)
 	v.Verdict = t.judge.Found(m.user, v.wanted, h)
 	if v.Send[fieldPassword] && !r.replaceable() {
 		v.withhold(fieldPassword, sdk.PartLoss{Feature: sdk.PartPassword, Code: sdk.CodeUnread, Detail: "Auth0 replaces no hash of this kind"})

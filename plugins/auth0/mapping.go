@@ -68,6 +68,8 @@ type origin struct {
 	Tenants       []string            `json:"tenants,omitempty"`
 	Roles         map[string][]string `json:"roles,omitempty"`
 	Metadata      json.RawMessage     `json:"metadata,omitempty"`
+	// UserMetadata are the keys that a load has set there.
+	UserMetadata []string `json:"user_metadata,omitempty"`
 	// MetadataJSON is metadata with keys that Auth0 does not take, as text.
 	MetadataJSON string `json:"metadata_json,omitempty"`
 }
@@ -422,7 +424,7 @@ func (m mapper) place(u *sdk.User, r *record, o *origin) *sdk.Outcome {
 		o.MetadataJSON = string(u.Metadata)
 		r.notes = append(r.notes, "metadata has keys with . or $, which Auth0 does not take: it is kept as text in app_metadata."+metadataKey+".metadata_json")
 	case m.config.Metadata == inUserMetadata && isObject:
-		r.UserMetadata = u.Metadata
+		r.UserMetadata, o.UserMetadata = u.Metadata, slices.Sorted(maps.Keys(object))
 	default:
 		o.Metadata = u.Metadata
 	}

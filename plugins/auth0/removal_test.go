@@ -430,3 +430,26 @@ func TestFailedLookUp(t *testing.T) {
 		})
 	}
 }
+
+// TestMetadataThatGoes: a key of user_metadata that a load has set goes with the source, and
+// those of others stay.
+func TestMetadataThatGoes(t *testing.T) {
+	t.Parallel()
+	b := start(t, simulator.Options{}, map[string]any{"metadata": "user_metadata"})
+	with := func(metadata string) func(*sdk.User) {
+		return func(u *sdk.User) { u.Metadata = []byte(metadata) }
+	}
+	o := b.load(person(1, with(`{"plan":"x","theme":"dark"}`)))["source-1"]
+	b.server.Change(o.TargetID, func(a *simulator.User) { a.UserMetadata["theirs"] = "kept" })
+	u := again(person(1, with(`{"theme":"dark"}`)), o)
+	if c := b.plan(u)["source-1"]; c.Action != sdk.Updated || len(c.Fields) != 2 {
+		t.Errorf("planned %s %v", c.Action, c.Fields)
+	}
+	o = b.load(u)["source-1"]
+	if got := fmt.Sprint(b.server.Users()[o.TargetID].UserMetadata); o.Action != sdk.Updated || lossText(o) != "" || got != "map[theirs:kept theme:dark]" {
+		t.Errorf("%s, lost %s: %s", o.Action, lossText(o), got)
+	}
+	if c := b.plan(again(u, o))["source-1"]; c.Action != sdk.Unchanged {
+		t.Errorf("again: %s %v", c.Action, c.Fields)
+	}
+}

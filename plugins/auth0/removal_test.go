@@ -9,6 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	simulator "github.com/stetl/stetl/internal/testserver/auth0"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // again is the user as a later run sends it: loaded before, with what that has left.
@@ -451,5 +452,47 @@ func TestMetadataThatGoes(t *testing.T) {
 	}
 	if c := b.plan(again(u, o))["source-1"]; c.Action != sdk.Unchanged {
 		t.Errorf("again: %s %v", c.Action, c.Fields)
+	}
+}
+
+// TestUpdateThatBreaksOff: the tenant answers nothing from some request on, at every place
+// of an update. The next run leaves the account as it is wanted, whatever had arrived.
+func TestUpdateThatBreaksOff(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "breaks an update off at every request")
+	for n := range 40 {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			var meddle atomic.Bool
+			var requests atomic.Int64
+			b := start(t, simulator.Options{Instead: func(string, string) int {
+				if meddle.Load() && requests.Add(1) > int64(n) {
+					return 501
+				}
+				return 0
+			}}, nil)
+			first := b.load(person(1, seated, device(seed)))["source-1"]
+			wanted := person(1, device(otherSeed), func(u *sdk.User) {
+				u.GivenName, u.Password, u.Tenants, u.Roles = "New", light(1).Password, []string{"acme", "gamma"}, map[string][]string{"public": {"editor", "new"}, "acme": {"viewer", "new"}}
+			})
+			u := again(wanted, first)
+			meddle.Store(true)
+			outcomes, err := b.client.Load(t.Context(), []sdk.User{u})
+			meddle.Store(false)
+			if o := outcomes[0]; o.State != nil && o.Action != sdk.InDoubt {
+				u = again(wanted, o)
+			} else {
+				u.Prior.InDoubt = o.Code != sdk.CodeNotSent
+			}
+			o := b.load(u)["source-1"]
+			a := b.server.Users()[o.TargetID]
+			const want = "[editor new] map[acme:[new viewer] gamma:[]]"
+			if belongs(a) != want || a.GivenName != "New" || fmt.Sprint(a.TOTP) != fmt.Sprint([]string{otherSeed}) || b.server.StoredHash(o.TargetID) != wanted.Password.Encode() || len(o.Losses) > 0 {
+				t.Errorf("at first %s %s (%v, lost %s), then %s, lost %s\n%+v", outcomes[0].Action, outcomes[0].Code, err, lossText(outcomes[0]), o.Action, lossText(o), a)
+			}
+			if c := b.plan(again(wanted, o))["source-1"]; c.Action != sdk.Unchanged {
+				t.Errorf("afterwards: %s %v", c.Action, c.Fields)
+			}
+		})
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -72,7 +71,7 @@ func survives(ctx context.Context, c *change, err error) error {
 		c.end = &sdk.Outcome{
 			SourceID: c.u.SourceID, TargetID: c.v.held.UserID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "correct what it names",
 		}
-	case lonely(ctx, err):
+	case !tenant.Fatal(ctx, err):
 		c.end = &sdk.Outcome{
 			SourceID: c.u.SourceID, TargetID: c.v.held.UserID, Action: sdk.InDoubt, Code: sdk.CodeUnknownAnswer, Detail: err.Error(), Hint: "run again: the account is compared first",
 		}
@@ -374,20 +373,9 @@ func (c *change) readBack(ctx context.Context) (membership.Set, error) {
 		if has.Err != nil || has.Believed || n == rereadings || has.Equal(r.belongs) || len(c.failed) > 0 {
 			return has.Set, has.Err
 		}
-		if err := pause(ctx, 4*c.t.config.PollInterval.Duration); err != nil {
+		if err := tenant.Sleep(ctx, 4*c.t.config.PollInterval.Duration); err != nil {
 			return has.Set, err
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 

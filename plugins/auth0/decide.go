@@ -8,7 +8,6 @@ import (
 	"github.com/stetl/stetl/core/sdk/reconcile"
 	"github.com/stetl/stetl/plugins/auth0/internal/directory"
 	"github.com/stetl/stetl/plugins/auth0/internal/membership"
-	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // verdict is what is to become of one user. Created and not resumed means: send it.
@@ -191,6 +190,3 @@ func (v *verdict) withhold(field string, why sdk.PartLoss) {
 		v.Outcome.Action, v.Resumed = sdk.Unchanged, false
 	}
 }
-
-// lonely says whether an error is about one user and not about everybody.
-func lonely(ctx context.Context, err error) bool { return err != nil && !tenant.Fatal(ctx, err) }

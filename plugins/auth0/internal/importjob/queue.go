@@ -13,6 +13,7 @@ type queue struct {
 
 	mu      sync.Mutex
 	lanes   [2]lane // new users, and changes
+	last    int     // the lane that had its turn
 	waiting int     // calls that wait for their parcels
 }
 
@@ -53,19 +54,21 @@ func (q *queue) Fits(body []byte) bool {
 	return len(body) <= q.lanes[0].limit-2
 }
 
-// look returns the lane of which a job can be cut, and if there is none, when to look
-// again.
+// look returns the lane of which a job can be cut, the other one than last time where both
+// have one, and if there is none, when to look again.
 func (q *queue) look() (ready *lane, again time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range q.lanes {
-		l := &q.lanes[i]
+		turn := (q.last + 1 + i) % len(q.lanes)
+		l := &q.lanes[turn]
 		l.clean()
 		if len(l.items) == 0 {
 			continue
 		}
 		left := q.quiet() - time.Since(l.arrived)
 		if l.Full(1) || q.waiting >= q.options.Calls || left <= 0 {
+			q.last = turn
 			return l, 0
 		}
 		if left = max(left, time.Millisecond); again == 0 || left < again {

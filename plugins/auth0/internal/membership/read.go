@@ -58,8 +58,8 @@ type Answer struct {
 }
 
 // Read answers questions about many users: by the lists of roles and organizations where
-// that takes fewer requests than asking for each user. Who is not as wanted by a list,
-// which may lag behind, is asked about alone.
+// that takes fewer requests than asking for each user. A list may lag behind: who is not as
+// wanted by it, and who is to lose something, is asked about alone.
 func (b *Book) Read(ctx context.Context, asks []Ask) ([]Answer, error) {
 	out := make([]Answer, len(asks))
 	about := make([]Set, len(asks))
@@ -73,7 +73,8 @@ func (b *Book) Read(ctx context.Context, asks []Ask) ([]Answer, error) {
 	g.SetLimit(readers)
 	for i := range asks {
 		var listed bool
-		if out[i].Set, listed = b.lists.answer(asks[i].User, about[i]); listed && out[i].Equal(b.within(asks[i].Wants)) {
+		wants := b.within(asks[i].Wants)
+		if out[i].Set, listed = b.lists.answer(asks[i].User, about[i]); listed && out[i].Equal(wants) && about[i].Without(wants).Empty() {
 			continue
 		}
 		g.Go(func() error {

@@ -203,7 +203,8 @@ func TestAssignScript(t *testing.T) {
 	write(t, out, users)
 	requests := 0
 	server := simulator.Start(t, simulator.Options{EnabledAlready: 400, Instead: func(_, path string) int {
-		if requests++; strings.Contains(path, "/jobs") {
+		requests++
+		if strings.Contains(path, "/jobs") {
 			return 0
 		}
 		return map[int]int{4: 429, 5: 502, 11: 429}[requests%20]

@@ -163,7 +163,13 @@ func (t *live) found(m matter, held *account) verdict {
 		// Once its owner has signed in, the password is Auth0's. It replaces no hash of its
 		// own kind either.
 		Personal: map[string]bool{fieldPassword: held.LoginsCount > 0 || known && !r.replaceable()},
-		Equal:    map[string]bool{fieldPassword: sent, fieldTOTP: sent, fieldGrants: !held.has.Believed},
+		Equal:    map[string]bool{},
+	}
+	if sent { // by this process
+		h.Equal[fieldPassword], h.Equal[fieldTOTP] = true, true
+	}
+	if !held.has.Believed { // grants were read, and stand among the fields
+		h.Equal[fieldGrants] = true
 	}
 	o := originOf(held.Account)
 	h.Answerable = o.answerable(h.Fields, v.wanted.Fields)

@@ -169,7 +169,8 @@ func (d *desk) identify(ctx context.Context, look []*importjob.Parcel, said map[
 	var holders []directory.Holders
 	for i, p := range look {
 		h := found[i]
-		if p.Doubt && h.ID != nil && h.ID.In(d.t.config.Connection) && matters[i].record.marks(h.ID) && !matters[i].user.Prior.InDoubt {
+		earlier := matters[i].user.Prior.InDoubt && said[p] != nil // what another process has sent has arrived late
+		if p.Doubt && !earlier && h.ID != nil && h.ID.In(d.t.config.Connection) && matters[i].record.marks(h.ID) {
 			p.ID = strings.TrimPrefix(h.ID.UserID, IDPrefix)
 			there = append(there, p) // it was not there before the request whose answer was lost
 			continue

@@ -41,6 +41,20 @@ func (m names) count(name string, n int) {
 	}
 }
 
+// counts are the names that somebody has, nil when nobody has any.
+func (m names) counts() map[string]int {
+	var out map[string]int
+	for name, n := range m {
+		if n > 0 {
+			if out == nil {
+				out = map[string]int{}
+			}
+			out[name] = n
+		}
+	}
+	return out
+}
+
 func known[K ~string](m map[K]int) []K {
 	var all []K
 	for _, name := range slices.Sorted(maps.Keys(m)) {
@@ -91,9 +105,13 @@ func (d *demand) name(u *pluginapi.User, n int) {
 	for _, tenant := range u.Tenants {
 		d.tenants.count(tenant, n)
 	}
+	seen := map[string]bool{} // somebody may have a role in several tenants
 	for _, roles := range u.Roles {
 		for _, role := range roles {
-			d.roles.count(role, n)
+			if !seen[role] {
+				seen[role] = true
+				d.roles.count(role, n)
+			}
 		}
 	}
 	for key := range canonical.Members(u.Metadata) {
@@ -132,6 +150,7 @@ func (d *demand) needs() pluginapi.Needs {
 	return pluginapi.Needs{
 		Schemes: known(d.schemes), Providers: known(d.providers), Roles: known(d.roles), Tenants: known(d.tenants), MetadataKeys: known(d.keys),
 		Users: d.users, Resets: d.resets, WithoutEmail: d.withoutEmail, WithoutName: d.withoutName,
+		RoleUsers: d.roles.counts(), TenantUsers: d.tenants.counts(),
 	}
 }
 

@@ -192,4 +192,7 @@ type Needs struct {
 	Users, Resets, WithoutEmail, WithoutName int
 	// DryRun says that nothing will be written: what only a load needs may be missing.
 	DryRun bool
+	// RoleUsers and TenantUsers say how many users have each of Roles and of Tenants. Nil
+	// where the host does not say.
+	RoleUsers, TenantUsers map[string]int
 }

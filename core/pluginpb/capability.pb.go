@@ -525,7 +525,10 @@ type Needs struct {
 	WithoutEmail int64 `protobuf:"varint,8,opt,name=without_email,json=withoutEmail,proto3" json:"without_email,omitempty"`
 	WithoutName  int64 `protobuf:"varint,9,opt,name=without_name,json=withoutName,proto3" json:"without_name,omitempty"`
 	// Nothing will be written: the run only says what would change.
-	DryRun        bool `protobuf:"varint,10,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	DryRun bool `protobuf:"varint,10,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// How many users have each role and each tenant. Absent where the host does not say.
+	RoleUsers     map[string]int64 `protobuf:"bytes,11,rep,name=role_users,json=roleUsers,proto3" json:"role_users,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	TenantUsers   map[string]int64 `protobuf:"bytes,12,rep,name=tenant_users,json=tenantUsers,proto3" json:"tenant_users,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -630,6 +633,20 @@ func (x *Needs) GetDryRun() bool {
 	return false
 }
 
+func (x *Needs) GetRoleUsers() map[string]int64 {
+	if x != nil {
+		return x.RoleUsers
+	}
+	return nil
+}
+
+func (x *Needs) GetTenantUsers() map[string]int64 {
+	if x != nil {
+		return x.TenantUsers
+	}
+	return nil
+}
+
 var File_stetl_plugin_v1_capability_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
@@ -674,7 +691,7 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\vBatchLimits\x12\x14\n" +
 	"\x05users\x18\x01 \x01(\x03R\x05users\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x1b\n" +
-	"\tin_flight\x18\x03 \x01(\x03R\binFlight\"\xa3\x02\n" +
+	"\tin_flight\x18\x03 \x01(\x03R\binFlight\"\xb3\x04\n" +
 	"\x05Needs\x12\x18\n" +
 	"\aschemes\x18\x01 \x03(\tR\aschemes\x12\x1c\n" +
 	"\tproviders\x18\x02 \x03(\tR\tproviders\x12\x14\n" +
@@ -686,7 +703,16 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\rwithout_email\x18\b \x01(\x03R\fwithoutEmail\x12!\n" +
 	"\fwithout_name\x18\t \x01(\x03R\vwithoutName\x12\x17\n" +
 	"\adry_run\x18\n" +
-	" \x01(\bR\x06dryRun*?\n" +
+	" \x01(\bR\x06dryRun\x12D\n" +
+	"\n" +
+	"role_users\x18\v \x03(\v2%.stetl.plugin.v1.Needs.RoleUsersEntryR\troleUsers\x12J\n" +
+	"\ftenant_users\x18\f \x03(\v2'.stetl.plugin.v1.Needs.TenantUsersEntryR\vtenantUsers\x1a<\n" +
+	"\x0eRoleUsersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a>\n" +
+	"\x10TenantUsersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01*?\n" +
 	"\x06Switch\x12\x16\n" +
 	"\x12SWITCH_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tSWITCH_ON\x10\x01\x12\x0e\n" +
@@ -706,7 +732,7 @@ func file_stetl_plugin_v1_capability_proto_rawDescGZIP() []byte {
 }
 
 var file_stetl_plugin_v1_capability_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stetl_plugin_v1_capability_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_stetl_plugin_v1_capability_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_stetl_plugin_v1_capability_proto_goTypes = []any{
 	(Switch)(0),          // 0: stetl.plugin.v1.Switch
 	(*Capabilities)(nil), // 1: stetl.plugin.v1.Capabilities
@@ -717,20 +743,24 @@ var file_stetl_plugin_v1_capability_proto_goTypes = []any{
 	(*Needs)(nil),        // 6: stetl.plugin.v1.Needs
 	nil,                  // 7: stetl.plugin.v1.Capabilities.FoldsCaseEntry
 	nil,                  // 8: stetl.plugin.v1.Capabilities.FoldsEntry
+	nil,                  // 9: stetl.plugin.v1.Needs.RoleUsersEntry
+	nil,                  // 10: stetl.plugin.v1.Needs.TenantUsersEntry
 }
 var file_stetl_plugin_v1_capability_proto_depIdxs = []int32{
-	4, // 0: stetl.plugin.v1.Capabilities.hashes:type_name -> stetl.plugin.v1.HashSupport
-	5, // 1: stetl.plugin.v1.Capabilities.batch:type_name -> stetl.plugin.v1.BatchLimits
-	7, // 2: stetl.plugin.v1.Capabilities.folds_case:type_name -> stetl.plugin.v1.Capabilities.FoldsCaseEntry
-	8, // 3: stetl.plugin.v1.Capabilities.folds:type_name -> stetl.plugin.v1.Capabilities.FoldsEntry
-	3, // 4: stetl.plugin.v1.Capabilities.sign_ins:type_name -> stetl.plugin.v1.SignIn
-	0, // 5: stetl.plugin.v1.SignIn.state:type_name -> stetl.plugin.v1.Switch
-	2, // 6: stetl.plugin.v1.Capabilities.FoldsEntry.value:type_name -> stetl.plugin.v1.Folding
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	4,  // 0: stetl.plugin.v1.Capabilities.hashes:type_name -> stetl.plugin.v1.HashSupport
+	5,  // 1: stetl.plugin.v1.Capabilities.batch:type_name -> stetl.plugin.v1.BatchLimits
+	7,  // 2: stetl.plugin.v1.Capabilities.folds_case:type_name -> stetl.plugin.v1.Capabilities.FoldsCaseEntry
+	8,  // 3: stetl.plugin.v1.Capabilities.folds:type_name -> stetl.plugin.v1.Capabilities.FoldsEntry
+	3,  // 4: stetl.plugin.v1.Capabilities.sign_ins:type_name -> stetl.plugin.v1.SignIn
+	0,  // 5: stetl.plugin.v1.SignIn.state:type_name -> stetl.plugin.v1.Switch
+	9,  // 6: stetl.plugin.v1.Needs.role_users:type_name -> stetl.plugin.v1.Needs.RoleUsersEntry
+	10, // 7: stetl.plugin.v1.Needs.tenant_users:type_name -> stetl.plugin.v1.Needs.TenantUsersEntry
+	2,  // 8: stetl.plugin.v1.Capabilities.FoldsEntry.value:type_name -> stetl.plugin.v1.Folding
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_capability_proto_init() }
@@ -744,7 +774,7 @@ func file_stetl_plugin_v1_capability_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_capability_proto_rawDesc), len(file_stetl_plugin_v1_capability_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -119,6 +120,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	}
 	i.connection(ctx, c)
 	i.factors(ctx)
+	i.power(ctx)
 	i.estimate()
 	return *l
 }
@@ -214,6 +216,40 @@ func (i *inspection) connection(ctx context.Context, c *connection) {
 	}
 	if o.Attributes["phone_number"].ProfileRequired && i.config.PhoneNumbers != choiceAttribute {
 		identifiers("the connection demands phone numbers", "make them optional, or set phone_numbers: attribute")
+	}
+}
+
+// people is how many have a role in SuperTokens, in words.
+func (i *inspection) people(role string) string {
+	if n := i.needs.RoleUsers[role]; n > 0 {
+		return fmt.Sprintf("%d users", n)
+	}
+	return "users" // an older host does not say
+}
+
+// power names roles of the tenant that users will get by nothing but their name.
+func (i *inspection) power(ctx context.Context) {
+	if len(i.needs.Roles) == 0 || i.config.Roles == choiceMetadata {
+		return
+	}
+	powers, err := membership.Powers(ctx, i.client, i.needs.Roles)
+	if err != nil {
+		return // without read:roles none is given either
+	}
+	for _, name := range slices.Sorted(maps.Keys(powers)) {
+		p, accepted := powers[name], slices.Contains(i.config.AcceptRoles, name)
+		d := sdk.Diagnostic{Severity: sdk.Warning, Code: codePower, Path: "/roles"}
+		switch {
+		case p.Administers && !accepted:
+			d.Summary = fmt.Sprintf("the role %s of the tenant may use the Management API: %s whose role in SuperTokens has that name do not get it", name, i.people(name))
+			d.Hint = "rename the one in the tenant, or accept it by name in accept_roles"
+		case p.Administers:
+			d.Summary = fmt.Sprintf("%s with the role %s will be able to change the tenant, as accept_roles says", i.people(name), name)
+		default:
+			d.Summary = fmt.Sprintf("the role %s of the tenant has %d permissions, which %s whose role in SuperTokens has that name get with it", name, p.Permissions, i.people(name))
+			d.Hint = "rename one of the two if they are not the same"
+		}
+		i.l.Add(d)
 	}
 }
 

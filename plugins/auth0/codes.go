@@ -19,6 +19,7 @@ const (
 	codePasswordlessDeferred  sdk.Code = "auth0.passwordless_deferred"
 	codeHashDeferred          sdk.Code = "auth0.hash_deferred"
 	codeDeferredUnwritable    sdk.Code = "auth0.deferred_unwritable"
+	codePower                 sdk.Code = "auth0.power"
 	codeOutUnwritable         sdk.Code = "auth0.out_unwritable"
 	codeOutForeignFiles       sdk.Code = "auth0.out_foreign_files"
 )
@@ -40,6 +41,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codePasswordlessDeferred, Meaning: "the user has no password, and jobs create users with passwords only", Remedy: "set passwordless: create, or let the user appear at the first sign-in", Permanent: true},
 	{Code: codeHashDeferred, Meaning: "Auth0 cannot verify the user's hash, and loading it without would shut out a later import", Remedy: "migrate such users at their first sign-in, or set unsupported_hash: reset", Path: "/password", Permanent: true},
 	{Code: codeDeferredUnwritable, Meaning: "the side file of deferred accounts cannot be written", Remedy: "name a writable path in deferred"},
+	{Code: codePower, Meaning: "a role of that name is in the tenant and has permissions, of the Management API or of others", Remedy: "rename the one in the tenant, or accept it by name in accept_roles", Path: "/roles", Permanent: true},
 	{Code: codeOutUnwritable, Meaning: "the output folder cannot be written", Remedy: "name a folder that may be created or written, on a disk with room"},
 	{Code: codeOutForeignFiles, Meaning: "the output folder holds users that stetl did not write", Remedy: "move them away or choose another folder"},
 }

@@ -38,14 +38,15 @@ type Config struct {
 	Out      string `json:"out,omitempty" jsonschema:"files: folder to write"`
 	Deferred string `json:"deferred,omitempty" default:"auth0-deferred.jsonl" jsonschema:"live: file that lists the accounts no job can create, with their provider ids"`
 
-	UnsupportedHash     string `json:"unsupported_hash,omitempty" enum:"defer,reset" default:"defer" jsonschema:"users whose hash Auth0 cannot verify: defer leaves them out, so that a lazy migration can still take them; reset loads them without a password"`
-	Passwordless        string `json:"passwordless,omitempty" enum:"defer,create" default:"defer" jsonschema:"users who sign in with a code: defer lists them in the side file; create makes them one by one in the connections email and sms"`
-	WithoutEmail        string `json:"without_email,omitempty" enum:"reject,import" default:"reject" jsonschema:"users with a password and no usable e-mail address: import sends username or phone number instead, which the connection must allow"`
-	PhoneNumbers        string `json:"phone_numbers,omitempty" enum:"metadata,attribute" default:"metadata" jsonschema:"attribute also sends phone_number, which the connection must have as an identifier"`
-	Metadata            string `json:"metadata,omitempty" enum:"app_metadata,user_metadata" default:"app_metadata" jsonschema:"where the application's metadata goes; users can change user_metadata themselves"`
-	Roles               string `json:"roles,omitempty" enum:"auto,assign,metadata" default:"auto" jsonschema:"assign gives the roles of tenant public as roles of Auth0; metadata keeps them in app_metadata only; auto assigns where the application may"`
-	Tenants             string `json:"tenants,omitempty" enum:"auto,organizations,metadata" default:"auto" jsonschema:"organizations makes an organization of every tenant but public; metadata keeps them in app_metadata only; auto does what the application may"`
-	LookupsBeforeExport int    `json:"lookups_before_export,omitempty" default:"50" jsonschema:"live: accounts that are looked up one by one before the tenant's users are exported instead"`
+	UnsupportedHash     string   `json:"unsupported_hash,omitempty" enum:"defer,reset" default:"defer" jsonschema:"users whose hash Auth0 cannot verify: defer leaves them out, so that a lazy migration can still take them; reset loads them without a password"`
+	Passwordless        string   `json:"passwordless,omitempty" enum:"defer,create" default:"defer" jsonschema:"users who sign in with a code: defer lists them in the side file; create makes them one by one in the connections email and sms"`
+	WithoutEmail        string   `json:"without_email,omitempty" enum:"reject,import" default:"reject" jsonschema:"users with a password and no usable e-mail address: import sends username or phone number instead, which the connection must allow"`
+	PhoneNumbers        string   `json:"phone_numbers,omitempty" enum:"metadata,attribute" default:"metadata" jsonschema:"attribute also sends phone_number, which the connection must have as an identifier"`
+	Metadata            string   `json:"metadata,omitempty" enum:"app_metadata,user_metadata" default:"app_metadata" jsonschema:"where the application's metadata goes; users can change user_metadata themselves"`
+	Roles               string   `json:"roles,omitempty" enum:"auto,assign,metadata" default:"auto" jsonschema:"assign gives the roles of tenant public as roles of Auth0; metadata keeps them in app_metadata only; auto assigns where the application may"`
+	AcceptRoles         []string `json:"accept_roles,omitempty" jsonschema:"live: roles of the tenant that may use the Management API, and that users with a role of that name are to get all the same"`
+	Tenants             string   `json:"tenants,omitempty" enum:"auto,organizations,metadata" default:"auto" jsonschema:"organizations makes an organization of every tenant but public; metadata keeps them in app_metadata only; auto does what the application may"`
+	LookupsBeforeExport int      `json:"lookups_before_export,omitempty" default:"50" jsonschema:"live: accounts that are looked up one by one before the tenant's users are exported instead"`
 }
 
 const (

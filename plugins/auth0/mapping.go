@@ -124,6 +124,8 @@ type mapper struct {
 	// assignRoles, organizations and seats (roles inside of organizations) say what this
 	// tenant and application allow.
 	assignRoles, organizations, seats bool
+	// powers are what roles allow that are in the tenant.
+	powers map[string]membership.Power
 }
 
 // user maps u, or says why Auth0 does not get it.
@@ -345,9 +347,23 @@ const publicTenant = "public"
 
 var organizationPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,49}$`)
 
+// harmless leaves out roles that would make somebody an administrator of the tenant by
+// nothing but their name, and notes each as lost.
+func (m mapper) harmless(roles []string, r *record) []string {
+	return slices.DeleteFunc(slices.Clone(roles), func(name string) bool {
+		if !m.powers[name].Administers || slices.Contains(m.config.AcceptRoles, name) {
+			return false
+		}
+		r.losses = append(r.losses, sdk.PartLoss{
+			Feature: sdk.CarriesRoles, Code: codePower, Attribute: name, Detail: "the role of that name in the tenant may use the Management API",
+		})
+		return true
+	})
+}
+
 func (m mapper) memberships(u *sdk.User, r *record) {
 	if m.assignRoles {
-		r.belongs.Roles = slices.Clone(u.Roles[publicTenant])
+		r.belongs.Roles = m.harmless(u.Roles[publicTenant], r)
 	}
 	if !m.organizations {
 		return
@@ -359,7 +375,7 @@ func (m mapper) memberships(u *sdk.User, r *record) {
 		case organizationPattern.MatchString(tenant):
 			var roles []string
 			if m.seats {
-				roles = slices.Clone(u.Roles[tenant])
+				roles = m.harmless(u.Roles[tenant], r)
 			}
 			r.belongs.Organizations[tenant] = roles
 		default:

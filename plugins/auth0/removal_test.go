@@ -496,3 +496,54 @@ func TestUpdateThatBreaksOff(t *testing.T) {
 		})
 	}
 }
+
+// Nobody may change the tenant because of the name of a role: one that may use the
+// Management API is left out and named, until the configuration accepts it.
+func TestPowerByName(t *testing.T) {
+	t.Parallel()
+	for name, accepted := range map[string]bool{"left out": false, "accepted": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			more := map[string]any{}
+			if accepted {
+				more["accept_roles"] = []string{"admin"}
+			}
+			b := start(t, simulator.Options{}, more)
+			for _, role := range []string{"admin", "editor"} {
+				b.server.PutRole(role)
+			}
+			b.server.ChangeRole("admin", func(_, permissions map[string]bool) {
+				permissions["update:users@https://tenant.eu.auth0.test/api/v2/"] = true
+			})
+			b.server.ChangeRole("editor", func(_, permissions map[string]bool) { permissions["edit@https://api.example.com"] = true })
+			u := light(1, func(u *sdk.User) { u.Roles = map[string][]string{"public": {"admin", "editor", "viewer"}} })
+			l, err := b.client.Check(t.Context(), sdk.Needs{Users: 1, Roles: []string{"admin", "editor", "viewer"}, RoleUsers: map[string]int{"admin": 3, "editor": 7, "viewer": 1}})
+			var said []string
+			for _, d := range l.Diagnostics {
+				if d.Code == codePower {
+					said = append(said, d.Summary)
+				}
+			}
+			if err != nil || len(said) != 2 || !strings.Contains(said[0], "3 users") || !strings.Contains(said[1], "1 permissions, which 7 users") {
+				t.Errorf("check says %q, %v", said, err)
+			}
+			for range 2 {
+				o := b.load(u)["source-1"]
+				want := "[admin editor viewer]"
+				if !accepted {
+					want = "[editor viewer]"
+					if len(o.Losses) != 1 || o.Losses[0].Code != codePower || o.Losses[0].Attribute != "admin" {
+						t.Errorf("losses %v", o.Losses)
+					}
+				}
+				if got := fmt.Sprint(b.server.Users()[o.TargetID].Roles); got != want {
+					t.Errorf("roles %s, want %s", got, want)
+				}
+				u.Prior, u.Existing = sdk.Prior{TargetID: o.TargetID, State: o.State}, sdk.Update
+			}
+			if o := b.load(u)["source-1"]; o.Action != sdk.Unchanged {
+				t.Errorf("a later run: %s %v", o.Action, o.Changed)
+			}
+		})
+	}
+}

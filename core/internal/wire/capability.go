@@ -132,6 +132,7 @@ func EncodeNeeds(n *pluginapi.Needs) *pluginpb.Needs {
 		Schemes: cleanAll(n.Schemes), Providers: cleanAll(n.Providers),
 		Roles: cleanAll(n.Roles), Tenants: cleanAll(n.Tenants), MetadataKeys: cleanAll(n.MetadataKeys),
 		Users: int64(n.Users), Resets: int64(n.Resets), WithoutEmail: int64(n.WithoutEmail), WithoutName: int64(n.WithoutName), DryRun: n.DryRun,
+		RoleUsers: encodeCounts(n.RoleUsers), TenantUsers: encodeCounts(n.TenantUsers),
 	}
 }
 
@@ -143,7 +144,30 @@ func DecodeNeeds(p *pluginpb.Needs) pluginapi.Needs {
 		Roles:     p.GetRoles(), Tenants: p.GetTenants(), MetadataKeys: p.GetMetadataKeys(),
 		Users: int(p.GetUsers()), Resets: int(p.GetResets()),
 		WithoutEmail: int(p.GetWithoutEmail()), WithoutName: int(p.GetWithoutName()), DryRun: p.GetDryRun(),
+		RoleUsers: decodeCounts(p.GetRoleUsers()), TenantUsers: decodeCounts(p.GetTenantUsers()),
 	}
+}
+
+func encodeCounts(m map[string]int) map[string]int64 {
+	if m == nil {
+		return nil
+	}
+	out := make(map[string]int64, len(m))
+	for name, n := range m {
+		out[clean(name)] += int64(n)
+	}
+	return out
+}
+
+func decodeCounts(m map[string]int64) map[string]int {
+	if m == nil {
+		return nil
+	}
+	out := make(map[string]int, len(m))
+	for name, n := range m {
+		out[name] = int(n)
+	}
+	return out
 }
 
 func names[S ~string](all []string) []S {

@@ -123,7 +123,8 @@ func (s *Server) PutRole(name string) {
 	s.roles[id] = &role{id, name, "", map[string]bool{}, map[string]bool{}}
 }
 
-// ChangeRole edits who has a role and what it permits, behind everybody's back.
+// ChangeRole edits who has a role and what it permits, behind everybody's back. A permission
+// is NAME@API.
 func (s *Server) ChangeRole(name string, change func(users, permissions map[string]bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,7 +177,8 @@ func (s *Server) roleRoutes(api router) {
 	api("GET /roles/{id}/permissions", "read:roles", with(func(w http.ResponseWriter, r *http.Request, one *role) {
 		list := []map[string]any{}
 		for name := range one.permissions {
-			list = append(list, map[string]any{"permission_name": name})
+			permission, server, _ := strings.Cut(name, "@")
+			list = append(list, map[string]any{"permission_name": permission, "resource_server_identifier": server})
 		}
 		page(w, r, "permissions", list)
 	}))

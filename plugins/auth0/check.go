@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -232,7 +233,7 @@ func (i *inspection) power(ctx context.Context) {
 	if len(i.needs.Roles) == 0 || i.config.Roles == choiceMetadata {
 		return
 	}
-	powers, err := membership.Powers(ctx, i.client, i.needs.Roles)
+	powers, err := membership.NewBook(i.client, slog.New(slog.DiscardHandler), "", membership.Allowed{Roles: true}).Powers(ctx, i.needs.Roles)
 	if err != nil {
 		return // without read:roles none is given either
 	}

@@ -2,12 +2,15 @@ package auth0
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/reconcile"
 	"github.com/stetl/stetl/plugins/auth0/internal/directory"
 	"github.com/stetl/stetl/plugins/auth0/internal/membership"
+	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
 // verdict is what is to become of one user. Created and not resumed means: send it.
@@ -29,15 +32,35 @@ type matter struct {
 	record *record
 }
 
+// rolesOf are the roles that any of the users has, in order.
+func rolesOf(users []sdk.User) []string {
+	all := map[string]bool{}
+	for i := range users {
+		for _, roles := range users[i].Roles {
+			for _, role := range roles {
+				all[role] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
 // decide says what is to become of users, in order. It only reads. With ask, those
 // who were never sent are looked up as well; a load lets the import find out.
 func (t *live) decide(ctx context.Context, users []sdk.User, c *reconcile.Claims, ask bool) ([]verdict, error) {
 	out := make([]verdict, len(users))
+	mapper := t.mapper
+	if mapper.assignRoles {
+		var err error
+		if mapper.powers, err = t.book.Powers(ctx, rolesOf(users)); err != nil && !tenant.Hidden(err) { // hidden ones cannot be given either
+			return nil, explain(fmt.Errorf("read what roles of the tenant allow: %w", err))
+		}
+	}
 	var matters []matter
 	var at []int
 	for i := range users {
 		u := &users[i]
-		r, refused := t.mapper.user(u)
+		r, refused := mapper.user(u)
 		if refused == nil {
 			refused = c.Take(u, r.claims()...)
 		}

@@ -175,11 +175,6 @@ func (t *live) open(ctx context.Context) error {
 		organizations: t.config.Tenants == choiceOrganizations || t.config.Tenants == choiceAuto && lacking(scopes, organizationScopes) == nil,
 	}
 	t.mapper.seats = t.mapper.assignRoles && (t.config.Roles == choiceAssign || lacking(scopes, seatScopes) == nil)
-	if t.mapper.assignRoles {
-		if t.mapper.powers, err = membership.Powers(ctx, t.api, nil); err != nil && !tenant.Hidden(err) {
-			return explain(fmt.Errorf("read what the roles of the tenant allow: %w", err))
-		}
-	}
 	t.book = membership.NewBook(t.api, t.env.Log, c.ID, membership.Allowed{Roles: t.mapper.assignRoles, Organizations: t.mapper.organizations, Seats: t.mapper.seats})
 	t.opened = true
 	return nil

@@ -3,6 +3,7 @@ package membership
 import (
 	"context"
 	"strings"
+	"sync"
 
 	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
@@ -16,36 +17,49 @@ type Power struct {
 	Administers bool
 }
 
-// Powers reads what the roles of these names allow that are in the tenant. Roles that
-// allow nothing, and those that are not there, are not among them.
-func Powers(ctx context.Context, client *tenant.Client, names []string) (map[string]Power, error) {
-	all, err := tenant.Pages[named](ctx, client, "roles")
-	if err != nil {
-		return nil, err
-	}
-	wanted := map[string]bool{}
-	for _, n := range names {
-		wanted[n] = true
+// powers knows what roles of a tenant allow. It is safe for concurrent use.
+type powers struct {
+	mu    sync.Mutex
+	known map[string]Power
+}
+
+// Powers reads what the roles of these names allow that are in the tenant, each once.
+// Roles that allow nothing, and those that are not there, are not in the answer.
+func (b *Book) Powers(ctx context.Context, roles []string) (map[string]Power, error) {
+	b.powers.mu.Lock()
+	defer b.powers.mu.Unlock()
+	if b.powers.known == nil {
+		b.powers.known = map[string]Power{}
 	}
 	out := map[string]Power{}
-	for _, r := range all {
-		if len(names) > 0 && !wanted[r.Name] {
-			continue
-		}
-		permissions, err := tenant.Pages[struct {
-			API string `json:"resource_server_identifier"`
-		}](ctx, client, "roles", r.ID, "permissions")
-		if err != nil {
-			return nil, err
-		}
-		p := Power{Permissions: len(permissions)}
-		for _, one := range permissions {
-			// The identifier of the Management API is fixed, whatever the tenant's domain.
-			p.Administers = p.Administers || strings.HasSuffix(strings.TrimSuffix(one.API, "/"), "/api/v2")
+	for _, role := range roles {
+		p, known := b.powers.known[role]
+		if !known {
+			var err error
+			if p, err = b.power(ctx, role); err != nil {
+				return nil, err
+			}
+			b.powers.known[role] = p
 		}
 		if p.Permissions > 0 {
-			out[r.Name] = p
+			out[role] = p
 		}
 	}
 	return out, nil
+}
+
+func (b *Book) power(ctx context.Context, role string) (p Power, err error) {
+	id, err := b.names.role(ctx, role)
+	if err != nil || id == "" {
+		return p, err
+	}
+	permissions, err := tenant.Pages[struct {
+		API string `json:"resource_server_identifier"`
+	}](ctx, b.client, "roles", id, "permissions")
+	p.Permissions = len(permissions)
+	for _, one := range permissions {
+		// The identifier of the Management API is fixed, whatever the tenant's domain.
+		p.Administers = p.Administers || strings.HasSuffix(strings.TrimSuffix(one.API, "/"), "/api/v2")
+	}
+	return p, err
 }

@@ -29,6 +29,7 @@ type Book struct {
 	allowed Allowed
 	names   names
 	lists   lists
+	powers  powers
 	blind   sync.Once // said that memberships cannot be read
 }
 

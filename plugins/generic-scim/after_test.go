@@ -339,3 +339,21 @@ func TestUndoInDoubt(t *testing.T) {
 		t.Errorf("%s, %s, %s; left %v", out.Of("source-1"), out.Of("source-2"), out.Of("source-3"), f.users)
 	}
 }
+
+// Groups that no run has made are named before anybody gets into them by a name.
+func TestGroupsOfOthers(t *testing.T) {
+	t.Parallel()
+	f, j := newFake(t, profile{}), &memory{}
+	load(t, openLive(t, f.settings(), j), inGroups(people(1, 1), "editor"))
+	f.groups["g-admin"] = resource{"id": "g-admin", "displayName": "admin"}
+	l := openLive(t, f.settings(), j).Check(t.Context(), sdk.Needs{Users: 3, Roles: []string{"admin", "editor", "viewer"}, RoleUsers: map[string]int{"admin": 2, "editor": 1, "viewer": 1}})
+	var said []string
+	for _, d := range l {
+		if d.Code == codeGroupsThere {
+			said = append(said, d.Summary)
+		}
+	}
+	if len(said) != 1 || !strings.HasSuffix(said[0], ": admin (2 users)") {
+		t.Errorf("check says %q", said)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -62,6 +63,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 			Hint: "set roles to roles or entitlements where the provider knows those, or to none",
 		})
 	}
+	checkGroups(ctx, &l, s, needs)
 	if t.config.Password.HashesAccepted && f.attributes != nil && !f.attributes["password"] {
 		l.Add(sdk.Diagnostic{
 			Code: codePasswordUndeclared, Path: "/password", Summary: "hashes are to be sent and the server declares no attribute password",
@@ -69,6 +71,46 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		})
 	}
 	return l
+}
+
+// checkGroups names groups of the provider that people will get into by nothing but their
+// name. What a group allows, SCIM does not tell.
+func checkGroups(ctx context.Context, l *sdk.Diagnostics, s *server, needs sdk.Needs) {
+	if s.facts.groups == "" {
+		return
+	}
+	people := map[string]int{}
+	if s.config.rolesInGroups() {
+		for _, role := range needs.Roles {
+			people[role] = needs.RoleUsers[role]
+		}
+	}
+	if s.config.Tenants == asGroups {
+		for _, tenant := range needs.Tenants {
+			people[tenantPrefix+tenant] = needs.TenantUsers[tenant]
+		}
+	}
+	var theirs []string
+	for _, name := range slices.Sorted(maps.Keys(people)) {
+		g, err := s.groups.get(ctx, name)
+		if err != nil {
+			l.Add(failed(err))
+			return
+		}
+		if g == nil || s.groups.isOurs(g) {
+			continue
+		}
+		if n := people[name]; n > 0 {
+			name = fmt.Sprintf("%s (%d users)", name, n)
+		}
+		theirs = append(theirs, name)
+	}
+	if len(theirs) > 0 {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeGroupsThere, Path: "/roles", Summary: "groups of the provider that no run has made, and that users get into by the name of a role: " + joinList(theirs),
+			Detail: "SCIM does not tell what a group allows: see at the provider", Hint: "rename the ones that mean something else, or set roles: none",
+		})
+	}
 }
 
 // checkAttributes finds what the server would drop, and what it demands.

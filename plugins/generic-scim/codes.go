@@ -18,6 +18,7 @@ const (
 	codePasswordUndeclared  sdk.Code = "scim.password_undeclared"
 	codePasswordsAsHashes   sdk.Code = "scim.passwords_as_hashes"
 	codeProviderNote        sdk.Code = "scim.provider_note"
+	codeGroupsThere         sdk.Code = "scim.groups_there"
 	codeSeats               sdk.Code = "scim.seats"
 	codeOutUnwritable       sdk.Code = "scim.out_unwritable"
 	codeOutForeignFiles     sdk.Code = "scim.out_foreign_files"
@@ -39,6 +40,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codePasswordUndeclared, Meaning: "hashes are to be sent and the server declares no attribute password", Remedy: "remove password from the configuration", Permanent: true},
 	{Code: codePasswordsAsHashes, Meaning: "hashes will be sent as the configuration states", Remedy: "sign in with a migrated test account first", Permanent: true},
 	{Code: codeProviderNote, Meaning: "what is known of this provider", Remedy: "read it", Permanent: true},
+	{Code: codeGroupsThere, Meaning: "groups that no run has made have the names of roles, and users with these roles get into them", Remedy: "see at the provider what they allow, and rename those that mean something else", Permanent: true},
 	{Code: codeSeats, Meaning: "the provider takes no more accounts: its plan or licence has no seats left", Remedy: "buy seats or remove accounts, then run again: it goes on where it stopped"},
 	{Code: codeOutUnwritable, Meaning: "the output folder cannot be written", Remedy: "name a folder that may be created or written, on a disk with room"},
 	{Code: codeOutForeignFiles, Meaning: "the output folder holds users that stetl did not write", Remedy: "move them away or choose another folder"},

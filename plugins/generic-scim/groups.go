@@ -358,16 +358,20 @@ func (d *groupDirectory) own(ctx context.Context) (out []*group, err error) {
 		if err != nil {
 			return nil, err
 		}
-		ours := g.marked
-		if d.journal != nil {
-			id, noted := d.journal.Get(groupKey + name)
-			ours = ours || noted && g.id == string(id)
-		}
-		if ours {
+		if d.isOurs(g) {
 			out = append(out, g)
 		}
 	}
 	return out, nil
+}
+
+// isOurs reports whether a load has made a group.
+func (d *groupDirectory) isOurs(g *group) bool {
+	if g.marked || d.journal == nil {
+		return g.marked
+	}
+	id, noted := d.journal.Get(groupKey + g.name)
+	return noted && g.id == string(id)
 }
 
 // drop deletes groups that a load has made and that show no members any more.

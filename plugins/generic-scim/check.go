@@ -97,7 +97,7 @@ func checkGroups(ctx context.Context, l *sdk.Diagnostics, s *server, needs sdk.N
 			l.Add(failed(err))
 			return
 		}
-		if g == nil || s.groups.isOurs(g) {
+		if g == nil || isOurs(s.groups, g) {
 			continue
 		}
 		if n := people[name]; n > 0 {

@@ -358,7 +358,7 @@ func (d *groupDirectory) own(ctx context.Context) (out []*group, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if d.isOurs(g) {
+		if isOurs(d, g) {
 			out = append(out, g)
 		}
 	}
@@ -366,7 +366,7 @@ func (d *groupDirectory) own(ctx context.Context) (out []*group, err error) {
 }
 
 // isOurs reports whether a load has made a group.
-func (d *groupDirectory) isOurs(g *group) bool {
+func isOurs(d *groupDirectory, g *group) bool {
 	if g.marked || d.journal == nil {
 		return g.marked
 	}

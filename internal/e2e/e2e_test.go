@@ -256,6 +256,14 @@ func TestKeycloak(t *testing.T) {
 	}
 }
 
+// logOut ends all sessions of a realm: an undo keeps whoever is signed in.
+func logOut(t testing.TB, server *keycloak.Server, realm string) {
+	t.Helper()
+	if err := server.Admin(t.Context(), http.MethodPost, "/realms/"+realm+"/logout-all", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // realm prepares a realm as an operator would: a client with a service account
 // for stetl, a client for people, and no required names.
 func realm(t testing.TB, server *keycloak.Server, name, secret string) {
@@ -420,6 +428,7 @@ target:
 			if r := runStetl(t, env, "undo", "--config", config); r.code != exitUsage || !strings.Contains(r.stderr, "--yes") {
 				t.Errorf("undo without an answer: exit %d\n%s", r.code, r.stderr)
 			}
+			logOut(t, server, name)
 			if r := runStetl(t, env, "undo", "--config", config, "--yes", "--json"); r.code != exitDone {
 				t.Errorf("undo: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
 			}

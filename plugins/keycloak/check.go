@@ -400,6 +400,19 @@ func failed(what string, err error) sdk.Diagnostic {
 }
 
 func loginProblem(e *loginError) sdk.Diagnostic {
+	words := e.Error()
+	switch {
+	case strings.Contains(words, "HTTPS required"):
+		return sdk.Diagnostic{
+			Code: codeHTTPSRequired, Path: "/url", Summary: "the realm takes no requests in clear text", Detail: words,
+			Hint: "use the https address of the server, or, behind a proxy that ends TLS, see that the server trusts its headers (proxy-headers)",
+		}
+	case strings.Contains(words, "Realm not enabled"):
+		return sdk.Diagnostic{
+			Code: codeRealmDisabled, Path: "/realm", Summary: fmt.Sprintf("the realm %q is switched off", e.realm), Detail: words,
+			Hint: "switch it on at the top of its settings in the admin console",
+		}
+	}
 	switch e.status() {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		return sdk.Diagnostic{

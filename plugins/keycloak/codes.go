@@ -30,6 +30,8 @@ const (
 	codeOrganizationsOff sdk.Code = "keycloak.organizations_off"
 	codeFederationDown   sdk.Code = "keycloak.federation_unreachable"
 	codeNotFixed         sdk.Code = "keycloak.not_fixed"
+	codeHTTPSRequired    sdk.Code = "keycloak.https_required"
+	codeRealmDisabled    sdk.Code = "keycloak.realm_disabled"
 	codePower            sdk.Code = "keycloak.power"
 	codeUsernamesFixed   sdk.Code = "keycloak.usernames_fixed"
 )
@@ -61,6 +63,8 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeDuplicateEmails, Meaning: "the realm lets several accounts have the same e-mail address", Remedy: "switch off Duplicate emails in the realm's settings, unless that is meant", Permanent: true},
 	{Code: codeOrganizationsOff, Meaning: "the realm has organizations switched off", Remedy: "run check --fix, or switch them on in the realm's settings", Permanent: true},
 	{Code: codeFederationDown, Meaning: "the server cannot sign in to an LDAP server that the realm takes users from", Remedy: "repair the user federation, or disable it if its users are not to count"},
+	{Code: codeHTTPSRequired, Meaning: "the realm takes no requests in clear text", Remedy: "use the https address of the server, or have it trust the headers of the proxy before it"},
+	{Code: codeRealmDisabled, Meaning: "the realm is switched off", Remedy: "switch it on in its settings", Permanent: true},
 	{Code: codePower, Meaning: "a role or group of that name is in the realm and administers it, or has other permissions", Remedy: "rename the one in the realm, or accept it by name in accept_roles or accept_groups", Permanent: true},
 	{Code: codeUsernamesFixed, Meaning: "the realm does not let user names be changed, so a changed address stays the old user name", Remedy: "run check --fix, or switch on Edit username in the realm's settings", Permanent: true},
 	{Code: codeNotFixed, Meaning: "a remedy of check --fix could not be applied", Remedy: "do what check names by hand"},

@@ -316,8 +316,14 @@ func (r *decision) arrive(ctx context.Context, absent []int) error {
 		switch {
 		case h.username != nil && !leaving.has(fieldUsername, h.username):
 			v.Outcome = judge.Conflict(u, sdk.CodeUsernameConflict, "the user name", h.username.ID)
+			if err := r.nameEarlier(ctx, v, h.username.ID); err != nil {
+				return err
+			}
 		case h.email != nil && !leaving.has(fieldEmail, h.email):
 			v.Outcome = judge.Conflict(u, sdk.CodeEmailConflict, "the e-mail address", h.email.ID)
+			if err := r.nameEarlier(ctx, v, h.email.ID); err != nil {
+				return err
+			}
 		default:
 			if v.Verdict = judge.Absent(u); v.Outcome.Action != sdk.Created {
 				continue
@@ -330,6 +336,18 @@ func (r *decision) arrive(ctx context.Context, absent []int) error {
 			v.Outcome.TargetID, v.Outcome.Detail, v.Outcome.Losses = v.user.ID, joinNotes(v.user.notes), refused
 		}
 	}
+	return nil
+}
+
+// nameEarlier says so where an account in the way is one that a load has made: its person
+// has gone from the source, or is there under another id.
+func (r *decision) nameEarlier(ctx context.Context, v *verdict, holder string) error {
+	mine, err := r.ownAccount(ctx, holder)
+	if err != nil || !mine {
+		return err
+	}
+	v.Outcome.Detail += ", which an earlier run has made: somebody who has registered again, or has got another id, meets the account of before"
+	v.Outcome.Hint = "delete the account " + holder + " if its person has gone from SuperTokens, then run again"
 	return nil
 }
 

@@ -110,6 +110,15 @@ func (r *reader) organizations(ctx context.Context, d *detail, from *roster) err
 	return nil
 }
 
+// again reads one account after it was written, in as few requests as the server lets.
+func (r *reader) again(ctx context.Context, id string) (*detail, error) {
+	if !r.bulk {
+		return r.one(ctx, id, nil, nil)
+	}
+	found, err := r.some(ctx, []string{id}, func(string) bool { return true }, nil)
+	return found[id], err
+}
+
 // some reads the accounts with these ids, without those that are not there. With a
 // roster, memberships come from it. Of the ids that expected knows, each is asked for by
 // itself where the answer for many does not have it.

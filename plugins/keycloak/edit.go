@@ -47,7 +47,7 @@ func (r *openRealm) update(ctx context.Context, v *verdict) error {
 	if err := r.carryOut(ctx, e, v); err != nil {
 		return err
 	}
-	after, err := r.reader.one(ctx, v.held.ID, nil, nil)
+	after, err := r.reader.again(ctx, v.held.ID)
 	if err != nil {
 		return err
 	}
@@ -406,7 +406,7 @@ func (e *edit) roles(ctx context.Context, want []string) error {
 		if name == e.view.defaultRole || slices.ContainsFunc(e.held.Roles, func(x role) bool { return x.Name == name }) {
 			continue
 		}
-		x, err := e.api.role(ctx, name)
+		x, err := e.members.role(ctx, name)
 		if failed = cmp.Or(failed, err); err == nil {
 			missing = append(missing, x)
 		}
@@ -426,10 +426,7 @@ func (e *edit) groups(ctx context.Context, want []string, ours func(path string)
 		if slices.ContainsFunc(e.held.Groups, func(g group) bool { return g.Path == path }) {
 			continue
 		}
-		id, err := e.api.groupID(ctx, splitPath(path)...)
-		if err == nil && id == "" {
-			err = &statusError{method: http.MethodPut, path: path, status: http.StatusNotFound, message: "the group does not exist"}
-		}
+		id, err := e.members.group(ctx, path)
 		if err == nil {
 			err = e.api.write(ctx, http.MethodPut, e.api.realmPath("users", e.held.ID, "groups", id), nil)
 		}

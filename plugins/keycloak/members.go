@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/google/uuid"
 )
 
 // memberships are the roles, groups and organizations of a realm as far as a load has
@@ -21,6 +24,7 @@ type memberships struct {
 	creating sync.Mutex
 	roles    map[string]roleFacts // nil until asked for; without an id those made here
 	groups   map[string]bool
+	ids      map[string]string // of groups, by path
 
 	mu     sync.Mutex
 	byName map[string]organization // nil until asked for
@@ -90,6 +94,40 @@ func (m *memberships) ensureGroup(ctx context.Context, tenant string) error {
 	return m.api.createGroup(ctx, parent, tenant)
 }
 
+// role is one as mappings want it.
+func (m *memberships) role(ctx context.Context, name string) (role, error) {
+	m.creating.Lock()
+	defer m.creating.Unlock()
+	if known := m.roles[name]; known.ID != "" {
+		return role{known.ID, name}, nil
+	}
+	x, err := m.api.role(ctx, name)
+	if err == nil && m.roles != nil {
+		m.roles[name] = roleFacts{ID: x.ID, Name: name}
+	}
+	return x, err
+}
+
+// group is the id of the group at a path.
+func (m *memberships) group(ctx context.Context, path string) (string, error) {
+	m.creating.Lock()
+	defer m.creating.Unlock()
+	if id := m.ids[path]; id != "" {
+		return id, nil
+	}
+	id, err := m.api.groupID(ctx, splitPath(path)...)
+	if err == nil && id == "" {
+		err = &statusError{method: http.MethodPut, path: path, status: http.StatusNotFound, message: "the group does not exist"}
+	}
+	if err == nil {
+		if m.ids == nil {
+			m.ids = map[string]string{}
+		}
+		m.ids[path] = id
+	}
+	return id, err
+}
+
 // organizations are those of the realm by name, read once. The map never changes: a
 // new one takes its place.
 func (m *memberships) organizations(ctx context.Context) (map[string]organization, error) {
@@ -123,7 +161,7 @@ func (m *memberships) ensureOrganization(ctx context.Context, name string) error
 		"name": name, "alias": name, "enabled": true, "attributes": madeByUs,
 		// The server wants one. Nobody can have an address there (RFC 2606), so it
 		// takes nobody in by itself.
-		"domains": []any{map[string]any{"name": name + "." + m.api.realm + ".invalid", "verified": false}},
+		"domains": []any{map[string]any{"name": domainLabel(name) + "." + domainLabel(m.api.realm) + ".invalid", "verified": false}},
 	})
 	if err != nil {
 		return err
@@ -134,6 +172,17 @@ func (m *memberships) ensureOrganization(ctx context.Context, name string) error
 	_, err = m.organizations(ctx)
 	return err
 }
+
+// domainLabel is a name as a part of a domain: one that is too long, or has characters
+// that domains have not, gets a digest in its place.
+func domainLabel(name string) string {
+	if len(name) <= 63 && domainPart.MatchString(name) {
+		return name
+	}
+	return "t-" + uuid.NewSHA1(credentialSpace, []byte(name)).String()
+}
+
+var domainPart = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
 
 // setOrganizations has an account join organizations, and leave those that mine says
 // are a load's.

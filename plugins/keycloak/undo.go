@@ -24,11 +24,19 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	t.undone.Store(true)
 	r.reader.wrote()
 	defer r.reader.wrote()
+	ids := map[string]bool{}
+	for _, a := range accounts {
+		ids[a.TargetID] = true
+	}
+	found, err := r.reader.some(ctx, slices.Sorted(maps.Keys(ids)), func(string) bool { return true }, nil)
+	if err != nil {
+		return explain(err)
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(searches)
 	for _, a := range accounts {
 		g.Go(func() error {
-			o, err := r.takeBack(ctx, a)
+			o, err := r.takeBack(ctx, a, found[a.TargetID])
 			if refused(err) {
 				o, err = refusal(a.SourceID, err), nil
 			}
@@ -43,12 +51,8 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	return g.Wait()
 }
 
-func (t *openRealm) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
-	d, err := t.reader.one(ctx, a.TargetID, nil, nil)
-	switch {
-	case err != nil:
-		return sdk.Outcome{}, err
-	case d == nil:
+func (t *openRealm) takeBack(ctx context.Context, a sdk.Account, d *detail) (sdk.Outcome, error) {
+	if d == nil {
 		return sdk.Outcome{Action: sdk.Unchanged}, nil
 	}
 	if a.State != nil {

@@ -48,7 +48,7 @@ var oversized = map[string]int{
 	"plugins/generic-scim.live":           13,
 	"plugins/generic-scim.server":         35,
 	"plugins/generic-scim.transport":      18,
-	"plugins/keycloak.api":                32,
+	"plugins/keycloak.api":                25,
 	"plugins/keycloak.live":               16,
 }
 

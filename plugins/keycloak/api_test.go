@@ -34,7 +34,7 @@ func TestAnswersForOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := a.loadUsers(t.Context(), []json.RawMessage{[]byte(`{}`)})
+	results, err := provided{a}.loadUsers(t.Context(), []json.RawMessage{[]byte(`{}`)})
 	if len(results) > 0 || err == nil || !strings.Contains(err.Error(), "for 2 users of 1") {
 		t.Errorf("%v, %v", results, err)
 	}
@@ -89,7 +89,7 @@ func TestUsersOfRepeatedRequests(t *testing.T) {
 		group.Go(func() {
 			user := fmt.Sprintf(`{"id":"%d","username":"%s"}`, i, strings.Repeat("x", i))
 			ctx := context.WithValue(t.Context(), sentKey{}, "["+user+"]")
-			if results, err := a.loadUsers(ctx, []json.RawMessage{[]byte(user)}); err != nil || len(results) != 1 {
+			if results, err := (provided{a}).loadUsers(ctx, []json.RawMessage{[]byte(user)}); err != nil || len(results) != 1 {
 				t.Errorf("%v, %v", results, err)
 			}
 		})

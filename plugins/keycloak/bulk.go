@@ -2,10 +2,13 @@ package keycloak
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/stetl/stetl/core/sdk/httpx"
 )
@@ -20,16 +23,73 @@ const maxAddress = 3000
 // bulkVersion is the one of the endpoints that is spoken here.
 const bulkVersion = 1
 
-// hasBulk reports whether the server has the endpoints and lets the client use them.
-func (a *api) hasBulk(ctx context.Context) (bool, error) {
-	var about struct {
-		Version int `json:"version"`
+// provided speaks with the endpoints of our provider.
+type provided struct{ *api }
+
+// endpoints are what the server has of them.
+type endpoints struct {
+	Version int `json:"version"`
+	// Compares: it says of credentials whether they are the ones that are meant.
+	Compares bool `json:"compares"`
+}
+
+// endpoints asks what the server has and lets the client use: nothing has version 0.
+func (a provided) endpoints(ctx context.Context) (about endpoints, err error) {
+	err = a.read(ctx, a.realmPath("stetl"), nil, &about)
+	if s := status(err); s == http.StatusNotFound || s == http.StatusForbidden {
+		return endpoints{}, nil
 	}
-	err := a.read(ctx, a.realmPath("stetl"), nil, &about)
-	if status(err) == http.StatusNotFound || status(err) == http.StatusForbidden {
-		return false, nil
+	if about.Version != bulkVersion {
+		about = endpoints{}
 	}
-	return about.Version == bulkVersion, err
+	return about, err
+}
+
+// question is about the credentials of one account, by id; "password" for that.
+type question struct {
+	ID          string          `json:"id"`
+	Credentials map[string]mark `json:"credentials"`
+}
+
+// mark is a credential without its secret.
+type mark struct {
+	Data        string `json:"data"`
+	Fingerprint string `json:"fingerprint"`
+}
+
+// compare says of credentials whether the accounts have them, by account and credential.
+// What nobody can tell, since the server has exchanged a hash for one of its own, is not in
+// the answer.
+func (a provided) compare(ctx context.Context, all []question) (map[string]map[string]bool, error) {
+	found := map[string]map[string]bool{}
+	for part := range slices.Chunk(all, bulkBatch) {
+		body, err := json.Marshal(part)
+		if err != nil {
+			return nil, fmt.Errorf("encode %d questions: %w", len(part), err)
+		}
+		var answers []struct {
+			ID    string          `json:"id"`
+			Equal map[string]bool `json:"equal"`
+		}
+		if err := a.call(httpx.Retryable(ctx), http.MethodPost, a.realmPath("stetl", "comparison"), nil, body, &answers); err != nil {
+			return nil, fmt.Errorf("compare the credentials of %d accounts: %w", len(part), err)
+		}
+		for _, x := range answers {
+			found[x.ID] = x.Equal
+		}
+	}
+	return found, nil
+}
+
+// fingerprintOf is how the server is asked about a secret without being shown it.
+func fingerprintOf(c credential) mark {
+	var parts struct {
+		Value string `json:"value"`
+		Salt  string `json:"salt"`
+	}
+	_ = json.Unmarshal([]byte(c.SecretData), &parts) // it was made here
+	sum := sha256.Sum256([]byte(parts.Value + "\n" + parts.Salt))
+	return mark{c.CredentialData, hex.EncodeToString(sum[:])}
 }
 
 // bulkResult is what the server says of one user: 201 created, 200 the id, the name
@@ -41,7 +101,7 @@ type bulkResult struct {
 
 // loadUsers creates each user that is not there, and answers for each, in order.
 // Sending again is safe.
-func (a *api) loadUsers(ctx context.Context, users []json.RawMessage) ([]bulkResult, error) {
+func (a provided) loadUsers(ctx context.Context, users []json.RawMessage) ([]bulkResult, error) {
 	body, err := json.Marshal(users)
 	if err != nil {
 		return nil, fmt.Errorf("encode %d users: %w", len(users), err)
@@ -54,11 +114,11 @@ func (a *api) loadUsers(ctx context.Context, users []json.RawMessage) ([]bulkRes
 	return results, err
 }
 
-func (a *api) loadPath() string { return a.realmPath("stetl", "users") }
+func (a provided) loadPath() string { return a.realmPath("stetl", "users") }
 
 // accountsByID reads accounts with all that a load sets, without organizations and
 // without those that are not there.
-func (a *api) accountsByID(ctx context.Context, ids []string) (map[string]*detail, error) {
+func (a provided) accountsByID(ctx context.Context, ids []string) (map[string]*detail, error) {
 	found := make(map[string]*detail, len(ids))
 	for len(ids) > 0 {
 		size, n := 0, 0

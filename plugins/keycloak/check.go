@@ -207,6 +207,14 @@ func (t *preflight) checkServer(ctx context.Context, l *sdk.Diagnostics, needs s
 		checkHeap(l, info.Memory.Total, info.CPU.Count)
 	}
 	t.checkPolicy(l, facts.PasswordPolicy, has)
+	about, err := provided{t.api}.endpoints(ctx)
+	if err == nil && about.Version > 0 && !about.Compares {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeOldProvider, Summary: "the server has an older provider of stetl",
+			Detail: "it cannot tell whether accounts that no run remembers have the passwords of the source",
+			Hint:   `run "stetl plugin assets keycloak --out DIR", copy the jar over the one in the server's providers/ folder, and restart`,
+		})
+	}
 }
 
 // checkHeap compares what sign-ins with SuperTokens' argon2 parameters take with the

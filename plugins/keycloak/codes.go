@@ -32,6 +32,7 @@ const (
 	codeNotFixed         sdk.Code = "keycloak.not_fixed"
 	codeHTTPSRequired    sdk.Code = "keycloak.https_required"
 	codeRealmDisabled    sdk.Code = "keycloak.realm_disabled"
+	codeOldProvider      sdk.Code = "keycloak.old_provider"
 	codePower            sdk.Code = "keycloak.power"
 	codeUsernamesFixed   sdk.Code = "keycloak.usernames_fixed"
 )
@@ -65,6 +66,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeFederationDown, Meaning: "the server cannot sign in to an LDAP server that the realm takes users from", Remedy: "repair the user federation, or disable it if its users are not to count"},
 	{Code: codeHTTPSRequired, Meaning: "the realm takes no requests in clear text", Remedy: "use the https address of the server, or have it trust the headers of the proxy before it"},
 	{Code: codeRealmDisabled, Meaning: "the realm is switched off", Remedy: "switch it on in its settings", Permanent: true},
+	{Code: codeOldProvider, Meaning: "the jar that the server has is older than this stetl", Remedy: "replace it by the one that stetl plugin assets keycloak writes", Permanent: true},
 	{Code: codePower, Meaning: "a role or group of that name is in the realm and administers it, or has other permissions", Remedy: "rename the one in the realm, or accept it by name in accept_roles or accept_groups", Permanent: true},
 	{Code: codeUsernamesFixed, Meaning: "the realm does not let user names be changed, so a changed address stays the old user name", Remedy: "run check --fix, or switch on Edit username in the realm's settings", Permanent: true},
 	{Code: codeNotFixed, Meaning: "a remedy of check --fix could not be applied", Remedy: "do what check names by hand"},

@@ -97,12 +97,14 @@ type decision struct {
 	users []sdk.User
 	all   []*verdict // of users, in order
 	from  *roster
+	// equal says which credentials accounts are known to have, or not.
+	equal map[string]map[string]bool
 }
 
 // decide says what is to become of each user, in order. It only reads, and it is
 // the whole difference between a plan and a load.
 func (r *openRealm) decide(ctx context.Context, users []sdk.User, claims *reconcile.Claims, from *roster) ([]*verdict, error) {
-	d := &decision{r, users, make([]*verdict, len(users)), from}
+	d := &decision{openRealm: r, users: users, all: make([]*verdict, len(users)), from: from}
 	return d.all, d.make(ctx, claims)
 }
 
@@ -133,6 +135,9 @@ func (r *decision) make(ctx context.Context, claims *reconcile.Claims) error {
 	}
 	found, err := r.reader.some(ctx, slices.Sorted(maps.Keys(expected)), func(id string) bool { return expected[id] }, r.from)
 	if err != nil {
+		return err
+	}
+	if err := r.ask(ctx, found); err != nil {
 		return err
 	}
 	var absent []int
@@ -167,6 +172,35 @@ func (r *decision) make(ctx context.Context, claims *reconcile.Claims) error {
 		}
 	}
 	return nil
+}
+
+// ask has the server say of credentials of which no run knows what was sent, whether they
+// are the ones of the source.
+func (r *decision) ask(ctx context.Context, found map[string]*detail) (err error) {
+	if !r.compares {
+		return nil
+	}
+	var all []question
+	for i, v := range r.all {
+		if v.user == nil || found[v.user.ID] == nil || !v.last.IsZero() && !r.users[i].Prior.InDoubt {
+			continue
+		}
+		q := question{v.user.ID, map[string]mark{}}
+		for _, c := range v.user.Credentials {
+			if c.Type == typePassword {
+				q.Credentials[typePassword] = fingerprintOf(c)
+			} else {
+				q.Credentials[c.ID] = fingerprintOf(c)
+			}
+		}
+		if len(q.Credentials) > 0 {
+			all = append(all, q)
+		}
+	}
+	if len(all) > 0 {
+		r.equal, err = provided{r.api}.compare(ctx, all)
+	}
+	return err
 }
 
 // begin maps a user.
@@ -232,6 +266,7 @@ func (r *decision) compare(ctx context.Context, v *verdict, u *sdk.User, d *deta
 	}
 	v.held, v.wanted = d, r.view.wanted(v.user)
 	h := r.view.held(d, v.wanted, v.last)
+	know(&h, v.user, r.equal[d.ID])
 	h.Marked = h.Marked || onlyUnfinished(v, u, h)
 	v.Verdict = r.view.judge.Found(u, v.wanted, h)
 	if !v.Outcome.Action.MayLose() {
@@ -300,6 +335,10 @@ func (r *decision) arrive(ctx context.Context, absent []int) error {
 	leaving := leavers(out)
 	for n, i := range absent {
 		v, u, h := out[i], &users[i], held[n]
+		if h.err != nil {
+			v.Outcome = refusal(u.SourceID, h.err)
+			continue
+		}
 		if h.id != nil {
 			d, err := r.reader.one(ctx, h.id.ID, h.id, nil)
 			if err != nil {
@@ -401,10 +440,11 @@ func (r *decision) exchange(ctx context.Context) error {
 				}
 				key := [2]string{field, d.Want}
 				if _, asked := holder[key]; !asked {
-					var err error
-					if holder[key], err = r.api.userBy(ctx, field, d.Want); err != nil {
+					found, err := r.api.userBy(ctx, field, d.Want)
+					if err != nil && !refused(err) { // what is refused here is refused again when it is written
 						return fmt.Errorf("look up who has the %s: %w", field, err)
 					}
+					holder[key] = found
 				}
 				h := holder[key]
 				if h == nil || h.ID == v.held.ID || free.has(field, h) {

@@ -127,7 +127,7 @@ func (r *reader) some(ctx context.Context, ids []string, expected func(id string
 	var err error
 	accounts := map[string]*account{}
 	if r.bulk {
-		found, err = r.api.accountsByID(ctx, ids)
+		found, err = provided{r.api}.accountsByID(ctx, ids)
 	} else {
 		found = map[string]*detail{}
 		accounts, err = r.api.usersByID(ctx, ids)

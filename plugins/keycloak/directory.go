@@ -47,6 +47,8 @@ type directory struct {
 // holders are the accounts in the way of one user, nil where there is none.
 type holders struct {
 	id, username, email *account
+
+	err error // the server refuses to look this one up
 }
 
 func openDirectory(ctx context.Context, a *api, emailsOnce bool) (*directory, error) {
@@ -55,7 +57,7 @@ func openDirectory(ctx context.Context, a *api, emailsOnce bool) (*directory, er
 	if d.count, err = a.countUsers(ctx); err != nil {
 		return nil, fmt.Errorf("count the users of realm %s: %w", a.realm, err)
 	}
-	d.federations, err = a.federations(ctx)
+	d.federations, err = federations(ctx, a)
 	return d, err
 }
 
@@ -127,14 +129,16 @@ func (d *directory) find(ctx context.Context, users []*representation, fresh boo
 			continue
 		}
 		g.Go(func() (err error) {
-			out[i], err = d.search(part, u)
+			if out[i], err = d.search(part, u); refused(err) {
+				out[i].err, err = err, nil // it costs the one, not the others
+			}
 			return err
 		})
 	}
 	err := g.Wait()
 	// Tried afterwards: one that answers now has answered the look-ups. Where one does
 	// not, their own errors mislead.
-	down, untried := d.api.unreachable(ctx, d.federations)
+	down, untried := unreachable(ctx, d.api, d.federations)
 	if down.HasErrors() {
 		return nil, down.Err()
 	}

@@ -27,7 +27,7 @@ func (f *federation) setting(name string) string {
 }
 
 // federations lists those that the server asks.
-func (a *api) federations(ctx context.Context) ([]federation, error) {
+func federations(ctx context.Context, a *api) ([]federation, error) {
 	var all, asked []federation
 	err := a.read(ctx, a.realmPath("components"), url.Values{"type": {"org.keycloak.storage.UserStorageProvider"}}, &all)
 	if err != nil {
@@ -44,7 +44,7 @@ func (a *api) federations(ctx context.Context) ([]federation, error) {
 // unreachable has the server sign in to its LDAP servers, and names those that do not
 // let it: a look-up finds nobody in them and reports no error. Federations other than
 // LDAP cannot be asked for that.
-func (a *api) unreachable(ctx context.Context, all []federation) (down sdk.Diagnostics, err error) {
+func unreachable(ctx context.Context, a *api, all []federation) (down sdk.Diagnostics, err error) {
 	for _, f := range all {
 		if f.Provider != "ldap" {
 			continue
@@ -71,10 +71,10 @@ func (a *api) unreachable(ctx context.Context, all []federation) (down sdk.Diagn
 }
 
 func (t *preflight) checkFederations(ctx context.Context, l *sdk.Diagnostics) {
-	all, err := t.api.federations(ctx)
+	all, err := federations(ctx, t.api)
 	var down sdk.Diagnostics
 	if err == nil {
-		down, err = t.api.unreachable(ctx, all)
+		down, err = unreachable(ctx, t.api, all)
 	}
 	if err != nil {
 		l.Add(incomplete("whether the user federations of the realm answer", err))

@@ -38,6 +38,7 @@ type openRealm struct {
 	loading   *reconcile.Claims
 
 	bulk         bool // the server has the endpoints of our provider
+	compares     bool // and can be asked about credentials
 	editUsername bool // the realm lets user names be changed
 }
 
@@ -96,11 +97,11 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 	if err != nil {
 		return nil, explain(fmt.Errorf("list the identity providers of realm %s: %w", t.config.Realm, err))
 	}
-	bulk, err := t.api.hasBulk(ctx)
+	about, err := provided{t.api}.endpoints(ctx)
 	if err != nil {
 		return nil, explain(fmt.Errorf("ask for the endpoints of the provider: %w", err))
 	}
-	tenancy := t.config.Tenants == tenantsAsOrganizations
+	bulk, tenancy := about.Version > 0, t.config.Tenants == tenantsAsOrganizations
 	members := &memberships{api: t.api, tenancy: tenancy, defaultRole: facts.DefaultRole.Name, powers: newPowers(t.api, t.config), groups: map[string]bool{}}
 	for _, group := range facts.DefaultGroups {
 		members.groups[group] = true
@@ -111,7 +112,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 		}
 	}
 	t.realm = &openRealm{
-		api: t.api, bulk: bulk, directory: d, members: members, editUsername: facts.EditUsername || facts.EmailAsUsername,
+		api: t.api, bulk: bulk, compares: about.Compares, directory: d, members: members, editUsername: facts.EditUsername || facts.EmailAsUsername,
 		reader: &reader{
 			api: t.api, defaultRole: facts.DefaultRole.Name, bulk: bulk, listed: d.small(), tenancy: tenancy,
 			links: aliases == nil || len(aliases) > 0, // else the server would show none

@@ -232,6 +232,25 @@ func TestRacesWithOthers(t *testing.T) {
 	}
 }
 
+// A look-up that the server refuses costs the user whom it is about.
+func TestRefusedLookUp(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.before = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Query().Get("username") == "user2@example.com" {
+			refuse(w, http.StatusInternalServerError, consultLog)
+			return true
+		}
+		return false
+	}
+	target := open(t, f.config())
+	searched(t, target)
+	got := load(t, target, people(1, 3))
+	if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 2, sdk.Rejected: 1}, got.Counts()); d != "" || got.Of("source-2") != "rejected load.target_refused" {
+		t.Errorf("%s\n%+v", d, got.ByID)
+	}
+}
+
 func TestTokenExpires(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)

@@ -89,14 +89,14 @@ func (t *importer) send(ctx context.Context, batch []*delivery) ([]answer, error
 	}
 	answers := make([]answer, len(batch))
 	if t.bulk {
-		results, err := t.api.loadUsers(ctx, bodies)
+		results, err := provided{t.api}.loadUsers(ctx, bodies)
 		for i, d := range batch[:min(len(results), len(batch))] { // all, or none after an error
 			switch res := results[i]; res.Status {
 			case http.StatusCreated:
 				answers[i].id = d.user.ID
 			case http.StatusOK:
 			default:
-				answers[i].err = &statusError{method: http.MethodPost, path: "/admin" + t.api.loadPath(), status: res.Status, message: res.Error}
+				answers[i].err = &statusError{method: http.MethodPost, path: "/admin" + provided{t.api}.loadPath(), status: res.Status, message: res.Error}
 			}
 		}
 		return answers, err
@@ -196,6 +196,10 @@ func (t *importer) review(ctx context.Context, batch []*delivery, cause error) e
 		u := &sdk.User{SourceID: d.user.source, ID: d.user.ID}
 		judge := &t.view.judge
 		switch {
+		case h.err != nil && d.doubt:
+			o.Action, o.Code, o.Detail = sdk.InDoubt, sdk.CodeUnknownAnswer, "the user was sent, the answer was lost, and the server refuses to look: "+h.err.Error()
+		case h.err != nil:
+			o = refusal(d.user.source, h.err)
 		case h.id != nil && d.doubt:
 			t.created(ctx, d) // it was not there before the request whose answer was lost
 			continue

@@ -58,7 +58,7 @@ func (r *reader) members(ctx context.Context, n int) (*roster, error) {
 	if err := hold(ctx, r.api, found.roles, roles, func(x role) []string { return []string{"roles", x.Name, "users"} }); err != nil {
 		return nil, err
 	}
-	groups, err := r.api.allGroups(ctx, "groups")
+	groups, err := allGroups(ctx, r.api, "groups")
 	if err != nil {
 		return nil, fmt.Errorf("list the groups of realm %s: %w", r.api.realm, err)
 	}
@@ -115,7 +115,7 @@ func pages[T any](ctx context.Context, a *api, path ...string) ([]T, error) {
 }
 
 // allGroups lists the groups at a path, and those below them.
-func (a *api) allGroups(ctx context.Context, path ...string) ([]group, error) {
+func allGroups(ctx context.Context, a *api, path ...string) ([]group, error) {
 	type node struct {
 		group
 		Below int `json:"subGroupCount"`
@@ -128,7 +128,7 @@ func (a *api) allGroups(ctx context.Context, path ...string) ([]group, error) {
 	for _, n := range nodes {
 		all = append(all, n.group)
 		if n.Below > 0 {
-			below, err := a.allGroups(ctx, "groups", n.ID, "children")
+			below, err := allGroups(ctx, a, "groups", n.ID, "children")
 			if err != nil {
 				return nil, err
 			}

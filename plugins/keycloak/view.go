@@ -183,6 +183,26 @@ func (v *view) credentials(h *reconcile.Held, d *detail, w reconcile.Wanted) {
 	}
 }
 
+// know adds what the server has said of credentials.
+func know(h *reconcile.Held, u *representation, equal map[string]bool) {
+	if same, told := equal[typePassword]; told {
+		h.Equal[fieldPassword] = same
+	}
+	if _, seen := h.Equal[fieldTOTP]; seen {
+		return
+	}
+	all, told := true, true
+	for _, c := range u.Credentials {
+		if c.Type == typeOTP {
+			same, ok := equal[c.ID]
+			all, told = all && same, told && ok
+		}
+	}
+	if told {
+		h.Equal[fieldTOTP] = all
+	}
+}
+
 // made is what the realm shows of an account that a load has just created.
 func (v *view) made(u *representation) *detail {
 	d := &detail{account: u.account}

@@ -53,7 +53,7 @@ public class BulkResource {
         permissions.requireImport();
         permissions.requireView();
         boolean direct = Direct.on(session, realm, session.getProvider(JpaConnectionProvider.class).getEntityManager()) != null;
-        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST, "direct", direct));
+        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST, "direct", direct, "compares", true));
     }
 
     /**
@@ -91,6 +91,17 @@ public class BulkResource {
     public String read(@QueryParam("id") List<String> ids) throws IOException {
         permissions.requireView();
         return JsonSerialization.writeValueAsString(new Reader(session, realm).read(ids));
+    }
+
+    /** Says of credentials of accounts whether they are the ones that the caller means, see {@link Comparison}. */
+    @POST
+    @Path("comparison")
+    @Consumes(MediaType.APPLICATION_JSON)
+    @Produces(MediaType.APPLICATION_JSON)
+    public String compare(InputStream body) throws IOException {
+        permissions.requireImport();
+        permissions.requireView();
+        return JsonSerialization.writeValueAsString(new Comparison(session, realm).answer(array(body)));
     }
 
     private static List<JsonNode> array(InputStream body) throws IOException {

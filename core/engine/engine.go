@@ -117,7 +117,7 @@ func (r *run) do(ctx context.Context, src Source) (err error) {
 		}
 		return r.move(ctx, nil, nil)
 	}
-	limits := newLimiter(&r.options.Policies, r.survey.amount)
+	limits := newLimiter(&r.options.Policies, r.survey.amount, r.survey.unchanged())
 	updates := r.survey.demand.changed
 	if r.options.Full {
 		updates = 0 // how many of them differ is known only when they are compared

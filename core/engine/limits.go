@@ -49,8 +49,10 @@ func (f *firstOnes) add(bad bool, code diag.Code) bool {
 	return f.n >= policy.AlikeFailures
 }
 
-func newLimiter(p *policy.Policies, total int) *limiter {
-	l := &limiter{limits: p.Limits, accepted: p.Skip, total: total}
+// newLimiter is for a run about total accounts, of which settled are as the last run left
+// them: then target and configuration have worked, and what is left may all be refused alike.
+func newLimiter(p *policy.Policies, total, settled int) *limiter {
+	l := &limiter{limits: p.Limits, accepted: p.Skip, total: total, first: firstOnes{over: settled > 0}}
 	if n := p.Limits.Failures.Count; n > 0 {
 		l.recent = make([]bool, max(cmp.Or(p.Limits.Window, 1000), n))
 	}

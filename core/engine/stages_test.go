@@ -415,12 +415,14 @@ func TestLimiterWithoutSettings(t *testing.T) {
 	const a, b = diag.LoadTargetRefused, diag.LoadEmailInvalid
 	for name, tt := range map[string]struct {
 		total, n int
+		settled  int
 		limit    policy.Limit
 		codes    []diag.Code
 		want     string
 	}{
 		"all alike":                      {total: 5000, n: 4000, codes: []diag.Code{a}, want: "after 100: stopped by a limit: all of the first 100 accounts end with load.target_refused, as in: no"},
 		"all alike, a count is set":      {total: 5000, n: 4000, limit: policy.Limit{Set: true, Count: 900}, codes: []diag.Code{a}, want: "after 100: stopped by a limit: all of the first 100"},
+		"those that earlier runs left":   {total: 5000, settled: 4800, n: 200, codes: []diag.Code{a}},
 		"few accounts":                   {total: 90, n: 90, codes: []diag.Code{a}},
 		"not alike":                      {total: 5000, n: 250, codes: []diag.Code{a, b}},
 		"not alike, and more than 5 %":   {total: 5000, n: 4000, codes: []diag.Code{a, b}, want: "after 251: stopped by a limit: 251 of 5000 accounts"},
@@ -429,7 +431,7 @@ func TestLimiterWithoutSettings(t *testing.T) {
 		"one in five, and that is known": {total: 5000, n: 5000, limit: policy.Limit{Set: true, Percent: 25}, codes: []diag.Code{"", a, "", "", ""}},
 		"a hundred of few":               {total: 400, n: 400, codes: []diag.Code{"", a, "", ""}},
 	} {
-		l := newLimiter(&policy.Policies{Limits: policy.Limits{Failures: tt.limit}}, tt.total)
+		l := newLimiter(&policy.Policies{Limits: policy.Limits{Failures: tt.limit}}, tt.total, tt.settled)
 		err := outcomes(l, tt.n, tt.codes...)
 		if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
@@ -440,7 +442,7 @@ func TestLimiterWithoutSettings(t *testing.T) {
 func TestLimiter(t *testing.T) {
 	t.Parallel()
 	two := policy.Limit{Set: true, Count: 2}
-	l := newLimiter(&policy.Policies{Skip: []diag.Code{"fine"}, Limits: policy.Limits{Updates: two, Resets: two, Mails: two, Adoptions: two, Failures: two, Window: 4}}, 100)
+	l := newLimiter(&policy.Policies{Skip: []diag.Code{"fine"}, Limits: policy.Limits{Updates: two, Resets: two, Mails: two, Adoptions: two, Failures: two, Window: 4}}, 100, 0)
 	for _, n := range [][3]int{{2, 2, 2}, {3, 0, 0}, {0, 3, 0}, {0, 0, 3}} {
 		if err := l.before(n[0], n[1], n[2]); errors.Is(err, ErrLimit) != (max(n[0], n[1], n[2]) > 2) {
 			t.Errorf("%v: %v", n, err)

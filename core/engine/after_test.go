@@ -350,3 +350,71 @@ func (g *intercepted) Load(_ context.Context, users []pluginapi.User) ([]plugina
 	}
 	return out, err
 }
+
+// remembering notes what a target is told of earlier runs.
+type remembering struct {
+	*idp
+	doubts map[string]bool
+	undone []string
+}
+
+func (r *remembering) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
+	for _, u := range users {
+		r.doubts[u.ID] = u.Prior.InDoubt
+	}
+	return r.idp.Load(ctx, users)
+}
+
+func (r *remembering) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
+	for _, a := range accounts {
+		r.undone = append(r.undone, a.ID)
+	}
+	return r.idp.Undo(ctx, accounts)
+}
+
+// An account that was there before stays others' when a run that has sent it is killed: it
+// is no account that the killed run has made, which would be completed, or undone.
+func TestKilledRunMakesNobodyOurs(t *testing.T) {
+	t.Parallel()
+	src, p := people(5), newProject(t)
+	dst := &remembering{newIDP(), map[string]bool{}, nil}
+	dst.caps.Abilities = append(dst.caps.Abilities, pluginapi.CanUndoInDoubt)
+	dst.caps.Batch.InFlight = 1
+	dst.accounts[id(2)], dst.accounts[id(3)] = "theirs", "user3@example.org user3@example.org "
+	if res, _, err := p.do(src, dst, nil); err != nil || res.Summary != (pluginapi.Summary{Read: 5, Created: 3, Unchanged: 1, Skipped: 1}) {
+		t.Fatalf("%+v, %v", res.Summary, err)
+	}
+	full := func(o *Options) { o.Full = true }
+	dst.before = func(int, []pluginapi.User) error { return errKilled }
+	if _, _, err := p.do(src, dst, full); !errors.Is(err, errKilled) {
+		t.Fatalf("%v", err)
+	}
+	dst.before = nil
+	undo := func() *Undoing {
+		var u *Undoing
+		dst.undone = nil
+		p.with(func(s *journal.Scope, _ Options) {
+			var err error
+			if u, err = Undo(context.Background(), s, dst, func(pluginapi.Outcome) {}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		return u
+	}
+	clear(dst.doubts)
+	res, _, err := p.do(src, dst, nil)
+	if err != nil || res.Summary.Unchanged != 4 || res.Summary.Skipped != 1 || len(dst.doubts) != 2 || dst.doubts[id(2)] || dst.doubts[id(3)] {
+		t.Errorf("the run after that: %+v, %v; in doubt: %v", res.Summary, err, dst.doubts)
+	}
+	dst.before = func(int, []pluginapi.User) error { return errKilled }
+	if _, _, err := p.do(src, dst, full); !errors.Is(err, errKilled) {
+		t.Fatalf("%v", err)
+	}
+	dst.before = nil
+	if u := undo(); u.Deleted != 3 || u.Kept[diag.UndoInDoubt] != 2 || slices.Contains(dst.undone, id(2)) || slices.Contains(dst.undone, id(3)) {
+		t.Errorf("%+v, the target was asked about %v", u, dst.undone)
+	}
+	if len(dst.accounts) != 2 {
+		t.Errorf("left: %v", dst.accounts)
+	}
+}

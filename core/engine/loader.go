@@ -110,6 +110,9 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 		if before.InTarget() && before.TargetID != "" {
 			e.TargetID = before.TargetID // nothing was written, so nobody has moved
 		}
+		if e.InDoubt && before.Theirs() {
+			e.Action, e.Code = before.Action, before.Code // it is still known to have been there before
+		}
 		return e
 	}
 	if e.Digest = u.Digest(l.key); o.State == nil && bytes.Equal(e.Digest, before.Digest) {
@@ -124,7 +127,7 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 // foundEqual says whose an account is that is in the target as it should be, and that no
 // run is known to have loaded.
 func foundEqual(before *journal.Entry) journal.Origin {
-	if before.InDoubt {
+	if before.InDoubt && !before.Theirs() {
 		return journal.Made // it was absent when a run sent it
 	}
 	return journal.Found

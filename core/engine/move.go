@@ -122,21 +122,41 @@ func (m *mover) handle(ctx context.Context, d *dispatcher, it *item) error {
 		m.counter.add(change(u, pluginapi.Unchanged, "", ""))
 		return nil
 	}
-	before := journal.Entry{SourceID: u.SourceID}
-	if status.sent() {
-		var err error
-		if before, err = entryOf(ctx, m.journal, u.SourceID); err != nil {
-			return err
-		}
-		u.Prior = pluginapi.Prior{TargetID: before.TargetID, State: before.State, InDoubt: before.InDoubt}
-		// An account that was there before a run came, and that no run has changed, is
-		// treated like one that nobody knows.
-		if before.Ours() {
-			u.Existing = pluginapi.Update
-		}
+	before, err := remember(ctx, m.journal, u, status)
+	if err != nil {
+		return err
 	}
 	d.add(u, &before, status == statusUnchanged, it.place)
 	return nil
+}
+
+// remember tells u what is known of it from before, and returns what the journal holds.
+func remember(ctx context.Context, j Journal, u *pluginapi.User, status status) (journal.Entry, error) {
+	nothing := journal.Entry{SourceID: u.SourceID}
+	if status == statusNew {
+		return nothing, nil
+	}
+	before, err := entryOf(ctx, j, u.SourceID)
+	switch {
+	case err != nil:
+		return nothing, err
+	case !status.sent() && !before.Theirs():
+		return nothing, nil // it says nothing about an account of this person
+	case !status.sent():
+		return before, nil
+	}
+	u.Prior = pluginapi.Prior{TargetID: before.TargetID, State: before.State, InDoubt: before.InDoubt}
+	if before.InDoubt && before.Theirs() {
+		// It was there before it was sent: what became of it is no reason to take it for one
+		// that a run has made, and nothing is known of it any more.
+		u.Prior.InDoubt, u.Prior.State = false, nil
+	}
+	// An account that was there before a run came, and that no run has changed, is treated
+	// like one that nobody knows.
+	if before.Ours() {
+		u.Existing = pluginapi.Update
+	}
+	return before, nil
 }
 
 // exclude gives accounts that are not sent their outcome.

@@ -83,7 +83,7 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(pluginapi.
 		u.count(&e)
 		a := pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State, ID: e.VisibleID, InDoubt: e.InDoubt}
 		switch {
-		case e.InDoubt && e.Origin != journal.Adopted && caps.Can(pluginapi.CanUndoInDoubt):
+		case e.InDoubt && e.Origin != journal.Adopted && !e.Theirs() && caps.Can(pluginapi.CanUndoInDoubt):
 			a.State = nil // what is there now is not what was last known
 		case e.InDoubt, e.Ours() && e.TargetID == "":
 			// Also of accounts that no answer came of: one that a run has sent is never hidden.

@@ -1,6 +1,9 @@
 package journal
 
-import "github.com/stetl/stetl/core/pluginapi"
+import (
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
+)
 
 // What an entry says about its account is asked here and nowhere else. Where SQLite has
 // to know the answer as well, the condition stands beside the method, and a test compares
@@ -15,6 +18,13 @@ const sqlInTarget = `origin <> ''`
 // Ours says that a run has written the account that is in the target: later runs keep it
 // up to date, and an undo takes it back.
 func (e *Entry) Ours() bool { return e.Origin == Made || e.Origin == Adopted }
+
+// Theirs says that the account was in the target before anything was sent, as the last look
+// at it has shown, and that no run has written it. That it was sent again and no answer
+// came makes it no account of a run's.
+func (e *Entry) Theirs() bool {
+	return e.Origin == Found || e.Origin == Unclear && e.TargetID != "" && e.Action == pluginapi.Skipped && e.Code == diag.LoadExistsDiffers
+}
 
 // Outcome is the last one. What was sent and has no answer is in doubt, whatever became
 // of it before.

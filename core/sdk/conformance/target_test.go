@@ -34,7 +34,7 @@ func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
 		Name: "folder", Version: "1.0.0",
 		Codes: []sdk.CodeInfo{{Code: "folder.moody", Meaning: "it is not in the mood", Remedy: "come back tomorrow"}},
 		Capabilities: sdk.Capabilities{
-			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt, MaxCost: 10}},
+			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt, MaxCost: 4}}, // cheap to make
 			Carries:     append(carries, sdk.CarriesID, sdk.CarriesNames, sdk.CarriesTOTP),
 			Batch:       sdk.BatchLimits{Users: 50, InFlight: 2},
 			MaxIDLength: 1000, UniqueEmail: true,

@@ -148,7 +148,7 @@ func (t *target) load(ctx context.Context, u *sdk.User) (sdk.Outcome, error) {
 		err = t.api.call(ctx, http.MethodPut, "/users/"+url.PathEscape(have.ID), want, &kept)
 	}
 	if err != nil {
-		return t.refused(ctx, u, err), nil
+		return t.refused(ctx, u, err, have == nil), nil
 	}
 	if v.Resumed {
 		o.Before, o.Changed = nil, nil // an interrupted load has made it
@@ -158,14 +158,15 @@ func (t *target) load(ctx context.Context, u *sdk.User) (sdk.Outcome, error) {
 }
 
 // refused turns an error of one write into an outcome: this user's, and nobody else's.
-func (t *target) refused(ctx context.Context, u *sdk.User, err error) sdk.Outcome {
+// absent says that there was no account before.
+func (t *target) refused(ctx context.Context, u *sdk.User, err error, absent bool) sdk.Outcome {
 	o := sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error()}
 	no, answered := err.(*refusal) //nolint:errorlint // call never wraps it
 	switch {
 	case !answered && httpx.Uncertain(err), answered && no.Status >= http.StatusInternalServerError:
 		// It may have been done. Nobody guesses: look.
 		have, lookErr := t.api.find(ctx, u.ID)
-		if lookErr == nil && have != nil && u.Existing != sdk.Update {
+		if lookErr == nil && have != nil && absent {
 			return sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: have.ID, State: t.judge.Left(wantedOf(u), fields(have), nil)}
 		}
 		o.Action, o.Code = sdk.InDoubt, sdk.CodeUnknownAnswer

@@ -357,3 +357,25 @@ func TestGroupsOfOthers(t *testing.T) {
 		t.Errorf("check says %q", said)
 	}
 }
+
+// A group from which somebody has taken everybody shows no members, and that is a change.
+func TestEmptiedGroup(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{})
+	users := inGroups(people(1, 2), "editor")
+	users = append(users, inGroups(people(3, 3), "billing")...)
+	b := load(t, openLive(t, f.settings(), &memory{}), users)
+	f.mu.Lock()
+	for _, g := range f.groups {
+		if g.text("displayName") == "editor" {
+			delete(g, "members")
+		}
+	}
+	f.mu.Unlock()
+	for source, c := range plan(t, openLive(t, f.settings(), &memory{}), known(users, b)).ByID {
+		want := map[bool]sdk.Action{true: sdk.Unchanged, false: sdk.Updated}[source == "source-3"]
+		if c.Action != want || want == sdk.Updated && (len(c.Fields) != 1 || !c.Fields[0].Drift) {
+			t.Errorf("%s: %s %v", source, c.Action, c.Fields)
+		}
+	}
+}

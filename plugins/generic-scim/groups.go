@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,6 +30,9 @@ type groupDirectory struct {
 	mu     sync.Mutex
 	byName map[string]*group // nil until read
 	shows  bool              // the server has shown members of a group
+
+	probing sync.Mutex
+	probed  bool // groups were looked at for whether they show any
 }
 
 type group struct {
@@ -155,9 +159,42 @@ func (d *groupDirectory) has(ctx context.Context, g *group, id string) (has, kno
 					g.members[o.text("value")] = true
 				}
 			}
+		} else if d.shown(ctx) {
+			g.members = map[string]bool{} // somebody has taken all of them out
 		}
 	}
 	return g.members[id], g.members != nil, nil
+}
+
+// mostProbed bounds how many groups are looked at to find out whether the server shows
+// members at all.
+const mostProbed = 20
+
+// shown reports whether the server shows members of groups: else an empty group looks like
+// a full one.
+func (d *groupDirectory) shown(ctx context.Context) bool {
+	d.probing.Lock()
+	defer d.probing.Unlock()
+	d.mu.Lock()
+	shows := d.shows
+	var others []*group
+	for _, name := range slices.Sorted(maps.Keys(d.byName)) {
+		others = append(others, d.byName[name])
+	}
+	d.mu.Unlock()
+	if shows || d.probed {
+		return shows
+	}
+	d.probed = true
+	for _, g := range others[:min(len(others), mostProbed)] {
+		if list, err := d.members.list(ctx, g); err == nil && len(list) > 0 {
+			d.mu.Lock()
+			d.shows = true
+			d.mu.Unlock()
+			return true
+		}
+	}
+	return false
 }
 
 // memberList reads and writes the members of groups.

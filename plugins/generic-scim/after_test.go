@@ -379,3 +379,79 @@ func TestEmptiedGroup(t *testing.T) {
 		}
 	}
 }
+
+// What a server quotes of a request is told without the hash, also where the words are cut
+// in the middle of it.
+func TestQuotedHash(t *testing.T) {
+	t.Parallel()
+	config := Password{HashesAccepted: true, Templates: map[string]string{"bcrypt": "{bcrypt}{hash}"}}
+	hash := "{bcrypt}" + bcryptHash
+	for name, tt := range map[string]struct {
+		status int
+		says   string
+	}{
+		"refused":                 {400, "no such thing: " + hash},
+		"forbidden":               {403, "no such thing: " + hash},
+		"cut in the hash":         {400, strings.Repeat("x", maxDetail-40) + hash},
+		"spelled as some do":      {400, "no such thing: " + strings.ReplaceAll(hash, "/", `\/`)},
+		"cut and spelled like it": {400, strings.Repeat("x", maxDetail-60) + strings.ReplaceAll(hash, "/", `\/`)},
+	} {
+		f := newFake(t, profile{hashes: true, seats: -1, seatSays: failure{tt.status, "invalidValue", tt.says}})
+		c := f.settings()
+		c.Password = config
+		b := newBook(t)
+		err := openLive(t, c, &memory{}).Load(t.Context(), people(1, 1), b)
+		said := b.ByID["source-1"].Detail
+		if err != nil {
+			said += err.Error()
+		}
+		if strings.Contains(said, bcryptHash[:12]) || said == "" {
+			t.Errorf("%s: %s", name, said)
+		}
+	}
+}
+
+// A role that fails in an update is not noted as given: the next run gives it.
+func TestRoleThatFailedIsGivenLater(t *testing.T) {
+	t.Parallel()
+	for _, p := range []profile{{}, {hideMembers: true}} {
+		f := newFake(t, p)
+		b := load(t, openLive(t, f.settings(), &memory{}), people(1, 2))
+		load(t, openLive(t, f.settings(), &memory{}), inGroups(people(3, 3), "editor")) // the group is there
+		f.mu.Lock()
+		f.stuckGroups = 500
+		f.mu.Unlock()
+		users := inGroups(people(1, 2), "editor")
+		got := load(t, openLive(t, f.settings(), &memory{}), known(users, b))
+		if o := got.ByID["source-1"]; len(o.Losses) != 1 || o.Losses[0].Code != sdk.CodePartFailed || o.Losses[0].Attribute != "editor" {
+			t.Fatalf("members hidden %v: %s %v", p.hideMembers, got.Of("source-1"), o.Losses)
+		}
+		f.mu.Lock()
+		f.stuckGroups = 0
+		f.mu.Unlock()
+		again := load(t, openLive(t, f.settings(), &memory{}), known(users, got))
+		if again.Counts()[sdk.Updated] != 2 || len(f.members("editor")) != 3 {
+			t.Errorf("members hidden %v: the next run: %v, in the group %v", p.hideMembers, again.Counts(), f.members("editor"))
+		}
+	}
+}
+
+// A server with versions takes a change of the profile and of the password in one run.
+func TestPasswordAndProfileWithVersions(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{hashes: true, etags: true})
+	config := f.settings()
+	config.Password = Password{HashesAccepted: true, Templates: map[string]string{"bcrypt": "{bcrypt}{hash}"}}
+	users := people(1, 1)
+	b := load(t, openLive(t, config, &memory{}), users)
+	id := b.ByID["source-1"].TargetID
+	first := f.passwords[id]
+	users[0].GivenName = "Another"
+	users[0].Password = canonical.ParsePasswordHash(strings.Replace(bcryptHash, "N9qo8uLO", "N9qo8uLP", 1))
+	users = known(users, b)
+	users[0].Expect = plan(t, openLive(t, config, &memory{}), users).ByID["source-1"].State
+	got := load(t, openLive(t, config, &memory{}), users)
+	if o := got.ByID["source-1"]; o.Action != sdk.Updated || len(o.Losses) > 0 || f.passwords[id] == first {
+		t.Errorf("%s %s, losses %v, the password is the former one: %v", got.Of("source-1"), o.Detail, o.Losses, f.passwords[id] == first)
+	}
+}

@@ -106,6 +106,9 @@ var titlePattern = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
 
 const maxDetail = 300
 
+// cutMark ends words that were cut.
+const cutMark = "…"
+
 // problem makes an error of an answer that is none of the 2xx. Servers have many
 // shapes for it.
 func (t *transport) problem(r request, a *answer) *statusError {
@@ -127,7 +130,7 @@ func clip(s string) string {
 	for !utf8.ValidString(s) {
 		s = s[:len(s)-1]
 	}
-	return s + "…"
+	return s + cutMark
 }
 
 // explainBody reads an error of SCIM 2.0, 1.1 or none of them.

@@ -91,6 +91,9 @@ func (s *server) sendBulk(ctx context.Context, part []*delivery, again bool) err
 		return nil
 	}
 	e := s.api.problem(r, a)
+	for _, d := range part {
+		e.detail = d.safe(e.detail)
+	}
 	switch {
 	case e.status >= 200 && e.status <= 299:
 		s.inDoubt(part, fmt.Errorf("the server answered %d without results", e.status))

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
@@ -42,13 +43,28 @@ const (
 	settled                 // its outcome is reported
 )
 
-// safe removes the user's own secret from what a server has said.
+// safe removes the user's own secret from what a server has said, also where its words
+// were cut in the middle of it.
 func (v *verdict) safe(s string) string {
-	if secret := v.want.secret.Reveal(); secret != "" {
-		s = strings.ReplaceAll(s, secret, "***")
+	secret := v.want.secret.Reveal()
+	if secret == "" {
+		return s
+	}
+	for _, spelling := range []string{secret, strings.ReplaceAll(secret, "/", `\/`)} { // some servers quote JSON so
+		s = httpx.NewScrubber(sdk.NewSecret(spelling)).Text(s)
+		if begun, cut := strings.CutSuffix(s, cutMark); cut {
+			for n := len(spelling) - 1; n >= leastSecret; n-- {
+				if rest, there := strings.CutSuffix(begun, spelling[:n]); there {
+					return rest + "***" + cutMark
+				}
+			}
+		}
 	}
 	return s
 }
+
+// leastSecret is how much of a secret tells something about it.
+const leastSecret = 8
 
 // A user is sent again as long as others get through. These are the rounds in which
 // nobody does: more of them where the server says that it is a matter of time.
@@ -164,6 +180,7 @@ func (s *server) post(ctx context.Context, d *delivery) error {
 		return nil
 	}
 	e := s.api.problem(r, a)
+	e.detail = d.safe(e.detail)
 	switch {
 	case e.status == http.StatusNotFound, e.status == http.StatusMethodNotAllowed:
 		return fmt.Errorf("%w: %w", errVanished, e)
@@ -253,8 +270,8 @@ func (s *server) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Out
 			return err
 		}
 		d.state = settled
-		if d.Outcome.Action == sdk.Updated { // only what was looked at before may be changed
-			d.Outcome.Action, d.Outcome.Code = sdk.Rejected, sdk.CodeMoved
+		if d.Outcome.Action == sdk.Updated || d.Resumed { // only what was looked at before may be changed
+			d.Outcome.Action, d.Outcome.Code, d.Outcome.Losses = sdk.Rejected, sdk.CodeMoved, nil
 			d.Outcome.Detail, d.Outcome.Hint = "the account has come into being since it was looked for", "run again"
 		}
 		out.Report(d.Outcome)

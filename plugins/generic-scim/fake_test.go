@@ -64,6 +64,7 @@ type profile struct {
 	membersOnRequest, strictGroups          bool
 	listOnly, keepsMembers, putKeepsMembers bool // removal: 501 but for the list form; success and no removal
 	lostGroups                              int  // so many answers to a new group are lost
+	stuckGroups                             int  // what a change of a group is answered with
 	// words for everybody after so many accounts
 	seats    int
 	seatSays failure
@@ -281,6 +282,9 @@ func (f *fake) handle(r *http.Request, path string, body []byte) (int, any, map[
 		}
 		return 204, nil, nil
 	case http.MethodPut:
+		if f.stuckGroups > 0 && !users {
+			return f.stuckGroups, failure{f.stuckGroups, "", "not now"}, nil
+		}
 		in, err := decode(body)
 		if err != nil || (f.putNeedsID && in.id() != id) {
 			return 400, failure{400, "invalidSyntax", "id"}, nil
@@ -293,6 +297,9 @@ func (f *fake) handle(r *http.Request, path string, body []byte) (int, any, map[
 		store[id] = in
 		return 200, f.show(in), nil
 	case http.MethodPatch:
+		if f.stuckGroups > 0 && !users {
+			return f.stuckGroups, failure{f.stuckGroups, "", "not now"}, nil
+		}
 		if f.noPatch {
 			return 405, failure{405, "", "no PATCH"}, nil
 		}

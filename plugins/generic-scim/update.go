@@ -32,7 +32,7 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 		return err
 	}
 	failed := s.groups.apply(ctx, id, v.Differences)
-	f, err := s.afterUpdate(ctx, id, v, failed)
+	now, f, err := s.afterUpdate(ctx, id, v, failed)
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 			if err := s.write.sendPatch(ctx, v.held, pathless(edits(v.held, v.want.body, v.Differences))); err != nil {
 				return err
 			}
-			if f, err = s.afterUpdate(ctx, id, v, failed); err != nil {
+			if now, f, err = s.afterUpdate(ctx, id, v, failed); err != nil {
 				return err
 			}
 		}
@@ -50,8 +50,11 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 		}
 	}
 	open := v.Unsent()
+	for _, d := range v.Differences { // a role that did not come about is to be given by a later run
+		open[d.Field] = isGroup(d.Field) && f[d.Field] != d.Want
+	}
 	if v.Send[fieldPassword] {
-		if failed[fieldPassword], err = s.write.password(ctx, v); err != nil {
+		if failed[fieldPassword], err = s.write.password(ctx, v, now); err != nil {
 			return err
 		}
 		open[fieldPassword] = failed[fieldPassword] != nil
@@ -65,15 +68,19 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 	return s.lessons.save(ctx)
 }
 
-// password gives an account the hash of the source. What the server says against it costs
-// the password only.
-func (w writer) password(ctx context.Context, v *verdict) (refusal, err error) {
+// password gives an account, which is held by now, the hash of the source. What the server
+// says against it costs the password only.
+func (w writer) password(ctx context.Context, v *verdict, held resource) (refusal, err error) {
 	if v.want.secret.IsZero() {
 		return fmt.Errorf("%w: SCIM cannot take a password away", errPartRefused), nil
 	}
-	err = w.rewrite(ctx, v.held, resource{"password": v.want.secret.Reveal()}, []reconcile.Difference{{Field: "password", Want: "set"}})
-	if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
-		return fmt.Errorf("%w: %s", errPartRefused, v.safe(r.Error())), nil
+	err = w.rewrite(ctx, held, resource{"password": v.want.secret.Reveal()}, []reconcile.Difference{{Field: "password", Want: "set"}})
+	r, ok := errors.AsType[*statusError](err)
+	if !ok {
+		return nil, err
+	}
+	if r.detail = v.safe(r.detail); refused(err) && r.status != http.StatusPreconditionFailed {
+		return fmt.Errorf("%w: %w", errPartRefused, r), nil
 	}
 	return nil, err
 }
@@ -134,15 +141,15 @@ var errNoEffect = errors.New("the server answers updates of this account with su
 // afterUpdate reads what an update has made of an account, its groups among it: what was
 // taken away is read back like what was given. Where the server does not show members,
 // what was done counts, unless it has failed.
-func (s *server) afterUpdate(ctx context.Context, id string, v *verdict, failed map[string]error) (fields, error) {
-	after, err := s.api.one(ctx, s.facts.users, id)
+func (s *server) afterUpdate(ctx context.Context, id string, v *verdict, failed map[string]error) (after resource, f fields, err error) {
+	after, err = s.api.one(ctx, s.facts.users, id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if after == nil {
-		return nil, fmt.Errorf("the account %s has gone while it was updated", id)
+		return nil, nil, fmt.Errorf("the account %s has gone while it was updated", id)
 	}
-	f := flatten(after)
+	f = flatten(after)
 	want := map[string]bool{}
 	for _, name := range v.want.groups {
 		want[name] = true
@@ -155,14 +162,14 @@ func (s *server) afterUpdate(ctx context.Context, id string, v *verdict, failed 
 	for name, wanted := range want {
 		g, err := s.groups.get(ctx, name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if g == nil {
 			continue
 		}
 		has, known, err := s.groups.has(ctx, g, id)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if !known {
 			has = wanted == (failed[groupPath(name)] == nil)
@@ -171,7 +178,7 @@ func (s *server) afterUpdate(ctx context.Context, id string, v *verdict, failed 
 			f[groupPath(name)] = "yes"
 		}
 	}
-	return f, nil
+	return after, f, nil
 }
 
 // noEffect reports whether all that was to be changed is as before. What is absent

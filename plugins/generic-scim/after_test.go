@@ -455,3 +455,52 @@ func TestPasswordAndProfileWithVersions(t *testing.T) {
 		t.Errorf("%s %s, losses %v, the password is the former one: %v", got.Of("source-1"), o.Detail, o.Losses, f.passwords[id] == first)
 	}
 }
+
+// An undo says that nothing is there only where it could have been found.
+func TestUndoInDoubtWithoutProof(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		profile profile
+		lookup  string
+	}{
+		"externalId is not kept":         {profile{noKeys: true}, auto},
+		"externalId cannot be asked for": {profile{noKeyFilter: true}, byFilter},
+	} {
+		f, j := newFake(t, tt.profile), &memory{}
+		config := f.settings()
+		config.Lookup = tt.lookup
+		users := people(1, 2)
+		load(t, openLive(t, config, j), users)
+		out := newBook(t)
+		doubtful := []sdk.Account{{SourceID: "source-1", ID: users[0].ID, InDoubt: true}}
+		if err := openLive(t, config, j).UndoInDoubt(t.Context(), doubtful, out); err != nil {
+			t.Fatal(err)
+		}
+		if o := out.ByID["source-1"]; o.Action != sdk.Skipped || o.Code != sdk.CodeUndoInDoubt || len(f.users) != 2 {
+			t.Errorf("%s: %s, %d accounts", name, out.Of("source-1"), len(f.users))
+		}
+	}
+}
+
+// Only accounts that an undo has switched off are switched on again: not those that it has
+// given back what they were, and that somebody else has switched off since.
+func TestSwitchedOffAfterRestoring(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{})
+	config, j, users := f.settings(), &memory{}, people(1, 1)
+	config.Undo = "deactivate"
+	f.there("1", users[0].Username, users[0].ID)
+	adopted := slices.Clone(users)
+	adopted[0].Existing = sdk.Update
+	b := load(t, openLive(t, config, j), adopted)
+	if u := undo(t, openLive(t, config, j), accounts(b)); b.Of("source-1") != "updated" || u.Of("source-1") != "updated" {
+		t.Fatalf("adopted: %s, given back: %s", b.Of("source-1"), u.Of("source-1"))
+	}
+	f.mu.Lock()
+	f.users["there-1"]["active"] = false
+	f.mu.Unlock()
+	got := load(t, openLive(t, config, j), users)
+	if f.users["there-1"]["active"] != false || got.ByID["source-1"].Action != sdk.Skipped {
+		t.Errorf("%s, active %v", got.Of("source-1"), f.users["there-1"]["active"])
+	}
+}

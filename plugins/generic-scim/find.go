@@ -32,6 +32,7 @@ type finder struct {
 	byKey    map[string][]string
 	byName   map[string][]string
 	noKeys   bool // externalId cannot be searched for
+	keysWork bool // a search for an externalId has found an account
 	proven   bool // a search has found an account that was known to be there
 	reading  sync.Mutex
 	readAt   time.Time // when the last full reading began
@@ -253,6 +254,41 @@ func (d *finder) find(ctx context.Context, want *desired, u *sdk.User, fresh boo
 		}
 	}
 	return hit{}, nil
+}
+
+// marks reports whether accounts of loads are found by their externalId, so that there is
+// none where none is found. Some servers take such a search and never find anybody.
+func (d *finder) marks(ctx context.Context, l *lessons) (bool, error) {
+	d.mu.Lock()
+	indexed, noKeys, marks, known := d.indexed, d.noKeys, len(d.byKey) > 0 || len(d.byName) == 0, d.keysWork
+	d.mu.Unlock()
+	switch {
+	case l.loses("externalid"):
+		return false, nil
+	case indexed:
+		return l.known() || marks, nil
+	case known || noKeys:
+		return known, nil
+	}
+	some, err := d.api.list(ctx, d.facts.users, "startIndex=1&count=20")
+	if err != nil && !refused(err) {
+		return false, err
+	}
+	for _, r := range some.resources {
+		key := r.text("externalId")
+		if key == "" {
+			continue
+		}
+		held, err := d.search(ctx, "externalId", key, func(r resource) bool { return r.text("externalId") == key })
+		if err != nil {
+			return false, err
+		}
+		d.mu.Lock()
+		d.keysWork, d.noKeys = len(held) > 0, len(held) == 0
+		d.mu.Unlock()
+		return len(held) > 0, nil
+	}
+	return false, nil
 }
 
 // spellings are the forms of a user name to ask for: some servers tell upper from

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -27,7 +28,8 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 		}
 	}
 	if s.config.Undo == "deactivate" || s.off.any() {
-		if err := s.off.add(ctx, accounts); err != nil {
+		made := slices.DeleteFunc(slices.Clone(accounts), func(a sdk.Account) bool { return a.Before != nil }) // others are given back what they were
+		if err := s.off.add(ctx, made); err != nil {
 			return err
 		}
 	}
@@ -53,10 +55,19 @@ func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.
 func (s *server) takeBackInDoubt(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 	// As name an id that nobody signs in with: the search is by externalId.
 	want := &desired{body: resource{"externalId": a.ID, "userName": a.ID}}
-	h, err := s.finder.find(ctx, want, &sdk.User{ID: a.ID}, true)
+	h, err := s.finder.find(ctx, want, &sdk.User{ID: a.ID}, false)
+	sure := false
+	if err == nil && h.held == nil {
+		sure, err = s.finder.marks(ctx, s.lessons)
+	}
 	switch {
 	case err != nil:
 		return sdk.Outcome{}, err
+	case h.held == nil && !sure:
+		return sdk.Outcome{
+			Action: sdk.Skipped, Code: sdk.CodeUndoInDoubt, Detail: "accounts of this server cannot be found by externalId, so that nobody knows whether a run has left one",
+			Hint: "look for the user name at the provider and delete the account by hand if it should go",
+		}, nil
 	case h.held == nil:
 		return sdk.Outcome{Action: sdk.Unchanged}, nil
 	case !h.mine, h.several:

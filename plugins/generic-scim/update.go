@@ -31,7 +31,7 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 	if err := s.write.rewrite(ctx, v.held, v.want.body, v.Differences); err != nil {
 		return err
 	}
-	failed := s.groups.apply(ctx, id, v.Differences)
+	failed := applyGroups(ctx, s.groups, id, v.Differences)
 	now, f, err := s.afterUpdate(ctx, id, v, failed)
 	if err != nil {
 		return err
@@ -79,7 +79,8 @@ func (w writer) password(ctx context.Context, v *verdict, held resource) (refusa
 	if !ok {
 		return nil, err
 	}
-	if r.detail = v.safe(r.detail); refused(err) && r.status != http.StatusPreconditionFailed {
+	r.detail = v.safe(r.detail)
+	if refused(err) && r.status != http.StatusPreconditionFailed {
 		return fmt.Errorf("%w: %w", errPartRefused, r), nil
 	}
 	return nil, err
@@ -197,8 +198,8 @@ func noEffect(diffs []reconcile.Difference, f fields) bool {
 	return there
 }
 
-// apply joins and leaves groups, and returns what went wrong, by field.
-func (d *groupDirectory) apply(ctx context.Context, id string, diffs []reconcile.Difference) map[string]error {
+// applyGroups joins and leaves groups, and returns what went wrong, by field.
+func applyGroups(ctx context.Context, d *groupDirectory, id string, diffs []reconcile.Difference) map[string]error {
 	failed := map[string]error{}
 	for _, diff := range diffs {
 		if !isGroup(diff.Field) {
@@ -498,5 +499,5 @@ func (s *server) restore(ctx context.Context, held resource, before preImage, pr
 			gone = append(gone, reconcile.Difference{Field: groupPath(name), Held: "yes"})
 		}
 	}
-	return errors.Join(slices.Collect(maps.Values(s.groups.apply(ctx, held.id(), gone)))...)
+	return errors.Join(slices.Collect(maps.Values(applyGroups(ctx, s.groups, held.id(), gone)))...)
 }

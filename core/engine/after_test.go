@@ -313,6 +313,20 @@ func TestDeadPluginIsStartedAgain(t *testing.T) {
 	}
 }
 
+// Who was in the target before stays so when the process dies with the batch: the answer
+// that was lost is no sign that the account is a run's.
+func TestDeadPluginMakesNobodyOurs(t *testing.T) {
+	t.Parallel()
+	calls, count := []int{1}, 0
+	second := &remembering{newIDP(), map[string]bool{}, nil}
+	r := NewRestarting(&dying{idp: second.idp, calls: &calls, count: &count}, func(context.Context) (Target, error) { return second, nil })
+	r.wait = 0
+	users := []pluginapi.User{{SourceID: "a", ID: "a"}, {SourceID: "b", ID: "b", Prior: pluginapi.Prior{Theirs: true}}}
+	if _, err := r.Load(t.Context(), users); err != nil || len(second.doubts) != 2 || !second.doubts["a"] || second.doubts["b"] {
+		t.Errorf("in doubt: %v, %v", second.doubts, err)
+	}
+}
+
 // Several batches in flight die with one process, which is replaced once.
 func TestOneDeathOneRestart(t *testing.T) {
 	t.Parallel()

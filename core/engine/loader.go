@@ -110,7 +110,7 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 		if before.InTarget() && before.TargetID != "" {
 			e.TargetID = before.TargetID // nothing was written, so nobody has moved
 		}
-		if e.InDoubt && before.Theirs() {
+		if o.Action == pluginapi.InDoubt && before.Theirs() {
 			e.Action, e.Code = before.Action, before.Code // it is still known to have been there before
 		}
 		return e

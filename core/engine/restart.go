@@ -183,7 +183,7 @@ func (t *Restarting) resendUnanswered(ctx context.Context, users []pluginapi.Use
 			continue
 		}
 		u := users[i]
-		if outcomes[i].Code != diag.PluginNotSent {
+		if outcomes[i].Code != diag.PluginNotSent && !u.Prior.Theirs {
 			u.Prior.InDoubt = true
 		}
 		open, at = append(open, u), append(at, i)

@@ -385,13 +385,21 @@ func TestEntryAfterAnOutcome(t *testing.T) {
 			want{origin: journal.Made, digest: now, state: "s"},
 		},
 		"rejected, and found elsewhere": {pluginapi.Outcome{Action: pluginapi.Rejected, TargetID: "other"}, made, want{origin: journal.Made, digest: old, state: "s0"}},
-		"answer lost":                   {pluginapi.Outcome{Action: pluginapi.InDoubt}, made, want{origin: journal.Made, inDoubt: true, digest: old, state: "s0"}},
-		"not sent":                      {pluginapi.Outcome{Action: pluginapi.InDoubt, Code: diag.PluginNotSent}, made, want{origin: journal.Made, digest: old, state: "s0"}},
+		"there before, and not sent": {
+			pluginapi.Outcome{Action: pluginapi.InDoubt, Code: diag.PluginNotSent},
+			journal.Entry{Action: pluginapi.Skipped, Code: diag.LoadExistsDiffers, TargetID: "t"},
+			want{},
+		},
+		"answer lost": {pluginapi.Outcome{Action: pluginapi.InDoubt}, made, want{origin: journal.Made, inDoubt: true, digest: old, state: "s0"}},
+		"not sent":    {pluginapi.Outcome{Action: pluginapi.InDoubt, Code: diag.PluginNotSent}, made, want{origin: journal.Made, digest: old, state: "s0"}},
 	} {
 		e := l.entry(&u, &tt.outcome, &tt.before)
 		got := want{e.Origin, e.InDoubt, e.Digest, string(e.State), string(e.Before)}
 		if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(want{})); diff != "" || e.Run != 7 || e.VisibleID != "v" || e.TargetID != tt.before.TargetID {
 			t.Errorf("%s: %+v (-want +got):\n%s", name, e, diff)
+		}
+		if tt.outcome.Action == pluginapi.InDoubt && e.Theirs() != tt.before.Theirs() {
+			t.Errorf("%s: that the account was there before is %v, it was %v", name, e.Theirs(), tt.before.Theirs())
 		}
 	}
 }

@@ -504,3 +504,36 @@ func TestSwitchedOffAfterRestoring(t *testing.T) {
 		t.Errorf("%s, active %v", got.Of("source-1"), f.users["there-1"]["active"])
 	}
 }
+
+// An account that somebody deletes while it is updated costs nobody else anything.
+func TestGoneInMidUpdate(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{})
+	b := load(t, openLive(t, f.settings(), &memory{}), people(1, 3))
+	f.vanishes = b.ByID["source-2"].TargetID
+	users := known(people(1, 3), b)
+	for i := range users {
+		users[i].GivenName = "Grace"
+	}
+	got := load(t, openLive(t, f.settings(), &memory{}), users)
+	if got.Counts()[sdk.Updated] != 2 || got.Of("source-2") != "rejected load.moved" {
+		t.Errorf("%v, the one that has gone is %s", got.Counts(), got.Of("source-2"))
+	}
+}
+
+// What one account lacks is not what the server drops: only an attribute that it has kept of
+// nobody is.
+func TestOneAccountTeachesNothingOfAll(t *testing.T) {
+	t.Parallel()
+	l := recall(&memory{})
+	want := fields{"title": "Dr", "nickname": "a"}
+	l.learn(want, fields{})
+	l.learn(want, fields{"title": "Dr"})
+	if l.loses("title") || !l.loses("nickname") {
+		t.Errorf("dropped: %v", l.losses())
+	}
+	l.learn(want, fields{})
+	if l.loses("title") {
+		t.Error("an attribute that was kept once is said to be dropped")
+	}
+}

@@ -87,6 +87,7 @@ type fake struct {
 	requests      int
 	ops           []int // operations per Bulk request
 	passwords     map[string]string
+	vanishes      string               // goes after its next PATCH
 	created       map[string]time.Time // what meta.created says
 }
 
@@ -310,7 +311,11 @@ func (f *fake) handle(r *http.Request, path string, body []byte) (int, any, map[
 		if f.etags && users && r.Header.Get("If-Match") != f.version(held) {
 			return 412, failure{412, "", "version"}, nil
 		}
-		return f.patch(held, body, users)
+		status, answer, header := f.patch(held, body, users)
+		if id == f.vanishes {
+			delete(f.users, id)
+		}
+		return status, answer, header
 	}
 	return 405, failure{405, "", "method"}, nil
 }

@@ -23,6 +23,7 @@ type lessons struct {
 	mu      sync.Mutex
 	shapes  map[string]bool // of accounts that were read back
 	lost    map[string]bool
+	kept    map[string]bool // of some account: what one lacks is not what the server drops
 	shaped  map[string]bool
 	added   map[string]bool
 	single  map[string]bool // lists of which it keeps one value, and not the first
@@ -32,6 +33,7 @@ type lessons struct {
 
 type savedLessons struct {
 	Lost   []string `json:"lost,omitempty"`
+	Kept   []string `json:"kept,omitempty"`
 	Shaped []string `json:"shaped,omitempty"`
 	Added  []string `json:"added,omitempty"`
 	Single []string `json:"single,omitempty"`
@@ -39,7 +41,7 @@ type savedLessons struct {
 }
 
 func recall(j sdk.Journal) *lessons {
-	l := &lessons{journal: j, shapes: map[string]bool{}, lost: map[string]bool{}, shaped: map[string]bool{}, single: map[string]bool{}}
+	l := &lessons{journal: j, shapes: map[string]bool{}, lost: map[string]bool{}, kept: map[string]bool{}, shaped: map[string]bool{}, single: map[string]bool{}}
 	if j == nil {
 		return l
 	}
@@ -52,7 +54,7 @@ func recall(j sdk.Journal) *lessons {
 	for _, part := range []struct {
 		into map[string]bool
 		from []string
-	}{{l.lost, saved.Lost}, {l.shaped, saved.Shaped}, {l.added, saved.Added}, {l.single, saved.Single}} {
+	}{{l.lost, saved.Lost}, {l.kept, saved.Kept}, {l.shaped, saved.Shaped}, {l.added, saved.Added}, {l.single, saved.Single}} {
 		for _, name := range part.from {
 			part.into[name] = true
 		}
@@ -104,13 +106,19 @@ func (l *lessons) learn(want, held fields) (lost []string) {
 	for path, v := range want {
 		key := lossKey(path)
 		asked[key] = true
+		if there[key] {
+			note(l.kept, key)
+			delete(l.lost, key)
+		}
 		switch {
 		case held[path] == v || strings.HasPrefix(path, "groups["):
 		case !there[key]:
 			if !slices.Contains(lost, key) {
 				lost = append(lost, key)
 			}
-			note(l.lost, key)
+			if !l.kept[key] {
+				note(l.lost, key)
+			}
 		default:
 			note(l.shaped, key)
 		}
@@ -227,7 +235,7 @@ func (l *lessons) save(ctx context.Context) error {
 	changed := l.changed
 	l.changed = false
 	saved := savedLessons{
-		slices.Sorted(maps.Keys(l.lost)), slices.Sorted(maps.Keys(l.shaped)), slices.Sorted(maps.Keys(l.added)), slices.Sorted(maps.Keys(l.single)), l.pace,
+		slices.Sorted(maps.Keys(l.lost)), slices.Sorted(maps.Keys(l.kept)), slices.Sorted(maps.Keys(l.shaped)), slices.Sorted(maps.Keys(l.added)), slices.Sorted(maps.Keys(l.single)), l.pace,
 	}
 	l.mu.Unlock()
 	if !changed || l.journal == nil {

@@ -385,6 +385,11 @@ func (s *server) updateWhole(ctx context.Context, v *verdict) error {
 	if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
 		v.Outcome, err = refusal(v, r), nil
 	}
+	if errors.Is(err, errGone) {
+		v.Outcome, err = sdk.Outcome{
+			SourceID: v.user.SourceID, TargetID: v.Outcome.TargetID, Action: sdk.Rejected, Code: sdk.CodeMoved, Detail: err.Error(), Hint: "run again",
+		}, nil
+	}
 	if errors.Is(err, errNoEffect) {
 		v.Outcome, err = sdk.Outcome{
 			SourceID: v.user.SourceID, TargetID: v.Outcome.TargetID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(),
@@ -404,7 +409,7 @@ func (s *server) updateAgain(ctx context.Context, v *verdict) error {
 		return err
 	}
 	if held == nil {
-		return fmt.Errorf("the account %s has gone while it was updated", v.held.id())
+		return errGone
 	}
 	resumed := v.Resumed
 	if err := s.weigh(ctx, v, held); err != nil || (v.Outcome.Action != sdk.Updated && !v.Resumed) {

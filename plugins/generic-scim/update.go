@@ -136,6 +136,9 @@ func lossOf(path string, why error) sdk.PartLoss {
 	return l
 }
 
+// errGone says that somebody has deleted an account while it was updated.
+var errGone = errors.New("the account has gone while it was updated")
+
 // errNoEffect says that a server accepts updates and forgets them.
 var errNoEffect = errors.New("the server answers updates of this account with success and changes nothing")
 
@@ -148,7 +151,7 @@ func (s *server) afterUpdate(ctx context.Context, id string, v *verdict, failed 
 		return nil, nil, err
 	}
 	if after == nil {
-		return nil, nil, fmt.Errorf("the account %s has gone while it was updated", id)
+		return nil, nil, errGone
 	}
 	f = flatten(after)
 	want := map[string]bool{}

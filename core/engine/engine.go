@@ -219,6 +219,14 @@ func (r *run) move(ctx context.Context, limits *limiter, w *written) error {
 		r.result.Removed = r.survey.removed
 	}
 	if !o.DryRun {
+		if f, ok := r.journal.(interface {
+			Forget(sourceIDs []string) error
+		}); ok && r.part == nil && len(r.survey.gone) > 0 {
+			// Nobody can load them any more, nor is there anything to take back.
+			if err := f.Forget(r.survey.gone); err != nil {
+				return fmt.Errorf("forget rejected accounts that have gone from the source: %w", err)
+			}
+		}
 		if err := r.dst.Finish(ctx); err != nil {
 			t.uncommitted()
 			return fmt.Errorf("%w: %w", ErrNotCommitted, err)

@@ -54,8 +54,9 @@ type cursor struct {
 	ahead []journal.Known // those that the source has not reached yet
 	last  string          // the id that the source was at
 	begun bool
-	// removed lists who is in the target and not in the source any more.
-	removed []string
+	// removed lists who is in the target and not in the source any more, gone who never
+	// came to the target and is not there any more either.
+	removed, gone []string
 }
 
 // openCursor begins to read a journal; nil knows nobody.
@@ -118,8 +119,12 @@ func (c *cursor) find(id string) (*journal.Known, error) {
 // pass goes by an account. If it is not the one that was found last, the source does
 // not have it.
 func (c *cursor) pass(last string) error {
-	if k := &c.ahead[0]; k.InTarget && k.SourceID != last {
+	switch k := &c.ahead[0]; {
+	case k.SourceID == last:
+	case k.InTarget:
 		c.removed = append(c.removed, k.SourceID)
+	case !k.InDoubt: // else it may be there
+		c.gone = append(c.gone, k.SourceID)
 	}
 	if c.ahead = c.ahead[1:]; len(c.ahead) > 0 {
 		return nil

@@ -26,6 +26,8 @@ type survey struct {
 	withheld map[pluginapi.Feature]int
 	// removed lists who is in the target and not in the source any more, in order.
 	removed []string
+	// gone lists who was never loaded and is not in the source any more.
+	gone []string
 	// work has every account that something is to be done about.
 	work      *workSet
 	conflicts *conflicts
@@ -90,7 +92,7 @@ func (v *surveyor) survey(ctx context.Context) (_ *survey, err error) {
 	if err := v.known.end(); err != nil {
 		return nil, err
 	}
-	v.made.removed = v.known.removed
+	v.made.removed, v.made.gone = v.known.removed, v.known.gone
 	slices.Sort(v.made.removed)
 	if err := v.resolve(ctx); err != nil {
 		return nil, err

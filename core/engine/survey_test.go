@@ -10,6 +10,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/policy"
 )
@@ -98,6 +99,38 @@ func TestRemovedAreListed(t *testing.T) {
 	if diff := cmp.Diff([]string{id(0), id(4), id(8)}, res.Removed); err != nil || diff != "" || res.Summary != want {
 		t.Errorf("%v, %+v (-want +got):\n%s", err, res.Summary, diff)
 	}
+}
+
+// Who was rejected and has gone from the source is forgotten by a run about everybody: there
+// is nothing to correct any more. Who may be in the target stays known.
+func TestRejectedAndGoneAreForgotten(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(6)
+	dst.accounts[id(4)] = "theirs" // which leaves the user out
+	if res, _, err := p.do(src, dst, nil); err != nil || res.Summary.Skipped != 1 {
+		t.Fatalf("%+v, %v", res.Summary, err)
+	}
+	knows := func(what string, want int) {
+		t.Helper()
+		p.with(func(s *journal.Scope, _ Options) {
+			n := 0
+			for range s.Accounts(t.Context()) {
+				n++
+			}
+			if n != want {
+				t.Errorf("%s: %d accounts are known, want %d", what, n, want)
+			}
+		})
+	}
+	left := slices.Concat(src[:4], src[5:])
+	if _, _, err := p.do(left, dst, func(o *Options) { o.DryRun = true }); err != nil {
+		t.Fatal(err)
+	}
+	knows("after a dry run", 6)
+	if res, _, err := p.do(left[1:], dst, nil); err != nil || len(res.Removed) != 1 {
+		t.Fatalf("%+v, %v", res.Removed, err)
+	}
+	knows("after a run", 5)
 }
 
 // What is counted is what is sent: not whom a policy keeps out or makes one with

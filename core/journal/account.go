@@ -216,15 +216,18 @@ func (s *Scope) upsert(w *writer, entries []Entry, now int64) error {
 	return w.exec(query, args...)
 }
 
-// Forget removes accounts: an undo has taken them back.
+// Forget removes accounts, with all that is known of them: an undo has taken them back, or
+// they were never loaded and have gone from the source.
 func (s *Scope) Forget(sourceIDs []string) error {
 	return s.j.writer.write(func(w *writer) error {
 		for _, id := range sourceIDs {
-			if err := w.exec(`DELETE FROM account WHERE scope = ? AND source_id = ?`, s.id, id); err != nil {
-				return err
-			}
-			if err := w.exec(`DELETE FROM preimage WHERE scope = ? AND source_id = ?`, s.id, id); err != nil {
-				return err
+			for _, query := range []string{
+				`DELETE FROM account WHERE scope = ? AND source_id = ?`, `DELETE FROM preimage WHERE scope = ? AND source_id = ?`,
+				`DELETE FROM reason WHERE scope = ? AND source_id = ?`, `DELETE FROM payload WHERE scope = ? AND source_id = ?`,
+			} {
+				if err := w.exec(query, s.id, id); err != nil {
+					return err
+				}
 			}
 		}
 		return nil

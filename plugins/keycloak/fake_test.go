@@ -232,6 +232,9 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodPost && path == "/partialImport":
 		f.partialImport(w, r)
+	case r.Method == http.MethodDelete && strings.HasPrefix(path, "/users/") && strings.Count(path, "/") == 2:
+		delete(f.users, strings.TrimPrefix(path, "/users/"))
+		w.WriteHeader(http.StatusNoContent)
 	case path == "":
 		reply(w, 200, f.realm)
 	case path == "/stetl":

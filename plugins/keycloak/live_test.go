@@ -517,3 +517,28 @@ func TestNoSecretsInErrors(t *testing.T) {
 		t.Errorf("outcome shows a secret: %s", text)
 	}
 }
+
+// An undo finds an account whose answer was lost by its id, and takes it for a load's when
+// it has a credential that only a load makes.
+func TestUndoInDoubt(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	users := people(1, 3)
+	load(t, open(t, f.config()), users[:1])
+	name := "somebody"
+	f.put(&fakeUser{ID: users[1].ID, Username: &name, Enabled: true})
+	var doubtful []sdk.Account
+	for _, u := range users {
+		doubtful = append(doubtful, sdk.Account{SourceID: u.SourceID, ID: u.ID, InDoubt: true})
+	}
+	out := newBook(t)
+	if err := open(t, f.config()).UndoInDoubt(t.Context(), doubtful, out); err != nil {
+		t.Fatal(err)
+	}
+	if out.Of("source-1") != "deleted" || out.Of("source-2") != "skipped undo.in_doubt" || out.Of("source-3") != "unchanged" {
+		t.Errorf("%s, %s, %s", out.Of("source-1"), out.Of("source-2"), out.Of("source-3"))
+	}
+	if f.get(users[0].ID) != nil || f.get(users[1].ID) == nil {
+		t.Errorf("left: %v", f.ids())
+	}
+}

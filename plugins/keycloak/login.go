@@ -85,15 +85,15 @@ func (t *live) SetPassword(ctx context.Context, c sdk.PasswordChange) error {
 	if err != nil {
 		return explain(err)
 	}
-	return t.settleReset(ctx, id)
+	return settleReset(ctx, t.api, id)
 }
 
 // settleReset takes away the demand for a new password, now that there is one.
-func (t *live) settleReset(ctx context.Context, id string) error {
+func settleReset(ctx context.Context, a *api, id string) error {
 	var u struct {
 		RequiredActions []string `json:"requiredActions"`
 	}
-	if err := t.api.read(ctx, t.api.realmPath("users", id), nil, &u); err != nil {
+	if err := a.read(ctx, a.realmPath("users", id), nil, &u); err != nil {
 		return explain(err)
 	}
 	left := []string{}
@@ -105,7 +105,7 @@ func (t *live) settleReset(ctx context.Context, id string) error {
 	if len(left) == len(u.RequiredActions) {
 		return nil
 	}
-	if err := t.api.write(ctx, http.MethodPut, t.api.realmPath("users", id), map[string]any{"requiredActions": left}); err != nil {
+	if err := a.write(ctx, http.MethodPut, a.realmPath("users", id), map[string]any{"requiredActions": left}); err != nil {
 		return explain(err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package keycloak
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"log/slog"
@@ -47,7 +48,7 @@ func openPatient(t testing.TB, c Config, patience time.Duration) *live {
 	quick := httpx.Options{Timeout: c.Timeout.Duration, FirstWait: time.Millisecond, MaxElapsed: patience}
 	l := newLiveOn(newAPIOver(httpx.NewBase(quick), c, env, quick), c, env)
 	t.Cleanup(func() {
-		if err := l.Close(t.Context()); err != nil {
+		if err := l.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})

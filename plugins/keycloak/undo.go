@@ -1,6 +1,7 @@
 package keycloak
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,25 @@ import (
 
 // Undo implements [sdk.Undoer].
 func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	return takeAll(ctx, t, accounts, out, (*openRealm).takeBack)
+}
+
+// UndoInDoubt implements [sdk.DoubtUndoer]. An account has the id that it was to have; the
+// id of a credential that only a load makes is the proof.
+func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	accounts = slices.Clone(accounts)
+	for i := range accounts {
+		a := &accounts[i]
+		a.TargetID, a.State, a.Before = cmp.Or(a.TargetID, a.ID), nil, nil
+	}
+	return takeAll(ctx, t, accounts, out, (*openRealm).takeBackInDoubt)
+}
+
+// takeAll takes accounts back side by side. What the server has against one of them is its
+// outcome.
+func takeAll(
+	ctx context.Context, t *live, accounts []sdk.Account, out sdk.Outcomes, take func(*openRealm, context.Context, sdk.Account, *detail) (sdk.Outcome, error),
+) error {
 	r, err := t.open(ctx)
 	if err != nil {
 		return err
@@ -26,7 +46,9 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	defer r.reader.wrote()
 	ids := map[string]bool{}
 	for _, a := range accounts {
-		ids[a.TargetID] = true
+		if HoldsID(a.TargetID) {
+			ids[a.TargetID] = true
+		}
 	}
 	found, err := r.reader.some(ctx, slices.Sorted(maps.Keys(ids)), func(string) bool { return true }, nil)
 	if err != nil {
@@ -36,7 +58,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	g.SetLimit(searches)
 	for _, a := range accounts {
 		g.Go(func() error {
-			o, err := r.takeBack(ctx, a, found[a.TargetID])
+			o, err := take(r, ctx, a, found[a.TargetID])
 			if refused(err) {
 				o, err = refusal(a.SourceID, err), nil
 			}
@@ -49,6 +71,16 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 		})
 	}
 	return g.Wait()
+}
+
+func (t *openRealm) takeBackInDoubt(ctx context.Context, a sdk.Account, d *detail) (sdk.Outcome, error) {
+	if d != nil && !slices.ContainsFunc(d.Credentials, func(c heldCredential) bool { return ownCredential(d.ID, c.ID) }) {
+		return sdk.Outcome{
+			Action: sdk.Skipped, Code: sdk.CodeUndoInDoubt, Detail: "there is an account with this id, and nothing proves that a run has made it",
+			Hint: "look at it and delete it by hand if it should go",
+		}, nil
+	}
+	return t.takeBack(ctx, a, d)
 }
 
 func (t *openRealm) takeBack(ctx context.Context, a sdk.Account, d *detail) (sdk.Outcome, error) {

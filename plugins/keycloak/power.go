@@ -307,8 +307,11 @@ func (t *preflight) checkPower(ctx context.Context, l *sdk.Diagnostics, needs sd
 		d.Severity = sdk.Warning
 		l.Add(d)
 	}
-	say := func(kind, key, name string, p power) {
+	say := func(kind, key, name string, people int, p power) {
 		d := sdk.Diagnostic{Severity: sdk.Warning, Code: codePower, Path: "/" + key}
+		if people > 0 { // an older host does not say
+			d.Detail = fmt.Sprintf("it is about %d people", people)
+		}
 		switch {
 		case m.powers.accepted(name):
 			return
@@ -329,7 +332,7 @@ func (t *preflight) checkPower(ctx context.Context, l *sdk.Diagnostics, needs sd
 			l.Add(incomplete("what the roles of the realm allow", err))
 			return
 		}
-		say("role", "accept_roles", name, p)
+		say("role", "accept_roles", name, needs.RoleUsers[name], p)
 	}
 	if t.config.Tenants != tenantsAsGroups || t.config.Tenant != "" {
 		return
@@ -340,6 +343,6 @@ func (t *preflight) checkPower(ctx context.Context, l *sdk.Diagnostics, needs sd
 			l.Add(incomplete("what the groups of the realm allow", err))
 			return
 		}
-		say("group", "accept_groups", tenantGroup(tenant), p)
+		say("group", "accept_groups", tenantGroup(tenant), needs.TenantUsers[tenant], p)
 	}
 }

@@ -68,8 +68,12 @@ func TestServerPower(t *testing.T) {
 	usual := "keycloak.usernames_fixed the realm does not let user names be changed"
 	needs := sdk.Needs{Roles: []string{"admin", "boss", "offline_access", "plain", "reader", "fresh"}, Tenants: []string{"north", "south", "west", "fresh"}}
 	var named []string
+	needs.RoleUsers = map[string]int{"reader": 7}
 	for _, d := range open(t, config).Check(t.Context(), needs) {
 		named = append(named, string(d.Code)+" "+strings.SplitN(d.Summary, ":", 2)[0])
+		if strings.Contains(d.Summary, "role reader") && !strings.Contains(d.Detail, "7 people") {
+			t.Errorf("how many get it is not said: %q", d.Detail)
+		}
 	}
 	slices.Sort(named)
 	if d := cmp.Diff([]string{

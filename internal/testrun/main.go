@@ -151,7 +151,10 @@ func newPlace(r *reporter) (p place, err error) {
 }
 
 func (p place) env() []string {
-	return append(os.Environ(), "TMPDIR="+p.temp, "STETL_TEST_RUN="+filepath.Join(p.notes, "going"),
+	// A program with the race detector sleeps a second when it ends, and tests start
+	// hundreds.
+	race := cmp.Or(os.Getenv("GORACE"), "atexit_sleep_ms=0")
+	return append(os.Environ(), "GORACE="+race, "TMPDIR="+p.temp, "STETL_TEST_RUN="+filepath.Join(p.notes, "going"),
 		"STETL_WAIT_LOG="+p.waits, "STETL_SKIP_LOG="+p.skips)
 }
 

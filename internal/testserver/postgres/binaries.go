@@ -67,6 +67,12 @@ func major(bin string) int {
 	return n
 }
 
+// logs are the files that the library keeps its logs in.
+func logs() []string {
+	all, _ := filepath.Glob(filepath.Join(os.TempDir(), "embedded_postgres_log*")) // the pattern is well-formed
+	return all
+}
+
 // fetched returns the bin folder of a PostgreSQL in the test cache, fetching it
 // once. It holds the server only, no client programs.
 func fetched() (string, error) {
@@ -85,7 +91,14 @@ func fetched() (string, error) {
 		config := embeddedpostgres.DefaultConfig().Version(version).Port(uint32(port)).
 			CachePath(work).RuntimePath(filepath.Join(work, "run")).BinariesPath(dir).
 			Locale("none").Logger(nil)
+		before := logs()
 		startErr := embeddedpostgres.NewDatabase(config).Start()
+		// A start that fails leaves its log behind.
+		for _, path := range logs() {
+			if !slices.Contains(before, path) {
+				startErr = errors.Join(startErr, os.Remove(path))
+			}
+		}
 		if !isServer(filepath.Join(dir, "bin")) {
 			return errors.Join(fmt.Errorf("fetch PostgreSQL %s: %w", version, startErr), os.RemoveAll(work))
 		}

@@ -46,7 +46,7 @@ func helper(how string) {
 		panic(err)
 	}
 	_, _ = fmt.Fprintln(os.Stdout, dir)
-	select {}
+	time.Sleep(time.Hour) // select {} is a deadlock in a process that only joins
 }
 
 // user is a helper that runs.

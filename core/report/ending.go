@@ -3,8 +3,6 @@ package report
 import (
 	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/stetl/stetl/core/diag"
@@ -88,9 +86,7 @@ func whyRejects(r *Run) string {
 			failed[c.Code]++
 		}
 	}
-	codes := slices.SortedFunc(maps.Keys(failed), func(x, y diag.Code) int {
-		return cmp.Or(cmp.Compare(failed[y], failed[x]), cmp.Compare(x, y))
-	})
+	codes := byCount(failed)
 	if len(codes) == 0 {
 		return "accounts lack a part that the target did not take"
 	}

@@ -1,15 +1,12 @@
 package auth0
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/reconcile"
@@ -23,7 +20,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 		return err
 	}
 	r := &reversal{t}
-	return r.takeAll(ctx, accounts, out, r.takeBack)
+	return explain(reconcile.TakeBack(ctx, lookups, accounts, out, r.takeBack, tenant.Refused))
 }
 
 // UndoInDoubt implements [sdk.DoubtUndoer]. What a load leaves in app_metadata is the proof
@@ -33,29 +30,7 @@ func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.
 		return err
 	}
 	r := &reversal{t}
-	return r.takeAll(ctx, accounts, out, r.find)
-}
-
-// takeAll takes accounts back side by side. What the tenant has against one of them is its
-// outcome.
-func (t *reversal) takeAll(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes, take func(context.Context, sdk.Account) (sdk.Outcome, error)) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(lookups)
-	for _, a := range accounts {
-		g.Go(func() error {
-			o, err := take(ctx, a)
-			if tenant.Refused(err) {
-				o, err = sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "take the account back by hand"}, nil
-			}
-			if err != nil {
-				return explain(err)
-			}
-			o.SourceID, o.TargetID = a.SourceID, cmp.Or(o.TargetID, a.TargetID)
-			out.Report(o)
-			return nil
-		})
-	}
-	return g.Wait()
+	return explain(reconcile.TakeBack(ctx, lookups, accounts, out, r.find, tenant.Refused))
 }
 
 // find takes back an account of which nobody knows whether it is there: under the id that
@@ -73,10 +48,7 @@ func (t *reversal) find(ctx context.Context, a sdk.Account) (sdk.Outcome, error)
 		case found == nil:
 			continue
 		case originOf(found).ID != a.ID:
-			return sdk.Outcome{
-				TargetID: id, Action: sdk.Skipped, Code: sdk.CodeUndoInDoubt, Detail: "there is such an account, and nothing proves that a run has made it",
-				Hint: "look at it and delete it by hand if it should go",
-			}, nil
+			return reconcile.Unproven(id), nil
 		}
 		a.TargetID, a.State, a.Before = id, nil, nil
 		o, err := t.takeBack(ctx, a)

@@ -1,7 +1,6 @@
 package scim
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,8 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/reconcile"
@@ -33,11 +30,21 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 			return err
 		}
 	}
-	gone, err := takeAll(ctx, accounts, out, s.takeBack)
+	var mu sync.Mutex
+	var gone []sdk.Account
+	err = reconcile.TakeBack(ctx, maxParallel, accounts, out, func(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
+		o, err := s.takeBack(ctx, a)
+		if err == nil && o.Action == sdk.Deleted {
+			mu.Lock()
+			defer mu.Unlock()
+			gone = append(gone, a)
+		}
+		return o, err
+	}, refused)
 	if s.facts.groups == "" {
-		return err
+		return explain(err)
 	}
-	return errors.Join(err, explain(s.leaveGroups(ctx, gone)))
+	return explain(errors.Join(err, s.leaveGroups(ctx, gone)))
 }
 
 // UndoInDoubt implements [sdk.DoubtUndoer]. The externalId is the proof that an account is
@@ -47,9 +54,10 @@ func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.
 	if err != nil {
 		return err
 	}
+	t.opening.Lock()
 	t.undone = true
-	_, err = takeAll(ctx, accounts, out, s.takeBackInDoubt)
-	return err
+	t.opening.Unlock()
+	return explain(reconcile.TakeBack(ctx, maxParallel, accounts, out, s.takeBackInDoubt, refused))
 }
 
 func (s *server) takeBackInDoubt(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
@@ -71,45 +79,11 @@ func (s *server) takeBackInDoubt(ctx context.Context, a sdk.Account) (sdk.Outcom
 	case h.held == nil:
 		return sdk.Outcome{Action: sdk.Unchanged}, nil
 	case !h.mine, h.several:
-		return sdk.Outcome{
-			TargetID: h.held.id(), Action: sdk.Skipped, Code: sdk.CodeUndoInDoubt, Detail: "there is such an account, and nothing proves that a run has made it",
-			Hint: "look at it and delete it by hand if it should go",
-		}, nil
+		return reconcile.Unproven(h.held.id()), nil
 	}
 	o, err := s.remove(ctx, h.held)
 	o.TargetID = h.held.id()
 	return o, err
-}
-
-// takeAll takes accounts back side by side, and returns those that were deleted. What the
-// server has against one account is its outcome.
-func takeAll(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes, take func(context.Context, sdk.Account) (sdk.Outcome, error)) (gone []sdk.Account, err error) {
-	var mu sync.Mutex
-	g, working := errgroup.WithContext(ctx)
-	g.SetLimit(maxParallel)
-	for _, a := range accounts {
-		g.Go(func() error {
-			o, err := take(working, a)
-			if r, ok := errors.AsType[*statusError](err); ok && refused(err) {
-				o, err = sdk.Outcome{
-					Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: r.Error(), Hint: "delete it by hand if it should go",
-				}, nil
-			}
-			if err != nil {
-				return explain(err)
-			}
-			o.SourceID, o.TargetID = a.SourceID, cmp.Or(o.TargetID, a.TargetID)
-			if o.Action == sdk.Deleted {
-				mu.Lock()
-				gone = append(gone, a)
-				mu.Unlock()
-			}
-			out.Report(o)
-			return nil
-		})
-	}
-	err = g.Wait()
-	return gone, err
 }
 
 // leaveGroups takes deleted accounts out of the groups that loads have put them in.

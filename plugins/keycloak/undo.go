@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"slices"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/reconcile"
 )
@@ -54,31 +52,14 @@ func takeAll(
 	if err != nil {
 		return explain(err)
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(searches)
-	for _, a := range accounts {
-		g.Go(func() error {
-			o, err := take(r, ctx, a, found[a.TargetID])
-			if refused(err) {
-				o, err = refusal(a.SourceID, err), nil
-			}
-			if err != nil {
-				return explain(err)
-			}
-			o.SourceID, o.TargetID = a.SourceID, a.TargetID
-			out.Report(o)
-			return nil
-		})
-	}
-	return g.Wait()
+	return explain(reconcile.TakeBack(ctx, searches, accounts, out, func(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
+		return take(r, ctx, a, found[a.TargetID])
+	}, refused))
 }
 
 func (t *openRealm) takeBackInDoubt(ctx context.Context, a sdk.Account, d *detail) (sdk.Outcome, error) {
 	if d != nil && !slices.ContainsFunc(d.Credentials, func(c heldCredential) bool { return ownCredential(d.ID, c.ID) }) {
-		return sdk.Outcome{
-			Action: sdk.Skipped, Code: sdk.CodeUndoInDoubt, Detail: "there is an account with this id, and nothing proves that a run has made it",
-			Hint: "look at it and delete it by hand if it should go",
-		}, nil
+		return reconcile.Unproven(d.ID), nil
 	}
 	return t.takeBack(ctx, a, d)
 }

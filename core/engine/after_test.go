@@ -178,6 +178,28 @@ func TestNotProven(t *testing.T) {
 	}
 }
 
+// Kinds of hashes beyond those that are tried are not passed over in silence.
+func TestManyKindsOfHashes(t *testing.T) {
+	t.Parallel()
+	people := people(mostCanaries + 3)
+	for i := range people {
+		odd := fmt.Sprintf("$argon2d$v=19$m=%d,t=2,p=1$c29tZXNhbHRzYWx0$c29tZWRpZ2VzdHNvbWVkaWdlc3Q", 64+i)
+		people[i].Logins[0].Password = canonical.ParsePasswordHash(odd)
+	}
+	dst := newIDP()
+	dst.caps.Hashes = append(dst.caps.Hashes, pluginapi.HashSupport{Scheme: canonical.Argon2d})
+	res, err := Run(t.Context(), people, dst, Options{Canary: dst})
+	named := 0
+	for _, p := range res.Canaries {
+		if p.Unasked && strings.Contains(p.Problem, "of them are tried") {
+			named++
+		}
+	}
+	if err != nil || len(res.Canaries) != mostCanaries+3 || named != 3 {
+		t.Errorf("%v, %d proofs, %d named as not tried", err, len(res.Canaries), named)
+	}
+}
+
 func TestHashLike(t *testing.T) {
 	t.Parallel()
 	for _, like := range []string{

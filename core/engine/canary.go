@@ -88,6 +88,9 @@ func (p *prover) prove(ctx context.Context, hashes []canonical.PasswordHash) ([]
 			break // nor could it be asked about any other
 		}
 	}
+	for _, hash := range hashes[min(len(hashes), mostCanaries):] {
+		all = append(all, Proof{Shape: hash.Shape(), Unasked: true, Problem: fmt.Sprintf("there are %d kinds of hashes, and %d of them are tried", len(hashes), mostCanaries)})
+	}
 	for _, proof := range all {
 		if !proof.Proven && !proof.Unasked {
 			return all, fmt.Errorf("%w: %s: %s", ErrCanary, proof.Shape, proof.Problem)

@@ -387,7 +387,8 @@ func (d *desired) note() string { return strings.Join(d.notes, "; ") }
 // placeless are the parts of a user that the server has no place for.
 func (d *desired) placeless() (out []sdk.PartLoss) {
 	for _, name := range d.left {
-		l := sdk.PartLoss{Feature: placeless[name], Code: sdk.CodeNoPlace}
+		l := sdk.PartLoss{Code: sdk.CodeNoPlace}
+		l.Feature = featureOf(name)
 		if l.Feature == "" {
 			l.Feature, l.Attribute = sdk.CarriesMetadata, name
 		}
@@ -396,9 +397,17 @@ func (d *desired) placeless() (out []sdk.PartLoss) {
 	return out
 }
 
-// placeless are features by the attributes that would carry them.
-var placeless = map[string]sdk.Feature{
-	"emailVerified": sdk.CarriesEmailVerified, "phoneVerified": sdk.CarriesPhone, "phoneNumbers": sdk.CarriesPhone, "createdAt": sdk.CarriesCreated,
-	"name": sdk.CarriesNames, "tenants": sdk.CarriesTenants, "identities": sdk.CarriesIdentities, "metadata": sdk.CarriesMetadata,
-	"metadataJson": sdk.CarriesMetadata, "groups": sdk.CarriesRoles, "roles": sdk.CarriesRoles, "entitlements": sdk.CarriesRoles,
+// featureOf is the feature of what an attribute carries, empty when nothing but metadata
+// can be in it.
+func featureOf(attribute string) sdk.Feature {
+	top, _, _ := strings.Cut(strings.ToLower(attribute), ".")
+	return features[top]
+}
+
+// features by the lower-case attributes that carry them.
+var features = map[string]sdk.Feature{
+	"emailverified": sdk.CarriesEmailVerified, "phoneverified": sdk.CarriesPhone, "phonenumbers": sdk.CarriesPhone, "createdat": sdk.CarriesCreated,
+	"name": sdk.CarriesNames, "displayname": sdk.CarriesNames, "emails": sdk.PartEmail, "username": sdk.PartUsername, fieldPassword: sdk.PartPassword,
+	"tenants": sdk.CarriesTenants, "identities": sdk.CarriesIdentities, "groups": sdk.CarriesRoles, "roles": sdk.CarriesRoles, "entitlements": sdk.CarriesRoles,
+	"metadata": sdk.CarriesMetadata, "metadatajson": sdk.CarriesMetadata,
 }

@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,10 +129,8 @@ func lossOf(path string, why error) sdk.PartLoss {
 		l.Feature, l.Attribute = sdk.CarriesRoles, name
 	case path == fieldPassword:
 		l.Feature, l.Attribute = sdk.PartPassword, ""
-	case strings.HasPrefix(path, "name.") || path == "displayname":
-		l.Feature = sdk.CarriesNames
-	case strings.HasPrefix(path, "phonenumbers"):
-		l.Feature = sdk.CarriesPhone
+	default:
+		l.Feature = cmp.Or(featureOf(l.Attribute), sdk.CarriesMetadata)
 	}
 	return l
 }

@@ -14,12 +14,16 @@ import (
 func rejectsCommand(a *app) *cobra.Command {
 	var out string
 	var recipients []string
+	var stranded bool
 	c := &cobra.Command{
 		Use:   "rejects --config FILE",
 		Short: "List the accounts that runs have rejected or left in doubt, one JSON object per line",
 		Long: `rejects lists every account that is not in the target although a run has met it:
 its ids, the code, the part of the account it is about, the reason in words and
 what to do. Correct the cause and run again with --only-rejects.
+
+With --stranded it lists instead the accounts that were loaded and whose people have
+no way to sign in at the target, as the last run has seen it.
 
 With --recipient, or rejects.recipients in the configuration, each line also holds
 the account with its password hashes, encrypted with age to that key: as it was
@@ -28,14 +32,22 @@ source now (payload_of). It says what has changed since.
 
   jq -r .payload | base64 -d | age -d -i KEYFILE`,
 		Example: `  stetl rejects --config configs/keycloak.yaml
-  stetl run --config configs/keycloak.yaml --only-rejects`,
+  stetl run --config configs/keycloak.yaml --only-rejects
+  stetl rejects --config configs/quickstart.yaml --stranded`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runRejects(cmd.Context(), a, out, recipients) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if stranded {
+				return runStranded(cmd.Context(), a, out)
+			}
+			return runRejects(cmd.Context(), a, out, recipients)
+		},
 	}
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
 	outFlag(c, &out)
 	c.Flags().StringArrayVar(&recipients, "recipient", nil, "age public `KEY` (age1…) to encrypt the accounts to; may be repeated")
+	c.Flags().BoolVar(&stranded, "stranded", false, "list the people who were loaded and have no way to sign in")
+	c.MarkFlagsMutuallyExclusive("stranded", "recipient")
 	return c
 }
 
@@ -50,6 +62,23 @@ func runRejects(ctx context.Context, a *app, out string, recipients []string) (e
 		return err
 	}
 	sayWhatChanged(a.err, list)
+	return a.save(out, func(w io.Writer) error { return report.WriteRejects(w, list) })
+}
+
+// runStranded lists who has no way to sign in.
+func runStranded(ctx context.Context, a *app, out string) (err error) {
+	m, past, err := openPast(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close(ctx)) }()
+	list, err := past.Stranded(ctx)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(a.err, "stetl: nobody is known to have no way to sign in")
+	}
 	return a.save(out, func(w io.Writer) error { return report.WriteRejects(w, list) })
 }
 

@@ -175,6 +175,7 @@ const (
 // Codes of what surrounds a load.
 const (
 	RunMails            Code = "run.mails"
+	RunStranded         Code = "run.stranded"
 	RunNotSelected      Code = "run.not_selected"
 	RunUnknownAccount   Code = "run.unknown_account"
 	RunAmbiguousAccount Code = "run.ambiguous_account"
@@ -302,6 +303,7 @@ var table = []Info{
 	{TargetPasswordRefused, "the target does not take this password", "choose one that its policy allows", "/password", stays},
 	{TargetLoginUnavailable, "the target cannot be asked whether a password is right", "do what the message says, or accept that nothing is proven", "", passes},
 
+	{RunStranded, "people will have no way to sign in at the target", "switch on a way that the target has, such as a new password after a mail, or give them another; limits.stranded stops a run that would strand more than expected", "", passes},
 	{RunMails, "the target mails people on its own because of the run", "change the settings of the target if they should not be mailed; limits.mails stops a run that would mail more than expected", "", passes},
 	{RunNotSelected, "the run was restricted to other accounts", "run without the restriction", "", passes},
 	{RunUnknownAccount, "an id that was given is of no account", "correct it or leave it out", "", stays},

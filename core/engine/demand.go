@@ -70,7 +70,10 @@ func (d *demand) add(s status, u *pluginapi.User)  { d.count(s, u, 1) }
 func (d *demand) take(s status, u *pluginapi.User) { d.count(s, u, -1) }
 
 func (d *demand) count(s status, u *pluginapi.User, n int) {
-	if s == statusUnchanged { // nothing is asked about it
+	for _, id := range u.Identities {
+		d.providers.count(id.Provider, n) // who can sign in matters for everybody
+	}
+	if s == statusUnchanged { // nothing else is asked about it
 		return
 	}
 	d.users += n
@@ -99,9 +102,6 @@ func (d *demand) count(s status, u *pluginapi.User, n int) {
 
 // name counts what of an account has names.
 func (d *demand) name(u *pluginapi.User, n int) {
-	for _, id := range u.Identities {
-		d.providers.count(id.Provider, n)
-	}
 	for _, tenant := range u.Tenants {
 		d.tenants.count(tenant, n)
 	}

@@ -122,7 +122,7 @@ func (r *run) do(ctx context.Context, src Source) (err error) {
 	if r.options.Full {
 		updates = 0 // how many of them differ is known only when they are compared
 	}
-	if err := limits.before(updates, r.survey.demand.resets, r.result.Mailed); err != nil {
+	if err := limits.before(updates, r.survey.demand.resets, r.result.Mailed, r.result.strandedCount()); err != nil {
 		return err
 	}
 	if err := r.prove(ctx); err != nil {
@@ -153,6 +153,9 @@ func (r *run) look(ctx context.Context, src Source) (err error) {
 
 // check examines the target for what the run will ask of it.
 func (r *run) check(ctx context.Context) error {
+	signIns := r.survey.signIns
+	signIns.target.Declared, signIns.told = r.caps.SignIns, r.options.SignIn
+	defer func() { r.strand() }()
 	if !r.caps.Can(pluginapi.CanCheck) {
 		return nil
 	}
@@ -162,7 +165,7 @@ func (r *run) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("check the target: %w", err)
 	}
-	r.result.Diagnostics = found.Diagnostics
+	r.result.Diagnostics, signIns.target.Found = found.Diagnostics, found.SignIns
 	if r.result.Mailed = r.survey.demand.mailed(found.Mails); r.result.Mailed > 0 {
 		r.result.Diagnostics.Add(diag.Diagnostic{
 			Severity: diag.Warning, Code: diag.RunMails, Summary: fmt.Sprintf("the target is going to mail %d people because of this run", r.result.Mailed),
@@ -170,6 +173,23 @@ func (r *run) check(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// strand says who will have no way to sign in.
+func (r *run) strand() {
+	signIns := r.survey.signIns
+	r.result.SignIn, r.result.Stranded = signIns.target, signIns.stranded()
+	n := r.result.strandedCount()
+	if n == 0 {
+		return
+	}
+	hint := "give them an address, or a way to sign in that the target has; stetl rejects --stranded lists them, limits.stranded stops a run"
+	if on := r.result.Stranded.SwitchOn; len(on) > 0 {
+		hint = fmt.Sprintf("switch on %s in the target, which lets %d of them in; limits.stranded stops a run", on[0].Text(), on[0].Accounts)
+	}
+	r.result.Diagnostics.Add(diag.Diagnostic{
+		Severity: diag.Warning, Code: diag.RunStranded, Summary: fmt.Sprintf("%d people will have no way to sign in", n), Hint: hint,
+	})
 }
 
 // prove has canaries show that old passwords will work, where the target can be asked.
@@ -212,7 +232,9 @@ func (r *run) move(ctx context.Context, limits *limiter, w *written) error {
 		loader: &loader{dst: r.dst, journal: r.journal, run: o.Run, key: o.Key},
 		plan:   o.Plan, digest: o.Digest, dry: o.DryRun,
 	}
-	if err := m.move(ctx); err != nil {
+	err := m.move(ctx)
+	r.result.Stranded = r.survey.signIns.stranded()
+	if err != nil {
 		return err
 	}
 	if r.part == nil {

@@ -35,6 +35,8 @@ type idp struct {
 	login func(l pluginapi.Login, right bool) (bool, error)
 	known map[string]string // username → password hash, for Login
 	saved map[string][]byte
+	// signIns is what a check says of the ways to sign in.
+	signIns []pluginapi.SignIn
 }
 
 func (p *idp) Saved(context.Context) (map[string][]byte, error) { return maps.Clone(p.saved), nil }
@@ -59,7 +61,7 @@ func shape(u *pluginapi.User) string { return u.Username + " " + u.Email + " " +
 func (p *idp) Capabilities() pluginapi.Capabilities { return p.caps }
 
 func (p *idp) Check(context.Context, pluginapi.Needs) (pluginapi.Checked, error) {
-	return pluginapi.Checked{}, nil
+	return pluginapi.Checked{SignIns: p.signIns}, nil
 }
 
 func (p *idp) Finish(context.Context) error { return nil }

@@ -60,7 +60,7 @@ func newLimiter(p *policy.Policies, total, settled int) *limiter {
 }
 
 // before checks what is known before the first write.
-func (l *limiter) before(updates, resets, mails int) error {
+func (l *limiter) before(updates, resets, mails, stranded int) error {
 	for _, c := range []struct {
 		what  string
 		n     int
@@ -69,6 +69,7 @@ func (l *limiter) before(updates, resets, mails int) error {
 		{"accounts would be updated", updates, l.limits.Updates},
 		{"accounts would need a new password", resets, l.limits.Resets},
 		{"people would be mailed by the target", mails, l.limits.Mails},
+		{"people would have no way to sign in", stranded, l.limits.Stranded},
 	} {
 		if most, set := c.limit.Of(l.total); set && c.n > most {
 			return fmt.Errorf("%w: %d %s, the limit is %d; nothing was written", ErrLimit, c.n, c.what, most)

@@ -9,6 +9,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/signin"
 )
 
 // loader sends users to the target: they are marked in the journal before, and their
@@ -85,7 +86,7 @@ func (l *loader) record(batch int64, users []pluginapi.User, before []journal.En
 func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.Entry) journal.Entry {
 	e := journal.Entry{
 		SourceID: u.SourceID, VisibleID: u.ID, TargetID: o.TargetID, Action: o.Action, Code: o.Code, Class: u.Class,
-		State: o.State, Origin: before.Origin, InDoubt: o.Action == pluginapi.InDoubt, Run: l.run,
+		State: o.State, SignIn: signin.Of(u).String(), Origin: before.Origin, InDoubt: o.Action == pluginapi.InDoubt, Run: l.run,
 	}
 	if e.InDoubt && o.Code == diag.PluginNotSent {
 		e.InDoubt = before.InDoubt // it never left
@@ -106,7 +107,7 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 		}
 	default:
 		// What is known from before stays true of the account in the target.
-		e.Digest, e.State = before.Digest, before.State
+		e.Digest, e.State, e.SignIn = before.Digest, before.State, before.SignIn
 		if before.InTarget() && before.TargetID != "" {
 			e.TargetID = before.TargetID // nothing was written, so nobody has moved
 		}

@@ -59,6 +59,7 @@ func (m *mover) move(ctx context.Context) error {
 	m.stopped = func() error { return context.Cause(reading) }
 	d := newDispatcher(group, limits, func(b *batch) error {
 		changes, err := m.apply(working, b)
+		m.survey.signIns.outcomes(b.users, changes)
 		m.counter.add(changes...)
 		if err == nil && !m.dry {
 			err = m.limits.after(changes)
@@ -113,6 +114,7 @@ func (m *mover) handle(ctx context.Context, d *dispatcher, it *item) error {
 	}
 	if m.plan != nil {
 		if c := m.plan.refuses(u, m.loader.key); c != nil {
+			m.survey.signIns.outcomes([]pluginapi.User{*u}, []pluginapi.Change{*c})
 			m.counter.add(*c)
 			return nil
 		}

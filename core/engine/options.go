@@ -6,6 +6,7 @@ import (
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/policy"
+	"github.com/stetl/stetl/core/signin"
 )
 
 // Options of a run.
@@ -51,6 +52,10 @@ type Options struct {
 	// for those that were not chosen. In a dry run it is the predicted one of every user
 	// that was, with fields.
 	Outcome func(pluginapi.Change)
+	// SignIn, when set, is called for every account that a run has given to the target, and in
+	// a dry run for every one that it would, with the ways to sign in that its person has;
+	// one call at a time. A target whose plugin declares no ways has it never called.
+	SignIn func(sourceID string, ways []signin.Way)
 	// Progress, when set, is called now and then, one call at a time.
 	Progress func(Progress)
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/signin"
 )
 
 // Result is what a run did, or a dry run would do.
@@ -38,6 +39,11 @@ type Result struct {
 	// Mailed is how many people the target is going to mail on its own because of the
 	// run, at most, as far as its plugin knows.
 	Mailed int `json:"mailed"`
+	// SignIn are the ways to sign in that the target has, as far as anybody knows, and
+	// Stranded are the people who will have none of them; nil where the plugin does not
+	// say which ways there are.
+	SignIn   signin.Target    `json:"sign_in,omitzero"`
+	Stranded *signin.Stranded `json:"no_sign_in,omitempty"`
 	// Removed lists accounts that an earlier run has loaded and the source no
 	// longer has. Nothing is done about them. A run about a part says nothing of them.
 	Removed []string `json:"removed,omitempty"`
@@ -48,6 +54,14 @@ type Result struct {
 	// Diagnostics are the preflight's warnings, or its errors when it refused.
 	Diagnostics diag.List     `json:"diagnostics,omitempty"`
 	Elapsed     time.Duration `json:"-"`
+}
+
+// strandedCount is how many people are known to have no way to sign in.
+func (r *Result) strandedCount() int {
+	if r.Stranded == nil {
+		return 0
+	}
+	return r.Stranded.Accounts
 }
 
 // Withheld is what a target is not given.

@@ -32,6 +32,7 @@ type survey struct {
 	work      *workSet
 	conflicts *conflicts
 	demand    *demand
+	signIns   *signIns
 	statuses  []status // by place
 	// chosen are those that the run is about, unless everyone is.
 	chosen   places
@@ -78,7 +79,7 @@ func (v *surveyor) survey(ctx context.Context) (_ *survey, err error) {
 	defer v.known.close()
 	v.withheld, v.claims = v.caps.Withheld(), newClaims(v.caps)
 	v.made = &survey{
-		classes: map[pluginapi.Class]int{}, losses: map[mapping.Loss]int{}, withheld: map[pluginapi.Feature]int{}, work: &workSet{}, demand: newDemand(),
+		classes: map[pluginapi.Class]int{}, losses: map[mapping.Loss]int{}, withheld: map[pluginapi.Feature]int{}, work: &workSet{}, demand: newDemand(), signIns: newSignIns(),
 		everyone: v.part == nil,
 	}
 	defer func() {
@@ -147,6 +148,7 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 	case it.out == nil:
 		s.lose(lost)
 		s.demand.add(status, &it.user)
+		s.signIns.add(&it.user, 1)
 	}
 	if it.out == nil && status == statusUnchanged && !v.everybody {
 		return nil
@@ -237,6 +239,7 @@ func (v *surveyor) correct(ctx context.Context, it *item) error {
 	}
 	s, status := v.made, v.made.statuses[it.place]
 	s.demand.take(status, &it.user)
+	s.signIns.add(&it.user, -1)
 	if s.conflicts.resolve(it.place, &it.user) != nil {
 		return nil
 	}
@@ -250,6 +253,7 @@ func (v *surveyor) correct(ctx context.Context, it *item) error {
 		s.statuses[it.place] = status
 	}
 	s.demand.add(status, &it.user)
+	s.signIns.add(&it.user, 1)
 	return nil
 }
 

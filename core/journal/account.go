@@ -42,6 +42,9 @@ type Entry struct {
 	Class  pluginapi.Class
 	// Digest is that of the user as it was last sent.
 	Digest []byte
+	// SignIn is what the account brings to sign in with, as [signin.Account] writes it: that
+	// of the user as it was last given to the target.
+	SignIn string
 	// State is what the target said it was left in.
 	State  []byte
 	Origin Origin
@@ -128,18 +131,18 @@ func (s *Scope) Mark(run int64, entries []Entry) (batch int64, err error) {
 
 // marked are the accounts of the marks, in the shape of the table of accounts.
 const marked = `SELECT sent.scope AS scope, json_extract(value, '$.s') AS source_id, json_extract(value, '$.v') AS visible_id, '' AS target_id, 'in_doubt' AS action,
-		'' AS code, json_extract(value, '$.c') AS class, NULL AS digest, NULL AS state, '' AS origin, 1 AS in_doubt, sent.run AS run, sent.at AS at
+		'' AS code, json_extract(value, '$.c') AS class, NULL AS digest, NULL AS state, '' AS sign_in, '' AS origin, 1 AS in_doubt, sent.run AS run, sent.at AS at
 	FROM sent, json_each(CAST(sent.accounts AS TEXT))`
 
 // recovered is the table of accounts as [Journal.recover] would leave it, for those
 // who may not write.
-const recovered = `(SELECT scope, source_id, visible_id, target_id, action, code, class, digest, state, origin,
+const recovered = `(SELECT scope, source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin,
 		in_doubt OR (scope, source_id) IN (SELECT scope, source_id FROM (` + marked + `)) AS in_doubt, run, at FROM account
 	UNION ALL SELECT * FROM (` + marked + `) AS m WHERE NOT EXISTS (SELECT 1 FROM account AS a WHERE a.scope = m.scope AND a.source_id = m.source_id))`
 
 // recover turns the marks of a process that was killed into accounts in doubt.
 func (j *Journal) recover() error {
-	const query = `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, origin, in_doubt, run, at)
+	const query = `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at)
 		` + marked + ` WHERE true ON CONFLICT DO UPDATE SET in_doubt = 1, run = excluded.run, at = excluded.at`
 	return j.writer.write(func(w *writer) error {
 		if err := w.exec(query); err != nil {
@@ -201,17 +204,17 @@ func (s *Scope) sealed(entries []Entry) ([][]byte, error) {
 const rowsAtOnce = 32
 
 func (s *Scope) upsert(w *writer, entries []Entry, now int64) error {
-	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	query := `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, origin, in_doubt, run, at)
+	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	query := `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at)
 		VALUES ` + strings.Repeat(row+", ", len(entries)-1) + row + `
 		ON CONFLICT DO UPDATE SET visible_id = excluded.visible_id, target_id = excluded.target_id, action = excluded.action,
-			code = excluded.code, class = excluded.class, digest = excluded.digest, state = excluded.state, origin = excluded.origin,
+			code = excluded.code, class = excluded.class, digest = excluded.digest, state = excluded.state, sign_in = excluded.sign_in, origin = excluded.origin,
 			in_doubt = excluded.in_doubt, run = excluded.run, at = excluded.at`
-	args := make([]any, 0, len(entries)*13)
+	args := make([]any, 0, len(entries)*14)
 	for i := range entries {
 		e := &entries[i]
 		args = append(args, s.id, e.SourceID, e.VisibleID, e.TargetID, string(e.Action), string(e.Code), string(e.Class),
-			e.Digest, e.State, string(e.Origin), e.InDoubt, e.Run, now)
+			e.Digest, e.State, e.SignIn, string(e.Origin), e.InDoubt, e.Run, now)
 	}
 	return w.exec(query, args...)
 }
@@ -281,7 +284,7 @@ func each[T any](ctx context.Context, s *Scope, columns string, scan func(*sqlit
 	}
 }
 
-const columns = `source_id, visible_id, target_id, action, code, class, digest, state, origin, in_doubt, run, at`
+const columns = `source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at`
 
 // Accounts yields every account that has an outcome or was in doubt when the
 // journal was opened, ordered by source id, and stops at the first error. In a
@@ -330,7 +333,7 @@ func scan(row *sqlite.Stmt) Entry {
 	return Entry{
 		SourceID: row.ColumnText(0), VisibleID: row.ColumnText(1), TargetID: row.ColumnText(2),
 		Action: pluginapi.Action(row.ColumnText(3)), Code: diag.Code(row.ColumnText(4)), Class: pluginapi.Class(row.ColumnText(5)),
-		Digest: blob(row, 6), State: blob(row, 7), Origin: Origin(row.ColumnText(8)), InDoubt: row.ColumnBool(9), Run: row.ColumnInt64(10),
-		At: time.UnixMilli(row.ColumnInt64(11)),
+		Digest: blob(row, 6), State: blob(row, 7), SignIn: row.ColumnText(8), Origin: Origin(row.ColumnText(9)), InDoubt: row.ColumnBool(10), Run: row.ColumnInt64(11),
+		At: time.UnixMilli(row.ColumnInt64(12)),
 	}
 }

@@ -23,7 +23,12 @@ const (
 )
 
 // version is that of the tables. A newer one is refused, as its meaning is unknown.
-const version = 1
+const version = 2
+
+// upgrades lead from each earlier version to the next one.
+var upgrades = []string{
+	`ALTER TABLE account ADD COLUMN sign_in TEXT NOT NULL DEFAULT ''`,
+}
 
 const tables = `
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -35,7 +40,7 @@ CREATE TABLE run (
 CREATE TABLE sent (id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, run INTEGER NOT NULL, at INTEGER NOT NULL, accounts BLOB NOT NULL);
 CREATE TABLE account (
 	scope INTEGER NOT NULL, source_id TEXT NOT NULL, visible_id TEXT NOT NULL, target_id TEXT NOT NULL,
-	action TEXT NOT NULL, code TEXT NOT NULL, class TEXT NOT NULL, digest BLOB, state BLOB,
+	action TEXT NOT NULL, code TEXT NOT NULL, class TEXT NOT NULL, digest BLOB, state BLOB, sign_in TEXT NOT NULL,
 	origin TEXT NOT NULL, in_doubt INTEGER NOT NULL, run INTEGER NOT NULL, at INTEGER NOT NULL,
 	PRIMARY KEY (scope, source_id)
 ) WITHOUT ROWID;
@@ -148,11 +153,8 @@ func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
 	if _, err := j.readers.first(ctx, func(row *sqlite.Stmt) { have = row.ColumnInt(0) }, "PRAGMA user_version"); err != nil {
 		return fmt.Errorf("open the journal %s: %w", path, err)
 	}
-	switch {
-	case have > version:
-		return fmt.Errorf("the journal %s was written by a newer version of this program; use that one", path)
-	case have == 0 && readOnly:
-		return fmt.Errorf("the journal %s is empty: %w", path, fs.ErrNotExist)
+	if err := readable(have, path, readOnly); err != nil {
+		return err
 	}
 	if !readOnly {
 		c, err := connect(path, readOnly)
@@ -161,9 +163,9 @@ func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
 		}
 		j.writer = newWriter(c)
 	}
-	if have == 0 {
-		if err := j.create(); err != nil {
-			return fmt.Errorf("make the journal %s: %w", path, err)
+	if have < version {
+		if err := j.upgrade(have); err != nil {
+			return fmt.Errorf("make the tables of the journal %s: %w", path, err)
 		}
 	}
 	wanted := j.key
@@ -190,6 +192,19 @@ func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
 	return nil
 }
 
+// readable says whether tables of that version can be read, or else made readable.
+func readable(have int, path string, readOnly bool) error {
+	switch {
+	case have > version:
+		return fmt.Errorf("the journal %s was written by a newer version of this program; use that one", path)
+	case have == 0 && readOnly:
+		return fmt.Errorf("the journal %s is empty: %w", path, fs.ErrNotExist)
+	case have < version && readOnly:
+		return fmt.Errorf("the journal %s was written by an older version of this program; a run of this one brings it up to date", path)
+	}
+	return nil
+}
+
 func (j *Journal) create() error {
 	key := j.key
 	if key == nil {
@@ -201,6 +216,21 @@ func (j *Journal) create() error {
 		}
 		if err := w.exec("INSERT INTO meta VALUES ('fingerprint_key', ?)", key); err != nil {
 			return err
+		}
+		return w.exec(fmt.Sprintf("PRAGMA user_version = %d", version))
+	})
+}
+
+// upgrade makes the tables of this version out of those of an earlier one, or of none.
+func (j *Journal) upgrade(have int) error {
+	if have == 0 {
+		return j.create()
+	}
+	return j.writer.write(func(w *writer) error {
+		for _, query := range upgrades[have-1:] {
+			if err := w.exec(query); err != nil {
+				return err
+			}
 		}
 		return w.exec(fmt.Sprintf("PRAGMA user_version = %d", version))
 	})

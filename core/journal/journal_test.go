@@ -431,6 +431,36 @@ func TestNewerJournalIsRefused(t *testing.T) {
 	}
 }
 
+// A journal of the first version is brought up to date by the next run, and says so to
+// whoever only reads.
+func TestOlderJournalIsBroughtUpToDate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j := open(t, dir)
+	s := scope(t, j, "idp")
+	if err := s.Record(0, []Entry{{SourceID: "a", VisibleID: "a", Action: pluginapi.Created, Origin: Made, SignIn: "email"}}); err != nil {
+		t.Fatal(err)
+	}
+	change(t, j, "ALTER TABLE account DROP COLUMN sign_in")
+	change(t, j, "PRAGMA user_version = 1")
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "older version") {
+		t.Errorf("reading: %v", err)
+	}
+	for range 2 { // the second time there is nothing to do
+		j = open(t, dir)
+		e, found, err := scope(t, j, "idp").Get(t.Context(), "a")
+		if err != nil || !found || e.Action != pluginapi.Created || e.SignIn != "" {
+			t.Errorf("%+v, %v, %v", e, found, err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A job that fails must not take those down that share its transaction.
 func TestFailureIsNotShared(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,7 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/signin"
 )
 
 // Explain tells everything about one account: what the source has of it, what the
@@ -38,8 +39,12 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 		return nil, UsageError{errors.New("neither the source nor the journal has such an account")}
 	case len(found) == 1:
 		u := found[0]
-		mapped, losses, excluded := m.rules.Map(u, m.target.Capabilities())
+		caps := m.target.Capabilities()
+		mapped, losses, excluded := m.rules.Map(u, caps)
 		e = report.Explanation{SourceID: u.InternalID, VisibleID: u.ID, Account: report.Shape(u), Losses: losses, Plugin: m.cfg.Target.Plugin, Class: mapped.Class, Exclusion: excluded}
+		if target := (signin.Target{Declared: caps.SignIns}); excluded == nil && target.Known() {
+			e.SignIn = target.Ways(signin.Of(&mapped))
+		}
 		if !known {
 			if entry, known, err = m.journal.account(ctx, u.InternalID); err != nil {
 				return nil, RefusedError{err}
@@ -56,8 +61,12 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 		e.Journal = report.Remember(entry, reason)
 	}
 	if len(found) == 1 && !offline && m.target.Capabilities().Can(pluginapi.CanPlan) {
-		if e.Next, err = predict(ctx, m, src, e.SourceID); err != nil {
+		var ways []signin.Way
+		if e.Next, ways, err = predict(ctx, m, src, e.SourceID); err != nil {
 			return nil, classify(ctx, err)
+		}
+		if ways != nil {
+			e.SignIn = ways
 		}
 	}
 	e.Words = m.plugin.words()
@@ -102,11 +111,13 @@ func internalIDs(users []*canonical.User) []string {
 }
 
 // predict asks what a run would do with one account.
-func predict(ctx context.Context, m *Migration, src engine.Source, sourceID string) (*pluginapi.Change, error) {
+func predict(ctx context.Context, m *Migration, src engine.Source, sourceID string) (*pluginapi.Change, []signin.Way, error) {
 	o := engineOptions(m)
 	o.DryRun, o.Progress = true, nil
 	o.Part = engine.Only("", map[string]bool{sourceID: true})
 	var next *pluginapi.Change
+	var signIn []signin.Way
+	o.SignIn = func(_ string, ways []signin.Way) { signIn = ways }
 	o.Outcome = func(c pluginapi.Change) {
 		if c.SourceID == sourceID {
 			next = report.Mask(c)
@@ -116,5 +127,5 @@ func predict(ctx context.Context, m *Migration, src engine.Source, sourceID stri
 	if errors.Is(err, engine.ErrRefused) { // what the preflight says is about the target, not about this account
 		err = nil
 	}
-	return next, err
+	return next, signIn, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/signin"
 )
 
 // Past is what runs have left behind in the journal.
@@ -76,6 +77,58 @@ func (p Past) rejects(ctx context.Context) ([]report.Reject, error) {
 		}
 	}
 	return list, nil
+}
+
+// Stranded lists the accounts that runs have loaded and whose people have no way to sign in
+// at the target, as the last run has seen it. It is an error where that run could not tell.
+func (p Past) Stranded(ctx context.Context) ([]report.Reject, error) {
+	scope := p.m.journal.scope
+	target, err := p.signIn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []report.Reject
+	for e, err := range scope.Accounts(ctx) {
+		if err != nil {
+			return nil, RefusedError{err}
+		}
+		if !e.InTarget() {
+			continue
+		}
+		brings, err := signin.Parse(e.SignIn)
+		if err != nil {
+			return nil, RefusedError{fmt.Errorf("account %s in the journal: %w", e.SourceID, err)}
+		}
+		if !target.Strands(brings) {
+			continue
+		}
+		r := report.Reject{
+			SourceID: e.SourceID, VisibleID: e.VisibleID, TargetID: e.TargetID, Outcome: report.OutcomeStranded, Code: string(diag.RunStranded),
+			Detail: "has " + brings.Text(), Run: e.Run, At: e.At.UTC(),
+		}
+		for _, w := range target.Ways(brings) {
+			r.Detail += fmt.Sprintf("; %s: %s", w.Text(), w.State.Text())
+		}
+		if info, known := p.m.plugin.words().Lookup(diag.RunStranded); known {
+			r.Hint = info.Remedy
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// signIn is how people can sign in, as the last run has seen the target.
+func (p Past) signIn(ctx context.Context) (*signin.Target, error) {
+	all, err := p.m.journal.scope.Runs.List(ctx, mostRuns)
+	if err != nil {
+		return nil, RefusedError{err}
+	}
+	for _, r := range all {
+		if target := report.SignInOf(r); target.Known() {
+			return target, nil
+		}
+	}
+	return nil, RefusedError{errors.New("no run has seen which ways to sign in the target has: its plugin does not say, or no run has come that far")}
 }
 
 // IDMap pairs the ids of every account that runs have loaded or found; with linked also

@@ -14,6 +14,7 @@ import (
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/core/signin"
 	"github.com/stetl/stetl/core/supertokens"
 )
 
@@ -110,6 +111,7 @@ func (r *run) begin(ctx context.Context) error {
 		r.plan = newRecorder(m, &r.engine, r.report.Target)
 	}
 	r.engine.Outcome = r.outcome
+	r.engine.SignIn = r.signIn
 	r.engine.Different = func(c pluginapi.Change) { r.report.Different = append(r.report.Different, c) }
 	if scope == nil {
 		return nil
@@ -156,6 +158,14 @@ func (r *run) outcome(c pluginapi.Change) {
 	}
 	if r.o.Outcome != nil {
 		r.o.Outcome(c)
+	}
+}
+
+// signIn keeps how a person could sign in: of everybody in a dry run, and else of those who
+// cannot.
+func (r *run) signIn(sourceID string, ways []signin.Way) {
+	if r.o.DryRun || signin.None(ways) {
+		r.report.SignIns = append(r.report.SignIns, report.SignIn{SourceID: sourceID, Ways: ways})
 	}
 }
 

@@ -183,7 +183,9 @@ type Checked struct {
 type Needs struct {
 	// Schemes are the password hash schemes that will be sent.
 	Schemes []canonical.Scheme
-	// Providers are the third-party identity providers that will be linked.
+	// Providers are the third-party identity providers of everybody that the run is about,
+	// of those as well that are as the last run left them: who can sign in with one matters
+	// for all.
 	Providers []string
 	// Roles, Tenants and MetadataKeys (top-level keys) are those that will be sent.
 	Roles, Tenants, MetadataKeys []string

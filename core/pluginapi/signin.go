@@ -1,13 +1,15 @@
 package pluginapi
 
+import "fmt"
+
 // SignIn is a way to sign in to a target.
 type SignIn struct {
-	Way SignInWay
+	Way SignInWay `json:"way"`
 	// Provider is the other provider of a [SignInSocial], as [Identity] has it; empty
 	// stands for any.
-	Provider string
+	Provider string `json:"provider,omitempty"`
 	// State says whether it is switched on. Capabilities leave it out.
-	State Switch
+	State Switch `json:"state,omitempty"`
 }
 
 // SignInWay names a way to sign in.
@@ -38,3 +40,24 @@ const (
 	SwitchOn
 	SwitchOff
 )
+
+var switchText = [...]string{"unknown", "on", "off"}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (s Switch) MarshalText() ([]byte, error) {
+	if int(s) >= len(switchText) {
+		s = SwitchUnknown
+	}
+	return []byte(switchText[s]), nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (s *Switch) UnmarshalText(text []byte) error {
+	for i, name := range switchText {
+		if name == string(text) {
+			*s = Switch(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no state of a switch", text)
+}

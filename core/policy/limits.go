@@ -16,6 +16,8 @@ type Limits struct {
 	Adoptions Limit `json:"adoptions,omitzero"`
 	// Mails bounds how many people the target may mail because of the run.
 	Mails Limit `json:"mails,omitzero"`
+	// Stranded bounds how many people may have no way to sign in afterwards.
+	Stranded Limit `json:"stranded,omitzero"`
 	// Failures stops a run when that many of the last Window outcomes of the target
 	// are rejects or in doubt; a Window of 0 is one of 1000. A share is one of all
 	// outcomes of the run, and 5 % where nothing is set: see [Limits.Share].

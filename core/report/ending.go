@@ -60,6 +60,9 @@ func writeEnding(b *strings.Builder, r *Run) {
 	if r.Result.Incomplete > 0 {
 		fmt.Fprintf(b, "%s of those that are in the target lack a part, see \"%s\".\n", number(r.Result.Incomplete), partLossTitle)
 	}
+	if text := strandedText(r.Result); text != "" {
+		fmt.Fprintf(b, "%s.\n", text)
+	}
 	for _, p := range r.Result.Canaries {
 		if p.Unasked {
 			fmt.Fprintf(b, "NOT PROVEN that old passwords work (%s): %s.\n", cmp.Or(p.Shape, "every hash"), p.Problem)

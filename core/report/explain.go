@@ -15,6 +15,7 @@ import (
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/signin"
 )
 
 // Explanation is everything that is known of one account, without secrets.
@@ -31,6 +32,9 @@ type Explanation struct {
 	Class  pluginapi.Class `json:"class,omitempty"`
 	// Exclusion says why the mapping keeps it out, if it does.
 	Exclusion *mapping.Exclusion `json:"exclusion,omitempty"`
+	// SignIn are the ways to sign in that the person has, and whether they work at the
+	// target; nil where its plugin says nothing about that.
+	SignIn []signin.Way `json:"sign_in,omitempty"`
 	// Journal is what runs have left behind, nil when none has met it.
 	Journal *Remembered `json:"journal"`
 	// Next is what a run would do now; nil when the target was not asked.
@@ -179,6 +183,7 @@ func (e *Explanation) WriteText(w io.Writer) error {
 	b.WriteString("\n")
 	e.writeAccount(&b)
 	e.writeMapping(&b)
+	e.writeSignIn(&b)
 	e.writeJournal(&b)
 	e.writeNext(&b)
 	return writeText(w, b.String())
@@ -248,6 +253,20 @@ func (e *Explanation) writeMapping(b *strings.Builder) {
 	}
 	if e.Exclusion != nil {
 		fmt.Fprintf(b, "  %s, %s: %s\n", e.Exclusion.Action, e.Exclusion.Code, e.Exclusion.Detail)
+	}
+}
+
+// writeSignIn says how the person could sign in at the target.
+func (e *Explanation) writeSignIn(b *strings.Builder) {
+	if e.SignIn == nil {
+		return
+	}
+	b.WriteString("\nSigning in at the target\n\n")
+	for _, w := range e.SignIn {
+		fmt.Fprintf(b, "  %s: %s\n", w.Text(), w.State.Text())
+	}
+	if signin.None(e.SignIn) {
+		b.WriteString("  This person has no way to sign in.\n")
 	}
 }
 

@@ -47,6 +47,9 @@ func newHeadline(r *engine.Result, parts PartLosses, target string, words diag.W
 		h.say(false, "%s are left out by mapping.filter.", number(n))
 	}
 	h.notLoaded(r, words)
+	if text := strandedText(r); text != "" {
+		h.say(true, "%s.", text)
+	}
 	h.lacking(r, parts)
 	return h
 }

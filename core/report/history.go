@@ -17,6 +17,7 @@ import (
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/signin"
 )
 
 // History is what the journal tells of a run and of where the accounts stand now.
@@ -38,6 +39,12 @@ type result struct {
 	engine.Result
 	Parts PartLosses `json:"part_losses"`
 	Error string     `json:"error"`
+}
+
+// SignInOf is what a run has seen of the ways to sign in at its target.
+func SignInOf(r journal.Run) *signin.Target {
+	got := resultOf(r)
+	return &got.SignIn
 }
 
 func resultOf(r journal.Run) result {
@@ -118,6 +125,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 		State    string                   `json:"state"`
 		Classes  map[pluginapi.Class]int  `json:"classes"`
 		Losses   map[mapping.Loss]int     `json:"losses"`
+		Stranded *int                     `json:"stranded,omitempty"`
 		Withheld *engine.Withheld         `json:"not_declared,omitempty"`
 		Parts    PartLosses               `json:"part_losses,omitempty"`
 		Reasons  map[diag.Code]int        `json:"reasons"`
@@ -129,7 +137,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 		Samples  []sampleLine             `json:"samples"`
 		Runs     []runLine                `json:"runs"`
 	}{
-		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), got.Withheld, got.Parts, orNone(got.Reasons), len(got.Removed),
+		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), strandedOf(&got.Result), got.Withheld, got.Parts, orNone(got.Reasons), len(got.Removed),
 		orEmpty(got.Canaries), got.ReadBack, h.allOutcomes(), orNone(h.Reasons), samples, orEmpty(runs),
 	})
 }

@@ -11,7 +11,7 @@ type Reject struct {
 	SourceID  string `json:"source_id"`
 	VisibleID string `json:"visible_id,omitempty"`
 	TargetID  string `json:"target_id,omitempty"`
-	Outcome   string `json:"outcome"` // rejected or in_doubt
+	Outcome   string `json:"outcome"` // rejected, in_doubt or [OutcomeStranded]
 	Code      string `json:"code"`
 	// Path points into the account, where the code says.
 	Path string `json:"path,omitempty"`
@@ -32,6 +32,10 @@ type Reject struct {
 	// Changed says that the account in the source is not any more what was rejected.
 	Changed bool `json:"changed,omitempty"`
 }
+
+// OutcomeStranded is the outcome of an account that was loaded and whose person has no way
+// to sign in.
+const OutcomeStranded = "stranded"
 
 // What a payload can be of.
 const (

@@ -29,6 +29,9 @@ type Run struct {
 	// Changes holds, for a dry run, what would happen to each user; for a run,
 	// the users that were not simply created or found unchanged.
 	Changes []pluginapi.Change
+	// SignIns say for every account of a dry run, and for people without any way to sign in
+	// of a run, how they could sign in at the target.
+	SignIns []SignIn
 	// Different are accounts that were read back and are not as they were written.
 	Different []pluginapi.Change
 	// Detail is how much of a dry run's changes the text shows.
@@ -48,8 +51,17 @@ type Run struct {
 // maxListed bounds how many users the terminal report names; --json has all.
 const maxListed = 20
 
+// summaryJSON are the counts of a run. Scripts find the stranded there and beside it.
+type summaryJSON struct {
+	pluginapi.Summary
+	Stranded *int `json:"stranded,omitempty"`
+}
+
 type runJSON struct {
+	Summary  summaryJSON `json:"summary"`
+	Stranded *int        `json:"stranded,omitempty"`
 	*engine.Result
+	SignIns   []SignIn              `json:"sign_ins,omitempty"`
 	Source    string                `json:"source"`
 	Layout    *supertokens.Layout   `json:"layout"`
 	App       string                `json:"app"`
@@ -65,7 +77,7 @@ type runJSON struct {
 // WriteJSON writes the run as one JSON object on one line.
 func (r *Run) WriteJSON(w io.Writer) error {
 	return writeJSON(w, runJSON{
-		Result: r.Result, Source: r.Source, Layout: r.Layout, App: r.App, Target: r.Target,
+		Result: r.Result, Summary: summaryJSON{r.Result.Summary, strandedOf(r.Result)}, Stranded: strandedOf(r.Result), SignIns: r.SignIns, Source: r.Source, Layout: r.Layout, App: r.App, Target: r.Target,
 		Findings: orEmpty(r.Findings), Changes: orEmpty(r.Changes), Different: r.Different, Parts: r.PartLosses, ElapsedMs: r.Result.Elapsed.Milliseconds(), Error: r.Err,
 	})
 }
@@ -125,6 +137,7 @@ func (r *Run) WriteText(w io.Writer) error {
 	}
 	_ = t.write(&b)
 
+	writeStranded(&b, r.Result)
 	r.writeProofs(&b)
 	r.writeReadBack(&b)
 	r.writeChanges(&b)

@@ -281,6 +281,12 @@ type realmFacts struct {
 	PermanentLockout  bool  `json:"permanentLockout"`
 	TemporaryLockouts int   `json:"maxTemporaryLockouts"`
 	FailureFactor     int   `json:"failureFactor"`
+
+	BrowserFlow   string `json:"browserFlow"`
+	ResetPassword *bool  `json:"resetPasswordAllowed"` // nil where the client may not see it
+	SMTP          struct {
+		Host string `json:"host"`
+	} `json:"smtpServer"`
 }
 
 func (a *api) realmFacts(ctx context.Context) (realmFacts, error) {

@@ -25,13 +25,17 @@ const minVersion = 23
 type preflight struct {
 	config Config
 	api    *api
+	// providers are the identity providers of the realm, by alias, and whether they are
+	// enabled; nil where they could not be read.
+	providers map[string]bool
 }
 
 // Check implements [sdk.Checker]. It asks for features rather than versions:
 // most accounts may not read the version.
 func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics
-	p := &preflight{t.config, t.api}
+	p := &preflight{config: t.config, api: t.api}
+	t.signIns = nil
 	p.checkAddress(&l)
 	token, err := t.api.bearer(ctx) // one attempt: an operator is waiting
 	if err != nil {
@@ -58,12 +62,13 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	p.checkProfile(ctx, &l)
 	p.checkIdentityProviders(ctx, &l, needs)
 	p.checkPower(ctx, &l, needs)
+	t.signIns = signInReader{t.api, t.config, p.providers}.read(ctx, needs, facts)
 	return l
 }
 
 // Mails implements [sdk.Mailer]: loading mails nobody, but a realm that verifies
 // addresses mails whoever has not proven one at the first sign-in.
-func (t *live) Mails() []sdk.Mailing {
+func (t *seen) Mails() []sdk.Mailing {
 	if t.mailsUnverified {
 		return []sdk.Mailing{sdk.MailsUnverified}
 	}
@@ -346,21 +351,34 @@ func (t *preflight) checkIdentityProviders(ctx context.Context, l *sdk.Diagnosti
 		return
 	}
 	var instances []struct {
-		Alias string `json:"alias"`
+		Alias   string `json:"alias"`
+		Enabled bool   `json:"enabled"`
 	}
 	if err := t.api.read(ctx, t.api.realmPath("identity-provider", "instances"), url.Values{"briefRepresentation": {"true"}, "max": {"1000"}}, &instances); err != nil {
 		l.Add(incomplete("which identity providers the realm has (role view-identity-providers)", err))
 		return
 	}
-	there := map[string]bool{}
+	t.providers = map[string]bool{}
 	for _, i := range instances {
-		there[i.Alias] = true
+		t.providers[i.Alias] = i.Enabled
 	}
-	missing := map[string]bool{}
+	missing, disabled := map[string]bool{}, map[string]bool{}
 	for _, p := range needs.Providers {
-		if alias := cmp.Or(t.config.IdentityProviders[p], p); !there[alias] {
+		alias := cmp.Or(t.config.IdentityProviders[p], p)
+		switch enabled, there := t.providers[alias]; {
+		case !there:
 			missing[alias] = true
+		case !enabled:
+			disabled[alias] = true
 		}
+	}
+	if len(disabled) > 0 {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeProviderMissing, Path: "/identity_providers",
+			Summary: "the realm has these identity providers switched off: " + joinList(slices.Sorted(maps.Keys(disabled))),
+			Detail:  "the links are stored and work when the provider is switched on; until then these users cannot sign in with it",
+			Hint:    "switch the provider on in the realm",
+		})
 	}
 	if len(missing) > 0 {
 		l.Add(sdk.Diagnostic{

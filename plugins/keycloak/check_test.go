@@ -42,6 +42,7 @@ func TestCheck(t *testing.T) {
 			f.providers = []string{"g"}
 			c.IdentityProviders = map[string]string{"google": "g"}
 		}, all, []string{"warning keycloak.identity_provider_missing"}},
+		{"provider switched off", func(f *fake, _ *Config) { f.providers = []string{"google", "github off"} }, all, []string{"warning keycloak.identity_provider_missing"}},
 		{"hidden attributes", func(f *fake, _ *Config) { delete(f.profile, "unmanagedAttributePolicy") }, sdk.Needs{}, []string{"warning keycloak.attributes_hidden"}},
 		{"required names", func(f *fake, _ *Config) { requireNames(f) }, sdk.Needs{}, []string{"warning keycloak.profile_required"}},
 		{"required names that nobody verifies", func(f *fake, _ *Config) { requireNames(f); f.verifyProfile = false }, sdk.Needs{}, nil},

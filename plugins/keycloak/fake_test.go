@@ -38,7 +38,8 @@ type fake struct {
 	profile       map[string]any
 	hashing       []string
 	version       string
-	providers     []string
+	providers     []string                    // "NAME off" is one that is switched off
+	flows         map[string][]map[string]any // the steps of authentication flows
 	verifyProfile bool
 	listsNobody   bool
 	ldapIsDown    bool
@@ -301,11 +302,19 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 	case path == "/authentication/required-actions":
 		reply(w, 200, []any{map[string]any{"alias": "VERIFY_PROFILE", "enabled": f.verifyProfile}})
 	case path == "/identity-provider/instances":
-		var out []map[string]string
+		var out []map[string]any
 		for _, alias := range f.providers {
-			out = append(out, map[string]string{"alias": alias})
+			name, off := strings.CutSuffix(alias, " off")
+			out = append(out, map[string]any{"alias": name, "enabled": !off})
 		}
 		reply(w, 200, out)
+	case strings.HasPrefix(path, "/authentication/flows/"):
+		steps, known := f.flows[strings.TrimSuffix(strings.TrimPrefix(path, "/authentication/flows/"), "/executions")]
+		if !known {
+			refuse(w, http.StatusNotFound, "Flow not found")
+			return
+		}
+		reply(w, 200, steps)
 	default:
 		f.t.Errorf("request that the fake does not know: %s %s", r.Method, r.URL)
 		refuse(w, http.StatusNotFound, "HTTP 404 Not Found")

@@ -24,7 +24,7 @@ var placeholders = map[string]string{
 // leaves alone what protects accounts, such as the password policy.
 func (t *live) Fix(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	var l sdk.Diagnostics
-	p := &preflight{t.config, t.api}
+	p := &preflight{config: t.config, api: t.api}
 	if _, err := t.api.bearer(ctx); err != nil {
 		l.Add(failed("sign in", err))
 		return l

@@ -23,7 +23,13 @@ type live struct {
 	opening sync.Mutex
 	realm   *openRealm // nil until the first Plan or Load
 
-	mailsUnverified bool // as the last Check has seen
+	seen
+}
+
+// seen is what the last Check has seen of the realm.
+type seen struct {
+	mailsUnverified bool
+	signIns         []sdk.SignIn
 }
 
 // openRealm is what the first Plan or Load learns about the realm.

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/signin"
+)
+
+// signIns counts the accounts that a run is about and that are, or will be, in the target,
+// by what they bring to sign in with.
+type signIns struct {
+	mu       sync.Mutex
+	accounts map[signin.Account]int
+	target   signin.Target
+	told     func(sourceID string, ways []signin.Way)
+}
+
+func newSignIns() *signIns { return &signIns{accounts: map[signin.Account]int{}} }
+
+// add counts an account, or takes it out again.
+func (s *signIns) add(u *pluginapi.User, n int) {
+	a := signin.Of(u)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accounts[a] += n
+}
+
+// outcomes takes out those that did not come into the target, and tells of the others.
+func (s *signIns) outcomes(users []pluginapi.User, changes []pluginapi.Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, c := range changes { // fewer than users when a run stops
+		a := signin.Of(&users[i])
+		switch {
+		case absent(&c):
+			s.accounts[a]--
+		case s.told != nil && s.target.Known():
+			s.told(users[i].SourceID, s.target.Ways(a))
+		}
+	}
+}
+
+// absent says that an account has not come into the target with this outcome. One that was
+// changed there by others is there.
+func absent(c *pluginapi.Change) bool {
+	return c.Action == pluginapi.Rejected || c.Action == pluginapi.Skipped && c.Code != diag.LoadDrift
+}
+
+// stranded is who has no way to sign in; nil where the plugin tells nothing about that.
+func (s *signIns) stranded() *signin.Stranded {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.target.Known() {
+		return nil
+	}
+	all := s.target.Count(s.accounts)
+	return &all
+}

@@ -10,27 +10,35 @@ import (
 )
 
 func verifyCommand(a *app) *cobra.Command {
-	var sample int
+	var o migration.VerifyOptions
 	c := &cobra.Command{
 		Use:   "verify --config FILE",
 		Short: "Read the target back and compare every account with the source",
 		Long: `verify reads every account that the runs so far have loaded back from the target
 and compares it with what it should be. It writes nothing. It exits with 6 when
-accounts are missing or differ.`,
-		Example: "  stetl verify --config configs/keycloak.yaml --sample 100",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runVerify(cmd.Context(), a, sample) },
+accounts are missing or differ.
+
+With --all it compares both sides: accounts of the source that no run has loaded are
+differences, unless mapping.filter or policies.skip leave them out, and so are accounts
+that runs have loaded and that the source no longer has. It exits with 0 only when
+everybody is the same on both sides, and the target shows it.`,
+		Example: `  stetl verify --config configs/keycloak.yaml --sample 100
+  stetl verify --config configs/keycloak.yaml --all`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runVerify(cmd.Context(), a, o) },
 	}
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
-	c.Flags().IntVar(&sample, "sample", 1, "compare one account in `N`")
+	c.Flags().IntVar(&o.Sample, "sample", 1, "compare one account in `N`")
+	c.Flags().BoolVar(&o.All, "all", false, "count also who is on one side only")
+	c.MarkFlagsMutuallyExclusive("all", "sample")
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	return c
 }
 
-func runVerify(ctx context.Context, a *app, sample int) (err error) {
-	if sample < 1 {
+func runVerify(ctx context.Context, a *app, o migration.VerifyOptions) (err error) {
+	if o.Sample < 1 {
 		return usageError(errors.New("--sample counts from 1"))
 	}
 	status := newStatus(a.err, a.quiet)
@@ -40,7 +48,7 @@ func runVerify(ctx context.Context, a *app, sample int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close(ctx)) }()
-	r, err := m.Verify(ctx, sample)
+	r, err := m.Verify(ctx, o)
 	status.clear()
 	if err != nil {
 		return err
@@ -48,7 +56,7 @@ func runVerify(ctx context.Context, a *app, sample int) (err error) {
 	if err := a.print(r); err != nil {
 		return err
 	}
-	if r.Result.Different() > 0 {
+	if r.Result.Different() > 0 || o.All && r.Result.Unread > 0 {
 		return silentError{exitDifferences}
 	}
 	return nil

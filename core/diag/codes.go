@@ -185,6 +185,8 @@ const (
 	PlanNotPlanned      Code = "plan.not_planned"
 	PlanSourceMoved     Code = "plan.source_moved"
 	VerifyMissing       Code = "verify.missing"
+	VerifyNotLoaded     Code = "verify.not_loaded"
+	VerifyGone          Code = "verify.gone"
 	VerifyDiffers       Code = "verify.differs"
 	VerifyDropped       Code = "verify.dropped"
 	VerifyMisplaced     Code = "verify.misplaced"
@@ -315,6 +317,8 @@ var table = []Info{
 	{PlanNotPlanned, "the account came after the plan was made", "plan again, or run without the plan", "", passes},
 	{PlanSourceMoved, "the account has changed in the source since the plan was made", "plan again", "", passes},
 
+	{VerifyNotLoaded, "the account is in the source, and no run has loaded it", "run again; stetl rejects says what to do about those that were refused, policies.skip and mapping.filter leave accounts out on purpose", "", passes},
+	{VerifyGone, "a run has loaded the account, and it is not in the source any more", "delete it in the target if the person is to be gone there, too", "", passes},
 	{VerifyMissing, "the account should be in the target and is not", "run again with --full, or find out who deleted it", "", passes},
 	{VerifyDiffers, "the account is not as it should be; the fields say where", "find out who changed it, or run again with --full", "", passes},
 	{VerifyMisplaced, "the account is in the target, but in another place than the run put it: another id, tenant or organisation", "look at what moved it, then run again with --full", "", passes},

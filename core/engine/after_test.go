@@ -258,6 +258,44 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	}
 }
 
+// With All, zero differences says that both sides hold the same people.
+func TestVerifyAllComparesBothSides(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(12)
+	dst.accounts[id(9)] = "theirs"
+	if _, _, err := p.do(src[:11], dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	verify := func(src Source, skip ...diag.Code) (*Verification, map[string]diag.Code) {
+		seen := map[string]diag.Code{}
+		var v *Verification
+		p.with(func(_ *journal.Scope, o Options) {
+			o.All, o.Policies.Skip = true, skip
+			o.Outcome = func(c pluginapi.Change) { seen[c.SourceID] = c.Code }
+			var err error
+			if v, err = Verify(context.Background(), src, dst, o, 1); err != nil {
+				t.Fatal(err)
+			}
+		})
+		return v, seen
+	}
+	for _, tt := range []struct {
+		name string
+		src  Source
+		skip []diag.Code
+		want map[string]diag.Code
+	}{
+		{"one of others, one that came later", src, nil, map[string]diag.Code{id(9): diag.VerifyNotLoaded, id(11): diag.VerifyNotLoaded}},
+		{"one that is gone", append(src[1:9:9], src[10]), nil, map[string]diag.Code{id(0): diag.VerifyGone}},
+		{"one that is left to others on purpose", src[:11], []diag.Code{diag.LoadExistsDiffers}, map[string]diag.Code{}},
+	} {
+		v, seen := verify(tt.src, tt.skip...)
+		if diff := cmp.Diff(tt.want, seen); diff != "" || v.Different() != len(tt.want) || v.Match != v.Compared-len(tt.want) {
+			t.Errorf("%s: %+v (-want +got):\n%s", tt.name, v, diff)
+		}
+	}
+}
+
 // dying is a target whose process dies with certain users, or at certain calls.
 type dying struct {
 	*idp

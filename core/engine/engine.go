@@ -46,26 +46,6 @@ func Survey(ctx context.Context, src Source, dst Target, o Options) (pluginapi.N
 	return r.survey.demand.needs(), r.survey.close()
 }
 
-// Verify reads the target back and compares every account with what it should be.
-// With a journal, those count that a run has loaded; without one, all that a run
-// would load. sample, when above 1, compares every sample-th account only. It
-// writes nothing.
-func Verify(ctx context.Context, src Source, dst Target, o Options, sample int) (v *Verification, err error) {
-	o.DryRun, o.Full = true, true
-	r := newRun(dst, o)
-	v = &Verification{Differences: map[diag.Code]int{}}
-	if !r.caps.Can(pluginapi.CanPlan) {
-		return v, errors.New("this target cannot be read back; its plugin does not implement Plan")
-	}
-	start := time.Now()
-	defer func() { v.Elapsed = time.Since(start) }()
-	if err := r.look(ctx, src); err != nil {
-		return v, err
-	}
-	defer func() { err = errors.Join(err, r.survey.close()) }()
-	return v, r.verify(ctx, v, sample)
-}
-
 // run is one run. Its methods are the steps, in their order.
 type run struct {
 	dst     Target
@@ -321,60 +301,6 @@ func (r *run) readBack(ctx context.Context, w *written) error {
 
 // progressEvery is how many accounts are read back between two words about it.
 const progressEvery = 1000
-
-// verify compares all that should be in the target.
-func (r *run) verify(ctx context.Context, v *Verification, sample int) error {
-	c := compare(ctx, r.dst, v, func(c pluginapi.Change) error {
-		if r.options.Outcome != nil {
-			r.options.Outcome(c)
-		}
-		return nil
-	})
-	c.guessing = r.journal == nil
-	seed, left := maphash.MakeSeed(), 0
-	err := r.survey.work.each(nil, func(it *item) error {
-		if v.Read++; v.Read%progressEvery == 0 {
-			r.progress(Verifying, v.Read, r.survey.total)
-		}
-		lost := r.survey.conflicts.resolve(it.place, &it.user)
-		if sample > 1 && maphash.String(seed, it.user.SourceID)%uint64(sample) != 0 {
-			return nil
-		}
-		should, err := r.expected(ctx, it, it.out == nil && lost == nil)
-		if err != nil {
-			return err
-		}
-		if !should {
-			left++
-			return nil
-		}
-		c.add(it.user)
-		return ctx.Err()
-	})
-	r.progress(Verifying, v.Read, r.survey.total)
-	err = c.end(ctx, err)
-	v.Expected += left // answers count there as well
-	return err
-}
-
-// expected says whether an account should be in the target, and notes what is known of
-// it there. sent says that a run would send it now.
-func (r *run) expected(ctx context.Context, it *item, sent bool) (bool, error) {
-	if r.journal == nil {
-		return sent, nil
-	}
-	if !r.survey.status(it.place).sent() {
-		return false, nil
-	}
-	e, err := entryOf(ctx, r.journal, it.user.SourceID)
-	if err != nil {
-		return false, err
-	}
-	it.user.Prior = pluginapi.Prior{TargetID: e.TargetID, State: e.State}
-	// An account that differed and was left alone is not as it should be, and was
-	// never meant to be.
-	return e.InTarget() || e.InDoubt, nil
-}
 
 func (r *run) progress(p Phase, done, total int) {
 	if r.options.Progress != nil {

@@ -28,6 +28,10 @@ type Options struct {
 	// Full compares every account with the target, also where nothing has changed
 	// since the last run: the settings have, or somebody wants to be sure.
 	Full bool
+	// All has [Verify] count everybody who is not the same on both sides: accounts of the
+	// source that no run has loaded, unless the operator's filter or policies leave them out,
+	// and accounts that runs have loaded and that are not in the source any more.
+	All bool
 	// Policies decide what may happen; the zero value changes nothing that a run
 	// did not make.
 	Policies policy.Policies

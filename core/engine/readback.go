@@ -161,6 +161,18 @@ func (c *comparison) finish(ctx context.Context) error {
 	return nil
 }
 
+// lacks counts an account that is on one side only.
+func (c *comparison) lacks(found pluginapi.Change) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.v.Compared++
+	if found.Code != diag.VerifyGone {
+		found.Detail, found.Code = strings.TrimSuffix(string(found.Code)+": "+found.Detail, ": "), diag.VerifyNotLoaded
+	}
+	c.v.Differences[found.Code]++
+	return c.differ(found)
+}
+
 // judge counts one comparison and reports it when it is a difference.
 func (c *comparison) judge(u *pluginapi.User, found pluginapi.Change) error {
 	v := c.v

@@ -50,9 +50,17 @@ func (m *Migration) Fix(ctx context.Context) (diag.List, error) {
 	return m.cfg.Target.Locate(done), classify(ctx, err)
 }
 
-// Verify reads accounts that runs have loaded back from the target, one in so many as
-// sample says, and compares them with the source. It writes nothing.
-func (m *Migration) Verify(ctx context.Context, sample int) (*report.Verification, error) {
+// VerifyOptions say what [Migration.Verify] compares.
+type VerifyOptions struct {
+	// Sample, when above 1, compares one account in so many.
+	Sample int
+	// All counts also who is on one side only; see [engine.Options].
+	All bool
+}
+
+// Verify reads accounts that runs have loaded back from the target and compares them with
+// the source. It writes nothing.
+func (m *Migration) Verify(ctx context.Context, v VerifyOptions) (*report.Verification, error) {
 	if m.target.Capabilities().Whole {
 		return nil, RefusedError{errors.New("this target is written as a whole, as import files are: there is nothing to read back")}
 	}
@@ -61,8 +69,9 @@ func (m *Migration) Verify(ctx context.Context, sample int) (*report.Verificatio
 	}
 	r := &report.Verification{Source: m.source.src.Where(), Target: m.cfg.TargetText(), Words: m.plugin.words()}
 	o := engineOptions(m)
+	o.All = v.All
 	o.Outcome = func(c pluginapi.Change) { r.Changes = append(r.Changes, c) }
 	var err error
-	r.Result, err = engine.Verify(ctx, &accounts{Source: m.source}, m.target, o, sample)
+	r.Result, err = engine.Verify(ctx, &accounts{Source: m.source}, m.target, o, v.Sample)
 	return r, classify(ctx, err)
 }

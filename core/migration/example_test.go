@@ -110,7 +110,7 @@ func ExampleMigration_Run_plan() {
 		return err
 	})
 	with(migration.Options{ReadOnly: true}, func(m *migration.Migration) error {
-		verified, err := m.Verify(ctx, 1)
+		verified, err := m.Verify(ctx, migration.VerifyOptions{})
 		if err != nil {
 			return err
 		}

@@ -145,7 +145,7 @@ func TestRunAndAfter(t *testing.T) {
 		t.Errorf("again: %+v", again.Result.Summary)
 	}
 	looking := p.open(t, migration.Options{ReadOnly: true})
-	v, err := looking.Verify(t.Context(), 1)
+	v, err := looking.Verify(t.Context(), migration.VerifyOptions{})
 	if err != nil || v.Result.Match != 110 || v.Result.Different() != 0 {
 		t.Errorf("verify: %v, %+v", err, v.Result)
 	}
@@ -301,7 +301,7 @@ func TestTargetWrittenAsAWhole(t *testing.T) {
 	if list, ok := errors.AsType[*diag.ListError](partErr); !ok || list.List[0].Code != diag.RunNeedsEveryone {
 		t.Errorf("a part: %v", partErr)
 	}
-	_, verifyErr := m.Verify(t.Context(), 1)
+	_, verifyErr := m.Verify(t.Context(), migration.VerifyOptions{})
 	_, undoErr := m.Undo(t.Context())
 	if !errors.As(verifyErr, new(migration.RefusedError)) || !errors.As(undoErr, new(migration.RefusedError)) {
 		t.Errorf("verify: %v\nundo: %v", verifyErr, undoErr)

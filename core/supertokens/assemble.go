@@ -289,6 +289,8 @@ func (a *assembler) metadata(out *canonical.User, stored []byte) {
 			warn(out, WarnMetadataInvalid, "metadata is not JSON (%d bytes) and was carried as a text", len(stored))
 		}
 		stored, _ = json.Marshal(string(stored)) // a string always encodes
+	} else if first := bytes.TrimLeft(stored, " \t\r\n"); first[0] != '{' {
+		warn(out, WarnMetadataInvalid, "metadata is JSON and no object (%d bytes), so nothing in it has a name; it was carried as stored", len(stored))
 	}
 	if hasLoneSurrogate(stored) {
 		warn(out, WarnLoneSurrogate, "metadata has half of a character (an escape from \\ud800 to \\udfff without its other half), which many programs refuse or replace; it was carried as stored")
@@ -444,6 +446,12 @@ func (a *assembler) loginWarnings(out *canonical.User, l *canonical.Login) {
 	}
 	if l.Email != nil && !l.FakeEmail && hasUpper(*l.Email) {
 		warn(out, WarnMixedCaseEmail, "login %s has an address in mixed case, from before core 3.2", l.ID)
+	}
+	if l.Email != nil && strings.TrimSpace(*l.Email) != *l.Email {
+		warn(out, WarnBlankEmail, "login %s has an address with blanks around it; the core looks for addresses without them", l.ID)
+	}
+	if l.Recipe == canonical.WebAuthn && len(l.Passkeys) == 0 {
+		warn(out, WarnNoPasskey, "login %s is by passkey and has none", l.ID)
 	}
 	switch l.Password.Scheme {
 	case canonical.FirebaseScrypt:

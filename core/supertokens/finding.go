@@ -48,6 +48,9 @@ const (
 	WarnLoneSurrogate          = "lone_surrogate"
 	WarnIncomplete             = "incomplete_accepted"
 	WarnRowSecurity            = "row_security_in_dump"
+	WarnNoPasskey              = "passkey_missing"
+	WarnBlankEmail             = "email_with_blanks"
+	WarnDuplicateExternalID    = "duplicate_external_id"
 )
 
 // maxExamples bounds the ids a [Finding] keeps.

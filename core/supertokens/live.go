@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stetl/stetl/core/canonical"
 )
@@ -52,6 +53,9 @@ func openLive(ctx context.Context, url canonical.Secret, connections int, takeVi
 	if p.control, err = p.begin(ctx); err != nil {
 		return nil, err
 	}
+	if severalServers(config) {
+		p.where = fmt.Sprintf("database %s at %s", config.Database, p.control.PgConn().Conn().RemoteAddr())
+	}
 	if err := p.control.QueryRow(ctx, "SELECT pg_export_snapshot()").Scan(&p.snapshot); err != nil {
 		return nil, fmt.Errorf("export a snapshot of %s: %w", p.where, err)
 	}
@@ -66,6 +70,12 @@ func openLive(ctx context.Context, url canonical.Secret, connections int, takeVi
 		p.idle <- conn
 	}
 	return p, nil
+}
+
+// severalServers says that an address names more than one, of which a connection
+// reaches one.
+func severalServers(c *pgx.ConnConfig) bool {
+	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }
 
 // snapshotError is a connection that does not find the snapshot of the others.

@@ -41,6 +41,11 @@ func (r *Review) Add(b Batch) error {
 func (r *Review) account(u *canonical.User) error {
 	a := duplicates.Account{Place: r.accounts, ID: u.InternalID}
 	r.accounts++
+	if u.ID != u.InternalID {
+		if err := r.shown.Add(a, externalID, u.ID); err != nil {
+			return err
+		}
+	}
 	for i := range u.Logins {
 		l := &u.Logins[i]
 		var errs [3]error
@@ -82,9 +87,10 @@ const (
 	email duplicates.Kind = 1 << iota
 	phone
 	thirdParty
+	externalID
 )
 
-var sharedCodes = map[duplicates.Kind]string{email: WarnDuplicateEmail, phone: WarnDuplicatePhone, thirdParty: WarnDuplicateThirdParty}
+var sharedCodes = map[duplicates.Kind]string{email: WarnDuplicateEmail, phone: WarnDuplicatePhone, thirdParty: WarnDuplicateThirdParty, externalID: WarnDuplicateExternalID}
 
 // Findings lists everything met, by code, in order of first appearance; identifiers
 // that accounts share come last, each once.

@@ -276,6 +276,9 @@ func kindOf(typ string) string {
 		return "array"
 	}
 	name, _, _ := strings.Cut(typ, "(")
+	if name = strings.TrimPrefix(name, "public."); name == "citext" { // an extension's, wherever it was put
+		return "text"
+	}
 	switch name {
 	case "char", "varchar", "text":
 		return "text"

@@ -249,3 +249,29 @@ func TestLockedTable(t *testing.T) {
 		t.Errorf("lock_timeout %q, error %v", limit, err)
 	}
 }
+
+// TestSeveralServers: of an address that names several, the one is said that was reached.
+func TestSeveralServers(t *testing.T) {
+	t.Parallel()
+	dsn := fixture.Restore(t, "core-9.3.0")
+	at, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := closed.Addr().String()
+	if err := closed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), Options{URL: canonical.NewSecret(strings.Replace(dsn, at.Host, nobody+","+at.Host, 1))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if where := s.Where(); !strings.HasSuffix(where, " at "+at.Host) {
+		t.Errorf("read from %s, which was said to be %q", at.Host, where)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
 // cases are small inputs, each with a fault of its own.
@@ -226,5 +227,47 @@ func TestTenantCalledNone(t *testing.T) {
 	}
 	if f := finding(findings, WarnNothingStored); roles == 0 || f.Count != 0 {
 		t.Errorf("%d accounts with roles, %+v", roles, f)
+	}
+}
+
+// TestOddValues: each of these came out without a word.
+func TestOddValues(t *testing.T) {
+	t.Parallel()
+	ids := three(t, "core-10.1.4")
+	dsn := twist(t, "core-10.1.4", `
+SET session_replication_role = replica;
+DELETE FROM webauthn_credentials WHERE app_id = 'public';
+UPDATE emailpassword_users SET email = ' ' || email WHERE user_id = '`+ids[0]+`';
+INSERT INTO user_metadata (app_id, user_id, user_metadata) VALUES ('public', '`+ids[0]+`', ' [1, 2]');
+ALTER TABLE userid_mapping DROP CONSTRAINT userid_mapping_external_user_id_key CASCADE;
+INSERT INTO userid_mapping (app_id, supertokens_user_id, external_user_id) VALUES ('public', '`+ids[1]+`', 'twin'), ('public', '`+ids[2]+`', 'twin');`)
+	_, findings := read(t, Options{URL: canonical.NewSecret(dsn)})
+	for code, example := range map[string]string{
+		WarnNoPasskey: "", WarnBlankEmail: ids[0], WarnMetadataInvalid: ids[0], WarnDuplicateExternalID: min(ids[1], ids[2]),
+	} {
+		f := finding(findings, code)
+		if f.Count == 0 || example != "" && !slices.Equal(f.Examples, []string{example}) {
+			t.Errorf("%s: %+v", code, f)
+		}
+	}
+}
+
+// TestLettersOfEitherCase: addresses in a type that takes letter case for nothing are read
+// as any text.
+func TestLettersOfEitherCase(t *testing.T) {
+	t.Parallel()
+	path := fixture.Dump(t, "core-10.1.4")
+	want, _ := read(t, Options{Dump: path})
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := strings.ReplaceAll(string(raw), "email character varying(256)", "email public.citext")
+	path = filepath.Join(t.TempDir(), "citext.sql")
+	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil || changed == string(raw) {
+		t.Fatal("nothing was changed", err)
+	}
+	if got, _ := read(t, Options{Dump: path}); len(got) != len(want) {
+		t.Errorf("%d accounts, want %d", len(got), len(want))
 	}
 }

@@ -41,7 +41,7 @@ type PasswordHash struct {
 	// Firebase is set for [FirebaseScrypt].
 	Firebase *FirebaseParams
 
-	salt   []byte
+	salt   []byte // of bcrypt in stored alone, as digest is
 	digest []byte
 	stored string
 }
@@ -68,8 +68,21 @@ func (p FirebaseParams) Separator() []byte { return p.separator }
 
 var argon2Pattern = regexp.MustCompile(`^\$(argon2(?:id|i|d))\$(?:v=(\d+)\$)?([a-z0-9=,]+)\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$`)
 
-// bcryptEncoding is the base64 variant of the original bcrypt code.
-var bcryptEncoding = base64.NewEncoding("./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789").WithPadding(base64.NoPadding)
+// bcryptEncoding is the base64 variant of the original bcrypt code, and inBcrypt says
+// what is of its alphabet.
+var (
+	bcryptEncoding = base64.NewEncoding(bcryptAlphabet).WithPadding(base64.NoPadding)
+	inBcrypt       = setOf(bcryptAlphabet)
+)
+
+const bcryptAlphabet = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+func setOf(characters string) (set [256]bool) {
+	for i := range len(characters) {
+		set[characters[i]] = true
+	}
+	return set
+}
 
 // ParsePasswordHash parses the stored text of a password hash: bcrypt in
 // modular crypt format, argon2 as a PHC string, or SuperTokens' rendering of a
@@ -94,26 +107,33 @@ func ParsePasswordHash(stored string) PasswordHash {
 	return PasswordHash{Scheme: UnknownScheme, stored: stored}
 }
 
+// Of $2a$11$, 22 characters of salt and 31 of digest, where the salt begins and ends
+// and where all does.
+const bcryptPrefix, bcryptSaltEnd, bcryptEnd = 7, 7 + 22, 7 + 22 + 31
+
+// parseBcrypt takes a hash apart by hand: most are of this kind, and a pattern takes four
+// times as long. What salt and digest are is worked out when somebody asks, which targets
+// that take the text do not.
 func parseBcrypt(s string) (PasswordHash, bool) {
-	// $2a$11$ and 22 characters of salt, 31 of digest. Taken apart by hand: most
-	// hashes are of this kind, and a pattern takes four times as long.
-	const prefix, saltEnd, end = 7, 7 + 22, 7 + 22 + 31
-	if len(s) != end || s[0] != '$' || s[1] != '2' || !strings.Contains("abxy", s[2:3]) || s[3] != '$' || s[6] != '$' {
+	if len(s) != bcryptEnd || s[0] != '$' || s[1] != '2' || !strings.Contains("abxy", s[2:3]) || s[3] != '$' || s[6] != '$' {
 		return PasswordHash{}, false
 	}
 	cost, err := strconv.ParseUint(s[4:6], 10, 8)
 	if err != nil || cost < 4 || cost > 31 {
 		return PasswordHash{}, false
 	}
-	// One block for both; the decoder takes line breaks for nothing.
-	decoded := make([]byte, 16+23)
-	salt, digest := decoded[:16:16], decoded[16:]
-	nSalt, errSalt := bcryptEncoding.Decode(salt, []byte(s[prefix:saltEnd]))
-	nDigest, errDigest := bcryptEncoding.Decode(digest, []byte(s[saltEnd:]))
-	if errSalt != nil || errDigest != nil || nSalt != len(salt) || nDigest != len(digest) {
-		return PasswordHash{}, false
+	for i := bcryptPrefix; i < len(s); i++ {
+		if !inBcrypt[s[i]] {
+			return PasswordHash{}, false
+		}
 	}
-	return PasswordHash{Scheme: Bcrypt, Variant: s[1:3], Cost: int(cost), salt: salt, digest: digest}, true
+	return PasswordHash{Scheme: Bcrypt, Variant: s[1:3], Cost: int(cost)}, true
+}
+
+// bcryptPart decodes a part of the text, of which all characters are known to be right.
+func bcryptPart(text string) []byte {
+	decoded, _ := bcryptEncoding.DecodeString(text)
+	return decoded
 }
 
 func parseArgon2(s string) (PasswordHash, bool) {
@@ -215,10 +235,20 @@ func (h PasswordHash) IsZero() bool { return h.stored == "" }
 func (h PasswordHash) Encode() string { return h.stored }
 
 // Salt returns the decoded salt, nil for an unknown scheme.
-func (h PasswordHash) Salt() []byte { return h.salt }
+func (h PasswordHash) Salt() []byte {
+	if h.Scheme == Bcrypt && len(h.stored) == bcryptEnd {
+		return bcryptPart(h.stored[bcryptPrefix:bcryptSaltEnd])
+	}
+	return h.salt
+}
 
 // Digest returns the decoded digest, nil for an unknown scheme.
-func (h PasswordHash) Digest() []byte { return h.digest }
+func (h PasswordHash) Digest() []byte {
+	if h.Scheme == Bcrypt && len(h.stored) == bcryptEnd {
+		return bcryptPart(h.stored[bcryptSaltEnd:])
+	}
+	return h.digest
+}
 
 // Shape describes the hash without anything that helps to attack it:
 // "bcrypt 2a cost 11", "argon2id v19 m=87795 t=1 p=2", "unknown (23 bytes)".

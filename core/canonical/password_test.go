@@ -79,3 +79,24 @@ func FuzzParsePasswordHash(f *testing.F) {
 		}
 	})
 }
+
+// TestBcryptParts: a hash that nobody made by parsing has no parts, and one with a
+// character of another alphabet is none.
+func TestBcryptParts(t *testing.T) {
+	t.Parallel()
+	const stored = "$2a$11$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
+	h := ParsePasswordHash(stored)
+	if len(h.Salt()) != 16 || len(h.Digest()) != 23 {
+		t.Errorf("%d bytes of salt, %d of digest", len(h.Salt()), len(h.Digest()))
+	}
+	if made := (PasswordHash{Scheme: Bcrypt}); made.Salt() != nil || made.Digest() != nil {
+		t.Errorf("parts of nothing: %v %v", made.Salt(), made.Digest())
+	}
+	for _, c := range []string{"+", "=", "\n", "$", "\x80"} {
+		for _, at := range []int{7, 28, 29, 59} {
+			if h := ParsePasswordHash(stored[:at] + c + stored[at+1:]); h.Scheme != UnknownScheme {
+				t.Errorf("%q at %d: %s", c, at, h)
+			}
+		}
+	}
+}

@@ -329,10 +329,14 @@ type pack struct {
 func (st *stream) packs(users []pluginapi.User, results []pluginapi.Change) func(yield func(pack) bool) {
 	return func(yield func(pack) bool) {
 		seen := make(map[string]bool, len(users))
-		next, size := pack{index: map[string]int{}}, 0
-		flush := func() bool {
+		empty := func(left int) pack {
+			n := min(left, st.limits.Users)
+			return pack{users: make([]*pluginpb.User, 0, n), index: make(map[string]int, n)}
+		}
+		next, size := empty(len(users)), 0
+		flush := func(left int) bool {
 			full := next
-			next, size = pack{index: map[string]int{}}, 0
+			next, size = empty(left), 0
 			return len(full.users) == 0 || yield(full)
 		}
 		for i := range users {
@@ -353,14 +357,14 @@ func (st *stream) packs(users []pluginapi.User, results []pluginapi.Change) func
 				continue
 			}
 			if len(next.users) == st.limits.Users || (len(next.users) > 0 && size+n > st.limits.Bytes) {
-				if !flush() {
+				if !flush(len(users) - i) {
 					return
 				}
 			}
 			next.users, size = append(next.users, p), size+n
 			next.index[u.SourceID] = i
 		}
-		flush()
+		flush(0)
 	}
 }
 

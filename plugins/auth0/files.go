@@ -1,13 +1,11 @@
 package auth0
 
 import (
-	"context"
 	_ "embed"
 	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
-	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/folder"
@@ -35,18 +33,14 @@ var assignScript []byte
 // Whenever that is interrupted, the manifest says that the folder is not complete,
 // and the script refuses it.
 type files struct {
+	*folder.Target[*record]
 	config Config
 	mapper mapper
 
-	mu      sync.Mutex
-	folder  folder.Folder
-	planned *reconcile.Claims
-	loading *reconcile.Claims
 	hold    importjob.Hold[*record]
 	side    sideFile
 	members memberships
 	written int // files with users
-	users   int
 }
 
 // memberships is what an import cannot carry.
@@ -65,14 +59,14 @@ type member struct {
 var usersFilePattern = regexp.MustCompile(`^users-[0-9]+\.json$`)
 
 func newFiles(c Config) *files {
-	return &files{
+	t := &files{
 		config:  c,
 		mapper:  mapper{config: c, assignRoles: c.Roles != choiceMetadata, organizations: c.Tenants != choiceMetadata, seats: c.Roles != choiceMetadata},
-		folder:  folder.Folder{Dir: c.Out, Users: usersFilePattern, Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles},
-		planned: reconcile.NewClaims(), loading: reconcile.NewClaims(),
 		hold:    importjob.NewHold(importjob.Budget-importjob.FileFraming, (*record).encoded),
 		members: memberships{Roles: map[string][]string{}, Organizations: map[string][]member{}},
 	}
+	t.Target = folder.NewTarget(folder.Folder{Dir: c.Out, Users: usersFilePattern, Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles}, t)
+	return t
 }
 
 func (r *record) encoded() []byte { return r.body }
@@ -80,21 +74,8 @@ func (r *record) encoded() []byte { return r.body }
 // Capabilities implements [sdk.Capable].
 func (t *files) Capabilities() sdk.Capabilities { return capabilities(t.config) }
 
-// Check implements [sdk.Checker].
-func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
-	return t.folder.Check()
-}
-
-// Plan implements [sdk.Planner]. A folder has no accounts to compare with.
-func (t *files) Plan(_ context.Context, users []sdk.User, out sdk.Changes) error {
-	for i := range users {
-		_, o := t.decide(&users[i], t.planned)
-		out.Report(sdk.Change{Outcome: o})
-	}
-	return nil
-}
-
-func (t *files) decide(u *sdk.User, c *reconcile.Claims) (*record, sdk.Outcome) {
+// Decide implements [folder.Writer].
+func (t *files) Decide(u *sdk.User, c *reconcile.Claims) (*record, sdk.Outcome) {
 	r, refused := t.mapper.user(u)
 	if refused == nil {
 		refused = c.Take(u, r.claims()...)
@@ -105,41 +86,19 @@ func (t *files) decide(u *sdk.User, c *reconcile.Claims) (*record, sdk.Outcome) 
 	return r, sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: r.targetID(), Detail: joinNotes(r.notes), Losses: r.losses}
 }
 
-// Load implements [sdk.Target]. Nothing counts before Finish.
-func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.folder.Start(); err != nil {
+// Write implements [folder.Writer].
+func (t *files) Write(u *sdk.User, r *record, o sdk.Outcome) error {
+	if err := t.side.add(u, o); err != nil || r == nil {
 		return err
 	}
-	for i := range users {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		r, o := t.decide(&users[i], t.loading)
-		if err := t.side.add(&users[i], o); err != nil {
-			return err
-		}
-		if r != nil {
-			t.take(r)
-			if err := t.flush(2); err != nil {
-				return t.folder.Failed(err)
-			}
-		}
-		out.Report(o)
-	}
-	return nil
-}
-
-func (t *files) take(r *record) {
 	t.hold.Add(r)
-	t.users++
 	for _, role := range r.belongs.Roles {
 		t.members.Roles[role] = append(t.members.Roles[role], r.targetID())
 	}
 	for organization, roles := range r.belongs.Organizations {
 		t.members.Organizations[organization] = append(t.members.Organizations[organization], member{r.targetID(), roles})
 	}
+	return t.flush(2)
 }
 
 // flush writes files while what waits fills more than n of them: with a choice of
@@ -148,28 +107,15 @@ func (t *files) flush(n int) error {
 	for t.hold.Len() > 0 && t.hold.Full(n) {
 		t.written++
 		name := fmt.Sprintf("users-%05d.json", t.written)
-		if err := t.folder.Write(name, importjob.Array(t.hold.Cut(), (*record).encoded), 0o600); err != nil {
+		if err := t.Folder.Write(name, importjob.Array(t.hold.Cut(), (*record).encoded), 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Finish implements [sdk.Finisher]. A run that loaded nobody leaves the folder alone.
-func (t *files) Finish(context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.folder.Started() {
-		return nil
-	}
-	if err := t.complete(); err != nil {
-		return t.folder.Failed(err)
-	}
-	return t.folder.Commit(t.users)
-}
-
-// complete writes what comes after the users.
-func (t *files) complete() error {
+// Complete implements [folder.Writer].
+func (t *files) Complete() error {
 	if err := t.flush(0); err != nil {
 		return err
 	}
@@ -178,23 +124,16 @@ func (t *files) complete() error {
 	}
 	members, err := json.MarshalIndent(t.members, "", "  ")
 	if err == nil {
-		err = t.folder.Write(membershipsName, append(members, '\n'), 0o600)
+		err = t.Folder.Write(membershipsName, append(members, '\n'), 0o600)
 	}
 	if err == nil {
-		err = t.folder.Write(scriptName, uploadScript, 0o700)
+		err = t.Folder.Write(scriptName, uploadScript, 0o700)
 	}
 	if err == nil {
-		err = t.folder.Write(assignName, assignScript, 0o700)
+		err = t.Folder.Write(assignName, assignScript, 0o700)
 	}
 	if err == nil && len(t.side.lines) > 0 {
-		err = t.folder.Write(deferredName, encodeLines(t.side.lines), 0o600)
+		err = t.Folder.Write(deferredName, encodeLines(t.side.lines), 0o600)
 	}
 	return err
-}
-
-// Close implements [sdk.Closer]: what was not finished disappears.
-func (t *files) Close(context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.folder.Discard()
 }

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/folder"
+	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
 const (
@@ -23,11 +23,10 @@ const (
 // users.ndjson, one user a line; and memberships.ndjson, one pair of group and
 // externalId a line, for groups take ids that only the server gives.
 type files struct {
+	*folder.Target[*desired]
 	config Config
 	mapper mapper
 
-	mu      sync.Mutex
-	folder  folder.Folder
 	users   int
 	lines   *folder.File
 	members *folder.File
@@ -39,11 +38,9 @@ type files struct {
 var ourNames = regexp.MustCompile(`^(bulk-[0-9]+\.json|users\.ndjson|memberships\.ndjson)$`)
 
 func newFiles(c Config) *files {
-	return &files{
-		config: c,
-		mapper: mapper{config: c, extension: c.Extension.Use != never, groups: true},
-		folder: folder.Folder{Dir: c.Out, Users: ourNames, Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles},
-	}
+	t := &files{config: c, mapper: mapper{config: c, extension: c.Extension.Use != never, groups: true}}
+	t.Target = folder.NewTarget(folder.Folder{Dir: c.Out, Users: ourNames, Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles}, t)
+	return t
 }
 
 // Capabilities implements [sdk.Capable].
@@ -51,21 +48,11 @@ func (t *files) Capabilities() sdk.Capabilities { return capabilities(t.config) 
 
 // Check implements [sdk.Checker].
 func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
-	l := t.folder.Check()
-	l.Add(passwordNotes(t.config)...)
-	return l
+	return append(t.Folder.Check(), passwordNotes(t.config)...)
 }
 
-// Plan implements [sdk.Planner]. A folder has no accounts to compare with.
-func (t *files) Plan(_ context.Context, users []sdk.User, out sdk.Changes) error {
-	for i := range users {
-		_, o := t.decide(&users[i])
-		out.Report(sdk.Change{Outcome: o})
-	}
-	return nil
-}
-
-func (t *files) decide(u *sdk.User) (*desired, sdk.Outcome) {
+// Decide implements [folder.Writer].
+func (t *files) Decide(u *sdk.User, _ *reconcile.Claims) (*desired, sdk.Outcome) {
 	d, rejected := t.mapper.user(u)
 	if rejected != nil {
 		return nil, *rejected
@@ -73,29 +60,11 @@ func (t *files) decide(u *sdk.User) (*desired, sdk.Outcome) {
 	return d, sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, Detail: d.note(), Losses: d.placeless()}
 }
 
-// Load implements [sdk.Target]. Nothing counts before Finish.
-func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.folder.Start(); err != nil {
-		return err
+// Write implements [folder.Writer].
+func (t *files) Write(_ *sdk.User, d *desired, _ sdk.Outcome) error {
+	if d == nil {
+		return nil
 	}
-	for i := range users {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		d, o := t.decide(&users[i])
-		if d != nil {
-			if err := t.write(d); err != nil {
-				return t.folder.Failed(err)
-			}
-		}
-		out.Report(o)
-	}
-	return nil
-}
-
-func (t *files) write(d *desired) error {
 	body, err := d.encode()
 	if err != nil {
 		return err
@@ -123,7 +92,7 @@ func (t *files) write(d *desired) error {
 
 func (t *files) line(f **folder.File, name string, b []byte) (err error) {
 	if *f == nil {
-		if *f, err = t.folder.Create(name); err != nil {
+		if *f, err = t.Folder.Create(name); err != nil {
 			return err
 		}
 	}
@@ -136,7 +105,7 @@ func (t *files) operation(body json.RawMessage) (err error) {
 	separator := ",\n"
 	if t.bulk == nil {
 		t.bulks++
-		if t.bulk, err = t.folder.Create(fmt.Sprintf("bulk-%05d.json", t.bulks)); err != nil {
+		if t.bulk, err = t.Folder.Create(fmt.Sprintf("bulk-%05d.json", t.bulks)); err != nil {
 			return err
 		}
 		separator = `{"schemas":["` + messageBulk + `"],"Operations":[` + "\n"
@@ -164,32 +133,15 @@ func (t *files) endBulk() error {
 	return errors.Join(err, f.Close())
 }
 
-// Finish implements [sdk.Finisher]. A run that loaded nobody leaves the folder alone.
-func (t *files) Finish(context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.closeAll(); err != nil {
-		return t.folder.Failed(err)
-	}
-	return t.folder.Commit(t.users)
-}
-
-func (t *files) closeAll() error {
+// Complete implements [folder.Writer].
+func (t *files) Complete() error {
 	err := t.endBulk()
-	for _, f := range []**folder.File{&t.lines, &t.members} {
-		if *f != nil {
-			err = errors.Join(err, (*f).Close())
-			*f = nil
+	for _, f := range []*folder.File{t.lines, t.members} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
 		}
 	}
 	return err
-}
-
-// Close implements [sdk.Closer]: what was not finished disappears.
-func (t *files) Close(context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return errors.Join(t.closeAll(), t.folder.Discard())
 }
 
 // marshal encodes without the escapes that only HTML needs.

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/folder"
@@ -23,34 +22,30 @@ import (
 // The realm file is the last to be put in place: whenever that is interrupted, an
 // import finds either the old files, nothing, or the new ones.
 type files struct {
+	*folder.Target[*representation]
 	config Config
 	mapper mapper
 
-	mu      sync.Mutex
-	folder  folder.Folder
-	planned *reconcile.Claims
-	loading *reconcile.Claims
 	current *usersFile // nil between files
 	written int        // files, begun or done
-	users   int
 	roles   map[string]bool
 	tenants map[string]bool
 }
 
 func newFiles(c Config) *files {
-	return &files{
+	t := &files{
 		config: c,
 		mapper: mapper{
 			defaultRole: "default-roles-" + strings.ToLower(c.Realm), aliases: c.IdentityProviders,
 			tenants: c.Tenants, tenant: c.Tenant,
 		},
-		folder: folder.Folder{
-			Dir: c.Out, Realm: c.Realm, Users: regexp.MustCompile(`^` + regexp.QuoteMeta(c.Realm) + `-users-[0-9]+\.json$`),
-			Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles,
-		},
-		planned: reconcile.NewClaims(), loading: reconcile.NewClaims(),
 		roles: map[string]bool{}, tenants: map[string]bool{},
 	}
+	t.Target = folder.NewTarget(folder.Folder{
+		Dir: c.Out, Realm: c.Realm, Users: regexp.MustCompile(`^` + regexp.QuoteMeta(c.Realm) + `-users-[0-9]+\.json$`),
+		Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles,
+	}, t)
+	return t
 }
 
 // Capabilities implements [sdk.Capable].
@@ -58,8 +53,8 @@ func (t *files) Capabilities() sdk.Capabilities { return capabilities(t.config) 
 
 // Check implements [sdk.Checker].
 func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
-	l := t.folder.Check()
-	if t.folder.Foreign(t.realmFile()) {
+	l := t.Folder.Check()
+	if t.Folder.Foreign(t.realmFile()) {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeRealmFileKept, Path: "/out",
 			Summary: fmt.Sprintf("%s was not written by stetl and stays as it is", t.realmFile()),
@@ -70,16 +65,8 @@ func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
 	return l
 }
 
-// Plan implements [sdk.Planner]. A folder has no accounts to compare with.
-func (t *files) Plan(_ context.Context, users []sdk.User, out sdk.Changes) error {
-	for i := range users {
-		_, o := t.decide(&users[i], t.planned)
-		out.Report(sdk.Change{Outcome: o})
-	}
-	return nil
-}
-
-func (t *files) decide(u *sdk.User, c *reconcile.Claims) (*representation, sdk.Outcome) {
+// Decide implements [folder.Writer].
+func (t *files) Decide(u *sdk.User, c *reconcile.Claims) (*representation, sdk.Outcome) {
 	rep, rejected := t.mapper.user(u)
 	if rejected == nil {
 		names, links := claimsOf(rep, true)
@@ -91,29 +78,11 @@ func (t *files) decide(u *sdk.User, c *reconcile.Claims) (*representation, sdk.O
 	return rep, sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: rep.ID, Detail: joinNotes(rep.notes)}
 }
 
-// Load implements [sdk.Target]. Nothing counts before Finish.
-func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.folder.Start(); err != nil {
-		return err
+// Write implements [folder.Writer].
+func (t *files) Write(_ *sdk.User, u *representation, _ sdk.Outcome) error {
+	if u == nil {
+		return nil
 	}
-	for i := range users {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		rep, o := t.decide(&users[i], t.loading)
-		if rep != nil {
-			if err := t.write(rep); err != nil {
-				return t.folder.Failed(err)
-			}
-		}
-		out.Report(o)
-	}
-	return nil
-}
-
-func (t *files) write(u *representation) error {
 	if t.current == nil {
 		f, err := t.createUsersFile()
 		if err != nil {
@@ -124,7 +93,6 @@ func (t *files) write(u *representation) error {
 	if err := t.current.add(u); err != nil {
 		return err
 	}
-	t.users++
 	for _, r := range u.RealmRoles {
 		t.roles[r] = true
 	}
@@ -146,35 +114,16 @@ func (t *files) closeCurrent() error {
 	return f.close()
 }
 
-// Finish implements [sdk.Finisher]. A run that loaded nobody leaves the folder alone.
-func (t *files) Finish(context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.folder.Started() {
-		return nil
-	}
-	if err := t.complete(); err != nil {
-		return t.folder.Failed(err)
-	}
-	return t.folder.Commit(t.users)
-}
-
-func (t *files) complete() error {
-	if err := t.closeCurrent(); err != nil || t.folder.Foreign(t.realmFile()) {
+// Complete implements [folder.Writer].
+func (t *files) Complete() error {
+	if err := t.closeCurrent(); err != nil || t.Folder.Foreign(t.realmFile()) {
 		return err
 	}
 	b, err := json.MarshalIndent(newRealm(t.config.Realm, t.mapper.defaultRole, t.roles, t.tenants), "", "  ")
 	if err != nil {
 		return err
 	}
-	return t.folder.Write(t.realmFile(), append(b, '\n'), 0o600)
-}
-
-// Close implements [sdk.Closer]: what was not finished disappears.
-func (t *files) Close(context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return errors.Join(t.closeCurrent(), t.folder.Discard())
+	return t.Folder.Write(t.realmFile(), append(b, '\n'), 0o600)
 }
 
 func (t *files) realmFile() string { return t.config.Realm + "-realm.json" }
@@ -186,7 +135,7 @@ type usersFile struct {
 }
 
 func (t *files) createUsersFile() (*usersFile, error) {
-	f, err := t.folder.Create(fmt.Sprintf("%s-users-%d.json", t.config.Realm, t.written))
+	f, err := t.Folder.Create(fmt.Sprintf("%s-users-%d.json", t.config.Realm, t.written))
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,7 @@ type Folder struct {
 
 	started bool
 	names   []string // of what waits, in the order of its creation
+	files   []*File  // the same
 }
 
 // manifest says what stetl wrote into the folder, and so may replace.
@@ -101,8 +102,9 @@ func (f *Folder) create(name string, mode fs.FileMode) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.names = append(f.names, name)
-	return &File{Writer: bufio.NewWriter(file), file: file}, nil
+	begun := &File{Writer: bufio.NewWriter(file), file: file}
+	f.names, f.files = append(f.names, name), append(f.files, begun)
+	return begun, nil
 }
 
 // Commit puts the files, all of them closed, in the place of those of an earlier run,
@@ -175,10 +177,13 @@ func (f *Folder) putManifest(m manifest) error {
 	return Sync(f.Dir)
 }
 
-// Discard removes what was not committed.
+// Discard removes what was not committed, also files that were not closed.
 func (f *Folder) Discard() error {
 	if !f.started {
 		return nil
+	}
+	for _, file := range f.files {
+		_ = file.file.Close() // most are closed, and what the others have does not count
 	}
 	if err := os.RemoveAll(f.path()); err != nil {
 		return fmt.Errorf("remove unfinished files: %w", err)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 	"github.com/stetl/stetl/core/sdk/reconcile"
 	"github.com/stetl/stetl/plugins/auth0/internal/directory"
 	"github.com/stetl/stetl/plugins/auth0/internal/importjob"
@@ -373,7 +374,7 @@ func (c *change) readBack(ctx context.Context) (membership.Set, error) {
 		if has.Err != nil || has.Believed || n == rereadings || has.Equal(r.belongs) || len(c.failed) > 0 {
 			return has.Set, has.Err
 		}
-		if err := tenant.Sleep(ctx, 4*c.t.config.PollInterval.Duration); err != nil {
+		if err := httpx.Sleep(ctx, 4*c.t.config.PollInterval.Duration); err != nil {
 			return has.Set, err
 		}
 	}

@@ -3,8 +3,6 @@ package auth0
 import (
 	"cmp"
 	"fmt"
-	"net"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -117,8 +115,8 @@ func (c Config) validate() sdk.Diagnostics {
 	if c.Domain != "" && !hostPattern.MatchString(c.Domain) {
 		bad(sdk.CodeInvalidValue, "/domain", "domain is not a host name", "as in example.eu.auth0.com, without path")
 	}
-	if problem := checkURL(c.APIURL); c.Domain != "" && problem != "" {
-		bad(sdk.CodeInvalidValue, "/api_url", problem, "leave it out: it is for tests")
+	if problem := httpx.AddressProblem(c.APIURL, false); c.Domain != "" && problem != "" {
+		bad(sdk.CodeInvalidValue, "/api_url", "api_url "+problem, "leave it out: it is for tests")
 	}
 	l.Add(c.TLS.Validate("/tls")...)
 	if c.Jobs < 1 || c.Jobs > maxJobs {
@@ -128,27 +126,4 @@ func (c Config) validate() sdk.Diagnostics {
 		bad(sdk.CodeInvalidValue, "/poll_interval", "poll_interval is outside 1ms to 1m", "leave it out")
 	}
 	return l
-}
-
-// checkURL never repeats the URL: a password may stand in it.
-func checkURL(text string) string {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return "api_url cannot be parsed"
-	case u.Scheme != "http" && u.Scheme != "https":
-		return "api_url must begin with https:// or http://"
-	case u.Hostname() == "":
-		return "api_url names no host"
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return "api_url has more than scheme, host and path"
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		return "api_url is plain http to another machine: hashes would cross the network in clear text"
-	}
-	return ""
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -178,7 +176,7 @@ func (c Config) validate() sdk.Diagnostics {
 	switch c.Mode {
 	case modeLive:
 		need("/url", c.URL, "mode live", urlHint)
-		if problem := checkURL(c.URL); c.URL != "" && problem != "" {
+		if problem := httpx.AddressProblem(c.URL, false); c.URL != "" && problem != "" {
 			bad(sdk.CodeInvalidValue, "/url", "url "+problem, urlHint)
 		}
 		switch c.Auth.Type {
@@ -188,7 +186,7 @@ func (c Config) validate() sdk.Diagnostics {
 			need("/auth/token_url", c.Auth.TokenURL, "auth of type oauth2", "the token endpoint of the provider")
 			need("/auth/client_id", c.Auth.ClientID, "auth of type oauth2", "the client that may manage users")
 			need("/auth/client_secret", c.Auth.ClientSecret.Reveal(), "auth of type oauth2", "by reference, as in ${env:SCIM_CLIENT_SECRET}")
-			if problem := checkURL(c.Auth.TokenURL); c.Auth.TokenURL != "" && problem != "" {
+			if problem := httpx.AddressProblem(c.Auth.TokenURL, false); c.Auth.TokenURL != "" && problem != "" {
 				bad(sdk.CodeInvalidValue, "/auth/token_url", "token_url "+problem, "the token endpoint of the provider")
 			}
 		case "basic":
@@ -249,31 +247,6 @@ func (c Config) validatePassword(bad func(code sdk.Code, path, summary, hint str
 			bad(sdk.CodeInvalidValue, path, "no hash of that scheme can be sent", "one of bcrypt, argon2id, argon2i, argon2d")
 		}
 	}
-}
-
-// checkURL never repeats the URL: a password may stand in it.
-func checkURL(text string) string {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return "cannot be parsed"
-	case u.Scheme != "http" && u.Scheme != "https":
-		return "must begin with https://"
-	case u.Hostname() == "":
-		return "names no host"
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		return "must begin with https://, as a token would cross the network in clear text"
-	case u.User != nil:
-		return "holds a user name; sign in with auth"
-	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
-		return "has a query or a fragment"
-	}
-	return ""
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 func joinList(names []string) string { return strings.Join(names, ", ") }

@@ -78,7 +78,7 @@ func (s *server) create(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 	pending := all
 	for round, idle := 0, 0; len(pending) > 0 && idle < patience(pending); round++ {
 		if round > 0 {
-			if err := sleep(ctx, s.api.wait(idle+1)); err != nil {
+			if err := httpx.Sleep(ctx, s.api.wait(idle+1)); err != nil {
 				return err
 			}
 		}
@@ -464,7 +464,7 @@ func (s *server) inspect(ctx context.Context, d *delivery) error {
 // see reads a new account, with patience.
 func (s *server) see(ctx context.Context, d *delivery) (resource, error) {
 	for _, pause := range s.finder.patience {
-		if err := sleep(ctx, pause); err != nil {
+		if err := httpx.Sleep(ctx, pause); err != nil {
 			return nil, err
 		}
 		r, err := s.api.one(ctx, s.facts.users, d.id)

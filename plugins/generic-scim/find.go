@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // finder finds accounts, by one of two ways: an index of all that are there, or a
@@ -396,7 +397,7 @@ func (d *finder) refresh(ctx context.Context) error {
 // written is not always found at once.
 func (d *finder) await(ctx context.Context, want *desired, u *sdk.User) (h hit, err error) {
 	for _, pause := range d.patience {
-		if err := sleep(ctx, pause); err != nil {
+		if err := httpx.Sleep(ctx, pause); err != nil {
 			return h, err
 		}
 		if h, err = d.find(ctx, want, u, true); err != nil || h.held != nil {
@@ -428,7 +429,7 @@ func (d *finder) prove(ctx context.Context, held resource) error {
 			return false, fmt.Errorf("search for a user by %s: %w", attribute, err)
 		}
 		for _, pause := range d.patience {
-			if err := sleep(ctx, pause); err != nil {
+			if err := httpx.Sleep(ctx, pause); err != nil {
 				return false, err
 			}
 			p, err := d.api.search(ctx, d.facts.users, filter(attribute, value))

@@ -225,14 +225,3 @@ func backOff(n int) time.Duration {
 	most := min(500*time.Millisecond<<(n-1), 30*time.Second)
 	return most/2 + rand.N(most/2) //nolint:gosec // jitter is no secret
 }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}

@@ -101,7 +101,7 @@ func (c Config) validate() sdk.Diagnostics {
 		need("/client_id", c.ClientID, "a confidential client with service account roles")
 		need("/client_secret", c.ClientSecret.Reveal(), "by reference, as in ${env:KEYCLOAK_CLIENT_SECRET}")
 		if problem := checkURL(c.URL); c.URL != "" && problem != "" {
-			bad(sdk.CodeInvalidValue, "/url", problem, urlHint)
+			bad(sdk.CodeInvalidValue, "/url", "url "+problem, urlHint)
 		}
 		l.Add(c.TLS.Validate("/tls")...)
 		if c.Timeout.Duration < time.Second {
@@ -131,22 +131,10 @@ func (c Config) validate() sdk.Diagnostics {
 	return l
 }
 
-// checkURL never repeats the URL: a password may stand in it.
 func checkURL(text string) string {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return "url cannot be parsed"
-	case u.Scheme != "http" && u.Scheme != "https":
-		return "url must begin with https:// or http://"
-	case u.Hostname() == "":
-		return "url names no host"
-	case u.User != nil:
-		return "url holds a user name; the client signs in with client_id and client_secret"
-	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
-		return "url has a query or a fragment"
-	case strings.Contains(u.Path, "/realms/") || strings.HasSuffix(u.Path, "/admin"):
-		return "url goes on after the server's base address"
+	problem := httpx.AddressProblem(text, true)
+	if u, err := url.Parse(text); problem == "" && err == nil && (strings.Contains(u.Path, "/realms/") || strings.HasSuffix(u.Path, "/admin")) {
+		problem = "goes on after the server's base address"
 	}
-	return ""
+	return problem
 }

@@ -114,7 +114,7 @@ func (t *Transport) roundTrip(r *http.Request, tokens *Tokens) (*http.Response, 
 			drain(resp.Body)
 		}
 		t.tell(r, resp, attempt, wait, err)
-		if pause(ctx, wait) != nil {
+		if Sleep(ctx, wait) != nil {
 			return nil, t.fail(r, attempt, doubtful, context.Cause(ctx))
 		}
 	}
@@ -384,10 +384,10 @@ func drain(body io.ReadCloser) {
 	_ = body.Close()
 }
 
-// pause waits, unless ctx is over first.
-func pause(ctx context.Context, d time.Duration) error {
+// Sleep waits, unless ctx is over first: then it returns why.
+func Sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -395,6 +395,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }

@@ -178,7 +178,7 @@ func (r *runner) post(ctx context.Context, body []byte, kind string) (*Job, erro
 			reason = "import jobs of somebody else are running"
 		}
 		r.env.Pulse(sdk.Pulse{Wait: wait, Reason: reason})
-		if err := tenant.Sleep(ctx, wait); err != nil {
+		if err := httpx.Sleep(ctx, wait); err != nil {
 			return nil, err
 		}
 	}
@@ -191,7 +191,7 @@ var jobIDPattern = regexp.MustCompile(`job_[A-Za-z0-9]{16}`)
 func (r *runner) rediscover(ctx context.Context, externalID string, load []*Parcel, lost error) (*Job, error) {
 	r.env.Log.Warn("the answer to an import was lost; looking for its job", "external_id", externalID, "error", lost)
 	for range 5 {
-		if err := tenant.Sleep(ctx, 2*usualPace*r.poll); err != nil {
+		if err := httpx.Sleep(ctx, 2*usualPace*r.poll); err != nil {
 			return nil, err
 		}
 		if id, err := r.inLog(ctx, externalID); err != nil || id != "" {
@@ -206,7 +206,7 @@ func (r *runner) rediscover(ctx context.Context, externalID string, load []*Parc
 				return nil, err
 			}
 			if here { // it runs, or has run; its end cannot be seen, so give it time
-				return &Job{Status: gone}, tenant.Sleep(ctx, max(r.pacer.expected(len(load)), 5*usualPace*r.poll))
+				return &Job{Status: gone}, httpx.Sleep(ctx, max(r.pacer.expected(len(load)), 5*usualPace*r.poll))
 			}
 		}
 	}

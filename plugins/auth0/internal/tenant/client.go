@@ -324,18 +324,6 @@ func (a *Client) URI(path ...string) string { return a.sdk.URI(path...) }
 // Burst is how many requests at once the tenant allows, 0 when it has not said.
 func (a *Client) Burst() int64 { return a.burst.Load() }
 
-// Sleep waits, unless ctx ends before.
-func Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(max(d, 0))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 // Time is when something was made. One that cannot be read is unknown, and costs nothing
 // else of the answer.
 type Time struct{ time.Time }

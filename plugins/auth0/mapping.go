@@ -144,14 +144,13 @@ func (m mapper) user(u *sdk.User) (*record, *sdk.Outcome) {
 		if out := m.passwordless(u, r); out != nil {
 			return nil, out
 		}
-		if out := m.totp(u, r); out != nil {
-			return nil, out
-		}
 	} else if out := m.credentials(u, r); out != nil {
 		return nil, out
 	}
-	if out := m.identifiers(u, r); out != nil {
-		return nil, out
+	for _, part := range []func(*sdk.User, *record) *sdk.Outcome{m.totp, m.identifiers} {
+		if out := part(u, r); out != nil {
+			return nil, out
+		}
 	}
 	r.Name = strings.TrimSpace(r.GivenName + " " + r.FamilyName)
 	if out := checkLengths(u, r); out != nil {
@@ -200,15 +199,12 @@ func checkID(u *sdk.User, id string) *sdk.Outcome {
 // or defers it: an import would give it a random password.
 func (m mapper) passwordless(u *sdk.User, r *record) *sdk.Outcome {
 	switch {
-	case len(u.Identities) > 0 && (m.config.Passwordless != choiceCreate || u.Email == "" && u.Phone == ""):
+	case len(u.Identities) > 0:
 		return deferred(u, codeSocialDeferred, "the user signs in through "+providers(u)+", and Auth0 creates such users at their first sign-in only",
 			"switch the provider on in Auth0; the side file has the provider ids for restoring what belongs to the user")
 	case m.config.Passwordless != choiceCreate:
 		return deferred(u, codePasswordlessDeferred, "the user has no password, and an import job creates users with passwords only",
 			"set passwordless: create, or let the user appear at the first sign-in with a code")
-	case len(u.Identities) > 0:
-		return deferred(u, codeSocialDeferred, "the user signs in through "+providers(u)+", and Auth0 creates such users at their first sign-in only",
-			"switch the provider on in Auth0; the side file has the provider ids for restoring what belongs to the user")
 	case u.Email != "":
 		r.connection, r.alone = connectionEmail, true
 	case u.Phone != "":
@@ -242,7 +238,7 @@ func (m mapper) credentials(u *sdk.User, r *record) *sdk.Outcome {
 			if r.password.note != "" {
 				r.notes = append(r.notes, r.password.note)
 			}
-			return m.totp(u, r)
+			return nil
 		}
 	}
 	if m.config.UnsupportedHash == choiceDefer {
@@ -250,7 +246,7 @@ func (m mapper) credentials(u *sdk.User, r *record) *sdk.Outcome {
 			"set up a custom database that asks SuperTokens at the first sign-in, or set unsupported_hash: reset to load the user with no password")
 	}
 	r.notes = append(r.notes, why+": the user has to reset the password")
-	return m.totp(u, r)
+	return nil
 }
 
 var base32Pattern = regexp.MustCompile(`^[A-Z2-7]{16,}$`)

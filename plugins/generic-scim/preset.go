@@ -20,25 +20,7 @@ type preset struct {
 	// Refuse says why the provider cannot be a target of this plugin.
 	Refuse string `json:"refuse"`
 
-	Bulk          string            `json:"bulk"`
-	BulkSize      int               `json:"bulk_size"`
-	Parallel      int               `json:"parallel"`
-	RateLimit     float64           `json:"rate_limit"`
-	Patch         string            `json:"patch"`
-	ETag          string            `json:"etag"`
-	Lookup        string            `json:"lookup"`
-	PageSize      int               `json:"page_size"`
-	ContentType   string            `json:"content_type"`
-	Undo          string            `json:"undo"`
-	Extension     Extension         `json:"extension"`
-	Constants     map[string]string `json:"constants"`
-	Drop          []string          `json:"drop"`
-	Emails        string            `json:"emails"`
-	EmailType     string            `json:"email_type"`
-	Roles         string            `json:"roles"`
-	Tenants       string            `json:"tenants"`
-	MemberChunk   int               `json:"member_chunk"`
-	UsersEndpoint string            `json:"users_endpoint"`
+	Config // of which withPreset takes a part
 }
 
 func presetNames() []string {

@@ -14,8 +14,10 @@ type pace struct {
 	off      bool
 	size     int
 	requests int
-	fixed    bool // by the configuration
-	most     int  // no larger requests, because the server said so
+	fixed    bool          // by the configuration
+	most     int           // no larger requests, because the server said so
+	away     time.Duration // no request takes less
+	resumed  bool          // an earlier run has found the setting
 	inside   int
 	moved    chan struct{}
 	failures int // in a row
@@ -82,7 +84,7 @@ const (
 
 // newPace begins with more requests at a time where answers are far away.
 func newPace(c Config, f *facts, away time.Duration) *pace {
-	p := &pace{off: !f.bulk, size: firstSize, requests: 4, most: mostSize, moved: make(chan struct{}), now: time.Now, rest: leastRest, gained: map[step]bool{}}
+	p := &pace{off: !f.bulk, size: firstSize, requests: 4, most: mostSize, away: away, moved: make(chan struct{}), now: time.Now, rest: leastRest, gained: map[step]bool{}}
 	switch {
 	case away > 20*time.Millisecond:
 		p.requests = mostRequests
@@ -104,13 +106,15 @@ func newPace(c Config, f *facts, away time.Duration) *pace {
 	return p
 }
 
-// resume begins with what an earlier run has found.
+// resume begins with what an earlier run has found, and stays there for a while: in a short
+// load, every look around costs more than it brings.
 func (p *pace) resume(at [2]int) {
 	if p.fixed || at[0] < leastBulk || at[1] < 1 {
 		return
 	}
 	p.size, p.requests = min(at[0], p.most, mostSize), min(at[1], mostRequests)
 	p.bestAt = [2]int{p.size, p.requests}
+	p.resumed, p.resting = true, p.rest
 }
 
 // found is the setting that was fastest, zero before anything was measured.
@@ -222,7 +226,11 @@ func (p *pace) start() func(users int) {
 func (p *pace) measure(users int, company float64, took time.Duration) {
 	w := &p.window
 	w.longest = max(w.longest, took)
-	if w.through < p.requests/2 {
+	mixed := p.requests / 2
+	if p.best == 0 {
+		mixed = p.requests // the first ones have come to an idle server, one after the other
+	}
+	if w.through < mixed {
 		w.through++
 		return
 	}
@@ -244,7 +252,7 @@ func (p *pace) measure(users int, company float64, took time.Duration) {
 		p.best, p.bestAt[0] = 0, max(leastBulk, p.size/2)
 	case p.best == 0:
 		p.best, p.bestAt = speed, at
-		if p.left == nil {
+		if p.left == nil && !p.resumed {
 			p.left = append([]step{oneByOne}, allSteps...)
 		}
 	case p.trying == oneByOne && p.size == 1:
@@ -294,6 +302,9 @@ func (p *pace) next(long time.Duration) {
 		p.trying, p.left = p.left[0], p.left[1:]
 		switch p.trying {
 		case oneByOne:
+			if !p.promises(maxParallel, clearGain) {
+				continue
+			}
 			p.size = 1
 			return
 		case moreRequests:
@@ -313,12 +324,19 @@ func (p *pace) next(long time.Duration) {
 		if p.size > p.bestAt[0] && long > tooLong {
 			p.size = p.bestAt[0]
 		}
-		if [2]int{p.size, p.requests} != p.bestAt {
+		if [2]int{p.size, p.requests} != p.bestAt && p.promises(p.size*p.requests, gain) {
 			return
 		}
+		p.size, p.requests = p.bestAt[0], p.bestAt[1]
 	}
 	p.left, p.resting = nil, p.rest
 	p.rest *= 2
+}
+
+// promises reports whether a setting can be so many times as fast as the best one, that has
+// so many users on their way, if requests take no longer than the way there and back.
+func (p *pace) promises(users int, times float64) bool {
+	return p.away <= 0 || float64(users) > times*p.best*p.away.Seconds()
 }
 
 // evenly is how many of n users go into the next request: the last one of a batch is

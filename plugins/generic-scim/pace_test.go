@@ -33,8 +33,15 @@ func (m model) cost(size int) time.Duration {
 // speed loads users into the model, in batches as the host gives them, and returns
 // users a second. Time is that of a bubble. Costs vary by a fifth, as they do.
 func (m model) speed(t *testing.T, users int, c Config) (speed float64, bulk bool) {
+	speed, p := m.after(t, users, c, [2]int{})
+	return speed, p.bulk()
+}
+
+// after is speed where an earlier run has found a setting.
+func (m model) after(t *testing.T, users int, c Config, found [2]int) (speed float64, p *pace) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPace(c, &facts{bulk: true, maxOps: 1000}, m.away+time.Millisecond)
+		p = newPace(c, &facts{bulk: true, maxOps: 1000}, m.away+time.Millisecond)
+		p.resume(found)
 		free := make(chan struct{}, m.workers)
 		dice := rand.New(rand.NewPCG(1, 2))
 		var mu sync.Mutex
@@ -67,7 +74,8 @@ func (m model) speed(t *testing.T, users int, c Config) (speed float64, bulk boo
 							t.Error(err)
 							return
 						}
-						if size = evenly(batch, size); !p.bulk() {
+						size = evenly(batch, size)
+						if !p.bulk() {
 							size = 1
 						}
 						batch -= size
@@ -87,9 +95,9 @@ func (m model) speed(t *testing.T, users int, c Config) (speed float64, bulk boo
 			})
 		}
 		all.Wait()
-		speed, bulk = float64(users)/time.Since(begun).Seconds(), p.bulk()
+		speed = float64(users) / time.Since(begun).Seconds()
 	})
-	return speed, bulk
+	return speed, p
 }
 
 // TestPace holds the pace that is found while loading against every fixed one, on
@@ -125,6 +133,38 @@ func TestPace(t *testing.T) {
 			t.Logf("%s %.0f users/s, best fixed %.0f (%s): %.2f", name, own, best, at, own/best)
 			if own < 0.7*best || !bulk {
 				t.Errorf("Bulk is %v", bulk)
+			}
+		})
+	}
+}
+
+// A later run of a few users is as fast as the best fixed setting, and the first one not
+// much slower: there is little time to look around.
+func TestPaceOfShortLoads(t *testing.T) {
+	t.Parallel()
+	const ms, users = time.Millisecond, 6000
+	for name, m := range map[string]model{
+		"near, compares all":    {away: ms, workers: 1, request: 1200 * time.Microsecond, user: 600 * time.Microsecond, square: 5500},
+		"far, compares all":     {away: 40 * ms, workers: 1, request: 1200 * time.Microsecond, user: 600 * time.Microsecond, square: 5500},
+		"farther, compares all": {away: 200 * ms, workers: 1, request: 1200 * time.Microsecond, user: 600 * time.Microsecond, square: 5500},
+		"farther, fast":         {away: 200 * ms, workers: 4, request: 2 * ms, user: 500 * time.Microsecond},
+		"farther, slow users":   {away: 200 * ms, workers: 8, request: 10 * ms, user: 5 * ms},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			best, at := 0.0, ""
+			for _, size := range []int{10, 25, 50, 100} {
+				for _, parallel := range []int{1, 4, 16} {
+					if speed, _ := m.speed(t, users, Config{BulkSize: size, Parallel: parallel}); speed > best {
+						best, at = speed, fmt.Sprintf("%d, %d at a time", size, parallel)
+					}
+				}
+			}
+			first, p := m.after(t, users, Config{}, [2]int{})
+			second, later := m.after(t, users, Config{}, p.found())
+			t.Logf("best fixed %.0f users/s (%s); first %.2f, then at %v %.2f of it, ends at %v", best, at, first/best, p.found(), second/best, later.found())
+			if first < 0.7*best || second < 0.95*best {
+				t.Error("that is too slow")
 			}
 		})
 	}

@@ -53,16 +53,20 @@ type service struct {
 	stop context.CancelFunc
 
 	configuring sync.Mutex
+	gate
+	target Target // once ready
 
+	desk *desk // what goes to the host outside of batches
+}
+
+// gate lets calls in, in their order.
+type gate struct {
 	mu        sync.Mutex
 	phase     phase
-	target    Target
 	effective Capabilities
 	hostMinor uint32          // the minor version that the host speaks
 	streams   map[string]bool // open streams by call
 	busy      sync.WaitGroup  // batches at work
-
-	desk *desk // what goes to the host outside of batches
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
@@ -86,8 +90,8 @@ func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
 			Name: p.Name, Version: p.Version, Minor: wire.Minor, Capabilities: p.Capabilities,
 			ConfigSchema: config.schema, ConfigFields: config.proposal(), Codes: p.Codes,
 		},
-		log:     log,
-		streams: map[string]bool{}, desk: newDesk(),
+		log:  log,
+		gate: gate{streams: map[string]bool{}}, desk: newDesk(),
 		open: func(ctx context.Context, raw []byte, env Env) (Target, error) {
 			var c C
 			if list := config.decode(raw, &c); list.HasErrors() {
@@ -328,14 +332,14 @@ func (s *service) release(ctx context.Context) error {
 }
 
 // hearsLosses says whether the host hears of losses of parts of accounts.
-func (s *service) hearsLosses() bool {
+func (s *gate) hearsLosses() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.hostMinor >= 1
 }
 
 // require is the order of calls, for those that belong to one phase.
-func (s *service) require(want phase, call string) error {
+func (s *gate) require(want phase, call string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch s.phase {
@@ -351,7 +355,7 @@ func (s *service) require(want phase, call string) error {
 }
 
 // configured admits the calls that need a target, before and after Finish.
-func (s *service) configured(call string) error {
+func (s *gate) configured(call string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch s.phase {
@@ -368,7 +372,7 @@ func (s *service) configured(call string) error {
 const loadCall = "Load"
 
 // enter admits a stream, one per call at a time.
-func (s *service) enter(call string) (inFlight int, err error) {
+func (s *gate) enter(call string) (inFlight int, err error) {
 	admit := func() error { return s.require(ready, call) }
 	if call != loadCall { // reading is allowed after Finish too
 		admit = func() error { return s.configured(call) }
@@ -385,14 +389,14 @@ func (s *service) enter(call string) (inFlight int, err error) {
 	return max(s.effective.Batch.InFlight, wire.DefaultBatchInFlight), nil
 }
 
-func (s *service) leave(call string) {
+func (s *gate) leave(call string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, call)
 }
 
 // begin counts a batch as busy unless the conversation is over.
-func (s *service) begin() bool {
+func (s *gate) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.phase == closed {

@@ -12,10 +12,7 @@ import (
 // unrelated are the folders that have a statement before the condition of an if which the
 // condition does not look at, with how many at most. The list only gets shorter.
 var unrelated = map[string]int{
-	"core/sdk/reconcile":   1,
-	"plugins/auth0":        2,
-	"plugins/generic-scim": 6,
-	"plugins/keycloak":     2,
+	"plugins/keycloak": 2,
 }
 
 // TestConditionsAreAboutWhatStandsBeforeThem: who reads "if x := f(); y {" looks for what x

@@ -74,7 +74,8 @@ func BenchmarkDelta(b *testing.B) {
 				mu.Lock()
 				defer mu.Unlock()
 				for _, o := range outcomes {
-					if last[o.SourceID] = o; o.Action != want || len(o.Losses) > 0 {
+					last[o.SourceID] = o
+					if o.Action != want || len(o.Losses) > 0 {
 						b.Fatalf("%s is %s, lost %s", o.SourceID, o.Action, lossText(o))
 					}
 				}

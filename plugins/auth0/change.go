@@ -366,7 +366,8 @@ func (c *change) readBack(ctx context.Context) (membership.Set, error) {
 		if has.Believed { // what was answered counts
 			has.Set = r.belongs
 			for _, f := range c.failed {
-				if has.Set = has.Drop(f.Part); !r.belongs.Has(f.Part) {
+				has.Set = has.Drop(f.Part)
+				if !r.belongs.Has(f.Part) {
 					has.Set = membership.Union(has.Set, f.Set())
 				}
 			}

@@ -227,7 +227,8 @@ func TestWordsAreNoConflict(t *testing.T) {
 	var refused int
 	for source, c := range b.ByID {
 		if c.Action == sdk.Rejected {
-			if refused++; c.Code != sdk.CodeTargetRefused || !strings.Contains(c.Detail, "duplicate value in phoneNumbers") {
+			refused++
+			if c.Code != sdk.CodeTargetRefused || !strings.Contains(c.Detail, "duplicate value in phoneNumbers") {
 				t.Errorf("the user is %s %s", b.Of(source), c.Detail)
 			}
 		}

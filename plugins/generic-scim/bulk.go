@@ -30,7 +30,7 @@ type bulkRequest struct {
 const leastBulk = 3
 
 // fitting is how many of the deliveries fit into one request.
-func (s *server) fitting(all []*delivery, size int) int {
+func (s sender) fitting(all []*delivery, size int) int {
 	room := s.facts.maxBytes * 9 / 10
 	used := 200
 	for i, d := range all {
@@ -44,7 +44,7 @@ func (s *server) fitting(all []*delivery, size int) int {
 
 // sendBulk creates accounts with one request, or with several where that is too
 // large for the server. again marks users that were sent before.
-func (s *server) sendBulk(ctx context.Context, part []*delivery, again bool) error {
+func (s sender) sendBulk(ctx context.Context, part []*delivery, again bool) error {
 	if len(part) < leastBulk || !s.pace.bulk() {
 		took := s.pace.start()
 		g, ctx := errgroup.WithContext(ctx)
@@ -122,7 +122,7 @@ func (s *server) sendBulk(ctx context.Context, part []*delivery, again bool) err
 }
 
 // inDoubt has users looked up that a request may have created.
-func (s *server) inDoubt(part []*delivery, why error) {
+func (s sender) inDoubt(part []*delivery, why error) {
 	for _, d := range part {
 		d.state, d.doubt, d.last = unclear, true, why
 	}
@@ -149,7 +149,7 @@ func bulkResults(body []byte) []resource {
 
 // assign joins results to users by bulkId, never by their order. Whoever has no
 // result is in doubt.
-func (s *server) assign(results []resource, byID map[string]*delivery, part []*delivery) {
+func (s sender) assign(results []resource, byID map[string]*delivery, part []*delivery) {
 	answered := map[*delivery]bool{}
 	for _, o := range results {
 		d := byID[o.text("bulkId")]

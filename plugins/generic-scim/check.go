@@ -129,7 +129,8 @@ func (t *live) checkAttributes(l *sdk.Diagnostics, f *facts, needs sdk.Needs) {
 			missing = append(missing, path)
 		}
 	}
-	if slices.Sort(missing); len(missing) > 0 {
+	slices.Sort(missing)
+	if len(missing) > 0 {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeAttributeUndeclared, Path: "/attributes", Summary: "the server does not declare " + joinList(missing) + ", so that stays behind",
 			Hint: "have the provider extend its schema, or accept the loss",

@@ -73,23 +73,30 @@ const (
 	patientRounds = 10
 )
 
+// carrier takes new accounts to the server, and sender is who sends them once.
+type (
+	carrier struct{ *server }
+	sender  struct{ *server }
+)
+
 // create makes accounts, and reports each of them once it is known what became of it.
-func (s *server) create(ctx context.Context, all []*delivery, out sdk.Outcomes) error {
+func (c carrier) create(ctx context.Context, all []*delivery, out sdk.Outcomes) error {
 	pending := all
 	for round, idle := 0, 0; len(pending) > 0 && idle < patience(pending); round++ {
 		if round > 0 {
-			if err := httpx.Sleep(ctx, s.api.wait(idle+1)); err != nil {
+			if err := httpx.Sleep(ctx, c.api.wait(idle+1)); err != nil {
 				return err
 			}
 		}
-		sendErr := s.send(ctx, inState(pending, waiting), round)
+		sendErr := sender(c).send(ctx, inState(pending, waiting), round)
 		// What was done is worth reporting, also when the rest cannot go on, and first:
 		// it teaches how to tell whose account is found by a look-up.
-		if err := errors.Join(sendErr, s.report(ctx, pending, out), s.lookUp(ctx, pending, out), s.report(ctx, pending, out)); err != nil {
+		if err := errors.Join(sendErr, c.report(ctx, pending, out), c.lookUp(ctx, pending, out), c.report(ctx, pending, out)); err != nil {
 			return err
 		}
 		rest := slices.DeleteFunc(slices.Clone(pending), func(d *delivery) bool { return d.state == settled })
-		if idle++; len(rest) < len(pending) {
+		idle++
+		if len(rest) < len(pending) {
 			idle = 0
 		}
 		pending = rest
@@ -134,7 +141,7 @@ func (d *delivery) givenUp() sdk.Outcome {
 }
 
 // send sends deliveries once, in whichever way is fastest.
-func (s *server) send(ctx context.Context, all []*delivery, round int) error {
+func (s sender) send(ctx context.Context, all []*delivery, round int) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4 * maxParallel)
 	// On the first round no user has been sent before, whatever earlier runs did: a
@@ -164,7 +171,7 @@ func (s *server) send(ctx context.Context, all []*delivery, round int) error {
 
 // post creates one account. An error stops the load; what is wrong with the user
 // is noted in the delivery.
-func (s *server) post(ctx context.Context, d *delivery) error {
+func (s sender) post(ctx context.Context, d *delivery) error {
 	r := request{method: http.MethodPost, path: s.facts.users, body: d.body}
 	a, err := s.api.do(ctx, r)
 	if lost(err) {
@@ -238,7 +245,7 @@ func (d *delivery) refuse(e *statusError) {
 }
 
 // lookUp finds out what became of deliveries without a clear answer.
-func (s *server) lookUp(ctx context.Context, all []*delivery, out sdk.Outcomes) error {
+func (c carrier) lookUp(ctx context.Context, all []*delivery, out sdk.Outcomes) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxParallel)
 	for _, d := range all {
@@ -246,27 +253,27 @@ func (s *server) lookUp(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 			continue
 		}
 		g.Go(func() error {
-			h, err := s.finder.await(ctx, d.want, d.user)
+			h, err := c.finder.await(ctx, d.want, d.user)
 			if err != nil {
 				return fmt.Errorf("look up user %s: %w", d.user.SourceID, err)
 			}
-			return s.judgeAgain(ctx, d, h, out)
+			return c.judgeAgain(ctx, d, h, out)
 		})
 	}
 	return g.Wait()
 }
 
-func (s *server) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Outcomes) error {
-	byName := h.held != nil && !h.mine && d.doubt && h.held.text("externalId") == "" && s.lessons.loses("externalid")
+func (c carrier) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Outcomes) error {
+	byName := h.held != nil && !h.mine && d.doubt && h.held.text("externalId") == "" && c.lessons.loses("externalid")
 	switch {
 	case h.held != nil && (h.mine || byName) && d.doubt && !h.several:
 		// It was not there before it was sent.
 		d.state, d.id, d.held = made, h.held.id(), h.held
 		return nil
-	case h.held != nil && d.doubt && h.held.text("externalId") == "" && !s.lessons.known():
+	case h.held != nil && d.doubt && h.held.text("externalId") == "" && !c.lessons.known():
 		d.state, d.last = unclear, errors.New("there is an account of its name without externalId, and nothing shows yet whether the server keeps that")
 	case h.held != nil:
-		if err := s.settle(ctx, d.verdict, h); err != nil {
+		if err := c.settle(ctx, d.verdict, h); err != nil {
 			return err
 		}
 		d.state = settled
@@ -279,7 +286,8 @@ func (s *server) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Out
 		d.state = waiting // perhaps ours, and not to be seen yet
 	case d.state == exists:
 		e, _ := errors.AsType[*statusError](d.last)
-		if d.state = settled; !e.taken() { // its words were about something else
+		d.state = settled
+		if !e.taken() { // its words were about something else
 			out.Report(refusal(d.verdict, e))
 			return nil
 		}
@@ -295,7 +303,7 @@ func (s *server) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Out
 }
 
 // report gives outcomes to what is decided, and its groups to what is made.
-func (s *server) report(ctx context.Context, all []*delivery, out sdk.Outcomes) error {
+func (c carrier) report(ctx context.Context, all []*delivery, out sdk.Outcomes) error {
 	var done []*delivery
 	for _, d := range all {
 		switch d.state {
@@ -311,11 +319,11 @@ func (s *server) report(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 	if len(done) == 0 {
 		return nil
 	}
-	problems, err := s.joinGroups(ctx, done)
+	problems, err := c.joinGroups(ctx, done)
 	if err != nil {
 		return err
 	}
-	if err := s.readBack(ctx, done); err != nil {
+	if err := c.readBack(ctx, done); err != nil {
 		return err
 	}
 	for _, d := range done {
@@ -325,22 +333,22 @@ func (s *server) report(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 		d.state = settled
 		o := &d.Outcome
 		o.Action, o.TargetID, o.Code = sdk.Created, d.id, ""
-		o.Detail, o.Losses = s.remark(d), d.want.placeless()
+		o.Detail, o.Losses = c.remark(d), d.want.placeless()
 		for _, name := range slices.Sorted(maps.Keys(problems[d.id])) {
 			o.Losses = append(o.Losses, lossOf(groupPath(name), problems[d.id][name]))
 		}
 		out.Report(*o)
-		s.finder.add(d.id, d.want.body.text("externalId"), d.want.body.text("userName"))
+		c.finder.add(d.id, d.want.body.text("externalId"), d.want.body.text("userName"))
 	}
 	return nil
 }
 
-func (s *server) remark(d *delivery) string {
+func (c carrier) remark(d *delivery) string {
 	var notes []string
 	if n := d.want.note(); n != "" {
 		notes = append(notes, n)
 	}
-	if lost := s.lessons.notKept(d.want.fields); len(lost) > 0 {
+	if lost := c.lessons.notKept(d.want.fields); len(lost) > 0 {
 		notes = append(notes, "the server does not keep "+joinList(lost))
 	}
 	return strings.Join(notes, "; ")
@@ -349,7 +357,7 @@ func (s *server) remark(d *delivery) string {
 // joinGroups makes new accounts members of their groups. The accounts are there
 // already, so what fails is a loss, which the next run repairs. It is returned by account
 // and group.
-func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]map[string]error, error) {
+func (c carrier) joinGroups(ctx context.Context, done []*delivery) (map[string]map[string]error, error) {
 	members := map[string][]string{}
 	for _, d := range done {
 		for _, name := range d.want.groups {
@@ -363,7 +371,7 @@ func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]m
 	for name, ids := range members {
 		g.Go(func() error {
 			failed := map[string]error{}
-			group, err := s.groups.ensure(ctx, name)
+			group, err := c.groups.ensure(ctx, name)
 			switch {
 			case err != nil && ctx.Err() != nil:
 				return err
@@ -372,7 +380,7 @@ func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]m
 					failed[id] = err
 				}
 			default:
-				failed = s.groups.join(ctx, group, ids)
+				failed = c.groups.join(ctx, group, ids)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -396,19 +404,19 @@ func (s *server) joinGroups(ctx context.Context, done []*delivery) (map[string]m
 // readBack looks at the first account of each kind, to find what the server drops
 // and rewrites, and at all accounts with what it is known to rewrite. It fills in the
 // state of all.
-func (s *server) readBack(ctx context.Context, done []*delivery) error {
+func (c carrier) readBack(ctx context.Context, done []*delivery) error {
 	// The kinds first: they teach which of the others have to be read as well.
 	for _, chosen := range []func(*delivery) bool{
-		func(d *delivery) bool { return s.lessons.unseen(d.want.fields) },
+		func(d *delivery) bool { return c.lessons.unseen(d.want.fields) },
 		func(d *delivery) bool {
-			return d.Outcome.State == nil && (s.lessons.reshapes(d.want.fields) || (s.lessons.keepsOne("emails") && len(elements(d.want.body.get("emails"))) > 1))
+			return d.Outcome.State == nil && (c.lessons.reshapes(d.want.fields) || (c.lessons.keepsOne("emails") && len(elements(d.want.body.get("emails"))) > 1))
 		},
 	} {
 		g, reading := errgroup.WithContext(ctx)
 		g.SetLimit(maxParallel)
 		for _, d := range done {
 			if chosen(d) {
-				g.Go(func() error { return s.inspect(reading, d) })
+				g.Go(func() error { return c.inspect(reading, d) })
 			}
 		}
 		if err := g.Wait(); err != nil {
@@ -418,16 +426,16 @@ func (s *server) readBack(ctx context.Context, done []*delivery) error {
 	for _, d := range done {
 		if d.Outcome.State == nil {
 			want := wanted(d.want)
-			d.Outcome.State = s.compare.left(want, s.lessons.predicted(want.Fields), nil, nil)
+			d.Outcome.State = c.compare.left(want, c.lessons.predicted(want.Fields), nil, nil)
 		}
 	}
-	s.lessons.keepPace(s.pace.found())
-	return s.lessons.save(ctx)
+	c.lessons.keepPace(c.pace.found())
+	return c.lessons.save(ctx)
 }
 
 // inspect reads one new account and learns from it.
-func (s *server) inspect(ctx context.Context, d *delivery) error {
-	held, err := s.see(ctx, d)
+func (c carrier) inspect(ctx context.Context, d *delivery) error {
+	held, err := c.see(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -435,7 +443,7 @@ func (s *server) inspect(ctx context.Context, d *delivery) error {
 		d.state, d.last = waiting, errors.New("the server gave it an id, and there is no such account")
 		return nil
 	}
-	if s.lessons.singular(d.want.body, held) { // with an address that nobody signs in with
+	if c.lessons.singular(d.want.body, held) { // with an address that nobody signs in with
 		was := d.want.body
 		d.want.body = maps.Clone(was)
 		d.want.single("emails")
@@ -445,29 +453,29 @@ func (s *server) inspect(ctx context.Context, d *delivery) error {
 				diffs = append(diffs, reconcile.Difference{Field: path, Held: v, Want: d.want.fields[path]})
 			}
 		}
-		if err := s.write.rewrite(ctx, held, d.want.body, diffs); err != nil {
+		if err := c.write.rewrite(ctx, held, d.want.body, diffs); err != nil {
 			return fmt.Errorf("give user %s the first address: %w", d.user.SourceID, err)
 		}
-		if held, err = s.api.one(ctx, s.facts.users, d.id); err != nil || held == nil {
+		if held, err = c.api.one(ctx, c.facts.users, d.id); err != nil || held == nil {
 			return errors.Join(err, errors.New("an account has gone while it was corrected"))
 		}
 	}
 	f := flatten(held)
-	s.lessons.learn(d.want.fields, f)
+	c.lessons.learn(d.want.fields, f)
 	for _, name := range d.want.groups {
 		f[groupPath(name)] = "yes"
 	}
-	d.Outcome.State = s.compare.left(wanted(d.want), f, nil, nil)
-	return s.finder.prove(ctx, held)
+	d.Outcome.State = c.compare.left(wanted(d.want), f, nil, nil)
+	return c.finder.prove(ctx, held)
 }
 
 // see reads a new account, with patience.
-func (s *server) see(ctx context.Context, d *delivery) (resource, error) {
-	for _, pause := range s.finder.patience {
+func (c carrier) see(ctx context.Context, d *delivery) (resource, error) {
+	for _, pause := range c.finder.patience {
 		if err := httpx.Sleep(ctx, pause); err != nil {
 			return nil, err
 		}
-		r, err := s.api.one(ctx, s.facts.users, d.id)
+		r, err := c.api.one(ctx, c.facts.users, d.id)
 		if err != nil || r != nil {
 			return r, err
 		}

@@ -372,7 +372,7 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 			out.Report(v.Outcome)
 		}
 	}
-	return explain(errors.Join(g.Wait(), s.create(ctx, creates, out)))
+	return explain(errors.Join(g.Wait(), carrier{s}.create(ctx, creates, out)))
 }
 
 // updateWhole updates an account, whoever changes it at the same time. What the server

@@ -231,7 +231,8 @@ func (m mapper) memberships(u *sdk.User, d *desired) {
 			roles[r] = true
 		}
 	}
-	if slices.Sort(merged); len(merged) > 0 {
+	slices.Sort(merged)
+	if len(merged) > 0 {
 		d.notes = append(d.notes, "roles of one tenant that count for all tenants there: "+joinList(merged))
 	}
 	names := slices.Sorted(maps.Keys(roles))

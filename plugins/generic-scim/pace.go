@@ -302,7 +302,7 @@ func (p *pace) next(long time.Duration) {
 		p.trying, p.left = p.left[0], p.left[1:]
 		switch p.trying {
 		case oneByOne:
-			if !p.promises(maxParallel, clearGain) {
+			if !promises(maxParallel, clearGain*p.best, p.away) {
 				continue
 			}
 			p.size = 1
@@ -324,7 +324,7 @@ func (p *pace) next(long time.Duration) {
 		if p.size > p.bestAt[0] && long > tooLong {
 			p.size = p.bestAt[0]
 		}
-		if [2]int{p.size, p.requests} != p.bestAt && p.promises(p.size*p.requests, gain) {
+		if [2]int{p.size, p.requests} != p.bestAt && promises(p.size*p.requests, gain*p.best, p.away) {
 			return
 		}
 		p.size, p.requests = p.bestAt[0], p.bestAt[1]
@@ -333,10 +333,10 @@ func (p *pace) next(long time.Duration) {
 	p.rest *= 2
 }
 
-// promises reports whether a setting can be so many times as fast as the best one, that has
-// so many users on their way, if requests take no longer than the way there and back.
-func (p *pace) promises(users int, times float64) bool {
-	return p.away <= 0 || float64(users) > times*p.best*p.away.Seconds()
+// promises reports whether so many users on their way can be faster than so many a second, if
+// requests take no longer than the way there and back.
+func promises(users int, speed float64, away time.Duration) bool {
+	return away <= 0 || float64(users) > speed*away.Seconds()
 }
 
 // evenly is how many of n users go into the next request: the last one of a batch is

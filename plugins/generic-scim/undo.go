@@ -13,12 +13,16 @@ import (
 	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
+// reversal takes back what loads have done.
+type reversal struct{ *server }
+
 // Undo implements [sdk.Undoer].
 func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
-	s, err := t.forUndo(ctx)
+	opened, err := t.forUndo(ctx)
 	if err != nil {
 		return explain(err)
 	}
+	s := reversal{opened}
 	if s.facts.groups != "" {
 		if err := s.seeGroups(ctx, accounts); err != nil {
 			return explain(err)
@@ -57,10 +61,10 @@ func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.
 	t.opening.Lock()
 	t.undone = true
 	t.opening.Unlock()
-	return explain(reconcile.TakeBack(ctx, maxParallel, accounts, out, s.takeBackInDoubt, refused))
+	return explain(reconcile.TakeBack(ctx, maxParallel, accounts, out, reversal{s}.takeBackInDoubt, refused))
 }
 
-func (s *server) takeBackInDoubt(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
+func (s reversal) takeBackInDoubt(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 	// As name an id that nobody signs in with: the search is by externalId.
 	want := &desired{body: resource{"externalId": a.ID, "userName": a.ID}}
 	h, err := s.finder.find(ctx, want, &sdk.User{ID: a.ID}, false)
@@ -87,7 +91,7 @@ func (s *server) takeBackInDoubt(ctx context.Context, a sdk.Account) (sdk.Outcom
 }
 
 // leaveGroups takes deleted accounts out of the groups that loads have put them in.
-func (s *server) leaveGroups(ctx context.Context, gone []sdk.Account) error {
+func (s reversal) leaveGroups(ctx context.Context, gone []sdk.Account) error {
 	names, err := s.groups.names(ctx)
 	if err != nil {
 		return err
@@ -132,7 +136,7 @@ func (t *live) forUndo(ctx context.Context) (*server, error) {
 }
 
 // seeGroups finds out whether the server shows members at all, while there are some.
-func (s *server) seeGroups(ctx context.Context, accounts []sdk.Account) error {
+func (s reversal) seeGroups(ctx context.Context, accounts []sdk.Account) error {
 	own, err := s.groups.own(ctx)
 	if err != nil || len(accounts) == 0 {
 		return err
@@ -145,7 +149,7 @@ func (s *server) seeGroups(ctx context.Context, accounts []sdk.Account) error {
 	return nil
 }
 
-func (s *server) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
+func (s reversal) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 	held, err := s.api.one(ctx, s.facts.users, a.TargetID)
 	switch {
 	case err != nil:
@@ -177,7 +181,7 @@ func (s *server) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, erro
 
 // remove deletes an account, or switches it off where the provider or the operator
 // wants it so.
-func (s *server) remove(ctx context.Context, held resource) (sdk.Outcome, error) {
+func (s reversal) remove(ctx context.Context, held resource) (sdk.Outcome, error) {
 	path, err := pathOf(s.facts.users, held.id())
 	if err != nil {
 		return sdk.Outcome{}, err

@@ -470,7 +470,7 @@ type preImage struct {
 }
 
 // restore gives an account back what it was.
-func (s *server) restore(ctx context.Context, held resource, before preImage, prior []byte) error {
+func (s reversal) restore(ctx context.Context, held resource, before preImage, prior []byte) error {
 	was, is := flatten(before.Account), flatten(held)
 	last := reconcile.ParseState(prior)
 	var diffs []reconcile.Difference

@@ -129,7 +129,7 @@ func (s *Session) Exchange(ctx context.Context, a pluginapi.Assertion) (pluginap
 }
 
 // refusal is a failure of the plugin, scrubbed and with the plugin's name.
-func (s *Session) refusal(what string, p *pluginpb.Failure) error {
+func (s *hearing) refusal(what string, p *pluginpb.Failure) error {
 	if p == nil {
 		return nil
 	}

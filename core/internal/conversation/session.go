@@ -73,18 +73,24 @@ type Memory interface {
 // Session is one conversation with one plugin. All methods are safe for
 // concurrent use.
 type Session struct {
-	opts   Options
+	hearing
 	client pluginpb.TargetServiceClient
 	// ctx carries the streams, which outlive the call that opens them.
 	ctx    context.Context
 	cancel context.CancelFunc
-	scrub  atomic.Pointer[scrubber]
 
 	mu         sync.Mutex
 	info       pluginapi.Description
 	effective  pluginapi.Capabilities
 	load, plan *stream
 	finished   bool
+}
+
+// hearing is how a session takes what its plugin says: without secrets, and under the
+// plugin's name.
+type hearing struct {
+	opts  Options
+	scrub atomic.Pointer[scrubber]
 }
 
 // New starts a conversation. Nothing is sent yet.
@@ -95,7 +101,7 @@ func New(cc grpc.ClientConnInterface, o Options) *Session {
 	if o.Explain == nil {
 		o.Explain = func() (diag.Code, error) { return "", nil }
 	}
-	s := &Session{opts: o, client: pluginpb.NewTargetServiceClient(cc)}
+	s := &Session{hearing: hearing{opts: o}, client: pluginpb.NewTargetServiceClient(cc)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -118,7 +124,7 @@ func (s *Session) Describe(ctx context.Context) (pluginapi.Description, error) {
 }
 
 // ownCodes are the codes that a plugin may declare.
-func (s *Session) ownCodes(declared diag.Words) diag.Words {
+func (s *hearing) ownCodes(declared diag.Words) diag.Words {
 	var own diag.Words
 	for _, info := range declared {
 		if err := info.CheckOwn(); err != nil {
@@ -132,7 +138,7 @@ func (s *Session) ownCodes(declared diag.Words) diag.Words {
 }
 
 // bug notes what a plugin does against the rules.
-func (s *Session) bug(what string, args ...any) {
+func (s *hearing) bug(what string, args ...any) {
 	s.opts.Log.With(args...).Error("plugin broke the protocol: "+what, "code", diag.PluginBrokeProtocol)
 }
 
@@ -251,7 +257,7 @@ func (s *Session) Close(ctx context.Context) error {
 
 // Scrub replaces the secrets of the configuration in text that comes from the
 // plugin.
-func (s *Session) Scrub(text string) string { return s.scrub.Load().scrub(text) }
+func (s *hearing) Scrub(text string) string { return s.scrub.Load().scrub(text) }
 
 func (s *Session) able(a pluginapi.Ability) error {
 	if s.Capabilities().Can(a) {
@@ -260,7 +266,7 @@ func (s *Session) able(a pluginapi.Ability) error {
 	return fmt.Errorf("plugin %s cannot %s: %w", s.opts.Name, a, errors.ErrUnsupported)
 }
 
-func (s *Session) diagnostics(all []*pluginpb.Diagnostic) diag.List {
+func (s *hearing) diagnostics(all []*pluginpb.Diagnostic) diag.List {
 	list := wire.DecodeDiagnostics(all)
 	for i := range list {
 		list[i].Summary = s.Scrub(list[i].Summary)
@@ -270,7 +276,7 @@ func (s *Session) diagnostics(all []*pluginpb.Diagnostic) diag.List {
 	return list
 }
 
-func (s *Session) failure(what string, all []*pluginpb.Diagnostic) error {
+func (s *hearing) failure(what string, all []*pluginpb.Diagnostic) error {
 	if err := s.diagnostics(all).Err(); err != nil {
 		return fmt.Errorf("plugin %s: %s: %w", s.opts.Name, what, err)
 	}
@@ -315,7 +321,7 @@ func call[Req, Resp any](
 
 // explain names the plugin and the call in an error of the transport or of the
 // plugin, free of secrets.
-func (s *Session) explain(name string, err error) (diag.Code, error) {
+func (s *hearing) explain(name string, err error) (diag.Code, error) {
 	st := status.Convert(err)
 	switch st.Code() {
 	case codes.Unavailable, codes.Unknown, codes.Canceled:

@@ -290,7 +290,8 @@ func (j *Judge) secrets(v *Verdict, last State, w Wanted, h Held) (unread []Secr
 func (j *Judge) secretState(w Wanted, open map[string]bool) []byte {
 	values := map[string]string{}
 	for _, s := range w.Secrets {
-		if values[s.Field] = s.Value; open[s.Field] {
+		values[s.Field] = s.Value
+		if open[s.Field] {
 			values[s.Field] = "\x00" // no value is that, so that the next run finds a difference
 		}
 	}

@@ -44,7 +44,7 @@ type checkedUser struct {
 	problems []map[string]any
 }
 
-func (s *Server) check(j *job) {
+func (s importer) check(j *job) {
 	defer close(j.checked)
 	var users []json.RawMessage
 	j.broken = json.Unmarshal(j.raw, &users) != nil
@@ -72,7 +72,7 @@ type Job struct {
 func (s *Server) Jobs() (out []Job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.advance(time.Now())
+	jobDesk{s}.advance(time.Now())
 	for _, j := range s.order {
 		out = append(out, Job{
 			ID: j.id, ExternalID: j.externalID, Upsert: j.upsert, Mail: j.mail, Users: count(j.raw), Size: j.size,
@@ -90,8 +90,8 @@ func count(raw []byte) int {
 
 type router func(pattern, scopes string, f func(http.ResponseWriter, *http.Request))
 
-func (s *Server) jobRoutes(api router) {
-	api("POST /jobs/users-imports", "create:users", s.importUsers)
+func (s jobDesk) jobRoutes(api router) {
+	api("POST /jobs/users-imports", "create:users", importer(s).importUsers)
 	api("POST /jobs/users-exports", "read:users", s.exportUsers)
 	api("GET /jobs/{id}", "create:users|read:users", s.readJob)
 	api("GET /jobs/{id}/errors", "create:users|read:users", s.readErrors)
@@ -99,7 +99,7 @@ func (s *Server) jobRoutes(api router) {
 
 var connectionID = regexp.MustCompile(`^con_[A-Za-z0-9]{16}$`)
 
-func (s *Server) importUsers(w http.ResponseWriter, r *http.Request) {
+func (s importer) importUsers(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength > maxContent {
 		refuse(w, 413, "", fmt.Sprintf("Payload content length greater than maximum allowed: %d", maxContent))
 		return
@@ -175,7 +175,7 @@ func drop(w http.ResponseWriter) {
 	}
 }
 
-func (s *Server) parseImport(contentType string, body []byte) (*job, string) {
+func (s importer) parseImport(contentType string, body []byte) (*job, string) {
 	kind, params, err := mime.ParseMediaType(contentType)
 	if err != nil || kind != "multipart/form-data" {
 		return nil, "Invalid multipart payload format"
@@ -234,15 +234,15 @@ func (s *Server) parseImport(contentType string, body []byte) (*job, string) {
 }
 
 // advance ends jobs whose time has come.
-func (s *Server) advance(now time.Time) {
+func (s jobDesk) advance(now time.Time) {
 	for _, j := range s.order {
 		if !j.done && !now.Before(j.ends) {
-			s.finish(j)
+			importer(s).finish(j)
 		}
 	}
 }
 
-func (s *Server) finish(j *job) {
+func (s importer) finish(j *job) {
 	j.done = true
 	<-j.checked
 	users := j.users
@@ -291,7 +291,7 @@ func masked(raw json.RawMessage) any {
 	return u
 }
 
-func (s *Server) readJob(w http.ResponseWriter, r *http.Request) {
+func (s jobDesk) readJob(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	if e, ok := s.exports[id]; ok {
 		s.readExport(w, e)
@@ -321,7 +321,7 @@ func (s *Server) readJob(w http.ResponseWriter, r *http.Request) {
 	reply(w, 200, body)
 }
 
-func (s *Server) readErrors(w http.ResponseWriter, r *http.Request) {
+func (s jobDesk) readErrors(w http.ResponseWriter, r *http.Request) {
 	j, ok := s.jobs[r.PathValue("id")]
 	switch {
 	case !ok || (j.failure == Vanished && j.done):
@@ -342,7 +342,7 @@ type export struct {
 	created time.Time
 }
 
-func (s *Server) exportUsers(w http.ResponseWriter, r *http.Request) {
+func (s jobDesk) exportUsers(w http.ResponseWriter, r *http.Request) {
 	var body struct {
 		ConnectionID string `json:"connection_id"`
 		Format       string `json:"format"`
@@ -368,7 +368,7 @@ func (s *Server) exportUsers(w http.ResponseWriter, r *http.Request) {
 		if body.ConnectionID != "" && u.Connection != s.options.Connection.Name {
 			continue
 		}
-		all := s.render(u)
+		all := people(s).render(u)
 		line := map[string]any{}
 		for key, value := range all {
 			if len(names) == 0 || slices.Contains(names, key) {
@@ -382,7 +382,7 @@ func (s *Server) exportUsers(w http.ResponseWriter, r *http.Request) {
 	reply(w, 200, map[string]any{"type": "users_export", "status": "pending", "id": e.id, "format": "json", "created_at": e.created.UTC().Format(time.RFC3339Nano)})
 }
 
-func (s *Server) readExport(w http.ResponseWriter, e *export) {
+func (s jobDesk) readExport(w http.ResponseWriter, e *export) {
 	body := map[string]any{"type": "users_export", "id": e.id, "format": "json", "status": "pending", "created_at": e.created.UTC().Format(time.RFC3339Nano)}
 	if time.Since(e.created) > 5*time.Millisecond {
 		link := newID("")
@@ -393,7 +393,7 @@ func (s *Server) readExport(w http.ResponseWriter, e *export) {
 }
 
 // download is the storage behind export links: it knows no tokens.
-func (s *Server) download(w http.ResponseWriter, r *http.Request) {
+func (s jobDesk) download(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.exports[r.PathValue("id")]

@@ -22,7 +22,7 @@ type organization struct {
 	members     map[string]map[string]bool // user to role ids
 }
 
-func (s *Server) rolesOf(id string) (out []string) {
+func (s places) rolesOf(id string) (out []string) {
 	for _, r := range s.roles {
 		if r.users[id] {
 			out = append(out, r.name)
@@ -32,7 +32,7 @@ func (s *Server) rolesOf(id string) (out []string) {
 	return out
 }
 
-func (s *Server) organizationsOf(id string) map[string][]string {
+func (s places) organizationsOf(id string) map[string][]string {
 	out := map[string][]string{}
 	for _, o := range s.orgs {
 		roles, ok := o.members[id]
@@ -49,7 +49,7 @@ func (s *Server) organizationsOf(id string) map[string][]string {
 	return out
 }
 
-func (s *Server) memberRoutes(api router) {
+func (s places) memberRoutes(api router) {
 	api("GET /roles", "read:roles", func(w http.ResponseWriter, r *http.Request) {
 		list := []map[string]any{}
 		for _, id := range slices.Sorted(maps.Keys(s.roles)) {
@@ -81,7 +81,7 @@ func (s *Server) memberRoutes(api router) {
 		s.organizationRoutes(api)
 		return
 	}
-	api("GET /users/{id}/roles", "read:users read:roles|read:users read:role_members", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
+	api("GET /users/{id}/roles", "read:users read:roles|read:users read:role_members", people(s).withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
 		list := []map[string]any{}
 		for _, id := range slices.Sorted(maps.Keys(s.roles)) {
 			if s.roles[id].users[u.ID] {
@@ -90,7 +90,7 @@ func (s *Server) memberRoutes(api router) {
 		}
 		page(w, r, "roles", list)
 	}))
-	api("DELETE /users/{id}/roles", "update:users|delete:role_members", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
+	api("DELETE /users/{id}/roles", "update:users|delete:role_members", people(s).withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
 		var b struct {
 			Roles []string `json:"roles"`
 		}
@@ -103,7 +103,7 @@ func (s *Server) memberRoutes(api router) {
 			w.WriteHeader(http.StatusNoContent)
 		}
 	}))
-	api("GET /users/{id}/organizations", "read:organizations", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
+	api("GET /users/{id}/organizations", "read:organizations", people(s).withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
 		list := []map[string]any{}
 		for _, id := range slices.Sorted(maps.Keys(s.orgs)) {
 			if _, ok := s.orgs[id].members[u.ID]; ok {
@@ -157,7 +157,7 @@ func (s *Server) Organizations() (names []string) {
 	return names
 }
 
-func (s *Server) roleRoutes(api router) {
+func (s places) roleRoutes(api router) {
 	with := func(f func(http.ResponseWriter, *http.Request, *role)) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if one := s.roles[r.PathValue("id")]; one != nil {
@@ -188,7 +188,7 @@ func (s *Server) roleRoutes(api router) {
 	}))
 }
 
-func (s *Server) assign(w http.ResponseWriter, r *http.Request) {
+func (s places) assign(w http.ResponseWriter, r *http.Request) {
 	var b struct {
 		Users []string `json:"users"`
 	}
@@ -218,7 +218,7 @@ func (s *Server) assign(w http.ResponseWriter, r *http.Request) {
 
 var organizationName = regexp.MustCompile(`^[a-z0-9_-]{1,50}$`)
 
-func (s *Server) organizationRoutes(api router) {
+func (s places) organizationRoutes(api router) {
 	with := func(f func(http.ResponseWriter, *http.Request, *organization)) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, r *http.Request) {
 			o := s.orgs[r.PathValue("id")]
@@ -333,13 +333,13 @@ func (s *Server) organizationRoutes(api router) {
 	}))
 }
 
-func (s *Server) organizationLists(w http.ResponseWriter, r *http.Request) {
+func (s places) organizationLists(w http.ResponseWriter, r *http.Request) {
 	id, list := r.PathValue("id"), r.PathValue("list")
 	scope := map[string]string{"members": "read:organization_members", "enabled_connections": "read:organization_connections"}[list]
 	if id == "name" {
 		scope = "read:organizations"
 	}
-	if scope != "" && !s.scoped(w, scope) {
+	if scope != "" && !gate(s).scoped(w, scope) {
 		return
 	}
 	if id == "name" {
@@ -360,7 +360,7 @@ func (s *Server) organizationLists(w http.ResponseWriter, r *http.Request) {
 		return
 	case list == "members":
 		inside := strings.Contains(r.URL.Query().Get("fields"), "roles")
-		if inside && !s.scoped(w, "read:organization_member_roles") {
+		if inside && !gate(s).scoped(w, "read:organization_member_roles") {
 			return
 		}
 		for _, id := range slices.Sorted(maps.Keys(o.members)) {
@@ -382,7 +382,7 @@ func (s *Server) organizationLists(w http.ResponseWriter, r *http.Request) {
 	page(w, r, list, out)
 }
 
-func (s *Server) addMembers(w http.ResponseWriter, r *http.Request, o *organization) {
+func (s places) addMembers(w http.ResponseWriter, r *http.Request, o *organization) {
 	var b struct {
 		Members []string `json:"members"`
 	}

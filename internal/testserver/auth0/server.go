@@ -142,6 +142,16 @@ type Server struct {
 	active   int // most jobs that were active at the same time
 }
 
+// The parts of a tenant, each with what it answers.
+type (
+	gate     struct{ *Server } // who may ask, and how often
+	signIn   struct{ *Server } // tokens
+	people   struct{ *Server } // users, one by one
+	places   struct{ *Server } // roles and organizations
+	jobDesk  struct{ *Server } // imports and exports, as they are asked about
+	importer struct{ *Server } // what an import does
+)
+
 // Request is one call that was answered.
 type Request struct {
 	Method, Path string
@@ -245,7 +255,7 @@ const everyScope = "create:users read:users update:users delete:users read:conne
 	"delete:organization_member_roles create:user_tickets create:authentication_methods read:authentication_methods delete:authentication_methods " +
 	"delete:role_members read:logs read:guardian_factors"
 
-func (s *Server) granted() []string {
+func (s gate) granted() []string {
 	if s.options.Scopes != nil {
 		return s.options.Scopes
 	}
@@ -268,17 +278,17 @@ func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /oauth/token", s.token)
-	mux.HandleFunc("GET /exports/{id}", s.download)
+	mux.HandleFunc("POST /oauth/token", signIn{s}.token)
+	mux.HandleFunc("GET /exports/{id}", jobDesk{s}.download)
 	api := func(pattern, scopes string, f func(http.ResponseWriter, *http.Request)) {
 		method, path, _ := strings.Cut(pattern, " ")
 		mux.HandleFunc(method+" /api/v2"+path, func(w http.ResponseWriter, r *http.Request) {
-			if !s.limited(w) || !s.authorised(w, r, scopes) {
+			if !(gate{s}).limited(w) || !(gate{s}).authorised(w, r, scopes) {
 				return
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.advance(time.Now())
+			jobDesk{s}.advance(time.Now())
 			if s.options.Instead != nil {
 				switch status := s.options.Instead(r.Method, r.URL.Path); {
 				case status >= 400:
@@ -295,9 +305,9 @@ func (s *Server) routes() http.Handler {
 			f(w, r)
 		})
 	}
-	s.jobRoutes(api)
-	s.userRoutes(api)
-	s.memberRoutes(api)
+	jobDesk{s}.jobRoutes(api)
+	people{s}.userRoutes(api)
+	places{s}.memberRoutes(api)
 	api("GET /connections", "read:connections", s.listConnections)
 	api("GET /connections/{id}/clients", "read:connections", s.listClients)
 	api("GET /logs", "read:logs", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, slices.Clone(s.logs)) })
@@ -316,7 +326,7 @@ func (s *Server) routes() http.Handler {
 }
 
 // limited takes a token out of the bucket or answers 429.
-func (s *Server) limited(w http.ResponseWriter) bool {
+func (s gate) limited(w http.ResponseWriter) bool {
 	if s.options.PerSecond == 0 {
 		return true
 	}
@@ -337,7 +347,7 @@ func (s *Server) limited(w http.ResponseWriter) bool {
 	return true
 }
 
-func (s *Server) authorised(w http.ResponseWriter, r *http.Request, scopes string) bool {
+func (s gate) authorised(w http.ResponseWriter, r *http.Request, scopes string) bool {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	s.mu.Lock()
 	until, known := s.tokens[token]
@@ -350,7 +360,7 @@ func (s *Server) authorised(w http.ResponseWriter, r *http.Request, scopes strin
 }
 
 // scoped answers 403 unless the application has all scopes of one alternative.
-func (s *Server) scoped(w http.ResponseWriter, scopes string) bool {
+func (s gate) scoped(w http.ResponseWriter, scopes string) bool {
 	for _, one := range strings.Split(scopes, "|") {
 		if !slices.ContainsFunc(strings.Fields(one), func(scope string) bool { return !slices.Contains(s.granted(), scope) }) {
 			return true
@@ -412,7 +422,7 @@ func (s *Server) listConnections(w http.ResponseWriter, r *http.Request) {
 	name, strategy := r.URL.Query().Get("name"), r.URL.Query().Get("strategy")
 	if (name == "" || name == c.Name) && (strategy == "" || strategy == c.Strategy) {
 		one := map[string]any{"id": c.ID, "name": c.Name, "strategy": c.Strategy}
-		if slices.Contains(s.granted(), "read:connections_options") {
+		if slices.Contains((gate{s}).granted(), "read:connections_options") {
 			o := map[string]any{"enabledDatabaseCustomization": c.CustomDatabase, "import_mode": c.ImportMode, "requires_username": c.RequiresUsername}
 			if c.EmailOptional || c.Phone {
 				delete(o, "requires_username")

@@ -17,7 +17,7 @@ const tokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
 
 // token is the token endpoint: client credentials for the Management API, and the
 // password grant of a realm.
-func (s *Server) token(w http.ResponseWriter, r *http.Request) {
+func (s signIn) token(w http.ResponseWriter, r *http.Request) {
 	form := map[string]string{}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 		_ = json.NewDecoder(r.Body).Decode(&form)
@@ -48,7 +48,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		reply(w, 200, map[string]any{
-			"access_token": s.Token(), "token_type": "Bearer", "expires_in": int(s.options.TokenLife.Seconds()), "scope": strings.Join(s.granted(), " "),
+			"access_token": s.Token(), "token_type": "Bearer", "expires_in": int(s.options.TokenLife.Seconds()), "scope": strings.Join(gate(s).granted(), " "),
 		})
 	case "http://auth0.com/oauth/grant-type/password-realm":
 		if form["realm"] != s.options.Connection.Name {
@@ -77,7 +77,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 }
 
 // exchange is a custom token exchange profile, whose Action is the option's.
-func (s *Server) exchange(w http.ResponseWriter, form map[string]string, no func(status int, code, text string)) {
+func (s signIn) exchange(w http.ResponseWriter, form map[string]string, no func(status int, code, text string)) {
 	if s.options.Exchange == nil || form["subject_token_type"] != s.options.ExchangeType {
 		no(400, "invalid_request", "no profile for this subject_token_type")
 		return
@@ -117,10 +117,10 @@ func (s *Server) Token() string {
 }
 
 // find returns a copy of the user with an address or name.
-func (s *Server) find(name string) *User {
+func (s signIn) find(name string) *User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.advance(time.Now())
+	jobDesk(s).advance(time.Now())
 	for _, u := range s.users {
 		if u.Connection == s.options.Connection.Name && (u.Email == strings.ToLower(name) || (u.Username != "" && u.Username == strings.ToLower(name))) {
 			c := *u
@@ -134,7 +134,7 @@ func (s *Server) find(name string) *User {
 func (s *Server) StoredHash(id string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.advance(time.Now())
+	jobDesk{s}.advance(time.Now())
 	if u := s.users[id]; u != nil {
 		return u.hash
 	}

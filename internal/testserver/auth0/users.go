@@ -59,11 +59,11 @@ func (u *User) Enrol(seed string) { u.enrol("", seed, u.Created.Add(24*time.Hour
 func (s *Server) Users() map[string]User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.advance(time.Now())
+	jobDesk{s}.advance(time.Now())
 	out := map[string]User{}
 	for id, u := range s.users {
 		c := *u
-		c.Roles, c.Organizations = s.rolesOf(id), s.organizationsOf(id)
+		c.Roles, c.Organizations = places{s}.rolesOf(id), places{s}.organizationsOf(id)
 		for _, f := range u.factors {
 			c.TOTP = append(c.TOTP, f.seed)
 		}
@@ -159,7 +159,7 @@ func problem(code, path, message string) []map[string]any {
 }
 
 // importOne is one user of a job: what became of it and what is wrong with it.
-func (s *Server) importOne(in importedUser, upsert bool, seen map[string]bool, index map[string]*User) (string, []map[string]any) {
+func (s importer) importOne(in importedUser, upsert bool, seen map[string]bool, index map[string]*User) (string, []map[string]any) {
 	in.Email, in.Username = strings.ToLower(in.Email), strings.ToLower(in.Username)
 	c := s.options.Connection
 	switch {
@@ -199,7 +199,7 @@ func (s *Server) importOne(in importedUser, upsert bool, seen map[string]bool, i
 }
 
 // index finds users by what is unique: the id in all connections, the rest in one.
-func (s *Server) index() map[string]*User {
+func (s importer) index() map[string]*User {
 	out := map[string]*User{}
 	for _, u := range s.users {
 		out["id "+u.ID] = u
@@ -210,7 +210,7 @@ func (s *Server) index() map[string]*User {
 	return out
 }
 
-func (s *Server) insert(id string, in *importedUser) (string, []map[string]any) {
+func (s importer) insert(id string, in *importedUser) (string, []map[string]any) {
 	if id == "" {
 		id = "auth0|" + strings.ToLower(newID(""))
 	}
@@ -259,7 +259,7 @@ func (s *Server) insert(id string, in *importedUser) (string, []map[string]any) 
 
 // upsert updates what an upsert updates. It replaces metadata, and takes the
 // verification away when it is not told.
-func (s *Server) upsert(u *User, in *importedUser) (string, []map[string]any) {
+func (s importer) upsert(u *User, in *importedUser) (string, []map[string]any) {
 	if in.Custom != nil {
 		if !u.was || u.Logins > 0 {
 			return "failed", problem("FORMAT", "", "A custom_password_hash was provided, but the user already has password hash defined")
@@ -282,7 +282,7 @@ func (s *Server) upsert(u *User, in *importedUser) (string, []map[string]any) {
 }
 
 // validate applies the schema. An error names an internal place, as Auth0's do.
-func (s *Server) validate(raw json.RawMessage) []map[string]any {
+func (s importer) validate(raw json.RawMessage) []map[string]any {
 	schema, err := userSchema()
 	if err != nil {
 		return problem("INTERNAL", "", err.Error())
@@ -311,7 +311,7 @@ func (s *Server) validate(raw json.RawMessage) []map[string]any {
 	return nil
 }
 
-func (s *Server) render(u *User) map[string]any {
+func (s people) render(u *User) map[string]any {
 	provider, id, _ := strings.Cut(u.ID, "|")
 	m := map[string]any{
 		"user_id": u.ID, "email_verified": u.EmailVerified, "name": u.Name, "nickname": u.Nickname, "picture": u.Picture,
@@ -338,11 +338,11 @@ func (s *Server) render(u *User) map[string]any {
 	return m
 }
 
-func (s *Server) userRoutes(api router) {
+func (s people) userRoutes(api router) {
 	api("GET /users/{id}", "read:users", s.withUser(func(w http.ResponseWriter, _ *http.Request, u *User) { reply(w, 200, s.render(u)) }))
 	api("PATCH /users/{id}", "update:users", s.withUser(s.patch))
 	api("DELETE /users/{id}", "delete:users", func(w http.ResponseWriter, r *http.Request) {
-		remove(s, r.PathValue("id"))
+		remove(s.Server, r.PathValue("id"))
 		w.WriteHeader(http.StatusNoContent)
 	})
 	api("POST /users", "create:users", s.create)
@@ -408,7 +408,7 @@ func (s *Server) userRoutes(api router) {
 	})
 }
 
-func (s *Server) withUser(f func(http.ResponseWriter, *http.Request, *User)) func(http.ResponseWriter, *http.Request) {
+func (s people) withUser(f func(http.ResponseWriter, *http.Request, *User)) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, r *http.Request) {
 		u := s.users[r.PathValue("id")]
 		if u == nil {
@@ -436,7 +436,7 @@ type patchBody struct {
 	UserMetadata  map[string]any `json:"user_metadata"`
 }
 
-func (s *Server) patch(w http.ResponseWriter, r *http.Request, u *User) {
+func (s people) patch(w http.ResponseWriter, r *http.Request, u *User) {
 	var b patchBody
 	if !decode(w, r, &b) {
 		return
@@ -506,7 +506,7 @@ func set[T any](field, value *T) {
 }
 
 // merge replaces keys of the top level; null removes one.
-func (s *Server) merge(old, change map[string]any) map[string]any {
+func (s people) merge(old, change map[string]any) map[string]any {
 	if change == nil {
 		return old
 	}
@@ -523,7 +523,7 @@ func (s *Server) merge(old, change map[string]any) map[string]any {
 	return out
 }
 
-func (s *Server) create(w http.ResponseWriter, r *http.Request) {
+func (s people) create(w http.ResponseWriter, r *http.Request) {
 	var b struct {
 		patchBody
 		UserID string `json:"user_id"`

@@ -381,8 +381,10 @@ func TestDeadPluginMakesNobodyOurs(t *testing.T) {
 	second := &remembering{newIDP(), map[string]bool{}, nil}
 	r := NewRestarting(&dying{idp: second.idp, calls: &calls, count: &count}, func(context.Context) (Target, error) { return second, nil })
 	r.wait = 0
-	users := []pluginapi.User{{SourceID: "a", ID: "a"}, {SourceID: "b", ID: "b", Prior: pluginapi.Prior{Theirs: true}}}
-	if _, err := r.Load(t.Context(), users); err != nil || len(second.doubts) != 2 || !second.doubts["a"] || second.doubts["b"] {
+	users := []pluginapi.User{{SourceID: "a", ID: "a"}, {SourceID: "b", ID: "b"}}
+	there := journal.Entry{SourceID: "b", Origin: journal.Found}
+	l := &loader{dst: r}
+	if _, err := l.send(t.Context(), users, []journal.Entry{{SourceID: "a"}, there}); err != nil || len(second.doubts) != 2 || !second.doubts["a"] || second.doubts["b"] {
 		t.Errorf("in doubt: %v, %v", second.doubts, err)
 	}
 }

@@ -40,7 +40,7 @@ func (l *loader) load(ctx context.Context, users []pluginapi.User, before []jour
 	if err != nil {
 		return nil, errors.Join(err, l.forget(batch))
 	}
-	outcomes, err := l.dst.Load(ctx, users)
+	outcomes, err := l.send(ctx, users, before)
 	done()
 	changes := make([]pluginapi.Change, len(outcomes))
 	for i, o := range outcomes {
@@ -57,6 +57,28 @@ func (l *loader) load(ctx context.Context, users []pluginapi.User, before []jour
 		return changes, errors.Join(err, recordErr)
 	}
 	return changes, err
+}
+
+// resender is a target that sends users again by itself, and has to know by their source
+// ids whose account was there before anything was sent: a lost answer makes no account of a
+// run's of it.
+type resender interface {
+	LoadKnowing(ctx context.Context, users []pluginapi.User, theirs map[string]bool) ([]pluginapi.Outcome, error)
+}
+
+// send tells a target that sends users again by itself who was there before.
+func (l *loader) send(ctx context.Context, users []pluginapi.User, before []journal.Entry) ([]pluginapi.Outcome, error) {
+	r, ok := l.dst.(resender)
+	if !ok {
+		return l.dst.Load(ctx, users)
+	}
+	theirs := map[string]bool{}
+	for i := range before {
+		if before[i].Theirs() {
+			theirs[users[i].SourceID] = true
+		}
+	}
+	return r.LoadKnowing(ctx, users, theirs)
 }
 
 // forget takes back the marks of users that were not sent.

@@ -145,10 +145,9 @@ func remember(ctx context.Context, j Journal, u *pluginapi.User, status status) 
 	case !status.sent() && !before.Theirs():
 		return nothing, nil // it says nothing about an account of this person
 	case !status.sent():
-		u.Prior.Theirs = true
 		return before, nil
 	}
-	u.Prior = pluginapi.Prior{TargetID: before.TargetID, State: before.State, InDoubt: before.InDoubt, Theirs: before.Theirs()}
+	u.Prior = pluginapi.Prior{TargetID: before.TargetID, State: before.State, InDoubt: before.InDoubt}
 	if before.InDoubt && before.Theirs() {
 		// It was there before it was sent: what became of it is no reason to take it for one
 		// that a run has made, and nothing is known of it any more.

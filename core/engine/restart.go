@@ -162,6 +162,11 @@ func (t *Restarting) Plan(ctx context.Context, users []pluginapi.User) ([]plugin
 
 // Load implements [Target].
 func (t *Restarting) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
+	return t.LoadKnowing(ctx, users, nil)
+}
+
+// LoadKnowing implements resender.
+func (t *Restarting) LoadKnowing(ctx context.Context, users []pluginapi.User, theirs map[string]bool) ([]pluginapi.Outcome, error) {
 	current, incarnation := t.get()
 	outcomes, err := current.Load(ctx, users)
 	if !isCrash(err) {
@@ -170,12 +175,18 @@ func (t *Restarting) Load(ctx context.Context, users []pluginapi.User) ([]plugin
 	if err := t.restart(ctx, incarnation, mostRestarts, err); err != nil {
 		return outcomes, err
 	}
-	return t.resendUnanswered(ctx, users, outcomes, 1)
+	return redelivery{t, theirs}.unanswered(ctx, users, outcomes, 1)
 }
 
-// resendUnanswered sends those who have no final outcome once more. deaths is how many
+// redelivery sends users of a load again.
+type redelivery struct {
+	*Restarting
+	theirs map[string]bool
+}
+
+// unanswered sends those who have no final outcome once more. deaths is how many
 // processes have died with these users.
-func (t *Restarting) resendUnanswered(ctx context.Context, users []pluginapi.User, outcomes []pluginapi.Outcome, deaths int) ([]pluginapi.Outcome, error) {
+func (t redelivery) unanswered(ctx context.Context, users []pluginapi.User, outcomes []pluginapi.Outcome, deaths int) ([]pluginapi.Outcome, error) {
 	var open []pluginapi.User
 	var at []int
 	for i := range outcomes {
@@ -183,7 +194,7 @@ func (t *Restarting) resendUnanswered(ctx context.Context, users []pluginapi.Use
 			continue
 		}
 		u := users[i]
-		if outcomes[i].Code != diag.PluginNotSent && !u.Prior.Theirs {
+		if outcomes[i].Code != diag.PluginNotSent && !t.theirs[u.SourceID] {
 			u.Prior.InDoubt = true
 		}
 		open, at = append(open, u), append(at, i)
@@ -198,7 +209,7 @@ func (t *Restarting) resendUnanswered(ctx context.Context, users []pluginapi.Use
 	return outcomes, err
 }
 
-func (t *Restarting) resend(ctx context.Context, users []pluginapi.User, deaths int) ([]pluginapi.Outcome, error) {
+func (t redelivery) resend(ctx context.Context, users []pluginapi.User, deaths int) ([]pluginapi.Outcome, error) {
 	if deaths >= 2 && len(users) > 1 {
 		half := len(users) / 2
 		left, err := t.resend(ctx, users[:half], deaths)
@@ -230,7 +241,7 @@ func (t *Restarting) resend(ctx context.Context, users []pluginapi.User, deaths 
 		}
 		return outcomes, nil
 	}
-	return t.resendUnanswered(ctx, users, outcomes, deaths+1)
+	return t.unanswered(ctx, users, outcomes, deaths+1)
 }
 
 // poison counts a user that kills the process.

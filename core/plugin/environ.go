@@ -10,12 +10,11 @@ import (
 
 // passed are the variables a plugin gets from the host's environment: what
 // reaching a target through a proxy and behind a private CA takes, the time zone
-// and the folder for temporary files, and how the race detector of a plugin that is
-// being tested behaves. Everything else stays, because an environment is where
-// credentials live.
+// and the folder for temporary files. Everything else stays, because an environment is
+// where credentials live.
 var passed = []string{
 	"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy",
-	"SSL_CERT_FILE", "SSL_CERT_DIR", "TZ", "TMPDIR", "GORACE",
+	"SSL_CERT_FILE", "SSL_CERT_DIR", "TZ", "TMPDIR",
 }
 
 func environ(ctx context.Context, log *slog.Logger) []string {

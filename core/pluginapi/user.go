@@ -83,9 +83,6 @@ type Prior struct {
 	// InDoubt says that the user was sent and the answer was lost: the account is
 	// looked up before anything is written.
 	InDoubt bool
-	// Theirs says that the account was in the target before anything was sent. It is for
-	// the host alone: an answer that is lost makes no account of a run's of it.
-	Theirs bool
 }
 
 // Account is one that an earlier run created or, when Before is not nil, updated.

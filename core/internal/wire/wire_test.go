@@ -256,7 +256,7 @@ func TestEveryFieldCrosses(t *testing.T) {
 		{pluginapi.HashSupport{}, &pluginpb.HashSupport{}, nil},
 		{pluginapi.BatchLimits{}, &pluginpb.BatchLimits{}, nil},
 		{pluginapi.Needs{}, &pluginpb.Needs{}, nil},
-		{pluginapi.Prior{}, &pluginpb.Prior{}, []string{"Theirs"}},
+		{pluginapi.Prior{}, &pluginpb.Prior{}, nil},
 		{pluginapi.Account{}, &pluginpb.Account{}, nil},
 		{pluginapi.Pulse{}, &pluginpb.Pulse{}, nil},
 		{pluginapi.Failure{}, &pluginpb.Failure{}, nil},

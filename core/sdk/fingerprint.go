@@ -31,8 +31,8 @@ const (
 	stateFields, stateWhole = 1, 2
 	nameSize, valueSize     = 5, 7
 	fieldSize               = nameSize + valueSize
-	// maxState is what [Outcome].State may take.
-	maxState = 4 << 10
+	// maxState is what one state takes: [Outcome].State may be 64 KiB, and have three.
+	maxState = 20 << 10
 )
 
 // Of is a short digest of one value, for showing that a secret differs without

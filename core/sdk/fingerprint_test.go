@@ -60,6 +60,13 @@ func TestStateOfManyFieldsStaysSmall(t *testing.T) {
 	if f.Drifted(state, "0", "w") {
 		t.Error("a state of many fields cannot know about one of them")
 	}
+	for i := range 3500 {
+		delete(fields, fmt.Sprint(1500+i))
+	}
+	fields["0"] = "v"
+	if !f.Drifted(f.State(fields), "0", "w") || f.Drifted(f.State(fields), "0", "v") {
+		t.Errorf("of %d fields, none is remembered by itself", len(fields))
+	}
 }
 
 func TestDiff(t *testing.T) {

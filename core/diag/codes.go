@@ -144,6 +144,7 @@ const (
 	LoadEmailConflict    Code = "load.email_conflict"
 	LoadIdentityConflict Code = "load.identity_conflict"
 	LoadExistsDiffers    Code = "load.exists_differs"
+	LoadThereBefore      Code = "load.there_before"
 	LoadMoved            Code = "load.moved"
 	LoadDrift            Code = "load.drift"
 	LoadFieldTooLong     Code = "load.field_too_long"
@@ -280,6 +281,7 @@ var table = []Info{
 	{LoadUsernameConflict, "the username belongs to another account", "merge the accounts or rename one of them", "/username", stays},
 	{LoadEmailConflict, "the e-mail address belongs to another account", "merge the accounts or change one of the addresses", "/email", stays},
 	{LoadIdentityConflict, "the third-party identity belongs to another user of the run", "merge the accounts in SuperTokens", "/identities", stays},
+	{LoadThereBefore, "the account is as it should be, and is older than the first run: none has made it, and an undo leaves it", "nothing, or policies.existing: adopt to have runs keep it up to date", "", stays},
 	{LoadExistsDiffers, "the account is in the target and differs in the named fields", "change or delete it there; an existing account is not overwritten", "", stays},
 	{LoadMoved, "the account has changed in the target since it was last looked at", "plan again and look at what has changed", "", passes},
 	{LoadDrift, "somebody has changed the account in the target since the last run", "say with policies.drift what should happen to such accounts", "", stays},

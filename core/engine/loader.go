@@ -125,7 +125,7 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 		}
 	case pluginapi.Unchanged:
 		if !before.InTarget() {
-			e.Origin = foundEqual(before)
+			e.Origin = foundEqual(before, o.Code)
 		}
 	default:
 		// What is known from before stays true of the account in the target.
@@ -149,8 +149,8 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 
 // foundEqual says whose an account is that is in the target as it should be, and that no
 // run is known to have loaded.
-func foundEqual(before *journal.Entry) journal.Origin {
-	if before.InDoubt && !before.Theirs() {
+func foundEqual(before *journal.Entry, code diag.Code) journal.Origin {
+	if before.InDoubt && !before.Theirs() && code != diag.LoadThereBefore {
 		return journal.Made // it was absent when a run sent it
 	}
 	return journal.Found

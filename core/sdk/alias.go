@@ -215,6 +215,7 @@ const (
 	CodeEmailConflict    = diag.LoadEmailConflict
 	CodeIdentityConflict = diag.LoadIdentityConflict
 	CodeExistsDiffers    = diag.LoadExistsDiffers
+	CodeThereBefore      = diag.LoadThereBefore
 	CodeMoved            = diag.LoadMoved
 	CodeFieldTooLong     = diag.LoadFieldTooLong
 	CodeHashUnsupported  = diag.LoadHashUnsupported

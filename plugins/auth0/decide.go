@@ -183,6 +183,7 @@ func (t *live) found(m matter, held *account) verdict {
 	known := reconcile.ParseState(m.user.Prior.State).KnowsSecrets()
 	h := reconcile.Held{
 		ID: held.UserID, Fields: fields(held.Account, held.has.Set), Marked: r.marks(held.Account),
+		Older: t.began.Older(held.CreatedAt.Time),
 		// Once its owner has signed in, the password is Auth0's. It replaces no hash of its
 		// own kind either.
 		Personal: map[string]bool{fieldPassword: held.LoginsCount > 0 || known && !r.replaceable()},

@@ -28,6 +28,7 @@ type live struct {
 	config    Config
 	api       *tenant.Client
 	env       sdk.Env
+	began     *reconcile.Beginning
 	judge     reconcile.Judge
 	directory *directory.Directory
 	freight   *importjob.Freight
@@ -62,7 +63,7 @@ func newLiveOver(base http.RoundTripper, c Config, env sdk.Env) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &live{config: c, api: a, env: env, planned: reconcile.NewClaims(), loading: reconcile.NewClaims(), factors: factors{a}}
+	t := &live{config: c, api: a, env: env, began: reconcile.NewBeginning(env.Journal), planned: reconcile.NewClaims(), loading: reconcile.NewClaims(), factors: factors{a}}
 	t.judge = reconcile.Judge{Fingerprints: env.Fingerprints, Place: "the tenant", KeptCode: codePasswordKept}
 	t.freight = importjob.New(a, env, &desk{t}, importjob.Options{Jobs: c.Jobs, Calls: batchInFlight, Poll: c.PollInterval.Duration})
 	t.directory = directory.New(a, env, c.LookupsBeforeExport, func(ctx context.Context, begun time.Time) error {
@@ -203,7 +204,7 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 	if err := t.open(ctx); err != nil {
 		return err
 	}
-	if err := t.freight.Recover(ctx); err != nil {
+	if err := errors.Join(t.began.Note(ctx), t.freight.Recover(ctx)); err != nil {
 		return explain(err)
 	}
 	verdicts, err := t.decide(ctx, users, t.loading, false)

@@ -573,3 +573,40 @@ func TestUndoInDoubt(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+// An account with the mark of a load that is older than the first run is not of that run,
+// also when the run was killed.
+func TestOlderThanTheFirstRun(t *testing.T) {
+	t.Parallel()
+	b := start(t, simulator.Options{}, nil)
+	users := []sdk.User{light(1), light(2)}
+	made := b.load(users[:1]...)["source-1"].TargetID
+	b.server.Change(made, func(u *simulator.User) { u.Created, u.GivenName = time.Now().Add(-time.Hour), "Theirs" })
+	b.memory = &memory{} // the journal is lost
+	b.client = b.serve()
+	b.load(users[1])
+	users[0].Prior.InDoubt = true
+	if o := b.load(users[0])["source-1"]; o.Action != sdk.Skipped || o.Code != sdk.CodeExistsDiffers {
+		t.Errorf("%s %s", o.Action, o.Code)
+	}
+	out, err := b.client.Undo(t.Context(), []sdk.Account{{SourceID: "source-1", ID: users[0].ID, InDoubt: true}})
+	if err != nil || len(out) != 1 || out[0].Code != sdk.CodeUndoInDoubt || len(b.server.Users()) != 2 {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+// A passwordless user has an id of the tenant's own, which no run has learnt when the
+// answer was lost.
+func TestUndoInDoubtWithoutAnID(t *testing.T) {
+	t.Parallel()
+	b := start(t, simulator.Options{OwnIDs: true}, map[string]any{"passwordless": "create"})
+	u := person(1, func(u *sdk.User) { u.Class, u.Password = sdk.NoPassword, sdk.PasswordHash{} })
+	made := b.load(u)[u.SourceID]
+	if made.Action != sdk.Created || made.TargetID == "email|"+u.ID {
+		t.Fatalf("%+v", made)
+	}
+	out, err := b.client.Undo(t.Context(), []sdk.Account{{SourceID: u.SourceID, ID: u.ID, InDoubt: true}})
+	if err != nil || len(out) != 1 || out[0].Action != sdk.Deleted || out[0].TargetID != made.TargetID || len(b.server.Users()) != 0 {
+		t.Errorf("%+v, %v; left: %v", out, err, b.server.Users())
+	}
+}

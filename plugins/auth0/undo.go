@@ -47,15 +47,29 @@ func (t *reversal) find(ctx context.Context, a sdk.Account) (sdk.Outcome, error)
 			return sdk.Outcome{}, err
 		case found == nil:
 			continue
-		case originOf(found).ID != a.ID:
+		case originOf(found).ID != a.ID, t.began.Older(found.CreatedAt.Time):
 			return reconcile.Unproven(id), nil
 		}
-		a.TargetID, a.State, a.Before = id, nil, nil
-		o, err := t.takeBack(ctx, a)
-		o.TargetID = id
-		return o, err
+		return t.takeFound(ctx, a, id)
+	}
+	// A passwordless user may have an id that the tenant has chosen.
+	marked, err := t.directory.Marked(ctx, metadataKey+".id", a.ID)
+	if err != nil {
+		return sdk.Outcome{}, err
+	}
+	for _, found := range marked {
+		if originOf(found).ID == a.ID && !t.began.Older(found.CreatedAt.Time) {
+			return t.takeFound(ctx, a, found.UserID)
+		}
 	}
 	return sdk.Outcome{Action: sdk.Unchanged}, nil
+}
+
+func (t *reversal) takeFound(ctx context.Context, a sdk.Account, id string) (sdk.Outcome, error) {
+	a.TargetID, a.State, a.Before = id, nil, nil
+	o, err := t.takeBack(ctx, a)
+	o.TargetID = id
+	return o, err
 }
 
 // reversal gives one account back what it had.

@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -338,6 +339,61 @@ func TestUndoInDoubt(t *testing.T) {
 	}
 	if out.Of("source-1") != "deleted" || out.ByID["source-1"].TargetID != b.ByID["source-1"].TargetID || out.Of("source-2") != "unchanged" || out.Of("source-3") != "unchanged" || len(f.users) != 1 {
 		t.Errorf("%s, %s, %s; left %v", out.Of("source-1"), out.Of("source-2"), out.Of("source-3"), f.users)
+	}
+}
+
+// An account in doubt leaves its groups before it is deleted: servers go on listing who is
+// gone.
+func TestUndoInDoubtLeavesGroups(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, profile{})
+	users := inGroups(people(1, 2), "editor", "admin")
+	f.groups["g-admin"] = resource{"id": "g-admin", "displayName": "admin"}
+	b := load(t, openLive(t, f.settings(), &memory{}), users)
+	gone, stays := b.ByID["source-1"].TargetID, b.ByID["source-2"].TargetID
+	f.users[gone]["groups"] = []any{resource{"value": "g-admin", "display": "admin"}}
+	out := newBook(t)
+	if err := openLive(t, f.settings(), &memory{}).UndoInDoubt(t.Context(), []sdk.Account{{SourceID: "source-1", ID: users[0].ID, InDoubt: true}}, out); err != nil {
+		t.Fatal(err)
+	}
+	if out.Of("source-1") != "deleted" {
+		t.Errorf("%s", out.Of("source-1"))
+	}
+	for _, g := range f.groups {
+		if list := fmt.Sprint(g["members"]); strings.Contains(list, gone) || !strings.Contains(list, stays) {
+			t.Errorf("%s has %s", g["displayName"], list)
+		}
+	}
+}
+
+// An account that carries the id of a user and is older than the first run is not of that
+// run, also when the run was killed: it is not completed, and an undo leaves it.
+func TestOlderThanTheFirstRun(t *testing.T) {
+	t.Parallel()
+	f, j := newFake(t, profile{}), &memory{}
+	users := people(1, 3)
+	made := load(t, openLive(t, f.settings(), &memory{}), users[:2]) // by somebody whose journal is lost
+	f.created = map[string]time.Time{}
+	for _, o := range made.ByID {
+		f.created[o.TargetID] = time.Now().Add(-time.Hour)
+	}
+	load(t, openLive(t, f.settings(), j), users[2:])
+	users[0].GivenName = "Somebody else"
+	for i := range users {
+		users[i].Prior.InDoubt = true
+	}
+	got, out := load(t, openLive(t, f.settings(), j), users[:2]), newBook(t)
+	if o := got.ByID["source-1"]; o.Action != sdk.Skipped || o.Code != sdk.CodeExistsDiffers {
+		t.Errorf("one that differs is %s", got.Of("source-1"))
+	}
+	if o := got.ByID["source-2"]; o.Action != sdk.Unchanged || o.Code != sdk.CodeThereBefore {
+		t.Errorf("one that is equal is %s", got.Of("source-2"))
+	}
+	if err := openLive(t, f.settings(), j).UndoInDoubt(t.Context(), []sdk.Account{{SourceID: "source-1", ID: users[0].ID, InDoubt: true}, {SourceID: "source-3", ID: users[2].ID, InDoubt: true}}, out); err != nil {
+		t.Fatal(err)
+	}
+	if out.ByID["source-1"].Code != sdk.CodeUndoInDoubt || out.Of("source-3") != "deleted" || len(f.users) != 2 {
+		t.Errorf("undone: %s, %s", out.Of("source-1"), out.Of("source-3"))
 	}
 }
 

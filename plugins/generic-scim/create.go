@@ -219,15 +219,16 @@ func (d *delivery) accept(body resource, location string, code int, endpoint str
 // link what they are sent to an account of the same name. Their clock may be wrong by a
 // few minutes.
 func older(body resource) bool {
-	meta, ok := objectOf(body.get("meta"))
-	if !ok {
-		return false
-	}
-	created, err := time.Parse(time.RFC3339, meta.text("created"))
-	return err == nil && time.Since(created) > clockError
+	created := createdAt(body)
+	return !created.IsZero() && time.Since(created) > reconcile.ClockError
 }
 
-const clockError = 15 * time.Minute
+// createdAt is zero where the server does not say.
+func createdAt(r resource) time.Time {
+	meta, _ := objectOf(r.get("meta"))
+	created, _ := time.Parse(time.RFC3339, meta.text("created"))
+	return created
+}
 
 // refuse takes a refusal of one user.
 func (d *delivery) refuse(e *statusError) {

@@ -42,6 +42,7 @@ type server struct {
 	compare comparer
 	write   writer
 	off     *switchedOff
+	began   *reconcile.Beginning
 }
 
 func newLive(c Config, env sdk.Env) (*live, error) { return newLiveOver(c, env, httpx.Options{}) }
@@ -118,7 +119,8 @@ func learn(ctx context.Context, t *live) (*server, error) {
 		config: t.config, env: t.env, api: t.api, facts: f, mapper: m,
 		groups:  &groupDirectory{api: t.api, facts: f, journal: t.env.Journal, members: memberList{t.api, f}},
 		lessons: recall(t.env.Journal), off: recallSwitchedOff(t.env.Journal),
-		pace: newPace(t.config, f, time.Duration(t.api.fastest.Load())),
+		began: reconcile.NewBeginning(t.env.Journal),
+		pace:  newPace(t.config, f, time.Duration(t.api.fastest.Load())),
 	}
 	s.compare, s.write = comparer{t.env.Fingerprints, s.lessons}, writer{t.api, f}
 	s.mapper.keepsOne = s.lessons.keepsOne
@@ -251,6 +253,7 @@ func (s *server) weigh(ctx context.Context, v *verdict, held resource) error {
 	}
 	v.Verdict = s.compare.judge().Found(&u, want, reconcile.Held{
 		ID: held.id(), Fields: shown, Answerable: answerable, Marked: held.text("externalId") == v.want.body.text("externalId"),
+		Older: s.began.Older(createdAt(held)) && !s.off.has(held.id()),
 	})
 	if v.Outcome.Detail == "" {
 		v.Outcome.Detail = v.want.note()
@@ -342,6 +345,9 @@ func (t *live) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) erro
 func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
 	s, err := t.open(ctx)
 	if err != nil {
+		return err
+	}
+	if err := s.began.Note(ctx); err != nil {
 		return err
 	}
 	verdicts, err := s.decide(ctx, users)

@@ -64,6 +64,38 @@ func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.
 	return explain(reconcile.TakeBack(ctx, maxParallel, accounts, out, reversal{s}.takeBackInDoubt, refused))
 }
 
+// leaveOwn takes an account of which no state is known out of the groups that loads have
+// made, and out of those that it says it is in: many servers list who is gone.
+func (s reversal) leaveOwn(ctx context.Context, held resource) error {
+	if s.facts.groups == "" {
+		return nil
+	}
+	own, err := s.groups.own(ctx)
+	if err != nil {
+		return err
+	}
+	for _, said := range elements(held.get("groups")) {
+		o, _ := objectOf(said)
+		g, err := s.groups.get(ctx, o.text("display"))
+		if err != nil {
+			return err
+		}
+		if g != nil && g.id == o.text("value") && !slices.Contains(own, g) {
+			own = append(own, g)
+		}
+	}
+	for _, g := range own {
+		there, known, err := s.groups.has(ctx, g, held.id())
+		if err == nil && there && known {
+			err = s.groups.leave(ctx, g, held.id())
+		}
+		if err != nil && !refused(err) && !errors.Is(err, errStillMember) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s reversal) takeBackInDoubt(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 	// As name an id that nobody signs in with: the search is by externalId.
 	want := &desired{body: resource{"externalId": a.ID, "userName": a.ID}}
@@ -82,8 +114,11 @@ func (s reversal) takeBackInDoubt(ctx context.Context, a sdk.Account) (sdk.Outco
 		}, nil
 	case h.held == nil:
 		return sdk.Outcome{Action: sdk.Unchanged}, nil
-	case !h.mine, h.several:
+	case !h.mine, h.several, s.began.Older(createdAt(h.held)):
 		return reconcile.Unproven(h.held.id()), nil
+	}
+	if err := s.leaveOwn(ctx, h.held); err != nil {
+		return sdk.Outcome{}, err
 	}
 	o, err := s.remove(ctx, h.held)
 	o.TargetID = h.held.id()

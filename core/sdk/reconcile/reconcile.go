@@ -41,6 +41,9 @@ type Held struct {
 	// Marked says that the account proves itself that a load has made it. That it has the
 	// user's name or address is no proof.
 	Marked bool
+	// Older says that the account was there before the first load, see [Beginning]: none has
+	// made it, whatever it carries.
+	Older bool
 	// Personal are secrets, by field, that the person has chosen at the target since.
 	// They are not a load's to replace.
 	Personal map[string]bool
@@ -147,7 +150,7 @@ func (j *Judge) Found(u *sdk.User, w Wanted, h Held) Verdict {
 	}
 	o, differs := &v.Outcome, len(v.Differences) > 0 || len(v.Send) > len(unread)
 	switch {
-	case u.Existing != sdk.Update && u.Prior.InDoubt && h.Marked && len(v.Fields) > 0:
+	case u.Existing != sdk.Update && u.Prior.InDoubt && h.Marked && !h.Older && len(v.Fields) > 0:
 		o.Action, o.Changed, v.Resumed = sdk.Created, names, true
 	case u.Existing != sdk.Update && differs:
 		o.Action, o.Code = sdk.Skipped, sdk.CodeExistsDiffers
@@ -170,6 +173,9 @@ func (j *Judge) Found(u *sdk.User, w Wanted, h Held) Verdict {
 	if o.Action == sdk.Unchanged {
 		state.sent = j.stillReshaped(last, w.Fields, h.Fields)
 		o.State = state.bytes()
+		if u.Prior.InDoubt && h.Older {
+			o.Code = sdk.CodeThereBefore
+		}
 	}
 	for _, s := range v.Kept {
 		if o.Action.MayLose() {

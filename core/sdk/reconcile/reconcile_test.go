@@ -1,8 +1,10 @@
 package reconcile_test
 
 import (
+	"context"
 	"maps"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -323,4 +325,46 @@ func TestClaims(t *testing.T) {
 	if o := c.Take(two, name("ada")); o != nil {
 		t.Errorf("after it was given back: %+v", o)
 	}
+}
+
+// An account that is older than the first load is of none, whatever mark it carries.
+func TestOlder(t *testing.T) {
+	t.Parallel()
+	j, doubt := newTarget(), &sdk.User{Prior: sdk.Prior{InDoubt: true}}
+	other := map[string]string{"name": "Somebody"}
+	for _, older := range []bool{false, true} {
+		differs := j.Found(doubt, reconcile.Wanted{Fields: ada}, reconcile.Held{Fields: other, Marked: true, Older: older})
+		equal := j.Found(doubt, reconcile.Wanted{Fields: ada}, reconcile.Held{Fields: ada, Marked: true, Older: older})
+		if differs.Resumed == older || (differs.Outcome.Code == sdk.CodeExistsDiffers) != older || (equal.Outcome.Code == sdk.CodeThereBefore) != older || equal.Outcome.Action != sdk.Unchanged {
+			t.Errorf("older is %v: one that differs %+v, one that is equal %+v", older, differs.Outcome, equal.Outcome)
+		}
+	}
+	notes := journal{}
+	first := reconcile.NewBeginning(notes)
+	now := time.Now()
+	if first.Older(now.Add(-time.Hour)) {
+		t.Error("older than loads that have not begun")
+	}
+	if err := first.Note(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	noted := string(notes["loads_began"])
+	later := reconcile.NewBeginning(notes)
+	if err := later.Note(t.Context()); err != nil || string(notes["loads_began"]) != noted {
+		t.Errorf("noted anew: %v", err)
+	}
+	for _, b := range []*reconcile.Beginning{first, later} {
+		if !b.Older(now.Add(-time.Hour)) || b.Older(now.Add(-time.Minute)) || b.Older(time.Time{}) {
+			t.Error("a wrong answer")
+		}
+	}
+}
+
+type journal map[string][]byte
+
+func (j journal) Get(key string) ([]byte, bool) { v, ok := j[key]; return v, ok }
+
+func (j journal) Put(_ context.Context, key string, value []byte) error {
+	j[key] = value
+	return nil
 }

@@ -69,6 +69,8 @@ type Options struct {
 	EnabledAlready int
 	// OTPDisabled is the tenant's setting for one-time codes.
 	OTPDisabled bool
+	// OwnIDs has passwordless users get an id that the tenant chooses.
+	OwnIDs bool
 	// Others are the names of further database connections.
 	Others []string
 	// SharesIDs has an import write over the account of another connection that has the id.

@@ -355,6 +355,20 @@ func (s people) userRoutes(api router) {
 		}
 		reply(w, 200, list)
 	})
+	api("GET /users", "read:users", func(w http.ResponseWriter, r *http.Request) {
+		q := regexp.MustCompile(`^app_metadata\.([a-z_]+)\.([a-z_]+):"(.*)"$`).FindStringSubmatch(r.URL.Query().Get("q"))
+		if q == nil || r.URL.Query().Get("search_engine") != "v3" {
+			refuse(w, 400, "invalid_query_string", "This search is not one that the double knows")
+			return
+		}
+		list := []map[string]any{}
+		for _, id := range slices.Sorted(maps.Keys(s.users)) {
+			if part, ok := s.users[id].AppMetadata[q[1]].(map[string]any); ok && part[q[2]] == q[3] {
+				list = append(list, s.render(s.users[id]))
+			}
+		}
+		reply(w, 200, list)
+	})
 	api("POST /users/{id}/authentication-methods", "create:authentication_methods", s.withUser(func(w http.ResponseWriter, r *http.Request, u *User) {
 		var body struct {
 			Type   string `json:"type"`
@@ -551,7 +565,7 @@ func (s people) create(w http.ResponseWriter, r *http.Request) {
 	switch b.Connection {
 	case "email", "sms":
 		u.ID = b.Connection + "|" + strings.ToLower(newID(""))
-		if b.UserID != "" {
+		if b.UserID != "" && !s.options.OwnIDs {
 			u.ID = b.Connection + "|" + b.UserID
 		}
 	default:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -164,6 +165,17 @@ func (d *Directory) lookup(ctx context.Context, q *Question) (h Holders, err err
 func (d *Directory) ByEmail(ctx context.Context, email string) (list []*Account, err error) {
 	if err := d.client.Get(ctx, &list, url.Values{"email": {email}}, "users-by-email"); err != nil {
 		return nil, fmt.Errorf("look up a user by address: %w", err)
+	}
+	return list, nil
+}
+
+// Marked lists the accounts that carry a value in their app_metadata, under a path, as far
+// as the tenant's search knows: it lags behind by seconds.
+func (d *Directory) Marked(ctx context.Context, path, value string) (list []*Account, err error) {
+	quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value)
+	query := url.Values{"q": {"app_metadata." + path + `:"` + quoted + `"`}, "search_engine": {"v3"}}
+	if err := d.client.Get(ctx, &list, query, "users"); err != nil {
+		return nil, fmt.Errorf("search for a user by its mark: %w", err)
 	}
 	return list, nil
 }

@@ -33,6 +33,7 @@ type change struct {
 	failed []membership.Failure
 	losses []sdk.PartLoss
 	open   map[string]bool // secrets that were not written
+	marked bool            // the account still notes what was taken away
 	end    *sdk.Outcome    // where it ends early
 }
 
@@ -318,8 +319,12 @@ func (c *change) finish(ctx context.Context) error {
 		return err
 	}
 	stays := has.Without(c.v.record.belongs)
-	if err := c.patch(ctx, c.unmark(stays)); err != nil {
+	switch err := c.patch(ctx, c.unmark(stays)); {
+	case tenant.Fatal(ctx, err):
 		return err
+	case err != nil: // all else is written: what is noted too much is taken out by the next run
+		c.marked = true
+		c.losses = append(c.losses, sdk.PartLoss{Feature: sdk.CarriesMetadata, Code: sdk.CodePartFailed, Attribute: fieldOrigin, Detail: c.v.record.hide(err.Error())})
 	}
 	return c.conclude(has, stays)
 }
@@ -409,7 +414,7 @@ func (c *change) conclude(has, stays membership.Set) error {
 	shown := fields(c.now, has)
 	w := c.v.wanted
 	w.Fields = maps.Clone(w.Fields)
-	missed := map[string]bool{}
+	missed := map[string]bool{fieldOrigin: c.marked}
 	for _, d := range reconcile.Missed(c.v.Differences, shown) {
 		if d.Field != fieldRoles && d.Field != fieldOrganizations && d.Field != fieldOrigin {
 			c.losses = append(c.losses, sdk.PartLoss{Feature: featureOf(d.Field), Code: sdk.CodePartFailed, Attribute: d.Field, Detail: "the tenant has taken the change and shows the former value"})
@@ -421,9 +426,7 @@ func (c *change) conclude(has, stays membership.Set) error {
 		missed[fieldRoles] = missed[fieldRoles] || f.Organization == ""
 		missed[fieldOrganizations] = missed[fieldOrganizations] || f.Organization != ""
 	}
-	for name := range missed { // so that the next look finds a difference
-		delete(w.Fields, name)
-	}
+	maps.DeleteFunc(w.Fields, func(name, _ string) bool { return missed[name] }) // so that the next look finds a difference
 	o := c.v.Outcome
 	o.TargetID = held.UserID
 	o.Losses = slices.Concat(o.Losses, losses(wrong), c.losses)

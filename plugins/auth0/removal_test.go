@@ -137,6 +137,39 @@ func TestRevokedUnseen(t *testing.T) {
 	step("nothing to do", sdk.Unchanged, "", "[]")
 }
 
+// TestLastPatchRefused: when the mark of an account cannot be put right after everything
+// else was written, the account is updated, and the next run puts it right.
+func TestLastPatchRefused(t *testing.T) {
+	t.Parallel()
+	for name, status := range map[string]int{"refused": 400, "broken": 501} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var late, off atomic.Bool
+			b := start(t, simulator.Options{Instead: func(method, path string) int {
+				late.CompareAndSwap(false, method == http.MethodDelete)
+				if method == http.MethodPatch && late.Load() && !off.Load() {
+					return status
+				}
+				return 0
+			}}, nil)
+			u := person(1, seated)
+			first := b.load(u)[u.SourceID]
+			u = again(person(1, seated, func(u *sdk.User) { u.Roles["public"] = []string{"editor"} }), first)
+			o := b.load(u)[u.SourceID]
+			if o.Action != sdk.Updated || lossText(o) != "metadata app_metadata.supertokens load.part_failed" {
+				t.Errorf("%s %s, lost %q", o.Action, o.Code, lossText(o))
+			}
+			off.Store(true)
+			for _, action := range []sdk.Action{sdk.Updated, sdk.Unchanged} {
+				u = again(u, o)
+				if o = b.load(u)[u.SourceID]; o.Action != action || lossText(o) != "" {
+					t.Errorf("again: %s, lost %q", o.Action, lossText(o))
+				}
+			}
+		})
+	}
+}
+
 const (
 	seed      = "JBSWY3DPEHPK3PXP"
 	otherSeed = "KRSXG5CTMVRXEZLUKRSXG5CT"

@@ -28,6 +28,10 @@ test-keycloak-matrix: ## the tests on real Keycloak servers, on the oldest and t
 	STETL_KEYCLOAK_VERSION=26.0.8 $(GO) test -tags matrix -timeout 30m -run 'Server|TestQuirks' -skip 'Postgres' ./plugins/keycloak
 	STETL_KEYCLOAK_VERSION=26.7.3 $(GO) test -tags matrix -timeout 30m -run 'Server|TestQuirks' ./plugins/keycloak
 
+.PHONY: test-bridge
+test-bridge: ## thirty rounds of two, three and four tabs of Chromium at once, on a real Keycloak (STETL_TAB_ROUNDS)
+	STETL_TAB_ROUNDS=$(or $(STETL_TAB_ROUNDS),30) $(GO) test -timeout 60m -run 'TestKeycloak/Tabs' -v ./internal/e2e
+
 .PHONY: test-work
 test-work: ## what is too slow under the race detector: every part of every source is refused or read alike; twice the logins of an account cost at most 2.5 times the statements
 	$(GO) test -timeout 30m -run 'LeftOut' -v ./core/supertokens

@@ -59,31 +59,27 @@ func TestWhatAnAuthorizationRequestAsks(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, q, c.want)
 		}
 	}
-	if a := w.do(http.MethodGet, w.url+"/authorize/callback?id=%00", "", nil); a.status != http.StatusBadRequest || strings.Contains(a.body, "SQLSTATE") {
-		t.Errorf("an id that PostgreSQL does not take: %d %s", a.status, a.body)
-	}
 
 	// The session is still there after all that, and PKCE protects the code.
 	q := w.login(w.url, cookie, url.Values{"max_age": {"999999999"}, "code_challenge": {challenge}, "code_challenge_method": {"S256"}})
 	if q.Get("code") == "" {
 		t.Fatalf("answer %v", q)
 	}
-	if a := w.redeem(q.Get("code"), clientSecret); a.status == http.StatusOK {
-		t.Error("a code with a challenge was given for no verifier")
+	if a := w.redeem(q.Get("code"), clientSecret); a.status != http.StatusBadRequest {
+		t.Errorf("a code with a challenge, and no verifier: %d %s", a.status, a.body)
 	}
-	third := w.session(func(x fixture.Session) bool { return alive(x) && x.UserID != s.UserID && x.UserID != other.UserID })
-	q = w.login(w.url, "sAccessToken="+url.QueryEscape(third.Access), url.Values{"code_challenge": {challenge}, "code_challenge_method": {"S256"}})
-	form := url.Values{
-		"grant_type": {"authorization_code"}, "code": {q.Get("code")}, "redirect_uri": {callback}, "client_id": {"idp"}, "client_secret": {clientSecret}, "code_verifier": {verifier},
+	if a := w.redeemAt(w.url, q.Get("code"), clientSecret, url.Values{"code_verifier": {verifier + "x"}}); a.status != http.StatusBadRequest {
+		t.Errorf("another verifier: %d %s", a.status, a.body)
 	}
-	if a := w.do(http.MethodPost, w.url+"/oauth/token", form.Encode(), map[string]string{"Content-Type": "application/x-www-form-urlencoded"}); a.status != http.StatusOK {
-		t.Errorf("with the verifier: %d %s", a.status, a.body)
+	if a := w.redeemAt(w.url, q.Get("code"), clientSecret, url.Values{"redirect_uri": {callback + "x"}}); a.status != http.StatusBadRequest {
+		t.Errorf("another address: %d %s", a.status, a.body)
+	}
+	if a := w.redeemAt(w.url, q.Get("code"), clientSecret, url.Values{"code_verifier": {verifier}}); a.status != http.StatusOK {
+		t.Errorf("with the verifier, after all that: %d %s", a.status, a.body)
 	}
 	// Of the client's secret there is one guess for a good code.
-	fourth := w.session(func(x fixture.Session) bool {
-		return alive(x) && x.UserID != s.UserID && x.UserID != other.UserID && x.UserID != third.UserID
-	})
-	q = w.login(w.url, "sAccessToken="+url.QueryEscape(fourth.Access), nil)
+	third := w.session(func(x fixture.Session) bool { return alive(x) && x.UserID != s.UserID && x.UserID != other.UserID })
+	q = w.login(w.url, "sAccessToken="+url.QueryEscape(third.Access), nil)
 	for i, want := range []int{http.StatusUnauthorized, http.StatusTooManyRequests} {
 		if a := w.redeem(q.Get("code"), []string{"guess", clientSecret}[i]); a.status != want {
 			t.Errorf("guessing the client's secret, attempt %d: %d, want %d", i, a.status, want)
@@ -97,21 +93,23 @@ func unsigned(expires time.Time) string {
 		enc(fmt.Appendf(nil, `{"sub":"u","rsub":"u","tId":"public","exp":%d,"sessionHandle":"h","refreshTokenHash1":"aa"}`, expires.Unix())) + "." + enc(make([]byte, 256))
 }
 
-// TestOldCookiesAreNoGuesses: many people of one office come back with cookies
-// whose key is gone. Only who forges a token that could be good is a guesser.
-func TestOldCookiesAreNoGuesses(t *testing.T) {
+// TestForgedTokensLockNobodyOut: a signature cannot be guessed, and everybody behind
+// one address would pay for who tries.
+func TestForgedTokensLockNobodyOut(t *testing.T) {
 	t.Parallel()
 	w := build(t, "core-9.3.0", func(c *config.Bridge) { c.Limits.Failures = 3 })
 	for range 5 {
-		if q := w.login(w.url, "sAccessToken="+unsigned(time.Now().Add(-time.Hour)), nil); q.Get("error") != "login_required" {
-			t.Fatalf("an old cookie: %v", q)
+		for _, expires := range []time.Time{time.Now().Add(-time.Hour), time.Now().Add(time.Hour)} {
+			if q := w.login(w.url, "sAccessToken="+unsigned(expires), nil); q.Get("error") != "login_required" {
+				t.Fatalf("a browser: %v", q)
+			}
+			if a := w.do(http.MethodPost, w.url+"/handover", "", map[string]string{"Authorization": "Bearer " + unsigned(expires)}); a.status != http.StatusUnauthorized {
+				t.Fatalf("an application: %d %s", a.status, a.body)
+			}
 		}
 	}
-	for range 3 {
-		w.login(w.url, "sAccessToken="+unsigned(time.Now().Add(time.Hour)), nil)
-	}
-	if a := w.do(http.MethodGet, w.url+"/authorize", "", nil); a.status != http.StatusTooManyRequests {
-		t.Errorf("after three forged tokens: %d", a.status)
+	if q := w.login(w.url, "sAccessToken="+w.session(alive).Access, nil); q.Get("code") == "" {
+		t.Errorf("somebody else at the same address: %v", q)
 	}
 }
 

@@ -7,12 +7,13 @@ import (
 
 // What became of a request, in the audit trail and in metrics.
 const (
-	outcomeDone    = "done"
-	outcomeRefused = "refused"
-	outcomeFailed  = "failed"
-	outcomeLimited = "limited"
-	outcomeLocked  = "locked"
-	outcomeWaiting = "begun"
+	outcomeDone     = "done"
+	outcomeIssued   = "issued"   // a code; the session goes on
+	outcomeRedeemed = "redeemed" // a code; the session is over
+	outcomeRefused  = "refused"
+	outcomeFailed   = "failed"
+	outcomeLimited  = "limited"
+	outcomeLocked   = "locked"
 )
 
 // audit writes one line per event: who (by id, never by address), where, what

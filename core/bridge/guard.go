@@ -74,12 +74,18 @@ func (g *guard) allow(surface, client string) bool {
 	return b.limiter.AllowN(now, 1)
 }
 
+// Why somebody has to wait.
+const (
+	tooFast   = "too fast"
+	lockedOut = "locked out"
+)
+
 // limit lets a client through that is neither too fast nor locked out.
 func (g *guard) limit(surface string, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		client := g.client(r)
 		if !g.allow(surface, client) {
-			g.refuse(w, r, surface, "too fast", time.Minute)
+			g.refuse(w, r, surface, tooFast, time.Minute)
 			return
 		}
 		if g.locked(w, r, surface, client) {
@@ -91,23 +97,34 @@ func (g *guard) limit(surface string, next http.HandlerFunc) http.HandlerFunc {
 
 // locked answers for a subject that is locked out.
 func (g *guard) locked(w http.ResponseWriter, r *http.Request, surface, subject string) bool {
-	until, err := g.failures.Locked(r.Context(), surface, subject)
-	if err != nil {
+	wait, err := g.wait(r.Context(), surface, subject)
+	switch {
+	case err != nil:
 		g.audit.log.ErrorContext(r.Context(), "the bridge cannot answer", slog.String("error", err.Error()))
 		http.Error(w, "something went wrong; please try again later", http.StatusBadGateway)
-		return true
+	case wait > 0:
+		g.refuse(w, r, surface, lockedOut, wait)
 	}
-	if until.IsZero() {
-		return false
+	return err != nil || wait > 0
+}
+
+// wait is how long a subject is locked out.
+func (g *guard) wait(ctx context.Context, surface, subject string) (time.Duration, error) {
+	until, err := g.failures.Locked(ctx, surface, subject)
+	if err != nil || until.IsZero() {
+		return 0, err
 	}
-	g.refuse(w, r, surface, "locked out", time.Until(until))
-	return true
+	return time.Until(until), nil
 }
 
 func (g *guard) refuse(w http.ResponseWriter, r *http.Request, surface, why string, wait time.Duration) {
 	g.audit.event(r, surface, outcomeLimited, "", slog.String("reason", why))
-	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(wait.Seconds()))))
+	retryAfter(w, wait)
 	http.Error(w, "too many attempts; please try again later", http.StatusTooManyRequests)
+}
+
+func retryAfter(w http.ResponseWriter, wait time.Duration) {
+	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(wait.Seconds()))))
 }
 
 // failed counts a failure of a subject. An error is logged: who asked has been
@@ -120,23 +137,6 @@ func (g *guard) failed(r *http.Request, surface, subject string) {
 		g.audit.log.ErrorContext(ctx, "a failed attempt was not counted", slog.String("error", err.Error()))
 	case locked:
 		g.audit.event(r, surface, outcomeLocked, "")
-	}
-}
-
-// clients guards the token endpoint, where the secrets of clients could be
-// guessed. All people of a target come from one address, so that only failures
-// count.
-func (g *guard) clients(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		client := g.client(r)
-		if g.locked(w, r, surfaceClient, client) {
-			return
-		}
-		seen := &watched{ResponseWriter: w}
-		next(seen, r)
-		if seen.status == http.StatusUnauthorized {
-			g.failed(r, surfaceClient, client)
-		}
 	}
 }
 

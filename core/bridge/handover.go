@@ -40,16 +40,20 @@ func (h *handover) answer(w http.ResponseWriter, r *http.Request) {
 		oauthError(w, http.StatusBadRequest, "invalid_request", "send the token as a bearer token, or as token in a form or in JSON")
 		return
 	}
-	p := presented{request: r, access: []string{token}}
+	p := presented{access: []string{token}}
 	if strings.HasSuffix(token, ".V2") {
-		p = presented{request: r, refresh: []string{token}}
+		p = presented{refresh: []string{token}}
 	}
 	found, user, err := h.sessions.verify(r.Context(), p)
+	var id string
+	if err == nil {
+		id, err = h.inTarget(r.Context(), user)
+	}
 	if err == nil {
 		var tokens pluginapi.Tokens
 		err = h.turns.ask(r.Context(), func(ctx context.Context) error {
 			return h.db.Logins.Exchange(ctx, found, func() (err error) {
-				tokens, err = h.exchange(ctx, user)
+				tokens, err = h.exchange(ctx, user, id)
 				return err
 			})
 		})
@@ -62,10 +66,10 @@ func (h *handover) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	failure, refused := errors.AsType[*pluginapi.Failure](err)
 	switch {
+	case errors.Is(err, errNotLoaded):
+		h.audit.event(r, surfaceAPI, outcomeRefused, user.ID, reason(err.Error()))
+		oauthError(w, http.StatusForbidden, "access_denied", err.Error())
 	case refusal(err):
-		if forged(err) {
-			h.guard.failed(r, surfaceAPI, h.guard.client(r))
-		}
 		h.audit.event(r, surfaceAPI, outcomeRefused, user.ID, reason(err.Error()))
 		oauthError(w, http.StatusUnauthorized, "invalid_grant", "the session is not there any more")
 	case busy(err):
@@ -83,19 +87,24 @@ func (h *handover) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// errNotLoaded is for accounts that no run has brought to the target, which would have
+// nobody to sign in.
+var errNotLoaded = errors.New("no run has loaded this account")
+
+// inTarget is the id of an account in the target.
+func (h *handover) inTarget(ctx context.Context, user session.User) (string, error) {
+	id, known, err := h.accounts.TargetID(ctx, user)
+	if err == nil && !known {
+		err = errNotLoaded
+	}
+	return id, err
+}
+
 // exchange has the target give tokens for a user.
-func (h *handover) exchange(ctx context.Context, user session.User) (pluginapi.Tokens, error) {
+func (h *handover) exchange(ctx context.Context, user session.User, id string) (pluginapi.Tokens, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	id, known, err := h.accounts.TargetID(ctx, user)
-	if err != nil {
-		return pluginapi.Tokens{}, err
-	}
-	claims := assertionClaims{Issuer: h.config.Issuer, Subject: user.ID, Audience: h.config.Exchange.Audience}
-	if known {
-		claims.TargetID = id
-	}
-	signed, err := h.keys.assertion(claims, time.Now())
+	signed, err := h.keys.assertion(assertionClaims{Issuer: h.config.Issuer, Subject: user.ID, Audience: h.config.Exchange.Audience, TargetID: id}, time.Now())
 	if err != nil {
 		return pluginapi.Tokens{}, err
 	}

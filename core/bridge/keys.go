@@ -76,8 +76,7 @@ const assertionAge = time.Minute
 // assertionClaims are what differs between assertions.
 type assertionClaims struct {
 	Issuer, Subject, Audience string
-	// TargetID is empty when no run has loaded the account.
-	TargetID string
+	TargetID                  string
 }
 
 // assertion signs that the bearer acts for a user. The target finds the user by
@@ -92,7 +91,7 @@ func (s *signer) assertion(c assertionClaims, now time.Time) (canonical.Secret, 
 		Issuer: c.Issuer, Subject: c.Subject, Audience: jwt.Audience{c.Audience}, ID: rand.Text(),
 		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(assertionAge)),
 	}).Claims(struct {
-		TargetID string `json:"target_id,omitempty"`
+		TargetID string `json:"target_id"`
 	}{c.TargetID}).Serialize()
 	if err != nil {
 		return canonical.Secret{}, fmt.Errorf("sign an assertion: %w", err)

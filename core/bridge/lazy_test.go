@@ -142,10 +142,6 @@ func TestGuessersAreLockedOut(t *testing.T) {
 		"verify": func(h map[string]string) answer {
 			return w.do(http.MethodGet, w.origin()+"/auth/verify-email?token=guess", "", h)
 		},
-		"api": func(h map[string]string) answer {
-			h["Authorization"] = "Bearer a.b.c"
-			return w.do(http.MethodPost, w.url+"/handover", "", h)
-		},
 		"token": func(h map[string]string) answer {
 			h["Authorization"] = "Bearer wrong"
 			return w.do(http.MethodGet, w.url+"/lazy", "", h)

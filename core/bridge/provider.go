@@ -2,13 +2,12 @@ package bridge
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -22,25 +21,25 @@ import (
 const tokenAge = 5 * time.Minute
 
 // providerRoutes are those of the provider: all of its endpoints that are of use here.
-func providerRoutes(to *router, base string, s sessions, provider http.Handler) {
+func providerRoutes(to *router, base string, c *common, accounts Accounts, provider *op.Provider) {
 	open := http.StripPrefix(base, provider).ServeHTTP
 	to.add(base+"/.well-known/openid-configuration", route{http.MethodGet: open})
 	to.add(base+"/keys", route{http.MethodGet: open})
 	to.add(base+"/userinfo", route{http.MethodGet: open, http.MethodPost: open})
-	login := s.guard.limit(surfaceBrowser, s.withTokens(open))
-	to.add(base+"/authorize", route{http.MethodGet: login, http.MethodPost: login})
-	to.add(base+"/authorize/callback", route{http.MethodGet: login})
-	to.add(base+"/oauth/token", route{http.MethodPost: s.guard.clients(open)})
+	authorize := (&authorization{c, sessions{c}, accounts, provider}).answer
+	to.add(base+"/authorize", route{http.MethodGet: authorize, http.MethodPost: authorize})
+	to.add(base+"/oauth/token", route{http.MethodPost: (&tokens{c, provider}).answer})
 }
 
 // newProvider is the OpenID provider over st.
-func newProvider(st *storage, insecure bool) (http.Handler, error) {
+func newProvider(st *storage, insecure bool) (*op.Provider, error) {
 	var options []op.Option
 	if insecure { // the configuration has checked that this is meant
 		options = append(options, op.WithAllowInsecure())
 	}
-	options = append(options, op.WithCORSOptions(nil))
-	p, err := op.NewProvider(&op.Config{CryptoKey: st.keys.derived("codes"), CodeMethodS256: true, AuthMethodPost: true, SupportedScopes: []string{"openid"}},
+	options = append(options, op.WithCORSOptions(nil), op.WithCrypto(sealed{op.NewAES256GCMCrypto(st.keys.derived("access tokens"), "")}),
+		op.WithAccessTokenKeySet(noKeys{}))
+	p, err := op.NewProvider(&op.Config{CodeMethodS256: true, AuthMethodPost: true, SupportedScopes: []string{"openid"}},
 		st, op.StaticIssuer(st.config.Issuer), options...)
 	if err != nil {
 		return nil, fmt.Errorf("set up the OpenID provider: %w", err)
@@ -48,115 +47,51 @@ func newProvider(st *storage, insecure bool) (http.Handler, error) {
 	return p, nil
 }
 
-// storage is the library's view of the database.
+// storage is the library's view of the bridge. Logins begin and end in the
+// endpoints, [authorization] and [tokens].
 type storage struct {
 	*common
-	sessions sessions
-	keys     *signer
+	keys *signer
 }
 
 var _ op.Storage = (*storage)(nil)
 
-// CreateAuthRequest implements [op.AuthStorage]: the login is to present a
-// session. Nobody can sign in here otherwise, and nobody can sign in afresh.
-func (st *storage) CreateAuthRequest(ctx context.Context, in *oidc.AuthRequest, hinted string) (op.AuthRequest, error) {
-	p, _ := ctx.Value(presentedKey{}).(presented)
-	refuse := func(user, why string) (op.AuthRequest, error) {
-		st.audit.event(p.request, surfaceBrowser, outcomeRefused, user, reason(why))
-		return nil, oidc.ErrLoginRequired()
-	}
-	switch {
-	case slices.Contains(in.Prompt, oidc.PromptLogin), slices.Contains(in.Prompt, oidc.PromptSelectAccount):
-		return refuse("", "a fresh login, or a choice, was asked for")
-	case strings.ContainsRune(in.State+in.Nonce+in.CodeChallenge, 0): // which JSON in PostgreSQL cannot hold
-		return nil, oidc.ErrInvalidRequest().WithDescription("a parameter has a NUL character")
-	case in.ResponseMode == oidc.ResponseModeFormPost: // its page is a script, and no page here may run one
-		return nil, oidc.ErrInvalidRequest().WithDescription("response_mode form_post is not supported")
-	}
-	found, user, err := st.sessions.verify(ctx, p)
-	switch {
-	case err != nil && !refusal(err):
-		st.failure(ctx, err)
-		return nil, oidc.ErrServerError()
-	case err != nil:
-		if forged(err) {
-			st.guard.failed(p.request, surfaceBrowser, st.guard.client(p.request))
-		}
-		return refuse("", err.Error())
-	case hinted != "" && hinted != user.ID:
-		return refuse(user.ID, "the session is not of the user in id_token_hint")
-	case in.MaxAge != nil && st.db.Sessions().Now().Sub(found.Created).Seconds() > float64(*in.MaxAge):
-		return refuse(user.ID, "the session began longer ago than max_age")
-	}
-	r := &request{
-		ID: rand.Text(), Subject: user.ID, Finished: true, ClientID: in.ClientID, RedirectURI: in.RedirectURI, State: in.State, Nonce: in.Nonce, Scopes: in.Scopes,
-		ResponseType: in.ResponseType, ResponseMode: in.ResponseMode, Challenge: in.CodeChallenge, ChallengeMode: string(in.CodeChallengeMethod), AuthTime: found.Created,
-	}
-	kept, err := json.Marshal(r)
-	if err != nil {
-		return nil, oidc.ErrServerError()
-	}
-	if err := st.db.Logins.Begin(ctx, cutover.Login{ID: r.ID, Request: kept, Session: found, UserID: user.ID}); err != nil {
-		st.failure(ctx, err)
-		return nil, oidc.ErrServerError()
-	}
-	return r, nil
-}
-
-// restore takes errors, too: what the library is given, it tells the visitor.
-func (st *storage) restore(ctx context.Context, l cutover.Login, err error) (op.AuthRequest, error) {
-	switch {
-	case errors.Is(err, cutover.ErrNoLogin):
-		return nil, oidc.ErrInvalidGrant().WithDescription("unknown, used or too old")
-	case err != nil:
-		st.failure(ctx, err)
-		return nil, oidc.ErrServerError()
-	}
-	r := &request{}
-	if err := json.Unmarshal(l.Request, r); err != nil {
-		return nil, oidc.ErrServerError()
-	}
-	r.ID, r.Subject, r.Finished = l.ID, l.UserID, true
-	return r, nil
+// CreateAuthRequest implements [op.AuthStorage].
+func (*storage) CreateAuthRequest(context.Context, *oidc.AuthRequest, string) (op.AuthRequest, error) {
+	return nil, errors.ErrUnsupported
 }
 
 // AuthRequestByID implements [op.AuthStorage].
-func (st *storage) AuthRequestByID(ctx context.Context, id string) (op.AuthRequest, error) {
-	l, err := st.db.Logins.Get(ctx, id)
-	return st.restore(ctx, l, err)
+func (*storage) AuthRequestByID(context.Context, string) (op.AuthRequest, error) {
+	return nil, errors.ErrUnsupported
 }
 
-// AuthRequestByCode implements [op.AuthStorage]. A code is good for one question.
+// AuthRequestByCode implements [op.AuthStorage]. The code stays good.
 func (st *storage) AuthRequestByCode(ctx context.Context, code string) (op.AuthRequest, error) {
-	l, err := st.db.Logins.Redeem(ctx, code)
-	return st.restore(ctx, l, err)
+	l, err := st.db.Logins.Get(ctx, code)
+	switch {
+	case errors.Is(err, cutover.ErrNoLogin):
+		return nil, err
+	case err != nil:
+		return nil, brokenError{err}
+	}
+	r := &request{login: l}
+	if err := json.Unmarshal(l.Request, r); err != nil {
+		return nil, brokenError{fmt.Errorf("read a login: %w", err)}
+	}
+	return r, nil
 }
 
-// SaveAuthCode implements [op.AuthStorage]: the session ends with the transaction
-// that makes the code good.
-func (st *storage) SaveAuthCode(ctx context.Context, id, code string) error {
-	p, _ := ctx.Value(presentedKey{}).(presented)
-	l, err := st.db.Logins.Issue(ctx, id, code)
-	user := l.UserID
-	switch {
-	case err == nil:
-		st.audit.event(p.request, surfaceBrowser, outcomeDone, user)
-		return nil
-	case refusal(err), busy(err): // the other attempt ends the session
-		st.audit.event(p.request, surfaceBrowser, outcomeRefused, user, reason(err.Error()))
-		return oidc.ErrLoginRequired()
-	default:
-		st.failure(ctx, err)
-		return oidc.ErrServerError()
-	}
-}
+// SaveAuthCode implements [op.AuthStorage].
+func (*storage) SaveAuthCode(context.Context, string, string) error { return errors.ErrUnsupported }
 
 // DeleteAuthRequest implements [op.AuthStorage]: redeeming the code has done it.
 func (*storage) DeleteAuthRequest(context.Context, string) error { return nil }
 
 // CreateAccessToken implements [op.AuthStorage].
 func (*storage) CreateAccessToken(context.Context, op.TokenRequest) (string, time.Time, error) {
-	return rand.Text(), time.Now().Add(tokenAge), nil
+	expires := time.Now().Add(tokenAge)
+	return strconv.FormatInt(expires.Unix(), 10), expires, nil
 }
 
 // CreateAccessAndRefreshTokens implements [op.AuthStorage]: the bridge hands over
@@ -198,7 +133,7 @@ func (st *storage) KeySet(context.Context) ([]op.Key, error) {
 func (st *storage) GetClientByClientID(_ context.Context, id string) (op.Client, error) {
 	for _, c := range st.config.Clients {
 		if c.ID == id {
-			return client{c, st.config.Issuer + "/authorize/callback?id="}, nil
+			return client{c}, nil
 		}
 	}
 	return nil, errors.New("no such client")
@@ -223,8 +158,9 @@ func (*storage) SetUserinfoFromScopes(_ context.Context, info *oidc.UserInfo, us
 
 // SetUserinfoFromToken implements [op.OPStorage].
 func (*storage) SetUserinfoFromToken(_ context.Context, info *oidc.UserInfo, _, subject, _ string) error {
-	info.Subject = subject
-	return nil
+	user, err := base64.RawURLEncoding.DecodeString(subject)
+	info.Subject = string(user)
+	return err
 }
 
 // SetIntrospectionFromToken implements [op.OPStorage].

@@ -68,8 +68,7 @@ func New(o Options) (*Server, error) {
 	s.metrics = newMetrics(count)
 	trail := &audit{log: o.Log, metrics: s.metrics, proxies: newProxies(o.Config.TrustedProxies)}
 	s.common = &common{config: o.Config, db: o.DB, log: o.Log, audit: trail, guard: newGuard(o.Config.Limits, o.DB.Failures, trail)}
-	presented := sessions{s.common}
-	provider, err := newProvider(&storage{s.common, presented, keys}, issuer.Scheme == "http")
+	provider, err := newProvider(&storage{s.common, keys}, issuer.Scheme == "http")
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +76,8 @@ func New(o Options) (*Server, error) {
 	asking := make(turns, max(1, int(o.DB.Sessions().Pool().Config().MaxConns)*2/3))
 	base := strings.TrimRight(issuer.Path, "/")
 	s.routes(base)
-	providerRoutes(s.router, base, presented, provider)
-	(&handover{s.common, presented, o.Target, o.Accounts, asking, keys}).routes(s.router, base)
+	providerRoutes(s.router, base, s.common, o.Accounts, provider)
+	(&handover{s.common, sessions{s.common}, o.Target, o.Accounts, asking, keys}).routes(s.router, base)
 	(&resetLinks{links{s.common}, o.Target, o.Accounts, asking}).routes(s.router)
 	(&verifyLinks{links{s.common}}).routes(s.router)
 	(&lazyCheck{s.common, o.Lazy, make(chan struct{}, hashers())}).routes(s.router, base)

@@ -16,32 +16,24 @@ import (
 type sessions struct{ *common }
 
 // presented are the tokens that came with a request.
-type presented struct {
-	request         *http.Request
-	access, refresh []string
-}
-
-type presentedKey struct{}
+type presented struct{ access, refresh []string }
 
 // maxPresented bounds the work that one request can make. Browsers have two
 // cookies of each kind where SuperTokens' domain settings were changed once.
 const maxPresented = 8
 
-// withTokens gives the provider's storage what the browser sent.
-func (s sessions) withTokens(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		p := presented{request: r}
-		for _, c := range r.Cookies() {
-			switch {
-			case c.Value == "" || len(p.access)+len(p.refresh) == maxPresented:
-			case slices.Contains(s.config.Cookies.Access, c.Name):
-				p.access = append(p.access, cookieText(c.Value))
-			case slices.Contains(s.config.Cookies.Refresh, c.Name):
-				p.refresh = append(p.refresh, cookieText(c.Value))
-			}
+// ofBrowser are the tokens that a browser sent.
+func (s sessions) ofBrowser(r *http.Request) (p presented) {
+	for _, c := range r.Cookies() {
+		switch {
+		case c.Value == "" || len(p.access)+len(p.refresh) == maxPresented:
+		case slices.Contains(s.config.Cookies.Access, c.Name):
+			p.access = append(p.access, cookieText(c.Value))
+		case slices.Contains(s.config.Cookies.Refresh, c.Name):
+			p.refresh = append(p.refresh, cookieText(c.Value))
 		}
-		next(w, r.WithContext(context.WithValue(r.Context(), presentedKey{}, p)))
 	}
+	return p
 }
 
 // errNoSession is for a browser that presents nothing.
@@ -87,11 +79,6 @@ func refusal(err error) bool {
 		}
 	}
 	return false
-}
-
-// forged tells whether a token was made up, rather than out of date.
-func forged(err error) bool {
-	return errors.Is(err, session.ErrMalformed) || errors.Is(err, session.ErrSignature)
 }
 
 // cookieText undoes the percent encoding that some of SuperTokens' libraries put

@@ -57,3 +57,6 @@ func (t turns) ask(ctx context.Context, do func(context.Context) error) error {
 
 // busy tells whether trying again soon is all that is needed.
 func busy(err error) bool { return errors.Is(err, errCrowded) || errors.Is(err, cutover.ErrBusy) }
+
+// isBroken tells whether something that the bridge needs did not work.
+func isBroken(err error) bool { return errors.As(err, new(brokenError)) }

@@ -184,7 +184,7 @@ bridge:
 			continue
 		}
 		strangers++
-		if got := handover(t, issuer, s.Access); got.status != http.StatusBadGateway {
+		if got := handover(t, issuer, s.Access); got.status != http.StatusForbidden {
 			t.Errorf("session %s of somebody who was not loaded: %d %s", s.Handle, got.status, got.body)
 		}
 	}

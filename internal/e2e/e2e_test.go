@@ -250,6 +250,7 @@ func TestKeycloak(t *testing.T) {
 		{"LiveToLive", testLiveToLive},
 		{"DryRunsChangeNothing", testDryRunsChangeNothing},
 		{"Bridge", testBridge},
+		{"Tabs", testTabs},
 		{"EveryFixture", testEveryFixture},
 	} {
 		t.Run(move.name, func(t *testing.T) { move.test(t, server) })

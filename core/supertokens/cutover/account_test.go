@@ -60,13 +60,10 @@ func TestTwinsKeepWhatIsTheirs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Logins.Begin(t.Context(), cutover.Login{ID: login, Request: []byte(`{}`), Session: found, UserID: u.ID}); err != nil {
+		if err := db.Logins.Issue(t.Context(), "code "+login, cutover.Login{Request: []byte(`{}`), Session: found, UserID: u.ID}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := db.Logins.Issue(t.Context(), login, "code "+login); err != nil {
-			t.Fatal(err)
-		}
-		if l, err := db.Logins.Redeem(t.Context(), "code "+login); err != nil || l.UserID != id {
+		if l, err := db.Logins.Get(t.Context(), "code "+login); err != nil || l.UserID != id {
 			t.Errorf("the code of %q is for %q, %v", id, l.UserID, err)
 		}
 		if c, err := db.Passwords.Candidate(t.Context(), "public", id); err != nil || c.User.LoginID != login || c.User.ID != id {

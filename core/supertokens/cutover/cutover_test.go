@@ -5,6 +5,7 @@ package cutover_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"sync"
@@ -197,75 +198,81 @@ func liveSession(t *testing.T, db *cutover.DB, tr fixture.Truth) (session.Sessio
 	return session.Session{}, session.User{}
 }
 
-// TestCodeIsIssuedOnce has many logins with one session at two instances.
-func TestCodeIsIssuedOnce(t *testing.T) {
+// TestCodesAreRedeemedOnce has many codes of one session out, of two instances, and
+// redeems all of them at once, each at both.
+func TestCodesAreRedeemedOnce(t *testing.T) {
 	t.Parallel()
-	const name = "core-7.0.18"
+	const name, attempts = "core-7.0.18", 50
 	dsn := fixture.Restore(t, name)
-	now := fixtureTime
-	instances := []*cutover.DB{open(t, dsn, "", func() time.Time { return now }), open(t, dsn, "", fixed)}
+	instances := []*cutover.DB{open(t, dsn, "", fixed), open(t, dsn, "", fixed)}
 	found, user := liveSession(t, instances[0], fixture.Read(t, name))
-	var wg sync.WaitGroup
-	codes := make(chan string, 10)
-	for i := range cap(codes) {
-		id := string(rune('a' + i))
-		if err := instances[i%2].Logins.Begin(t.Context(), cutover.Login{ID: id, Request: []byte(`{"n":1}`), Session: found, UserID: user.ID}); err != nil {
+	there := func() int {
+		return postgres.Value[int](t, dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", found.Handle)
+	}
+	code := func(i int) string { return fmt.Sprintf("code-%d", i) }
+	for i := range attempts {
+		if err := instances[i%2].Logins.Issue(t.Context(), code(i), cutover.Login{Request: []byte(`{"n":1}`), Session: found, UserID: user.ID}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	got, err := instances[0].Logins.Get(t.Context(), code(1))
+	if err != nil || got.UserID != user.ID || string(got.Request) != `{"n":1}` || got.Session.Handle != found.Handle || there() != 1 {
+		t.Errorf("login %+v, %v; %d sessions", got, err, there())
+	}
+	var wg sync.WaitGroup
+	redeemed := make(chan int, attempts)
+	for i := range attempts {
 		wg.Go(func() {
-			switch _, err := instances[i%2].Logins.Issue(t.Context(), id, "code-"+id); {
-			case err == nil:
-				codes <- id
-			case !errors.Is(err, session.ErrRevoked):
-				t.Error(err)
+			for _, db := range instances {
+				switch err := db.Logins.Redeem(t.Context(), code(i), found); {
+				case err == nil:
+					redeemed <- i
+				case !errors.Is(err, session.ErrRevoked) && !errors.Is(err, cutover.ErrNoLogin):
+					t.Error(err)
+				}
 			}
 		})
 	}
 	wg.Wait()
-	if len(codes) != 1 {
-		t.Fatalf("%d codes for one session", len(codes))
+	if len(redeemed) != 1 || there() != 0 {
+		t.Fatalf("%d codes were redeemed, %d sessions are left", len(redeemed), there())
 	}
-	id := <-codes
-	if n := postgres.Value[int](t, dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", found.Handle); n != 0 {
-		t.Error("the session is still there")
-	}
-	if _, err := instances[1].Logins.Issue(t.Context(), id, "another"); !errors.Is(err, cutover.ErrNoLogin) {
-		t.Errorf("a second code: %v", err)
-	}
-	got, err := instances[1].Logins.Redeem(t.Context(), "code-"+id)
-	if err != nil || got.UserID != user.ID || string(got.Request) != `{"n": 1}` || got.Issued.IsZero() {
-		t.Errorf("login %+v, %v", got, err)
-	}
-	for _, code := range []string{"code-" + id, "code-zzz", ""} {
-		if _, err := instances[0].Logins.Redeem(t.Context(), code); !errors.Is(err, cutover.ErrNoLogin) {
+	for _, code := range []string{code(<-redeemed), "code-zzz", ""} {
+		if _, err := instances[0].Logins.Get(t.Context(), code); !errors.Is(err, cutover.ErrNoLogin) {
 			t.Errorf("code %q: %v", code, err)
 		}
 	}
 }
 
-func TestCodesAndLoginsAge(t *testing.T) {
+func TestCodesAge(t *testing.T) {
 	t.Parallel()
 	const name = "core-7.0.18"
 	now := fixtureTime
-	db := open(t, fixture.Restore(t, name), "", func() time.Time { return now })
+	dsn := fixture.Restore(t, name)
+	db := open(t, dsn, "", func() time.Time { return now })
 	found, user := liveSession(t, db, fixture.Read(t, name))
-	begin := func(id string) {
-		if err := db.Logins.Begin(t.Context(), cutover.Login{ID: id, Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	begin("slow")
-	now = now.Add(6 * time.Minute)
-	if _, err := db.Logins.Issue(t.Context(), "slow", "c"); !errors.Is(err, cutover.ErrNoLogin) {
-		t.Errorf("a login of six minutes: %v", err)
-	}
-	begin("quick")
-	if _, err := db.Logins.Issue(t.Context(), "quick", "c"); err != nil {
+	login := cutover.Login{Request: []byte(`{}`), Session: found, UserID: user.ID}
+	if err := db.Logins.Issue(t.Context(), "old", login); err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(61 * time.Second)
-	if _, err := db.Logins.Redeem(t.Context(), "c"); !errors.Is(err, cutover.ErrNoLogin) {
+	_, err := db.Logins.Get(t.Context(), "old")
+	if err := errors.Join(err, db.Logins.Redeem(t.Context(), "old", found)); !errors.Is(err, cutover.ErrNoLogin) {
 		t.Errorf("a code of a minute: %v", err)
+	}
+	if err := db.Logins.Issue(t.Context(), "new", login); err != nil {
+		t.Fatal(err)
+	}
+	if n := postgres.Value[int](t, dsn, "SELECT count(*) FROM stetl_bridge.code"); n != 1 {
+		t.Errorf("%d codes are kept, want the new one", n)
+	}
+	other := found
+	other.Handle += "x"
+	if err := db.Logins.Redeem(t.Context(), "new", other); !errors.Is(err, cutover.ErrNoLogin) {
+		t.Errorf("the code of another session: %v", err)
+	}
+	if err := db.Logins.Redeem(t.Context(), "new", found); err != nil {
+		t.Errorf("its own: %v", err)
 	}
 }
 
@@ -296,14 +303,14 @@ func TestBusySession(t *testing.T) {
 	postgres.Exec(t, dsn, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$")
 	db := openWith(t, dsn, cutover.Options{Wait: 20 * time.Millisecond}, fixed)
 	found, user := liveSession(t, db, fixture.Read(t, name))
-	if err := db.Logins.Begin(t.Context(), cutover.Login{ID: "l", Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
+	if err := db.Logins.Issue(t.Context(), "c", cutover.Login{Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
 		t.Fatal(err)
 	}
 	err := db.Logins.Exchange(t.Context(), found, func() error {
 		if err := db.Logins.Exchange(t.Context(), found, func() error { t.Error("two at once"); return nil }); !errors.Is(err, cutover.ErrBusy) {
 			t.Errorf("a second exchange: %v", err)
 		}
-		if _, err := db.Logins.Issue(t.Context(), "l", "c"); !errors.Is(err, cutover.ErrBusy) {
+		if err := db.Logins.Redeem(t.Context(), "c", found); !errors.Is(err, cutover.ErrBusy) {
 			t.Errorf("a code meanwhile: %v", err)
 		}
 		return nil
@@ -311,7 +318,7 @@ func TestBusySession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Logins.Issue(t.Context(), "l", "c"); !errors.Is(err, session.ErrRevoked) {
+	if err := db.Logins.Redeem(t.Context(), "c", found); !errors.Is(err, session.ErrRevoked) {
 		t.Errorf("afterwards: %v", err)
 	}
 }
@@ -529,16 +536,15 @@ func TestLeastPrivilege(t *testing.T) {
 				"succeed": db.Failures.Succeed(t.Context(), "s", "x"),
 				"reset":   db.Links.ConsumeReset(t.Context(), tr.ResetTokens[0].Token, nothing),
 				"verify":  db.Links.ConsumeVerification(t.Context(), live.Token, nothing),
-				"begin":   db.Logins.Begin(t.Context(), cutover.Login{ID: "l", Request: []byte(`{}`), Session: found, UserID: user.ID}),
+				"issue":   db.Logins.Issue(t.Context(), "c", cutover.Login{Request: []byte(`{}`), Session: found, UserID: user.ID}),
 			} {
 				if err != nil {
 					t.Errorf("%s: %v", what, err)
 				}
 			}
-			if _, err := db.Logins.Issue(t.Context(), "l", "c"); err != nil {
-				t.Errorf("issue: %v", err)
-			}
-			if _, err := db.Logins.Redeem(t.Context(), "c"); err != nil {
+			if l, err := db.Logins.Get(t.Context(), "c"); err != nil {
+				t.Errorf("get: %v", err)
+			} else if err := db.Logins.Redeem(t.Context(), "c", l.Session); err != nil {
 				t.Errorf("redeem: %v", err)
 			}
 			conn, err := pgx.Connect(t.Context(), u.String())

@@ -9,9 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -93,7 +91,7 @@ func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) 
 	if err := d.create(ctx); err != nil {
 		return nil, err
 	}
-	return &DB{d, &Logins{d}, &Links{d}, &Passwords{d, o.FirebaseSignerKey}, &Failures{database: d}}, nil
+	return &DB{d, &Logins{database: d}, &Links{d}, &Passwords{d, o.FirebaseSignerKey}, &Failures{database: d}}, nil
 }
 
 // create makes the tables of the bridge when one is missing.
@@ -146,7 +144,7 @@ func (d *DB) Ping(ctx context.Context) error { return d.pool.Ping(ctx) }
 
 func (d *database) now() time.Time { return d.sessions.Now() }
 
-var ownTables = []string{"login", "secret", "failure", "arrival"}
+var ownTables = []string{"code", "secret", "failure", "arrival"}
 
 func (d *database) own(table string) string { return pgx.Identifier{d.schema, table}.Sanitize() }
 
@@ -156,12 +154,11 @@ func tableStatements(schema string) []string {
 	own := func(table string) string { return pgx.Identifier{schema, table}.Sanitize() }
 	return []string{
 		"CREATE SCHEMA IF NOT EXISTS " + pgx.Identifier{schema}.Sanitize(),
-		"CREATE TABLE IF NOT EXISTS " + own("login") + ` (
-	app_id text NOT NULL, id text NOT NULL, request jsonb NOT NULL, expires_ms bigint NOT NULL,
-	session_handle text NOT NULL, tenant_id text NOT NULL, user_id text NOT NULL,
-	code_hash bytea UNIQUE, auth_ms bigint,
-	PRIMARY KEY (app_id, id))`,
-		"CREATE INDEX IF NOT EXISTS login_expires ON " + own("login") + " (expires_ms)",
+		// A code that a crash of the database loses costs another try: the session is
+		// there until it is redeemed. So it need not wait for the disk.
+		"CREATE UNLOGGED TABLE IF NOT EXISTS " + own("code") + ` (
+	code_hash bytea PRIMARY KEY, app_id text NOT NULL, request text NOT NULL, expires_ms bigint NOT NULL,
+	session_handle text NOT NULL, tenant_id text NOT NULL, user_id text NOT NULL)`,
 		"CREATE TABLE IF NOT EXISTS " + own("secret") + " (app_id text NOT NULL, name text NOT NULL, value text NOT NULL, PRIMARY KEY (app_id, name))",
 		"CREATE TABLE IF NOT EXISTS " + own("failure") + ` (
 	surface text NOT NULL, subject bytea NOT NULL, failures integer NOT NULL, until_ms bigint NOT NULL,
@@ -218,9 +215,6 @@ func ParseSigningKey(text canonical.Secret) (*rsa.PrivateKey, error) {
 	}
 	return key, nil
 }
-
-// storable tells whether PostgreSQL takes the text of a stranger at all.
-func storable(text string) bool { return utf8.ValidString(text) && !strings.Contains(text, "\x00") }
 
 func digest(text string) []byte {
 	sum := sha256.Sum256([]byte(text))

@@ -4,8 +4,8 @@
 //
 // [Open] adds a schema of its own to the database of a [session.Store]. All that
 // must happen once, or be known to every instance, is a row in there and is
-// decided by the database: a session is revoked in the transaction that issues
-// the code ([Logins.Issue]), a link is consumed in the transaction that uses it
+// decided by the database: a session is revoked in the transaction that
+// redeems the code ([Logins.Redeem]), a link is consumed in the transaction that uses it
 // ([Links.ConsumeReset]). Nothing is decided by what a process remembers.
 //
 // [Grants] lists the least a role needs.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,9 +12,7 @@ import (
 // Failures are the attempts that have failed, as all instances know them.
 type Failures struct {
 	*database
-
-	sweeping sync.Mutex
-	swept    time.Time
+	sweep sweep
 }
 
 // Locked tells until when a subject, an address or a network address, may not
@@ -48,24 +45,18 @@ RETURNING failures`, f.app+" "+surface, digest(subject), now, forget, limit, loc
 	if err != nil {
 		return false, fmt.Errorf("count a failed attempt: %w", err)
 	}
-	return failures >= limit, f.sweep(ctx, forget)
+	return failures >= limit, f.forget(ctx, forget)
 }
 
 // sweepAge is how often an instance deletes what is forgotten anyway. Names and
 // addresses of guessers are without number.
 const sweepAge = 10 * time.Minute
 
-func (f *Failures) sweep(ctx context.Context, forget int64) error {
-	f.sweeping.Lock()
-	due := f.now().Sub(f.swept) > sweepAge
-	if due {
-		f.swept = f.now()
-	}
-	f.sweeping.Unlock()
-	if !due {
+func (f *Failures) forget(ctx context.Context, before int64) error {
+	if !f.sweep.due(f.now(), sweepAge) {
 		return nil
 	}
-	_, err := f.pool.Exec(ctx, "DELETE FROM "+f.own("failure")+" WHERE left(surface, length($1)) = $1 AND until_ms < $2", f.app+" ", forget)
+	_, err := f.pool.Exec(ctx, "DELETE FROM "+f.own("failure")+" WHERE left(surface, length($1)) = $1 AND until_ms < $2", f.app+" ", before)
 	if err != nil {
 		return fmt.Errorf("forget failed attempts: %w", err)
 	}

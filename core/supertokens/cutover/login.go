@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,95 +13,78 @@ import (
 	"github.com/stetl/stetl/core/supertokens/session"
 )
 
-// ErrNoLogin is for a login or a code that is unknown, used or too old.
+// ErrNoLogin is for a code that is unknown, used or too old.
 var ErrNoLogin = errors.New("no such login, or it is over")
 
-// How long a login may take, and a code wait for its client.
-const (
-	loginAge = 5 * time.Minute
-	codeAge  = time.Minute
-)
+// codeAge is how long a code waits for its client.
+const codeAge = time.Minute
 
 // Login is a login that is on its way to a client.
 type Login struct {
-	ID string
 	// Request is the client's, as JSON; the database gives it back unread.
 	Request json.RawMessage
 	Session session.Session
 	// UserID is the visible id of the account.
 	UserID string
-	// Issued is when a code was issued, zero before.
-	Issued time.Time
 }
 
 // Logins are on their way from a session to a client.
-type Logins struct{ *database }
+type Logins struct {
+	*database
+	sweep sweep
+}
 
-// Begin remembers a login. Its session stays as it is.
-func (s *Logins) Begin(ctx context.Context, l Login) error {
+// Issue keeps a login under its code. The session stays as it is, and may have
+// several codes out: a browser has several tabs. [Logins.Redeem] decides which of
+// them counts.
+func (s *Logins) Issue(ctx context.Context, code string, l Login) error {
 	now := s.now()
-	if _, err := s.pool.Exec(ctx, "DELETE FROM "+s.own("login")+" WHERE expires_ms < $1", now.UnixMilli()); err != nil {
-		return fmt.Errorf("forget old logins: %w", err)
+	if s.sweep.due(now, codeAge) {
+		if _, err := s.pool.Exec(ctx, "DELETE FROM "+s.own("code")+" WHERE expires_ms < $1", now.UnixMilli()); err != nil {
+			return fmt.Errorf("forget old codes: %w", err)
+		}
 	}
-	_, err := s.pool.Exec(ctx, "INSERT INTO "+s.own("login")+
-		" (app_id, id, request, expires_ms, session_handle, tenant_id, user_id) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-		s.app, l.ID, string(l.Request), now.Add(loginAge).UnixMilli(), l.Session.Handle, l.Session.Tenant, l.UserID)
+	_, err := s.pool.Exec(ctx, "INSERT INTO "+s.own("code")+
+		" (code_hash, app_id, request, expires_ms, session_handle, tenant_id, user_id) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+		digest(code), s.app, string(l.Request), now.Add(codeAge).UnixMilli(), l.Session.Handle, l.Session.Tenant, l.UserID)
 	if err != nil {
-		return fmt.Errorf("remember a login: %w", err)
+		return fmt.Errorf("issue a code: %w", err)
 	}
 	return nil
 }
 
-const loginColumns = "id, request::text, session_handle, tenant_id, user_id, coalesce(auth_ms, 0)"
-
-func scanLogin(row pgx.Row) (l Login, err error) {
+// Get returns the login of a code that is still good, and changes nothing.
+func (s *Logins) Get(ctx context.Context, code string) (Login, error) {
+	var l Login
 	var request string
-	var issued int64
-	switch err := row.Scan(&l.ID, &request, &l.Session.Handle, &l.Session.Tenant, &l.UserID, &issued); {
+	err := s.pool.QueryRow(ctx, "SELECT request, session_handle, tenant_id, user_id FROM "+s.own("code")+" WHERE code_hash = $1 AND app_id = $2 AND expires_ms > $3",
+		digest(code), s.app, s.now().UnixMilli()).Scan(&request, &l.Session.Handle, &l.Session.Tenant, &l.UserID)
+	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return Login{}, ErrNoLogin
 	case err != nil:
 		return Login{}, fmt.Errorf("read a login: %w", err)
 	}
 	l.Request = json.RawMessage(request)
-	if issued > 0 {
-		l.Issued = time.UnixMilli(issued)
-	}
 	return l, nil
 }
 
-// Get returns a login that has begun.
-func (s *Logins) Get(ctx context.Context, id string) (Login, error) {
-	if !storable(id) {
-		return Login{}, ErrNoLogin
-	}
-	return scanLogin(s.pool.QueryRow(ctx, "SELECT "+loginColumns+" FROM "+s.own("login")+" WHERE app_id = $1 AND id = $2 AND expires_ms > $3",
-		s.app, id, s.now().UnixMilli()))
-}
-
-// Issue revokes the session of a login and attaches the code to it, both or
-// neither. Of all attempts with one session, whatever instance serves them, one
-// succeeds; the others get [session.ErrRevoked], or [ErrBusy] while another one
-// is at it. The login is returned also with
-// that error.
-func (s *Logins) Issue(ctx context.Context, id, code string) (l Login, err error) {
-	err = s.once(ctx, func(tx pgx.Tx) (err error) {
-		now := s.now()
-		l, err = scanLogin(tx.QueryRow(ctx, "UPDATE "+s.own("login")+
-			" SET code_hash = $1, auth_ms = $2, expires_ms = $3 WHERE app_id = $4 AND id = $5 AND expires_ms > $2 AND code_hash IS NULL RETURNING "+loginColumns,
-			digest(code), now.UnixMilli(), now.Add(codeAge).UnixMilli(), s.app, id))
-		if err != nil {
-			return err
+// Redeem takes a code and revokes the session that it was issued for, both or
+// neither. Of all codes of a session, whatever instances issued and redeem them, one
+// can be redeemed, once; the others get [ErrNoLogin], [session.ErrRevoked], or
+// [ErrBusy] while another one is at it.
+func (s *Logins) Redeem(ctx context.Context, code string, from session.Session) error {
+	return s.once(ctx, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, "DELETE FROM "+s.own("code")+" WHERE code_hash = $1 AND app_id = $2 AND session_handle = $3 AND tenant_id = $4 AND expires_ms > $5",
+			digest(code), s.app, from.Handle, from.Tenant, s.now().UnixMilli())
+		switch {
+		case err != nil:
+			return fmt.Errorf("redeem a code: %w", err)
+		case tag.RowsAffected() == 0:
+			return ErrNoLogin
 		}
-		return s.sessions.Revoke(ctx, tx, l.Session)
+		return s.sessions.Revoke(ctx, tx, from)
 	})
-	return l, err
-}
-
-// Redeem takes the code of a login, once.
-func (s *Logins) Redeem(ctx context.Context, code string) (Login, error) {
-	return scanLogin(s.pool.QueryRow(ctx, "DELETE FROM "+s.own("login")+" WHERE app_id = $1 AND code_hash = $2 AND expires_ms > $3 RETURNING "+loginColumns,
-		s.app, digest(code), s.now().UnixMilli()))
 }
 
 // Exchange revokes a session and has do use it, both or neither: when do fails,
@@ -113,4 +97,20 @@ func (s *Logins) Exchange(ctx context.Context, from session.Session, do func() e
 		}
 		return do()
 	})
+}
+
+// sweep says when it is time again to delete what has no use any more.
+type sweep struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+func (s *sweep) due(now time.Time, every time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.last) < every {
+		return false
+	}
+	s.last = now
+	return true
 }

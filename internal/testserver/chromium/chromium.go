@@ -81,6 +81,17 @@ func Private(tb testing.TB, browser context.Context) context.Context {
 	return ctx
 }
 
+// Beside opens one more tab that shares the cookies of another one.
+func Beside(tb testing.TB, tab context.Context) context.Context {
+	tb.Helper()
+	ctx, cancel := chromedp.NewContext(tab)
+	tb.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		tb.Fatalf("open a tab: %v", err)
+	}
+	return ctx
+}
+
 func find(tb testing.TB) (browser, error) {
 	tb.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "chromium-headless-shell", "google-chrome"} {

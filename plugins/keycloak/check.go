@@ -61,6 +61,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	p.checkFederations(ctx, &l)
 	p.checkProfile(ctx, &l)
 	p.checkIdentityProviders(ctx, &l, needs)
+	checkBridge(ctx, t, &l)
 	p.checkPower(ctx, &l, needs)
 	t.signIns = signInReader{t.api, t.config, p.providers}.read(ctx, needs, facts)
 	return l

@@ -103,6 +103,9 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 	if err != nil {
 		return nil, explain(fmt.Errorf("list the identity providers of realm %s: %w", t.config.Realm, err))
 	}
+	if err := unlinkable(t.config.BridgeAlias, aliases).Err(); err != nil {
+		return nil, err
+	}
 	about, err := provided{t.api}.endpoints(ctx)
 	if err != nil {
 		return nil, explain(fmt.Errorf("ask for the endpoints of the provider: %w", err))

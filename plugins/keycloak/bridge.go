@@ -1,0 +1,40 @@
+package keycloak
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// checkBridge sees that everybody can be linked to the bridge.
+func checkBridge(ctx context.Context, t *live, l *sdk.Diagnostics) {
+	if t.config.BridgeAlias == "" {
+		return
+	}
+	there, err := t.api.providerAliases(ctx)
+	if err != nil {
+		l.Add(failed("list the identity providers", err))
+		return
+	}
+	for _, d := range unlinkable(t.config.BridgeAlias, there) {
+		l.Add(d)
+	}
+}
+
+// unlinkable says why nobody could be linked to the bridge. Of an identity provider that
+// is not there, or that the client may not see, the realm shows no links: those that are
+// missing would never be found, and accounts that are there would not get theirs.
+func unlinkable(alias string, there map[string]bool) (l sdk.Diagnostics) {
+	switch {
+	case alias == "" || there[alias]:
+	case there == nil:
+		l.Add(missingRole("view-identity-providers", fmt.Sprintf("nobody can be linked to the identity provider %s of bridge_alias, as its links cannot be seen", alias)))
+	default:
+		l.Add(sdk.Diagnostic{
+			Code: codeProviderMissing, Path: "/bridge_alias", Summary: "the realm has no identity provider called " + alias,
+			Detail: "accounts that are in the realm could not be linked to it, and nobody would notice", Hint: "add it as docs/bridge.md says, then run again; or leave bridge_alias out",
+		})
+	}
+	return l
+}

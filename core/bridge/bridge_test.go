@@ -45,6 +45,8 @@ type fakeTarget struct {
 	mu        sync.Mutex
 	passwords map[string]string
 	exchanges []pluginapi.Assertion
+	location  string // of its own reset
+	ended     bool   // whether it was last asked to sign somebody out
 	err       error
 }
 
@@ -52,13 +54,13 @@ func (f *fakeTarget) SetPassword(_ context.Context, p pluginapi.PasswordChange) 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err == nil {
-		f.passwords[p.TargetID] = p.Password.Reveal()
+		f.passwords[p.TargetID], f.ended = p.Password.Reveal(), p.EndSessions
 	}
 	return f.err
 }
 
 func (f *fakeTarget) StartReset(context.Context, pluginapi.Reset) (string, error) {
-	return "https://sso.example.com/reset", f.err
+	return f.location, f.err
 }
 
 func (f *fakeTarget) Exchange(_ context.Context, a pluginapi.Assertion) (pluginapi.Tokens, error) {
@@ -310,7 +312,7 @@ func TestBrowserIsHandedOverOnce(t *testing.T) {
 			t.Errorf("userinfo with another token: %d %s", info.status, info.body)
 		}
 	}
-	for _, path := range []string{"/authorize/callback", "/revoke", "/oauth/introspect", "/end_session", "/device_authorization", "/ready", "/nothing"} {
+	for _, path := range []string{"/authorize/callback", "/revoke", "/oauth/introspect", "/device_authorization", "/ready", "/nothing"} {
 		if a := w.do(http.MethodPost, w.url+path, "", nil); a.status != http.StatusNotFound {
 			t.Errorf("%s is served: %d", path, a.status)
 		}
@@ -400,7 +402,10 @@ func TestApplicationsExchangeTokens(t *testing.T) {
 	}
 	second := w.session(func(x fixture.Session) bool { return alive(x) && x.Handle != s.Handle })
 	body, _ := json.Marshal(map[string]string{"token": second.Refresh})
-	if a := w.do(http.MethodPost, w.url+"/handover", string(body), map[string]string{"Content-Type": "application/json", "Origin": "https://evil.example.com"}); a.status != http.StatusOK || a.header.Get("Access-Control-Allow-Origin") != "" {
+	if a := w.do(http.MethodPost, w.url+"/handover", string(body), map[string]string{"Content-Type": "application/json", "Origin": "https://evil.example.com"}); a.status != http.StatusForbidden || a.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("a foreign origin: %d %s %v", a.status, a.body, a.header)
+	}
+	if a := w.do(http.MethodPost, w.url+"/handover", string(body), map[string]string{"Content-Type": "application/json"}); a.status != http.StatusOK {
 		t.Errorf("refresh token: %d %s %v", a.status, a.body, a.header)
 	}
 	// A cookie is not enough: another site could send it.
@@ -461,6 +466,10 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	}
 	w.redeem("canary-code", "canary-wrong-secret")
 	w.do(http.MethodGet, w.url+"/authorize?client_id=idp&redirect_uri=x&state=canary-state", "", map[string]string{"Cookie": "sAccessToken=canary-cookie"})
+	for _, extra := range []url.Values{{}, {"prompt": {"login"}}, {"response_type": {"token"}}, {"request": {"canary"}}} {
+		extra.Set("state", "canary-state")
+		w.login(w.url, "sAccessToken=canary-cookie", extra)
+	}
 	for _, link := range w.truth.ResetTokens {
 		secrets = append(secrets, link.Token, link.Hash, link.Email)
 		w.do(http.MethodGet, w.origin()+"/auth/reset-password?token="+link.Token, "", nil)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"github.com/stetl/stetl/core/config"
@@ -33,23 +34,56 @@ func (c *common) failure(ctx context.Context, err error) {
 	c.log.ErrorContext(ctx, "the bridge cannot answer", slog.String("error", err.Error()))
 }
 
-// cors lets the configured web applications call.
-func (c *common) cors(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+// fromPages lets web applications of these origins call with POST, and no others.
+// SuperTokens' own SDK sends cookies along and does not take an answer that does not
+// allow them; here they are not looked at.
+func (c *common) fromPages(origins []string, next http.HandlerFunc) route {
+	allowed := func(w http.ResponseWriter, r *http.Request) bool {
 		origin := r.Header.Get("Origin")
-		if origin != "" && slices.Contains(c.config.Exchange.Origins, origin) {
-			h := w.Header()
-			h.Set("Access-Control-Allow-Origin", origin)
-			h.Add("Vary", "Origin")
-			h.Set("Access-Control-Allow-Methods", "POST")
-			h.Set("Access-Control-Allow-Headers", "authorization, content-type, rid, fdi-version, st-auth-mode, anti-csrf")
-			h.Set("Access-Control-Max-Age", "600")
+		w.Header().Add("Vary", "Origin")
+		if !slices.Contains(origins, origin) {
+			return !c.foreign(r)
 		}
-		next(w, r)
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", origin)
+		h.Set("Access-Control-Allow-Credentials", "true")
+		h.Set("Access-Control-Allow-Methods", "POST")
+		h.Set("Access-Control-Allow-Headers", "authorization, content-type, rid, fdi-version, st-auth-mode, anti-csrf")
+		h.Set("Access-Control-Max-Age", "600")
+		return true
+	}
+	return route{
+		http.MethodOptions: func(w http.ResponseWriter, r *http.Request) {
+			allowed(w, r)
+			w.WriteHeader(http.StatusNoContent)
+		},
+		http.MethodPost: func(w http.ResponseWriter, r *http.Request) {
+			if !allowed(w, r) {
+				http.Error(w, "this origin may not call", http.StatusForbidden)
+				return
+			}
+			next(w, r)
+		},
 	}
 }
 
-func nothing(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
+// foreign tells whether a page of another origin sends a request. Browsers that are not
+// of yesterday say so themselves.
+func (c *common) foreign(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none":
+		return false
+	}
+	if own, err := url.Parse(c.config.Issuer); err == nil && origin == own.Scheme+"://"+own.Host {
+		return false
+	}
+	u, err := url.Parse(origin)
+	return err != nil || u.Host == "" || u.Host != r.Host
+}
 
 func reason(text string) slog.Attr { return slog.String("reason", text) }
 

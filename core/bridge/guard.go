@@ -24,6 +24,8 @@ const (
 	surfaceVerify  = "verify"
 	surfaceLazy    = "lazy"
 	surfaceClient  = "client"
+	surfaceToken   = "lazy_token"
+	surfaceLogout  = "logout"
 )
 
 // guard slows down who asks often and locks out who guesses. Rates are counted

@@ -27,7 +27,7 @@ type handover struct {
 
 func (h *handover) routes(to *router, base string) {
 	if h.config.Exchange.Audience != "" {
-		to.add(base+"/handover", route{http.MethodPost: h.cors(h.guard.limit(surfaceAPI, h.answer)), http.MethodOptions: h.cors(nothing)})
+		to.add(base+"/handover", h.fromPages(h.config.Exchange.Origins, h.guard.limit(surfaceAPI, h.answer)))
 	}
 }
 

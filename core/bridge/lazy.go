@@ -43,16 +43,17 @@ func schemes(c config.BridgeLazy) (out []canonical.Scheme) {
 	return out
 }
 
-// authenticated lets only the target ask. Guessing its token locks an address out.
+// authenticated lets only the target ask. Guessing its token locks an address out, for
+// this and nothing else.
 func (l *lazyCheck) authenticated(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		client := l.guard.client(r)
-		if l.guard.locked(w, r, surfaceClient, client) {
+		if l.guard.locked(w, r, surfaceToken, client) {
 			return
 		}
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		if !strings.EqualFold(scheme, "bearer") || !sameSecret(token, l.config.Lazy.Token.Reveal()) {
-			l.guard.failed(r, surfaceClient, client)
+			l.guard.failed(r, surfaceToken, client)
 			l.audit.event(r, surfaceLazy, outcomeRefused, "", reason("not the token of the target"))
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "unauthorized", http.StatusUnauthorized)
@@ -82,7 +83,7 @@ func (l *lazyCheck) check(w http.ResponseWriter, r *http.Request, name, password
 	// Failures are the account's, by whatever name it is asked for.
 	subject := strings.ToLower(strings.TrimSpace(name))
 	if err == nil {
-		subject = "account " + c.User.InternalID
+		subject = cutover.AccountSubject(c.User.InternalID)
 	}
 	select {
 	case l.hashing <- struct{}{}:

@@ -5,14 +5,20 @@ package bridge_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"html"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/internal/testserver/chromium"
 	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
@@ -70,14 +76,26 @@ func TestResetLink(t *testing.T) {
 	}
 }
 
+// TestResetByTheTarget follows a link in a browser, which ends where the target says: at
+// another origin.
 func TestResetByTheTarget(t *testing.T) {
 	t.Parallel()
+	browser := chromium.Start(t)
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, `<p id="arrived">%s</p>`, html.EscapeString(r.URL.Query().Get("ticket")))
+	}))
+	t.Cleanup(target.Close)
 	w := build(t, "core-9.3.0", func(c *config.Bridge) { c.Reset.Mode = "target" })
-	b, h := form(url.Values{"token": {w.truth.ResetTokens[0].Token}})
-	if a := w.do(http.MethodPost, w.origin()+"/auth/reset-password", b, h); a.status != http.StatusSeeOther || a.header.Get("Location") != "https://sso.example.com/reset" {
-		t.Errorf("%d %v", a.status, a.header)
+	w.target.location = target.URL + "/lo/reset?ticket=a&b=<c>"
+	link := w.origin() + "/auth/reset-password?token=" + w.truth.ResetTokens[0].Token
+	tab := chromium.Private(t, browser)
+	if err := chromedp.Do(tab, chromedp.Navigate(link), chromedp.Click("#go"), chromedp.WaitVisible("#arrived")); err != nil {
+		t.Fatal(err)
 	}
-	if a := w.do(http.MethodPost, w.origin()+"/auth/reset-password", b, h); a.status != http.StatusGone {
+	if text, err := chromedp.Run(tab, chromedp.Text("#arrived")); err != nil || text != "a" {
+		t.Errorf("arrived with %q, %v", text, err)
+	}
+	if a := w.do(http.MethodGet, link, "", nil); a.status != http.StatusGone {
 		t.Errorf("again: %d", a.status)
 	}
 }

@@ -18,10 +18,11 @@ type page struct {
 	Password             bool // ask for one
 	Button               string
 	Continue             string
+	Onward               bool // go there at once
 }
 
 var pages = template.Must(template.New("page").Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{{.Title}}</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">{{if .Onward}}<meta http-equiv="refresh" content="0;url={{.Continue}}">{{end}}<title>{{.Title}}</title>
 <style>body{font:1rem/1.5 system-ui,sans-serif;max-width:26rem;margin:4rem auto;padding:0 1rem}label,input,button{display:block;width:100%;box-sizing:border-box;font:inherit;margin:.4rem 0}.problem{color:#b00020}</style></head>
 <body><h1>{{.Title}}</h1>{{with .Problem}}<p class="problem" id="problem" role="alert">{{.}}</p>{{end}}{{with .Text}}<p id="text">{{.}}</p>{{end}}
 {{if .Button}}<form method="post" action="{{.Action}}"><input type="hidden" name="{{.Parameter}}" value="{{.Token}}">
@@ -40,6 +41,18 @@ func (l links) show(w http.ResponseWriter, r *http.Request, status int, p page) 
 	w.WriteHeader(status)
 	if err := pages.Execute(w, p); err != nil {
 		l.log.DebugContext(r.Context(), "a page was not sent", slog.String("error", err.Error()))
+	}
+}
+
+// own takes the form of a page from that page only. Browsers that do not say more send
+// null for a form whose page sends no referrer.
+func (l links) own(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") != "null" && l.foreign(r) {
+			http.Error(w, "this origin may not send the form", http.StatusForbidden)
+			return
+		}
+		next(w, r)
 	}
 }
 

@@ -23,13 +23,25 @@ const tokenAge = 5 * time.Minute
 // providerRoutes are those of the provider: all of its endpoints that are of use here.
 func providerRoutes(to *router, base string, c *common, accounts Accounts, provider *op.Provider) {
 	open := http.StripPrefix(base, provider).ServeHTTP
-	to.add(base+"/.well-known/openid-configuration", route{http.MethodGet: open})
-	to.add(base+"/keys", route{http.MethodGet: open})
-	to.add(base+"/userinfo", route{http.MethodGet: open, http.MethodPost: open})
+	about := discovery(c.config.Issuer)
+	to.add(base+"/.well-known/openid-configuration", route{http.MethodGet: func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, about) }})
+	to.add(base+pathKeys, route{http.MethodGet: open})
+	to.add(base+pathUserinfo, route{http.MethodGet: open, http.MethodPost: open})
 	authorize := (&authorization{c, sessions{c}, accounts, provider}).answer
-	to.add(base+"/authorize", route{http.MethodGet: authorize, http.MethodPost: authorize})
-	to.add(base+"/oauth/token", route{http.MethodPost: (&tokens{c, provider}).answer})
+	to.add(base+pathAuthorize, route{http.MethodGet: authorize, http.MethodPost: authorize})
+	to.add(base+pathToken, route{http.MethodPost: (&tokens{c, provider}).answer})
+	end := (&endSession{c, sessions{c}, provider}).answer
+	to.add(base+pathEndSession, route{http.MethodGet: end, http.MethodPost: end})
 }
+
+// The endpoints, below the issuer. Where they can be, they are the library's.
+const (
+	pathAuthorize  = "/authorize"
+	pathToken      = "/oauth/token" //nolint:gosec // a path
+	pathUserinfo   = "/userinfo"
+	pathKeys       = "/keys"
+	pathEndSession = "/end_session"
+)
 
 // newProvider is the OpenID provider over st.
 func newProvider(st *storage, insecure bool) (*op.Provider, error) {

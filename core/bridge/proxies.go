@@ -19,6 +19,19 @@ func newProxies(networks []string) (out proxies) {
 	return out
 }
 
+// unheard reports whether a proxy that is not trusted says where a request comes from.
+func (p proxies) unheard(r *http.Request) bool {
+	if r.Header.Get("X-Forwarded-For") == "" {
+		return false
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && !p.trusted(addr)
+}
+
 // client is the network address that counts: of an IPv6 address its network, as
 // one subscriber has many. Behind trusted proxies it is the last address of
 // X-Forwarded-For that is not one of them.

@@ -25,10 +25,10 @@ type resetLinks struct {
 func (l *resetLinks) routes(to *router) {
 	c := l.config.Reset
 	if c.Path != "" {
-		to.add(c.Path, route{http.MethodGet: l.guard.limit(surfaceReset, l.page), http.MethodPost: l.guard.limit(surfaceReset, l.submit)})
+		to.add(c.Path, route{http.MethodGet: l.guard.limit(surfaceReset, l.page), http.MethodPost: l.own(l.guard.limit(surfaceReset, l.submit))})
 	}
 	if c.APIPath != "" {
-		to.add(c.APIPath, route{http.MethodPost: l.cors(l.guard.limit(surfaceReset, l.api)), http.MethodOptions: l.cors(nothing)})
+		to.api(c.APIPath, "/user/password/reset", l.fromPages(c.Origins, l.guard.limit(surfaceReset, l.api)))
 	}
 }
 
@@ -74,12 +74,15 @@ func (l *resetLinks) submit(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, cutover.ErrNoLink):
 		l.dead(w, r, titleReset, c)
+	case refused && failure.Code == diag.TargetNoSuchAccount:
+		l.show(w, r, http.StatusNotFound, page{Title: titleReset, Problem: "There is no account here that this link could be for. Please sign up, or ask for help.", Continue: c.Continue})
 	case refused && failure.Code == diag.TargetPasswordRefused:
 		l.show(w, r, http.StatusUnprocessableEntity, l.form(token, "This password is not allowed: "+failure.Detail))
 	case err != nil:
 		l.show(w, r, http.StatusBadGateway, l.form(token, "The password could not be set just now. Please try again later; the link goes on working."))
 	case location != "":
-		http.Redirect(w, r, location, http.StatusSeeOther)
+		// No redirect: browsers hold it for a part of the form, which may go nowhere else.
+		l.show(w, r, http.StatusOK, page{Title: titleReset, Text: "You are being taken to where you can set a new password.", Continue: location, Onward: true})
 	case c.Mode == modeTarget:
 		l.show(w, r, http.StatusOK, page{Title: titleReset, Text: "A message with a new link is on its way to your address.", Continue: c.Continue})
 	default:
@@ -91,7 +94,7 @@ func (l *resetLinks) submit(w http.ResponseWriter, r *http.Request) {
 func (l *resetLinks) reset(r *http.Request, token string, password canonical.Secret) (location string, err error) {
 	user := ""
 	err = l.turns.ask(r.Context(), func(ctx context.Context) error {
-		return l.db.Links.ConsumeReset(ctx, token, func(link cutover.Link) (err error) {
+		return l.db.Links.ConsumeReset(ctx, token, l.config.Reset.EndsSessions(), func(link cutover.Link) (err error) {
 			user = link.User.ID
 			location, err = l.inTarget(ctx, link, password)
 			return err
@@ -131,7 +134,7 @@ func (l *resetLinks) inTarget(ctx context.Context, link cutover.Link, password c
 	if l.config.Reset.Mode == modeTarget {
 		return l.target.StartReset(ctx, pluginapi.Reset{TargetID: id, Email: email, RedirectURI: l.config.Reset.Continue})
 	}
-	return "", l.target.SetPassword(ctx, pluginapi.PasswordChange{TargetID: id, Email: email, Password: password})
+	return "", l.target.SetPassword(ctx, pluginapi.PasswordChange{TargetID: id, Email: email, Password: password, EndSessions: l.config.Reset.EndsSessions()})
 }
 
 // api answers as SuperTokens' own API does, so that the reset page of an
@@ -160,7 +163,7 @@ func (l *resetLinks) api(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 		answerJSON(w, http.StatusOK, map[string]string{"status": "OK"})
-	case errors.Is(err, cutover.ErrNoLink):
+	case errors.Is(err, cutover.ErrNoLink), refused && failure.Code == diag.TargetNoSuchAccount:
 		answerJSON(w, http.StatusOK, map[string]string{"status": "RESET_PASSWORD_INVALID_TOKEN_ERROR"})
 	case refused && failure.Code == diag.TargetPasswordRefused:
 		answerJSON(w, http.StatusOK, fieldError(failure.Detail))

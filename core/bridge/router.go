@@ -14,7 +14,14 @@ type route map[string]http.HandlerFunc
 type router struct {
 	exact    map[string]route
 	prefixes map[string]route
+	tenants  []tenantRoute
 	taken    string
+}
+
+// tenantRoute is what answers a path of SuperTokens' API at every tenant.
+type tenantRoute struct {
+	base, path string
+	route
 }
 
 func newRouter() *router { return &router{exact: map[string]route{}, prefixes: map[string]route{}} }
@@ -24,6 +31,15 @@ func (t *router) add(path string, r route) {
 		t.taken = path
 	}
 	t.exact[path] = r
+}
+
+// api adds a path of SuperTokens' API, and those that its SDKs use for other tenants:
+// the name of the tenant stands before the part that the API has fixed.
+func (t *router) api(path, fixed string, r route) {
+	t.add(path, r)
+	if base, ok := strings.CutSuffix(path, fixed); ok {
+		t.tenants = append(t.tenants, tenantRoute{base + "/", fixed, r})
+	}
 }
 
 // below adds what answers all paths that begin with a prefix.
@@ -41,6 +57,12 @@ func (t *router) err() error {
 func (t *router) find(path string) (found route, label string, ok bool) {
 	if found, ok = t.exact[path]; ok {
 		return found, path, true
+	}
+	for _, at := range t.tenants {
+		rest, under := strings.CutPrefix(path, at.base)
+		if tenant, fits := strings.CutSuffix(rest, at.path); under && fits && tenant != "" && !strings.Contains(tenant, "/") {
+			return at.route, at.base + "{tenant}" + at.path, true
+		}
 	}
 	for prefix, under := range t.prefixes {
 		if strings.HasPrefix(path, prefix) {

@@ -38,6 +38,8 @@ type Server struct {
 	metrics  *metrics
 	router   *router
 	draining atomic.Bool
+	// warned is when a proxy that is not trusted was last warned about, in Unix time.
+	warned atomic.Int64
 }
 
 // Limits of every request.
@@ -86,12 +88,17 @@ func New(o Options) (*Server, error) {
 
 // routes are those about the server itself, and the keys of SuperTokens.
 func (s *Server) routes(base string) {
-	s.router.add("/.well-known/jwks.json", route{http.MethodGet: s.sourceKeys})
+	s.router.add("/.well-known/jwks.json", readable(s.sourceKeys))
 	if base != "" {
-		s.router.add(base+"/.well-known/jwks.json", route{http.MethodGet: s.sourceKeys})
+		s.router.add(base+"/.well-known/jwks.json", readable(s.sourceKeys))
 	}
-	s.router.add("/healthz", route{http.MethodGet: s.healthy})
-	s.router.add("/readyz", route{http.MethodGet: s.ready})
+	s.router.add("/healthz", readable(s.healthy))
+	s.router.add("/readyz", readable(s.ready))
+}
+
+// readable answers GET, and HEAD, which load balancers like to ask.
+func readable(handle http.HandlerFunc) route {
+	return route{http.MethodGet: handle, http.MethodHead: handle}
 }
 
 // ServeHTTP implements [http.Handler] for everybody.
@@ -115,6 +122,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "something went wrong", http.StatusInternalServerError)
 		}
 	}()
+	s.warn(r)
 	found, path, ok := s.router.find(r.URL.Path)
 	switch handle := found[r.Method]; {
 	case !ok:
@@ -123,6 +131,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 	default:
 		s.metrics.timed(w, r, path, handle)
+	}
+}
+
+// warnEvery is how often the log repeats what somebody should change.
+const warnEvery = 10 * time.Minute
+
+// warn tells of a proxy that trusted_proxies does not name: everybody behind it has one
+// address, and shares limits and lock-outs.
+func (s *Server) warn(r *http.Request) {
+	if !s.guard.unheard(r) {
+		return
+	}
+	now, last := time.Now().Unix(), s.warned.Load()
+	if now-last > int64(warnEvery.Seconds()) && s.warned.CompareAndSwap(last, now) {
+		s.log.WarnContext(r.Context(), "X-Forwarded-For comes from an address that trusted_proxies does not name: everybody behind it shares limits and lock-outs, if it is a proxy of yours",
+			slog.String("client", s.guard.client(r)))
 	}
 }
 

@@ -50,7 +50,7 @@ func (s sessions) verify(ctx context.Context, p presented) (session.Session, ses
 		verify func(context.Context, string, session.Check) (session.Session, error)
 	}{{p.access, store.VerifyAccess}, {p.refresh, store.VerifyRefresh}} {
 		for _, token := range try.tokens {
-			found, e := try.verify(ctx, token, session.Check{Claims: s.config.RequiredClaims})
+			found, e := try.verify(ctx, token, session.Check{Claims: s.config.RequiredClaims, Present: s.config.ClaimsNamed})
 			if e == nil {
 				u, e := store.User(ctx, found)
 				if e == nil {

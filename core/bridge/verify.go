@@ -15,10 +15,10 @@ type verifyLinks struct{ links }
 func (l *verifyLinks) routes(to *router) {
 	c := l.config.VerifyEmail
 	if c.Path != "" {
-		to.add(c.Path, route{http.MethodGet: l.guard.limit(surfaceVerify, l.page), http.MethodPost: l.guard.limit(surfaceVerify, l.submit)})
+		to.add(c.Path, route{http.MethodGet: l.guard.limit(surfaceVerify, l.page), http.MethodPost: l.own(l.guard.limit(surfaceVerify, l.submit))})
 	}
 	if c.APIPath != "" {
-		to.add(c.APIPath, route{http.MethodPost: l.cors(l.guard.limit(surfaceVerify, l.api)), http.MethodOptions: l.cors(nothing)})
+		to.api(c.APIPath, "/user/email/verify", l.fromPages(c.Origins, l.guard.limit(surfaceVerify, l.api)))
 	}
 }
 

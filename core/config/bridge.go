@@ -32,12 +32,14 @@ type Bridge struct {
 	Clients        []BridgeClient   `json:"clients,omitempty"`
 	Cookies        BridgeCookies    `json:"cookies,omitzero"`
 	RequiredClaims []string         `json:"required_claims,omitempty"` // that must not be false in a session
-	Exchange       BridgeExchange   `json:"exchange,omitzero"`
-	Reset          BridgeLink       `json:"reset,omitzero"`
-	VerifyEmail    BridgeLink       `json:"verify_email,omitzero"`
-	Lazy           BridgeLazy       `json:"lazy,omitzero"`
-	Limits         BridgeLimits     `json:"limits,omitzero"`
-	Drain          Duration         `json:"drain,omitzero"`
+	// ClaimsNamed says that the file names RequiredClaims: a session must have them.
+	ClaimsNamed bool           `json:"-"`
+	Exchange    BridgeExchange `json:"exchange,omitzero"`
+	Reset       BridgeLink     `json:"reset,omitzero"`
+	VerifyEmail BridgeLink     `json:"verify_email,omitzero"`
+	Lazy        BridgeLazy     `json:"lazy,omitzero"`
+	Limits      BridgeLimits   `json:"limits,omitzero"`
+	Drain       Duration       `json:"drain,omitzero"`
 	// MatchEmail lets links act on accounts that no run has loaded, found by
 	// address.
 	MatchEmail bool `json:"match_email,omitempty"`
@@ -54,6 +56,9 @@ type BridgeClient struct {
 	ID           string           `json:"id"`
 	Secret       canonical.Secret `json:"secret,omitzero"`
 	RedirectURIs []string         `json:"redirect_uris"`
+	// PostLogoutRedirectURIs are where people may go on to after a logout, beside what is
+	// below the redirect addresses.
+	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
 }
 
 // BridgeCookies are names of cookies that hold tokens, tried in order.
@@ -82,7 +87,14 @@ type BridgeLink struct {
 	Mode string `json:"mode,omitempty"`
 	// Continue is where people go afterwards.
 	Continue string `json:"continue,omitempty"`
+	// Origins are those of pages that may call the API; those of the exchange when empty.
+	Origins []string `json:"origins,omitempty"`
+	// EndSessions ends all sessions of who has set a new password; true by default.
+	EndSessions *bool `json:"end_sessions,omitempty"`
 }
+
+// EndsSessions reports whether a new password ends the sessions of its account.
+func (l BridgeLink) EndsSessions() bool { return l.EndSessions == nil || *l.EndSessions }
 
 // BridgeLazy is the check of passwords that the target cannot verify. It is off
 // without a token.
@@ -130,12 +142,18 @@ func (b Bridge) withDefaults() Bridge {
 	if len(b.Cookies.Refresh) == 0 {
 		b.Cookies.Refresh = []string{"sRefreshToken", "st-refresh-token"}
 	}
+	b.ClaimsNamed = b.RequiredClaims != nil
 	if b.RequiredClaims == nil {
 		b.RequiredClaims = []string{"st-mfa"}
 	}
 	text(&b.Reset.Parameter, "token")
 	text(&b.Reset.Mode, "password")
 	text(&b.VerifyEmail.Parameter, "token")
+	for _, link := range []*BridgeLink{&b.Reset, &b.VerifyEmail} {
+		if len(link.Origins) == 0 {
+			link.Origins = b.Exchange.Origins
+		}
+	}
 	if len(b.Lazy.Schemes) == 0 {
 		b.Lazy.Schemes = []string{string(canonical.FirebaseScrypt)}
 	}
@@ -187,6 +205,9 @@ func (f *file) checkBridge() {
 	}
 	if lazy := section.get("lazy"); lazy != nil && f.root.get("source", "firebase_signer_key").absent() && checksFirebase(lazy.get("schemes")) {
 		bad(lazy, "hashes from Firebase cannot be checked without their key", "set source.firebase_signer_key, or leave firebase_scrypt out of lazy.schemes")
+	}
+	if mode, api := section.get("reset", "mode"), section.get("reset", "api_path"); !mode.absent() && mode.str() == "target" && !api.absent() {
+		bad(api, "the target asks for the new password, and reset.api_path would take one that nobody sets", "leave api_path out, or use mode: password")
 	}
 	seen := map[string]bool{}
 	for _, name := range []string{"reset", "verify_email"} {

@@ -21,6 +21,8 @@ type PasswordChange struct {
 	TargetID string
 	Email    string
 	Password canonical.Secret
+	// EndSessions asks a target that can to sign the user out everywhere.
+	EndSessions bool
 }
 
 // Reset has the target run its own password reset.

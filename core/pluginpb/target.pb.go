@@ -1619,10 +1619,12 @@ func (x *LoginResponse) GetFailure() *Failure {
 // SetPasswordRequest names the account by id, and by address for a target that
 // knows no ids.
 type SetPasswordRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TargetId      string                 `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
-	Email         string                 `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
-	Password      string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	TargetId string                 `protobuf:"bytes,1,opt,name=target_id,json=targetId,proto3" json:"target_id,omitempty"`
+	Email    string                 `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
+	Password string                 `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	// Sign the user out everywhere, where the target can.
+	EndSessions   bool `protobuf:"varint,4,opt,name=end_sessions,json=endSessions,proto3" json:"end_sessions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1676,6 +1678,13 @@ func (x *SetPasswordRequest) GetPassword() string {
 		return x.Password
 	}
 	return ""
+}
+
+func (x *SetPasswordRequest) GetEndSessions() bool {
+	if x != nil {
+		return x.EndSessions
+	}
+	return false
 }
 
 // SetPasswordResponse without a failure means that the password is set.
@@ -2222,11 +2231,12 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\bpassword\x18\x03 \x01(\tB\x03\x80\x01\x01R\bpassword\"_\n" +
 	"\rLoginResponse\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\bR\baccepted\x122\n" +
-	"\afailure\x18\x02 \x01(\v2\x18.stetl.plugin.v1.FailureR\afailure\"h\n" +
+	"\afailure\x18\x02 \x01(\v2\x18.stetl.plugin.v1.FailureR\afailure\"\x8b\x01\n" +
 	"\x12SetPasswordRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12\x1f\n" +
-	"\bpassword\x18\x03 \x01(\tB\x03\x80\x01\x01R\bpassword\"I\n" +
+	"\bpassword\x18\x03 \x01(\tB\x03\x80\x01\x01R\bpassword\x12!\n" +
+	"\fend_sessions\x18\x04 \x01(\bR\vendSessions\"I\n" +
 	"\x13SetPasswordResponse\x122\n" +
 	"\afailure\x18\x01 \x01(\v2\x18.stetl.plugin.v1.FailureR\afailure\"i\n" +
 	"\x11StartResetRequest\x12\x1b\n" +

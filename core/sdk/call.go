@@ -132,7 +132,7 @@ func (s *service) SetPassword(ctx context.Context, req *pluginpb.SetPasswordRequ
 	}
 	failure, err := s.ask("SetPassword", func() error {
 		return p.SetPassword(ctx, PasswordChange{
-			TargetID: req.GetTargetId(), Email: req.GetEmail(), Password: canonical.NewSecret(req.GetPassword()),
+			TargetID: req.GetTargetId(), Email: req.GetEmail(), Password: canonical.NewSecret(req.GetPassword()), EndSessions: req.GetEndSessions(),
 		})
 	})
 	return &pluginpb.SetPasswordResponse{Failure: failure}, err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -85,7 +86,14 @@ func (t *live) SetPassword(ctx context.Context, c sdk.PasswordChange) error {
 	if err != nil {
 		return explain(err)
 	}
-	return settleReset(ctx, t.api, id)
+	if err := settleReset(ctx, t.api, id); err != nil || !c.EndSessions {
+		return err
+	}
+	// The password is set: that sessions go on is no reason to say that it is not.
+	if err := t.api.write(ctx, http.MethodPost, t.api.realmPath("users", id, "logout"), nil); err != nil {
+		t.env.Log.WarnContext(ctx, "a new password is set, and the sessions of the account go on", slog.String("account", id), slog.String("error", explain(err).Error()))
+	}
+	return nil
 }
 
 // settleReset takes away the demand for a new password, now that there is one.

@@ -316,6 +316,20 @@ func TestServerLogin(t *testing.T) {
 	if got, err := try("chosen anew"); err != nil || !got {
 		t.Errorf("login with the password that was set: %v, %v", got, err)
 	}
+	sessions := func() int {
+		t.Helper()
+		var open []struct{}
+		if err := s.Admin(t.Context(), http.MethodGet, "/realms/canary/users/"+url.PathEscape(u.ID)+"/sessions", nil, &open); err != nil {
+			t.Fatal(err)
+		}
+		return len(open)
+	}
+	if g, err := s.PasswordGrant(t.Context(), "canary", "admin-cli", u.Username, "chosen anew"); err != nil || g.Status != http.StatusOK || sessions() == 0 {
+		t.Fatalf("sign-in: %d %s, %v; %d sessions", g.Status, g.Body, err, sessions())
+	}
+	if err := c.SetPassword(t.Context(), sdk.PasswordChange{TargetID: u.ID, Password: sdk.NewSecret("chosen anew"), EndSessions: true}); err != nil || sessions() != 0 {
+		t.Errorf("a password that ends sessions: %v; %d are left", err, sessions())
+	}
 	err := c.SetPassword(t.Context(), sdk.PasswordChange{TargetID: "nobody", Password: sdk.NewSecret("x")})
 	if err == nil || !strings.Contains(err.Error(), string(sdk.CodeNoSuchAccount)) {
 		t.Errorf("password for nobody: %v", err)

@@ -91,7 +91,7 @@ func (s *Session) SetPassword(ctx context.Context, c pluginapi.PasswordChange) e
 		return err
 	}
 	p, err := call(ctx, s, "SetPassword", callTimeout, s.client.SetPassword, &pluginpb.SetPasswordRequest{
-		TargetId: c.TargetID, Email: c.Email, Password: c.Password.Reveal(),
+		TargetId: c.TargetID, Email: c.Email, Password: c.Password.Reveal(), EndSessions: c.EndSessions,
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/supertokens"
@@ -67,10 +68,10 @@ func TestEveryLinkAsTheTruthSays(t *testing.T) {
 					t.Errorf("reset token of %s: peek says %v, want %v", token.UserID, err, want)
 				}
 				failure := errors.New("the target is down")
-				if err := db.Links.ConsumeReset(t.Context(), token.Token, func(cutover.Link) error { return failure }); want == nil && !errors.Is(err, failure) {
+				if err := db.Links.ConsumeReset(t.Context(), token.Token, false, func(cutover.Link) error { return failure }); want == nil && !errors.Is(err, failure) {
 					t.Errorf("reset token of %s, failing: %v", token.UserID, err)
 				}
-				err := db.Links.ConsumeReset(t.Context(), token.Token, func(l cutover.Link) error {
+				err := db.Links.ConsumeReset(t.Context(), token.Token, false, func(l cutover.Link) error {
 					if l.User.LoginID != token.UserID && l.User.InternalID != token.UserID {
 						t.Errorf("reset token of %s: user %+v", token.UserID, l.User)
 					}
@@ -83,7 +84,7 @@ func TestEveryLinkAsTheTruthSays(t *testing.T) {
 					t.Errorf("reset token of %s: %v, want %v", token.UserID, err, want)
 				}
 				used[token.UserID] = used[token.UserID] || err == nil
-				if err := db.Links.ConsumeReset(t.Context(), token.Token, func(cutover.Link) error { t.Error("used twice"); return nil }); !errors.Is(err, cutover.ErrNoLink) {
+				if err := db.Links.ConsumeReset(t.Context(), token.Token, false, func(cutover.Link) error { t.Error("used twice"); return nil }); !errors.Is(err, cutover.ErrNoLink) {
 					t.Errorf("reset token of %s, again: %v", token.UserID, err)
 				}
 			}
@@ -108,7 +109,7 @@ func TestEveryLinkAsTheTruthSays(t *testing.T) {
 				}
 			}
 			for _, wrong := range []string{"", "x", strings.Repeat("a", 128), strings.Repeat("a", 1<<20), tr.ResetTokens[0].Hash} {
-				if err := db.Links.ConsumeReset(t.Context(), wrong, func(cutover.Link) error { return nil }); !errors.Is(err, cutover.ErrNoLink) {
+				if err := db.Links.ConsumeReset(t.Context(), wrong, false, func(cutover.Link) error { return nil }); !errors.Is(err, cutover.ErrNoLink) {
 					t.Errorf("wrong token: %v", err)
 				}
 			}
@@ -161,7 +162,7 @@ func TestLinkWorksOnce(t *testing.T) {
 	won := 0
 	for i := range 12 {
 		wg.Go(func() {
-			err := instances[i%2].Links.ConsumeReset(t.Context(), tokens[i/2%2], func(cutover.Link) error { return nil })
+			err := instances[i%2].Links.ConsumeReset(t.Context(), tokens[i/2%2], false, func(cutover.Link) error { return nil })
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -534,7 +535,7 @@ func TestLeastPrivilege(t *testing.T) {
 				"candidate": errCandidate, "waiting": errWaiting, "fail": errFail, "locked": errLocked,
 				"arrived": db.Passwords.Arrived(t.Context(), c.User),
 				"succeed": db.Failures.Succeed(t.Context(), "s", "x"),
-				"reset":   db.Links.ConsumeReset(t.Context(), tr.ResetTokens[0].Token, nothing),
+				"reset":   db.Links.ConsumeReset(t.Context(), tr.ResetTokens[0].Token, false, nothing),
 				"verify":  db.Links.ConsumeVerification(t.Context(), live.Token, nothing),
 				"issue":   db.Logins.Issue(t.Context(), "c", cutover.Login{Request: []byte(`{}`), Session: found, UserID: user.ID}),
 			} {
@@ -567,6 +568,25 @@ func TestSigningKeyIsChecked(t *testing.T) {
 	for _, text := range []string{"", "canary", "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n"} {
 		if _, err := cutover.ParseSigningKey(canonical.NewSecret(text)); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestBcryptVariants: all of them are computed alike, as cores do, with bytes that have
+// the highest bit, too.
+func TestBcryptVariants(t *testing.T) {
+	t.Parallel()
+	const password = "pässword"
+	made, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, variant := range []string{"2a", "2b", "2x", "2y"} {
+		hash := canonical.ParsePasswordHash("$" + variant + string(made[3:]))
+		for try, want := range map[string]bool{password: true, "password": false} {
+			if got, err := cutover.VerifyPassword(hash, canonical.NewSecret(try), canonical.Secret{}); err != nil || got != want {
+				t.Errorf("%s with %s: %v, %v", variant, try, got, err)
+			}
 		}
 	}
 }

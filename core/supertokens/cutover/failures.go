@@ -31,8 +31,12 @@ func (f *Failures) Locked(ctx context.Context, surface, subject string) (time.Ti
 	return time.UnixMilli(until), nil
 }
 
+// maxLock bounds how much longer than the first one a lock may be. An account that
+// anybody can lock must not stay so for half a day, and four guesses an hour are none.
+const maxLock = 4
+
 // Fail counts a failed attempt, for all instances. From limit on, the subject is
-// locked for a time that doubles with every further failure, up to 64 times.
+// locked for a time that grows by itself with every further failure, up to four times.
 // A count is forgotten when nothing has failed for ten times that long.
 func (f *Failures) Fail(ctx context.Context, surface, subject string, limit int, lock time.Duration) (locked bool, err error) {
 	now := f.now().UnixMilli()
@@ -40,8 +44,8 @@ func (f *Failures) Fail(ctx context.Context, surface, subject string, limit int,
 	var failures int
 	err = f.pool.QueryRow(ctx, "INSERT INTO "+f.own("failure")+` AS f (surface, subject, failures, until_ms) VALUES ($1, $2, 1, $3 + CASE WHEN $5::int <= 1 THEN $6::bigint ELSE 0 END)
 ON CONFLICT (surface, subject) DO UPDATE SET failures = CASE WHEN f.until_ms < $4 THEN 1 ELSE f.failures + 1 END,
-	until_ms = CASE WHEN f.until_ms < $4 THEN EXCLUDED.until_ms WHEN f.failures + 1 >= $5::int THEN $3 + $6 * (1 << least(f.failures + 1 - $5::int, 6)) ELSE $3 END
-RETURNING failures`, f.app+" "+surface, digest(subject), now, forget, limit, lock.Milliseconds()).Scan(&failures)
+	until_ms = CASE WHEN f.until_ms < $4 THEN EXCLUDED.until_ms WHEN f.failures + 1 >= $5::int THEN $3 + $6 * least(f.failures + 2 - $5::int, $7::int) ELSE $3 END
+RETURNING failures`, f.app+" "+surface, digest(subject), now, forget, limit, lock.Milliseconds(), maxLock).Scan(&failures)
 	if err != nil {
 		return false, fmt.Errorf("count a failed attempt: %w", err)
 	}
@@ -61,6 +65,25 @@ func (f *Failures) forget(ctx context.Context, before int64) error {
 		return fmt.Errorf("forget failed attempts: %w", err)
 	}
 	return nil
+}
+
+// AccountSubject names an account, by SuperTokens' own id, for [Failures].
+func AccountSubject(internalID string) string { return "account " + internalID }
+
+// Unlock forgets the failures of a subject at every surface, and tells at how many.
+func (f *Failures) Unlock(ctx context.Context, subject string) (int, error) {
+	return f.unlock(ctx, " AND subject = $2", digest(subject))
+}
+
+// UnlockAll forgets all failures of the app.
+func (f *Failures) UnlockAll(ctx context.Context) (int, error) { return f.unlock(ctx, "") }
+
+func (f *Failures) unlock(ctx context.Context, where string, args ...any) (int, error) {
+	tag, err := f.pool.Exec(ctx, "DELETE FROM "+f.own("failure")+" WHERE left(surface, length($1)) = $1"+where, append([]any{f.app + " "}, args...)...)
+	if err != nil {
+		return 0, fmt.Errorf("forget failed attempts: %w", err)
+	}
+	return int(tag.RowsAffected()), nil
 }
 
 // Succeed forgets the failures of a subject.

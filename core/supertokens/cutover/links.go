@@ -103,8 +103,9 @@ type linkRow struct {
 
 // ConsumeReset deletes all reset tokens of the user that this one belongs to and
 // has use act on it, both or neither: when use fails, the link goes on working.
-// A link works once, whatever instance it is presented to.
-func (l *Links) ConsumeReset(ctx context.Context, token string, use func(Link) error) error {
+// A link works once, whatever instance it is presented to. With endSessions, the
+// sessions of the account end, too.
+func (l *Links) ConsumeReset(ctx context.Context, token string, endSessions bool, use func(Link) error) error {
 	from, err := l.sessions.Tables().Need(tableReset)
 	if err != nil {
 		return err
@@ -126,7 +127,34 @@ func (l *Links) ConsumeReset(ctx context.Context, token string, use func(Link) e
 	} else if link.Email, err = l.addressOf(ctx, r.userID); err != nil {
 		return err
 	}
-	return l.consume(ctx, from, r, from.Equals(columnUser, 1), []any{r.userID}, func(pgx.Tx) error { return use(link) })
+	var ids []string
+	if endSessions {
+		if ids, err = l.sessions.LoginIDs(ctx, u); err != nil {
+			return err
+		}
+	}
+	return l.consume(ctx, from, r, from.Equals(columnUser, 1), []any{r.userID}, func(tx pgx.Tx) error {
+		if err := use(link); err != nil || !endSessions {
+			return err
+		}
+		return l.endSessions(ctx, tx, ids) // last: others wait for these rows
+	})
+}
+
+// endSessions deletes all sessions of an account, by the ids that it goes by.
+func (l *Links) endSessions(ctx context.Context, tx pgx.Tx, ids []string) error {
+	from, err := l.sessions.Tables().Need(supertokens.SessionInfo)
+	if err != nil {
+		return err
+	}
+	sql, args := "DELETE FROM "+from.SQL()+" WHERE user_id = ANY($1)", []any{ids}
+	if from.Has("app_id") {
+		sql, args = sql+" AND app_id = $2", append(args, l.app)
+	}
+	if _, err := tx.Exec(ctx, sql, args...); err != nil {
+		return fmt.Errorf("revoke the sessions of an account: %w", err)
+	}
+	return nil
 }
 
 // ConsumeVerification deletes all tokens of this user and address, marks the

@@ -87,6 +87,11 @@ func (s *Logins) Redeem(ctx context.Context, code string, from session.Session) 
 	})
 }
 
+// End revokes a session whose owner has signed out.
+func (s *Logins) End(ctx context.Context, which session.Session) error {
+	return s.Exchange(ctx, which, func() error { return nil })
+}
+
 // Exchange revokes a session and has do use it, both or neither: when do fails,
 // the session stays. Others that present the same session meanwhile wait for a
 // while, and get [session.ErrRevoked] when do has succeeded, or [ErrBusy].

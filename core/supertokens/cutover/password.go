@@ -46,10 +46,8 @@ func VerifyPassword(hash canonical.PasswordHash, password, signer canonical.Secr
 	}
 }
 
+// verifyBcrypt takes every variant for 2a, 2x as well, as SuperTokens does.
 func verifyBcrypt(hash canonical.PasswordHash, password canonical.Secret) (bool, error) {
-	if hash.Variant == "2x" { // of a broken implementation, computed otherwise
-		return false, fmt.Errorf("%w: bcrypt %s", ErrHash, hash.Variant)
-	}
 	switch err := bcrypt.CompareHashAndPassword([]byte(hash.Encode()), []byte(password.Reveal())); {
 	case err == nil:
 		return true, nil

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -23,6 +25,8 @@ type Check struct {
 	// must not be false. Nil stands for st-mfa, the claim of several factors, so that a
 	// session that waits for its second factor is refused; an empty slice for none.
 	Claims []string
+	// Present refuses a session that lacks one of Claims, too.
+	Present bool
 }
 
 // claimMFA is the claim of SuperTokens' recipe for several factors.
@@ -73,6 +77,8 @@ func (s *Store) VerifyAccess(ctx context.Context, token string, check Check) (Se
 		return Session{}, ErrTenant
 	case check.RequireAntiCSRF && c.antiCSRF != "" && !equal(c.antiCSRF, check.AntiCSRF):
 		return Session{}, ErrAntiCSRF
+	case !storable(c.tenant, c.handle, c.userID, c.recipeID):
+		return Session{}, ErrMalformed
 	}
 	r, err := s.row(ctx, c.tenant, c.handle)
 	if err != nil {
@@ -121,6 +127,8 @@ func (s *Store) VerifyRefresh(ctx context.Context, token string, check Check) (S
 		return Session{}, ErrTenant
 	case check.RequireAntiCSRF && text(c.AntiCSRF) != "" && !equal(text(c.AntiCSRF), check.AntiCSRF):
 		return Session{}, ErrAntiCSRF
+	case !storable(tenant, c.Handle):
+		return Session{}, ErrMalformed
 	}
 	r, err := s.row(ctx, tenant, c.Handle)
 	if err != nil {
@@ -142,6 +150,16 @@ func (s *Store) VerifyRefresh(ctx context.Context, token string, check Check) (S
 	found := r.session(c.Handle, tenant)
 	found.Current = true
 	return found, nil
+}
+
+// storable tells whether PostgreSQL takes such texts at all: no row has others.
+func storable(texts ...string) bool {
+	for _, t := range texts {
+		if !utf8.ValidString(t) || strings.Contains(t, "\x00") {
+			return false
+		}
+	}
+	return true
 }
 
 // graceOfPrevious is how long core 12.1 accepts the refresh token before the
@@ -172,22 +190,23 @@ func (r row) good(now time.Time, check Check) error {
 		claims = nil // no claims that could be false
 	}
 	for _, name := range names {
-		if isFalse(claims[name]) {
+		value, there := claimValue(claims[name])
+		if value == "false" || check.Present && !there {
 			return fmt.Errorf("%s: %w", name, ErrClaim)
 		}
 	}
 	return nil
 }
 
-// isFalse looks at the value of a claim, which SuperTokens' own recipes wrap.
-func isFalse(claim json.RawMessage) bool {
+// claimValue is the value of a claim, which SuperTokens' own recipes wrap.
+func claimValue(claim json.RawMessage) (value string, there bool) {
 	var wrapped struct {
 		Value json.RawMessage `json:"v"`
 	}
 	if json.Unmarshal(claim, &wrapped) == nil && wrapped.Value != nil {
 		claim = wrapped.Value
 	}
-	return string(claim) == "false"
+	return string(claim), len(claim) > 0 && string(claim) != "null"
 }
 
 func (r row) session(handle, tenant string) Session {

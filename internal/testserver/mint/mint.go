@@ -73,14 +73,32 @@ func (m *Minter) Session(tb testing.TB, login, account string) (access string) {
 			"sessionHandle": handle, "userId": login, "refreshTokenHash1": hash, "expiryTime": now.Add(time.Hour).UnixMilli(), "timeCreated": now.UnixMilli(),
 		})
 	}
+	return m.token(tb, map[string]any{
+		"sub": account, "rsub": login, "tId": "public", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "sessionHandle": handle, "refreshTokenHash1": hash,
+	})
+}
+
+// Hostile makes an access token of version 5 that a core would not make, with a NUL in
+// one of its claims.
+func (m *Minter) Hostile(tb testing.TB, claim string) string {
+	tb.Helper()
+	now := m.store.Now()
+	claims := map[string]any{
+		"sub": "u", "rsub": "u", "tId": "public", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "sessionHandle": "h", "refreshTokenHash1": "aa",
+	}
+	claims[claim] = "a\x00b"
+	return m.token(tb, claims)
+}
+
+// token signs the claims of a token of version 5.
+func (m *Minter) token(tb testing.TB, claims map[string]any) string {
+	tb.Helper()
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: m.sign, KeyID: m.key.ID}},
 		(&jose.SignerOptions{}).WithHeader("version", "5").WithType("JWT"))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	access, err = jwt.Signed(signer).Claims(map[string]any{
-		"sub": account, "rsub": login, "tId": "public", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "sessionHandle": handle, "refreshTokenHash1": hash,
-	}).Serialize()
+	access, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stetl/stetl/core/bridge"
 	"github.com/stetl/stetl/core/migration"
 )
 
@@ -35,8 +36,48 @@ a role the least rights it needs, and serves nothing.`,
 	}
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
+	c.AddCommand(bridgeUnlockCommand(a))
 	c.Flags().StringVar(&role, "print-sql", "", "print tables and grants for this `ROLE`, and exit")
 	return c
+}
+
+func bridgeUnlockCommand(a *app) *cobra.Command {
+	var which bridge.Unlocking
+	c := &cobra.Command{
+		Use:   "unlock --config FILE (--account ID | --client ADDRESS | --all)",
+		Short: "End lock-outs of the bridge, at all instances",
+		Long: `unlock forgets failed attempts, in the database that all instances share, so that
+who was locked out may try again at once. It is not served by the bridge: it takes
+the configuration. A line of the audit trail goes to standard error.`,
+		Example: "  stetl bridge unlock --config keycloak.yaml --account ada@example.com",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return unlockBridge(cmd.Context(), a, which) },
+	}
+	a.configFlag(c)
+	a.jsonFlag(c)
+	c.Flags().StringVar(&which.Account, "account", "", "the account of this `ID` or address")
+	c.Flags().StringVar(&which.Client, "client", "", "who comes from this network `ADDRESS`")
+	c.Flags().BoolVar(&which.All, "all", false, "everybody")
+	return c
+}
+
+func unlockBridge(ctx context.Context, a *app, which bridge.Unlocking) error {
+	if err := which.Check(); err != nil {
+		return usageError(fmt.Errorf("%w: give one of --account, --client and --all", err))
+	}
+	cfg, err := loadConfig(a)
+	if err != nil {
+		return err
+	}
+	ended, err := migration.BridgeUnlock(ctx, cfg, which, slog.New(slog.NewJSONHandler(a.err, nil)))
+	if err != nil {
+		return err
+	}
+	if a.asJSON {
+		return writeJSON(a.out, map[string]int{"ended": ended})
+	}
+	_, err = fmt.Fprintf(a.out, "%d lock-outs and counts of failures ended\n", ended)
+	return err
 }
 
 func runBridge(ctx context.Context, a *app) (err error) {

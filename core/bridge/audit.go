@@ -13,6 +13,7 @@ const (
 	outcomeRefused  = "refused"
 	outcomeFailed   = "failed"
 	outcomeLimited  = "limited"
+	outcomeUnlocked = "unlocked"
 	outcomeLocked   = "locked"
 )
 

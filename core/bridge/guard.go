@@ -26,6 +26,7 @@ const (
 	surfaceClient  = "client"
 	surfaceToken   = "lazy_token"
 	surfaceLogout  = "logout"
+	surfaceMachine = "machine" // where only who has the machine gets
 )
 
 // guard slows down who asks often and locks out who guesses. Rates are counted

@@ -73,6 +73,9 @@ func (l *lazyCheck) candidate(r *http.Request, name string) (cutover.Candidate, 
 	return c, err
 }
 
+// nobody is who failures count for where there is no account.
+func nobody(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
+
 // check verifies a password; false also for nobody, after as long.
 func (l *lazyCheck) check(w http.ResponseWriter, r *http.Request, name, password string) (cutover.Candidate, bool) {
 	c, err := l.candidate(r, name)
@@ -81,7 +84,7 @@ func (l *lazyCheck) check(w http.ResponseWriter, r *http.Request, name, password
 		return c, false
 	}
 	// Failures are the account's, by whatever name it is asked for.
-	subject := strings.ToLower(strings.TrimSpace(name))
+	subject := nobody(name)
 	if err == nil {
 		subject = cutover.AccountSubject(c.User.InternalID)
 	}

@@ -32,8 +32,7 @@ func (p proxies) unheard(r *http.Request) bool {
 	return err == nil && !p.trusted(addr)
 }
 
-// client is the network address that counts: of an IPv6 address its network, as
-// one subscriber has many. Behind trusted proxies it is the last address of
+// client is the [network] that counts. Behind trusted proxies it is the last address of
 // X-Forwarded-For that is not one of them.
 func (p proxies) client(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
@@ -52,13 +51,7 @@ func (p proxies) client(r *http.Request) string {
 		}
 		addr = next
 	}
-	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		if network, err := addr.Prefix(64); err == nil {
-			return network.String()
-		}
-	}
-	return addr.String()
+	return network(addr)
 }
 
 // hop reads an entry of X-Forwarded-For; some proxies add the port.

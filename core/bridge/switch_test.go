@@ -4,17 +4,20 @@ package bridge_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stetl/stetl/core/bridge"
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/internal/testserver/fixture"
 	"github.com/stetl/stetl/internal/testserver/mint"
@@ -336,6 +339,61 @@ func TestNULInClaims(t *testing.T) {
 		}
 		if q := w.login(w.url, "sAccessToken="+token, nil); q.Get("error") != "login_required" {
 			t.Errorf("NUL in %s: %v", claim, q)
+		}
+	}
+}
+
+// TestUnlock ends the lock-outs of one account, of one address, and all, and says so.
+func TestUnlock(t *testing.T) {
+	t.Parallel()
+	w := build(t, "core-9.3.0", func(c *config.Bridge) { c.Limits.Failures, c.Limits.Lockout.Duration = 1, time.Hour })
+	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(w.dsn)}, session.Config{Connections: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	db, err := cutover.Open(t.Context(), store, cutover.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, l := firebaseUser(t, w.truth)
+	auth := map[string]string{"Authorization": "Bearer " + lazyToken, "Content-Type": "application/json"}
+	guess := func(name string) int {
+		body, _ := json.Marshal(map[string]string{"email": name, "password": "wrong"})
+		return w.do(http.MethodPost, w.url+"/lazy/by-body", string(body), auth).status
+	}
+	link := func() int { return w.do(http.MethodGet, w.origin()+"/auth/reset-password?token=guess", "", nil).status }
+	const locked = http.StatusTooManyRequests
+	for _, tt := range []struct {
+		which bridge.Unlocking
+		try   func() int
+		audit string
+	}{
+		{bridge.Unlocking{Account: account.VisibleID}, func() int { return guess(l.Email) }, `"user":"` + account.VisibleID + `"`},
+		{bridge.Unlocking{Account: " " + l.Email}, func() int { return guess(l.Email) }, `"user":"` + account.VisibleID + `"`},
+		{bridge.Unlocking{Account: "Nobody@example.com"}, func() int { return guess("nobody@example.com") }, `"user":""`},
+		{bridge.Unlocking{Client: "127.0.0.1"}, link, `"client":"127.0.0.1"`},
+		{bridge.Unlocking{All: true}, link, `"all":true`},
+	} {
+		tt.try()
+		if got := tt.try(); got != locked {
+			t.Fatalf("%+v: %d, want a lock-out", tt.which, got)
+		}
+		said := &syncBuffer{}
+		ended, err := bridge.Unlock(t.Context(), db, "public", tt.which, slog.New(slog.NewJSONHandler(said, nil)))
+		if err != nil || ended == 0 {
+			t.Errorf("%+v: %d ended, %v", tt.which, ended, err)
+		}
+		if got := tt.try(); got == locked {
+			t.Errorf("%+v: still locked out", tt.which)
+		}
+		if !strings.Contains(said.String(), `"msg":"audit"`) || !strings.Contains(said.String(), tt.audit) || strings.Contains(said.String(), "@") {
+			t.Errorf("%+v: the audit says %s", tt.which, said.String())
+		}
+	}
+	for _, wrong := range []bridge.Unlocking{{}, {Account: "a", All: true}, {Client: "somewhere"}} {
+		if _, err := bridge.Unlock(t.Context(), db, "public", wrong, slog.New(slog.DiscardHandler)); err == nil {
+			t.Errorf("%+v is taken", wrong)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/stetl/stetl/core/bridge"
+	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
@@ -24,27 +25,13 @@ func (m *Migration) Bridge(ctx context.Context, log *slog.Logger) error {
 	cfg := m.cfg.Config
 	settings := cfg.Bridge
 	if !settings.Set {
-		return UsageError{fmt.Errorf("%s has no section bridge; see docs/bridge.md", cfg.Path)}
+		return noBridge(cfg)
 	}
-	options := sourceOptions(cfg)
-	options.AcceptIncomplete = m.o.Accept
-	refused := func(err error) error { return RefusedError{sourceError(cfg, err)} }
-	if !settings.Database.IsZero() {
-		options.URL, options.Dump = settings.Database, ""
-		refused = func(err error) error { return RefusedError{sourceErrorAt(cfg, "/bridge/database", err)} }
-	}
-	sessions, err := session.Open(ctx, options, session.Config{Connections: bridgeConnections})
+	sessions, db, err := openBridge(ctx, cfg, m.o.Accept, bridgeConnections)
 	if err != nil {
-		return refused(err)
+		return err
 	}
 	defer sessions.Close()
-	db, err := cutover.Open(ctx, sessions, cutover.Options{Schema: settings.Schema, FirebaseSignerKey: cfg.Source.FirebaseSignerKey})
-	if errors.As(err, new(*supertokens.IncompleteError)) {
-		return refused(err)
-	}
-	if err != nil {
-		return RefusedError{err}
-	}
 	m.plugin.restarted = func() { log.Warn("the plugin has died and is started again") }
 	o := bridge.Options{Config: settings, DB: db, Target: bridgeTarget{m.target}, Accounts: bridgeAccounts{&m.journal}, Log: log, Lazy: m.o.Lazy}
 	if settings.SigningKey.IsZero() {
@@ -63,6 +50,55 @@ func (m *Migration) Bridge(ctx context.Context, log *slog.Logger) error {
 		return RefusedError{err}
 	}
 	return nil
+}
+
+// openBridge opens the source as the bridge does, with its own tables.
+func openBridge(ctx context.Context, cfg *config.Config, accept []supertokens.GapCode, connections int) (*session.Store, *cutover.DB, error) {
+	options := sourceOptions(cfg)
+	options.AcceptIncomplete = accept
+	refused := func(err error) error { return RefusedError{sourceError(cfg, err)} }
+	if !cfg.Bridge.Database.IsZero() {
+		options.URL, options.Dump = cfg.Bridge.Database, ""
+		refused = func(err error) error { return RefusedError{sourceErrorAt(cfg, "/bridge/database", err)} }
+	}
+	sessions, err := session.Open(ctx, options, session.Config{Connections: connections})
+	if err != nil {
+		return nil, nil, refused(err)
+	}
+	db, err := cutover.Open(ctx, sessions, cutover.Options{Schema: cfg.Bridge.Schema, FirebaseSignerKey: cfg.Source.FirebaseSignerKey})
+	if err == nil {
+		return sessions, db, nil
+	}
+	sessions.Close()
+	if errors.As(err, new(*supertokens.IncompleteError)) {
+		return nil, nil, refused(err)
+	}
+	return nil, nil, RefusedError{err}
+}
+
+// BridgeUnlock ends lock-outs of the bridge that a configuration describes, and says how
+// many there were. The log gets the audit trail.
+func BridgeUnlock(ctx context.Context, cfg *Config, which bridge.Unlocking, log *slog.Logger) (int, error) {
+	if err := cfg.Err(); err != nil {
+		return 0, err
+	}
+	if !cfg.Bridge.Set {
+		return 0, noBridge(cfg.Config)
+	}
+	sessions, db, err := openBridge(ctx, cfg.Config, nil, 2)
+	if err != nil {
+		return 0, err
+	}
+	defer sessions.Close()
+	ended, err := bridge.Unlock(ctx, db, cfg.Bridge.Tenant, which, log)
+	if err != nil {
+		return 0, RefusedError{err}
+	}
+	return ended, nil
+}
+
+func noBridge(cfg *config.Config) error {
+	return UsageError{fmt.Errorf("%s has no section bridge; see docs/bridge.md", cfg.Path)}
 }
 
 // bridgeAccounts knows from the journal which account is whose.

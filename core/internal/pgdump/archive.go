@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/stetl/stetl/core/internal/dumpfile"
 )
 
 // Format is the file format of a dump.
@@ -189,12 +191,12 @@ func load(ctx context.Context, path string, r io.ReaderAt, size int64, buffers s
 	if err != nil {
 		return nil, err
 	}
-	if method := packedWith(head); method != "" {
-		s, err := a.unpackAll(ctx, method)
+	if method := dumpfile.PackedWith(head); method != "" {
+		s, err := dumpfile.Unpack(ctx, a.path, a.r, a.size, method)
 		if err != nil {
 			return nil, err
 		}
-		a.r, a.size, a.close, a.info.Packed = s, s.size, s.close, method
+		a.r, a.size, a.close, a.info.Packed = s, s.Size(), s.Close, method
 		if head, err = a.head(); err != nil {
 			return nil, errors.Join(err, a.close())
 		}
@@ -237,28 +239,13 @@ func (a *Archive) index(ctx context.Context, head []byte) error {
 	return a.finish(cat)
 }
 
-// packedWith recognises a file that was packed as a whole, by pg_dump itself or afterwards.
-func packedWith(head []byte) string {
-	for _, c := range []struct{ magic, method string }{
-		{"\x1f\x8b", "gzip"},
-		{"\x28\xb5\x2f\xfd", "zstd"},
-		{"\x50\x2a\x4d\x18", "zstd"}, // of pzstd
-		{"\x04\x22\x4d\x18", "lz4"},
-	} {
-		if strings.HasPrefix(string(head), c.magic) {
-			return c.method
-		}
-	}
-	return ""
-}
-
 // refuse recognises what people hand in instead of a dump that can be read.
 func (a *Archive) refuse(head []byte) error {
 	fail := func(msg, hint string) error { return &SyntaxError{Path: a.path, Msg: msg, Hint: hint} }
 	if len(head) == 0 {
 		return fail("the file is empty", hintCut)
 	}
-	if method := packedWith(head); method != "" {
+	if method := dumpfile.PackedWith(head); method != "" {
 		return fail("the file is packed with "+a.info.Packed+", and what is in it is packed with "+method, "unpack it once")
 	}
 	for _, c := range []struct{ magic, what, tool string }{

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stetl/stetl/core/internal/dumpfile"
 )
 
 // writeLarge writes a plain dump of about size bytes with two tables: short
@@ -84,7 +86,7 @@ func BenchmarkPacked(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, method := range methods[1:] {
+	for _, method := range dumpfile.Methods[1:] {
 		path := filepath.Join(b.TempDir(), "dump")
 		if err := os.WriteFile(path, pack(b, method, string(text)), 0o600); err != nil {
 			b.Fatal(err)
@@ -126,7 +128,7 @@ func BenchmarkRowsCustom(b *testing.B) {
 	_, data, _ := strings.Cut(string(text), "FROM stdin;\n")
 	data, _, _ = strings.Cut(data, "\\.\n")
 	data += "\\.\n\n\n"
-	for method, name := range methods {
+	for method, name := range dumpfile.Methods {
 		f := archiveFile{minor: 16, method: method, entries: []archiveEntry{{
 			desc: "TABLE DATA", schema: "public", tag: "users", data: data,
 			copyStmt: "COPY public.users (app_id, user_id, email, password_hash, time_joined) FROM stdin;\n",

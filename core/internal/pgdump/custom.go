@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/stetl/stetl/core/internal/dumpfile"
 )
 
 const (
@@ -53,7 +55,7 @@ func (a *Archive) indexCustom(ctx context.Context, cat *catalog) error {
 	lengthSize := 1 + x.intSize
 	a.read = func(s segment, r io.Reader) (io.ReadCloser, error) {
 		chunks := &chunkReader{r: bufio.NewReaderSize(r, 64<<10), head: make([]byte, lengthSize)}
-		return inflate(s.method, bufio.NewReader(chunks))
+		return dumpfile.Inflate(s.method, bufio.NewReader(chunks))
 	}
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/internal/dumpfile"
 )
 
 func smallContent() content {
@@ -28,7 +30,7 @@ func smallContent() content {
 func TestArchiveVersions(t *testing.T) {
 	t.Parallel()
 	for minor := minArchive; minor <= maxArchive; minor++ {
-		for method := range methods {
+		for method := range dumpfile.Methods {
 			if method > 1 && minor < 15 {
 				continue
 			}

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/internal/dumpfile"
 )
 
 // TestSecondContents cuts and damages a table of contents at the end of the file.
@@ -115,7 +117,7 @@ func openAll(t *testing.T, path string) (content, error) {
 func TestDirectoryVersions(t *testing.T) {
 	t.Parallel()
 	for minor := minArchive; minor <= maxArchive; minor++ {
-		for method := range methods {
+		for method := range dumpfile.Methods {
 			got, err := openAll(t, writeDirectory(t, smallArchive(minor, method).members(t)))
 			if err != nil {
 				t.Fatal(err)
@@ -308,7 +310,7 @@ func TestPacked(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"odd-18.sql", "odd-18.dump", "odd-18.tar", "core-10.1.4.sql"} {
 		want := mustReadAll(t, openFile(t, name))
-		for _, method := range methods[1:] {
+		for _, method := range dumpfile.Methods[1:] {
 			path := filepath.Join(t.TempDir(), "dump") // recognised without a suffix
 			data := pack(t, method, string(readFile(t, name)))
 			if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -334,7 +336,7 @@ func TestPacked(t *testing.T) {
 func TestPackedCut(t *testing.T) {
 	t.Parallel()
 	text := wrap("COPY public.t (a) FROM stdin;\n" + strings.Repeat("row\nanother\n", 100) + "\\.\n")
-	for _, method := range methods[1:] {
+	for _, method := range dumpfile.Methods[1:] {
 		data := pack(t, method, text)
 		checkCuts(t, data, 1, len(data))
 	}
@@ -372,59 +374,12 @@ func TestPackedLeavesNothing(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("temporary files with a name: %v, %v", left, err)
 	}
-	s, ok := a.r.(*spool)
-	if !ok || len(s.chunks) == 0 {
+	if s, ok := a.r.(*dumpfile.Spool); !ok || s.Size() == 0 {
 		t.Fatal("nothing was unpacked")
-	}
-	stored := make([]byte, s.end)
-	if _, err := s.file.ReadAt(stored, 0); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.decode.DecodeAll(stored, nil); err == nil {
-		t.Error("the temporary file is not encrypted")
 	}
 	t.Setenv("TMPDIR", filepath.Join(dir, "missing"))
 	if _, err := Open(t.Context(), testFile("odd-18.sql.gz")); err == nil || !strings.Contains(err.Error(), "set TMPDIR to a writable folder") {
 		t.Errorf("without a folder for temporary files: %v", err)
-	}
-}
-
-// TestSpool reads across chunks from any place.
-func TestSpool(t *testing.T) {
-	t.Parallel()
-	s, err := newSpool()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	text := bytes.Repeat([]byte("0123456789abcdefg"), 4*chunkSize/17)
-	for c := range slices.Chunk(text, chunkSize) {
-		if err := s.add(c); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if s.size != int64(len(text)) || len(s.chunks) != 4 {
-		t.Fatalf("%d bytes in %d chunks", s.size, len(s.chunks))
-	}
-	for _, at := range []int{0, 1, chunkSize - 1, chunkSize, 3*chunkSize + 5, len(text) - 1, len(text)} {
-		for _, n := range []int{0, 1, 100, chunkSize, 2*chunkSize + 1} {
-			b := make([]byte, n)
-			got, err := s.ReadAt(b, int64(at))
-			want := text[at:min(at+n, len(text))]
-			if got != len(want) || !bytes.Equal(b[:got], want) || (err != nil) != (got < n) {
-				t.Errorf("%d bytes at %d: %d, %v", n, at, got, err)
-			}
-		}
-	}
-	if _, err := s.file.WriteAt([]byte{0xff, 0xff}, s.chunks[1].off); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.ReadAt(make([]byte, 1), chunkSize); err == nil || !strings.Contains(err.Error(), "temporary data was changed or lost") {
-		t.Errorf("a changed chunk: %v", err)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stetl/stetl/core/internal/dumpfile"
 )
 
 // tiny buffers bound the memory and put a border into every construct.
@@ -21,7 +23,7 @@ func FuzzOpenPlain(f *testing.F) {
 	f.Add(wrap("CREATE TABLE s.c () INHERITS (s.c, s.d);\nCOPY s.c FROM stdin;\n\n\\.\n\\connect x\n"))
 	f.Add(wrap("CREATE TABLE s.t (a text);\nINSERT INTO s.t (a) OVERRIDING SYSTEM VALUE VALUES\n\t(E'\\\\'),\n\t(NULL) ON CONFLICT DO NOTHING;\nINSERT INTO s.t DEFAULT VALUES;\n"))
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.HasPrefix(text, magic) || isTar([]byte(text)) || packedWith([]byte(text)) != "" {
+		if strings.HasPrefix(text, magic) || isTar([]byte(text)) || dumpfile.PackedWith([]byte(text)) != "" {
 			return // the other targets
 		}
 		a, err := loadSized(t, "fuzz.sql", text, tiny)
@@ -71,7 +73,7 @@ func checkSyntaxError(t *testing.T, err error, text string) {
 
 func FuzzOpenCustom(f *testing.F) {
 	for _, minor := range []int{12, 14, 15, 16} {
-		for method := range methods {
+		for method := range dumpfile.Methods {
 			if method < 2 || minor >= 15 {
 				a := smallArchive(minor, method)
 				f.Add(a.bytes(f))
@@ -89,7 +91,7 @@ func FuzzOpenCustom(f *testing.F) {
 
 func FuzzOpenTar(f *testing.F) {
 	for _, minor := range []int{12, 14, 16} {
-		for method := range methods {
+		for method := range dumpfile.Methods {
 			if method < 2 || minor >= 15 {
 				f.Add(tarFile(f, "", smallArchive(minor, method).members(f)))
 			}
@@ -104,13 +106,13 @@ func FuzzOpenTar(f *testing.F) {
 }
 
 func FuzzOpenPacked(f *testing.F) {
-	for _, method := range methods[1:] {
+	for _, method := range dumpfile.Methods[1:] {
 		f.Add(pack(f, method, wrap("COPY s.t (a) FROM stdin;\n"+strings.Repeat("row\n", 100)+"\\.\n")))
 		f.Add(pack(f, method, string(smallArchive(16, 0).bytes(f))))
 	}
 	f.Add(pack(f, "gzip", string(pack(f, "gzip", wrap("")))))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if packedWith(data) != "" && len(data) < 1<<16 {
+		if dumpfile.PackedWith(data) != "" && len(data) < 1<<16 {
 			checkBuffers(t, data)
 		}
 	})
@@ -126,7 +128,7 @@ func checkBuffers(t *testing.T, data []byte) {
 		t.Fatalf("the size of buffers changes the result: %v, %v", err, err2)
 	}
 	if err != nil {
-		if packedWith(data) == "" { // else places are in what was unpacked
+		if dumpfile.PackedWith(data) == "" { // else places are in what was unpacked
 			checkSyntaxError(t, err, string(data))
 		}
 		return

@@ -18,6 +18,8 @@ import (
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
+
+	"github.com/stetl/stetl/core/internal/dumpfile"
 )
 
 // wrap makes a plain dump of its body.
@@ -256,7 +258,7 @@ func (f archiveFile) members(tb testing.TB) map[string][]byte {
 		name := ""
 		if e.hasData() {
 			name = strconv.Itoa(i+1) + ".dat"
-			files[name+suffixes[f.method].suffix] = pack(tb, methods[f.method], e.data)
+			files[name+suffixes[f.method].suffix] = pack(tb, dumpfile.Methods[f.method], e.data)
 		}
 		return appendStr(nil, name)
 	})...)
@@ -322,7 +324,7 @@ func (f archiveFile) appendStream(tb testing.TB, b []byte, text string) []byte {
 			tb.Fatal(err)
 		}
 	} else {
-		z.Write(pack(tb, methods[f.method], text))
+		z.Write(pack(tb, dumpfile.Methods[f.method], text))
 	}
 	size := 37
 	if z.Len() > 1<<20 {

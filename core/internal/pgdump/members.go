@@ -13,6 +13,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/stetl/stetl/core/internal/dumpfile"
 )
 
 const (
@@ -68,7 +70,7 @@ func (a *Archive) indexMembers(toc *window, name string, m members, cat *catalog
 		if s.method == "none" {
 			return io.NopCloser(r), nil
 		}
-		return unpack(s.method, bufio.NewReaderSize(r, 64<<10))
+		return dumpfile.Decompress(s.method, bufio.NewReaderSize(r, 64<<10))
 	}
 	return nil
 }

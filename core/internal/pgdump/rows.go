@@ -286,7 +286,7 @@ func (r *Rows) unreadable(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		e.Msg, e.Hint = "the data ends too early", hintCut
 	}
-	e.cause = err
+	e.Cause = err
 	return e
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/stetl/stetl/core/internal/dumpfile"
 )
 
 // The layout of archives is that of pg_dump's own reader and writer,
@@ -147,11 +149,10 @@ func (x *tocIndex) header(info *Info) error {
 	if err != nil {
 		return err
 	}
-	methods := []string{"none", "gzip", "lz4", "zstd"}
-	if method >= len(methods) {
+	if method >= len(dumpfile.Methods) {
 		return x.fail("the archive is compressed with an unknown method, number "+strconv.Itoa(method), hintPlain)
 	}
-	info.Compression = methods[method]
+	info.Compression = dumpfile.Methods[method]
 	for range 7 { // time of the dump
 		if _, err := x.int(); err != nil {
 			return err

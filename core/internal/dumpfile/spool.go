@@ -1,4 +1,4 @@
-package pgdump
+package dumpfile
 
 import (
 	"bufio"
@@ -18,13 +18,13 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// spool keeps what a packed file holds in a form that can be read from any place: tables are
+// Spool keeps what a packed file holds in a form that can be read from any place: tables are
 // read in any order and several at once, and to unpack everything before each of them would
 // take a hundred times the work. It is compressed again, in chunks that stand alone, and
 // takes about as much room as the packed file. It lies in a temporary file that has no name from the moment it is
 // opened and is encrypted with a key that never leaves the process, because
 // dumps hold password hashes: nothing readable stays behind, whatever happens.
-type spool struct {
+type Spool struct {
 	file   *os.File
 	aead   cipher.AEAD
 	encode *zstd.Encoder
@@ -54,21 +54,23 @@ type scratch struct {
 	plain  []byte
 }
 
-// unpackAll unpacks the whole file, which proves that it is not cut.
-func (a *Archive) unpackAll(ctx context.Context, method string) (*spool, error) {
+// Unpack unpacks a whole file of so many bytes, which proves that it is not cut. Errors name
+// the path.
+func Unpack(ctx context.Context, path string, packed io.ReaderAt, size int64, method string) (*Spool, error) {
 	s, err := newSpool()
 	if err != nil {
 		return nil, err
 	}
-	if err := a.fill(ctx, s, method); err != nil {
-		return nil, errors.Join(err, s.close())
+	if err := s.fill(ctx, path, io.NewSectionReader(packed, 0, size), method); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	s.scratch = nil
 	return s, nil
 }
 
-func (a *Archive) fill(ctx context.Context, s *spool, method string) error {
-	packed := io.NewSectionReader(a.r, 0, a.size)
+const hintPacked = "the packed file is cut off or damaged: copy it again in binary mode, or dump again"
+
+func (s *Spool) fill(ctx context.Context, path string, packed io.Reader, method string) error {
 	damaged := func(err error) error {
 		if _, ok := errors.AsType[*fs.PathError](err); ok {
 			return fmt.Errorf("read dump: %w", err)
@@ -77,9 +79,9 @@ func (a *Archive) fill(ctx context.Context, s *spool, method string) error {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			msg = "the file is packed with " + method + " and ends too early"
 		}
-		return &SyntaxError{Path: a.path, Msg: msg, Hint: hintPacked, cause: err}
+		return &SyntaxError{Path: path, Msg: msg, Hint: hintPacked, Cause: err}
 	}
-	r, err := unpack(method, bufio.NewReaderSize(packed, 256<<10))
+	r, err := Decompress(method, bufio.NewReaderSize(packed, 256<<10))
 	if err != nil {
 		return damaged(err)
 	}
@@ -114,14 +116,14 @@ func readFull(r io.Reader, buf []byte) (n int, err error) {
 	return n, err
 }
 
-func newSpool() (*spool, error) {
+func newSpool() (*Spool, error) {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails since Go 1.24
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	s := &spool{}
+	s := &Spool{}
 	if s.aead, err = cipher.NewGCM(block); err != nil {
 		return nil, err
 	}
@@ -143,8 +145,11 @@ func newSpool() (*spool, error) {
 	return s, nil
 }
 
+// Size is how many bytes were unpacked.
+func (s *Spool) Size() int64 { return s.size }
+
 // add appends a chunk. All but the last one are of chunkSize.
-func (s *spool) add(plain []byte) error {
+func (s *Spool) add(plain []byte) error {
 	packed := s.encode.EncodeAll(plain, s.scratch[:0])
 	sealed := s.aead.Seal(packed[:0], nonce(len(s.chunks)), packed, nil)
 	s.scratch = sealed
@@ -163,7 +168,7 @@ func nonce(number int) []byte {
 }
 
 // ReadAt reads what was unpacked. It may be called concurrently.
-func (s *spool) ReadAt(p []byte, off int64) (n int, err error) {
+func (s *Spool) ReadAt(p []byte, off int64) (n int, err error) {
 	have, _ := s.pool.Get().(*scratch)
 	defer s.pool.Put(have)
 	for n < len(p) {
@@ -180,7 +185,7 @@ func (s *spool) ReadAt(p []byte, off int64) (n int, err error) {
 }
 
 // load makes a chunk the one that the scratch space holds.
-func (s *spool) load(have *scratch, number int) (err error) {
+func (s *Spool) load(have *scratch, number int) (err error) {
 	if have.number == number {
 		return nil
 	}
@@ -201,7 +206,8 @@ func (s *spool) load(have *scratch, number int) (err error) {
 	return nil
 }
 
-func (s *spool) close() error {
+// Close gives up the room on the disk.
+func (s *Spool) Close() error {
 	s.decode.Close()
 	return s.file.Close()
 }

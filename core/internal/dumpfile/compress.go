@@ -1,10 +1,11 @@
-package pgdump
+package dumpfile
 
 import (
 	"bufio"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
@@ -12,17 +13,32 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// methods are the names of the ways to compress, by their number in an archive.
-var methods = []string{"none", "gzip", "lz4", "zstd"}
+// Methods are the names of the ways to compress, by their number in an archive of pg_dump.
+var Methods = []string{"none", "gzip", "lz4", "zstd"}
+
+// PackedWith recognises a file that was packed as a whole.
+func PackedWith(head []byte) string {
+	for _, c := range []struct{ magic, method string }{
+		{"\x1f\x8b", "gzip"},
+		{"\x28\xb5\x2f\xfd", "zstd"},
+		{"\x50\x2a\x4d\x18", "zstd"}, // of pzstd
+		{"\x04\x22\x4d\x18", "lz4"},
+	} {
+		if strings.HasPrefix(string(head), c.magic) {
+			return c.method
+		}
+	}
+	return ""
+}
 
 // maxWindow bounds the memory that a zstd stream may ask for. It is the limit of
 // pg_restore, whatever level pg_dump used.
 const maxWindow = 128 << 20
 
-// inflate reads a stream of a custom archive.
-func inflate(method string, r *bufio.Reader) (io.ReadCloser, error) {
+// Inflate reads a stream of a custom archive.
+func Inflate(method string, r *bufio.Reader) (io.ReadCloser, error) {
 	if method != "gzip" { // which is that in name only
-		return unpack(method, r)
+		return Decompress(method, r)
 	}
 	z, err := zlib.NewReader(r)
 	if err != nil {
@@ -31,8 +47,8 @@ func inflate(method string, r *bufio.Reader) (io.ReadCloser, error) {
 	return &whole{z, r}, nil
 }
 
-// unpack reads a compressed file.
-func unpack(method string, r *bufio.Reader) (io.ReadCloser, error) {
+// Decompress reads a compressed file.
+func Decompress(method string, r *bufio.Reader) (io.ReadCloser, error) {
 	switch method {
 	case "none":
 		return io.NopCloser(r), nil

@@ -261,7 +261,7 @@ func (a *Archive) refuse(head []byte) error {
 	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
 		return fail("the file is UTF-16, as PowerShell's > writes it, and no longer what pg_dump produced",
 			"run pg_dump again with --file=dump.sql instead of redirecting its output")
-	case isMySQL(head):
+	case dumpfile.IsMySQL(head):
 		return mysqlError(a.path)
 	case bytes.HasPrefix(head, []byte(magic)) && len(head) > formatAt && (head[formatAt] == formatTar || head[formatAt] == formatDirectory):
 		return fail("this is the table of contents of a directory-format dump", "name the directory that it lies in")

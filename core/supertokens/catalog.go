@@ -22,6 +22,8 @@ type catalog struct {
 	withoutIndexes bool
 	// hidesRows says that the source was made so that rows may be missing from it.
 	hidesRows bool
+	// filtered says that a dump was made of some rows only.
+	filtered bool
 }
 
 // view is something that can be read like a table. It may leave rows out, and nothing

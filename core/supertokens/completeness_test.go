@@ -27,13 +27,19 @@ type memory struct {
 	drop    func(r *relation, row int) bool
 }
 
-var loaded sync.Map // of the fixtures' names
+var loaded sync.Map // by the paths of dumps
 
 // inMemory loads a fixture once.
 func inMemory(t *testing.T, name string) *memory {
 	t.Helper()
+	return loadedFrom(t, fixture.Dump(t, name))
+}
+
+// loadedFrom loads a dump once.
+func loadedFrom(t *testing.T, path string) *memory {
+	t.Helper()
 	load := func() (*memory, error) {
-		d, err := openDump(context.Background(), fixture.Dump(t, name))
+		d, err := openStore(context.Background(), Options{Dump: path})
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +63,7 @@ func inMemory(t *testing.T, name string) *memory {
 		}
 		return m, nil
 	}
-	once, _ := loaded.LoadOrStore(name, sync.OnceValues(load))
+	once, _ := loaded.LoadOrStore(path, sync.OnceValues(load))
 	m, err := once.(func() (*memory, error))()
 	if err != nil {
 		t.Fatal(err)

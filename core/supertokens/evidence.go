@@ -494,6 +494,10 @@ func (e *evidence) unmoved(ctx context.Context) error {
 
 // hiddenRows finds tables of which the source itself says that rows may be hidden.
 func (e *evidence) hiddenRows() {
+	if e.c.filtered {
+		e.gaps = append(e.gaps, Gap{Code: GapRows, Detail: fmt.Sprintf(
+			"%s was made with mysqldump --where, so rows are missing from it; make it without that option", e.c.where)})
+	}
 	if e.c.hidesRows {
 		e.gaps = append(e.gaps, Gap{Code: GapRowSecurity, Detail: fmt.Sprintf(
 			"%s was made with pg_dump --enable-row-security, so rows that a policy hides are missing from it; make it without that option, as a role that sees every row (the owner of the tables, or one with BYPASSRLS)", e.c.where)})

@@ -39,6 +39,8 @@ const (
 	settingPrefix = "table_prefix"
 	settingTables = "tables"
 	settingMode   = "migration_mode"
+
+	settingCharset = "charset"
 )
 
 // Layout is where an installation's tables are and what shape they have.

@@ -3,19 +3,24 @@ package supertokens
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/mysqldump"
 )
 
 // Options say where the users are. Exactly one of URL and Dump is set.
 type Options struct {
 	// URL is a PostgreSQL connection string of a role that may read.
 	URL canonical.Secret
-	// Dump is the path of what pg_dump has made, in any of its formats.
+	// Dump is the path of what pg_dump has made, in any of its formats, or mysqldump.
 	Dump string
+	// Charset says that texts in MySQL are UTF-8 that came over a connection in another
+	// character set, one of [Charsets]. Empty takes them as they are.
+	Charset string
 	// Schema and TablePrefix narrow the search for the installation; empty and
 	// nil search everywhere.
 	Schema string
@@ -57,7 +62,7 @@ const defaultRangeSize = 2_000
 // another machine gains from more.
 const defaultConnections = 2
 
-// store is a place that holds rows. Two exist: a live database and a dump.
+// store is a place that holds rows: a live database or a dump, of PostgreSQL or of MySQL.
 type store interface {
 	catalog(ctx context.Context) (*catalog, error)
 	rows
@@ -119,6 +124,9 @@ func Open(ctx context.Context, o Options) (*Source, error) {
 	if o.MigrationMode != "" && !slices.Contains(migrationModes(), strings.ToUpper(o.MigrationMode)) {
 		return nil, errMode(o.MigrationMode)
 	}
+	if o.Charset != "" && !slices.Contains(Charsets(), o.Charset) {
+		return nil, &SettingError{[]string{settingCharset}, fmt.Errorf("source.charset is %q, and there is %s", o.Charset, strings.Join(Charsets(), ", "))}
+	}
 	st, err := openStore(ctx, o)
 	if err != nil {
 		return nil, err
@@ -131,6 +139,10 @@ func openStore(ctx context.Context, o Options) (store, error) {
 	switch {
 	case (o.Dump == "") == o.URL.IsZero():
 		return nil, errors.New("a source is either a database url or a dump file")
+	case o.Dump != "" && mysqldump.Recognise(o.Dump):
+		return openMySQLDump(ctx, o.Dump, o.Charset)
+	case o.Charset != "":
+		return nil, &SettingError{[]string{settingCharset}, errCharset}
 	case o.Dump != "":
 		return openDump(ctx, o.Dump)
 	default:

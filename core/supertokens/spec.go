@@ -221,7 +221,7 @@ func (t *tableSpec) fits(r *relation) bool {
 		if at < 0 && t.base(c) {
 			return false
 		}
-		if at >= 0 && !sameKind(r.typeOf(at), c.typ) {
+		if at >= 0 && !c.holds(r.typeOf(at)) {
 			return false
 		}
 	}
@@ -236,7 +236,7 @@ func (t *tableSpec) misfit(r *relation) string {
 		switch {
 		case at < 0 && t.base(c):
 			return fmt.Sprintf("it has no column %s (its columns: %s)", c.name, strings.Join(r.columns, ", "))
-		case at >= 0 && !sameKind(r.typeOf(at), c.typ):
+		case at >= 0 && !c.holds(r.typeOf(at)):
 			return fmt.Sprintf("its column %s is of type %s, where cores have %s", c.name, r.typeOf(at), c.typ)
 		}
 	}
@@ -265,6 +265,12 @@ func (t *tableSpec) fitsExactly(r *relation) bool {
 	return !slices.ContainsFunc(t.columns, func(c columnSpec) bool {
 		return !c.optional && c.until == 0 && t.firstOf(&c) <= newest && !r.has(c.name)
 	})
+}
+
+// holds reports whether a column of this type can hold what the core stores. MySQL has no
+// lists: there they are texts.
+func (c *columnSpec) holds(typ string) bool {
+	return sameKind(typ, c.typ) || kindOf(c.typ) == "array" && kindOf(typ) == "text"
 }
 
 // sameKind reports whether a column of one type can hold what one of the other

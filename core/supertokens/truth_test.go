@@ -1,6 +1,7 @@
 package supertokens
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"maps"
@@ -39,8 +40,13 @@ func readTruth(t *testing.T, name string) truth {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return parseTruth(t, raw)
+}
+
+func parseTruth(t *testing.T, raw []byte) truth {
+	t.Helper()
 	var tr truth
-	dec := json.NewDecoder(strings.NewReader(string(raw)))
+	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	if err := dec.Decode(&tr); err != nil {
 		t.Fatal(err)
@@ -146,7 +152,7 @@ func checkTruth(t *testing.T, tr truth, options func() Options) {
 		}
 		renamed := map[string]string{} // the truth names the core's settings
 		for setting, name := range tr.Layout.Renamed {
-			renamed[strings.TrimSuffix(strings.TrimPrefix(setting, "postgresql_"), "_table_name")] = name
+			renamed[strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(setting, "postgresql_"), "mysql_"), "_table_name")] = name
 		}
 		if diff := gocmp.Diff(renamed, s.Layout().Renamed); diff != "" {
 			t.Errorf("renamed tables (-want +got):\n%s", diff)
@@ -207,47 +213,53 @@ func TestWarningsEqualTruth(t *testing.T) {
 	for _, name := range fixture.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tr := readTruth(t, name)
 			dsn := fixture.Restore(t, name)
-			for _, app := range tr.Apps {
-				_, users, s, orphans := export(t, Options{URL: canonical.NewSecret(dsn), App: app.AppID, RangeSize: 7, Audit: true})
-				findings := review(t, s, users, orphans)
-				got, want := map[string][]string{}, map[string][]string{}
-				for _, u := range users {
-					for _, w := range u.Warnings {
-						if slices.Contains(accountCodes, w.Code) {
-							got[w.Code] = append(got[w.Code], u.InternalID)
-						}
-					}
-				}
-				for _, o := range orphans {
-					got[WarnOrphanRow] = append(got[WarnOrphanRow], o.Table+" "+o.ID)
-				}
-				for _, w := range tr.Warnings {
-					code := w["code"].(string)
-					switch {
-					case w["appId"] != app.AppID:
-					case slices.Contains(accountCodes, code):
-						want[code] = append(want[code], w["internalId"].(string))
-					case code == WarnOrphanRow:
-						want[code] = append(want[code], w["table"].(string)+" "+w["userId"].(string))
-					default:
-						if !slices.ContainsFunc(findings, func(f Finding) bool { return f.Code == code }) {
-							t.Errorf("app %s: finding %s is missing: %v", app.AppID, code, w)
-						}
-					}
-				}
-				for _, m := range []map[string][]string{got, want} {
-					for code := range m {
-						slices.Sort(m[code])
-						m[code] = slices.Compact(m[code])
-					}
-				}
-				if diff := gocmp.Diff(want, got); diff != "" {
-					t.Errorf("app %s: warnings (-want +got):\n%s", app.AppID, diff)
+			checkWarnings(t, readTruth(t, name), func() Options { return Options{URL: canonical.NewSecret(dsn)} })
+		})
+	}
+}
+
+func checkWarnings(t *testing.T, tr truth, options func() Options) {
+	t.Helper()
+	for _, app := range tr.Apps {
+		o := options()
+		o.App, o.RangeSize, o.Audit = app.AppID, 7, true
+		_, users, s, orphans := export(t, o)
+		findings := review(t, s, users, orphans)
+		got, want := map[string][]string{}, map[string][]string{}
+		for _, u := range users {
+			for _, w := range u.Warnings {
+				if slices.Contains(accountCodes, w.Code) {
+					got[w.Code] = append(got[w.Code], u.InternalID)
 				}
 			}
-		})
+		}
+		for _, o := range orphans {
+			got[WarnOrphanRow] = append(got[WarnOrphanRow], o.Table+" "+o.ID)
+		}
+		for _, w := range tr.Warnings {
+			code := w["code"].(string)
+			switch {
+			case w["appId"] != app.AppID:
+			case slices.Contains(accountCodes, code):
+				want[code] = append(want[code], w["internalId"].(string))
+			case code == WarnOrphanRow:
+				want[code] = append(want[code], w["table"].(string)+" "+w["userId"].(string))
+			default:
+				if !slices.ContainsFunc(findings, func(f Finding) bool { return f.Code == code }) {
+					t.Errorf("app %s: finding %s is missing: %v", app.AppID, code, w)
+				}
+			}
+		}
+		for _, m := range []map[string][]string{got, want} {
+			for code := range m {
+				slices.Sort(m[code])
+				m[code] = slices.Compact(m[code])
+			}
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("app %s: warnings (-want +got):\n%s", app.AppID, diff)
+		}
 	}
 }
 

@@ -3,8 +3,8 @@ package pgdump
 func mysqlError(path string) error {
 	return &SyntaxError{
 		Path:  path,
-		Msg:   "this is a dump of MySQL or MariaDB, and such dumps are not read yet",
-		Hint:  "move the database to PostgreSQL first (SuperTokens has a script for this), then name it in source.url, or dump it with pg_dump",
+		Msg:   "this is a dump of MySQL or MariaDB, and not a file of mysqldump",
+		Hint:  "run mysqldump --single-transaction --result-file=dump.sql DATABASE, and name that file",
 		Cause: ErrMySQL,
 	}
 }

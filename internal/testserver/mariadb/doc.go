@@ -1,0 +1,3 @@
+// Package mariadb runs a real MariaDB for tests: the one that is installed, else one that
+// Maven's repository has.
+package mariadb

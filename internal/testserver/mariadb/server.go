@@ -1,0 +1,235 @@
+//go:build unix
+
+package mariadb
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/stetl/stetl/internal/testserver/proc"
+	"github.com/stetl/stetl/internal/testserver/testenv"
+)
+
+const (
+	superuser = "stetl"
+	// startTimeout only ends tests whose server hangs; a healthy one takes a few seconds.
+	startTimeout = 2 * time.Minute
+)
+
+// Server is a running MariaDB. Its methods may be called concurrently.
+type Server struct {
+	dir      string // private folder, with the data and the unix socket
+	port     int
+	password string
+	process  *proc.Process
+}
+
+// shared is the server of this process. It is not stopped: the guard of its process does
+// that when the test process ends.
+var shared struct {
+	once    sync.Once
+	server  *Server
+	missing error
+	err     error
+}
+
+// Start returns the server of this test process and starts it at the first call. It skips
+// the test (see [testenv.Skip]) where MariaDB is neither installed nor can be fetched.
+func Start(tb testing.TB) *Server {
+	tb.Helper()
+	testenv.Slow(tb, "needs MariaDB")
+	shared.once.Do(func() {
+		defer testenv.Wait(tb, "MariaDB")()
+		var programs installation
+		if programs, shared.missing = find(tb); shared.missing == nil {
+			shared.server, shared.err = start(programs)
+		}
+	})
+	if shared.missing != nil {
+		testenv.Skip(tb, "MariaDB", shared.missing.Error())
+	}
+	if shared.err != nil {
+		tb.Fatal(shared.err)
+	}
+	return shared.server
+}
+
+// tables are the scripts that a new server is made from.
+func tables() []string {
+	return []string{"mariadb_system_tables.sql", "mariadb_performance_tables.sql", "mariadb_system_tables_data.sql"}
+}
+
+// start runs a new server.
+func start(programs installation) (*Server, error) {
+	dir, err := proc.TempDir("stetl-mariadb")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir, password: rand.Text()}
+	if err := s.init(programs); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if s.port, err = freePort(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open server log: %w", err), os.RemoveAll(dir))
+	}
+	defer func() { _ = log.Close() }()
+	cmd := s.command(programs, "--port="+strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--init-file="+s.path("init.sql"),
+		"--max-connections=200", "--max-allowed-packet=256M")
+	cmd.Stdout, cmd.Stderr = log, log
+	if s.process, err = proc.Start(cmd, "KILL", dir); err != nil { // nothing has to survive
+		return nil, err
+	}
+	if err := s.waitReady(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start MariaDB: %w\n%s", err, proc.Tail(s.path("log"), 20)), s.process.Stop())
+	}
+	return s, nil
+}
+
+func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
+
+// init makes the server's data folder, and what it runs first.
+func (s *Server) init(programs installation) error {
+	script := []byte("CREATE DATABASE mysql;\nUSE mysql;\n")
+	for _, name := range tables() {
+		b, err := os.ReadFile(filepath.Join(programs.share, name))
+		if err != nil {
+			return fmt.Errorf("make a server: %w", err)
+		}
+		script = append(append(script, b...), '\n')
+	}
+	user := superuser + "@'%' IDENTIFIED BY '" + s.password + "'"
+	first := "CREATE USER " + user + ";\nGRANT ALL ON *.* TO " + superuser + "@'%' WITH GRANT OPTION;\n"
+	if err := errors.Join(os.Mkdir(s.path("data"), 0o700), os.WriteFile(s.path("init.sql"), []byte(first), 0o600)); err != nil {
+		return fmt.Errorf("make a server: %w", err)
+	}
+	cmd := s.command(programs, "--bootstrap")
+	cmd.Stdin = bytes.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("make a server: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// command prepares the server to run with options that tests want: small, and without
+// regard for what survives a crash.
+func (s *Server) command(programs installation, args ...string) *exec.Cmd {
+	args = append([]string{
+		"--no-defaults", "--datadir=" + s.path("data"), "--socket=" + s.path("socket"), "--pid-file=" + s.path("pid"),
+		"--lc-messages-dir=" + programs.share, "--character-sets-dir=" + filepath.Join(programs.share, "charsets"),
+		"--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--skip-log-bin",
+		"--skip-name-resolve", "--loose-innodb-flush-method=nosync", "--skip-log-error",
+	}, args...)
+	if os.Geteuid() == 0 {
+		args = append(args, "--user=root")
+	}
+	cmd := exec.Command(programs.server, args...) //nolint:noctx // the guard of proc ends it
+	cmd.Dir = s.dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TZ=UTC", "LC_ALL=C"}
+	if programs.libs != "" {
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+programs.libs)
+	}
+	return cmd
+}
+
+func (s *Server) waitReady() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	retry := time.NewTicker(50 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		err := s.exec(ctx, "", "DO 0")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-s.process.Done():
+			return fmt.Errorf("server ended: %w", errors.Join(s.process.Err(), err))
+		case <-ctx.Done():
+			return fmt.Errorf("no answer within %v: %w", startTimeout, err)
+		case <-retry.C:
+		}
+	}
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // immediate
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer func() { _ = l.Close() }()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(port)
+}
+
+// Config is how the driver connects to a database as the superuser, over TCP.
+func (s *Server) Config(database string) *mysql.Config {
+	c := mysql.NewConfig()
+	c.User, c.Passwd, c.Net, c.Addr, c.DBName = superuser, s.password, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), database
+	return c
+}
+
+// Socket is the path of the unix socket.
+func (s *Server) Socket() string { return s.path("socket") }
+
+// exec runs statements, several of them in one text, in a connection of its own.
+func (s *Server) exec(ctx context.Context, database, statements string) (err error) {
+	c := s.Config(database)
+	c.MultiStatements, c.MaxAllowedPacket = true, 0
+	c.Logger = &mysql.NopLogger{}
+	connector, err := mysql.NewConnector(c)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	_, err = db.ExecContext(ctx, statements)
+	return err
+}
+
+// Exec runs statements in a database, or in none.
+func (s *Server) Exec(tb testing.TB, database, statements string) {
+	tb.Helper()
+	if err := s.exec(tb.Context(), database, statements); err != nil {
+		tb.Fatalf("run statements on MariaDB: %v", err)
+	}
+}
+
+var databases atomic.Int64
+
+// CreateDatabase makes an empty database with a name of its own, and drops it at the end of
+// the test. The options stand behind its name: "CHARACTER SET latin1".
+func (s *Server) CreateDatabase(tb testing.TB, options string) (name string) {
+	tb.Helper()
+	name = fmt.Sprintf("test_%d", databases.Add(1))
+	s.Exec(tb, "", strings.TrimSpace("CREATE DATABASE "+name+" "+options))
+	tb.Cleanup(func() {
+		// The context of the test has ended by now.
+		if err := s.exec(context.WithoutCancel(tb.Context()), "", "DROP DATABASE "+name); err != nil {
+			tb.Errorf("drop database: %v", err)
+		}
+	})
+	return name
+}

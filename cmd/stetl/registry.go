@@ -9,6 +9,7 @@ import (
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/plugins/auth0"
 	scim "github.com/stetl/stetl/plugins/generic-scim"
+	sqltarget "github.com/stetl/stetl/plugins/generic-sql"
 	"github.com/stetl/stetl/plugins/keycloak"
 	"github.com/stetl/stetl/plugins/keycloak/provider"
 )
@@ -35,6 +36,7 @@ type asset struct {
 func bundledPlugins() map[string]bundled {
 	return map[string]bundled{
 		"generic-scim": {serve: func() { sdk.Serve(scim.Plugin()) }, codes: scim.Plugin().Codes},
+		"generic-sql":  {serve: func() { sdk.Serve(sqltarget.Plugin()) }, codes: sqltarget.Plugin().Codes},
 		"auth0": {
 			serve: func() { sdk.Serve(auth0.Plugin()) },
 			codes: auth0.Plugin().Codes,

@@ -20,6 +20,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/plugins/auth0"
 	scim "github.com/stetl/stetl/plugins/generic-scim"
+	sqltarget "github.com/stetl/stetl/plugins/generic-sql"
 	"github.com/stetl/stetl/plugins/keycloak"
 )
 
@@ -32,6 +33,7 @@ var bundled = []struct {
 }{
 	{"auth0", auth0.Plugin().Name, auth0.Plugin().Codes},
 	{"generic-scim", scim.Plugin().Name, scim.Plugin().Codes},
+	{"generic-sql", sqltarget.Plugin().Name, sqltarget.Plugin().Codes},
 	{"keycloak", keycloak.Plugin().Name, keycloak.Plugin().Codes},
 }
 

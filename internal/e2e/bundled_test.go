@@ -34,6 +34,9 @@ func TestBundledPluginsConform(t *testing.T) {
 	testenv.Slow(t, "tries every rule on every bundled plugin")
 	settings := map[string]map[string]any{"keycloak": {"realm": "test"}}
 	for _, name := range bundled(t) {
+		if name == "generic-sql" {
+			continue // it writes no files
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			config := map[string]any{"mode": "files", "out": filepath.Join(t.TempDir(), "out")}

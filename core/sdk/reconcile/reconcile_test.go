@@ -269,6 +269,9 @@ func TestParseState(t *testing.T) {
 	if s := reconcile.ParseState(whole); !s.Recorded(j.Fingerprints, "email") || s.Recorded(j.Fingerprints, "nick") || !s.Untouched(j.Fingerprints, kept) || s.IsZero() {
 		t.Error("the state does not tell what was left")
 	}
+	if s := reconcile.ParseState(whole); !s.Holds(j.Fingerprints, "email", kept["email"]) || s.Holds(j.Fingerprints, "email", "other") || s.Holds(j.Fingerprints, "nick", "") {
+		t.Error("the state does not tell which value was left")
+	}
 	unread := j.Found(&sdk.User{}, wanted("hash", ""), reconcile.Held{Fields: ada}).Outcome.State
 	if s := reconcile.ParseState(unread); s.KnowsSecrets() || s.IsZero() || !reconcile.ParseState(whole).KnowsSecrets() {
 		t.Error("a state of an account that was there before is taken for one that a run has left")

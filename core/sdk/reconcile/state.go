@@ -62,6 +62,12 @@ func (s State) Recorded(fp sdk.Fingerprints, field string) bool {
 	return fp.Drifted(s.shown, field, "")
 }
 
+// Holds reports whether a run has left exactly this value in a field. It is false where
+// nobody knows.
+func (s State) Holds(fp sdk.Fingerprints, field, value string) bool {
+	return s.Recorded(fp, field) && !fp.Drifted(s.shown, field, value)
+}
+
 // Untouched reports whether the target shows exactly what a run has left behind. Fields
 // are all that the target shows of what was recorded.
 func (s State) Untouched(fp sdk.Fingerprints, fields map[string]string) bool {

@@ -1,0 +1,224 @@
+package sqltarget
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Check implements [sdk.Checker].
+func (t *live) Check(ctx context.Context, needs sdk.Needs) (l sdk.Diagnostics) {
+	pool, err := t.connected() //nolint:contextcheck // the pool outlives the call
+	if err == nil {
+		err = pool.Ping(ctx)
+	}
+	if err != nil {
+		return sdk.Diagnostics{unreachable(err)}
+	}
+	if d := (&whereabouts{t.config, t.env}).other(); d != nil {
+		l.Add(*d)
+	}
+	if c := pool.Config().ConnConfig; !loopback(c.Host) && !strings.HasPrefix(c.Host, "/") && (c.TLSConfig == nil || c.TLSConfig.InsecureSkipVerify || plainFallback(c.Fallbacks)) {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeUnencrypted, Path: "/url", Summary: "password hashes may cross the network in clear text, or to a server that nobody has verified",
+			Hint: "add sslmode=verify-full to the url",
+		})
+	}
+	c, err := catalogueOf(ctx, pool, t.config, t.model)
+	if err != nil {
+		l.Add(sdk.Diagnostic{Code: codeUnreachable, Path: "/url", Summary: "the catalogue cannot be read: " + plainError(err)})
+		return l
+	}
+	says := &declared{t.config, t.model}
+	l = append(l, says.fits(c)...)
+	if !needs.DryRun && !l.HasErrors() {
+		l = append(l, says.rights(c)...)
+	}
+	if t.model.per(perPassword) && len(t.config.Hashes) == 0 && len(needs.Schemes)+needs.Resets > 0 {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeNoHashes, Path: "/hashes", Summary: "nothing says which password hashes the application verifies, so that everybody with a password needs a reset",
+			Hint: "have the application verify them, as docs/generic-sql.md shows, then list them in hashes",
+		})
+	}
+	return l
+}
+
+func plainFallback(all []*pgconn.FallbackConfig) bool {
+	return slices.ContainsFunc(all, func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil })
+}
+
+// declared is what the configuration says of the database.
+type declared struct {
+	config Config
+	model  *model
+}
+
+// fits holds the declarations against the catalogue, and reports all that is wrong.
+func (t *declared) fits(c *catalogue) (l sdk.Diagnostics) {
+	seen := map[string]bool{}
+	for _, table := range t.model.tables {
+		h := c.of(table)
+		if h == nil {
+			if !seen[table.Name] {
+				l.Add(sdk.Diagnostic{
+					Code: codeTableMissing, Path: t.path(table), Summary: fmt.Sprintf("there is no table %s in the schema %s, or this role may not see it", table.Name, t.config.Schema),
+					Hint: "create it with the application's own migrations, or correct the declaration",
+				})
+			}
+			seen[table.Name] = true
+			continue
+		}
+		l = append(l, t.columnsFit(table, h)...)
+	}
+	if h := c.of(t.model.accounts()); h != nil {
+		key := t.model.accounts().Key
+		if !slices.ContainsFunc(h.unique, func(u *uniqueIndex) bool {
+			return u.predicate == "" && !u.declaration && slices.Equal(u.columns, key)
+		}) {
+			l.Add(sdk.Diagnostic{
+				Code: codeKeyNotUnique, Path: t.path(t.model.accounts(), "key"), Summary: fmt.Sprintf("several rows of %s may have the same %s", h.plain, strings.Join(key, ", ")),
+				Hint: "name the primary key, or create a unique index",
+			})
+		}
+	}
+	return l
+}
+
+// path is where the configuration declares something: a preset's own tables have no line
+// there.
+func (t *declared) path(table *table, steps ...string) string {
+	if t.config.Preset != "" {
+		return "/preset"
+	}
+	return sdk.Pointer(append([]string{"tables", strconv.Itoa(table.at)}, steps...)...)
+}
+
+func (t *declared) columnsFit(table *table, h *heldTable) (l sdk.Diagnostics) {
+	bad := func(code sdk.Code, name, summary, hint string) {
+		l.Add(sdk.Diagnostic{Code: code, Path: t.path(table, "columns", name), Summary: fmt.Sprintf("%s.%s %s", table.Name, name, summary), Hint: hint})
+	}
+	for _, col := range table.columns {
+		held := h.column(col.name)
+		switch {
+		case held == nil:
+			bad(codeColumnMissing, col.name, "is not there", closest(h, col.name))
+			continue
+		case held.always:
+			bad(codeColumnGenerated, col.name, "is made by the database itself", "take it out of the declaration")
+		case col.fixed:
+			v, err := col.source.eval(&item{})
+			if err == nil {
+				var made value
+				if made, err = canonicalOf(held.kind, held.digits, v); err == nil {
+					err = held.allows(made)
+				}
+			}
+			if err != nil {
+				bad(codeColumnType, col.name, fmt.Sprintf("is of the type %s, which does not take the constant: %v", held.typ, err), "")
+			}
+		}
+		if slices.Contains(col.source.uses, "email") && !slices.Contains(t.config.Unique, "email") {
+			for _, u := range h.unique {
+				if len(u.exprs) == 1 && !u.declaration && u.predicate == "" && u.names(col) {
+					bad(codeUniqueUndeclared, col.name, "may hold every address once only ("+u.name+")", "add unique: [email], so that the policies decide who keeps it")
+				}
+			}
+		}
+		if col == table.account && table == t.model.accounts() && held.length > 0 && held.length < t.config.IDLength {
+			l.Add(sdk.Diagnostic{
+				Severity: sdk.Warning, Code: codeColumnType, Path: "/id_length", Summary: fmt.Sprintf("%s.%s takes %d characters, and id_length says %d", table.Name, col.name, held.length, t.config.IDLength),
+				Hint: fmt.Sprintf("set id_length: %d, so that the policy for long ids decides", held.length),
+			})
+		}
+	}
+	for _, held := range h.columns {
+		if held.notNull && held.defaults == "" && held.generated == "" && table.index(held.name) < 0 {
+			bad(codeColumnRequired, held.name, "must have a value, and gets none", "declare it, or give it a default in the database")
+		}
+	}
+	return l
+}
+
+func closest(h *heldTable, name string) string {
+	for _, c := range h.columns {
+		if strings.EqualFold(strings.ReplaceAll(c.name, "_", ""), strings.ReplaceAll(name, "_", "")) {
+			return fmt.Sprintf("did you mean %q?", c.name)
+		}
+	}
+	return ""
+}
+
+// rights are those that a load needs and the role lacks.
+func (t *declared) rights(c *catalogue) (l sdk.Diagnostics) {
+	for _, p := range c.physical(t.model) {
+		var lacks []string
+		for _, right := range []string{"SELECT", "INSERT", "UPDATE"} {
+			if !p.held.rights[right] && slices.ContainsFunc(p.columns, func(col *heldColumn) bool { return col != nil && !col.rights[right] }) {
+				lacks = append(lacks, right)
+			}
+		}
+		if !p.held.rights["DELETE"] {
+			lacks = append(lacks, "DELETE")
+		}
+		if len(lacks) > 0 {
+			l.Add(sdk.Diagnostic{
+				Code: codePrivilege, Path: "/url", Summary: fmt.Sprintf("the role lacks %s on %s", strings.Join(lacks, ", "), p.held.plain),
+				Hint: fmt.Sprintf("GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO the role", p.held.name),
+			})
+		}
+	}
+	return l
+}
+
+const placeKey = "database"
+
+// whereabouts tell one database from another.
+type whereabouts struct {
+	config Config
+	env    sdk.Env
+}
+
+// fingerprint names the database without telling.
+func (t *whereabouts) fingerprint() (string, error) {
+	config, err := poolConfig(t.config)
+	if err != nil {
+		return "", err
+	}
+	c := config.ConnConfig
+	return t.env.Fingerprints.Of(fmt.Sprintf("%s:%d/%s", strings.ToLower(c.Host), c.Port, c.Database)), nil
+}
+
+// other says that the journal is of another database: what it remembers is of no use
+// here, and would leave people out.
+func (t *whereabouts) other() *sdk.Diagnostic {
+	now, err := t.fingerprint()
+	was, known := t.env.Journal.Get(placeKey)
+	if err != nil || !known || string(was) == now {
+		return nil
+	}
+	return &sdk.Diagnostic{
+		Code: codeOtherDatabase, Path: "/url", Summary: fmt.Sprintf("what the journal knows under the name %q is of another database than the one of the url", t.config.Name),
+		Hint: "give this database another name, or, if it is the same one at another address, take the journal's place by a new name and load again: nothing is written twice",
+	}
+}
+
+// keep notes which database it is.
+func (t *whereabouts) keep(ctx context.Context) error {
+	if d := t.other(); d != nil {
+		return sdk.Diagnostics{*d}.Err()
+	}
+	now, err := t.fingerprint()
+	if err != nil {
+		return err
+	}
+	if _, known := t.env.Journal.Get(placeKey); known {
+		return nil
+	}
+	return t.env.Journal.Put(ctx, placeKey, []byte(now))
+}

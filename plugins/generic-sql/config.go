@@ -1,0 +1,191 @@
+package sqltarget
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/stetl/stetl/core/sdk"
+)
+
+// Config is target.config of a configuration file. What a preset says holds wherever the
+// configuration says nothing; tables of both are merged by name and by what they have
+// rows for.
+type Config struct {
+	URL    sdk.Secret `json:"url" title:"Database" jsonschema:"address of the database, as in postgres://stetl:…@db.internal:5432/app"`
+	Name   string     `json:"name,omitempty" default:"default" jsonschema:"what the journal calls this database; one journal for two databases needs two names"`
+	Schema string     `json:"schema,omitempty" default:"public" jsonschema:"schema of tables that name none"`
+	Preset string     `json:"preset,omitempty" title:"Preset" example:"better-auth" jsonschema:"tables of a known library"`
+	With   []string   `json:"with,omitempty" jsonschema:"parts of the preset that the application uses"`
+
+	Tables     []Table  `json:"tables,omitempty" jsonschema:"tables to write, those that others refer to first; the first one has the accounts"`
+	Hashes     []string `json:"hashes,omitempty" jsonschema:"schemes of password hashes that the application verifies: bcrypt, argon2id, argon2i, argon2d, firebase_scrypt"`
+	Unique     []string `json:"unique,omitempty" jsonschema:"what no two accounts may have alike: email"`
+	FoldsCase  []string `json:"folds_case,omitempty" jsonschema:"identifiers that the application compares without case: email, username"`
+	IDLength   int      `json:"id_length,omitempty" default:"255" jsonschema:"characters that an id may have"`
+	Disposable []string `json:"disposable,omitempty" jsonschema:"tables whose rows may go with an account that an undo removes, such as sessions"`
+	SignIn     SignIn   `json:"sign_in,omitzero" jsonschema:"where accounts of stetl's own sign in, to prove that old passwords work"`
+	Parallel   int      `json:"parallel,omitempty" jsonschema:"connections at the same time, by default 4"`
+}
+
+// Table declares what a table gets.
+type Table struct {
+	Name    string   `json:"name" jsonschema:"table, or schema.table"`
+	Per     string   `json:"per" enum:"account,login,identity,password,passkey,authenticator,role,tenant" jsonschema:"what it has a row for"`
+	Key     []string `json:"key" jsonschema:"columns that tell the rows of an account apart; of the first table, the one that holds the account's id"`
+	Account string   `json:"account,omitempty" jsonschema:"column that holds the id of the account; of the first table it is its key"`
+	// Columns are what rows get.
+	Columns map[string]Column `json:"columns" jsonschema:"what each column gets"`
+	When    string            `json:"when,omitempty" jsonschema:"CEL expression; a row is written where it is true"`
+	Unique  [][]string        `json:"unique,omitempty" jsonschema:"columns that no two rows may have alike, beside the unique indexes of the database"`
+}
+
+// Column declares what a column gets: one of field, value, template and cel.
+type Column struct {
+	Field    string `json:"field,omitempty" jsonschema:"name of a field, as id or identity.subject"`
+	Value    any    `json:"value,omitempty" jsonschema:"a constant"`
+	Template string `json:"template,omitempty" jsonschema:"text with fields in braces, as {given_name} {family_name}"`
+	CEL      string `json:"cel,omitempty" jsonschema:"CEL expression"`
+	Once     bool   `json:"once,omitempty" jsonschema:"written when the row is made, and neither compared nor changed later"`
+	Secret   bool   `json:"secret,omitempty" jsonschema:"shown as a fingerprint; that of a password stays when the person has changed it"`
+}
+
+// SignIn is how a canary signs in.
+type SignIn struct {
+	URL     string `json:"url,omitempty" jsonschema:"address that takes a POST with JSON"`
+	Body    string `json:"body,omitempty" jsonschema:"the JSON, with {email}, {username}, {id} and {password} in it"`
+	Refused []int  `json:"refused,omitempty" jsonschema:"statuses that say that the password is wrong, by default 401"`
+}
+
+// resolved fills in the preset, and reports every problem that can be found without the
+// database.
+func (c Config) resolved() (Config, sdk.Diagnostics) {
+	var l sdk.Diagnostics
+	bad := func(path, summary, hint string) {
+		l.Add(sdk.Diagnostic{Code: sdk.CodeInvalidValue, Path: path, Summary: summary, Hint: hint})
+	}
+	if scheme := schemeOf(c.URL); scheme != "postgres" && scheme != "postgresql" {
+		bad("/url", "the address is not one of PostgreSQL", "write it like postgres://user:password@host:5432/database")
+	}
+	if c.Preset != "" {
+		c = c.withPreset(bad)
+	} else if len(c.With) > 0 {
+		bad("/with", "with names parts of a preset, and there is none", "set preset")
+	}
+	if len(c.Tables) == 0 && c.Preset == "" {
+		l.Add(sdk.Diagnostic{Code: sdk.CodeMissingField, Path: "/tables", Summary: "no table is declared", Hint: "declare tables, or set preset: " + strings.Join(presetNames(), ", ")})
+	}
+	known := []string{string(sdk.Bcrypt), string(sdk.Argon2id), string(sdk.Argon2i), string(sdk.Argon2d), string(sdk.FirebaseScrypt)}
+	for i, scheme := range c.Hashes {
+		if !slices.Contains(known, scheme) {
+			bad(sdk.Pointer("hashes", fmt.Sprint(i)), fmt.Sprintf("there is no scheme of hashes called %q", scheme), "one of "+strings.Join(known, ", "))
+		}
+	}
+	for i, name := range c.Unique {
+		if name != string(sdk.IdentifierEmail) {
+			bad(sdk.Pointer("unique", fmt.Sprint(i)), fmt.Sprintf("%q cannot be declared as unique here", name), "email can; ids and user names always are")
+		}
+	}
+	for i, name := range c.FoldsCase {
+		if name != string(sdk.IdentifierEmail) && name != string(sdk.IdentifierUsername) {
+			bad(sdk.Pointer("folds_case", fmt.Sprint(i)), fmt.Sprintf("%q cannot be compared without case", name), "email and username can")
+		}
+	}
+	if c.IDLength < 1 {
+		bad("/id_length", "id_length is not above 0", "leave it out for 255")
+	}
+	if c.Parallel < 0 || c.Parallel > 64 {
+		bad("/parallel", "parallel is outside 1 to 64", "leave it out")
+	}
+	if u, err := url.Parse(c.SignIn.URL); c.SignIn.URL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()))) {
+		bad("/sign_in/url", "the address to sign in at cannot be used", "write it like https://app.example.com/api/auth/sign-in/email; plain http is for this machine only")
+	}
+	return c, l
+}
+
+func loopback(host string) bool { return host == "localhost" || host == "127.0.0.1" || host == "::1" }
+
+func schemeOf(u sdk.Secret) string {
+	scheme, _, ok := strings.Cut(u.Reveal(), "://")
+	if !ok {
+		return ""
+	}
+	return strings.ToLower(scheme)
+}
+
+// withPreset adds what the preset declares.
+func (c Config) withPreset(bad func(path, summary, hint string)) Config {
+	p, ok := readPreset(c.Preset)
+	if !ok {
+		bad("/preset", "there is no preset of that name", "one of "+strings.Join(presetNames(), ", ")+"; or leave it out and declare tables")
+		return c
+	}
+	parts := slices.Sorted(maps.Keys(p.Parts))
+	for i, name := range c.With {
+		if !slices.Contains(parts, name) {
+			bad(sdk.Pointer("with", fmt.Sprint(i)), fmt.Sprintf("the preset has no part called %q", name), "there are "+strings.Join(parts, ", "))
+		}
+	}
+	tables := slices.Clone(p.Tables)
+	for _, name := range parts { // in an order of their own, whatever that of the file
+		if slices.Contains(c.With, name) {
+			tables = merge(tables, p.Parts[name])
+		}
+	}
+	c.Tables = merge(tables, c.Tables)
+	c.Unique = union(p.Unique, c.Unique)
+	c.FoldsCase = union(p.FoldsCase, c.FoldsCase)
+	c.Disposable = union(p.Disposable, c.Disposable)
+	if c.SignIn.Body == "" {
+		c.SignIn.Body = p.SignIn.Body
+	}
+	if len(c.SignIn.Refused) == 0 {
+		c.SignIn.Refused = p.SignIn.Refused
+	}
+	return c
+}
+
+// merge adds tables to others. One that is there gets the columns and whatever else is
+// said.
+func merge(all, more []Table) []Table {
+	all = slices.Clone(all)
+	for _, t := range more {
+		at := slices.IndexFunc(all, func(o Table) bool {
+			return o.Name == t.Name && o.Per == t.Per && slices.Equal(o.Key, t.Key) && sameConstants(o, t)
+		})
+		if at < 0 {
+			all = append(all, t)
+			continue
+		}
+		o := all[at]
+		o.Columns = maps.Clone(o.Columns)
+		maps.Copy(o.Columns, t.Columns)
+		if t.When != "" {
+			o.When = t.When
+		}
+		o.Unique = append(slices.Clone(o.Unique), t.Unique...)
+		all[at] = o
+	}
+	return all
+}
+
+// sameConstants says that nothing tells the rows of one declaration from those of the
+// other.
+func sameConstants(a, b Table) bool {
+	return slices.IndexFunc(a.Key, func(k string) bool {
+		x, y := a.Columns[k].Value, b.Columns[k].Value
+		return y != nil && x != y
+	}) < 0
+}
+
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,414 @@
+package sqltarget
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/reconcile"
+)
+
+// preImage is how the rows of an account were before an update.
+type preImage struct {
+	// Added are rows that the update has made, Changed those that it has changed and
+	// Removed those that it has taken away, whole.
+	Added   []oldRow `json:"added,omitempty"`
+	Changed []oldRow `json:"changed,omitempty"`
+	Removed []oldRow `json:"removed,omitempty"`
+}
+
+// oldRow is a row as it was. A nil value is NULL.
+type oldRow struct {
+	Table string             `json:"table"`
+	Key   map[string]*string `json:"key"`
+	Old   map[string]*string `json:"old,omitempty"`
+}
+
+func (r *row) old(columns func(*column) bool) map[string]*string {
+	out := map[string]*string{}
+	for i, c := range r.table.columns {
+		if columns(c) {
+			out[c.name] = c.held.written(r.values[i])
+		}
+	}
+	return out
+}
+
+func (t *table) isKey(c *column) bool { return c == t.account || slices.Contains(t.key, c) }
+
+// before notes the pre-images of updates.
+func (s *writer) before(ctx context.Context, accounts []*account) error {
+	for _, a := range accounts {
+		if a.Outcome.Action != sdk.Updated {
+			continue
+		}
+		var p preImage
+		for _, r := range a.inserts {
+			p.Added = append(p.Added, oldRow{Table: r.table.Name, Key: r.old(r.table.isKey)})
+		}
+		for _, r := range a.updates {
+			h := wantedRow(a.held, r)
+			p.Changed = append(p.Changed, oldRow{
+				Table: r.table.Name, Key: r.old(r.table.isKey),
+				Old: h.old(func(c *column) bool { return c.compared() && !r.table.isKey(c) }),
+			})
+		}
+		for _, r := range a.deletes {
+			whole, err := s.whole(ctx, r)
+			if err != nil {
+				return err
+			}
+			p.Removed = append(p.Removed, oldRow{Table: r.table.Name, Key: r.old(r.table.isKey), Old: whole})
+		}
+		var err error
+		if a.Outcome.Before, err = json.Marshal(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// whole reads every column of a row, also those that nobody has declared.
+func (s *writer) whole(ctx context.Context, r *row) (map[string]*string, error) {
+	h := s.catalogue.of(r.table)
+	var names, shown []string
+	for _, c := range h.columns {
+		if c.generated == "" {
+			names, shown = append(names, c.name), append(shown, "t."+quoteName(c.name)+"::text")
+		}
+	}
+	where, args := keyed(h, r.old(r.table.isKey), 1)
+	out := map[string]*string{}
+	err := s.each(ctx, "SELECT "+strings.Join(shown, ", ")+" FROM "+h.name+" AS t WHERE "+where, args, func(row pgx.CollectableRow) error {
+		texts, into := make([]*string, len(names)), make([]any, len(names))
+		for i := range texts {
+			into[i] = &texts[i]
+		}
+		if err := row.Scan(into...); err != nil {
+			return err
+		}
+		for i, name := range names {
+			out[name] = texts[i]
+		}
+		return nil
+	})
+	return out, err
+}
+
+// keyed is a condition for one row, with its parameters from a number on.
+func keyed(h *heldTable, key map[string]*string, from int) (string, []any) {
+	var on []string
+	var args []any
+	for _, name := range sortedKeys(key) {
+		on = append(on, fmt.Sprintf("%s IS NOT DISTINCT FROM $%d::text::%s", quoteName(name), from+len(args), h.column(name).typ))
+		args = append(args, key[name])
+	}
+	return strings.Join(on, " AND "), args
+}
+
+// taking is an account on its way back.
+type taking struct {
+	sdk.Account
+	outcome sdk.Outcome
+	held    []*row
+	strays  int
+}
+
+// Undo implements [sdk.Undoer].
+func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	return t.undo(ctx, accounts, out, false)
+}
+
+// UndoInDoubt implements [sdk.DoubtUndoer]. What proves that a run has made an account is
+// the transaction that did, of which the database knows that it was committed.
+func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	return t.undo(ctx, accounts, out, true)
+}
+
+func (t *live) undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes, doubtful bool) error {
+	p, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	if d := (&whereabouts{t.config, t.env}).other(); d != nil {
+		return sdk.Diagnostics{*d}.Err()
+	}
+	all := make([]*taking, len(accounts))
+	for i, a := range accounts {
+		all[i] = &taking{Account: a, outcome: sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID}}
+		if doubtful && a.TargetID == "" {
+			all[i].TargetID = a.ID
+		}
+	}
+	tx, err := t.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	if err != nil {
+		return explain(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing after a commit
+	if _, err := tx.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
+		return explain(err)
+	}
+	s := &remover{&writer{&session{place: p, tx: tx}}}
+	if err := s.takeBack(ctx, all, doubtful); err != nil {
+		return explain(err)
+	}
+	var id string
+	if err := tx.QueryRow(ctx, "SELECT txid_current()::text").Scan(&id); err != nil {
+		return explain(err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		if err = became(ctx, t.pool, id, err); err != nil {
+			return explain(err)
+		}
+	}
+	for _, a := range all {
+		out.Report(a.outcome)
+	}
+	return nil
+}
+
+// remover takes accounts back in one transaction.
+type remover struct{ *writer }
+
+// takeBack works on accounts that are as they were left.
+func (s *remover) takeBack(ctx context.Context, all []*taking, doubtful bool) error {
+	key := s.model.accounts().account.held
+	var ids []string
+	for _, a := range all {
+		id, err := parse(key.kind, key.digits, a.TargetID)
+		if err == nil && !strings.ContainsRune(id.text, 0) {
+			a.TargetID = id.text
+			ids = append(ids, id.text)
+		}
+	}
+	held, err := s.read(ctx, ids, true)
+	if err != nil {
+		return err
+	}
+	proven := map[string]bool{}
+	if doubtful {
+		wanted := map[string]bool{}
+		for _, id := range ids {
+			wanted[id] = true
+		}
+		if proven, err = s.made(ctx, wanted); err != nil {
+			return err
+		}
+	}
+	var removing []*taking
+	for _, a := range all {
+		a.held, a.strays = held[a.TargetID], s.strays[a.TargetID]
+		there := slices.ContainsFunc(a.held, func(r *row) bool { return r.table == s.model.accounts() })
+		o := &a.outcome
+		switch {
+		case !there && a.Before == nil:
+			o.Action = sdk.Unchanged // gone already
+		case doubtful && !proven[a.TargetID]:
+			*o = reconcile.Unproven(a.TargetID)
+			o.SourceID = a.SourceID
+		case a.State != nil && !reconcile.ParseState(a.State).Untouched(s.judge.Fingerprints, shown(a.held)):
+			o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
+			o.Detail, o.Hint = "the account was changed in the database after it was loaded", "delete it by hand if it should go"
+		case a.Before == nil:
+			o.TargetID = a.TargetID
+			removing = append(removing, a)
+		default:
+			if err := s.restored(ctx, a); err != nil {
+				return err
+			}
+		}
+	}
+	return s.removed(ctx, removing)
+}
+
+// restored gives one account its pre-image back. What the database has against it is the
+// account's outcome.
+func (s *remover) restored(ctx context.Context, a *taking) error {
+	var p preImage
+	if err := json.Unmarshal(a.Before, &p); err != nil {
+		return fmt.Errorf("read the pre-image of account %s: %w", a.TargetID, err)
+	}
+	a.outcome.Action = sdk.Updated
+	return s.attempt(ctx, a, func() error {
+		for _, r := range slices.Backward(p.Added) {
+			h := s.catalogue.tables[r.Table]
+			where, args := keyed(h, r.Key, 1)
+			if _, err := s.tx.Exec(ctx, "DELETE FROM "+h.name+" WHERE "+where, args...); err != nil {
+				return err
+			}
+		}
+		for _, r := range p.Changed {
+			h := s.catalogue.tables[r.Table]
+			var set []string
+			var values []any
+			for _, name := range sortedKeys(r.Old) {
+				values = append(values, r.Old[name])
+				set = append(set, fmt.Sprintf("%s = $%d::text::%s", quoteName(name), len(values), h.column(name).typ))
+			}
+			where, args := keyed(h, r.Key, len(values)+1)
+			if len(set) == 0 {
+				continue
+			}
+			if _, err := s.tx.Exec(ctx, "UPDATE "+h.name+" SET "+strings.Join(set, ", ")+" WHERE "+where, append(values, args...)...); err != nil {
+				return err
+			}
+		}
+		for _, r := range p.Removed {
+			h := s.catalogue.tables[r.Table]
+			var names, places []string
+			var values []any
+			for _, name := range sortedKeys(r.Old) {
+				values = append(values, r.Old[name])
+				names, places = append(names, quoteName(name)), append(places, fmt.Sprintf("$%d::text::%s", len(values), h.column(name).typ))
+			}
+			if _, err := s.tx.Exec(ctx, "INSERT INTO "+h.name+" ("+strings.Join(names, ", ")+") OVERRIDING SYSTEM VALUE VALUES ("+strings.Join(places, ", ")+")", values...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// attempt does something for one account behind a savepoint.
+func (s *remover) attempt(ctx context.Context, a *taking, do func() error) error {
+	sp, err := s.tx.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	outer := s.tx
+	s.tx = sp
+	err = do()
+	s.tx = outer
+	if err == nil {
+		return sp.Commit(ctx)
+	}
+	refusal, ok := dataError(err)
+	if !ok {
+		return err
+	}
+	a.outcome.Action, a.outcome.Code, a.outcome.Detail = sdk.Rejected, sdk.CodeTargetRefused, refusal.Message
+	a.outcome.Hint = "delete it by hand if it should go"
+	return sp.Rollback(ctx)
+}
+
+// removed deletes accounts to which nothing refers but what loads have made.
+func (s *remover) removed(ctx context.Context, all []*taking) error {
+	if len(all) == 0 {
+		return nil
+	}
+	byID := map[string]*taking{}
+	var ids []string
+	for _, a := range all {
+		byID[a.TargetID] = a
+		if a.strays > 0 {
+			a.stays(s.catalogue.of(s.model.accounts()).plain, a.strays)
+			continue
+		}
+		ids = append(ids, a.TargetID)
+	}
+	for _, f := range s.catalogue.referrers {
+		if s.catalogue.disposable[f.from] {
+			continue
+		}
+		if err := s.referred(ctx, &f, ids, byID); err != nil {
+			return err
+		}
+	}
+	for _, a := range all {
+		if a.outcome.Action != "" {
+			continue
+		}
+		a.outcome.Action = sdk.Deleted // unless the database has a word against it
+		err := s.attempt(ctx, a, func() error { return s.erase(ctx, a) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *taking) stays(table string, rows int) {
+	a.outcome.Action, a.outcome.Code = sdk.Skipped, codeReferenced
+	a.outcome.Detail = fmt.Sprintf("%s has %d rows that belong to it and that no run has made", table, rows)
+	a.outcome.Hint = "delete the account by hand with all that belongs to it, if it should go"
+}
+
+// referred keeps the accounts to which rows of a table refer, whatever the foreign key
+// would do with these rows.
+func (s *remover) referred(ctx context.Context, f *reference, ids []string, byID map[string]*taking) error {
+	for _, p := range s.places {
+		if p.held.oid != f.to {
+			continue
+		}
+		var on []string
+		for i, name := range f.columns {
+			on = append(on, "f."+quoteName(name)+" = p."+quoteName(f.refs[i]))
+		}
+		own := map[string]int{}
+		for _, from := range s.places {
+			if from.held.oid != f.from {
+				continue
+			}
+			on = append(on, "f."+quoteName(from.account.name)+"::text IS DISTINCT FROM p."+quoteName(p.account.name)+"::text")
+			for id, a := range byID {
+				own[id] = a.strays
+			}
+		}
+		query := "SELECT p." + quoteName(p.account.name) + "::text, count(*) FROM " + f.fromName + " AS f JOIN " + p.held.name + " AS p ON " + strings.Join(on, " AND ") +
+			" WHERE p." + quoteName(p.account.name) + " = ANY($1::text[]::" + p.account.typ + "[]) GROUP BY 1"
+		err := s.each(ctx, query, []any{ids}, func(r pgx.CollectableRow) error {
+			var id string
+			var n int
+			if err := r.Scan(&id, &n); err != nil {
+				return err
+			}
+			if a := byID[id]; a != nil && a.outcome.Action == "" {
+				a.stays(f.fromName, n)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("look for what refers to accounts in %s: %w", f.fromName, err)
+		}
+	}
+	return nil
+}
+
+// erase deletes the rows of one account: what may go with it, then its own.
+func (s *remover) erase(ctx context.Context, a *taking) error {
+	for _, f := range s.catalogue.referrers {
+		if !s.catalogue.disposable[f.from] {
+			continue
+		}
+		for _, p := range s.places {
+			if p.held.oid != f.to {
+				continue
+			}
+			var on []string
+			for i, name := range f.columns {
+				on = append(on, "f."+quoteName(name)+" = p."+quoteName(f.refs[i]))
+			}
+			query := "DELETE FROM " + f.fromName + " AS f USING " + p.held.name + " AS p WHERE " + strings.Join(on, " AND ") + " AND p." + quoteName(p.account.name) + " = $1::text::" + p.account.typ
+			if _, err := s.tx.Exec(ctx, query, a.TargetID); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range slices.Backward(s.model.tables) {
+		var rows []pending
+		for _, r := range a.held {
+			if r.table == t {
+				rows = append(rows, pending{row: r})
+			}
+		}
+		if err := s.remove(ctx, t, rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -230,7 +230,7 @@ func (r *run) move(ctx context.Context, limits *limiter, w *written) error {
 			}
 		}
 		if err := r.dst.Finish(ctx); err != nil {
-			t.uncommitted()
+			t.uncommitted(r.caps.Whole)
 			return fmt.Errorf("%w: %w", ErrNotCommitted, err)
 		}
 	}

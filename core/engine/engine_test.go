@@ -360,11 +360,13 @@ func TestFailedBatchIsInDoubtAndStopsTheRun(t *testing.T) {
 
 func TestFailedFinishCountsNothingAsLoaded(t *testing.T) {
 	t.Parallel()
-	f := newFake()
-	f.finish = errors.New("disk full")
-	res, err := Run(t.Context(), people(5), f, Options{})
-	if !errors.Is(err, ErrNotCommitted) || res.Summary.Created != 0 || res.Summary.Rejected != 5 || res.Summary.Accounted() != res.Summary.Read {
-		t.Errorf("error %v, summary %+v", err, res.Summary)
+	for whole, want := range map[bool]pluginapi.Summary{true: {Read: 5, Rejected: 5}, false: {Read: 5, InDoubt: 5}} {
+		f := newFake()
+		f.caps.Whole, f.finish = whole, errors.New("disk full")
+		res, err := Run(t.Context(), people(5), f, Options{})
+		if !errors.Is(err, ErrNotCommitted) || res.Summary != want {
+			t.Errorf("written as a whole %v: error %v, summary %+v", whole, err, res.Summary)
+		}
 	}
 }
 

@@ -138,10 +138,16 @@ func (t *counter) without(unchanged, others int) {
 	}
 }
 
-// uncommitted takes back what counted as loaded.
-func (t *counter) uncommitted() {
+// uncommitted takes back what counted as loaded. Of a target that is written as a whole
+// nothing is there then; of any other one nobody knows what is.
+func (t *counter) uncommitted(whole bool) {
 	s := &t.result.Summary
-	s.Rejected += s.Created + s.Updated
-	t.result.Reasons[diag.LoadNotCommitted] += s.Created + s.Updated
+	n := s.Created + s.Updated
 	s.Created, s.Updated = 0, 0
+	t.result.Reasons[diag.LoadNotCommitted] += n
+	if whole {
+		s.Rejected += n
+	} else {
+		s.InDoubt += n
+	}
 }

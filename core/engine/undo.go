@@ -75,10 +75,46 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(pluginapi.
 	start := time.Now()
 	defer func() { u.Elapsed = time.Since(start) }()
 	caps := dst.Capabilities()
+	all, err := u.gather(ctx, j, &caps, report)
+	if err != nil {
+		return u, err
+	}
+	most := caps.Batch.Users
+	if most <= 0 {
+		most = defaultBatchUsers
+	}
+	var part []pluginapi.Account
+	size := 0 // of the pre-images in part, which are in memory
+	for i := range all {
+		before, ready, err := u.preImage(ctx, j, &all[i], report)
+		if err != nil {
+			return u, err
+		}
+		if ready {
+			a := all[i]
+			a.Before = before
+			part, size = append(part, a), size+len(before)
+		}
+		if len(part) == 0 || len(part) < most && size < undoBytes && i < len(all)-1 {
+			continue
+		}
+		if err := u.part(ctx, j, dst, part, report); err != nil {
+			return u, err
+		}
+		if ctx.Err() != nil {
+			return u, context.Cause(ctx)
+		}
+		part, size = nil, 0
+	}
+	return u, nil
+}
+
+// gather lists what is to be taken back; what no undo can touch is reported.
+func (u *Undoing) gather(ctx context.Context, j UndoJournal, caps *pluginapi.Capabilities, report func(pluginapi.Outcome)) ([]pluginapi.Account, error) {
 	var all []pluginapi.Account
 	for e, err := range j.Accounts(ctx) {
 		if err != nil {
-			return u, err
+			return nil, err
 		}
 		u.count(&e)
 		a := pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State, ID: e.VisibleID, InDoubt: e.InDoubt}
@@ -99,42 +135,28 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(pluginapi.
 		}
 		all = append(all, a)
 	}
-	size := dst.Capabilities().Batch.Users
-	if size <= 0 {
-		size = defaultBatchUsers
-	}
-	for len(all) > 0 {
-		part := all[:min(size, len(all))]
-		all = all[len(part):]
-		if err := u.part(ctx, j, dst, part, report); err != nil {
-			return u, err
-		}
-		if ctx.Err() != nil {
-			return u, context.Cause(ctx)
-		}
-	}
-	return u, nil
+	return all, nil
 }
 
-func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, part []pluginapi.Account, report func(pluginapi.Outcome)) error {
-	var ready []pluginapi.Account
-	for _, a := range part {
-		if a.Before != nil {
-			before, err := j.Before(ctx, a.SourceID)
-			if err != nil {
-				return err
-			}
-			if before == nil {
-				u.skip(report, pluginapi.Outcome{SourceID: a.SourceID, Action: pluginapi.Skipped, Code: diag.UndoNoPreImage, Detail: "the target gave no pre-image when it was changed"})
-				continue
-			}
-			a.Before = before
-		}
-		ready = append(ready, a)
+// preImage is what an account that was changed gets back; nil for one that was made. An
+// account that lacks its pre-image is reported, and not ready.
+func (u *Undoing) preImage(ctx context.Context, j UndoJournal, a *pluginapi.Account, report func(pluginapi.Outcome)) (before []byte, ready bool, err error) {
+	if a.Before == nil {
+		return nil, true, nil
 	}
-	if len(ready) == 0 {
-		return nil
+	if before, err = j.Before(ctx, a.SourceID); err != nil {
+		return nil, false, err
 	}
+	if before == nil {
+		u.skip(report, pluginapi.Outcome{SourceID: a.SourceID, Action: pluginapi.Skipped, Code: diag.UndoNoPreImage, Detail: "the target gave no pre-image when it was changed"})
+	}
+	return before, before != nil, nil
+}
+
+// undoBytes is how much of pre-images is read before they are sent.
+const undoBytes = 8 << 20
+
+func (u *Undoing) part(ctx context.Context, j UndoJournal, dst Undoer, ready []pluginapi.Account, report func(pluginapi.Outcome)) error {
 	outcomes, err := dst.Undo(ctx, ready)
 	var forget []string
 	for _, o := range outcomes {

@@ -5,6 +5,7 @@ package migration_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,7 +24,7 @@ const serve = "plugin-serve"
 
 // bundled are the plugins of the test binary, as any program can have its own: it
 // starts itself again to serve them.
-var bundled = plugin.Bundled{"file": {serve, "file"}, "export": {serve, "export"}, "door": {serve, "door"}}
+var bundled = plugin.Bundled{"file": {serve, "file"}, "export": {serve, "export"}, "door": {serve, "door"}, "unfinished": {serve, "unfinished"}}
 
 func TestMain(m *testing.M) {
 	name := plugin.NameOf(os.Args[0])
@@ -33,6 +34,18 @@ func TestMain(m *testing.M) {
 	switch name {
 	case "file":
 		sdk.Serve(filetarget.Plugin())
+	case "unfinished":
+		p := filetarget.Plugin()
+		p.Name, p.Version = "unfinished", "1.0.0"
+		open := p.New
+		p.New = func(ctx context.Context, c filetarget.Config, env sdk.Env) (sdk.Target, error) {
+			t, err := open(ctx, c, env)
+			if err != nil {
+				return nil, err
+			}
+			return unfinished{t.(*filetarget.Target)}, nil
+		}
+		sdk.Serve(p)
 	case "export":
 		sdk.Serve(exporter())
 	case "door":
@@ -103,6 +116,12 @@ func (e *export) Finish(context.Context) error { return e.folder.Commit(e.users)
 
 // Close implements [sdk.Closer].
 func (e *export) Close(context.Context) error { return e.folder.Discard() }
+
+// unfinished is a target that writes accounts and cannot complete the run.
+type unfinished struct{ *filetarget.Target }
+
+// Finish implements [sdk.Finisher].
+func (unfinished) Finish(context.Context) error { return errors.New("the disk is full") }
 
 // door is a target that takes new passwords, and whose process ends over one.
 type door struct{}

@@ -185,6 +185,28 @@ func TestRunAndAfter(t *testing.T) {
 	}
 }
 
+// A run whose last step fails has written accounts all the same: nobody forgets them, and
+// an undo names each.
+func TestUndoAfterFailedFinish(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, "target: {plugin: unfinished, config: {dir: ./accounts}}\n")
+	m := p.open(t, migration.Options{})
+	r, err := m.Run(t.Context(), migration.RunOptions{})
+	if !errors.Is(err, engine.ErrNotCommitted) || r.Result.Summary.InDoubt != 110 {
+		t.Fatalf("%v, %+v", err, r.Result.Summary)
+	}
+	closed(t, m)
+	undone, err := p.open(t, migration.Options{}).Undo(t.Context())
+	if err != nil || undone.Result.Kept[diag.UndoInDoubt] != 110 || len(undone.Kept) != 110 || undone.Result.Doubtful != 110 {
+		t.Fatalf("undo: %v, %+v", err, undone.Result)
+	}
+	for _, o := range undone.Kept {
+		if o.TargetID == "" {
+			t.Errorf("an account is kept and has no id: %+v", o)
+		}
+	}
+}
+
 // Reports say where the users went, also where that came by reference, and on one line.
 func TestReportsNameTheTarget(t *testing.T) {
 	t.Parallel()

@@ -37,6 +37,8 @@ type notes struct {
 	id    int64
 	// skip are the codes of those who are left out by policy.
 	skip []diag.Code
+	// whole says that the target is written as a whole: what it did not complete is not there.
+	whole bool
 	// notLoaded are those that the run has rejected or left in doubt, or left out by
 	// policy.
 	notLoaded map[string]bool
@@ -45,9 +47,9 @@ type notes struct {
 	sampled   time.Time
 }
 
-func newNotes(scope *journal.Scope, begun journal.Run, skip []diag.Code) (*notes, error) {
+func newNotes(scope *journal.Scope, begun journal.Run, skip []diag.Code, whole bool) (*notes, error) {
 	id, err := scope.Runs.Begin(begun)
-	return &notes{scope: scope, id: id, skip: skip, notLoaded: map[string]bool{}, waiting: map[string]journal.Reason{}}, err
+	return &notes{scope: scope, id: id, skip: skip, whole: whole, notLoaded: map[string]bool{}, waiting: map[string]journal.Reason{}}, err
 }
 
 // portion is how many accounts the journal is told of at once.
@@ -91,8 +93,12 @@ func (n *notes) end(result *engine.Result, parts report.PartLosses, runErr error
 	if runErr != nil {
 		text = runErr.Error()
 	}
-	if errors.Is(runErr, engine.ErrNotCommitted) { // then nothing of it is there
-		if err := n.scope.Clear(); err != nil {
+	if errors.Is(runErr, engine.ErrNotCommitted) {
+		undone := n.scope.Clear
+		if !n.whole { // what was written may be there, and nobody must forget it
+			undone = func() error { return n.scope.Doubt(n.id) }
+		}
+		if err := undone(); err != nil {
 			return err
 		}
 	}

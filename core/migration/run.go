@@ -130,7 +130,7 @@ func (r *run) begin(ctx context.Context) error {
 	if r.engine.Part != nil || r.engine.Plan != nil {
 		begun.Settings = []byte{} // it says nothing about the other accounts
 	}
-	if r.notes, err = newNotes(scope, begun, r.engine.Policies.Skip); err != nil {
+	if r.notes, err = newNotes(scope, begun, r.engine.Policies.Skip, m.target.Capabilities().Whole); err != nil {
 		return RefusedError{err}
 	}
 	r.engine.Run = r.notes.id

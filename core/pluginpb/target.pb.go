@@ -1409,7 +1409,8 @@ func (x *Account) GetInDoubt() bool {
 	return false
 }
 
-// UndoRequest holds at most as many accounts as a batch of users.
+// UndoRequest holds at most as many accounts, and bytes, as a batch of users; one
+// with a large pre-image comes alone.
 type UndoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Accounts      []*Account             `protobuf:"bytes,1,rep,name=accounts,proto3" json:"accounts,omitempty"`
@@ -1454,7 +1455,128 @@ func (x *UndoRequest) GetAccounts() []*Account {
 	return nil
 }
 
-// UndoResponse holds one outcome per account: deleted; updated, where a pre-image
+// UndoStreamRequest is the work, once, and then perhaps its end.
+type UndoStreamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*UndoStreamRequest_Undo
+	//	*UndoStreamRequest_Cancel
+	Kind          isUndoStreamRequest_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoStreamRequest) Reset() {
+	*x = UndoStreamRequest{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoStreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoStreamRequest) ProtoMessage() {}
+
+func (x *UndoStreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoStreamRequest.ProtoReflect.Descriptor instead.
+func (*UndoStreamRequest) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UndoStreamRequest) GetKind() isUndoStreamRequest_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *UndoStreamRequest) GetUndo() *UndoRequest {
+	if x != nil {
+		if x, ok := x.Kind.(*UndoStreamRequest_Undo); ok {
+			return x.Undo
+		}
+	}
+	return nil
+}
+
+func (x *UndoStreamRequest) GetCancel() *CancelUndo {
+	if x != nil {
+		if x, ok := x.Kind.(*UndoStreamRequest_Cancel); ok {
+			return x.Cancel
+		}
+	}
+	return nil
+}
+
+type isUndoStreamRequest_Kind interface {
+	isUndoStreamRequest_Kind()
+}
+
+type UndoStreamRequest_Undo struct {
+	Undo *UndoRequest `protobuf:"bytes,1,opt,name=undo,proto3,oneof"`
+}
+
+type UndoStreamRequest_Cancel struct {
+	Cancel *CancelUndo `protobuf:"bytes,2,opt,name=cancel,proto3,oneof"`
+}
+
+func (*UndoStreamRequest_Undo) isUndoStreamRequest_Kind() {}
+
+func (*UndoStreamRequest_Cancel) isUndoStreamRequest_Kind() {}
+
+// CancelUndo asks the plugin to stop soon, to report what it knows and to end the
+// stream. Accounts without an outcome are in doubt.
+type CancelUndo struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelUndo) Reset() {
+	*x = CancelUndo{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelUndo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelUndo) ProtoMessage() {}
+
+func (x *CancelUndo) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelUndo.ProtoReflect.Descriptor instead.
+func (*CancelUndo) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
+}
+
+// UndoResponse holds one outcome per account, in a stream a part of them: deleted; updated, where a pre-image
 // was put back; unchanged, where there was nothing to do; skipped with load.moved,
 // where somebody has changed the account since; rejected or in doubt.
 type UndoResponse struct {
@@ -1466,7 +1588,7 @@ type UndoResponse struct {
 
 func (x *UndoResponse) Reset() {
 	*x = UndoResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1600,7 @@ func (x *UndoResponse) String() string {
 func (*UndoResponse) ProtoMessage() {}
 
 func (x *UndoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1613,7 @@ func (x *UndoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoResponse.ProtoReflect.Descriptor instead.
 func (*UndoResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UndoResponse) GetOutcomes() []*Outcome {
@@ -1513,7 +1635,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1525,7 +1647,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1538,7 +1660,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LoginRequest) GetTargetId() string {
@@ -1574,7 +1696,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1708,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1721,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LoginResponse) GetAccepted() bool {
@@ -1631,7 +1753,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1765,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1778,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SetPasswordRequest) GetTargetId() string {
@@ -1697,7 +1819,7 @@ type SetPasswordResponse struct {
 
 func (x *SetPasswordResponse) Reset() {
 	*x = SetPasswordResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1709,7 +1831,7 @@ func (x *SetPasswordResponse) String() string {
 func (*SetPasswordResponse) ProtoMessage() {}
 
 func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1722,7 +1844,7 @@ func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetPasswordResponse) GetFailure() *Failure {
@@ -1745,7 +1867,7 @@ type StartResetRequest struct {
 
 func (x *StartResetRequest) Reset() {
 	*x = StartResetRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1879,7 @@ func (x *StartResetRequest) String() string {
 func (*StartResetRequest) ProtoMessage() {}
 
 func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1892,7 @@ func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetRequest.ProtoReflect.Descriptor instead.
 func (*StartResetRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StartResetRequest) GetTargetId() string {
@@ -1806,7 +1928,7 @@ type StartResetResponse struct {
 
 func (x *StartResetResponse) Reset() {
 	*x = StartResetResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1940,7 @@ func (x *StartResetResponse) String() string {
 func (*StartResetResponse) ProtoMessage() {}
 
 func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1953,7 @@ func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetResponse.ProtoReflect.Descriptor instead.
 func (*StartResetResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StartResetResponse) GetLocation() string {
@@ -1864,7 +1986,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +1998,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2011,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExchangeRequest) GetAssertion() string {
@@ -1939,7 +2061,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2073,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2086,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExchangeResponse) GetTokensJson() []byte {
@@ -1994,7 +2116,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2006,7 +2128,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2019,7 +2141,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Failure) GetCode() string {
@@ -2052,7 +2174,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2186,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2199,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
 }
 
 // CloseResponse reports what could not be released.
@@ -2090,7 +2212,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2102,7 +2224,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2115,7 +2237,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CloseResponse) GetDiagnostics() []*Diagnostic {
@@ -2222,7 +2344,13 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\bin_doubt\x18\x06 \x01(\bR\ainDoubtB\t\n" +
 	"\a_before\"C\n" +
 	"\vUndoRequest\x124\n" +
-	"\baccounts\x18\x01 \x03(\v2\x18.stetl.plugin.v1.AccountR\baccounts\"D\n" +
+	"\baccounts\x18\x01 \x03(\v2\x18.stetl.plugin.v1.AccountR\baccounts\"\x86\x01\n" +
+	"\x11UndoStreamRequest\x122\n" +
+	"\x04undo\x18\x01 \x01(\v2\x1c.stetl.plugin.v1.UndoRequestH\x00R\x04undo\x125\n" +
+	"\x06cancel\x18\x02 \x01(\v2\x1b.stetl.plugin.v1.CancelUndoH\x00R\x06cancelB\x06\n" +
+	"\x04kind\"\f\n" +
+	"\n" +
+	"CancelUndo\"D\n" +
 	"\fUndoResponse\x124\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x18.stetl.plugin.v1.OutcomeR\boutcomes\"h\n" +
 	"\fLoginRequest\x12\x1b\n" +
@@ -2262,7 +2390,7 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x04hint\x18\x03 \x01(\tR\x04hint\"\x0e\n" +
 	"\fCloseRequest\"N\n" +
 	"\rCloseResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\xf2\a\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\xc7\b\n" +
 	"\rTargetService\x12O\n" +
 	"\bDescribe\x12 .stetl.plugin.v1.DescribeRequest\x1a!.stetl.plugin.v1.DescribeResponse\x12R\n" +
 	"\tConfigure\x12!.stetl.plugin.v1.ConfigureRequest\x1a\".stetl.plugin.v1.ConfigureResponse\x12F\n" +
@@ -2271,7 +2399,9 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x04Plan\x12\x1c.stetl.plugin.v1.PlanRequest\x1a\x1d.stetl.plugin.v1.PlanResponse(\x010\x01\x12G\n" +
 	"\x04Load\x12\x1c.stetl.plugin.v1.LoadRequest\x1a\x1d.stetl.plugin.v1.LoadResponse(\x010\x01\x12I\n" +
 	"\x06Finish\x12\x1e.stetl.plugin.v1.FinishRequest\x1a\x1f.stetl.plugin.v1.FinishResponse\x12C\n" +
-	"\x04Undo\x12\x1c.stetl.plugin.v1.UndoRequest\x1a\x1d.stetl.plugin.v1.UndoResponse\x12F\n" +
+	"\x04Undo\x12\x1c.stetl.plugin.v1.UndoRequest\x1a\x1d.stetl.plugin.v1.UndoResponse\x12S\n" +
+	"\n" +
+	"UndoStream\x12\".stetl.plugin.v1.UndoStreamRequest\x1a\x1d.stetl.plugin.v1.UndoResponse(\x010\x01\x12F\n" +
 	"\x05Login\x12\x1d.stetl.plugin.v1.LoginRequest\x1a\x1e.stetl.plugin.v1.LoginResponse\x12X\n" +
 	"\vSetPassword\x12#.stetl.plugin.v1.SetPasswordRequest\x1a$.stetl.plugin.v1.SetPasswordResponse\x12U\n" +
 	"\n" +
@@ -2291,7 +2421,7 @@ func file_stetl_plugin_v1_target_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_target_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*DescribeRequest)(nil),     // 0: stetl.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),    // 1: stetl.plugin.v1.DescribeResponse
@@ -2315,91 +2445,97 @@ var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*FinishResponse)(nil),      // 19: stetl.plugin.v1.FinishResponse
 	(*Account)(nil),             // 20: stetl.plugin.v1.Account
 	(*UndoRequest)(nil),         // 21: stetl.plugin.v1.UndoRequest
-	(*UndoResponse)(nil),        // 22: stetl.plugin.v1.UndoResponse
-	(*LoginRequest)(nil),        // 23: stetl.plugin.v1.LoginRequest
-	(*LoginResponse)(nil),       // 24: stetl.plugin.v1.LoginResponse
-	(*SetPasswordRequest)(nil),  // 25: stetl.plugin.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil), // 26: stetl.plugin.v1.SetPasswordResponse
-	(*StartResetRequest)(nil),   // 27: stetl.plugin.v1.StartResetRequest
-	(*StartResetResponse)(nil),  // 28: stetl.plugin.v1.StartResetResponse
-	(*ExchangeRequest)(nil),     // 29: stetl.plugin.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),    // 30: stetl.plugin.v1.ExchangeResponse
-	(*Failure)(nil),             // 31: stetl.plugin.v1.Failure
-	(*CloseRequest)(nil),        // 32: stetl.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),       // 33: stetl.plugin.v1.CloseResponse
-	nil,                         // 34: stetl.plugin.v1.ConfigureRequest.SavedEntry
-	(*Capabilities)(nil),        // 35: stetl.plugin.v1.Capabilities
-	(*CodeInfo)(nil),            // 36: stetl.plugin.v1.CodeInfo
-	(*Diagnostic)(nil),          // 37: stetl.plugin.v1.Diagnostic
-	(*Needs)(nil),               // 38: stetl.plugin.v1.Needs
-	(*SignIn)(nil),              // 39: stetl.plugin.v1.SignIn
-	(*Change)(nil),              // 40: stetl.plugin.v1.Change
-	(*Outcome)(nil),             // 41: stetl.plugin.v1.Outcome
-	(*durationpb.Duration)(nil), // 42: google.protobuf.Duration
-	(*User)(nil),                // 43: stetl.plugin.v1.User
+	(*UndoStreamRequest)(nil),   // 22: stetl.plugin.v1.UndoStreamRequest
+	(*CancelUndo)(nil),          // 23: stetl.plugin.v1.CancelUndo
+	(*UndoResponse)(nil),        // 24: stetl.plugin.v1.UndoResponse
+	(*LoginRequest)(nil),        // 25: stetl.plugin.v1.LoginRequest
+	(*LoginResponse)(nil),       // 26: stetl.plugin.v1.LoginResponse
+	(*SetPasswordRequest)(nil),  // 27: stetl.plugin.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil), // 28: stetl.plugin.v1.SetPasswordResponse
+	(*StartResetRequest)(nil),   // 29: stetl.plugin.v1.StartResetRequest
+	(*StartResetResponse)(nil),  // 30: stetl.plugin.v1.StartResetResponse
+	(*ExchangeRequest)(nil),     // 31: stetl.plugin.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),    // 32: stetl.plugin.v1.ExchangeResponse
+	(*Failure)(nil),             // 33: stetl.plugin.v1.Failure
+	(*CloseRequest)(nil),        // 34: stetl.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),       // 35: stetl.plugin.v1.CloseResponse
+	nil,                         // 36: stetl.plugin.v1.ConfigureRequest.SavedEntry
+	(*Capabilities)(nil),        // 37: stetl.plugin.v1.Capabilities
+	(*CodeInfo)(nil),            // 38: stetl.plugin.v1.CodeInfo
+	(*Diagnostic)(nil),          // 39: stetl.plugin.v1.Diagnostic
+	(*Needs)(nil),               // 40: stetl.plugin.v1.Needs
+	(*SignIn)(nil),              // 41: stetl.plugin.v1.SignIn
+	(*Change)(nil),              // 42: stetl.plugin.v1.Change
+	(*Outcome)(nil),             // 43: stetl.plugin.v1.Outcome
+	(*durationpb.Duration)(nil), // 44: google.protobuf.Duration
+	(*User)(nil),                // 45: stetl.plugin.v1.User
 }
 var file_stetl_plugin_v1_target_proto_depIdxs = []int32{
-	35, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	36, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
+	37, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	38, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
 	2,  // 2: stetl.plugin.v1.DescribeResponse.config_fields:type_name -> stetl.plugin.v1.ConfigField
-	34, // 3: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
-	37, // 4: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	35, // 5: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	38, // 6: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
-	37, // 7: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	39, // 8: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
-	38, // 9: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
-	37, // 10: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	36, // 3: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
+	39, // 4: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	37, // 5: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	40, // 6: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
+	39, // 7: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	41, // 8: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
+	40, // 9: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
+	39, // 10: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
 	16, // 11: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
 	17, // 12: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	40, // 13: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
+	42, // 13: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
 	16, // 14: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
 	17, // 15: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
 	14, // 16: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
-	41, // 17: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	43, // 17: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
 	13, // 18: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
 	15, // 19: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	42, // 20: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
-	43, // 21: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
-	37, // 22: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	44, // 20: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
+	45, // 21: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
+	39, // 22: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
 	20, // 23: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
-	41, // 24: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	31, // 25: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
-	31, // 26: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
-	31, // 27: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
-	31, // 28: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
-	37, // 29: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	0,  // 30: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
-	3,  // 31: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
-	5,  // 32: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
-	7,  // 33: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
-	9,  // 34: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
-	11, // 35: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
-	18, // 36: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
-	21, // 37: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
-	23, // 38: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
-	25, // 39: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
-	27, // 40: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
-	29, // 41: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
-	32, // 42: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
-	1,  // 43: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
-	4,  // 44: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
-	6,  // 45: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
-	8,  // 46: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
-	10, // 47: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
-	12, // 48: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
-	19, // 49: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
-	22, // 50: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
-	24, // 51: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
-	26, // 52: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
-	28, // 53: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
-	30, // 54: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
-	33, // 55: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
-	43, // [43:56] is the sub-list for method output_type
-	30, // [30:43] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	21, // 24: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
+	23, // 25: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
+	43, // 26: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	33, // 27: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
+	33, // 28: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
+	33, // 29: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
+	33, // 30: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
+	39, // 31: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	0,  // 32: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
+	3,  // 33: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
+	5,  // 34: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
+	7,  // 35: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
+	9,  // 36: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
+	11, // 37: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
+	18, // 38: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
+	21, // 39: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
+	22, // 40: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
+	25, // 41: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
+	27, // 42: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
+	29, // 43: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
+	31, // 44: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
+	34, // 45: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
+	1,  // 46: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
+	4,  // 47: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
+	6,  // 48: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
+	8,  // 49: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
+	10, // 50: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
+	12, // 51: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
+	19, // 52: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
+	24, // 53: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
+	24, // 54: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoResponse
+	26, // 55: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
+	28, // 56: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
+	30, // 57: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
+	32, // 58: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
+	35, // 59: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
+	46, // [46:60] is the sub-list for method output_type
+	32, // [32:46] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_target_proto_init() }
@@ -2422,13 +2558,17 @@ func file_stetl_plugin_v1_target_proto_init() {
 	}
 	file_stetl_plugin_v1_target_proto_msgTypes[13].OneofWrappers = []any{}
 	file_stetl_plugin_v1_target_proto_msgTypes[20].OneofWrappers = []any{}
+	file_stetl_plugin_v1_target_proto_msgTypes[22].OneofWrappers = []any{
+		(*UndoStreamRequest_Undo)(nil),
+		(*UndoStreamRequest_Cancel)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_target_proto_rawDesc), len(file_stetl_plugin_v1_target_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

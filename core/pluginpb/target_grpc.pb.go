@@ -41,6 +41,7 @@ const (
 	TargetService_Load_FullMethodName        = "/stetl.plugin.v1.TargetService/Load"
 	TargetService_Finish_FullMethodName      = "/stetl.plugin.v1.TargetService/Finish"
 	TargetService_Undo_FullMethodName        = "/stetl.plugin.v1.TargetService/Undo"
+	TargetService_UndoStream_FullMethodName  = "/stetl.plugin.v1.TargetService/UndoStream"
 	TargetService_Login_FullMethodName       = "/stetl.plugin.v1.TargetService/Login"
 	TargetService_SetPassword_FullMethodName = "/stetl.plugin.v1.TargetService/SetPassword"
 	TargetService_StartReset_FullMethodName  = "/stetl.plugin.v1.TargetService/StartReset"
@@ -84,6 +85,10 @@ type TargetServiceClient interface {
 	// updated ones get their pre-image back, both only while the account has the
 	// state that was left behind. Ability "undo".
 	Undo(ctx context.Context, in *UndoRequest, opts ...grpc.CallOption) (*UndoResponse, error)
+	// UndoStream is Undo with partial results: each outcome is told as soon as it is
+	// known, and the work can be taken back. A host asks it of a plugin of minor
+	// version 2 and later, and Undo of one that answers UNIMPLEMENTED. Ability "undo".
+	UndoStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UndoStreamRequest, UndoResponse], error)
 	// Login asks the target whether a password is right. Ability "login".
 	Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error)
 	// SetPassword gives an account a new password. Ability "password".
@@ -192,6 +197,19 @@ func (c *targetServiceClient) Undo(ctx context.Context, in *UndoRequest, opts ..
 	return out, nil
 }
 
+func (c *targetServiceClient) UndoStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UndoStreamRequest, UndoResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &TargetService_ServiceDesc.Streams[2], TargetService_UndoStream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[UndoStreamRequest, UndoResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TargetService_UndoStreamClient = grpc.BidiStreamingClient[UndoStreamRequest, UndoResponse]
+
 func (c *targetServiceClient) Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LoginResponse)
@@ -278,6 +296,10 @@ type TargetServiceServer interface {
 	// updated ones get their pre-image back, both only while the account has the
 	// state that was left behind. Ability "undo".
 	Undo(context.Context, *UndoRequest) (*UndoResponse, error)
+	// UndoStream is Undo with partial results: each outcome is told as soon as it is
+	// known, and the work can be taken back. A host asks it of a plugin of minor
+	// version 2 and later, and Undo of one that answers UNIMPLEMENTED. Ability "undo".
+	UndoStream(grpc.BidiStreamingServer[UndoStreamRequest, UndoResponse]) error
 	// Login asks the target whether a password is right. Ability "login".
 	Login(context.Context, *LoginRequest) (*LoginResponse, error)
 	// SetPassword gives an account a new password. Ability "password".
@@ -323,6 +345,9 @@ func (UnimplementedTargetServiceServer) Finish(context.Context, *FinishRequest) 
 }
 func (UnimplementedTargetServiceServer) Undo(context.Context, *UndoRequest) (*UndoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Undo not implemented")
+}
+func (UnimplementedTargetServiceServer) UndoStream(grpc.BidiStreamingServer[UndoStreamRequest, UndoResponse]) error {
+	return status.Error(codes.Unimplemented, "method UndoStream not implemented")
 }
 func (UnimplementedTargetServiceServer) Login(context.Context, *LoginRequest) (*LoginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Login not implemented")
@@ -482,6 +507,13 @@ func _TargetService_Undo_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TargetService_UndoStream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(TargetServiceServer).UndoStream(&grpc.GenericServerStream[UndoStreamRequest, UndoResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TargetService_UndoStreamServer = grpc.BidiStreamingServer[UndoStreamRequest, UndoResponse]
+
 func _TargetService_Login_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LoginRequest)
 	if err := dec(in); err != nil {
@@ -634,6 +666,12 @@ var TargetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Load",
 			Handler:       _TargetService_Load_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "UndoStream",
+			Handler:       _TargetService_UndoStream_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
 		},

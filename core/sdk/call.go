@@ -3,6 +3,10 @@ package sdk
 import (
 	"context"
 	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
@@ -53,27 +57,83 @@ func (s *service) Fix(ctx context.Context, req *pluginpb.FixRequest) (*pluginpb.
 // Undo passes the call to an Undoer and sees to it that every account gets one
 // outcome.
 func (s *service) Undo(ctx context.Context, req *pluginpb.UndoRequest) (*pluginpb.UndoResponse, error) {
-	undoer, err := able[Undoer](s, "Undo")
+	undoer, err := able[Undoer](s, undoCall)
 	if err != nil {
 		return nil, err
 	}
-	accounts := wire.DecodeAccounts(req.GetAccounts())
-	ids := &pluginpb.Batch{}
-	for _, a := range accounts {
-		ids.Users = append(ids.Users, &pluginpb.User{SourceId: a.SourceID})
-	}
 	box := newOutbox()
-	t := newTally(ids, box, s.log.With("call", "Undo"), s.hearsLosses())
-	err = s.guard("Undo", func() error { return undo(ctx, undoer, accounts, outcomes{t}) })
-	code, detail := undecided(err)
-	for _, id := range t.end() {
-		box.put(0, Change{Outcome: Outcome{SourceID: id, Action: InDoubt, Code: code, Detail: detail}})
-	}
+	s.takeBack(ctx, undoer, req, box)
 	resp := &pluginpb.UndoResponse{}
 	for _, l := range box.take() {
 		resp.Outcomes = append(resp.Outcomes, wire.EncodeOutcome(&l.change.Outcome))
 	}
 	return resp, nil
+}
+
+// UndoStream is Undo that tells each outcome as soon as it is known, and that can be taken
+// back.
+func (s *service) UndoStream(st grpc.BidiStreamingServer[pluginpb.UndoStreamRequest, pluginpb.UndoResponse]) error {
+	undoer, err := able[Undoer](s, undoCall)
+	if err != nil {
+		return err
+	}
+	first, err := st.Recv()
+	if err != nil {
+		return err
+	}
+	if first.GetUndo() == nil {
+		return wire.Misuse("UndoStream begins with the accounts")
+	}
+	if !s.begin() {
+		return wire.Misuse("%s during Close", undoCall)
+	}
+	defer s.busy.Done()
+	ctx, cancel := context.WithCancel(st.Context())
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	go func() { // it ends with the stream
+		for {
+			req, err := st.Recv()
+			if req.GetCancel() != nil || err != nil && !errors.Is(err, io.EOF) {
+				cancel()
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	box := newOutbox()
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		box.run(func(_ uint64, changes []Change, _ bool) error {
+			resp := &pluginpb.UndoResponse{}
+			for i := range changes {
+				resp.Outcomes = append(resp.Outcomes, wire.EncodeOutcome(&changes[i].Outcome))
+			}
+			return st.Send(resp)
+		}, nil, cancel)
+	})
+	defer sender.Wait()
+	defer box.close()
+	s.takeBack(ctx, undoer, first.GetUndo(), box)
+	return nil
+}
+
+const undoCall = "Undo"
+
+// takeBack has every account of a call get one outcome.
+func (s *service) takeBack(ctx context.Context, undoer Undoer, req *pluginpb.UndoRequest, box *outbox) {
+	accounts := wire.DecodeAccounts(req.GetAccounts())
+	ids := &pluginpb.Batch{}
+	for _, a := range accounts {
+		ids.Users = append(ids.Users, &pluginpb.User{SourceId: a.SourceID})
+	}
+	t := newTally(ids, box, s.log.With("call", undoCall), s.hearsLosses())
+	err := s.guard(undoCall, func() error { return undo(ctx, undoer, accounts, outcomes{t}) })
+	code, detail := undecided(err)
+	for _, id := range t.end() {
+		box.put(0, Change{Outcome: Outcome{SourceID: id, Action: InDoubt, Code: code, Detail: detail}})
+	}
 }
 
 // undo has accounts in doubt looked for, where the target can, and takes the others back.

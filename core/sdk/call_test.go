@@ -3,11 +3,13 @@ package sdk_test
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stetl/stetl/core/pluginpb"
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/plugintest"
 )
@@ -124,6 +126,45 @@ func TestUndoAnswersForEveryAccount(t *testing.T) {
 	}
 	if diff := cmp.Diff([]sdk.Action{sdk.Deleted, sdk.Updated, sdk.InDoubt}, got); diff != "" || !strings.Contains(outcomes[2].Detail, "then it broke") {
 		t.Errorf("outcomes %+v", outcomes)
+	}
+}
+
+// patient takes one account back, and then waits until it is told to stop.
+type patient struct {
+	loader
+	first func()
+}
+
+func (p *patient) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	out.Report(sdk.Outcome{SourceID: accounts[0].SourceID, Action: sdk.Deleted})
+	p.first()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestUndoStopsWithWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	c := plugintest.Serve(t, with(&patient{first: cancel}), nil)
+	outcomes, err := c.Undo(ctx, []sdk.Account{{SourceID: "1"}, {SourceID: "2"}})
+	if !errors.Is(err, context.Canceled) || outcomes[0].Action != sdk.Deleted || outcomes[1].Action != sdk.InDoubt || outcomes[1].Code != sdk.CodeUndecided {
+		t.Errorf("%v, %+v", err, outcomes)
+	}
+}
+
+// A host of minor version 1 asks for all outcomes at once.
+func TestOldHostUndoes(t *testing.T) {
+	t.Parallel()
+	host := oldHost(t, with(&caller{undo: func(_ []sdk.Account, out sdk.Outcomes) error {
+		out.Report(sdk.Outcome{SourceID: "1", Action: sdk.Deleted})
+		return nil
+	}}), io.Discard)
+	if _, err := host.Configure(t.Context(), &pluginpb.ConfigureRequest{ConfigJson: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := host.Undo(t.Context(), &pluginpb.UndoRequest{Accounts: []*pluginpb.Account{{SourceId: "1"}, {SourceId: "2"}}})
+	if err != nil || len(p.GetOutcomes()) != 2 || p.GetOutcomes()[0].GetAction() != pluginpb.Action_ACTION_DELETED || p.GetOutcomes()[1].GetAction() != pluginpb.Action_ACTION_IN_DOUBT {
+		t.Errorf("%v, %v", p, err)
 	}
 }
 

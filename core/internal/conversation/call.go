@@ -24,51 +24,6 @@ func (s *Session) Fix(ctx context.Context, needs pluginapi.Needs) (diag.List, er
 	return s.diagnostics(p.GetDiagnostics()), nil
 }
 
-// Undo takes accounts back and returns one outcome for each, in their order, also
-// together with an error. Accounts without an answer are in doubt.
-func (s *Session) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
-	results := make([]pluginapi.Outcome, len(accounts))
-	failure := s.able(pluginapi.CanUndo)
-	size := limits(s.Capabilities().Batch).Users
-	for from := 0; from < len(accounts); from += size {
-		part := accounts[from:min(from+size, len(accounts))]
-		if failure == nil {
-			failure = s.undo(ctx, part, results[from:])
-		}
-		for i, a := range part {
-			if results[from+i].Action == "" {
-				results[from+i] = inDoubt(a.SourceID, diag.PluginNoAnswer, "no answer: "+reason(failure)).Outcome
-			}
-		}
-	}
-	return results, failure
-}
-
-func (s *Session) undo(ctx context.Context, part []pluginapi.Account, results []pluginapi.Outcome) error {
-	index := make(map[string]int, len(part))
-	for i, a := range part {
-		index[a.SourceID] = i
-	}
-	p, err := call(ctx, s, "Undo", undoTimeout, s.client.Undo, &pluginpb.UndoRequest{Accounts: wire.EncodeAccounts(part)})
-	if err != nil {
-		return err
-	}
-	for _, raw := range p.GetOutcomes() {
-		o, err := wire.DecodeOutcome(raw)
-		i, known := index[o.SourceID]
-		switch {
-		case err != nil:
-			s.opts.Log.Error("plugin broke the protocol: unreadable answer", "call", "Undo", "error", err)
-		case !known || results[i].Action != "":
-			s.opts.Log.Error("plugin broke the protocol: answer for an account that was not asked for, or twice", "call", "Undo", "source_id", o.SourceID)
-		default:
-			o.Detail, o.Hint = s.Scrub(o.Detail), s.Scrub(o.Hint)
-			results[i] = o
-		}
-	}
-	return nil
-}
-
 // Login asks the target whether a password is right. The error is a
 // [*pluginapi.Failure] when the plugin could not find out.
 func (s *Session) Login(ctx context.Context, l pluginapi.Login) (bool, error) {

@@ -29,8 +29,8 @@ const (
 	checkTimeout     = 2 * time.Minute
 	finishTimeout    = 10 * time.Minute
 	closeTimeout     = 10 * time.Second
-	// undoTimeout bounds one batch; callTimeout a call about one user, which a
-	// person may be waiting for.
+	// undoTimeout bounds one batch where the plugin answers it as a whole; callTimeout a
+	// call about one user, which a person may be waiting for.
 	undoTimeout = 5 * time.Minute
 	callTimeout = time.Minute
 	// drainTimeout bounds the wait for streams to end before Close.
@@ -78,6 +78,7 @@ type Session struct {
 	// ctx carries the streams, which outlive the call that opens them.
 	ctx    context.Context
 	cancel context.CancelFunc
+	saved  quota
 
 	mu         sync.Mutex
 	info       pluginapi.Description
@@ -157,6 +158,7 @@ func (s *Session) Configure(ctx context.Context, config []byte, userAgent string
 			return nil, fmt.Errorf("what the plugin has saved cannot be read: %w", err)
 		}
 		req.Saved = saved
+		s.saved.restore(saved)
 	}
 	p, err := call(ctx, s, "Configure", configureTimeout, s.client.Configure, req)
 	if err != nil {
@@ -264,6 +266,18 @@ func (s *Session) able(a pluginapi.Ability) error {
 		return nil
 	}
 	return fmt.Errorf("plugin %s cannot %s: %w", s.opts.Name, a, errors.ErrUnsupported)
+}
+
+// minor is the minor version of the protocol that the plugin speaks.
+func (s *Session) minor() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.info.Minor
+}
+
+// left says that the caller has given up.
+func (s *Session) left(ctx context.Context, name string) error {
+	return fmt.Errorf("plugin %s: %s: %w", s.opts.Name, name, context.Cause(ctx))
 }
 
 func (s *hearing) diagnostics(all []*pluginpb.Diagnostic) diag.List {

@@ -50,9 +50,9 @@ func (r *rogue) Configure(_ context.Context, req *pluginpb.ConfigureRequest) (*p
 func (r *rogue) Load(st loadStream) error { return r.load(&st) }
 
 // start connects a session to r. The log is complete once stop was called.
-func start(t *testing.T, r *rogue, o Options) (*Session, *strings.Builder) {
+func start(t *testing.T, r pluginpb.TargetServiceServer, o Options) (*Session, *strings.Builder) {
 	t.Helper()
-	if r.schema == "" {
+	if r, ok := r.(*rogue); ok && r.schema == "" {
 		r.schema = "{}"
 	}
 	lis := bufconn.Listen(1 << 16)
@@ -61,6 +61,7 @@ func start(t *testing.T, r *rogue, o Options) (*Session, *strings.Builder) {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = srv.Serve(lis) })
 	conn, err := grpc.NewClient("passthrough:///", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage)),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package conversation
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -220,10 +221,8 @@ func (st *stream) deliver(id uint64, answers []answer, done bool) {
 		case b.results[i].Action != "":
 			st.bug("second answer for a user; the first counts", "source_id", a.change.SourceID)
 		default:
-			a.change.Code = st.wellFormed(a.change.SourceID, a.change.Code)
+			st.session.keep(&a.change.Outcome)
 			a.change.Losses = st.losses(&a.change.Outcome)
-			a.change.Detail = bounded(st.session.Scrub(a.change.Detail))
-			a.change.Hint = bounded(st.session.Scrub(a.change.Hint))
 			for i, f := range a.change.Fields {
 				a.change.Fields[i].Old, a.change.Fields[i].New = st.session.Scrub(f.Old), st.session.Scrub(f.New)
 			}
@@ -237,12 +236,27 @@ func (st *stream) deliver(id uint64, answers []answer, done bool) {
 	}
 }
 
+// keep makes of an outcome what the host may keep and show.
+func (s *Session) keep(o *pluginapi.Outcome) {
+	o.Code = s.wellFormed(o.SourceID, o.Code)
+	o.Detail, o.Hint = bounded(s.Scrub(o.Detail)), bounded(s.Scrub(o.Hint))
+	if len(o.State) > wire.MaxState {
+		s.bug("a state of more than 4 KiB; a digest of it is kept, so that nothing is taken back on the strength of it", "source_id", o.SourceID, "bytes", len(o.State))
+		sum := sha256.Sum256(o.State)
+		o.State = sum[:]
+	}
+	if len(o.Before) > wire.MaxBefore {
+		s.bug("a pre-image of more than 8 MiB; it is not kept, and the update cannot be undone", "source_id", o.SourceID, "bytes", len(o.Before))
+		o.Before = nil
+	}
+}
+
 // wellFormed is the code itself, or the one for plugins that give none that is.
-func (st *stream) wellFormed(sourceID string, c diag.Code) diag.Code {
+func (s *Session) wellFormed(sourceID string, c diag.Code) diag.Code {
 	if c == "" || c.WellFormed() {
 		return c
 	}
-	st.bug("a code that is none", "source_id", sourceID, "given", string(c))
+	s.bug("a code that is none", "source_id", sourceID, "given", s.Scrub(string(c)))
 	return diag.PluginBrokeProtocol
 }
 
@@ -265,7 +279,7 @@ func (st *stream) losses(o *pluginapi.Outcome) []pluginapi.PartLoss {
 			st.bug("a loss without a feature or a code", "source_id", o.SourceID)
 			p.Code = diag.PluginBrokeProtocol
 		}
-		p.Code = st.wellFormed(o.SourceID, p.Code)
+		p.Code = st.session.wellFormed(o.SourceID, p.Code)
 		p.Attribute, p.Detail = bounded(st.session.Scrub(p.Attribute)), bounded(st.session.Scrub(p.Detail))
 	}
 	return kept
@@ -432,9 +446,7 @@ func (st *stream) await(ctx context.Context, step func() bool) error {
 	return fmt.Errorf("plugin %s: %s: %w", st.session.opts.Name, st.name, errFinished)
 }
 
-func (st *stream) left(ctx context.Context) error {
-	return fmt.Errorf("plugin %s: %s: %w", st.session.opts.Name, st.name, context.Cause(ctx))
-}
+func (st *stream) left(ctx context.Context) error { return st.session.left(ctx, st.name) }
 
 // wait returns when every batch is done, the stream has ended, or ctx is over
 // and the plugin has had a moment to report what it knows. It returns nil if in

@@ -16,7 +16,8 @@ const (
 	//	0  what was there before minor versions
 	//	1  codes and configuration fields in Describe, ways to sign in, losses of parts
 	//	   of an account, passkeys, folding, unique in a tenant, no user names
-	Minor       = 1
+	//	2  undo as a stream
+	Minor       = 2
 	CookieKey   = "STETL_PLUGIN"
 	CookieValue = "3f0c9a1e5b7d42688f64d1c7b02e95aa"
 	// ServiceKey names the one service in go-plugin's plugin set.
@@ -42,6 +43,14 @@ const (
 	MaxMessage = 16 << 20
 	// MaxUser is the largest encoded user; the rest is room for the envelope.
 	MaxUser = MaxMessage - 64<<10
+	// MaxState, MaxBefore and MaxSaved bound what a plugin has the host keep: the state
+	// and the pre-image of an account, and one saved value. MaxSavedKey bounds its key,
+	// and MaxSavedAll keys and values together, so that Configure can always bring them.
+	MaxState    = 4 << 10
+	MaxBefore   = 8 << 20
+	MaxSaved    = 1 << 20
+	MaxSavedKey = 1 << 10
+	MaxSavedAll = 8 << 20
 )
 
 // The defaults of target.BatchLimits.

@@ -59,10 +59,11 @@ func runUndo(ctx context.Context, a *app, yes bool) (err error) {
 	}
 	r, err := m.Undo(ctx)
 	status.clear()
-	if err != nil {
+	if r == nil {
 		return err
 	}
-	if err := a.print(r); err != nil {
+	// Also of an undo that was stopped: what it did is done, and what it kept has a name.
+	if err := errors.Join(err, a.print(r)); err != nil {
 		return err
 	}
 	if len(r.Kept) > 0 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/testenv"
@@ -193,6 +194,20 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 	if env := c.process.cmd.Env; strings.Contains(strings.Join(env, " "), "S3CR3T") {
 		t.Errorf("the secret is in the environment")
+	}
+}
+
+// Neither the log nor the words about a crash hold a password hash, whatever a plugin writes.
+func TestHashesStayOut(t *testing.T) {
+	t.Parallel()
+	c, l := launch(t, "give-away")
+	const hash = "$2a$11$abcdefghijklmnopqrstuuKVp/qYJhGd1Z8v2mX7sW9tR3nB5cL6e"
+	one := users(1)
+	one[0].Password, one[0].Class = canonical.ParsePasswordHash(hash), pluginapi.HashCarried
+	outcomes, err := c.Load(t.Context(), one)
+	text := fmt.Sprint(l, outcomes, err)
+	if !errors.As(err, new(*CrashError)) || strings.Contains(text, hash[29:]) || strings.Count(text, canonical.Redacted) < 4 || !strings.Contains(text, "what it says is masked") {
+		t.Errorf("%v\n%s", err, text)
 	}
 }
 

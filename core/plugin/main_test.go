@@ -123,6 +123,12 @@ func (t *testTarget) Load(ctx context.Context, users []sdk.User, out sdk.Outcome
 		go panic("boom in the background")
 		<-ctx.Done()
 		return ctx.Err()
+	case "give-away":
+		hash := users[0].Password.Encode()
+		t.env.Log.Warn("loading", "user", map[string]any{"hash": hash})
+		fmt.Fprintln(os.Stderr, "as text:", hash)
+		fmt.Fprintln(os.Stderr, "panic: "+hash)
+		syscall.Exit(3)
 	case "noisy":
 		fmt.Fprintln(os.Stdout, "to os.Stdout")
 		_, _ = syscall.Write(1, []byte("straight to descriptor 1\n"+strings.Repeat("x", 1<<20)+"\n"))

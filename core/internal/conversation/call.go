@@ -30,6 +30,7 @@ func (s *Session) Login(ctx context.Context, l pluginapi.Login) (bool, error) {
 	if err := s.able(pluginapi.CanLogin); err != nil {
 		return false, err
 	}
+	defer s.mask.pass(l.Password)()
 	p, err := call(ctx, s, "Login", callTimeout, s.client.Login, &pluginpb.LoginRequest{
 		TargetId: l.TargetID, Username: l.Username, Password: l.Password.Reveal(),
 	})
@@ -45,6 +46,7 @@ func (s *Session) SetPassword(ctx context.Context, c pluginapi.PasswordChange) e
 	if err := s.able(pluginapi.CanSetPassword); err != nil {
 		return err
 	}
+	defer s.mask.pass(c.Password)()
 	p, err := call(ctx, s, "SetPassword", callTimeout, s.client.SetPassword, &pluginpb.SetPasswordRequest{
 		TargetId: c.TargetID, Email: c.Email, Password: c.Password.Reveal(), EndSessions: c.EndSessions,
 	})
@@ -74,6 +76,7 @@ func (s *Session) Exchange(ctx context.Context, a pluginapi.Assertion) (pluginap
 	if err := s.able(pluginapi.CanExchange); err != nil {
 		return pluginapi.Tokens{}, err
 	}
+	defer s.mask.pass(a.JWT)()
 	p, err := call(ctx, s, "Exchange", callTimeout, s.client.Exchange, &pluginpb.ExchangeRequest{
 		Assertion: a.JWT.Reveal(), TargetId: a.TargetID, Email: a.Email, ClientId: a.ClientID, Scope: a.Scope,
 	})
@@ -88,6 +91,6 @@ func (s *hearing) refusal(what string, p *pluginpb.Failure) error {
 	if p == nil {
 		return nil
 	}
-	p.Detail, p.Hint = s.Scrub(p.GetDetail()), s.Scrub(p.GetHint())
+	p.Code, p.Detail, p.Hint = string(s.wellFormed("", diag.Code(p.GetCode()))), bounded(s.Scrub(p.GetDetail())), bounded(s.Scrub(p.GetHint()))
 	return fmt.Errorf("plugin %s: %s: %w", s.opts.Name, what, wire.DecodeFailure(p))
 }

@@ -92,6 +92,8 @@ type Session struct {
 type hearing struct {
 	opts  Options
 	scrub atomic.Pointer[scrubber]
+	mask  mask
+	leak  sync.Once // says that there was one
 }
 
 // New starts a conversation. Nothing is sent yet.
@@ -257,9 +259,17 @@ func (s *Session) Close(ctx context.Context) error {
 	return s.failure("close", p.GetDiagnostics())
 }
 
-// Scrub replaces the secrets of the configuration in text that comes from the
-// plugin.
-func (s *hearing) Scrub(text string) string { return s.scrub.Load().scrub(text) }
+// Scrub replaces the secrets of the configuration and of people in text that comes from
+// the plugin.
+func (s *hearing) Scrub(text string) string {
+	masked, leaked := s.mask.apply(s.scrub.Load().scrub(text))
+	if leaked {
+		s.leak.Do(func() {
+			s.bug("it says the password hash, password or authenticator secret of a user; what it says is masked")
+		})
+	}
+	return masked
+}
 
 func (s *Session) able(a pluginapi.Ability) error {
 	if s.Capabilities().Can(a) {

@@ -214,9 +214,9 @@ func (st *stream) deliver(id uint64, answers []answer, done bool) {
 		i, known := b.index[a.change.SourceID]
 		switch {
 		case a.err != nil:
-			st.bug("unreadable answer", "error", a.err)
+			st.bug("unreadable answer", "error", st.session.Scrub(a.err.Error()))
 		case !known:
-			st.bug("answer for a user who is not in the batch", "source_id", a.change.SourceID)
+			st.bug("answer for a user who is not in the batch", "source_id", st.session.Scrub(a.change.SourceID))
 		case b.results == nil: // nobody waits any more
 		case b.results[i].Action != "":
 			st.bug("second answer for a user; the first counts", "source_id", a.change.SourceID)
@@ -224,6 +224,7 @@ func (st *stream) deliver(id uint64, answers []answer, done bool) {
 			st.session.keep(&a.change.Outcome)
 			a.change.Losses = st.losses(&a.change.Outcome)
 			for i, f := range a.change.Fields {
+				a.change.Fields[i].Field = st.session.Scrub(f.Field)
 				a.change.Fields[i].Old, a.change.Fields[i].New = st.session.Scrub(f.Old), st.session.Scrub(f.New)
 			}
 			b.results[i] = a.change
@@ -240,6 +241,13 @@ func (st *stream) deliver(id uint64, answers []answer, done bool) {
 func (s *Session) keep(o *pluginapi.Outcome) {
 	o.Code = s.wellFormed(o.SourceID, o.Code)
 	o.Detail, o.Hint = bounded(s.Scrub(o.Detail)), bounded(s.Scrub(o.Hint))
+	for i, name := range o.Changed {
+		o.Changed[i] = s.Scrub(name)
+	}
+	if id := s.mask.known(o.TargetID); id != o.TargetID {
+		s.bug("an id that holds a secret of the user", "source_id", o.SourceID)
+		o.TargetID = id
+	}
 	if len(o.State) > wire.MaxState {
 		s.bug("a state of more than 4 KiB; a digest of it is kept, so that nothing is taken back on the strength of it", "source_id", o.SourceID, "bytes", len(o.State))
 		sum := sha256.Sum256(o.State)
@@ -252,7 +260,7 @@ func (s *Session) keep(o *pluginapi.Outcome) {
 }
 
 // wellFormed is the code itself, or the one for plugins that give none that is.
-func (s *Session) wellFormed(sourceID string, c diag.Code) diag.Code {
+func (s *hearing) wellFormed(sourceID string, c diag.Code) diag.Code {
 	if c == "" || c.WellFormed() {
 		return c
 	}
@@ -360,6 +368,7 @@ func (st *stream) packs(users []pluginapi.User, results []pluginapi.Change) func
 				continue
 			}
 			seen[u.SourceID] = true
+			st.session.mask.learn(u) // before the plugin has it
 			p, err := wire.EncodeUser(u)
 			if err != nil {
 				results[i] = rejected(u.SourceID, diag.LoadInvalidUser, err.Error())

@@ -156,7 +156,7 @@ func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
 	}
 	c.TargetID, c.State = have.TargetID, f.env.Fingerprints.State(have.Fields)
 	c.Fields = f.env.Fingerprints.Diff(u.Prior.State, have.Fields, fields(u), func(field, value string) string {
-		if field == "hash" {
+		if field == "hash" || field == "totp" {
 			return f.env.Fingerprints.Of(value)
 		}
 		return value

@@ -153,6 +153,8 @@ func (l *listener) Handle(ctx context.Context, r slog.Record) error {
 		w.notOwn = append(w.notOwn, strings.Join(text, " "))
 	case strings.Contains(r.Message, " losses of an account") || strings.Contains(r.Message, " a loss without"):
 		w.losses = append(w.losses, r.Message)
+	case strings.HasSuffix(r.Message, "what it says is masked"):
+		w.leaks = append(w.leaks, "an outcome, a plan, a diagnostic or its log holds the password hash, password or authenticator secret of a user")
 	case !missing && (code == string(diag.PluginBrokeProtocol) || strings.HasPrefix(r.Message, "bug in the plugin: ")):
 		w.bugs = append(w.bugs, r.Message)
 	}

@@ -104,7 +104,8 @@ func TestNothingThatAPluginSaysHoldsASecret(t *testing.T) {
 			{SourceId: "a", Action: pluginpb.Action_ACTION_CREATED, TargetId: all, Detail: all, Hint: all, Code: all, Changed: []string{all}, Losses: []*pluginpb.PartLoss{
 				{Feature: "roles", Code: "x.y", Attribute: all, Detail: all},
 			}},
-			{SourceId: all, Action: pluginpb.Action_ACTION_CREATED}, {SourceId: "b", Action: 99},
+			{SourceId: all, Action: pluginpb.Action_ACTION_CREATED},
+			{SourceId: "b", Action: 99},
 		}})
 		if err != nil {
 			return err

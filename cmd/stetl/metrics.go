@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/pluginapi"
 )
 
@@ -27,6 +28,7 @@ type metrics struct {
 	total    *prometheus.GaugeVec
 	limit    prometheus.Gauge
 	waited   prometheus.Counter
+	silent   prometheus.Gauge
 
 	mu        sync.Mutex
 	unchanged int
@@ -37,8 +39,8 @@ var actions = []pluginapi.Action{pluginapi.Created, pluginapi.Updated, pluginapi
 
 // serveMetrics listens on address until stop is called, which also gives a scrape
 // that is under way its answer.
-func serveMetrics(ctx context.Context, address, plugin string) (*metrics, error) {
-	labels := prometheus.Labels{"plugin": plugin}
+func serveMetrics(ctx context.Context, address, name string) (*metrics, error) {
+	labels := prometheus.Labels{"plugin": name}
 	m := &metrics{
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stetl_accounts_total", Help: "Accounts that this run has dealt with, by outcome.", ConstLabels: labels}, []string{"outcome"}),
 		reasons:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stetl_accounts_not_loaded_total", Help: "Accounts that were skipped, rejected or left in doubt, by code.", ConstLabels: labels}, []string{"code"}),
@@ -46,9 +48,10 @@ func serveMetrics(ctx context.Context, address, plugin string) (*metrics, error)
 		total:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "stetl_phase_accounts", Help: "Accounts that a phase of the run will pass; 0 while that is not known.", ConstLabels: labels}, []string{"phase"}),
 		limit:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "stetl_target_request_limit", Help: "Requests to the target at a time, as the adaptive limit has it now.", ConstLabels: labels}),
 		waited:   prometheus.NewCounter(prometheus.CounterOpts{Name: "stetl_target_wait_seconds_total", Help: "Time that the plugin has announced to wait before it asks the target again.", ConstLabels: labels}),
+		silent:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "stetl_plugin_silence_seconds", Help: "How long the plugin has said nothing about the accounts that are with it, told every minute; 0 while it speaks.", ConstLabels: labels}),
 	}
 	registry := prometheus.NewRegistry()
-	for _, c := range []prometheus.Collector{m.outcomes, m.reasons, m.done, m.total, m.limit, m.waited, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
+	for _, c := range []prometheus.Collector{m.outcomes, m.reasons, m.done, m.total, m.limit, m.waited, m.silent, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("set up the metrics: %w", err)
 		}
@@ -103,6 +106,9 @@ func (m *metrics) countUnreported(s pluginapi.Summary) {
 	m.outcomes.WithLabelValues(string(pluginapi.Unchanged)).Add(float64(max(0, s.Unchanged-m.unchanged)))
 	m.unchanged = max(m.unchanged, s.Unchanged)
 }
+
+// silence takes in that the plugin says nothing.
+func (m *metrics) silence(s plugin.Silence) { m.silent.Set(s.For.Seconds()) }
 
 // pulse takes in what the plugin says of itself.
 func (m *metrics) pulse(p pluginapi.Pulse) {

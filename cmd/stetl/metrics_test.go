@@ -9,6 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/pluginapi"
 )
 
@@ -27,6 +28,7 @@ func TestMetrics(t *testing.T) {
 	m.countUnreported(pluginapi.Summary{Unchanged: 5})
 	m.countUnreported(pluginapi.Summary{Unchanged: 5})
 	m.pulse(pluginapi.Pulse{Limit: 8, Wait: 1500 * time.Millisecond})
+	m.silence(plugin.Silence{For: 75 * time.Second})
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+m.server.Addr+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +47,7 @@ func TestMetrics(t *testing.T) {
 		`stetl_accounts_total{outcome="unchanged",plugin="keycloak"} 5`,
 		`stetl_accounts_not_loaded_total{code="load.id_invalid",plugin="keycloak"} 1`, `stetl_phase_accounts{phase="load",plugin="keycloak"} 10`,
 		`stetl_phase_accounts_done{phase="load",plugin="keycloak"} 4`, `stetl_target_request_limit{plugin="keycloak"} 8`, `stetl_target_wait_seconds_total{plugin="keycloak"} 1.5`,
+		`stetl_plugin_silence_seconds{plugin="keycloak"} 75`,
 	} {
 		if !strings.Contains(string(body), want+"\n") {
 			t.Errorf("%s is missing", want)

@@ -43,7 +43,7 @@ func openConfig(ctx context.Context, a *app, cfg *migration.Config, o migration.
 		return nil, err
 	}
 	o.Plugins, o.Program, o.Rows, o.Lazy = pluginOptions(a), "stetl "+version, s.rows, lazyContracts()
-	o.Plugins.Pulse = s.pulse
+	o.Plugins.Pulse, o.Plugins.Silence = s.pulse, s.silence
 	if o.Progress == nil {
 		o.Progress = s.engine
 	}

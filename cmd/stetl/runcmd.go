@@ -164,7 +164,7 @@ func execute(ctx context.Context, a *app, f runFlags) (r *report.Run, err error)
 		defer m.stop(ctx)
 		o.Progress = func(p engine.Progress) { m.progress(p); status.engine(p) }
 		run.Outcome = m.outcome
-		status.also = m.pulse
+		status.also, status.alsoSilent = m.pulse, m.silence
 		defer func() {
 			if r.Result != nil {
 				m.countUnreported(r.Result.Summary)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/migration"
+	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
 )
@@ -35,6 +36,9 @@ type status struct {
 	heard       pluginapi.Pulse       // what the plugin said last
 	said, until time.Time             // when it said so, and when its wait ends
 	also        func(pluginapi.Pulse) // when set, hears it as well
+	silent      plugin.Silence        // since when the plugin says nothing, once that was told
+	silentSince time.Time
+	alsoSilent  func(plugin.Silence) // when set, hears it as well
 }
 
 func newStatus(w io.Writer, off bool) *status {
@@ -78,9 +82,23 @@ func (s *status) pulse(p pluginapi.Pulse) {
 	}
 }
 
+// silence remembers that a plugin says nothing, for the lines from now on.
+func (s *status) silence(silence plugin.Silence) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent, s.silentSince = silence, time.Now().Add(-silence.For)
+	if s.alsoSilent != nil {
+		s.alsoSilent(silence)
+	}
+}
+
 // hindrance is the part of the line that says what the plugin is up to, or against.
 func (s *status) hindrance(now time.Time) string {
 	var parts []string
+	if silence := s.silent; silence.For > 0 {
+		silence.For = now.Sub(s.silentSince)
+		parts = append(parts, silence.String())
+	}
 	if s.heard.Limit > 0 {
 		parts = append(parts, fmt.Sprintf("%d requests at a time", s.heard.Limit))
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/pluginapi"
 )
 
@@ -47,6 +48,22 @@ Loading  600 of 1000 (60 %)  20/s  about 20s left · 30s  8 requests at a time, 
 		want = "Checking the target · 10s\nChecking the target · 20s  lists the realm\nChecking the target · 30s  lists the realm\n"
 		if out.String() != want {
 			t.Errorf("a step without numbers:\n%s", out.String())
+		}
+
+		// The plugin says nothing, and then something.
+		out.Reset()
+		s = newStatus(&out, false)
+		begin()
+		time.Sleep(5 * time.Second)
+		s.silence(plugin.Silence{Call: "Load", Batch: 3, Users: 200, For: time.Minute, Limit: 15 * time.Minute})
+		time.Sleep(6 * time.Second)
+		s.silence(plugin.Silence{})
+		time.Sleep(10 * time.Second)
+		s.clear()
+		want = "Loading  0 of 1000 (0 %) · 10s  the plugin has said nothing for 1m5s: waiting for Load of batch 3 with 200 users; it ends as in doubt after 15m0s\n" +
+			"Loading  0 of 1000 (0 %) · 20s\n"
+		if out.String() != want {
+			t.Errorf("a silence:\n%s", out.String())
 		}
 
 		out.Reset()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/policy"
 )
 
 // Bridge says how the cut-over is served. Set is false where the file has no such
@@ -111,16 +112,7 @@ type BridgeLimits struct {
 }
 
 // Duration is written as in 90s, 15m or 1h.
-type Duration struct{ time.Duration }
-
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (d *Duration) UnmarshalText(text []byte) (err error) {
-	d.Duration, err = time.ParseDuration(string(text))
-	return err
-}
-
-// MarshalText implements [encoding.TextMarshaler].
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+type Duration = policy.Duration
 
 // bridgeSection is the name of the section.
 const bridgeSection = "bridge"

@@ -113,6 +113,7 @@ const (
 	PluginCloseFailed       Code = "plugin.close_failed"
 	PluginCrash             Code = "plugin.crash"
 	PluginPanic             Code = "plugin.panic"
+	PluginSilent            Code = "plugin.silent"
 	PluginNoAnswer          Code = "plugin.no_answer"
 	PluginNotSent           Code = "plugin.not_sent"
 	PluginCallFailed        Code = "plugin.call_failed"
@@ -257,6 +258,7 @@ var table = []Info{
 	{PluginCloseFailed, "the plugin could not release what it held", "look at what the message names; the users are not affected", "", passes},
 	{PluginCrash, "the plugin's process ended while the user was with it", "run again: the user is looked up first", "", passes},
 	{PluginPanic, "the plugin's code failed while the user was with it", "run again: the user is looked up first; send the stack in the log to the author of the plugin", "", passes},
+	{PluginSilent, "the plugin said nothing for too long, and was ended while the user was with it", "look at what the target or the plugin waits for, or raise limits.silence; run again: the user is looked up first", "", passes},
 	{PluginNoAnswer, "the plugin gave no outcome for the user, or nobody waited for it", "run again: the user is looked up first", "", passes},
 	{PluginNotSent, "the run ended before the user was sent", "run again", "", passes},
 	{PluginCallFailed, "the plugin could not do what was asked of it for one user; the detail says why", "solve what the message names and try again", "", passes},

@@ -237,14 +237,6 @@ func (s *Scope) Forget(sourceIDs []string) error {
 	})
 }
 
-// Doubt puts the accounts that a run has written in doubt: its last step at the target has
-// failed. What is known of them stays, so that they can be found.
-func (s *Scope) Doubt(run int64) error {
-	return s.j.writer.write(func(w *writer) error {
-		return w.exec(`UPDATE account SET in_doubt = 1, digest = NULL WHERE scope = ? AND run = ? AND action IN ('created', 'updated')`, s.id, run)
-	})
-}
-
 // Clear forgets every account: the target is about to be written anew.
 func (s *Scope) Clear() error {
 	return s.j.writer.write(func(w *writer) error {

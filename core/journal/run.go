@@ -121,3 +121,11 @@ func (r *Runs) List(ctx context.Context, most int) ([]Run, error) {
 	}
 	return out, nil
 }
+
+// Doubt puts the accounts that a run has written in doubt: its last step at the target has
+// failed. What is known of them stays, so that they can be found.
+func (r *Runs) Doubt(run int64) error {
+	return r.j.writer.write(func(w *writer) error {
+		return w.exec(`UPDATE account SET in_doubt = 1, digest = NULL WHERE scope = ? AND run = ? AND action IN ('created', 'updated')`, r.id, run)
+	})
+}

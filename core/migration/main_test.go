@@ -24,7 +24,7 @@ const serve = "plugin-serve"
 
 // bundled are the plugins of the test binary, as any program can have its own: it
 // starts itself again to serve them.
-var bundled = plugin.Bundled{"file": {serve, "file"}, "export": {serve, "export"}, "door": {serve, "door"}, "unfinished": {serve, "unfinished"}}
+var bundled = plugin.Bundled{"file": {serve, "file"}, "export": {serve, "export"}, "door": {serve, "door"}, "unfinished": {serve, "unfinished"}, "silent": {serve, "silent"}}
 
 func TestMain(m *testing.M) {
 	name := plugin.NameOf(os.Args[0])
@@ -34,6 +34,11 @@ func TestMain(m *testing.M) {
 	switch name {
 	case "file":
 		sdk.Serve(filetarget.Plugin())
+	case "silent":
+		sdk.Serve(sdk.Plugin[struct{}]{
+			Name: "silent", Version: "1.0.0",
+			New: func(context.Context, struct{}, sdk.Env) (sdk.Target, error) { return silent{}, nil },
+		})
 	case "unfinished":
 		p := filetarget.Plugin()
 		p.Name, p.Version = "unfinished", "1.0.0"
@@ -117,11 +122,20 @@ func (e *export) Finish(context.Context) error { return e.folder.Commit(e.users)
 // Close implements [sdk.Closer].
 func (e *export) Close(context.Context) error { return e.folder.Discard() }
 
+// silent is a target that never answers.
+type silent struct{}
+
+// Load implements [sdk.Target].
+func (silent) Load(context.Context, []sdk.User, sdk.Outcomes) error { select {} }
+
 // unfinished is a target that writes accounts and cannot complete the run.
 type unfinished struct{ *filetarget.Target }
 
 // Finish implements [sdk.Finisher].
 func (unfinished) Finish(context.Context) error { return errors.New("the disk is full") }
+
+// Close implements [sdk.Closer].
+func (unfinished) Close(context.Context) error { return errors.New("the connection is gone") }
 
 // door is a target that takes new passwords, and whose process ends over one.
 type door struct{}

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,7 @@ func start(ctx context.Context, m *Migration, problems diag.List) error {
 		return refused(err)
 	}
 	options.Memory, options.FingerprintKey = &m.journal, m.journal.key
+	options.SilenceLimit = cmp.Or(cfg.Limits.Silence.Duration, policy.DefaultSilence)
 	m.plugin = launcher{cfg: cfg.Config, options: options, place: place}
 	client, err := m.plugin.launch(ctx)
 	if err != nil {
@@ -152,7 +154,8 @@ func (m *Migration) Close(ctx context.Context) error {
 	if m.source != nil {
 		errs = append(errs, m.source.Close())
 	}
-	return errors.Join(append(errs, m.plugin.close(ctx), m.journal.close())...)
+	m.plugin.close(ctx)
+	return errors.Join(append(errs, m.journal.close())...)
 }
 
 // openSource opens the source, unless that is done.

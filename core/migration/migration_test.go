@@ -207,6 +207,22 @@ func TestUndoAfterFailedFinish(t *testing.T) {
 	}
 }
 
+// A plugin that says nothing is ended, and everybody is accounted for.
+func TestSilentPlugin(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, "target: {plugin: silent}\nlimits: {silence: 1s}\n")
+	m := p.open(t, migration.Options{})
+	r, err := m.Run(t.Context(), migration.RunOptions{})
+	s := r.Result.Summary
+	if !errors.As(err, new(*plugin.SilentError)) || !errors.As(err, new(migration.RefusedError)) || s.InDoubt == 0 || s.InDoubt+s.Rejected != s.Read {
+		t.Errorf("%v, %+v", err, s)
+	}
+	closed(t, m)
+	if rejects, err := p.past(t).Rejects(t.Context()); err != nil || !slices.ContainsFunc(rejects, func(r report.Reject) bool { return r.Code == string(diag.PluginSilent) }) {
+		t.Errorf("%v, %+v", err, rejects)
+	}
+}
+
 // Reports say where the users went, also where that came by reference, and on one line.
 func TestReportsNameTheTarget(t *testing.T) {
 	t.Parallel()

@@ -96,7 +96,7 @@ func (n *notes) end(result *engine.Result, parts report.PartLosses, runErr error
 	if errors.Is(runErr, engine.ErrNotCommitted) {
 		undone := n.scope.Clear
 		if !n.whole { // what was written may be there, and nobody must forget it
-			undone = func() error { return n.scope.Doubt(n.id) }
+			undone = func() error { return n.scope.Runs.Doubt(n.id) }
 		}
 		if err := undone(); err != nil {
 			return err

@@ -105,12 +105,13 @@ func (l *launcher) current() *plugin.Client { return l.clients[len(l.clients)-1]
 func (l *launcher) words() diag.Words { return l.current().Info().Codes }
 
 // close ends the plugin. Of those that have died, their death was reported by who
-// missed them.
-func (l *launcher) close(ctx context.Context) (err error) {
-	for _, client := range l.clients {
-		err = closePlugin(ctx, client)
+// missed them. One that does not end in peace is only mentioned: what it did is done.
+func (l *launcher) close(ctx context.Context) {
+	for i, client := range l.clients {
+		if err := closePlugin(ctx, client); err != nil && i == len(l.clients)-1 && l.options.Log != nil {
+			l.options.Log.WarnContext(ctx, "the plugin did not end in peace; no account is affected", "code", diag.PluginCloseFailed, "error", err)
+		}
 	}
-	return err
 }
 
 // canaries asks whichever plugin is at work; its memory is the journal.

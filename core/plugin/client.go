@@ -137,7 +137,9 @@ func (c *Client) Close(ctx context.Context) error {
 		}
 		select {
 		case <-c.process.exited:
-			_, c.closeErr = c.explain()
+			if !c.session.Load().GivenUp() { // of that, whoever waited has heard
+				_, c.closeErr = c.explain()
+			}
 		default:
 			c.closeErr = c.session.Load().Close(ctx)
 		}

@@ -53,6 +53,11 @@ type Options struct {
 	Memory Memory
 	// Pulse, when set, hears how the plugin is getting on, one call at a time.
 	Pulse func(pluginapi.Pulse)
+	// Silence, when set, hears that the plugin has said nothing for a minute, and every
+	// minute from then on; a Silence of no time is its end. SilenceLimit, when not 0, is
+	// when such a plugin is killed: whoever is with it is in doubt then.
+	Silence      func(Silence)
+	SilenceLimit time.Duration
 
 	// For tests: leave the end of orphans to the plugin itself, and be less
 	// patient with it.
@@ -62,6 +67,12 @@ type Options struct {
 
 // Memory keeps small values for a plugin.
 type Memory = conversation.Memory
+
+// Silence says that a plugin has said nothing for a while.
+type Silence = conversation.Silence
+
+// SilentError says that a plugin was given up because it said nothing for too long.
+type SilentError = conversation.SilentError
 
 // Location is an executable that claims to be a plugin.
 type Location struct {

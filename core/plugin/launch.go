@@ -123,6 +123,7 @@ func (c *Client) start(ctx context.Context, loc Location, o Options) error {
 	s := conversation.New(conn, conversation.Options{
 		Name: loc.Name, Log: c.log, Explain: c.explain, CloseTimeout: o.closeTimeout,
 		FingerprintKey: o.FingerprintKey, Memory: o.Memory, Pulse: o.Pulse,
+		Silence: o.Silence, SilenceLimit: o.SilenceLimit, GiveUp: func() { _ = c.process.kill() },
 	})
 	c.session.Store(s)
 	info, err := s.Describe(ctx)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Limits stop a run that would do more than was expected of it.
@@ -23,7 +24,25 @@ type Limits struct {
 	// outcomes of the run, and 5 % where nothing is set: see [Limits.Share].
 	Failures Limit `json:"failures,omitzero"`
 	Window   int   `json:"window,omitempty"`
+	// Silence is how long a plugin may say nothing about the accounts that are with it
+	// before they end as in doubt; 0 is [DefaultSilence].
+	Silence Duration `json:"silence,omitzero"`
 }
+
+// DefaultSilence is how long a plugin may say nothing where no limit is set.
+const DefaultSilence = 15 * time.Minute
+
+// Duration is written as in 90s, 15m or 1h.
+type Duration struct{ time.Duration }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *Duration) UnmarshalText(text []byte) (err error) {
+	d.Duration, err = time.ParseDuration(string(text))
+	return err
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // AlikeFailures is how many of the first accounts end with one and the same code before a
 // run gives up, whatever the limits say: then the cause is no account.

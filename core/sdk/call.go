@@ -62,7 +62,7 @@ func (s *service) Undo(ctx context.Context, req *pluginpb.UndoRequest) (*pluginp
 		return nil, err
 	}
 	box := newOutbox()
-	s.takeBack(ctx, undoer, req, box)
+	takeBack(ctx, s, undoer, req, box)
 	resp := &pluginpb.UndoResponse{}
 	for _, l := range box.take() {
 		resp.Outcomes = append(resp.Outcomes, wire.EncodeOutcome(&l.change.Outcome))
@@ -115,14 +115,14 @@ func (s *service) UndoStream(st grpc.BidiStreamingServer[pluginpb.UndoStreamRequ
 	})
 	defer sender.Wait()
 	defer box.close()
-	s.takeBack(ctx, undoer, first.GetUndo(), box)
+	takeBack(ctx, s, undoer, first.GetUndo(), box)
 	return nil
 }
 
 const undoCall = "Undo"
 
 // takeBack has every account of a call get one outcome.
-func (s *service) takeBack(ctx context.Context, undoer Undoer, req *pluginpb.UndoRequest, box *outbox) {
+func takeBack(ctx context.Context, s *service, undoer Undoer, req *pluginpb.UndoRequest, box *outbox) {
 	accounts := wire.DecodeAccounts(req.GetAccounts())
 	ids := &pluginpb.Batch{}
 	for _, a := range accounts {

@@ -10,6 +10,9 @@ import (
 
 // listen takes out of a response what is no answer to a batch.
 func (s *Session) listen(p *pluginpb.LoadResponse) {
+	if p != nil {
+		s.vigil.sign()
+	}
 	if pulse := p.GetPulse(); pulse != nil && s.opts.Pulse != nil {
 		heard := wire.DecodePulse(pulse)
 		heard.Reason = s.Scrub(heard.Reason)
@@ -25,7 +28,7 @@ func (s *Session) listen(p *pluginpb.LoadResponse) {
 // sent is lost together with the stream and the plugin's wait for it.
 func (s *Session) save(p *pluginpb.Save) {
 	answer := &pluginpb.Saved{Id: p.GetId()}
-	if err := s.keepValue(p.GetKey(), p.Value); err != nil {
+	if err := keepValue(s, p.GetKey(), p.Value); err != nil {
 		answer.Error = err.Error()
 	}
 	s.mu.Lock()
@@ -37,7 +40,7 @@ func (s *Session) save(p *pluginpb.Save) {
 }
 
 // keepValue makes a value durable, or says why it is not; nil removes the key.
-func (s *Session) keepValue(key string, value []byte) error {
+func keepValue(s *Session, key string, value []byte) error {
 	if value != nil && len(value) == 0 {
 		value = []byte{} // present, not removed
 	}
@@ -87,12 +90,14 @@ func (q *quota) keep(key string, value []byte, write func() error) error {
 	if err := write(); err != nil {
 		return err
 	}
+	q.all = all
+	if value == nil {
+		delete(q.sizes, key)
+		return nil
+	}
 	if q.sizes == nil {
 		q.sizes = map[string]int{}
 	}
-	q.all = all
-	if q.sizes[key] = size; value == nil {
-		delete(q.sizes, key)
-	}
+	q.sizes[key] = size
 	return nil
 }

@@ -57,8 +57,18 @@ type Options struct {
 	Memory Memory
 	// Pulse, when set, hears how the plugin is getting on, one call at a time.
 	Pulse func(pluginapi.Pulse)
+	// Silence, when set, hears that the plugin has said nothing for a minute, and every
+	// minute from then on; a Silence of no time is its end.
+	Silence func(Silence)
+	// SilenceLimit is when a plugin that says nothing is given up: whoever is with it is in
+	// doubt, and nothing more is asked of it. 0 waits for ever.
+	SilenceLimit time.Duration
+	// GiveUp, when set, ends a plugin that is given up.
+	GiveUp func()
 	// Patient waits without deadlines, for a plugin under a debugger.
 	Patient bool
+
+	notice time.Duration // a test's
 }
 
 // Memory keeps small values for a plugin from run to run.
@@ -78,6 +88,7 @@ type Session struct {
 	// ctx carries the streams, which outlive the call that opens them.
 	ctx    context.Context
 	cancel context.CancelFunc
+	vigil  vigil
 	saved  quota
 
 	mu         sync.Mutex
@@ -94,6 +105,8 @@ type hearing struct {
 	scrub atomic.Pointer[scrubber]
 	mask  mask
 	leak  sync.Once // says that there was one
+	// silent is set when the plugin was given up.
+	silent atomic.Pointer[SilentError]
 }
 
 // New starts a conversation. Nothing is sent yet.
@@ -106,8 +119,37 @@ func New(cc grpc.ClientConnInterface, o Options) *Session {
 	}
 	s := &Session{hearing: hearing{opts: o}, client: pluginpb.NewTargetServiceClient(cc)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if !o.Patient {
+		s.vigil.notice, s.vigil.limit = cmp.Or(o.notice, noticeAfter), o.SilenceLimit
+	}
+	s.vigil.tell = func(silence Silence) { tellSilence(s, silence) }
+	s.vigil.give = func(silence Silence) { giveUp(s, silence) }
 	return s
 }
+
+// tellSilence says that the plugin says nothing.
+func tellSilence(s *Session, silence Silence) {
+	if silence.For > 0 {
+		s.opts.Log.Warn(silence.String(), "code", diag.PluginSilent, "call", silence.Call, "batch", silence.Batch, "users", silence.Users)
+	}
+	if s.opts.Silence != nil {
+		s.opts.Silence(silence)
+	}
+}
+
+// giveUp ends the conversation.
+func giveUp(s *Session, silence Silence) {
+	err := &SilentError{s.opts.Name, silence}
+	s.silent.Store(err)
+	s.opts.Log.Error(err.Error(), "code", diag.PluginSilent)
+	if s.opts.GiveUp != nil {
+		s.opts.GiveUp()
+	}
+	s.cancel()
+}
+
+// GivenUp says whether the plugin was given up because it said nothing.
+func (s *Session) GivenUp() bool { return s.silent.Load() != nil }
 
 // Describe asks the plugin what it is.
 func (s *Session) Describe(ctx context.Context) (pluginapi.Description, error) {
@@ -278,15 +320,15 @@ func (s *Session) able(a pluginapi.Ability) error {
 	return fmt.Errorf("plugin %s cannot %s: %w", s.opts.Name, a, errors.ErrUnsupported)
 }
 
-// minor is the minor version of the protocol that the plugin speaks.
-func (s *Session) minor() uint32 {
+// minorOf is the minor version of the protocol that the plugin speaks.
+func minorOf(s *Session) uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.info.Minor
 }
 
 // left says that the caller has given up.
-func (s *Session) left(ctx context.Context, name string) error {
+func left(ctx context.Context, s *Session, name string) error {
 	return fmt.Errorf("plugin %s: %s: %w", s.opts.Name, name, context.Cause(ctx))
 }
 
@@ -346,6 +388,9 @@ func call[Req, Resp any](
 // explain names the plugin and the call in an error of the transport or of the
 // plugin, free of secrets.
 func (s *hearing) explain(name string, err error) (diag.Code, error) {
+	if silent := s.silent.Load(); silent != nil {
+		return diag.PluginSilent, silent
+	}
 	st := status.Convert(err)
 	switch st.Code() {
 	case codes.Unavailable, codes.Unknown, codes.Canceled:

@@ -63,6 +63,8 @@ type batch struct {
 	// results belongs to the caller; nil once the caller has left.
 	results []pluginapi.Change
 	done    chan struct{}
+	// answered ends the wait for it.
+	answered func()
 }
 
 var errFinished = errors.New("the session is already finished or closed")
@@ -103,6 +105,9 @@ func (s *Session) openPlan(ctx context.Context) (rpc, error) {
 		},
 		recv: func() (uint64, []answer, bool, error) {
 			p, err := st.Recv()
+			if p != nil {
+				s.vigil.sign()
+			}
 			answers := make([]answer, len(p.GetChanges()))
 			for i, c := range p.GetChanges() {
 				answers[i].change, answers[i].err = wire.DecodeChange(c)
@@ -221,7 +226,7 @@ func (st *stream) deliver(id uint64, answers []answer, done bool) {
 		case b.results[i].Action != "":
 			st.bug("second answer for a user; the first counts", "source_id", a.change.SourceID)
 		default:
-			st.session.keep(&a.change.Outcome)
+			keep(st.session, &a.change.Outcome)
 			a.change.Losses = st.losses(&a.change.Outcome)
 			for i, f := range a.change.Fields {
 				a.change.Fields[i].Field = st.session.Scrub(f.Field)
@@ -232,13 +237,14 @@ func (st *stream) deliver(id uint64, answers []answer, done bool) {
 	}
 	if done {
 		delete(st.batches, id)
+		b.answered()
 		close(b.done)
 		<-st.slots
 	}
 }
 
 // keep makes of an outcome what the host may keep and show.
-func (s *Session) keep(o *pluginapi.Outcome) {
+func keep(s *Session, o *pluginapi.Outcome) {
 	o.Code = s.wellFormed(o.SourceID, o.Code)
 	o.Detail, o.Hint = bounded(s.Scrub(o.Detail)), bounded(s.Scrub(o.Hint))
 	for i, name := range o.Changed {
@@ -409,6 +415,7 @@ func (st *stream) submit(ctx context.Context, p pack, results []pluginapi.Change
 	st.mu.Lock()
 	st.lastID++
 	b := &batch{id: st.lastID, index: p.index, results: results, done: make(chan struct{})}
+	b.answered = st.session.vigil.begin(watched{st.name, b.id, len(p.users)})
 	st.batches[b.id] = b
 	st.mu.Unlock()
 
@@ -422,6 +429,7 @@ func (st *stream) submit(ctx context.Context, p pack, results []pluginapi.Change
 			delete(st.batches, b.id)
 			<-st.slots
 		}
+		b.answered()
 		return nil, err
 	}
 	return b, nil
@@ -455,7 +463,7 @@ func (st *stream) await(ctx context.Context, step func() bool) error {
 	return fmt.Errorf("plugin %s: %s: %w", st.session.opts.Name, st.name, errFinished)
 }
 
-func (st *stream) left(ctx context.Context) error { return st.session.left(ctx, st.name) }
+func (st *stream) left(ctx context.Context) error { return left(ctx, st.session, st.name) }
 
 // wait returns when every batch is done, the stream has ended, or ctx is over
 // and the plugin has had a moment to report what it knows. It returns nil if in
@@ -514,6 +522,7 @@ func (st *stream) answerAll(b *batch, results []pluginapi.Change, failure error)
 	st.mu.Lock()
 	b.results = nil
 	st.mu.Unlock()
+	b.answered()
 
 	code, detail := diag.PluginNoAnswer, "the plugin ended the batch without an answer for this user"
 	open := b.open()

@@ -92,7 +92,7 @@ const streamedUndo = 2
 func (u *undoing) send(ctx context.Context, part undoPart) error {
 	s := u.session
 	req := &pluginpb.UndoRequest{Accounts: part.accounts}
-	if s.minor() >= streamedUndo {
+	if minorOf(s) >= streamedUndo {
 		err := u.stream(ctx, req, part)
 		if status.Code(err) != codes.Unimplemented {
 			return err
@@ -108,10 +108,11 @@ func (u *undoing) stream(ctx context.Context, req *pluginpb.UndoRequest, part un
 	const name = "Undo"
 	s := u.session
 	if ctx.Err() != nil {
-		return s.left(ctx, name)
+		return left(ctx, s, name)
 	}
 	streaming, end := context.WithCancel(s.ctx)
 	defer end()
+	defer s.vigil.begin(watched{call: name, users: len(req.GetAccounts())})()
 	st, err := s.client.UndoStream(streaming) //nolint:contextcheck // it outlives ctx by a moment, for what is known by then
 	if err == nil {
 		// Of an error of Send, Recv knows the reason.
@@ -130,6 +131,7 @@ func (u *undoing) stream(ctx context.Context, req *pluginpb.UndoRequest, part un
 				err = recvErr
 				return
 			}
+			s.vigil.sign()
 			u.deliver(p, part)
 		}
 	}()
@@ -145,7 +147,7 @@ func (u *undoing) stream(ctx context.Context, req *pluginpb.UndoRequest, part un
 			end()
 			<-gone // so that nobody writes results any more
 		}
-		return s.left(ctx, name)
+		return left(ctx, s, name)
 	}
 	switch {
 	case errors.Is(err, io.EOF):
@@ -169,7 +171,7 @@ func (u *undoing) deliver(p *pluginpb.UndoResponse, part undoPart) {
 		case !known || u.results[i].Action != "":
 			s.bug("answer for an account that was not asked for, or twice", "call", "Undo", "source_id", s.Scrub(o.SourceID))
 		default:
-			s.keep(&o)
+			keep(s, &o)
 			u.results[i] = o
 		}
 	}

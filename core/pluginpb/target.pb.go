@@ -710,10 +710,12 @@ func (*PlanRequest_Cancel) isPlanRequest_Kind() {}
 // PlanResponse is a part of the answer to one batch, under the same rules as
 // LoadResponse.
 type PlanResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	BatchId       uint64                 `protobuf:"varint,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"`
-	Changes       []*Change              `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
-	Done          bool                   `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	BatchId uint64                 `protobuf:"varint,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"`
+	Changes []*Change              `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	Done    bool                   `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	// How the plugin is getting on. A response with it has batch_id 0.
+	Pulse         *Pulse `protobuf:"bytes,4,opt,name=pulse,proto3" json:"pulse,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -767,6 +769,13 @@ func (x *PlanResponse) GetDone() bool {
 		return x.Done
 	}
 	return false
+}
+
+func (x *PlanResponse) GetPulse() *Pulse {
+	if x != nil {
+		return x.Pulse
+	}
+	return nil
 }
 
 // LoadRequest adds work, takes it back, or confirms a Save.
@@ -1580,8 +1589,10 @@ func (*CancelUndo) Descriptor() ([]byte, []int) {
 // was put back; unchanged, where there was nothing to do; skipped with load.moved,
 // where somebody has changed the account since; rejected or in doubt.
 type UndoResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Outcomes      []*Outcome             `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Outcomes []*Outcome             `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	// How the plugin is getting on, in a stream.
+	Pulse         *Pulse `protobuf:"bytes,2,opt,name=pulse,proto3" json:"pulse,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1619,6 +1630,13 @@ func (*UndoResponse) Descriptor() ([]byte, []int) {
 func (x *UndoResponse) GetOutcomes() []*Outcome {
 	if x != nil {
 		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *UndoResponse) GetPulse() *Pulse {
+	if x != nil {
+		return x.Pulse
 	}
 	return nil
 }
@@ -2299,11 +2317,12 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\vPlanRequest\x12.\n" +
 	"\x05batch\x18\x01 \x01(\v2\x16.stetl.plugin.v1.BatchH\x00R\x05batch\x126\n" +
 	"\x06cancel\x18\x02 \x01(\v2\x1c.stetl.plugin.v1.CancelBatchH\x00R\x06cancelB\x06\n" +
-	"\x04kind\"p\n" +
+	"\x04kind\"\x9e\x01\n" +
 	"\fPlanResponse\x12\x19\n" +
 	"\bbatch_id\x18\x01 \x01(\x04R\abatchId\x121\n" +
 	"\achanges\x18\x02 \x03(\v2\x17.stetl.plugin.v1.ChangeR\achanges\x12\x12\n" +
-	"\x04done\x18\x03 \x01(\bR\x04done\"\xad\x01\n" +
+	"\x04done\x18\x03 \x01(\bR\x04done\x12,\n" +
+	"\x05pulse\x18\x04 \x01(\v2\x16.stetl.plugin.v1.PulseR\x05pulse\"\xad\x01\n" +
 	"\vLoadRequest\x12.\n" +
 	"\x05batch\x18\x01 \x01(\v2\x16.stetl.plugin.v1.BatchH\x00R\x05batch\x126\n" +
 	"\x06cancel\x18\x02 \x01(\v2\x1c.stetl.plugin.v1.CancelBatchH\x00R\x06cancel\x12.\n" +
@@ -2350,9 +2369,10 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x06cancel\x18\x02 \x01(\v2\x1b.stetl.plugin.v1.CancelUndoH\x00R\x06cancelB\x06\n" +
 	"\x04kind\"\f\n" +
 	"\n" +
-	"CancelUndo\"D\n" +
+	"CancelUndo\"r\n" +
 	"\fUndoResponse\x124\n" +
-	"\boutcomes\x18\x01 \x03(\v2\x18.stetl.plugin.v1.OutcomeR\boutcomes\"h\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x18.stetl.plugin.v1.OutcomeR\boutcomes\x12,\n" +
+	"\x05pulse\x18\x02 \x01(\v2\x16.stetl.plugin.v1.PulseR\x05pulse\"h\n" +
 	"\fLoginRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12\x1f\n" +
@@ -2485,57 +2505,59 @@ var file_stetl_plugin_v1_target_proto_depIdxs = []int32{
 	16, // 11: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
 	17, // 12: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
 	42, // 13: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
-	16, // 14: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
-	17, // 15: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	14, // 16: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
-	43, // 17: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	13, // 18: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
-	15, // 19: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	44, // 20: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
-	45, // 21: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
-	39, // 22: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	20, // 23: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
-	21, // 24: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
-	23, // 25: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
-	43, // 26: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	33, // 27: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
-	33, // 28: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
-	33, // 29: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
-	33, // 30: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
-	39, // 31: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	0,  // 32: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
-	3,  // 33: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
-	5,  // 34: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
-	7,  // 35: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
-	9,  // 36: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
-	11, // 37: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
-	18, // 38: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
-	21, // 39: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
-	22, // 40: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
-	25, // 41: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
-	27, // 42: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
-	29, // 43: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
-	31, // 44: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
-	34, // 45: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
-	1,  // 46: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
-	4,  // 47: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
-	6,  // 48: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
-	8,  // 49: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
-	10, // 50: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
-	12, // 51: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
-	19, // 52: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
-	24, // 53: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
-	24, // 54: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoResponse
-	26, // 55: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
-	28, // 56: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
-	30, // 57: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
-	32, // 58: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
-	35, // 59: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
-	46, // [46:60] is the sub-list for method output_type
-	32, // [32:46] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	15, // 14: stetl.plugin.v1.PlanResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	16, // 15: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
+	17, // 16: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	14, // 17: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
+	43, // 18: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	13, // 19: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
+	15, // 20: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	44, // 21: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
+	45, // 22: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
+	39, // 23: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	20, // 24: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
+	21, // 25: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
+	23, // 26: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
+	43, // 27: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	15, // 28: stetl.plugin.v1.UndoResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	33, // 29: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
+	33, // 30: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
+	33, // 31: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
+	33, // 32: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
+	39, // 33: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	0,  // 34: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
+	3,  // 35: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
+	5,  // 36: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
+	7,  // 37: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
+	9,  // 38: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
+	11, // 39: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
+	18, // 40: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
+	21, // 41: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
+	22, // 42: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
+	25, // 43: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
+	27, // 44: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
+	29, // 45: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
+	31, // 46: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
+	34, // 47: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
+	1,  // 48: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
+	4,  // 49: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
+	6,  // 50: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
+	8,  // 51: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
+	10, // 52: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
+	12, // 53: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
+	19, // 54: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
+	24, // 55: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
+	24, // 56: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoResponse
+	26, // 57: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
+	28, // 58: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
+	30, // 59: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
+	32, // 60: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
+	35, // 61: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
+	48, // [48:62] is the sub-list for method output_type
+	34, // [34:48] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_target_proto_init() }

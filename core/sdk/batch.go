@@ -16,7 +16,8 @@ import (
 type stream struct {
 	recv func() (*pluginpb.Batch, *pluginpb.CancelBatch, error)
 	send func(id uint64, changes []Change, done bool) error
-	// post sends what belongs to no batch; nil where the stream carries nothing else.
+	// post sends what belongs to no batch: pulses, and on the stream that writes also what
+	// is to be saved.
 	post func(*pluginpb.LoadResponse) error
 	work func(ctx context.Context, users []User, out *tally) error
 }
@@ -37,9 +38,11 @@ func (s *service) serve(ctx context.Context, call string, st stream) error {
 	sender.Go(func() { out.run(st.send, st.post, cancel) })
 	defer sender.Wait()
 	defer out.close()
-	if st.post != nil {
+	if call == loadCall {
 		s.desk.open(out)
 		defer s.desk.shut()
+	} else {
+		defer s.desk.lend(out)()
 	}
 	defer workers.Wait()
 

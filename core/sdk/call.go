@@ -111,10 +111,11 @@ func (s *service) UndoStream(st grpc.BidiStreamingServer[pluginpb.UndoStreamRequ
 				resp.Outcomes = append(resp.Outcomes, wire.EncodeOutcome(&changes[i].Outcome))
 			}
 			return st.Send(resp)
-		}, nil, cancel)
+		}, func(p *pluginpb.LoadResponse) error { return st.Send(&pluginpb.UndoResponse{Pulse: p.GetPulse()}) }, cancel)
 	})
 	defer sender.Wait()
 	defer box.close()
+	defer s.desk.lend(box)()
 	takeBack(ctx, s, undoer, first.GetUndo(), box)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 type desk struct {
 	mu      sync.Mutex
 	saved   map[string][]byte
-	out     *outbox // nil while no stream is open
+	out     *outbox   // nil while no stream is open
+	also    []*outbox // of plans and undos, which carry pulses alone
 	lastID  uint64
 	waiting map[uint64]chan error
 	pulsed  time.Time
@@ -82,9 +84,13 @@ func (d *desk) Put(ctx context.Context, key string, value []byte) error {
 func (d *desk) pulse(p Pulse) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now := time.Now(); d.out != nil && now.Sub(d.pulsed) >= pulseEvery {
+	out := d.out
+	if out == nil && len(d.also) > 0 {
+		out = d.also[0]
+	}
+	if now := time.Now(); out != nil && now.Sub(d.pulsed) >= pulseEvery {
 		d.pulsed = now
-		d.out.push(letter{post: &pluginpb.LoadResponse{Pulse: wire.EncodePulse(p)}})
+		out.push(letter{post: &pluginpb.LoadResponse{Pulse: wire.EncodePulse(p)}})
 	}
 }
 
@@ -111,6 +117,18 @@ func (d *desk) open(out *outbox) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.out = out
+}
+
+// lend has pulses go over out as well, until the returned function is called.
+func (d *desk) lend(out *outbox) (back func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.also = append(d.also, out)
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.also = slices.DeleteFunc(d.also, func(o *outbox) bool { return o == out })
+	}
 }
 
 // shut is the end of the stream: no answer can come any more.

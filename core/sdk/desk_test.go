@@ -96,6 +96,42 @@ func TestJournalOfAPlugin(t *testing.T) {
 	}
 }
 
+// pulsing says how it gets on while it plans and while it takes back.
+type pulsing struct {
+	loader
+	env sdk.Env
+}
+
+func (p *pulsing) Plan(_ context.Context, users []sdk.User, out sdk.Changes) error {
+	p.env.Pulse(sdk.Pulse{Reason: "plans"})
+	out.Report(sdk.Change{Outcome: sdk.Outcome{SourceID: users[0].SourceID, Action: sdk.Created}})
+	return nil
+}
+
+func (p *pulsing) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	p.env.Pulse(sdk.Pulse{Reason: "undoes"})
+	out.Report(sdk.Outcome{SourceID: accounts[0].SourceID, Action: sdk.Deleted})
+	return nil
+}
+
+// A plan and an undo can take long as well, and are no silence then.
+func TestPulsesOfPlansAndUndos(t *testing.T) {
+	t.Parallel()
+	for want, do := range map[string]func(c *plugintest.Client) error{
+		"plans":  func(c *plugintest.Client) error { _, err := c.Plan(t.Context(), users(1)); return err },
+		"undoes": func(c *plugintest.Client) error { _, err := c.Undo(t.Context(), []sdk.Account{{SourceID: "1"}}); return err },
+	} {
+		var pulses []sdk.Pulse
+		p := sdk.Plugin[noConfig]{Name: "pulsing", New: func(_ context.Context, _ noConfig, env sdk.Env) (sdk.Target, error) {
+			return &pulsing{env: env}, nil
+		}}
+		c := plugintest.ServeWith(t, p, nil, plugintest.Host{Pulse: func(p sdk.Pulse) { pulses = append(pulses, p) }})
+		if err := do(c); err != nil || len(pulses) != 1 || pulses[0].Reason != want {
+			t.Errorf("%s: %v, pulses %+v", want, err, pulses)
+		}
+	}
+}
+
 // What could not be made durable is an error of Put, so nothing is sent after it.
 func TestJournalThatIsFull(t *testing.T) {
 	t.Parallel()

@@ -258,6 +258,7 @@ func (s *service) Plan(st grpc.BidiStreamingServer[pluginpb.PlanRequest, pluginp
 			req, err := st.Recv()
 			return req.GetBatch(), req.GetCancel(), err
 		},
+		post: func(p *pluginpb.LoadResponse) error { return st.Send(&pluginpb.PlanResponse{Pulse: p.GetPulse()}) },
 		send: func(id uint64, changes []Change, done bool) error {
 			resp := &pluginpb.PlanResponse{BatchId: id, Done: done}
 			for i := range changes {

@@ -10,17 +10,23 @@ import (
 
 // listen takes out of a response what is no answer to a batch.
 func (s *Session) listen(p *pluginpb.LoadResponse) {
-	if p != nil {
-		s.vigil.sign()
+	if p == nil {
+		return
 	}
-	if pulse := p.GetPulse(); pulse != nil && s.opts.Pulse != nil {
-		heard := wire.DecodePulse(pulse)
-		heard.Reason = s.Scrub(heard.Reason)
-		s.opts.Pulse(heard)
-	}
+	hear(s, p.GetPulse())
 	if save := p.GetSave(); save != nil {
 		// Apart from the receiver, so that outcomes keep coming while it is written.
 		go s.save(save)
+	}
+}
+
+// hear takes in a sign of life, and what a plugin says about how it gets on.
+func hear(s *Session, p *pluginpb.Pulse) {
+	s.vigil.sign()
+	if p != nil && s.opts.Pulse != nil {
+		heard := wire.DecodePulse(p)
+		heard.Reason = s.Scrub(heard.Reason)
+		s.opts.Pulse(heard)
 	}
 }
 

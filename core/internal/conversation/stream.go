@@ -106,7 +106,7 @@ func (s *Session) openPlan(ctx context.Context) (rpc, error) {
 		recv: func() (uint64, []answer, bool, error) {
 			p, err := st.Recv()
 			if p != nil {
-				s.vigil.sign()
+				hear(s, p.GetPulse())
 			}
 			answers := make([]answer, len(p.GetChanges()))
 			for i, c := range p.GetChanges() {

@@ -131,7 +131,7 @@ func (u *undoing) stream(ctx context.Context, req *pluginpb.UndoRequest, part un
 				err = recvErr
 				return
 			}
-			s.vigil.sign()
+			hear(s, p.GetPulse())
 			u.deliver(p, part)
 		}
 	}()

@@ -16,7 +16,7 @@ const (
 	//	0  what was there before minor versions
 	//	1  codes and configuration fields in Describe, ways to sign in, losses of parts
 	//	   of an account, passkeys, folding, unique in a tenant, no user names
-	//	2  undo as a stream
+	//	2  undo as a stream, pulses of plans and undos
 	Minor       = 2
 	CookieKey   = "STETL_PLUGIN"
 	CookieValue = "3f0c9a1e5b7d42688f64d1c7b02e95aa"

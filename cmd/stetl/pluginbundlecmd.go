@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stetl/stetl/core/migration"
 	"github.com/stetl/stetl/core/plugin"
 )
 
@@ -43,11 +44,14 @@ func runBundle(ctx context.Context, a *app, what []string, out string) error {
 		if loc.Bundled {
 			return usageError(fmt.Errorf("%s is part of stetl and needs no bundle", loc.Name))
 		}
+		if err := plugin.Pinnable(loc); err != nil {
+			return refusedError(err)
+		}
 		info, err := plugin.Examine(ctx, loc, o)
 		if err != nil {
 			return refusedError(err)
 		}
-		packed = append(packed, plugin.Packed{Path: loc.Path, Name: info.Name, Version: info.Version})
+		packed = append(packed, plugin.Packed{Path: loc.Path, Root: loc.Root, Name: info.Name, Version: info.Version})
 	}
 	err := replaceFile(out, func(w io.Writer) error { return plugin.WriteBundle(w, packed) })
 	if err != nil {
@@ -63,21 +67,26 @@ func runBundle(ctx context.Context, a *app, what []string, out string) error {
 
 func pluginInstallCommand(a *app) *cobra.Command {
 	var dir, lock string
+	var yes bool
 	c := &cobra.Command{
 		Use:   "install BUNDLE",
 		Short: "Unpack plugins from a bundle and accept their checksums",
 		Long: `install unpacks the plugins of a bundle, verifies their checksums, and writes these
-to stetl.lock. Nothing is put in place unless everything in the bundle is right.`,
+to stetl.lock. Nothing is put in place unless everything in the bundle is right. It
+asks before it replaces what stetl.lock accepts so far; --yes is the answer.`,
 		Example: "  stetl plugin install plugins.tar.gz --dir ./plugins",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return runInstall(a, args[0], dir, lock) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runInstall(cmd.Context(), a, args[0], dir, lock, yes)
+		},
 	}
-	c.Flags().StringVar(&dir, "dir", ".", "`FOLDER` to unpack to, the target.plugin_dir of a configuration")
+	c.Flags().StringVar(&dir, "dir", ".", "`FOLDER` to unpack to, which is made where it is missing; the target.plugin_dir of a configuration")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock `FILE` to write, beside the configuration")
 	return c
 }
 
-func runInstall(a *app, bundle, dir, path string) error {
+func runInstall(ctx context.Context, a *app, bundle, dir, path string, yes bool) error {
 	f, err := os.Open(bundle)
 	if err != nil {
 		return refusedError(err)
@@ -93,7 +102,15 @@ func runInstall(a *app, bundle, dir, path string) error {
 	if lock == nil {
 		lock = plugin.NewLock(path)
 	}
-	done, err := plugin.InstallBundle(f, dir, lock)
+	done, err := plugin.InstallBundle(f, dir, lock, func(p plugin.Installed, pinned plugin.Locked) error {
+		if yes {
+			return nil
+		}
+		return a.confirm(ctx, fmt.Sprintf("%s accepts another %s, of version %s. Replace it by version %s with sha256 %s?", path, p.Name, pinned.Version, p.Version, p.SHA256))
+	})
+	if errors.As(err, new(migration.UsageError)) || ctx.Err() != nil { // nobody has said yes
+		return err
+	}
 	if err != nil {
 		return refusedError(err)
 	}

@@ -87,7 +87,11 @@ func pluginLockCommand(a *app) *cobra.Command {
 		Long: `lock writes the checksums of plugins to stetl.lock, which belongs beside the
 configuration and into version control. Where that file is, every plugin that is
 not part of stetl must be in it, and is verified at each start. Checksums for
-other platforms are kept as long as the version is the same.`,
+other platforms are kept as long as the version is the same.
+
+A plugin may be a folder stetl-plugin-NAME with a launcher of the same name in it:
+then all of it is verified, and a copy of it runs. A script that is a single file is
+refused, because its checksum says nothing about what it starts.`,
 		Example: "  stetl plugin lock ./stetl-plugin-acme",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -112,7 +116,10 @@ func runLock(ctx context.Context, a *app, what, path string) error {
 		_, err := fmt.Fprintf(a.out, "%s is part of stetl and needs no lock\n", loc.Name)
 		return err
 	}
-	before, err := plugin.Checksum(loc.Path)
+	if err := plugin.Pinnable(loc); err != nil {
+		return refusedError(err)
+	}
+	before, err := plugin.Checksum(loc)
 	if err != nil {
 		return refusedError(err)
 	}

@@ -104,6 +104,7 @@ const (
 	PluginDiedAtStart       Code = "plugin.died_at_start"
 	PluginStartTimeout      Code = "plugin.start_timeout"
 	PluginChecksum          Code = "plugin.checksum"
+	PluginUnpinnable        Code = "plugin.unpinnable"
 	PluginNoHealth          Code = "plugin.no_health"
 	PluginStdoutNoise       Code = "plugin.stdout_noise"
 	PluginStuck             Code = "plugin.stuck"
@@ -249,6 +250,7 @@ var table = []Info{
 	{PluginDiedAtStart, "the plugin ended before it was ready", "solve what its last words complain about", "", passes},
 	{PluginStartTimeout, "the plugin was not ready in time", "check that it is a plugin and that the machine is not overloaded", "", passes},
 	{PluginChecksum, "the plugin's executable is not the one that stetl.lock accepts", "install the one that was locked, or accept this one with stetl plugin lock", "", stays},
+	{PluginUnpinnable, "a checksum would say nothing about what this plugin runs", "put everything that it needs into a folder stetl-plugin-NAME, with a launcher of the same name in it", "", stays},
 	{PluginNoHealth, "the plugin has no health service, or it does not say that it is serving", "serve grpc.health.v1.Health with the service \"plugin\"", "", stays},
 	{PluginStdoutNoise, "the plugin writes to stdout after the handshake", "have it write to stderr", "", passes},
 	{PluginStuck, "the plugin's process does not end when it is asked to", "end the process in plugin.GRPCController/Shutdown", "", passes},

@@ -7,23 +7,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/stetl/stetl/core/diag"
 )
 
 // A bundle carries plugins to machines without a network: a gzipped tar file whose
 // first entry is a lock file ([LockName]) and whose others are the executables it
-// names, for one platform, as [Prefix] and name.
+// names, for one platform, as [Prefix] and name; of a plugin that is a folder, the files
+// in it.
 
 // maxPlugin bounds what one executable of a bundle may unpack to.
 const maxPlugin = 1 << 30
 
-// Packed is one executable that goes into a bundle.
+// Packed is one plugin that goes into a bundle. Root is its folder, where it is one.
 type Packed struct {
-	Path          string
+	Path, Root    string
 	Name, Version string
 }
 
@@ -31,17 +34,20 @@ type Packed struct {
 // written, whatever happens to the files meanwhile.
 func WriteBundle(w io.Writer, plugins []Packed) error {
 	l := NewLock("")
-	contents := make([][]byte, len(plugins))
-	for i, p := range plugins {
+	staged, err := os.MkdirTemp("", "stetl-bundle")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(staged) }()
+	for _, p := range plugins {
 		if _, twice := l.Plugins[p.Name]; twice {
 			return fmt.Errorf("two executables call themselves plugin %s", p.Name)
 		}
-		content, err := os.ReadFile(p.Path)
+		sum, err := p.copyTo(filepath.Join(staged, Prefix+p.Name))
 		if err != nil {
 			return fmt.Errorf("pack plugin %s: %w", p.Name, err)
 		}
-		contents[i] = content
-		l.Pin(p.Name, p.Version, sumOf(content))
+		l.Pin(p.Name, p.Version, sum)
 	}
 	index, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
@@ -49,21 +55,67 @@ func WriteBundle(w io.Writer, plugins []Packed) error {
 	}
 	zipped := gzip.NewWriter(w)
 	out := tar.NewWriter(zipped)
-	add := func(name string, mode int64, content []byte) error {
-		if err := out.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(content))}); err != nil {
-			return err
-		}
-		_, err := out.Write(content)
-		return err
+	index = append(index, '\n')
+	err = out.WriteHeader(&tar.Header{Name: LockName, Mode: 0o644, Size: int64(len(index))})
+	if err == nil {
+		_, err = out.Write(index)
 	}
-	err = add(LockName, 0o644, append(index, '\n'))
-	for i, p := range plugins {
+	for _, p := range plugins {
 		if err == nil {
-			err = add(Prefix+p.Name, 0o755, contents[i])
+			err = addTo(out, staged, Prefix+p.Name)
 		}
 	}
 	if err = errors.Join(err, out.Close(), zipped.Close()); err != nil {
 		return fmt.Errorf("write the bundle: %w", err)
+	}
+	return nil
+}
+
+// copyTo copies the plugin and returns the checksum of the copy.
+func (p Packed) copyTo(to string) (string, error) {
+	if p.Root != "" {
+		return copyTree(p.Root, to)
+	}
+	from, err := os.Open(p.Path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = from.Close() }()
+	return writeTreeFile(filepath.Dir(to), treeFile{name: filepath.Base(to), mode: 0o755}, from)
+}
+
+// addTo writes a file, or all files of a folder, to a tar file.
+func addTo(out *tar.Writer, staged, name string) error {
+	info, err := os.Stat(filepath.Join(staged, name))
+	if err != nil {
+		return err
+	}
+	files, prefix := []treeFile{{name: name, mode: 0o755, size: info.Size()}}, ""
+	if info.IsDir() {
+		prefix = name + "/"
+		if files, err = readTree(filepath.Join(staged, name)); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		h := &tar.Header{Name: prefix + f.name, Mode: int64(f.mode.Perm()), Size: f.size}
+		if f.link != "" {
+			h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, filepath.ToSlash(f.link), 0
+		}
+		if err := out.WriteHeader(h); err != nil {
+			return err
+		}
+		if f.link != "" {
+			continue
+		}
+		content, err := os.Open(filepath.Join(staged, filepath.FromSlash(h.Name)))
+		if err == nil {
+			_, err = io.Copy(out, content)
+			err = errors.Join(err, content.Close())
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -73,10 +125,12 @@ type Installed struct {
 	Name, Version, Path, SHA256 string
 }
 
-// InstallBundle unpacks the executables of a bundle into dir and pins them in lock,
-// which the caller writes. It unpacks all of them and verifies each before it puts
-// the first one in place; an executable of the same name is replaced.
-func InstallBundle(bundle io.Reader, dir string, lock *Lock) (done []Installed, err error) {
+// InstallBundle unpacks the plugins of a bundle into dir, which it makes, and pins them in
+// lock, which the caller writes. It unpacks all of them and verifies each before it puts
+// the first one in place; a plugin of the same name is replaced. replace, when set, is
+// asked before that about every plugin for which lock has another pin; an error of it ends
+// everything.
+func InstallBundle(bundle io.Reader, dir string, lock *Lock, replace func(p Installed, pinned Locked) error) (done []Installed, err error) {
 	zipped, err := gzip.NewReader(bundle)
 	if err != nil {
 		return nil, fmt.Errorf("read the bundle: %w", err)
@@ -86,53 +140,112 @@ func InstallBundle(bundle io.Reader, dir string, lock *Lock) (done []Installed, 
 	if err != nil {
 		return nil, fmt.Errorf("read the bundle: %w", err)
 	}
-	staged := map[string]string{} // final path → staged path
-	defer func() {
-		for _, path := range staged {
-			_ = os.Remove(path) // what is in place has moved
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // no secrets in it
+		return nil, fmt.Errorf("make the folder for plugins: %w", err)
+	}
+	staged, err := os.MkdirTemp(dir, ".stetl-")
+	if err != nil {
+		return nil, fmt.Errorf("unpack the bundle: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(staged) }()
+	if err := unpack(in, index, staged); err != nil {
+		return nil, err
+	}
+	for name, entry := range index.Plugins {
+		p := Installed{Name: name, Version: entry.Version, Path: filepath.Join(dir, Prefix+name)}
+		if p.SHA256, err = verifyUnpacked(name, &entry, staged); err != nil {
+			return nil, err
 		}
-	}()
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read the bundle: %w", err)
-		}
-		// A name of the lock is a name of a plugin: it leads nowhere but to dir.
-		name := NameOf(h.Name)
-		entry, named := index.Plugins[name]
-		if !named || h.Name != Prefix+name || h.Typeflag != tar.TypeReg || !validName.MatchString(name) || h.Size > maxPlugin {
-			return nil, fmt.Errorf("read the bundle: entry %q is not an executable that its %s names", h.Name, LockName)
-		}
-		to := filepath.Join(dir, Prefix+name)
-		if staged[to] != "" {
-			return nil, fmt.Errorf("read the bundle: plugin %s is there twice", name)
-		}
-		sum, path, err := stage(to, in)
-		if err != nil {
-			return nil, fmt.Errorf("unpack plugin %s: %w", name, err)
-		}
-		staged[to] = path
-		if !slices.Contains(entry.SHA256[Platform()], sum) {
-			return nil, &Error{
-				name, diag.PluginChecksum, fmt.Sprintf("the bundle's %s accepts %v for %s, and what it carries has sha256 %s", LockName, entry.SHA256[Platform()], Platform(), sum),
-				"get the bundle again, for this platform and from who has made it",
+		done = append(done, p)
+	}
+	slices.SortFunc(done, func(a, b Installed) int { return strings.Compare(a.Name, b.Name) })
+	for _, p := range done {
+		pinned, known := lock.Plugins[p.Name]
+		if known && replace != nil && !slices.Contains(pinned.SHA256[Platform()], p.SHA256) {
+			if err := replace(p, pinned); err != nil {
+				return nil, err
 			}
 		}
-		done = append(done, Installed{Name: name, Version: entry.Version, Path: to, SHA256: sum})
-	}
-	if len(done) != len(index.Plugins) {
-		return nil, fmt.Errorf("read the bundle: it carries %d executables, and its %s names %d", len(done), LockName, len(index.Plugins))
 	}
 	for _, p := range done {
-		if err := os.Rename(staged[p.Path], p.Path); err != nil {
+		if err := putInPlace(filepath.Join(staged, Prefix+p.Name), p.Path, staged); err != nil {
 			return nil, fmt.Errorf("put plugin %s in place: %w", p.Name, err)
 		}
 		lock.Pin(p.Name, p.Version, p.SHA256)
 	}
 	return done, nil
+}
+
+// unpack writes what the rest of a bundle holds into a folder.
+func unpack(in *tar.Reader, index *Lock, staged string) error {
+	var links []treeFile
+	left := map[string]int64{}
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return linkTree(staged, links)
+		}
+		if err != nil {
+			return fmt.Errorf("read the bundle: %w", err)
+		}
+		// A name of the lock is a name of a plugin: it leads nowhere but to the folder.
+		first, rest, folder := strings.Cut(h.Name, "/")
+		name := NameOf(first)
+		if _, named := index.Plugins[name]; !named || first != Prefix+name || !validName.MatchString(name) || folder && !filepath.IsLocal(rest) {
+			return fmt.Errorf("read the bundle: entry %q is no part of a plugin that its %s names", h.Name, LockName)
+		}
+		f := treeFile{name: h.Name, mode: fs.FileMode(h.Mode) | 0o700, link: h.Linkname} //nolint:gosec // only the bits of permissions count
+		if folder {
+			f.mode = fs.FileMode(h.Mode) //nolint:gosec // as above
+		}
+		if left[name] += h.Size; left[name] > maxPlugin || len(left) > maxTreeFiles {
+			return fmt.Errorf("read the bundle: plugin %s is larger than %d bytes", name, maxPlugin)
+		}
+		switch {
+		case h.Typeflag == tar.TypeReg:
+			f.link = ""
+			if _, err := writeTreeFile(staged, f, in); errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("read the bundle: entry %q is there twice", h.Name)
+			} else if err != nil {
+				return fmt.Errorf("unpack plugin %s: %w", name, err)
+			}
+		case h.Typeflag == tar.TypeSymlink && folder && within(rest, h.Linkname):
+			links = append(links, f)
+		default:
+			return fmt.Errorf("read the bundle: entry %q is no part of a plugin that its %s names", h.Name, LockName)
+		}
+	}
+}
+
+// verifyUnpacked makes sure that an unpacked plugin is the one that the bundle names.
+func verifyUnpacked(name string, entry *Locked, staged string) (string, error) {
+	loc := at(name, filepath.Join(staged, Prefix+name))
+	sum, err := Checksum(loc)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read the bundle: it does not carry plugin %s, which its %s names", name, LockName)
+	}
+	if err != nil {
+		return "", fmt.Errorf("unpack plugin %s: %w", name, err)
+	}
+	if !slices.Contains(entry.SHA256[Platform()], sum) {
+		return "", &Error{
+			name, diag.PluginChecksum, fmt.Sprintf("the bundle's %s accepts %v for %s, and what it carries has sha256 %s", LockName, entry.SHA256[Platform()], Platform(), sum),
+			"get the bundle again, for this platform and from who has made it",
+		}
+	}
+	return sum, nil
+}
+
+// putInPlace moves an unpacked plugin to where it is to be, in the stead of an older one.
+func putInPlace(from, to, staged string) error {
+	old := filepath.Join(staged, "old-"+filepath.Base(to))
+	if err := os.Rename(to, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(from, to); err != nil {
+		return errors.Join(err, os.Rename(old, to))
+	}
+	return nil
 }
 
 // bundleIndex reads the first entry.
@@ -151,23 +264,4 @@ func bundleIndex(in *tar.Reader) (*Lock, error) {
 		return nil, fmt.Errorf("%s: %w", LockName, err)
 	}
 	return index, nil
-}
-
-// stage writes an executable beside where it is to go.
-func stage(to string, from io.Reader) (sum, path string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(to), ".stetl-*")
-	if err != nil {
-		return "", "", err
-	}
-	sum, err = copySum(f, from)
-	if err == nil {
-		err = f.Chmod(0o755)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return "", "", errors.Join(err, os.Remove(f.Name()))
-	}
-	return sum, f.Name(), nil
 }

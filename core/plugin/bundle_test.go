@@ -26,7 +26,7 @@ func TestBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock := NewLock(filepath.Join(to, LockName))
-	done, err := InstallBundle(bytes.NewReader(bundle.Bytes()), to, lock)
+	done, err := InstallBundle(bytes.NewReader(bundle.Bytes()), to, lock, nil)
 	if err != nil || len(done) != 2 {
 		t.Fatalf("%v, %+v", err, done)
 	}
@@ -42,7 +42,7 @@ func TestBundle(t *testing.T) {
 		if err != nil || info.Mode().Perm() != 0o755 || p.Path != filepath.Join(to, Prefix+p.Name) {
 			t.Errorf("%s: %v, %v", p.Path, info, err)
 		}
-		sum, err := Checksum(p.Path)
+		sum, err := checksumOf(p.Path)
 		if err != nil || written.verify(Location{Name: p.Name, Path: p.Path}, sum) != nil {
 			t.Errorf("%s is not accepted: %v", p.Name, err)
 		}
@@ -70,14 +70,14 @@ func TestBadBundles(t *testing.T) {
 		want    string
 	}{
 		"no lock":           {[]entry{program}, "instead of stetl.lock"},
-		"a lock of nothing": {[]entry{lock("acme", good)}, "carries 0 executables"},
-		"not named":         {[]entry{lock("other", good), program}, "not an executable that its stetl.lock names"},
+		"a lock of nothing": {[]entry{lock("acme", good)}, "does not carry plugin acme"},
+		"not named":         {[]entry{lock("other", good), program}, "no part of a plugin that its stetl.lock names"},
 		"another content":   {[]entry{lock("acme", sumOf([]byte("else"))), program}, "what it carries has sha256"},
 		"twice":             {[]entry{lock("acme", good), program, program}, "there twice"},
-		"a link":            {[]entry{lock("acme", good), {name: program.name, kind: tar.TypeSymlink}}, "not an executable"},
-		"out of the folder": {[]entry{lock("acme", good), {name: "../" + program.name, content: content}}, "not an executable"},
+		"a link":            {[]entry{lock("acme", good), {name: program.name, kind: tar.TypeSymlink}}, "no part of a plugin"},
+		"out of the folder": {[]entry{lock("acme", good), {name: "../" + program.name, content: content}}, "no part of a plugin"},
 		"a name that leads out": {
-			[]entry{lock("x/../../evil", good), {name: Prefix + "x/../../evil", content: content}}, "not an executable",
+			[]entry{lock("x/../../evil", good), {name: Prefix + "x/../../evil", content: content}}, "no part of a plugin",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestBadBundles(t *testing.T) {
 			}
 			dir := t.TempDir()
 			l := NewLock(filepath.Join(dir, LockName))
-			_, err := InstallBundle(&raw, dir, l)
+			_, err := InstallBundle(&raw, dir, l, nil)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}
@@ -114,7 +114,7 @@ func TestBadBundles(t *testing.T) {
 			}
 		})
 	}
-	if _, err := InstallBundle(strings.NewReader("no archive"), t.TempDir(), NewLock("")); err == nil {
+	if _, err := InstallBundle(strings.NewReader("no archive"), t.TempDir(), NewLock(""), nil); err == nil {
 		t.Error("something that is no archive was installed")
 	}
 }

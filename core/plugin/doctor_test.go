@@ -138,7 +138,7 @@ func TestLock(t *testing.T) {
 	if l, err := ReadLock(path); l != nil || err != nil {
 		t.Fatalf("no lock file: %v, %v", l, err)
 	}
-	sum, err := Checksum(loc.Path)
+	sum, err := Checksum(loc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func examine(t *testing.T, loc Location, l *Lock) error {
 func TestLockedPluginRunsACopy(t *testing.T) {
 	t.Parallel()
 	loc := install(t)
-	sum, err := Checksum(loc.Path)
+	sum, err := Checksum(loc)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -79,8 +80,34 @@ type Location struct {
 	Name string
 	Path string
 	Args []string
+	// Root is the folder that the plugin is, with the executable at Path in it; empty for
+	// one that is a single file.
+	Root string
 	// Bundled says that it is this executable itself.
 	Bundled bool
+}
+
+// place is what the plugin is: its folder or its file.
+func (l Location) place() string { return cmp.Or(l.Root, l.Path) }
+
+// at is the plugin called name that is a file or a folder at path.
+func at(name, path string) Location {
+	path = filepath.Clean(path)
+	loc := Location{Name: name, Path: path}
+	switch info, err := os.Stat(path); {
+	case err == nil && info.IsDir():
+		if inner := filepath.Join(path, filepath.Base(path)); exists(inner) {
+			loc.Root, loc.Path = path, inner
+		}
+	case filepath.Base(filepath.Dir(path)) == filepath.Base(path) && strings.HasPrefix(filepath.Base(path), Prefix):
+		loc.Root = filepath.Dir(path)
+	}
+	return loc
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // Prefix is what the file name of a plugin's executable starts with.
@@ -99,7 +126,7 @@ var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 // Find looks up the plugin called name: o.Path if set, else a bundled plugin,
 // else stetl-plugin-NAME in o.Dir or, where that is not set, beside this
-// executable. The working directory and PATH are never searched, nothing is run,
+// executable. It is an executable, or a folder with one of the same name in it. The working directory and PATH are never searched, nothing is run,
 // and a failure is an [*Error].
 func Find(name string, o Options) (Location, error) {
 	if !validName.MatchString(name) {
@@ -109,7 +136,8 @@ func Find(name string, o Options) (Location, error) {
 		if !filepath.IsAbs(o.Path) {
 			return Location{}, &Error{name, diag.PluginNotFound, fmt.Sprintf("path %s is relative", o.Path), "give the absolute path"}
 		}
-		return Location{Name: name, Path: o.Path}, check(name, o.Path, "correct the path of the plugin")
+		loc := at(name, o.Path)
+		return loc, check(name, loc.Path, "correct the path of the plugin")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -136,7 +164,8 @@ func Find(name string, o Options) (Location, error) {
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
-	return Location{Name: name, Path: path}, check(name, path, fix)
+	loc := at(name, path)
+	return loc, check(name, loc.Path, fix)
 }
 
 // check reports why path cannot be run, as far as its file tells.
@@ -148,7 +177,7 @@ func check(name, path, ifMissing string) error {
 	case err != nil:
 		return &Error{name, diag.PluginNotFound, fmt.Sprintf("%s cannot be examined: %v", path, errors.Unwrap(err)), "check the permissions of its folder"}
 	case info.IsDir():
-		return &Error{name, diag.PluginNotExecutable, path + " is a directory", "name the executable in it"}
+		return &Error{name, diag.PluginNotExecutable, path + " is a directory", "name the executable in it, or call it like the folder"}
 	case !info.Mode().IsRegular():
 		return &Error{name, diag.PluginNotExecutable, path + " is not a regular file", "replace it by the executable"}
 	case runtime.GOOS != "windows" && info.Mode()&0o111 == 0:

@@ -79,7 +79,7 @@ func TestFindFailures(t *testing.T) {
 		"path relative":   {"acme", Options{Path: "./acme"}, &Error{Code: diag.PluginNotFound, Cause: "path ./acme is relative"}, "give the absolute path"},
 		"folder relative": {"acme", Options{Dir: "plugins"}, &Error{Code: diag.PluginNotFound, Cause: "plugin_dir plugins is relative"}, "give the absolute path"},
 		"not executable":  {"plain", Options{Dir: dir}, &Error{Code: diag.PluginNotExecutable, Cause: plain + " is not executable"}, "run chmod +x " + plain},
-		"directory":       {"folder", Options{Dir: dir}, &Error{Code: diag.PluginNotExecutable, Cause: "/stetl-plugin-folder is a directory"}, "name the executable in it"},
+		"directory":       {"folder", Options{Dir: dir}, &Error{Code: diag.PluginNotExecutable, Cause: "/stetl-plugin-folder is a directory"}, "name the executable in it, or call it like the folder"},
 		"device":          {"null", Options{Path: os.DevNull}, &Error{Code: diag.PluginNotExecutable, Cause: "is not a regular file"}, "replace it by the executable"},
 		"path traversal":  {"../../bin/sh", Options{Dir: dir}, &Error{Code: diag.PluginBadName, Cause: `"../../bin/sh" is not a plugin name`}, "use lower-case letters, digits and single dashes"},
 		"nothing at all":  {"", Options{Dir: dir}, &Error{Code: diag.PluginBadName, Cause: `"" is not a plugin name`}, "use lower-case letters, digits and single dashes"},

@@ -35,7 +35,7 @@ type Locked struct {
 	// Version is what the plugin called itself when it was locked, for people.
 	Version string `json:"version"`
 	// SHA256 holds the accepted checksums, in hex, by platform such as
-	// "linux/amd64".
+	// "linux/amd64": of the executable, or of the folder that the plugin is.
 	SHA256 map[string][]string `json:"sha256"`
 }
 
@@ -96,26 +96,26 @@ func (l *Lock) Write() error {
 
 // verify finds out whether an executable with that checksum may run.
 func (l *Lock) verify(loc Location, checksum string) error {
-	accept := fmt.Sprintf("if you trust this file, accept it with: stetl plugin lock %s --lock %s", loc.Path, l.path)
+	accept := fmt.Sprintf("if you trust it, accept it with: stetl plugin lock %s --lock %s", loc.place(), l.path)
 	entry, ok := l.Plugins[loc.Name]
 	if !ok {
-		return &Error{loc.Name, diag.PluginChecksum, fmt.Sprintf("%s does not name it, and %s has sha256 %s", l.path, loc.Path, checksum), accept}
+		return &Error{loc.Name, diag.PluginChecksum, fmt.Sprintf("%s does not name it, and %s has sha256 %s", l.path, loc.place(), checksum), accept}
 	}
 	accepted := entry.SHA256[Platform()]
 	switch {
 	case slices.Contains(accepted, checksum):
 		return nil
 	case len(accepted) == 0:
-		return &Error{loc.Name, diag.PluginChecksum, fmt.Sprintf("%s has no checksum of it for %s, and %s has sha256 %s", l.path, Platform(), loc.Path, checksum), accept}
+		return &Error{loc.Name, diag.PluginChecksum, fmt.Sprintf("%s has no checksum of it for %s, and %s has sha256 %s", l.path, Platform(), loc.place(), checksum), accept}
 	}
 	return &Error{
 		loc.Name, diag.PluginChecksum,
-		fmt.Sprintf("%s has sha256 %s, but %s accepts version %s with %s", loc.Path, checksum, l.path, entry.Version, accepted[0]), accept,
+		fmt.Sprintf("%s has sha256 %s, but %s accepts version %s with %s", loc.place(), checksum, l.path, entry.Version, accepted[0]), accept,
 	}
 }
 
-// Checksum is the SHA-256 of a file in hex.
-func Checksum(path string) (string, error) {
+// checksumOf is the SHA-256 of a file in hex.
+func checksumOf(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -149,12 +149,30 @@ func verified(loc Location, l *Lock) (Location, string, error) {
 		return loc, "", fmt.Errorf("make a folder for plugin %s: %w", loc.Name, err)
 	}
 	copied := loc
-	copied.Path = filepath.Join(dir, filepath.Base(loc.Path))
-	if err := copyVerified(loc, copied.Path, l); err != nil {
+	if loc.Root == "" {
+		copied.Path = filepath.Join(dir, filepath.Base(loc.Path))
+		err = copyVerified(loc, copied.Path, l)
+	} else {
+		copied.Root = filepath.Join(dir, filepath.Base(loc.Root))
+		copied.Path = filepath.Join(copied.Root, filepath.Base(loc.Path))
+		err = copyTreeVerified(loc, copied.Root, l)
+	}
+	if err != nil {
 		_ = os.RemoveAll(dir)
 		return loc, "", err
 	}
 	return copied, dir, nil
+}
+
+func copyTreeVerified(loc Location, to string, l *Lock) error {
+	if err := Pinnable(loc); err != nil {
+		return err
+	}
+	sum, err := copyTree(loc.Root, to)
+	if err != nil {
+		return fmt.Errorf("copy plugin %s: %w", loc.Name, err)
+	}
+	return l.verify(loc, sum)
 }
 
 func copyVerified(loc Location, to string, l *Lock) error {

@@ -118,8 +118,11 @@ func (p *pulsing) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcom
 func TestPulsesOfPlansAndUndos(t *testing.T) {
 	t.Parallel()
 	for want, do := range map[string]func(c *plugintest.Client) error{
-		"plans":  func(c *plugintest.Client) error { _, err := c.Plan(t.Context(), users(1)); return err },
-		"undoes": func(c *plugintest.Client) error { _, err := c.Undo(t.Context(), []sdk.Account{{SourceID: "1"}}); return err },
+		"plans": func(c *plugintest.Client) error { _, err := c.Plan(t.Context(), users(1)); return err },
+		"undoes": func(c *plugintest.Client) error {
+			_, err := c.Undo(t.Context(), []sdk.Account{{SourceID: "1"}})
+			return err
+		},
 	} {
 		var pulses []sdk.Pulse
 		p := sdk.Plugin[noConfig]{Name: "pulsing", New: func(_ context.Context, _ noConfig, env sdk.Env) (sdk.Target, error) {

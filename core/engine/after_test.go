@@ -159,7 +159,7 @@ func TestNotProven(t *testing.T) {
 		proven, unmade int
 	}{"a kind of hash": {takesAll(), 2, 1}, "no way to ask": {deaf, 0, 1}, "it does not answer": {refuses, 0, 2}} {
 		required := Options{Canary: tt.dst, Policies: policy.Policies{Canary: policy.CanaryRequired}}
-		if res, err := Run(t.Context(), people, tt.dst, required); !errors.Is(err, ErrCanary) || res.Summary.Read != 0 || len(tt.dst.accounts) != 0 {
+		if res, err := Run(t.Context(), people, tt.dst, required); !errors.Is(err, ErrNotProven) || res.Summary.Read != 0 || len(tt.dst.accounts) != 0 {
 			t.Errorf("%s, required: %v", name, err)
 		}
 		res, err := Run(t.Context(), people, tt.dst, Options{Canary: tt.dst})
@@ -174,6 +174,26 @@ func TestNotProven(t *testing.T) {
 		}
 		if err != nil || res.Summary.Created != 3 || proven != tt.proven || unasked != tt.unmade {
 			t.Errorf("%s: %v, %+v, proofs %+v", name, err, res.Summary, res.Canaries)
+		}
+	}
+}
+
+// What a target says beforehand of the proof has the weight that the policies give to it.
+func TestProofSaidBeforehand(t *testing.T) {
+	t.Parallel()
+	for canary, want := range map[policy.Canary]string{"": "warning", policy.CanaryRequired: "error", policy.CanaryOff: ""} {
+		dst := newIDP()
+		dst.found = diag.List{{Severity: diag.Warning, Code: diag.TargetLoginUnavailable, Summary: "no grant"}}
+		found, err := Check(t.Context(), hashed(t, 1), dst, Options{Policies: policy.Policies{Canary: canary}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, d := range found {
+			got += d.Severity.String()
+		}
+		if got != want {
+			t.Errorf("policies.canary %q: %q, want %q", canary, got, want)
 		}
 	}
 }

@@ -78,9 +78,7 @@ func (p *prover) prove(ctx context.Context, hashes []canonical.PasswordHash) ([]
 		}
 		proof.Proven = err == nil
 		if err != nil {
-			proof.Problem = err.Error()
-			f, ok := errors.AsType[*pluginapi.Failure](err)
-			deaf = ok && f.Code == diag.TargetLoginUnavailable
+			proof.Problem, deaf = problem(err)
 			proof.Unasked = deaf || errors.Is(err, errUnmade)
 		}
 		all = append(all, proof)
@@ -97,6 +95,19 @@ func (p *prover) prove(ctx context.Context, hashes []canonical.PasswordHash) ([]
 		}
 	}
 	return all, nil
+}
+
+// problem says why a proof was not made, and whether the target cannot be asked at all;
+// then also what would make it possible.
+func problem(err error) (words string, deaf bool) {
+	f, ok := errors.AsType[*pluginapi.Failure](err)
+	switch {
+	case !ok || f.Code != diag.TargetLoginUnavailable:
+		return err.Error(), false
+	case f.Hint == "":
+		return f.Detail, true
+	}
+	return f.Detail + "; to have it proven, " + f.Hint, true
 }
 
 // user is the account of a canary, without its password.

@@ -145,7 +145,7 @@ func (r *run) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("check the target: %w", err)
 	}
-	r.result.Diagnostics, signIns.target.Found = found.Diagnostics, found.SignIns
+	r.result.Diagnostics, signIns.target.Found = r.weigh(found.Diagnostics), found.SignIns
 	if r.result.Mailed = r.survey.demand.mailed(found.Mails); r.result.Mailed > 0 {
 		r.result.Diagnostics.Add(diag.Diagnostic{
 			Severity: diag.Warning, Code: diag.RunMails, Summary: fmt.Sprintf("the target is going to mail %d people because of this run", r.result.Mailed),
@@ -172,6 +172,24 @@ func (r *run) strand() {
 	})
 }
 
+// weigh gives what a target says of the proof of passwords the weight that the policies
+// give to the proof.
+func (r *run) weigh(found diag.List) diag.List {
+	var l diag.List
+	for _, d := range found {
+		if d.Code == diag.TargetLoginUnavailable {
+			switch r.options.Policies.Canary {
+			case policy.CanaryOff:
+				continue
+			case policy.CanaryRequired:
+				d.Severity = diag.Error
+			}
+		}
+		l.Add(d)
+	}
+	return l
+}
+
 // prove has canaries show that old passwords will work, where the target can be asked.
 func (r *run) prove(ctx context.Context) (err error) {
 	hashes := r.survey.demand.hashes.list()
@@ -189,7 +207,7 @@ func (r *run) prove(ctx context.Context) (err error) {
 	}
 	for _, proof := range r.result.Canaries {
 		if proof.Unasked && r.options.Policies.Canary == policy.CanaryRequired {
-			return fmt.Errorf("%w: it cannot be proven here, and policies.canary is required: %s: %s", ErrCanary, cmp.Or(proof.Shape, "every hash"), proof.Problem)
+			return fmt.Errorf("%w: %s: %s", ErrNotProven, cmp.Or(proof.Shape, "every hash"), proof.Problem)
 		}
 	}
 	return nil

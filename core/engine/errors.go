@@ -15,6 +15,9 @@ var (
 	ErrLimit = errors.New("stopped by a limit")
 	// ErrCanary: a password that should work does not; no user was loaded.
 	ErrCanary = errors.New("an old password would not work in the target")
+	// ErrNotProven: nobody can tell here whether old passwords work, and the policies ask
+	// for the proof; no user was loaded.
+	ErrNotProven = errors.New("it cannot be proven that old passwords work, and policies.canary is required")
 	// ErrUnbalanced: outcomes do not add up to the accounts read, which is a defect
 	// of this program or of a plugin.
 	ErrUnbalanced = errors.New("the accounts do not add up; please report this")

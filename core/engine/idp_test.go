@@ -37,6 +37,7 @@ type idp struct {
 	saved map[string][]byte
 	// signIns is what a check says of the ways to sign in.
 	signIns []pluginapi.SignIn
+	found diag.List // what Check says
 }
 
 func (p *idp) Saved(context.Context) (map[string][]byte, error) { return maps.Clone(p.saved), nil }
@@ -51,7 +52,7 @@ func (p *idp) Save(_ context.Context, key string, value []byte) error {
 
 func newIDP() *idp {
 	return &idp{accounts: map[string]string{}, foreign: map[string]bool{}, known: map[string]string{}, saved: map[string][]byte{}, caps: pluginapi.Capabilities{
-		Abilities: []pluginapi.Ability{pluginapi.CanPlan, pluginapi.CanUndo, pluginapi.CanLogin}, Batch: pluginapi.BatchLimits{Users: 5, InFlight: 3},
+		Abilities: []pluginapi.Ability{pluginapi.CanCheck, pluginapi.CanPlan, pluginapi.CanUndo, pluginapi.CanLogin}, Batch: pluginapi.BatchLimits{Users: 5, InFlight: 3},
 		Hashes: []pluginapi.HashSupport{{Scheme: canonical.Bcrypt}},
 	}}
 }
@@ -61,7 +62,7 @@ func shape(u *pluginapi.User) string { return u.Username + " " + u.Email + " " +
 func (p *idp) Capabilities() pluginapi.Capabilities { return p.caps }
 
 func (p *idp) Check(context.Context, pluginapi.Needs) (pluginapi.Checked, error) {
-	return pluginapi.Checked{SignIns: p.signIns}, nil
+	return pluginapi.Checked{Diagnostics: p.found, SignIns: p.signIns}, nil
 }
 
 func (p *idp) Finish(context.Context) error { return nil }

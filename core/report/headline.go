@@ -51,6 +51,7 @@ func newHeadline(r *engine.Result, parts PartLosses, target string, words diag.W
 		h.say(true, "%s.", text)
 	}
 	h.lacking(r, parts)
+	h.unproven(r)
 	return h
 }
 
@@ -130,6 +131,19 @@ func (h *headline) lacking(r *engine.Result, parts PartLosses) {
 	}
 	if len(counts[diag.LoadNoPlace]) > 0 {
 		h.say(false, "The target has no place for %s.", list(diag.LoadNoPlace))
+	}
+}
+
+// unproven says of which passwords nobody knows whether they work.
+func (h *headline) unproven(r *engine.Result) {
+	var why []string
+	for _, p := range r.Canaries {
+		if p.Unasked {
+			why = append(why, fmt.Sprintf("%s: %s", cmp.Or(p.Shape, "every hash"), diag.Printable(p.Problem)))
+		}
+	}
+	if len(why) > 0 {
+		h.say(true, "NOT PROVEN that old passwords work: %s.", shortened(why, "; ", "kinds of hashes"))
 	}
 }
 

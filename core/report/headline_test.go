@@ -48,6 +48,14 @@ func TestHeadline(t *testing.T) {
 			}},
 		},
 		{
+			"not proven",
+			engine.Result{Summary: pluginapi.Summary{Read: 1, Created: 1}, Canaries: []engine.Proof{
+				{Shape: "bcrypt 2a cost 10", Proven: true}, {Shape: "argon2d", Unasked: true, Problem: "nobody can make one"},
+			}},
+			nil,
+			headline{"1 of 1 accounts are in " + where + ".", []point{{"NOT PROVEN that old passwords work: argon2d: nobody can make one.", true}}},
+		},
+		{
 			"left alone on purpose",
 			engine.Result{Summary: pluginapi.Summary{Read: 2, Created: 1, Skipped: 1}, Reasons: map[diag.Code]int{"acme.late": 1}},
 			nil,
@@ -110,6 +118,32 @@ func TestReportBeginsWithTheHeadline(t *testing.T) {
 			if !strings.Contains(page.String(), ">"+want+"<") {
 				t.Errorf("the page lacks %q", want)
 			}
+		}
+	}
+}
+
+// Nothing stands under "Proof" on the page that is not proven.
+func TestPageOfProofs(t *testing.T) {
+	t.Parallel()
+	const proof, open = "Proof that old passwords work", "NOT PROVEN that the old password works"
+	for _, tt := range []struct {
+		proofs      []engine.Proof
+		proof, open bool
+	}{
+		{[]engine.Proof{{Shape: "a", Proven: true}}, true, false},
+		{[]engine.Proof{{Shape: "a", Unasked: true, Problem: "no way"}}, false, true},
+		{[]engine.Proof{{Shape: "a", Proven: true}, {Shape: "b", Problem: "refused"}}, true, true},
+	} {
+		raw, err := json.Marshal(engine.Result{Summary: pluginapi.Summary{Read: 1, Created: 1}, Canaries: tt.proofs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page bytes.Buffer
+		if err := (&History{Run: journal.Run{Result: raw, Ended: time.Unix(1, 0)}}).WriteHTML(&page); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(page.String(), proof) != tt.proof || strings.Contains(page.String(), open) != tt.open {
+			t.Errorf("%+v: the page has the wrong headings", tt.proofs)
 		}
 	}
 }

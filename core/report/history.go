@@ -364,8 +364,16 @@ var pageTemplate = template.Must(template.Must(sharedTemplate.Clone()).New("repo
 // request. It names no account.
 func (h *History) WriteHTML(w io.Writer) error {
 	got := resultOf(h.Run)
+	var proven, open []engine.Proof
+	for _, p := range got.Canaries {
+		if p.Proven {
+			proven = append(proven, p)
+		} else {
+			open = append(open, p)
+		}
+	}
 	return pageTemplate.Execute(w, map[string]any{
-		"Run": h.Run, "State": h.state(), "Headline": h.headline(), "Error": got.Error, "Groups": h.groups(), "Runs": h.Runs, "Canaries": got.Canaries,
+		"Run": h.Run, "State": h.state(), "Headline": h.headline(), "Error": got.Error, "Groups": h.groups(), "Runs": h.Runs, "Proven": proven, "Open": open,
 		"ReadBack": got.ReadBack, "Throughput": h.throughput(), "Read": got.Summary.Read, "Chosen": got.Chosen,
 	})
 }

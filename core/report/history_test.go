@@ -23,7 +23,7 @@ func history(t *testing.T) *History {
 	began := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	raw, err := json.Marshal(engine.Result{
 		Summary: pluginapi.Summary{Read: 3000, Created: 2900, Skipped: 40, Rejected: 60}, Classes: map[pluginapi.Class]int{pluginapi.HashCarried: 2500, pluginapi.NeedsReset: 100, pluginapi.NoPassword: 360, pluginapi.Filtered: 40},
-		Losses: map[mapping.Loss]int{mapping.Loss(pluginapi.CarriesPasskeys): 7}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60, diag.MapFiltered: 40}, Canaries: []engine.Proof{{Shape: "bcrypt 2a cost 10"}},
+		Losses: map[mapping.Loss]int{mapping.Loss(pluginapi.CarriesPasskeys): 7}, Reasons: map[diag.Code]int{diag.LoadIDInvalid: 60, diag.MapFiltered: 40}, Canaries: []engine.Proof{{Shape: "bcrypt 2a cost 10", Proven: true}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -63,6 +63,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	p.checkIdentityProviders(ctx, &l, needs)
 	checkBridge(ctx, t, &l)
 	p.checkPower(ctx, &l, needs)
+	p.checkProof(ctx, &l, needs, token)
 	t.signIns = signInReader{t.api, t.config, p.providers}.read(ctx, needs, facts)
 	return l
 }

@@ -90,7 +90,7 @@ func newFake(t testing.TB) *fake {
 		t: t, secret: "s3cr%t+", expiresIn: 300, verifyProfile: true, version: "26.7.3",
 		users: map[string]*fakeUser{}, groups: map[string]bool{},
 		roles:      map[string]bool{"default-roles-customers": true, "offline_access": true},
-		tokenRoles: []string{"manage-realm", "manage-users", "view-users"},
+		tokenRoles: []string{"manage-realm", "manage-users", "view-users", "manage-clients"},
 		realm:      map[string]any{"id": "1", "realm": "customers", "editUsernameAllowed": true, "defaultRole": map[string]any{"name": "default-roles-customers"}},
 		profile: map[string]any{
 			"unmanagedAttributePolicy": "ADMIN_EDIT",
@@ -289,6 +289,8 @@ func (f *fake) answer(w http.ResponseWriter, r *http.Request) {
 		reply(w, 200, map[string]any{})
 	case path == "/clients":
 		reply(w, 200, []any{map[string]string{"id": "1"}})
+	case path == "/client-policies/policies":
+		reply(w, 200, map[string]any{})
 	case path == "/components":
 		var out []any
 		if len(f.ldap) > 0 {

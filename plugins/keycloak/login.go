@@ -36,12 +36,24 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (accepted bool, err error
 	switch {
 	case err == nil:
 		return true, nil
-	case answered && (answer.status == http.StatusUnauthorized || answer.status == http.StatusBadRequest) && strings.Contains(answer.message, "Invalid user credentials"):
+	case !answered:
+		return false, err
+	case strings.Contains(answer.message, "not fully set up"):
+		return true, nil // which is said to those only whose password is right
+	case answer.status >= http.StatusInternalServerError, strings.Contains(answer.message, "Invalid user credentials"):
+		// Both answer whoever lacks the second factor that a realm asks for.
+		obstacle, lookup := t.grantObstacle(ctx)
+		if lookup == nil && obstacle != "" {
+			return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: obstacle, Hint: proofHint}
+		}
+		if answer.status >= http.StatusInternalServerError {
+			return false, err
+		}
 		return false, nil
-	case answered:
+	case strings.HasPrefix(answer.message, "invalid_grant: Account"): // it is about this one
 		return false, &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: "the password was not looked at: " + answer.message}
 	}
-	return false, err
+	return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: "the realm lets nobody sign in with a password alone: " + answer.message, Hint: proofHint}
 }
 
 // temporaryClient creates a confidential client for password grants and returns
@@ -56,9 +68,11 @@ func (t *live) temporaryClient(ctx context.Context, id *string, secret *sdk.Secr
 	})
 	if status(err) == http.StatusForbidden {
 		return nil, &sdk.Failure{
-			Code: sdk.CodeLoginUnavailable, Detail: "the service account may not create a client to sign in with: it lacks manage-clients",
-			Hint: "give it manage-clients, or name a confidential client with direct access grants in canary_client_id and canary_client_secret",
+			Code: sdk.CodeLoginUnavailable, Detail: withoutClient, Hint: withoutClientHint,
 		}
+	}
+	if refused(err) {
+		return nil, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: "the realm does not take a client to sign in with: " + err.Error(), Hint: proofHint}
 	}
 	if err != nil {
 		return nil, err

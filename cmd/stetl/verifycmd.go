@@ -16,7 +16,7 @@ func verifyCommand(a *app) *cobra.Command {
 		Short: "Read the target back and compare every account with the source",
 		Long: `verify reads every account that the runs so far have loaded back from the target
 and compares it with what it should be. It writes nothing. It exits with 6 when
-accounts are missing or differ.
+accounts are missing or differ, and when nobody is there to be compared.
 
 With --all it compares both sides: accounts of the source that no run has loaded are
 differences, unless mapping.filter or policies.skip leave them out, and so are accounts
@@ -56,7 +56,7 @@ func runVerify(ctx context.Context, a *app, o migration.VerifyOptions) (err erro
 	if err := a.print(r); err != nil {
 		return err
 	}
-	if r.Result.Different() > 0 || o.All && r.Result.Unread > 0 {
+	if r.Result.Different() > 0 || r.Result.Nobody() || o.All && r.Result.Unread > 0 {
 		return silentError{exitDifferences}
 	}
 	return nil

@@ -177,8 +177,10 @@ const (
 
 // Codes of what surrounds a load.
 const (
-	RunMails            Code = "run.mails"
-	RunStranded         Code = "run.stranded"
+	RunMails    Code = "run.mails"
+	RunStranded Code = "run.stranded"
+	// RunDriftNeedsFull: drift in accounts that have not changed at the source is not seen.
+	RunDriftNeedsFull   Code = "run.drift_needs_full"
 	RunNotSelected      Code = "run.not_selected"
 	RunUnknownAccount   Code = "run.unknown_account"
 	RunAmbiguousAccount Code = "run.ambiguous_account"
@@ -312,6 +314,7 @@ var table = []Info{
 	{TargetLoginUnavailable, "the target cannot be asked whether a password is right", "do what the message says, or accept that nothing is proven", "", passes},
 
 	{RunStranded, "people will have no way to sign in at the target", "switch on a way that the target has, such as a new password after a mail, or give them another; limits.stranded stops a run that would strand more than expected", "", passes},
+	{RunDriftNeedsFull, "drift is to be written over, but accounts that have not changed at the source were not compared", "run with --full to have all accounts compared", "", passes},
 	{RunMails, "the target mails people on its own because of the run", "change the settings of the target if they should not be mailed; limits.mails stops a run that would mail more than expected", "", passes},
 	{RunNotSelected, "the run was restricted to other accounts", "run without the restriction", "", passes},
 	{RunUnknownAccount, "an id that was given is of no account", "correct it or leave it out", "", stays},

@@ -97,6 +97,7 @@ func (r *run) do(ctx context.Context, src Source) (err error) {
 		}
 		return r.move(ctx, nil, nil)
 	}
+	nameUnseenDrift(&r.result.Diagnostics, &r.options, r.survey.unchanged())
 	limits := newLimiter(&r.options.Policies, r.survey.amount, r.survey.unchanged())
 	updates := r.survey.demand.changed
 	if r.options.Full {
@@ -145,7 +146,7 @@ func (r *run) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("check the target: %w", err)
 	}
-	r.result.Diagnostics, signIns.target.Found = r.weigh(found.Diagnostics), found.SignIns
+	r.result.Diagnostics, signIns.target.Found = weigh(found.Diagnostics, r.options.Policies.Canary), found.SignIns
 	if r.result.Mailed = r.survey.demand.mailed(found.Mails); r.result.Mailed > 0 {
 		r.result.Diagnostics.Add(diag.Diagnostic{
 			Severity: diag.Warning, Code: diag.RunMails, Summary: fmt.Sprintf("the target is going to mail %d people because of this run", r.result.Mailed),
@@ -172,13 +173,25 @@ func (r *run) strand() {
 	})
 }
 
+// nameUnseenDrift says in how many accounts drift is not going to be written over, since
+// nothing asks for a look at them.
+func nameUnseenDrift(l *diag.List, o *Options, unchanged int) {
+	if !bool(o.Policies.OverwriteDrift) || o.Full || unchanged == 0 {
+		return
+	}
+	l.Add(diag.Diagnostic{
+		Severity: diag.Warning, Code: diag.RunDriftNeedsFull,
+		Summary: fmt.Sprintf("policies.drift is overwrite, and this run does not compare the %d accounts that have not changed at the source", unchanged), Hint: "run with --full to have all accounts compared",
+	})
+}
+
 // weigh gives what a target says of the proof of passwords the weight that the policies
 // give to the proof.
-func (r *run) weigh(found diag.List) diag.List {
+func weigh(found diag.List, canary policy.Canary) diag.List {
 	var l diag.List
 	for _, d := range found {
 		if d.Code == diag.TargetLoginUnavailable {
-			switch r.options.Policies.Canary {
+			switch canary {
 			case policy.CanaryOff:
 				continue
 			case policy.CanaryRequired:

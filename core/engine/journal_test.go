@@ -78,6 +78,14 @@ func TestDriftIsAPolicy(t *testing.T) {
 	if err != nil || res.Summary.Updated != 1 || res.Summary.Created != 1 || dst.accounts[id(3)] != "a@example.org a@example.org " {
 		t.Errorf("overwriting: %+v, %v, %q", res.Summary, err, dst.accounts[id(3)])
 	}
+	// What has not changed at the source is not looked at, and that is said.
+	for want, full := range []bool{true, false} {
+		dst.accounts[id(3)] = "somebody changed this again"
+		res, _, err = p.do(changed, dst, func(o *Options) { o.Policies.OverwriteDrift, o.Full = true, full })
+		if err != nil || len(res.Diagnostics) != want || full != (dst.accounts[id(3)] == "a@example.org a@example.org ") {
+			t.Errorf("full %v: %+v, %v, %q", full, res.Diagnostics, err, dst.accounts[id(3)])
+		}
+	}
 }
 
 // An account that somebody else made is left alone unless a policy says so, and

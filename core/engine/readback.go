@@ -42,6 +42,9 @@ type Verification struct {
 // Different is how many accounts are not as they should be.
 func (v *Verification) Different() int { return v.Compared - v.Match - v.Unread }
 
+// Nobody says that nothing could be compared, as no run has loaded any account there is.
+func (v *Verification) Nobody() bool { return v.Compared == 0 && v.Expected > 0 }
+
 // patience is how long after the load an account may stay out of sight, in growing
 // steps: many targets answer before their index knows.
 var patience = []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}

@@ -33,7 +33,7 @@ func (v *Verification) WriteJSON(w io.Writer) error {
 		OK      bool               `json:"ok"`
 		Changes []pluginapi.Change `json:"changes"`
 		Elapsed int64              `json:"elapsed_ms"`
-	}{v.Result, v.Source, v.Target, v.Result.Different() == 0, orEmpty(v.Changes), v.Result.Elapsed.Milliseconds()})
+	}{v.Result, v.Source, v.Target, v.Result.Different() == 0 && !v.Result.Nobody(), orEmpty(v.Changes), v.Result.Elapsed.Milliseconds()})
 }
 
 // WriteText writes the verification for a person.
@@ -41,6 +41,9 @@ func (v *Verification) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nSource   %s\nTarget   %s\n\n", v.Source, v.Target)
 	fmt.Fprintf(&b, "%s accounts compared in %s\n\n", number(v.Result.Compared), v.Result.Elapsed.Round(10*time.Millisecond))
+	if v.Result.Nobody() {
+		b.WriteString("Nobody is there: no run has loaded any of these accounts, so nothing was compared.\n\n")
+	}
 	t := table{header: []string{"", "accounts#"}}
 	t.add("as they should be", number(v.Result.Match))
 	if v.Result.Unread > 0 {

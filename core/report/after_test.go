@@ -1,6 +1,8 @@
 package report
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +12,34 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/supertokens"
 )
+
+// A run whose read-back differs has come to its end.
+func TestReadBackDiffersIsNoStop(t *testing.T) {
+	t.Parallel()
+	for failure, want := range map[string]string{
+		fmt.Sprint(fmt.Errorf("%w: 1 of 4", engine.ErrDiffers)): "Done, and the target does not hold all of it: 4 accounts", engine.ErrLimit.Error(): "Stopped early: 4 accounts",
+	} {
+		var b strings.Builder
+		if err := (&Run{Err: failure, Layout: &supertokens.Layout{}, Result: &engine.Result{Summary: pluginapi.Summary{Read: 4, Created: 4}}}).WriteText(&b); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("%s: %v\n%s", failure, err, b.String())
+		}
+	}
+}
+
+// Nobody to compare is no success.
+func TestVerificationOfNobody(t *testing.T) {
+	t.Parallel()
+	v := Verification{Result: &engine.Verification{Read: 3, Expected: 3}}
+	var text, object strings.Builder
+	if err := errors.Join(v.WriteText(&text), v.WriteJSON(&object)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(text.String(), "Nobody is there") || !strings.Contains(object.String(), `"ok":false`) {
+		t.Errorf("%s\n%s", text.String(), object.String())
+	}
+}
 
 func TestVerificationText(t *testing.T) {
 	t.Parallel()

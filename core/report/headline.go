@@ -170,7 +170,11 @@ func (h *History) headline() headline {
 	}
 	out := newHeadline(&got.Result, got.Parts, h.Run.Target, h.Words)
 	if got.Error != "" {
-		out.Points = slices.Insert(out.Points, 0, point{"The run ended before it was through.", true})
+		what := "The run ended before it was through."
+		if whole(got.Error) {
+			what = "The target does not hold all that it has confirmed."
+		}
+		out.Points = slices.Insert(out.Points, 0, point{what, true})
 	}
 	return out
 }

@@ -94,12 +94,17 @@ func TestReportBeginsWithTheHeadline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	differs, err := json.Marshal(map[string]any{"summary": pluginapi.Summary{Read: 4, Created: 4}, "error": engine.ErrDiffers.Error() + ": 1 of 4"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	began := time.Now()
 	for _, tt := range []struct {
 		run  journal.Run
 		want []string
 	}{
 		{journal.Run{Began: began, Ended: began, Result: raw, Target: "acme"}, []string{"4 of 9 accounts are in acme.", "The run ended before it was through.", "5 were not loaded, for acme.late."}},
+		{journal.Run{Began: began, Ended: began, Result: differs, Target: "acme"}, []string{"4 of 4 accounts are in acme.", "The target does not hold all that it has confirmed."}},
 		{journal.Run{Began: began, Ended: began, Result: none}, []string{"This run loaded nobody."}},
 		{journal.Run{Began: began}, []string{"This run is at work, or was killed. It had come to 1,234 accounts when it was last heard of."}},
 	} {

@@ -82,6 +82,10 @@ func (r *Run) WriteJSON(w io.Writer) error {
 	})
 }
 
+// whole says of the error of a run that the run itself came to its end: only what it has
+// read back is not as it should be.
+func whole(failure string) bool { return strings.Contains(failure, engine.ErrDiffers.Error()) }
+
 func orEmpty[T any](s []T) []T {
 	if s == nil {
 		return []T{}
@@ -97,6 +101,8 @@ func (r *Run) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "Target   %s\n", r.Target)
 	title := "Done"
 	switch {
+	case whole(r.Err):
+		title = "Done, and the target does not hold all of it"
 	case r.Err != "":
 		title = "Stopped early"
 	case r.Result.DryRun:

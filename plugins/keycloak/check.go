@@ -18,8 +18,12 @@ import (
 	"github.com/stetl/stetl/core/sdk"
 )
 
-// minVersion is the first server that keeps the ids it is given.
-const minVersion = 23
+const (
+	// minVersion is the first server that keeps the ids it is given.
+	minVersion = 23
+	// testedVersion is the first one that the tests use.
+	testedVersion = 26
+)
 
 // preflight looks at a realm before a run.
 type preflight struct {
@@ -63,7 +67,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	p.checkIdentityProviders(ctx, &l, needs)
 	checkBridge(ctx, t, &l)
 	p.checkPower(ctx, &l, needs)
-	p.checkProof(ctx, &l, needs, token)
+	checkProof(ctx, p, &l, needs, token)
 	t.signIns = signInReader{t.api, t.config, p.providers}.read(ctx, needs, facts)
 	return l
 }
@@ -186,12 +190,7 @@ func (t *preflight) checkServer(ctx context.Context, l *sdk.Diagnostics, needs s
 		return
 	}
 	major, _, _ := strings.Cut(info.System.Version, ".")
-	if n, err := strconv.Atoi(major); err == nil && n < minVersion {
-		l.Add(sdk.Diagnostic{
-			Code: codeTooOld, Summary: fmt.Sprintf("Keycloak %s would give every user a new id", info.System.Version),
-			Hint: fmt.Sprintf("upgrade the server to %d or later", minVersion),
-		})
-	}
+	checkVersion(l, info.System.Version, major)
 	hashing := info.Providers["password-hashing"].Providers
 	has := func(provider string) bool { _, ok := hashing[provider]; return ok }
 	if slices.Contains(needs.Schemes, sdk.Bcrypt) && !has("bcrypt") {
@@ -220,6 +219,21 @@ func (t *preflight) checkServer(ctx context.Context, l *sdk.Diagnostics, needs s
 			Severity: sdk.Warning, Code: codeOldProvider, Summary: "the server has an older provider of stetl",
 			Detail: "it cannot tell whether accounts that no run remembers have the passwords of the source",
 			Hint:   `run "stetl plugin assets keycloak --out DIR", copy the jar over the one in the server's providers/ folder, and restart`,
+		})
+	}
+}
+
+func checkVersion(l *sdk.Diagnostics, version, major string) {
+	n, err := strconv.Atoi(major)
+	switch {
+	case err != nil: // hidden
+	case n < minVersion:
+		l.Add(sdk.Diagnostic{
+			Code: codeTooOld, Summary: fmt.Sprintf("Keycloak %s would give every user a new id", version), Hint: fmt.Sprintf("upgrade the server to %d or later", testedVersion),
+		})
+	case n < testedVersion:
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeUntested, Summary: fmt.Sprintf("nobody has tried stetl with Keycloak %s", version), Hint: fmt.Sprintf("upgrade the server to %d or later, or try it with a copy of the realm", testedVersion),
 		})
 	}
 }
@@ -448,9 +462,15 @@ func loginProblem(e *loginError) sdk.Diagnostic {
 			Hint: "check client_id, client_secret and auth_realm; the client needs Client authentication and Service accounts roles switched on",
 		}
 	case http.StatusNotFound:
+		if !strings.Contains(words, "Realm does not exist") {
+			return sdk.Diagnostic{
+				Code: codeNoKeycloak, Path: "/url", Summary: "there is no Keycloak at this path of the server", Detail: words,
+				Hint: "check the end of the url: servers before 17 and those started with http-relative-path want /auth there, others want it not",
+			}
+		}
 		return sdk.Diagnostic{
 			Code: codeRealmMissing, Path: "/auth_realm", Summary: fmt.Sprintf("there is no realm %q to sign in to", e.realm), Detail: e.Error(),
-			Hint: "create it with a client for stetl, or check realm and auth_realm, and the url: servers before 17 and those started with http-relative-path want /auth at its end",
+			Hint: "create it with a client for stetl, or check realm and auth_realm; names are case-sensitive",
 		}
 	}
 	return sdk.Diagnostic{Code: codeUnreachable, Path: "/url", Summary: "the server cannot be reached", Detail: e.Error(), Hint: "check the url, the network and the certificate"}

@@ -38,6 +38,7 @@ func TestCheck(t *testing.T) {
 		{"users cannot be read", func(f *fake, _ *Config) { f.tokenRoles = nil; existing(f); f.listsNobody = true }, sdk.Needs{}, []string{"error keycloak.role_missing"}},
 		{"may not make a client to prove passwords with", func(f *fake, _ *Config) { f.tokenRoles = []string{"manage-realm", "manage-users", "view-users"} }, sdk.Needs{Schemes: []sdk.Scheme{sdk.Bcrypt}}, []string{"warning target.login_unavailable"}},
 		{"old server", func(f *fake, _ *Config) { f.version = "22.0.5" }, sdk.Needs{}, []string{"error keycloak.too_old"}},
+		{"untested server", func(f *fake, _ *Config) { f.version = "25.0.6" }, sdk.Needs{}, []string{"warning keycloak.untested_version"}},
 		{"version hidden", func(f *fake, _ *Config) { f.version = "" }, sdk.Needs{}, nil},
 		{"missing provider", func(f *fake, c *Config) {
 			f.providers = []string{"g"}

@@ -9,6 +9,8 @@ const (
 	codeRealmMissing     sdk.Code = "keycloak.realm_missing"
 	codeRoleMissing      sdk.Code = "keycloak.role_missing"
 	codeTooOld           sdk.Code = "keycloak.too_old"
+	codeUntested         sdk.Code = "keycloak.untested_version"
+	codeNoKeycloak       sdk.Code = "keycloak.wrong_path"
 	codeIDsNotKept       sdk.Code = "keycloak.ids_not_kept"
 	codeBcryptMissing    sdk.Code = "keycloak.bcrypt_provider_missing"
 	codeArgon2Missing    sdk.Code = "keycloak.argon2_missing"
@@ -44,6 +46,8 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeRealmMissing, Meaning: "the server has no such realm", Remedy: "create it or correct the name", Permanent: true},
 	{Code: codeRoleMissing, Meaning: "the client may not do what a load needs", Remedy: "give its service account manage-realm, manage-users, view-users and view-clients of realm-management", Permanent: true},
 	{Code: codeTooOld, Meaning: "the server is older than 23 and would give every user a new id", Remedy: "upgrade the server", Permanent: true},
+	{Code: codeUntested, Meaning: "the server is older than those that stetl is tested with", Remedy: "upgrade the server, or try it with a copy of the realm", Permanent: true},
+	{Code: codeNoKeycloak, Meaning: "the server has no Keycloak at this path", Remedy: "check the end of the url: servers before 17 and those started with http-relative-path want /auth there, others want it not"},
 	{Code: codeIDsNotKept, Meaning: "the server created a user under another id", Remedy: "use Keycloak 23 or later, delete the users with wrong ids and run again", Path: "/id", Permanent: true},
 	{Code: codeBcryptMissing, Meaning: "the server has no password hashing provider called bcrypt", Remedy: "install the jar that stetl plugin assets keycloak writes", Permanent: true},
 	{Code: codeArgon2Missing, Meaning: "the server has no password hashing provider called argon2", Remedy: "upgrade the server to 25 or later", Permanent: true},

@@ -1,5 +1,4 @@
-// Package keycloak is the target plugin for Keycloak 23 and later (25 for
-// argon2 hashes). It keeps user ids and password hashes, so that old passwords
+// Package keycloak is the target plugin for Keycloak 26. It keeps user ids and password hashes, so that old passwords
 // go on working.
 //
 // Mode live loads a running server through endpoints that our provider adds to it,

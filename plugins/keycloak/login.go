@@ -42,7 +42,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (accepted bool, err error
 		return true, nil // which is said to those only whose password is right
 	case answer.status >= http.StatusInternalServerError, strings.Contains(answer.message, "Invalid user credentials"):
 		// Both answer whoever lacks the second factor that a realm asks for.
-		obstacle, lookup := t.grantObstacle(ctx)
+		obstacle, lookup := grantObstacle(ctx, t.api, t.config)
 		if lookup == nil && obstacle != "" {
 			return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: obstacle, Hint: proofHint}
 		}

@@ -22,7 +22,7 @@ const (
 var barring = []string{"reject-ropc-grant", "reject-request", "secure-client-authenticator", "holder-of-key-enforcer", "dpop-bind-enforcer"}
 
 // checkProof says beforehand why no password can be proven here.
-func (t *preflight) checkProof(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs, token string) {
+func checkProof(ctx context.Context, t *preflight, l *sdk.Diagnostics, needs sdk.Needs, token string) {
 	if len(needs.Schemes) == 0 {
 		return
 	}
@@ -47,10 +47,6 @@ func (t *preflight) checkProof(ctx context.Context, l *sdk.Diagnostics, needs sd
 	case obstacle != "":
 		say(obstacle, proofHint)
 	}
-}
-
-func (t *live) grantObstacle(ctx context.Context) (string, error) {
-	return grantObstacle(ctx, t.api, t.config)
 }
 
 // grantObstacle says what the realm asks for beside user name and password where somebody

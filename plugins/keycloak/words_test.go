@@ -3,6 +3,8 @@
 package keycloak
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,6 +22,11 @@ func TestServerClosedRealms(t *testing.T) {
 	t.Parallel()
 	s := keycloak.Shared(t, withJar)
 	c := newRealmOn(t, s, "closed")
+	astray := c
+	astray.URL += "/auth"
+	if d := cmp.Diff([]string{"error keycloak.wrong_path"}, codes(open(t, astray).Check(t.Context(), sdk.Needs{}))); d != "" {
+		t.Error(d)
+	}
 	settle(t, s, "closed", map[string]any{"sslRequired": "all"})
 	if d := cmp.Diff([]string{"error keycloak.https_required"}, codes(open(t, c).Check(t.Context(), sdk.Needs{}))); d != "" {
 		t.Error(d)
@@ -115,5 +122,24 @@ func TestServerUpdatesCheaply(t *testing.T) {
 	// The account, the role it gets, the one it loses, and a look at what has become of it.
 	if n := int(requests.Load()); n > 4*len(known)+30 {
 		t.Errorf("%d requests for %d updates", n, len(known))
+	}
+}
+
+// The range of versions that the page documents is the one that the matrix tests.
+func TestDocumentedVersions(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"../../docs/keycloak.md", "../../Makefile"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, version := range []string{keycloak.OldVersion, keycloak.Version} {
+			if !strings.Contains(string(text), version) {
+				t.Errorf("%s does not name %s", path, version)
+			}
+		}
+	}
+	if !strings.HasPrefix(keycloak.OldVersion, fmt.Sprint(testedVersion, ".")) {
+		t.Errorf("%d is taken for the first that is tested, which is %s", testedVersion, keycloak.OldVersion)
 	}
 }

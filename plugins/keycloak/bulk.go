@@ -31,6 +31,8 @@ type endpoints struct {
 	Version int `json:"version"`
 	// Compares: it says of credentials whether they are the ones that are meant.
 	Compares bool `json:"compares"`
+	// Elsewhere: it says of ids whether other realms have them.
+	Elsewhere bool `json:"elsewhere"`
 }
 
 // endpoints asks what the server has and lets the client use: nothing has version 0.
@@ -79,6 +81,25 @@ func (a provided) compare(ctx context.Context, all []question) (map[string]map[s
 		}
 	}
 	return found, nil
+}
+
+// elsewhere says which ids accounts of other realms have.
+func (a provided) elsewhere(ctx context.Context, ids []string) (map[string]bool, error) {
+	taken := map[string]bool{}
+	for part := range slices.Chunk(ids, maxBatch) {
+		body, err := json.Marshal(part)
+		if err != nil {
+			return nil, fmt.Errorf("encode %d ids: %w", len(part), err)
+		}
+		var answer []string
+		if err := a.call(httpx.Retryable(ctx), http.MethodPost, a.realmPath("stetl", "elsewhere"), nil, body, &answer); err != nil {
+			return nil, fmt.Errorf("ask which of %d ids other realms have: %w", len(part), err)
+		}
+		for _, id := range answer {
+			taken[id] = true
+		}
+	}
+	return taken, nil
 }
 
 // fingerprintOf is how the server is asked about a secret without being shown it.

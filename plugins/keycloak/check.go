@@ -214,10 +214,10 @@ func (t *preflight) checkServer(ctx context.Context, l *sdk.Diagnostics, needs s
 	}
 	t.checkPolicy(l, facts.PasswordPolicy, has)
 	about, err := provided{t.api}.endpoints(ctx)
-	if err == nil && about.Version > 0 && !about.Compares {
+	if err == nil && about.Version > 0 && (!about.Compares || !about.Elsewhere) {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeOldProvider, Summary: "the server has an older provider of stetl",
-			Detail: "it cannot tell whether accounts that no run remembers have the passwords of the source",
+			Detail: "it cannot tell whether accounts that no run remembers have the passwords of the source, or whether other realms have the ids of new ones",
 			Hint:   `run "stetl plugin assets keycloak --out DIR", copy the jar over the one in the server's providers/ folder, and restart`,
 		})
 	}

@@ -97,6 +97,7 @@ type decision struct {
 	users []sdk.User
 	all   []*verdict // of users, in order
 	from  *roster
+	plan  bool
 	// equal says which credentials accounts are known to have, or not.
 	equal map[string]map[string]bool
 }
@@ -104,7 +105,7 @@ type decision struct {
 // decide says what is to become of each user, in order. It only reads, and it is
 // the whole difference between a plan and a load.
 func (r *openRealm) decide(ctx context.Context, users []sdk.User, claims *reconcile.Claims, from *roster) ([]*verdict, error) {
-	d := &decision{openRealm: r, users: users, all: make([]*verdict, len(users)), from: from}
+	d := &decision{openRealm: r, users: users, all: make([]*verdict, len(users)), from: from, plan: claims == r.planned}
 	return d.all, d.make(ctx, claims)
 }
 
@@ -332,6 +333,10 @@ func (r *decision) arrive(ctx context.Context, absent []int) error {
 	if err != nil {
 		return err
 	}
+	taken, err := r.elsewhere(ctx, reps)
+	if err != nil {
+		return err
+	}
 	leaving := leavers(out)
 	for n, i := range absent {
 		v, u, h := out[i], &users[i], held[n]
@@ -363,6 +368,8 @@ func (r *decision) arrive(ctx context.Context, absent []int) error {
 			if err := r.nameEarlier(ctx, v, h.email.ID); err != nil {
 				return err
 			}
+		case taken[v.user.ID]:
+			v.Outcome = sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "another realm of the server has an account of this id", Hint: idElsewhere}
 		default:
 			if v.Verdict = judge.Absent(u); v.Outcome.Action != sdk.Created {
 				continue
@@ -376,6 +383,22 @@ func (r *decision) arrive(ctx context.Context, absent []int) error {
 		}
 	}
 	return nil
+}
+
+// idElsewhere is what to do about an id that another realm has.
+const idElsewhere = "the id may belong to a user of another realm of this server, where ids are unique over all realms; the server's log tells more"
+
+// elsewhere says which ids other realms of the server have, where it can be asked. A load
+// does not ask: the server tells when it refuses to create such an account.
+func (r *decision) elsewhere(ctx context.Context, users []*representation) (map[string]bool, error) {
+	if !r.plan || !r.other || len(users) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(users))
+	for i, u := range users {
+		ids[i] = u.ID
+	}
+	return provided{r.api}.elsewhere(ctx, ids)
 }
 
 // nameEarlier says so where an account in the way is one that a load has made: its person

@@ -227,7 +227,7 @@ func (t *importer) review(ctx context.Context, batch []*delivery, cause error) e
 				o.Detail = cause.Error()
 			}
 			if status(cause) == http.StatusConflict {
-				o.Hint = "the id may belong to a user of another realm of this server, where ids are unique over all realms; the server's log tells more"
+				o.Hint = idElsewhere
 			}
 		}
 		t.refused(d.user)

@@ -381,7 +381,12 @@ func TestServerPoisonedBatch(t *testing.T) {
 			c.URL, c.BatchSize = w.front(t, s), 200
 			users := people(5001+40_000*i, 5200+40_000*i)
 			users[123].ID = person(5000).ID // ids are unique over all realms, and only the server knows
-			got := load(t, open(t, c), users)
+			target := open(t, c)
+			p := plan(t, target, users).ByID[users[123].SourceID]
+			if predicted := p.Action == sdk.Rejected && p.Code == sdk.CodeTargetRefused && strings.Contains(p.Hint, "another realm"); predicted != w.bulk {
+				t.Errorf("planned: %+v", p)
+			}
+			got := load(t, target, users)
 			if d := cmp.Diff(map[sdk.Action]int{sdk.Created: 199, sdk.Rejected: 1}, got.Counts()); d != "" {
 				t.Fatal(d)
 			}

@@ -53,7 +53,7 @@ public class BulkResource {
         permissions.requireImport();
         permissions.requireView();
         boolean direct = Direct.on(session, realm, session.getProvider(JpaConnectionProvider.class).getEntityManager()) != null;
-        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST, "direct", direct, "compares", true));
+        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST, "direct", direct, "compares", true, "elsewhere", true));
     }
 
     /**
@@ -102,6 +102,21 @@ public class BulkResource {
         permissions.requireImport();
         permissions.requireView();
         return JsonSerialization.writeValueAsString(new Comparison(session, realm).answer(array(body)));
+    }
+
+    /** Returns those of the ids in an array that other realms of the server have, see {@link Elsewhere}. */
+    @POST
+    @Path("elsewhere")
+    @Consumes(MediaType.APPLICATION_JSON)
+    @Produces(MediaType.APPLICATION_JSON)
+    public String elsewhere(InputStream body) throws IOException {
+        permissions.requireImport();
+        permissions.requireView();
+        List<String> ids = new ArrayList<>();
+        for (JsonNode id : array(body)) {
+            ids.add(id.asText());
+        }
+        return JsonSerialization.writeValueAsString(new Elsewhere(session, realm).taken(ids));
     }
 
     private static List<JsonNode> array(InputStream body) throws IOException {

@@ -12,25 +12,28 @@ import (
 )
 
 func checkCommand(a *app) *cobra.Command {
-	var fix bool
+	var fix, undo bool
 	c := &cobra.Command{
 		Use:   "check --config FILE",
 		Short: "Examine configuration, source and target; write nothing",
 		Long: `check reads the source and examines the target for everything that a run would
 ask of it. It writes nothing, unless --fix is given: then the plugin changes those
-settings of the target that it knows a remedy for, and no accounts.`,
+settings of the target that it knows a remedy for, and no accounts. What that takes
+away is shown and kept; --undo-fix puts it back.`,
 		Example: "  stetl check --config configs/quickstart.yaml",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runCheck(cmd.Context(), a, fix) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runCheck(cmd.Context(), a, fix, undo) },
 	}
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&fix, "fix", false, "have the plugin apply the remedies it knows to the settings of the target")
+	c.Flags().BoolVar(&undo, "undo-fix", false, "have the plugin put back the settings of the target that --fix has changed")
+	c.MarkFlagsMutuallyExclusive("fix", "undo-fix")
 	return c
 }
 
-func runCheck(ctx context.Context, a *app, fix bool) (err error) {
+func runCheck(ctx context.Context, a *app, fix, undo bool) (err error) {
 	status := newStatus(a.err, false)
 	defer status.clear()
 	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true}, status)
@@ -38,8 +41,12 @@ func runCheck(ctx context.Context, a *app, fix bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close(ctx)) }()
-	if fix {
-		done, err := m.Fix(ctx)
+	if fix || undo {
+		change := m.Fix
+		if undo {
+			change = m.UndoFix
+		}
+		done, err := change(ctx)
 		status.clear()
 		if err != nil {
 			return showIncomplete(a, err)

@@ -31,6 +31,20 @@ func pair(proven bool) listed {
 	return src
 }
 
+// Where a target takes the users of one tenant alone, those of others take nothing from
+// them.
+func TestCollisionsOfOneTenant(t *testing.T) {
+	t.Parallel()
+	for tenant, want := range map[string]pluginapi.Summary{"": {Read: 4, Created: 3, Rejected: 1}, "t2": {Read: 4, Created: 4}} {
+		dst := newFake()
+		dst.caps.OnlyTenant = tenant
+		res, seen, err := newProject(t).do(pair(false), dst, nil)
+		if err != nil || res.Summary != want {
+			t.Errorf("tenant %q: %+v, %v; want %+v\n%+v", tenant, res.Summary, err, want, seen)
+		}
+	}
+}
+
 func TestCollisionPolicies(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

@@ -130,7 +130,7 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 		}
 		s.classes[class]++
 	}
-	if it.out == nil {
+	if it.out == nil && v.wants(&it.user) {
 		if err := v.claims.add(it.place, &it.user); err != nil {
 			return err
 		}
@@ -154,6 +154,12 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 		return nil
 	}
 	return s.work.add(it, account)
+}
+
+// wants says whether an account wants anything in the target: one that takes the users of
+// a tenant alone has all that others want to give away.
+func (v *surveyor) wants(u *pluginapi.User) bool {
+	return v.caps.OnlyTenant == "" || slices.Contains(u.Tenants, v.caps.OnlyTenant)
 }
 
 // prepare maps an account, before anything is withheld: who joined first, and who has

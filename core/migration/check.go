@@ -50,6 +50,13 @@ func (m *Migration) Fix(ctx context.Context) (diag.List, error) {
 	return m.cfg.Target.Locate(done), classify(ctx, err)
 }
 
+// UndoFix has the plugin put back the settings that earlier calls of Fix have changed. The
+// source is not asked.
+func (m *Migration) UndoFix(ctx context.Context) (diag.List, error) {
+	done, err := m.plugin.current().UndoFix(ctx)
+	return m.cfg.Target.Locate(done), classify(ctx, err)
+}
+
 // VerifyOptions say what [Migration.Verify] compares.
 type VerifyOptions struct {
 	// Sample, when above 1, compares one account in so many.

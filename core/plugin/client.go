@@ -94,6 +94,11 @@ func (c *Client) Fix(ctx context.Context, needs pluginapi.Needs) (diag.List, err
 	return c.session.Load().Fix(ctx, needs)
 }
 
+// UndoFix has the plugin put back the settings that earlier calls of Fix have changed.
+func (c *Client) UndoFix(ctx context.Context) (diag.List, error) {
+	return c.session.Load().UndoFix(ctx)
+}
+
 // Undo takes back what earlier runs did to accounts. It returns one outcome for
 // each, in their order, also together with an error.
 func (c *Client) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {

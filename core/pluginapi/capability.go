@@ -42,6 +42,9 @@ type Capabilities struct {
 	// Whole says that every run replaces what earlier ones wrote, as export files
 	// do: such a target gets every user every time.
 	Whole bool
+	// OnlyTenant names the tenant whose users alone are taken; empty takes those of all.
+	// Others want nothing there: what they have is free for those of the tenant.
+	OnlyTenant string
 	// Identity lists the keys of the configuration that name the place that is
 	// written to, such as "url" and "realm": what a run remembers belongs to that
 	// place, whatever else of the configuration changes. None has the host use all
@@ -110,6 +113,7 @@ type Ability string
 const (
 	CanCheck       Ability = "check"
 	CanFix         Ability = "fix"
+	CanUndoFix     Ability = "undo_fix"
 	CanPlan        Ability = "plan"
 	CanUndo        Ability = "undo"
 	CanUndoInDoubt Ability = "undo_in_doubt"

@@ -84,8 +84,8 @@ type Capabilities struct {
 	// sent, and the host counts it as lost; without "id", which says that the account
 	// has User.id in the target, the id is sent all the same, as a key.
 	Carries []string `protobuf:"bytes,2,rep,name=carries,proto3" json:"carries,omitempty"`
-	// Optional calls that are answered: "check", "fix", "plan", "undo", "login",
-	// "password", "reset", "session".
+	// Optional calls that are answered: "check", "fix", "undo_fix", "plan", "undo",
+	// "login", "password", "reset", "session".
 	Abilities []string     `protobuf:"bytes,3,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	Batch     *BatchLimits `protobuf:"bytes,4,opt,name=batch,proto3" json:"batch,omitempty"`
 	// Longest id the target can keep; 0 when it assigns its own.
@@ -114,7 +114,10 @@ type Capabilities struct {
 	UniqueInTenant []string `protobuf:"bytes,12,rep,name=unique_in_tenant,json=uniqueInTenant,proto3" json:"unique_in_tenant,omitempty"`
 	// How people could sign in to this target, whatever its settings; none says that
 	// the plugin does not know. CheckResponse.sign_ins has what is switched on.
-	SignIns       []*SignIn `protobuf:"bytes,13,rep,name=sign_ins,json=signIns,proto3" json:"sign_ins,omitempty"`
+	SignIns []*SignIn `protobuf:"bytes,13,rep,name=sign_ins,json=signIns,proto3" json:"sign_ins,omitempty"`
+	// The target takes the users of this tenant alone; empty, those of all. Others want
+	// nothing there: what they have is free for those of the tenant.
+	OnlyTenant    string `protobuf:"bytes,14,opt,name=only_tenant,json=onlyTenant,proto3" json:"only_tenant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +241,13 @@ func (x *Capabilities) GetSignIns() []*SignIn {
 		return x.SignIns
 	}
 	return nil
+}
+
+func (x *Capabilities) GetOnlyTenant() string {
+	if x != nil {
+		return x.OnlyTenant
+	}
+	return ""
 }
 
 // Folding is how a target changes a value before it compares it with others.
@@ -651,7 +661,7 @@ var File_stetl_plugin_v1_capability_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\n" +
-	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\xc9\x05\n" +
+	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\xea\x05\n" +
 	"\fCapabilities\x124\n" +
 	"\x06hashes\x18\x01 \x03(\v2\x1c.stetl.plugin.v1.HashSupportR\x06hashes\x12\x18\n" +
 	"\acarries\x18\x02 \x03(\tR\acarries\x12\x1c\n" +
@@ -667,7 +677,9 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	" \x03(\v2(.stetl.plugin.v1.Capabilities.FoldsEntryR\x05folds\x12!\n" +
 	"\fno_usernames\x18\v \x01(\bR\vnoUsernames\x12(\n" +
 	"\x10unique_in_tenant\x18\f \x03(\tR\x0euniqueInTenant\x122\n" +
-	"\bsign_ins\x18\r \x03(\v2\x17.stetl.plugin.v1.SignInR\asignIns\x1a<\n" +
+	"\bsign_ins\x18\r \x03(\v2\x17.stetl.plugin.v1.SignInR\asignIns\x12\x1f\n" +
+	"\vonly_tenant\x18\x0e \x01(\tR\n" +
+	"onlyTenant\x1a<\n" +
 	"\x0eFoldsCaseEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\bR\x05value:\x028\x01\x1aR\n" +

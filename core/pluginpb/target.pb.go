@@ -536,8 +536,11 @@ func (x *CheckResponse) GetSignIns() []*SignIn {
 
 // FixRequest carries what the run will ask of the target.
 type FixRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Needs         *Needs                 `protobuf:"bytes,1,opt,name=needs,proto3" json:"needs,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Needs *Needs                 `protobuf:"bytes,1,opt,name=needs,proto3" json:"needs,omitempty"`
+	// What earlier calls have changed is put back instead. Only with the ability
+	// "undo_fix".
+	Undo          bool `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -577,6 +580,13 @@ func (x *FixRequest) GetNeeds() *Needs {
 		return x.Needs
 	}
 	return nil
+}
+
+func (x *FixRequest) GetUndo() bool {
+	if x != nil {
+		return x.Undo
+	}
+	return false
 }
 
 // FixResponse reports what was done, as warnings, and what is left.
@@ -2308,10 +2318,11 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\rCheckResponse\x12=\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x12\x14\n" +
 	"\x05mails\x18\x02 \x03(\tR\x05mails\x122\n" +
-	"\bsign_ins\x18\x03 \x03(\v2\x17.stetl.plugin.v1.SignInR\asignIns\":\n" +
+	"\bsign_ins\x18\x03 \x03(\v2\x17.stetl.plugin.v1.SignInR\asignIns\"N\n" +
 	"\n" +
 	"FixRequest\x12,\n" +
-	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\"L\n" +
+	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\x12\x12\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\"L\n" +
 	"\vFixResponse\x12=\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"}\n" +
 	"\vPlanRequest\x12.\n" +

@@ -124,7 +124,7 @@ func (u *Undoing) WriteText(w io.Writer) error {
 // WriteFixes says what a plugin has changed, and what is left to do by hand.
 func WriteFixes(w io.Writer, list diag.List) error {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "There was nothing that the plugin could fix.")
+		_, err := fmt.Fprintln(w, "There was nothing for the plugin to change.")
 		return err
 	}
 	return diag.Write(w, list, diag.Options{})

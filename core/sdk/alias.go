@@ -190,6 +190,7 @@ const (
 const (
 	CanCheck       = pluginapi.CanCheck
 	CanFix         = pluginapi.CanFix
+	CanUndoFix     = pluginapi.CanUndoFix
 	CanPlan        = pluginapi.CanPlan
 	CanUndo        = pluginapi.CanUndo
 	CanUndoInDoubt = pluginapi.CanUndoInDoubt

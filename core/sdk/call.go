@@ -37,15 +37,23 @@ func (s *service) ask(call string, f func() error) (*pluginpb.Failure, error) {
 	return wire.EncodeFailure(err, diag.PluginCallFailed), nil
 }
 
-// Fix passes the call to a Fixer.
+// Fix passes the call to a Fixer, or, with undo, to a FixUndoer.
 func (s *service) Fix(ctx context.Context, req *pluginpb.FixRequest) (*pluginpb.FixResponse, error) {
 	fixer, err := able[Fixer](s, "Fix")
 	if err != nil {
 		return nil, err
 	}
 	var list Diagnostics
+	fix := func() { list = fixer.Fix(ctx, wire.DecodeNeeds(req.GetNeeds())) }
+	if req.GetUndo() {
+		undoer, err := able[FixUndoer](s, "Fix with undo")
+		if err != nil {
+			return nil, err
+		}
+		fix = func() { list = undoer.UndoFix(ctx) }
+	}
 	err = s.guard("Fix", func() error {
-		list = fixer.Fix(ctx, wire.DecodeNeeds(req.GetNeeds()))
+		fix()
 		return nil
 	})
 	if err != nil {

@@ -27,6 +27,10 @@ func (c *caller) Fix(_ context.Context, n sdk.Needs) sdk.Diagnostics {
 	return sdk.Diagnostics{{Severity: sdk.Warning, Code: "x.fixed", Summary: "done"}}
 }
 
+func (*caller) UndoFix(context.Context) sdk.Diagnostics {
+	return sdk.Diagnostics{{Severity: sdk.Warning, Code: "x.undone", Summary: "done"}}
+}
+
 func (c *caller) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
 	return c.undo(accounts, out)
 }
@@ -58,6 +62,9 @@ func TestCallsCross(t *testing.T) {
 	list, err := c.Fix(t.Context(), sdk.Needs{Users: 7})
 	if err != nil || len(list) != 1 || list[0].Code != "x.fixed" {
 		t.Errorf("fix: %v, %v", list, err)
+	}
+	if list, err := c.UndoFix(t.Context()); err != nil || len(list) != 1 || list[0].Code != "x.undone" {
+		t.Errorf("undo of a fix: %v, %v", list, err)
 	}
 	for password, want := range map[string]bool{"right": true, "wrong": false} {
 		if ok, err := c.Login(t.Context(), sdk.Login{TargetID: "id", Username: "u", Password: sdk.NewSecret(password)}); err != nil || ok != want {
@@ -176,7 +183,7 @@ func (*limited) Lacks() []sdk.Ability { return []sdk.Ability{sdk.CanUndo, sdk.Ca
 func TestAbilitiesFollowTheInterfaces(t *testing.T) {
 	t.Parallel()
 	c := plugintest.Serve(t, with(&limited{}), nil)
-	want := []sdk.Ability{sdk.CanFix, sdk.CanSetPassword, sdk.CanStartReset, sdk.CanExchange}
+	want := []sdk.Ability{sdk.CanFix, sdk.CanUndoFix, sdk.CanSetPassword, sdk.CanStartReset, sdk.CanExchange}
 	if diff := cmp.Diff(want, c.Capabilities().Abilities); diff != "" {
 		t.Errorf("abilities (-want +got):\n%s", diff)
 	}

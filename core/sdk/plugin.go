@@ -122,6 +122,15 @@ type Fixer interface {
 	Fix(ctx context.Context, needs Needs) Diagnostics
 }
 
+// FixUndoer is a [Fixer] that keeps a copy of the settings that it takes away.
+type FixUndoer interface {
+	Fixer
+	// UndoFix puts back what earlier calls of Fix have changed, from other machines, too,
+	// and reports what it did, as warnings, and what is left. What somebody has changed
+	// since stays as it is.
+	UndoFix(ctx context.Context) Diagnostics
+}
+
 // Planner is a target that can say what Load would do. It must not write
 // anything, and what it predicts must be what Load then does.
 type Planner interface {

@@ -186,6 +186,8 @@ func (s *service) capabilities(t Target) Capabilities {
 	add(pluginapi.CanCheck, can)
 	_, can = t.(Fixer)
 	add(pluginapi.CanFix, can)
+	_, can = t.(FixUndoer)
+	add(pluginapi.CanUndoFix, can)
 	_, can = t.(Planner)
 	add(pluginapi.CanPlan, can)
 	_, can = t.(Undoer)

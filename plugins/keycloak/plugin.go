@@ -26,7 +26,7 @@ func capabilities(c Config) sdk.Capabilities {
 		sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesPhone, sdk.CarriesNames,
 		sdk.CarriesCreated, sdk.CarriesIdentities, sdk.CarriesTOTP, sdk.CarriesRoles, sdk.CarriesMetadata,
 	}
-	if c.Tenants == tenantsAsGroups || c.Tenants == tenantsAsOrganizations {
+	if c.Tenants == tenantsAsGroups || c.Tenants == tenantsAsOrganizations || c.Tenant != "" {
 		carries = append(carries, sdk.CarriesTenants)
 	}
 	batch := sdk.BatchLimits{Users: c.BatchSize, Bytes: maxBody, InFlight: c.Parallel}
@@ -51,7 +51,8 @@ func capabilities(c Config) sdk.Capabilities {
 		SignIns: []sdk.SignIn{
 			{Way: sdk.SignInPassword}, {Way: sdk.SignInSocial}, {Way: sdk.SignInPasskey}, {Way: sdk.SignInEmailReset},
 		},
-		Whole:    c.Mode == modeFiles,
-		Identity: []string{"mode", "url", "realm", "out"},
+		OnlyTenant: c.Tenant,
+		Whole:      c.Mode == modeFiles,
+		Identity:   []string{"mode", "url", "realm", "out"},
 	}
 }

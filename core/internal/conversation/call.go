@@ -14,10 +14,19 @@ import (
 // Fix has the plugin apply the remedies that Check names. The list says what was
 // done, as warnings, and what is left.
 func (s *Session) Fix(ctx context.Context, needs pluginapi.Needs) (diag.List, error) {
-	if err := s.able(pluginapi.CanFix); err != nil {
+	return s.fix(ctx, pluginapi.CanFix, &pluginpb.FixRequest{Needs: wire.EncodeNeeds(&needs)})
+}
+
+// UndoFix has the plugin put back what earlier calls of Fix have changed.
+func (s *Session) UndoFix(ctx context.Context) (diag.List, error) {
+	return s.fix(ctx, pluginapi.CanUndoFix, &pluginpb.FixRequest{Undo: true})
+}
+
+func (s *Session) fix(ctx context.Context, needed pluginapi.Ability, req *pluginpb.FixRequest) (diag.List, error) {
+	if err := s.able(needed); err != nil {
 		return nil, err
 	}
-	p, err := call(ctx, s, "Fix", checkTimeout, s.client.Fix, &pluginpb.FixRequest{Needs: wire.EncodeNeeds(&needs)})
+	p, err := call(ctx, s, "Fix", checkTimeout, s.client.Fix, req)
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ func EncodeCapabilities(c *pluginapi.Capabilities) *pluginpb.Capabilities {
 		NoUsernames:    c.NoUsernames,
 		UniqueInTenant: cleanAll(c.UniqueInTenant),
 		SignIns:        encodeSignIns(c.SignIns),
+		OnlyTenant:     clean(c.OnlyTenant),
 	}
 	for identifier, folds := range c.FoldsCase {
 		if p.FoldsCase == nil {
@@ -68,6 +69,7 @@ func DecodeCapabilities(p *pluginpb.Capabilities) pluginapi.Capabilities {
 		NoUsernames:    p.GetNoUsernames(),
 		UniqueInTenant: names[pluginapi.Identifier](p.GetUniqueInTenant()),
 		SignIns:        DecodeSignIns(p.GetSignIns()),
+		OnlyTenant:     p.GetOnlyTenant(),
 	}
 	for identifier, folds := range p.GetFoldsCase() {
 		if c.FoldsCase == nil {

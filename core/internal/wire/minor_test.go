@@ -99,7 +99,7 @@ func TestOldPluginIsDescribed(t *testing.T) {
 		got := DecodeDescription(through(t, old, EncodeDescription(&want)))
 		want.Minor, want.ConfigFields, want.Codes = 0, nil, nil
 		c := &want.Capabilities
-		c.FoldsCase, c.Folding, c.NoUsernames, c.UniqueInTenant, c.SignIns = nil, nil, false, nil, nil
+		c.FoldsCase, c.Folding, c.NoUsernames, c.UniqueInTenant, c.SignIns, c.OnlyTenant = nil, nil, false, nil, nil, ""
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("an old plugin (-want +got):\n%s", diff)
 		}

@@ -178,6 +178,7 @@ func drawCapabilities(t *rapid.T) pluginapi.Capabilities {
 		Identity:    list(t, "identity", text),
 
 		NoUsernames:    rapid.Bool().Draw(t, "no user names"),
+		OnlyTenant:     text(t, "only tenant"),
 		UniqueInTenant: list(t, "unique in tenant", func(t *rapid.T, l string) pluginapi.Identifier { return pluginapi.Identifier(text(t, l)) }),
 		SignIns:        list(t, "sign-ins", drawSignIn),
 	}

@@ -42,11 +42,7 @@ func runCheck(ctx context.Context, a *app, fix, undo bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, m.Close(ctx)) }()
 	if fix || undo {
-		change := m.Fix
-		if undo {
-			change = m.UndoFix
-		}
-		done, err := change(ctx)
+		done, err := m.Fix(ctx, undo)
 		status.clear()
 		if err != nil {
 			return showIncomplete(a, err)

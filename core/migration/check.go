@@ -37,23 +37,20 @@ func (m *Migration) Check(ctx context.Context) (*Checked, error) {
 }
 
 // Fix has the plugin apply the remedies that it knows to the settings of the target,
-// and to no accounts. The list says what was done.
-func (m *Migration) Fix(ctx context.Context) (diag.List, error) {
-	if err := m.openSource(ctx); err != nil {
-		return nil, err
+// and to no accounts, or with undo put back what that has changed: then the source is not
+// asked. The list says what was done.
+func (m *Migration) Fix(ctx context.Context, undo bool) (diag.List, error) {
+	f := pluginapi.Fixing{Undo: undo}
+	if !undo {
+		if err := m.openSource(ctx); err != nil {
+			return nil, err
+		}
+		var err error
+		if f.Needs, err = engine.Survey(ctx, &accounts{Source: m.source}, m.target, engineOptions(m)); err != nil {
+			return nil, classify(ctx, err)
+		}
 	}
-	needs, err := engine.Survey(ctx, &accounts{Source: m.source}, m.target, engineOptions(m))
-	if err != nil {
-		return nil, classify(ctx, err)
-	}
-	done, err := m.plugin.current().Fix(ctx, needs)
-	return m.cfg.Target.Locate(done), classify(ctx, err)
-}
-
-// UndoFix has the plugin put back the settings that earlier calls of Fix have changed. The
-// source is not asked.
-func (m *Migration) UndoFix(ctx context.Context) (diag.List, error) {
-	done, err := m.plugin.current().UndoFix(ctx)
+	done, err := m.plugin.current().Fix(ctx, f)
 	return m.cfg.Target.Locate(done), classify(ctx, err)
 }
 

@@ -87,16 +87,11 @@ func (c *Client) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.
 // Loads, and none may follow. When it fails, nothing of the run counts as loaded.
 func (c *Client) Finish(ctx context.Context) error { return c.session.Load().Finish(ctx) }
 
-// Fix has the plugin apply the remedies that Check names; the list says what was
-// done, as warnings, and what is left. The error matches [errors.ErrUnsupported]
+// Fix has the plugin apply the remedies that Check names, or put back what earlier calls
+// have changed; the list says what was done, as warnings, and what is left. The error matches [errors.ErrUnsupported]
 // when the plugin cannot, as that of each call below.
-func (c *Client) Fix(ctx context.Context, needs pluginapi.Needs) (diag.List, error) {
-	return c.session.Load().Fix(ctx, needs)
-}
-
-// UndoFix has the plugin put back the settings that earlier calls of Fix have changed.
-func (c *Client) UndoFix(ctx context.Context) (diag.List, error) {
-	return c.session.Load().UndoFix(ctx)
+func (c *Client) Fix(ctx context.Context, f pluginapi.Fixing) (diag.List, error) {
+	return c.session.Load().Fix(ctx, f)
 }
 
 // Undo takes back what earlier runs did to accounts. It returns one outcome for

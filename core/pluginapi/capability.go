@@ -182,6 +182,13 @@ type Checked struct {
 	SignIns []SignIn
 }
 
+// Fixing is what is asked of the settings of a target: the remedies that a run with these
+// needs wants, or, with Undo, that earlier ones are taken back.
+type Fixing struct {
+	Needs Needs
+	Undo  bool
+}
+
 // Needs is what a run is about to ask of the target, so that a preflight can
 // refuse for a reason that matters to this run only.
 type Needs struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/pluginpb"
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/plugintest"
@@ -59,11 +60,11 @@ func TestCallsCross(t *testing.T) {
 	t.Parallel()
 	target := &caller{}
 	c := plugintest.Serve(t, with(target), nil)
-	list, err := c.Fix(t.Context(), sdk.Needs{Users: 7})
+	list, err := c.Fix(t.Context(), pluginapi.Fixing{Needs: sdk.Needs{Users: 7}})
 	if err != nil || len(list) != 1 || list[0].Code != "x.fixed" {
 		t.Errorf("fix: %v, %v", list, err)
 	}
-	if list, err := c.UndoFix(t.Context()); err != nil || len(list) != 1 || list[0].Code != "x.undone" {
+	if list, err := c.Fix(t.Context(), pluginapi.Fixing{Undo: true}); err != nil || len(list) != 1 || list[0].Code != "x.undone" {
 		t.Errorf("undo of a fix: %v, %v", list, err)
 	}
 	for password, want := range map[string]bool{"right": true, "wrong": false} {

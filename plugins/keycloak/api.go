@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -295,47 +294,9 @@ func (a *api) realmFacts(ctx context.Context) (realmFacts, error) {
 	return r, err
 }
 
-// userProfile is the realm's declarative user profile.
-type userProfile struct {
-	Unmanaged  string `json:"unmanagedAttributePolicy"`
-	Attributes []struct {
-		Name     string `json:"name"`
-		Required *struct {
-			Roles  []string `json:"roles"`
-			Scopes []string `json:"scopes"`
-		} `json:"required"`
-		Permissions *struct {
-			View []string `json:"view"`
-			Edit []string `json:"edit"`
-		} `json:"permissions"`
-	} `json:"attributes"`
-}
-
-// required lists what a user must have to sign in, beside the user name.
-func (p userProfile) required() (names []string) {
-	for _, a := range p.Attributes {
-		if a.Name != "username" && a.Required != nil && len(a.Required.Scopes) == 0 &&
-			(len(a.Required.Roles) == 0 || slices.Contains(a.Required.Roles, "user")) {
-			names = append(names, a.Name)
-		}
-	}
-	return names
-}
-
-// shows reports whether an administrator can read the attribute back.
-func (p userProfile) shows(name string) bool {
-	for _, a := range p.Attributes {
-		if a.Name == name {
-			return a.Permissions == nil || slices.Contains(a.Permissions.View, "admin") || slices.Contains(a.Permissions.Edit, "admin")
-		}
-	}
-	return p.Unmanaged != ""
-}
-
-func (a *api) userProfile(ctx context.Context) (userProfile, error) {
-	var p userProfile
-	err := a.read(ctx, a.realmPath("users", "profile"), nil, &p)
-	return p, err
+func (a *api) userProfile(ctx context.Context) (*userProfile, error) {
+	p := &userProfile{}
+	return p, a.read(ctx, a.realmPath("users", "profile"), nil, p)
 }
 
 func (a *api) countUsers(ctx context.Context) (int, error) {

@@ -63,7 +63,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	p.checkServer(ctx, &l, needs, facts)
 	p.checkRealm(&l, facts)
 	p.checkFederations(ctx, &l)
-	p.checkProfile(ctx, &l)
+	p.checkProfile(ctx, &l, needs)
 	p.checkIdentityProviders(ctx, &l, needs)
 	checkBridge(ctx, t, &l)
 	p.checkPower(ctx, &l, needs)
@@ -319,27 +319,82 @@ func (t *preflight) checkPolicy(l *sdk.Diagnostics, policy string, has func(stri
 	}
 }
 
-func (t *preflight) checkProfile(ctx context.Context, l *sdk.Diagnostics) {
+func (t *preflight) checkProfile(ctx context.Context, l *sdk.Diagnostics, needs sdk.Needs) {
 	profile, err := t.api.userProfile(ctx)
 	if err != nil {
 		l.Add(incomplete("which fields the user profile requires", err))
 		return
 	}
-	required := profile.required()
-	if len(required) > 0 && verifiesProfile(ctx, t.api) {
+	required, scoped := profile.required()
+	if len(required)+len(scoped) > 0 && verifiesProfile(ctx, t.api) {
+		checkRequired(l, required, scoped)
+	}
+	checkHidden(l, profile, needs)
+}
+
+func checkRequired(l *sdk.Diagnostics, required []string, scoped map[string][]string) {
+	const detail = `a user without them must fill in a form at the first sign-in, and a direct grant answers "Account is not fully set up"`
+	if len(required) > 0 {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeProfileRequired,
-			Summary: fmt.Sprintf("the user profile of the realm requires %s", joinList(required)),
-			Detail:  `a user without them must fill in a form at the first sign-in, and a direct grant answers "Account is not fully set up"`,
-			Hint:    `run check --fix, or in Realm settings > User profile switch off "Required field" for them, or disable the required action Verify Profile`,
+			Summary: fmt.Sprintf("the user profile of the realm requires %s", joinList(required)), Detail: detail,
+			Hint: `run check --fix, or in Realm settings > User profile switch off "Required field" for them, or disable the required action Verify Profile`,
 		})
 	}
-	if profile.Unmanaged == "" {
+	for _, name := range slices.Sorted(maps.Keys(scoped)) {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeProfileRequired,
+			Summary: fmt.Sprintf("the user profile of the realm requires %s of who signs in with the scope %s", name, joinList(scoped[name])), Detail: detail,
+			Hint: `in Realm settings > User profile switch off "Required field" for it until the users have it; check --fix leaves what is for a scope alone`,
+		})
+	}
+}
+
+// checkHidden names what administrators do not see, or see and cannot change, of what a
+// load writes.
+func checkHidden(l *sdk.Diagnostics, profile *userProfile, needs sdk.Needs) {
+	switch profile.Unmanaged {
+	case "":
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeAttributesHidden,
 			Summary: "the realm hides user attributes that its profile does not declare",
-			Detail:  "metadata and phone numbers will be stored, but neither administrators nor the account console will see them, and later differences go unnoticed",
+			Detail:  "metadata and phone numbers will be stored, but neither administrators nor the account console will see them, and later changes cannot be carried",
 			Hint:    `run check --fix, or in Realm settings > General set "Unmanaged attributes" to "Only administrators can write"`,
+		})
+	case adminsEdit, everybodyEdits:
+	default:
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeAttributesFixed,
+			Summary: "administrators may not change user attributes that the profile of the realm does not declare",
+			Detail:  "metadata and phone numbers come with new accounts only; later changes cannot be carried",
+			Hint:    `run check --fix, or in Realm settings > General set "Unmanaged attributes" to "Only administrators can write"`,
+		})
+	}
+	fields := []string{fieldUsername, fieldEmail, fieldGivenName, fieldFamilyName, attrPhone, attrPhoneVerified, attrOtherEmails, attrOtherIdentities, attrMetadata}
+	for _, key := range needs.MetadataKeys {
+		fields = append(fields, attrMetadata+"."+key)
+	}
+	var hidden, fixed []string
+	for _, name := range fields {
+		switch {
+		case profile.declared(name) == nil:
+		case !profile.shows(name):
+			hidden = append(hidden, name)
+		case !profile.takesChanges(name):
+			fixed = append(fixed, name)
+		}
+	}
+	const hint = `in Realm settings > User profile let administrators view and edit them`
+	if len(hidden) > 0 {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeAttributesHidden, Summary: "the user profile of the realm hides from administrators " + joinList(hidden),
+			Detail: "they come with new accounts only; later changes cannot be carried", Hint: hint,
+		})
+	}
+	if len(fixed) > 0 {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeAttributesFixed, Summary: "the user profile of the realm lets no administrator change " + joinList(fixed),
+			Detail: "they come with new accounts only; later changes cannot be carried", Hint: hint,
 		})
 	}
 }

@@ -46,6 +46,18 @@ func TestCheck(t *testing.T) {
 		}, all, []string{"warning keycloak.identity_provider_missing"}},
 		{"provider switched off", func(f *fake, _ *Config) { f.providers = []string{"google", "github off"} }, all, []string{"warning keycloak.identity_provider_missing"}},
 		{"hidden attributes", func(f *fake, _ *Config) { delete(f.profile, "unmanagedAttributePolicy") }, sdk.Needs{}, []string{"warning keycloak.attributes_hidden"}},
+		{"attributes that administrators only see", func(f *fake, _ *Config) { f.profile["unmanagedAttributePolicy"] = "ADMIN_VIEW" }, sdk.Needs{}, []string{"warning keycloak.attributes_fixed"}},
+		{"attributes for nobody and for their owners", func(f *fake, _ *Config) {
+			f.profile["attributes"] = []any{
+				map[string]any{"name": "username"},
+				map[string]any{"name": "metadata.plan", "permissions": map[string]any{"view": []string{"user"}, "edit": []string{"user"}}},
+				map[string]any{"name": "phoneNumber", "permissions": map[string]any{"view": []string{"admin"}, "edit": []string{"user"}}},
+				map[string]any{"name": "shoe", "permissions": map[string]any{"view": []string{"user"}, "edit": []string{"user"}}},
+			}
+		}, sdk.Needs{MetadataKeys: []string{"plan"}}, []string{"warning keycloak.attributes_fixed", "warning keycloak.attributes_hidden"}},
+		{"required by scope", func(f *fake, _ *Config) {
+			f.profile["attributes"] = []any{map[string]any{"name": "lastName", "required": map[string]any{"scopes": []string{"billing"}}}}
+		}, sdk.Needs{}, []string{"warning keycloak.profile_required"}},
 		{"required names", func(f *fake, _ *Config) { requireNames(f) }, sdk.Needs{}, []string{"warning keycloak.profile_required"}},
 		{"required names that nobody verifies", func(f *fake, _ *Config) { requireNames(f); f.verifyProfile = false }, sdk.Needs{}, nil},
 		{"password policy", func(f *fake, _ *Config) {

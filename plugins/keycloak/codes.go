@@ -18,6 +18,8 @@ const (
 	codePasswordExpiry   sdk.Code = "keycloak.password_expiry"
 	codeProfileRequired  sdk.Code = "keycloak.profile_required"
 	codeAttributesHidden sdk.Code = "keycloak.attributes_hidden"
+	codeAttributesFixed  sdk.Code = "keycloak.attributes_fixed"
+	codeProfileRefused   sdk.Code = "keycloak.profile_refused"
 	codeProviderMissing  sdk.Code = "keycloak.identity_provider_missing"
 	codePlainHTTP        sdk.Code = "keycloak.plain_http"
 	codeMasterRealm      sdk.Code = "keycloak.master_realm"
@@ -32,6 +34,7 @@ const (
 	codeOrganizationsOff sdk.Code = "keycloak.organizations_off"
 	codeFederationDown   sdk.Code = "keycloak.federation_unreachable"
 	codeNotFixed         sdk.Code = "keycloak.not_fixed"
+	codeUnfixed          sdk.Code = "keycloak.fix_undone"
 	codeHTTPSRequired    sdk.Code = "keycloak.https_required"
 	codeRealmDisabled    sdk.Code = "keycloak.realm_disabled"
 	codeOldProvider      sdk.Code = "keycloak.old_provider"
@@ -55,6 +58,8 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codePasswordExpiry, Meaning: "the realm's password policy expires passwords", Remedy: "lift the policy until the users have moved", Permanent: true},
 	{Code: codeProfileRequired, Meaning: "the realm's user profile requires fields that users may lack", Remedy: "make them optional, or disable the required action Verify Profile", Permanent: true},
 	{Code: codeAttributesHidden, Meaning: "the realm hides attributes that its user profile does not declare", Remedy: "let administrators write unmanaged attributes", Permanent: true},
+	{Code: codeAttributesFixed, Meaning: "administrators may not change attributes that a load writes", Remedy: "let administrators edit them in the user profile, or unmanaged attributes", Permanent: true},
+	{Code: codeProfileRefused, Meaning: "the realm's user profile refuses a value of the user", Remedy: "correct the value in SuperTokens or the user profile, or set refused_values: leave_out", Permanent: true},
 	{Code: codeProviderMissing, Meaning: "the realm lacks an identity provider that users are linked to", Remedy: "add it to the realm, or name its alias in identity_providers", Permanent: true},
 	{Code: codePlainHTTP, Meaning: "hashes and the client secret would cross the network in clear text", Remedy: "use the https address of the server", Permanent: true},
 	{Code: codeMasterRealm, Meaning: "users are to be loaded into the realm of the server's administrators", Remedy: "create a realm of its own for them, or set accept_master", Permanent: true},
@@ -73,5 +78,6 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeOldProvider, Meaning: "the jar that the server has is older than this stetl", Remedy: "replace it by the one that stetl plugin assets keycloak writes", Permanent: true},
 	{Code: codePower, Meaning: "a role or group of that name is in the realm and administers it, or has other permissions", Remedy: "rename the one in the realm, or accept it by name in accept_roles or accept_groups", Permanent: true},
 	{Code: codeUsernamesFixed, Meaning: "the realm does not let user names be changed, so a changed address stays the old user name", Remedy: "run check --fix, or switch on Edit username in the realm's settings", Permanent: true},
+	{Code: codeUnfixed, Meaning: "a setting that check --fix had changed is as it was before", Remedy: "nothing is to be done"},
 	{Code: codeNotFixed, Meaning: "a remedy of check --fix could not be applied", Remedy: "do what check names by hand"},
 }

@@ -38,6 +38,7 @@ type Config struct {
 	AcceptRoles       []string          `json:"accept_roles,omitempty" jsonschema:"live: roles of the realm that administer it, or are built in, and that users with a role of that name are to get all the same"`
 	AcceptGroups      []string          `json:"accept_groups,omitempty" jsonschema:"live: groups that administer the realm, by path, as in /tenants/north, whose tenants are to become members all the same"`
 	AcceptMaster      bool              `json:"accept_master,omitempty" jsonschema:"live: load users into master, the realm of the server's administrators"`
+	RefusedValues     string            `json:"refused_values,omitempty" enum:"leave_out,reject" default:"leave_out" jsonschema:"what becomes of users with values that are too long for Keycloak or that the user profile of the realm refuses: leave_out loads them without the value; reject keeps them out"`
 	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, at most 500, by default what is fastest; files: users per file, by default 1000"`
 	Parallel          int               `json:"parallel,omitempty" jsonschema:"live: requests with users at the same time, by default 8 and at most 32"`
 }
@@ -45,6 +46,8 @@ type Config struct {
 const (
 	modeLive  = "live"
 	modeFiles = "files"
+
+	refusedReject = "reject"
 
 	tenantsAsGroups        = "groups"
 	tenantsAsOrganizations = "organizations"

@@ -273,7 +273,7 @@ func (r *decision) compare(ctx context.Context, v *verdict, u *sdk.User, d *deta
 	if !v.Outcome.Action.MayLose() {
 		return nil
 	}
-	v.Outcome.Losses = append(v.Outcome.Losses, refused...)
+	v.Outcome.Losses = slices.Concat(v.Outcome.Losses, v.user.losses, refused)
 	if d.ID != u.ID {
 		v.lose(sdk.CarriesID, sdk.CodePartRefused, "", fmt.Sprintf("the account stays under the id %s: Keycloak cannot change ids", d.ID))
 	}
@@ -284,12 +284,26 @@ func (r *decision) compare(ctx context.Context, v *verdict, u *sdk.User, d *deta
 	if v.differs(fieldUsername) != nil && !r.editUsername {
 		v.giveUp(fieldUsername, sdk.PartUsername, sdk.CodePartFailed, "", "the realm does not let user names be changed")
 	}
+	for _, d := range slices.Clone(v.Differences) {
+		if name := strings.TrimPrefix(d.Field, prefixAttribute); r.mapper.profile != nil && (name != d.Field || profileField(name)) && !r.mapper.profile.takesChanges(name) {
+			v.giveUp(d.Field, featureOf(d.Field), sdk.CodePartFailed, name, "the realm's user profile lets no administrator change it")
+		}
+	}
 	for _, s := range v.wanted.Secrets {
 		if hidden := s.Field == fieldHiddenAttributes || s.Field == fieldHiddenIdentities; hidden && v.Send[s.Field] {
 			v.giveUp(s.Field, s.Feature, sdk.CodePartRefused, "", "the realm hides it, and takes it with new accounts only")
 		}
 	}
 	return nil
+}
+
+// profileField says that a field of an account is one of the user profile.
+func profileField(field string) bool {
+	switch field {
+	case fieldUsername, fieldEmail, fieldGivenName, fieldFamilyName:
+		return true
+	}
+	return false
 }
 
 // onlyUnfinished says that an account that was sent, and of which nothing was heard, is
@@ -379,7 +393,7 @@ func (r *decision) arrive(ctx context.Context, absent []int) error {
 				return err
 			}
 			v.wanted = r.view.wanted(v.user)
-			v.Outcome.TargetID, v.Outcome.Detail, v.Outcome.Losses = v.user.ID, joinNotes(v.user.notes), refused
+			v.Outcome.TargetID, v.Outcome.Detail, v.Outcome.Losses = v.user.ID, joinNotes(v.user.notes), slices.Concat(v.user.losses, refused)
 		}
 	}
 	return nil

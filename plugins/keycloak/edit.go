@@ -206,7 +206,7 @@ type fieldGroup struct {
 }
 
 var fieldsApart = []fieldGroup{
-	{sdk.CarriesNames, func(f string) bool { return f == "firstName" || f == "lastName" }, func(to, from *account) { to.FirstName, to.LastName = from.FirstName, from.LastName }},
+	{sdk.CarriesNames, func(f string) bool { return f == fieldGivenName || f == fieldFamilyName }, func(to, from *account) { to.FirstName, to.LastName = from.FirstName, from.LastName }},
 	{sdk.CarriesMetadata, func(f string) bool { return f == fieldEnabled || strings.HasPrefix(f, prefixAttribute) }, func(to, from *account) {
 		to.Enabled, to.Attributes = from.Enabled, from.Attributes
 	}},
@@ -271,18 +271,21 @@ func (e *edit) target(v *verdict) account {
 			a.EmailVerified = u.EmailVerified
 		case fieldEnabled:
 			a.Enabled = u.Enabled
-		case "firstName":
+		case fieldGivenName:
 			a.FirstName = u.FirstName
-		case "lastName":
+		case fieldFamilyName:
 			a.LastName = u.LastName
 		}
 	}
+	stays := func(name string, _ []string) bool { return v.left[prefixAttribute+name] }
+	wanted := maps.Clone(u.Attributes)
+	maps.DeleteFunc(wanted, stays)
 	a.Attributes = maps.Clone(a.Attributes)
-	maps.DeleteFunc(a.Attributes, func(name string, _ []string) bool { return ours(name) })
+	maps.DeleteFunc(a.Attributes, func(name string, values []string) bool { return ours(name) && !stays(name, values) })
 	if a.Attributes == nil {
 		a.Attributes = map[string][]string{}
 	}
-	maps.Copy(a.Attributes, u.Attributes)
+	maps.Copy(a.Attributes, wanted)
 	return a
 }
 
@@ -378,7 +381,7 @@ func featureOf(field string) sdk.Feature {
 		return sdk.PartEmail
 	case field == "emailVerified":
 		return sdk.CarriesEmailVerified
-	case field == "firstName", field == "lastName":
+	case field == fieldGivenName, field == fieldFamilyName:
 		return sdk.CarriesNames
 	case field == fieldRoles:
 		return sdk.CarriesRoles

@@ -37,7 +37,7 @@ func newFiles(c Config) *files {
 		config: c,
 		mapper: mapper{
 			defaultRole: "default-roles-" + strings.ToLower(c.Realm), aliases: c.IdentityProviders,
-			tenants: c.Tenants, tenant: c.Tenant,
+			tenants: c.Tenants, tenant: c.Tenant, strict: c.RefusedValues == refusedReject,
 		},
 		roles: map[string]bool{}, tenants: map[string]bool{},
 	}
@@ -75,7 +75,7 @@ func (t *files) Decide(u *sdk.User, c *reconcile.Claims) (*representation, sdk.O
 	if rejected != nil {
 		return nil, *rejected
 	}
-	return rep, sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: rep.ID, Detail: joinNotes(rep.notes)}
+	return rep, sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: rep.ID, Detail: joinNotes(rep.notes), Losses: rep.losses}
 }
 
 // Write implements [folder.Writer].

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -17,6 +18,16 @@ var placeholders = map[string]string{
 	"google": "google", "google-workspaces": "google", "github": "github", "gitlab": "gitlab", "facebook": "facebook",
 	"bitbucket": "bitbucket", "linkedin": "linkedin-openid-connect", "active-directory": "microsoft",
 }
+
+// toBeSet stands where only an operator knows the value.
+const toBeSet = "to-be-set"
+
+// The policies for attributes that the user profile does not declare, as far as
+// administrators may write them.
+const (
+	adminsEdit     = "ADMIN_EDIT"
+	everybodyEdits = "ENABLED"
+)
 
 // Fix implements [sdk.Fixer]. It changes settings and the user profile of the realm
 // where they would stop users or hide what they bring, and adds identity providers that users
@@ -73,8 +84,14 @@ func (t *preflight) fixSettings(ctx context.Context, l *sdk.Diagnostics) error {
 	if len(settings) == 0 {
 		return nil
 	}
+	if err := remember(ctx, t.api, settingsCopy{Settings: slices.Collect(maps.Keys(settings))}); err != nil {
+		return err
+	}
 	if err := t.api.write(ctx, http.MethodPut, t.api.realmPath(), settings); err != nil {
 		return err
+	}
+	for i := range done {
+		done[i].Detail = kept("switched off")
 	}
 	l.Add(done...)
 	return nil
@@ -85,41 +102,46 @@ func (t *preflight) fixProfile(ctx context.Context, l *sdk.Diagnostics) error {
 	if err != nil {
 		return err
 	}
-	required := profile.required()
+	required, _ := profile.required()
 	if len(required) > 0 && !verifiesProfile(ctx, t.api) {
 		required = nil
 	}
-	if len(required) == 0 && profile.Unmanaged != "" {
+	if len(required) == 0 && (profile.Unmanaged == adminsEdit || profile.Unmanaged == everybodyEdits) {
 		return nil
 	}
-	var whole map[string]json.RawMessage // what is missing from it would be dropped
-	if err := t.api.read(ctx, t.api.realmPath("users", "profile"), nil, &whole); err != nil {
+	p, err := readWhole(ctx, t.api)
+	if err != nil {
 		return err
 	}
-	var attributes []map[string]json.RawMessage
-	if err := json.Unmarshal(whole["attributes"], &attributes); err != nil {
-		return fmt.Errorf("read the attributes of the user profile: %w", err)
-	}
-	for i := range attributes {
-		var name string
-		if json.Unmarshal(attributes[i]["name"], &name) == nil && slices.Contains(required, name) {
-			delete(attributes[i], "required")
+	was := settingsCopy{Required: map[string]json.RawMessage{}}
+	var requirements []string
+	for _, a := range p.attributes {
+		if name := nameOf(a); slices.Contains(required, name) {
+			was.Required[name] = a["required"]
+			requirements = append(requirements, fmt.Sprintf("%s %s", name, a["required"]))
+			delete(a, "required")
 		}
 	}
-	if whole["attributes"], err = json.Marshal(attributes); err != nil {
-		return fmt.Errorf("write the attributes of the user profile: %w", err)
+	before := profile.Unmanaged
+	if before != adminsEdit && before != everybodyEdits {
+		was.Unmanaged = &before
+		p.whole["unmanagedAttributePolicy"] = json.RawMessage(text(adminsEdit))
 	}
-	if profile.Unmanaged == "" {
-		whole["unmanagedAttributePolicy"] = json.RawMessage(`"ADMIN_EDIT"`)
+	if err := remember(ctx, t.api, was); err != nil {
+		return err
 	}
-	if err := t.api.write(ctx, http.MethodPut, t.api.realmPath("users", "profile"), whole); err != nil {
+	if err := p.write(ctx, t.api); err != nil {
 		return err
 	}
 	if len(required) > 0 {
-		l.Add(fixed(codeProfileRequired, "/realm", "the user profile no longer requires "+joinList(required)))
+		d := fixed(codeProfileRequired, "/realm", "the user profile no longer requires "+joinList(required))
+		d.Detail = kept(joinList(requirements))
+		l.Add(d)
 	}
-	if profile.Unmanaged == "" {
-		l.Add(fixed(codeAttributesHidden, "/realm", "administrators now see and may write attributes that the user profile does not declare"))
+	if was.Unmanaged != nil {
+		d := fixed(codeAttributesHidden, "/realm", "administrators now see and may write attributes that the user profile does not declare")
+		d.Detail = kept(cmp.Or(before, "nobody sees them"))
+		l.Add(d)
 	}
 	return nil
 }
@@ -140,8 +162,11 @@ func (t *preflight) fixIdentityProviders(ctx context.Context, l *sdk.Diagnostics
 		if there[alias] || kind == "" {
 			continue
 		}
+		if err := remember(ctx, t.api, settingsCopy{Providers: []string{alias}}); err != nil {
+			return err
+		}
 		err := t.api.create(ctx, t.api.realmPath("identity-provider", "instances"), map[string]any{
-			"alias": alias, "providerId": kind, "enabled": false, "config": map[string]string{"clientId": "to-be-set", "clientSecret": "to-be-set"},
+			"alias": alias, "providerId": kind, "enabled": false, "config": map[string]string{"clientId": toBeSet, "clientSecret": toBeSet},
 		})
 		if err != nil {
 			return err

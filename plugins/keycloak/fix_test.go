@@ -3,6 +3,7 @@
 package keycloak
 
 import (
+	"maps"
 	"net/http"
 	"testing"
 
@@ -47,17 +48,45 @@ func TestServerFix(t *testing.T) {
 	if list := target.Fix(t.Context(), needs); len(list) > 0 {
 		t.Errorf("a second time: %+v", list)
 	}
+	kept, err := readCopy(t.Context(), target.api)
+	if err != nil || len(kept.Required) != 3 || len(kept.Providers) != 2 {
+		t.Errorf("kept: %+v, %v", kept, err)
+	}
 	// The rest of the profile is as it was.
 	if err := s.Admin(t.Context(), http.MethodGet, profile, nil, &after); err != nil {
 		t.Fatal(err)
 	}
 	delete(after, "unmanagedAttributePolicy")
+	relaxed := maps.Clone(before)
+	relaxed["attributes"] = nil
 	for _, a := range before["attributes"].([]any) {
-		delete(a.(map[string]any), "required")
+		without := maps.Clone(a.(map[string]any))
+		delete(without, "required")
+		all, _ := relaxed["attributes"].([]any)
+		relaxed["attributes"] = append(all, without)
 	}
-	if d := cmp.Diff(before, after); d != "" {
+	if d := cmp.Diff(relaxed, after); d != "" {
 		t.Errorf("the profile:\n%s", d)
 	}
+	// What was taken away is kept, and put back, but for what somebody has changed since.
+	settle(t, s, "to-fix", map[string]any{"editUsernameAllowed": false})
+	if d := cmp.Diff([]string{"warning keycloak.fix_undone", "warning keycloak.fix_undone", "warning keycloak.fix_undone", "warning keycloak.fix_undone"}, codes(open(t, c).UndoFix(t.Context()))); d != "" {
+		t.Error(d)
+	}
+	if list := open(t, c).UndoFix(t.Context()); len(list) > 0 {
+		t.Errorf("undone a second time: %+v", list)
+	}
+	after = nil
+	if err := s.Admin(t.Context(), http.MethodGet, profile, nil, &after); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(before, after); d != "" {
+		t.Errorf("the profile after the undo:\n%s", d)
+	}
+	if err := s.Admin(t.Context(), http.MethodGet, "/realms/to-fix/roles/"+copyRole, nil, nil); err == nil {
+		t.Error("the role with the copy is still there")
+	}
+	target.Fix(t.Context(), needs)
 	u := person(7101, func(u *sdk.User) {
 		u.Password, u.Identities = bcryptOf(t, "2a", "testpass"), []sdk.Identity{{Provider: "google", Subject: "1"}}
 	})

@@ -134,6 +134,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 		mapper: mapper{
 			defaultRole: facts.DefaultRole.Name, defaultGroups: facts.DefaultGroups, aliases: t.config.IdentityProviders,
 			tenants: t.config.Tenants, tenant: t.config.Tenant, emailAsUsername: facts.EmailAsUsername, bridgeAlias: t.config.BridgeAlias,
+			profile: profile, strict: t.config.RefusedValues == refusedReject,
 		},
 		planned: reconcile.NewClaims(), loading: reconcile.NewClaims(),
 	}

@@ -20,7 +20,7 @@ import (
 func (t *live) Login(ctx context.Context, l sdk.Login) (accepted bool, err error) {
 	id, secret := t.config.CanaryClientID, t.config.CanaryClientSecret
 	if id == "" {
-		remove, err := t.temporaryClient(ctx, &id, &secret)
+		remove, err := temporaryClient(ctx, t.api, &id, &secret)
 		if err != nil {
 			return false, explain(err)
 		}
@@ -58,10 +58,10 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (accepted bool, err error
 
 // temporaryClient creates a confidential client for password grants and returns
 // how to remove it.
-func (t *live) temporaryClient(ctx context.Context, id *string, secret *sdk.Secret) (func(context.Context) error, error) {
+func temporaryClient(ctx context.Context, a *api, id *string, secret *sdk.Secret) (func(context.Context) error, error) {
 	name, internal := "stetl-canary-"+strings.ToLower(rand.Text()), strings.ToLower(rand.Text())
 	*id, *secret = name, sdk.NewSecret(rand.Text())
-	err := t.api.write(ctx, http.MethodPost, t.api.realmPath("clients"), map[string]any{
+	err := a.write(ctx, http.MethodPost, a.realmPath("clients"), map[string]any{
 		"id": internal, "clientId": name, "secret": secret.Reveal(), "enabled": true, "publicClient": false,
 		"directAccessGrantsEnabled": true, "standardFlowEnabled": false, "serviceAccountsEnabled": false,
 		"description": "proves that old passwords work; may be deleted",
@@ -78,7 +78,7 @@ func (t *live) temporaryClient(ctx context.Context, id *string, secret *sdk.Secr
 		return nil, err
 	}
 	return func(ctx context.Context) error {
-		if err := t.api.remove(ctx, "clients", internal); err != nil {
+		if err := a.remove(ctx, "clients", internal); err != nil {
 			return fmt.Errorf("remove the client %s, which was made to prove a password: %w", name, err)
 		}
 		return nil

@@ -53,8 +53,9 @@ type representation struct {
 
 	organizations []string // joined after the import, which has no place for them
 
-	source string   // sdk.User.SourceID
-	notes  []string // what the operator should know although the user is loaded
+	source string         // sdk.User.SourceID
+	notes  []string       // what the operator should know although the user is loaded
+	losses []sdk.PartLoss // values that are left out
 }
 
 type federatedIdentity struct {
@@ -71,7 +72,9 @@ type mapper struct {
 	tenants         string // as in the configuration
 	tenant          string // loads the users of this one only
 	emailAsUsername bool
-	bridgeAlias     string // links everybody to the bridge's identity provider
+	bridgeAlias     string       // links everybody to the bridge's identity provider
+	profile         *userProfile // nil where nobody knows it
+	strict          bool         // who has a value that is refused is, too
 }
 
 // actionUpdatePassword is the required action that asks for a new password.
@@ -117,8 +120,13 @@ func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
 	}
 	r.Attributes = attributes(u, others)
 	m.memberships(u, r)
-	if out := checkLengths(u, r); out != nil {
-		return nil, out
+	if n := length(r.Username); n > maxField {
+		return nil, reject(u, sdk.CodeFieldTooLong, fmt.Sprintf("the username has %d characters; Keycloak holds %d", n, maxField), "shorten it in SuperTokens")
+	}
+	leaveOut(r, m.profile)
+	if m.strict && len(r.losses) > 0 {
+		l := r.losses[0]
+		return nil, reject(u, codeProfileRefused, l.Detail, "correct it in SuperTokens or in the realm's user profile, or set refused_values: leave_out")
 	}
 	return r, nil
 }
@@ -196,38 +204,6 @@ func (m mapper) memberships(u *sdk.User, r *representation) {
 const tenantParent = "tenants"
 
 func tenantGroup(tenant string) string { return "/" + tenantParent + "/" + tenant }
-
-// checkLengths finds what the database would refuse, taking the whole batch along.
-func checkLengths(u *sdk.User, r *representation) *sdk.Outcome {
-	tooLong := func(what, value string) *sdk.Outcome {
-		if n := length(value); n > maxField {
-			return reject(u, sdk.CodeFieldTooLong, fmt.Sprintf("%s has %d characters; Keycloak holds %d", what, n, maxField), "shorten it in SuperTokens or leave it out in the mapping")
-		}
-		return nil
-	}
-	fields := [][2]string{{"the username", r.Username}, {"the e-mail address", r.Email}, {"the given name", r.FirstName}, {"the family name", r.LastName}}
-	for _, f := range r.FederatedIdentities {
-		fields = append(fields, [2]string{"the alias " + f.IdentityProvider, f.IdentityProvider}, [2]string{"the " + f.IdentityProvider + " user id", f.UserID}, [2]string{"the " + f.IdentityProvider + " user name", f.UserName})
-	}
-	for _, name := range r.RealmRoles {
-		fields = append(fields, [2]string{"a role name", name})
-	}
-	for _, name := range u.Tenants {
-		fields = append(fields, [2]string{"a tenant id", name})
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Attributes)) {
-		fields = append(fields, [2]string{"an attribute name", name})
-		if slices.ContainsFunc(r.Attributes[name], func(v string) bool { return length(v) > maxProfileValue }) {
-			r.notes = append(r.notes, fmt.Sprintf("attribute %s is longer than %d characters; where users may edit it (unmanagedAttributePolicy ENABLED) the next sign-in asks to shorten it", name, maxProfileValue))
-		}
-	}
-	for _, f := range fields {
-		if out := tooLong(f[0], f[1]); out != nil {
-			return out
-		}
-	}
-	return nil
-}
 
 // millis is 0 for an unknown time.
 func millis(t time.Time) int64 {

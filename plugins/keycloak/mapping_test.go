@@ -151,13 +151,6 @@ func TestMapRejects(t *testing.T) {
 		{"tab", func(u *sdk.User) { u.ID = "a\tb" }, sdk.CodeIDInvalid},
 		{"no username", func(u *sdk.User) { u.Username = " " }, sdk.CodeUsernameMissing},
 		{"username", func(u *sdk.User) { u.Username = long }, sdk.CodeFieldTooLong},
-		{"email", func(u *sdk.User) { u.Email = long }, sdk.CodeFieldTooLong},
-		{"given name", func(u *sdk.User) { u.GivenName = long }, sdk.CodeFieldTooLong},
-		{"family name", func(u *sdk.User) { u.FamilyName = long }, sdk.CodeFieldTooLong},
-		{"role", func(u *sdk.User) { u.Roles = map[string][]string{"public": {long}} }, sdk.CodeFieldTooLong},
-		{"tenant", func(u *sdk.User) { u.Tenants = []string{long} }, sdk.CodeFieldTooLong},
-		{"subject", func(u *sdk.User) { u.Identities = []sdk.Identity{{Provider: "google", Subject: long}} }, sdk.CodeFieldTooLong},
-		{"metadata key", func(u *sdk.User) { u.Metadata = fmt.Appendf(nil, `{%q:1}`, long) }, sdk.CodeFieldTooLong},
 		{"unknown hash", func(u *sdk.User) { u.Password = canonical.ParsePasswordHash("md5:123") }, sdk.CodeHashUnsupported},
 		{"not base32", func(u *sdk.User) { u.TOTP = []sdk.TOTPDevice{{Secret: secretOf("0189"), Period: time.Minute}} }, sdk.CodeTOTPInvalid},
 		{"no secret", func(u *sdk.User) { u.TOTP = []sdk.TOTPDevice{{Period: time.Minute}} }, sdk.CodeTOTPInvalid},
@@ -178,6 +171,35 @@ func TestMapRejects(t *testing.T) {
 				t.Error("no words for the operator")
 			}
 		})
+	}
+}
+
+// A value that is too long costs the value, and the person only where that is asked for.
+func TestMapLeavesOut(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 256)
+	for name, tt := range map[string]struct {
+		change func(*sdk.User)
+		want   sdk.Feature
+	}{
+		"email":        {func(u *sdk.User) { u.Email = long }, sdk.PartEmail},
+		"given name":   {func(u *sdk.User) { u.GivenName = long }, sdk.CarriesNames},
+		"family name":  {func(u *sdk.User) { u.FamilyName = long }, sdk.CarriesNames},
+		"role":         {func(u *sdk.User) { u.Roles = map[string][]string{"public": {long, "short"}} }, sdk.CarriesRoles},
+		"tenant":       {func(u *sdk.User) { u.Tenants = []string{long, "eu"} }, sdk.CarriesTenants},
+		"subject":      {func(u *sdk.User) { u.Identities = []sdk.Identity{{Provider: "google", Subject: long}} }, sdk.CarriesIdentities},
+		"metadata key": {func(u *sdk.User) { u.Metadata = fmt.Appendf(nil, `{%q:1}`, long) }, sdk.CarriesMetadata},
+	} {
+		u := person(1, tt.change)
+		rep, rejected := testMapper.user(&u)
+		if rejected != nil || len(rep.losses) != 1 || rep.losses[0].Feature != tt.want || !strings.Contains(rep.losses[0].Detail, "Keycloak holds 255") || strings.Contains(text(rep), long) {
+			t.Errorf("%s: %+v, %+v", name, rep, rejected)
+		}
+		strict := testMapper
+		strict.strict = true
+		if _, rejected := strict.user(&u); rejected == nil || rejected.Code != codeProfileRefused || rejected.Hint == "" {
+			t.Errorf("%s, strictly: %+v", name, rejected)
+		}
 	}
 }
 

@@ -11,7 +11,7 @@ var (
 		sdk.Capable
 		sdk.Checker
 		sdk.Mailer
-		sdk.Fixer
+		sdk.FixUndoer
 		sdk.Planner
 		sdk.Undoer
 		sdk.Authenticator

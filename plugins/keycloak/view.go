@@ -14,14 +14,16 @@ import (
 
 // The names of fields in plans. Attributes and identities have names of their own.
 const (
-	fieldUsername = "username"
-	fieldEmail    = "email"
-	fieldEnabled  = "enabled"
-	fieldPassword = "password"
-	fieldTOTP     = "totp"
-	fieldRoles    = "roles"
-	fieldGroups   = "groups"
-	fieldTenancy  = "organizations"
+	fieldUsername   = "username"
+	fieldEmail      = "email"
+	fieldEnabled    = "enabled"
+	fieldGivenName  = "firstName"
+	fieldFamilyName = "lastName"
+	fieldPassword   = "password"
+	fieldTOTP       = "totp"
+	fieldRoles      = "roles"
+	fieldGroups     = "groups"
+	fieldTenancy    = "organizations"
 	// What the realm keeps and shows to nobody.
 	fieldHiddenAttributes = "hidden attributes"
 	fieldHiddenIdentities = "hidden identities"
@@ -46,7 +48,7 @@ type view struct {
 
 func (v *view) accountFields(a *account) map[string]string {
 	f := map[string]string{
-		fieldUsername: a.Username, fieldEmail: a.Email, "firstName": a.FirstName, "lastName": a.LastName,
+		fieldUsername: a.Username, fieldEmail: a.Email, fieldGivenName: a.FirstName, fieldFamilyName: a.LastName,
 		"emailVerified": strconv.FormatBool(a.EmailVerified), fieldEnabled: strconv.FormatBool(a.Enabled),
 	}
 	for name, values := range a.Attributes {

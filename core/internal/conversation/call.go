@@ -11,22 +11,17 @@ import (
 	"github.com/stetl/stetl/core/pluginpb"
 )
 
-// Fix has the plugin apply the remedies that Check names. The list says what was
-// done, as warnings, and what is left.
-func (s *Session) Fix(ctx context.Context, needs pluginapi.Needs) (diag.List, error) {
-	return s.fix(ctx, pluginapi.CanFix, &pluginpb.FixRequest{Needs: wire.EncodeNeeds(&needs)})
-}
-
-// UndoFix has the plugin put back what earlier calls of Fix have changed.
-func (s *Session) UndoFix(ctx context.Context) (diag.List, error) {
-	return s.fix(ctx, pluginapi.CanUndoFix, &pluginpb.FixRequest{Undo: true})
-}
-
-func (s *Session) fix(ctx context.Context, needed pluginapi.Ability, req *pluginpb.FixRequest) (diag.List, error) {
+// Fix has the plugin apply the remedies that Check names, or put back what earlier calls
+// have changed. The list says what was done, as warnings, and what is left.
+func (s *Session) Fix(ctx context.Context, f pluginapi.Fixing) (diag.List, error) {
+	needed := pluginapi.CanFix
+	if f.Undo {
+		needed = pluginapi.CanUndoFix
+	}
 	if err := s.able(needed); err != nil {
 		return nil, err
 	}
-	p, err := call(ctx, s, "Fix", checkTimeout, s.client.Fix, req)
+	p, err := call(ctx, s, "Fix", checkTimeout, s.client.Fix, &pluginpb.FixRequest{Needs: wire.EncodeNeeds(&f.Needs), Undo: f.Undo})
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,8 @@ type idp struct {
 	// signIns is what a check says of the ways to sign in.
 	signIns []pluginapi.SignIn
 	found diag.List // what Check says
+	// taken are addresses that accounts have, with their ids, and nobody else can get.
+	taken map[string]string
 }
 
 func (p *idp) Saved(context.Context) (map[string][]byte, error) { return maps.Clone(p.saved), nil }
@@ -70,6 +72,10 @@ func (p *idp) Finish(context.Context) error { return nil }
 func (p *idp) compare(u *pluginapi.User) pluginapi.Change {
 	now, there := p.accounts[u.ID]
 	c := pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: u.SourceID, TargetID: u.ID}}
+	if holder := p.taken[u.Email]; !there && holder != "" {
+		c.Action, c.TargetID, c.Code, c.Detail = pluginapi.Rejected, "", diag.LoadEmailConflict, "the address belongs to the account "+holder+" of the target"
+		return c
+	}
 	if !there {
 		c.Action, c.TargetID = pluginapi.Created, ""
 		return c

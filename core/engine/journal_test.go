@@ -88,6 +88,25 @@ func TestDriftIsAPolicy(t *testing.T) {
 	}
 }
 
+// Who registers again meets the account of before: the reject names whose it was, in plan
+// and run.
+func TestRejectNamesWhoHasGone(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(3)
+	if _, _, err := p.do(src, dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	dst.taken = map[string]string{"user1@example.org": id(1)}
+	again := append(listed{}, src[2:]...)
+	again = append(again, rename(people(5), 4, "user1@example.org")[4])
+	for _, dry := range []bool{true, false} {
+		_, seen, err := p.do(again, dst, func(o *Options) { o.DryRun = dry })
+		if c := seen[id(4)]; err != nil || c.Code != diag.LoadEmailConflict || !strings.Contains(c.Detail, "has made that account for "+id(1)+", who has gone") {
+			t.Errorf("dry %v: %v, %+v", dry, err, c)
+		}
+	}
+}
+
 // An account that somebody else made is left alone unless a policy says so, and
 // then within a limit.
 func TestExistingAccountsAreAPolicy(t *testing.T) {

@@ -57,8 +57,12 @@ func (m *mover) move(ctx context.Context) error {
 	limits := batchLimits(m.caps)
 	m.calls = make(slots, limits.InFlight)
 	m.stopped = func() error { return context.Cause(reading) }
+	left := &departed{journal: m.journal, removed: m.survey.removed}
 	d := newDispatcher(group, limits, func(b *batch) error {
 		changes, err := m.apply(working, b)
+		if err == nil {
+			err = left.name(working, changes)
+		}
 		m.survey.signIns.outcomes(b.users, changes)
 		m.counter.add(changes...)
 		if err == nil && !m.dry {

@@ -34,7 +34,8 @@ func (d *departed) name(ctx context.Context, changes []pluginapi.Change) error {
 		if c.Action != pluginapi.Rejected || !conflictCodes[c.Code] {
 			continue
 		}
-		if d.once.Do(func() { d.failed = d.find(ctx) }); d.failed != nil {
+		d.once.Do(func() { d.failed = d.find(ctx) })
+		if d.failed != nil {
 			return d.failed
 		}
 		for word := range strings.FieldsFuncSeq(c.Detail, func(r rune) bool { return strings.ContainsRune(" ,;:()\"'", r) }) {

@@ -16,7 +16,7 @@ var downwards = []string{
 	"survey.go",
 	"ids.go", "choice.go", // who the run is about
 	"result.go", "options.go", "plan.go",
-	"departed.go", "readback.go", "canary.go", "loader.go", "limits.go", "dispatch.go", "reconcile.go", "conflicts.go", "demand.go", "signins.go", "status.go",
+	"readback.go", "canary.go", "loader.go", "limits.go", "dispatch.go", "reconcile.go", "departed.go", "conflicts.go", "demand.go", "signins.go", "status.go",
 	"workset.go", "part.go", "sample.go",
 	"errors.go", "ports.go",
 }
@@ -31,6 +31,7 @@ var stages = map[string][]string{
 	"status.go":    {},
 	"workset.go":   {},
 	"reconcile.go": {},
+	"departed.go":  {},
 	"limits.go":    {},
 	"loader.go":    {},
 	"dispatch.go":  {},

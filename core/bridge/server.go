@@ -26,6 +26,8 @@ type Options struct {
 	Accounts Accounts
 	// Lazy are the ways in which the lazy check of passwords is asked.
 	Lazy []LazyContract
+	// Uses are the rights without which the server is not ready.
+	Uses cutover.Uses
 	// Key signs what the provider issues, and assertions.
 	Key *rsa.PrivateKey
 	// Log receives the audit trail, and what goes wrong.
@@ -38,6 +40,7 @@ type Server struct {
 	metrics  *metrics
 	router   *router
 	draining atomic.Bool
+	uses     cutover.Uses
 	// warned is when a proxy that is not trusted was last warned about, in Unix time.
 	warned atomic.Int64
 }
@@ -60,7 +63,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{router: newRouter()}
+	s := &Server{router: newRouter(), uses: o.Uses}
 	var count func(context.Context) (waiting, arrived int, err error)
 	if lazy := o.Config.Lazy; !lazy.Token.IsZero() {
 		count = func(ctx context.Context) (waiting, arrived int, err error) {
@@ -181,6 +184,19 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "draining", http.StatusServiceUnavailable)
 	case s.db.Ping(ctx) != nil:
 		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+	default:
+		s.allowed(ctx, w)
+	}
+}
+
+// allowed is whether the role may do what it has to: without, every hand-over fails.
+func (s *Server) allowed(ctx context.Context, w http.ResponseWriter) {
+	switch missing, err := cutover.MissingRights(ctx, s.db.Sessions(), s.uses); {
+	case err != nil:
+		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+	case len(missing) > 0:
+		s.failure(ctx, fmt.Errorf("the role of the bridge lacks %s", strings.Join(missing, ", ")))
+		http.Error(w, "the role of the bridge lacks rights", http.StatusServiceUnavailable)
 	default:
 		_, _ = w.Write([]byte("ok\n"))
 	}

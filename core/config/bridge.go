@@ -198,6 +198,17 @@ func (f *file) checkBridge() {
 	if lazy := section.get("lazy"); lazy != nil && f.root.get("source", "firebase_signer_key").absent() && checksFirebase(lazy.get("schemes")) {
 		bad(lazy, "hashes from Firebase cannot be checked without their key", "set source.firebase_signer_key, or leave firebase_scrypt out of lazy.schemes")
 	}
+	for _, path := range [][]string{{"exchange", "origins"}, {"reset", "origins"}, {"verify_email", "origins"}} {
+		list := section.get(path...)
+		if list == nil {
+			continue
+		}
+		for _, n := range list.items {
+			if u, err := url.Parse(n.str()); err != nil || u.Host == "" || u.Scheme+"://"+u.Host != n.str() || strings.Contains(u.Host, "*") {
+				bad(n, fmt.Sprintf("%q is not an origin", n.str()), "as in https://app.example.com: each by itself, as these pages may send secrets and read the answer")
+			}
+		}
+	}
 	if mode, api := section.get("reset", "mode"), section.get("reset", "api_path"); !mode.absent() && mode.str() == "target" && !api.absent() {
 		bad(api, "the target asks for the new password, and reset.api_path would take one that nobody sets", "leave api_path out, or use mode: password")
 	}

@@ -92,6 +92,14 @@ const (
 	SourceMigrationMode     Code = "source.migration_mode"
 )
 
+// Codes of the bridge.
+const (
+	BridgeNoJournal Code = "bridge.no_journal"
+	BridgeUnable    Code = "bridge.target_unable"
+	BridgeRights    Code = "bridge.rights_missing"
+	BridgeExposed   Code = "bridge.exposed"
+)
+
 // Codes of the plugin boundary: core/plugin, core/sdk and what is between them.
 const (
 	PluginNotFound          Code = "plugin.not_found"
@@ -241,6 +249,11 @@ var table = []Info{
 	{SourceAppEmpty, "the app that is read has nobody, and another app has users", "choose the app with source.app; stetl inspect --list names them", "", stays},
 	{SourceUpgradeUnfinished, "tables of two generations have rows, as when an upgrade was stopped halfway", "finish the upgrade, or restore the state before it", "", stays},
 	{SourceMigrationMode, "core 12's migration_mode contradicts what the tables hold", "leave the setting out, or say the mode that the core runs in", "", stays},
+
+	{BridgeNoJournal, "the bridge finds no run's journal, and would know nobody", "run stetl run first; every instance needs its journal folder", "", stays},
+	{BridgeUnable, "the configuration of the bridge asks for what the target cannot do", "leave that section out", "", stays},
+	{BridgeRights, "the role of the bridge cannot do what it has to", "have the owner of the database run what stetl bridge --print-sql ROLE prints", "", stays},
+	{BridgeExposed, "a secret of the bridge could be guessed, or its metrics are open to the network", "make a longer secret; listen on a loopback address", "", stays},
 
 	{PluginNotFound, "no such plugin where it was looked for", "check the name; a plugin of your own is an executable stetl-plugin-NAME beside stetl", "", stays},
 	{PluginBadName, "a plugin name has characters that no plugin has", "use lower-case letters, digits and single dashes", "", stays},

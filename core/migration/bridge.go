@@ -8,6 +8,7 @@ import (
 
 	"github.com/stetl/stetl/core/bridge"
 	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
@@ -27,13 +28,22 @@ func (m *Migration) Bridge(ctx context.Context, log *slog.Logger) error {
 	if !settings.Set {
 		return noBridge(cfg)
 	}
+	found := checkBridge(ctx, m, diag.Error)
+	for _, d := range found {
+		if d.Severity == diag.Warning {
+			log.Warn(d.Summary, slog.String("code", string(d.Code)), slog.String("setting", d.Path), slog.String("hint", d.Hint))
+		}
+	}
+	if found.HasErrors() {
+		return RefusedError{found.Err()}
+	}
 	sessions, db, err := openBridge(ctx, cfg, m.o.Accept, bridgeConnections)
 	if err != nil {
 		return err
 	}
 	defer sessions.Close()
 	m.plugin.restarted = func() { log.Warn("the plugin has died and is started again") }
-	o := bridge.Options{Config: settings, DB: db, Target: bridgeTarget{m.target}, Accounts: bridgeAccounts{&m.journal}, Log: log, Lazy: m.o.Lazy}
+	o := bridge.Options{Config: settings, DB: db, Target: bridgeTarget{m.target}, Accounts: bridgeAccounts{&m.journal}, Log: log, Lazy: m.o.Lazy, Uses: bridgeUses(settings)}
 	if settings.SigningKey.IsZero() {
 		o.Key, err = db.SigningKey(ctx)
 	} else {
@@ -54,14 +64,11 @@ func (m *Migration) Bridge(ctx context.Context, log *slog.Logger) error {
 
 // openBridge opens the source as the bridge does, with its own tables.
 func openBridge(ctx context.Context, cfg *config.Config, accept []supertokens.GapCode, connections int) (*session.Store, *cutover.DB, error) {
-	options := sourceOptions(cfg)
-	options.AcceptIncomplete = accept
 	refused := func(err error) error { return RefusedError{sourceError(cfg, err)} }
 	if !cfg.Bridge.Database.IsZero() {
-		options.URL, options.Dump = cfg.Bridge.Database, ""
 		refused = func(err error) error { return RefusedError{sourceErrorAt(cfg, "/bridge/database", err)} }
 	}
-	sessions, err := session.Open(ctx, options, session.Config{Connections: connections})
+	sessions, err := session.Open(ctx, bridgeSource(cfg, accept), session.Config{Connections: connections})
 	if err != nil {
 		return nil, nil, refused(err)
 	}
@@ -74,6 +81,16 @@ func openBridge(ctx context.Context, cfg *config.Config, accept []supertokens.Ga
 		return nil, nil, refused(err)
 	}
 	return nil, nil, RefusedError{err}
+}
+
+// bridgeSource says how the bridge opens the source: as a role of its own, if there is one.
+func bridgeSource(cfg *config.Config, accept []supertokens.GapCode) supertokens.Options {
+	options := sourceOptions(cfg)
+	options.AcceptIncomplete = accept
+	if !cfg.Bridge.Database.IsZero() {
+		options.URL, options.Dump = cfg.Bridge.Database, ""
+	}
+	return options
 }
 
 // BridgeUnlock ends lock-outs of the bridge that a configuration describes, and says how

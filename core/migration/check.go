@@ -31,7 +31,7 @@ func (m *Migration) Check(ctx context.Context) (*Checked, error) {
 	if err != nil {
 		return nil, classify(ctx, err)
 	}
-	c := &Checked{Found: m.cfg.Target.Locate(found), Source: m.source.src.Where()}
+	c := &Checked{Found: append(m.cfg.Target.Locate(found), checkBridge(ctx, m, diag.Warning)...), Source: m.source.src.Where()}
 	c.Completeness, _ = m.source.src.Completeness()
 	return c, nil
 }

@@ -62,6 +62,19 @@ func (j *runJournal) close() error {
 	return j.file.Close()
 }
 
+// hasAccounts reports whether a run has left an account.
+func (j *runJournal) hasAccounts(ctx context.Context) bool {
+	if j.scope == nil {
+		return false
+	}
+	for e, err := range j.scope.Accounts(ctx) {
+		if err == nil && e.TargetID != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // account is what the journal has of an account, by any of its ids.
 func (j *runJournal) account(ctx context.Context, id string) (journal.Entry, bool, error) {
 	if j.scope == nil {

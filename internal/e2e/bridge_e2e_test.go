@@ -14,10 +14,12 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +37,7 @@ import (
 type demo struct {
 	t             *testing.T
 	url, keycloak string
+	idToken       atomic.Value // of who came last
 }
 
 func startDemo(t *testing.T) *demo {
@@ -55,6 +58,12 @@ func startDemo(t *testing.T) *demo {
 		http.Redirect(w, r, d.keycloak+"/protocol/openid-connect/auth?"+q.Encode(), http.StatusFound)
 	})
 	mux.HandleFunc("GET /callback", d.callback)
+	mux.HandleFunc("GET /logout", func(w http.ResponseWriter, r *http.Request) {
+		hint, _ := d.idToken.Load().(string)
+		q := url.Values{"client_id": {"demo"}, "post_logout_redirect_uri": {d.url + "/bye"}, "id_token_hint": {hint}}
+		http.Redirect(w, r, d.keycloak+"/protocol/openid-connect/logout?"+q.Encode(), http.StatusFound)
+	})
+	mux.HandleFunc("GET /bye", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `<p id="answer">bye</p>`) })
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	d.url = server.URL
@@ -77,11 +86,13 @@ func (d *demo) callback(w http.ResponseWriter, r *http.Request) {
 	var tokens struct {
 		AccessToken  string `json:"access_token"`
 		RefreshToken string `json:"refresh_token"`
+		IDToken      string `json:"id_token"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&tokens); err != nil || tokens.RefreshToken == "" {
 		_, _ = fmt.Fprintf(w, `<p id="answer">no tokens: %d</p>`, resp.StatusCode)
 		return
 	}
+	d.idToken.Store(tokens.IDToken)
 	_, _ = fmt.Fprintf(w, `<p id="answer">user %s</p>`, html.EscapeString(subjectOf(tokens.AccessToken)))
 }
 
@@ -141,32 +152,48 @@ func freeAddress(t *testing.T) string {
 // it ends in order.
 func startBridge(t *testing.T, config, address string, env []string) (logPath string, pid int) {
 	t.Helper()
-	logPath = filepath.Join(t.TempDir(), "bridge.log")
-	log, err := os.Create(logPath)
+	b := launchBridge(t, config, address, env)
+	return b.logPath, b.cmd.Process.Pid
+}
+
+// bridgeProcess is a running bridge.
+type bridgeProcess struct {
+	cmd     *exec.Cmd
+	ended   chan error
+	logPath string
+	killed  bool
+}
+
+// kill ends the process as a machine that vanishes would, and its plugin by itself.
+func (b *bridgeProcess) kill(t *testing.T) {
+	t.Helper()
+	b.killed = true
+	if err := b.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-b.ended
+}
+
+func launchBridge(t *testing.T, config, address string, env []string) *bridgeProcess {
+	t.Helper()
+	b := &bridgeProcess{logPath: filepath.Join(t.TempDir(), "bridge.log"), ended: make(chan error, 1)}
+	log, err := os.Create(b.logPath)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := command(context.WithoutCancel(t.Context()), t, env, "bridge", "--config", config)
-	cmd.Stderr, cmd.Stdout = log, log
-	if err := cmd.Start(); err != nil {
+	b.cmd = command(context.WithoutCancel(t.Context()), t, env, "bridge", "--config", config)
+	b.cmd.Stderr, b.cmd.Stdout = log, log
+	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	go func() { b.ended <- b.cmd.Wait() }()
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Errorf("the bridge ended with %v", err)
-			}
-		case <-time.After(40 * time.Second):
-			t.Error("the bridge does not end", cmd.Process.Kill())
-			<-ended
+		if !b.killed {
+			b.stop(t)
 		}
 		_ = log.Close()
 		if t.Failed() {
-			text, _ := os.ReadFile(logPath)
+			text, _ := os.ReadFile(b.logPath)
 			t.Logf("bridge: %s", text)
 		}
 	})
@@ -176,18 +203,32 @@ func startBridge(t *testing.T, config, address string, env []string) (logPath st
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return logPath, cmd.Process.Pid
+				return b
 			}
 		}
 		select {
-		case err := <-ended:
-			text, _ := os.ReadFile(logPath)
-			ended <- err
+		case err := <-b.ended:
+			text, _ := os.ReadFile(b.logPath)
+			b.ended <- err
 			t.Fatalf("the bridge ended: %v\n%s", err, text)
 		case <-deadline:
 			t.Fatal("the bridge does not get ready")
 		case <-time.After(50 * time.Millisecond):
 		}
+	}
+}
+
+func (b *bridgeProcess) stop(t *testing.T) {
+	t.Helper()
+	_ = b.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-b.ended:
+		if err != nil {
+			t.Errorf("the bridge ended with %v", err)
+		}
+	case <-time.After(40 * time.Second):
+		t.Error("the bridge does not end", b.cmd.Process.Kill())
+		<-b.ended
 	}
 }
 
@@ -367,7 +408,8 @@ func prepareRealm(t *testing.T, server *keycloak.Server, realm, issuer, app stri
 				"jwtAuthorizationGrantEnabled": "true", "jwtAuthorizationGrantAssertionSignatureAlg": "RS256", "jwtAuthorizationGrantMaxAllowedAssertionExpiration": "300",
 			},
 		},
-		"/clients": map[string]any{"clientId": "demo", "publicClient": true, "standardFlowEnabled": true, "redirectUris": []string{app + "/callback"}},
+		"/clients": map[string]any{"clientId": "demo", "publicClient": true, "standardFlowEnabled": true, "redirectUris": []string{app + "/callback"},
+			"attributes": map[string]string{"post.logout.redirect.uris": app + "/bye"}},
 	} {
 		if err := server.Admin(t.Context(), http.MethodPost, "/realms/"+realm+path, body, nil); err != nil {
 			t.Fatal(err)

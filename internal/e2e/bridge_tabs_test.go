@@ -91,7 +91,8 @@ func (c *cutOver) openTabs(t *testing.T, first context.Context, access, user str
 		}
 		t.Logf("%d tabs: %q, %v", n, strings.Join(strings.Fields(s.text), " "), s.err)
 	}
-	if left := postgres.Value[int](t, c.dsn, "SELECT count(*) FROM session_info WHERE session_handle LIKE 'minted-%'"); left != 0 || signedIn == 0 {
+	left := postgres.Value[int](t, c.dsn, "SELECT count(*) FROM session_info WHERE session_handle LIKE 'minted-%'") //nolint:contextcheck // it takes the test's
+	if left != 0 || signedIn == 0 {
 		t.Errorf("%d of %d tabs are signed in, %d sessions of SuperTokens are left", signedIn, n, left)
 	}
 	for i, tab := range tabs {

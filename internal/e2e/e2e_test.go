@@ -251,6 +251,7 @@ func TestKeycloak(t *testing.T) {
 		{"DryRunsChangeNothing", testDryRunsChangeNothing},
 		{"Bridge", testBridge},
 		{"Tabs", testTabs},
+		{"Mishaps", testMishaps},
 		{"EveryFixture", testEveryFixture},
 	} {
 		t.Run(move.name, func(t *testing.T) { move.test(t, server) })

@@ -68,6 +68,9 @@ func (n *node) str() string {
 	return s
 }
 
+// isTrue reports whether the value is true.
+func (n *node) isTrue() bool { return n != nil && n.val == true }
+
 // nearest follows tokens as far as they exist.
 func (n *node) nearest(tokens []string) *node {
 	for _, t := range tokens {

@@ -94,11 +94,13 @@ func checkAddresses(cfg *config.Config) diag.List {
 			found.Add(d)
 		}
 	}
-	for path, url := range map[string]canonical.Secret{"/source/url": cfg.Source.URL, "/bridge/database": cfg.Bridge.Database} {
-		if !url.IsZero() {
-			check(path, supertokens.CheckURL(url))
-			check("/source/schema", supertokens.CheckSchema(url, cfg.Source.Schema))
-		}
+	if url := cfg.Source.URL; !url.IsZero() {
+		check("/source/url", supertokens.CheckURL(url))
+		check("/source/schema", supertokens.CheckSchema(url, cfg.Source.Schema))
+	}
+	if url := cfg.Bridge.Database; !url.IsZero() {
+		check("/bridge/database", supertokens.CheckPostgresURL(url))
+		check("/source/schema", supertokens.CheckSchema(url, cfg.Source.Schema))
 	}
 	located := cfg.Locate(found)
 	located.Sort()

@@ -58,7 +58,7 @@ func sourceOptions(cfg *config.Config) supertokens.Options {
 	return supertokens.Options{
 		URL: cfg.Source.URL, Dump: cfg.Source.Dump, Schema: cfg.Source.Schema, TablePrefix: cfg.Source.TablePrefix,
 		Tables: cfg.Source.Tables, App: cfg.Source.App, MigrationMode: cfg.Source.MigrationMode,
-		TakeLeft: cfg.Source.LeftUnderInternalID == "take",
+		TakeLeft: cfg.Source.LeftUnderInternalID == "take", LockTables: cfg.Source.LockTables,
 	}
 }
 
@@ -163,6 +163,9 @@ func OpenSessions(ctx context.Context, cfg *Config) (*session.Store, error) {
 // BridgeSQL gives the statements that make the tables of the bridge and give a role of
 // the database the least rights that it needs.
 func BridgeSQL(ctx context.Context, cfg *Config, role string) (_ []string, err error) {
+	if supertokens.IsMySQL(cfg.Source.URL) {
+		return nil, cfg.SourceError(supertokens.CheckPostgresURL(cfg.Source.URL))
+	}
 	tables, err := OpenTables(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -24,6 +24,9 @@ type catalog struct {
 	hidesRows bool
 	// filtered says that a dump was made of some rows only.
 	filtered bool
+	// showsGranted says that the source shows only tables that the role has a right to: what
+	// is missing may be there.
+	showsGranted bool
 }
 
 // view is something that can be read like a table. It may leave rows out, and nothing

@@ -3,7 +3,7 @@
 // ids a table stores, what makes an e-mail verified, and how rows become
 // accounts. No other package names one of its tables.
 //
-// [Open] looks at a live PostgreSQL database or a file of pg_dump or mysqldump, finds the
+// [Open] looks at a live PostgreSQL or MySQL, or a file of pg_dump or mysqldump, finds the
 // installation, and proves which cores have used it (there is no version row):
 // by its tables, their columns, types and indexes. What a core of that age makes
 // must be there, and rows must not contradict each other, else the source is

@@ -341,6 +341,9 @@ func (e *evidence) missingTables() {
 		case e.made(t):
 			g := e.missing(t, fmt.Sprintf("%s, and every core since %s makes that table", proof, t.since))
 			g.Proof = fmt.Sprintf("in %s %s", e.c.where, proof)
+			if e.c.showsGranted {
+				g.Proof += " (" + hiddenTables + ")"
+			}
 			e.gaps = append(e.gaps, g)
 		}
 	}
@@ -427,6 +430,9 @@ func (e *evidence) missing(t *tableSpec, because string) Gap {
 	return Gap{Code: GapTable, Table: t.name, Detail: e.l.missing(e.c, t, because)}
 }
 
+// hiddenTables is what MySQL does with tables that a role has no right to.
+const hiddenTables = "the server hides tables from a role that has no right to them: check GRANT SELECT ON DATABASE.* TO <role>"
+
 func (l *Layout) missing(c *catalog, t *tableSpec, because string) string {
 	what := fmt.Sprintf("table %q is missing from schema %q in %s", l.called(t.name), l.Schema, c.where)
 	if r := c.find(l.Schema, l.called(t.name)); r != nil {
@@ -444,6 +450,9 @@ func (l *Layout) missing(c *catalog, t *tableSpec, because string) string {
 	}
 	if because != "" {
 		what += ": " + because
+	}
+	if c.showsGranted {
+		hint += "; " + hiddenTables
 	}
 	return what + "; " + hint
 }
@@ -525,6 +534,9 @@ func (e *evidence) unreadable() error {
 		r := e.l.tables[t.name]
 		if r == nil || r.readable || !t.role.matters() && t.name != TenantConfigs {
 			continue
+		}
+		if e.c.showsGranted {
+			return fmt.Errorf("no permission to read table %s in %s; run: GRANT SELECT ON %s.* TO <role>", r.qualified(), e.c.where, quoteMySQL(e.l.Schema))
 		}
 		return fmt.Errorf("no permission to read table %s in %s; run: GRANT USAGE ON SCHEMA %s TO <role>; GRANT SELECT ON ALL TABLES IN SCHEMA %s TO <role>",
 			r.qualified(), e.c.where, quoteIdent(e.l.Schema), quoteIdent(e.l.Schema))

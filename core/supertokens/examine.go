@@ -90,6 +90,7 @@ func (e *examiner) tenants(ctx context.Context) error {
 // locationKeys are the settings of a tenant that move its users elsewhere.
 var locationKeys = []string{
 	"postgresql_connection_uri", "postgresql_host", "postgresql_port", "postgresql_database_name", "postgresql_table_schema",
+	"mysql_connection_uri", "mysql_host", "mysql_port", "mysql_database_name",
 }
 
 func (e *examiner) providers(ctx context.Context) error {

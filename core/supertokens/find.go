@@ -41,6 +41,7 @@ const (
 	settingMode   = "migration_mode"
 
 	settingCharset = "charset"
+	settingLock    = "lock_tables"
 )
 
 // Layout is where an installation's tables are and what shape they have.

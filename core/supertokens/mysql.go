@@ -2,6 +2,7 @@ package supertokens
 
 import (
 	"encoding/hex"
+	"errors"
 	"strings"
 	"unicode/utf8"
 
@@ -65,6 +66,12 @@ var yes, no = []byte{'t'}, []byte{'f'}
 // charsetLatin1 says that texts are UTF-8 that an application has sent over a connection
 // in latin1, so that the server has taken each byte for a character.
 const charsetLatin1 = "latin1"
+
+// What settings of MySQL say of other sources.
+var (
+	errCharset = errors.New("source.charset is for dumps and databases of MySQL and MariaDB")
+	errLock    = errors.New("source.lock_tables is for live databases of MySQL and MariaDB")
+)
 
 // Charsets lists what [Options.Charset] can be.
 func Charsets() []string { return []string{charsetLatin1} }

@@ -2,7 +2,6 @@ package supertokens
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -123,6 +122,3 @@ func (d *mysqlDump) countRows(ctx context.Context, r *relation, app string) (n i
 	})
 	return n, err
 }
-
-// errCharset says why a setting does not go with a source.
-var errCharset = errors.New("source.charset is for dumps and databases of MySQL and MariaDB")

@@ -1,6 +1,7 @@
 package supertokens
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -17,16 +18,19 @@ func SettingHint(name string) string {
 		return hint
 	}
 	if setting, ok := strings.CutPrefix(folded, "postgresql_"); ok {
-		return databaseHint(setting)
+		return databaseHint(setting, "postgres", "POSTGRESQL_CONNECTION_URI")
 	}
-	if strings.HasPrefix(folded, "mysql_") || strings.HasPrefix(folded, "mongodb_") {
-		return "only PostgreSQL can be read yet; see docs/supertokens.md"
+	if setting, ok := strings.CutPrefix(folded, "mysql_"); ok {
+		return databaseHint(setting, "mysql", "MYSQL_CONNECTION_URI")
+	}
+	if strings.HasPrefix(folded, "mongodb_") {
+		return "only PostgreSQL, MySQL and MariaDB can be read; see docs/supertokens.md"
 	}
 	return ""
 }
 
 const (
-	partOfURL = "it is part of source.url here: postgres://USER:PASSWORD@HOST:PORT/DATABASE, as a reference such as ${env:NAME}"
+	partOfURL = "it is part of source.url here: %s://USER:PASSWORD@HOST:PORT/DATABASE, as a reference such as ${env:NAME}"
 	notOfCore = "the core is not asked; source.url is the address of its database"
 	leaveOut  = "leave it out; nothing here depends on it"
 )
@@ -51,13 +55,13 @@ var coreSettings = map[string]string{ //nolint:gosec // names of settings, and n
 	"firebase_password_hashing_signer_key": "it is source.firebase_signer_key here, as a reference such as ${file:signer.key}",
 }
 
-// databaseHint is about a setting of the core's PostgreSQL plugin.
-func databaseHint(setting string) string {
+// databaseHint is about a setting of the core's plugin for a database.
+func databaseHint(setting, scheme, variable string) string {
 	switch setting {
 	case "connection_uri":
-		return "it is source.url here, as a reference such as ${env:POSTGRESQL_CONNECTION_URI}"
+		return "it is source.url here, as a reference such as ${env:" + variable + "}"
 	case "host", "port", "user", "password", "database_name", "connection_scheme":
-		return partOfURL
+		return fmt.Sprintf(partOfURL, scheme)
 	case "connection_attributes":
 		return "they stand behind the ? of source.url here"
 	case "table_schema":

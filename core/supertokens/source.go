@@ -14,13 +14,16 @@ import (
 
 // Options say where the users are. Exactly one of URL and Dump is set.
 type Options struct {
-	// URL is a PostgreSQL connection string of a role that may read.
+	// URL is the address of a PostgreSQL, MySQL or MariaDB, with a role that may read.
 	URL canonical.Secret
 	// Dump is the path of what pg_dump has made, in any of its formats, or mysqldump.
 	Dump string
 	// Charset says that texts in MySQL are UTF-8 that came over a connection in another
 	// character set, one of [Charsets]. Empty takes them as they are.
 	Charset string
+	// LockTables lets several connections to MySQL read the same state: tables are locked
+	// against writing for the moment in which they begin. Without it there is one connection.
+	LockTables bool
 	// Schema and TablePrefix narrow the search for the installation; empty and
 	// nil search everywhere.
 	Schema string
@@ -141,6 +144,10 @@ func openStore(ctx context.Context, o Options) (store, error) {
 		return nil, errors.New("a source is either a database url or a dump file")
 	case o.Dump != "" && mysqldump.Recognise(o.Dump):
 		return openMySQLDump(ctx, o.Dump, o.Charset)
+	case !o.URL.IsZero() && IsMySQL(o.URL):
+		return openMySQL(ctx, o)
+	case o.LockTables:
+		return nil, &SettingError{[]string{settingLock}, errLock}
 	case o.Charset != "":
 		return nil, &SettingError{[]string{settingCharset}, errCharset}
 	case o.Dump != "":

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/mysqlurl"
 	"github.com/stetl/stetl/core/internal/pgurl"
 )
 
@@ -21,6 +22,18 @@ type URLProblem = pgurl.Problem
 // at once: the error unwraps to a [URLProblem] for each thing. It does not connect,
 // and it repeats nothing of the address but names of settings and of schemas.
 func CheckURL(s canonical.Secret) error {
+	if IsMySQL(s) {
+		a, err := mysqlurl.Parse(s.Reveal())
+		if err == nil {
+			_, err = a.Config()
+		}
+		return err
+	}
+	return CheckPostgresURL(s)
+}
+
+// CheckPostgresURL is [CheckURL] for what works over PostgreSQL only.
+func CheckPostgresURL(s canonical.Secret) error {
 	_, err := parseURL(s)
 	return err
 }
@@ -28,6 +41,9 @@ func CheckURL(s canonical.Secret) error {
 // CheckSchema says whether a schema that was told is one of those that the address
 // names. An address that cannot be read is no matter of it.
 func CheckSchema(url canonical.Secret, schema string) error {
+	if IsMySQL(url) {
+		return checkDatabase(url, schema)
+	}
 	a, err := pgurl.Parse(url.Reveal())
 	if err != nil || schema == "" || len(a.Schemas) == 0 {
 		return nil //nolint:nilerr // CheckURL says it
@@ -37,6 +53,15 @@ func CheckSchema(url canonical.Secret, schema string) error {
 	}
 	return &SettingError{[]string{settingSchema}, fmt.Errorf("source.schema is %q, and %s in the address of the database says %s; keep one of them",
 		schema, a.SchemaSetting, strings.Join(a.Schemas, ", "))}
+}
+
+// checkDatabase is [CheckSchema] for MySQL, where a schema is a database.
+func checkDatabase(url canonical.Secret, schema string) error {
+	a, err := mysqlurl.Parse(url.Reveal())
+	if err != nil || schema == "" || a.Database == "" || a.Database == schema {
+		return nil //nolint:nilerr // CheckURL says it
+	}
+	return &SettingError{[]string{settingSchema}, fmt.Errorf("source.schema is %q, and the address of the database names %q; keep one of them", schema, a.Database)}
 }
 
 // URLSchemas are the schemas that the address of a database names in currentSchema,
@@ -78,6 +103,9 @@ func parseURL(url canonical.Secret) (*pgx.ConnConfig, error) {
 func (o Options) narrow(c *catalog) (Options, *catalog, error) {
 	if o.URL.IsZero() {
 		return o, c, nil
+	}
+	if IsMySQL(o.URL) { // which lists no other database than the one that is named
+		return o, c, CheckSchema(o.URL, o.Schema)
 	}
 	a, err := pgurl.Parse(o.URL.Reveal())
 	if err != nil || len(a.Schemas) == 0 {

@@ -55,6 +55,9 @@ func unwrap(text string) string {
 	return text
 }
 
+// Unwrap is a text without what was copied along with an address.
+func Unwrap(text string) string { return unwrap(text) }
+
 // unquote takes off a pair of quotes and the semicolon of a program behind it.
 func unquote(text string) (string, bool) {
 	if text == "" || !strings.ContainsAny(text[:1], `"'`+"`") {
@@ -105,7 +108,8 @@ func (p *problems) split(text string) ([]setting, form) {
 	switch {
 	case slices.Contains(postgresSchemes, driver):
 	case slices.Contains(mysqlSchemes, driver):
-		p.add("this is the address of a MySQL or MariaDB database, which cannot be read yet", "see docs/supertokens.md for what can, "+expected)
+		p.add("this is the address of a MySQL or MariaDB database, of which accounts can be read (source.url) and nothing else",
+			"sessions, mailed links and the bridge need PostgreSQL; see docs/supertokens.md, "+expected)
 		return nil, uri
 	case driver == "http" || driver == "https":
 		p.add("this is a web address, such as the connectionURI of the core", "the database of the core is wanted: its postgresql_connection_uri, "+expected)

@@ -137,7 +137,7 @@ func (s *Server) command(programs installation, args ...string) *exec.Cmd {
 		"--no-defaults", "--datadir=" + s.path("data"), "--socket=" + s.path("socket"), "--pid-file=" + s.path("pid"),
 		"--lc-messages-dir=" + programs.share, "--character-sets-dir=" + filepath.Join(programs.share, "charsets"),
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--skip-log-bin",
-		"--skip-name-resolve", "--loose-innodb-flush-method=nosync", "--skip-log-error",
+		"--skip-name-resolve", "--loose-innodb-flush-method=nosync", "--innodb-doublewrite=0", "--innodb-file-per-table=0", "--sync-frm=0", "--skip-log-error",
 	}, args...)
 	if os.Geteuid() == 0 {
 		args = append(args, "--user=root")

@@ -19,7 +19,7 @@ type stream struct {
 	// post sends what belongs to no batch: pulses, and on the stream that writes also what
 	// is to be saved.
 	post func(*pluginpb.LoadResponse) error
-	work func(ctx context.Context, users []User, out *tally) error
+	work func(ctx context.Context, users []User, out *ledger) error
 }
 
 // serve works on the batches of one stream until the host ends it.
@@ -39,10 +39,10 @@ func (s *service) serve(ctx context.Context, call string, st stream) error {
 	defer sender.Wait()
 	defer out.close()
 	if call == loadCall {
-		s.desk.open(out)
-		defer s.desk.shut()
+		s.control.open(out)
+		defer s.control.shut()
 	} else {
-		defer s.desk.lend(out)()
+		defer s.control.lend(out)()
 	}
 	defer workers.Wait()
 
@@ -85,9 +85,9 @@ func (s *service) serve(ctx context.Context, call string, st stream) error {
 // runBatch sees to it that every user of b ends in exactly one outcome.
 func (s *service) runBatch(
 	ctx context.Context, call string, b *pluginpb.Batch, out *outbox,
-	work func(context.Context, []User, *tally) error,
+	work func(context.Context, []User, *ledger) error,
 ) {
-	t := newTally(b, out, s.log.With("call", call, "batch", b.GetId()), s.hearsLosses())
+	t := newLedger(b, out, s.log.With("call", call, "batch", b.GetId()), s.hearsLosses())
 	users := make([]User, 0, len(b.GetUsers()))
 	for _, p := range b.GetUsers() {
 		u, err := wire.DecodeUser(p)
@@ -140,9 +140,9 @@ func (c *cancels) fire(id uint64) {
 	}
 }
 
-// tally keeps the books of one batch. It is the Changes of a Planner, and
+// ledger keeps the books of one batch. It is the Changes of a Planner, and
 // behind outcomes the Outcomes of a Target.
-type tally struct {
+type ledger struct {
 	batch uint64
 	out   *outbox
 	log   *slog.Logger
@@ -155,8 +155,8 @@ type tally struct {
 	ended     bool
 }
 
-func newTally(b *pluginpb.Batch, out *outbox, log *slog.Logger, heard bool) *tally {
-	t := &tally{batch: b.GetId(), out: out, log: log, heard: heard, undecided: make(map[string]bool, len(b.GetUsers()))}
+func newLedger(b *pluginpb.Batch, out *outbox, log *slog.Logger, heard bool) *ledger {
+	t := &ledger{batch: b.GetId(), out: out, log: log, heard: heard, undecided: make(map[string]bool, len(b.GetUsers()))}
 	for _, u := range b.GetUsers() {
 		t.undecided[u.GetSourceId()] = true
 		t.order = append(t.order, u.GetSourceId())
@@ -165,7 +165,7 @@ func newTally(b *pluginpb.Batch, out *outbox, log *slog.Logger, heard bool) *tal
 }
 
 // Report implements [Changes].
-func (t *tally) Report(c Change) {
+func (t *ledger) Report(c Change) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	open, known := t.undecided[c.SourceID]
@@ -194,7 +194,7 @@ func (t *tally) Report(c Change) {
 }
 
 // losses are those that can be passed on; the log has the others.
-func (t *tally) losses(o *Outcome) []PartLoss {
+func (t *ledger) losses(o *Outcome) []PartLoss {
 	switch {
 	case len(o.Losses) == 0:
 		return nil
@@ -211,7 +211,7 @@ func (t *tally) losses(o *Outcome) []PartLoss {
 }
 
 // end stops the bookkeeping and returns who has no outcome.
-func (t *tally) end() []string {
+func (t *ledger) end() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended = true
@@ -225,8 +225,8 @@ func (t *tally) end() []string {
 	return open
 }
 
-// outcomes narrows a tally for Load.
-type outcomes struct{ t *tally }
+// outcomes narrows a ledger for Load.
+type outcomes struct{ t *ledger }
 
 // Report implements [Outcomes].
 func (o outcomes) Report(out Outcome) { o.t.Report(Change{Outcome: out}) }
@@ -236,12 +236,12 @@ func (o outcomes) Report(out Outcome) { o.t.Report(Change{Outcome: out}) }
 // so a crash leaves few users in doubt without one message per user.
 type outbox struct {
 	mu     sync.Mutex
-	queue  []letter
+	queue  []message
 	closed bool
 	wake   chan struct{}
 }
 
-type letter struct {
+type message struct {
 	batch  uint64
 	change Change
 	done   bool
@@ -257,11 +257,11 @@ const (
 
 func newOutbox() *outbox { return &outbox{wake: make(chan struct{}, 1)} }
 
-func (o *outbox) put(batch uint64, c Change) { o.push(letter{batch: batch, change: clipChange(c)}) }
+func (o *outbox) put(batch uint64, c Change) { o.push(message{batch: batch, change: clipChange(c)}) }
 
-func (o *outbox) done(batch uint64) { o.push(letter{batch: batch, done: true}) }
+func (o *outbox) done(batch uint64) { o.push(message{batch: batch, done: true}) }
 
-func (o *outbox) push(l letter) {
+func (o *outbox) push(l message) {
 	o.mu.Lock()
 	o.queue = append(o.queue, l)
 	o.mu.Unlock()
@@ -276,12 +276,12 @@ func (o *outbox) close() {
 }
 
 // take empties the outbox, for a call that answers all at once.
-func (o *outbox) take() []letter {
+func (o *outbox) take() []message {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	letters := o.queue
+	messages := o.queue
 	o.queue = nil
-	return letters
+	return messages
 }
 
 func (o *outbox) signal() {
@@ -298,30 +298,30 @@ func (o *outbox) run(send func(uint64, []Change, bool) error, post func(*pluginp
 	for {
 		<-o.wake
 		o.mu.Lock()
-		letters, closed := o.queue, o.closed
+		messages, closed := o.queue, o.closed
 		o.queue = nil
 		o.mu.Unlock()
-		for len(letters) > 0 && !failed {
-			if p := letters[0].post; p != nil {
+		for len(messages) > 0 && !failed {
+			if p := messages[0].post; p != nil {
 				if err := post(p); err != nil {
 					failed = true
 					broken()
 				}
-				letters = letters[1:]
+				messages = messages[1:]
 				continue
 			}
-			n := bunch(letters)
+			n := bunch(messages)
 			changes := make([]Change, 0, n)
-			for _, l := range letters[:n] {
+			for _, l := range messages[:n] {
 				if !l.done {
 					changes = append(changes, l.change)
 				}
 			}
-			if err := send(letters[0].batch, changes, letters[n-1].done); err != nil {
+			if err := send(messages[0].batch, changes, messages[n-1].done); err != nil {
 				failed = true
 				broken()
 			}
-			letters = letters[n:]
+			messages = messages[n:]
 		}
 		if closed {
 			return
@@ -329,18 +329,18 @@ func (o *outbox) run(send func(uint64, []Change, bool) error, post func(*pluginp
 	}
 }
 
-// bunch counts the leading letters that make one message: of one batch, ending
+// bunch counts the leading messages that make one message: of one batch, ending
 // with it, and within the bounds.
-func bunch(letters []letter) int {
+func bunch(messages []message) int {
 	size := 0
-	for n, l := range letters {
+	for n, l := range messages {
 		size += textSize(l.change)
-		if n == maxBunch || l.post != nil || l.batch != letters[0].batch || (n > 0 && size > maxBytes) {
+		if n == maxBunch || l.post != nil || l.batch != messages[0].batch || (n > 0 && size > maxBytes) {
 			return n
 		}
 		if l.done {
 			return n + 1
 		}
 	}
-	return len(letters)
+	return len(messages)
 }

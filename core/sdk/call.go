@@ -123,7 +123,7 @@ func (s *service) UndoStream(st grpc.BidiStreamingServer[pluginpb.UndoStreamRequ
 	})
 	defer sender.Wait()
 	defer box.close()
-	defer s.desk.lend(box)()
+	defer s.control.lend(box)()
 	takeBack(ctx, s, undoer, first.GetUndo(), box)
 	return nil
 }
@@ -137,7 +137,7 @@ func takeBack(ctx context.Context, s *service, undoer Undoer, req *pluginpb.Undo
 	for _, a := range accounts {
 		ids.Users = append(ids.Users, &pluginpb.User{SourceId: a.SourceID})
 	}
-	t := newTally(ids, box, s.log.With("call", undoCall), s.hearsLosses())
+	t := newLedger(ids, box, s.log.With("call", undoCall), s.hearsLosses())
 	err := s.guard(undoCall, func() error { return undo(ctx, undoer, accounts, outcomes{t}) })
 	code, detail := undecided(err)
 	for _, id := range t.end() {

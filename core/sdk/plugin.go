@@ -21,7 +21,7 @@ import (
 // written like 1m30s. Validation and decoding happen before New.
 type Plugin[C any] struct {
 	// Name is what a configuration calls the plugin: "keycloak" for an
-	// executable stetl-plugin-keycloak. Lower-case letters, digits and dashes.
+	// executable stetl-plugin-keycloak. Lower-case messages, digits and dashes.
 	Name    string
 	Version string
 	// Capabilities are those of the plugin whatever its configuration; a

@@ -56,7 +56,7 @@ type service struct {
 	gate
 	target Target // once ready
 
-	desk *desk // what goes to the host outside of batches
+	control *controlStream // what goes to the host outside of batches
 }
 
 // gate lets calls in, in their order.
@@ -73,7 +73,7 @@ var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
 	if !validName.MatchString(p.Name) {
-		return nil, fmt.Errorf("plugin name %q: use lower-case letters, digits and single dashes", p.Name)
+		return nil, fmt.Errorf("plugin name %q: use lower-case messages, digits and single dashes", p.Name)
 	}
 	if p.New == nil {
 		return nil, fmt.Errorf("plugin %s has no New function", p.Name)
@@ -91,7 +91,7 @@ func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
 			ConfigSchema: config.schema, ConfigFields: config.proposal(), Codes: p.Codes,
 		},
 		log:  log,
-		gate: gate{streams: map[string]bool{}}, desk: newDesk(),
+		gate: gate{streams: map[string]bool{}}, control: newControlStream(),
 		open: func(ctx context.Context, raw []byte, env Env) (Target, error) {
 			var c C
 			if list := config.decode(raw, &c); list.HasErrors() {
@@ -135,13 +135,13 @@ func (s *service) Configure(ctx context.Context, req *pluginpb.ConfigureRequest)
 	if host := req.GetUserAgent(); host != "" {
 		agent = host + " " + agent
 	}
-	s.desk.restore(req.GetSaved())
+	s.control.restore(req.GetSaved())
 	var t Target
 	var caps Capabilities
 	err := s.guard("Configure", func() (err error) {
 		t, err = s.open(ctx, req.GetConfigJson(), Env{
 			Log: s.log, UserAgent: agent,
-			Journal: s.desk, Pulse: s.desk.pulse, Fingerprints: newFingerprints(req.GetFingerprintKey()),
+			Journal: s.control, Pulse: s.control.pulse, Fingerprints: newFingerprints(req.GetFingerprintKey()),
 		})
 		if err == nil && t != nil {
 			caps = s.capabilities(t)
@@ -236,7 +236,7 @@ func (s *service) Load(st grpc.BidiStreamingServer[pluginpb.LoadRequest, pluginp
 	return s.serve(st.Context(), loadCall, stream{
 		recv: func() (*pluginpb.Batch, *pluginpb.CancelBatch, error) {
 			req, err := st.Recv()
-			s.desk.confirm(req.GetSaved())
+			s.control.confirm(req.GetSaved())
 			return req.GetBatch(), req.GetCancel(), err
 		},
 		post: func(p *pluginpb.LoadResponse) error { return st.Send(p) },
@@ -247,7 +247,7 @@ func (s *service) Load(st grpc.BidiStreamingServer[pluginpb.LoadRequest, pluginp
 			}
 			return st.Send(resp)
 		},
-		work: func(ctx context.Context, users []User, out *tally) error {
+		work: func(ctx context.Context, users []User, out *ledger) error {
 			return s.target.Load(ctx, users, outcomes{out})
 		},
 	})
@@ -268,7 +268,7 @@ func (s *service) Plan(st grpc.BidiStreamingServer[pluginpb.PlanRequest, pluginp
 			}
 			return st.Send(resp)
 		},
-		work: func(ctx context.Context, users []User, out *tally) error {
+		work: func(ctx context.Context, users []User, out *ledger) error {
 			planner, ok := s.target.(Planner)
 			if !ok {
 				return errors.New("the plugin cannot plan")

@@ -217,29 +217,19 @@ func saysPassword(t *tableSpec) bool {
 	}
 }
 
-// finder answers one question: it gathers rows of the users concerned, and makes
-// accounts of them as a whole reading does.
+// finder answers one question: it makes accounts of the rows of the users concerned as a
+// whole reading does.
 type finder struct {
-	t         *Tables
-	from      RowSource
-	rr        *rangeRows
+	gatherer
 	assembler assembler
-	// loaded are the ids that each table has been asked for.
-	loaded map[TableName]map[string]bool
-	// mapped are the rows of the mapping by external id that have been looked up, nil
-	// where there is none.
-	mapped map[string][][]byte
 }
 
 func (t *Tables) finder(rows RowSource, want func(*tableSpec) bool) (*finder, error) {
 	if err := t.whole(want); err != nil {
 		return nil, err
 	}
-	f := &finder{
-		t: t, from: rows, rr: newRangeRows(t.layout, 0), assembler: t.assembler,
-		loaded: map[TableName]map[string]bool{}, mapped: map[string][][]byte{},
-	}
-	return f, nil
+	g := gatherer{t: t, from: rows, rr: newRangeRows(t.layout, 0), loaded: map[TableName]map[string]bool{}, mapped: map[string][][]byte{}}
+	return &finder{gatherer: g, assembler: t.assembler}, nil
 }
 
 // find finds the login that an id is of. want says what will be read of it.
@@ -317,59 +307,6 @@ func (f *finder) internalOf(ctx context.Context, id ID, own string) (string, err
 		}
 	}
 	return "", nil
-}
-
-// keepMapping keeps a row of the mapping by its external id.
-func (f *finder) keepMapping(v [][]byte) error {
-	f.mapped[string(v[1])] = cloneRow(v)
-	return nil
-}
-
-// lookUpExternal finds out who is mapped to external ids, exactly these.
-func (f *finder) lookUpExternal(ctx context.Context, ids []string) error {
-	r := f.t.reader(UserIDMapping)
-	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { _, known := f.mapped[id]; return known })
-	if r == nil || len(ids) == 0 {
-		return nil
-	}
-	for _, id := range ids {
-		f.mapped[id] = nil
-	}
-	return f.rows(ctx, r, "external_user_id", ids, f.keepMapping)
-}
-
-// loadUsers loads what says that users exist, and which accounts they are of.
-func (f *finder) loadUsers(ctx context.Context, ids []string) error {
-	if f.t.layout.Generation.multiApp() {
-		return f.load(ctx, f.t.reader(Spine), ids)
-	}
-	for _, r := range f.t.readers {
-		missing := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return f.rr.users[id] != nil })
-		if r.role == roleRecipe && len(missing) > 0 {
-			if err := f.load(ctx, r, missing); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// loadMembers loads all logins of an account, and the account's own row. It needs an
-// index that core 7.0.13 made; before, the database reads the list of users.
-func (f *finder) loadMembers(ctx context.Context, account string) error {
-	if !f.t.layout.Generation.links() {
-		return nil
-	}
-	r := f.t.reader(Spine)
-	err := f.rows(ctx, r, "primary_or_recipe_user_id", []string{account}, func(v [][]byte) error {
-		f.mark(r, trimPadding(v[0]))
-		_, err := f.rr.add(r, v, false)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return f.load(ctx, r, []string{account})
 }
 
 // who says of which account a login is.
@@ -487,122 +424,6 @@ func (f *finder) loadEverything(ctx context.Context, ids []string) (err error) {
 	return f.loadRoles(ctx)
 }
 
-// loadAll loads tables, in the order that joining needs.
-func (f *finder) loadAll(ctx context.Context, ids []string, want func(*tableSpec) bool) error {
-	for _, r := range f.t.readers {
-		if want(r.tableSpec) {
-			if err := f.load(ctx, r, ids); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// load reads the rows of users from one table, each once.
-func (f *finder) load(ctx context.Context, r *tableReader, ids []string) error {
-	if r == nil {
-		return nil
-	}
-	if r.role == roleMapping {
-		if err := f.addMappings(r, ids); err != nil {
-			return err
-		}
-	}
-	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return f.loaded[r.name][id] })
-	for _, id := range ids {
-		f.mark(r, id)
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	if r.eitherID {
-		return f.loadByID(ctx, r, ids)
-	}
-	return f.rows(ctx, r, r.key, ids, func(v [][]byte) error {
-		_, err := f.rr.add(r, v, false)
-		return err
-	})
-}
-
-// addMappings adds those rows of the mapping that have been looked up already.
-func (f *finder) addMappings(r *tableReader, ids []string) error {
-	for _, v := range f.mapped {
-		if v == nil {
-			continue
-		}
-		id := trimPadding(v[0])
-		if !slices.Contains(ids, id) || f.rr.users[id] == nil {
-			continue
-		}
-		f.mark(r, id)
-		if _, err := f.rr.add(r, cloneRow(v), false); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// loadByID reads a table that may name users by either of their ids.
-func (f *finder) loadByID(ctx context.Context, r *tableReader, ids []string) error {
-	keys := slices.Clone(ids)
-	for _, id := range ids {
-		u := f.rr.users[id]
-		if u != nil && u.external != nil {
-			keys = append(keys, *u.external)
-		}
-		if n := paddedWidth - utf8.RuneCountInString(id); n > 0 && !r.pads { // read out of a padded column once
-			keys = append(keys, id+strings.Repeat(" ", n))
-		}
-	}
-	var found [][][]byte
-	var padded []string
-	err := f.rows(ctx, r, r.key, keys, func(v [][]byte) error {
-		found = append(found, cloneRow(v))
-		if len(trimKey(v[0])) < len(v[0]) {
-			padded = append(padded, string(v[0]))
-		}
-		return nil
-	})
-	if err == nil {
-		err = f.lookUpExternal(ctx, padded)
-	}
-	if err != nil {
-		return err
-	}
-	for _, v := range found {
-		if _, err := f.rr.add(r, v, f.isAnothers(r, v[0])); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// isAnothers reports whether the id in a row is the external one of a user who is not
-// among those that are joined.
-func (f *finder) isAnothers(r *tableReader, stored []byte) bool {
-	v := f.mapped[string(stored)]
-	if v == nil && r.pads {
-		v = f.mapped[trimPadding(stored)]
-	}
-	return v != nil && f.rr.byExternal[string(v[1])] == nil
-}
-
-// loadTaken finds the external ids of others that are internal ids here.
-func (f *finder) loadTaken(ctx context.Context, r *tableReader, ids []string) error {
-	if err := f.lookUpExternal(ctx, ids); err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if v := f.mapped[id]; v != nil {
-			if _, err := f.rr.add(r, cloneRow(v), true); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // loadRoles looks up which of the assigned roles are defined.
 func (f *finder) loadRoles(ctx context.Context) error {
 	r := f.t.layout.tables[Roles]
@@ -628,34 +449,12 @@ func (f *finder) loadRoles(ctx context.Context) error {
 	})
 }
 
-// rows asks for rows by one column, as a reader wants them.
-func (f *finder) rows(ctx context.Context, r *tableReader, column string, values []string, row func([][]byte) error) error {
-	return f.from.Rows(ctx, f.t.query(r.rel, r.columns, RowMatch{column, values}), row)
-}
-
 // query asks for rows of the app.
 func (t *Tables) query(r *relation, columns []string, where ...RowMatch) RowQuery {
 	if r.has(appColumn) {
 		where = append([]RowMatch{{appColumn, []string{t.app}}}, where...)
 	}
 	return RowQuery{From: Table{r}, Columns: columns, Where: where}
-}
-
-func (f *finder) mark(r *tableReader, id string) {
-	if f.loaded[r.name] == nil {
-		f.loaded[r.name] = map[string]bool{}
-	}
-	f.loaded[r.name][id] = true
-}
-
-// ids are the internal ids of all users that are joined.
-func (f *finder) ids() []string {
-	out := make([]string, 0, len(f.rr.users))
-	for id := range f.rr.users {
-		out = append(out, id)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // members are the users that form an account.
@@ -666,14 +465,5 @@ func (f *finder) members(account string) []*userRows {
 // account makes the account of the rows that were loaded.
 func (f *finder) account(id string) (out canonical.User) {
 	f.assembler.account(&out, f.rr, f.members(id))
-	return out
-}
-
-// cloneRow keeps a row beyond the call that gave it.
-func cloneRow(v [][]byte) [][]byte {
-	out := make([][]byte, len(v))
-	for i := range v {
-		out[i] = slices.Clone(v[i])
-	}
 	return out
 }

@@ -114,7 +114,7 @@ func wrongMode(ctx context.Context, t *Tables, conn pgxQuerier) ([]Gap, error) {
 	if configs := t.layout.tables[TenantConfigs]; mode == "" && configs != nil && configs.readable {
 		from = modeTable(t.layout)
 		var err error
-		if mode, err = (&finder{t: t, from: PostgresRows(conn)}).storedMode(ctx); err != nil {
+		if mode, err = (&finder{gatherer: gatherer{t: t, from: PostgresRows(conn)}}).storedMode(ctx); err != nil {
 			return nil, err
 		}
 	}

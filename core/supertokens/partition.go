@@ -53,10 +53,13 @@ var errConnectionLost = errors.New("the connection was lost")
 // maxAttempts bounds how often a table is read when connections keep breaking.
 const maxAttempts = 3
 
-// sampleSize is how many ids the bounds of ranges are chosen from. Of 20 million
-// accounts it is 26 for each range, so that few have more than half again as many
-// accounts as others.
-const sampleSize = 1 << 18
+// sampleSize is how many ids the bounds of ranges are chosen from.
+const sampleSize = 1 << 17
+
+// countedDigits is how many digits of ids are counted exactly: a sample alone gives some
+// ranges twice as many accounts as others where there are 20 million, and what the largest
+// range takes of memory is what all take.
+const countedDigits = 4
 
 // sampledID is the beginning of an id: all of those that cores make.
 type sampledID [paddedWidth]byte
@@ -65,7 +68,7 @@ type sampledID [paddedWidth]byte
 // about size ids whatever the ids look like, and finds the redirects.
 func newPartitioner(ctx context.Context, s store, l *Layout, app string, size, parallel int) (*partitioner, error) {
 	p := &partitioner{store: s, layout: l, app: app, parallel: parallel}
-	err := p.begin(ctx, usualLimits, func(ids []sampledID, total int) []string { return boundsOf(ids, (total+size-1)/size) })
+	err := p.begin(ctx, usualLimits, func(ids *idSample) []string { return ids.bounds((ids.total + size - 1) / size) })
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -74,7 +77,7 @@ func newPartitioner(ctx context.Context, s store, l *Layout, app string, size, p
 
 // begin partitions the two tables that say where rows of the others belong. cut
 // chooses bounds from a sample of all ids.
-func (p *partitioner) begin(ctx context.Context, most limits, cut func(sample []sampledID, total int) []string) (err error) {
+func (p *partitioner) begin(ctx context.Context, most limits, cut func(*idSample) []string) (err error) {
 	p.tables = map[TableName]*spill.Spill{}
 	spine, mapping := spill.New(1), spill.New(1)
 	defer func() { err = errors.Join(err, spine.Close(), mapping.Close()) }()
@@ -87,7 +90,7 @@ func (p *partitioner) begin(ctx context.Context, most limits, cut func(sample []
 		return err
 	}
 	p.users = ids.total
-	p.ranges = newRanges(cut(ids.sample, ids.total))
+	p.ranges = newRanges(cut(ids))
 	p.perPart = (p.rangeCount() + most.parts - 1) / most.parts
 	p.redirects = newRedirects(links, mapped, most.redirects)
 	if err := p.partitionSpine(spine); err != nil {
@@ -96,15 +99,22 @@ func (p *partitioner) begin(ctx context.Context, most limits, cut func(sample []
 	return p.partitionMapping(mapping)
 }
 
-// idSample keeps some of many ids, each with the same chance.
+// idSample keeps some of many ids, each with the same chance, and counts all of them by
+// their first digits.
 type idSample struct {
 	sample []sampledID
+	counts [1 << (4 * countedDigits)]uint32
 	total  int
 	random *rand.Rand
 }
 
+func newIDSample() *idSample {
+	return &idSample{random: rand.New(rand.NewPCG(1, 2))} //nolint:gosec // for balance, not for secrecy
+}
+
 func (s *idSample) add(id []byte) {
 	s.total++
+	s.counts[firstDigits(id, countedDigits)]++
 	at := len(s.sample)
 	if at < sampleSize {
 		s.sample = append(s.sample, sampledID{})
@@ -115,24 +125,36 @@ func (s *idSample) add(id []byte) {
 	copy(s.sample[at][:], id)
 }
 
-// boundsOf splits a sample of ids into n parts.
-func boundsOf(sample []sampledID, n int) []string {
-	slices.SortFunc(sample, func(x, y sampledID) int { return bytes.Compare(x[:], y[:]) })
-	sample = slices.Compact(sample)
+// bounds splits the ids into n parts of about as many. Of those with the same first
+// digits it is known how many there are, and among them the sample tells.
+func (s *idSample) bounds(n int) []string {
+	slices.SortFunc(s.sample, func(x, y sampledID) int { return bytes.Compare(x[:], y[:]) })
 	var bounds []string
-	for i := 1; i < n; i++ {
-		b := string(bytes.TrimRight(sample[i*len(sample)/n][:], "\x00"))
-		if len(bounds) == 0 || bounds[len(bounds)-1] < b {
-			bounds = append(bounds, b)
+	before, from, i := 0, 0, 1 // ids and sampled ones with lesser digits, and the next bound
+	for digits, count := range s.counts {
+		to := from
+		for to < len(s.sample) && firstDigits(s.sample[to][:], countedDigits) == uint32(digits) {
+			to++
 		}
+		for ; i < n && i*s.total/n < before+int(count); i++ {
+			at := from + (i*s.total/n-before)*(to-from)/int(count)
+			if at == len(s.sample) {
+				return bounds // nobody of the last ones was sampled
+			}
+			b := string(bytes.TrimRight(s.sample[at][:], "\x00"))
+			if len(bounds) == 0 || bounds[len(bounds)-1] < b {
+				bounds = append(bounds, b)
+			}
+		}
+		before, from = before+int(count), to
 	}
 	return bounds
 }
 
 // readSpine gives the ids of all users and the number of those that are linked.
 // The table that says so is copied, because bounds are not known before its end.
-func (p *partitioner) readSpine(ctx context.Context, to *spill.Spill) (ids idSample, links int, err error) {
-	ids.random = rand.New(rand.NewPCG(1, 2)) //nolint:gosec // for balance, not for secrecy
+func (p *partitioner) readSpine(ctx context.Context, to *spill.Spill) (ids *idSample, links int, err error) {
+	ids = newIDSample()
 	if p.layout.Generation.multiApp() {
 		account := p.accountColumn()
 		_, err = p.copyTable(ctx, Spine, to, func(v [][]byte) {

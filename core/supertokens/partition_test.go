@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -194,7 +195,47 @@ func repartition(t *testing.T, s *Source, most limits, bounds []string) {
 		t.Fatal(err)
 	}
 	s.partitioner = &partitioner{store: s.partitioner.store, layout: s.layout, app: s.app, parallel: s.parallel}
-	if err := s.partitioner.begin(t.Context(), most, func([]sampledID, int) []string { return bounds }); err != nil {
+	if err := s.partitioner.begin(t.Context(), most, func(*idSample) []string { return bounds }); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRangesAreAlike: what the largest range takes of memory is what all take. A sample of
+// ids alone makes some ranges half again as large as others.
+func TestRangesAreAlike(t *testing.T) {
+	t.Parallel()
+	const ids, size = 400_000, 100 // far fewer are sampled than there are
+	random := rand.New(rand.NewPCG(3, 4))
+	for name, tt := range map[string]struct {
+		id     func(i int) string
+		atMost int
+	}{
+		"as cores make them": {func(int) string {
+			return fmt.Sprintf("%08x-%04x-4000-8000-%012x", random.Uint32(), random.Uint32()&0xffff, random.Uint64()&0xffffffffffff)
+		}, size * 5 / 4},
+		"half of them alike": {func(i int) string {
+			if i%2 == 0 {
+				return fmt.Sprintf("%08x", random.Uint32())
+			}
+			return fmt.Sprintf("user-%09d", i)
+		}, size * 5 / 2},
+		"all alike": {func(i int) string { return fmt.Sprintf("user-%09d", i) }, size * 5 / 2},
+	} {
+		sample, all := newIDSample(), make([]string, ids)
+		for i := range all {
+			all[i] = tt.id(i)
+			sample.add([]byte(all[i]))
+		}
+		bounds := sample.bounds(ids / size)
+		if !slices.IsSorted(bounds) || len(bounds) < ids/size*9/10 {
+			t.Errorf("%s: %d bounds", name, len(bounds))
+		}
+		split, counts := newRanges(bounds), make([]int, len(bounds)+1)
+		for _, id := range all {
+			counts[split.find([]byte(id))]++
+		}
+		if largest := slices.Max(counts); largest > tt.atMost {
+			t.Errorf("%s: the largest range has %d accounts, wanted about %d", name, largest, size)
+		}
 	}
 }

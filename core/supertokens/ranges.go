@@ -38,29 +38,32 @@ func headOf(id []byte) uint64 {
 // prefixes is how many prefixes of three hexadecimal digits there are.
 const prefixes = 1 << 12
 
-// prefixOf is the value of the digits that an id begins with. It never falls
-// while ids rise: what is no digit counts as the digits next to it.
-func prefixOf(id []byte) (prefix uint32) {
-	for i := range 3 {
+func prefixOf(id []byte) uint32 { return firstDigits(id, 3) }
+
+// firstDigits is the value of the hexadecimal digits that an id begins with. It never
+// falls while ids rise: what is no digit counts as the digits next to it.
+func firstDigits(id []byte, digits int) (value uint32) {
+	for i := range digits {
 		var c byte
 		if i < len(id) {
 			c = id[i]
 		}
-		rest := uint32(1)<<(4*(3-i)) - 1 // the highest value of the digits from here
+		left := 4 * (digits - i)
+		rest := uint32(1)<<left - 1 // the highest value of the digits from here
 		switch {
 		case '0' <= c && c <= '9':
-			prefix = prefix<<4 | uint32(c-'0')
+			value = value<<4 | uint32(c-'0')
 		case 'a' <= c && c <= 'f':
-			prefix = prefix<<4 | uint32(c-'a'+10)
+			value = value<<4 | uint32(c-'a'+10)
 		case c < '0':
-			return prefix << (4 * (3 - i))
+			return value << left
 		case c < 'a':
-			return prefix<<(4*(3-i)) | 10*(rest+1)/16
+			return value<<left | 10*(rest+1)/16
 		default:
-			return prefix<<(4*(3-i)) | rest
+			return value<<left | rest
 		}
 	}
-	return prefix
+	return value
 }
 
 // find is the number of the range that holds id.

@@ -22,21 +22,27 @@ import (
 type Spill struct {
 	sealedFile
 
-	parts []part
-	slabs []*slab
-	next  []uint32 // of each block in use, the one that follows it in its partition
-	limit int      // number of blocks
-	row   []byte   // scratch space of Append
-	out   []byte   // and of flush
+	parts  []part
+	chains []chain // of each partition; nil when nothing is in memory and nothing will be
+	slabs  []*slab
+	next   []uint32 // of each block in use, the one that follows it in its partition
+	limit  int      // number of blocks
+	row    []byte   // scratch space of Append
+	out    []byte   // and of flush
 }
 
-// part is what a partition has in memory, which is a chain of blocks of which the
-// last one has room left, and in the file.
+// part is what a partition has in the file. There are as many as partitions of all tables,
+// for as long as they are read.
 type part struct {
+	stored place // of the last piece
+	rows   int   // bytes in all pieces
+}
+
+// chain is what a partition has in memory: a chain of blocks, of which the last one has
+// room left.
+type chain struct {
 	first, last uint32 // number of the block and 1
 	room        []byte // empty, its capacity is the rest of the last block
-	stored      place  // of the last piece
-	rows        int    // bytes in all pieces
 }
 
 // pieceHead is the size of what precedes the rows of a piece: the place of the
@@ -69,7 +75,7 @@ var (
 
 // New returns an empty one with so many partitions.
 func New(parts int) *Spill {
-	return &Spill{parts: make([]part, parts), limit: min(max(memory, parts*minPiece), parts*maxPiece) / blockSize}
+	return &Spill{parts: make([]part, parts), chains: make([]chain, parts), limit: min(max(memory, parts*minPiece), parts*maxPiece) / blockSize}
 }
 
 // Append adds a row and its tag, whose meaning the caller decides.
@@ -78,7 +84,7 @@ func (s *Spill) Append(number int, fields [][]byte, tag uint64) error {
 	for _, f := range fields {
 		size += uvarintSize(uint64(len(f))+1) + len(f)
 	}
-	p := &s.parts[number]
+	p := &s.chains[number]
 	if uvarintSize(uint64(size))+size <= cap(p.room) { //nolint:gosec // a sum of lengths
 		p.room = appendRow(p.room, size, fields, tag)
 		p.room = p.room[len(p.room):]
@@ -119,7 +125,7 @@ func appendRow(b []byte, size int, fields [][]byte, tag uint64) []byte {
 func uvarintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 
 // grow gives a partition one more block.
-func (s *Spill) grow(p *part) {
+func (s *Spill) grow(p *chain) {
 	if len(s.next) == len(s.slabs)*perSlab {
 		fresh, _ := slabs.Get().(*slab)
 		s.slabs = append(s.slabs, fresh)
@@ -140,7 +146,11 @@ func (s *Spill) block(number uint32) []byte {
 }
 
 // gather appends to b what a partition has in memory.
-func (s *Spill) gather(b []byte, p *part) []byte {
+func (s *Spill) gather(b []byte, partition int) []byte {
+	if s.chains == nil {
+		return b
+	}
+	p := &s.chains[partition]
 	for number := p.first; number != 0; number = s.next[number-1] {
 		block := s.block(number)
 		if number == p.last {
@@ -159,17 +169,18 @@ func (s *Spill) flush() error {
 	s.out = s.out[:0]
 	for i := range s.parts {
 		p := &s.parts[i]
-		if p.first == 0 {
+		if s.chains[i].first == 0 {
 			continue
 		}
 		start, off := len(s.out), s.size+int64(len(s.out))
 		s.out = binary.BigEndian.AppendUint64(s.out, uint64(p.stored.off)) //nolint:gosec // not negative
 		s.out = binary.BigEndian.AppendUint32(s.out, p.stored.size)
-		s.out = s.gather(s.out, p)
+		s.out = s.gather(s.out, i)
 		plain := s.out[start:]
 		s.out = s.aead.Seal(s.out[:start], nonce(off), plain, nil)
 		size := uint32(len(s.out) - start) //nolint:gosec // little more than memory, or one row of 1 GiB
 		*p = part{stored: place{off, size}, rows: p.rows + len(plain) - pieceHead}
+		s.chains[i] = chain{}
 		if len(s.out) >= writeSize {
 			if err := s.write(); err != nil {
 				return err
@@ -208,7 +219,7 @@ func (s *Spill) release() {
 	for _, b := range s.slabs {
 		slabs.Put(b)
 	}
-	s.slabs, s.next, s.row, s.out = nil, nil, nil, nil
+	s.slabs, s.chains, s.next, s.row, s.out = nil, nil, nil, nil, nil
 }
 
 // piece returns the rows of a piece, in scratch space, and where the one before
@@ -229,7 +240,7 @@ func (s *Spill) Each(number int, fn func(fields [][]byte, tag uint64) error) err
 	scratch, _ := buffers.Get().(*[]byte)
 	defer buffers.Put(scratch)
 	var d decoder
-	*scratch = s.gather((*scratch)[:0], &s.parts[number])
+	*scratch = s.gather((*scratch)[:0], number)
 	err := d.all(*scratch, fn)
 	for at := s.parts[number].stored; err == nil && at.size > 0; {
 		var rows []byte
@@ -274,7 +285,7 @@ func (s *Spill) Ordered(number int, into *Buffer, fn func(fields [][]byte, tag u
 		end -= copy(rows[end-len(piece):], piece)
 		at = before
 	}
-	into.rows = s.gather(rows, p)
+	into.rows = s.gather(rows, number)
 	var d decoder
 	return d.all(into.rows, fn)
 }

@@ -70,7 +70,7 @@ func run(out io.Writer, args []string) (ok bool, err error) {
 	left, err := p.leave()
 	stop()
 	r.costs()
-	r.skipped(p.skips)
+	r.skipped()
 	err = errors.Join(err, os.RemoveAll(p.notes))
 	p.unlock()
 	return r.verdict(errors.Join(append(failed, err)...), left), err
@@ -114,7 +114,6 @@ type place struct {
 	temp  string // for temporary files of the tests
 	notes string // the rest
 	waits string // what is waited for
-	skips string // what was skipped
 	going *os.File
 	// unlock lets another run use the folders.
 	unlock func()
@@ -135,7 +134,7 @@ func newPlace(r *reporter) (p place, err error) {
 	}
 	p.temp = filepath.Join(os.TempDir(), "st"+id) // short: paths of sockets have an end
 	p.notes = p.temp + "-run"
-	p.waits, p.skips = filepath.Join(p.notes, "waits"), filepath.Join(p.notes, "skips")
+	p.waits = filepath.Join(p.notes, "waits")
 	for _, dir := range []string{p.temp, p.notes} {
 		// PostgreSQL runs as another user where this one is root.
 		if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil { //nolint:gosec // see above
@@ -155,7 +154,7 @@ func (p place) env() []string {
 	// hundreds.
 	race := cmp.Or(os.Getenv("GORACE"), "atexit_sleep_ms=0")
 	return append(os.Environ(), "GORACE="+race, "TMPDIR="+p.temp, "STETL_TEST_RUN="+filepath.Join(p.notes, "going"),
-		"STETL_WAIT_LOG="+p.waits, "STETL_SKIP_LOG="+p.skips)
+		"STETL_WAIT_LOG="+p.waits, testenv.Once+"="+time.Now().Format(time.RFC3339Nano))
 }
 
 // patience is how long servers may take to end.

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // event is one of "go test -json"; see "go doc test2json".
@@ -35,6 +37,7 @@ type reporter struct {
 	said    map[string]*strings.Builder
 	cost    map[string]time.Duration // packages, and "package test"
 	failed  []string                 // the same
+	missed  []string                 // what was skipped for want of something, and why
 }
 
 func newReporter(out io.Writer) *reporter {
@@ -93,13 +96,30 @@ func (r *reporter) event(e event) {
 		r.said[name].WriteString(e.Output)
 	case "build-output":
 		r.line("%s", strings.TrimRight(e.Output, "\n"))
-	case "pass", "fail", "skip":
+	case "skip":
+		r.miss(name)
+		fallthrough
+	case "pass", "fail":
 		r.ended(name, e)
+	}
+}
+
+// miss notes why a test was skipped, if something that it needs is not there: testenv.Skip
+// says so. What it says is here also when the test passed before and is not repeated.
+func (r *reporter) miss(name string) {
+	said := r.said[name]
+	if said == nil {
+		return
+	}
+	if _, why, ok := strings.Cut(said.String(), ": "+testenv.Needs); ok {
+		why, _, _ = strings.Cut(why, "\n")
+		r.missed = append(r.missed, name+": "+why)
 	}
 }
 
 // ended is told of the end of a test or of a package.
 func (r *reporter) ended(name string, e event) {
+	kept := e.Test == "" && r.said[name] != nil && strings.Contains(r.said[name].String(), "(cached)")
 	took := time.Duration(e.Elapsed * float64(time.Second))
 	r.cost[name] = took
 	if said := r.said[name]; said != nil && e.Action == "fail" {
@@ -125,8 +145,12 @@ func (r *reporter) ended(name string, e event) {
 	switch {
 	case e.Action == "fail":
 		r.line("FAIL  %s %s", name, took.Round(100*time.Millisecond))
+	case kept:
+		// It passed before, and is as it was then: what it cost then was not paid now.
+		maps.DeleteFunc(r.cost, func(n string, _ time.Duration) bool { return n == name || strings.HasPrefix(n, name+" ") })
+		r.line("ok    %s, as before", name)
 	case !began || e.Action == "skip" || took == 0:
-		delete(r.cost, name) // it has no tests, or passed before and is as it was then
+		delete(r.cost, name) // it has no tests
 		r.line("ok    %s", name)
 	default:
 		r.line("ok    %s %s", name, took.Round(100*time.Millisecond))
@@ -234,14 +258,15 @@ func (r *reporter) costs() {
 }
 
 // skipped lists the tests that were skipped for want of something.
-func (r *reporter) skipped(path string) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return // nothing was skipped
+func (r *reporter) skipped() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.missed) == 0 {
+		return
 	}
 	fmt.Fprintln(r.out, "\nSkipped:")
-	for _, line := range slices.Compact(slices.Sorted(strings.Lines(string(text)))) {
-		fmt.Fprint(r.out, "  ", line)
+	for _, line := range slices.Compact(slices.Sorted(slices.Values(r.missed))) {
+		fmt.Fprintln(r.out, "  "+line)
 	}
 }
 

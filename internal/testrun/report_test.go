@@ -114,6 +114,42 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+// What was skipped for want of something is listed, also when go test has not repeated it,
+// and a package that passed before costs nothing now.
+func TestReportOfSkipsAndOfWhatWasKept(t *testing.T) {
+	t.Parallel()
+	events := `{"Action":"start","Package":"p"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"    skip.go:31: needs Keycloak: no Java\n"}
+{"Action":"skip","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"    skip.go:40: slow: takes seconds\n"}
+{"Action":"skip","Package":"p","Test":"TestB"}
+{"Action":"pass","Package":"p","Test":"TestC","Elapsed":70}
+{"Action":"output","Package":"p","Output":"ok  \tp\t(cached)\n"}
+{"Action":"pass","Package":"p","Elapsed":0.001}
+`
+	var out strings.Builder
+	r := newReporter(&out)
+	if err := r.read(strings.NewReader(events)); err != nil {
+		t.Fatal(err)
+	}
+	r.costs()
+	r.skipped()
+	want := `      p begins
+ok    p, as before
+all tests have ended
+
+Packages, in seconds:
+
+Slowest tests, in seconds:
+
+Skipped:
+  p TestA: Keycloak: no Java
+`
+	if d := cmp.Diff(want, said(&out)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 // What tests wait for is told at once, each line once; after a silence, what is at work.
 func TestReportWhileItWaits(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@
 //
 // Environment variables steer it: CI=true makes a missing requirement a failure, and
 // STETL_TEST_CACHE moves the cache. Those of a run of tools/test.sh are
-// STETL_SKIP_LOG and STETL_WAIT_LOG, files that collect one line per skip and per
-// server that is waited for, and STETL_TEST_RUN, which tells of the end of the run.
+// STETL_WAIT_LOG, a file that collects one line per server that is waited for,
+// STETL_TEST_RUN, which tells of the end of the run, and STETL_TEST_ONCE, by which what
+// was skipped is tested again.
 package testenv

@@ -1,29 +1,31 @@
 package testenv
 
 import (
-	"fmt"
 	"os"
 	"strings"
 	"testing"
 )
 
+// Needs begins what a test says that was skipped because something is not there. By it,
+// a run over many packages lists its skips at the end.
+const Needs = "needs "
+
+// Once is a variable that is another in every run of tools/test.sh. Whoever reads it is
+// tested again: go test repeats no result, but where a variable has changed that the test
+// has read.
+const Once = "STETL_TEST_ONCE"
+
 // Skip ends the test because what it needs is not there. With CI=true that is
 // a failure: nothing may go untested there unnoticed. Elsewhere the test is
-// skipped, and the line "test: what: reason" is appended to the file that
-// STETL_SKIP_LOG names (an absolute path, as each package has its own working
-// directory), so that a run over many packages can list its skips at the end.
+// skipped, and says so in one line that begins with [Needs].
 func Skip(tb testing.TB, what, reason string) {
 	tb.Helper()
 	reason = strings.Join(strings.Fields(reason), " ")
 	if os.Getenv("CI") == "true" {
 		tb.Fatalf("%s is missing, and CI runs every test: %s", what, reason)
 	}
-	if path := os.Getenv("STETL_SKIP_LOG"); path != "" {
-		if err := appendLine(path, fmt.Sprintf("%s: %s: %s\n", tb.Name(), what, reason)); err != nil {
-			tb.Fatalf("note skipped test (needs %s: %s): %v", what, reason, err)
-		}
-	}
-	tb.Skipf("needs %s: %s", what, reason)
+	_ = os.Getenv(Once) // what is missing may be there next time
+	tb.Skipf(Needs+"%s: %s", what, reason)
 }
 
 // Slow ends the test in a run of the fast ones (go test -short, make test-fast): it

@@ -11,6 +11,7 @@ import (
 	"github.com/stetl/stetl/core/migration"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/supertokens"
 )
 
@@ -106,12 +107,23 @@ func (s *status) hindrance(now time.Time) string {
 	case left > 0:
 		parts = append(parts, fmt.Sprintf("waiting %s: %s", left.Round(time.Second), s.heard.Reason))
 	case s.heard.Wait == 0 && s.heard.Reason != "" && now.Sub(s.said) < staleAfter:
-		parts = append(parts, s.heard.Reason)
+		parts = append(parts, s.heard.Reason+amount(s.heard.Done, s.heard.Total))
 	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return "  " + strings.Join(parts, ", ")
+}
+
+// amount is how far something is, as far as that is known.
+func amount(done, total int) string {
+	switch {
+	case total > 0:
+		return " " + report.Number(done) + " of " + report.Number(total)
+	case done > 0:
+		return " " + report.Number(done)
+	}
+	return ""
 }
 
 // staleAfter is how long what a plugin is up to is believed, unless it says it again.

@@ -41,11 +41,11 @@ Loading  600 of 1000 (60 %)  20/s  about 20s left · 30s  8 requests at a time, 
 		s = newStatus(&out, false)
 		s.engine(engine.Progress{Phase: engine.Checking})
 		time.Sleep(15 * time.Second)
-		s.pulse(pluginapi.Pulse{Reason: "lists the realm"})
+		s.pulse(pluginapi.Pulse{Reason: "listing the realm", Done: 41_000, Total: 199_448})
 		time.Sleep(20 * time.Second)
 		s.clear()
 		time.Sleep(time.Minute)
-		want = "Checking the target · 10s\nChecking the target · 20s  lists the realm\nChecking the target · 30s  lists the realm\n"
+		want = "Checking the target · 10s\nChecking the target · 20s  listing the realm 41,000 of 199,448\nChecking the target · 30s  listing the realm 41,000 of 199,448\n"
 		if out.String() != want {
 			t.Errorf("a step without numbers:\n%s", out.String())
 		}

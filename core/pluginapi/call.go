@@ -59,6 +59,8 @@ type Pulse struct {
 	Wait time.Duration
 	// Reason is one line.
 	Reason string
+	// Done is how much of what Reason says is done, and Total of how much; 0 when unknown.
+	Done, Total int
 }
 
 // Failure is why a call about one user did not do what it was asked to. It is an

@@ -1095,8 +1095,11 @@ type Pulse struct {
 	Limit int64 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
 	// How long the target asked to wait, from now.
 	Wait *durationpb.Duration `protobuf:"bytes,2,opt,name=wait,proto3" json:"wait,omitempty"`
-	// One line: "429 from the target", "waiting for job 3".
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// One line: "429 from the target", "waiting for job 3", "listing the realm".
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How much of what reason says is done, and of how much; 0 when unknown.
+	Done          int64 `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	Total         int64 `protobuf:"varint,5,opt,name=total,proto3" json:"total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1150,6 +1153,20 @@ func (x *Pulse) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Pulse) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *Pulse) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
 }
 
 // Batch is a unit of work. The host keeps at most BatchLimits.in_flight of them
@@ -2352,11 +2369,13 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x06_value\"-\n" +
 	"\x05Saved\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05error\x18\x02 \x01(\tR\x05error\"d\n" +
+	"\x05error\x18\x02 \x01(\tR\x05error\"\x8e\x01\n" +
 	"\x05Pulse\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x03R\x05limit\x12-\n" +
 	"\x04wait\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"D\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04done\x18\x04 \x01(\x03R\x04done\x12\x14\n" +
+	"\x05total\x18\x05 \x01(\x03R\x05total\"D\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12+\n" +
 	"\x05users\x18\x02 \x03(\v2\x15.stetl.plugin.v1.UserR\x05users\"(\n" +

@@ -40,24 +40,24 @@ func (v *Verification) WriteJSON(w io.Writer) error {
 func (v *Verification) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nSource   %s\nTarget   %s\n\n", v.Source, v.Target)
-	fmt.Fprintf(&b, "%s accounts compared in %s\n\n", number(v.Result.Compared), v.Result.Elapsed.Round(10*time.Millisecond))
+	fmt.Fprintf(&b, "%s accounts compared in %s\n\n", Number(v.Result.Compared), v.Result.Elapsed.Round(10*time.Millisecond))
 	if v.Result.Nobody() {
 		b.WriteString("Nobody is there: no run has loaded any of these accounts, so nothing was compared.\n\n")
 	}
 	t := table{header: []string{"", "accounts#"}}
-	t.add("as they should be", number(v.Result.Match))
+	t.add("as they should be", Number(v.Result.Match))
 	if v.Result.Unread > 0 {
-		t.add("nobody can tell: the target does not show all of it", number(v.Result.Unread))
+		t.add("nobody can tell: the target does not show all of it", Number(v.Result.Unread))
 	}
-	t.add("different", number(v.Result.Different()))
-	t.add("not loaded, as the runs said", number(v.Result.Expected))
+	t.add("different", Number(v.Result.Different()))
+	t.add("not loaded, as the runs said", Number(v.Result.Expected))
 	_ = t.write(&b) // a Builder does not fail
 	if len(v.Result.Differences) > 0 {
 		b.WriteString("\n")
 		t = table{header: []string{"code", "accounts#", "meaning"}}
 		for _, code := range slices.Sorted(maps.Keys(v.Result.Differences)) {
 			info, _ := v.Words.Lookup(code)
-			t.add(string(code), number(v.Result.Differences[code]), info.Meaning)
+			t.add(string(code), Number(v.Result.Differences[code]), info.Meaning)
 		}
 		_ = t.write(&b)
 	}
@@ -73,7 +73,7 @@ func (v *Verification) WriteText(w io.Writer) error {
 		}
 	}
 	if more := len(sorted) - maxListed; more > 0 {
-		fmt.Fprintf(&b, "  … and %s more; --json lists all of them\n", number(more))
+		fmt.Fprintf(&b, "  … and %s more; --json lists all of them\n", Number(more))
 	}
 	return writeText(w, b.String())
 }
@@ -101,13 +101,13 @@ func (u *Undoing) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nTarget   %s\n\n", u.Target)
 	t := table{header: []string{"", "accounts#"}}
-	t.add("deleted", number(u.Result.Deleted))
-	t.add("restored", number(u.Result.Restored))
+	t.add("deleted", Number(u.Result.Deleted))
+	t.add("restored", Number(u.Result.Restored))
 	if u.Result.Gone > 0 {
-		t.add("gone already", number(u.Result.Gone))
+		t.add("gone already", Number(u.Result.Gone))
 	}
-	t.add("kept, see below", number(len(u.Kept)))
-	t.add("not of any run", number(u.Result.Left))
+	t.add("kept, see below", Number(len(u.Kept)))
+	t.add("not of any run", Number(u.Result.Left))
 	_ = t.write(&b) // a Builder does not fail
 	if len(u.Kept) > 0 {
 		b.WriteString("\n")
@@ -116,7 +116,7 @@ func (u *Undoing) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "  %s  %s: %s\n", o.SourceID, o.Code, o.Detail)
 	}
 	if more := len(u.Kept) - maxListed; more > 0 {
-		fmt.Fprintf(&b, "  … and %s more; --json lists all of them\n", number(more))
+		fmt.Fprintf(&b, "  … and %s more; --json lists all of them\n", Number(more))
 	}
 	return writeText(w, b.String())
 }

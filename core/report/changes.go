@@ -44,7 +44,7 @@ func (r *Run) writeChanges(b *strings.Builder) {
 	fmt.Fprintf(b, "\nWhat would happen\n\n")
 	t := table{header: []string{"", "users#", "fields", "for example"}}
 	for _, p := range patterns(r.Changes) {
-		t.add(actionMark[p.action]+" "+actionText(p.sample), number(p.count), p.fields, p.sample.SourceID)
+		t.add(actionMark[p.action]+" "+actionText(p.sample), Number(p.count), p.fields, p.sample.SourceID)
 	}
 	_ = t.write(b) // a Builder does not fail
 	shown := 0

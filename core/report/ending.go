@@ -49,16 +49,16 @@ func writeEnding(b *strings.Builder, r *Run) {
 		{s.Created, "created"}, {s.Updated, "updated"}, {s.Unchanged, "unchanged"}, {s.Skipped, "skipped"}, {s.Rejected, "rejected"}, {s.InDoubt, "in doubt"},
 	} {
 		if p.n > 0 {
-			parts = append(parts, number(p.n)+" "+p.what)
+			parts = append(parts, Number(p.n)+" "+p.what)
 		}
 	}
-	begin := "Of " + number(s.Read) + " accounts: "
+	begin := "Of " + Number(s.Read) + " accounts: "
 	if r.Result.DryRun {
-		begin = "What a run would make of " + number(s.Read) + " accounts: "
+		begin = "What a run would make of " + Number(s.Read) + " accounts: "
 	}
 	fmt.Fprintf(b, "\n%s%s.\n", begin, cmp.Or(strings.Join(parts, ", "), "nothing"))
 	if r.Result.Incomplete > 0 {
-		fmt.Fprintf(b, "%s of those that are in the target lack a part, see \"%s\".\n", number(r.Result.Incomplete), partLossTitle)
+		fmt.Fprintf(b, "%s of those that are in the target lack a part, see \"%s\".\n", Number(r.Result.Incomplete), partLossTitle)
 	}
 	if text := strandedText(r.Result); text != "" {
 		fmt.Fprintf(b, "%s.\n", text)
@@ -94,9 +94,9 @@ func whyRejects(r *Run) string {
 		return "accounts lack a part that the target did not take"
 	}
 	info, _ := r.Words.Lookup(codes[0])
-	text := fmt.Sprintf("not everybody was loaded; most often %s (%s accounts)", codes[0], number(failed[codes[0]]))
+	text := fmt.Sprintf("not everybody was loaded; most often %s (%s accounts)", codes[0], Number(failed[codes[0]]))
 	if r.Result.DryRun {
-		text = fmt.Sprintf("not everybody would be loaded; most often %s (%s accounts)", codes[0], number(failed[codes[0]]))
+		text = fmt.Sprintf("not everybody would be loaded; most often %s (%s accounts)", codes[0], Number(failed[codes[0]]))
 	}
 	if info.Remedy != "" {
 		text += ": " + info.Remedy

@@ -35,16 +35,16 @@ func newHeadline(r *engine.Result, parts PartLosses, target string, words diag.W
 	if r.DryRun {
 		about = "accounts would be in"
 	}
-	h := headline{Lead: fmt.Sprintf("%s of %s %s %s.", number(there), number(s.Read), about, cmp.Or(diag.Printable(target), "the target"))}
+	h := headline{Lead: fmt.Sprintf("%s of %s %s %s.", Number(there), Number(s.Read), about, cmp.Or(diag.Printable(target), "the target"))}
 	if r.DryRun {
 		h.Lead = strings.TrimSuffix(h.Lead, ".") + " after a run."
-		h.say(false, "%s would be created, %s updated, and %s are as they should be.", number(s.Created), number(s.Updated), number(s.Unchanged))
+		h.say(false, "%s would be created, %s updated, and %s are as they should be.", Number(s.Created), Number(s.Updated), Number(s.Unchanged))
 	}
 	if n := r.Reasons[diag.RunNotSelected]; n > 0 {
-		h.say(false, "%s were not chosen.", number(n))
+		h.say(false, "%s were not chosen.", Number(n))
 	}
 	if n := r.Reasons[diag.MapFiltered]; n > 0 {
-		h.say(false, "%s are left out by mapping.filter.", number(n))
+		h.say(false, "%s are left out by mapping.filter.", Number(n))
 	}
 	h.notLoaded(r, words)
 	if text := strandedText(r); text != "" {
@@ -73,9 +73,9 @@ func (h *headline) notLoaded(r *engine.Result, words diag.Words) {
 	}
 	var why []string
 	for _, code := range byCount(reasons) {
-		text := fmt.Sprintf("%s for %s", number(reasons[code]), diag.Printable(string(code)))
+		text := fmt.Sprintf("%s for %s", Number(reasons[code]), diag.Printable(string(code)))
 		if info, ok := words.Lookup(code); ok {
-			text = fmt.Sprintf("%s because %s (%s)", number(reasons[code]), diag.Printable(info.Meaning), diag.Printable(string(code)))
+			text = fmt.Sprintf("%s because %s (%s)", Number(reasons[code]), diag.Printable(info.Meaning), diag.Printable(string(code)))
 		}
 		why = append(why, text)
 	}
@@ -85,11 +85,11 @@ func (h *headline) notLoaded(r *engine.Result, words diag.Words) {
 	}
 	because := ": " + shortened(why, "; ", "reasons")
 	if len(why) == 1 {
-		because = "," + strings.TrimPrefix(why[0], number(missing))
+		because = "," + strings.TrimPrefix(why[0], Number(missing))
 	}
-	h.say(r.Summary.Rejected+r.Summary.InDoubt > 0, "%s %s%s.", number(missing), verb, because)
+	h.say(r.Summary.Rejected+r.Summary.InDoubt > 0, "%s %s%s.", Number(missing), verb, because)
 	if n := r.Summary.InDoubt; n > 0 {
-		h.say(true, "Of %s of them nobody knows yet whether they are there: the next run looks them up.", number(n))
+		h.say(true, "Of %s of them nobody knows yet whether they are there: the next run looks them up.", Number(n))
 	}
 }
 
@@ -112,7 +112,7 @@ func (h *headline) lacking(r *engine.Result, parts PartLosses) {
 	list := func(kind diag.Code) string {
 		var out []string
 		for _, what := range byCount(counts[kind]) {
-			out = append(out, fmt.Sprintf("%s of %s", what, number(counts[kind][what])))
+			out = append(out, fmt.Sprintf("%s of %s", what, Number(counts[kind][what])))
 		}
 		return shortened(out, ", ", "parts")
 	}
@@ -122,7 +122,7 @@ func (h *headline) lacking(r *engine.Result, parts PartLosses) {
 			lack, took = "would be there would lack", "would"
 		}
 		if r.Incomplete > 0 { // what older versions did not count
-			who = fmt.Sprintf("%s of those that %s a part: ", number(r.Incomplete), lack)
+			who = fmt.Sprintf("%s of those that %s a part: ", Number(r.Incomplete), lack)
 		}
 		h.say(true, "%sthe target %s not take %s.", who, took, list(failed))
 	}
@@ -162,7 +162,7 @@ func (h *History) headline() headline {
 	case h.Run.Ended.IsZero():
 		lead := "This run is at work, or was killed."
 		if n := len(h.Samples); n > 0 {
-			lead += fmt.Sprintf(" It had come to %s accounts when it was last heard of.", number(h.Samples[n-1].Done))
+			lead += fmt.Sprintf(" It had come to %s accounts when it was last heard of.", Number(h.Samples[n-1].Done))
 		}
 		return headline{Lead: lead}
 	case got.Error != "" && got.Summary.Read == 0:

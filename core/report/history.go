@@ -166,7 +166,7 @@ func (h *History) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "\n%s\n\n", g.Title)
 		t := table{header: []string{"", "accounts#", ""}}
 		for _, bar := range g.Bars {
-			t.add(bar.Name, number(bar.Count), bar.Note)
+			t.add(bar.Name, Number(bar.Count), bar.Note)
 		}
 		_ = t.write(&b) // a Builder does not fail
 	}
@@ -183,7 +183,7 @@ func (h *History) WriteText(w io.Writer) error {
 		if !r.Ended.IsZero() {
 			took = r.Ended.Sub(r.Began).Round(10 * time.Millisecond).String()
 		}
-		t.add(number(int(r.ID)), r.Began.UTC().Format(time.DateTime), took, number(s.Created), number(s.Updated), number(s.Unchanged), number(s.Skipped), number(s.Rejected), number(s.InDoubt))
+		t.add(Number(int(r.ID)), r.Began.UTC().Format(time.DateTime), took, Number(s.Created), Number(s.Updated), Number(s.Unchanged), Number(s.Skipped), Number(s.Rejected), Number(s.InDoubt))
 	}
 	_ = t.write(&b)
 	return writeText(w, b.String())
@@ -342,7 +342,7 @@ var page string
 
 // sharedTemplate is what all pages look like.
 var sharedTemplate = template.Must(template.New("shared").Funcs(template.FuncMap{
-	"number": number,
+	"number": Number,
 	"moment": func(t time.Time) string { return t.UTC().Format(time.DateTime + " UTC") },
 	"took": func(r journal.Run) string {
 		if r.Ended.IsZero() {

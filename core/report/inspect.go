@@ -75,7 +75,7 @@ func (i *Inspection) writeCarries(b *strings.Builder) {
 		case p.count == 0:
 			fate = "nothing to carry"
 		}
-		t.add(p.name, number(p.count), fate)
+		t.add(p.name, Number(p.count), fate)
 	}
 	_ = t.write(b)
 }
@@ -106,7 +106,7 @@ func (i *Inspection) WriteText(w io.Writer) error {
 			if a.ID == i.App {
 				read = "← this one"
 			}
-			t.add(a.ID, number(a.Users), strings.Join(a.Tenants, ", "), read)
+			t.add(a.ID, Number(a.Users), strings.Join(a.Tenants, ", "), read)
 		}
 		_ = t.write(&b) // a Builder does not fail
 	}
@@ -124,7 +124,7 @@ func (i *Inspection) WriteText(w io.Writer) error {
 		{"with roles", inv.WithRoles},
 		{"with an authenticator", inv.WithTOTP},
 	} {
-		t.add(row.name, number(row.n))
+		t.add(row.name, Number(row.n))
 	}
 	_ = t.write(&b)
 	writeCounts(&b, "Login methods", "recipe", inv.ByRecipe)
@@ -151,7 +151,7 @@ func (i *Inspection) writeHashes(b *strings.Builder) {
 		if i.Accepts[shape] {
 			fate = "old password works"
 		}
-		t.add(shape, number(count), fate)
+		t.add(shape, Number(count), fate)
 	})
 	_ = t.write(b)
 }
@@ -204,7 +204,7 @@ func writeCounts[K ~string](b *strings.Builder, title, column string, counts map
 	keys := slices.Collect(maps.Keys(counts))
 	slices.SortFunc(keys, func(x, y K) int { return cmp.Or(cmp.Compare(counts[y], counts[x]), cmp.Compare(x, y)) })
 	for _, k := range keys[:min(len(keys), maxCounts)] {
-		t.add(string(k), number(counts[k]))
+		t.add(string(k), Number(counts[k]))
 	}
 	_ = t.write(b)
 	if more := len(keys) - maxCounts; more > 0 {

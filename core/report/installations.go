@@ -15,7 +15,7 @@ func CompletenessLine(c supertokens.Completeness) string {
 		verdict = "NOT WHOLE"
 	}
 	return fmt.Sprintf("%s: %s of %s login methods have their row, %s of %s accounts have a login, %d of %d tables of core %s",
-		verdict, number(c.LoginMethodsFound), number(c.LoginMethods), number(c.AccountsWithLogin), number(c.Accounts),
+		verdict, Number(c.LoginMethodsFound), Number(c.LoginMethods), Number(c.AccountsWithLogin), Number(c.Accounts),
 		c.TablesFound, c.TablesExpected, c.Core)
 }
 
@@ -35,7 +35,7 @@ func (i *Installations) WriteText(w io.Writer) error {
 	t := table{header: []string{"schema", "table prefix", "generation", "app", "login methods#", "tenants"}}
 	for _, in := range i.Installations {
 		for _, a := range in.Apps {
-			t.add(in.Schema, in.TablePrefix, in.Generation, a.ID, number(a.Users), strings.Join(a.Tenants, ", "))
+			t.add(in.Schema, in.TablePrefix, in.Generation, a.ID, Number(a.Users), strings.Join(a.Tenants, ", "))
 		}
 		if len(in.Apps) == 0 {
 			t.add(in.Schema, in.TablePrefix, in.Generation, "", "", in.Problem)

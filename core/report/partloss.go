@@ -55,7 +55,7 @@ func (r *Run) writePartLosses(b *strings.Builder) {
 	t := table{header: []string{"without", "users#", "code", "meaning"}}
 	r.PartLosses.each(func(f pluginapi.Feature, c diag.Code, n int) {
 		info, _ := r.Words.Lookup(c)
-		t.add(cmp.Or(f.PartName(), string(f)), number(n), string(c), info.Meaning)
+		t.add(cmp.Or(f.PartName(), string(f)), Number(n), string(c), info.Meaning)
 	})
 	_ = t.write(b)
 }

@@ -108,7 +108,7 @@ func (r *Run) WriteText(w io.Writer) error {
 	case r.Result.DryRun:
 		title = "Dry run, nothing was written"
 	}
-	fmt.Fprintf(&b, "\n%s: %s accounts in %s\n", title, number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
+	fmt.Fprintf(&b, "\n%s: %s accounts in %s\n", title, Number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
 	r.writeChosen(&b)
 	b.WriteString("\n")
 	t := table{header: []string{"outcome", "users#", ""}}
@@ -128,18 +128,18 @@ func (r *Run) WriteText(w io.Writer) error {
 			note = r.skippedNote()
 		}
 		if row.n > 0 || row.name == "created" || row.name == "rejected" {
-			t.add(row.name, number(row.n), note)
+			t.add(row.name, Number(row.n), note)
 		}
 	}
 	_ = t.write(&b) // a Builder does not fail
 
 	fmt.Fprintf(&b, "\nPasswords\n\n")
 	t = table{header: []string{"class", "users#", ""}}
-	t.add("hash carried", number(r.Result.Classes[pluginapi.HashCarried]), "the old password works")
-	t.add("needs reset", number(r.Result.Classes[pluginapi.NeedsReset]), "the target cannot verify this hash")
-	t.add("no password", number(r.Result.Classes[pluginapi.NoPassword]), "social, passwordless or passkey only")
+	t.add("hash carried", Number(r.Result.Classes[pluginapi.HashCarried]), "the old password works")
+	t.add("needs reset", Number(r.Result.Classes[pluginapi.NeedsReset]), "the target cannot verify this hash")
+	t.add("no password", Number(r.Result.Classes[pluginapi.NoPassword]), "social, passwordless or passkey only")
 	if n := r.Result.Classes[pluginapi.Filtered]; n > 0 {
-		t.add("filtered", number(n), "left out by mapping.filter")
+		t.add("filtered", Number(n), "left out by mapping.filter")
 	}
 	_ = t.write(&b)
 
@@ -164,10 +164,10 @@ func (r *Run) WriteText(w io.Writer) error {
 func (r *Run) skippedNote() string {
 	var notes []string
 	if n := r.Result.Reasons[diag.MapFiltered]; n > 0 {
-		notes = append(notes, number(n)+" of them by mapping.filter")
+		notes = append(notes, Number(n)+" of them by mapping.filter")
 	}
 	if n := r.Result.Reasons[diag.RunNotSelected]; n > 0 {
-		notes = append(notes, number(n)+" of them not chosen")
+		notes = append(notes, Number(n)+" of them not chosen")
 	}
 	return strings.Join(notes, ", ")
 }
@@ -184,13 +184,13 @@ func (r *Run) writeChosen(b *strings.Builder) {
 		fmt.Fprintf(b, "  %s is a login method of account %s, which was chosen\n", id, c.Logins[id])
 	}
 	if more := len(ids) - maxListed; more > 0 {
-		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", number(more))
+		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", Number(more))
 	}
 }
 
 // chosenText names no account.
 func chosenText(c *engine.Part) string {
-	return strings.TrimSuffix(fmt.Sprintf("%s of %s accounts were chosen: %s", number(c.Count), number(c.Of), c.Flag), ": ")
+	return strings.TrimSuffix(fmt.Sprintf("%s of %s accounts were chosen: %s", Number(c.Count), Number(c.Of), c.Flag), ": ")
 }
 
 func (r *Run) writeReasons(b *strings.Builder) {
@@ -201,7 +201,7 @@ func (r *Run) writeReasons(b *strings.Builder) {
 	t := table{header: []string{"code", "users#", "meaning"}}
 	for _, code := range slices.Sorted(maps.Keys(r.Result.Reasons)) {
 		info, _ := r.Words.Lookup(code)
-		t.add(string(code), number(r.Result.Reasons[code]), info.Meaning)
+		t.add(string(code), Number(r.Result.Reasons[code]), info.Meaning)
 	}
 	_ = t.write(b)
 	listed := slices.DeleteFunc(slices.Clone(r.Changes), func(c pluginapi.Change) bool { return c.Code == "" || c.Code == diag.MapFiltered })
@@ -216,7 +216,7 @@ func (r *Run) writeReasons(b *strings.Builder) {
 		fmt.Fprintf(b, "  %s  %s: %s\n", c.SourceID, c.Code, c.Detail)
 	}
 	if more := len(listed) - maxListed; more > 0 {
-		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", number(more))
+		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", Number(more))
 	}
 }
 
@@ -250,27 +250,27 @@ func (r *Run) writeReadBack(b *strings.Builder) {
 	if v == nil {
 		return
 	}
-	fmt.Fprintf(b, "\nRead back: %s of %s written accounts are as they should be.\n", number(v.Match), number(v.Compared))
+	fmt.Fprintf(b, "\nRead back: %s of %s written accounts are as they should be.\n", Number(v.Match), Number(v.Compared))
 	for _, c := range r.Different[:min(len(r.Different), maxListed)] {
 		fmt.Fprintf(b, "  %s  %s: %s\n", c.SourceID, c.Code, c.Detail)
 	}
 	if more := len(r.Different) - maxListed; more > 0 {
-		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", number(more))
+		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", Number(more))
 	}
 }
 
 // writeMemory shows what the journal knows better than the source.
 func (r *Run) writeMemory(b *strings.Builder) {
 	if r.Result.Drifted > 0 {
-		fmt.Fprintf(b, "\n%s accounts were changed in the target by others since the last run.\n", number(r.Result.Drifted))
+		fmt.Fprintf(b, "\n%s accounts were changed in the target by others since the last run.\n", Number(r.Result.Drifted))
 	}
 	if n := r.Result.Unread; n > 0 {
 		fmt.Fprintf(b, "\n%s accounts were there before, and nobody can tell whether all of them is as in the source: the target does not show\n"+
-			"passwords and the like, and the journal does not know what was sent. With policies.existing: adopt it is sent again.\n", number(n))
+			"passwords and the like, and the journal does not know what was sent. With policies.existing: adopt it is sent again.\n", Number(n))
 	}
 	if n := len(r.Result.Removed); n > 0 {
 		fmt.Fprintf(b, "\n%s accounts that were loaded earlier are no longer in the source; they stay in the target. The first: %s\n",
-			number(n), strings.Join(r.Result.Removed[:min(n, 5)], ", "))
+			Number(n), strings.Join(r.Result.Removed[:min(n, 5)], ", "))
 	}
 }
 
@@ -303,7 +303,7 @@ func (r *Run) writeLosses(b *strings.Builder) {
 	t := table{header: []string{"what", "users#", ""}}
 	for _, l := range slices.Sorted(maps.Keys(r.Result.Losses)) {
 		what, why := lossWords(l, pluginOf(r.Result))
-		t.add(what, number(r.Result.Losses[l]), why)
+		t.add(what, Number(r.Result.Losses[l]), why)
 	}
 	_ = t.write(b)
 }
@@ -327,7 +327,7 @@ func writeFindings(b *strings.Builder, list []supertokens.Finding) {
 		if len(f.Examples) > 0 {
 			first = f.Examples[0]
 		}
-		t.add(f.Code, number(f.Count), first, f.Detail)
+		t.add(f.Code, Number(f.Count), first, f.Detail)
 	}
 	_ = t.write(b)
 }

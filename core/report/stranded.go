@@ -32,9 +32,9 @@ func strandedText(r *engine.Result) string {
 	if r.DryRun {
 		verb = "would have"
 	}
-	text := fmt.Sprintf("%s people %s no way to sign in", number(r.Stranded.Accounts), verb)
+	text := fmt.Sprintf("%s people %s no way to sign in", Number(r.Stranded.Accounts), verb)
 	if on := r.Stranded.SwitchOn; len(on) > 0 {
-		return fmt.Sprintf("%s: switched on in the target, %s would let %s of them in", text, on[0].Text(), number(on[0].Accounts))
+		return fmt.Sprintf("%s: switched on in the target, %s would let %s of them in", text, on[0].Text(), Number(on[0].Accounts))
 	}
 	return text
 }
@@ -50,10 +50,10 @@ func writeStranded(b *strings.Builder, r *engine.Result) {
 	for _, text := range byCount(s.Bring) {
 		a, err := signin.Parse(text)
 		if err != nil { // an engine of another version
-			t.add(text, number(s.Bring[text]))
+			t.add(text, Number(s.Bring[text]))
 			continue
 		}
-		t.add(a.Text(), number(s.Bring[text]))
+		t.add(a.Text(), Number(s.Bring[text]))
 	}
 	_ = t.write(b) // a Builder does not fail
 	if len(s.SwitchOn) == 0 {
@@ -63,7 +63,7 @@ func writeStranded(b *strings.Builder, r *engine.Result) {
 	b.WriteString("\n")
 	t = table{header: []string{"switch on in the target", "lets in#"}}
 	for _, remedy := range s.SwitchOn {
-		t.add(remedy.Text(), number(remedy.Accounts))
+		t.add(remedy.Text(), Number(remedy.Accounts))
 	}
 	_ = t.write(b)
 }

@@ -88,8 +88,8 @@ func (t *table) write(w io.Writer) error {
 	return nil
 }
 
-// number prints n with thin groups of three: 1,234,567.
-func number(n int) string {
+// Number prints n with thin groups of three: 1,234,567.
+func Number(n int) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]

@@ -62,6 +62,14 @@ func (j *jobs) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 	return nil
 }
 
+func (j *jobs) Plan(_ context.Context, users []sdk.User, out sdk.Changes) error {
+	j.env.Pulse(sdk.Pulse{Reason: "listing", Done: 2, Total: 3})
+	for _, u := range users {
+		out.Report(sdk.Change{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created}})
+	}
+	return nil
+}
+
 func (j *jobs) plugin() sdk.Plugin[noConfig] {
 	return sdk.Plugin[noConfig]{Name: "jobs", New: func(_ context.Context, _ noConfig, env sdk.Env) (sdk.Target, error) {
 		j.env = env
@@ -132,6 +140,23 @@ func TestPulsesOfPlansAndUndos(t *testing.T) {
 		if err := do(c); err != nil || len(pulses) != 1 || pulses[0].Reason != want {
 			t.Errorf("%s: %v, pulses %+v", want, err, pulses)
 		}
+	}
+}
+
+// A plan tells how far it is, and keeps nothing.
+func TestPulsesOfAPlan(t *testing.T) {
+	t.Parallel()
+	var pulses []sdk.Pulse
+	j := &jobs{}
+	c := plugintest.ServeWith(t, j.plugin(), nil, plugintest.Host{Memory: &memory{}, Pulse: func(p sdk.Pulse) { pulses = append(pulses, p) }})
+	if _, err := c.Plan(t.Context(), users(2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Finish(t.Context()); err != nil { // the stream is over
+		t.Fatal(err)
+	}
+	if len(pulses) != 1 || pulses[0] != (sdk.Pulse{Reason: "listing", Done: 2, Total: 3}) {
+		t.Errorf("pulses %+v", pulses)
 	}
 }
 

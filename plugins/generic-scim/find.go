@@ -179,6 +179,9 @@ func (t *transport) every(ctx context.Context, f *facts, endpoint, query string,
 			}
 		}
 		total = max(total, p.total)
+		if t.env.Pulse != nil {
+			t.env.Pulse(sdk.Pulse{Reason: "listing " + endpoint, Done: len(seen), Total: max(total, 0)})
+		}
 		if p.next != "" {
 			byCursor, cursor = true, p.next
 		}

@@ -33,6 +33,7 @@ type api struct {
 	base      string
 	realm     string
 	authRealm string
+	pulse     func(sdk.Pulse)
 }
 
 func newAPI(c Config, env sdk.Env) (*api, error) {
@@ -49,7 +50,7 @@ func newAPIOver(base http.RoundTripper, c Config, env sdk.Env, o httpx.Options) 
 	o.UserAgent, o.Pulse, o.Log = env.UserAgent, env.Pulse, env.Log
 	o.FaultTries = 1 // 500 is what the server says of content that it cannot store
 	wire := httpx.NewTransport(base, o)
-	a := &api{wire: wire, base: c.URL, realm: c.Realm, authRealm: c.AuthRealm}
+	a := &api{wire: wire, base: c.URL, realm: c.Realm, authRealm: c.AuthRealm, pulse: env.Pulse}
 	a.tokens = httpx.NewTokens(httpx.Over(wire), clientcredentials.Config{
 		ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: c.URL + tokenPath(c.AuthRealm),
 		// In a Basic header the server would decode % and + in the secret.

@@ -89,6 +89,9 @@ func (d *directory) expect(ctx context.Context, n int) error {
 		if len(page) < listPage {
 			break
 		}
+		if d.api.pulse != nil {
+			d.api.pulse(sdk.Pulse{Reason: "listing the realm", Done: first + len(page), Total: d.count})
+		}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -26,6 +26,8 @@ func hear(s *Session, p *pluginpb.Pulse) {
 	if p != nil && s.opts.Pulse != nil {
 		heard := wire.DecodePulse(p)
 		heard.Reason = s.Scrub(heard.Reason)
+		s.pulsing.Lock()
+		defer s.pulsing.Unlock()
 		s.opts.Pulse(heard)
 	}
 }

@@ -106,7 +106,8 @@ type hearing struct {
 	mask  mask
 	leak  sync.Once // says that there was one
 	// silent is set when the plugin was given up.
-	silent atomic.Pointer[SilentError]
+	silent  atomic.Pointer[SilentError]
+	pulsing sync.Mutex // one pulse at a time, of whichever stream
 }
 
 // New starts a conversation. Nothing is sent yet.

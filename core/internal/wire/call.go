@@ -51,10 +51,10 @@ func DecodeFailure(p *pluginpb.Failure) error {
 
 // EncodePulse never fails.
 func EncodePulse(p pluginapi.Pulse) *pluginpb.Pulse {
-	return &pluginpb.Pulse{Limit: int64(p.Limit), Wait: durationpb.New(p.Wait), Reason: clean(p.Reason)}
+	return &pluginpb.Pulse{Limit: int64(p.Limit), Wait: durationpb.New(p.Wait), Reason: clean(p.Reason), Done: int64(p.Done), Total: int64(p.Total)}
 }
 
 // DecodePulse never fails.
 func DecodePulse(p *pluginpb.Pulse) pluginapi.Pulse {
-	return pluginapi.Pulse{Limit: int(p.GetLimit()), Wait: p.GetWait().AsDuration(), Reason: p.GetReason()}
+	return pluginapi.Pulse{Limit: int(p.GetLimit()), Wait: p.GetWait().AsDuration(), Reason: p.GetReason(), Done: int(p.GetDone()), Total: int(p.GetTotal())}
 }

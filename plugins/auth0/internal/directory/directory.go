@@ -257,5 +257,5 @@ func (d *Directory) download(ctx context.Context, link string) (*snapshot, error
 	if answer.StatusCode != http.StatusOK {
 		return nil, &tenant.Error{Status: answer.StatusCode, Message: "the link to the export is not accepted"}
 	}
-	return newSnapshot(answer.Body)
+	return newSnapshot(answer.Body, func(n int) { d.env.Pulse(sdk.Pulse{Reason: "reading the export of Auth0's users", Done: n}) })
 }

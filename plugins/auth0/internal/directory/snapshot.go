@@ -25,8 +25,9 @@ type span struct {
 	size int
 }
 
-// newSnapshot stores and indexes what an export has, packed or not.
-func newSnapshot(r io.Reader) (*snapshot, error) {
+// newSnapshot stores and indexes what an export has, packed or not. seen hears now and then
+// of how many users that is so far.
+func newSnapshot(r io.Reader, seen func(int)) (*snapshot, error) {
 	body := bufio.NewReaderSize(r, 64<<10)
 	var lines io.Reader = body
 	if magic, err := body.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
@@ -40,7 +41,7 @@ func newSnapshot(r io.Reader) (*snapshot, error) {
 	}
 	_ = os.Remove(file.Name()) // where the system allows it, the name goes at once
 	s := &snapshot{file: file, seed: maphash.MakeSeed(), byID: map[uint64]span{}, byEmail: map[uint64][]span{}}
-	if err := s.index(lines); err != nil {
+	if err := s.index(lines, seen); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
@@ -54,7 +55,7 @@ func (s *snapshot) close() error {
 	return err
 }
 
-func (s *snapshot) index(lines io.Reader) error {
+func (s *snapshot) index(lines io.Reader, seen func(int)) error {
 	w := bufio.NewWriter(s.file)
 	at := int64(0)
 	for d := json.NewDecoder(lines); ; {
@@ -79,6 +80,9 @@ func (s *snapshot) index(lines io.Reader) error {
 		here := span{at, len(raw)}
 		at += int64(len(raw))
 		s.byID[s.hash(key.UserID)] = here
+		if n := len(s.byID); n%1000 == 0 {
+			seen(n)
+		}
 		if key.Email != "" {
 			h := s.hash(strings.ToLower(key.Email))
 			s.byEmail[h] = append(s.byEmail[h], here)

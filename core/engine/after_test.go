@@ -514,3 +514,62 @@ func TestKilledRunMakesNobodyOurs(t *testing.T) {
 		t.Errorf("left: %v", dst.accounts)
 	}
 }
+
+// unique refuses an address that another account has, as targets do.
+type unique struct{ *idp }
+
+func (t *unique) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
+	out := make([]pluginapi.Outcome, len(users))
+	for i := range users {
+		u := users[i : i+1]
+		if t.taken(&u[0]) {
+			out[i] = pluginapi.Outcome{SourceID: u[0].SourceID, Action: pluginapi.Rejected, Code: diag.LoadEmailConflict, Detail: "taken", Hint: "change it"}
+			continue
+		}
+		one, err := t.idp.Load(ctx, u)
+		if err != nil {
+			return out, err
+		}
+		out[i] = one[0]
+	}
+	return out, nil
+}
+
+func (t *unique) taken(u *pluginapi.User) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for other, has := range t.accounts {
+		if other != u.ID && strings.Fields(has)[1] == u.Email {
+			return true
+		}
+	}
+	return false
+}
+
+// Addresses that accounts of different batches pass on are carried in one run, however long
+// the chain and however bad the order; one that nobody gives away is a conflict, once.
+func TestAddressesArePassedOn(t *testing.T) {
+	t.Parallel()
+	src, p := people(23), newProject(t)
+	dst := &unique{newIDP()}
+	dst.caps.Batch.InFlight = 1
+	if res, _, err := p.do(src, dst, nil); err != nil || res.Summary.Created != 23 {
+		t.Fatalf("%+v, %v", res.Summary, err)
+	}
+	for n := range 20 { // each gets the address of the next, who has it until then
+		src = rename(src, n, fmt.Sprintf("user%d@example.org", n+1))
+	}
+	src = rename(src, 20, "new@example.org")
+	dst.accounts["theirs"] = "x theirs@example.org "
+	src = rename(src, 21, "theirs@example.org")
+	res, seen, err := p.do(src, dst, nil)
+	if err != nil || res.Summary != (pluginapi.Summary{Read: 23, Updated: 21, Unchanged: 1, Rejected: 1}) {
+		t.Errorf("%+v, %v", res.Summary, err)
+	}
+	if c := seen[id(21)]; c.Code != diag.LoadEmailConflict {
+		t.Errorf("%+v", c)
+	}
+	if has := dst.accounts[id(0)]; !strings.Contains(has, "user1@example.org") {
+		t.Errorf("the first has %s", has)
+	}
+}

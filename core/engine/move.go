@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -35,6 +37,8 @@ type mover struct {
 	calls   slots
 	stopped func() error
 
+	waiting waiting
+
 	// excluded are kept out and wait for their outcome; linked ones do so until the
 	// account that they are made one with has been dealt with.
 	excluded, linked []exclusion
@@ -63,6 +67,9 @@ func (m *mover) move(ctx context.Context) error {
 		if err == nil {
 			err = left.name(working, changes)
 		}
+		if err == nil && !m.dry {
+			changes = m.waiting.hold(b, changes)
+		}
 		m.survey.signIns.outcomes(b.users, changes)
 		m.counter.add(changes...)
 		if err == nil && !m.dry {
@@ -86,7 +93,7 @@ func (m *mover) move(ctx context.Context) error {
 		}
 		return nil
 	})
-	if err = d.wait(err); err != nil {
+	if err = m.exchange(ctx, working, limits.Users, d.wait(err)); err != nil {
 		return err
 	}
 	m.excluded = append(m.excluded, m.linked...)
@@ -97,6 +104,80 @@ func (m *mover) move(ctx context.Context) error {
 	}
 	m.counter.without(m.survey.unchanged(), m.survey.total-m.survey.amount)
 	return nil
+}
+
+// waiting are accounts of runs that cannot get an identifier, because another account has
+// it: that one may give it away later in the same run.
+type waiting struct {
+	mu    sync.Mutex
+	batch batch
+	last  []pluginapi.Change // the outcome of each, as it is until then
+}
+
+// mostWaiting bounds them: they are held in memory.
+const mostWaiting = 20_000
+
+// hold keeps those of a batch who have to wait, and returns what became of the others.
+func (w *waiting) hold(b *batch, changes []pluginapi.Change) (others []pluginapi.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, c := range changes {
+		taken := c.Action == pluginapi.Rejected && (c.Code == diag.LoadEmailConflict || c.Code == diag.LoadUsernameConflict)
+		if !taken || i >= len(b.users) || !b.before[i].Ours() || len(w.last) >= mostWaiting {
+			others = append(others, c)
+			continue
+		}
+		u := b.users[i]
+		u.Expect = nil
+		w.batch.ours = true
+		w.batch.add(&u, &b.before[i], b.unchanged[i], b.places[i])
+		w.last = append(w.last, c)
+	}
+	return others
+}
+
+// rounds sends those who wait again, together, as long as that helps anybody: of those who
+// pass an identifier on, one gets it each time, and two who exchange theirs are in one batch.
+func (w *waiting) rounds(atOnce int, send func(*batch) ([]pluginapi.Change, error), settled func([]pluginapi.Change) error) error {
+	for {
+		all, last := w.batch, w.last
+		w.batch, w.last = batch{}, nil
+		for from := 0; from < len(last); from += atOnce {
+			var at []int
+			for i := from; i < min(from+atOnce, len(last)); i++ {
+				at = append(at, i)
+			}
+			part := all.part(at)
+			changes, err := send(part)
+			answered := from + len(changes)
+			if err == nil {
+				changes = w.hold(part, changes)
+			}
+			if err = errors.Join(err, settled(changes)); err != nil {
+				w.last = append(w.last, last[answered:]...)
+				return err
+			}
+		}
+		if len(w.last) == len(last) {
+			return nil
+		}
+	}
+}
+
+// exchange deals with those who wait, unless moving has failed with err.
+func (m *mover) exchange(ctx, working context.Context, atOnce int, err error) error {
+	if m.dry {
+		return err
+	}
+	settled := func(changes []pluginapi.Change) error {
+		m.counter.add(changes...)
+		return m.limits.after(changes)
+	}
+	if err == nil {
+		m.stopped = func() error { return context.Cause(ctx) }
+		err = m.waiting.rounds(atOnce, func(b *batch) ([]pluginapi.Change, error) { return m.apply(working, b) }, settled)
+	}
+	return errors.Join(err, settled(m.waiting.last))
 }
 
 // handle says what is to be done about one account, as far as that is known without the

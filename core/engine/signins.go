@@ -27,18 +27,24 @@ func (s *signIns) add(u *pluginapi.User, n int) {
 	s.accounts[a] += n
 }
 
-// outcomes takes out those that did not come into the target, and tells of the others.
+// outcomes takes out those that did not come into the target, and tells of the others. The
+// changes are in the order of users, and some users may have none.
 func (s *signIns) outcomes(users []pluginapi.User, changes []pluginapi.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, c := range changes { // fewer than users when a run stops
-		a := signin.Of(&users[i])
+	for i := range users {
+		u := &users[i]
+		if len(changes) == 0 || changes[0].SourceID != u.SourceID {
+			continue
+		}
+		a := signin.Of(u)
 		switch {
-		case absent(&c):
+		case absent(&changes[0]):
 			s.accounts[a]--
 		case s.told != nil && s.target.Known():
-			s.told(users[i].SourceID, s.target.Ways(a))
+			s.told(u.SourceID, s.target.Ways(a))
 		}
+		changes = changes[1:]
 	}
 }
 

@@ -1,11 +1,14 @@
 package auth0
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -53,6 +56,9 @@ func (t *live) change(ctx context.Context, all []*change, report func(sdk.Outcom
 	if err := each(func(ctx context.Context, c *change) error { return c.write(ctx) }); err != nil {
 		return err
 	}
+	if err := exchange(ctx, all); err != nil {
+		return err
+	}
 	if err := t.replaceHashes(ctx, all); err != nil {
 		return err
 	}
@@ -65,6 +71,46 @@ func (t *live) change(ctx context.Context, all []*change, report func(sdk.Outcom
 	return nil
 }
 
+// exchange carries addresses that accounts of one batch pass on.
+func exchange(ctx context.Context, all []*change) error {
+	var refused []*change
+	for _, c := range all {
+		if c.end != nil && reconcile.Taken(c.end) {
+			refused = append(refused, c)
+		}
+	}
+	address := func(email, id string) map[string]any {
+		return map[string]any{"email": email, "email_verified": false, "verify_email": false, "connection": id}
+	}
+	e := reconcile.Exchange[*change]{
+		Again: func(ctx context.Context, c *change) (bool, error) {
+			c.end, c.losses, c.failed = nil, nil, nil
+			err := survives(ctx, c, c.write(ctx))
+			return c.end == nil || !reconcile.Taken(c.end), err
+		},
+		Wants: func(c, other *change) bool { return c.v.record.Email == other.v.held.Email },
+		Aside: func(ctx context.Context, c *change) (bool, error) {
+			err := c.t.api.Call(ctx, http.MethodPatch, c.t.api.URI("users", c.v.held.UserID), address(strings.ToLower(rand.Text())+"@exchange.invalid", connectionOf(c)), nil)
+			if tenant.Fatal(ctx, err) {
+				return false, err
+			}
+			return err == nil, nil
+		},
+		Back: func(ctx context.Context, c *change) error {
+			body := address(c.v.held.Email, connectionOf(c))
+			body["email_verified"] = c.v.held.EmailVerified
+			return c.t.api.Call(ctx, http.MethodPatch, c.t.api.URI("users", c.v.held.UserID), body, nil)
+		},
+	}
+	return e.Carry(ctx, refused)
+}
+
+// connectionOf is that of the account, or the user's where the tenant does not show it.
+func connectionOf(c *change) string { return cmp.Or(c.v.held.Connection(), c.v.record.connection) }
+
+// addressTaken is how a tenant says that another account has the address or the name.
+var addressTaken = regexp.MustCompile(`(?i)(email|username|phone.*|user) (address )?already (exists|in use)`)
+
 // survives turns an error that is about one account into its outcome.
 func survives(ctx context.Context, c *change, err error) error {
 	switch {
@@ -72,6 +118,9 @@ func survives(ctx context.Context, c *change, err error) error {
 	case tenant.Refused(err):
 		c.end = &sdk.Outcome{
 			SourceID: c.u.SourceID, TargetID: c.v.held.UserID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "correct what it names",
+		}
+		if addressTaken.MatchString(err.Error()) {
+			c.end.Code, c.end.Hint = sdk.CodeEmailConflict, "merge the two accounts or change one of the addresses"
 		}
 	case !tenant.Fatal(ctx, err):
 		c.end = &sdk.Outcome{
@@ -187,10 +236,7 @@ func (c *change) fields(mark map[string]json.RawMessage) map[string]any {
 		}
 		return value
 	}
-	connection := held.Connection()
-	if connection == "" {
-		connection = r.connection
-	}
+	connection := connectionOf(c)
 	for _, d := range c.v.Differences {
 		switch d.Field {
 		case fieldEmail:

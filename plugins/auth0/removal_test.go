@@ -170,6 +170,44 @@ func TestLastPatchRefused(t *testing.T) {
 	}
 }
 
+// TestExchangedAddresses: addresses that accounts pass on are carried, in chains and rings,
+// and one that somebody else has is a conflict that leaves everybody as he was.
+func TestExchangedAddresses(t *testing.T) {
+	t.Parallel()
+	for name, next := range map[string]map[int]int{
+		"two": {1: 2, 2: 1}, "a ring of four": {1: 2, 2: 3, 3: 4, 4: 1}, "a chain": {1: 2, 2: 3, 3: 9}, "to an outsider": {1: 2, 2: 8},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := start(t, simulator.Options{}, nil)
+			users := make([]sdk.User, 9)
+			for i := range users {
+				users[i] = light(i + 1)
+			}
+			first := b.load(users[:8]...)
+			var changed []sdk.User
+			for n, to := range next {
+				u := again(users[n-1], first[users[n-1].SourceID])
+				u.Email = users[to-1].Email
+				changed = append(changed, u)
+			}
+			b.client = b.serve() // another run
+			got, held := b.load(changed...), b.server.Users()
+			for _, u := range changed {
+				want, action := u.Email, sdk.Updated
+				if name == "to an outsider" {
+					action = sdk.Rejected
+					want = map[string]string{users[0].SourceID: users[0].Email, users[1].SourceID: users[1].Email}[u.SourceID]
+				}
+				o := got[u.SourceID]
+				if a := held[u.Prior.TargetID]; o.Action != action || a.Email != want || !a.EmailVerified || action == sdk.Rejected && o.Code != sdk.CodeEmailConflict {
+					t.Errorf("%s is %s %s with %s, want %s", u.SourceID, o.Action, o.Code, a.Email, want)
+				}
+			}
+		})
+	}
+}
+
 const (
 	seed      = "JBSWY3DPEHPK3PXP"
 	otherSeed = "KRSXG5CTMVRXEZLUKRSXG5CT"

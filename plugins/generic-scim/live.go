@@ -2,6 +2,7 @@ package scim
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -355,6 +356,8 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 		return explain(err)
 	}
 	var creates []*delivery
+	var mu sync.Mutex
+	var taken []*passing
 	g, updating := errgroup.WithContext(ctx)
 	g.SetLimit(maxParallel)
 	for i := range verdicts {
@@ -368,8 +371,15 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 			creates = append(creates, &delivery{verdict: v, body: body, doubt: v.user.Prior.InDoubt})
 		case v.Outcome.Action == sdk.Created, v.Outcome.Action == sdk.Updated:
 			g.Go(func() error {
+				p := &passing{v, v.Outcome}
 				err := s.updateWhole(updating, v)
-				if err == nil {
+				switch {
+				case err != nil:
+				case reconcile.Taken(&v.Outcome):
+					mu.Lock()
+					defer mu.Unlock()
+					taken = append(taken, p)
+				default:
 					out.Report(v.Outcome)
 				}
 				return err
@@ -378,7 +388,47 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 			out.Report(v.Outcome)
 		}
 	}
-	return explain(errors.Join(g.Wait(), carrier{s}.create(ctx, creates, out)))
+	err = g.Wait()
+	if err == nil {
+		err = s.exchange(ctx, taken)
+	}
+	for _, p := range taken {
+		out.Report(p.Outcome)
+	}
+	return explain(errors.Join(err, carrier{s}.create(ctx, creates, out)))
+}
+
+// passing is an update that is refused because another account has the user name.
+type passing struct {
+	*verdict
+	planned sdk.Outcome
+}
+
+// exchange carries user names that accounts of one batch pass on.
+func (s *server) exchange(ctx context.Context, refused []*passing) error {
+	rename := func(ctx context.Context, p *passing, name string) error {
+		held, err := s.api.one(ctx, s.facts.users, p.held.id())
+		if err != nil || held == nil {
+			return err
+		}
+		return s.write.rewrite(ctx, held, resource{"userName": name}, []reconcile.Difference{{Field: "username", Held: held.text("userName"), Want: name}})
+	}
+	e := reconcile.Exchange[*passing]{
+		Again: func(ctx context.Context, p *passing) (bool, error) {
+			p.Outcome = p.planned
+			err := s.updateWhole(ctx, p.verdict)
+			return !reconcile.Taken(&p.Outcome), err
+		},
+		Wants: func(p, other *passing) bool {
+			return strings.EqualFold(p.want.body.text("userName"), other.held.text("userName"))
+		},
+		Aside: func(ctx context.Context, p *passing) (bool, error) {
+			err := rename(ctx, p, strings.ToLower(rand.Text())+"@exchange.invalid")
+			return err == nil, ctx.Err()
+		},
+		Back: func(ctx context.Context, p *passing) error { return rename(ctx, p, p.held.text("userName")) },
+	}
+	return e.Carry(ctx, refused)
 }
 
 // updateWhole updates an account, whoever changes it at the same time. What the server

@@ -78,7 +78,7 @@ bench-bridge: ## hand-overs/s and p99 of the bridge beside the database's own tr
 	$(GO) test -timeout 30m -run '^$$' -bench BenchmarkHandover -benchtime 1x ./core/bridge
 
 .PHONY: bench-scim
-bench-scim: ## loading into SCIMMY with 0 and 40 ms latency, beside every fixed setting and one POST after another (STETL_BENCH_USERS)
+bench-scim: ## loading into SCIMMY with 0, 40 and 200 ms latency, beside every fixed setting and one POST after another (STETL_BENCH_USERS)
 	STETL_BENCH=1 $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSCIM -benchtime 1x -v ./plugins/generic-scim
 
 .PHONY: bench-plugin

@@ -108,8 +108,8 @@ func exchange(ctx context.Context, all []*change) error {
 // connectionOf is that of the account, or the user's where the tenant does not show it.
 func connectionOf(c *change) string { return cmp.Or(c.v.held.Connection(), c.v.record.connection) }
 
-// addressTaken is how a tenant says that another account has the address or the name.
-var addressTaken = regexp.MustCompile(`(?i)(email|username|phone.*|user) (address )?already (exists|in use)`)
+// alreadyThere is how a tenant says that another account has the address, name or number.
+var alreadyThere = regexp.MustCompile(`(?i)\b(email|username|phone)\b.* already (exists|in use)`)
 
 // survives turns an error that is about one account into its outcome.
 func survives(ctx context.Context, c *change, err error) error {
@@ -119,8 +119,11 @@ func survives(ctx context.Context, c *change, err error) error {
 		c.end = &sdk.Outcome{
 			SourceID: c.u.SourceID, TargetID: c.v.held.UserID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "correct what it names",
 		}
-		if addressTaken.MatchString(err.Error()) {
-			c.end.Code, c.end.Hint = sdk.CodeEmailConflict, "merge the two accounts or change one of the addresses"
+		if said := alreadyThere.FindStringSubmatch(err.Error()); said != nil {
+			c.end.Code, c.end.Hint = sdk.CodeEmailConflict, "merge the two accounts or change one of them"
+			if !strings.EqualFold(said[1], "email") {
+				c.end.Code = sdk.CodeUsernameConflict
+			}
 		}
 	case !tenant.Fatal(ctx, err):
 		c.end = &sdk.Outcome{

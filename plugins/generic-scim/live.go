@@ -392,8 +392,10 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 	if err == nil {
 		err = s.exchange(ctx, taken)
 	}
-	for _, p := range taken {
-		out.Report(p.Outcome)
+	if err == nil { // else nobody knows what has become of some of them
+		for _, p := range taken {
+			out.Report(p.Outcome)
+		}
 	}
 	return explain(errors.Join(err, carrier{s}.create(ctx, creates, out)))
 }

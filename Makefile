@@ -81,6 +81,14 @@ bench-bridge: ## hand-overs/s and p99 of the bridge beside the database's own tr
 bench-scim: ## loading into SCIMMY with 0, 40 and 200 ms latency, beside every fixed setting and one POST after another (STETL_BENCH_USERS)
 	STETL_BENCH=1 $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSCIM -benchtime 1x -v ./plugins/generic-scim
 
+.PHONY: bench-sql
+bench-sql: ## users/s into the tables of Better Auth beside COPY of the same rows and beside one INSERT for each (STETL_BENCH_ACCOUNTS, default 100000)
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),100000) $(GO) test -timeout 60m -run '^$$' -bench BenchmarkSQL -benchtime 1x ./plugins/generic-sql
+
+.PHONY: test-better-auth
+test-better-auth: ## every password of every fixture signs in to a real Better Auth
+	STETL_TEST_EVERY_SIGN_IN=1 $(GO) test -timeout 60m -run TestBetterAuth -v ./internal/e2e
+
 .PHONY: bench-plugin
 bench-plugin: ## users/s through the plugin boundary, at 200 a batch, and what the plugin's process takes
 	$(GO) test -run '^$$' -bench BenchmarkLoad -benchtime 3s ./core/plugin

@@ -129,22 +129,24 @@ func readCatalogue(ctx context.Context, tx pgx.Tx, schema string, m *model, disp
 		return nil, err
 	}
 	c.referrers = refs
-	for _, t := range m.tables {
-		h := c.of(t)
-		if h == nil {
+	return c, nil
+}
+
+// unique are the rules of that kind for the rows of a declaration: those of the database,
+// and its own where the database has no such index.
+func (c *catalogue) unique(t *table) []*uniqueIndex {
+	all := slices.Clone(c.of(t).unique)
+	for _, columns := range t.Unique {
+		if slices.ContainsFunc(all, func(o *uniqueIndex) bool { return o.predicate == "" && slices.Equal(o.columns, columns) }) {
 			continue
 		}
-		for _, columns := range t.Unique {
-			u := &uniqueIndex{name: strings.Join(columns, ", "), columns: columns, declaration: true}
-			for _, col := range columns {
-				u.exprs = append(u.exprs, quoteName(col))
-			}
-			if !slices.ContainsFunc(h.unique, func(o *uniqueIndex) bool { return o.predicate == "" && slices.Equal(o.columns, columns) }) {
-				h.unique = append(h.unique, u)
-			}
+		u := &uniqueIndex{name: strings.Join(columns, ", "), columns: columns, declaration: true}
+		for _, col := range columns {
+			u.exprs = append(u.exprs, quoteName(col))
 		}
+		all = append(all, u)
 	}
-	return c, nil
+	return all
 }
 
 // bind tells the declared columns which ones they are.

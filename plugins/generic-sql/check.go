@@ -40,7 +40,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) (l sdk.Diagnostics) {
 	if !needs.DryRun && !l.HasErrors() {
 		l = append(l, says.rights(c)...)
 	}
-	if t.model.per(perPassword) && len(t.config.Hashes) == 0 && len(needs.Schemes)+needs.Resets > 0 {
+	if t.model.passwords() && len(t.config.Hashes) == 0 && len(needs.Schemes)+needs.Resets > 0 {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeNoHashes, Path: "/hashes", Summary: "nothing says which password hashes the application verifies, so that everybody with a password needs a reset",
 			Hint: "have the application verify them, as docs/generic-sql.md shows, then list them in hashes",
@@ -79,7 +79,7 @@ func (t *declared) fits(c *catalogue) (l sdk.Diagnostics) {
 	if h := c.of(t.model.accounts()); h != nil {
 		key := t.model.accounts().Key
 		if !slices.ContainsFunc(h.unique, func(u *uniqueIndex) bool {
-			return u.predicate == "" && !u.declaration && slices.Equal(u.columns, key)
+			return u.predicate == "" && slices.Equal(u.columns, key)
 		}) {
 			l.Add(sdk.Diagnostic{
 				Code: codeKeyNotUnique, Path: t.path(t.model.accounts(), "key"), Summary: fmt.Sprintf("several rows of %s may have the same %s", h.plain, strings.Join(key, ", ")),
@@ -125,7 +125,7 @@ func (t *declared) columnsFit(table *table, h *heldTable) (l sdk.Diagnostics) {
 		}
 		if slices.Contains(col.source.uses, "email") && !slices.Contains(t.config.Unique, "email") {
 			for _, u := range h.unique {
-				if len(u.exprs) == 1 && !u.declaration && u.predicate == "" && u.names(col) {
+				if len(u.exprs) == 1 && u.predicate == "" && u.names(col) {
 					bad(codeUniqueUndeclared, col.name, "may hold every address once only ("+u.name+")", "add unique: [email], so that the policies decide who keeps it")
 				}
 			}

@@ -9,17 +9,21 @@ import (
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
-// TestConformance tries every rule that a target plugin must keep, on the tables of
-// Better Auth.
+// TestConformance tries every rule that a target plugin must keep, on the tables of each
+// preset.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "tries every rule")
-	dsn := database(t, "better-auth.sql")
-	conformance.Test(t, conformance.Suite{
-		Start: conformance.InProcess(Plugin(), map[string]any{
-			"url": dsn, "preset": "better-auth", "with": []string{"passkey", "phone-number", "bridge"},
-			"hashes": []string{"bcrypt", "argon2id", "argon2i", "argon2d", "firebase_scrypt"},
-		}),
-		Inspect: inspect(dsn),
-	})
+	for preset, with := range map[string][]string{"better-auth": {"passkey", "phone-number", "bridge"}, "authjs": {"password", "bridge"}} {
+		t.Run(preset, func(t *testing.T) {
+			t.Parallel()
+			dsn := database(t, preset+".sql")
+			conformance.Test(t, conformance.Suite{
+				Start: conformance.InProcess(Plugin(), map[string]any{
+					"url": dsn, "preset": preset, "with": with, "hashes": []string{"bcrypt", "argon2id", "argon2i", "argon2d", "firebase_scrypt"},
+				}),
+				Inspect: inspect(dsn),
+			})
+		})
+	}
 }

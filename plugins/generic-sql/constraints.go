@@ -113,7 +113,7 @@ func (s *auditor) constrain(ctx context.Context, accounts []*account) error {
 		if err := s.references(ctx, t, h, rows, args); err != nil {
 			return err
 		}
-		for _, u := range h.unique {
+		for _, u := range s.catalogue.unique(t) {
 			if t == s.model.accounts() && len(u.columns) == 1 && u.columns[0] == t.account.name {
 				continue // it was looked for
 			}

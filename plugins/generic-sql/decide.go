@@ -104,7 +104,7 @@ func (p *place) ours(a *account, r *row) bool {
 func (p *place) chosen(a *account, r *row, i int) bool {
 	last := reconcile.ParseState(a.user.Prior.State)
 	c := r.table.columns[i]
-	return r.table.personal(c) && !r.values[i].null && !last.IsZero() && !last.Holds(p.judge.Fingerprints, r.field(c), r.values[i].text)
+	return c.personal && !r.values[i].null && !last.IsZero() && !last.Holds(p.judge.Fingerprints, r.field(c), r.values[i].text)
 }
 
 // kept says that a row that is not wanted is not to go either: no run has made it, or the
@@ -140,7 +140,7 @@ func (p *place) wantedWith(a *account) reconcile.Wanted {
 			continue
 		}
 		for _, c := range r.table.columns {
-			if r.table.personal(c) {
+			if c.personal {
 				w.Secrets = append(slices.Clip(w.Secrets), reconcile.Secret{Field: r.field(c), Feature: sdk.PartPassword})
 			}
 		}
@@ -157,7 +157,7 @@ func (p *place) heldOf(a *account) reconcile.Held {
 	for _, w := range a.wanted {
 		if wantedRow(a.held, w) == nil {
 			for _, c := range w.table.columns {
-				if w.table.personal(c) {
+				if c.personal {
 					h.Equal[w.field(c)] = false // there is none
 				}
 			}
@@ -167,7 +167,7 @@ func (p *place) heldOf(a *account) reconcile.Held {
 		w := wantedRow(a.wanted, r)
 		if w == nil && p.kept(a, r) {
 			for i, c := range r.table.columns {
-				if r.table.personal(c) {
+				if c.personal {
 					h.Personal[r.field(c)], h.Equal[r.field(c)] = true, r.values[i].null
 				}
 			}
@@ -175,7 +175,7 @@ func (p *place) heldOf(a *account) reconcile.Held {
 		}
 		for i, c := range r.table.columns {
 			switch {
-			case r.table.personal(c):
+			case c.personal:
 				h.Equal[r.field(c)] = w != nil && w.values[i].is(r.values[i])
 				h.Personal[r.field(c)] = p.chosen(a, r, i)
 			case c.compared():
@@ -224,7 +224,7 @@ func (a *account) differs(w, h *row) bool {
 	differs := false
 	for i, c := range w.table.columns {
 		switch {
-		case w.table.personal(c) && !a.Send[w.field(c)]:
+		case c.personal && !a.Send[w.field(c)]:
 			w.values[i] = h.values[i]
 		case c.once:
 			w.values[i] = h.values[i]

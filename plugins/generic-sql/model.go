@@ -2,6 +2,7 @@ package sqltarget
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,11 +35,9 @@ type column struct {
 	fixed    bool // it gets a constant
 	once     bool
 	secret   bool
+	personal bool        // it holds the password, which the person can choose anew at the target
 	held     *heldColumn // as the database has it; nil until the catalogue is read
 }
-
-// personal says that it holds what the person can choose anew at the target.
-func (t *table) personal(c *column) bool { return t.Per == perPassword && c.secret }
 
 // compared says that a difference in it is one of the account.
 func (c *column) compared() bool { return !c.once }
@@ -105,6 +104,9 @@ func compile(declared []Table) (*model, sdk.Diagnostics) {
 	return m, l
 }
 
+// hashes are the fields that hold one.
+var hashes = regexp.MustCompile(`\b(password_hash|password\.hash|login\.hash)\b`)
+
 func (t *table) compileColumns(bad func(summary string, steps ...string)) {
 	for _, name := range sortedKeys(t.Columns) {
 		declared := t.Columns[name]
@@ -115,6 +117,9 @@ func (t *table) compileColumns(bad func(summary string, steps ...string)) {
 			c.source = source{eval: func(*item) (any, error) { return nil, nil }}
 		}
 		c.fixed = declared.Value != nil
+		text := declared.Field + " " + declared.Template + " " + declared.CEL
+		c.personal = hashes.MatchString(text)
+		c.secret = c.secret || c.personal || strings.Contains(text, "authenticator.secret")
 		t.columns = append(t.columns, c)
 	}
 }
@@ -122,8 +127,16 @@ func (t *table) compileColumns(bad func(summary string, steps ...string)) {
 // accounts is the table that has them.
 func (m *model) accounts() *table { return m.tables[0] }
 
-func (m *model) per(per string) bool {
-	return slices.ContainsFunc(m.tables, func(t *table) bool { return t.Per == per || per == perPassword && t.Per == perLogin })
+// passwords says that there is a place for hashes.
+func (m *model) passwords() bool {
+	return slices.ContainsFunc(m.tables, func(t *table) bool {
+		return slices.ContainsFunc(t.columns, func(c *column) bool { return c.personal })
+	})
+}
+
+// usernames says that a column holds the user name, and nothing else in its place.
+func (m *model) usernames() bool {
+	return slices.ContainsFunc(m.tables[0].columns, func(c *column) bool { return slices.Equal(c.source.uses, []string{"username"}) })
 }
 
 func (m *model) uses(field string) bool { return m.fields[field] }

@@ -43,13 +43,13 @@ func capabilities(c Config, m *model) sdk.Capabilities {
 	caps := sdk.Capabilities{
 		Carries: m.features(), Batch: batch, Identity: identity,
 		UniqueEmail: slices.Contains(c.Unique, string(sdk.IdentifierEmail)),
-		NoUsernames: !m.uses("username"), MaxIDLength: c.IDLength,
+		NoUsernames: !m.usernames(), MaxIDLength: c.IDLength,
 		FoldsCase: map[sdk.Identifier]bool{},
 	}
 	for _, i := range []sdk.Identifier{sdk.IdentifierID, sdk.IdentifierUsername, sdk.IdentifierEmail, sdk.IdentifierPhone} {
 		caps.FoldsCase[i] = slices.Contains(c.FoldsCase, string(i))
 	}
-	if m.per(perPassword) {
+	if m.passwords() {
 		for _, scheme := range c.Hashes {
 			caps.Hashes = append(caps.Hashes, sdk.HashSupport{Scheme: sdk.Scheme(scheme)})
 		}

@@ -153,6 +153,7 @@ var accountFields = map[string]field{
 	"metadata":       {sdk.CarriesMetadata, cel.MapType(cel.StringType, cel.DynType), metadata},
 	"tenants":        {sdk.CarriesTenants, cel.ListType(cel.StringType), func(i *item) any { return slices.Clone(i.user.Tenants) }},
 	"roles":          {sdk.CarriesRoles, cel.MapType(cel.StringType, cel.ListType(cel.StringType)), func(i *item) any { return i.user.Roles }},
+	"password_hash":  {"", cel.StringType, func(i *item) any { return i.user.Password.Encode() }},
 	"now":            {"", cel.TimestampType, func(i *item) any { return i.now }},
 }
 

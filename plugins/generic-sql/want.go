@@ -160,7 +160,7 @@ func wantedOf(rows []*row) reconcile.Wanted {
 	for _, r := range rows {
 		for i, c := range r.table.columns {
 			switch {
-			case r.table.personal(c):
+			case c.personal:
 				w.Secrets = append(w.Secrets, reconcile.Secret{Field: r.field(c), Feature: sdk.PartPassword, Value: r.values[i].text})
 			case c.compared():
 				w.Fields[r.field(c)] = r.values[i].text

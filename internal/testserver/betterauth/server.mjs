@@ -1,0 +1,28 @@
+import { createServer } from "node:http";
+import { passkey } from "@better-auth/passkey";
+import { betterAuth } from "better-auth";
+import { verifyPassword } from "better-auth/crypto";
+import { getMigrations } from "better-auth/db/migration";
+import { toNodeHandler } from "better-auth/node";
+import { admin, phoneNumber, twoFactor, username } from "better-auth/plugins";
+import pg from "pg";
+import { verifier } from "./verify.js";
+
+const port = Number(process.env.PORT);
+const origin = `http://localhost:${port}`;
+const auth = betterAuth({
+  secret: process.env.SECRET,
+  baseURL: origin,
+  trustedOrigins: [origin, `http://127.0.0.1:${port}`],
+  database: new pg.Pool({ connectionString: process.env.DSN }),
+  telemetry: { enabled: false },
+  rateLimit: { enabled: false },
+  emailAndPassword: {
+    enabled: true,
+    password: { verify: verifier({ firebaseSignerKey: process.env.SIGNER_KEY, fallback: verifyPassword }) },
+  },
+  socialProviders: { google: { clientId: "test", clientSecret: "test" } },
+  plugins: [twoFactor(), phoneNumber(), username(), admin(), passkey({ rpID: process.env.RP_ID, origin })],
+});
+await (await getMigrations(auth.options)).runMigrations();
+createServer(toNodeHandler(auth)).listen(port, "127.0.0.1", () => console.log(`ready at ${port}`));

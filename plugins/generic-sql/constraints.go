@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -44,15 +45,16 @@ func params(t *table, rows []pending) []any {
 }
 
 // future is a query that gives rows as they would be in the table, with defaults and
-// generated columns, and n for each. It writes nothing.
-func future(t *table, h *heldTable) string {
+// generated columns, and n for each. It writes nothing. What is not declared stays as it is
+// in rows that are there; fresh says that there are none of these.
+func future(t *table, h *heldTable, fresh bool) string {
 	names, casts := []string{"n"}, []string{"w.n"}
 	unnest := []string{"$1::int[]"}
 	for i, c := range t.columns {
 		names = append(names, fmt.Sprintf("c%d", i))
 		unnest = append(unnest, fmt.Sprintf("$%d::text[]", i+2))
 		value := fmt.Sprintf("w.c%d::%s", i, c.held.typ)
-		if c.once {
+		if c.once && !fresh {
 			value = fmt.Sprintf("CASE WHEN p.n IS NULL THEN %s ELSE p.%s END", value, quoteName(c.name))
 		}
 		casts = append(casts, value+" AS "+quoteName(c.name))
@@ -68,6 +70,10 @@ func future(t *table, h *heldTable) string {
 			if c.defaults != "" && !strings.Contains(c.defaults, "nextval") {
 				def = "(" + c.defaults + ")::" + c.typ
 			}
+			if fresh {
+				casts = append(casts, def+" AS "+quoteName(c.name))
+				continue
+			}
 			casts = append(casts, fmt.Sprintf("CASE WHEN p.n IS NULL THEN %s ELSE p.%s END AS %s", def, quoteName(c.name), quoteName(c.name)))
 		}
 	}
@@ -77,8 +83,10 @@ func future(t *table, h *heldTable) string {
 			on = append(on, fmt.Sprintf("p.%s = w.c%d::%s", quoteName(k.name), t.index(k.name), k.held.typ))
 		}
 	}
-	query := "SELECT " + strings.Join(casts, ", ") + " FROM unnest(" + strings.Join(unnest, ", ") + ") AS w(" + strings.Join(names, ", ") + ")" +
-		" LEFT JOIN (SELECT 1 AS n, * FROM " + h.name + ") AS p ON " + strings.Join(on, " AND ")
+	query := "SELECT " + strings.Join(casts, ", ") + " FROM unnest(" + strings.Join(unnest, ", ") + ") AS w(" + strings.Join(names, ", ") + ")"
+	if !fresh {
+		query += " LEFT JOIN (SELECT 1 AS n, * FROM " + h.name + ") AS p ON " + strings.Join(on, " AND ")
+	}
 	if len(made) > 0 {
 		query = "SELECT *, " + strings.Join(made, ", ") + " FROM (" + query + ") AS made"
 	}
@@ -93,10 +101,12 @@ func (s *auditor) constrain(ctx context.Context, accounts []*account) error {
 	for _, t := range s.model.tables {
 		h := s.catalogue.of(t)
 		var rows []pending
+		fresh := true
 		for _, a := range accounts {
 			if !a.writes() {
 				continue
 			}
+			fresh = fresh && len(a.updates) == 0
 			for _, r := range slices.Concat(a.inserts, a.updates) {
 				if r.table == t {
 					rows = append(rows, pending{r, a})
@@ -107,17 +117,21 @@ func (s *auditor) constrain(ctx context.Context, accounts []*account) error {
 			continue
 		}
 		args := params(t, rows)
-		if err := s.checks(ctx, t, h, rows, args); err != nil {
+		future := future(t, h, fresh)
+		if err := s.checks(ctx, t, h, future, rows, args); err != nil {
 			return err
 		}
-		if err := s.references(ctx, t, h, rows, args); err != nil {
+		if err := s.references(ctx, t, h, future, rows, args); err != nil {
 			return err
 		}
 		for _, u := range s.catalogue.unique(t) {
 			if t == s.model.accounts() && len(u.columns) == 1 && u.columns[0] == t.account.name {
 				continue // it was looked for
 			}
-			if err := s.unique(ctx, t, h, u, rows, args); err != nil {
+			if !u.concerns(t, h) {
+				continue
+			}
+			if err := s.unique(ctx, t, h, u, future, rows, args); err != nil {
 				return err
 			}
 		}
@@ -125,15 +139,15 @@ func (s *auditor) constrain(ctx context.Context, accounts []*account) error {
 	return nil
 }
 
-func (s *auditor) checks(ctx context.Context, t *table, h *heldTable, rows []pending, args []any) error {
+func (s *auditor) checks(ctx context.Context, t *table, h *heldTable, future string, rows []pending, args []any) error {
 	if len(h.checks) == 0 {
-		return s.casts(ctx, t, h, args)
+		return s.casts(ctx, t, future, args)
 	}
 	var broken []string
 	for _, c := range h.checks {
 		broken = append(broken, "CASE WHEN NOT ("+c.expr+") THEN "+quoteText(c.name)+" END")
 	}
-	query := "SELECT n, coalesce(" + strings.Join(append(broken, "''"), ", ") + ") FROM (" + future(t, h) + ") AS " + quoteName("row")
+	query := "SELECT n, coalesce(" + strings.Join(append(broken, "''"), ", ") + ") FROM (" + future + ") AS " + quoteName("row")
 	return s.each(ctx, query, args, func(r pgx.CollectableRow) error {
 		var n int
 		var name string
@@ -146,12 +160,12 @@ func (s *auditor) checks(ctx context.Context, t *table, h *heldTable, rows []pen
 }
 
 // casts sees whether values of types that this program does not know have their form.
-func (s *auditor) casts(ctx context.Context, t *table, h *heldTable, args []any) error {
+func (s *auditor) casts(ctx context.Context, t *table, future string, args []any) error {
 	plain := !slices.ContainsFunc(t.columns, func(c *column) bool { return !c.held.known() })
 	if plain {
 		return nil
 	}
-	return s.each(ctx, "SELECT md5(r::text) FROM ("+future(t, h)+") AS r", args, func(pgx.CollectableRow) error { return nil })
+	return s.each(ctx, "SELECT md5(r::text) FROM ("+future+") AS r", args, func(pgx.CollectableRow) error { return nil })
 }
 
 // known says that a value that was parsed is one of its type, whatever it is.
@@ -167,7 +181,7 @@ func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") 
 
 // references rejects who refers to a row that is not there and that the account itself
 // does not bring.
-func (s *auditor) references(ctx context.Context, t *table, h *heldTable, rows []pending, args []any) error {
+func (s *auditor) references(ctx context.Context, t *table, h *heldTable, future string, rows []pending, args []any) error {
 	for _, f := range h.refers {
 		var columns []*column
 		for _, name := range f.columns {
@@ -185,7 +199,7 @@ func (s *auditor) references(ctx context.Context, t *table, h *heldTable, rows [
 			here = append(here, "r."+quoteName(c.name)+" IS NOT NULL")
 			there = append(there, "x."+quoteName(f.refs[i])+" = r."+quoteName(c.name))
 		}
-		query := "SELECT n FROM (" + future(t, h) + ") AS r WHERE " + strings.Join(here, " AND ") +
+		query := "SELECT n FROM (" + future + ") AS r WHERE " + strings.Join(here, " AND ") +
 			" AND NOT EXISTS (SELECT 1 FROM " + f.toName + " AS x WHERE " + strings.Join(there, " AND ") + ")"
 		err := s.each(ctx, query, args, func(r pgx.CollectableRow) error {
 			var n int
@@ -221,7 +235,7 @@ func (s *auditor) brings(a *account, f *reference, from *row, columns []*column)
 }
 
 // unique rejects who wants what another row has: one of the database, or one of this run.
-func (s *auditor) unique(ctx context.Context, t *table, h *heldTable, u *uniqueIndex, rows []pending, args []any) error {
+func (s *auditor) unique(ctx context.Context, t *table, h *heldTable, u *uniqueIndex, future string, rows []pending, args []any) error {
 	var values, parts, same []string
 	for i, e := range u.exprs {
 		values = append(values, fmt.Sprintf("(%s) AS e%d", e, i))
@@ -238,7 +252,7 @@ func (s *auditor) unique(ctx context.Context, t *table, h *heldTable, u *uniqueI
 	for _, c := range append([]*column{t.account}, t.key...) {
 		mine = append(mine, "x."+quoteName(c.name)+" IS NOT DISTINCT FROM r."+quoteName(c.name))
 	}
-	query := "SELECT r.n, ARRAY[" + strings.Join(parts, ", ") + "], x." + owner + "::text FROM (SELECT *, " + list + " FROM (" + future(t, h) + ") AS f" + where + ") AS r" +
+	query := "SELECT r.n, ARRAY[" + strings.Join(parts, ", ") + "], x." + owner + "::text FROM (SELECT *, " + list + " FROM (" + future + ") AS f" + where + ") AS r" +
 		" LEFT JOIN (SELECT *, " + list + " FROM " + h.name + " AS f" + where + ") AS x ON " + strings.Join(same, " AND ") + " AND NOT (" + strings.Join(mine, " AND ") + ") ORDER BY r.n" // the first one gets it
 	code, what := u.about(t)
 	return s.each(ctx, query, args, func(r pgx.CollectableRow) error {
@@ -320,9 +334,20 @@ func (u *uniqueIndex) about(t *table) (sdk.Code, string) {
 	return codeConstraint, cmp.Or(strings.Join(u.exprs, ", "), u.name)
 }
 
+// concerns says that something that is written may be in the index.
+func (u *uniqueIndex) concerns(t *table, h *heldTable) bool {
+	return slices.ContainsFunc(t.columns, u.names) ||
+		slices.ContainsFunc(h.columns, func(c *heldColumn) bool { return c.generated != "" && u.names(&column{name: c.name}) })
+}
+
 // names says that the index is about a column.
 func (u *uniqueIndex) names(c *column) bool {
-	return slices.ContainsFunc(u.exprs, func(e string) bool { return strings.Contains(e, c.name) })
+	for i, e := range u.exprs {
+		if u.columns[i] == c.name || u.columns[i] == "" && regexp.MustCompile(`(^|\W)`+regexp.QuoteMeta(c.name)+`(\W|$)`).MatchString(e) {
+			return true
+		}
+	}
+	return false
 }
 
 // each runs a query that only reads.

@@ -28,7 +28,7 @@ func ownTables(dsn string) Config {
 		Tables: []Table{
 			{Name: "People", Per: "account", Key: []string{"Id"}, Columns: map[string]Column{
 				"Id": {Field: "id"}, "mail": {Field: "email"}, `Full "Name"`: {Template: "{given_name} {family_name}"}, "phone": {Field: "phone"},
-				"state": {CEL: "enabled ? 'active' : 'locked'"}, "joined": {Field: "created"}, "extra": {Field: "metadata"},
+				"state": {CEL: "enabled ? 'active' : 'locked'"}, "joined": {Field: "created"}, "extra": {Field: "metadata"}, "nick": {Field: "metadata.nick"},
 			}},
 			{Name: "secrets", Per: "password", Key: []string{"person"}, Account: "person", Columns: map[string]Column{
 				"person": {Field: "id"}, "hash": {Field: "password.hash", Secret: true}, "algorithm": {Field: "password.scheme", Once: true},
@@ -92,7 +92,7 @@ func ordinary(n int, change ...func(*sdk.User)) sdk.User {
 func TestPlanIsWhatHappens(t *testing.T) {
 	t.Parallel()
 	dsn := database(t, "own.sql")
-	postgres.Exec(t, dsn, `INSERT INTO crm."People" ("Id", mail, "Full ""Name""", phone) VALUES ('10000000-0000-4000-8000-000000000001', 'Taken@Example.com', 'x', '+1'), ('10000000-0000-4000-8000-000000000002', 'other@example.com', 'x', NULL)`)
+	postgres.Exec(t, dsn, `INSERT INTO crm."People" ("Id", mail, "Full ""Name""", phone, nick) VALUES ('10000000-0000-4000-8000-000000000001', 'Taken@Example.com', 'x', '+1', 'Nick'), ('10000000-0000-4000-8000-000000000002', 'other@example.com', 'x', NULL, NULL)`)
 	postgres.Exec(t, dsn, `INSERT INTO crm.links (person, provider, subject) VALUES ('10000000-0000-4000-8000-000000000001', 'google', 'g1')`)
 	tests := map[string]struct {
 		change func(*sdk.User)
@@ -105,6 +105,7 @@ func TestPlanIsWhatHappens(t *testing.T) {
 		"an address that somebody has":         {func(u *sdk.User) { u.Email = "taken@example.com" }, "rejected load.email_conflict"},
 		"a number that somebody has":           {func(u *sdk.User) { u.Phone = "+1" }, "rejected sql.constraint"},
 		"the same, where the index is not for": {func(u *sdk.User) { u.Phone, u.Enabled = "+1", false }, "created"},
+		"what a generated column makes alike":  {func(u *sdk.User) { u.Metadata = []byte(`{"nick":"nick"}`) }, "rejected sql.constraint"},
 		"an identity that somebody has":        {func(u *sdk.User) { u.Identities = []sdk.Identity{{Provider: "google", Subject: "g1"}} }, "rejected load.identity_conflict"},
 		"a name that is too long":              {named("Ada", strings.Repeat("n", 20)), "rejected load.field_too_long"},
 		"a name that a check has":              {named("Ada", "123456789"), "rejected sql.constraint"},

@@ -13,6 +13,8 @@ CREATE TABLE crm."People" (
   state crm."State" NOT NULL DEFAULT 'active',
   joined timestamp(3) NOT NULL DEFAULT now(),
   extra jsonb,
+  nick text,
+  folded text GENERATED ALWAYS AS (lower(nick)) STORED UNIQUE,
   row_no bigserial,
   CHECK (name_length <> 13)
 );

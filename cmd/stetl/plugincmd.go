@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,24 +54,65 @@ func pluginListCommand(a *app) *cobra.Command {
 }
 
 func pluginDescribeCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "describe NAME|FILE",
-		Short:   "Print what a plugin declares, as JSON: capabilities, codes, schema and fields of its configuration",
-		Example: "  stetl plugin describe keycloak",
+	var settings string
+	c := &cobra.Command{
+		Use:   "describe NAME|FILE",
+		Short: "Print what a plugin declares, as JSON: capabilities, abilities, codes, schema and fields of its configuration",
+		Long: `describe prints what a plugin says about itself. What it can do is known when it is
+configured: with --config or --settings as there, else with an empty configuration
+where it takes one. No target is contacted.`,
+		Example: "  stetl plugin describe keycloak --config keycloak.yaml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			info, err := describePlugin(cmd.Context(), a, args[0])
+			info, configured, err := describeConfigured(cmd.Context(), a, args[0], settings)
 			if err != nil {
 				return err
+			}
+			if !configured {
+				fmt.Fprintln(a.err, "What it can do depends on its configuration: name one with --config or --settings.")
 			}
 			enc := json.NewEncoder(a.out)
 			enc.SetIndent("", "  ")
 			return enc.Encode(map[string]any{
-				"name": info.Name, "version": info.Version, "protocol": fmt.Sprintf("%d.%d", info.Protocol, info.Minor), "capabilities": info.Capabilities,
+				"name": info.Name, "version": info.Version, "protocol": fmt.Sprintf("%d.%d", info.Protocol, info.Minor), "configured": configured,
+				"capabilities": info.Capabilities, "abilities": info.Capabilities.Abilities,
 				"config_schema": info.ConfigSchema, "config_fields": info.ConfigFields, "codes": info.Codes,
 			})
 		},
 	}
+	a.configFlag(c)
+	c.Flags().StringVar(&settings, "settings", "", "configuration of the plugin, a `JSON` object")
+	return c
+}
+
+// describeConfigured asks a plugin what it is, and what it can do as configured.
+func describeConfigured(ctx context.Context, a *app, name, settings string) (info plugin.Info, configured bool, err error) {
+	location, o, err := locatePlugin(a, name)
+	if err != nil {
+		return info, false, err
+	}
+	raw, err := pluginSettings(a, settings, &o)
+	if err != nil {
+		return info, false, err
+	}
+	client, err := plugin.Launch(ctx, location, o)
+	if err != nil {
+		return info, false, refusedError(err)
+	}
+	info = client.Info()
+	found, err := client.Configure(ctx, raw)
+	switch {
+	case err == nil && !found.HasErrors():
+		info.Capabilities, configured = client.Capabilities(), true
+	case settings != "" || a.configPath != "": // the one that was given has to be right
+		err = refusedError(errors.Join(err, found.Err()))
+	default:
+		err = nil
+	}
+	if closeErr := client.Close(ctx); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("end the plugin: %w", closeErr))
+	}
+	return info, configured, err
 }
 
 // describePlugin asks a plugin what it is.

@@ -6,9 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -32,25 +36,81 @@ func foreignPlugins(dir string) ([]string, error) {
 }
 
 func pluginDoctorCommand(a *app) *cobra.Command {
-	var lock string
+	var lock, log string
 	c := &cobra.Command{
 		Use:   "doctor FILE|NAME",
 		Short: "Find out why a plugin does not start: one cause and one fix",
 		Long: `doctor starts the plugin, asks what it is, and ends it. It names the first thing
-that is wrong, and what to do about it. Nothing is configured and no target is
-contacted.`,
+that is wrong, what to do about it, and how its stderr begins and ends. Nothing is
+configured and no target is contacted.`,
 		Example: "  stetl plugin doctor ./stetl-plugin-acme",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return runDoctor(cmd.Context(), a, args[0], lock) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return runDoctor(cmd.Context(), a, args[0], lock, log) },
 	}
 	a.jsonFlag(c)
 	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock `FILE` whose checksums count, where there is one")
+	c.Flags().StringVar(&log, "log", "", "`FILE` to write to what the plugin logs, all of it")
 	return c
 }
 
-func runDoctor(ctx context.Context, a *app, what, lock string) error {
+// heard keeps what a plugin logs: the beginning, the end, and all of it in a file.
+type heard struct {
+	mu          sync.Mutex
+	first, last []string
+	dropped     int
+	all         io.Writer // nil keeps no more
+}
+
+// wordsAtEach is how many lines of the beginning and of the end are shown.
+const wordsAtEach = 5
+
+// Write takes one line of a log.
+func (h *heard) Write(line []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	text := strings.TrimRight(string(line), "\n")
+	if runes := []rune(text); len(runes) > 500 {
+		text = string(runes[:500]) + "…"
+	}
+	switch {
+	case len(h.first) < wordsAtEach:
+		h.first = append(h.first, text)
+	case len(h.last) < wordsAtEach:
+		h.last = append(h.last, text)
+	default:
+		h.last = append(h.last[1:], text)
+		h.dropped++
+	}
+	if h.all == nil {
+		return len(line), nil
+	}
+	return h.all.Write(line)
+}
+
+// lines are what is shown.
+func (h *heard) lines() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := slices.Clone(h.first)
+	if h.dropped > 0 {
+		out = append(out, fmt.Sprintf("… %d more lines", h.dropped))
+	}
+	return append(out, h.last...)
+}
+
+func runDoctor(ctx context.Context, a *app, what, lock, log string) error {
 	loc, o, err := locatePlugin(a, what)
 	var info plugin.Info
+	said := &heard{}
+	if log != "" {
+		f, err := os.OpenFile(log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		if err != nil {
+			return refusedError(err)
+		}
+		defer func() { _ = f.Close() }()
+		said.all = f
+	}
+	o.Log = slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if err == nil {
 		if o.Lock, err = plugin.ReadLock(lock); err != nil {
 			return refusedError(err)
@@ -63,7 +123,7 @@ func runDoctor(ctx context.Context, a *app, what, lock string) error {
 	}
 	switch {
 	case a.asJSON:
-		result := map[string]any{"ok": wrong == nil, "path": loc.Path, "name": info.Name, "version": info.Version}
+		result := map[string]any{"ok": wrong == nil, "path": loc.Path, "name": info.Name, "version": info.Version, "log": said.lines()}
 		if wrong != nil {
 			result["code"], result["cause"], result["fix"] = wrong.Code, wrong.Cause, wrong.Fix
 		}
@@ -72,6 +132,9 @@ func runDoctor(ctx context.Context, a *app, what, lock string) error {
 		_, err = fmt.Fprintf(a.out, "%s\n  cause: %s\n  fix:   %s\n  code:  %s\n", cmp.Or(loc.Path, what), wrong.Cause, wrong.Fix, wrong.Code)
 	default:
 		_, err = fmt.Fprintf(a.out, "%s\n  plugin %s %s starts, answers and ends as it should\n", loc.Path, info.Name, info.Version)
+	}
+	if !a.asJSON && err == nil && len(said.lines()) > 0 {
+		_, err = fmt.Fprintf(a.out, "  it logs:\n    %s\n", strings.Join(said.lines(), "\n    "))
 	}
 	if err == nil && wrong != nil {
 		return silentError{exitRefused}

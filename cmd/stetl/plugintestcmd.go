@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,8 +22,7 @@ import (
 // rule was refused.
 
 func pluginTestCommand(a *app) *cobra.Command {
-	var settings string
-	var skip []string
+	var f pluginTestFlags
 	c := &cobra.Command{
 		Use:   "test FILE|NAME",
 		Short: "Try every rule of the plugin protocol on a plugin, in any language",
@@ -36,53 +36,80 @@ object of --settings. Without either it is empty.`,
 		Example: "  stetl plugin test ./stetl-plugin-acme --settings '{\"path\": \"users.ndjson\"}'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPluginTest(cmd.Context(), a, args[0], settings, skip)
+			return runPluginTest(cmd.Context(), a, args[0], f)
 		},
 	}
 	a.configFlag(c)
 	a.jsonFlag(c)
-	c.Flags().StringVar(&settings, "settings", "", "configuration of the plugin, a `JSON` object")
-	c.Flags().StringSliceVar(&skip, "skip", nil, "`RULES` not to try, by name, with commas between")
+	c.Flags().StringVar(&f.settings, "settings", "", "configuration of the plugin, a `JSON` object")
+	c.Flags().StringSliceVar(&f.skip, "skip", nil, "`RULES` not to try, by name, with commas between")
+	c.Flags().StringSliceVar(&f.only, "only", nil, "the only `RULES` to try, by name, with commas between")
+	c.Flags().DurationVar(&f.limit, "limit", 0, "`TIME` that each rule may take, for a target that limits its requests (default 2m)")
 	return c
 }
 
-func runPluginTest(ctx context.Context, a *app, what, settings string, skip []string) error {
+// pluginTestFlags are those of plugin test.
+type pluginTestFlags struct {
+	settings   string
+	skip, only []string
+	limit      time.Duration
+}
+
+func runPluginTest(ctx context.Context, a *app, what string, f pluginTestFlags) error {
 	loc, o, err := locatePlugin(a, what)
 	if err != nil {
 		return err
 	}
-	raw := []byte("{}")
-	switch {
-	case settings != "" && a.configPath != "":
-		return usageError(errors.New("give --config or --settings, not both"))
-	case settings != "":
-		if raw = []byte(settings); !json.Valid(raw) {
-			return usageError(errors.New("--settings is not JSON"))
-		}
-	case a.configPath != "":
-		cfg, problems := config.Load(a.configPath, config.Env{})
-		if problems.HasErrors() {
-			return problems.Err()
-		}
-		raw, o.WorkDir = cfg.Target.RevealJSON(), filepath.Dir(a.configPath)
+	raw, err := pluginSettings(a, f.settings, &o)
+	if err != nil {
+		return err
 	}
-	s := conformance.Suite{Start: conformance.Executable(loc, o, raw), Skip: map[string]string{}}
-	for _, rule := range skip {
+	s := conformance.Suite{Start: conformance.Executable(loc, o, raw), Skip: map[string]string{}, Only: f.only, Timeout: f.limit}
+	for _, rule := range f.skip {
 		s.Skip[rule] = "not wanted"
 	}
-	report, err := conformance.Run(ctx, s)
-	if err != nil {
-		return refusedError(err)
+	var written error
+	if !a.asJSON {
+		s.Progress = func(r conformance.Result) { written = errors.Join(written, writeRule(a.out, r)) }
 	}
-	if a.asJSON {
+	report, err := conformance.Run(ctx, s)
+	switch {
+	case errors.Is(err, conformance.ErrNoSuchRule):
+		return usageError(err)
+	case err != nil:
+		return refusedError(err)
+	case !report.Tried():
+		return usageError(errors.New("no rule was tried, so nothing is known of the plugin"))
+	case a.asJSON:
 		err = json.NewEncoder(a.out).Encode(report)
-	} else {
-		err = writeConformance(a.out, report)
+	default:
+		err = errors.Join(written, writeConformance(a.out, report))
 	}
 	if err == nil && report.Failed() {
 		return silentError{exitRefused}
 	}
 	return err
+}
+
+// pluginSettings is the configuration of a plugin: that of --config, or settings, or an
+// empty one. o gets the folder that its paths start from.
+func pluginSettings(a *app, settings string, o *plugin.Options) ([]byte, error) {
+	switch {
+	case settings != "" && a.configPath != "":
+		return nil, usageError(errors.New("give --config or --settings, not both"))
+	case settings != "" && !json.Valid([]byte(settings)):
+		return nil, usageError(errors.New("--settings is not JSON"))
+	case settings != "":
+		return []byte(settings), nil
+	case a.configPath == "":
+		return []byte("{}"), nil
+	}
+	cfg, problems := config.Load(a.configPath, config.Env{})
+	if problems.HasErrors() {
+		return nil, problems.Err()
+	}
+	o.WorkDir = filepath.Dir(a.configPath)
+	return cfg.Target.RevealJSON(), nil
 }
 
 // locate understands the path of an executable as well as a name.
@@ -104,27 +131,27 @@ func locatePlugin(a *app, what string) (plugin.Location, plugin.Options, error) 
 	return loc, o, nil
 }
 
-func writeConformance(w io.Writer, r conformance.Report) error {
+// writeRule prints how a rule went, as soon as that is known.
+func writeRule(w io.Writer, r conformance.Result) error {
 	mark := map[conformance.Status]string{conformance.Passed: "ok  ", conformance.Failed: "FAIL", conformance.Skipped: "-   "}
-	var b strings.Builder
-	fmt.Fprintf(&b, "Plugin %s %s\n\n", r.Plugin, r.Version)
-	passed, failed, skipped := 0, 0, 0
-	for _, result := range r.Results {
-		fmt.Fprintf(&b, "%s %-12s %s\n", mark[result.Status], result.Rule, result.Promise)
-		switch result.Status {
-		case conformance.Failed:
-			failed++
-			for _, problem := range result.Problems {
-				fmt.Fprintf(&b, "                  %s\n", problem)
-			}
-		case conformance.Skipped:
-			skipped++
-			fmt.Fprintf(&b, "                  not tried: %s\n", result.Reason)
-		case conformance.Passed:
-			passed++
-		}
+	text := fmt.Sprintf("%s %-16s %s\n", mark[r.Status], r.Rule, r.Promise)
+	for _, problem := range r.Problems {
+		text += fmt.Sprintf("                      %s\n", problem)
 	}
-	fmt.Fprintf(&b, "\n%d rules kept, %d broken, %d not tried\n", passed, failed, skipped)
-	_, err := io.WriteString(w, b.String())
+	if r.Status == conformance.Skipped {
+		text += fmt.Sprintf("                      not tried: %s\n", r.Reason)
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+// writeConformance prints what it comes to.
+func writeConformance(w io.Writer, r conformance.Report) error {
+	count := map[conformance.Status]int{}
+	for _, result := range r.Results {
+		count[result.Status]++
+	}
+	_, err := fmt.Fprintf(w, "\nPlugin %s %s: %d rules kept, %d broken, %d not tried\n",
+		r.Plugin, r.Version, count[conformance.Passed], count[conformance.Failed], count[conformance.Skipped])
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -120,6 +121,18 @@ func (c *Client) StartReset(ctx context.Context, r pluginapi.Reset) (string, err
 // Exchange turns a signed assertion about a user into tokens of the target.
 func (c *Client) Exchange(ctx context.Context, a pluginapi.Assertion) (pluginapi.Tokens, error) {
 	return c.session.Load().Exchange(ctx, a)
+}
+
+// Address is where the plugin of a client listens, for those who examine it; nil for one
+// that was attached.
+func Address(c *Client) net.Addr {
+	if c.attached != nil {
+		return nil
+	}
+	if at := c.plugin.ReattachConfig(); at != nil {
+		return at.Addr
+	}
+	return nil
 }
 
 // exitTimeout is how long a plugin may take to exit after Close.

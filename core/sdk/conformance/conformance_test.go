@@ -4,14 +4,23 @@ package conformance
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
+	"net"
+	"net/http/httptest"
 	"os"
+	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/stetl/stetl/core/internal/wire"
 	"github.com/stetl/stetl/core/plugin"
@@ -42,6 +51,7 @@ func TestMain(m *testing.M) {
 
 // serveUnwatched is a plugin that does not look after its parent.
 func serveUnwatched() {
+	signal.Ignore(os.Interrupt, syscall.SIGTERM)
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  goplugin.HandshakeConfig{ProtocolVersion: wire.Version, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue},
 		VersionedPlugins: map[int]goplugin.PluginSet{wire.Version: {wire.ServiceKey: unwatched{}}},
@@ -98,8 +108,11 @@ func (l lenient) Configure(ctx context.Context, r *pluginpb.ConfigureRequest) (*
 func inProcess(t *testing.T, breaks string) Starter {
 	t.Helper()
 	p := newPlugin()
-	if breaks == "describe" {
+	switch breaks {
+	case "describe":
 		p = newPlugin("teleport")
+	case "abilities":
+		p.Capabilities.Abilities = []sdk.Ability{sdk.CanStartReset}
 	}
 	s := InProcess(p, config{Dir: t.TempDir(), Breaks: breaks})
 	wrap := map[string]func(pluginpb.TargetServiceServer) pluginpb.TargetServiceServer{
@@ -145,7 +158,7 @@ func TestGoodPlugin(t *testing.T) {
 func TestEveryRuleIsBrokenAlone(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "tries every rule on a plugin that breaks it")
-	tried := map[string]bool{"throttled": true, "cut-off": true} // see TestFront
+	tried := map[string]bool{"throttled": true, "cut-off": true, "client-certificate": true} // see TestFront and TestSpeaks
 	for _, rule := range Rules() {
 		if tried[rule.Name] {
 			continue
@@ -154,7 +167,9 @@ func TestEveryRuleIsBrokenAlone(t *testing.T) {
 			t.Parallel()
 			s := Suite{Start: inProcess(t, rule.Name)}
 			switch rule.Name {
-			case "crash", "orphan", "stdout", "environment":
+			case "check-only-looks":
+				s.Inspect = lookInto(s.Start)
+			case "crash", "orphan", "stdout", "environment", "signals":
 				s.Start = executable(t, rule.Name)
 			case "exit": // each end of the process takes seconds, so there must be few
 				s.Start, s.Skip = executable(t, rule.Name), map[string]string{}
@@ -184,6 +199,77 @@ func wantFailed(t *testing.T, report Report, rule string) {
 	}
 	if !slices.Equal(failed, []string{rule}) || !report.Failed() {
 		t.Errorf("these rules fail: %q, want only %q", failed, rule)
+	}
+}
+
+// lookInto reads the folder of the plugin behind its back.
+func lookInto(s Starter) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) {
+		var c config
+		if err := json.Unmarshal(s.config, &c); err != nil {
+			return "", err
+		}
+		files, err := filepath.Glob(filepath.Join(c.Dir, "*"))
+		return strings.Join(files, "\n"), err
+	}
+}
+
+// One rule alone can be tried, what is skipped is called so, and nothing tried is no success.
+func TestChoiceOfRules(t *testing.T) {
+	t.Parallel()
+	var heard []string
+	s := Suite{Start: inProcess(t, ""), Only: []string{"describe"}, Progress: func(r Result) { heard = append(heard, r.Rule+" "+string(r.Status)) }}
+	report, err := Run(t.Context(), s)
+	if err != nil || !report.Tried() || report.Failed() || heard[0] != "describe passed" || heard[1] != "configure skipped" || len(heard) != len(Rules()) {
+		t.Errorf("%v, %v", err, heard)
+	}
+	s.Only, s.Skip = []string{"describe"}, map[string]string{"describe": "not wanted"}
+	if report, err = Run(t.Context(), s); err != nil || report.Tried() {
+		t.Errorf("nothing was to be tried: %v, %+v", err, report)
+	}
+	s.Skip = map[string]string{"descrbe": "a slip of the pen"}
+	if _, err = Run(t.Context(), s); !errors.Is(err, ErrNoSuchRule) || !strings.Contains(err.Error(), "descrbe") {
+		t.Errorf("a rule that there is not: %v", err)
+	}
+}
+
+// Whoever answers a stranger is found out.
+func TestSpeaks(t *testing.T) {
+	t.Parallel()
+	signed := httptest.NewUnstartedServer(nil) // which brings a certificate
+	signed.StartTLS()
+	defer signed.Close()
+	open := &tls.Config{Certificates: signed.TLS.Certificates, NextProtos: []string{"h2"}}
+	closed := open.Clone()
+	closed.ClientAuth = tls.RequireAnyClientCert
+	for name, tt := range map[string]struct {
+		with credentials.TransportCredentials
+		tls  bool
+		want bool
+	}{
+		"plain":                 {with: insecure.NewCredentials(), want: true},
+		"without certificate":   {with: credentials.NewTLS(open), tls: true, want: true},
+		"with certificate":      {with: credentials.NewTLS(closed), tls: true},
+		"plain to a TLS server": {with: credentials.NewTLS(closed)},
+	} {
+		lis, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := grpc.NewServer(grpc.Creds(tt.with))
+		go func() { _ = srv.Serve(lis) }()
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", lis.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.tls {
+			c = tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // as the rule does
+		}
+		if got := speaks(c); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+		_ = c.Close()
+		srv.Stop()
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
@@ -48,7 +49,8 @@ func tryCancel(ctx context.Context, p *probe) error {
 		}
 		open := 0
 		for _, o := range out {
-			if o.Code == diag.PluginNoAnswer {
+			// Whoever was not begun with may be left out of what the batch ends with.
+			if o.Code == diag.PluginNoAnswer && strings.HasPrefix(o.Detail, "no answer so far") {
 				open++
 			}
 		}

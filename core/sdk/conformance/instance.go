@@ -45,6 +45,9 @@ type host interface {
 	Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error)
 	Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error)
 	Login(ctx context.Context, l pluginapi.Login) (bool, error)
+	SetPassword(ctx context.Context, p pluginapi.PasswordChange) error
+	StartReset(ctx context.Context, r pluginapi.Reset) (string, error)
+	Exchange(ctx context.Context, a pluginapi.Assertion) (pluginapi.Tokens, error)
 	Finish(ctx context.Context) error
 	Close(ctx context.Context) error
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -26,8 +27,14 @@ type Suite struct {
 	Front *Front
 	// Skip names rules that do not apply, each with the reason.
 	Skip map[string]string
-	// Timeout bounds each rule; 0 is two minutes.
+	// Only, when set, names the rules to try; all others are skipped. A name that is no
+	// rule, here or in Skip, is an error.
+	Only []string
+	// Timeout bounds each rule; 0 is two minutes. A target that limits its requests may
+	// need more.
 	Timeout time.Duration
+	// Progress, when set, hears of each rule when it is done.
+	Progress func(Result)
 	// Log receives what the plugin logs. Nil discards.
 	Log *slog.Logger
 }
@@ -65,6 +72,28 @@ func (r Report) Failed() bool {
 	return slices.ContainsFunc(r.Results, func(r Result) bool { return r.Status == Failed })
 }
 
+// Tried reports whether a rule was tried at all: where none was, nothing is known.
+func (r Report) Tried() bool {
+	return slices.ContainsFunc(r.Results, func(r Result) bool { return r.Status != Skipped })
+}
+
+// ErrNoSuchRule says that a suite names a rule that there is not.
+var ErrNoSuchRule = errors.New("there is no such rule")
+
+// check makes sure that every rule that s names exists.
+func (s *Suite) check() error {
+	known := map[string]bool{}
+	for _, rule := range Rules() {
+		known[rule.Name] = true
+	}
+	for _, name := range slices.Concat(slices.Sorted(maps.Keys(s.Skip)), s.Only) {
+		if !known[name] {
+			return fmt.Errorf("%w: %q; there are: %s", ErrNoSuchRule, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+	}
+	return nil
+}
+
 // Rule is one promise that a plugin makes.
 type Rule struct {
 	Name, Promise string
@@ -77,7 +106,7 @@ type Rule struct {
 
 // Rules lists the rules in the order in which they are tried.
 func Rules() []Rule {
-	return slices.Concat(conversationRules(), accountRules(), changeRules(), faultRules(), processRules(), watchRules())
+	return slices.Concat(conversationRules(), accountRules(), changeRules(), faultRules(), processRules(), strictRules(), watchRules())
 }
 
 const defaultTimeout = 2 * time.Minute
@@ -89,6 +118,9 @@ func Run(ctx context.Context, s Suite) (Report, error) {
 	k.key = make([]byte, 32)
 	_, _ = rand.Read(k.key) // never fails, see crypto/rand
 	var report Report
+	if err := s.check(); err != nil {
+		return report, err
+	}
 	err := k.with(ctx, func(_ context.Context, i *instance) error {
 		k.caps, k.info = i.Capabilities(), i.info
 		report.Plugin, report.Version = i.info.Name, i.info.Version
@@ -100,12 +132,15 @@ func Run(ctx context.Context, s Suite) (Report, error) {
 	for _, rule := range Rules() {
 		result := Result{Rule: rule.Name, Promise: rule.Promise, Status: Passed}
 		reason := s.Skip[rule.Name]
+		if reason == "" && len(s.Only) > 0 && !slices.Contains(s.Only, rule.Name) {
+			reason = "not asked for"
+		}
 		if reason == "" && rule.unless != nil {
 			reason = rule.unless(k)
 		}
 		if reason != "" {
 			result.Status, result.Reason = Skipped, reason
-			report.Results = append(report.Results, result)
+			k.done(&report, result)
 			continue
 		}
 		p := &probe{kit: k}
@@ -116,12 +151,20 @@ func Run(ctx context.Context, s Suite) (Report, error) {
 		case p.pointless != "":
 			result.Status, result.Reason = Skipped, p.pointless
 		}
-		report.Results = append(report.Results, result)
+		k.done(&report, result)
 		if ctx.Err() != nil {
 			return report, context.Cause(ctx)
 		}
 	}
 	return report, nil
+}
+
+// done notes how a rule went.
+func (k *kit) done(report *Report, r Result) {
+	report.Results = append(report.Results, r)
+	if k.suite.Progress != nil {
+		k.suite.Progress(r)
+	}
 }
 
 func (k *kit) tried(ctx context.Context, rule Rule, p *probe, timeout time.Duration) {
@@ -140,7 +183,7 @@ type T[Sub any] interface {
 	Run(name string, f func(Sub)) bool
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
-	Logf(format string, args ...any)
+	Skipf(format string, args ...any)
 }
 
 // Test runs the suite in a test, with one subtest for each rule.
@@ -150,13 +193,16 @@ func Test[Sub T[Sub]](t Sub, s Suite) {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
+	if !report.Tried() {
+		t.Fatalf("no rule was tried")
+	}
 	for _, r := range report.Results {
 		t.Run(r.Rule, func(t Sub) {
 			switch r.Status {
 			case Failed:
 				t.Errorf("%s\n  %s", r.Promise, strings.Join(r.Problems, "\n  "))
 			case Skipped:
-				t.Logf("not tried: %s", r.Reason)
+				t.Skipf("not tried: %s", r.Reason)
 			case Passed:
 			}
 		})

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,11 +36,19 @@ func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
 		Codes: []sdk.CodeInfo{{Code: "folder.moody", Meaning: "it is not in the mood", Remedy: "come back tomorrow"}},
 		Capabilities: sdk.Capabilities{
 			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt, MaxCost: 4}}, // cheap to make
-			Carries:     append(carries, sdk.CarriesID, sdk.CarriesNames, sdk.CarriesTOTP),
+			Carries:     append(carries, sdk.CarriesID, sdk.CarriesNames, sdk.CarriesTOTP, sdk.CarriesTenants),
 			Batch:       sdk.BatchLimits{Users: 50, InFlight: 2},
-			MaxIDLength: 1000, UniqueEmail: true,
+			MaxIDLength: 1000, UniqueEmail: true, UniqueInTenant: []sdk.Identifier{sdk.IdentifierEmail},
 		},
 		New: func(_ context.Context, c config, env sdk.Env) (sdk.Target, error) {
+			if c.Breaks == "signals" {
+				asked := make(chan os.Signal, 1)
+				signal.Notify(asked, syscall.SIGTERM)
+				go func() {
+					<-asked
+					syscall.Exit(1)
+				}()
+			}
 			return &folder{config: c, env: env, unwritten: map[string]*account{}}, nil
 		},
 	}
@@ -106,10 +115,31 @@ func fields(u *sdk.User) map[string]string {
 	f := map[string]string{
 		"username": u.Username, "email": u.Email, "given_name": u.GivenName, "family_name": u.FamilyName, "hash": u.Password.Encode(),
 	}
+	f["tenants"] = strings.Join(u.Tenants, " ")
 	for _, d := range u.TOTP {
 		f["totp"] += d.Secret.Reveal() + " "
 	}
 	return f
+}
+
+// state is what the host remembers of an account.
+func (f *folder) state(fields map[string]string) []byte {
+	switch {
+	case f.breaks("keyed-state"):
+		raw, _ := json.Marshal(fields)
+		sum := sha256.Sum256(raw)
+		return sum[:]
+	case f.breaks("bounds"):
+		return bytes.Repeat(f.env.Fingerprints.State(fields), 200)
+	}
+	return f.env.Fingerprints.State(fields)
+}
+
+// same reports whether an account is in a state; of one that is too long, the host has a
+// digest.
+func (f *folder) same(want, have []byte) bool {
+	sum := sha256.Sum256(have)
+	return bytes.Equal(want, have) || bytes.Equal(want, sum[:])
 }
 
 // overlooked is what a plugin does not compare that breaks a rule.
@@ -154,7 +184,7 @@ func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
 	if err != nil || have == nil || f.breaks("lost-answer") && u.Prior.InDoubt {
 		return c, nil, err
 	}
-	c.TargetID, c.State = have.TargetID, f.env.Fingerprints.State(have.Fields)
+	c.TargetID, c.State = have.TargetID, f.state(have.Fields)
 	c.Fields = f.env.Fingerprints.Diff(u.Prior.State, have.Fields, fields(u), func(field, value string) string {
 		if field == "hash" || field == "totp" {
 			return f.env.Fingerprints.Of(value)
@@ -168,7 +198,7 @@ func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
 		c.Action = sdk.Unchanged
 	case u.Existing != sdk.Update && !f.breaks("leave"):
 		c.Action, c.Code = sdk.Skipped, sdk.CodeExistsDiffers
-	case u.Expect != nil && !bytes.Equal(u.Expect, c.State) && !f.breaks("update"):
+	case u.Expect != nil && !f.same(u.Expect, c.State) && !f.breaks("update"):
 		c.Action, c.Code = sdk.Rejected, sdk.CodeMoved
 	default:
 		c.Action = sdk.Updated
@@ -177,6 +207,9 @@ func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
 }
 
 func (f *folder) Check(context.Context, sdk.Needs) sdk.Diagnostics {
+	if f.breaks("check-only-looks") {
+		_ = os.WriteFile(filepath.Join(f.config.Dir, fmt.Sprint("checked-", time.Now().UnixNano())), nil, 0o600)
+	}
 	if f.breaks("check") {
 		return sdk.Diagnostics{{Code: "folder.moody", Summary: "not today"}}
 	}
@@ -247,6 +280,9 @@ func (f *folder) load(u *sdk.User) (sdk.Outcome, error) {
 		return c.Outcome, err
 	}
 	switch {
+	case c.Action == sdk.Created && f.breaks("tenants") && len(u.Tenants) > 0 && strings.HasPrefix(u.Tenants[0], "kit-b") && f.anothers(u.Username, &account{}):
+		c.Action, c.Code = sdk.Rejected, sdk.CodeEmailConflict
+		return c.Outcome, nil
 	case c.Action == sdk.Created:
 		c.TargetID = fmt.Sprint(time.Now().UnixNano())
 		if f.breaks("losses") {
@@ -268,7 +304,7 @@ func (f *folder) load(u *sdk.User) (sdk.Outcome, error) {
 	default:
 		return c.Outcome, nil
 	}
-	c.State = f.env.Fingerprints.State(fields(u))
+	c.State = f.state(fields(u))
 	return c.Outcome, f.write(targetID(u.ID), &account{ID: u.ID, TargetID: c.TargetID, Fields: fields(u)})
 }
 
@@ -290,10 +326,16 @@ func (f *folder) find(target string) (string, *account, error) {
 	return "", nil, err
 }
 
-func (f *folder) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+func (f *folder) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.breaks("undo-stops") && len(accounts) == 12 {
+		time.Sleep(3 * time.Second)
+	}
 	for _, a := range accounts {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		o := sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID, Action: sdk.Unchanged}
 		name, have, err := f.find(a.TargetID)
 		if err != nil {
@@ -301,7 +343,7 @@ func (f *folder) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcome
 		}
 		switch {
 		case have == nil:
-		case a.State != nil && !bytes.Equal(a.State, f.env.Fingerprints.State(have.Fields)) && !f.breaks("undo"):
+		case a.State != nil && !f.same(a.State, f.state(have.Fields)) && !f.breaks("undo"):
 			o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
 		default:
 			o.Action = sdk.Deleted

@@ -21,7 +21,7 @@ type watch struct {
 	mu      sync.Mutex
 	secrets []string
 	// Findings by rule.
-	stdout, bugs, environment, leaks, stuck, notOwn, losses []string
+	stdout, bugs, environment, leaks, stuck, notOwn, losses, bounds []string
 	// codes are those that were seen, with the place of the first time.
 	codes map[diag.Code]string
 }
@@ -155,6 +155,8 @@ func (l *listener) Handle(ctx context.Context, r slog.Record) error {
 		w.losses = append(w.losses, r.Message)
 	case strings.HasSuffix(r.Message, "what it says is masked"):
 		w.leaks = append(w.leaks, "an outcome, a plan, a diagnostic or its log holds the password hash, password or authenticator secret of a user")
+	case strings.Contains(r.Message, ": a state of more than ") || strings.Contains(r.Message, ": a pre-image of more than "):
+		w.bounds = append(w.bounds, r.Message)
 	case !missing && (code == string(diag.PluginBrokeProtocol) || strings.HasPrefix(r.Message, "bug in the plugin: ")):
 		w.bugs = append(w.bugs, r.Message)
 	}
@@ -213,6 +215,10 @@ func watchRules() []Rule {
 		{
 			Name: "losses", Promise: "a loss of a part of an account has a feature and a code, and the account is there",
 			try: judge(func(w *watch) []string { return w.losses }),
+		},
+		{
+			Name: "bounds", Promise: "a state has at most 4 KiB, and a pre-image at most 8 MiB",
+			try: judge(func(w *watch) []string { return w.bounds }),
 		},
 		{
 			Name: "stdout", Promise: "stdout carries the handshake and nothing else",

@@ -48,6 +48,13 @@ fmt: ## format the Go code
 .PHONY: generate
 generate: ## generate code from the protocol's .proto files
 	$(BUF) generate
+	$(BUF) build --exclude-source-info --as-file-descriptor-set -o examples/python/stetl_plugin/protocol.binpb
+	cp core/pluginpb/proto/stetl/plugin/v1/*.proto examples/node/stetl-plugin/proto/stetl/plugin/v1/
+
+.PHONY: protocol
+protocol: ## pack the protocol's .proto files for authors in other languages, for a release
+	mkdir -p dist
+	tar -C core/pluginpb/proto -czf dist/stetl-protocol-$(VERSION).tar.gz stetl
 
 .PHONY: protocol-baseline
 protocol-baseline: ## take the protocol as it is for the one that later ones must not break (once a release)

@@ -22,8 +22,41 @@ func TestPluginNewUsesItsCheckout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What an author gets is what an author needs.
+	if n := strings.Count(string(files["go.mod"]), "\n\t"); n < 10 || n > 30 {
+		t.Errorf("go.mod names %d modules, 30 are the most", n)
+	}
 	if mod := string(files["go.mod"]); p.Name != "my-idp" || !strings.Contains(mod, "replace github.com/stetl/stetl => "+own) {
 		t.Errorf("%s:\n%s", p.Name, mod)
+	}
+}
+
+// A project in another language has the package as it is, and nothing else of the example's.
+func TestPluginNewInOtherLanguages(t *testing.T) {
+	t.Parallel()
+	for lang, want := range map[string][]string{
+		"python": {"target.py", "stetl_plugin/__init__.py", "stetl_plugin/protocol.binpb", "pyproject.toml"},
+		"node":   {"target.js", "stetl-plugin/index.js", "stetl-plugin/index.d.ts", "stetl-plugin/proto/stetl/plugin/v1/user.proto"},
+	} {
+		p, err := named("stetl-plugin-my-idp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.lang = lang
+		files, err := p.files()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range append(want, "Makefile", "README.md", "install.sh", "my-idp.yaml", ".gitignore") {
+			if len(files[name]) == 0 {
+				t.Errorf("%s: no %s", lang, name)
+			}
+		}
+		for name, content := range files {
+			if strings.Contains(string(content), "ndjson-") || strings.Contains(string(content), "ndjson_target") {
+				t.Errorf("%s: %s still names the example", lang, name)
+			}
+		}
 	}
 }
 

@@ -3,11 +3,8 @@
 It never writes a user twice: what is in the file is found again by its id.
 """
 
-import hashlib
 import json
 import os
-
-from stetl.plugin.v1 import capability_pb2, diag_pb2, outcome_pb2
 
 import stetl_plugin as stetl
 
@@ -20,20 +17,20 @@ class NDJSON:
         "required": ["path"],
         "additionalProperties": False,
     }
-    capabilities = capability_pb2.Capabilities(
-        hashes=[capability_pb2.HashSupport(scheme="bcrypt"), capability_pb2.HashSupport(scheme="argon2id")],
+    capabilities = stetl.Capabilities(
+        hashes=[stetl.HashSupport(scheme="bcrypt"), stetl.HashSupport(scheme="argon2id")],
         carries=["id", "email_verified", "names"],
-        batch=capability_pb2.BatchLimits(users=200, in_flight=1),
+        batch=stetl.BatchLimits(users=200, in_flight=1),
         max_id_length=255,
     )
 
-    codes = [diag_pb2.CodeInfo(
+    codes = [stetl.CodeInfo(
         code="ndjson-py.unreadable", meaning="the file cannot be read, or holds something else",
         remedy="name another file, or set its permissions")]
 
-    def configure(self, config):
+    def configure(self, config, context):
         """Returns diagnostics; reads what earlier runs have written."""
-        self.path, self.known = config["path"], {}
+        self.path, self.known, self.state = config["path"], {}, context.fingerprints.state
         try:
             with open(self.path, encoding="utf-8") as f:
                 for line in f:
@@ -42,8 +39,8 @@ class NDJSON:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError) as e:
-            yield diag_pb2.Diagnostic(
-                severity=diag_pb2.SEVERITY_ERROR, code="ndjson-py.unreadable", path="/path",
+            yield stetl.Diagnostic(
+                severity=stetl.SEVERITY_ERROR, code="ndjson-py.unreadable", path="/path",
                 summary=f"{self.path} cannot be read: {e}", hint="name another file")
 
     def record(self, user):
@@ -61,13 +58,13 @@ class NDJSON:
             raise stetl.Reject("load.id_invalid", "the user has no id", "let the mapping give it one")
         want, now = self.record(user), self.known.get(user.id)
         if now is None:
-            return outcome_pb2.Change(outcome=stetl.outcome(user, outcome_pb2.ACTION_CREATED)), want
-        result = outcome_pb2.Change(outcome=stetl.outcome(
-            user, outcome_pb2.ACTION_UNCHANGED, target_id=user.id, state=self.state(now)))
+            return stetl.Change(outcome=stetl.outcome(user, stetl.ACTION_CREATED)), want
+        result = stetl.Change(outcome=stetl.outcome(
+            user, stetl.ACTION_UNCHANGED, target_id=user.id, state=self.state(now)))
         differs = [k for k in sorted(set(want) | set(now)) if want.get(k) != now.get(k)]
         if differs:
             # A file that is appended to cannot change a line, so there is no update.
-            result.outcome.action, result.outcome.code = outcome_pb2.ACTION_SKIPPED, "load.exists_differs"
+            result.outcome.action, result.outcome.code = stetl.ACTION_SKIPPED, "load.exists_differs"
             result.outcome.detail = "differs in: " + ", ".join(differs)
         return result, want
 
@@ -76,19 +73,12 @@ class NDJSON:
 
     def load(self, user):
         change, record = self.compare(user)
-        if change.outcome.action == outcome_pb2.ACTION_CREATED:
+        if change.outcome.action == stetl.ACTION_CREATED:
             with open(os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8") as f:
                 f.write(json.dumps(record) + "\n")
             self.known[user.id] = record
             change.outcome.target_id, change.outcome.state = user.id, self.state(record)
         return change.outcome
-
-    @staticmethod
-    def state(record):
-        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
-
-    def finish(self):
-        """Nothing to do: every line is in place."""
 
 
 if __name__ == "__main__":

@@ -14,9 +14,15 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/pluginapi"
+	_ "github.com/stetl/stetl/core/pluginpb" // the protocol as it is
 	"github.com/stetl/stetl/core/sdk/conformance"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
@@ -28,7 +34,7 @@ const name = "ndjson-py"
 func installed(t *testing.T) string {
 	t.Helper()
 	sum := sha256.New()
-	for _, pattern := range []string{"*.py", "*.sh", "*.txt", "../../core/pluginpb/proto/stetl/plugin/v1/*.proto"} {
+	for _, pattern := range []string{"*.py", "*.sh", "*.toml", "stetl_plugin/*.py", "stetl_plugin/protocol.binpb"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("sources %s: %v, %v", pattern, files, err)
@@ -154,6 +160,33 @@ func TestConformance(t *testing.T) {
 			return string(content), err
 		},
 	})
+}
+
+// The package brings the protocol as it is.
+func TestProtocolIsCurrent(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("stetl_plugin/protocol.binpb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set descriptorpb.FileDescriptorSet
+	if err := proto.Unmarshal(raw, &set); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, file := range set.GetFile() {
+		if file.GetPackage() != "stetl.plugin.v1" {
+			continue
+		}
+		found++
+		current, err := protoregistry.GlobalFiles.FindFileByPath(file.GetName())
+		if err != nil || !proto.Equal(protodesc.ToFileDescriptorProto(current), file) {
+			t.Errorf("%s is another one (%v): run make generate", file.GetName(), err)
+		}
+	}
+	if found != 5 {
+		t.Errorf("%d files", found)
+	}
 }
 
 func TestBadConfiguration(t *testing.T) {

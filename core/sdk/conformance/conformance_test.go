@@ -263,7 +263,7 @@ func TestSpeaks(t *testing.T) {
 			t.Fatal(err)
 		}
 		if tt.tls {
-			c = tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}) //nolint:gosec // as the rule does
+			c = tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 		}
 		if got := speaks(c); got != tt.want {
 			t.Errorf("%s: %v", name, got)

@@ -137,10 +137,10 @@ func tryKeyedState(ctx context.Context, p *probe) error {
 		return err
 	}
 	key := p.key
-	p.kit.key = make([]byte, len(key))
-	_, _ = rand.Read(p.kit.key) // never fails, see crypto/rand
+	p.key = make([]byte, len(key))
+	_, _ = rand.Read(p.key) // never fails, see crypto/rand
 	other, err := p.load(ctx, users)
-	p.kit.key = key
+	p.key = key
 	if err != nil {
 		return err
 	}

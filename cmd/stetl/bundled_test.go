@@ -4,6 +4,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // A program that was not released writes projects that use the checkout it was built in,
@@ -28,6 +32,41 @@ func TestPluginNewUsesItsCheckout(t *testing.T) {
 	}
 	if mod := string(files["go.mod"]); p.Name != "my-idp" || !strings.Contains(mod, "replace github.com/stetl/stetl => "+own) {
 		t.Errorf("%s:\n%s", p.Name, mod)
+	}
+}
+
+// The page about a plugin says everything that the plugin says, and breaks no table.
+func TestPluginPage(t *testing.T) {
+	t.Parallel()
+	info := plugin.Info{Protocol: 1, Description: pluginapi.Description{
+		Name: "acme", Version: "1.2", Minor: 2,
+		ConfigSchema: []byte(`{"type": "object", "required": ["url"], "properties": {
+			"mode": {"type": "string", "enum": ["live", "files"], "default": "live", "description": "how to | write"},
+			"url": {"type": "string", "description": "where it is"}, "token": {"type": "string", "writeOnly": true},
+			"auth": {"type": "object", "properties": {"scopes": {"type": "array", "items": {"type": "string"}}}}}}`),
+		Codes: diag.Words{{Code: "acme.quota", Meaning: "full", Remedy: "buy more"}},
+		Capabilities: pluginapi.Capabilities{
+			Hashes: []pluginapi.HashSupport{{Scheme: "bcrypt", MaxCost: 12}}, Carries: []pluginapi.Feature{pluginapi.CarriesNames},
+			Abilities: []pluginapi.Ability{pluginapi.CanUndo}, NoUsernames: true, UniqueInTenant: []pluginapi.Identifier{"email"},
+			FoldsCase: map[pluginapi.Identifier]bool{"email": true},
+		},
+	}}
+	page, err := pluginPage(&info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := 0
+	for _, want := range []string{
+		"# stetl-plugin-acme", "version 1.2, which speaks version 1.2", "| `url` | string | required | where it is |", "| `auth.scopes` | array of string |",
+		"| `mode` | string | default `\"live\"` | how to \\| write; one of `live`, `files` |", "| `token` | string | secret |",
+		"`bcrypt` (cost 0 to 12)", "| kept | `names` |", "| lost | ", "| can | `undo` |", "| user names | none |", "| unique in one tenant only | `email` |",
+		"| letter case of email | does not tell apart |", "| `acme.quota` | full | buy more |",
+	} {
+		at := strings.Index(page, want)
+		if at < last {
+			t.Errorf("%q is missing or out of order in\n%s", want, page)
+		}
+		last = max(at, last)
 	}
 }
 

@@ -25,7 +25,7 @@ func pluginCommand(a *app) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	c.AddCommand(pluginListCommand(a), pluginDescribeCommand(a), pluginAssetsCommand(a), pluginTestCommand(a),
-		pluginNewCommand(a), pluginDoctorCommand(a), pluginLockCommand(a), pluginBundleCommand(a), pluginInstallCommand(a))
+		pluginNewCommand(a), pluginDoctorCommand(a), pluginLockCommand(a), pluginBundleCommand(a), pluginInstallCommand(a), pluginDocsCommand(a))
 	return c
 }
 

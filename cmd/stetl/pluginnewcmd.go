@@ -165,6 +165,7 @@ func (p scaffolded) otherFiles() (map[string][]byte, error) {
 		return nil, fmt.Errorf("copy the example: %w", err)
 	}
 	return files, p.fill(files, map[string]string{
+		".github/workflows/ci.yaml": "other.ci.yaml.tmpl",
 		"Makefile": "other.Makefile.tmpl", "README.md": "other.README.md.tmpl", ".gitignore": "other.gitignore.tmpl", p.Name + ".yaml": "other.yaml.tmpl",
 	})
 }
@@ -221,6 +222,7 @@ func newScaffolded(name, module, checkout string) (scaffolded, error) {
 // templates are the files that the example does not have, by their names in a project.
 func (p scaffolded) templates() map[string]string {
 	return map[string]string{
+		".github/workflows/ci.yaml": "ci.yaml.tmpl",
 		"Makefile": "Makefile.tmpl", "README.md": "README.md.tmpl", ".gitignore": "gitignore.tmpl", p.Name + ".yaml": "config.yaml.tmpl",
 	}
 }

@@ -18,6 +18,8 @@ const (
 	codeNoHashes         sdk.Code = "sql.no_hashes"
 	codeReferenced       sdk.Code = "sql.referenced"
 	codeConstraint       sdk.Code = "sql.constraint"
+	codeOutUnwritable    sdk.Code = "sql.out_unwritable"
+	codeOutForeignFiles  sdk.Code = "sql.out_foreign_files"
 	codeDisabled         sdk.Code = "sql.disabled"
 )
 
@@ -37,5 +39,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeNoHashes, Meaning: "nothing says which password hashes the application can verify, so that everybody with a password needs a reset", Remedy: "have the application verify them, then list them in target.config.hashes", Permanent: true},
 	{Code: codeReferenced, Meaning: "rows of other tables refer to the account, so that an undo leaves it", Remedy: "delete it by hand with all that belongs to it, if it should go", Permanent: true},
 	{Code: codeConstraint, Meaning: "a rule of the database does not allow a value of the account", Remedy: "correct the account in SuperTokens, or the mapping, or the declaration of the column", Permanent: true},
+	{Code: codeOutUnwritable, Meaning: "the output folder cannot be written", Remedy: "name a folder that may be created or written, on a disk with room"},
+	{Code: codeOutForeignFiles, Meaning: "the output folder holds scripts that stetl did not write", Remedy: "move them away or choose another folder"},
 	{Code: codeDisabled, Meaning: "the account is disabled, and the tables have no place for that: it could be signed in to", Remedy: "declare a column with the field enabled, or leave such accounts out", Permanent: true},
 }

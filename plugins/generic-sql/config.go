@@ -14,7 +14,9 @@ import (
 // configuration says nothing; tables of both are merged by name and by what they have
 // rows for.
 type Config struct {
-	URL    sdk.Secret `json:"url" title:"Database" jsonschema:"address of the database, as in postgres://stetl:…@db.internal:5432/app"`
+	Mode   string     `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running database; files writes a script that a DBA reads and runs"`
+	Out    string     `json:"out,omitempty" jsonschema:"files: folder to write"`
+	URL    sdk.Secret `json:"url,omitzero" title:"Database" jsonschema:"live: address of the database, as in postgres://stetl:…@db.internal:5432/app"`
 	Name   string     `json:"name,omitempty" default:"default" jsonschema:"what the journal calls this database; one journal for two databases needs two names"`
 	Schema string     `json:"schema,omitempty" default:"public" jsonschema:"schema of tables that name none"`
 	Preset string     `json:"preset,omitempty" title:"Preset" example:"better-auth" jsonschema:"tables of a known library"`
@@ -29,6 +31,8 @@ type Config struct {
 	SignIn     SignIn   `json:"sign_in,omitzero" jsonschema:"where accounts of stetl's own sign in, to prove that old passwords work"`
 	Parallel   int      `json:"parallel,omitempty" jsonschema:"connections at the same time, by default 4"`
 }
+
+const modeFiles = "files"
 
 // Table declares what a table gets.
 type Table struct {
@@ -66,7 +70,14 @@ func (c Config) resolved() (Config, sdk.Diagnostics) {
 	bad := func(path, summary, hint string) {
 		l.Add(sdk.Diagnostic{Code: sdk.CodeInvalidValue, Path: path, Summary: summary, Hint: hint})
 	}
-	if scheme := schemeOf(c.URL); scheme != "postgres" && scheme != "postgresql" {
+	scheme := schemeOf(c.URL)
+	switch {
+	case c.Mode == modeFiles && c.Out == "":
+		l.Add(sdk.Diagnostic{Code: sdk.CodeMissingField, Path: "/out", Summary: "mode files needs a folder", Hint: "set out"})
+	case c.Mode == modeFiles:
+	case c.URL.Reveal() == "":
+		l.Add(sdk.Diagnostic{Code: sdk.CodeMissingField, Path: "/url", Summary: "mode live needs the address of the database", Hint: "as in ${env:APP_DATABASE_URL}"})
+	case scheme != "postgres" && scheme != "postgresql":
 		bad("/url", "the address is not one of PostgreSQL", "write it like postgres://user:password@host:5432/database")
 	}
 	if c.Preset != "" {

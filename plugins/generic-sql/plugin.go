@@ -24,7 +24,7 @@ func Plugin() sdk.Plugin[Config] {
 // to be done in a second.
 var (
 	batch    = sdk.BatchLimits{Users: 1000, Bytes: 4 << 20, InFlight: 4}
-	identity = []string{"name=default", "schema=public"}
+	identity = []string{"mode=live", "name=default", "schema=public", "out"}
 )
 
 func newTarget(c Config, env sdk.Env) (sdk.Target, error) {
@@ -33,6 +33,9 @@ func newTarget(c Config, env sdk.Env) (sdk.Target, error) {
 	problems = append(problems, more...)
 	if err := problems.Err(); err != nil {
 		return nil, err
+	}
+	if c.Mode == modeFiles {
+		return newFiles(c, model), nil
 	}
 	return newLive(c, model, env), nil
 }
@@ -48,6 +51,9 @@ func capabilities(c Config, m *model) sdk.Capabilities {
 	}
 	for _, i := range []sdk.Identifier{sdk.IdentifierID, sdk.IdentifierUsername, sdk.IdentifierEmail, sdk.IdentifierPhone} {
 		caps.FoldsCase[i] = slices.Contains(c.FoldsCase, string(i))
+	}
+	if caps.Whole = c.Mode == modeFiles; caps.Whole {
+		caps.Batch.InFlight = 1 // one file, in the order of the source
 	}
 	if m.passwords() {
 		for _, scheme := range c.Hashes {

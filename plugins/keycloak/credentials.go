@@ -23,7 +23,7 @@ import (
 const passwordLabel = "supertokens"
 
 type credential struct {
-	ID             string     `json:"id"`
+	ID             string     `json:"id,omitempty"`
 	Type           string     `json:"type"`
 	UserLabel      string     `json:"userLabel,omitempty"`
 	CreatedDate    int64      `json:"createdDate"`

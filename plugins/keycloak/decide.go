@@ -172,7 +172,27 @@ func (r *decision) make(ctx context.Context, claims *reconcile.Claims) error {
 			return err
 		}
 	}
+	settleMoves(r.all)
 	return nil
+}
+
+// settleMoves leaves it to accounts that get another identity themselves to lose the one
+// that they have: who takes it from them could meet the new one.
+func settleMoves(all []*verdict) {
+	loses := map[move]bool{}
+	for _, v := range all {
+		if !v.writes() {
+			continue
+		}
+		for _, d := range v.Differences {
+			if alias, is := strings.CutPrefix(d.Field, prefixIdentity); is {
+				loses[move{v.held.ID, alias}] = true
+			}
+		}
+	}
+	for _, v := range all {
+		v.moves = slices.DeleteFunc(v.moves, func(m move) bool { return loses[m] })
+	}
 }
 
 // ask has the server say of credentials of which no run knows what was sent, whether they
@@ -284,6 +304,7 @@ func (r *decision) compare(ctx context.Context, v *verdict, u *sdk.User, d *deta
 	if v.differs(fieldUsername) != nil && !r.editUsername {
 		v.giveUp(fieldUsername, sdk.PartUsername, sdk.CodePartFailed, "", "the realm does not let user names be changed")
 	}
+	keepNames(v)
 	for _, d := range slices.Clone(v.Differences) {
 		if name := strings.TrimPrefix(d.Field, prefixAttribute); r.mapper.profile != nil && (name != d.Field || profileField(name)) && !r.mapper.profile.takesChanges(name) {
 			v.giveUp(d.Field, featureOf(d.Field), sdk.CodePartFailed, name, "the realm's user profile lets no administrator change it")
@@ -295,6 +316,41 @@ func (r *decision) compare(ctx context.Context, v *verdict, u *sdk.User, d *deta
 		}
 	}
 	return nil
+}
+
+// keepNames leaves authenticators alone whose names others' have.
+func keepNames(v *verdict) {
+	if !v.Send[fieldTOTP] {
+		return
+	}
+	const why = "the person has another authenticator of that name"
+	labels, devices := othersLabels(v.held), 0
+	var taken []string
+	for _, c := range v.user.Credentials {
+		if c.Type != typeOTP {
+			continue
+		}
+		devices++
+		if labels[foldLabel(c.UserLabel)] {
+			taken = append(taken, c.UserLabel)
+		}
+	}
+	if len(taken) == 0 {
+		return
+	}
+	for _, label := range taken[1:] {
+		v.lose(sdk.CarriesTOTP, sdk.CodePartKept, label, why)
+	}
+	own := slices.ContainsFunc(v.held.Credentials, func(c heldCredential) bool { return c.Type == typeOTP && ownCredential(v.held.ID, c.ID) })
+	if devices == len(taken) && !own {
+		v.giveUp(fieldTOTP, sdk.CarriesTOTP, sdk.CodePartKept, taken[0], why)
+		return
+	}
+	v.lose(sdk.CarriesTOTP, sdk.CodePartKept, taken[0], why)
+	if v.left == nil {
+		v.left = map[string]bool{}
+	}
+	v.left[fieldTOTP] = true
 }
 
 // profileField says that a field of an account is one of the user profile.
@@ -462,7 +518,34 @@ func leavers(all []*verdict) leaving {
 // exchange looks who has the names and addresses that accounts are to get. Those of an
 // account that gives its own up in the same batch are free; others cost that part.
 func (r *decision) exchange(ctx context.Context) error {
-	holder := map[[2]string]*account{}
+	known := map[[2]string]*account{}
+	other := func(v *verdict, field, value string, free leaving) (*account, error) {
+		key := [2]string{field, value}
+		if _, asked := known[key]; !asked {
+			found, err := r.api.userBy(ctx, field, value)
+			if err != nil && !refused(err) { // what is refused here is refused again when it is written
+				return nil, fmt.Errorf("look up who has the %s: %w", field, err)
+			}
+			known[key] = found
+		}
+		if h := known[key]; h != nil && h.ID != v.held.ID && !free.has(field, h) {
+			return h, nil
+		}
+		return nil, nil //nolint:nilnil // nobody is in the way
+	}
+	obstacle := func(v *verdict, field, value string, free leaving) (string, error) {
+		h, err := other(v, field, value, free)
+		if h != nil {
+			return "it belongs to the account " + h.ID + " of the realm", nil
+		}
+		if err != nil || field != fieldEmail || !r.emailLogin {
+			return "", err
+		}
+		if h, err = other(v, fieldUsername, value, free); h != nil {
+			return "it is the user name of the account " + h.ID + " of the realm, which its address cannot be, too", nil
+		}
+		return "", err
+	}
 	for again := true; again; {
 		again = false
 		free := leavers(r.all)
@@ -475,19 +558,14 @@ func (r *decision) exchange(ctx context.Context) error {
 				if d == nil || d.Want == "" || field == fieldEmail && !r.directory.emailsOnce {
 					continue
 				}
-				key := [2]string{field, d.Want}
-				if _, asked := holder[key]; !asked {
-					found, err := r.api.userBy(ctx, field, d.Want)
-					if err != nil && !refused(err) { // what is refused here is refused again when it is written
-						return fmt.Errorf("look up who has the %s: %w", field, err)
-					}
-					holder[key] = found
+				why, err := obstacle(v, field, d.Want, free)
+				if err != nil {
+					return err
 				}
-				h := holder[key]
-				if h == nil || h.ID == v.held.ID || free.has(field, h) {
+				if why == "" {
 					continue
 				}
-				v.giveUp(field, featureOf(field), sdk.CodePartFailed, "", "it belongs to the account "+h.ID+" of the realm")
+				v.giveUp(field, featureOf(field), sdk.CodePartFailed, "", why)
 				again = true
 			}
 		}

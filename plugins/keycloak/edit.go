@@ -310,31 +310,33 @@ func (e *edit) credentials(ctx context.Context, v *verdict) (out []credential, e
 	}
 	if v.Send[fieldPassword] && password != nil {
 		c := *password
-		c.ID = "" // with an id the server leaves one that is there alone
+		if slices.ContainsFunc(e.held.Credentials, func(held heldCredential) bool { return held.Type == typePassword }) {
+			c.ID = "" // with an id the server leaves one that is there alone
+		}
 		out = append(out, c)
 	}
 	if !v.Send[fieldTOTP] {
 		return out, nil
 	}
-	labels := map[string]bool{}
-	for _, held := range e.held.Credentials {
-		if held.Type == typeOTP && !ownCredential(e.held.ID, held.ID) {
-			labels[foldLabel(held.UserLabel)] = held.UserLabel != ""
-		}
-	}
+	labels := othersLabels(e.held)
 	for _, c := range e.user.Credentials {
-		switch {
-		case c.Type != typeOTP:
-		case labels[foldLabel(c.UserLabel)]:
-			e.open[fieldTOTP] = true
-			e.outcome.Losses = append(e.outcome.Losses, sdk.PartLoss{
-				Feature: sdk.CarriesTOTP, Code: sdk.CodePartKept, Attribute: c.UserLabel, Detail: "the person has another authenticator of that name",
-			})
-		default:
+		if c.Type == typeOTP && !labels[foldLabel(c.UserLabel)] {
 			out = append(out, c)
 		}
 	}
 	return out, nil
+}
+
+// othersLabels are the names of authenticators that no load has made: the server takes no
+// second one of a name.
+func othersLabels(d *detail) map[string]bool {
+	labels := map[string]bool{}
+	for _, held := range d.Credentials {
+		if held.Type == typeOTP && !ownCredential(d.ID, held.ID) {
+			labels[foldLabel(held.UserLabel)] = held.UserLabel != ""
+		}
+	}
+	return labels
 }
 
 // apart notes which credentials the server has refused.

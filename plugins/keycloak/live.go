@@ -46,6 +46,7 @@ type openRealm struct {
 	bulk         bool // the server has the endpoints of our provider
 	compares     bool // and can be asked about credentials
 	other        bool // and about ids that other realms have
+	emailLogin   bool // people sign in with their addresses, too
 	editUsername bool // the realm lets user names be changed
 }
 
@@ -122,7 +123,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 		}
 	}
 	t.realm = &openRealm{
-		api: t.api, bulk: bulk, compares: about.Compares, other: about.Elsewhere, directory: d, members: members, editUsername: facts.EditUsername || facts.EmailAsUsername,
+		api: t.api, bulk: bulk, compares: about.Compares, other: about.Elsewhere, directory: d, members: members, emailLogin: facts.EmailLogin == nil || *facts.EmailLogin, editUsername: facts.EditUsername || facts.EmailAsUsername,
 		reader: &reader{
 			api: t.api, defaultRole: facts.DefaultRole.Name, bulk: bulk, listed: d.small(), tenancy: tenancy,
 			links: aliases == nil || len(aliases) > 0, // else the server would show none

@@ -303,8 +303,11 @@ func (t *importer) updateAll(ctx context.Context, updates []*verdict) error {
 				if d == nil {
 					return false
 				}
-				holder, taken := held[[2]string{field, d.Want}]
-				return taken && d.Want != "" && holder != v.held.ID
+				inTheWay := func(as string) bool {
+					holder, taken := held[[2]string{as, d.Want}]
+					return taken && d.Want != "" && holder != v.held.ID
+				}
+				return inTheWay(field) || field == fieldEmail && inTheWay(fieldUsername)
 			})
 		}
 		var free, waiting []*verdict

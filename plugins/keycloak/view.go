@@ -149,13 +149,13 @@ func (v *view) held(d *detail, w reconcile.Wanted, last reconcile.State) reconci
 // credentials tells what the realm shows of them: whether they are there, and whose.
 func (v *view) credentials(h *reconcile.Held, d *detail, w reconcile.Wanted) {
 	var labels, others, devices []string
-	password := false
+	password, carried := false, false
 	for _, c := range d.Credentials {
 		mine := ownCredential(d.ID, c.ID)
 		h.Marked = h.Marked || mine
 		switch {
 		case c.Type == typePassword:
-			password = true
+			password, carried = true, mine && c.UserLabel == passwordLabel
 			h.Fields[fieldPassword] = passwordField(c.UserLabel, c.CreatedDate)
 			h.Personal[fieldPassword] = c.UserLabel != passwordLabel
 		case c.Type == typeOTP && mine:
@@ -168,8 +168,11 @@ func (v *view) credentials(h *reconcile.Held, d *detail, w reconcile.Wanted) {
 	for _, s := range w.Secrets {
 		switch s.Field {
 		case fieldPassword:
-			if !password {
+			switch {
+			case !password:
 				h.Equal[s.Field] = s.Value == ""
+			case carried && s.Value == "":
+				h.Equal[s.Field] = false // a load has brought it, and the source has none any more
 			}
 		case fieldTOTP:
 			var wanted []string

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 
 	"github.com/stetl/stetl/core/supertokens/cutover"
+	"github.com/stetl/stetl/core/supertokens/session"
 )
 
 // authorization is the authorization endpoint: the login is to present a session.
@@ -40,6 +42,10 @@ func (a *authorization) answer(w http.ResponseWriter, r *http.Request) {
 	code, err := a.code(ctx, r, in)
 	if err == nil {
 		a.back(w, r, in, &op.CodeResponseType{Code: code, State: in.State})
+		return
+	}
+	if to, ok := errors.AsType[elsewhere](err); ok {
+		http.Redirect(w, r, string(to), http.StatusFound)
 		return
 	}
 	e := oidc.DefaultToServerError(err, "something went wrong")
@@ -77,32 +83,29 @@ func (a *authorization) code(ctx context.Context, r *http.Request, in *oidc.Auth
 		a.failure(ctx, err)
 		return "", errUnavailable()
 	}
-	p := a.sessions.ofBrowser(r)
+	p, ticket := a.sessions.ofBrowser(r), r.FormValue(parameterTicket)
 	switch {
 	case slices.Contains(in.Prompt, oidc.PromptLogin), slices.Contains(in.Prompt, oidc.PromptSelectAccount):
 		return refuse("", "a fresh login, or a choice, was asked for")
-	case len(p.access)+len(p.refresh) == 0: // who costs nothing is never too fast
+	case ticket == "" && len(p.access)+len(p.refresh) == 0: // who costs nothing is never too fast
+		if to := a.ticketPage(r, in); to != "" {
+			return "", elsewhere(to)
+		}
 		return refuse("", errNoSession.Error())
 	case !a.guard.allow(surfaceBrowser, a.guard.client(r)):
 		a.audit.event(r, surfaceBrowser, outcomeLimited, "", reason(tooFast))
 		return "", errUnavailable()
 	}
-	found, user, err := a.sessions.verify(ctx, p)
+	found, user, err := a.find(ctx, p, ticket, in)
 	switch {
 	case err != nil && !refusal(err):
-		return broken("", err)
+		return broken(user.ID, err)
 	case err != nil:
-		return refuse("", err.Error())
+		return refuse(user.ID, err.Error())
 	case hinted != "" && hinted != user.ID:
 		return refuse(user.ID, "the session is not of the user in id_token_hint")
 	case in.MaxAge != nil && a.db.Sessions().Now().Sub(found.Created).Seconds() > float64(*in.MaxAge):
 		return refuse(user.ID, "the session began longer ago than max_age")
-	}
-	switch _, known, err := a.accounts.TargetID(ctx, user); {
-	case err != nil:
-		return broken(user.ID, err)
-	case !known: // the target would have nobody to sign in
-		return refuse(user.ID, errNotLoaded.Error())
 	}
 	kept, err := json.Marshal(request{
 		ClientID: in.ClientID, RedirectURI: in.RedirectURI, Nonce: in.Nonce, Scopes: in.Scopes,
@@ -117,6 +120,54 @@ func (a *authorization) code(ctx context.Context, r *http.Request, in *oidc.Auth
 	}
 	a.audit.event(r, surfaceBrowser, outcomeIssued, user.ID)
 	return code, nil
+}
+
+// elsewhere sends a visitor to a page of the application.
+type elsewhere string
+
+// Error implements error.
+func (elsewhere) Error() string { return "the application has a page that may know a session" }
+
+// ticketPage is where an application that keeps its tokens itself can get a ticket for
+// this request, and comes back with it, or with an empty one. It is empty where there is
+// no such page, and for who has been there. What the page needs stands in the fragment,
+// which is in no log.
+func (a *authorization) ticketPage(r *http.Request, in *oidc.AuthRequest) string {
+	if r.Form.Has(parameterTicket) || in.CodeChallengeMethod != oidc.CodeChallengeMethodS256 {
+		return ""
+	}
+	for _, c := range a.config.Clients {
+		if c.ID == in.ClientID && c.TicketPage != "" {
+			return c.TicketPage + "#" + url.Values{
+				"authorize": {a.config.Issuer + pathAuthorize + "?" + r.Form.Encode()}, "client_id": {in.ClientID}, "code_challenge": {in.CodeChallenge},
+			}.Encode()
+		}
+	}
+	return ""
+}
+
+// parameterTicket is a ticket of an application, in the place of cookies.
+const parameterTicket = "ticket"
+
+// find finds the session that is presented. A ticket comes before cookies, which may be of
+// somebody who was here before.
+func (a *authorization) find(ctx context.Context, p presented, ticket string, in *oidc.AuthRequest) (session.Session, session.User, error) {
+	if ticket == "" {
+		found, user, err := a.sessions.verify(ctx, p)
+		if err != nil {
+			return found, user, err
+		}
+		_, known, err := a.accounts.TargetID(ctx, user)
+		if err == nil && !known {
+			err = errNotLoaded
+		}
+		return found, user, err
+	}
+	if in.CodeChallengeMethod != oidc.CodeChallengeMethodS256 {
+		return session.Session{}, session.User{}, cutover.ErrNoTicket
+	}
+	l, err := a.db.Logins.TakeTicket(ctx, ticket, cutover.Binding{ClientID: in.ClientID, Challenge: in.CodeChallenge})
+	return l.Session, session.User{ID: l.UserID}, err
 }
 
 // check is about the request alone; an error that may be sent back to the client

@@ -2,13 +2,18 @@ package bridge
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
 )
 
@@ -26,6 +31,9 @@ type handover struct {
 }
 
 func (h *handover) routes(to *router, base string) {
+	if len(h.config.Clients) > 0 {
+		to.add(base+"/handover/ticket", h.fromPages(h.config.Exchange.Origins, h.guard.limit(surfaceAPI, h.ticket)))
+	}
 	if h.config.Exchange.Audience != "" {
 		to.add(base+"/handover", h.fromPages(h.config.Exchange.Origins, h.guard.limit(surfaceAPI, h.answer)))
 	}
@@ -35,20 +43,12 @@ func (h *handover) routes(to *router, base string) {
 // and never from a cookie, into tokens of the target. The session ends only when
 // the target has given them.
 func (h *handover) answer(w http.ResponseWriter, r *http.Request) {
-	token, err := tokenOf(r)
-	if err != nil {
+	asked := asked(r)
+	if asked.Token == "" {
 		oauthError(w, http.StatusBadRequest, "invalid_request", "send the token as a bearer token, or as token in a form or in JSON")
 		return
 	}
-	p := presented{access: []string{token}}
-	if strings.HasSuffix(token, ".V2") {
-		p = presented{refresh: []string{token}}
-	}
-	found, user, err := h.sessions.verify(r.Context(), p)
-	var id string
-	if err == nil {
-		id, err = h.inTarget(r.Context(), user)
-	}
+	found, user, id, err := h.find(r.Context(), asked.Token)
 	if err == nil {
 		var tokens pluginapi.Tokens
 		err = h.turns.ask(r.Context(), func(ctx context.Context) error {
@@ -64,6 +64,23 @@ func (h *handover) answer(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	h.refuse(w, r, user, err)
+}
+
+// find finds the session of a token, whose it is, and the account in the target.
+func (h *handover) find(ctx context.Context, token string) (found session.Session, user session.User, id string, err error) {
+	p := presented{access: []string{token}}
+	if strings.HasSuffix(token, ".V2") {
+		p = presented{refresh: []string{token}}
+	}
+	if found, user, err = h.sessions.verify(ctx, p); err == nil {
+		id, err = h.inTarget(ctx, user)
+	}
+	return found, user, id, err
+}
+
+// refuse answers an error; the session goes on.
+func (h *handover) refuse(w http.ResponseWriter, r *http.Request, user session.User, err error) {
 	failure, refused := errors.AsType[*pluginapi.Failure](err)
 	switch {
 	case errors.Is(err, errNotLoaded):
@@ -111,22 +128,48 @@ func (h *handover) exchange(ctx context.Context, user session.User, id string) (
 	return h.target.Exchange(ctx, pluginapi.Assertion{JWT: signed, TargetID: id, ClientID: h.config.Exchange.ClientID, Scope: h.config.Exchange.Scope})
 }
 
-var errNoToken = errors.New("no token")
+// question is what an application asks for.
+type question struct {
+	Token     string `json:"token"`
+	ClientID  string `json:"client_id"`
+	Challenge string `json:"code_challenge"`
+}
 
-func tokenOf(r *http.Request) (string, error) {
+// asked reads a question, from JSON or a form; a bearer token counts before one in there.
+func asked(r *http.Request) (q question) {
+	if err := decodeJSON(r, &q); err != nil {
+		q = question{Token: r.PostFormValue("token"), ClientID: r.PostFormValue("client_id"), Challenge: r.PostFormValue("code_challenge")}
+	}
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "bearer") && token != "" {
-		return token, nil
+		q.Token = token
 	}
-	var in struct {
-		Token string `json:"token"`
+	return q
+}
+
+// challenge is a code challenge of the method S256 (RFC 7636).
+var challenge = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+
+// ticket gives something that stands for the session in one authorization request, for
+// applications whose browser has no cookie of it. It is bound to that request: whoever
+// gets hold of it could otherwise sign in, or sign somebody else in.
+func (h *handover) ticket(w http.ResponseWriter, r *http.Request) {
+	q := asked(r)
+	known := slices.ContainsFunc(h.config.Clients, func(c config.BridgeClient) bool { return c.ID == q.ClientID })
+	if q.Token == "" || !known || !challenge.MatchString(q.Challenge) {
+		oauthError(w, http.StatusBadRequest, "invalid_request", "send the token, and client_id and code_challenge (S256) of the authorization request")
+		return
 	}
-	if err := decodeJSON(r, &in); err == nil && in.Token != "" {
-		return in.Token, nil
+	found, user, _, err := h.find(r.Context(), q.Token)
+	ticket := rand.Text()
+	if err == nil {
+		err = h.db.Logins.IssueTicket(r.Context(), ticket, cutover.Binding{ClientID: q.ClientID, Challenge: q.Challenge}, cutover.Login{Session: found, UserID: user.ID})
 	}
-	if err := r.ParseForm(); err == nil && r.PostForm.Get("token") != "" {
-		return r.PostForm.Get("token"), nil
+	if err != nil {
+		h.refuse(w, r, user, err)
+		return
 	}
-	return "", errNoToken
+	h.audit.event(r, surfaceAPI, outcomeIssued, user.ID)
+	answerJSON(w, http.StatusOK, map[string]any{"ticket": ticket, "expires_in": int(cutover.TicketAge.Seconds())})
 }
 
 // oauthError answers as RFC 6749 has it.

@@ -72,7 +72,7 @@ func (s sessions) verify(ctx context.Context, p presented) (session.Session, ses
 func refusal(err error) bool {
 	for _, e := range []error{
 		errNoSession, session.ErrMalformed, session.ErrSignature, session.ErrExpired, session.ErrRevoked, session.ErrReplaced,
-		session.ErrAntiCSRF, session.ErrTenant, session.ErrClaim, session.ErrNoUser, cutover.ErrNoLogin, cutover.ErrNoLink,
+		session.ErrAntiCSRF, session.ErrTenant, session.ErrClaim, session.ErrNoUser, cutover.ErrNoLogin, cutover.ErrNoLink, cutover.ErrNoTicket, errNotLoaded,
 	} {
 		if errors.Is(err, e) {
 			return true

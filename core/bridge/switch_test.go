@@ -397,3 +397,85 @@ func TestUnlock(t *testing.T) {
 		}
 	}
 }
+
+// TestTickets stand for a session that is in no cookie, in one authorization request.
+func TestTickets(t *testing.T) {
+	t.Parallel()
+	const verifier, challenge = "a-verifier-that-is-long-enough-for-the-rules-of-rfc-7636", "r57OqpQdDZe3yEfyaOGIgm4s6vAK2te5wR13fPlg8w8"
+	const page = "https://app.example.com/bridge"
+	w := build(t, "core-9.3.0", func(c *config.Bridge) {
+		c.Clients = append(c.Clients, config.BridgeClient{ID: "other", Secret: c.Clients[0].Secret, RedirectURIs: []string{callback}})
+		c.Clients[0].TicketPage, c.Exchange.Audience = page, ""
+	})
+	s := w.session(alive)
+	ask := func(token string, q url.Values) answer {
+		b, h := form(q)
+		h["Authorization"] = "Bearer " + token
+		return w.do(http.MethodPost, w.url+"/handover/ticket", b, h)
+	}
+	bound := url.Values{"client_id": {"idp"}, "code_challenge": {challenge}}
+	ticket := func() (ticket string) {
+		t.Helper()
+		var got struct {
+			Ticket string `json:"ticket"`
+			Expire int    `json:"expires_in"`
+		}
+		if a := ask(s.Access, bound); json.Unmarshal([]byte(a.body), &got) != nil || a.status != http.StatusOK || got.Ticket == "" || got.Expire > 60 {
+			t.Fatalf("a ticket: %d %s", a.status, a.body)
+		}
+		return got.Ticket
+	}
+	for what, q := range map[string]url.Values{"no client": {"code_challenge": {challenge}}, "an unknown client": {"client_id": {"x"}, "code_challenge": {challenge}}, "no challenge": {"client_id": {"idp"}}, "a bad one": {"client_id": {"idp"}, "code_challenge": {"x"}}} {
+		if a := ask(s.Access, q); a.status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", what, a.status, a.body)
+		}
+	}
+	if a := ask("x", bound); a.status != http.StatusUnauthorized {
+		t.Errorf("a forged token: %d", a.status)
+	}
+	with := func(ticket string, change url.Values) url.Values {
+		q := url.Values{"ticket": {ticket}, "code_challenge": {challenge}, "code_challenge_method": {"S256"}}
+		for k, v := range change {
+			q[k] = v
+		}
+		return q
+	}
+	good := ticket()
+	for what, change := range map[string]url.Values{
+		"another challenge": {"code_challenge": {strings.Repeat("a", 43)}}, "no challenge": {"code_challenge": nil, "code_challenge_method": nil},
+		"the challenge in the clear": {"code_challenge_method": {"plain"}}, "another client": {"client_id": {"other"}}, "another ticket": {"ticket": {good + "x"}},
+	} {
+		if q := w.login(w.url, "", with(good, change)); q.Get("error") != "login_required" {
+			t.Errorf("%s: %v", what, q)
+		}
+	}
+	// Somebody else's cookie does not count beside it.
+	stranger := w.session(func(x fixture.Session) bool { return alive(x) && x.UserID != s.UserID })
+	q := w.login(w.url, "sAccessToken="+stranger.Access, with(good, nil))
+	if q.Get("code") == "" || w.sessions(s) != 1 {
+		t.Fatalf("%v, %d sessions", q, w.sessions(s))
+	}
+	if again := w.login(w.url, "", with(good, nil)); again.Get("error") != "login_required" {
+		t.Errorf("twice: %v", again)
+	}
+	if a := w.redeemAt(w.url, q.Get("code"), clientSecret, url.Values{"code_verifier": {verifier}}); a.status != http.StatusOK || w.sessions(s) != 0 || w.sessions(stranger) != 1 {
+		t.Errorf("%d %s; %d and %d sessions", a.status, a.body, w.sessions(s), w.sessions(stranger))
+	}
+	old := with("", nil)
+	if q := w.login(w.url, "", old); q.Get("error") != "login_required" {
+		t.Errorf("back from the page without a ticket: %v", q)
+	}
+	// Who has no cookie is sent to the page, once, with what a ticket is bound to.
+	request := url.Values{"client_id": {"idp"}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s1"}, "code_challenge": {challenge}, "code_challenge_method": {"S256"}}
+	a := w.do(http.MethodGet, w.url+"/authorize?"+request.Encode(), "", nil)
+	to, fragment, _ := strings.Cut(a.header.Get("Location"), "#")
+	about, err := url.ParseQuery(fragment)
+	if err != nil || a.status != http.StatusFound || to != page || about.Get("client_id") != "idp" || about.Get("code_challenge") != challenge || about.Get("authorize") != w.url+"/authorize?"+request.Encode() {
+		t.Errorf("sent to %s, %v", a.header.Get("Location"), err)
+	}
+	for _, secret := range []string{good, s.Access} {
+		if strings.Contains(w.log.String(), secret) {
+			t.Error("a ticket or a token is in the log")
+		}
+	}
+}

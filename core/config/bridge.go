@@ -60,6 +60,8 @@ type BridgeClient struct {
 	// PostLogoutRedirectURIs are where people may go on to after a logout, beside what is
 	// below the redirect addresses.
 	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
+	// TicketPage is the application's, where tickets are got for sessions in its storage.
+	TicketPage string `json:"ticket_page,omitempty"`
 }
 
 // BridgeCookies are names of cookies that hold tokens, tried in order.
@@ -197,6 +199,15 @@ func (f *file) checkBridge() {
 	}
 	if lazy := section.get("lazy"); lazy != nil && f.root.get("source", "firebase_signer_key").absent() && checksFirebase(lazy.get("schemes")) {
 		bad(lazy, "hashes from Firebase cannot be checked without their key", "set source.firebase_signer_key, or leave firebase_scrypt out of lazy.schemes")
+	}
+	if clients := section.get("clients"); clients != nil {
+		for _, c := range clients.items {
+			if page := c.get("ticket_page"); !page.absent() {
+				if problem := checkPublicURL(page.str(), allowed); problem != "" {
+					bad(page, "ticket_page "+problem, "as in https://app.example.com/bridge")
+				}
+			}
+		}
 	}
 	for _, path := range [][]string{{"exchange", "origins"}, {"reset", "origins"}, {"verify_email", "origins"}} {
 		list := section.get(path...)

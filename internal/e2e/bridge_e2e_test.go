@@ -38,6 +38,7 @@ type demo struct {
 	t             *testing.T
 	url, keycloak string
 	idToken       atomic.Value // of who came last
+	ticketPage    string
 }
 
 func startDemo(t *testing.T) *demo {
@@ -58,6 +59,10 @@ func startDemo(t *testing.T) *demo {
 		http.Redirect(w, r, d.keycloak+"/protocol/openid-connect/auth?"+q.Encode(), http.StatusFound)
 	})
 	mux.HandleFunc("GET /callback", d.callback)
+	mux.HandleFunc("GET /store", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, `<script>localStorage.setItem("st-access-token", %q)</script><p id="seeded">seeded</p>`, r.URL.Query().Get("access"))
+	})
+	mux.HandleFunc("GET /bridge", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, d.ticketPage) })
 	mux.HandleFunc("GET /logout", func(w http.ResponseWriter, r *http.Request) {
 		hint, _ := d.idToken.Load().(string)
 		q := url.Values{"client_id": {"demo"}, "post_logout_redirect_uri": {d.url + "/bye"}, "id_token_hint": {hint}}
@@ -249,7 +254,7 @@ type cutOver struct {
 const bridgeFixture = "core-9.3.0"
 
 // startCutOver does what docs/bridge.md tells operators to do.
-func startCutOver(t *testing.T, server *keycloak.Server, realmName string) *cutOver {
+func startCutOver(t *testing.T, server *keycloak.Server, realmName string, headerMode bool) *cutOver {
 	t.Helper()
 	const clientSecret = "client+secret%with:signs"
 	realm(t, server, realmName, clientSecret)
@@ -259,6 +264,11 @@ func startCutOver(t *testing.T, server *keycloak.Server, realmName string) *cutO
 	prepareRealm(t, server, realmName, c.issuer, c.app.url)
 	c.env = []string{
 		"DATABASE=" + c.dsn, "SECRET=" + clientSecret, "URL=" + server.URL(), "REALM=" + realmName, "BRIDGE_SECRET=bridge-secret", "API_SECRET=api-secret",
+	}
+	page := ""
+	if headerMode {
+		page = `, ticket_page: "` + c.app.url + `/bridge"`
+		c.app.ticketPage = documentedPage(t, c.issuer)
 	}
 	c.config = filepath.Join(t.TempDir(), "keycloak.yaml")
 	writeFile(t, c.config, `
@@ -271,8 +281,8 @@ bridge:
   listen: `+c.address+`
   admin_listen: `+freeAddress(t)+`
   issuer: `+c.issuer+`
-  clients: [{id: keycloak, secret: "${env:BRIDGE_SECRET}", redirect_uris: ["`+c.app.keycloak+`/broker/supertokens/endpoint"]}]
-  exchange: {audience: "`+c.app.keycloak+`"}
+  clients: [{id: keycloak, secret: "${env:BRIDGE_SECRET}", redirect_uris: ["`+c.app.keycloak+`/broker/supertokens/endpoint"]`+page+`}]
+  exchange: {audience: "`+c.app.keycloak+`", origins: ["`+c.app.url+`"]}
   reset: {path: /auth/reset-password}
   verify_email: {path: /auth/verify-email}
 `)
@@ -305,7 +315,7 @@ func testBridge(t *testing.T, server *keycloak.Server) {
 	t.Helper()
 	browser := chromium.Start(t)
 	const r = "bridge"
-	c := startCutOver(t, server, r)
+	c := startCutOver(t, server, r, false)
 	app, issuer, tr := c.app, c.issuer, c.truth
 	sessions := c.sessions(t)
 	if len(sessions) < 3 {
@@ -408,8 +418,10 @@ func prepareRealm(t *testing.T, server *keycloak.Server, realm, issuer, app stri
 				"jwtAuthorizationGrantEnabled": "true", "jwtAuthorizationGrantAssertionSignatureAlg": "RS256", "jwtAuthorizationGrantMaxAllowedAssertionExpiration": "300",
 			},
 		},
-		"/clients": map[string]any{"clientId": "demo", "publicClient": true, "standardFlowEnabled": true, "redirectUris": []string{app + "/callback"},
-			"attributes": map[string]string{"post.logout.redirect.uris": app + "/bye"}},
+		"/clients": map[string]any{
+			"clientId": "demo", "publicClient": true, "standardFlowEnabled": true, "redirectUris": []string{app + "/callback"},
+			"attributes": map[string]string{"post.logout.redirect.uris": app + "/bye"},
+		},
 	} {
 		if err := server.Admin(t.Context(), http.MethodPost, "/realms/"+realm+path, body, nil); err != nil {
 			t.Fatal(err)

@@ -41,7 +41,7 @@ func rounds(t *testing.T) int {
 func testTabs(t *testing.T, server *keycloak.Server) {
 	t.Helper()
 	browser := chromium.Start(t)
-	c := startCutOver(t, server, "tabs")
+	c := startCutOver(t, server, "tabs", false)
 	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(c.dsn)}, session.Config{Connections: 2})
 	if err != nil {
 		t.Fatal(err)

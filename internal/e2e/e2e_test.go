@@ -252,6 +252,7 @@ func TestKeycloak(t *testing.T) {
 		{"Bridge", testBridge},
 		{"Tabs", testTabs},
 		{"Mishaps", testMishaps},
+		{"Tickets", testTickets},
 		{"EveryFixture", testEveryFixture},
 	} {
 		t.Run(move.name, func(t *testing.T) { move.test(t, server) })

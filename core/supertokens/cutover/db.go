@@ -144,7 +144,7 @@ func (d *DB) Ping(ctx context.Context) error { return d.pool.Ping(ctx) }
 
 func (d *database) now() time.Time { return d.sessions.Now() }
 
-var ownTables = []string{"code", "secret", "failure", "arrival"}
+var ownTables = []string{"code", "ticket", "secret", "failure", "arrival"}
 
 func (d *database) own(table string) string { return pgx.Identifier{d.schema, table}.Sanitize() }
 
@@ -159,6 +159,9 @@ func tableStatements(schema string) []string {
 		"CREATE UNLOGGED TABLE IF NOT EXISTS " + own("code") + ` (
 	code_hash bytea PRIMARY KEY, app_id text NOT NULL, request text NOT NULL, expires_ms bigint NOT NULL,
 	session_handle text NOT NULL, tenant_id text NOT NULL, user_id text NOT NULL)`,
+		"CREATE UNLOGGED TABLE IF NOT EXISTS " + own("ticket") + ` (
+	ticket_hash bytea PRIMARY KEY, app_id text NOT NULL, client_id text NOT NULL, challenge text NOT NULL, expires_ms bigint NOT NULL,
+	session_handle text NOT NULL, tenant_id text NOT NULL, created_ms bigint NOT NULL, user_id text NOT NULL)`,
 		"CREATE TABLE IF NOT EXISTS " + own("secret") + " (app_id text NOT NULL, name text NOT NULL, value text NOT NULL, PRIMARY KEY (app_id, name))",
 		"CREATE TABLE IF NOT EXISTS " + own("failure") + ` (
 	surface text NOT NULL, subject bytea NOT NULL, failures integer NOT NULL, until_ms bigint NOT NULL,

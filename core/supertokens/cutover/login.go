@@ -31,7 +31,7 @@ type Login struct {
 // Logins are on their way from a session to a client.
 type Logins struct {
 	*database
-	sweep sweep
+	sweep, tickets sweep
 }
 
 // Issue keeps a login under its code. The session stays as it is, and may have

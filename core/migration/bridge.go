@@ -68,7 +68,7 @@ func openBridge(ctx context.Context, cfg *config.Config, accept []supertokens.Ga
 	if !cfg.Bridge.Database.IsZero() {
 		refused = func(err error) error { return RefusedError{sourceErrorAt(cfg, "/bridge/database", err)} }
 	}
-	sessions, err := session.Open(ctx, bridgeSource(cfg, accept), session.Config{Connections: connections})
+	sessions, err := session.Open(ctx, bridgeSource(cfg, accept), session.Config{Connections: connections, WithoutHashes: cfg.Bridge.Lazy.Token.IsZero()})
 	if err != nil {
 		return nil, nil, refused(err)
 	}

@@ -34,7 +34,7 @@ func checkBridge(ctx context.Context, m *Migration, noRun diag.Severity) diag.Li
 			Detail: "every instance needs the journal folder of the runs, for the same source and target", Hint: "run stetl run first, and start the bridge with its journal",
 		})
 	}
-	sessions, err := session.Open(ctx, bridgeSource(m.cfg.Config, m.o.Accept), session.Config{Connections: 1})
+	sessions, err := session.Open(ctx, bridgeSource(m.cfg.Config, m.o.Accept), session.Config{Connections: 1, WithoutHashes: settings.Lazy.Token.IsZero()})
 	if err != nil {
 		found.Add(diag.Diagnostic{Code: diag.BridgeRights, Path: "/bridge/database", Summary: "the bridge cannot use the database", Detail: err.Error()})
 		return m.cfg.Locate(found)

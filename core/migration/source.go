@@ -171,7 +171,7 @@ func BridgeSQL(ctx context.Context, cfg *Config, role string) (_ []string, err e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, tables.Close()) }()
-	return cutover.Grants(tables, cfg.Bridge.Schema, role), nil
+	return cutover.Grants(tables, cfg.Bridge.Schema, role, !cfg.Bridge.Lazy.Token.IsZero()), nil
 }
 
 // accounts is a source as the engine reads it. Every reading gives the same accounts;

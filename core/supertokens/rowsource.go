@@ -65,6 +65,38 @@ func (p postgresRows) Rows(ctx context.Context, q RowQuery, row func([][]byte) e
 	}
 }
 
+// WithoutHashes is a source that does not read password hashes, for a role that may not.
+// Every login with a password has one that stands for any.
+func WithoutHashes(rows RowSource) RowSource { return noHashes{rows} }
+
+type noHashes struct{ RowSource }
+
+const columnHash = "password_hash"
+
+// unread stands for a hash that was not read.
+var unread = []byte("not read")
+
+// Rows implements [RowSource].
+func (n noHashes) Rows(ctx context.Context, q RowQuery, row func([][]byte) error) error {
+	at := slices.Index(q.Columns, columnHash)
+	if at < 0 {
+		return n.RowSource.Rows(ctx, q, row)
+	}
+	q.Columns = slices.Clone(q.Columns)
+	q.Columns[at] = "" // which no table has
+	return n.RowSource.Rows(ctx, q, func(v [][]byte) error {
+		v[at] = unread
+		return row(v)
+	})
+}
+
+// WithoutHash lists the columns of the table but that of password hashes, and tells
+// whether it has that.
+func (t Table) WithoutHash() (columns []string, has bool) {
+	columns = slices.DeleteFunc(slices.Clone(t.r.columns), func(c string) bool { return c == columnHash })
+	return columns, len(columns) < len(t.r.columns)
+}
+
 // postgres is the query as a statement with its arguments.
 func (q *RowQuery) postgres() (sql string, args []any) {
 	args = []any{pgx.QueryExecModeExec}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -501,7 +502,7 @@ func TestLeastPrivilege(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, sql := range append([]string{"CREATE ROLE stetl_bridge_test LOGIN PASSWORD 'x'"}, cutover.Grants(tables, "", "stetl_bridge_test")...) {
+			for _, sql := range append([]string{"CREATE ROLE stetl_bridge_test LOGIN PASSWORD 'x'"}, cutover.Grants(tables, "", "stetl_bridge_test", true)...) {
 				if _, err := admin.Exec(t.Context(), sql); err != nil {
 					t.Fatalf("%s: %v", sql, err)
 				}
@@ -560,6 +561,65 @@ func TestLeastPrivilege(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRoleThatReadsNoHashes serves everything but the check of passwords.
+func TestRoleThatReadsNoHashes(t *testing.T) {
+	t.Parallel()
+	for i, name := range []string{"core-3.3.0", "core-9.3.0"} {
+		tr, dsn := fixture.Read(t, name), fixture.Restore(t, name)
+		admin, err := pgx.Connect(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		role := fmt.Sprintf("stetl_bridge_no_hashes_%d_%d", os.Getpid(), i)
+		t.Cleanup(func() {
+			ctx := context.WithoutCancel(t.Context())
+			_, err := admin.Exec(ctx, "DROP OWNED BY "+role+"; DROP ROLE "+role)
+			if err := errors.Join(err, admin.Close(ctx)); err != nil {
+				t.Error(err)
+			}
+		})
+		tables, err := supertokens.FindTables(t.Context(), admin, supertokens.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, sql := range append([]string{"CREATE ROLE " + role + " LOGIN PASSWORD 'x'"}, cutover.Grants(tables, "", role, false)...) {
+			if _, err := admin.Exec(t.Context(), sql); err != nil {
+				t.Fatalf("%s: %v", sql, err)
+			}
+		}
+		u, err := url.Parse(dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.UserPassword(role, "x")
+		store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(u.String())}, session.Config{Now: fixed, Connections: 4, WithoutHashes: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(store.Close)
+		db, err := cutover.Open(t.Context(), store, cutover.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		liveSession(t, db, tr)
+		if err := db.Links.ConsumeReset(t.Context(), tr.ResetTokens[0].Token, true, func(l cutover.Link) error {
+			if l.Email != tr.ResetTokens[0].Email || l.User.ID != tr.ResetTokens[0].VisibleID {
+				t.Errorf("%s: the link is of %+v", name, l)
+			}
+			return nil
+		}); err != nil {
+			t.Errorf("%s: a reset link: %v", name, err)
+		}
+		if c, err := db.Passwords.Candidate(t.Context(), "public", tr.ResetTokens[0].Email); err != nil || c.User.ID != tr.ResetTokens[0].VisibleID {
+			t.Errorf("%s: an account by its address: %+v, %v", name, c.User, err)
+		}
+		var hash string
+		if err := store.Pool().QueryRow(t.Context(), "SELECT password_hash FROM emailpassword_users LIMIT 1").Scan(&hash); err == nil || !strings.Contains(err.Error(), "permission denied") {
+			t.Errorf("%s: the role reads hashes: %v", name, err)
+		}
 	}
 }
 

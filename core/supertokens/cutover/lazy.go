@@ -125,8 +125,8 @@ var hashPatterns = map[canonical.Scheme][]string{
 
 // Grants are the statements that make a role of that name able to run the
 // bridge, with the tables as this installation has them, and the tables of the
-// bridge itself.
-func Grants(tables *supertokens.Tables, schema, role string) []string {
+// bridge itself. Password hashes are for the check of passwords alone.
+func Grants(tables *supertokens.Tables, schema, role string, hashes bool) []string {
 	if schema == "" {
 		schema = defaultSchema
 	}
@@ -139,9 +139,18 @@ func Grants(tables *supertokens.Tables, schema, role string) []string {
 	)
 	for _, g := range grants {
 		for _, name := range g.tables {
-			if from, ok := tables.Table(name); ok {
-				out = append(out, "GRANT "+g.rights+" ON "+from.SQL()+to)
+			from, ok := tables.Table(name)
+			if !ok {
+				continue
 			}
+			if columns, has := from.WithoutHash(); has && !hashes {
+				for i, c := range columns {
+					columns[i] = pgx.Identifier{c}.Sanitize()
+				}
+				out = append(out, "REVOKE SELECT ON "+from.SQL()+" FROM "+pgx.Identifier{role}.Sanitize(), "GRANT SELECT ("+strings.Join(columns, ", ")+") ON "+from.SQL()+to)
+				continue
+			}
+			out = append(out, "GRANT "+g.rights+" ON "+from.SQL()+to)
 		}
 	}
 	// Core 12 may keep the tenants of users in either of two places, and a setting of

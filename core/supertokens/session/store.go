@@ -24,6 +24,8 @@ type Config struct {
 	// Connections bounds the pool; 0 takes the default of 8. A pool_max_conns in the
 	// address of the database counts instead.
 	Connections int
+	// WithoutHashes does not read password hashes, which a role may be forbidden.
+	WithoutHashes bool
 	// Tracer is told of every query; nil for nobody.
 	Tracer pgx.QueryTracer
 }
@@ -54,6 +56,9 @@ func Open(ctx context.Context, o supertokens.Options, c Config) (*Store, error) 
 		return nil, err
 	}
 	s := &Store{pool: pool, rows: supertokens.PostgresRows(pool), now: c.Now}
+	if c.WithoutHashes {
+		s.rows = supertokens.WithoutHashes(s.rows)
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -53,6 +53,8 @@ type Source struct {
 	// LeftUnderInternalID is "take" where what the core does not see any more is to be
 	// taken all the same.
 	LeftUnderInternalID string `json:"left_under_internal_id,omitempty"`
+	// Charset is what texts in MySQL have wrongly come through.
+	Charset string `json:"charset,omitempty"`
 	// LockTables has tables of MySQL locked while several connections begin.
 	LockTables bool `json:"lock_tables,omitempty"`
 }
@@ -181,6 +183,7 @@ func (c *Config) fill(dir string) {
 		FirebaseSignerKey: canonical.NewSecret(source.get("firebase_signer_key").str()),
 
 		LeftUnderInternalID: source.get("left_under_internal_id").str(),
+		Charset:             source.get("charset").str(),
 		LockTables:          source.get("lock_tables").isTrue(),
 	}
 	if prefix := source.get("table_prefix"); !prefix.absent() {

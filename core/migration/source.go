@@ -58,7 +58,7 @@ func sourceOptions(cfg *config.Config) supertokens.Options {
 	return supertokens.Options{
 		URL: cfg.Source.URL, Dump: cfg.Source.Dump, Schema: cfg.Source.Schema, TablePrefix: cfg.Source.TablePrefix,
 		Tables: cfg.Source.Tables, App: cfg.Source.App, MigrationMode: cfg.Source.MigrationMode,
-		TakeLeft: cfg.Source.LeftUnderInternalID == "take", LockTables: cfg.Source.LockTables,
+		TakeLeft: cfg.Source.LeftUnderInternalID == "take", LockTables: cfg.Source.LockTables, Charset: cfg.Source.Charset,
 	}
 }
 

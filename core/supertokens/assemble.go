@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/mysqldump"
 )
 
 // assembler turns joined rows into accounts. It holds what is true for the
@@ -219,6 +220,9 @@ func (a *assembler) verify(account *canonical.User, m *userRows, l *canonical.Lo
 func (a *assembler) ownRows(out *canonical.User, own *userRows) {
 	if own.external != nil {
 		out.ID, out.ExternalIDInfo = *own.external, own.info
+		if isDoubleEncoded(out.ID) {
+			warn(out, WarnDoubleEncoded, "the external id is UTF-8 that was stored as Latin-1")
+		}
 	}
 	for _, t := range a.attached {
 		at := &own.underInternal
@@ -260,6 +264,9 @@ func attachRoles(a *assembler, out *canonical.User, p *idRows) {
 			out.Roles = map[string][]string{}
 		}
 		out.Roles[r.tenant] = append(out.Roles[r.tenant], r.role)
+		if isDoubleEncoded(r.role) {
+			warn(out, WarnDoubleEncoded, "role %q in tenant %s is UTF-8 that was stored as Latin-1", r.role, r.tenant)
+		}
 		if a.roles != nil && !a.roles[r.role] {
 			warn(out, WarnDanglingRole, "role %q in tenant %s is assigned but not defined", r.role, r.tenant)
 		}
@@ -392,17 +399,29 @@ func holdsDoubleEncoded(v any) bool {
 	return false
 }
 
+// isDoubleEncoded recognises UTF-8 of which each byte was taken for a character, of ISO 8859-1
+// or of what MySQL calls latin1.
 func isDoubleEncoded(s string) bool {
+	at := 0
+	for at < len(s) && s[at] < utf8.RuneSelf {
+		at++
+	}
+	if at == len(s) {
+		return false
+	}
 	raw := make([]byte, 0, len(s))
-	wide := false
-	for _, r := range s {
-		if r > 0xff {
+	for _, r := range s[at:] {
+		c, ok := mysqldump.ToLatin1(r)
+		switch {
+		case r <= 0xff:
+			raw = append(raw, byte(r)) //nolint:gosec // at most 0xff
+		case ok:
+			raw = append(raw, c)
+		default:
 			return false
 		}
-		wide = wide || r > 0x7f
-		raw = append(raw, byte(r)) //nolint:gosec // at most 0xff
 	}
-	return wide && utf8.Valid(raw)
+	return utf8.Valid(raw)
 }
 
 func (a *assembler) accountWarnings(out *canonical.User) {
@@ -443,6 +462,9 @@ func (a *assembler) accountWarnings(out *canonical.User) {
 func (a *assembler) loginWarnings(out *canonical.User, l *canonical.Login) {
 	if l.FakeEmail {
 		warn(out, WarnFakeEmail, "login %s has an address that SuperTokens made up", l.ID)
+	}
+	if l.Email != nil && isDoubleEncoded(*l.Email) || l.Identity != nil && isDoubleEncoded(l.Identity.Subject) {
+		warn(out, WarnDoubleEncoded, "login %s has an address or an id of a provider that is UTF-8 stored as Latin-1", l.ID)
 	}
 	if l.Email != nil && !l.FakeEmail && hasUpper(*l.Email) {
 		warn(out, WarnMixedCaseEmail, "login %s has an address in mixed case, from before core 3.2", l.ID)

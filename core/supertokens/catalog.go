@@ -27,6 +27,8 @@ type catalog struct {
 	// showsGranted says that the source shows only tables that the role has a right to: what
 	// is missing may be there.
 	showsGranted bool
+	// collates says that the server may take texts for equal that are not.
+	collates bool
 }
 
 // view is something that can be read like a table. It may leave rows out, and nothing

@@ -51,6 +51,8 @@ const (
 	WarnNoPasskey              = "passkey_missing"
 	WarnBlankEmail             = "email_with_blanks"
 	WarnDuplicateExternalID    = "duplicate_external_id"
+	WarnCollation              = "collation_only_match"
+	WarnIDsFolded              = "ids_differ_in_case"
 )
 
 // maxExamples bounds the ids a [Finding] keeps.

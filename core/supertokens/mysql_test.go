@@ -1,6 +1,7 @@
 package supertokens
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"github.com/stetl/stetl/core/internal/mysqldump"
 	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
@@ -164,5 +166,95 @@ func TestMySQLRefused(t *testing.T) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// TestMySQLCollation: what only the server would join is reported, and not joined.
+func TestMySQLCollation(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"core-10.1.4-traps", "core-10.1.4-mysql97-traps"} {
+		users, findings := read(t, Options{Dump: fixture.MySQLDump(t, name)})
+		for code, example := range map[string]string{
+			WarnCollation:            "user_metadata cust-trap-9",
+			WarnVerifiedCaseMismatch: "49c8f2d3-27f1-5b22-9188-d8eb368f4860",
+			WarnDanglingRole:         "f0481743-c1f2-5924-ad91-a780f8b1a6ae",
+			WarnStaleVerified:        "3f203aa0-0956-5627-b2a3-22bd827c831a",
+		} {
+			if f := finding(findings, code); !slices.Contains(f.Examples, example) {
+				t.Errorf("%s: %s is not in %+v", name, example, f)
+			}
+		}
+		if u := users["e5d04121-a32d-574c-9b77-0cc75730cdad"]; u.ID != "Cust-Trap-9" || u.Metadata != nil {
+			t.Errorf("%s: %s has metadata %s", name, u.ID, u.Metadata)
+		}
+	}
+	// Two accounts whose ids differ in case only, as a binary collation allows them.
+	dump := mysqlText(t, "core-10.1.4-traps")
+	other := "INSERT INTO `userid_mapping` VALUES ('public','b6e1e7d4-d7e7-5a52-963d-af51eee67f69','CUST-TRAP-9 ',NULL);\n"
+	at := strings.Index(dump, "/*!40000 ALTER TABLE `userid_mapping` ENABLE KEYS")
+	_, findings := read(t, Options{Dump: writeDump(t, dump[:at]+other+dump[at:])})
+	if f := finding(findings, WarnIDsFolded); f.Count != 1 {
+		t.Errorf("ids that differ in case: %+v", f)
+	}
+	_, findings = read(t, Options{Dump: fixture.MySQLDump(t, "core-10.1.4")})
+	for _, code := range []string{WarnCollation, WarnIDsFolded} {
+		if f := finding(findings, code); f.Count != 0 {
+			t.Errorf("without traps: %+v", f)
+		}
+	}
+}
+
+// throughLatin1 is a text after its UTF-8 has gone through a connection in latin1.
+func throughLatin1(text string) string {
+	var out strings.Builder
+	for _, c := range []byte(text) {
+		out.WriteRune(mysqldump.Latin1(c))
+	}
+	return out.String()
+}
+
+// TestMySQLCharset: UTF-8 that was stored as latin1 is reported, and read right where the
+// operator says so, however the dump was made.
+func TestMySQLCharset(t *testing.T) {
+	t.Parallel()
+	right := mysqlText(t, "core-10.1.4-hexblob") // which has no bytes but those of texts
+	wrong := writeDump(t, throughLatin1(right))
+	asLatin1 := writeDump(t, strings.Replace(right, "SET NAMES utf8mb4", "SET NAMES latin1", 1))
+	for _, path := range []string{wrong, asLatin1} {
+		checkTruth(t, mysqlTruth(t, "core-10.1.4-hexblob"), func() Options { return Options{Dump: path, Charset: "latin1"} })
+		users, findings := read(t, Options{Dump: path})
+		f := finding(findings, WarnDoubleEncoded)
+		if f.Count < 5 || len(users) == 0 {
+			t.Errorf("%d of %d accounts are reported", f.Count, len(users))
+		}
+	}
+	for o, says := range map[*Options]string{
+		{Dump: fixture.Dump(t, "core-10.1.4"), Charset: "latin1"}:      "source.charset is for dumps and databases of MySQL",
+		{Dump: fixture.MySQLDump(t, "core-10.1.4"), Charset: "cp1251"}: `source.charset is "cp1251"`,
+		{Dump: fixture.Dump(t, "core-10.1.4"), LockTables: true}:       "source.lock_tables is for live databases",
+		{Dump: fixture.MySQLDump(t, "core-10.1.4"), LockTables: true}:  "source.lock_tables is for live databases",
+	} {
+		if err := readError(t, *o); !errors.As(err, new(*SettingError)) || !strings.Contains(err.Error(), says) {
+			t.Errorf("error %v, want %q", err, says)
+		}
+	}
+}
+
+// TestMySQLValues: numbers without a sign, booleans of other types and words that a script
+// left do not stop anybody else.
+func TestMySQLValues(t *testing.T) {
+	t.Parallel()
+	dump := mysqlText(t, "core-10.1.4")
+	id := regexp.MustCompile("INSERT INTO `emailpassword_users` VALUES\n\\('public','([^']+)'").FindStringSubmatch(dump)[1]
+	line := regexp.MustCompile("(?m)^(\\('public','" + id + "',.*),[0-9]+\\)([,;])$")
+	part := strings.Index(dump, "INSERT INTO `emailpassword_users` VALUES")
+	dump = dump[:part] + line.ReplaceAllString(dump[part:strings.Index(dump, "INSERT INTO `emailverification_")], "$1,18446744073709551615)$2") + dump[strings.Index(dump, "INSERT INTO `emailverification_"):]
+	dump = strings.Replace(dump, "`is_linked_or_is_a_primary_user` tinyint(1)", "`is_linked_or_is_a_primary_user` bit(1)", 1)
+	users, findings := read(t, Options{Dump: writeDump(t, dump)})
+	if f := finding(findings, WarnTimeImplausible); f.Count != 1 || f.Examples[0] != id || len(users) != 125 {
+		t.Errorf("%d accounts, %+v", len(users), f)
+	}
+	if _, err := json.Marshal(users[id]); err != nil {
+		t.Error(err)
 	}
 }

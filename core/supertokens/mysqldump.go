@@ -27,7 +27,7 @@ func openMySQLDump(ctx context.Context, path, charset string) (*mysqlDump, error
 func (d *mysqlDump) close() error { return d.dump.Close() }
 
 func (d *mysqlDump) catalog(context.Context) (*catalog, error) {
-	c := &catalog{where: "MySQL dump " + d.path, withoutIndexes: true, filtered: d.dump.Info().Filtered}
+	c := &catalog{where: "MySQL dump " + d.path, withoutIndexes: true, filtered: d.dump.Info().Filtered, collates: true}
 	for _, t := range d.dump.Tables() {
 		r := &relation{schema: t.Database, name: t.Name, readable: true, empty: !t.HasData, indexes: t.Indexes}
 		for _, k := range t.ForeignKeys {

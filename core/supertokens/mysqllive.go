@@ -227,7 +227,7 @@ func (e *mysqlConnectError) Error() string {
 const ownSchemas = "('mysql', 'information_schema', 'performance_schema', 'sys')"
 
 func (m *mysqlLive) catalog(ctx context.Context) (*catalog, error) {
-	c := &catalog{where: m.where, showsGranted: true}
+	c := &catalog{where: m.where, showsGranted: true, collates: true}
 	where, args := " NOT IN "+ownSchemas, []any(nil)
 	if m.within != "" {
 		where, args = " = ?", []any{m.within}

@@ -18,17 +18,26 @@ type Review struct {
 	// shown finds identifiers that several accounts show.
 	shown duplicates.Finder
 	met   map[string]bool // codes of the account that is looked at
+	// near finds ids that are the same to a collation, nil where none compares.
+	near *nearIDs
 }
 
 // NewReview starts with what the source as a whole was found to be.
 func NewReview(s *Source) *Review {
-	return &Review{findings: s.general.clone(), met: map[string]bool{}}
+	r := &Review{findings: s.general.clone(), met: map[string]bool{}}
+	if s.catalog.collates {
+		r.near = &nearIDs{}
+	}
+	return r
 }
 
 // Add looks at one batch of [Source.Read]. It fails where the disk does.
 func (r *Review) Add(b Batch) error {
 	for _, o := range b.Orphans {
 		r.findings.add(WarnOrphanRow, o.Table+" "+o.ID, "rows about ids that are nobody's; they are not moved")
+		if err := r.near.orphan(o); err != nil {
+			return err
+		}
 	}
 	for i := range b.Users {
 		if err := r.account(&b.Users[i]); err != nil {
@@ -45,6 +54,9 @@ func (r *Review) account(u *canonical.User) error {
 		if err := r.shown.Add(a, externalID, u.ID); err != nil {
 			return err
 		}
+	}
+	if err := r.near.account(u); err != nil {
+		return err
 	}
 	for i := range u.Logins {
 		l := &u.Logins[i]
@@ -103,11 +115,14 @@ func (r *Review) Findings() ([]Finding, error) {
 	for _, g := range groups {
 		all.add(sharedCodes[g.Kind], g.Accounts[0].ID, fmt.Sprintf("shared with %s; a target that wants it unique takes one of them", g.Accounts[1].ID))
 	}
+	if err := r.near.report(&all); err != nil {
+		return nil, err
+	}
 	return all.list(), nil
 }
 
 // Close gives up what the review has on disk; there are no findings after it.
-func (r *Review) Close() error { return r.shown.Close() }
+func (r *Review) Close() error { return errors.Join(r.shown.Close(), r.near.close()) }
 
 func (f *findings) clone() findings {
 	out := findings{order: slices.Clone(f.order), byCode: maps.Clone(f.byCode)}

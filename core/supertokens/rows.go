@@ -2,6 +2,7 @@ package supertokens
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -341,6 +342,10 @@ func millis(name string, b []byte) (time.Time, error) {
 	if b == nil {
 		return time.Time{}, nil
 	}
-	n, err := integer(name, b)
-	return time.UnixMilli(n).UTC(), err
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // a column of MySQL without a sign holds more: n is the most there is
+		n, err = integer(name, b)
+		return time.UnixMilli(n).UTC(), err
+	}
+	return time.UnixMilli(n).UTC(), nil
 }

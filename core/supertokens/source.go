@@ -142,12 +142,12 @@ func openStore(ctx context.Context, o Options) (store, error) {
 	switch {
 	case (o.Dump == "") == o.URL.IsZero():
 		return nil, errors.New("a source is either a database url or a dump file")
-	case o.Dump != "" && mysqldump.Recognise(o.Dump):
-		return openMySQLDump(ctx, o.Dump, o.Charset)
 	case !o.URL.IsZero() && IsMySQL(o.URL):
 		return openMySQL(ctx, o)
 	case o.LockTables:
 		return nil, &SettingError{[]string{settingLock}, errLock}
+	case o.Dump != "" && mysqldump.Recognise(o.Dump):
+		return openMySQLDump(ctx, o.Dump, o.Charset)
 	case o.Charset != "":
 		return nil, &SettingError{[]string{settingCharset}, errCharset}
 	case o.Dump != "":

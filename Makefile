@@ -71,7 +71,7 @@ verify: lint ## what a commit must pass beside the tests
 	sh tools/verify.sh
 
 .PHONY: bench-extract
-bench-extract: ## accounts/s and peak memory of extraction beside COPY (STETL_BENCH_SIZES, and STETL_BENCH_KINDS of live,plain,custom)
+bench-extract: ## accounts/s and peak memory of extraction beside COPY and SELECT (STETL_BENCH_SIZES, and STETL_BENCH_KINDS of live,plain,custom,mysql,mysqldump)
 	STETL_BENCH=1 $(GO) test -timeout 90m -run '^$$' -bench BenchmarkExtract -benchtime 1x ./core/supertokens
 
 .PHONY: bench-engine

@@ -35,8 +35,8 @@ const (
 	benchOn = "STETL_BENCH"
 	// benchSizes are the numbers of accounts, "10000,100000,1000000".
 	benchSizes = "STETL_BENCH_SIZES"
-	// benchKinds are what is read, "live,plain,custom". For plain alone no server is
-	// filled, which takes longer than all else.
+	// benchKinds are what is read, "live,plain,custom,mysql,mysqldump". For plain and
+	// mysqldump alone no server is filled, which takes longer than all else.
 	benchKinds = "STETL_BENCH_KINDS"
 	// benchProfiles is a folder for a CPU profile of each reading.
 	benchProfiles = "STETL_BENCH_PROFILES"
@@ -50,8 +50,8 @@ const benchRounds = 3
 
 // BenchmarkExtract reads whole installations of core 7 to 11, as fast as it
 // can and with nobody behind: the live database, and plain and custom dumps of
-// it. What PostgreSQL needs to hand out the same tables with COPY, one after
-// another, is the yardstick. Each reading is a process of its own, so that its
+// it, and the same in MySQL. What PostgreSQL needs to hand out the same tables with
+// COPY, one after another, is the yardstick, and SELECT by MariaDB's client. Each reading is a process of its own, so that its
 // peak memory is its own. Run it with -benchtime 1x.
 func BenchmarkExtract(b *testing.B) {
 	if job := os.Getenv(benchJob); job != "" {
@@ -62,7 +62,7 @@ func BenchmarkExtract(b *testing.B) {
 		b.Skip("takes minutes and gigabytes of disk; set " + benchOn + "=1")
 	}
 	sizes := cmp.Or(os.Getenv(benchSizes), "10000,100000,1000000")
-	kinds := strings.Split(cmp.Or(os.Getenv(benchKinds), "live,plain,custom"), ",")
+	kinds := strings.Split(cmp.Or(os.Getenv(benchKinds), "live,plain,custom,mysql,mysqldump"), ",")
 	for text := range strings.SplitSeq(sizes, ",") {
 		accounts, err := strconv.Atoi(strings.TrimSpace(text))
 		if err != nil {
@@ -93,7 +93,7 @@ func benchExtract(b *testing.B, accounts int, kinds []string) {
 		server = postgres.Start(b)
 		dsn, copied = fillServer(b, server, plain, accounts)
 	}
-	read := func(name string, job readJob) {
+	read := func(name string, job readJob, yardstick string, took time.Duration) {
 		b.Run(name, func(b *testing.B) {
 			var r readResult
 			for round := range benchRounds {
@@ -113,19 +113,34 @@ func benchExtract(b *testing.B, accounts int, kinds []string) {
 			b.ReportMetric(r.First.Seconds(), "first-s")
 			b.ReportMetric(r.CPU.Seconds(), "client-cpu-s")
 			b.ReportMetric(float64(r.PeakKiB)/1024, "peak-MiB")
-			if copied > 0 {
-				b.ReportMetric((r.Open+r.Read).Seconds()/copied.Seconds(), "x-copy")
+			if took > 0 {
+				b.ReportMetric((r.Open+r.Read).Seconds()/took.Seconds(), "x-"+yardstick)
 			}
 		})
 	}
 	if live {
-		read("live", readJob{URL: dsn})
+		read("live", readJob{URL: dsn}, "copy", copied)
 	}
 	if slices.Contains(kinds, "plain") {
-		read("plain", readJob{Dump: plain})
+		read("plain", readJob{Dump: plain}, "copy", copied)
 	}
 	if packed := filepath.Join(b.TempDir(), "generated.dump"); custom && dumpCustom(b, server, dsn, packed) {
-		read("custom", readJob{Dump: packed})
+		read("custom", readJob{Dump: packed}, "copy", copied)
+	}
+	mysql, mysqldump := slices.Contains(kinds, "mysql"), slices.Contains(kinds, "mysqldump")
+	if !mysql && !mysqldump {
+		return
+	}
+	ofMySQL := filepath.Join(b.TempDir(), "generated.mysql.sql")
+	writeMySQL(b, plain, ofMySQL)
+	var selected time.Duration
+	if mysql {
+		var address string
+		address, selected = fillMariaDB(b, ofMySQL, accounts)
+		read("mysql", readJob{URL: address}, "select", selected)
+	}
+	if mysqldump {
+		read("mysqldump", readJob{Dump: ofMySQL}, "select", selected)
 	}
 }
 

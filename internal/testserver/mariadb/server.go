@@ -37,6 +37,7 @@ type Server struct {
 	dir      string // private folder, with the data and the unix socket
 	port     int
 	password string
+	programs installation
 	process  *proc.Process
 }
 
@@ -81,7 +82,7 @@ func start(programs installation) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, password: rand.Text()}
+	s := &Server{dir: dir, password: rand.Text(), programs: programs}
 	if err := s.init(programs); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -215,6 +216,20 @@ func (s *Server) Exec(tb testing.TB, database, statements string) {
 	if err := s.exec(tb.Context(), database, statements); err != nil {
 		tb.Fatalf("run statements on MariaDB: %v", err)
 	}
+}
+
+// Client prepares MariaDB's own client to run in a database.
+func (s *Server) Client(tb testing.TB, database string, args ...string) *exec.Cmd {
+	tb.Helper()
+	program := filepath.Join(filepath.Dir(s.programs.server), "mariadb")
+	if _, err := os.Stat(program); err != nil {
+		if program, err = exec.LookPath("mariadb"); err != nil {
+			testenv.Skip(tb, "the client of MariaDB", err.Error())
+		}
+	}
+	cmd := exec.CommandContext(tb.Context(), program, append([]string{"--no-defaults", "--socket=" + s.Socket(), "--user=" + superuser, "--database=" + database}, args...)...)
+	cmd.Env = append(os.Environ(), "MYSQL_PWD="+s.password)
+	return cmd
 }
 
 var databases atomic.Int64

@@ -72,7 +72,7 @@ func (t *Tables) Account(ctx context.Context, rows RowSource, id ID) (canonical.
 	if err := f.loadMembers(ctx, account); err != nil {
 		return canonical.User{}, err
 	}
-	if err := f.loadEverything(ctx, f.ids()); err != nil {
+	if err := f.loadEverything(ctx, idsOf(f.rr)); err != nil {
 		return canonical.User{}, err
 	}
 	return f.account(account), nil
@@ -111,7 +111,7 @@ func (t *Tables) IDs(ctx context.Context, rows RowSource, id ID) ([]string, erro
 	if err := f.loadMembers(ctx, account); err != nil {
 		return nil, err
 	}
-	if err := f.loadAll(ctx, f.ids(), func(s *tableSpec) bool { return s.role == roleMapping }); err != nil {
+	if err := f.loadAll(ctx, idsOf(f.rr), func(s *tableSpec) bool { return s.role == roleMapping }); err != nil {
 		return nil, err
 	}
 	members := f.members(account)
@@ -142,7 +142,7 @@ func (t *Tables) PasswordLogins(ctx context.Context, rows RowSource, id ID) ([]F
 	if err := f.loadMembers(ctx, f.rr.users[login].account); err != nil {
 		return nil, err
 	}
-	return f.logins(ctx, f.ids())
+	return f.logins(ctx, idsOf(f.rr))
 }
 
 // PasswordLogin reads the login with a password that has this internal id.

@@ -201,10 +201,10 @@ func (g *gatherer) mark(r *tableReader, id string) {
 	g.loaded[r.name][id] = true
 }
 
-// ids are the internal ids of all users that are joined.
-func (g *gatherer) ids() []string {
-	out := make([]string, 0, len(g.rr.users))
-	for id := range g.rr.users {
+// idsOf are the internal ids of all users that are joined.
+func idsOf(rr *rangeRows) []string {
+	out := make([]string, 0, len(rr.users))
+	for id := range rr.users {
 		out = append(out, id)
 	}
 	slices.Sort(out)

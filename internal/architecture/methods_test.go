@@ -37,7 +37,6 @@ var oversized = map[string]int{
 	"core/supertokens.assembler":          16,
 	"core/supertokens.partitioner":        16,
 	"core/supertokens.evidence":           18,
-	"core/supertokens.finder":             25,
 	"core/supertokens/session.Store":      24,
 	"internal/filetarget.Target":          13,
 	"internal/supertokensgen.row":         17,

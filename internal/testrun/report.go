@@ -97,24 +97,24 @@ func (r *reporter) event(e event) {
 	case "build-output":
 		r.line("%s", strings.TrimRight(e.Output, "\n"))
 	case "skip":
-		r.miss(name)
+		if why, ok := missing(r.said[name]); ok {
+			r.missed = append(r.missed, name+": "+why)
+		}
 		fallthrough
 	case "pass", "fail":
 		r.ended(name, e)
 	}
 }
 
-// miss notes why a test was skipped, if something that it needs is not there: testenv.Skip
-// says so. What it says is here also when the test passed before and is not repeated.
-func (r *reporter) miss(name string) {
-	said := r.said[name]
+// missing is why a test was skipped, if something that it needs is not there, by what it
+// has said: testenv.Skip says so.
+func missing(said *strings.Builder) (why string, ok bool) {
 	if said == nil {
-		return
+		return "", false
 	}
-	if _, why, ok := strings.Cut(said.String(), ": "+testenv.Needs); ok {
-		why, _, _ = strings.Cut(why, "\n")
-		r.missed = append(r.missed, name+": "+why)
-	}
+	_, why, ok = strings.Cut(said.String(), ": "+testenv.Needs)
+	why, _, _ = strings.Cut(why, "\n")
+	return why, ok
 }
 
 // ended is told of the end of a test or of a package.

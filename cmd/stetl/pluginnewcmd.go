@@ -166,7 +166,7 @@ func (p scaffolded) otherFiles() (map[string][]byte, error) {
 	}
 	return files, p.fill(files, map[string]string{
 		".github/workflows/ci.yaml": "other.ci.yaml.tmpl",
-		"Makefile": "other.Makefile.tmpl", "README.md": "other.README.md.tmpl", ".gitignore": "other.gitignore.tmpl", p.Name + ".yaml": "other.yaml.tmpl",
+		"Makefile":                  "other.Makefile.tmpl", "README.md": "other.README.md.tmpl", ".gitignore": "other.gitignore.tmpl", p.Name + ".yaml": "other.yaml.tmpl",
 	})
 }
 
@@ -223,7 +223,7 @@ func newScaffolded(name, module, checkout string) (scaffolded, error) {
 func (p scaffolded) templates() map[string]string {
 	return map[string]string{
 		".github/workflows/ci.yaml": "ci.yaml.tmpl",
-		"Makefile": "Makefile.tmpl", "README.md": "README.md.tmpl", ".gitignore": "gitignore.tmpl", p.Name + ".yaml": "config.yaml.tmpl",
+		"Makefile":                  "Makefile.tmpl", "README.md": "README.md.tmpl", ".gitignore": "gitignore.tmpl", p.Name + ".yaml": "config.yaml.tmpl",
 	}
 }
 

@@ -16,26 +16,29 @@ import (
 )
 
 func undoCommand(a *app) *cobra.Command {
-	var yes bool
+	var yes, signedIn bool
 	c := &cobra.Command{
 		Use:   "undo --config FILE",
 		Short: "Take back what the runs so far did to the target",
 		Long: `undo deletes the accounts that runs have created and gives those that they changed
 their former state back, each only while it is as the run left it. Accounts that
 somebody has changed since are listed and kept, and so is everything that no run
-has made. It says what it will do and asks first; --yes is the answer.`,
+has made, and, where the target tells, whoever has signed in since, unless
+--signed-in is given. Roles, groups and the like that runs have created go when
+nobody has them any more. An undo that was stopped is taken up by another. It says what it will do and asks first; --yes is the answer.`,
 		Example: "  stetl undo --config configs/keycloak.yaml",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runUndo(cmd.Context(), a, yes) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runUndo(cmd.Context(), a, yes, signedIn) },
 	}
 	a.configFlag(c)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&signedIn, "signed-in", false, "delete accounts although their people have signed in since")
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	return c
 }
 
-func runUndo(ctx context.Context, a *app, yes bool) (err error) {
+func runUndo(ctx context.Context, a *app, yes, signedIn bool) (err error) {
 	status := newStatus(a.err, a.quiet)
 	defer status.clear()
 	cfg, m, err := openMigration(ctx, a, migration.Options{}, status)
@@ -57,7 +60,7 @@ func runUndo(ctx context.Context, a *app, yes bool) (err error) {
 			return err
 		}
 	}
-	r, err := m.Undo(ctx)
+	r, err := m.Undo(ctx, signedIn)
 	status.clear()
 	if r == nil {
 		return err
@@ -66,7 +69,7 @@ func runUndo(ctx context.Context, a *app, yes bool) (err error) {
 	if err := errors.Join(err, a.print(r)); err != nil {
 		return err
 	}
-	if len(r.Kept) > 0 {
+	if len(r.Kept) > 0 || r.Result.Untidy != "" {
 		return silentError{exitRejects}
 	}
 	return nil

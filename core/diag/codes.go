@@ -120,6 +120,7 @@ const (
 	PluginConfigureFailed   Code = "plugin.configure_failed"
 	PluginFinishFailed      Code = "plugin.finish_failed"
 	PluginCloseFailed       Code = "plugin.close_failed"
+	PluginTidyFailed        Code = "plugin.tidy_failed"
 	PluginCrash             Code = "plugin.crash"
 	PluginPanic             Code = "plugin.panic"
 	PluginSilent            Code = "plugin.silent"
@@ -205,6 +206,7 @@ const (
 	VerifyMisplaced     Code = "verify.misplaced"
 	UndoInDoubt         Code = "undo.in_doubt"
 	UndoNoPreImage      Code = "undo.no_pre_image"
+	UndoSignedIn        Code = "undo.signed_in"
 	JournalUnwritable   Code = "journal.unwritable"
 )
 
@@ -272,6 +274,7 @@ var table = []Info{
 	{PluginBrokeProtocol, "the plugin did what the protocol does not allow", "report it to the author of the plugin", "", stays},
 	{PluginConfigureFailed, "the plugin does not accept its configuration", "correct what the message names", "", stays},
 	{PluginFinishFailed, "the plugin failed in its last step, so nothing of the run counts as loaded", "remove the cause and run again", "", passes},
+	{PluginTidyFailed, "the plugin could not remove what runs have created beside accounts", "run undo again, which goes on with it; the users are not affected", "", passes},
 	{PluginCloseFailed, "the plugin could not release what it held", "look at what the message names; the users are not affected", "", passes},
 	{PluginCrash, "the plugin's process ended while the user was with it", "run again: the user is looked up first", "", passes},
 	{PluginPanic, "the plugin's code failed while the user was with it", "run again: the user is looked up first; send the stack in the log to the author of the plugin", "", passes},
@@ -347,6 +350,7 @@ var table = []Info{
 	{VerifyDropped, "the target does not hold a value that it was given", "look at the target's rules for that field; stetl check names those it knows", "", passes},
 
 	{UndoInDoubt, "the last run was interrupted with this account on its way", "run again first, so that it is looked up", "", passes},
+	{UndoSignedIn, "the person has signed in since the account was loaded", "leave it, or run undo --signed-in", "", stays},
 	{UndoNoPreImage, "the account was changed and the target gave no pre-image", "restore it by hand", "", stays},
 
 	{JournalUnwritable, "what was done could not be written to the journal", "make room on its disk and run again: the account is looked up first", "", passes},

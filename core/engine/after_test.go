@@ -491,7 +491,7 @@ func TestKilledRunMakesNobodyOurs(t *testing.T) {
 		dst.undone = nil
 		p.with(func(s *journal.Scope, _ Options) {
 			var err error
-			if u, err = Undo(context.Background(), s, dst, func(pluginapi.Outcome) {}); err != nil {
+			if u, err = Undo(context.Background(), s, dst, UndoOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -571,5 +571,78 @@ func TestAddressesArePassedOn(t *testing.T) {
 	}
 	if has := dst.accounts[id(0)]; !strings.Contains(has, "user1@example.org") {
 		t.Errorf("the first has %s", has)
+	}
+}
+
+// tidying is a target that has something beside accounts.
+type tidying struct {
+	*idp
+	left     []int // after each call
+	err      error // of the last
+	calls    int
+	signedIn int // accounts that go although their people have signed in
+}
+
+func (t *tidying) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
+	for _, a := range accounts {
+		if a.SignedIn {
+			t.signedIn++
+		}
+	}
+	return t.idp.Undo(ctx, accounts)
+}
+
+func (t *tidying) Tidy(context.Context) (removed, left int, err error) {
+	t.calls++
+	if t.calls == len(t.left) {
+		return 1, t.left[t.calls-1], t.err
+	}
+	return 1, t.left[t.calls-1], nil
+}
+
+// What runs have created beside accounts goes step by step, after the accounts, also where
+// there are none any more, and changes nothing of what became of them.
+func TestUndoTidiesUp(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		left   []int
+		err    error
+		calls  int
+		untidy string
+	}{
+		"at once":         {[]int{0}, nil, 1, ""},
+		"in steps":        {[]int{200, 100, 0}, nil, 3, ""},
+		"without an end":  {[]int{200, 200, 0}, nil, 2, "200 things"},
+		"and is cut off":  {[]int{200, 100}, errors.New("no answer"), 2, "no answer"},
+		"and cannot":      {nil, nil, 0, ""},
+		"fails the first": {[]int{0}, errors.New("no answer"), 1, "no answer"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, dst := newProject(t), &tidying{idp: newIDP(), left: tt.left, err: tt.err}
+			if tt.left != nil {
+				dst.caps.Abilities = append(dst.caps.Abilities, pluginapi.CanTidy)
+			}
+			if _, _, err := p.do(people(7), dst, nil); err != nil {
+				t.Fatal(err)
+			}
+			for again, deleted := range []int{7, 0} {
+				dst.calls = 0
+				var steps int
+				p.with(func(s *journal.Scope, _ Options) {
+					u, err := Undo(context.Background(), s, dst, UndoOptions{SignedIn: again == 0, Tidying: func(int, int) { steps++ }})
+					if err != nil || u.Deleted != deleted || u.Tidied != tt.calls || dst.calls != tt.calls || !strings.Contains(u.Untidy, tt.untidy) || (u.Untidy == "") != (tt.untidy == "") {
+						t.Errorf("%+v, %v, %d calls", u, err, dst.calls)
+					}
+				})
+				if steps != max(0, tt.calls-1) {
+					t.Errorf("%d steps were told of %d calls", steps, tt.calls)
+				}
+			}
+			if dst.signedIn != 7 {
+				t.Errorf("%d accounts were to go with whoever has signed in", dst.signedIn)
+			}
+		})
 	}
 }

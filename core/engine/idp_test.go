@@ -37,7 +37,7 @@ type idp struct {
 	saved map[string][]byte
 	// signIns is what a check says of the ways to sign in.
 	signIns []pluginapi.SignIn
-	found diag.List // what Check says
+	found   diag.List // what Check says
 	// taken are addresses that accounts have, with their ids, and nobody else can get.
 	taken map[string]string
 }

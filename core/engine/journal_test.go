@@ -130,7 +130,7 @@ func TestExistingAccountsAreAPolicy(t *testing.T) {
 		t.Fatalf("adopting: %+v, %v", res.Summary, err)
 	}
 	p.with(func(s *journal.Scope, _ Options) {
-		undone, err := Undo(context.Background(), s, dst, func(pluginapi.Outcome) {})
+		undone, err := Undo(context.Background(), s, dst, UndoOptions{})
 		if err != nil || undone.Deleted != 6 || undone.Restored != 2 || undone.Left != 1 || len(undone.Kept) > 0 {
 			t.Errorf("undo: %+v, %v", undone, err)
 		}
@@ -149,7 +149,7 @@ func TestUndoKeepsWhatWasTouched(t *testing.T) {
 	dst.accounts[id(5)] = "touched"
 	delete(dst.accounts, id(6))
 	p.with(func(s *journal.Scope, _ Options) {
-		undone, err := Undo(context.Background(), s, dst, func(pluginapi.Outcome) {})
+		undone, err := Undo(context.Background(), s, dst, UndoOptions{})
 		if err != nil || undone.Deleted != 10 || undone.Gone != 1 || undone.Kept[diag.LoadMoved] != 1 {
 			t.Errorf("undo: %+v, %v", undone, err)
 		}
@@ -188,11 +188,11 @@ func TestUndoOfWhatHasNoAnswer(t *testing.T) {
 		}
 		p.with(func(s *journal.Scope, _ Options) {
 			var named []string
-			undone, err := Undo(context.Background(), s, finding{dst}, func(o pluginapi.Outcome) {
+			undone, err := Undo(context.Background(), s, finding{dst}, UndoOptions{Report: func(o pluginapi.Outcome) {
 				if o.Code == diag.UndoInDoubt {
 					named = append(named, o.Detail)
 				}
-			})
+			}})
 			if err != nil || undone.Doubtful != 3 || undone.Left != 0 {
 				t.Errorf("%s: %+v, %v", name, undone, err)
 			}
@@ -226,7 +226,7 @@ func TestLostAcknowledgement(t *testing.T) {
 		t.Errorf("second run: %+v, %v, %d writes", res.Summary, err, dst.writes)
 	}
 	p.with(func(s *journal.Scope, _ Options) {
-		if undone, err := Undo(context.Background(), s, dst, func(pluginapi.Outcome) {}); err != nil || undone.Deleted != 23 {
+		if undone, err := Undo(context.Background(), s, dst, UndoOptions{}); err != nil || undone.Deleted != 23 {
 			t.Errorf("undo: %+v, %v", undone, err)
 		}
 	})

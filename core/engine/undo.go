@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
 
@@ -37,8 +38,28 @@ type Undoing struct {
 	Gone     int `json:"gone"`
 	// Kept counts accounts that stay because somebody has changed them since, or
 	// because the target refused; by reason.
-	Kept    map[diag.Code]int `json:"kept"`
-	Elapsed time.Duration     `json:"-"`
+	Kept map[diag.Code]int `json:"kept"`
+	// Tidied counts what was removed beside accounts, such as roles and groups that runs
+	// had created and nobody has any more. Untidy is why that did not come to its end.
+	Tidied  int           `json:"tidied,omitempty"`
+	Untidy  string        `json:"untidy,omitempty"`
+	Elapsed time.Duration `json:"-"`
+}
+
+// UndoOptions say what of an undo is up to the caller.
+type UndoOptions struct {
+	// SignedIn has accounts deleted although their people have signed in since.
+	SignedIn bool
+	// Report, when set, is called for every account with what became of it.
+	Report func(pluginapi.Outcome)
+	// Tidying, when set, is called while things beside accounts are removed: how many have
+	// gone, and how many are still to be looked at.
+	Tidying func(removed, left int)
+}
+
+// tidier is an [Undoer] that removes what runs have created beside accounts.
+type tidier interface {
+	Tidy(ctx context.Context) (removed, left int, err error)
 }
 
 // CountUndo says what an undo would do, without doing it.
@@ -69,13 +90,19 @@ func (u *Undoing) count(e *journal.Entry) {
 // Undo takes back what the runs in j did: accounts they made are deleted, those
 // they changed get their pre-image back, each only while it is as the run left it.
 // Everything else is left alone and reported. What was undone is forgotten at
-// once, so that an undo that was stopped can go on.
-func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(pluginapi.Outcome)) (*Undoing, error) {
+// once, so that an undo that was stopped can go on. What runs have created beside accounts
+// goes last, also where there is no account any more: the accounts are undone whatever
+// becomes of that.
+func Undo(ctx context.Context, j UndoJournal, dst Undoer, o UndoOptions) (*Undoing, error) {
 	u := &Undoing{Kept: map[diag.Code]int{}}
+	report := o.Report
+	if report == nil {
+		report = func(pluginapi.Outcome) {}
+	}
 	start := time.Now()
 	defer func() { u.Elapsed = time.Since(start) }()
 	caps := dst.Capabilities()
-	all, err := u.gather(ctx, j, &caps, report)
+	all, err := u.gather(ctx, j, &caps, o.SignedIn, report)
 	if err != nil {
 		return u, err
 	}
@@ -106,18 +133,21 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, report func(pluginapi.
 		}
 		part, size = nil, 0
 	}
-	return u, nil
+	if t, ok := dst.(tidier); ok && caps.Can(pluginapi.CanTidy) {
+		u.tidy(ctx, t, o.Tidying)
+	}
+	return u, context.Cause(ctx)
 }
 
 // gather lists what is to be taken back; what no undo can touch is reported.
-func (u *Undoing) gather(ctx context.Context, j UndoJournal, caps *pluginapi.Capabilities, report func(pluginapi.Outcome)) ([]pluginapi.Account, error) {
+func (u *Undoing) gather(ctx context.Context, j UndoJournal, caps *pluginapi.Capabilities, signedIn bool, report func(pluginapi.Outcome)) ([]pluginapi.Account, error) {
 	var all []pluginapi.Account
 	for e, err := range j.Accounts(ctx) {
 		if err != nil {
 			return nil, err
 		}
 		u.count(&e)
-		a := pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State, ID: e.VisibleID, InDoubt: e.InDoubt}
+		a := pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State, ID: e.VisibleID, InDoubt: e.InDoubt, SignedIn: signedIn}
 		switch {
 		case e.InDoubt && e.Origin != journal.Adopted && !e.Theirs() && caps.Can(pluginapi.CanUndoInDoubt):
 			a.State = nil // what is there now is not what was last known
@@ -136,6 +166,27 @@ func (u *Undoing) gather(ctx context.Context, j UndoJournal, caps *pluginapi.Cap
 		all = append(all, a)
 	}
 	return all, nil
+}
+
+// tidy goes on as long as there is something to look at, and it gets less.
+func (u *Undoing) tidy(ctx context.Context, t tidier, progress func(removed, left int)) {
+	for before := -1; ; {
+		removed, left, err := t.Tidy(ctx)
+		u.Tidied += removed
+		switch {
+		case err != nil:
+			u.Untidy = err.Error()
+			return
+		case left == 0:
+			return
+		case before >= 0 && left >= before:
+			u.Untidy = fmt.Sprintf("%d things are left to look at, and it does not get less", left)
+			return
+		}
+		if before = left; progress != nil {
+			progress(u.Tidied, left)
+		}
+	}
 }
 
 // preImage is what an account that was changed gets back; nil for one that was made. An

@@ -10,8 +10,11 @@ import (
 	"github.com/stetl/stetl/core/report"
 )
 
-// Undoing is the phase of [Migration.Undo].
-const Undoing engine.Phase = "undo"
+// The phases of [Migration.Undo]: accounts, and what runs have created beside them.
+const (
+	Undoing engine.Phase = "undo"
+	Tidying engine.Phase = "tidy"
+)
 
 // CountUndo says what [Migration.Undo] would do, and whether it can.
 func (m *Migration) CountUndo(ctx context.Context) (*engine.Undoing, error) {
@@ -28,20 +31,27 @@ func (m *Migration) CountUndo(ctx context.Context) (*engine.Undoing, error) {
 }
 
 // Undo deletes the accounts that runs have created and gives those that they changed
-// their former state back, each only while it is as the run left it.
-func (m *Migration) Undo(ctx context.Context) (*report.Undoing, error) {
+// their former state back, each only while it is as the run left it. Accounts whose people
+// have signed in since are deleted only where signedIn says so.
+func (m *Migration) Undo(ctx context.Context, signedIn bool) (*report.Undoing, error) {
 	count, err := m.CountUndo(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r := &report.Undoing{Target: m.cfg.TargetText()}
 	done := 0
-	r.Result, err = engine.Undo(ctx, m.journal.scope, m.plugin.current(), func(o pluginapi.Outcome) {
-		done++
-		m.o.Progress(engine.Progress{Phase: Undoing, Done: done, Total: count.Made + count.Adopted + count.Doubtful})
-		if o.Code != "" {
-			r.Kept = append(r.Kept, o)
-		}
+	r.Result, err = engine.Undo(ctx, m.journal.scope, m.plugin.current(), engine.UndoOptions{
+		SignedIn: signedIn,
+		Report: func(o pluginapi.Outcome) {
+			done++
+			m.o.Progress(engine.Progress{Phase: Undoing, Done: done, Total: count.Made + count.Adopted + count.Doubtful})
+			if o.Code != "" {
+				r.Kept = append(r.Kept, o)
+			}
+		},
+		Tidying: func(removed, left int) {
+			m.o.Progress(engine.Progress{Phase: Tidying, Done: removed, Total: removed + left})
+		},
 	})
 	return r, classify(ctx, err)
 }

@@ -101,6 +101,12 @@ func (c *Client) Undo(ctx context.Context, accounts []pluginapi.Account) ([]plug
 	return c.session.Load().Undo(ctx, accounts)
 }
 
+// Tidy removes a bounded number of things that runs have created beside accounts and nobody
+// has any more. It returns how many have gone, and how many are still to be looked at.
+func (c *Client) Tidy(ctx context.Context) (removed, left int, err error) {
+	return c.session.Load().Tidy(ctx)
+}
+
 // Login asks the target whether a password is right.
 func (c *Client) Login(ctx context.Context, l pluginapi.Login) (bool, error) {
 	return c.session.Load().Login(ctx, l)

@@ -117,6 +117,7 @@ const (
 	CanPlan        Ability = "plan"
 	CanUndo        Ability = "undo"
 	CanUndoInDoubt Ability = "undo_in_doubt"
+	CanTidy        Ability = "tidy"
 	CanLogin       Ability = "login"
 	CanSetPassword Ability = "password"
 	CanStartReset  Ability = "reset"

@@ -97,6 +97,8 @@ type Account struct {
 	// InDoubt says that a run has sent the account and does not know what came of it:
 	// there may be none, and its TargetID may be unknown.
 	InDoubt bool
+	// SignedIn says that the account goes even if its person has signed in since.
+	SignedIn bool
 }
 
 // Format prints the id alone: a pre-image is personal data.

@@ -1368,7 +1368,10 @@ type Account struct {
 	Id string `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
 	// A run has sent the account and does not know what came of it: there may be none.
 	// Ability "undo_in_doubt".
-	InDoubt       bool `protobuf:"varint,6,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
+	InDoubt bool `protobuf:"varint,6,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
+	// An account that is to be deleted goes even if its person has signed in since. Without
+	// it, one of whom the target tells that is skipped with undo.signed_in.
+	SignedIn      bool `protobuf:"varint,7,opt,name=signed_in,json=signedIn,proto3" json:"signed_in,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1441,6 +1444,13 @@ func (x *Account) GetId() string {
 func (x *Account) GetInDoubt() bool {
 	if x != nil {
 		return x.InDoubt
+	}
+	return false
+}
+
+func (x *Account) GetSignedIn() bool {
+	if x != nil {
+		return x.SignedIn
 	}
 	return false
 }
@@ -1668,6 +1678,107 @@ func (x *UndoResponse) GetPulse() *Pulse {
 	return nil
 }
 
+// TidyRequest is empty. Of several calls, each goes on where the last one has stopped.
+type TidyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TidyRequest) Reset() {
+	*x = TidyRequest{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TidyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TidyRequest) ProtoMessage() {}
+
+func (x *TidyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TidyRequest.ProtoReflect.Descriptor instead.
+func (*TidyRequest) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
+}
+
+// TidyResponse says what one call has done, within some ten seconds.
+type TidyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What keeps the plugin from going on.
+	Diagnostics []*Diagnostic `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	// How many things this call has removed.
+	Removed int64 `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	// How many are still to be looked at: the host calls again unless there are none.
+	Left          int64 `protobuf:"varint,3,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TidyResponse) Reset() {
+	*x = TidyResponse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TidyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TidyResponse) ProtoMessage() {}
+
+func (x *TidyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TidyResponse.ProtoReflect.Descriptor instead.
+func (*TidyResponse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *TidyResponse) GetDiagnostics() []*Diagnostic {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return nil
+}
+
+func (x *TidyResponse) GetRemoved() int64 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
+func (x *TidyResponse) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
 // LoginRequest is a sign-in with user name and password.
 type LoginRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1680,7 +1791,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1692,7 +1803,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1705,7 +1816,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LoginRequest) GetTargetId() string {
@@ -1741,7 +1852,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1864,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1877,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LoginResponse) GetAccepted() bool {
@@ -1798,7 +1909,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +1921,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +1934,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetPasswordRequest) GetTargetId() string {
@@ -1864,7 +1975,7 @@ type SetPasswordResponse struct {
 
 func (x *SetPasswordResponse) Reset() {
 	*x = SetPasswordResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1876,7 +1987,7 @@ func (x *SetPasswordResponse) String() string {
 func (*SetPasswordResponse) ProtoMessage() {}
 
 func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1889,7 +2000,7 @@ func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetPasswordResponse) GetFailure() *Failure {
@@ -1912,7 +2023,7 @@ type StartResetRequest struct {
 
 func (x *StartResetRequest) Reset() {
 	*x = StartResetRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2035,7 @@ func (x *StartResetRequest) String() string {
 func (*StartResetRequest) ProtoMessage() {}
 
 func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2048,7 @@ func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetRequest.ProtoReflect.Descriptor instead.
 func (*StartResetRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StartResetRequest) GetTargetId() string {
@@ -1973,7 +2084,7 @@ type StartResetResponse struct {
 
 func (x *StartResetResponse) Reset() {
 	*x = StartResetResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1985,7 +2096,7 @@ func (x *StartResetResponse) String() string {
 func (*StartResetResponse) ProtoMessage() {}
 
 func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1998,7 +2109,7 @@ func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetResponse.ProtoReflect.Descriptor instead.
 func (*StartResetResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StartResetResponse) GetLocation() string {
@@ -2031,7 +2142,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2043,7 +2154,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2056,7 +2167,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ExchangeRequest) GetAssertion() string {
@@ -2106,7 +2217,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2229,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2242,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExchangeResponse) GetTokensJson() []byte {
@@ -2161,7 +2272,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2173,7 +2284,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2186,7 +2297,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Failure) GetCode() string {
@@ -2219,7 +2330,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2342,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2355,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{36}
 }
 
 // CloseResponse reports what could not be released.
@@ -2257,7 +2368,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2269,7 +2380,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2282,7 +2393,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CloseResponse) GetDiagnostics() []*Diagnostic {
@@ -2383,14 +2494,15 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\bbatch_id\x18\x01 \x01(\x04R\abatchId\"\x0f\n" +
 	"\rFinishRequest\"O\n" +
 	"\x0eFinishResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"\xb1\x01\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"\xce\x01\n" +
 	"\aAccount\x12\x1b\n" +
 	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12\x1b\n" +
 	"\ttarget_id\x18\x02 \x01(\tR\btargetId\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\fR\x05state\x12 \n" +
 	"\x06before\x18\x04 \x01(\fB\x03\x80\x01\x01H\x00R\x06before\x88\x01\x01\x12\x0e\n" +
 	"\x02id\x18\x05 \x01(\tR\x02id\x12\x19\n" +
-	"\bin_doubt\x18\x06 \x01(\bR\ainDoubtB\t\n" +
+	"\bin_doubt\x18\x06 \x01(\bR\ainDoubt\x12\x1b\n" +
+	"\tsigned_in\x18\a \x01(\bR\bsignedInB\t\n" +
 	"\a_before\"C\n" +
 	"\vUndoRequest\x124\n" +
 	"\baccounts\x18\x01 \x03(\v2\x18.stetl.plugin.v1.AccountR\baccounts\"\x86\x01\n" +
@@ -2402,7 +2514,12 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"CancelUndo\"r\n" +
 	"\fUndoResponse\x124\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x18.stetl.plugin.v1.OutcomeR\boutcomes\x12,\n" +
-	"\x05pulse\x18\x02 \x01(\v2\x16.stetl.plugin.v1.PulseR\x05pulse\"h\n" +
+	"\x05pulse\x18\x02 \x01(\v2\x16.stetl.plugin.v1.PulseR\x05pulse\"\r\n" +
+	"\vTidyRequest\"{\n" +
+	"\fTidyResponse\x12=\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\x03R\aremoved\x12\x12\n" +
+	"\x04left\x18\x03 \x01(\x03R\x04left\"h\n" +
 	"\fLoginRequest\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x1a\n" +
 	"\busername\x18\x02 \x01(\tR\busername\x12\x1f\n" +
@@ -2440,7 +2557,7 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x04hint\x18\x03 \x01(\tR\x04hint\"\x0e\n" +
 	"\fCloseRequest\"N\n" +
 	"\rCloseResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\xc7\b\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\x8c\t\n" +
 	"\rTargetService\x12O\n" +
 	"\bDescribe\x12 .stetl.plugin.v1.DescribeRequest\x1a!.stetl.plugin.v1.DescribeResponse\x12R\n" +
 	"\tConfigure\x12!.stetl.plugin.v1.ConfigureRequest\x1a\".stetl.plugin.v1.ConfigureResponse\x12F\n" +
@@ -2451,7 +2568,8 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x06Finish\x12\x1e.stetl.plugin.v1.FinishRequest\x1a\x1f.stetl.plugin.v1.FinishResponse\x12C\n" +
 	"\x04Undo\x12\x1c.stetl.plugin.v1.UndoRequest\x1a\x1d.stetl.plugin.v1.UndoResponse\x12S\n" +
 	"\n" +
-	"UndoStream\x12\".stetl.plugin.v1.UndoStreamRequest\x1a\x1d.stetl.plugin.v1.UndoResponse(\x010\x01\x12F\n" +
+	"UndoStream\x12\".stetl.plugin.v1.UndoStreamRequest\x1a\x1d.stetl.plugin.v1.UndoResponse(\x010\x01\x12C\n" +
+	"\x04Tidy\x12\x1c.stetl.plugin.v1.TidyRequest\x1a\x1d.stetl.plugin.v1.TidyResponse\x12F\n" +
 	"\x05Login\x12\x1d.stetl.plugin.v1.LoginRequest\x1a\x1e.stetl.plugin.v1.LoginResponse\x12X\n" +
 	"\vSetPassword\x12#.stetl.plugin.v1.SetPasswordRequest\x1a$.stetl.plugin.v1.SetPasswordResponse\x12U\n" +
 	"\n" +
@@ -2471,7 +2589,7 @@ func file_stetl_plugin_v1_target_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_target_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*DescribeRequest)(nil),     // 0: stetl.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),    // 1: stetl.plugin.v1.DescribeResponse
@@ -2498,96 +2616,101 @@ var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*UndoStreamRequest)(nil),   // 22: stetl.plugin.v1.UndoStreamRequest
 	(*CancelUndo)(nil),          // 23: stetl.plugin.v1.CancelUndo
 	(*UndoResponse)(nil),        // 24: stetl.plugin.v1.UndoResponse
-	(*LoginRequest)(nil),        // 25: stetl.plugin.v1.LoginRequest
-	(*LoginResponse)(nil),       // 26: stetl.plugin.v1.LoginResponse
-	(*SetPasswordRequest)(nil),  // 27: stetl.plugin.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil), // 28: stetl.plugin.v1.SetPasswordResponse
-	(*StartResetRequest)(nil),   // 29: stetl.plugin.v1.StartResetRequest
-	(*StartResetResponse)(nil),  // 30: stetl.plugin.v1.StartResetResponse
-	(*ExchangeRequest)(nil),     // 31: stetl.plugin.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),    // 32: stetl.plugin.v1.ExchangeResponse
-	(*Failure)(nil),             // 33: stetl.plugin.v1.Failure
-	(*CloseRequest)(nil),        // 34: stetl.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),       // 35: stetl.plugin.v1.CloseResponse
-	nil,                         // 36: stetl.plugin.v1.ConfigureRequest.SavedEntry
-	(*Capabilities)(nil),        // 37: stetl.plugin.v1.Capabilities
-	(*CodeInfo)(nil),            // 38: stetl.plugin.v1.CodeInfo
-	(*Diagnostic)(nil),          // 39: stetl.plugin.v1.Diagnostic
-	(*Needs)(nil),               // 40: stetl.plugin.v1.Needs
-	(*SignIn)(nil),              // 41: stetl.plugin.v1.SignIn
-	(*Change)(nil),              // 42: stetl.plugin.v1.Change
-	(*Outcome)(nil),             // 43: stetl.plugin.v1.Outcome
-	(*durationpb.Duration)(nil), // 44: google.protobuf.Duration
-	(*User)(nil),                // 45: stetl.plugin.v1.User
+	(*TidyRequest)(nil),         // 25: stetl.plugin.v1.TidyRequest
+	(*TidyResponse)(nil),        // 26: stetl.plugin.v1.TidyResponse
+	(*LoginRequest)(nil),        // 27: stetl.plugin.v1.LoginRequest
+	(*LoginResponse)(nil),       // 28: stetl.plugin.v1.LoginResponse
+	(*SetPasswordRequest)(nil),  // 29: stetl.plugin.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil), // 30: stetl.plugin.v1.SetPasswordResponse
+	(*StartResetRequest)(nil),   // 31: stetl.plugin.v1.StartResetRequest
+	(*StartResetResponse)(nil),  // 32: stetl.plugin.v1.StartResetResponse
+	(*ExchangeRequest)(nil),     // 33: stetl.plugin.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),    // 34: stetl.plugin.v1.ExchangeResponse
+	(*Failure)(nil),             // 35: stetl.plugin.v1.Failure
+	(*CloseRequest)(nil),        // 36: stetl.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),       // 37: stetl.plugin.v1.CloseResponse
+	nil,                         // 38: stetl.plugin.v1.ConfigureRequest.SavedEntry
+	(*Capabilities)(nil),        // 39: stetl.plugin.v1.Capabilities
+	(*CodeInfo)(nil),            // 40: stetl.plugin.v1.CodeInfo
+	(*Diagnostic)(nil),          // 41: stetl.plugin.v1.Diagnostic
+	(*Needs)(nil),               // 42: stetl.plugin.v1.Needs
+	(*SignIn)(nil),              // 43: stetl.plugin.v1.SignIn
+	(*Change)(nil),              // 44: stetl.plugin.v1.Change
+	(*Outcome)(nil),             // 45: stetl.plugin.v1.Outcome
+	(*durationpb.Duration)(nil), // 46: google.protobuf.Duration
+	(*User)(nil),                // 47: stetl.plugin.v1.User
 }
 var file_stetl_plugin_v1_target_proto_depIdxs = []int32{
-	37, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	38, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
+	39, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	40, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
 	2,  // 2: stetl.plugin.v1.DescribeResponse.config_fields:type_name -> stetl.plugin.v1.ConfigField
-	36, // 3: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
-	39, // 4: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	37, // 5: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	40, // 6: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
-	39, // 7: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	41, // 8: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
-	40, // 9: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
-	39, // 10: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	38, // 3: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
+	41, // 4: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	39, // 5: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	42, // 6: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
+	41, // 7: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	43, // 8: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
+	42, // 9: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
+	41, // 10: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
 	16, // 11: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
 	17, // 12: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	42, // 13: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
+	44, // 13: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
 	15, // 14: stetl.plugin.v1.PlanResponse.pulse:type_name -> stetl.plugin.v1.Pulse
 	16, // 15: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
 	17, // 16: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
 	14, // 17: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
-	43, // 18: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	45, // 18: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
 	13, // 19: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
 	15, // 20: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	44, // 21: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
-	45, // 22: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
-	39, // 23: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	46, // 21: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
+	47, // 22: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
+	41, // 23: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
 	20, // 24: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
 	21, // 25: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
 	23, // 26: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
-	43, // 27: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	45, // 27: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
 	15, // 28: stetl.plugin.v1.UndoResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	33, // 29: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
-	33, // 30: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
-	33, // 31: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
-	33, // 32: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
-	39, // 33: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	0,  // 34: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
-	3,  // 35: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
-	5,  // 36: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
-	7,  // 37: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
-	9,  // 38: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
-	11, // 39: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
-	18, // 40: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
-	21, // 41: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
-	22, // 42: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
-	25, // 43: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
-	27, // 44: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
-	29, // 45: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
-	31, // 46: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
-	34, // 47: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
-	1,  // 48: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
-	4,  // 49: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
-	6,  // 50: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
-	8,  // 51: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
-	10, // 52: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
-	12, // 53: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
-	19, // 54: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
-	24, // 55: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
-	24, // 56: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoResponse
-	26, // 57: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
-	28, // 58: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
-	30, // 59: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
-	32, // 60: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
-	35, // 61: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
-	48, // [48:62] is the sub-list for method output_type
-	34, // [34:48] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	41, // 29: stetl.plugin.v1.TidyResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	35, // 30: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
+	35, // 31: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
+	35, // 32: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
+	35, // 33: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
+	41, // 34: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	0,  // 35: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
+	3,  // 36: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
+	5,  // 37: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
+	7,  // 38: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
+	9,  // 39: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
+	11, // 40: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
+	18, // 41: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
+	21, // 42: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
+	22, // 43: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
+	25, // 44: stetl.plugin.v1.TargetService.Tidy:input_type -> stetl.plugin.v1.TidyRequest
+	27, // 45: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
+	29, // 46: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
+	31, // 47: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
+	33, // 48: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
+	36, // 49: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
+	1,  // 50: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
+	4,  // 51: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
+	6,  // 52: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
+	8,  // 53: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
+	10, // 54: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
+	12, // 55: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
+	19, // 56: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
+	24, // 57: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
+	24, // 58: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoResponse
+	26, // 59: stetl.plugin.v1.TargetService.Tidy:output_type -> stetl.plugin.v1.TidyResponse
+	28, // 60: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
+	30, // 61: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
+	32, // 62: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
+	34, // 63: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
+	37, // 64: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
+	50, // [50:65] is the sub-list for method output_type
+	35, // [35:50] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_target_proto_init() }
@@ -2620,7 +2743,7 @@ func file_stetl_plugin_v1_target_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_target_proto_rawDesc), len(file_stetl_plugin_v1_target_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

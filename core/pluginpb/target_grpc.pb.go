@@ -42,6 +42,7 @@ const (
 	TargetService_Finish_FullMethodName      = "/stetl.plugin.v1.TargetService/Finish"
 	TargetService_Undo_FullMethodName        = "/stetl.plugin.v1.TargetService/Undo"
 	TargetService_UndoStream_FullMethodName  = "/stetl.plugin.v1.TargetService/UndoStream"
+	TargetService_Tidy_FullMethodName        = "/stetl.plugin.v1.TargetService/Tidy"
 	TargetService_Login_FullMethodName       = "/stetl.plugin.v1.TargetService/Login"
 	TargetService_SetPassword_FullMethodName = "/stetl.plugin.v1.TargetService/SetPassword"
 	TargetService_StartReset_FullMethodName  = "/stetl.plugin.v1.TargetService/StartReset"
@@ -89,6 +90,9 @@ type TargetServiceClient interface {
 	// known, and the work can be taken back. A host asks it of a plugin of minor
 	// version 2 and later, and Undo of one that answers UNIMPLEMENTED. Ability "undo".
 	UndoStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UndoStreamRequest, UndoResponse], error)
+	// Tidy takes away what runs have created beside accounts, such as roles and groups, and
+	// nobody has any more, a bounded piece in each call. Ability "tidy".
+	Tidy(ctx context.Context, in *TidyRequest, opts ...grpc.CallOption) (*TidyResponse, error)
 	// Login asks the target whether a password is right. Ability "login".
 	Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error)
 	// SetPassword gives an account a new password. Ability "password".
@@ -210,6 +214,16 @@ func (c *targetServiceClient) UndoStream(ctx context.Context, opts ...grpc.CallO
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TargetService_UndoStreamClient = grpc.BidiStreamingClient[UndoStreamRequest, UndoResponse]
 
+func (c *targetServiceClient) Tidy(ctx context.Context, in *TidyRequest, opts ...grpc.CallOption) (*TidyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TidyResponse)
+	err := c.cc.Invoke(ctx, TargetService_Tidy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *targetServiceClient) Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LoginResponse)
@@ -300,6 +314,9 @@ type TargetServiceServer interface {
 	// known, and the work can be taken back. A host asks it of a plugin of minor
 	// version 2 and later, and Undo of one that answers UNIMPLEMENTED. Ability "undo".
 	UndoStream(grpc.BidiStreamingServer[UndoStreamRequest, UndoResponse]) error
+	// Tidy takes away what runs have created beside accounts, such as roles and groups, and
+	// nobody has any more, a bounded piece in each call. Ability "tidy".
+	Tidy(context.Context, *TidyRequest) (*TidyResponse, error)
 	// Login asks the target whether a password is right. Ability "login".
 	Login(context.Context, *LoginRequest) (*LoginResponse, error)
 	// SetPassword gives an account a new password. Ability "password".
@@ -348,6 +365,9 @@ func (UnimplementedTargetServiceServer) Undo(context.Context, *UndoRequest) (*Un
 }
 func (UnimplementedTargetServiceServer) UndoStream(grpc.BidiStreamingServer[UndoStreamRequest, UndoResponse]) error {
 	return status.Error(codes.Unimplemented, "method UndoStream not implemented")
+}
+func (UnimplementedTargetServiceServer) Tidy(context.Context, *TidyRequest) (*TidyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Tidy not implemented")
 }
 func (UnimplementedTargetServiceServer) Login(context.Context, *LoginRequest) (*LoginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Login not implemented")
@@ -514,6 +534,24 @@ func _TargetService_UndoStream_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TargetService_UndoStreamServer = grpc.BidiStreamingServer[UndoStreamRequest, UndoResponse]
 
+func _TargetService_Tidy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TidyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TargetServiceServer).Tidy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TargetService_Tidy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TargetServiceServer).Tidy(ctx, req.(*TidyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _TargetService_Login_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LoginRequest)
 	if err := dec(in); err != nil {
@@ -634,6 +672,10 @@ var TargetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Undo",
 			Handler:    _TargetService_Undo_Handler,
+		},
+		{
+			MethodName: "Tidy",
+			Handler:    _TargetService_Tidy_Handler,
 		},
 		{
 			MethodName: "Login",

@@ -109,6 +109,12 @@ func (u *Undoing) WriteText(w io.Writer) error {
 	t.add("kept, see below", Number(len(u.Kept)))
 	t.add("not of any run", Number(u.Result.Left))
 	_ = t.write(&b) // a Builder does not fail
+	if u.Result.Tidied > 0 {
+		fmt.Fprintf(&b, "\n%s roles, groups and the like that runs had created, and nobody has any more, are gone, too.\n", Number(u.Result.Tidied))
+	}
+	if u.Result.Untidy != "" {
+		fmt.Fprintf(&b, "\nNot everything that runs had created beside accounts is gone; another undo goes on with it: %s\n", u.Result.Untidy)
+	}
 	if len(u.Kept) > 0 {
 		b.WriteString("\n")
 	}

@@ -82,7 +82,7 @@ Target   keycloak
 func TestUndoingText(t *testing.T) {
 	t.Parallel()
 	u := Undoing{
-		Target: "keycloak", Result: &engine.Undoing{Deleted: 1000, Restored: 2, Gone: 1, Left: 4},
+		Target: "keycloak", Result: &engine.Undoing{Deleted: 1000, Restored: 2, Gone: 1, Left: 4, Tidied: 3, Untidy: "the server is down"},
 		Kept: []pluginapi.Outcome{{SourceID: "a", Code: diag.LoadMoved, Detail: "somebody has changed it"}},
 	}
 	want := `
@@ -94,6 +94,10 @@ Target   keycloak
   gone already            1
   kept, see below         1
   not of any run          4
+
+3 roles, groups and the like that runs had created, and nobody has any more, are gone, too.
+
+Not everything that runs had created beside accounts is gone; another undo goes on with it: the server is down
 
   a  load.moved: somebody has changed it
 `

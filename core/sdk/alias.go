@@ -194,6 +194,7 @@ const (
 	CanPlan        = pluginapi.CanPlan
 	CanUndo        = pluginapi.CanUndo
 	CanUndoInDoubt = pluginapi.CanUndoInDoubt
+	CanTidy        = pluginapi.CanTidy
 	CanLogin       = pluginapi.CanLogin
 	CanSetPassword = pluginapi.CanSetPassword
 	CanStartReset  = pluginapi.CanStartReset
@@ -228,6 +229,7 @@ const (
 	CodeUnknownAnswer    = diag.LoadUnknownAnswer
 	CodeUndecided        = diag.LoadUndecided
 	CodeUndoInDoubt      = diag.UndoInDoubt
+	CodeUndoSignedIn     = diag.UndoSignedIn
 	// CodeNotSent is of a user who is in doubt for another reason than a write: nothing has
 	// left for the target, and what the journal knows stays as it is.
 	CodeNotSent = diag.PluginNotSent

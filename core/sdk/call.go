@@ -165,6 +165,20 @@ func undo(ctx context.Context, u Undoer, accounts []Account, out Outcomes) error
 	return err
 }
 
+// Tidy passes the call to a Tidier.
+func (s *service) Tidy(ctx context.Context, _ *pluginpb.TidyRequest) (*pluginpb.TidyResponse, error) {
+	tidier, err := able[Tidier](s, "Tidy")
+	if err != nil {
+		return nil, err
+	}
+	var removed, left int
+	err = s.guard("Tidy", func() (err error) {
+		removed, left, err = tidier.Tidy(ctx)
+		return err
+	})
+	return &pluginpb.TidyResponse{Removed: int64(removed), Left: int64(left), Diagnostics: diagnose(err, diag.PluginTidyFailed)}, nil
+}
+
 // undecided says why users are left without an outcome after a call.
 func undecided(err error) (Code, string) {
 	switch {

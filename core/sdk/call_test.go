@@ -176,6 +176,45 @@ func TestOldHostUndoes(t *testing.T) {
 	}
 }
 
+// tidier has something beside accounts.
+type tidier struct {
+	caller
+	err error
+}
+
+func (t *tidier) Tidy(context.Context) (removed, left int, err error) { return 3, 5, t.err }
+
+// What a plugin says of tidying up, and who may go although he has signed in, gets through.
+func TestTidy(t *testing.T) {
+	t.Parallel()
+	target := &tidier{caller: caller{undo: func(got []sdk.Account, out sdk.Outcomes) error {
+		for _, a := range got {
+			action := sdk.Skipped
+			if a.SignedIn {
+				action = sdk.Deleted
+			}
+			out.Report(sdk.Outcome{SourceID: a.SourceID, Action: action, Code: sdk.CodeUndoSignedIn})
+		}
+		return nil
+	}}}
+	c := plugintest.Serve(t, with(target), nil)
+	if removed, left, err := c.Tidy(t.Context()); err != nil || removed != 3 || left != 5 {
+		t.Errorf("%d removed, %d left, %v", removed, left, err)
+	}
+	o, err := c.Undo(t.Context(), []sdk.Account{{SourceID: "1"}, {SourceID: "2", SignedIn: true}})
+	if err != nil || o[0].Action != sdk.Skipped || o[1].Action != sdk.Deleted {
+		t.Errorf("%+v, %v", o, err)
+	}
+	target.err = errors.New("down")
+	if removed, _, err := c.Tidy(t.Context()); err == nil || removed != 3 || !strings.Contains(err.Error(), "down") {
+		t.Errorf("%d removed, %v", removed, err)
+	}
+	c = plugintest.Serve(t, with(&caller{}), nil)
+	if _, _, err := c.Tidy(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a plugin without: %v", err)
+	}
+}
+
 // limited takes back what its methods promise.
 type limited struct{ caller }
 

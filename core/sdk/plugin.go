@@ -167,6 +167,17 @@ type DoubtUndoer interface {
 	UndoInDoubt(ctx context.Context, accounts []Account, out Outcomes) error
 }
 
+// Tidier is an [Undoer] whose runs leave something behind beside accounts, such as roles
+// and groups, that has to go when nobody has it any more.
+type Tidier interface {
+	Undoer
+	// Tidy removes what a run has created and nobody has any more. It returns after some
+	// ten seconds, with how many things it has removed and how many are still to be looked
+	// at, and is called again until there are none: each call goes on where the last one
+	// has stopped, and none needs one before it.
+	Tidy(ctx context.Context) (removed, left int, err error)
+}
+
 // Authenticator is a target that can be asked whether a password is right, the
 // way a person would be signed in. The host proves with it that old passwords
 // work, using accounts that it makes for the purpose and undoes.

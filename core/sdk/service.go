@@ -194,6 +194,8 @@ func (s *service) capabilities(t Target) Capabilities {
 	add(pluginapi.CanUndo, can)
 	_, can = t.(DoubtUndoer)
 	add(pluginapi.CanUndoInDoubt, can)
+	_, can = t.(Tidier)
+	add(pluginapi.CanTidy, can)
 	_, can = t.(Authenticator)
 	add(pluginapi.CanLogin, can)
 	_, can = t.(PasswordSetter)

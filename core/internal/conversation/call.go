@@ -28,6 +28,20 @@ func (s *Session) Fix(ctx context.Context, f pluginapi.Fixing) (diag.List, error
 	return s.diagnostics(p.GetDiagnostics()), nil
 }
 
+// Tidy has the plugin remove a bounded number of things that runs have created beside
+// accounts and nobody has any more. It says how many have gone and how many are still to be
+// looked at.
+func (s *Session) Tidy(ctx context.Context) (removed, left int, err error) {
+	if err := s.able(pluginapi.CanTidy); err != nil {
+		return 0, 0, err
+	}
+	p, err := call(ctx, s, "Tidy", undoTimeout, s.client.Tidy, &pluginpb.TidyRequest{})
+	if err != nil {
+		return 0, 0, err
+	}
+	return int(p.GetRemoved()), int(p.GetLeft()), s.diagnostics(p.GetDiagnostics()).Err()
+}
+
 // Login asks the target whether a password is right. The error is a
 // [*pluginapi.Failure] when the plugin could not find out.
 func (s *Session) Login(ctx context.Context, l pluginapi.Login) (bool, error) {

@@ -14,7 +14,7 @@ import (
 func EncodeAccounts(all []pluginapi.Account) []*pluginpb.Account {
 	out := make([]*pluginpb.Account, len(all))
 	for i, a := range all {
-		out[i] = &pluginpb.Account{SourceId: clean(a.SourceID), TargetId: clean(a.TargetID), State: a.State, Before: a.Before, Id: clean(a.ID), InDoubt: a.InDoubt}
+		out[i] = &pluginpb.Account{SourceId: clean(a.SourceID), TargetId: clean(a.TargetID), State: a.State, Before: a.Before, Id: clean(a.ID), InDoubt: a.InDoubt, SignedIn: a.SignedIn}
 	}
 	return out
 }
@@ -23,7 +23,7 @@ func EncodeAccounts(all []pluginapi.Account) []*pluginpb.Account {
 func DecodeAccounts(all []*pluginpb.Account) []pluginapi.Account {
 	out := make([]pluginapi.Account, len(all))
 	for i, p := range all {
-		out[i] = pluginapi.Account{SourceID: p.GetSourceId(), TargetID: p.GetTargetId(), State: p.GetState(), Before: p.Before, ID: p.GetId(), InDoubt: p.GetInDoubt()}
+		out[i] = pluginapi.Account{SourceID: p.GetSourceId(), TargetID: p.GetTargetId(), State: p.GetState(), Before: p.Before, ID: p.GetId(), InDoubt: p.GetInDoubt(), SignedIn: p.GetSignedIn()}
 	}
 	return out
 }

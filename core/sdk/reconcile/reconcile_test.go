@@ -272,6 +272,10 @@ func TestParseState(t *testing.T) {
 	if s := reconcile.ParseState(whole); !s.Holds(j.Fingerprints, "email", kept["email"]) || s.Holds(j.Fingerprints, "email", "other") || s.Holds(j.Fingerprints, "nick", "") {
 		t.Error("the state does not tell which value was left")
 	}
+	if s := reconcile.ParseState(whole); s.SentAnother(j.Fingerprints, "password", "hash") || !s.SentAnother(j.Fingerprints, "password", "other") ||
+		s.SentAnother(j.Fingerprints, "nick", "other") || reconcile.ParseState(nil).SentAnother(j.Fingerprints, "password", "other") {
+		t.Error("the state does not tell what was sent")
+	}
 	unread := j.Found(&sdk.User{}, wanted("hash", ""), reconcile.Held{Fields: ada}).Outcome.State
 	if s := reconcile.ParseState(unread); s.KnowsSecrets() || s.IsZero() || !reconcile.ParseState(whole).KnowsSecrets() {
 		t.Error("a state of an account that was there before is taken for one that a run has left")

@@ -68,6 +68,12 @@ func (s State) Holds(fp sdk.Fingerprints, field, value string) bool {
 	return s.Recorded(fp, field) && !fp.Drifted(s.shown, field, value)
 }
 
+// SentAnother reports whether a run has noted what it sent of a part that the target does
+// not show, and that was not value.
+func (s State) SentAnother(fp sdk.Fingerprints, field, value string) bool {
+	return fp.Drifted(s.secrets, field, "") && fp.Drifted(s.secrets, field, value)
+}
+
 // Untouched reports whether the target shows exactly what a run has left behind. Fields
 // are all that the target shows of what was recorded.
 func (s State) Untouched(fp sdk.Fingerprints, fields map[string]string) bool {

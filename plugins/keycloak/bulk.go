@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -33,7 +34,14 @@ type endpoints struct {
 	Compares bool `json:"compares"`
 	// Elsewhere: it says of ids whether other realms have them.
 	Elsewhere bool `json:"elsewhere"`
+	// Finds: it says who has names and addresses. Undoes: it says what was done to
+	// accounts, and deletes those that are as they were seen.
+	Finds  bool `json:"finds"`
+	Undoes bool `json:"undoes"`
 }
+
+// old says that the server has a jar that is older than this program.
+func (e endpoints) old() bool { return e.Version > 0 && (!e.Compares || !e.Finds || !e.Undoes || !e.Elsewhere) }
 
 // endpoints asks what the server has and lets the client use: nothing has version 0.
 func (a provided) endpoints(ctx context.Context) (about endpoints, err error) {
@@ -45,6 +53,85 @@ func (a provided) endpoints(ctx context.Context) (about endpoints, err error) {
 		about = endpoints{}
 	}
 	return about, err
+}
+
+// ask sends entries, so many at a time, to an endpoint that changes nothing.
+func ask[E, A any](ctx context.Context, a provided, endpoint string, entries []E, each func(part []E, answer A) error) error {
+	for part := range slices.Chunk(entries, bulkBatch) {
+		body, err := json.Marshal(part)
+		if err != nil {
+			return fmt.Errorf("encode %d questions: %w", len(part), err)
+		}
+		var answer A
+		if err := a.call(httpx.Retryable(ctx), http.MethodPost, a.realmPath("stetl", endpoint), nil, body, &answer); err != nil {
+			return fmt.Errorf("ask the provider about %d accounts (%s): %w", len(part), endpoint, err)
+		}
+		if err := each(part, answer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// identifiersOf names what somebody else may have.
+type identifiersOf struct {
+	ID       string `json:"id,omitempty"`
+	Username string `json:"username,omitempty"`
+	Email    string `json:"email,omitempty"`
+}
+
+// holders says for each question which accounts of the realm have what it names, by id.
+func (a provided) holders(ctx context.Context, all []identifiersOf) (found []identifiersOf, err error) {
+	err = ask(ctx, a, "holders", all, func(part, answer []identifiersOf) error {
+		if len(answer) != len(part) {
+			return fmt.Errorf("the server answered %d questions of %d", len(answer), len(part))
+		}
+		found = append(found, answer...)
+		return nil
+	})
+	return found, err
+}
+
+// seenState is what was done to an account since it was loaded, as far as it is not read
+// with it. Digest is of all that it is.
+type seenState struct {
+	Digest   string   `json:"digest"`
+	Marked   bool     `json:"marked"`
+	Clients  []string `json:"clients"`  // of which it has roles
+	Consents []string `json:"consents"` // clients that the person has let in
+	Others   []string `json:"others"`   // what else hangs on it
+	Sessions int      `json:"sessions"`
+	// NotBefore is when somebody was logged out everywhere.
+	NotBefore int64 `json:"notBefore"`
+}
+
+// seenStates looks at accounts, without those that are not there.
+func (a provided) seenStates(ctx context.Context, ids []string) (map[string]seenState, error) {
+	found := make(map[string]seenState, len(ids))
+	return found, ask(ctx, a, "states", ids, func(_ []string, answer map[string]seenState) error {
+		maps.Copy(found, answer)
+		return nil
+	})
+}
+
+// doomed is an account that is to go, if it is as it was seen.
+type doomed struct {
+	ID     string `json:"id"`
+	Digest string `json:"digest"`
+}
+
+// deleteAccounts deletes accounts and answers for each, in order: 204 deleted, 404 not
+// there, 412 changed since, 403 no load has made it, anything else refused. Sending again
+// is safe.
+func (a provided) deleteAccounts(ctx context.Context, all []doomed) (results []bulkResult, err error) {
+	err = ask(ctx, a, "deletion", all, func(part []doomed, answer []bulkResult) error {
+		if len(answer) != len(part) {
+			return fmt.Errorf("the server answered for %d accounts of %d", len(answer), len(part))
+		}
+		results = append(results, answer...)
+		return nil
+	})
+	return results, err
 }
 
 // question is about the credentials of one account, by id; "password" for that.
@@ -63,24 +150,17 @@ type mark struct {
 // What nobody can tell, since the server has exchanged a hash for one of its own, is not in
 // the answer.
 func (a provided) compare(ctx context.Context, all []question) (map[string]map[string]bool, error) {
+	type reply struct {
+		ID    string          `json:"id"`
+		Equal map[string]bool `json:"equal"`
+	}
 	found := map[string]map[string]bool{}
-	for part := range slices.Chunk(all, bulkBatch) {
-		body, err := json.Marshal(part)
-		if err != nil {
-			return nil, fmt.Errorf("encode %d questions: %w", len(part), err)
-		}
-		var answers []struct {
-			ID    string          `json:"id"`
-			Equal map[string]bool `json:"equal"`
-		}
-		if err := a.call(httpx.Retryable(ctx), http.MethodPost, a.realmPath("stetl", "comparison"), nil, body, &answers); err != nil {
-			return nil, fmt.Errorf("compare the credentials of %d accounts: %w", len(part), err)
-		}
+	return found, ask(ctx, a, "comparison", all, func(_ []question, answers []reply) error {
 		for _, x := range answers {
 			found[x.ID] = x.Equal
 		}
-	}
-	return found, nil
+		return nil
+	})
 }
 
 // elsewhere says which ids accounts of other realms have.

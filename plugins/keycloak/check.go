@@ -61,6 +61,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		return l // the rest would only say the same
 	}
 	p.checkServer(ctx, &l, needs, facts)
+	p.checkProvider(ctx, &l)
 	p.checkRealm(&l, facts)
 	p.checkFederations(ctx, &l)
 	p.checkProfile(ctx, &l, needs)
@@ -213,11 +214,15 @@ func (t *preflight) checkServer(ctx context.Context, l *sdk.Diagnostics, needs s
 		checkHeap(l, info.Memory.Total, info.CPU.Count)
 	}
 	t.checkPolicy(l, facts.PasswordPolicy, has)
+}
+
+// checkProvider names a jar that lacks what this program asks it for.
+func (t *preflight) checkProvider(ctx context.Context, l *sdk.Diagnostics) {
 	about, err := provided{t.api}.endpoints(ctx)
-	if err == nil && about.Version > 0 && (!about.Compares || !about.Elsewhere) {
+	if err == nil && about.old() {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeOldProvider, Summary: "the server has an older provider of stetl",
-			Detail: "it cannot tell whether accounts that no run remembers have the passwords of the source, or whether other realms have the ids of new ones",
+			Detail: "it does not know all that this program asks: whether accounts have the passwords of the source, who has a name, whether other realms have the ids of new ones, what was done to accounts since; without that, more is unknown and undo is slow",
 			Hint:   `run "stetl plugin assets keycloak --out DIR", copy the jar over the one in the server's providers/ folder, and restart`,
 		})
 	}

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -34,6 +35,9 @@ public class BulkResource {
 
     private static final int MOST = 1000;
 
+    /** A mistake is not to cost a whole realm. */
+    private static final int MOST_DELETED = 200;
+
     private final KeycloakSession session;
     private final RealmModel realm;
     private final Permissions permissions;
@@ -53,7 +57,8 @@ public class BulkResource {
         permissions.requireImport();
         permissions.requireView();
         boolean direct = Direct.on(session, realm, session.getProvider(JpaConnectionProvider.class).getEntityManager()) != null;
-        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST, "direct", direct, "compares", true, "elsewhere", true));
+        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST, "direct", direct, "compares", true,
+                "finds", true, "undoes", true, "elsewhere", true));
     }
 
     /**
@@ -117,6 +122,51 @@ public class BulkResource {
             ids.add(id.asText());
         }
         return JsonSerialization.writeValueAsString(new Elsewhere(session, realm).taken(ids));
+    }
+
+    /** Says who has ids, user names and addresses, see {@link Holders}. */
+    @POST
+    @Path("holders")
+    @Consumes(MediaType.APPLICATION_JSON)
+    @Produces(MediaType.APPLICATION_JSON)
+    public String find(InputStream body) throws IOException {
+        permissions.requireView();
+        return JsonSerialization.writeValueAsString(new Holders(session, realm).find(array(body)));
+    }
+
+    /** Says what was done to accounts, by their ids, see {@link Snapshot}. */
+    @POST
+    @Path("states")
+    @Consumes(MediaType.APPLICATION_JSON)
+    @Produces(MediaType.APPLICATION_JSON)
+    public String look(InputStream body) throws IOException {
+        permissions.requireImport();
+        permissions.requireView();
+        List<String> ids = new ArrayList<>();
+        for (JsonNode id : array(body)) {
+            ids.add(id.asText());
+        }
+        Map<String, Object> shown = new HashMap<>();
+        for (Map.Entry<String, Snapshot.State> entry : new Snapshot(session, realm).of(ids).entrySet()) {
+            shown.put(entry.getKey(), entry.getValue().shown());
+        }
+        return JsonSerialization.writeValueAsString(shown);
+    }
+
+    /** Deletes accounts that are as the caller has seen them, and answers for each, in order, see {@link Deletion}. */
+    @POST
+    @Path("deletion")
+    @Consumes(MediaType.APPLICATION_JSON)
+    @Produces(MediaType.APPLICATION_JSON)
+    public String delete(InputStream body) throws IOException {
+        permissions.requireImport();
+        permissions.requireManage();
+        List<JsonNode> accounts = array(body);
+        if (accounts.size() > MOST_DELETED) {
+            throw new BadRequestException("at most " + MOST_DELETED + " accounts are deleted at a time");
+        }
+        return JsonSerialization.writeValueAsString(
+                Arrays.asList(new Deletion(session, realm.getId(), event, accounts.size()).delete(accounts)));
     }
 
     private static List<JsonNode> array(InputStream body) throws IOException {

@@ -27,6 +27,11 @@ final class Permissions {
         require("users", "requireView");
     }
 
+    /** Throws the server's 403 where the caller may not change all users. */
+    void requireManage() {
+        require("users", "requireManage");
+    }
+
     private void require(String part, String what) {
         try {
             Method of = type.getMethod(part);

@@ -58,9 +58,10 @@ final class Reader {
                 accounts.put(id, account(user, profiles));
             }
         }
-        for (Object[] row : rows(ids, "select c.user.id, c.id, c.type, c.userLabel, c.createdDate from CredentialEntity c"
+        for (Object[] row : rows(ids, "select c.user.id, c.id, c.type, c.userLabel, c.createdDate, c.credentialData from CredentialEntity c"
                 + " where c.user.id in :ids order by c.priority")) {
-            add(accounts, row, "credentials", object("id", row[1], "type", row[2], "userLabel", row[3], "createdDate", row[4]));
+            add(accounts, row, "credentials", object("id", row[1], "type", row[2], "userLabel", row[3], "createdDate", row[4],
+                    "credentialData", row[5]));
         }
         for (Object[] row : rows(ids, "select m.user.id, m.roleId from UserRoleMappingEntity m where m.user.id in :ids")) {
             RoleModel role = role((String) row[1]);

@@ -26,6 +26,8 @@ type heldCredential struct {
 	Type        string `json:"type"`
 	UserLabel   string `json:"userLabel"`
 	CreatedDate int64  `json:"createdDate"`
+	// Data says how a secret is kept, not what it is.
+	Data string `json:"credentialData,omitempty"`
 }
 
 type role struct {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/reconcile"
@@ -15,10 +14,10 @@ import (
 
 // live loads a running server. Load is safe for concurrent use.
 type live struct {
-	config Config
-	api    *api
-	env    sdk.Env
-	undone atomic.Bool // something may be left to tidy up
+	config  Config
+	api     *api
+	env     sdk.Env
+	tidying tidying
 
 	opening sync.Mutex
 	realm   *openRealm // nil until the first Plan or Load
@@ -47,6 +46,7 @@ type openRealm struct {
 	compares     bool // and can be asked about credentials
 	other        bool // and about ids that other realms have
 	emailLogin   bool // people sign in with their addresses, too
+	undoes       bool // and about what was done to accounts, and deletes them
 	editUsername bool // the realm lets user names be changed
 }
 
@@ -59,21 +59,15 @@ func newLive(c Config, env sdk.Env) (*live, error) {
 }
 
 func newLiveOn(a *api, c Config, env sdk.Env) *live {
-	return &live{config: c, api: a, env: env}
+	return &live{config: c, api: a, env: env, tidying: tidying{api: a, tenancy: c.Tenants == tenantsAsOrganizations}}
 }
 
 // Capabilities implements [sdk.Capable].
 func (t *live) Capabilities() sdk.Capabilities { return capabilities(t.config) }
 
 // Close implements [sdk.Closer].
-func (t *live) Close(ctx context.Context) error {
-	defer t.api.close()
-	if !t.undone.Load() {
-		return nil
-	}
-	if err := (&tidying{t.api, t.config.Tenants == tenantsAsOrganizations}).tidy(ctx); err != nil {
-		return fmt.Errorf("remove the roles and groups that a load had created: %w", explain(err))
-	}
+func (t *live) Close(context.Context) error {
+	t.api.close()
 	return nil
 }
 
@@ -123,7 +117,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 		}
 	}
 	t.realm = &openRealm{
-		api: t.api, bulk: bulk, compares: about.Compares, other: about.Elsewhere, directory: d, members: members, emailLogin: facts.EmailLogin == nil || *facts.EmailLogin, editUsername: facts.EditUsername || facts.EmailAsUsername,
+		api: t.api, bulk: bulk, compares: about.Compares, undoes: about.Undoes, other: about.Elsewhere, directory: d, members: members, emailLogin: facts.EmailLogin == nil || *facts.EmailLogin, editUsername: facts.EditUsername || facts.EmailAsUsername,
 		reader: &reader{
 			api: t.api, defaultRole: facts.DefaultRole.Name, bulk: bulk, listed: d.small(), tenancy: tenancy,
 			links: aliases == nil || len(aliases) > 0, // else the server would show none

@@ -36,6 +36,8 @@ type account struct {
 	Attributes    map[string][]string `json:"attributes,omitempty"`
 
 	RequiredActions []string `json:"requiredActions,omitempty"`
+	// NotBefore is when somebody was last logged out everywhere; no load sets it.
+	NotBefore int64 `json:"notBefore,omitempty"`
 }
 
 // representation is Keycloak's UserRepresentation as far as it is sent. One

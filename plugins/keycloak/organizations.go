@@ -46,23 +46,3 @@ func (a *api) organizations(ctx context.Context) ([]organization, error) {
 	}
 	return all, nil
 }
-
-// organizations removes those that a load has created and that are empty.
-func (t *tidying) organizations(ctx context.Context) error {
-	if !t.tenancy {
-		return nil
-	}
-	all, err := t.api.organizations(ctx)
-	if err != nil {
-		return err
-	}
-	for _, o := range all {
-		if !o.ours() {
-			continue
-		}
-		if _, err := t.removeEmpty(ctx, []string{"organizations", o.ID, "members"}, []string{"organizations", o.ID}); err != nil {
-			return err
-		}
-	}
-	return nil
-}

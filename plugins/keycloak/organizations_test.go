@@ -95,8 +95,8 @@ func TestServerOrganizations(t *testing.T) {
 		if d := cmp.Diff(map[sdk.Action]int{sdk.Deleted: 30}, actions(undone)); err != nil || d != "" {
 			t.Errorf("%v %s\n%+v", err, d, undone)
 		}
-		if err := p.Close(t.Context()); err != nil {
-			t.Fatal(err)
+		if removed, left, err := p.Tidy(t.Context()); err != nil || removed != 3 || left != 0 {
+			t.Fatalf("tidied up: %d removed, %d left, %v", removed, left, err)
 		}
 		if left := membersOf(t, s, "orgs"); len(left) > 0 {
 			t.Errorf("left: %v", left)

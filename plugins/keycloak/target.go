@@ -14,6 +14,7 @@ var (
 		sdk.FixUndoer
 		sdk.Planner
 		sdk.Undoer
+		sdk.Tidier
 		sdk.Authenticator
 		sdk.PasswordSetter
 		sdk.ResetStarter

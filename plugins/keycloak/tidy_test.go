@@ -20,8 +20,8 @@ func TestServerTidyKeepsMembers(t *testing.T) {
 		u.Tenants, u.Roles = []string{"eu", "public"}, map[string][]string{"eu": {"editor"}}
 	})
 	load(t, target, []sdk.User{u})
-	if err := (&tidying{api: target.api}).tidy(t.Context()); err != nil {
-		t.Fatal(err)
+	if removed, left, err := target.Tidy(t.Context()); err != nil || removed != 0 || left != 0 {
+		t.Fatalf("%d removed, %d left, %v", removed, left, err)
 	}
 	var groups []group
 	if err := s.Admin(t.Context(), http.MethodGet, "/realms/tidy/users/"+u.ID+"/groups", nil, &groups); err != nil || len(groups) != 2 {

@@ -7,16 +7,16 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 	"github.com/stetl/stetl/core/sdk/reconcile"
 )
 
 // Undo implements [sdk.Undoer].
 func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
-	return takeAll(ctx, t, accounts, out, (*openRealm).takeBack)
+	return t.takeAll(ctx, accounts, out, false)
 }
 
 // UndoInDoubt implements [sdk.DoubtUndoer]. An account has the id that it was to have; the
@@ -27,105 +27,238 @@ func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.
 		a := &accounts[i]
 		a.TargetID, a.State, a.Before = cmp.Or(a.TargetID, a.ID), nil, nil
 	}
-	return takeAll(ctx, t, accounts, out, (*openRealm).takeBackInDoubt)
+	return t.takeAll(ctx, accounts, out, true)
 }
 
-// takeAll takes accounts back side by side. What the server has against one of them is its
-// outcome.
-func takeAll(
-	ctx context.Context, t *live, accounts []sdk.Account, out sdk.Outcomes, take func(*openRealm, context.Context, sdk.Account, *detail) (sdk.Outcome, error),
-) error {
+// undoing takes the accounts of one request back.
+type undoing struct {
+	*openRealm
+	doubtful bool // whether a load has made them, they have to prove
+	found    map[string]*detail
+	seen     map[string]seenState // where the provider tells
+	doomed   []sdk.Account        // to be deleted together
+}
+
+// takeAll takes accounts back side by side, and those that only have to go together. What
+// the server has against one of them is its outcome.
+func (t *live) takeAll(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes, doubtful bool) error {
 	r, err := t.open(ctx)
 	if err != nil {
 		return err
 	}
-	t.undone.Store(true)
 	r.reader.wrote()
 	defer r.reader.wrote()
-	ids := map[string]bool{}
+	u := &undoing{openRealm: r, doubtful: doubtful}
+	return explain(u.takeAll(ctx, accounts, out))
+}
+
+func (u *undoing) takeAll(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) (err error) {
+	asked := map[string]bool{}
 	for _, a := range accounts {
 		if HoldsID(a.TargetID) {
-			ids[a.TargetID] = true
+			asked[a.TargetID] = true
 		}
 	}
-	found, err := r.reader.some(ctx, slices.Sorted(maps.Keys(ids)), func(string) bool { return true }, nil)
-	if err != nil {
-		return explain(err)
+	ids := slices.Sorted(maps.Keys(asked))
+	if u.undoes {
+		// Before the accounts are read: what happens in between is no part of the digest.
+		if u.seen, err = (provided{u.api}).seenStates(ctx, ids); err != nil {
+			return err
+		}
 	}
-	return explain(reconcile.TakeBack(ctx, searches, accounts, out, func(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
-		return take(r, ctx, a, found[a.TargetID])
-	}, refused))
+	if u.found, err = u.reader.some(ctx, ids, func(string) bool { return true }, nil); err != nil {
+		return err
+	}
+	var now []sdk.Account
+	for _, a := range accounts {
+		if u.together(a) {
+			u.doomed = append(u.doomed, a)
+		} else {
+			now = append(now, a)
+		}
+	}
+	if err := reconcile.TakeBack(ctx, searches, now, out, u.takeBack, refused); err != nil {
+		return err
+	}
+	return u.deleteTogether(ctx, out)
 }
 
-func (t *openRealm) takeBackInDoubt(ctx context.Context, a sdk.Account, d *detail) (sdk.Outcome, error) {
-	if d != nil && !slices.ContainsFunc(d.Credentials, func(c heldCredential) bool { return ownCredential(d.ID, c.ID) }) {
-		return reconcile.Unproven(d.ID), nil
-	}
-	return t.takeBack(ctx, a, d)
+// together says that nothing speaks against deleting an account that proves itself that a
+// load has made it. The provider looks again before it does.
+func (u *undoing) together(a sdk.Account) bool {
+	d, seen := u.found[a.TargetID], u.seen[a.TargetID]
+	return d != nil && seen.Marked && a.State != nil && a.Before == nil && u.kept(a, d, seen.doneTo()) == nil
 }
 
-func (t *openRealm) takeBack(ctx context.Context, a sdk.Account, d *detail) (sdk.Outcome, error) {
+// deleteTogether deletes accounts with one request for many. An account that has changed
+// since it was looked at stays.
+func (u *undoing) deleteTogether(ctx context.Context, out sdk.Outcomes) error {
+	for part := range slices.Chunk(u.doomed, bulkBatch) {
+		all := make([]doomed, len(part))
+		for i, a := range part {
+			all[i] = doomed{a.TargetID, u.seen[a.TargetID].Digest}
+		}
+		traced, trace := httpx.WithTrace(ctx)
+		results, err := (provided{u.api}).deleteAccounts(traced, all)
+		if err != nil {
+			return err // whoever has gone all the same is not found by the next undo
+		}
+		for i, a := range part {
+			o := sdk.Outcome{Action: sdk.Deleted}
+			switch res := results[i]; res.Status {
+			case http.StatusNoContent:
+			case http.StatusNotFound:
+				if !trace.Doubtful() { // else by the request whose answer was lost
+					o.Action = sdk.Unchanged
+				}
+			case http.StatusPreconditionFailed, http.StatusForbidden:
+				o = *moved("the account was changed in the realm while it was looked at")
+			default:
+				o = sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: res.Error, Hint: byHand}
+			}
+			o.SourceID, o.TargetID = a.SourceID, a.TargetID
+			out.Report(o)
+		}
+	}
+	return nil
+}
+
+const byHand = "delete it by hand if it should go"
+
+func moved(why string) *sdk.Outcome {
+	return &sdk.Outcome{Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: why, Hint: byHand}
+}
+
+func (u *undoing) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
+	d := u.found[a.TargetID]
 	if d == nil {
 		return sdk.Outcome{Action: sdk.Unchanged}, nil
 	}
+	if u.doubtful && !slices.ContainsFunc(d.Credentials, func(c heldCredential) bool { return ownCredential(d.ID, c.ID) }) {
+		return reconcile.Unproven(d.ID), nil
+	}
 	if a.State != nil {
-		why, err := t.touched(ctx, a, d)
-		if err != nil {
-			return sdk.Outcome{}, err
+		done := doneTo{}
+		if a.Before == nil { // else what is no part of its former self does not count
+			var err error
+			if done, err = u.whatWasDone(ctx, d); err != nil {
+				return sdk.Outcome{}, err
+			}
 		}
-		if why != "" {
-			return sdk.Outcome{Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: why, Hint: "delete it by hand if it should go"}, nil
+		if o := u.kept(a, d, done); o != nil {
+			return *o, nil
 		}
 	}
 	if a.Before == nil {
-		return sdk.Outcome{Action: sdk.Deleted}, t.api.remove(ctx, "users", a.TargetID)
+		return sdk.Outcome{Action: sdk.Deleted}, u.api.remove(ctx, "users", a.TargetID)
 	}
 	var before detail
 	if err := json.Unmarshal(a.Before, &before); err != nil {
 		return sdk.Outcome{}, fmt.Errorf("read the pre-image of account %s: %w", a.TargetID, err)
 	}
-	return sdk.Outcome{Action: sdk.Updated}, t.restore(ctx, d, &before)
+	return sdk.Outcome{Action: sdk.Updated}, u.restore(ctx, d, &before)
 }
 
-// touched says what administrators, or the person, have done with an account since it was
-// loaded; nothing where they have done nothing. What is no part of an account's former self
-// counts only where the account would be deleted.
-func (t *openRealm) touched(ctx context.Context, a sdk.Account, d *detail) (string, error) {
+// doneTo says what was done to an account beside what is read with it.
+type doneTo struct {
+	touched  string // by whom, and how; nothing where nobody has
+	signedIn string // how that shows
+}
+
+// kept is the outcome of an account that stays: administrators, or the person, have done
+// something with it since it was loaded. Nil lets it go.
+func (u *undoing) kept(a sdk.Account, d *detail, done doneTo) *sdk.Outcome {
 	last := reconcile.ParseState(a.State)
-	if !last.Untouched(t.view.judge.Fingerprints, t.view.held(d, reconcile.Wanted{}, last).Fields) {
-		return "the account was changed in the realm after it was loaded", nil
+	if !last.Untouched(u.view.judge.Fingerprints, u.view.held(d, reconcile.Wanted{}, last).Fields) {
+		return moved("the account was changed in the realm after it was loaded")
 	}
 	if a.Before != nil {
-		return "", nil
+		return nil
 	}
-	if sees, err := t.members.showsClients(ctx); err != nil || !sees {
-		return "nobody can tell which roles of clients the account has got: the client lacks view-clients", err
+	if done.touched != "" {
+		return moved(done.touched)
+	}
+	if done.signedIn == "" && u.view.rehashed(d, last) {
+		done.signedIn = "the person has signed in since: the server has exchanged the hash"
+	}
+	if done.signedIn == "" || a.SignedIn {
+		return nil
+	}
+	return &sdk.Outcome{Action: sdk.Skipped, Code: sdk.CodeUndoSignedIn, Detail: done.signedIn, Hint: "undo --signed-in takes it back all the same"}
+}
+
+const online = "the person has signed in, and is"
+
+// doneTo is what the provider tells of somebody's doing.
+func (s seenState) doneTo() (done doneTo) {
+	switch {
+	case s.NotBefore > 0:
+		done.touched = loggedOut
+	case len(s.Clients) > 0:
+		done.touched = rolesOf(s.Clients)
+	case len(s.Consents) > 0:
+		done.touched = "the person has let an application in"
+	case len(s.Others) > 0:
+		done.touched = "something hangs on the account: " + joinList(s.Others)
+	}
+	if s.Sessions > 0 {
+		done.signedIn = online
+	}
+	return done
+}
+
+const loggedOut = "an administrator has logged the person out everywhere"
+
+func rolesOf(clients []string) string {
+	return "somebody has given the account roles of " + joinList(clients)
+}
+
+// whatWasDone asks the provider, or the server part by part. What cannot be read counts as
+// touched.
+func (u *undoing) whatWasDone(ctx context.Context, d *detail) (done doneTo, err error) {
+	if s, told := u.seen[d.ID]; told {
+		return s.doneTo(), nil
+	}
+	if sees, err := u.members.showsClients(ctx); err != nil || !sees {
+		return doneTo{touched: "nobody can tell which roles of clients the account has got: the client lacks view-clients"}, err
 	}
 	var mappings struct {
 		Clients map[string]any `json:"clientMappings"`
 	}
-	var sessions, consents []any
+	var sessions []any
+	var consents []struct {
+		Additional []any `json:"additionalGrants"`
+		Scopes     []any `json:"grantedClientScopes"`
+	}
 	for _, part := range []struct {
 		path string
 		into any
 	}{{"role-mappings", &mappings}, {"sessions", &sessions}, {"consents", &consents}} {
-		err := t.api.read(ctx, t.api.realmPath("users", d.ID, part.path), nil, part.into)
+		err := u.api.read(ctx, u.api.realmPath("users", d.ID, part.path), nil, part.into)
 		switch {
 		case status(err) == http.StatusForbidden:
-			return "nobody can tell what was done with the account: " + err.Error(), nil
+			return doneTo{touched: "nobody can tell what was done with the account: " + err.Error()}, nil
 		case err != nil && status(err) != http.StatusNotFound:
-			return "", err
+			return doneTo{}, err
 		}
 	}
-	switch {
-	case len(mappings.Clients) > 0:
-		return "somebody has given the account roles of " + joinList(slices.Sorted(maps.Keys(mappings.Clients))), nil
-	case len(sessions) > 0:
-		return "the person has signed in, and is", nil
-	case len(consents) > 0:
-		return "the person has let an application in", nil
+	if len(sessions) > 0 {
+		done.signedIn = online
 	}
-	return "", nil
+	for _, c := range consents {
+		if len(c.Additional) > 0 && len(c.Scopes) == 0 { // an offline session
+			done.signedIn = online
+		} else {
+			done.touched = "the person has let an application in"
+		}
+	}
+	if len(mappings.Clients) > 0 {
+		done.touched = rolesOf(slices.Sorted(maps.Keys(mappings.Clients)))
+	}
+	if d.NotBefore > 0 {
+		done.touched = loggedOut
+	}
+	return done, nil
 }
 
 // restore gives an account back what the server had shown of it before.
@@ -175,87 +308,4 @@ func (t *openRealm) restore(ctx context.Context, d, before *detail) error {
 		}
 	}
 	return nil
-}
-
-// madeBy marks roles and groups that a load has created. An undo takes away those
-// that nobody has any more; they carry the mark themselves, so that no memory of
-// ours can be wrong about them.
-const madeBy = "createdBy"
-
-var madeByUs = map[string][]string{madeBy: {"stetl"}}
-
-// tidying takes away what a load has created and nobody has any more.
-type tidying struct {
-	api     *api
-	tenancy bool
-}
-
-// tidy removes roles and tenant groups that a load has created and that are empty.
-func (t *tidying) tidy(ctx context.Context) error {
-	var roles []struct {
-		Name       string              `json:"name"`
-		Attributes map[string][]string `json:"attributes"`
-	}
-	err := t.api.read(ctx, t.api.realmPath("roles"), url.Values{"briefRepresentation": {"false"}, "max": {"10000"}}, &roles)
-	if err != nil {
-		return err
-	}
-	for _, x := range roles {
-		if !slices.Equal(x.Attributes[madeBy], madeByUs[madeBy]) {
-			continue
-		}
-		if _, err := t.removeEmpty(ctx, []string{"roles", x.Name, "users"}, []string{"roles", x.Name}); err != nil {
-			return err
-		}
-	}
-	if err := t.organizations(ctx); err != nil {
-		return err
-	}
-	parent, err := t.api.groupID(ctx, tenantParent)
-	if parent == "" || err != nil {
-		return err
-	}
-	var children []struct {
-		ID         string              `json:"id"`
-		Attributes map[string][]string `json:"attributes"`
-	}
-	err = t.api.read(ctx, t.api.realmPath("groups", parent, "children"), url.Values{"briefRepresentation": {"false"}, "max": {"10000"}}, &children)
-	if err != nil {
-		return err
-	}
-	left := len(children)
-	for _, g := range children {
-		if !slices.Equal(g.Attributes[madeBy], madeByUs[madeBy]) {
-			continue
-		}
-		removed, err := t.removeEmpty(ctx, []string{"groups", g.ID, "members"}, []string{"groups", g.ID})
-		if err != nil {
-			return err
-		}
-		if removed {
-			left--
-		}
-	}
-	if left > 0 {
-		return nil
-	}
-	var self struct {
-		Attributes map[string][]string `json:"attributes"`
-	}
-	if err := t.api.read(ctx, t.api.realmPath("groups", parent), nil, &self); err != nil || !slices.Equal(self.Attributes[madeBy], madeByUs[madeBy]) {
-		return err
-	}
-	_, err = t.removeEmpty(ctx, []string{"groups", parent, "members"}, []string{"groups", parent})
-	return err
-}
-
-// removeEmpty deletes what has no members, and reports whether it did.
-func (t *tidying) removeEmpty(ctx context.Context, members, path []string) (bool, error) {
-	var some []struct {
-		ID string `json:"id"`
-	}
-	if err := t.api.read(ctx, t.api.realmPath(members...), url.Values{"max": {"1"}}, &some); err != nil || len(some) > 0 {
-		return false, err
-	}
-	return true, t.api.remove(ctx, path...)
 }

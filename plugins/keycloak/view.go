@@ -2,6 +2,7 @@ package keycloak
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,6 +28,8 @@ const (
 	// What the realm keeps and shows to nobody.
 	fieldHiddenAttributes = "hidden attributes"
 	fieldHiddenIdentities = "hidden identities"
+	// How the password is hashed: it only tells whether the server has exchanged the hash.
+	fieldHashing = "hashing"
 
 	prefixAttribute = "attributes."
 	prefixIdentity  = "identity."
@@ -78,11 +81,11 @@ func (v *view) wanted(u *representation) reconcile.Wanted {
 			links = append(links, l.IdentityProvider+"\x00"+l.UserID)
 		}
 	}
-	password := ""
+	password, hashing := "", ""
 	for _, c := range u.Credentials {
 		whole := c.CredentialData + string(c.SecretData)
 		if c.Type == typePassword {
-			password = whole
+			password, hashing = whole, hashingOf(c.CredentialData)
 		} else {
 			devices = append(devices, c.ID+whole)
 		}
@@ -91,6 +94,7 @@ func (v *view) wanted(u *representation) reconcile.Wanted {
 		{Field: fieldPassword, Feature: sdk.PartPassword, Value: password},
 		{Field: fieldTOTP, Feature: sdk.CarriesTOTP, Value: strings.Join(sorted(devices), "\x00")},
 		{Field: fieldHiddenIdentities, Feature: sdk.CarriesIdentities, Value: strings.Join(sorted(links), "\x00")},
+		{Field: fieldHashing, Feature: sdk.PartPassword, Value: hashing},
 		{Field: fieldHiddenAttributes, Feature: sdk.CarriesMetadata},
 	}}
 	if len(hidden) > 0 {
@@ -102,7 +106,9 @@ func (v *view) wanted(u *representation) reconcile.Wanted {
 // held is what the realm shows of an account. Wanted is empty where nobody asks what it
 // should be. Last is what the last run has left: it tells a load's links from others'.
 func (v *view) held(d *detail, w reconcile.Wanted, last reconcile.State) reconcile.Held {
-	h := reconcile.Held{ID: d.ID, Fields: v.accountFields(&d.account), Personal: map[string]bool{}, Equal: map[string]bool{}}
+	h := reconcile.Held{ID: d.ID, Fields: v.accountFields(&d.account), Personal: map[string]bool{}, Equal: map[string]bool{
+		fieldHashing: true, // it goes with the password, never by itself
+	}}
 	for name, values := range d.Attributes {
 		if !ours(name) {
 			h.Fields[prefixOthers+name] = list(values)
@@ -186,6 +192,21 @@ func (v *view) credentials(h *reconcile.Held, d *detail, w reconcile.Wanted) {
 			}
 		}
 	}
+}
+
+// hashingOf is how a password is hashed, in one spelling.
+func hashingOf(data string) string {
+	var d passwordData
+	_ = json.Unmarshal([]byte(data), &d) // what is not read is another one
+	return text(d)
+}
+
+// rehashed reports whether the server has exchanged the hash that a load has sent, as it
+// does at a sign-in where its policy asks for another one.
+func (v *view) rehashed(d *detail, last reconcile.State) bool {
+	return slices.ContainsFunc(d.Credentials, func(c heldCredential) bool {
+		return c.Type == typePassword && c.UserLabel == passwordLabel && last.SentAnother(v.judge.Fingerprints, fieldHashing, hashingOf(c.Data))
+	})
 }
 
 // know adds what the server has said of credentials.

@@ -415,7 +415,7 @@ func (r *decision) arrive(ctx context.Context, absent []int) error {
 			continue
 		}
 		if h.id != nil {
-			d, err := r.reader.one(ctx, h.id.ID, h.id, nil)
+			d, err := r.reader.again(ctx, h.id.ID)
 			if err != nil {
 				return err
 			}
@@ -518,7 +518,10 @@ func leavers(all []*verdict) leaving {
 // exchange looks who has the names and addresses that accounts are to get. Those of an
 // account that gives its own up in the same batch are free; others cost that part.
 func (r *decision) exchange(ctx context.Context) error {
-	known := map[[2]string]*account{}
+	known, err := r.wantedBy(ctx)
+	if err != nil {
+		return err
+	}
 	other := func(v *verdict, field, value string, free leaving) (*account, error) {
 		key := [2]string{field, value}
 		if _, asked := known[key]; !asked {
@@ -571,6 +574,52 @@ func (r *decision) exchange(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// wantedBy looks with one request who has the names and addresses that accounts are to get,
+// where the provider tells.
+func (r *decision) wantedBy(ctx context.Context) (map[[2]string]*account, error) {
+	holder := map[[2]string]*account{}
+	if !r.directory.asks || len(r.directory.federations) > 0 {
+		return holder, nil
+	}
+	var all []identifiersOf
+	for _, v := range r.all {
+		if !v.writes() {
+			continue
+		}
+		var w identifiersOf
+		if d := v.differs(fieldUsername); d != nil {
+			w.Username = d.Want
+		}
+		if d := v.differs(fieldEmail); d != nil {
+			if r.directory.emailsOnce {
+				w.Email = d.Want
+			}
+			if r.emailLogin && d.Want != "" { // then it must be nobody's user name
+				all = append(all, identifiersOf{Username: d.Want})
+			}
+		}
+		if w != (identifiersOf{}) {
+			all = append(all, w)
+		}
+	}
+	found, err := provided{r.api}.holders(ctx, all)
+	if err != nil {
+		return nil, fmt.Errorf("look up who has names and addresses: %w", err)
+	}
+	for i, f := range found {
+		for _, x := range []struct{ field, want, id string }{{fieldUsername, all[i].Username, f.Username}, {fieldEmail, all[i].Email, f.Email}} {
+			if x.want == "" {
+				continue
+			}
+			holder[[2]string{x.field, x.want}] = nil
+			if x.id != "" {
+				holder[[2]string{x.field, x.want}] = &account{ID: x.id, Username: x.want, Email: x.want} // of which one is asked for
+			}
+		}
+	}
+	return holder, nil
 }
 
 // relink looks who has the identities that an account is to be linked to: the server lets

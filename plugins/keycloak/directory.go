@@ -33,6 +33,7 @@ type directory struct {
 	emailsOnce bool // an address belongs to one account
 	seed       maphash.Seed
 	count      int
+	asks       bool // the provider says who has a name, many at a time
 	// federations have users that are neither counted nor surely listed.
 	federations []federation
 
@@ -64,13 +65,17 @@ func openDirectory(ctx context.Context, a *api, emailsOnce bool) (*directory, er
 // small says that the realm is not too large to be listed.
 func (d *directory) small() bool { return d.count <= listLimit && len(d.federations) == 0 }
 
+// together says that many are looked for with one request, which costs less than any list of
+// more than a page. Whoever is in a federation only the server finds, one by one.
+func (d *directory) together() bool { return d.asks && d.count > listPage && len(d.federations) == 0 }
+
 // expect prepares for n users who are to be looked for. The realm is listed as soon as
 // so many are that this costs less.
 func (d *directory) expect(ctx context.Context, n int) error {
 	d.listing.Lock()
 	defer d.listing.Unlock()
 	d.asked += n
-	if d.listed || !d.small() || d.count > listPage && d.asked < d.count/listShare {
+	if d.listed || d.together() || !d.small() || d.count > listPage && d.asked < d.count/listShare {
 		return nil
 	}
 	found := map[uint64]struct{}{}
@@ -124,6 +129,9 @@ func (d *directory) hash(kind, value string) uint64 {
 // find returns, for each user, the accounts in its way. With fresh it asks the
 // server even when the realm was listed.
 func (d *directory) find(ctx context.Context, users []*representation, fresh bool) ([]holders, error) {
+	if d.together() {
+		return d.ask(ctx, users)
+	}
 	out := make([]holders, len(users))
 	g, part := errgroup.WithContext(ctx)
 	g.SetLimit(searches)
@@ -147,6 +155,36 @@ func (d *directory) find(ctx context.Context, users []*representation, fresh boo
 	}
 	if err = cmp.Or(err, untried); err != nil {
 		return nil, fmt.Errorf("look up users: %w", err)
+	}
+	return out, nil
+}
+
+// ask is find through the provider. Of the accounts that it finds only what was asked for is
+// known.
+func (d *directory) ask(ctx context.Context, users []*representation) ([]holders, error) {
+	all := make([]identifiersOf, len(users))
+	for i, u := range users {
+		all[i] = identifiersOf{ID: u.ID, Username: u.Username}
+		if d.emailsOnce {
+			all[i].Email = u.Email
+		}
+	}
+	found, err := provided{d.api}.holders(ctx, all)
+	if err != nil {
+		return nil, fmt.Errorf("look up users: %w", err)
+	}
+	out := make([]holders, len(users))
+	for i, f := range found {
+		h, asked := &out[i], all[i]
+		if f.ID != "" {
+			h.id = &account{ID: f.ID}
+		}
+		if f.Username != "" {
+			h.username = &account{ID: f.Username, Username: asked.Username}
+		}
+		if f.Email != "" {
+			h.email = &account{ID: f.Email, Email: asked.Email}
+		}
 	}
 	return out, nil
 }

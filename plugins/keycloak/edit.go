@@ -28,32 +28,29 @@ type edit struct {
 	wanted  reconcile.Wanted
 	current account // as the realm has it by now
 
+	before  []byte // its former self
 	outcome *sdk.Outcome
 	open    map[string]bool // secrets that were not written
 	lost    map[string]bool // fields that were not written
 	wrote   bool
 }
 
-// update carries out a verdict about an account that is there.
-func (r *openRealm) update(ctx context.Context, v *verdict) error {
+// write carries out a verdict about an account that is there.
+func (r *openRealm) write(ctx context.Context, v *verdict) (*edit, error) {
 	before, err := json.Marshal(cmp.Or(v.parked, v.held))
 	if err != nil {
-		return fmt.Errorf("encode the account %s: %w", v.held.ID, err)
+		return nil, fmt.Errorf("encode the account %s: %w", v.held.ID, err)
 	}
 	e := &edit{
 		api: r.api, members: r.members, view: &r.view, held: v.held, user: v.user, wanted: v.wanted, current: v.held.account,
-		outcome: &v.Outcome, open: v.Unsent(), lost: map[string]bool{},
+		before: before, outcome: &v.Outcome, open: v.Unsent(), lost: map[string]bool{},
 	}
-	if err := r.carryOut(ctx, e, v); err != nil {
-		return err
-	}
-	after, err := r.reader.again(ctx, v.held.ID)
-	if err != nil {
-		return err
-	}
-	if after == nil {
-		return &statusError{method: http.MethodGet, path: "/users/" + v.held.ID, status: http.StatusNotFound, message: "the account has gone while it was updated"}
-	}
+	return e, r.carryOut(ctx, e, v)
+}
+
+// conclude makes the outcome of an account that was written, by what the realm shows of it
+// afterwards.
+func (r *openRealm) conclude(e *edit, v *verdict, after *detail) {
 	r.directory.add(&after.account)
 	e.check(v, r.view.held(after, v.wanted, v.last))
 	maps.Copy(e.open, e.lost)
@@ -62,12 +59,11 @@ func (r *openRealm) update(ctx context.Context, v *verdict) error {
 	if !e.wrote && len(e.lost) > 0 {
 		l := v.Outcome.Losses[len(v.Outcome.Losses)-1]
 		v.Outcome = refusalOf(v.Outcome.SourceID, l.Detail)
-		return nil
+		return
 	}
 	if v.Outcome.Action == sdk.Updated {
-		v.Outcome.Before = before
+		v.Outcome.Before = e.before
 	}
-	return nil
 }
 
 func (r *openRealm) carryOut(ctx context.Context, e *edit, v *verdict) error {
@@ -186,7 +182,7 @@ type sending struct {
 }
 
 func (e *edit) put(ctx context.Context, a account, credentials []credential) error {
-	a.RequiredActions = nil // left alone
+	a.RequiredActions, a.NotBefore = nil, 0 // left alone
 	body := sending{account: a, Attributes: a.Attributes, Credentials: credentials}
 	if body.Attributes == nil {
 		body.Attributes = map[string][]string{}

@@ -106,6 +106,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 	if err != nil {
 		return nil, explain(fmt.Errorf("ask for the endpoints of the provider: %w", err))
 	}
+	d.asks = about.Finds
 	bulk, tenancy := about.Version > 0, t.config.Tenants == tenantsAsOrganizations
 	members := &memberships{api: t.api, tenancy: tenancy, defaultRole: facts.DefaultRole.Name, powers: newPowers(t.api, t.config), groups: map[string]bool{}}
 	for _, group := range facts.DefaultGroups {

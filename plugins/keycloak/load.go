@@ -204,7 +204,7 @@ func (t *importer) review(ctx context.Context, batch []*delivery, cause error) e
 			t.created(ctx, d) // it was not there before the request whose answer was lost
 			continue
 		case h.id != nil: // it came into being since it was looked up
-			whole, err := t.reader.one(ctx, h.id.ID, h.id, nil)
+			whole, err := t.reader.again(ctx, h.id.ID)
 			if err != nil {
 				return err
 			}
@@ -325,12 +325,7 @@ func (t *importer) updateAll(ctx context.Context, updates []*verdict) error {
 			updates = waiting
 			continue
 		}
-		g, part := errgroup.WithContext(ctx)
-		g.SetLimit(searches)
-		for _, v := range free {
-			g.Go(func() error { return t.updateOne(part, v) })
-		}
-		if err := g.Wait(); err != nil {
+		if err := t.updateTogether(ctx, free); err != nil {
 			return err
 		}
 		updates = waiting
@@ -338,17 +333,57 @@ func (t *importer) updateAll(ctx context.Context, updates []*verdict) error {
 	return nil
 }
 
-// updateOne writes an account and reports what became of it.
-func (t *importer) updateOne(ctx context.Context, v *verdict) error {
-	switch err := t.update(ctx, v); {
-	case refused(err), status(err) == http.StatusNotFound:
-		t.refused(v.user)
-		t.out.Report(refusal(v.user.source, err))
-	case err != nil:
-		return err
-	default:
-		t.landed(v.user)
-		t.out.Report(v.Outcome)
+// updateTogether writes accounts side by side, reads them back with as few requests as the
+// server lets, and reports what became of each. What was written is read back, too, when
+// something is in the way of the others.
+func (t *importer) updateTogether(ctx context.Context, free []*verdict) error {
+	written := make([]*edit, len(free))
+	g, part := errgroup.WithContext(ctx)
+	g.SetLimit(searches)
+	for i, v := range free {
+		g.Go(func() error {
+			e, err := t.write(part, v)
+			switch {
+			case refused(err), status(err) == http.StatusNotFound:
+				t.refuse(v, err)
+			case err != nil:
+				return err
+			default:
+				written[i] = e
+			}
+			return nil
+		})
 	}
-	return nil
+	failed := g.Wait()
+	var ids []string
+	for _, e := range written {
+		if e != nil {
+			ids = append(ids, e.held.ID)
+		}
+	}
+	after, err := t.reader.some(ctx, ids, func(string) bool { return true }, nil)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	for i, e := range written {
+		if e == nil {
+			continue
+		}
+		if now := after[e.held.ID]; now != nil {
+			t.conclude(e, free[i], now)
+			t.landed(free[i].user)
+			t.out.Report(free[i].Outcome)
+		} else {
+			t.refuse(free[i], &statusError{
+				method: http.MethodGet, path: "/users/" + e.held.ID, status: http.StatusNotFound, message: "the account has gone while it was updated",
+			})
+		}
+	}
+	return failed
+}
+
+// refuse reports an account that the server does not let be written.
+func (t *importer) refuse(v *verdict, err error) {
+	t.refused(v.user)
+	t.out.Report(refusal(v.user.source, err))
 }

@@ -269,8 +269,8 @@ func TestServerRestoresPreImages(t *testing.T) {
 	if err != nil || undone[0].Action != sdk.Updated {
 		t.Fatalf("undo: %+v, %v", undone, err)
 	}
-	if err := c.Close(t.Context()); err != nil {
-		t.Fatal(err)
+	if removed, left, err := c.Tidy(t.Context()); err != nil || removed != 3 || left != 0 {
+		t.Fatalf("tidied up: %d removed, %d left, %v", removed, left, err)
 	}
 	if d := cmp.Diff(before, snapshot(t, s, "restore")); d != "" {
 		t.Errorf("the realm is not as it was (-before +after):\n%s", d)

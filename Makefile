@@ -108,6 +108,14 @@ fuzz: ## fuzz every fuzz target for FUZZTIME each (default 30s)
 bench-keycloak: ## users/s into a real Keycloak beside gocloak and kc.sh import (STETL_BENCH_ACCOUNTS, default 20000)
 	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),20000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloak$$' -benchtime 1x ./internal/e2e
 
+.PHONY: bench-keycloak-delta
+bench-keycloak-delta: ## what comes after a first load: dry run, verify, --full, deltas, undo, with and without the provider's endpoints (STETL_BENCH_ACCOUNTS, default 20000)
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),20000) $(GO) test -timeout 120m -run '^$$' -bench 'BenchmarkKeycloakDelta$$' -benchtime 1x ./internal/e2e
+
+.PHONY: bench-keycloak-profile
+bench-keycloak-profile: ## where the time of a load, a verify and an undo goes, in the server and here (STETL_BENCH_ACCOUNTS, default 5000)
+	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),5000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloakProfile$$' -benchtime 1x ./internal/e2e
+
 .PHONY: bench-keycloak-sweep
 bench-keycloak-sweep: ## the same by batch size and number of parallel requests (STETL_BENCH_ACCOUNTS each, default 2000)
 	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),2000) $(GO) test -timeout 60m -run '^$$' -bench 'BenchmarkKeycloakSweep$$' -benchtime 1x ./internal/e2e

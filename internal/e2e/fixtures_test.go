@@ -467,8 +467,7 @@ func (w *town) moveIn(fixture string, seen *sights) (moveOut func()) {
 	}
 	return func() {
 		t.Helper()
-		logOut(t, w.server, w.realm)
-		if r := runStetl(t, env, "undo", "--config", config, "--yes", "--json"); r.code != exitDone {
+		if r := runStetl(t, env, "undo", "--config", config, "--yes", "--signed-in", "--json"); r.code != exitDone {
 			t.Errorf("undo: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
 		}
 		left, _ := w.snapshot()

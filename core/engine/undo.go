@@ -183,7 +183,8 @@ func (u *Undoing) tidy(ctx context.Context, t tidier, progress func(removed, lef
 			u.Untidy = fmt.Sprintf("%d things are left to look at, and it does not get less", left)
 			return
 		}
-		if before = left; progress != nil {
+		before = left
+		if progress != nil {
 			progress(u.Tidied, left)
 		}
 	}

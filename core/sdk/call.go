@@ -29,7 +29,7 @@ func able[T any](s *service, call string) (T, error) {
 
 // ask runs one call about one user. Errors of the plugin's code are failures of
 // the call; a panic is one of the plugin.
-func (s *service) ask(call string, f func() error) (*pluginpb.Failure, error) {
+func ask(s *service, call string, f func() error) (*pluginpb.Failure, error) {
 	err := s.guard(call, f)
 	if isPanic(err) {
 		return nil, wire.Broken("%v", err)
@@ -198,7 +198,7 @@ func (s *service) Login(ctx context.Context, req *pluginpb.LoginRequest) (*plugi
 		return nil, err
 	}
 	resp := &pluginpb.LoginResponse{}
-	resp.Failure, err = s.ask("Login", func() (err error) {
+	resp.Failure, err = ask(s, "Login", func() (err error) {
 		resp.Accepted, err = a.Login(ctx, Login{
 			TargetID: req.GetTargetId(), Username: req.GetUsername(), Password: canonical.NewSecret(req.GetPassword()),
 		})
@@ -213,7 +213,7 @@ func (s *service) SetPassword(ctx context.Context, req *pluginpb.SetPasswordRequ
 	if err != nil {
 		return nil, err
 	}
-	failure, err := s.ask("SetPassword", func() error {
+	failure, err := ask(s, "SetPassword", func() error {
 		return p.SetPassword(ctx, PasswordChange{
 			TargetID: req.GetTargetId(), Email: req.GetEmail(), Password: canonical.NewSecret(req.GetPassword()), EndSessions: req.GetEndSessions(),
 		})
@@ -228,7 +228,7 @@ func (s *service) StartReset(ctx context.Context, req *pluginpb.StartResetReques
 		return nil, err
 	}
 	resp := &pluginpb.StartResetResponse{}
-	resp.Failure, err = s.ask("StartReset", func() (err error) {
+	resp.Failure, err = ask(s, "StartReset", func() (err error) {
 		resp.Location, err = r.StartReset(ctx, Reset{
 			TargetID: req.GetTargetId(), Email: req.GetEmail(), RedirectURI: req.GetRedirectUri(),
 		})
@@ -244,7 +244,7 @@ func (s *service) Exchange(ctx context.Context, req *pluginpb.ExchangeRequest) (
 		return nil, err
 	}
 	resp := &pluginpb.ExchangeResponse{}
-	resp.Failure, err = s.ask("Exchange", func() error {
+	resp.Failure, err = ask(s, "Exchange", func() error {
 		tokens, err := e.Exchange(ctx, Assertion{
 			JWT: canonical.NewSecret(req.GetAssertion()), TargetID: req.GetTargetId(), Email: req.GetEmail(),
 			ClientID: req.GetClientId(), Scope: req.GetScope(),

@@ -67,7 +67,7 @@ func Run[C any](p Plugin[C]) error {
 	redirect := sync.OnceFunc(func() { os.Stdout, os.Stderr = stderr, stderr })
 	go func() {
 		waitForOrphanhood(os.Getppid())
-		svc.abandon()
+		abandon(svc)
 		os.Exit(1) //nolint:forbidigo // there is nobody left to return to
 	}()
 	goplugin.Serve(&goplugin.ServeConfig{
@@ -130,7 +130,7 @@ func waitForOrphanhood(parent int) {
 }
 
 // abandon ends the conversation without the host.
-func (s *service) abandon() {
+func abandon(s *service) {
 	s.log.Warn("the host is gone")
 	if !s.shut() {
 		return

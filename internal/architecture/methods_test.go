@@ -28,7 +28,7 @@ var oversized = map[string]int{
 	"core/internal/conversation.Session":  22,
 	"core/internal/conversation.stream":   17,
 	"core/internal/spill.Spill":           14,
-	"core/plugin.Client":                  22,
+	"core/plugin.Client":                  23,
 	"core/plugin.process":                 13,
 	"core/sdk.service":                    21,
 	"core/sdk/folder.Folder":              15,

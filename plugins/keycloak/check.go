@@ -61,7 +61,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		return l // the rest would only say the same
 	}
 	p.checkServer(ctx, &l, needs, facts)
-	p.checkProvider(ctx, &l)
+	checkProvider(ctx, t.api, &l)
 	p.checkRealm(&l, facts)
 	p.checkFederations(ctx, &l)
 	p.checkProfile(ctx, &l, needs)
@@ -217,8 +217,8 @@ func (t *preflight) checkServer(ctx context.Context, l *sdk.Diagnostics, needs s
 }
 
 // checkProvider names a jar that lacks what this program asks it for.
-func (t *preflight) checkProvider(ctx context.Context, l *sdk.Diagnostics) {
-	about, err := provided{t.api}.endpoints(ctx)
+func checkProvider(ctx context.Context, a *api, l *sdk.Diagnostics) {
+	about, err := provided{a}.endpoints(ctx)
 	if err == nil && about.old() {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeOldProvider, Summary: "the server has an older provider of stetl",

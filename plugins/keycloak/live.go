@@ -14,10 +14,10 @@ import (
 
 // live loads a running server. Load is safe for concurrent use.
 type live struct {
-	config  Config
-	api     *api
-	env     sdk.Env
-	tidying tidying
+	config Config
+	api    *api
+	env    sdk.Env
+	*tidying
 
 	opening sync.Mutex
 	realm   *openRealm // nil until the first Plan or Load
@@ -59,7 +59,7 @@ func newLive(c Config, env sdk.Env) (*live, error) {
 }
 
 func newLiveOn(a *api, c Config, env sdk.Env) *live {
-	return &live{config: c, api: a, env: env, tidying: tidying{api: a, tenancy: c.Tenants == tenantsAsOrganizations}}
+	return &live{config: c, api: a, env: env, tidying: &tidying{api: a, tenancy: c.Tenants == tenantsAsOrganizations}}
 }
 
 // Capabilities implements [sdk.Capable].

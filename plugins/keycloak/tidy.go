@@ -25,8 +25,8 @@ const tidyFor = 5 * time.Second
 
 // Tidy implements [sdk.Tidier]: roles, tenant groups and organizations that a load has
 // created and that are empty, and as they were made, go.
-func (t *live) Tidy(ctx context.Context) (removed, left int, err error) {
-	removed, left, err = t.tidying.step(ctx, tidyFor)
+func (t *tidying) Tidy(ctx context.Context) (removed, left int, err error) {
+	removed, left, err = t.step(ctx, tidyFor)
 	if err != nil {
 		err = explain(fmt.Errorf("remove the roles and groups that a load had created: %w", err))
 	}
@@ -94,7 +94,7 @@ func (t *tidying) step(ctx context.Context, budget time.Duration) (removed, left
 	return int(gone.Load()), left, nil
 }
 
-// ours reports whether attributes are the mark of a load, and nothing else.
+// onlyMark reports whether attributes are the mark of a load, and nothing else.
 func onlyMark(attributes map[string][]string) bool {
 	return maps.EqualFunc(attributes, madeByUs, slices.Equal[[]string])
 }

@@ -16,7 +16,7 @@ import (
 
 // Undo implements [sdk.Undoer].
 func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
-	return t.takeAll(ctx, accounts, out, false)
+	return takeAll(ctx, t, accounts, out, false)
 }
 
 // UndoInDoubt implements [sdk.DoubtUndoer]. An account has the id that it was to have; the
@@ -27,7 +27,7 @@ func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.
 		a := &accounts[i]
 		a.TargetID, a.State, a.Before = cmp.Or(a.TargetID, a.ID), nil, nil
 	}
-	return t.takeAll(ctx, accounts, out, true)
+	return takeAll(ctx, t, accounts, out, true)
 }
 
 // undoing takes the accounts of one request back.
@@ -41,7 +41,7 @@ type undoing struct {
 
 // takeAll takes accounts back side by side, and those that only have to go together. What
 // the server has against one of them is its outcome.
-func (t *live) takeAll(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes, doubtful bool) error {
+func takeAll(ctx context.Context, t *live, accounts []sdk.Account, out sdk.Outcomes, doubtful bool) error {
 	r, err := t.open(ctx)
 	if err != nil {
 		return err

@@ -269,7 +269,7 @@ func (s *Session) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi
 // Finish ends the streams and has the plugin make the work visible. No Load may
 // follow; all other calls may. When it fails, nothing of the run counts as loaded.
 func (s *Session) Finish(ctx context.Context) error {
-	for _, st := range s.streams() {
+	for _, st := range openStreams(s) {
 		if err := st.drain(ctx); err != nil {
 			return err
 		}
@@ -290,7 +290,7 @@ func (s *Session) Close(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	drain, stop := context.WithTimeout(ctx, drainTimeout)
 	defer stop()
-	for _, st := range s.streams() {
+	for _, st := range openStreams(s) {
 		// Whatever did not end in time is cut off below.
 		_ = st.drain(drain)
 	}
@@ -350,7 +350,7 @@ func (s *hearing) failure(what string, all []*pluginpb.Diagnostic) error {
 	return nil
 }
 
-func (s *Session) streams() []*stream {
+func openStreams(s *Session) []*stream {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var open []*stream

@@ -245,7 +245,7 @@ func TestLoadKeepsTheBooks(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
 				t.Errorf("outcomes (-want +got):\n%s", diff)
 			}
-			for _, l := range s.streams() {
+			for _, l := range openStreams(s) {
 				_ = l.drain(t.Context())
 			}
 			if !strings.Contains(log.String(), tc.log) {

@@ -1,9 +1,11 @@
 package sdk_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -157,6 +159,33 @@ func TestUndoStopsWithWhatIsKnown(t *testing.T) {
 	outcomes, err := c.Undo(ctx, []sdk.Account{{SourceID: "1"}, {SourceID: "2"}})
 	if !errors.Is(err, context.Canceled) || outcomes[0].Action != sdk.Deleted || outcomes[1].Action != sdk.InDoubt || outcomes[1].Code != sdk.CodeUndecided {
 		t.Errorf("%v, %+v", err, outcomes)
+	}
+}
+
+// Two hundred megabytes of pre-images are given back, a part at a time.
+func TestUndoOfLargePreImages(t *testing.T) {
+	t.Parallel()
+	before := bytes.Repeat([]byte("x"), 100<<10)
+	accounts := make([]sdk.Account, 2000)
+	for i := range accounts {
+		accounts[i] = sdk.Account{SourceID: strconv.Itoa(i), Before: before}
+	}
+	c := plugintest.Serve(t, with(&caller{undo: func(got []sdk.Account, out sdk.Outcomes) error {
+		for _, a := range got {
+			if len(a.Before) == len(before) {
+				out.Report(sdk.Outcome{SourceID: a.SourceID, Action: sdk.Updated})
+			}
+		}
+		return nil
+	}}), nil)
+	outcomes, err := c.Undo(t.Context(), accounts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range outcomes {
+		if o.Action != sdk.Updated {
+			t.Fatalf("account %d: %+v", i, o)
+		}
 	}
 }
 

@@ -1622,14 +1622,12 @@ func (*CancelUndo) Descriptor() ([]byte, []int) {
 	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
 }
 
-// UndoResponse holds one outcome per account, in a stream a part of them: deleted; updated, where a pre-image
+// UndoResponse holds one outcome per account: deleted; updated, where a pre-image
 // was put back; unchanged, where there was nothing to do; skipped with load.moved,
 // where somebody has changed the account since; rejected or in doubt.
 type UndoResponse struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Outcomes []*Outcome             `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
-	// How the plugin is getting on, in a stream.
-	Pulse         *Pulse `protobuf:"bytes,2,opt,name=pulse,proto3" json:"pulse,omitempty"`
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcomes      []*Outcome             `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1671,7 +1669,54 @@ func (x *UndoResponse) GetOutcomes() []*Outcome {
 	return nil
 }
 
-func (x *UndoResponse) GetPulse() *Pulse {
+// UndoStreamResponse is a part of what UndoResponse holds.
+type UndoStreamResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Outcomes []*Outcome             `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	// How the plugin is getting on.
+	Pulse         *Pulse `protobuf:"bytes,2,opt,name=pulse,proto3" json:"pulse,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndoStreamResponse) Reset() {
+	*x = UndoStreamResponse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndoStreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndoStreamResponse) ProtoMessage() {}
+
+func (x *UndoStreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndoStreamResponse.ProtoReflect.Descriptor instead.
+func (*UndoStreamResponse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UndoStreamResponse) GetOutcomes() []*Outcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+func (x *UndoStreamResponse) GetPulse() *Pulse {
 	if x != nil {
 		return x.Pulse
 	}
@@ -1687,7 +1732,7 @@ type TidyRequest struct {
 
 func (x *TidyRequest) Reset() {
 	*x = TidyRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1699,7 +1744,7 @@ func (x *TidyRequest) String() string {
 func (*TidyRequest) ProtoMessage() {}
 
 func (x *TidyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1712,7 +1757,7 @@ func (x *TidyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TidyRequest.ProtoReflect.Descriptor instead.
 func (*TidyRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
 }
 
 // TidyResponse says what one call has done, within some ten seconds.
@@ -1730,7 +1775,7 @@ type TidyResponse struct {
 
 func (x *TidyResponse) Reset() {
 	*x = TidyResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1742,7 +1787,7 @@ func (x *TidyResponse) String() string {
 func (*TidyResponse) ProtoMessage() {}
 
 func (x *TidyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1755,7 +1800,7 @@ func (x *TidyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TidyResponse.ProtoReflect.Descriptor instead.
 func (*TidyResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TidyResponse) GetDiagnostics() []*Diagnostic {
@@ -1791,7 +1836,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1848,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1861,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LoginRequest) GetTargetId() string {
@@ -1852,7 +1897,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +1909,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +1922,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LoginResponse) GetAccepted() bool {
@@ -1909,7 +1954,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1921,7 +1966,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1934,7 +1979,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetPasswordRequest) GetTargetId() string {
@@ -1975,7 +2020,7 @@ type SetPasswordResponse struct {
 
 func (x *SetPasswordResponse) Reset() {
 	*x = SetPasswordResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1987,7 +2032,7 @@ func (x *SetPasswordResponse) String() string {
 func (*SetPasswordResponse) ProtoMessage() {}
 
 func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2000,7 +2045,7 @@ func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetPasswordResponse) GetFailure() *Failure {
@@ -2023,7 +2068,7 @@ type StartResetRequest struct {
 
 func (x *StartResetRequest) Reset() {
 	*x = StartResetRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2080,7 @@ func (x *StartResetRequest) String() string {
 func (*StartResetRequest) ProtoMessage() {}
 
 func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2093,7 @@ func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetRequest.ProtoReflect.Descriptor instead.
 func (*StartResetRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StartResetRequest) GetTargetId() string {
@@ -2084,7 +2129,7 @@ type StartResetResponse struct {
 
 func (x *StartResetResponse) Reset() {
 	*x = StartResetResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2141,7 @@ func (x *StartResetResponse) String() string {
 func (*StartResetResponse) ProtoMessage() {}
 
 func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2154,7 @@ func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetResponse.ProtoReflect.Descriptor instead.
 func (*StartResetResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StartResetResponse) GetLocation() string {
@@ -2142,7 +2187,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2199,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2212,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExchangeRequest) GetAssertion() string {
@@ -2217,7 +2262,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2274,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2287,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExchangeResponse) GetTokensJson() []byte {
@@ -2272,7 +2317,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2284,7 +2329,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2297,7 +2342,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Failure) GetCode() string {
@@ -2330,7 +2375,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2342,7 +2387,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2355,7 +2400,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{36}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{37}
 }
 
 // CloseResponse reports what could not be released.
@@ -2368,7 +2413,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2425,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2438,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{37}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *CloseResponse) GetDiagnostics() []*Diagnostic {
@@ -2511,8 +2556,10 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x06cancel\x18\x02 \x01(\v2\x1b.stetl.plugin.v1.CancelUndoH\x00R\x06cancelB\x06\n" +
 	"\x04kind\"\f\n" +
 	"\n" +
-	"CancelUndo\"r\n" +
+	"CancelUndo\"D\n" +
 	"\fUndoResponse\x124\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x18.stetl.plugin.v1.OutcomeR\boutcomes\"x\n" +
+	"\x12UndoStreamResponse\x124\n" +
 	"\boutcomes\x18\x01 \x03(\v2\x18.stetl.plugin.v1.OutcomeR\boutcomes\x12,\n" +
 	"\x05pulse\x18\x02 \x01(\v2\x16.stetl.plugin.v1.PulseR\x05pulse\"\r\n" +
 	"\vTidyRequest\"{\n" +
@@ -2557,7 +2604,7 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x04hint\x18\x03 \x01(\tR\x04hint\"\x0e\n" +
 	"\fCloseRequest\"N\n" +
 	"\rCloseResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\x8c\t\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\x92\t\n" +
 	"\rTargetService\x12O\n" +
 	"\bDescribe\x12 .stetl.plugin.v1.DescribeRequest\x1a!.stetl.plugin.v1.DescribeResponse\x12R\n" +
 	"\tConfigure\x12!.stetl.plugin.v1.ConfigureRequest\x1a\".stetl.plugin.v1.ConfigureResponse\x12F\n" +
@@ -2566,9 +2613,9 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x04Plan\x12\x1c.stetl.plugin.v1.PlanRequest\x1a\x1d.stetl.plugin.v1.PlanResponse(\x010\x01\x12G\n" +
 	"\x04Load\x12\x1c.stetl.plugin.v1.LoadRequest\x1a\x1d.stetl.plugin.v1.LoadResponse(\x010\x01\x12I\n" +
 	"\x06Finish\x12\x1e.stetl.plugin.v1.FinishRequest\x1a\x1f.stetl.plugin.v1.FinishResponse\x12C\n" +
-	"\x04Undo\x12\x1c.stetl.plugin.v1.UndoRequest\x1a\x1d.stetl.plugin.v1.UndoResponse\x12S\n" +
+	"\x04Undo\x12\x1c.stetl.plugin.v1.UndoRequest\x1a\x1d.stetl.plugin.v1.UndoResponse\x12Y\n" +
 	"\n" +
-	"UndoStream\x12\".stetl.plugin.v1.UndoStreamRequest\x1a\x1d.stetl.plugin.v1.UndoResponse(\x010\x01\x12C\n" +
+	"UndoStream\x12\".stetl.plugin.v1.UndoStreamRequest\x1a#.stetl.plugin.v1.UndoStreamResponse(\x010\x01\x12C\n" +
 	"\x04Tidy\x12\x1c.stetl.plugin.v1.TidyRequest\x1a\x1d.stetl.plugin.v1.TidyResponse\x12F\n" +
 	"\x05Login\x12\x1d.stetl.plugin.v1.LoginRequest\x1a\x1e.stetl.plugin.v1.LoginResponse\x12X\n" +
 	"\vSetPassword\x12#.stetl.plugin.v1.SetPasswordRequest\x1a$.stetl.plugin.v1.SetPasswordResponse\x12U\n" +
@@ -2589,7 +2636,7 @@ func file_stetl_plugin_v1_target_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_target_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*DescribeRequest)(nil),     // 0: stetl.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),    // 1: stetl.plugin.v1.DescribeResponse
@@ -2616,101 +2663,103 @@ var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*UndoStreamRequest)(nil),   // 22: stetl.plugin.v1.UndoStreamRequest
 	(*CancelUndo)(nil),          // 23: stetl.plugin.v1.CancelUndo
 	(*UndoResponse)(nil),        // 24: stetl.plugin.v1.UndoResponse
-	(*TidyRequest)(nil),         // 25: stetl.plugin.v1.TidyRequest
-	(*TidyResponse)(nil),        // 26: stetl.plugin.v1.TidyResponse
-	(*LoginRequest)(nil),        // 27: stetl.plugin.v1.LoginRequest
-	(*LoginResponse)(nil),       // 28: stetl.plugin.v1.LoginResponse
-	(*SetPasswordRequest)(nil),  // 29: stetl.plugin.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil), // 30: stetl.plugin.v1.SetPasswordResponse
-	(*StartResetRequest)(nil),   // 31: stetl.plugin.v1.StartResetRequest
-	(*StartResetResponse)(nil),  // 32: stetl.plugin.v1.StartResetResponse
-	(*ExchangeRequest)(nil),     // 33: stetl.plugin.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),    // 34: stetl.plugin.v1.ExchangeResponse
-	(*Failure)(nil),             // 35: stetl.plugin.v1.Failure
-	(*CloseRequest)(nil),        // 36: stetl.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),       // 37: stetl.plugin.v1.CloseResponse
-	nil,                         // 38: stetl.plugin.v1.ConfigureRequest.SavedEntry
-	(*Capabilities)(nil),        // 39: stetl.plugin.v1.Capabilities
-	(*CodeInfo)(nil),            // 40: stetl.plugin.v1.CodeInfo
-	(*Diagnostic)(nil),          // 41: stetl.plugin.v1.Diagnostic
-	(*Needs)(nil),               // 42: stetl.plugin.v1.Needs
-	(*SignIn)(nil),              // 43: stetl.plugin.v1.SignIn
-	(*Change)(nil),              // 44: stetl.plugin.v1.Change
-	(*Outcome)(nil),             // 45: stetl.plugin.v1.Outcome
-	(*durationpb.Duration)(nil), // 46: google.protobuf.Duration
-	(*User)(nil),                // 47: stetl.plugin.v1.User
+	(*UndoStreamResponse)(nil),  // 25: stetl.plugin.v1.UndoStreamResponse
+	(*TidyRequest)(nil),         // 26: stetl.plugin.v1.TidyRequest
+	(*TidyResponse)(nil),        // 27: stetl.plugin.v1.TidyResponse
+	(*LoginRequest)(nil),        // 28: stetl.plugin.v1.LoginRequest
+	(*LoginResponse)(nil),       // 29: stetl.plugin.v1.LoginResponse
+	(*SetPasswordRequest)(nil),  // 30: stetl.plugin.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil), // 31: stetl.plugin.v1.SetPasswordResponse
+	(*StartResetRequest)(nil),   // 32: stetl.plugin.v1.StartResetRequest
+	(*StartResetResponse)(nil),  // 33: stetl.plugin.v1.StartResetResponse
+	(*ExchangeRequest)(nil),     // 34: stetl.plugin.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),    // 35: stetl.plugin.v1.ExchangeResponse
+	(*Failure)(nil),             // 36: stetl.plugin.v1.Failure
+	(*CloseRequest)(nil),        // 37: stetl.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),       // 38: stetl.plugin.v1.CloseResponse
+	nil,                         // 39: stetl.plugin.v1.ConfigureRequest.SavedEntry
+	(*Capabilities)(nil),        // 40: stetl.plugin.v1.Capabilities
+	(*CodeInfo)(nil),            // 41: stetl.plugin.v1.CodeInfo
+	(*Diagnostic)(nil),          // 42: stetl.plugin.v1.Diagnostic
+	(*Needs)(nil),               // 43: stetl.plugin.v1.Needs
+	(*SignIn)(nil),              // 44: stetl.plugin.v1.SignIn
+	(*Change)(nil),              // 45: stetl.plugin.v1.Change
+	(*Outcome)(nil),             // 46: stetl.plugin.v1.Outcome
+	(*durationpb.Duration)(nil), // 47: google.protobuf.Duration
+	(*User)(nil),                // 48: stetl.plugin.v1.User
 }
 var file_stetl_plugin_v1_target_proto_depIdxs = []int32{
-	39, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	40, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
+	40, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	41, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
 	2,  // 2: stetl.plugin.v1.DescribeResponse.config_fields:type_name -> stetl.plugin.v1.ConfigField
-	38, // 3: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
-	41, // 4: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	39, // 5: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	42, // 6: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
-	41, // 7: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	43, // 8: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
-	42, // 9: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
-	41, // 10: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	39, // 3: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
+	42, // 4: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	40, // 5: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	43, // 6: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
+	42, // 7: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	44, // 8: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
+	43, // 9: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
+	42, // 10: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
 	16, // 11: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
 	17, // 12: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	44, // 13: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
+	45, // 13: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
 	15, // 14: stetl.plugin.v1.PlanResponse.pulse:type_name -> stetl.plugin.v1.Pulse
 	16, // 15: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
 	17, // 16: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
 	14, // 17: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
-	45, // 18: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	46, // 18: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
 	13, // 19: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
 	15, // 20: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	46, // 21: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
-	47, // 22: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
-	41, // 23: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	47, // 21: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
+	48, // 22: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
+	42, // 23: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
 	20, // 24: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
 	21, // 25: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
 	23, // 26: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
-	45, // 27: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	15, // 28: stetl.plugin.v1.UndoResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	41, // 29: stetl.plugin.v1.TidyResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	35, // 30: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
-	35, // 31: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
-	35, // 32: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
-	35, // 33: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
-	41, // 34: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	0,  // 35: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
-	3,  // 36: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
-	5,  // 37: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
-	7,  // 38: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
-	9,  // 39: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
-	11, // 40: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
-	18, // 41: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
-	21, // 42: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
-	22, // 43: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
-	25, // 44: stetl.plugin.v1.TargetService.Tidy:input_type -> stetl.plugin.v1.TidyRequest
-	27, // 45: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
-	29, // 46: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
-	31, // 47: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
-	33, // 48: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
-	36, // 49: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
-	1,  // 50: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
-	4,  // 51: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
-	6,  // 52: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
-	8,  // 53: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
-	10, // 54: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
-	12, // 55: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
-	19, // 56: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
-	24, // 57: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
-	24, // 58: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoResponse
-	26, // 59: stetl.plugin.v1.TargetService.Tidy:output_type -> stetl.plugin.v1.TidyResponse
-	28, // 60: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
-	30, // 61: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
-	32, // 62: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
-	34, // 63: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
-	37, // 64: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
-	50, // [50:65] is the sub-list for method output_type
-	35, // [35:50] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	46, // 27: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	46, // 28: stetl.plugin.v1.UndoStreamResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	15, // 29: stetl.plugin.v1.UndoStreamResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	42, // 30: stetl.plugin.v1.TidyResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	36, // 31: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
+	36, // 32: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
+	36, // 33: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
+	36, // 34: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
+	42, // 35: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	0,  // 36: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
+	3,  // 37: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
+	5,  // 38: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
+	7,  // 39: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
+	9,  // 40: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
+	11, // 41: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
+	18, // 42: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
+	21, // 43: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
+	22, // 44: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
+	26, // 45: stetl.plugin.v1.TargetService.Tidy:input_type -> stetl.plugin.v1.TidyRequest
+	28, // 46: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
+	30, // 47: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
+	32, // 48: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
+	34, // 49: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
+	37, // 50: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
+	1,  // 51: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
+	4,  // 52: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
+	6,  // 53: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
+	8,  // 54: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
+	10, // 55: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
+	12, // 56: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
+	19, // 57: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
+	24, // 58: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
+	25, // 59: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoStreamResponse
+	27, // 60: stetl.plugin.v1.TargetService.Tidy:output_type -> stetl.plugin.v1.TidyResponse
+	29, // 61: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
+	31, // 62: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
+	33, // 63: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
+	35, // 64: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
+	38, // 65: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
+	51, // [51:66] is the sub-list for method output_type
+	36, // [36:51] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_target_proto_init() }
@@ -2743,7 +2792,7 @@ func file_stetl_plugin_v1_target_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_target_proto_rawDesc), len(file_stetl_plugin_v1_target_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -89,7 +89,7 @@ type TargetServiceClient interface {
 	// UndoStream is Undo with partial results: each outcome is told as soon as it is
 	// known, and the work can be taken back. A host asks it of a plugin of minor
 	// version 2 and later, and Undo of one that answers UNIMPLEMENTED. Ability "undo".
-	UndoStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UndoStreamRequest, UndoResponse], error)
+	UndoStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UndoStreamRequest, UndoStreamResponse], error)
 	// Tidy takes away what runs have created beside accounts, such as roles and groups, and
 	// nobody has any more, a bounded piece in each call. Ability "tidy".
 	Tidy(ctx context.Context, in *TidyRequest, opts ...grpc.CallOption) (*TidyResponse, error)
@@ -201,18 +201,18 @@ func (c *targetServiceClient) Undo(ctx context.Context, in *UndoRequest, opts ..
 	return out, nil
 }
 
-func (c *targetServiceClient) UndoStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UndoStreamRequest, UndoResponse], error) {
+func (c *targetServiceClient) UndoStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[UndoStreamRequest, UndoStreamResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &TargetService_ServiceDesc.Streams[2], TargetService_UndoStream_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[UndoStreamRequest, UndoResponse]{ClientStream: stream}
+	x := &grpc.GenericClientStream[UndoStreamRequest, UndoStreamResponse]{ClientStream: stream}
 	return x, nil
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type TargetService_UndoStreamClient = grpc.BidiStreamingClient[UndoStreamRequest, UndoResponse]
+type TargetService_UndoStreamClient = grpc.BidiStreamingClient[UndoStreamRequest, UndoStreamResponse]
 
 func (c *targetServiceClient) Tidy(ctx context.Context, in *TidyRequest, opts ...grpc.CallOption) (*TidyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -313,7 +313,7 @@ type TargetServiceServer interface {
 	// UndoStream is Undo with partial results: each outcome is told as soon as it is
 	// known, and the work can be taken back. A host asks it of a plugin of minor
 	// version 2 and later, and Undo of one that answers UNIMPLEMENTED. Ability "undo".
-	UndoStream(grpc.BidiStreamingServer[UndoStreamRequest, UndoResponse]) error
+	UndoStream(grpc.BidiStreamingServer[UndoStreamRequest, UndoStreamResponse]) error
 	// Tidy takes away what runs have created beside accounts, such as roles and groups, and
 	// nobody has any more, a bounded piece in each call. Ability "tidy".
 	Tidy(context.Context, *TidyRequest) (*TidyResponse, error)
@@ -363,7 +363,7 @@ func (UnimplementedTargetServiceServer) Finish(context.Context, *FinishRequest) 
 func (UnimplementedTargetServiceServer) Undo(context.Context, *UndoRequest) (*UndoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Undo not implemented")
 }
-func (UnimplementedTargetServiceServer) UndoStream(grpc.BidiStreamingServer[UndoStreamRequest, UndoResponse]) error {
+func (UnimplementedTargetServiceServer) UndoStream(grpc.BidiStreamingServer[UndoStreamRequest, UndoStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method UndoStream not implemented")
 }
 func (UnimplementedTargetServiceServer) Tidy(context.Context, *TidyRequest) (*TidyResponse, error) {
@@ -528,11 +528,11 @@ func _TargetService_Undo_Handler(srv interface{}, ctx context.Context, dec func(
 }
 
 func _TargetService_UndoStream_Handler(srv interface{}, stream grpc.ServerStream) error {
-	return srv.(TargetServiceServer).UndoStream(&grpc.GenericServerStream[UndoStreamRequest, UndoResponse]{ServerStream: stream})
+	return srv.(TargetServiceServer).UndoStream(&grpc.GenericServerStream[UndoStreamRequest, UndoStreamResponse]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type TargetService_UndoStreamServer = grpc.BidiStreamingServer[UndoStreamRequest, UndoResponse]
+type TargetService_UndoStreamServer = grpc.BidiStreamingServer[UndoStreamRequest, UndoStreamResponse]
 
 func _TargetService_Tidy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(TidyRequest)

@@ -80,7 +80,7 @@ func (s *service) Undo(ctx context.Context, req *pluginpb.UndoRequest) (*pluginp
 
 // UndoStream is Undo that tells each outcome as soon as it is known, and that can be taken
 // back.
-func (s *service) UndoStream(st grpc.BidiStreamingServer[pluginpb.UndoStreamRequest, pluginpb.UndoResponse]) error {
+func (s *service) UndoStream(st grpc.BidiStreamingServer[pluginpb.UndoStreamRequest, pluginpb.UndoStreamResponse]) error {
 	undoer, err := able[Undoer](s, undoCall)
 	if err != nil {
 		return err
@@ -114,12 +114,14 @@ func (s *service) UndoStream(st grpc.BidiStreamingServer[pluginpb.UndoStreamRequ
 	var sender sync.WaitGroup
 	sender.Go(func() {
 		box.run(func(_ uint64, changes []Change, _ bool) error {
-			resp := &pluginpb.UndoResponse{}
+			resp := &pluginpb.UndoStreamResponse{}
 			for i := range changes {
 				resp.Outcomes = append(resp.Outcomes, wire.EncodeOutcome(&changes[i].Outcome))
 			}
 			return st.Send(resp)
-		}, func(p *pluginpb.LoadResponse) error { return st.Send(&pluginpb.UndoResponse{Pulse: p.GetPulse()}) }, cancel)
+		}, func(p *pluginpb.LoadResponse) error {
+			return st.Send(&pluginpb.UndoStreamResponse{Pulse: p.GetPulse()})
+		}, cancel)
 	})
 	defer sender.Wait()
 	defer box.close()

@@ -99,7 +99,7 @@ func (u *undoing) send(ctx context.Context, part undoPart) error {
 		}
 	}
 	p, err := call(ctx, s, "Undo", undoTimeout, s.client.Undo, req)
-	u.deliver(p, part)
+	u.deliver(p.GetOutcomes(), part)
 	return err
 }
 
@@ -132,7 +132,7 @@ func (u *undoing) stream(ctx context.Context, req *pluginpb.UndoRequest, part un
 				return
 			}
 			hear(s, p.GetPulse())
-			u.deliver(p, part)
+			u.deliver(p.GetOutcomes(), part)
 		}
 	}()
 	select {
@@ -160,9 +160,9 @@ func (u *undoing) stream(ctx context.Context, req *pluginpb.UndoRequest, part un
 }
 
 // deliver takes in what the plugin says about accounts of a part. One caller at a time.
-func (u *undoing) deliver(p *pluginpb.UndoResponse, part undoPart) {
+func (u *undoing) deliver(outcomes []*pluginpb.Outcome, part undoPart) {
 	s := u.session
-	for _, raw := range p.GetOutcomes() {
+	for _, raw := range outcomes {
 		o, err := wire.DecodeOutcome(raw)
 		i, known := part.index[o.SourceID]
 		switch {

@@ -18,7 +18,7 @@ import (
 	"github.com/stetl/stetl/core/pluginpb"
 )
 
-type undoStream = grpc.BidiStreamingServer[pluginpb.UndoStreamRequest, pluginpb.UndoResponse]
+type undoStream = grpc.BidiStreamingServer[pluginpb.UndoStreamRequest, pluginpb.UndoStreamResponse]
 
 // undoer is a plugin that takes accounts back.
 type undoer struct {
@@ -81,7 +81,7 @@ func TestUndoIsCutBySize(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					return st.Send(answer(req.GetUndo()))
+					return st.Send(&pluginpb.UndoStreamResponse{Outcomes: answer(req.GetUndo()).GetOutcomes()})
 				},
 			}, Options{})
 			accounts := append(large(180, 100<<10), pluginapi.Account{SourceID: "huge", Before: make([]byte, wire.MaxUser)}, pluginapi.Account{SourceID: "0"})
@@ -129,7 +129,7 @@ func TestUndoKeepsPartialResults(t *testing.T) {
 			return err
 		}
 		first := deleted(req.GetUndo().GetAccounts()[0])
-		if err := st.Send(&pluginpb.UndoResponse{Outcomes: []*pluginpb.Outcome{first, first, {SourceId: "stranger"}}}); err != nil {
+		if err := st.Send(&pluginpb.UndoStreamResponse{Outcomes: []*pluginpb.Outcome{first, first, {SourceId: "stranger"}}}); err != nil {
 			return err
 		}
 		return status.Error(codes.Internal, "broken")
@@ -157,7 +157,7 @@ func TestUndoIsTakenBack(t *testing.T) {
 		if next, err := st.Recv(); err != nil || next.GetCancel() == nil {
 			return fmt.Errorf("no cancel: %w", err)
 		}
-		return st.Send(&pluginpb.UndoResponse{Outcomes: []*pluginpb.Outcome{deleted(req.GetUndo().GetAccounts()[0])}})
+		return st.Send(&pluginpb.UndoStreamResponse{Outcomes: []*pluginpb.Outcome{deleted(req.GetUndo().GetAccounts()[0])}})
 	}}, Options{})
 	outcomes, err := s.Undo(ctx, []pluginapi.Account{{SourceID: "a"}, {SourceID: "b"}})
 	if !errors.Is(err, reason) || outcomes[0].Action != pluginapi.Deleted || outcomes[1].Action != pluginapi.InDoubt {

@@ -276,7 +276,7 @@ class Service:
         for account in first.undo.accounts:
             if stop.is_set():
                 return
-            yield protocol.UndoResponse(outcomes=[self._each(account, self.target.undo)])
+            yield protocol.UndoStreamResponse(outcomes=[self._each(account, self.target.undo)])
 
     def Login(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._require(context, "ready", "finished")

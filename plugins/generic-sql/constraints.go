@@ -136,6 +136,12 @@ func (s *auditor) constrain(ctx context.Context, accounts []*account) error {
 			}
 		}
 	}
+	for _, a := range accounts {
+		if a.rejected() { // what it would have taken is free for others
+			s.claims.Release(a.claims...)
+			a.claims, a.guarded = nil, nil
+		}
+	}
 	return nil
 }
 

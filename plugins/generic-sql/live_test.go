@@ -119,6 +119,11 @@ func TestPlanIsWhatHappens(t *testing.T) {
 	for i, name := range names {
 		users = append(users, ordinary(i+1, tests[name].change))
 	}
+	// Somebody who is rejected keeps nothing from others.
+	users = append(users, ordinary(81, func(u *sdk.User) {
+		u.Email, u.Identities = "free@example.com", []sdk.Identity{{Provider: "google", Subject: "g1"}}
+	}))
+	after := ordinary(82, func(u *sdk.User) { u.Email = "free@example.com" })
 	twins := []sdk.User{ordinary(91, func(u *sdk.User) { u.Email = "Twin@example.com" }), ordinary(92, func(u *sdk.User) { u.Email = "twin@example.com" })}
 	users = append(users, twins...)
 	target := open(t, ownTables(dsn), nil)
@@ -127,6 +132,9 @@ func TestPlanIsWhatHappens(t *testing.T) {
 		t.Fatal(err)
 	}
 	planned := targettest.Plan(t, target, users)
+	if got := targettest.Plan(t, target, []sdk.User{after}).Of(after.SourceID); got != "created" {
+		t.Errorf("who wants the address of somebody who was rejected: %s", got)
+	}
 	if after, err := inspect(dsn)(t.Context()); err != nil || after != before {
 		t.Errorf("the plan has changed the database (%v)", err)
 	}
@@ -477,5 +485,27 @@ func TestJournalOfAnotherDatabase(t *testing.T) {
 	}
 	if err := targets[1].Load(t.Context(), []sdk.User{ordinary(1)}, targettest.NewBook(t)); err == nil {
 		t.Error("the load goes on")
+	}
+}
+
+// Of a database that cannot be reached, nobody is in doubt for what may have been written.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	target := open(t, ownTables("postgres://who:s3cret-of-the-test@"+address+"/app?sslmode=disable"), nil)
+	b := targettest.NewBook(t)
+	err = target.Load(t.Context(), []sdk.User{ordinary(1)}, b)
+	if got := b.ByID["source-1"]; err == nil || got.Action != sdk.InDoubt || got.Code != sdk.CodeNotSent || strings.Contains(err.Error()+got.Detail, "s3cret") {
+		t.Errorf("%s %s %s, %v", got.Action, got.Code, got.Detail, err)
+	}
+	if l := target.Check(t.Context(), sdk.Needs{}); len(l) != 1 || l[0].Code != codeUnreachable || strings.Contains(l[0].Summary, "s3cret") {
+		t.Errorf("%v", l.Err())
 	}
 }

@@ -35,10 +35,11 @@ const mostTries = 5
 // Load implements [sdk.Target]: a batch is one transaction.
 func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
 	p, err := t.open(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		err = (&whereabouts{t.config, t.env}).keep(ctx)
 	}
-	if err := (&whereabouts{t.config, t.env}).keep(ctx); err != nil {
+	if err != nil {
+		unsent(users, out, err)
 		return err
 	}
 	pointers := make([]*sdk.User, len(users))
@@ -65,11 +66,16 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 			continue
 		}
 		if !errors.Is(err, errUnknown) { // the transaction has written nothing
-			for _, u := range pointers {
-				out.Report(sdk.Outcome{SourceID: u.SourceID, Action: sdk.InDoubt, Code: sdk.CodeNotSent, Detail: plainError(err)})
-			}
+			unsent(users, out, err)
 		}
 		return explain(err)
+	}
+}
+
+// unsent says of users that nothing of them was written.
+func unsent(users []sdk.User, out sdk.Outcomes, err error) {
+	for i := range users {
+		out.Report(sdk.Outcome{SourceID: users[i].SourceID, Action: sdk.InDoubt, Code: sdk.CodeNotSent, Detail: plainError(err)})
 	}
 }
 

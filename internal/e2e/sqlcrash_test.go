@@ -19,12 +19,12 @@ import (
 )
 
 // guillotine passes connections to a database on. At one COMMIT, counted from the first, it
-// calls kill: before the COMMIT arrives, or after it has been sent on. Its answer never arrives.
+// kills the victim: before the COMMIT arrives, or after it has been sent on. Its answer never arrives.
 type guillotine struct {
 	to      string
 	at      int32
 	after   bool
-	kill    func()
+	victim  atomic.Pointer[os.Process]
 	commits atomic.Int32
 	fell    atomic.Bool
 }
@@ -86,8 +86,8 @@ func (g *guillotine) pass(client net.Conn) {
 			if g.after {
 				_, _ = server.Write(buf[:n])
 			}
-			g.kill()
 			g.fell.Store(true)
+			_ = g.victim.Load().Kill()
 			return
 		}
 		if _, err := server.Write(buf[:n]); err != nil {
@@ -140,8 +140,11 @@ func TestSQLCrash(t *testing.T) {
 					g.commits.Store(0)
 					g.fell.Store(false)
 					cmd := command(t.Context(), t, env, "run", "--config", config, "-q")
-					g.kill = func() { _ = cmd.Process.Kill() }
-					if err := cmd.Run(); err == nil || !g.fell.Load() {
+					if err := cmd.Start(); err != nil {
+						t.Fatal(err)
+					}
+					g.victim.Store(cmd.Process) // long before it has asked the database for anything
+					if err := cmd.Wait(); err == nil || !g.fell.Load() {
 						t.Errorf("the run was not killed: %v", err)
 					}
 					g.commits.Store(commits) // it falls no more

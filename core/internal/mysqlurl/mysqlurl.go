@@ -164,6 +164,9 @@ func (a *Address) settings(given url.Values, p *problems) {
 		case folded == "database" || folded == "dbname":
 			a.config.DBName = value
 		case a.tls.take(folded, value):
+			if a.tls.wrong == folded {
+				a.tls.wrong = name
+			}
 		case settingName.MatchString(name):
 			p.add("the setting "+name+" is not known", "leave it out")
 		default:

@@ -218,6 +218,12 @@ func (s *Server) Exec(tb testing.TB, database, statements string) {
 	}
 }
 
+// Knows reports whether the server has a collation: those of MySQL 8 are new to MariaDB.
+func (s *Server) Knows(tb testing.TB, collation string) bool {
+	tb.Helper()
+	return s.exec(tb.Context(), "", "SET collation_connection = "+collation) == nil
+}
+
 // Client prepares MariaDB's own client to run in a database.
 func (s *Server) Client(tb testing.TB, database string, args ...string) *exec.Cmd {
 	tb.Helper()

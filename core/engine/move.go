@@ -63,19 +63,7 @@ func (m *mover) move(ctx context.Context) error {
 	m.stopped = func() error { return context.Cause(reading) }
 	left := &departed{journal: m.journal, removed: m.survey.removed}
 	d := newDispatcher(group, limits, func(b *batch) error {
-		changes, err := m.apply(working, b)
-		if err == nil {
-			err = left.name(working, changes)
-		}
-		if err == nil && !m.dry {
-			changes = m.waiting.hold(b, changes)
-		}
-		m.survey.signIns.outcomes(b.users, changes)
-		m.counter.add(changes...)
-		if err == nil && !m.dry {
-			err = m.limits.after(changes)
-		}
-		return err
+		return m.deal(working, b, left)
 	})
 	err := m.survey.work.each(nil, func(it *item) error {
 		if err := m.handle(reading, d, it); err != nil {
@@ -104,6 +92,23 @@ func (m *mover) move(ctx context.Context) error {
 	}
 	m.counter.without(m.survey.unchanged(), m.survey.total-m.survey.amount)
 	return nil
+}
+
+// deal gives the accounts of a batch their outcome, but for those that wait.
+func (m *mover) deal(ctx context.Context, b *batch, left *departed) error {
+	changes, err := m.apply(ctx, b)
+	if err == nil {
+		err = left.name(ctx, changes)
+	}
+	if err == nil && !m.dry {
+		changes = m.waiting.hold(b, changes)
+	}
+	m.survey.signIns.outcomes(b.users, changes)
+	m.counter.add(changes...)
+	if err == nil && !m.dry {
+		err = m.limits.after(changes)
+	}
+	return err
 }
 
 // waiting are accounts of runs that cannot get an identifier, because another account has

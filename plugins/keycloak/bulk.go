@@ -41,7 +41,9 @@ type endpoints struct {
 }
 
 // old says that the server has a jar that is older than this program.
-func (e endpoints) old() bool { return e.Version > 0 && (!e.Compares || !e.Finds || !e.Undoes || !e.Elsewhere) }
+func (e endpoints) old() bool {
+	return e.Version > 0 && (!e.Compares || !e.Finds || !e.Undoes || !e.Elsewhere)
+}
 
 // endpoints asks what the server has and lets the client use: nothing has version 0.
 func (a provided) endpoints(ctx context.Context) (about endpoints, err error) {

@@ -63,7 +63,7 @@ func (m *mover) move(ctx context.Context) error {
 	m.stopped = func() error { return context.Cause(reading) }
 	left := &departed{journal: m.journal, removed: m.survey.removed}
 	d := newDispatcher(group, limits, func(b *batch) error {
-		return m.deal(working, b, left)
+		return deal(working, m, b, left)
 	})
 	err := m.survey.work.each(nil, func(it *item) error {
 		if err := m.handle(reading, d, it); err != nil {
@@ -95,7 +95,7 @@ func (m *mover) move(ctx context.Context) error {
 }
 
 // deal gives the accounts of a batch their outcome, but for those that wait.
-func (m *mover) deal(ctx context.Context, b *batch, left *departed) error {
+func deal(ctx context.Context, m *mover, b *batch, left *departed) error {
 	changes, err := m.apply(ctx, b)
 	if err == nil {
 		err = left.name(ctx, changes)

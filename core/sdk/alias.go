@@ -45,6 +45,8 @@ type (
 	Folding = pluginapi.Folding
 	// SignIn is a way to sign in to a target.
 	SignIn = pluginapi.SignIn
+	// SignInWay names a way to sign in.
+	SignInWay = pluginapi.SignInWay
 	// Switch says whether a way to sign in is switched on.
 	Switch = pluginapi.Switch
 	// Mailing names people whom a target mails, see [Mailer].

@@ -96,6 +96,7 @@ func (u uses) each() (out []membershipScopes) {
 // Check implements [sdk.Checker].
 func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	i := inspection{config: t.config, client: t.api, needs: needs}
+	t.signIns = nil
 	l := &i.l
 	if err := folder.Writable(filepath.Dir(t.config.Deferred)); err != nil {
 		l.Add(sideProblem(t.config.Deferred, err))
@@ -120,6 +121,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		return *l
 	}
 	i.connection(ctx, c)
+	t.signIns = c.signIns()
 	i.factors(ctx)
 	i.power(ctx)
 	i.estimate()

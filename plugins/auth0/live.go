@@ -35,6 +35,7 @@ type live struct {
 	factors   factors
 	side      sideFile
 	janitor   membership.Janitor
+	seen
 
 	opening    sync.Mutex
 	opened     bool
@@ -115,7 +116,12 @@ type connection struct {
 		CustomDatabase   bool `json:"enabledDatabaseCustomization"`
 		ImportMode       bool `json:"import_mode"`
 		RequiresUsername bool `json:"requires_username"`
-		Attributes       map[string]struct {
+		// NoReset: people cannot ask for a new password themselves.
+		NoReset bool `json:"disable_self_service_change_password"`
+		Methods map[string]struct {
+			Enabled *bool `json:"enabled"`
+		} `json:"authentication_methods"`
+		Attributes map[string]struct {
 			ProfileRequired bool `json:"profile_required"`
 			Identifier      struct {
 				Active bool `json:"active"`

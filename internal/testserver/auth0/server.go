@@ -93,6 +93,10 @@ type Connection struct {
 	RequiresUsername           bool
 	// EmailOptional and Phone are attributes of flexible identifiers.
 	EmailOptional, Phone bool
+	// Methods are the ways to sign in that the options name, and whether they are on.
+	// NoReset: people cannot ask for a new password themselves.
+	Methods map[string]bool
+	NoReset bool
 }
 
 // Failure is one way for an import to go wrong.
@@ -432,6 +436,13 @@ func (s *Server) listConnections(w http.ResponseWriter, r *http.Request) {
 					"email":        map[string]any{"profile_required": !c.EmailOptional, "identifier": map[string]any{"active": true}},
 					"phone_number": map[string]any{"profile_required": false, "identifier": map[string]any{"active": c.Phone}},
 				}
+			}
+			if c.Methods != nil {
+				methods := map[string]any{}
+				for name, on := range c.Methods {
+					methods[name] = map[string]any{"enabled": on}
+				}
+				o["authentication_methods"], o["disable_self_service_change_password"] = methods, c.NoReset
 			}
 			one["options"] = o
 		}

@@ -59,11 +59,12 @@ type claims struct {
 	// uniqueEmail whether an address is one at all.
 	folds       [idKindCount]bool
 	uniqueEmail bool
+	noUsernames bool // the target has none, so nobody can want the same
 	wanted      duplicates.Finder
 }
 
 func newClaims(caps *pluginapi.Capabilities) *claims {
-	c := &claims{uniqueEmail: caps.UniqueEmail}
+	c := &claims{uniqueEmail: caps.UniqueEmail, noUsernames: caps.NoUsernames}
 	for kind := range c.folds {
 		c.folds[kind] = caps.Folds(idKinds[kind].identifier)
 	}
@@ -107,14 +108,15 @@ func (c *claims) add(place int, u *pluginapi.User) error {
 	default:
 		address = folded(email, u.Email)
 	}
-	kinds := username.bit()
-	if address == name && address != "" {
-		kinds |= email.bit()
+	both := !c.noUsernames && address == name && address != ""
+	switch {
+	case err != nil || c.noUsernames:
+	case both:
+		err = c.wanted.Add(a, username.bit()|email.bit(), name)
+	default:
+		err = c.wanted.Add(a, username.bit(), name)
 	}
-	if err == nil {
-		err = c.wanted.Add(a, kinds, name)
-	}
-	if err == nil && address != name && address != "" {
+	if err == nil && !both && address != "" {
 		err = c.wanted.Add(a, email.bit(), address)
 	}
 	return err

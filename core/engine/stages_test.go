@@ -284,6 +284,35 @@ func TestNoAddressIsWantedByNobody(t *testing.T) {
 	}
 }
 
+// At a target without user names nobody can want the same name.
+func TestNamesThatATargetDoesNotHave(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		caps pluginapi.Capabilities
+		want []duplicates.Kind
+	}{
+		{pluginapi.Capabilities{UniqueEmail: true}, []duplicates.Kind{username.bit(), email.bit()}},
+		{pluginapi.Capabilities{}, []duplicates.Kind{username.bit()}},
+		{pluginapi.Capabilities{UniqueEmail: true, NoUsernames: true}, []duplicates.Kind{email.bit()}},
+		{pluginapi.Capabilities{NoUsernames: true}, nil},
+	} {
+		c := newClaims(&tt.caps)
+		for place, id := range []string{"a", "b"} {
+			if err := c.add(place, &pluginapi.User{SourceID: id, ID: id, Username: "Ada@example.org", Email: "ada@example.org"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		groups, err := c.groups()
+		var got []duplicates.Kind
+		for _, g := range groups {
+			got = append(got, g.Kind)
+		}
+		if err != nil || !slices.Equal(got, tt.want) {
+			t.Errorf("%+v: %v, %v", tt.caps, got, err)
+		}
+	}
+}
+
 // What is taken out of a demand was never in it.
 func TestDemandCanBeCorrected(t *testing.T) {
 	t.Parallel()

@@ -33,6 +33,10 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(options...)
 })
 
+// compiling is held while an expression is compiled: for the first error in one, the
+// library makes a list of what an environment declares, and others read it meanwhile.
+var compiling sync.Mutex
+
 // expression is one compiled.
 type expression struct{ program cel.Program }
 
@@ -81,7 +85,9 @@ func (*compiler) expression(source, path string, want pluginapi.Kind, found *dia
 		found.Add(diag.Diagnostic{Code: diag.MapBadExpression, Summary: "the expression language cannot be set up", Detail: err.Error(), Path: path})
 		return nil
 	}
+	compiling.Lock()
 	ast, issues := env.Compile(source)
+	compiling.Unlock()
 	if issues.Err() != nil {
 		for _, e := range issues.Errors() {
 			d := diag.Diagnostic{Code: diag.MapBadExpression, Summary: "in this expression: " + firstLine(e.Message), Path: path}

@@ -326,6 +326,10 @@ var environments = sync.OnceValues(func() (map[string]*cel.Env, error) {
 // rowIDs is the name space of ids that rows get by uuid5, the same in every run.
 var rowIDs = uuid.MustParse("5f0c1c0e-6a52-5d1c-9d55-0f1f6d1a7b3e")
 
+// compiling is held while an expression is compiled: for the first error in one, the
+// library makes a list of what an environment declares, and others read it meanwhile.
+var compiling sync.Mutex
+
 func compileCEL(text, per string) (source, string) {
 	envs, err := environments()
 	if err != nil {
@@ -335,7 +339,9 @@ func compileCEL(text, per string) (source, string) {
 	if env == nil {
 		return source{}, "" // what it is for is reported elsewhere
 	}
+	compiling.Lock()
 	ast, issues := env.Compile(text)
+	compiling.Unlock()
 	if issues.Err() != nil {
 		line, _, _ := strings.Cut(issues.Errors()[0].Message, "\n")
 		return source{}, "in this expression: " + line

@@ -165,16 +165,24 @@ func (a provided) compare(ctx context.Context, all []question) (map[string]map[s
 	})
 }
 
-// elsewhere says which ids accounts of other realms have.
+// longestQuery bounds the ids of one question, in characters: servers take some 4,000 for
+// the whole address.
+const longestQuery = 3000
+
+// elsewhere says which ids accounts of other realms have. It is asked by GET, so that whoever
+// watches a plan sees that nothing is written.
 func (a provided) elsewhere(ctx context.Context, ids []string) (map[string]bool, error) {
 	taken := map[string]bool{}
-	for part := range slices.Chunk(ids, maxBatch) {
-		body, err := json.Marshal(part)
-		if err != nil {
-			return nil, fmt.Errorf("encode %d ids: %w", len(part), err)
+	for len(ids) > 0 {
+		n, size := 0, 0
+		for n < min(len(ids), maxBatch) && (n == 0 || size < longestQuery) {
+			size += len("&id=") + len(url.QueryEscape(ids[n]))
+			n++
 		}
+		part := ids[:n]
+		ids = ids[n:]
 		var answer []string
-		if err := a.call(httpx.Retryable(ctx), http.MethodPost, a.realmPath("stetl", "elsewhere"), nil, body, &answer); err != nil {
+		if err := a.read(ctx, a.realmPath("stetl", "elsewhere"), url.Values{"id": part}, &answer); err != nil {
 			return nil, fmt.Errorf("ask which of %d ids other realms have: %w", len(part), err)
 		}
 		for _, id := range answer {

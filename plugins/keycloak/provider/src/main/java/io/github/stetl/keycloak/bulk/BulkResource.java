@@ -109,17 +109,15 @@ public class BulkResource {
         return JsonSerialization.writeValueAsString(new Comparison(session, realm).answer(array(body)));
     }
 
-    /** Returns those of the ids in an array that other realms of the server have, see {@link Elsewhere}. */
-    @POST
+    /** Returns those of the ids that other realms of the server have, see {@link Elsewhere}. */
+    @GET
     @Path("elsewhere")
-    @Consumes(MediaType.APPLICATION_JSON)
     @Produces(MediaType.APPLICATION_JSON)
-    public String elsewhere(InputStream body) throws IOException {
+    public String elsewhere(@QueryParam("id") List<String> ids) throws IOException {
         permissions.requireImport();
         permissions.requireView();
-        List<String> ids = new ArrayList<>();
-        for (JsonNode id : array(body)) {
-            ids.add(id.asText());
+        if (ids.size() > MOST) {
+            throw new BadRequestException("at most " + MOST + " ids are looked for at a time");
         }
         return JsonSerialization.writeValueAsString(new Elsewhere(session, realm).taken(ids));
     }

@@ -349,7 +349,9 @@ func testBridge(t *testing.T, server *keycloak.Server) {
 		t.Errorf("the old token again: %q, %v", answer, err)
 	}
 
-	// Two browsers with one session, at the same time.
+	// Two browsers with one session, at the same time: both may get a code, and one of them
+	// is redeemed. The other ends at the application without a session, or at a page of
+	// Keycloak that says so.
 	answers := make(chan string, 2)
 	var tabs []context.Context
 	for range 2 {
@@ -361,17 +363,26 @@ func testBridge(t *testing.T, server *keycloak.Server) {
 	}
 	for _, tab := range tabs {
 		go func() {
-			answer, _, err := app.visit(tab, "/")
-			if err != nil {
-				answer = err.Error()
+			err := chromedp.Do(tab, chromedp.Navigate(app.url+"/"))
+			text := ""
+			if err == nil {
+				text, err = chromedp.Run(tab, chromedp.Text("body"))
 			}
-			answers <- answer
+			if err != nil {
+				text = err.Error()
+			}
+			answers <- strings.TrimSpace(text)
 		}()
 	}
 	got := []string{<-answers, <-answers}
-	slices.Sort(got)
-	if want := []string{"error login_required", "user " + sessions[1].UserID}; !slices.Equal(got, want) {
-		t.Errorf("two at once: %q, want %q", got, want)
+	signedIn := 0
+	for _, text := range got {
+		if strings.HasPrefix(text, "user ") {
+			signedIn++
+		}
+	}
+	if signedIn != 1 || !slices.Contains(got, "user "+sessions[1].UserID) {
+		t.Errorf("two at once: %q, want one of them to be user %s", got, sessions[1].UserID)
 	}
 
 	// An application without a browser.

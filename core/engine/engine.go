@@ -136,7 +136,7 @@ func (r *run) look(ctx context.Context, src Source) (err error) {
 func (r *run) check(ctx context.Context) error {
 	signIns := r.survey.signIns
 	signIns.target.Declared, signIns.told = r.caps.SignIns, r.options.SignIn
-	defer func() { r.strand() }()
+	defer r.strand()
 	if !r.caps.Can(pluginapi.CanCheck) {
 		return nil
 	}

@@ -37,7 +37,8 @@ type mover struct {
 	calls   slots
 	stopped func() error
 
-	waiting waiting
+	waiting  waiting
+	departed *departed
 
 	// excluded are kept out and wait for their outcome; linked ones do so until the
 	// account that they are made one with has been dealt with.
@@ -61,9 +62,9 @@ func (m *mover) move(ctx context.Context) error {
 	limits := batchLimits(m.caps)
 	m.calls = make(slots, limits.InFlight)
 	m.stopped = func() error { return context.Cause(reading) }
-	left := &departed{journal: m.journal, removed: m.survey.removed}
+	m.departed = &departed{journal: m.journal, removed: m.survey.removed}
 	d := newDispatcher(group, limits, func(b *batch) error {
-		return deal(working, m, b, left)
+		return deal(working, m, b)
 	})
 	err := m.survey.work.each(nil, func(it *item) error {
 		if err := m.handle(reading, d, it); err != nil {
@@ -95,20 +96,31 @@ func (m *mover) move(ctx context.Context) error {
 }
 
 // deal gives the accounts of a batch their outcome, but for those that wait.
-func deal(ctx context.Context, m *mover, b *batch, left *departed) error {
-	changes, err := m.apply(ctx, b)
-	if err == nil {
-		err = left.name(ctx, changes)
-	}
+func deal(ctx context.Context, m *mover, b *batch) error {
+	changes, err := act(ctx, m, b)
 	if err == nil && !m.dry {
 		changes = m.waiting.hold(b, changes)
 	}
-	m.survey.signIns.outcomes(b.users, changes)
-	m.counter.add(changes...)
-	if err == nil && !m.dry {
-		err = m.limits.after(changes)
+	return errors.Join(err, settle(m, b, changes, err == nil))
+}
+
+// act plans or loads a batch, and names who has gone where somebody meets their account.
+func act(ctx context.Context, m *mover, b *batch) ([]pluginapi.Change, error) {
+	changes, err := m.apply(ctx, b)
+	if err == nil {
+		err = m.departed.name(ctx, changes)
 	}
-	return err
+	return changes, err
+}
+
+// settle counts outcomes of a batch, and stops a run that goes on where they are too bad.
+func settle(m *mover, b *batch, changes []pluginapi.Change, goesOn bool) error {
+	m.survey.signIns.outcomes(b, changes)
+	m.counter.add(changes...)
+	if goesOn && !m.dry {
+		return m.limits.after(changes)
+	}
+	return nil
 }
 
 // waiting are accounts of runs that cannot get an identifier, because another account has
@@ -143,7 +155,7 @@ func (w *waiting) hold(b *batch, changes []pluginapi.Change) (others []pluginapi
 
 // rounds sends those who wait again, together, as long as that helps anybody: of those who
 // pass an identifier on, one gets it each time, and two who exchange theirs are in one batch.
-func (w *waiting) rounds(atOnce int, send func(*batch) ([]pluginapi.Change, error), settled func([]pluginapi.Change) error) error {
+func (w *waiting) rounds(atOnce int, send func(*batch) ([]pluginapi.Change, error), settled func(*batch, []pluginapi.Change) error) error {
 	for {
 		all, last := w.batch, w.last
 		w.batch, w.last = batch{}, nil
@@ -158,7 +170,7 @@ func (w *waiting) rounds(atOnce int, send func(*batch) ([]pluginapi.Change, erro
 			if err == nil {
 				changes = w.hold(part, changes)
 			}
-			if err = errors.Join(err, settled(changes)); err != nil {
+			if err = errors.Join(err, settled(part, changes)); err != nil {
 				w.last = append(w.last, last[answered:]...)
 				return err
 			}
@@ -174,15 +186,12 @@ func (m *mover) exchange(ctx, working context.Context, atOnce int, err error) er
 	if m.dry {
 		return err
 	}
-	settled := func(changes []pluginapi.Change) error {
-		m.counter.add(changes...)
-		return m.limits.after(changes)
-	}
+	settled := func(b *batch, changes []pluginapi.Change) error { return settle(m, b, changes, true) }
 	if err == nil {
 		m.stopped = func() error { return context.Cause(ctx) }
-		err = m.waiting.rounds(atOnce, func(b *batch) ([]pluginapi.Change, error) { return m.apply(working, b) }, settled)
+		err = m.waiting.rounds(atOnce, func(b *batch) ([]pluginapi.Change, error) { return act(working, m, b) }, settled)
 	}
-	return errors.Join(err, settled(m.waiting.last))
+	return errors.Join(err, settled(&m.waiting.batch, m.waiting.last))
 }
 
 // handle says what is to be done about one account, as far as that is known without the
@@ -204,9 +213,13 @@ func (m *mover) handle(ctx context.Context, d *dispatcher, it *item) error {
 	}
 	if m.plan != nil {
 		if c := m.plan.refuses(u, m.loader.key); c != nil {
-			m.survey.signIns.outcomes([]pluginapi.User{*u}, []pluginapi.Change{*c})
-			m.counter.add(*c)
-			return nil
+			before, err := remember(ctx, m.journal, u, m.survey.status(it.place))
+			if err != nil {
+				return err
+			}
+			var one batch
+			one.add(u, &before, false, it.place)
+			return settle(m, &one, []pluginapi.Change{*c}, false)
 		}
 	}
 	status := m.survey.status(it.place)

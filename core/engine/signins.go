@@ -3,7 +3,6 @@ package engine
 import (
 	"sync"
 
-	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/signin"
 )
@@ -28,18 +27,18 @@ func (s *signIns) add(u *pluginapi.User, n int) {
 }
 
 // outcomes takes out those that did not come into the target, and tells of the others. The
-// changes are in the order of users, and some users may have none.
-func (s *signIns) outcomes(users []pluginapi.User, changes []pluginapi.Change) {
+// changes are in the order of the batch, and some of its accounts may have none.
+func (s *signIns) outcomes(b *batch, changes []pluginapi.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range users {
-		u := &users[i]
+	for i := range b.users {
+		u := &b.users[i]
 		if len(changes) == 0 || changes[0].SourceID != u.SourceID {
 			continue
 		}
 		a := signin.Of(u)
 		switch {
-		case absent(&changes[0]):
+		case refused(&changes[0]) && !b.before[i].InTarget():
 			s.accounts[a]--
 		case s.told != nil && s.target.Known():
 			s.told(u.SourceID, s.target.Ways(a))
@@ -48,10 +47,10 @@ func (s *signIns) outcomes(users []pluginapi.User, changes []pluginapi.Change) {
 	}
 }
 
-// absent says that an account has not come into the target with this outcome. One that was
-// changed there by others is there.
-func absent(c *pluginapi.Change) bool {
-	return c.Action == pluginapi.Rejected || c.Action == pluginapi.Skipped && c.Code != diag.LoadDrift
+// refused says that nothing of an account has come into the target with this outcome: who
+// was not there before is not there.
+func refused(c *pluginapi.Change) bool {
+	return c.Action == pluginapi.Rejected || c.Action == pluginapi.Skipped
 }
 
 // stranded is who has no way to sign in; nil where the plugin tells nothing about that.

@@ -125,6 +125,28 @@ func TestNobodyIsStrandedByGuess(t *testing.T) {
 	}
 }
 
+// Who is there already stays counted, whatever becomes of an update: a run, and the list of
+// the stranded, which is made of the journal, say the same.
+func TestRefusedUpdatesLeaveNobodyOut(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), resetting(pluginapi.SwitchOff), people(4)
+	if _, _, err := p.do(src, dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	dst.accounts[id(1)] = "x other@example.org "
+	res, seen, err := p.do(rename(src, 1, "new@example.org"), dst, nil) // drift, which is left
+	if err != nil || seen[id(1)].Code != diag.LoadDrift || res.strandedCount() != 4 {
+		t.Errorf("drift: %+v, %v", res.Stranded, err)
+	}
+	taken := &unique{dst}
+	dst.accounts[id(1)] = "user1@example.org user1@example.org "
+	dst.accounts["theirs"] = "x theirs@example.org "
+	res, seen, err = p.do(rename(src, 1, "theirs@example.org"), taken, nil)
+	if err != nil || seen[id(1)].Code != diag.LoadEmailConflict || res.strandedCount() != 4 {
+		t.Errorf("a refused update: %+v, %v, %+v", res.Stranded, err, seen[id(1)])
+	}
+}
+
 // Who did not come into the target is a reject, and no stranded person.
 func TestRejectedPeopleAreNotStranded(t *testing.T) {
 	t.Parallel()

@@ -70,7 +70,7 @@ func FuzzLiteral(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-			t.Skip("no text that a row gets")
+			return // no row gets such a text
 		}
 		got := literal(text)
 		body, ok := strings.CutPrefix(got, "E'")

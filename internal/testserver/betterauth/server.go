@@ -9,11 +9,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -116,67 +116,17 @@ func Start(tb testing.TB, o Options) *Server {
 		tb.Fatal(err)
 	}
 	dir := Folder(tb, modules, map[string]string{"server.mjs": string(script), "verify.js": string(verify), "package.json": `{"type": "module"}`})
-	port := freePort(tb)
+	free, err := proc.FreePort()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	port := strconv.Itoa(free)
 	cmd := exec.Command(node, "server.mjs") //nolint:noctx // ended by its guard
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PORT="+port, "DSN="+o.DSN, "SECRET="+Secret, "SIGNER_KEY="+o.SignerKey, "RP_ID=localhost", "NO_COLOR=1")
-	run(tb, cmd, "ready at ")
-	return &Server{URL: "http://127.0.0.1:" + port}
-}
-
-func freePort(tb testing.TB) string {
-	tb.Helper()
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return port
-}
-
-// run starts a server, ends it with the test, and waits for the line that says that it is
-// ready.
-func run(tb testing.TB, cmd *exec.Cmd, line string) {
-	tb.Helper()
 	defer testenv.Wait(tb, "Better Auth")()
-	dir, err := proc.TempDir("stetl-better-auth")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	logPath := filepath.Join(dir, "log")
-	log, err := os.Create(logPath)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = log.Close() }()
-	cmd.Stdout, cmd.Stderr = log, log
-	p, err := proc.Start(cmd, "TERM", dir)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if tb.Failed() {
-			tb.Logf("the server's log ends with:\n%s", proc.Tail(logPath, 30))
-		}
-		if err := p.Stop(); err != nil {
-			tb.Errorf("stop the server: %v", err)
-		}
-	})
-	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if text, err := os.ReadFile(logPath); err == nil && bytes.Contains(text, []byte(line)) {
-			return
-		}
-		select {
-		case <-p.Done():
-			tb.Fatalf("the server has ended:\n%s", proc.Tail(logPath, 30))
-		default:
-		}
-	}
-	tb.Fatalf("the server does not start:\n%s", proc.Tail(logPath, 30))
+	proc.Serve(tb, "stetl-better-auth", cmd, "ready at ", startTimeout)
+	return &Server{URL: "http://127.0.0.1:" + port}
 }
 
 // SignIn tries a password and returns the id of who is signed in, empty where it was

@@ -86,7 +86,7 @@ func start(programs installation) (*Server, error) {
 	if err := s.init(programs); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	if s.port, err = freePort(); err != nil {
+	if s.port, err = proc.FreePort(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -170,19 +170,6 @@ func (s *Server) waitReady() error {
 		case <-retry.C:
 		}
 	}
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // immediate
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(port)
 }
 
 // Config is how the driver connects to a database as the superuser, over TCP.

@@ -15,6 +15,7 @@ import (
 
 	embeddedpostgres "github.com/fergusstrange/embedded-postgres"
 
+	"github.com/stetl/stetl/internal/testserver/proc"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -82,7 +83,7 @@ func fetched() (string, error) {
 		if err != nil {
 			return fmt.Errorf("make a folder for the download: %w", err)
 		}
-		port, err := freePort()
+		port, err := proc.FreePort()
 		if err != nil {
 			return err
 		}

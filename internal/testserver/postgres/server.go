@@ -159,7 +159,7 @@ func (s *Server) init() error {
 // run starts the server process and waits until it answers.
 func (s *Server) run() error {
 	var err error
-	if s.port, err = freePort(); err != nil {
+	if s.port, err = proc.FreePort(); err != nil {
 		return errors.Join(err, os.RemoveAll(s.dir))
 	}
 	cmd, err := s.command("postgres", "-D", s.data(), "-k", s.dir, "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
@@ -302,18 +302,4 @@ func copyInstallation(bin, dir string) (string, error) {
 		return "", fmt.Errorf("copy PostgreSQL to where its user can read it: %w", err)
 	}
 	return filepath.Join(to, "bin"), nil
-}
-
-// freePort returns a TCP port that was free a moment ago.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // immediate
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer func() { _ = l.Close() }()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, fmt.Errorf("find a free port: listener has address %v", l.Addr())
-	}
-	return addr.Port, nil
 }

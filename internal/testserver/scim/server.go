@@ -3,14 +3,12 @@
 package scim
 
 import (
-	"bufio"
 	"context"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -75,7 +73,8 @@ func StartSCIMMY(tb testing.TB, o Options) *Server {
 	cmd := exec.Command(node, "--input-type=module", "--eval", string(script)) //nolint:noctx // ended by its guard
 	cmd.Dir = dir                                                              // where its modules are
 	cmd.Env = append(os.Environ(), "TOKEN="+Token, "EXTENSION="+o.Extension, "DELAY="+strconv.FormatInt(o.Delay.Milliseconds(), 10))
-	line := start(tb, "SCIMMY", cmd, "port ")
+	defer testenv.Wait(tb, "SCIMMY")()
+	line := proc.Serve(tb, "stetl-scim", cmd, "port ", startTimeout)
 	base := "http://127.0.0.1:" + strings.TrimPrefix(line, "port ")
 	return &Server{URL: base + "/scim/v2", stored: base + "/stored"}
 }
@@ -98,10 +97,15 @@ func StartSCIM2(tb testing.TB, o Options) *Server {
 	if o.Schema != nil {
 		args = declare(tb, StartSCIM2(tb, Options{}), o.Schema)
 	}
-	args = append(args, "--port", freePort(tb), "--bearer-token", Token)
+	port, err := proc.FreePort()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	args = append(args, "--port", strconv.Itoa(port), "--bearer-token", Token)
 	cmd := exec.Command(filepath.Join(dir, "env", "bin", "scim2-server"), args...) //nolint:noctx // ended by its guard
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1")
-	line := start(tb, "scim2-server", cmd, "Serving SCIM on ")
+	defer testenv.Wait(tb, "scim2-server")()
+	line := proc.Serve(tb, "stetl-scim", cmd, "Serving SCIM on ", startTimeout)
 	return &Server{URL: strings.TrimPrefix(line, "Serving SCIM on ")}
 }
 
@@ -156,75 +160,6 @@ func declare(tb testing.TB, plain *Server, schema []byte) []string {
 		args = append(args, "--"+name, path)
 	}
 	return args
-}
-
-func freePort(tb testing.TB) string {
-	tb.Helper()
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return port
-}
-
-// start runs a server and waits for the line that says where it listens.
-func start(tb testing.TB, name string, cmd *exec.Cmd, prefix string) string {
-	tb.Helper()
-	defer testenv.Wait(tb, name)()
-	dir, err := proc.TempDir("stetl-scim")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	logPath := filepath.Join(dir, "log")
-	log, err := os.Create(logPath)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = log.Close() }()
-	cmd.Stdout, cmd.Stderr = log, log
-	p, err := proc.Start(cmd, "TERM", dir)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if tb.Failed() {
-			tb.Logf("the server's log ends with:\n%s", proc.Tail(logPath, 30))
-		}
-		if err := p.Stop(); err != nil {
-			tb.Errorf("stop the server: %v", err)
-		}
-	})
-	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if line := lineOf(logPath, prefix); line != "" {
-			return line
-		}
-		select {
-		case <-p.Done():
-			tb.Fatalf("the server has ended:\n%s", proc.Tail(logPath, 30))
-		default:
-		}
-	}
-	tb.Fatalf("the server does not start:\n%s", proc.Tail(logPath, 30))
-	return ""
-}
-
-func lineOf(path, prefix string) string {
-	f, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = f.Close() }()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if strings.HasPrefix(s.Text(), prefix) {
-			return s.Text()
-		}
-	}
-	return ""
 }
 
 // Stored is what the server holds, by a way that the plugin does not use: SCIMMY's

@@ -45,34 +45,55 @@ func (d *dump) catalog(context.Context) (*catalog, error) {
 	return c, nil
 }
 
+// selection is what a reading wants of the rows of a file: those of an app, and of them some
+// columns, in an order of its own.
+type selection struct {
+	positions []int // in the row; -1 for a column that the table does not have
+	appAt     int   // -1 wants the rows of all apps
+	app       string
+	out       [][]byte
+}
+
+func selectionOf(r *relation, app string, columns []string) *selection {
+	s := &selection{positions: make([]int, len(columns)), appAt: -1, app: app, out: make([][]byte, len(columns))}
+	for i, c := range columns {
+		s.positions[i] = slices.Index(r.columns, c)
+	}
+	if app != "" {
+		s.appAt = slices.Index(r.columns, appColumn)
+	}
+	return s
+}
+
+// of returns the values that are wanted, valid until the next row; nil when the row is of
+// another app.
+func (s *selection) of(values [][]byte) [][]byte {
+	if s.appAt >= 0 && string(values[s.appAt]) != s.app {
+		return nil
+	}
+	for i, p := range s.positions {
+		s.out[i] = nil
+		if p >= 0 {
+			s.out[i] = values[p]
+		}
+	}
+	return s.out
+}
+
 func (d *dump) scan(ctx context.Context, r *relation, app string, columns []string, row func([][]byte) error) error {
 	t := d.tables[r]
 	if !t.HasData {
 		return fmt.Errorf("dump %s has no data for table %s: it was made with --schema-only or --exclude-table-data; dump the whole schema", d.path, r.qualified())
 	}
-	positions := make([]int, len(columns))
-	for i, c := range columns {
-		positions[i] = slices.Index(r.columns, c)
-	}
-	appAt := -1
-	if app != "" {
-		appAt = slices.Index(r.columns, appColumn)
-	}
 	rows, err := d.archive.Rows(ctx, t)
 	if err != nil {
 		return err
 	}
-	out := make([][]byte, len(columns))
+	wanted := selectionOf(r, app, columns)
 	for rows.Next() {
-		values := rows.Values()
-		if appAt >= 0 && string(values[appAt]) != app {
+		out := wanted.of(rows.Values())
+		if out == nil {
 			continue
-		}
-		for i, p := range positions {
-			out[i] = nil
-			if p >= 0 {
-				out[i] = values[p]
-			}
 		}
 		if err := row(out); err != nil {
 			return errors.Join(err, rows.Close())

@@ -3,7 +3,6 @@ package supertokens
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/stetl/stetl/core/internal/mysqldump"
 )
@@ -61,34 +60,23 @@ func (d *mysqlDump) scan(ctx context.Context, r *relation, app string, columns [
 	if !t.HasData {
 		return fmt.Errorf("%s has no data for table %s: it was made with --no-data or --ignore-table-data; dump the whole database", d.path, r.qualified())
 	}
-	positions, types := make([]int, len(columns)), make([]string, len(columns))
-	for i, c := range columns {
-		positions[i] = slices.Index(r.columns, c)
-		types[i] = r.typeOf(positions[i])
+	wanted, types := selectionOf(r, app, columns), make([]string, len(columns))
+	for i, p := range wanted.positions {
+		types[i] = r.typeOf(p)
 	}
 	convert := mysqlValues(types, d.charset)
-	appAt := -1
-	if app != "" {
-		appAt = slices.Index(r.columns, appColumn)
-	}
 	rows, err := d.dump.Rows(ctx, t)
 	if err != nil {
 		return err
 	}
-	out := make([][]byte, len(columns))
 	for rows.Next() {
-		values := rows.Values()
-		if appAt >= 0 && string(values[appAt]) != app {
+		out := wanted.of(rows.Values())
+		if out == nil {
 			continue
 		}
-		for i, p := range positions {
-			out[i] = nil
-			if p < 0 || values[p] == nil {
-				continue
-			}
-			out[i] = values[p]
-			if convert[i] != nil {
-				out[i] = convert[i](values[p])
+		for i, value := range out {
+			if value != nil && convert[i] != nil {
+				out[i] = convert[i](value)
 			}
 		}
 		if err := row(out); err != nil {

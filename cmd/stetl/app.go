@@ -111,13 +111,16 @@ Begin with inspect and check, look at what run --dry-run says, then run.`,
 	return root
 }
 
-// wrapArgs makes cobra's complaints about arguments usage errors that say what was
-// meant.
+// wrapArgs makes cobra's complaints about arguments, and about flags that exclude each
+// other, usage errors that say what was meant.
 func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
 				return usageError(commandLineError{wordArgs(cmd, args, err), cmd.CommandPath()})
+			}
+			if err := cmd.ValidateFlagGroups(); err != nil { // before cobra does
+				return usageError(commandLineError{err, cmd.CommandPath()})
 			}
 			return nil
 		}

@@ -169,7 +169,7 @@ func (c *comparison) lacks(found pluginapi.Change) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.v.Compared++
-	if found.Code != diag.VerifyGone {
+	if found.Code != diag.VerifyGone && found.Code != diag.VerifyNotLoaded {
 		found.Detail, found.Code = strings.TrimSuffix(string(found.Code)+": "+found.Detail, ": "), diag.VerifyNotLoaded
 	}
 	c.v.Differences[found.Code]++

@@ -67,7 +67,11 @@ func (v *Verification) WriteText(w io.Writer) error {
 		b.WriteString("\n")
 	}
 	for _, c := range sorted[:min(len(sorted), maxListed)] {
-		fmt.Fprintf(&b, "  %s  %s\n", c.SourceID, c.Code)
+		detail := ""
+		if len(c.Fields) == 0 && c.Detail != "" { // else the fields say it
+			detail = ": " + diag.Printable(c.Detail)
+		}
+		fmt.Fprintf(&b, "  %s  %s%s\n", c.SourceID, c.Code, detail)
 		for _, f := range c.Fields {
 			fmt.Fprintf(&b, "      %s: %s in the target, should be %s\n", f.Field, quoted(f.Old), quoted(f.New))
 		}

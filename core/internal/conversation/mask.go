@@ -18,6 +18,11 @@ import (
 // to keep them to itself.
 type mask struct {
 	mu sync.RWMutex
+	// carried are people whose secrets are not spelled yet, from the oldest on (carriedNext
+	// is the place of the next one). Spelling costs as much as sending, and most plugins
+	// say nothing but ids.
+	carried     []carrier
+	carriedNext int
 	// secrets by their last letters, so that a text is searched for all of them at once: the
 	// first ones of hashes are all the same.
 	secrets map[[seed]byte][]string
@@ -35,12 +40,52 @@ const (
 	// remembered bounds the secrets in memory, which are those of some 10,000 people. What
 	// a plugin says of a user, it says soon.
 	remembered = 100_000
+	// people is how many people are remembered at most.
+	people = 10_000
 )
+
+// carrier is what of a user must not be said.
+type carrier struct {
+	password canonical.PasswordHash
+	totp     []canonical.TOTPDevice
+}
 
 // learn takes in the secrets of a user who is about to be sent.
 func (m *mask) learn(u *pluginapi.User) {
+	if u.Password.IsZero() && len(u.TOTP) == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := carrier{u.Password, u.TOTP}
+	if len(m.carried) < people {
+		m.carried = append(m.carried, c)
+		return
+	}
+	m.carried[m.carriedNext] = c
+	m.carriedNext = (m.carriedNext + 1) % people
+}
+
+// spell makes texts that can be looked for of everything that was learned.
+func (m *mask) spell() {
+	m.mu.RLock()
+	nothing := len(m.carried) == 0
+	m.mu.RUnlock()
+	if nothing {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.carried {
+		m.add(m.carried[(m.carriedNext+i)%len(m.carried)].spellings())
+	}
+	clear(m.carried)
+	m.carried, m.carriedNext = m.carried[:0], 0
+}
+
+func (u *carrier) spellings() []string {
 	var found []string
-	if hash := u.Password; !hash.IsZero() {
+	if hash := u.password; !hash.IsZero() {
 		stored := hash.Encode()
 		found = append(found, spellings(stored)...)
 		for part := range strings.SplitSeq(stored, "$") {
@@ -55,11 +100,11 @@ func (m *mask) learn(u *pluginapi.User) {
 			found = append(found, hex.EncodeToString(digest), base64.StdEncoding.EncodeToString(digest), base64.RawURLEncoding.EncodeToString(digest))
 		}
 	}
-	for i := range u.TOTP {
-		secret := u.TOTP[i].Secret.Reveal()
+	for i := range u.totp {
+		secret := u.totp[i].Secret.Reveal()
 		found = append(append(found, spellings(secret)...), strings.ToLower(secret))
 	}
-	m.add(found)
+	return found
 }
 
 // bcryptDigest is the length of the part of a bcrypt hash that follows its salt.
@@ -74,9 +119,8 @@ func spellings(text string) []string {
 	}
 }
 
+// add is called with the lock held.
 func (m *mask) add(found []string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if m.secrets == nil {
 		m.secrets = map[[seed]byte][]string{}
 	}
@@ -158,8 +202,41 @@ func alike(text string) string {
 	})
 }
 
+// knownID is known for the id that a target has given an account. Most hold no secret for
+// certain: a UUID, or the account's own id with something short around it.
+func (m *mask) knownID(id, sourceID string) string {
+	if isUUID(id) || sourceID != "" && strings.Contains(id, sourceID) && len(id)-len(sourceID) < seed {
+		return id
+	}
+	return m.known(id)
+}
+
+// isUUID tells whether id is 32 hexadecimal digits in the groups of a UUID.
+func isUUID(id string) bool {
+	if len(id) != 36 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		switch i {
+		case 8, 13, 18, 23:
+			if c != '-' {
+				return false
+			}
+		default:
+			if (c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F') {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // known replaces what was sent.
 func (m *mask) known(text string) string {
+	if len(text) >= seed {
+		m.spell()
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for secret := range m.passing {

@@ -127,6 +127,43 @@ func TestNothingThatAPluginSaysHoldsASecret(t *testing.T) {
 	}
 }
 
+// Whatever an id is made of, a secret in it is found; those that cannot hold one are not
+// searched.
+func TestMaskKnowsIDs(t *testing.T) {
+	t.Parallel()
+	const uuid = "2d931510-d99f-494a-8c67-87feb05e1594"
+	var m mask
+	u := secretive("person-1", bcryptHash)
+	m.learn(&u)
+	for _, id := range []string{uuid, "t-person-1", "42"} {
+		if got := m.knownID(id, "person-1"); got != id || len(m.carried) != 1 {
+			t.Errorf("%q becomes %q, and %d people are left to spell", id, got, len(m.carried))
+		}
+	}
+	for _, id := range []string{bcryptHash, totpSecret, "person-1" + totpSecret, totpSecret + uuid, "auth0|" + bcryptHash[29:]} {
+		if got := m.knownID(id, "person-1"); !strings.Contains(got, canonical.Redacted) {
+			t.Errorf("%q becomes %q", id, got)
+		}
+	}
+}
+
+// Those who were sent last are remembered, however little was said meanwhile.
+func TestMaskRemembersTheLastPeople(t *testing.T) {
+	t.Parallel()
+	var m mask
+	for i := range people + 5 {
+		u := secretive("1", fmt.Sprintf("a hash of somebody %09d", i))
+		u.TOTP = nil
+		m.learn(&u)
+	}
+	for i, want := range map[int]bool{4: false, 5: true, people: true, people + 4: true} {
+		text := fmt.Sprintf("a hash of somebody %09d", i)
+		if _, found := m.apply(text); found != want {
+			t.Errorf("%q: %v", text, found)
+		}
+	}
+}
+
 func BenchmarkMaskLearn(b *testing.B) {
 	var m mask
 	users := make([]pluginapi.User, 1000)

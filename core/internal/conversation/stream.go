@@ -252,7 +252,7 @@ func keep(s *Session, o *pluginapi.Outcome) {
 	for i, name := range o.Changed {
 		o.Changed[i] = s.Scrub(name)
 	}
-	if id := s.mask.known(o.TargetID); id != o.TargetID {
+	if id := s.mask.knownID(o.TargetID, o.SourceID); id != o.TargetID {
 		s.bug("an id that holds a secret of the user", "source_id", o.SourceID)
 		o.TargetID = id
 	}

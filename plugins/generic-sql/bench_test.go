@@ -40,7 +40,7 @@ func BenchmarkSQL(b *testing.B) {
 	}
 	config := Config{Preset: "better-auth", Hashes: []string{"bcrypt"}, IDLength: 255, Schema: "public", Name: "default"}
 	measure := func(n int, load func(dsn string) error) float64 {
-		dsn := database(b, "better-auth.sql")
+		dsn := onPostgres(b, "better-auth").dsn
 		start := time.Now()
 		if err := load(dsn); err != nil {
 			b.Fatal(err)

@@ -7,38 +7,37 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/stetl/stetl/core/sdk"
 )
 
 // Check implements [sdk.Checker].
 func (t *live) Check(ctx context.Context, needs sdk.Needs) (l sdk.Diagnostics) {
-	pool, err := t.connected() //nolint:contextcheck // the pool outlives the call
-	if err == nil {
-		err = pool.Ping(ctx)
-	}
+	c, err := catalogueOf(ctx, t.server, t.config, t.model)
 	if err != nil {
-		return sdk.Diagnostics{unreachable(err)}
+		if lostConnection(err) {
+			return sdk.Diagnostics{unreachable(err)}
+		}
+		return sdk.Diagnostics{{Code: codeUnreachable, Path: "/url", Summary: "the catalogue cannot be read: " + plainError(err)}}
 	}
-	if d := (&whereabouts{t.config, t.env}).other(); d != nil {
+	if d := (&whereabouts{t.config, t.server, t.env}).other(); d != nil {
 		l.Add(*d)
 	}
-	if c := pool.Config().ConnConfig; !loopback(c.Host) && !strings.HasPrefix(c.Host, "/") && (c.TLSConfig == nil || c.TLSConfig.InsecureSkipVerify || plainFallback(c.Fallbacks)) {
+	if !t.server.secure() {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeUnencrypted, Path: "/url", Summary: "password hashes may cross the network in clear text, or to a server that nobody has verified",
-			Hint: "add sslmode=verify-full to the url",
+			Hint: "add sslmode=verify-full to the url, or ssl-mode=VERIFY_IDENTITY for MySQL",
 		})
-	}
-	c, err := catalogueOf(ctx, pool, t.config, t.model)
-	if err != nil {
-		l.Add(sdk.Diagnostic{Code: codeUnreachable, Path: "/url", Summary: "the catalogue cannot be read: " + plainError(err)})
-		return l
 	}
 	says := &declared{t.config, t.model}
 	l = append(l, says.fits(c)...)
 	if !needs.DryRun && !l.HasErrors() {
 		l = append(l, says.rights(c)...)
+	}
+	if c.blind && !needs.DryRun {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codePrivilege, Path: "/url", Summary: "tables that refer to people may be hidden from this role, so that undo would remove nobody",
+			Hint: "GRANT SELECT on the whole database to the role",
+		})
 	}
 	if t.model.passwords() && len(t.config.Hashes) == 0 && len(needs.Schemes)+needs.Resets > 0 {
 		l.Add(sdk.Diagnostic{
@@ -47,10 +46,6 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) (l sdk.Diagnostics) {
 		})
 	}
 	return l
-}
-
-func plainFallback(all []*pgconn.FallbackConfig) bool {
-	return slices.ContainsFunc(all, func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil })
 }
 
 // declared is what the configuration says of the database.
@@ -73,6 +68,13 @@ func (t *declared) fits(c *catalogue) (l sdk.Diagnostics) {
 			}
 			seen[table.Name] = true
 			continue
+		}
+		if !h.transactional && !seen[table.Name] {
+			l.Add(sdk.Diagnostic{
+				Code: codeNotTransactional, Path: t.path(table), Summary: fmt.Sprintf("the table %s takes no part in transactions", table.Name),
+				Hint: fmt.Sprintf("ALTER TABLE %s ENGINE = InnoDB", h.name),
+			})
+			seen[table.Name] = true
 		}
 		l = append(l, t.columnsFit(table, h)...)
 	}
@@ -115,7 +117,7 @@ func (t *declared) columnsFit(table *table, h *heldTable) (l sdk.Diagnostics) {
 			v, err := col.source.eval(&item{})
 			if err == nil {
 				var made value
-				if made, err = canonicalOf(held.kind, held.digits, v); err == nil {
+				if made, err = held.canonical(v); err == nil {
 					err = held.allows(made)
 				}
 			}
@@ -130,6 +132,9 @@ func (t *declared) columnsFit(table *table, h *heldTable) (l sdk.Diagnostics) {
 				}
 			}
 		}
+		if held.ignoresCase && col.source.isField("email") && slices.Contains(t.config.Unique, "email") && !slices.Contains(t.config.FoldsCase, "email") {
+			bad(codeUniqueUndeclared, col.name, "is compared without case by the database", "add folds_case: [email], so that the policies decide who keeps an address")
+		}
 		if col == table.account && table == t.model.accounts() && held.length > 0 && held.length < t.config.IDLength {
 			l.Add(sdk.Diagnostic{
 				Severity: sdk.Warning, Code: codeColumnType, Path: "/id_length", Summary: fmt.Sprintf("%s.%s takes %d characters, and id_length says %d", table.Name, col.name, held.length, t.config.IDLength),
@@ -138,7 +143,7 @@ func (t *declared) columnsFit(table *table, h *heldTable) (l sdk.Diagnostics) {
 		}
 	}
 	for _, held := range h.columns {
-		if held.notNull && held.defaults == "" && held.generated == "" && table.index(held.name) < 0 {
+		if !held.optional() && table.index(held.name) < 0 {
 			bad(codeColumnRequired, held.name, "must have a value, and gets none", "declare it, or give it a default in the database")
 		}
 	}
@@ -181,25 +186,15 @@ const placeKey = "database"
 // whereabouts tell one database from another.
 type whereabouts struct {
 	config Config
+	server server
 	env    sdk.Env
-}
-
-// fingerprint names the database without telling.
-func (t *whereabouts) fingerprint() (string, error) {
-	config, err := poolConfig(t.config)
-	if err != nil {
-		return "", err
-	}
-	c := config.ConnConfig
-	return t.env.Fingerprints.Of(fmt.Sprintf("%s:%d/%s", strings.ToLower(c.Host), c.Port, c.Database)), nil
 }
 
 // other says that the journal is of another database: what it remembers is of no use
 // here, and would leave people out.
 func (t *whereabouts) other() *sdk.Diagnostic {
-	now, err := t.fingerprint()
 	was, known := t.env.Journal.Get(placeKey)
-	if err != nil || !known || string(was) == now {
+	if !known || string(was) == t.env.Fingerprints.Of(t.server.place()) {
 		return nil
 	}
 	return &sdk.Diagnostic{
@@ -213,12 +208,8 @@ func (t *whereabouts) keep(ctx context.Context) error {
 	if d := t.other(); d != nil {
 		return sdk.Diagnostics{*d}.Err()
 	}
-	now, err := t.fingerprint()
-	if err != nil {
-		return err
-	}
 	if _, known := t.env.Journal.Get(placeKey); known {
 		return nil
 	}
-	return t.env.Journal.Put(ctx, placeKey, []byte(now))
+	return t.env.Journal.Put(ctx, placeKey, []byte(t.env.Fingerprints.Of(t.server.place())))
 }

@@ -21,6 +21,7 @@ const (
 	codeOutUnwritable    sdk.Code = "sql.out_unwritable"
 	codeOutForeignFiles  sdk.Code = "sql.out_foreign_files"
 	codeDisabled         sdk.Code = "sql.disabled"
+	codeNotTransactional sdk.Code = "sql.not_transactional"
 )
 
 // ownCodes says what they mean.
@@ -34,7 +35,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeColumnRequired, Meaning: "a column that must have a value gets none", Remedy: "declare it, or give it a default in the database", Permanent: true},
 	{Code: codeColumnType, Meaning: "a column cannot hold what it would get", Remedy: "correct the expression or the constant", Permanent: true},
 	{Code: codeKeyNotUnique, Meaning: "several rows may have the key by which accounts are found again", Remedy: "name the primary key, or create a unique index", Permanent: true},
-	{Code: codeUniqueUndeclared, Meaning: "the database wants every address to occur once, and the configuration does not say so, so that no policy would decide who keeps it", Remedy: "add it to target.config.unique", Permanent: true},
+	{Code: codeUniqueUndeclared, Meaning: "the database wants every address to occur once, or compares addresses without case, and the configuration does not say so, so that no policy would decide who keeps one", Remedy: "add it to target.config.unique, or to folds_case", Permanent: true},
 	{Code: codePrivilege, Meaning: "the role lacks a right that a load needs", Remedy: "grant it; docs/generic-sql.md has the statements", Permanent: true},
 	{Code: codeNoHashes, Meaning: "nothing says which password hashes the application can verify, so that everybody with a password needs a reset", Remedy: "have the application verify them, then list them in target.config.hashes", Permanent: true},
 	{Code: codeReferenced, Meaning: "rows of other tables refer to the account, so that an undo leaves it", Remedy: "delete it by hand with all that belongs to it, if it should go", Permanent: true},
@@ -42,4 +43,5 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeOutUnwritable, Meaning: "the output folder cannot be written", Remedy: "name a folder that may be created or written, on a disk with room"},
 	{Code: codeOutForeignFiles, Meaning: "the output folder holds scripts that stetl did not write", Remedy: "move them away or choose another folder"},
 	{Code: codeDisabled, Meaning: "the account is disabled, and the tables have no place for that: it could be signed in to", Remedy: "declare a column with the field enabled, or leave such accounts out", Permanent: true},
+	{Code: codeNotTransactional, Meaning: "what is written into a table cannot be taken back, so that half of an account could be left there", Remedy: "change its engine to InnoDB", Permanent: true},
 }

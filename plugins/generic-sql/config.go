@@ -8,19 +8,22 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/mysqladdress"
 )
 
 // Config is target.config of a configuration file. What a preset says holds wherever the
 // configuration says nothing; tables of both are merged by name and by what they have
 // rows for.
 type Config struct {
-	Mode   string     `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running database; files writes a script that a DBA reads and runs"`
-	Out    string     `json:"out,omitempty" jsonschema:"files: folder to write"`
-	URL    sdk.Secret `json:"url,omitzero" title:"Database" jsonschema:"live: address of the database, as in postgres://stetl:…@db.internal:5432/app"`
-	Name   string     `json:"name,omitempty" default:"default" jsonschema:"what the journal calls this database; one journal for two databases needs two names"`
-	Schema string     `json:"schema,omitempty" default:"public" jsonschema:"schema of tables that name none"`
-	Preset string     `json:"preset,omitempty" title:"Preset" example:"better-auth" jsonschema:"tables of a known library"`
-	With   []string   `json:"with,omitempty" jsonschema:"parts of the preset that the application uses"`
+	Mode string     `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running database; files writes a script that a DBA reads and runs"`
+	Out  string     `json:"out,omitempty" jsonschema:"files: folder to write"`
+	URL  sdk.Secret `json:"url,omitzero" title:"Database" jsonschema:"live: address of the database, as in postgres://stetl:…@db.internal:5432/app or mysql://stetl:…@db.internal:3306/app"`
+	// Dialect is read from the address where there is one.
+	Dialect string   `json:"dialect,omitempty" enum:"postgres,mysql" jsonschema:"files: whose SQL the script is; mysql is MariaDB's too, and postgres what it is by default"`
+	Name    string   `json:"name,omitempty" default:"default" jsonschema:"what the journal calls this database; one journal for two databases needs two names"`
+	Schema  string   `json:"schema,omitempty" jsonschema:"schema of tables that name none: by default public, on MySQL the database of the url"`
+	Preset  string   `json:"preset,omitempty" title:"Preset" example:"better-auth" jsonschema:"tables of a known library"`
+	With    []string `json:"with,omitempty" jsonschema:"parts of the preset that the application uses"`
 
 	Tables     []Table  `json:"tables,omitempty" jsonschema:"tables to write, those that others refer to first; the first one has the accounts"`
 	Hashes     []string `json:"hashes,omitempty" jsonschema:"schemes of password hashes that the application verifies: bcrypt, argon2id, argon2i, argon2d, firebase_scrypt"`
@@ -32,7 +35,28 @@ type Config struct {
 	Parallel   int      `json:"parallel,omitempty" jsonschema:"connections at the same time, by default 4"`
 }
 
-const modeFiles = "files"
+const (
+	modeFiles       = "files"
+	dialectPostgres = "postgres"
+	dialectMySQL    = "mysql"
+)
+
+// connections is how many there may be: one for each batch that is on its way, and one for
+// what is asked beside them.
+func (c *Config) connections() int {
+	if c.Parallel > 0 {
+		return c.Parallel + 1
+	}
+	return batch.InFlight + 1
+}
+
+// server is the database of the address.
+func (c *Config) server() (server, error) {
+	if c.Dialect == dialectMySQL {
+		return newMySQL(c)
+	}
+	return newPostgres(c)
+}
 
 // Table declares what a table gets.
 type Table struct {
@@ -71,14 +95,28 @@ func (c Config) resolved() (Config, sdk.Diagnostics) {
 		l.Add(sdk.Diagnostic{Code: sdk.CodeInvalidValue, Path: path, Summary: summary, Hint: hint})
 	}
 	scheme := schemeOf(c.URL)
+	of := dialectPostgres
+	if mysqladdress.Is(c.URL.Reveal()) {
+		of = dialectMySQL
+	}
 	switch {
 	case c.Mode == modeFiles && c.Out == "":
 		l.Add(sdk.Diagnostic{Code: sdk.CodeMissingField, Path: "/out", Summary: "mode files needs a folder", Hint: "set out"})
 	case c.Mode == modeFiles:
 	case c.URL.Reveal() == "":
 		l.Add(sdk.Diagnostic{Code: sdk.CodeMissingField, Path: "/url", Summary: "mode live needs the address of the database", Hint: "as in ${env:APP_DATABASE_URL}"})
-	case scheme != "postgres" && scheme != "postgresql":
-		bad("/url", "the address is not one of PostgreSQL", "write it like postgres://user:password@host:5432/database")
+	case of != dialectMySQL && scheme != "postgres" && scheme != "postgresql":
+		bad("/url", "the address is neither one of PostgreSQL nor one of MySQL", "write it like postgres://user:password@host:5432/database or mysql://user:password@host:3306/database")
+	case c.Dialect != "" && c.Dialect != of:
+		bad("/dialect", "the address is not one of "+c.Dialect, "leave dialect out")
+	default:
+		c.Dialect = of
+	}
+	if c.Dialect == "" {
+		c.Dialect = dialectPostgres
+	}
+	if c.Schema == "" && c.Dialect == dialectPostgres {
+		c.Schema = "public"
 	}
 	if c.Preset != "" {
 		c = c.withPreset(bad)

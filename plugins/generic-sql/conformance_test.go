@@ -17,12 +17,13 @@ func TestConformance(t *testing.T) {
 	for preset, with := range map[string][]string{"better-auth": {"passkey", "phone-number", "bridge"}, "authjs": {"password", "bridge"}} {
 		t.Run(preset, func(t *testing.T) {
 			t.Parallel()
-			dsn := database(t, preset+".sql")
-			conformance.Test(t, conformance.Suite{
-				Start: conformance.InProcess(Plugin(), map[string]any{
-					"url": dsn, "preset": preset, "with": with, "hashes": []string{"bcrypt", "argon2id", "argon2i", "argon2d", "firebase_scrypt"},
-				}),
-				Inspect: inspect(dsn),
+			onEach(t, preset, func(t *testing.T, s *site) {
+				conformance.Test(t, conformance.Suite{
+					Start: conformance.InProcess(Plugin(), map[string]any{
+						"url": s.dsn, "preset": preset, "with": with, "hashes": []string{"bcrypt", "argon2id", "argon2i", "argon2d", "firebase_scrypt"},
+					}),
+					Inspect: s.inspect,
+				})
 			})
 		})
 	}

@@ -7,9 +7,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/reconcile"
@@ -27,68 +26,46 @@ type pending struct {
 	account *account
 }
 
-// params are the values of rows, column by column, for unnest.
-func params(t *table, rows []pending) []any {
-	numbers := make([]int32, len(rows))
-	for i := range rows {
-		numbers[i] = int32(i)
-	}
-	out := []any{numbers}
-	for i, c := range t.columns {
-		list := make([]*string, len(rows))
-		for n, r := range rows {
-			list[n] = c.held.written(r.values[i])
-		}
-		out = append(out, list)
-	}
-	return out
-}
-
 // future is a query that gives rows as they would be in the table, with defaults and
-// generated columns, and n for each. It writes nothing. What is not declared stays as it is
-// in rows that are there; fresh says that there are none of these.
-func future(t *table, h *heldTable, fresh bool) string {
-	names, casts := []string{"n"}, []string{"w.n"}
-	unnest := []string{"$1::int[]"}
-	for i, c := range t.columns {
-		names = append(names, fmt.Sprintf("c%d", i))
-		unnest = append(unnest, fmt.Sprintf("$%d::text[]", i+2))
-		value := fmt.Sprintf("w.c%d::%s", i, c.held.typ)
-		if c.once && !fresh {
-			value = fmt.Sprintf("CASE WHEN p.n IS NULL THEN %s ELSE p.%s END", value, quoteName(c.name))
+// generated columns, and stetl_n for each. It writes nothing. What is not declared stays as
+// it is in rows that are there; fresh says that there are none of these.
+func future(s syntax, t *table, h *heldTable, fresh bool) string {
+	casts := []string{"w.stetl_n"}
+	// otherwise is what a column has in a row that is there.
+	otherwise := func(value, name string) string {
+		if fresh {
+			return value + " AS " + s.quote(name)
 		}
-		casts = append(casts, value+" AS "+quoteName(c.name))
+		return fmt.Sprintf("CASE WHEN p.stetl_n IS NULL THEN %s ELSE p.%s END AS %s", value, s.quote(name), s.quote(name))
+	}
+	for i, c := range t.columns {
+		value := c.held.cast(fmt.Sprintf("w.c%d", i))
+		if c.once {
+			casts = append(casts, otherwise(value, c.name))
+			continue
+		}
+		casts = append(casts, value+" AS "+s.quote(c.name))
 	}
 	var made []string
 	for _, c := range h.columns {
 		switch {
 		case t.index(c.name) >= 0:
 		case c.generated != "":
-			made = append(made, "("+c.generated+") AS "+quoteName(c.name))
+			made = append(made, c.cast("("+c.generated+")")+" AS "+s.quote(c.name))
 		default:
-			def := "NULL::" + c.typ
-			if c.defaults != "" && !strings.Contains(c.defaults, "nextval") {
-				def = "(" + c.defaults + ")::" + c.typ
+			value := "NULL"
+			if c.defaults != "" {
+				value = "(" + c.defaults + ")"
 			}
-			if fresh {
-				casts = append(casts, def+" AS "+quoteName(c.name))
-				continue
-			}
-			casts = append(casts, fmt.Sprintf("CASE WHEN p.n IS NULL THEN %s ELSE p.%s END AS %s", def, quoteName(c.name), quoteName(c.name)))
+			casts = append(casts, otherwise(c.cast(value), c.name))
 		}
 	}
-	on := []string{fmt.Sprintf("p.%s = w.c%d::%s", quoteName(t.account.name), t.index(t.account.name), t.account.held.typ)}
-	for _, k := range t.key {
-		if k != t.account {
-			on = append(on, fmt.Sprintf("p.%s = w.c%d::%s", quoteName(k.name), t.index(k.name), k.held.typ))
-		}
-	}
-	query := "SELECT " + strings.Join(casts, ", ") + " FROM unnest(" + strings.Join(unnest, ", ") + ") AS w(" + strings.Join(names, ", ") + ")"
+	query := "SELECT " + strings.Join(casts, ", ") + " FROM " + s.given(t)
 	if !fresh {
-		query += " LEFT JOIN (SELECT 1 AS n, * FROM " + h.name + ") AS p ON " + strings.Join(on, " AND ")
+		query += " LEFT JOIN (SELECT 1 AS stetl_n, h.* FROM " + h.name + " AS h) AS p ON " + t.matching(s, "p")
 	}
 	if len(made) > 0 {
-		query = "SELECT *, " + strings.Join(made, ", ") + " FROM (" + query + ") AS made"
+		query = "SELECT made.*, " + strings.Join(made, ", ") + " FROM (" + query + ") AS made"
 	}
 	return query
 }
@@ -116,8 +93,8 @@ func (s *auditor) constrain(ctx context.Context, accounts []*account) error {
 		if len(rows) == 0 {
 			continue
 		}
-		args := params(t, rows)
-		future := future(t, h, fresh)
+		args := s.server.rows(t, rows)
+		future := future(s.server, t, h, fresh)
 		if err := s.checks(ctx, t, h, future, rows, args); err != nil {
 			return err
 		}
@@ -125,7 +102,7 @@ func (s *auditor) constrain(ctx context.Context, accounts []*account) error {
 			return err
 		}
 		for _, u := range s.catalogue.unique(t) {
-			if t == s.model.accounts() && len(u.columns) == 1 && u.columns[0] == t.account.name {
+			if t == s.model.accounts() && len(u.columns) == 1 && u.columns[0] == t.account.name && !t.account.held.folds {
 				continue // it was looked for
 			}
 			if !u.concerns(t, h) {
@@ -151,39 +128,40 @@ func (s *auditor) checks(ctx context.Context, t *table, h *heldTable, future str
 	}
 	var broken []string
 	for _, c := range h.checks {
-		broken = append(broken, "CASE WHEN NOT ("+c.expr+") THEN "+quoteText(c.name)+" END")
+		broken = append(broken, "CASE WHEN NOT ("+c.expr+") THEN "+s.server.text(c.name)+" END")
 	}
-	query := "SELECT n, coalesce(" + strings.Join(append(broken, "''"), ", ") + ") FROM (" + future + ") AS " + quoteName("row")
-	return s.each(ctx, query, args, func(r pgx.CollectableRow) error {
-		var n int
-		var name string
-		if err := r.Scan(&n, &name); err != nil || name == "" {
-			return err
+	query := "SELECT stetl_n, coalesce(" + strings.Join(append(broken, "''"), ", ") + ") FROM (" + future + ") AS " + s.server.quote("row")
+	return s.tx.each(ctx, query, args, func(texts []*string) error {
+		n, err := numbered(texts[0], rows)
+		if name := textOf(texts[1]); err == nil && name != "" {
+			rows[n].account.reject(codeConstraint, fmt.Sprintf("the check %s of the table %s does not allow it", name, t.Name), "")
 		}
-		rows[n].account.reject(codeConstraint, fmt.Sprintf("the check %s of the table %s does not allow it", name, t.Name), "")
-		return nil
+		return err
 	})
 }
 
 // casts sees whether values of types that this program does not know have their form.
 func (s *auditor) casts(ctx context.Context, t *table, future string, args []any) error {
-	plain := !slices.ContainsFunc(t.columns, func(c *column) bool { return !c.held.known() })
-	if plain {
+	var unknown []string
+	for _, c := range t.columns {
+		if !c.held.known {
+			unknown = append(unknown, "max(length("+c.held.show("r."+s.server.quote(c.name))+"))")
+		}
+	}
+	if len(unknown) == 0 {
 		return nil
 	}
-	return s.each(ctx, "SELECT md5(r::text) FROM ("+future+") AS r", args, func(pgx.CollectableRow) error { return nil })
+	return s.tx.each(ctx, "SELECT "+strings.Join(unknown, ", ")+" FROM ("+future+") AS r", args, func([]*string) error { return nil })
 }
 
-// known says that a value that was parsed is one of its type, whatever it is.
-func (c *heldColumn) known() bool {
-	switch c.typ {
-	case "text", "character varying", "character", "boolean", "bigint", "timestamp with time zone", "timestamp without time zone", "date", "uuid", "bytea", "text[]", "character varying[]":
-		return true
+// numbered reads the number of a row.
+func numbered(text *string, rows []pending) (int, error) {
+	n, err := strconv.Atoi(textOf(text))
+	if err == nil && (n < 0 || n >= len(rows)) {
+		err = fmt.Errorf("the database answers for row %d of %d", n, len(rows))
 	}
-	return len(c.enum) > 0
+	return n, err
 }
-
-func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
 // references rejects who refers to a row that is not there and that the account itself
 // does not bring.
@@ -196,20 +174,20 @@ func (s *auditor) references(ctx context.Context, t *table, h *heldTable, future
 			}
 		}
 		first := s.catalogue.of(s.model.accounts())
-		own := len(columns) == 1 && columns[0] == t.account && f.to == first.oid && f.refs[0] == s.model.accounts().account.name
+		own := len(columns) == 1 && columns[0] == t.account && f.to == first.id && f.refs[0] == s.model.accounts().account.name
 		if len(columns) < len(f.columns) || own {
 			continue
 		}
 		var here, there []string
 		for i, c := range columns {
-			here = append(here, "r."+quoteName(c.name)+" IS NOT NULL")
-			there = append(there, "x."+quoteName(f.refs[i])+" = r."+quoteName(c.name))
+			here = append(here, "r."+s.server.quote(c.name)+" IS NOT NULL")
+			there = append(there, "x."+s.server.quote(f.refs[i])+" = r."+s.server.quote(c.name))
 		}
-		query := "SELECT n FROM (" + future + ") AS r WHERE " + strings.Join(here, " AND ") +
+		query := "SELECT stetl_n FROM (" + future + ") AS r WHERE " + strings.Join(here, " AND ") +
 			" AND NOT EXISTS (SELECT 1 FROM " + f.toName + " AS x WHERE " + strings.Join(there, " AND ") + ")"
-		err := s.each(ctx, query, args, func(r pgx.CollectableRow) error {
-			var n int
-			if err := r.Scan(&n); err != nil {
+		err := s.tx.each(ctx, query, args, func(texts []*string) error {
+			n, err := numbered(texts[0], rows)
+			if err != nil {
 				return err
 			}
 			if !s.brings(rows[n].account, &f, rows[n].row, columns) {
@@ -227,7 +205,7 @@ func (s *auditor) references(ctx context.Context, t *table, h *heldTable, future
 // brings says that a row of the account itself is the one that is referred to.
 func (s *auditor) brings(a *account, f *reference, from *row, columns []*column) bool {
 	return slices.ContainsFunc(a.wanted, func(r *row) bool {
-		if s.catalogue.of(r.table).oid != f.to {
+		if s.catalogue.of(r.table).id != f.to {
 			return false
 		}
 		for i, name := range f.refs {
@@ -244,30 +222,35 @@ func (s *auditor) brings(a *account, f *reference, from *row, columns []*column)
 func (s *auditor) unique(ctx context.Context, t *table, h *heldTable, u *uniqueIndex, future string, rows []pending, args []any) error {
 	var values, parts, same []string
 	for i, e := range u.exprs {
-		values = append(values, fmt.Sprintf("(%s) AS e%d", e, i))
-		parts = append(parts, fmt.Sprintf("(r.e%d)::text", i))
-		same = append(same, fmt.Sprintf("x.e%d %s r.e%d", i, u.equals(), i))
+		values = append(values, fmt.Sprintf("(%s) AS stetl_e%d", e, i))
+		parts = append(parts, u.claimed(h, i, fmt.Sprintf("r.stetl_e%d", i)))
+		mine, theirs := fmt.Sprintf("r.stetl_e%d", i), fmt.Sprintf("x.stetl_e%d", i)
+		if u.nullsEqual {
+			same = append(same, s.server.same(theirs, mine))
+			continue
+		}
+		same = append(same, theirs+" = "+mine)
 	}
 	list := strings.Join(values, ", ")
 	where := ""
 	if u.predicate != "" {
 		where = " WHERE " + u.predicate
 	}
-	owner := quoteName(t.account.name)
+	owner := s.server.quote(t.account.name)
 	var mine []string
 	for _, c := range append([]*column{t.account}, t.key...) {
-		mine = append(mine, "x."+quoteName(c.name)+" IS NOT DISTINCT FROM r."+quoteName(c.name))
+		name := s.server.quote(c.name)
+		mine = append(mine, s.server.same(c.held.exactly("x."+name), c.held.exactly("r."+name)))
 	}
-	query := "SELECT r.n, ARRAY[" + strings.Join(parts, ", ") + "], x." + owner + "::text FROM (SELECT *, " + list + " FROM (" + future + ") AS f" + where + ") AS r" +
-		" LEFT JOIN (SELECT *, " + list + " FROM " + h.name + " AS f" + where + ") AS x ON " + strings.Join(same, " AND ") + " AND NOT (" + strings.Join(mine, " AND ") + ") ORDER BY r.n" // the first one gets it
+	query := "SELECT r.stetl_n, " + t.account.held.show("x."+owner) + ", " + strings.Join(parts, ", ") + " FROM (SELECT f.*, " + list + " FROM (" + future + ") AS f" + where + ") AS r" +
+		" LEFT JOIN (SELECT f.*, " + list + " FROM " + h.name + " AS f" + where + ") AS x ON " + strings.Join(same, " AND ") + " AND NOT (" + strings.Join(mine, " AND ") + ") ORDER BY r.stetl_n" // the first one gets it
 	code, what := u.about(t)
-	return s.each(ctx, query, args, func(r pgx.CollectableRow) error {
-		var n int
-		var parts []*string
-		var holder *string
-		if err := r.Scan(&n, &parts, &holder); err != nil {
+	return s.tx.each(ctx, query, args, func(texts []*string) error {
+		n, err := numbered(texts[0], rows)
+		if err != nil {
 			return err
 		}
+		holder, parts := texts[1], texts[2:]
 		a := rows[n].account
 		if a.rejected() {
 			return nil
@@ -277,7 +260,7 @@ func (s *auditor) unique(ctx context.Context, t *table, h *heldTable, u *uniqueI
 			a.reject(o.Code, o.Detail, o.Hint)
 			return nil
 		}
-		claim, ok := u.claim(h, parts)
+		claim, ok := u.claim(parts)
 		if !ok {
 			return nil
 		}
@@ -294,28 +277,26 @@ func (s *auditor) unique(ctx context.Context, t *table, h *heldTable, u *uniqueI
 	})
 }
 
-func (u *uniqueIndex) equals() string {
-	if u.nullsEqual {
-		return "IS NOT DISTINCT FROM"
+// claimed gives the i-th value of the index as a text that is the same for equal values.
+func (u *uniqueIndex) claimed(h *heldTable, i int, expr string) string {
+	if c := h.column(u.columns[i]); c != nil {
+		return c.claimed(expr)
 	}
-	return "="
+	return h.claimed(expr)
 }
 
 // claim is what a row takes for itself; false when it takes nothing, as it has no value.
-func (u *uniqueIndex) claim(h *heldTable, parts []*string) (reconcile.Claim, bool) {
+func (u *uniqueIndex) claim(parts []*string) (reconcile.Claim, bool) {
 	var out []string
-	for i, p := range parts {
-		if p == nil && !u.nullsEqual {
+	for _, p := range parts {
+		switch {
+		case p != nil:
+			out = append(out, *p)
+		case u.nullsEqual:
+			out = append(out, "\x00")
+		default:
 			return reconcile.Claim{}, false
 		}
-		text := "\x00"
-		if p != nil {
-			text = *p
-			if c := h.column(u.columns[i]); c != nil && c.folds {
-				text = strings.ToLower(text)
-			}
-		}
-		out = append(out, text)
 	}
 	return reconcile.Claim{Value: strings.Join(out, "\x00") + "\x00"}, true
 }
@@ -354,14 +335,4 @@ func (u *uniqueIndex) names(c *column) bool {
 		}
 	}
 	return false
-}
-
-// each runs a query that only reads.
-func (s *session) each(ctx context.Context, query string, args []any, f func(pgx.CollectableRow) error) error {
-	rows, err := s.tx.Query(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	_, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (struct{}, error) { return struct{}{}, f(r) })
-	return err
 }

@@ -2,14 +2,10 @@ package sqltarget
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/reconcile"
@@ -18,22 +14,9 @@ import (
 // session is one transaction on its way.
 type session struct {
 	*place
-	tx     pgx.Tx
+	tx     tx
+	depth  int            // of savepoints
 	strays map[string]int // rows of accounts that are of no declaration
-}
-
-// dataError is the database's word against a row, and against nothing else: bad data
-// (22), a broken constraint (23), a trigger's or a view's own refusal.
-func dataError(err error) (*pgconn.PgError, bool) {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok {
-		return nil, false
-	}
-	switch e.Code[:2] {
-	case "22", "23", "P0", "44", "54", "38", "0A":
-		return e, true
-	}
-	return nil, false
 }
 
 // decide says what is to become of each user. It only reads, and is the whole difference
@@ -55,13 +38,19 @@ func (s *session) decide(ctx context.Context, users []*sdk.User, now time.Time, 
 func (s *session) look(ctx context.Context, accounts []*account, lock bool) error {
 	ids := make([]string, len(accounts))
 	for i, a := range accounts {
-		ids[i] = *s.model.accounts().account.held.written(value{text: a.id})
+		ids[i] = a.id
 	}
 	held, err := s.read(ctx, ids, lock)
 	if err != nil {
 		return err
 	}
-	marked, err := s.proven(ctx, accounts)
+	doubtful := map[string]bool{}
+	for _, a := range accounts {
+		if a.user.Prior.InDoubt {
+			doubtful[a.id] = true
+		}
+	}
+	marked, err := s.made(ctx, doubtful, held)
 	if err != nil {
 		return err
 	}
@@ -264,32 +253,38 @@ func (p *place) present(a *account) {
 	o.Changed = slices.Compact(o.Changed)
 }
 
+// behind does something behind a savepoint, to which the transaction goes back when the
+// database refuses it.
+func (s *session) behind(ctx context.Context, do func() error) (*refusal, error) {
+	s.depth++
+	name := fmt.Sprintf("stetl_%d", s.depth)
+	defer func() { s.depth-- }()
+	if err := s.tx.exec(ctx, "SAVEPOINT "+name); err != nil {
+		return nil, err
+	}
+	err := do()
+	if err == nil {
+		return nil, s.tx.exec(ctx, "RELEASE SAVEPOINT "+name)
+	}
+	refused, ok := dataError(err)
+	if !ok {
+		return nil, err
+	}
+	return refused, s.tx.exec(ctx, "ROLLBACK TO SAVEPOINT "+name)
+}
+
 // halve does something with accounts in one go. What the database refuses is tried in
 // halves, until it is one account's.
 func (s *session) halve(ctx context.Context, accounts []*account, do func([]*account) error) error {
 	if len(accounts) == 0 {
 		return nil
 	}
-	sp, err := s.tx.Begin(ctx) // a savepoint
-	if err != nil {
-		return err
-	}
-	outer := s.tx
-	s.tx = sp
-	err = do(accounts)
-	s.tx = outer
-	if err == nil {
-		return sp.Commit(ctx)
-	}
-	refusal, ok := dataError(err)
-	if !ok {
-		return err
-	}
-	if err := sp.Rollback(ctx); err != nil {
+	refused, err := s.behind(ctx, func() error { return do(accounts) })
+	if err != nil || refused == nil {
 		return err
 	}
 	if len(accounts) == 1 {
-		accounts[0].refusedBy(refusal)
+		accounts[0].refusedBy(refused)
 		return nil
 	}
 	half := len(accounts) / 2
@@ -300,19 +295,20 @@ func (s *session) halve(ctx context.Context, accounts []*account, do func([]*acc
 }
 
 // refusedBy rejects the account with the database's words, without the row that it quotes.
-func (a *account) refusedBy(e *pgconn.PgError) {
-	code, detail := codeConstraint, e.Message
-	switch e.Code {
-	case "23505":
+func (a *account) refusedBy(r *refusal) {
+	code, detail := codeConstraint, r.text
+	switch r.kind {
+	case refusedTaken:
 		code = sdk.CodeIDConflict
-		detail = "another row has the same value, which " + e.ConstraintName + " does not allow"
-	case "22001":
+		detail = "another row has the same value, which " + r.name + " does not allow"
+	case refusedLength:
 		code = sdk.CodeFieldTooLong
-	case "22P02", "22P05", "22021", "22003", "22007", "22008":
-		detail = "a value has a form that its column does not take (" + e.Code + ")" // the message quotes it
+	case refusedForm:
+		detail = "a value has a form that its column does not take (" + r.text + ")"
+	case refusedOther:
 	}
-	if e.TableName != "" {
-		detail = fmt.Sprintf("%s: %s", e.TableName, detail)
+	if r.table != "" {
+		detail = fmt.Sprintf("%s: %s", r.table, detail)
 	}
 	a.reject(code, detail, "")
 }

@@ -41,7 +41,7 @@ const scriptName = "accounts.sql"
 func newFiles(c Config, m *model) *files {
 	for _, t := range m.tables {
 		for _, col := range t.columns {
-			col.held = &heldColumn{name: col.name, kind: kindText} // the database reads every form from a text
+			col.held = &heldColumn{name: col.name, kind: scripts[c.Dialect].kind, digits: 6} // the database reads every form from a text
 		}
 	}
 	return &files{
@@ -88,7 +88,7 @@ func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) er
 		if !a.rejected() {
 			t.users++
 			for _, r := range a.wanted {
-				t.waiting[r.table.at] = append(t.waiting[r.table.at], r.literals())
+				t.waiting[r.table.at] = append(t.waiting[r.table.at], r.literals(scripts[t.config.Dialect].literal))
 			}
 		}
 		out.Report(a.Outcome)
@@ -99,15 +99,34 @@ func (t *files) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) er
 	return nil
 }
 
-const (
-	scriptHead = `-- Accounts for the tables of an application, as one transaction: all of it is done, or
+// script is how one is written for a kind of database.
+type script struct {
+	syntax
+	head    string
+	literal func(string) string
+	kind    kind // of values, before anybody has looked at the columns
+}
+
+const scriptSays = `-- Accounts for the tables of an application, as one transaction: all of it is done, or
 -- nothing. It holds personal data and password hashes.
---   psql --set ON_ERROR_STOP=1 --file accounts.sql "$APP_DATABASE_URL"
+`
+
+var scripts = map[string]script{
+	dialectPostgres: {
+		postgresSyntax{}, scriptSays + `--   psql --set ON_ERROR_STOP=1 --file accounts.sql "$APP_DATABASE_URL"
 BEGIN;
 SET LOCAL TIME ZONE 'UTC';
-`
-	scriptEnd = "COMMIT;\n"
-)
+`, literal, kindText,
+	},
+	dialectMySQL: {
+		mysqlSyntax{}, scriptSays + `--   mariadb --default-character-set=utf8mb4 app < accounts.sql
+SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION';
+START TRANSACTION;
+`, mysqlLiteral, kindLoose,
+	},
+}
+
+const scriptEnd = "COMMIT;\n"
 
 // flush writes the rows that wait: those of a table that others refer to come first.
 func (t *files) flush() (err error) {
@@ -115,7 +134,7 @@ func (t *files) flush() (err error) {
 		if t.script, err = t.folder.Create(scriptName); err != nil {
 			return err
 		}
-		if _, err := t.script.WriteString(scriptHead); err != nil {
+		if _, err := t.script.WriteString(scripts[t.config.Dialect].head); err != nil {
 			return err
 		}
 	}
@@ -125,18 +144,15 @@ func (t *files) flush() (err error) {
 		}
 		t.waiting[n] = nil
 		table := t.model.tables[n]
-		names := make([]string, len(table.columns))
-		for i, c := range table.columns {
-			names[i] = quoteName(c.name)
-		}
-		if _, err := fmt.Fprintf(t.script, "INSERT INTO %s (%s) VALUES\n%s;\n", qualified(t.config.Schema, table.Name), strings.Join(names, ", "), strings.Join(rows, ",\n")); err != nil {
+		s := scripts[t.config.Dialect]
+		if _, err := fmt.Fprintf(t.script, "INSERT INTO %s (%s) VALUES\n%s;\n", s.quote(pathOf(t.config.Schema, table.Name)...), table.names(s), strings.Join(rows, ",\n")); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *row) literals() string {
+func (r *row) literals(literal func(string) string) string {
 	out := make([]string, len(r.values))
 	for i, v := range r.values {
 		out[i] = "NULL"
@@ -168,6 +184,15 @@ func literal(text string) string {
 	}
 	b.WriteByte('\'')
 	return b.String()
+}
+
+// mysqlLiteral is a text as a constant that no setting reads in another way: as it is where
+// it has nothing that could be escaped or end it, and else its bytes.
+func mysqlLiteral(text string) string {
+	if strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' || c == '\'' || c == '\\' }) {
+		return mysqlSyntax{}.text(text)
+	}
+	return "'" + text + "'"
 }
 
 // Finish implements [sdk.Finisher]. A run that loaded nobody leaves the folder alone.

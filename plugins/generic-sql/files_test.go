@@ -3,6 +3,7 @@
 package sqltarget
 
 import (
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/internal/targettest"
+	"github.com/stetl/stetl/internal/testserver/mariadb"
 	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
@@ -31,36 +33,97 @@ func TestScript(t *testing.T) {
 			u.Phone, u.PhoneVerified = "+49"+strconv.Itoa(i), new(true)
 		}))
 	}
-	dsn := database(t, "better-auth.sql")
-	config := Config{Preset: "better-auth", With: []string{"phone-number", "bridge"}, Hashes: []string{"bcrypt"}, IDLength: 255, Schema: "public", Name: "default"}
-	script := config
-	script.Mode, script.Out = modeFiles, filepath.Join(t.TempDir(), "out")
-	target, err := newTarget(script, sdk.Env{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := target.(*files)
-	for _, part := range [][]sdk.User{users[:4], users[4:]} {
-		if got := targettest.Load(t, f, part).Counts(); got[sdk.Created] != len(part) {
-			t.Errorf("%v of %d", got, len(part))
+	onEach(t, "better-auth", func(t *testing.T, s *site) {
+		config := Config{Preset: "better-auth", With: []string{"phone-number", "bridge"}, Hashes: []string{"bcrypt"}, IDLength: 255, Schema: s.schema, Name: "default"}
+		script := config
+		script.Mode, script.Out = modeFiles, filepath.Join(t.TempDir(), "out")
+		if s.mysql != nil {
+			script.Dialect = dialectMySQL
+		}
+		target, err := newTarget(script, sdk.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := target.(*files)
+		for _, part := range [][]sdk.User{users[:4], users[4:]} {
+			if got := targettest.Load(t, f, part).Counts(); got[sdk.Created] != len(part) {
+				t.Errorf("%v of %d", got, len(part))
+			}
+		}
+		if err := f.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(script.Out, scriptName)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info.Mode(), err)
+		}
+		if s.mysql != nil {
+			runMySQLScript(t, s, path)
+		} else {
+			postgres.Exec(t, s.dsn, string(text))
+		}
+		config.URL = sdk.NewSecret(s.dsn)
+		if got := targettest.Load(t, open(t, config, nil), users).Counts(); got[sdk.Unchanged] != len(users) {
+			t.Errorf("a load after the script: %v, want %d unchanged", got, len(users))
+		}
+	})
+}
+
+// runMySQLScript runs it with the client of a DBA, in sessions that read constants in every
+// way that there is.
+func runMySQLScript(t *testing.T, s *site, path string) {
+	t.Helper()
+	for _, mode := range []string{"NO_BACKSLASH_ESCAPES,ANSI_QUOTES", ""} {
+		s.exec(t, `DELETE FROM "user"`)
+		cmd := mariadb.Start(t).Client(t, s.mysql.DBName, "--default-character-set=utf8mb4", "--init-command=SET sql_mode='"+mode+"'")
+		script, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stdin = script
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("the client: %v\n%s", err, out)
+		}
+		if err := script.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if err := f.Finish(t.Context()); err != nil {
-		t.Fatal(err)
+}
+
+// FuzzMySQLLiteral: a literal is printable ASCII, has nothing that could end or escape it,
+// and is the text.
+func FuzzMySQLLiteral(f *testing.F) {
+	for _, text := range nasty {
+		f.Add(text)
 	}
-	path := filepath.Join(script.Out, scriptName)
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info.Mode(), err)
-	}
-	postgres.Exec(t, dsn, string(text))
-	config.URL = sdk.NewSecret(dsn)
-	if got := targettest.Load(t, open(t, config, nil), users).Counts(); got[sdk.Unchanged] != len(users) {
-		t.Errorf("a load after the script: %v, want %d unchanged", got, len(users))
-	}
+	f.Add("plain")
+	f.Fuzz(func(t *testing.T, text string) {
+		if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+			return // no row gets such a text
+		}
+		got := mysqlLiteral(text)
+		digits, coded := strings.CutPrefix(got, "_utf8mb4 x'")
+		back := strings.TrimSuffix(strings.TrimPrefix(got, "'"), "'")
+		if coded {
+			raw, err := hex.DecodeString(strings.TrimSuffix(digits, "'"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			back = string(raw)
+		} else if len(got) < 2 || got[0] != '\'' || got[len(got)-1] != '\'' || strings.ContainsAny(back, `'\`) {
+			t.Fatalf("%q is no literal", got)
+		}
+		if strings.ContainsFunc(got, func(c rune) bool { return c < ' ' || c > '~' }) {
+			t.Fatalf("%q has a byte that is not printable ASCII", got)
+		}
+		if back != text {
+			t.Errorf("%q is read as %q", text, back)
+		}
+	})
 }
 
 // FuzzLiteral: a literal ends where it should, and is the text.

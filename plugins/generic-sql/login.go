@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/httpx"
 )
@@ -29,7 +27,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	email := p.email(ctx, t.pool, l)
+	email := p.email(ctx, l)
 	body, err := fill(t.config.SignIn.Body, map[string]string{"{id}": l.TargetID, "{username}": l.Username, "{email}": email, "{password}": l.Password.Reveal()})
 	if err != nil {
 		return false, err
@@ -75,7 +73,7 @@ func fill(body string, values map[string]string) ([]byte, error) {
 }
 
 // email is the address that the account has in the database.
-func (p *place) email(ctx context.Context, pool *pgxpool.Pool, l sdk.Login) string {
+func (p *place) email(ctx context.Context, l sdk.Login) string {
 	accounts := p.model.accounts()
 	at := slices.IndexFunc(accounts.columns, func(c *column) bool {
 		return slices.Contains(c.source.uses, "email") && c.name != accounts.account.name
@@ -89,10 +87,19 @@ func (p *place) email(ctx context.Context, pool *pgxpool.Pool, l sdk.Login) stri
 			at = i
 		}
 	}
-	var email *string
-	err := pool.QueryRow(ctx, "SELECT "+quoteName(accounts.columns[at].name)+"::text FROM "+p.catalogue.of(accounts).name+" WHERE "+quoteName(accounts.account.name)+" = $1::text::"+accounts.account.held.typ, l.TargetID).Scan(&email)
-	if err != nil || email == nil {
+	tx, err := p.server.begin(ctx, reading)
+	if err != nil {
 		return l.Username // the application says what it thinks of it
 	}
-	return *email
+	defer tx.close(ctx)
+	key := accounts.account.held
+	email, query := accounts.columns[at], "SELECT %s FROM "+p.catalogue.of(accounts).name+" WHERE "+p.server.quote(accounts.account.name)+" = "+p.server.param(1, key)
+	found := l.Username
+	_ = tx.each(ctx, fmt.Sprintf(query, email.held.show(p.server.quote(email.name))), []any{key.written(value{text: l.TargetID})}, func(texts []*string) error {
+		if texts[0] != nil {
+			found = *texts[0]
+		}
+		return nil
+	})
+	return found
 }

@@ -37,7 +37,11 @@ func newTarget(c Config, env sdk.Env) (sdk.Target, error) {
 	if c.Mode == modeFiles {
 		return newFiles(c, model), nil
 	}
-	return newLive(c, model, env), nil
+	s, err := c.server()
+	if err != nil {
+		return nil, sdk.Diagnostics{{Code: sdk.CodeInvalidValue, Path: "/url", Summary: err.Error()}}.Err()
+	}
+	return newLive(c, model, s, env), nil
 }
 
 // capabilities is what the declared tables can hold. It follows from the configuration

@@ -5,48 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 )
-
-// shown is the expression that gives a column as a text that parse reads.
-func (c *heldColumn) shown(of string) string {
-	name := of + "." + quoteName(c.name)
-	switch c.kind {
-	case kindTexts:
-		return "to_json(" + name + ")::text"
-	case kindBytes:
-		return "encode(" + name + ", 'hex')"
-	default:
-		return name + "::text"
-	}
-}
-
-// written is a value as a text that the database reads.
-func (c *heldColumn) written(v value) *string {
-	if v.null {
-		return nil
-	}
-	text := v.text
-	switch {
-	case c.kind == kindBytes:
-		text = `\x` + text
-	case c.kind == kindTexts:
-		text = arrayLiteral(text)
-	case c.kind == kindMoment && c.typ == "timestamp with time zone":
-		text += "+00"
-	}
-	return &text
-}
-
-// arrayLiteral makes PostgreSQL's form of a JSON list of texts.
-func arrayLiteral(list string) string {
-	var out []string
-	for _, s := range texts(list) {
-		out = append(out, `"`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s)+`"`)
-	}
-	return "{" + strings.Join(out, ",") + "}"
-}
 
 // physical are the declarations of one table of the database, those with more constants
 // in their keys first: a row is of the first that it fits.
@@ -104,31 +63,26 @@ func (t *table) fits(values []value) bool {
 // end of the transaction.
 func (s *session) read(ctx context.Context, ids []string, lock bool) (map[string][]*row, error) {
 	out := map[string][]*row{}
+	if len(ids) == 0 {
+		return out, nil
+	}
 	s.strays = map[string]int{}
 	for n, p := range s.places {
-		cols := []string{p.account.shown("t")}
+		account := "t." + s.server.quote(p.account.name)
+		cols := []string{p.account.show(account)}
 		for _, c := range p.columns {
-			cols = append(cols, c.shown("t"))
+			cols = append(cols, c.show("t."+s.server.quote(c.name)))
 		}
-		query := "SELECT " + strings.Join(cols, ", ") + " FROM " + p.held.name + " AS t WHERE t." + quoteName(p.account.name) + " = ANY($1::text[]::" + p.account.typ + "[])"
+		forms := make([]string, len(ids))
+		for i, id := range ids {
+			forms[i] = *p.account.written(value{text: id})
+		}
+		among, args := s.server.among(account, p.account, forms)
+		query := "SELECT " + strings.Join(cols, ", ") + " FROM " + p.held.name + " AS t WHERE " + among
 		if lock && n == 0 {
 			query += " FOR UPDATE"
 		}
-		rows, err := s.tx.Query(ctx, query, ids)
-		if err != nil {
-			return nil, err
-		}
-		_, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (struct{}, error) {
-			texts := make([]*string, len(cols))
-			into := make([]any, len(cols))
-			for i := range texts {
-				into[i] = &texts[i]
-			}
-			if err := r.Scan(into...); err != nil {
-				return struct{}{}, err
-			}
-			return struct{}{}, p.take(texts, out, s.strays)
-		})
+		err := s.tx.each(ctx, query, args, func(texts []*string) error { return p.take(texts, out, s.strays) })
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", p.held.plain, err)
 		}

@@ -201,6 +201,9 @@ type source struct {
 	eval func(*item) (any, error)
 }
 
+// isField says that the value is one field of the account, whatever is made of it.
+func (s *source) isField(name string) bool { return slices.Equal(s.uses, []string{name}) }
+
 // compileColumn reports what is wrong with a declaration.
 func compileColumn(c *Column, per string) (source, string) {
 	given := 0

@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/reconcile"
@@ -79,19 +78,12 @@ func (s *writer) whole(ctx context.Context, r *row) (map[string]*string, error) 
 	var names, shown []string
 	for _, c := range h.columns {
 		if c.generated == "" {
-			names, shown = append(names, c.name), append(shown, "t."+quoteName(c.name)+"::text")
+			names, shown = append(names, c.name), append(shown, c.whole("t."+s.server.quote(c.name)))
 		}
 	}
-	where, args := keyed(h, r.old(r.table.isKey), 1)
+	where, args := keyed(s.server, h, r.old(r.table.isKey), 1)
 	out := map[string]*string{}
-	err := s.each(ctx, "SELECT "+strings.Join(shown, ", ")+" FROM "+h.name+" AS t WHERE "+where, args, func(row pgx.CollectableRow) error {
-		texts, into := make([]*string, len(names)), make([]any, len(names))
-		for i := range texts {
-			into[i] = &texts[i]
-		}
-		if err := row.Scan(into...); err != nil {
-			return err
-		}
+	err := s.tx.each(ctx, "SELECT "+strings.Join(shown, ", ")+" FROM "+h.name+" AS t WHERE "+where, args, func(texts []*string) error {
 		for i, name := range names {
 			out[name] = texts[i]
 		}
@@ -101,12 +93,17 @@ func (s *writer) whole(ctx context.Context, r *row) (map[string]*string, error) 
 }
 
 // keyed is a condition for one row, with its parameters from a number on.
-func keyed(h *heldTable, key map[string]*string, from int) (string, []any) {
+func keyed(s syntax, h *heldTable, key map[string]*string, from int) (string, []any) {
 	var on []string
 	var args []any
 	for _, name := range sortedKeys(key) {
-		on = append(on, fmt.Sprintf("%s IS NOT DISTINCT FROM $%d::text::%s", quoteName(name), from+len(args), h.column(name).typ))
+		c := h.column(name)
+		on = append(on, s.same(s.quote(name), s.param(from+len(args), c)))
 		args = append(args, key[name])
+		if c.exact != nil {
+			on = append(on, s.same(c.exact(s.quote(name)), s.param(from+len(args), c)))
+			args = append(args, key[name])
+		}
 	}
 	return strings.Join(on, " AND "), args
 }
@@ -135,7 +132,7 @@ func (t *live) undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	if err != nil {
 		return err
 	}
-	if d := (&whereabouts{t.config, t.env}).other(); d != nil {
+	if d := (&whereabouts{t.config, t.server, t.env}).other(); d != nil {
 		return sdk.Diagnostics{*d}.Err()
 	}
 	all := make([]*taking, len(accounts))
@@ -145,26 +142,17 @@ func (t *live) undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 			all[i].TargetID = a.ID
 		}
 	}
-	tx, err := t.pool.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	tx, err := t.server.begin(ctx, writing)
 	if err != nil {
 		return explain(err)
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing after a commit
-	if _, err := tx.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
-		return explain(err)
-	}
+	defer tx.close(ctx)
 	s := &remover{&writer{&session{place: p, tx: tx}}}
 	if err := s.takeBack(ctx, all, doubtful); err != nil {
 		return explain(err)
 	}
-	var id string
-	if err := tx.QueryRow(ctx, "SELECT txid_current()::text").Scan(&id); err != nil {
+	if err := s.finish(ctx, all); err != nil {
 		return explain(err)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		if err = became(ctx, t.pool, id, err); err != nil {
-			return explain(err)
-		}
 	}
 	for _, a := range all {
 		out.Report(a.outcome)
@@ -174,6 +162,23 @@ func (t *live) undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 
 // remover takes accounts back in one transaction.
 type remover struct{ *writer }
+
+// finish commits.
+func (s *remover) finish(ctx context.Context, all []*taking) error {
+	before := map[string][]*row{}
+	var ids []string
+	for _, a := range all {
+		if a.outcome.Action == sdk.Deleted || a.outcome.Action == sdk.Updated {
+			ids = append(ids, a.TargetID)
+			before[a.TargetID] = a.held
+		}
+	}
+	e, err := s.ends(ctx, ids, before, func() (map[string][]*row, error) { return s.read(ctx, ids, false) })
+	if err != nil {
+		return err
+	}
+	return s.commit(ctx, e)
+}
 
 // takeBack works on accounts that are as they were left.
 func (s *remover) takeBack(ctx context.Context, all []*taking, doubtful bool) error {
@@ -196,7 +201,7 @@ func (s *remover) takeBack(ctx context.Context, all []*taking, doubtful bool) er
 		for _, id := range ids {
 			wanted[id] = true
 		}
-		if proven, err = s.made(ctx, wanted); err != nil {
+		if proven, err = s.made(ctx, wanted, held); err != nil {
 			return err
 		}
 	}
@@ -237,8 +242,8 @@ func (s *remover) restored(ctx context.Context, a *taking) error {
 	return s.attempt(ctx, a, func() error {
 		for _, r := range slices.Backward(p.Added) {
 			h := s.catalogue.tables[r.Table]
-			where, args := keyed(h, r.Key, 1)
-			if _, err := s.tx.Exec(ctx, "DELETE FROM "+h.name+" WHERE "+where, args...); err != nil {
+			where, args := keyed(s.server, h, r.Key, 1)
+			if err := s.tx.exec(ctx, "DELETE FROM "+h.name+" WHERE "+where, args...); err != nil {
 				return err
 			}
 		}
@@ -248,13 +253,13 @@ func (s *remover) restored(ctx context.Context, a *taking) error {
 			var values []any
 			for _, name := range sortedKeys(r.Old) {
 				values = append(values, r.Old[name])
-				set = append(set, fmt.Sprintf("%s = $%d::text::%s", quoteName(name), len(values), h.column(name).typ))
+				set = append(set, s.server.quote(name)+" = "+s.server.param(len(values), h.column(name)))
 			}
-			where, args := keyed(h, r.Key, len(values)+1)
+			where, args := keyed(s.server, h, r.Key, len(values)+1)
 			if len(set) == 0 {
 				continue
 			}
-			if _, err := s.tx.Exec(ctx, "UPDATE "+h.name+" SET "+strings.Join(set, ", ")+" WHERE "+where, append(values, args...)...); err != nil {
+			if err := s.tx.exec(ctx, "UPDATE "+h.name+" SET "+strings.Join(set, ", ")+" WHERE "+where, append(values, args...)...); err != nil {
 				return err
 			}
 		}
@@ -264,9 +269,9 @@ func (s *remover) restored(ctx context.Context, a *taking) error {
 			var values []any
 			for _, name := range sortedKeys(r.Old) {
 				values = append(values, r.Old[name])
-				names, places = append(names, quoteName(name)), append(places, fmt.Sprintf("$%d::text::%s", len(values), h.column(name).typ))
+				names, places = append(names, s.server.quote(name)), append(places, s.server.param(len(values), h.column(name)))
 			}
-			if _, err := s.tx.Exec(ctx, "INSERT INTO "+h.name+" ("+strings.Join(names, ", ")+") OVERRIDING SYSTEM VALUE VALUES ("+strings.Join(places, ", ")+")", values...); err != nil {
+			if err := s.tx.exec(ctx, "INSERT INTO "+h.name+" ("+strings.Join(names, ", ")+")"+h.overriding+" VALUES ("+strings.Join(places, ", ")+")", values...); err != nil {
 				return err
 			}
 		}
@@ -276,24 +281,12 @@ func (s *remover) restored(ctx context.Context, a *taking) error {
 
 // attempt does something for one account behind a savepoint.
 func (s *remover) attempt(ctx context.Context, a *taking, do func() error) error {
-	sp, err := s.tx.Begin(ctx)
-	if err != nil {
-		return err
+	refused, err := s.behind(ctx, do)
+	if err == nil && refused != nil {
+		a.outcome.Action, a.outcome.Code, a.outcome.Detail = sdk.Rejected, sdk.CodeTargetRefused, refused.text
+		a.outcome.Hint = "delete it by hand if it should go"
 	}
-	outer := s.tx
-	s.tx = sp
-	err = do()
-	s.tx = outer
-	if err == nil {
-		return sp.Commit(ctx)
-	}
-	refusal, ok := dataError(err)
-	if !ok {
-		return err
-	}
-	a.outcome.Action, a.outcome.Code, a.outcome.Detail = sdk.Rejected, sdk.CodeTargetRefused, refusal.Message
-	a.outcome.Hint = "delete it by hand if it should go"
-	return sp.Rollback(ctx)
+	return err
 }
 
 // removed deletes accounts to which nothing refers but what loads have made.
@@ -305,11 +298,20 @@ func (s *remover) removed(ctx context.Context, all []*taking) error {
 	var ids []string
 	for _, a := range all {
 		byID[a.TargetID] = a
+		if s.catalogue.blind {
+			a.outcome.Action, a.outcome.Code = sdk.Skipped, codeReferenced
+			a.outcome.Detail = "the role may not see all tables that could refer to it"
+			a.outcome.Hint = "grant it SELECT on the whole database, or delete the account by hand with all that belongs to it"
+			continue
+		}
 		if a.strays > 0 {
 			a.stays(s.catalogue.of(s.model.accounts()).plain, a.strays)
 			continue
 		}
 		ids = append(ids, a.TargetID)
+	}
+	if len(ids) == 0 {
+		return nil
 	}
 	for _, f := range s.catalogue.referrers {
 		if s.catalogue.disposable[f.from] {
@@ -342,35 +344,25 @@ func (a *taking) stays(table string, rows int) {
 // would do with these rows.
 func (s *remover) referred(ctx context.Context, f *reference, ids []string, byID map[string]*taking) error {
 	for _, p := range s.places {
-		if p.held.oid != f.to {
+		if p.held.id != f.to {
 			continue
 		}
-		var on []string
-		for i, name := range f.columns {
-			on = append(on, "f."+quoteName(name)+" = p."+quoteName(f.refs[i]))
-		}
-		own := map[string]int{}
+		on := f.joined(s.server, "f")
+		account := "p." + s.server.quote(p.account.name)
 		for _, from := range s.places {
-			if from.held.oid != f.from {
-				continue
-			}
-			on = append(on, "f."+quoteName(from.account.name)+"::text IS DISTINCT FROM p."+quoteName(p.account.name)+"::text")
-			for id, a := range byID {
-				own[id] = a.strays
+			if from.held.id == f.from {
+				theirs := from.account.exactly("f." + s.server.quote(from.account.name))
+				on = append(on, "NOT ("+s.server.same(from.account.show(theirs), p.account.show(p.account.exactly(account)))+")")
 			}
 		}
-		query := "SELECT p." + quoteName(p.account.name) + "::text, count(*) FROM " + f.fromName + " AS f JOIN " + p.held.name + " AS p ON " + strings.Join(on, " AND ") +
-			" WHERE p." + quoteName(p.account.name) + " = ANY($1::text[]::" + p.account.typ + "[]) GROUP BY 1"
-		err := s.each(ctx, query, []any{ids}, func(r pgx.CollectableRow) error {
-			var id string
-			var n int
-			if err := r.Scan(&id, &n); err != nil {
-				return err
-			}
-			if a := byID[id]; a != nil && a.outcome.Action == "" {
+		among, args := s.server.among(account, p.account, ids)
+		query := "SELECT " + p.account.show(account) + ", count(*) FROM " + f.fromName + " AS f JOIN " + p.held.name + " AS p ON " + strings.Join(on, " AND ") + " WHERE " + among + " GROUP BY 1"
+		err := s.tx.each(ctx, query, args, func(texts []*string) error {
+			n, err := strconv.Atoi(textOf(texts[1]))
+			if a := byID[textOf(texts[0])]; a != nil && a.outcome.Action == "" {
 				a.stays(f.fromName, n)
 			}
-			return nil
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("look for what refers to accounts in %s: %w", f.fromName, err)
@@ -379,22 +371,27 @@ func (s *remover) referred(ctx context.Context, f *reference, ids []string, byID
 	return nil
 }
 
+// joined are the conditions that a row of a foreign key refers to a row p.
+func (f *reference) joined(s syntax, from string) (on []string) {
+	for i, name := range f.columns {
+		on = append(on, from+"."+s.quote(name)+" = p."+s.quote(f.refs[i]))
+	}
+	return on
+}
+
 // erase deletes the rows of one account: what may go with it, then its own.
 func (s *remover) erase(ctx context.Context, a *taking) error {
-	for _, f := range s.catalogue.referrers {
+	for i := range s.catalogue.referrers {
+		f := &s.catalogue.referrers[i]
 		if !s.catalogue.disposable[f.from] {
 			continue
 		}
 		for _, p := range s.places {
-			if p.held.oid != f.to {
+			if p.held.id != f.to {
 				continue
 			}
-			var on []string
-			for i, name := range f.columns {
-				on = append(on, "f."+quoteName(name)+" = p."+quoteName(f.refs[i]))
-			}
-			query := "DELETE FROM " + f.fromName + " AS f USING " + p.held.name + " AS p WHERE " + strings.Join(on, " AND ") + " AND p." + quoteName(p.account.name) + " = $1::text::" + p.account.typ
-			if _, err := s.tx.Exec(ctx, query, a.TargetID); err != nil {
+			on := append(f.joined(s.server, "x"), s.server.same("p."+s.server.quote(p.account.name), s.server.param(1, p.account)))
+			if err := s.tx.exec(ctx, s.server.removing(f.fromName, p.held.name+" AS p", strings.Join(on, " AND ")), p.account.written(value{text: a.TargetID})); err != nil {
 				return err
 			}
 		}

@@ -32,6 +32,7 @@ const (
 	kindBytes
 	kindJSON
 	kindTexts
+	kindLoose // of a script, for which nobody has looked
 )
 
 // value is the canonical text of a value, the same for what is wanted and for what is
@@ -62,6 +63,16 @@ func canonicalOf(k kind, digits int, v any) (value, error) {
 	}
 	if t, ok := v.(time.Time); ok && (k == kindMoment || k == kindDate) {
 		return value{text: formatMoment(k, digits, t)}, nil
+	}
+	switch v := v.(type) {
+	case bool:
+		if k == kindLoose {
+			return value{text: map[bool]string{true: "1", false: "0"}[v]}, nil // what every database reads
+		}
+	case time.Time:
+		if k == kindLoose {
+			return value{text: formatMoment(kindMoment, digits, v)}, nil
+		}
 	}
 	if b, ok := v.([]byte); ok && k == kindBytes {
 		return value{text: hex.EncodeToString(b)}, nil
@@ -136,7 +147,7 @@ func parse(k kind, digits int, text string) (value, error) {
 		return canonicalJSON(json.RawMessage(text))
 	case kindTexts:
 		return canonicalTexts(json.RawMessage(text))
-	case kindText, kindBytes:
+	case kindText, kindBytes, kindLoose:
 	}
 	return value{text: text}, nil
 }

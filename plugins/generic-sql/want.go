@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -94,7 +95,7 @@ func (a *account) add(t *table, part *item) bool {
 	for i, c := range t.columns {
 		v, err := c.source.eval(part)
 		if err == nil {
-			r.values[i], err = canonicalOf(c.held.kind, c.held.digits, v)
+			r.values[i], err = c.held.canonical(v)
 		}
 		if err != nil {
 			a.refuse(t, c, err)
@@ -123,12 +124,37 @@ func (h *heldColumn) allows(v value) error {
 	case v.null && h.notNull:
 		return errMissing
 	case v.null:
+	case h.bytes > 0 && h.size(v) > h.bytes:
+		return fmt.Errorf("%w: %d bytes, and %d fit", errTooLong, h.size(v), h.bytes)
+	case h.least != "" && !h.within(v):
+		return fmt.Errorf("it is outside of what the type %s holds", h.typ)
+	case h.letters != nil && !h.letters(v.text):
+		return errors.New("it has letters that the character set of the column has not")
 	case h.length > 0 && utf8.RuneCountInString(v.text) > h.length:
 		return fmt.Errorf("%w: %d letters, and %d fit", errTooLong, utf8.RuneCountInString(v.text), h.length)
 	case len(h.enum) > 0 && !slices.Contains(h.enum, v.text):
 		return fmt.Errorf("it is none of the values of the type %s", h.typ)
 	}
 	return nil
+}
+
+// size of a value in bytes.
+func (h *heldColumn) size(v value) int {
+	if h.kind == kindBytes {
+		return len(v.text) / 2 // two digits for each
+	}
+	return len(v.text)
+}
+
+// within says that a value is in the range of the type.
+func (h *heldColumn) within(v value) bool {
+	if h.kind != kindInteger {
+		return h.least <= v.text && v.text <= h.most // times are as their texts
+	}
+	n, err := strconv.ParseInt(v.text, 10, 64)
+	least, _ := strconv.ParseInt(h.least, 10, 64) // both are numbers
+	most, _ := strconv.ParseInt(h.most, 10, 64)
+	return err == nil && least <= n && n <= most
 }
 
 // refuse rejects the account because of one value, which is not quoted.

@@ -1,18 +1,14 @@
 package sqltarget
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stetl/stetl/core/sdk"
 )
@@ -36,7 +32,7 @@ const mostTries = 5
 func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
 	p, err := t.open(ctx)
 	if err == nil {
-		err = (&whereabouts{t.config, t.env}).keep(ctx)
+		err = (&whereabouts{t.config, t.server, t.env}).keep(ctx)
 	}
 	if err != nil {
 		unsent(users, out, err)
@@ -81,13 +77,6 @@ func unsent(users []sdk.User, out sdk.Outcomes, err error) {
 
 const firstPause = 100 * time.Millisecond
 
-// again says that the database gave up on a transaction for a reason that passes, and has
-// done nothing.
-func again(err error) bool {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (e.Code == "40001" || e.Code == "40P01" || e.Code == "55P03") || lostConnection(err)
-}
-
 // loader loads batches into a database that is open.
 type loader struct {
 	*live
@@ -96,25 +85,11 @@ type loader struct {
 
 // load is one try of one batch.
 func (t *loader) load(ctx context.Context, users []*sdk.User) (all []*account, err error) {
-	conn, err := t.pool.Acquire(ctx)
+	tx, err := t.server.begin(ctx, writing)
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Release()
-	defer func() {
-		if err != nil && conn.Conn().IsClosed() && !errors.Is(err, errUnknown) {
-			err = fmt.Errorf("%w: %w", errClosed, err)
-		}
-	}()
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // nothing after a commit
-	// What is checked at the end of a transaction is checked with each row, so that it costs its account only.
-	if _, err := tx.Exec(ctx, "SET CONSTRAINTS ALL IMMEDIATE"); err != nil {
-		return nil, err
-	}
+	defer tx.close(ctx)
 	s := &writer{&session{place: t.place, tx: tx}}
 	all, err = s.decide(ctx, users, time.Now(), true)
 	if err != nil {
@@ -136,10 +111,11 @@ func (t *loader) load(ctx context.Context, users []*sdk.User) (all []*account, e
 		return nil, err
 	}
 	writing = slices.DeleteFunc(writing, func(a *account) bool { return !a.writes() })
-	if err := s.after(ctx, writing); err != nil {
+	left, err := s.after(ctx, writing)
+	if err != nil {
 		return nil, err
 	}
-	return all, t.commit(ctx, conn, s, writing)
+	return all, s.end(ctx, writing, left)
 }
 
 // writer writes in one transaction.
@@ -174,70 +150,37 @@ func rowsOf(t *table, accounts []*account, of func(*account) []*row) (out []pend
 	return out
 }
 
-// insert copies rows into the table.
+// insert makes rows in as few statements as it takes.
 func (s *writer) insert(ctx context.Context, t *table, rows []pending) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	var b bytes.Buffer
-	for _, r := range rows {
-		for i, c := range t.columns {
-			if i > 0 {
-				b.WriteByte('\t')
-			}
-			copyText(&b, c.held.written(r.values[i]))
-		}
-		b.WriteByte('\n')
-	}
+	return s.tx.insert(ctx, s.catalogue.of(t), t, rows)
+}
+
+// names are those of the columns of a declaration, for a statement.
+func (t *table) names(s syntax) string {
 	names := make([]string, len(t.columns))
 	for i, c := range t.columns {
-		names[i] = quoteName(c.name)
+		names[i] = s.quote(c.name)
 	}
-	_, err := s.tx.Conn().PgConn().CopyFrom(ctx, &b, "COPY "+s.catalogue.of(t).name+" ("+strings.Join(names, ", ")+") FROM STDIN")
-	return err
+	return strings.Join(names, ", ")
 }
 
-// copyText writes a value in the text form of COPY.
-func copyText(b *bytes.Buffer, v *string) {
-	if v == nil {
-		b.WriteString(`\N`)
-		return
-	}
-	for i := range len(*v) {
-		switch c := (*v)[i]; c {
-		case '\\':
-			b.WriteString(`\\`)
-		case '\n':
-			b.WriteString(`\n`)
-		case '\r':
-			b.WriteString(`\r`)
-		case '\t':
-			b.WriteString(`\t`)
-		default:
-			b.WriteByte(c)
-		}
-	}
-}
-
-// matching is the condition that a row x of the table is the one of the parameters.
-func (t *table) matching(x string) string {
+// matching is the condition that a row x of the table is the one that is given.
+func (t *table) matching(s syntax, x string) string {
 	var on []string
 	for _, c := range append([]*column{t.account}, t.key...) {
 		if c == t.account && len(on) > 0 {
 			continue
 		}
-		on = append(on, fmt.Sprintf("%s.%s = w.c%d::%s", x, quoteName(c.name), t.index(c.name), c.held.typ))
+		name, given := x+"."+s.quote(c.name), fmt.Sprintf("w.c%d", t.index(c.name))
+		on = append(on, name+" = "+c.held.cast(given))
+		if c.held.exact != nil {
+			on = append(on, c.held.exact(name)+" = "+given)
+		}
 	}
 	return strings.Join(on, " AND ")
-}
-
-// given are the rows of the parameters, as w.
-func (t *table) given() string {
-	names, unnest := []string{"n"}, []string{"$1::int[]"}
-	for i := range t.columns {
-		names, unnest = append(names, fmt.Sprintf("c%d", i)), append(unnest, fmt.Sprintf("$%d::text[]", i+2))
-	}
-	return "unnest(" + strings.Join(unnest, ", ") + ") AS w(" + strings.Join(names, ", ") + ")"
 }
 
 // update changes rows in one statement.
@@ -245,14 +188,13 @@ func (s *writer) update(ctx context.Context, t *table, rows []pending) error {
 	var set []string
 	for i, c := range t.columns {
 		if c.compared() && c != t.account && !slices.Contains(t.key, c) {
-			set = append(set, fmt.Sprintf("%s = w.c%d::%s", quoteName(c.name), i, c.held.typ))
+			set = append(set, s.server.quote(c.name)+" = "+c.held.store(fmt.Sprintf("w.c%d", i)))
 		}
 	}
 	if len(rows) == 0 || len(set) == 0 {
 		return nil
 	}
-	_, err := s.tx.Exec(ctx, "UPDATE "+s.catalogue.of(t).name+" AS x SET "+strings.Join(set, ", ")+" FROM "+t.given()+" WHERE "+t.matching("x"), params(t, rows)...)
-	return err
+	return s.tx.exec(ctx, s.server.updating(s.catalogue.of(t).name, s.server.given(t), t.matching(s.server, "x"), set), s.server.rows(t, rows)...)
 }
 
 // remove deletes rows in one statement.
@@ -260,19 +202,18 @@ func (s *writer) remove(ctx context.Context, t *table, rows []pending) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	_, err := s.tx.Exec(ctx, "DELETE FROM "+s.catalogue.of(t).name+" AS x USING "+t.given()+" WHERE "+t.matching("x"), params(t, rows)...)
-	return err
+	return s.tx.exec(ctx, s.server.removing(s.catalogue.of(t).name, s.server.given(t), t.matching(s.server, "x")), s.server.rows(t, rows)...)
 }
 
 // after reads back what was written and notes the state that was left.
-func (s *writer) after(ctx context.Context, accounts []*account) error {
+func (s *writer) after(ctx context.Context, accounts []*account) (map[string][]*row, error) {
 	var ids []string
 	for _, a := range accounts {
-		ids = append(ids, *s.model.accounts().account.held.written(value{text: a.id}))
+		ids = append(ids, a.id)
 	}
 	held, err := s.read(ctx, ids, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, a := range accounts {
 		open := a.Unsent()
@@ -282,65 +223,40 @@ func (s *writer) after(ctx context.Context, accounts []*account) error {
 			a.Outcome.Before, a.Outcome.Changed = nil, nil // an interrupted load has made it
 		}
 	}
-	return nil
+	return held, nil
 }
 
-// commit ends the transaction. Where the answer is lost, the database is asked what became
-// of it.
-func (t *loader) commit(ctx context.Context, conn *pgxpool.Conn, s *writer, accounts []*account) error {
-	var made []string
+// end commits, with a note of the accounts that the transaction makes.
+func (s *writer) end(ctx context.Context, accounts []*account, left map[string][]*row) error {
+	before := map[string][]*row{}
+	var ids []string
 	for _, a := range accounts {
-		if a.Outcome.Action == sdk.Created {
-			made = append(made, a.id)
-		}
+		ids = append(ids, a.id)
+		before[a.id] = a.held
 	}
-	var id string
-	if err := s.tx.QueryRow(ctx, "SELECT txid_current()::text").Scan(&id); err != nil {
+	e, err := s.ends(ctx, ids, before, func() (map[string][]*row, error) { return left, nil })
+	if err != nil {
 		return err
 	}
+	n := note{Transaction: e.transaction}
+	for _, a := range accounts {
+		if a.Outcome.Action != sdk.Created {
+			continue
+		}
+		n.Accounts = append(n.Accounts, a.id)
+		if e.transaction == "" {
+			n.Left = append(n.Left, e.after[a.id])
+		}
+	}
 	key := ""
-	if len(made) > 0 {
-		raw, err := json.Marshal(note{Transaction: id, Accounts: made})
-		if err != nil {
-			return err
-		}
-		if key, err = t.notes.take(ctx); err != nil {
-			return err
-		}
-		if err := t.env.Journal.Put(ctx, key, raw); err != nil {
+	if len(n.Accounts) > 0 {
+		if key, err = s.notes.keep(ctx, n); err != nil {
 			return err
 		}
 	}
-	err := s.tx.Commit(ctx)
-	if err != nil {
-		if _, answered := errors.AsType[*pgconn.PgError](err); !answered || conn.Conn().IsClosed() {
-			err = became(ctx, t.pool, id, err)
-		}
-	}
+	err = s.commit(ctx, e)
 	if key != "" && !errors.Is(err, errUnknown) {
-		t.notes.settled(key)
+		s.notes.settled(key)
 	}
 	return err
-}
-
-var errUnknown = errors.New("the answer to COMMIT was lost, and nobody knows whether the batch was written")
-
-// became asks what became of a transaction: nil when it was committed.
-func became(ctx context.Context, pool *pgxpool.Pool, id string, lost error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	for {
-		status, err := transactionStatus(ctx, pool, id)
-		switch {
-		case err == nil && status == "committed":
-			return nil
-		case err == nil && status == "aborted":
-			return lost
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", errUnknown, lost)
-		case <-time.After(200 * time.Millisecond):
-		}
-	}
 }

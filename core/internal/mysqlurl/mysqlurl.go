@@ -67,6 +67,11 @@ func (a *Address) Config() (*mysql.Config, error) {
 // Where names the server, without anything secret.
 func (a *Address) Where() string { return a.config.Addr }
 
+// Verified says that the server has to prove that it is the one that the address names.
+func (a *Address) Verified() bool {
+	return a.tls.level == identified || a.tls.level == verified && a.tls.ca != ""
+}
+
 // problems collects what is wrong.
 type problems []pgurl.Problem
 

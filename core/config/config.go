@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -138,6 +139,7 @@ func (f *file) check() {
 	}))
 
 	f.checkBridge()
+	f.checkJournal()
 	source := f.root.get("source")
 	if source == nil || source.kind != object {
 		return
@@ -162,6 +164,25 @@ func (f *file) check() {
 			Hint:    "keep one of them",
 		}, later.key)
 	}
+}
+
+// databaseAddress is an address of a database: a URL, or keywords of libpq.
+var databaseAddress = regexp.MustCompile(`(?i)^\s*[a-z][a-z0-9+]*://|\b(?:host|dbname|user|password)=`)
+
+// checkJournal refuses an address of a database, which would be taken for the name of a
+// folder: with the password in it.
+func (f *file) checkJournal() {
+	n := f.root.get("journal")
+	if n.absent() || !databaseAddress.MatchString(n.str()) {
+		return
+	}
+	n.hidden = true
+	f.add(diag.Diagnostic{
+		Code:    diag.ConfigInvalidValue,
+		Summary: "journal is the address of a database, and has to be a folder",
+		Path:    "/journal",
+		Hint:    "a journal is kept in a folder on a disk that stays; it cannot be kept in a database",
+	}, n.at)
 }
 
 // fill copies the checked tree into the fields of c.

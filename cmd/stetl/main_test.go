@@ -9,6 +9,7 @@ import (
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/internal/filetarget"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in testdata/script")
@@ -34,6 +35,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", testenv.Race()) // a script has no variables but its own
 			env.Setenv("ROOT", root)
 			env.Setenv("FIXTURES", filepath.Join(root, "testdata", "supertokens"))
 			env.Setenv("CASES", filepath.Join(root, "core", "supertokens", "testdata", "cases"))
@@ -43,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"exits":  exits,
 			"cut":    cut,
 			"losing": losing,
+			"built":  built(root),
 		},
 	})
 }

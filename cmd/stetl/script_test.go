@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -60,4 +61,26 @@ func cut(ts *testscript.TestScript, neg bool, args []string) {
 		n += len(content)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), content[:n], 0o600))
+}
+
+// built builds a program of this repository, as people do and so without the race detector:
+// built FOLDER TO
+func built(root string) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 2 {
+			ts.Fatalf("usage: built FOLDER TO")
+		}
+		folder := filepath.Join(root, args[0])
+		sources, err := os.ReadDir(folder)
+		ts.Check(err)
+		for _, source := range sources {
+			_, err := os.Stat(filepath.Join(folder, source.Name())) // go test repeats the test when one has changed
+			ts.Check(err)
+		}
+		cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", ts.MkAbs(args[1]), ".") //nolint:gosec,noctx // a script names the folder, and waits
+		cmd.Dir = folder
+		out, err := cmd.CombinedOutput()
+		ts.Logf("%s", out)
+		ts.Check(err)
+	}
 }

@@ -21,9 +21,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,7 +31,28 @@ import (
 )
 
 // outside are the packages that run the built program.
-var outside = []string{"github.com/stetl/stetl/internal/e2e"}
+var outside = []string{module + "internal/e2e"}
+
+const module = "github.com/stetl/stetl/"
+
+// longest are the packages that take longest, those first that take more. go test begins
+// with packages in the order in which they are named, and processors are idle in the end
+// where a long one has begun last.
+var longest = []string{
+	"plugins/keycloak", "core/sdk/conformance", "core/supertokens", "cmd/stetl", "plugins/auth0", "plugins/generic-scim", "core/bridge",
+	"internal/crash", "examples/python", "core/engine", "core/supertokens/cutover",
+}
+
+// byLength sorts packages as longest has them, all others after them.
+func byLength(packages []string) {
+	place := func(p string) int {
+		if i := slices.Index(longest, short(p)); i >= 0 {
+			return i
+		}
+		return len(longest)
+	}
+	slices.SortStableFunc(packages, func(a, b string) int { return cmp.Compare(place(a), place(b)) })
+}
 
 func main() {
 	ok, err := run(os.Stdout, os.Args[1:])
@@ -88,8 +107,8 @@ func everything() ([][]string, error) {
 		return nil, fmt.Errorf("list the packages: %w", err)
 	}
 	watched := slices.DeleteFunc(strings.Fields(string(listed)), func(p string) bool { return slices.Contains(outside, p) })
-	half := "-p=" + strconv.Itoa(max(1, runtime.NumCPU()/2))
-	return [][]string{append([]string{half}, outside...), append([]string{half, "-race", unchecked}, watched...)}, nil
+	byLength(watched)
+	return [][]string{outside, append([]string{"-race", unchecked}, watched...)}, nil
 }
 
 func goCommand() string { return cmp.Or(os.Getenv("GO"), "go") }
@@ -150,10 +169,7 @@ func newPlace(r *reporter) (p place, err error) {
 }
 
 func (p place) env() []string {
-	// A program with the race detector sleeps a second when it ends, and tests start
-	// hundreds.
-	race := cmp.Or(os.Getenv("GORACE"), "atexit_sleep_ms=0")
-	return append(os.Environ(), "GORACE="+race, "TMPDIR="+p.temp, "STETL_TEST_RUN="+filepath.Join(p.notes, "going"),
+	return append(os.Environ(), "GORACE="+testenv.Race(), "TMPDIR="+p.temp, "STETL_TEST_RUN="+filepath.Join(p.notes, "going"),
 		"STETL_WAIT_LOG="+p.waits, testenv.Once+"="+time.Now().Format(time.RFC3339Nano))
 }
 

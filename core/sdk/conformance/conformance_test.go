@@ -41,10 +41,7 @@ func TestMain(m *testing.M) {
 	case len(os.Args) == 2 && os.Args[1] == "serve-unwatched":
 		serveUnwatched()
 	default:
-		// A plugin with the race detector sleeps a second when it ends, and there are hundreds.
-		if os.Getenv("GORACE") == "" {
-			_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
-		}
+		_ = os.Setenv("GORACE", testenv.Race()) // for the plugins
 		m.Run()
 	}
 }

@@ -60,13 +60,17 @@ type claims struct {
 	folds       [idKindCount]bool
 	uniqueEmail bool
 	noUsernames bool // the target has none, so nobody can want the same
-	wanted      duplicates.Finder
+	// inTenant says of which identifiers two accounts without a common tenant may have the
+	// same.
+	inTenant [idKindCount]bool
+	wanted   duplicates.Finder
 }
 
 func newClaims(caps *pluginapi.Capabilities) *claims {
 	c := &claims{uniqueEmail: caps.UniqueEmail, noUsernames: caps.NoUsernames}
 	for kind := range c.folds {
 		c.folds[kind] = caps.Folds(idKinds[kind].identifier)
+		c.inTenant[kind] = slices.Contains(caps.UniqueInTenant, idKinds[kind].identifier)
 	}
 	return c
 }
@@ -108,18 +112,32 @@ func (c *claims) add(place int, u *pluginapi.User) error {
 	default:
 		address = folded(email, u.Email)
 	}
-	both := !c.noUsernames && address == name && address != ""
+	both := !c.noUsernames && address == name && address != "" && c.inTenant[username] == c.inTenant[email]
 	switch {
 	case err != nil || c.noUsernames:
 	case both:
-		err = c.wanted.Add(a, username.bit()|email.bit(), name)
+		err = c.want(a, u, username.bit()|email.bit(), name)
 	default:
-		err = c.wanted.Add(a, username.bit(), name)
+		err = c.want(a, u, username.bit(), name)
 	}
 	if err == nil && !both && address != "" {
-		err = c.wanted.Add(a, email.bit(), address)
+		err = c.want(a, u, email.bit(), address)
 	}
 	return err
+}
+
+// want registers a value: once, or once for each tenant of the account.
+func (c *claims) want(a duplicates.Account, u *pluginapi.User, kinds duplicates.Kind, value string) error {
+	one := idKind(bits.TrailingZeros8(uint8(kinds))) //nolint:gosec // one of few
+	if !c.inTenant[one] || len(u.Tenants) == 0 {
+		return c.wanted.Add(a, kinds, value)
+	}
+	for _, tenant := range u.Tenants {
+		if err := c.wanted.Add(a, kinds, tenant+"\x00"+value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // groups returns the accounts that want the same, and ends the claims.

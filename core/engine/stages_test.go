@@ -313,6 +313,35 @@ func TestNamesThatATargetDoesNotHave(t *testing.T) {
 	}
 }
 
+// Where an identifier is unique in a tenant only, two accounts collide that share one; who
+// is of none shares it with nobody but others of none.
+func TestIdentifiersOfATenant(t *testing.T) {
+	t.Parallel()
+	caps := pluginapi.Capabilities{UniqueEmail: true, UniqueInTenant: []pluginapi.Identifier{pluginapi.IdentifierEmail}}
+	tenants := [][]string{{"a"}, {"b"}, {"b", "c"}, nil, {"a", "c"}}
+	c := newClaims(&caps)
+	for place, of := range tenants {
+		id := string(rune('p' + place))
+		if err := c.add(place, &pluginapi.User{SourceID: id, ID: id, Username: id, Email: "ada@example.org", Tenants: of}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	groups, err := c.groups()
+	var got [][]int
+	for _, g := range groups {
+		var places []int
+		for _, a := range g.Accounts {
+			places = append(places, a.Place)
+		}
+		if g.Kind == email.bit() {
+			got = append(got, places)
+		}
+	}
+	if want := [][]int{{0, 4}, {1, 2}, {2, 4}}; err != nil || !cmp.Equal(want, got) {
+		t.Errorf("%v (%v), want %v", got, err, want)
+	}
+}
+
 // What is taken out of a demand was never in it.
 func TestDemandCanBeCorrected(t *testing.T) {
 	t.Parallel()

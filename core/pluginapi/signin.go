@@ -1,6 +1,10 @@
 package pluginapi
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // SignIn is a way to sign in to a target.
 type SignIn struct {
@@ -29,6 +33,25 @@ const (
 // SignInWays lists all of them.
 func SignInWays() []SignInWay {
 	return []SignInWay{SignInPassword, SignInSocial, SignInEmailCode, SignInSMSCode, SignInPasskey, SignInEmailReset}
+}
+
+// ParseSignIn reads a way to sign in as configurations and reports have it: its name, and
+// for a [SignInSocial] the provider behind a colon, as in "social:google".
+func ParseSignIn(text string) (SignIn, error) {
+	name, provider, named := strings.Cut(text, ":")
+	way := SignInWay(name)
+	if !slices.Contains(SignInWays(), way) || named && (way != SignInSocial || provider == "") {
+		return SignIn{}, fmt.Errorf("%q is no way to sign in; there are %s, and %s:PROVIDER", text, joinWays(), SignInSocial)
+	}
+	return SignIn{Way: way, Provider: provider}, nil
+}
+
+func joinWays() string {
+	var names []string
+	for _, w := range SignInWays() {
+		names = append(names, string(w))
+	}
+	return strings.Join(names, ", ")
 }
 
 // Switch is the state of a setting of the target.

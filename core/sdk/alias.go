@@ -142,6 +142,10 @@ const (
 	SignInEmailReset = pluginapi.SignInEmailReset
 )
 
+// ParseSignIn reads a way to sign in as configurations have it: "password",
+// "social:google".
+func ParseSignIn(text string) (SignIn, error) { return pluginapi.ParseSignIn(text) }
+
 // Whether a way to sign in is switched on.
 const (
 	SwitchUnknown = pluginapi.SwitchUnknown

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,6 +54,8 @@ type Config struct {
 	Roles        string            `json:"roles,omitempty" enum:"auto,groups,per_tenant,roles,entitlements,none" default:"auto" jsonschema:"where roles go; auto is groups, in which a role counts for all tenants; per_tenant makes a group for each tenant and role"`
 	Tenants      string            `json:"tenants,omitempty" enum:"extension,groups,none" default:"extension" jsonschema:"where tenants go"`
 	MemberChunk  int               `json:"member_chunk,omitempty" jsonschema:"live: members added to a group at a time, by default 100"`
+
+	SignIns []string `json:"sign_ins,omitempty" jsonschema:"how people can sign in at the provider, all of it, as SCIM does not tell: password, social, social:PROVIDER, passkey, email_code, email_reset, sms_code; who has none of these is counted as stranded"`
 
 	Password Password `json:"password,omitzero" jsonschema:"password hashes; by default none are sent"`
 }
@@ -216,6 +219,11 @@ func (c Config) validate() sdk.Diagnostics {
 	}
 	if c.RateLimit < 0 {
 		bad(sdk.CodeInvalidValue, "/rate_limit", "a negative rate_limit", "leave it out for no limit")
+	}
+	for i, way := range c.SignIns {
+		if _, err := sdk.ParseSignIn(way); err != nil {
+			bad(sdk.CodeInvalidValue, sdk.Pointer("sign_ins", strconv.Itoa(i)), err.Error(), "list what the provider has")
+		}
 	}
 	if !strings.HasPrefix(strings.ToLower(c.Extension.URN), "urn:") {
 		bad(sdk.CodeInvalidValue, "/extension/urn", "the name of an extension begins with urn:", "use the name under which the provider knows it")

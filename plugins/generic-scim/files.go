@@ -24,6 +24,7 @@ const (
 // externalId a line, for groups take ids that only the server gives.
 type files struct {
 	*folder.Target[*desired]
+	stated
 	config Config
 	mapper mapper
 
@@ -38,7 +39,7 @@ type files struct {
 var ourNames = regexp.MustCompile(`^(bulk-[0-9]+\.json|users\.ndjson|memberships\.ndjson)$`)
 
 func newFiles(c Config) *files {
-	t := &files{config: c, mapper: mapper{config: c, extension: c.Extension.Use != never, groups: true}}
+	t := &files{stated: stated{signIns(c)}, config: c, mapper: mapper{config: c, extension: c.Extension.Use != never, groups: true}}
 	t.Target = folder.NewTarget(folder.Folder{Dir: c.Out, Users: ourNames, Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles}, t)
 	return t
 }

@@ -19,6 +19,7 @@ import (
 
 // live loads a running server. Load is safe for concurrent use.
 type live struct {
+	stated
 	config Config
 	env    sdk.Env
 	api    *transport
@@ -53,7 +54,7 @@ func newLiveOver(c Config, env sdk.Env, o httpx.Options) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &live{config: c, env: env, api: api}, nil
+	return &live{stated: stated{signIns(c)}, config: c, env: env, api: api}, nil
 }
 
 // Capabilities implements [sdk.Capable].

@@ -10,6 +10,7 @@ var (
 		sdk.Target
 		sdk.Capable
 		sdk.Checker
+		sdk.SignInReporter
 		sdk.Planner
 		sdk.Finisher
 		sdk.Closer
@@ -19,6 +20,7 @@ var (
 		sdk.Capable
 		sdk.Limited
 		sdk.Checker
+		sdk.SignInReporter
 		sdk.Mailer
 		sdk.Planner
 		sdk.Undoer

@@ -32,7 +32,10 @@ type Config struct {
 	IDLength   int      `json:"id_length,omitempty" default:"255" jsonschema:"characters that an id may have"`
 	Disposable []string `json:"disposable,omitempty" jsonschema:"tables whose rows may go with an account that an undo removes, such as sessions"`
 	SignIn     SignIn   `json:"sign_in,omitzero" jsonschema:"where accounts of stetl's own sign in, to prove that old passwords work"`
+	SignIns    []string `json:"sign_ins,omitempty" jsonschema:"how people can sign in to the application, all of it: password, social, social:PROVIDER, passkey, email_code, email_reset, sms_code; who has none of these is counted as stranded"`
 	Parallel   int      `json:"parallel,omitempty" jsonschema:"connections at the same time, by default 4"`
+
+	ways []string // to sign in, that the preset knows
 }
 
 const (
@@ -142,6 +145,11 @@ func (c Config) resolved() (Config, sdk.Diagnostics) {
 			bad(sdk.Pointer("folds_case", fmt.Sprint(i)), fmt.Sprintf("%q cannot be compared without case", name), "email and username can")
 		}
 	}
+	for i, way := range c.SignIns {
+		if _, err := sdk.ParseSignIn(way); err != nil {
+			bad(sdk.Pointer("sign_ins", fmt.Sprint(i)), err.Error(), "list what the application has")
+		}
+	}
 	if c.IDLength < 1 {
 		bad("/id_length", "id_length is not above 0", "leave it out for 255")
 	}
@@ -177,6 +185,7 @@ func (c Config) withPreset(bad func(path, summary, hint string)) Config {
 			bad(sdk.Pointer("with", fmt.Sprint(i)), fmt.Sprintf("the preset has no part called %q", name), "there are "+strings.Join(parts, ", "))
 		}
 	}
+	c.ways = p.SignIns
 	tables := slices.Clone(p.Tables)
 	for _, name := range parts { // in an order of their own, whatever that of the file
 		if slices.Contains(c.With, name) {

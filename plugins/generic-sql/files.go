@@ -31,6 +31,7 @@ var _ interface {
 	sdk.Target
 	sdk.Capable
 	sdk.Checker
+	sdk.SignInReporter
 	sdk.Planner
 	sdk.Finisher
 	sdk.Closer

@@ -20,6 +20,7 @@ var _ interface {
 	sdk.Capable
 	sdk.Limited
 	sdk.Checker
+	sdk.SignInReporter
 	sdk.Planner
 	sdk.DoubtUndoer
 	sdk.Authenticator

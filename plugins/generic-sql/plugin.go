@@ -56,6 +56,7 @@ func capabilities(c Config, m *model) sdk.Capabilities {
 	for _, i := range []sdk.Identifier{sdk.IdentifierID, sdk.IdentifierUsername, sdk.IdentifierEmail, sdk.IdentifierPhone} {
 		caps.FoldsCase[i] = slices.Contains(c.FoldsCase, string(i))
 	}
+	caps.SignIns, _ = signIns(&c, m)
 	if caps.Whole = c.Mode == modeFiles; caps.Whole {
 		caps.Batch.InFlight = 1 // one file, in the order of the source
 	}

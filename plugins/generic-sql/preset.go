@@ -19,6 +19,7 @@ type preset struct {
 	FoldsCase  []string           `json:"folds_case"`
 	Disposable []string           `json:"disposable"`
 	SignIn     SignIn             `json:"sign_in"`
+	SignIns    []string           `json:"sign_ins"`
 }
 
 func presetNames() []string {

@@ -4,7 +4,6 @@ package e2e_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,26 +12,15 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/betterauth"
 	"github.com/stetl/stetl/internal/testserver/fixture"
-	"github.com/stetl/stetl/internal/testserver/postgres"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
-// rows reads every row of the tables of Better Auth.
-func rows(t *testing.T, dsn string) string {
-	t.Helper()
-	var all strings.Builder
-	for _, table := range []string{"user", "account", "passkey", "twoFactor", "session"} {
-		text := postgres.Value[string](t, dsn, `SELECT coalesce(string_agg(t::text, E'\n' ORDER BY t::text), '') FROM "`+table+`" AS t`)
-		fmt.Fprintf(&all, "%s\n%s\n", table, text)
-	}
-	return all.String()
-}
+// betterAuthTables are those of which a load or a sign-in changes rows.
+var betterAuthTables = []string{"user", "account", "passkey", "twoFactor", "session", "member"}
 
 // betterAuthConfig is the example, for a dump, with the parts of the preset that a fixture
 // has something for, and with canaries where they are to be tried.
@@ -54,7 +42,7 @@ func betterAuthConfig(t *testing.T, server *betterauth.Server, name string, cana
 	}
 	replaced := map[string]string{
 		"url: ${env:SUPERTOKENS_DATABASE_URL}": source,
-		"# with: [passkey, phone-number]":      "with: [passkey, phone-number, bridge]",
+		"# with: [passkey, phone-number]":      "with: [passkey, phone-number, organization, bridge]",
 	}
 	if canary {
 		replaced[`# sign_in: {url: "https://app.example.com/api/auth/sign-in/email"}`] = "sign_in: {url: " + server.URL + "/api/auth/sign-in/email}"
@@ -72,29 +60,53 @@ func betterAuthConfig(t *testing.T, server *betterauth.Server, name string, cana
 
 // TestBetterAuth moves every fixture into a real Better Auth, one after another: who is
 // loaded signs in with the old password and has the old id, a second run writes nothing,
-// and an undo leaves every row as it was.
+// and an undo leaves every row as it was. On MariaDB it is two of them.
 func TestBetterAuth(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "moves every fixture")
-	dsn := postgres.Start(t).CreateDatabase(t, postgres.Database{})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		seen := moveIntoBetterAuth(t, onPostgres(t), fixture.Names(t))
+		for _, kind := range []string{"bcrypt", "argon2id", "argon2i", "firebase_scrypt", "identity", "organization"} {
+			if seen[kind] == 0 {
+				t.Errorf("nobody was seen with %s: %v", kind, seen)
+			}
+		}
+	})
+	t.Run("MariaDB", func(t *testing.T) {
+		t.Parallel()
+		seen := moveIntoBetterAuth(t, onMariaDB(t), []string{"core-9.3.0", "core-10.1.4"})
+		for _, kind := range []string{"bcrypt", "argon2id", "identity", "organization"} {
+			if seen[kind] == 0 {
+				t.Errorf("nobody was seen with %s: %v", kind, seen)
+			}
+		}
+	})
+}
+
+func moveIntoBetterAuth(t *testing.T, s *sqlSite, names []string) map[string]int {
+	t.Helper()
 	server := betterauth.Start(t, betterauth.Options{
-		DSN: dsn, Verify: "../../plugins/generic-sql/verify/index.js", SignerKey: fixture.Read(t, "core-10.1.4").FirebaseSignerKey,
+		DSN: s.dsn, Verify: "../../plugins/generic-sql/verify/index.js", SignerKey: fixture.Read(t, "core-10.1.4").FirebaseSignerKey,
 	})
 	// Somebody was there before.
-	postgres.Exec(t, dsn, `INSERT INTO "user" (id, name, email, "emailVerified") VALUES ('before', 'Before', 'before@example.com', true)`)
-	postgres.Exec(t, dsn, `INSERT INTO account (id, "accountId", "providerId", "userId", "updatedAt") VALUES ('before', 'g', 'google', 'before', now())`)
-	env := []string{"BETTER_AUTH_DATABASE_URL=" + dsn}
+	s.exec(t, `INSERT INTO "user" (id, name, email, "emailVerified", "createdAt", "updatedAt") VALUES ('before', 'Before', 'before@example.com', true, now(), now())`)
+	s.exec(t, `INSERT INTO account (id, "accountId", "providerId", "userId", "createdAt", "updatedAt") VALUES ('before', 'g', 'google', 'before', now(), now())`)
+	env := []string{"BETTER_AUTH_DATABASE_URL=" + s.dsn}
+	rows := func() string { return s.rows(t, betterAuthTables...) }
 	seen := map[string]int{}
-	for _, name := range fixture.Names(t) {
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			everybody := name == "core-10.1.4" || os.Getenv("STETL_TEST_EVERY_SIGN_IN") != ""
-			before := rows(t, dsn)
+			people := readAccounts(t, name)
+			organize(t, s, people)
+			before := rows()
 			config := betterAuthConfig(t, server, name, everybody)
 			if r := runStetl(t, env, "check", "--config", config); r.code != exitDone {
 				t.Fatalf("check: exit %d\n%s%s", r.code, r.stdout, r.stderr)
 			}
 			planned := runStetl(t, env, "run", "--config", config, "--dry-run", "--json").report(t)
-			if rows(t, dsn) != before {
+			if rows() != before {
 				t.Error("the dry run has changed the database")
 			}
 			first := runStetl(t, env, "run", "--config", config, "--json")
@@ -102,18 +114,17 @@ func TestBetterAuth(t *testing.T) {
 			if loaded.Summary != planned.Summary {
 				t.Errorf("the run did %+v, the dry run said %+v", loaded.Summary, planned.Summary)
 			}
-			people := readAccounts(t, name)
 			if s := loaded.Summary; s.Read != len(people) || s.Accounted() != len(people) || s.InDoubt > 0 || s.Created == 0 {
 				t.Fatalf("exit %d, summary %+v, the record has %d accounts\n%s", first.code, s, len(people), first.stderr)
 			}
 			if len(loaded.Canaries) == 0 || slices.ContainsFunc(loaded.Canaries, func(p engine.Proof) bool { return p.Proven != everybody && (!everybody || !p.Unasked) }) {
 				t.Errorf("canaries: %+v", loaded.Canaries)
 			}
-			signInToBetterAuth(t, server, dsn, people, &loaded, seen, everybody)
-			postgres.Exec(t, dsn, `DELETE FROM session`)
-			after := rows(t, dsn)
+			signInToBetterAuth(t, server, s, people, &loaded, seen, everybody)
+			s.exec(t, `DELETE FROM session`)
+			after := rows()
 			again := runStetl(t, env, "run", "--config", config, "--json").report(t)
-			if again.Summary.Created != 0 || again.Summary.Updated != 0 || again.Summary.Unchanged != loaded.Summary.Created || rows(t, dsn) != after {
+			if again.Summary.Created != 0 || again.Summary.Updated != 0 || again.Summary.Unchanged != loaded.Summary.Created || rows() != after {
 				t.Errorf("the second run did %+v after %+v", again.Summary, loaded.Summary)
 			}
 			if r := runStetl(t, env, "verify", "--config", config, "--json"); r.code != exitDone {
@@ -122,47 +133,55 @@ func TestBetterAuth(t *testing.T) {
 			if r := runStetl(t, env, "undo", "--config", config, "--yes", "--json"); r.code != exitDone {
 				t.Errorf("undo: exit %d\n%.3000s\n%s", r.code, r.stdout, r.stderr)
 			}
-			if now := rows(t, dsn); now != before {
+			if now := rows(); now != before {
 				t.Errorf("the undo has left:\n%s\nbefore it was:\n%s", now, before)
 			}
 		})
 	}
-	for _, kind := range []string{"bcrypt", "argon2id", "argon2i", "firebase_scrypt", "identity"} {
-		if seen[kind] == 0 {
-			t.Errorf("nobody was seen with %s: %v", kind, seen)
+	t.Logf("seen: %v", seen)
+	return seen
+}
+
+// tenants are those of all logins of somebody, but the one that everybody is in.
+func (a *account) tenants() (out []string) {
+	for _, l := range a.Logins {
+		for _, tenant := range l.Tenants {
+			if tenant != "public" && !slices.Contains(out, tenant) {
+				out = append(out, tenant)
+			}
 		}
 	}
-	t.Logf("seen: %v", seen)
+	return out
+}
+
+// organize makes an organization of each tenant.
+func organize(t *testing.T, s *sqlSite, people []account) {
+	t.Helper()
+	there := s.pairs(t, `SELECT id, slug FROM organization`)
+	for i := range people {
+		for _, tenant := range people[i].tenants() {
+			if there[tenant] == "" {
+				s.exec(t, fmt.Sprintf(`INSERT INTO organization (id, name, slug, "createdAt") VALUES ('%[1]s', '%[1]s', '%[1]s', now())`, tenant))
+				there[tenant] = tenant
+			}
+		}
+	}
 }
 
 // signInToBetterAuth tries the passwords of those who were loaded: of everybody, or of one
 // for each kind of hash. Of all the others it looks at what is stored, and at their
 // identities.
-func signInToBetterAuth(t *testing.T, server *betterauth.Server, dsn string, people []account, loaded *runReport, seen map[string]int, everybody bool) {
+func signInToBetterAuth(t *testing.T, server *betterauth.Server, s *sqlSite, people []account, loaded *runReport, seen map[string]int, everybody bool) {
 	t.Helper()
-	here := map[string]string{}
-	conn, err := pgx.Connect(t.Context(), dsn)
-	if err != nil {
-		t.Fatal(err)
+	here := s.pairs(t, `SELECT id, email FROM "user"`)
+	stored := s.pairs(t, `SELECT "userId", password FROM account WHERE "providerId" = 'credential'`)
+	identities := map[string]string{} // to the id of the user
+	for _, row := range s.table(t, `SELECT "providerId", "accountId", "userId" FROM account`) {
+		identities[row[0]+" "+row[1]] = row[2]
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
-	users, err := conn.Query(t.Context(), `SELECT id, email FROM "user"`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var id, email string
-	if _, err := pgx.ForEachRow(users, []any{&id, &email}, func() error { here[id] = email; return nil }); err != nil {
-		t.Fatal(err)
-	}
-	var identities map[string]string // to the id of the user
-	raw := postgres.Value[string](t, dsn, `SELECT coalesce(json_object_agg("providerId" || ' ' || "accountId", "userId"), '{}')::text FROM account`)
-	if err := json.Unmarshal([]byte(raw), &identities); err != nil {
-		t.Fatal(err)
-	}
-	var stored map[string]string
-	raw = postgres.Value[string](t, dsn, `SELECT coalesce(json_object_agg("userId", password), '{}')::text FROM account WHERE "providerId" = 'credential'`)
-	if err := json.Unmarshal([]byte(raw), &stored); err != nil {
-		t.Fatal(err)
+	members := map[string]bool{}
+	for _, row := range s.table(t, `SELECT "userId", "organizationId" FROM member`) {
+		members[row[0]+" "+row[1]] = true
 	}
 	absent, tried := 0, map[string]bool{}
 	var mu sync.Mutex
@@ -182,9 +201,23 @@ func signInToBetterAuth(t *testing.T, server *betterauth.Server, dsn string, peo
 		if identities["supertokens "+a.VisibleID] != a.VisibleID {
 			t.Errorf("%s has no identity of the bridge", a.VisibleID)
 		}
+		tenants := a.tenants()
+		for _, tenant := range tenants {
+			if !members[a.VisibleID+" "+tenant] {
+				t.Errorf("%s is no member of %s", a.VisibleID, tenant)
+			}
+		}
 		password, ok := a.anyPassword()
 		if !ok {
 			return nil
+		}
+		if len(tenants) > 0 && first("organization") {
+			if shown, err := server.Organizations(ctx, email, password); err != nil || !slices.Equal(slices.Sorted(slices.Values(shown)), slices.Sorted(slices.Values(tenants))) {
+				t.Errorf("%s sees the organizations %v, and is of %v (%v)", a.VisibleID, shown, tenants, err)
+			}
+			mu.Lock()
+			seen["organization"]++
+			mu.Unlock()
 		}
 		hash := *a.Logins[a.chosen()].Hash
 		if got := stored[a.VisibleID]; got != hash {

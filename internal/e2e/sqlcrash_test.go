@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/stetl/stetl/internal/testserver/fixture"
-	"github.com/stetl/stetl/internal/testserver/postgres"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -81,7 +80,8 @@ func (g *guillotine) pass(client net.Conn) {
 		if err != nil {
 			return
 		}
-		if bytes.Contains(buf[:n], []byte("commit\x00")) && g.commits.Add(1) == g.at {
+		commit := bytes.Contains(buf[:n], []byte("commit\x00")) || bytes.HasSuffix(buf[:n], []byte("\x03COMMIT")) // of PostgreSQL and of MariaDB
+		if commit && g.commits.Add(1) == g.at {
 			cut.Store(true)
 			if g.after {
 				_, _ = server.Write(buf[:n])
@@ -101,6 +101,26 @@ func (g *guillotine) pass(client net.Conn) {
 func TestSQLCrash(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "kills runs")
+	for kind, open := range map[string]func(*testing.T) *sqlSite{"PostgreSQL": onPostgres, "MariaDB": onMariaDB} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			crash(t, open)
+		})
+	}
+}
+
+// ownTablesOn are the statements of the example in the language of a database.
+func ownTablesOn(s *sqlSite, ddl string) string {
+	if !s.mariadb {
+		return ddl
+	}
+	return strings.NewReplacer(
+		"timestamptz NOT NULL DEFAULT now()", "datetime(3) NOT NULL DEFAULT now(3)", " text", " varchar(255)", "CREATE UNIQUE INDEX ON people (lower(email))", "CREATE UNIQUE INDEX addresses ON people (email)",
+	).Replace(ddl)
+}
+
+func crash(t *testing.T, open func(*testing.T) *sqlSite) {
+	t.Helper()
 	raw, err := os.ReadFile("../../configs/own-tables.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -110,32 +130,36 @@ func TestSQLCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := strings.Replace(string(raw), "url: ${env:SUPERTOKENS_DATABASE_URL}", "dump: "+dump, 1)
-	const all = `SELECT coalesce(string_agg(t::text, E'\n' ORDER BY t::text), '') FROM (SELECT p::text FROM people p UNION ALL SELECT s::text FROM social_logins s UNION ALL SELECT r::text FROM person_roles r) AS t`
-	fresh := func(t *testing.T) (dsn, config string) {
+	all := func(t *testing.T, s *sqlSite) string {
 		t.Helper()
-		dsn = postgres.Start(t).CreateDatabase(t, postgres.Database{})
-		postgres.Exec(t, dsn, commented(t, string(raw)))
+		return s.rows(t, "people", "social_logins", "person_roles")
+	}
+	fresh := func(t *testing.T) (s *sqlSite, config string) {
+		t.Helper()
+		s = open(t)
+		s.exec(t, ownTablesOn(s, commented(t, string(raw))))
 		config = filepath.Join(t.TempDir(), "own.yaml")
 		writeFile(t, config, text)
-		return dsn, config
+		return s, config
 	}
 	whole, config := fresh(t)
+	empty := all(t, whole)
 	counter := &guillotine{}
-	through := counter.listen(t, whole)
+	through := counter.listen(t, whole.dsn)
 	if r := runStetl(t, []string{"APP_DATABASE_URL=" + through}, "run", "--config", config, "-q"); r.code != exitDone && r.code != exitRejects {
 		t.Fatalf("exit %d\n%s", r.code, r.stderr)
 	}
-	want, commits := postgres.Value[string](t, whole, all), counter.commits.Load()
-	if want == "" || commits < 2 {
+	want, commits := all(t, whole), counter.commits.Load()
+	if want == empty || commits == 0 {
 		t.Fatalf("%d COMMITs, and nobody was loaded", commits)
 	}
 	for at := int32(1); at <= commits; at++ {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%d after=%v", at, after), func(t *testing.T) {
 				t.Parallel()
-				dsn, config := fresh(t)
+				s, config := fresh(t)
 				g := &guillotine{at: at, after: after}
-				env := []string{"APP_DATABASE_URL=" + g.listen(t, dsn)}
+				env := []string{"APP_DATABASE_URL=" + g.listen(t, s.dsn)}
 				for _, next := range []string{"undo", "run"} {
 					g.commits.Store(0)
 					g.fell.Store(false)
@@ -151,12 +175,12 @@ func TestSQLCrash(t *testing.T) {
 					switch next {
 					case "undo":
 						r := runStetl(t, env, "undo", "--config", config, "--yes")
-						if left := postgres.Value[string](t, dsn, all); r.code != exitDone || left != "" {
+						if left := all(t, s); r.code != exitDone || left != empty {
 							t.Errorf("undo: exit %d, and it leaves:\n%.2000s\n%s", r.code, left, r.stderr)
 						}
 					case "run":
 						r := runStetl(t, env, "run", "--config", config, "-q")
-						if got := postgres.Value[string](t, dsn, all); got != want {
+						if got := all(t, s); got != want {
 							t.Errorf("the next run: exit %d, and the rows are others than those of a run that nobody has killed\n%s", r.code, r.stderr)
 						}
 						if r := runStetl(t, env, "verify", "--config", config); r.code != exitDone {

@@ -60,7 +60,7 @@ func Node(tb testing.TB) (node, modules string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	dir, err := testenv.Cached("better-auth-1.7.6-2", func(dir string) error {
+	dir, err := testenv.Cached("better-auth-1.7.6-3", func(dir string) error {
 		defer testenv.Wait(tb, "npm to fetch Better Auth")()
 		if err := os.WriteFile(filepath.Join(dir, "package.json"), wanted, 0o600); err != nil {
 			return err
@@ -129,19 +129,55 @@ func Start(tb testing.TB, o Options) *Server {
 	return &Server{URL: "http://127.0.0.1:" + port}
 }
 
-// SignIn tries a password and returns the id of who is signed in, empty where it was
-// refused.
-func (s *Server) SignIn(ctx context.Context, email, password string) (id string, err error) {
+// Organizations are the ids of those of which somebody is a member, as the server shows them
+// to who is signed in.
+func (s *Server) Organizations(ctx context.Context, email, password string) (ids []string, err error) {
+	res, err := s.post(ctx, email, password)
+	if err != nil {
+		return nil, err
+	}
+	_ = res.Body.Close()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/api/auth/organization/list", http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range res.Cookies() {
+		req.AddCookie(c)
+	}
+	if res, err = http.DefaultClient.Do(req); err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	var all []struct {
+		ID string `json:"id"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&all); err != nil {
+		return nil, fmt.Errorf("the list of organizations (%d): %w", res.StatusCode, err)
+	}
+	for _, o := range all {
+		ids = append(ids, o.ID)
+	}
+	return ids, nil
+}
+
+// post asks for a sign-in.
+func (s *Server) post(ctx context.Context, email, password string) (*http.Response, error) {
 	body, err := json.Marshal(map[string]string{"email": email, "password": password})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/api/auth/sign-in/email", bytes.NewReader(body))
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
+	return http.DefaultClient.Do(req)
+}
+
+// SignIn tries a password and returns the id of who is signed in, empty where it was
+// refused.
+func (s *Server) SignIn(ctx context.Context, email, password string) (id string, err error) {
+	res, err := s.post(ctx, email, password)
 	if err != nil {
 		return "", err
 	}

@@ -137,6 +137,9 @@ func (a *assembler) account(out *canonical.User, rr *rangeRows, members []*userR
 		if a.newTenants && m.staleCopy() {
 			warn(out, WarnOldTableStale, "login %s has another address in the table that core 12 no longer writes", m.id)
 		}
+		if m.otherAccount != "" && !a.layout.Generation.tenantsMigrate() { // core 12 may no longer write the index
+			warn(out, WarnLinkingDiffers, "the table of all users says that login %s is of account %s, and the index of users that it is of %s; the former was taken, and the core asks sometimes the one and sometimes the other", m.id, id, m.otherAccount)
+		}
 		if m.placeholder {
 			warn(out, WarnPlaceholder, "login %s has nothing, or a text such as NULL or blanks, where an address, a phone number, an external id or a note would be; it was taken for nothing. SuperTokens' own script from MySQL to PostgreSQL leaves such texts", m.id)
 		}

@@ -53,6 +53,7 @@ const (
 	WarnDuplicateExternalID    = "duplicate_external_id"
 	WarnCollation              = "collation_only_match"
 	WarnIDsFolded              = "ids_differ_in_case"
+	WarnLinkingDiffers         = "linking_differs"
 )
 
 // maxExamples bounds the ids a [Finding] keeps.

@@ -24,6 +24,7 @@ var findingWords = diag.Words{
 	{Code: WarnGhostPrimary, Meaning: "the login that gave the account its id was deleted", Remedy: "nothing; the id stays"},
 	{Code: WarnIDsFolded, Meaning: "MySQL: ids of several users that differ in case, accents or blanks at the end only", Remedy: "separate them before moving, if a target folds ids"},
 	{Code: WarnIncomplete, Meaning: "something is missing, and --accept-incomplete let it pass", Remedy: "see the detail"},
+	{Code: WarnLinkingDiffers, Meaning: "the two tables that say which account a login is of disagree", Remedy: "look at these accounts before moving: people may be joined who are two, or divided who are one"},
 	{Code: WarnLoneSurrogate, Meaning: "metadata has half of a character", Remedy: "repair it in the application; it is carried as stored"},
 	{Code: WarnMetadataEscaped, Meaning: "metadata that is JSON only when each doubled backslash is one, as SuperTokens' script from MySQL leaves it", Remedy: "repair the table; it is carried as a text"},
 	{Code: WarnMetadataInvalid, Meaning: "metadata that is not JSON, or no object", Remedy: "it is carried as a text, or as it is; nothing in it has a name"},

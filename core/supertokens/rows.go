@@ -80,6 +80,8 @@ func (s *slab[T]) one() []T {
 type userRows struct {
 	id, account string
 	linked      bool
+	// otherAccount is the account that the index names where it contradicts the spine.
+	otherAccount string
 	// listed says that the table of all users has a row of it. undated says that core
 	// 12's backfill has not reached that row.
 	listed, undated bool

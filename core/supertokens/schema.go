@@ -128,8 +128,9 @@ var schema = []tableSpec{
 			carried(userID36),
 			dropped("the recipe tables say it; read to prove that they are whole", "recipe_id varchar(128)"),
 			dropped("a copy of the spine and the recipe tables", "time_joined bigint"),
+			since(core(7, 0), dropped("a copy of the spine; read to compare them", "primary_or_recipe_user_id char(36)")),
 			since(core(7, 0), dropped("a copy of the spine and the recipe tables",
-				"primary_or_recipe_user_id char(36)", "is_linked_or_is_a_primary_user boolean", "primary_or_recipe_user_time_joined bigint")),
+				"is_linked_or_is_a_primary_user boolean", "primary_or_recipe_user_time_joined bigint")),
 		),
 		readUser: readIndex,
 	},
@@ -395,8 +396,11 @@ func readSpine(b *binding) func(*rangeRows, *userRows, [][]byte) error {
 }
 
 func readIndex(b *binding) func(*rangeRows, *userRows, [][]byte) error {
-	tenant, recipeAt := b.tenant(), b.at("recipe_id")
+	tenant, recipeAt, primary := b.tenant(), b.at("recipe_id"), b.at("primary_or_recipe_user_id")
 	return func(_ *rangeRows, u *userRows, v [][]byte) error {
+		if id := trimKey(v[primary]); len(id) > 0 && string(id) != u.account {
+			u.otherAccount = string(id)
+		}
 		if name, ok := tenant(v); ok {
 			u.oldTenants = append(u.oldTenants, name)
 		} else {

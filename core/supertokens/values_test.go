@@ -252,6 +252,22 @@ INSERT INTO userid_mapping (app_id, supertokens_user_id, external_user_id) VALUE
 	}
 }
 
+// TestLinkingDiffers: the two tables that say which account a login is of contradict each
+// other.
+func TestLinkingDiffers(t *testing.T) {
+	t.Parallel()
+	ids := three(t, "core-10.1.4")
+	dsn := twist(t, "core-10.1.4", `
+SET session_replication_role = replica;
+UPDATE all_auth_recipe_users SET primary_or_recipe_user_id = '`+ids[1]+`' WHERE user_id = '`+ids[0]+`';`)
+	if _, findings := read(t, Options{URL: canonical.NewSecret(dsn)}); !slices.Equal(finding(findings, WarnLinkingDiffers).Examples, []string{ids[0]}) {
+		t.Errorf("%+v", findings)
+	}
+	if _, findings := read(t, Options{Dump: fixture.Dump(t, "core-10.1.4")}); finding(findings, WarnLinkingDiffers).Count > 0 {
+		t.Error("tables that a core has made differ")
+	}
+}
+
 // TestLettersOfEitherCase: addresses in a type that takes letter case for nothing are read
 // as any text.
 func TestLettersOfEitherCase(t *testing.T) {

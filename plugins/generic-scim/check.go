@@ -73,8 +73,8 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	return l
 }
 
-// checkGroups names groups of the provider that people will get into by nothing but their
-// name. What a group allows, SCIM does not tell.
+// checkGroups names groups of the provider that have the names of roles or tenants: users
+// get into those that are accepted. What a group allows, SCIM does not tell.
 func checkGroups(ctx context.Context, l *sdk.Diagnostics, s *server, needs sdk.Needs) {
 	if s.facts.groups == "" {
 		return
@@ -90,7 +90,7 @@ func checkGroups(ctx context.Context, l *sdk.Diagnostics, s *server, needs sdk.N
 			people[tenantPrefix+tenant] = needs.TenantUsers[tenant]
 		}
 	}
-	var theirs []string
+	var theirs, accepted []string
 	for _, name := range slices.Sorted(maps.Keys(people)) {
 		g, err := s.groups.get(ctx, name)
 		if err != nil {
@@ -100,15 +100,26 @@ func checkGroups(ctx context.Context, l *sdk.Diagnostics, s *server, needs sdk.N
 		if g == nil || isOurs(s.groups, g) {
 			continue
 		}
+		into := &theirs
+		if slices.Contains(s.config.AcceptGroups, name) {
+			into = &accepted
+		}
 		if n := people[name]; n > 0 {
 			name = fmt.Sprintf("%s (%d users)", name, n)
 		}
-		theirs = append(theirs, name)
+		*into = append(*into, name)
+	}
+	const detail = "SCIM does not tell what a group allows: see at the provider"
+	if len(accepted) > 0 {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeGroupsThere, Path: "/accept_groups", Summary: "users get into groups of the provider that no run has made, as accept_groups says: " + joinList(accepted),
+			Detail: detail,
+		})
 	}
 	if len(theirs) > 0 {
 		l.Add(sdk.Diagnostic{
-			Severity: sdk.Warning, Code: codeGroupsThere, Path: "/roles", Summary: "groups of the provider that no run has made, and that users get into by the name of a role: " + joinList(theirs),
-			Detail: "SCIM does not tell what a group allows: see at the provider", Hint: "rename the ones that mean something else, or set roles: none",
+			Severity: sdk.Warning, Code: codeGroupsThere, Path: "/roles", Summary: "groups of the provider that no run has made, and that users do not get into by a name alone: " + joinList(theirs),
+			Detail: detail, Hint: "name those that are meant in accept_groups, and rename the others",
 		})
 	}
 }

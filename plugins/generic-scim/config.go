@@ -52,6 +52,7 @@ type Config struct {
 	PhoneType    string            `json:"phone_type,omitempty" default:"mobile" jsonschema:"type of the phone number"`
 	NameFallback string            `json:"name_fallback,omitempty" enum:"none,username" default:"none" jsonschema:"username puts the user name where a provider insists on names and there are none"`
 	Roles        string            `json:"roles,omitempty" enum:"auto,groups,per_tenant,roles,entitlements,none" default:"auto" jsonschema:"where roles go; auto is groups, in which a role counts for all tenants; per_tenant makes a group for each tenant and role"`
+	AcceptGroups []string          `json:"accept_groups,omitempty" jsonschema:"live: groups that are at the provider, that no run has made and that users are to get into all the same"`
 	Tenants      string            `json:"tenants,omitempty" enum:"extension,groups,none" default:"extension" jsonschema:"where tenants go"`
 	MemberChunk  int               `json:"member_chunk,omitempty" jsonschema:"live: members added to a group at a time, by default 100"`
 

@@ -382,6 +382,11 @@ func (c carrier) joinGroups(ctx context.Context, done []*delivery) (map[string]m
 				}
 			default:
 				failed = c.groups.join(ctx, group, ids)
+				if len(failed) == 0 {
+					if err := c.groups.learnShown(ctx, group); err != nil {
+						return err
+					}
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()

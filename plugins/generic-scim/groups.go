@@ -33,11 +33,12 @@ type groupDirectory struct {
 
 	probing sync.Mutex
 	probed  bool // groups were looked at for whether they show any
+	learnt  bool // so was one that has some
 }
 
 type group struct {
 	id, name string
-	marked   bool // it carries our externalId
+	marked   bool // it carries our externalId, or was made in this run
 	writing  sync.Mutex
 
 	mu      sync.Mutex
@@ -128,7 +129,7 @@ func (d *groupDirectory) ensure(ctx context.Context, name string) (*group, error
 		}
 		id = g.id
 	}
-	g := &group{id: id, name: name}
+	g := &group{id: id, name: name, marked: true}
 	d.byName[name] = g
 	if d.journal != nil {
 		if err := d.journal.Put(ctx, groupKey+name, []byte(id)); err != nil {
@@ -411,25 +412,25 @@ func isOurs(d *groupDirectory, g *group) bool {
 	return noted && g.id == string(id)
 }
 
-// drop deletes groups that a load has made and that show no members any more.
-func (d *groupDirectory) drop(ctx context.Context) error {
-	own, err := d.own(ctx)
-	if err != nil || !d.shows { // else an empty group looks like a full one
-		return err
+// drop deletes a group that shows no members, and reports whether it did.
+func (d *groupDirectory) drop(ctx context.Context, g *group) (bool, error) {
+	list, err := d.members.list(ctx, g)
+	if err != nil || len(list) > 0 {
+		return false, err
 	}
-	for _, g := range own {
-		if list, err := d.members.list(ctx, g); err != nil {
-			return err
-		} else if len(list) > 0 {
-			continue
-		}
-		path, err := pathOf(d.facts.groups, g.id)
-		if err != nil {
-			return err
-		}
-		if err := d.api.write(ctx, request{method: http.MethodDelete, path: path}); err != nil && !refused(err) {
-			return fmt.Errorf("delete group %s: %w", g.name, err)
-		}
+	path, err := pathOf(d.facts.groups, g.id)
+	if err != nil {
+		return false, err
 	}
-	return nil
+	err = d.api.write(ctx, request{method: http.MethodDelete, path: path})
+	switch {
+	case refused(err): // its own reasons
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("delete group %s: %w", g.name, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.byName, g.name)
+	return true, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +28,7 @@ type live struct {
 	opening sync.Mutex
 	server  *server // nil until the first Plan or Load
 	undoing *server // what an Undo has learnt without them
-	undone  bool
+	tidying tidying
 }
 
 // server is what the first Plan or Load has learnt.
@@ -69,17 +70,8 @@ func (t *live) Lacks() []sdk.Ability {
 }
 
 // Close implements [sdk.Closer].
-func (t *live) Close(ctx context.Context) error {
-	defer t.api.http.CloseIdleConnections()
-	s := t.server
-	if s == nil {
-		s = t.undoing
-	}
-	if t.undone && s != nil && s.facts.groups != "" {
-		if err := s.groups.drop(ctx); err != nil {
-			return fmt.Errorf("remove the groups that a load had made: %w", err)
-		}
-	}
+func (t *live) Close(context.Context) error {
+	t.api.http.CloseIdleConnections()
 	return nil
 }
 
@@ -221,8 +213,10 @@ func (s *server) look(ctx context.Context, v *verdict) error {
 func (s *server) settle(ctx context.Context, v *verdict, h hit) error {
 	switch {
 	case h.held == nil:
-		v.Verdict = s.compare.judge().Absent(v.user)
-		if v.Outcome.Action == sdk.Created {
+		if v.Verdict = s.compare.judge().Absent(v.user); v.Outcome.Action == sdk.Created {
+			if err := s.withhold(ctx, v, ""); err != nil {
+				return err
+			}
 			v.Outcome.Detail, v.Outcome.Losses = v.want.note(), v.want.placeless()
 		}
 		return nil
@@ -242,6 +236,9 @@ func (s *server) settle(ctx context.Context, v *verdict, h hit) error {
 
 // weigh compares an account that is the user's with what it should be.
 func (s *server) weigh(ctx context.Context, v *verdict, held resource) error {
+	if err := s.withhold(ctx, v, held.id()); err != nil {
+		return err
+	}
 	f, err := s.heldFields(ctx, v.want, held, v.user.Prior.State)
 	if err != nil {
 		return err
@@ -265,6 +262,40 @@ func (s *server) weigh(ctx context.Context, v *verdict, held resource) error {
 	}
 	return nil
 }
+
+// withhold leaves out groups that are there, that no run has made and that nobody has
+// accepted: what they allow SCIM does not tell, and a name alone is to give nobody power.
+// Whoever is in one already, or was put there by an earlier run, stays.
+func (s *server) withhold(ctx context.Context, v *verdict, account string) error {
+	if s.facts.groups == "" {
+		return nil
+	}
+	last := reconcile.ParseState(v.user.Prior.State)
+	var left []string
+	for _, name := range v.want.groups {
+		g, err := s.groups.get(ctx, name)
+		if err != nil {
+			return err
+		}
+		free := g == nil || isOurs(s.groups, g) || slices.Contains(s.config.AcceptGroups, name) || last.Recorded(s.env.Fingerprints, groupPath(name))
+		if !free && account != "" {
+			if free, _, err = s.groups.has(ctx, g, account); err != nil {
+				return err
+			}
+		}
+		if free {
+			left = append(left, name)
+			continue
+		}
+		l := lossOf(groupPath(name), errForeignGroup)
+		l.Code = codeGroupsThere
+		v.want.withheld = append(v.want.withheld, l)
+	}
+	v.want.groups = left
+	return nil
+}
+
+var errForeignGroup = errors.New("a group of that name is there, which no run has made")
 
 // groupPath is the field of a membership.
 func groupPath(name string) string { return "groups[" + name + "]" }

@@ -33,7 +33,9 @@ type desired struct {
 	groups []string   // display names of groups
 	secret sdk.Secret // for the attribute password of a new account
 	left   []string   // what has no place at this server
-	notes  []string   // what else the operator should know
+	// withheld are memberships that only their names would give.
+	withheld []sdk.PartLoss
+	notes    []string // what else the operator should know
 }
 
 // user maps u, or says why SCIM cannot hold it.
@@ -385,8 +387,10 @@ func (d *desired) encode() (json.RawMessage, error) {
 // note is what the operator should know although the user is loaded.
 func (d *desired) note() string { return strings.Join(d.notes, "; ") }
 
-// placeless are the parts of a user that the server has no place for.
-func (d *desired) placeless() (out []sdk.PartLoss) {
+// placeless are the parts of a user that the server has no place for, or that it is not to
+// get.
+func (d *desired) placeless() []sdk.PartLoss {
+	out := slices.Clone(d.withheld)
 	for _, name := range d.left {
 		l := sdk.PartLoss{Code: sdk.CodeNoPlace}
 		l.Feature = featureOf(name)

@@ -127,8 +127,8 @@ func move(t *testing.T, s *scim.Server, config Config, extended bool) {
 		}
 		t.Fatalf("undo: %v", u.Counts())
 	}
-	if err := again.server.groups.drop(t.Context()); err != nil {
-		t.Fatal(err)
+	if _, left, err := again.Tidy(t.Context()); err != nil || left != 0 {
+		t.Fatalf("tidied up: %d left, %v", left, err)
 	}
 	if left, groups := s.Stored(t); len(left) != 0 || len(groups) != 0 {
 		t.Errorf("after the undo %d users and %d groups are left", len(left), len(groups))

@@ -23,7 +23,8 @@ var (
 		sdk.SignInReporter
 		sdk.Mailer
 		sdk.Planner
-		sdk.Undoer
+		sdk.DoubtUndoer
+		sdk.Tidier
 		sdk.Authenticator
 		sdk.Closer
 	} = (*live)(nil)

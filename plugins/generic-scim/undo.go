@@ -58,9 +58,6 @@ func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.
 	if err != nil {
 		return err
 	}
-	t.opening.Lock()
-	t.undone = true
-	t.opening.Unlock()
 	return explain(reconcile.TakeBack(ctx, maxParallel, accounts, out, reversal{s}.takeBackInDoubt, refused))
 }
 
@@ -156,7 +153,6 @@ func (s reversal) leaveGroups(ctx context.Context, gone []sdk.Account) error {
 func (t *live) forUndo(ctx context.Context) (*server, error) {
 	t.opening.Lock()
 	defer t.opening.Unlock()
-	t.undone = true
 	if t.server != nil {
 		return t.server, nil
 	}

@@ -139,7 +139,7 @@ func (f *file) check() {
 	}))
 
 	f.checkBridge()
-	f.checkJournal()
+	checkJournal(f)
 	source := f.root.get("source")
 	if source == nil || source.kind != object {
 		return
@@ -171,7 +171,7 @@ var databaseAddress = regexp.MustCompile(`(?i)^\s*[a-z][a-z0-9+]*://|\b(?:host|d
 
 // checkJournal refuses an address of a database, which would be taken for the name of a
 // folder: with the password in it.
-func (f *file) checkJournal() {
+func checkJournal(f *file) {
 	n := f.root.get("journal")
 	if n.absent() || !databaseAddress.MatchString(n.str()) {
 		return

@@ -12,10 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/sdk/conformance"
+	"github.com/stetl/stetl/internal/targettest"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -79,6 +81,66 @@ func TestConformance(t *testing.T) {
 			return string(content), err
 		},
 	})
+}
+
+// bcryptVersion is that of the package that the plugin of TestUndoAndLogin checks passwords with.
+const bcryptVersion = "3.0.2"
+
+// everything makes the plugin of testdata/everything.js, with the packages of the installed
+// example.
+func everything(t *testing.T) plugin.Options {
+	t.Helper()
+	example := filepath.Join(installed(t), "stetl-plugin-"+name)
+	launcher, err := os.ReadFile(filepath.Join(example, "stetl-plugin-"+name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shebang, _, _ := strings.Cut(string(launcher), "\n")
+	bcrypt, err := testenv.Cached("node-bcryptjs-"+bcryptVersion, func(dir string) error {
+		args := append([]string{"install", "--silent", "--no-package-lock", "--prefix", dir, "bcryptjs@" + bcryptVersion}, testenv.NPM()...)
+		out, err := exec.Command("npm", args...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	if err != nil {
+		testenv.Skip(t, "bcryptjs", err.Error())
+	}
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "stetl-plugin-everything-js")
+	source, err := os.ReadFile("testdata/everything.js")
+	err = errors.Join(err, os.MkdirAll(filepath.Join(folder, "node_modules"), 0o700))
+	for module, at := range map[string]string{"stetl-plugin": example, "bcryptjs": bcrypt} {
+		err = errors.Join(err, os.Symlink(filepath.Join(at, "node_modules", module), filepath.Join(folder, "node_modules", module)))
+	}
+	text := shebang + "\nrequire(\"stetl-plugin\").serve(require(\"./everything.js\"));\n"
+	err = errors.Join(err, os.WriteFile(filepath.Join(folder, "everything.js"), source, 0o600),
+		os.WriteFile(filepath.Join(folder, "stetl-plugin-everything-js"), []byte(text), 0o700))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plugin.Options{Dir: dir}
+}
+
+// What a file that is only appended to cannot do, the package can: change accounts, undo
+// that, and sign in.
+func TestUndoAndLogin(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "sets up Node")
+	options := everything(t)
+	location, err := plugin.Find("everything-js", options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	report, err := conformance.Run(t.Context(), conformance.Suite{
+		Start: conformance.Executable(location, options, map[string]any{"dir": dir}), Inspect: targettest.Files(dir),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	targettest.WantTried(t, report, "check", "plan", "update", "undo", "undo-stops", "login", "changed-password", "exchange", "abilities")
 }
 
 // The package brings the protocol as it is.

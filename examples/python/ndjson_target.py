@@ -3,14 +3,22 @@
 It never writes a user twice: what is in the file is found again by its id.
 """
 
+from __future__ import annotations
+
 import json
 import os
+from typing import Any, Callable, Iterator, Mapping
 
 import stetl_plugin as stetl
+
+Record = dict[str, Any]
 
 
 class NDJSON:
     name, version = "ndjson-py", "1.0.0"
+    path: str
+    known: dict[str, Record]
+    state: Callable[[Record], bytes]
     schema = {
         "type": "object",
         "properties": {"path": {"type": "string", "minLength": 1, "description": "the file to append to"}},
@@ -28,8 +36,8 @@ class NDJSON:
         code="ndjson-py.unreadable", meaning="the file cannot be read, or holds something else",
         remedy="name another file, or set its permissions")]
 
-    def configure(self, config, context):
-        """Returns diagnostics; reads what earlier runs have written."""
+    def configure(self, config: Mapping[str, Any], context: stetl.Context) -> Iterator[stetl.Diagnostic]:
+        """Yields diagnostics; reads what earlier runs have written."""
         self.path, self.known, self.state = config["path"], {}, context.fingerprints.state
         try:
             with open(self.path, encoding="utf-8") as f:
@@ -43,8 +51,8 @@ class NDJSON:
                 severity=stetl.SEVERITY_ERROR, code="ndjson-py.unreadable", path="/path",
                 summary=f"{self.path} cannot be read: {e}", hint="name another file")
 
-    def record(self, user):
-        record = {
+    def record(self, user: stetl.User) -> Record:
+        record: Record = {
             "id": user.id, "username": user.username, "email": user.email, "email_verified": user.email_verified,
             "given_name": user.given_name, "family_name": user.family_name, "enabled": user.enabled,
         }
@@ -52,7 +60,7 @@ class NDJSON:
             record["hash"] = user.password.encoded
         return record
 
-    def compare(self, user):
+    def compare(self, user: stetl.User) -> tuple[stetl.Change, Record]:
         """Says what load would do, and with which record."""
         if not user.id:
             raise stetl.Reject("load.id_invalid", "the user has no id", "let the mapping give it one")
@@ -68,10 +76,10 @@ class NDJSON:
             result.outcome.detail = "differs in: " + ", ".join(differs)
         return result, want
 
-    def plan(self, user):
+    def plan(self, user: stetl.User) -> stetl.Change:
         return self.compare(user)[0]
 
-    def load(self, user):
+    def load(self, user: stetl.User) -> stetl.Outcome:
         change, record = self.compare(user)
         if change.outcome.action == stetl.ACTION_CREATED:
             with open(os.open(self.path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8") as f:

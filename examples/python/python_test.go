@@ -24,6 +24,7 @@ import (
 	"github.com/stetl/stetl/core/pluginapi"
 	_ "github.com/stetl/stetl/core/pluginpb" // the protocol as it is
 	"github.com/stetl/stetl/core/sdk/conformance"
+	"github.com/stetl/stetl/internal/targettest"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -160,6 +161,62 @@ func TestConformance(t *testing.T) {
 			return string(content), err
 		},
 	})
+}
+
+// bcryptVersion is that of the package that the plugin of TestUndoAndLogin checks passwords with.
+const bcryptVersion = "4.3.0"
+
+// everything makes the plugin of testdata/everything.py, which finds the packages of the
+// installed example where they are.
+func everything(t *testing.T) plugin.Options {
+	t.Helper()
+	example := filepath.Join(installed(t), "stetl-plugin-"+name)
+	launcher, err := os.ReadFile(filepath.Join(example, "stetl-plugin-"+name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shebang, _, _ := strings.Cut(string(launcher), "\n")
+	bcrypt, err := testenv.Cached("python-bcrypt-"+bcryptVersion, func(dir string) error {
+		out, err := exec.Command("python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore", "--target", dir, "bcrypt=="+bcryptVersion).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	if err != nil {
+		testenv.Skip(t, "bcrypt for Python", err.Error())
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	text := fmt.Sprintf("%s\nimport sys\nsys.dont_write_bytecode = True\nsys.path[:0] = [%q, %q, %q]\nimport everything\neverything.stetl.serve(everything.Everything())\n",
+		shebang, filepath.Join(example, "lib"), bcrypt, filepath.Join(here, "testdata"))
+	if err := os.WriteFile(filepath.Join(dir, "stetl-plugin-everything-py"), []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return plugin.Options{Dir: dir}
+}
+
+// What a file that is only appended to cannot do, the package can: change accounts, undo
+// that, and sign in.
+func TestUndoAndLogin(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "sets up Python")
+	options := everything(t)
+	location, err := plugin.Find("everything-py", options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	report, err := conformance.Run(t.Context(), conformance.Suite{
+		Start: conformance.Executable(location, options, map[string]any{"dir": dir}), Inspect: targettest.Files(dir),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	targettest.WantTried(t, report, "check", "plan", "update", "undo", "undo-stops", "login", "changed-password", "exchange", "abilities")
 }
 
 // The package brings the protocol as it is.

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from concurrent import futures
-from typing import Any, Callable, Iterable, Iterator, Mapping, Protocol, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, Protocol
 
 import grpc
 from cryptography import x509
@@ -30,17 +30,18 @@ from google.protobuf import empty_pb2, message_factory
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from . import protocol
-from .protocol import (  # type: ignore[attr-defined]
+from .protocol import (
     ACTION_CREATED, ACTION_DELETED, ACTION_IN_DOUBT, ACTION_REJECTED, ACTION_SKIPPED, ACTION_UNCHANGED, ACTION_UPDATED,
     EXISTING_LEAVE, EXISTING_UPDATE, SEVERITY_ERROR, SEVERITY_WARNING,
-    Account, BatchLimits, Capabilities, Change, CodeInfo, Diagnostic, Failure, FieldChange, HashSupport, Outcome, User,
+    Account, Action, BatchLimits, Capabilities, Change, CodeInfo, Diagnostic, Failure, FieldChange, HashSupport, Needs, Outcome, PartLoss, User,
 )
 
 __all__ = [
     "ACTION_CREATED", "ACTION_DELETED", "ACTION_IN_DOUBT", "ACTION_REJECTED", "ACTION_SKIPPED", "ACTION_UNCHANGED", "ACTION_UPDATED",
     "EXISTING_LEAVE", "EXISTING_UPDATE", "SEVERITY_ERROR", "SEVERITY_WARNING",
-    "Account", "BatchLimits", "Capabilities", "Change", "CodeInfo", "Context", "Diagnostic", "Failed", "Failure", "FieldChange",
-    "Fingerprints", "HashSupport", "Outcome", "Reject", "Target", "User", "log", "outcome", "serve",
+    "Account", "Action", "Authenticator", "BatchLimits", "Capabilities", "Change", "Checker", "Closer", "CodeInfo", "Context", "Diagnostic",
+    "Failed", "Failure", "FieldChange", "Fingerprints", "Finisher", "HashSupport", "Needs", "Outcome", "PartLoss", "Planner", "Reject", "Target",
+    "Undoer", "User", "log", "outcome", "serve",
 ]
 
 COOKIE = ("STETL_PLUGIN", "3f0c9a1e5b7d42688f64d1c7b02e95aa")
@@ -51,35 +52,53 @@ log = logging.getLogger("stetl_plugin")
 
 
 class Target(Protocol):
-    """What a plugin has. All but load may be missing."""
+    """What every plugin has. What it can do beside is in the protocols below: it has these
+    methods, or not. A list of codes of its own is called codes."""
 
     name: str
     version: str
-    schema: Mapping[str, Any]  # JSON Schema of the configuration, an object
-    capabilities: Any  # Capabilities
-    codes: Sequence[Any]  # CodeInfo: those of the plugin's own
 
-    def configure(self, config: Mapping[str, Any], context: Context) -> Iterable[Any]:
-        """Yields diagnostics. Without network traffic."""
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """JSON Schema of the configuration, an object."""
 
-    def load(self, user: Any) -> Any:
-        """Writes one user and returns an Outcome. Raise Reject for one that cannot be taken."""
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the target holds."""
 
-    def plan(self, user: Any) -> Any:
-        """Returns the Change that load would make, and writes nothing."""
+    def configure(self, config: Mapping[str, Any], context: Context) -> Iterable[Diagnostic]:
+        """Yields what is wrong with the configuration. Without network traffic."""
 
-    def undo(self, account: Any) -> Any:
-        """Takes one account back and returns an Outcome."""
+    def load(self, user: User) -> Outcome:
+        """Writes one user. Raise Reject for one that cannot be taken."""
 
-    def check(self, needs: Any) -> Iterable[Any]:
-        """Yields diagnostics about the target, and writes nothing."""
 
+class Planner(Protocol):
+    def plan(self, user: User) -> Change:
+        """Returns the change that load would make, and writes nothing."""
+
+
+class Undoer(Protocol):
+    def undo(self, account: Account) -> Outcome:
+        """Takes one account back."""
+
+
+class Checker(Protocol):
+    def check(self, needs: Needs) -> Iterable[Diagnostic]:
+        """Yields what is wrong with the target, and writes nothing."""
+
+
+class Authenticator(Protocol):
     def login(self, target_id: str, username: str, password: str) -> bool:
         """Says whether the password is right. Raise Failed when that cannot be found out."""
 
+
+class Finisher(Protocol):
     def finish(self) -> None:
         """Makes the work of the run visible."""
 
+
+class Closer(Protocol):
     def close(self) -> None:
         """Releases what the plugin holds."""
 
@@ -114,7 +133,7 @@ class Fingerprints:
 class Context:
     """What the host lends to a plugin."""
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: protocol.ConfigureRequest) -> None:
         self.fingerprints = Fingerprints(request.fingerprint_key)
         self.user_agent: str = request.user_agent
         self.saved: Mapping[str, bytes] = dict(request.saved)
@@ -132,12 +151,12 @@ class _JSONLines(logging.Formatter):
         return json.dumps(fields)
 
 
-def outcome(user: Any, action: int, **fields: Any) -> Any:
+def outcome(user: User | Account, action: Action, **fields: Any) -> Outcome:
     """An Outcome of a user or an account."""
     return Outcome(source_id=user.source_id, action=action, **fields)
 
 
-def misfits(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Any]:
+def misfits(config: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Diagnostic]:
     """Compares the fields of config with those of the schema; stetl does it in full before."""
     for name in schema.get("required", ()):
         if name not in config:
@@ -154,12 +173,12 @@ class Service:
         self.target = target
         self.state, self.lock = "fresh", threading.Lock()
 
-    def Describe(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def Describe(self, request: protocol.DescribeRequest, context: grpc.ServicerContext) -> protocol.DescribeResponse:
         return protocol.DescribeResponse(
             name=self.target.name, version=self.target.version, capabilities=self._capabilities(),
             config_schema_json=json.dumps(self.target.schema).encode(), codes=getattr(self.target, "codes", ()), minor=MINOR)
 
-    def _capabilities(self) -> Any:
+    def _capabilities(self) -> Capabilities:
         caps = Capabilities()
         caps.CopyFrom(self.target.capabilities)
         for ability in ("check", "plan", "undo", "login"):
@@ -171,7 +190,7 @@ class Service:
         if self.state not in states:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"not in the state {self.state}")
 
-    def Configure(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def Configure(self, request: protocol.ConfigureRequest, context: grpc.ServicerContext) -> protocol.ConfigureResponse:
         with self.lock:
             self._require(context, "fresh")
             config = json.loads(request.config_json)
@@ -180,7 +199,7 @@ class Service:
                 self.state = "ready"
         return protocol.ConfigureResponse(diagnostics=problems, capabilities=self._capabilities())
 
-    def Check(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def Check(self, request: protocol.CheckRequest, context: grpc.ServicerContext) -> protocol.CheckResponse:
         self._require(context, "ready", "finished")
         return protocol.CheckResponse(diagnostics=self.target.check(request.needs))
 
@@ -196,7 +215,7 @@ class Service:
 
     def _batches(self, requests: Iterable[Any], answer: Callable[[Any, threading.Event], Iterator[Any]]) -> Iterator[Any]:
         """Answers batch after batch, while another thread hears what is taken back."""
-        waiting: list[Any] = []
+        waiting: list[protocol.Batch | None] = []
         taken_back: dict[int, threading.Event] = {}
         ready = threading.Condition()
 
@@ -227,10 +246,10 @@ class Service:
             with ready:
                 del taken_back[batch.id]
 
-    def Load(self, requests: Iterable[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+    def Load(self, requests: Iterable[protocol.LoadRequest], context: grpc.ServicerContext) -> Iterator[protocol.LoadResponse]:
         self._require(context, "ready")
 
-        def answer(batch: Any, taken_back: threading.Event) -> Iterator[Any]:
+        def answer(batch: protocol.Batch, taken_back: threading.Event) -> Iterator[protocol.LoadResponse]:
             for user in batch.users:
                 if taken_back.is_set():
                     break  # who has no outcome was not begun with
@@ -239,10 +258,10 @@ class Service:
 
         yield from self._batches(requests, answer)
 
-    def Plan(self, requests: Iterable[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+    def Plan(self, requests: Iterable[protocol.PlanRequest], context: grpc.ServicerContext) -> Iterator[protocol.PlanResponse]:
         self._require(context, "ready", "finished")
 
-        def answer(batch: Any, taken_back: threading.Event) -> Iterator[Any]:
+        def answer(batch: protocol.Batch, taken_back: threading.Event) -> Iterator[protocol.PlanResponse]:
             for user in batch.users:
                 if taken_back.is_set():
                     break
@@ -254,11 +273,11 @@ class Service:
 
         yield from self._batches(requests, answer)
 
-    def Undo(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def Undo(self, request: protocol.UndoRequest, context: grpc.ServicerContext) -> protocol.UndoResponse:
         self._require(context, "ready", "finished")
         return protocol.UndoResponse(outcomes=[self._each(a, self.target.undo) for a in request.accounts])
 
-    def UndoStream(self, requests: Iterable[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+    def UndoStream(self, requests: Iterable[protocol.UndoStreamRequest], context: grpc.ServicerContext) -> Iterator[protocol.UndoStreamResponse]:
         self._require(context, "ready", "finished")
         stop = threading.Event()
         stream = iter(requests)
@@ -278,7 +297,7 @@ class Service:
                 return
             yield protocol.UndoStreamResponse(outcomes=[self._each(account, self.target.undo)])
 
-    def Login(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def Login(self, request: protocol.LoginRequest, context: grpc.ServicerContext) -> protocol.LoginResponse:
         self._require(context, "ready", "finished")
         try:
             return protocol.LoginResponse(accepted=self.target.login(request.target_id, request.username, request.password))
@@ -287,7 +306,7 @@ class Service:
         except Exception as e:
             return protocol.LoginResponse(failure=Failure(code="plugin.call_failed", detail=type(e).__name__))
 
-    def Finish(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def Finish(self, request: protocol.FinishRequest, context: grpc.ServicerContext) -> protocol.FinishResponse:
         with self.lock:
             self._require(context, "ready")
             self.state = "finished"
@@ -299,7 +318,7 @@ class Service:
             problems.append(Diagnostic(severity=SEVERITY_ERROR, code="plugin.finish_failed", summary=type(e).__name__))
         return protocol.FinishResponse(diagnostics=problems)
 
-    def Close(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def Close(self, request: protocol.CloseRequest, context: grpc.ServicerContext) -> protocol.CloseResponse:
         with self.lock:
             self._require(context, "fresh", "ready", "finished")
             self.state = "closed"
@@ -345,7 +364,7 @@ def watch_parent(parent: int) -> None:
     os._exit(1)
 
 
-def serve(target: Any) -> None:
+def serve(target: Target) -> None:
     """Serves target until the host is done with it."""
     if os.environ.get(COOKIE[0]) != COOKIE[1]:
         sys.exit(f"{target.name} is a target plugin of stetl, not a command of its own; stetl starts it "

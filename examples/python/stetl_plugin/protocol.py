@@ -2,11 +2,10 @@
 have to fit the version of protobuf that is installed.
 
 Every message and every value of an enum is a name of this module: User, Outcome,
-ACTION_CREATED.
+ACTION_CREATED. Their types are in protocol.pyi.
 """
 
 from pathlib import Path
-from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -27,10 +26,7 @@ for _file in _files.file:
         for _name, _message in _known.message_types_by_name.items():
             globals()[_name] = message_factory.GetMessageClass(_message)
         for _enum in _known.enum_types_by_name.values():
+            globals()[_enum.name] = int
             globals().update({value.name: value.number for value in _enum.values})
 
 METHODS = _pool.FindServiceByName(SERVICE).methods_by_name
-
-
-def __getattr__(name: str) -> Any:  # for type checkers: the names are made above
-    raise AttributeError(name)

@@ -68,6 +68,16 @@ func startDemo(t *testing.T) *demo {
 		q := url.Values{"client_id": {"demo"}, "post_logout_redirect_uri": {d.url + "/bye"}, "id_token_hint": {hint}}
 		http.Redirect(w, r, d.keycloak+"/protocol/openid-connect/logout?"+q.Encode(), http.StatusFound)
 	})
+	mux.HandleFunc("GET /cookies", func(w http.ResponseWriter, r *http.Request) {
+		var names []string
+		for _, c := range r.Cookies() {
+			names = append(names, c.Name)
+		}
+		_, _ = fmt.Fprintf(w, `<p id="answer">cookies %s</p>`, html.EscapeString(strings.Join(names, " ")))
+	})
+	mux.HandleFunc("GET /handover.js", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, filepath.Join("..", "..", "examples", "handover", "browser", "handover.js"))
+	})
 	mux.HandleFunc("GET /bye", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `<p id="answer">bye</p>`) })
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

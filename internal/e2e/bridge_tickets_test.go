@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -26,7 +27,7 @@ func documentedPage(t *testing.T, issuer string) string {
 	const block = "```html\n"
 	_, script, found := strings.Cut(string(page), block)
 	script, _, ends := strings.Cut(script, "```")
-	if !found || !ends || !strings.Contains(script, "handover/ticket") {
+	if !found || !ends || !strings.Contains(script, "ticket({ issuer") {
 		t.Fatal("docs/bridge.md has lost the page")
 	}
 	return strings.ReplaceAll(script, "https://api.example.com/auth/session/refresh/bridge", issuer)
@@ -52,6 +53,16 @@ func testTickets(t *testing.T, server *keycloak.Server) {
 	}
 	if left := postgres.Value[int](t, c.dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", s.Handle); left != 0 {
 		t.Errorf("%d sessions of SuperTokens are left", left)
+	}
+	err = server.Admin(t.Context(), http.MethodPost, "/realms/"+c.realm+"/clients", map[string]any{
+		"clientId": "app", "publicClient": true, "standardFlowEnabled": true, "redirectUris": []string{"com.example.app:/callback"},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	native := c.sessions(t)[1]
+	if refresh, user := nativeApp(t, c, native.Refresh); refresh == "" || user != native.UserID {
+		t.Errorf("an app on a phone: user %q, want %s, refresh token %t", user, native.UserID, refresh != "")
 	}
 	if answer, _, err := c.app.visit(chromium.Private(t, browser), "/"); err != nil || answer != "error login_required" {
 		t.Errorf("who has no tokens: %q, %v", answer, err)

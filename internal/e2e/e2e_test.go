@@ -253,6 +253,7 @@ func TestKeycloak(t *testing.T) {
 		{"Tabs", testTabs},
 		{"Mishaps", testMishaps},
 		{"Tickets", testTickets},
+		{"Kit", testKit},
 		{"EveryFixture", testEveryFixture},
 	} {
 		t.Run(move.name, func(t *testing.T) { move.test(t, server) })

@@ -63,6 +63,9 @@ func runCheck(ctx context.Context, a *app, fix, undo bool) (err error) {
 		if err == nil {
 			_, err = fmt.Fprintf(a.out, "Source   %s\n         %s\n", checked.Source, report.CompletenessLine(checked.Completeness))
 		}
+		if err == nil && checked.Journal != "" {
+			_, err = fmt.Fprintf(a.out, "Bridge   every instance needs this journal folder, and no copy of it: %s\n", checked.Journal)
+		}
 	}
 	if err == nil && checked.Found.HasErrors() {
 		return silentError{exitRefused}

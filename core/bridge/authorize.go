@@ -36,7 +36,7 @@ func (a *authorization) answer(w http.ResponseWriter, r *http.Request) {
 	ctx := op.ContextWithIssuer(r.Context(), a.config.Issuer)
 	in, err := op.ParseAuthorizeRequest(r, a.provider.Decoder())
 	if err != nil {
-		http.Error(w, "this is no authorization request", http.StatusBadRequest)
+		a.sorry(w, r, http.StatusBadRequest, "this is no authorization request", wordNoSense)
 		return
 	}
 	code, err := a.code(ctx, r, in)
@@ -50,7 +50,7 @@ func (a *authorization) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	e := oidc.DefaultToServerError(err, "something went wrong")
 	if e.IsRedirectDisabled() {
-		http.Error(w, e.Description, http.StatusBadRequest)
+		a.sorry(w, r, http.StatusBadRequest, e.Description, wordNoSense)
 		return
 	}
 	e.State = in.State

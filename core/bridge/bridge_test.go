@@ -163,7 +163,7 @@ func (w *world) instance(change func(*config.Bridge)) (string, *bridge.Server) {
 		w.serves = w.target
 	}
 	s, err := bridge.New(bridge.Options{
-		Config: c, DB: db, Target: w.serves, Accounts: w.loaded, Key: key,
+		Config: c, DB: db, Target: w.serves, Accounts: w.loaded, Key: key, Uses: cutover.Uses{Sessions: true},
 		Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Lazy: []bridge.LazyContract{
 			{Name: "by-path", Form: bridge.UserInPath},

@@ -21,12 +21,13 @@ type common struct {
 	log    *slog.Logger
 	guard  *guard
 	audit  *audit
+	pages  *pages
 }
 
 // broken is for errors that are nobody's business but the operator's.
 func (c *common) broken(w http.ResponseWriter, r *http.Request, err error) {
 	c.log.ErrorContext(r.Context(), "the bridge cannot answer", slog.String("path", r.URL.Path), slog.String("error", err.Error()))
-	http.Error(w, "something went wrong; please try again later", http.StatusBadGateway)
+	c.sorry(w, r, http.StatusBadGateway, "something went wrong; please try again later", wordWrong)
 }
 
 // failure is for errors that are not about what was presented.

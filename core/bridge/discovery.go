@@ -45,28 +45,31 @@ func (e *endSession) answer(w http.ResponseWriter, r *http.Request) {
 	ctx := op.ContextWithIssuer(r.Context(), e.config.Issuer)
 	in, err := op.ParseEndSessionRequest(r, e.provider.Decoder())
 	if err != nil {
-		http.Error(w, "this is no logout request", http.StatusBadRequest)
+		e.sorry(w, r, http.StatusBadRequest, "this is no logout request", wordNoSense)
 		return
 	}
 	if in.IdTokenHint != "" {
 		claims, err := op.VerifyIDTokenHint[*oidc.IDTokenClaims](ctx, in.IdTokenHint, e.provider.IDTokenHintVerifier(ctx))
 		if err != nil && !errors.As(err, &op.IDTokenHintExpiredError{}) {
-			http.Error(w, "the id_token_hint is not of this provider", http.StatusBadRequest)
+			e.sorry(w, r, http.StatusBadRequest, "the id_token_hint is not of this provider", wordNoSense)
 			return
 		}
 		if in.ClientID != "" && in.ClientID != claims.GetAuthorizedParty() {
-			http.Error(w, "the id_token_hint is of another client", http.StatusBadRequest)
+			e.sorry(w, r, http.StatusBadRequest, "the id_token_hint is of another client", wordNoSense)
 			return
 		}
 		in.ClientID = claims.GetAuthorizedParty()
 		e.end(r, claims.GetSubject())
 	}
 	to := e.backTo(in)
-	if to == "" { // it is over all the same
+	switch { // it is over in any case
+	case to != "":
+		http.Redirect(w, r, to, http.StatusFound)
+	case person(r):
+		e.show(w, r, http.StatusOK, page{Title: wordSignedOut})
+	default:
 		_, _ = w.Write([]byte("You are signed out.\n"))
-		return
 	}
-	http.Redirect(w, r, to, http.StatusFound)
 }
 
 // end ends the session that the browser presents, if it is of this user. Without the

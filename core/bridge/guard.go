@@ -35,6 +35,7 @@ type guard struct {
 	config   config.BridgeLimits
 	failures *cutover.Failures
 	audit    *audit
+	sorry    func(w http.ResponseWriter, r *http.Request, status int, line string, what word)
 	proxies
 
 	mu      sync.Mutex
@@ -104,7 +105,7 @@ func (g *guard) locked(w http.ResponseWriter, r *http.Request, surface, subject 
 	switch {
 	case err != nil:
 		g.audit.log.ErrorContext(r.Context(), "the bridge cannot answer", slog.String("error", err.Error()))
-		http.Error(w, "something went wrong; please try again later", http.StatusBadGateway)
+		g.sorry(w, r, http.StatusBadGateway, "something went wrong; please try again later", wordWrong)
 	case wait > 0:
 		g.refuse(w, r, surface, lockedOut, wait)
 	}
@@ -123,7 +124,7 @@ func (g *guard) wait(ctx context.Context, surface, subject string) (time.Duratio
 func (g *guard) refuse(w http.ResponseWriter, r *http.Request, surface, why string, wait time.Duration) {
 	g.audit.event(r, surface, outcomeLimited, "", slog.String("reason", why))
 	retryAfter(w, wait)
-	http.Error(w, "too many attempts; please try again later", http.StatusTooManyRequests)
+	g.sorry(w, r, http.StatusTooManyRequests, "too many attempts; please try again later", wordTooOften)
 }
 
 func retryAfter(w http.ResponseWriter, wait time.Duration) {

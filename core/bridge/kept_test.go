@@ -27,7 +27,8 @@ func (w *world) events(surface, outcome string) bool {
 	w.t.Helper()
 	admin := httptest.NewRecorder()
 	w.bridge.AdminHandler().ServeHTTP(admin, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	return strings.Contains(admin.Body.String(), `stetl_bridge_events_total{outcome="`+outcome+`",surface="`+surface+`"}`)
+	count := `stetl_bridge_events_total{outcome="` + outcome + `",surface="` + surface + `"} `
+	return strings.Contains(admin.Body.String(), count) && !strings.Contains(admin.Body.String(), count+"0\n")
 }
 
 // shut takes the database away from everybody, and gives it back.

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strconv"
 	"sync"
@@ -17,19 +18,19 @@ type metrics struct {
 	registry *prometheus.Registry
 	events   *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
-	// count is how many users wait for the lazy check, and how many have come over by it;
-	// nil without that check.
-	count func(context.Context) (waiting, arrived int, err error)
-
-	mu      sync.Mutex
-	counted time.Time
-	waiting float64
-	arrived float64
 }
 
-func newMetrics(count func(context.Context) (waiting, arrived int, err error)) *metrics {
+// counts are rows that metrics tell the number of; nil where nobody waits for it.
+type counts struct {
+	// live are the sessions of SuperTokens that can still be handed over.
+	live func(context.Context) ([]int, error)
+	// lazy are the users who wait for the lazy check, and those who have come over by it.
+	lazy func(context.Context) ([]int, error)
+}
+
+func newMetrics(c counts) *metrics {
 	m := &metrics{
-		count: count, registry: prometheus.NewRegistry(),
+		registry: prometheus.NewRegistry(),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "stetl_bridge_events_total", Help: "What the bridge did, by surface and outcome.",
 		}, []string{"surface", "outcome"}),
@@ -38,11 +39,24 @@ func newMetrics(count func(context.Context) (waiting, arrived int, err error)) *
 		}, []string{"path", "status"}),
 	}
 	m.registry.MustRegister(m.events, m.seconds, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if count != nil {
-		m.registry.MustRegister(
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stetl_bridge_lazy_waiting", Help: "Users whose password has not come over yet."}, func() float64 { w, _ := m.lazy(); return w }),
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stetl_bridge_lazy_arrived", Help: "Users whose password has come over by a check."}, func() float64 { _, a := m.lazy(); return a }),
-		)
+	// A counter that is not there before the first event hides that there was none.
+	for surface, outcomes := range map[string][]string{
+		surfaceBrowser: {outcomeIssued, outcomeRedeemed, outcomeRefused, outcomeFailed}, surfaceAPI: {outcomeIssued, outcomeDone, outcomeRefused, outcomeFailed},
+	} {
+		for _, outcome := range outcomes {
+			m.events.WithLabelValues(surface, outcome)
+		}
+	}
+	gauge := func(name, help string, t *tally, n int) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return t.get(n) }))
+	}
+	if c.live != nil {
+		gauge("stetl_bridge_sessions_live", "Sessions of SuperTokens that have not been handed over and have not expired.", &tally{count: c.live}, 0)
+	}
+	if c.lazy != nil {
+		t := &tally{count: c.lazy}
+		gauge("stetl_bridge_lazy_waiting", "Users whose password has not come over yet.", t, 0)
+		gauge("stetl_bridge_lazy_arrived", "Users whose password has come over by a check.", t, 1)
 	}
 	return m
 }
@@ -54,19 +68,32 @@ func (m *metrics) handler() http.Handler {
 // countAge keeps scrapes from counting millions of rows each time.
 const countAge = time.Minute
 
-// lazy is the last count; after an error, the one before.
-func (m *metrics) lazy() (waiting, arrived float64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if time.Since(m.counted) > countAge {
+// tally is a count of rows that is kept for a while.
+type tally struct {
+	count func(context.Context) ([]int, error)
+
+	mu   sync.Mutex
+	at   time.Time
+	last []int
+}
+
+// get is a part of the last count; after an error, of the one before. What has never been
+// counted is no number.
+func (t *tally) get(n int) float64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.at) > countAge {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if w, a, err := m.count(ctx); err == nil {
-			m.waiting, m.arrived = float64(w), float64(a)
+		if counted, err := t.count(ctx); err == nil {
+			t.last = counted
 		}
-		m.counted = time.Now()
+		t.at = time.Now()
 	}
-	return m.waiting, m.arrived
+	if n >= len(t.last) {
+		return math.NaN()
+	}
+	return float64(t.last[n])
 }
 
 // timed serves and measures what has come to a path.

@@ -12,8 +12,6 @@ import (
 	"github.com/stetl/stetl/core/supertokens/cutover"
 )
 
-const titleReset = "Set a new password"
-
 // resetLinks serves the links in mails with which people set a new password.
 type resetLinks struct {
 	links
@@ -39,19 +37,19 @@ func (l *resetLinks) page(w http.ResponseWriter, r *http.Request) {
 	switch err := l.db.Links.PeekReset(r.Context(), token); {
 	case errors.Is(err, cutover.ErrNoLink):
 		l.noLink(r, surfaceReset, err)
-		l.dead(w, r, titleReset, c)
+		l.dead(w, r, wordReset, c)
 	case err != nil:
 		l.broken(w, r, err)
 	default:
-		l.show(w, r, http.StatusOK, l.form(token, ""))
+		l.show(w, r, http.StatusOK, l.form(token, "", ""))
 	}
 }
 
-func (l *resetLinks) form(token, problem string) page {
+func (l *resetLinks) form(token string, problem word, detail string) page {
 	c := l.config.Reset
-	p := page{Title: titleReset, Problem: problem, Action: c.Path, Parameter: c.Parameter, Token: token, Button: "Set password", Password: true}
+	p := page{Title: wordReset, Problem: problem, Detail: detail, Action: c.Path, Parameter: c.Parameter, Token: token, Button: wordSetPassword, Password: true}
 	if c.Mode == modeTarget {
-		p.Password, p.Button, p.Text = false, "Continue", "You will be taken to where you can set a new password."
+		p.Password, p.Button, p.Text = false, wordContinue, wordToTarget
 	}
 	return p
 }
@@ -61,32 +59,32 @@ const modeTarget = "target"
 func (l *resetLinks) submit(w http.ResponseWriter, r *http.Request) {
 	c := l.config.Reset
 	if err := r.ParseForm(); err != nil {
-		http.Error(w, "the form cannot be read", http.StatusBadRequest)
+		l.sorry(w, r, http.StatusBadRequest, "the form cannot be read", wordNoSense)
 		return
 	}
 	token, password := r.PostForm.Get(c.Parameter), r.PostForm.Get("password")
 	if c.Mode != modeTarget && (password == "" || password != r.PostForm.Get("again")) {
-		l.show(w, r, http.StatusUnprocessableEntity, l.form(token, "The two passwords differ, or there is none."))
+		l.show(w, r, http.StatusUnprocessableEntity, l.form(token, wordDiffer, ""))
 		return
 	}
 	location, err := l.reset(r, token, canonical.NewSecret(password))
 	failure, refused := errors.AsType[*pluginapi.Failure](err)
 	switch {
 	case errors.Is(err, cutover.ErrNoLink):
-		l.dead(w, r, titleReset, c)
+		l.dead(w, r, wordReset, c)
 	case refused && failure.Code == diag.TargetNoSuchAccount:
-		l.show(w, r, http.StatusNotFound, page{Title: titleReset, Problem: "There is no account here that this link could be for. Please sign up, or ask for help.", Continue: c.Continue})
+		l.show(w, r, http.StatusNotFound, page{Title: wordReset, Problem: wordNoAccount, Continue: c.Continue})
 	case refused && failure.Code == diag.TargetPasswordRefused:
-		l.show(w, r, http.StatusUnprocessableEntity, l.form(token, "This password is not allowed: "+failure.Detail))
+		l.show(w, r, http.StatusUnprocessableEntity, l.form(token, wordNotAllowed, failure.Detail))
 	case err != nil:
-		l.show(w, r, http.StatusBadGateway, l.form(token, "The password could not be set just now. Please try again later; the link goes on working."))
+		l.show(w, r, http.StatusBadGateway, l.form(token, wordNotNow, ""))
 	case location != "":
 		// No redirect: browsers hold it for a part of the form, which may go nowhere else.
-		l.show(w, r, http.StatusOK, page{Title: titleReset, Text: "You are being taken to where you can set a new password.", Continue: location, Onward: true})
+		l.show(w, r, http.StatusOK, page{Title: wordReset, Text: wordTaken, Continue: location, Onward: true})
 	case c.Mode == modeTarget:
-		l.show(w, r, http.StatusOK, page{Title: titleReset, Text: "A message with a new link is on its way to your address.", Continue: c.Continue})
+		l.show(w, r, http.StatusOK, page{Title: wordReset, Text: wordMailed, Continue: c.Continue})
 	default:
-		l.show(w, r, http.StatusOK, page{Title: titleReset, Text: "Your new password is set.", Continue: c.Continue})
+		l.show(w, r, http.StatusOK, page{Title: wordReset, Text: wordSet, Continue: c.Continue})
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/supertokens/cutover"
+	"github.com/stetl/stetl/core/supertokens/session"
 )
 
 // Options are what a [Server] is made of.
@@ -64,15 +65,26 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{router: newRouter(), uses: o.Uses}
-	var count func(context.Context) (waiting, arrived int, err error)
+	var count counts
+	if o.Uses.Sessions {
+		count.live = func(ctx context.Context) ([]int, error) {
+			live, err := session.CountLive(ctx, o.DB.Sessions())
+			return []int{live}, err
+		}
+	}
 	if lazy := o.Config.Lazy; !lazy.Token.IsZero() {
-		count = func(ctx context.Context) (waiting, arrived int, err error) {
-			return o.DB.Passwords.Waiting(ctx, schemes(lazy))
+		count.lazy = func(ctx context.Context) ([]int, error) {
+			waiting, arrived, err := o.DB.Passwords.Waiting(ctx, schemes(lazy))
+			return []int{waiting, arrived}, err
 		}
 	}
 	s.metrics = newMetrics(count)
 	trail := &audit{log: o.Log, metrics: s.metrics, proxies: newProxies(o.Config.TrustedProxies)}
 	s.common = &common{config: o.Config, db: o.DB, log: o.Log, audit: trail, guard: newGuard(o.Config.Limits, o.DB.Failures, trail)}
+	if s.pages, err = newPages(o.Config.Pages); err != nil {
+		return nil, err
+	}
+	s.guard.sorry = s.sorry
 	provider, err := newProvider(&storage{s.common, keys}, issuer.Scheme == "http")
 	if err != nil {
 		return nil, err

@@ -7,8 +7,6 @@ import (
 	"github.com/stetl/stetl/core/supertokens/cutover"
 )
 
-const titleVerify = "Confirm your e-mail address"
-
 // verifyLinks serves the links in mails with which people confirm their address.
 type verifyLinks struct{ links }
 
@@ -28,27 +26,27 @@ func (l *verifyLinks) page(w http.ResponseWriter, r *http.Request) {
 	switch err := l.db.Links.PeekVerification(r.Context(), token); {
 	case errors.Is(err, cutover.ErrNoLink):
 		l.noLink(r, surfaceVerify, err)
-		l.dead(w, r, titleVerify, c)
+		l.dead(w, r, wordVerify, c)
 	case err != nil:
 		l.broken(w, r, err)
 	default:
-		l.show(w, r, http.StatusOK, page{Title: titleVerify, Action: c.Path, Parameter: c.Parameter, Token: token, Button: "Confirm"})
+		l.show(w, r, http.StatusOK, page{Title: wordVerify, Action: c.Path, Parameter: c.Parameter, Token: token, Button: wordConfirm})
 	}
 }
 
 func (l *verifyLinks) submit(w http.ResponseWriter, r *http.Request) {
 	c := l.config.VerifyEmail
 	if err := r.ParseForm(); err != nil {
-		http.Error(w, "the form cannot be read", http.StatusBadRequest)
+		l.sorry(w, r, http.StatusBadRequest, "the form cannot be read", wordNoSense)
 		return
 	}
 	switch err := l.verify(r, r.PostForm.Get(c.Parameter)); {
 	case errors.Is(err, cutover.ErrNoLink):
-		l.dead(w, r, titleVerify, c)
+		l.dead(w, r, wordVerify, c)
 	case err != nil:
 		l.broken(w, r, err)
 	default:
-		l.show(w, r, http.StatusOK, page{Title: titleVerify, Text: "Your address is confirmed.", Continue: c.Continue})
+		l.show(w, r, http.StatusOK, page{Title: wordVerify, Text: wordConfirmed, Continue: c.Continue})
 	}
 }
 

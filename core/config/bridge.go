@@ -38,6 +38,7 @@ type Bridge struct {
 	Exchange    BridgeExchange `json:"exchange,omitzero"`
 	Reset       BridgeLink     `json:"reset,omitzero"`
 	VerifyEmail BridgeLink     `json:"verify_email,omitzero"`
+	Pages       BridgePages    `json:"pages,omitzero"`
 	Lazy        BridgeLazy     `json:"lazy,omitzero"`
 	Limits      BridgeLimits   `json:"limits,omitzero"`
 	Drain       Duration       `json:"drain,omitzero"`
@@ -98,6 +99,14 @@ type BridgeLink struct {
 
 // EndsSessions reports whether a new password ends the sessions of its account.
 func (l BridgeLink) EndsSessions() bool { return l.EndSessions == nil || *l.EndSessions }
+
+// BridgePages say how the pages look that people see.
+type BridgePages struct {
+	// Languages are those that are offered; the first is for who asks for none of them.
+	Languages []string `json:"languages,omitempty"`
+	// Templates is a folder with page.html and words in files such as de.json.
+	Templates string `json:"templates,omitempty"`
+}
 
 // BridgeLazy is the check of passwords that the target cannot verify. It is off
 // without a token.

@@ -230,6 +230,7 @@ func (c *Config) fill(dir string) {
 		c.Bridge = c.Bridge.withDefaults()
 		c.Bridge.Set = true
 		c.Bridge.TLS.Certificate, c.Bridge.TLS.Key = path(section.get("tls", "certificate")), path(section.get("tls", "key"))
+		c.Bridge.Pages.Templates = path(section.get("pages", "templates"))
 	}
 	c.Journal = path(root.get("journal"))
 	if c.Journal == "" {

@@ -19,6 +19,8 @@ type Checked struct {
 	// Source is where the accounts are, and Completeness whether it is whole.
 	Source       string
 	Completeness supertokens.Completeness
+	// Journal is the folder that every instance of the bridge needs; empty without a bridge.
+	Journal string
 }
 
 // Check reads every account and examines the target for what a run would ask of it. It
@@ -33,6 +35,9 @@ func (m *Migration) Check(ctx context.Context) (*Checked, error) {
 	}
 	c := &Checked{Found: append(m.cfg.Target.Locate(found), checkBridge(ctx, m, diag.Warning)...), Source: m.source.src.Where()}
 	c.Completeness, _ = m.source.src.Completeness()
+	if m.cfg.Bridge.Set {
+		c.Journal = m.cfg.Journal
+	}
 	return c, nil
 }
 

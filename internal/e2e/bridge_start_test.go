@@ -83,6 +83,7 @@ func TestBridgeRefusesToStart(t *testing.T) {
 	said(good, y.env, "check", exitDone, "bridge.no_journal")
 	y.load(good)
 	said(good, y.env, "check", exitDone, "Source")
+	said(good, y.env, "check", exitDone, "every instance needs this journal folder")
 
 	everyOrigin := y.configure("origins", freeAddress(t), oneClient+`  exchange: {audience: x, origins: ["*"]}`+"\n")
 	said(everyOrigin, y.env, "bridge", exitUsage, `"*" is not an origin`)

@@ -187,6 +187,20 @@ func (s *Store) Count(ctx context.Context, sel Selection) (sessions, users int, 
 	return sessions, users, nil
 }
 
+// CountLive says how many sessions of the app have not expired.
+func CountLive(ctx context.Context, s *Store) (live int, err error) {
+	where, args, err := s.condition(ctx, Selection{All: true})
+	if err != nil {
+		return 0, err
+	}
+	args = append(args, s.Now().UnixMilli())
+	err = s.pool.QueryRow(ctx, fmt.Sprintf("SELECT count(*) FROM %s%s AND expires_at > $%d", s.sessions.SQL(), where, len(args)), args...).Scan(&live)
+	if err != nil {
+		return 0, fmt.Errorf("count live sessions: %w", err)
+	}
+	return live, nil
+}
+
 // RevokeAll deletes the sessions of the selection and says how many there were.
 func (s *Store) RevokeAll(ctx context.Context, sel Selection) (int, error) {
 	where, args, err := s.condition(ctx, sel)

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stetl/stetl/core/bridge"
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/migration"
 )
 
@@ -36,7 +40,7 @@ a role the least rights it needs, and serves nothing.`,
 	}
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
-	c.AddCommand(bridgeUnlockCommand(a))
+	c.AddCommand(bridgeUnlockCommand(a), bridgeTryCommand(a))
 	c.Flags().StringVar(&role, "print-sql", "", "print tables and grants for this `ROLE`, and exit")
 	return c
 }
@@ -59,6 +63,86 @@ the configuration. A line of the audit trail goes to standard error.`,
 	c.Flags().StringVar(&which.Client, "client", "", "who comes from this network `ADDRESS`")
 	c.Flags().BoolVar(&which.All, "all", false, "everybody")
 	return c
+}
+
+func bridgeTryCommand(a *app) *cobra.Command {
+	var presented string
+	c := &cobra.Command{
+		Use:   "try --config FILE --session HANDLE",
+		Short: "Say whether a session would be handed over, and change nothing",
+		Long: `try examines one session as a hand-over would: it is there and has not ended, has the
+claims that are required, is of an account, and a run has loaded that account. With
+--session - a token of the session is read from standard input; in an argument other
+users of the machine would see it. The target is not asked: stetl check and stetl
+verify do that. The exit code is 0 when it would be handed over, else 6.`,
+		Example: "  stetl bridge try --config keycloak.yaml --session 7a1ad61c-8a5c-4d4c-a4f4-5f9d2b0ae0f4",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return tryBridge(cmd.Context(), a, presented) },
+	}
+	a.configFlag(c)
+	acceptFlag(c, &a.accept)
+	a.jsonFlag(c)
+	c.Flags().StringVar(&presented, "session", "", "the session of this `HANDLE`; - reads a token from standard input")
+	return c
+}
+
+func tryBridge(ctx context.Context, a *app, presented string) (err error) {
+	if presented == "-" {
+		raw, err := io.ReadAll(io.LimitReader(a.in, 64<<10))
+		if err != nil {
+			return err
+		}
+		presented = strings.TrimSpace(string(raw))
+	} else if bridge.Token(presented) {
+		return usageError(errors.New("that is a token, and other users of the machine see arguments: give it on standard input, with --session -"))
+	}
+	if presented == "" {
+		return usageError(errors.New("give the handle of a session with --session, or a token on standard input with --session -"))
+	}
+	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true}, newStatus(a.err, true))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close(ctx)) }()
+	t, err := migration.TryBridge(ctx, m, presented)
+	if err != nil {
+		return err
+	}
+	if err := writeTrial(a, t); err != nil {
+		return err
+	}
+	if !t.Would {
+		return silentError{exitDifferences}
+	}
+	return nil
+}
+
+func writeTrial(a *app, t bridge.Trial) error {
+	if a.asJSON {
+		return writeJSON(a.out, t)
+	}
+	var lines []string
+	if t.Session != "" && !t.Begun.IsZero() {
+		lines = append(lines, fmt.Sprintf("session   %s of the tenant %s, from %s until %s", t.Session, t.Tenant, t.Begun.UTC().Format(time.DateTime), t.Ends.UTC().Format(time.DateTime)))
+	}
+	if t.User != "" {
+		lines = append(lines, "user      "+t.User)
+	}
+	if t.Target != "" {
+		lines = append(lines, "target    "+t.Target)
+	}
+	switch {
+	case !t.Would:
+		lines = append(lines, "It would not be handed over: "+t.Why+".")
+	case t.Browser && t.API:
+		lines = append(lines, "It would be handed over, in a browser and to applications.")
+	case t.Browser:
+		lines = append(lines, "It would be handed over in a browser.")
+	default:
+		lines = append(lines, "It would be handed over to applications.")
+	}
+	_, err := fmt.Fprintln(a.out, diag.PrintableText(strings.Join(lines, "\n")))
+	return err
 }
 
 func unlockBridge(ctx context.Context, a *app, which bridge.Unlocking) error {

@@ -114,6 +114,25 @@ func BridgeUnlock(ctx context.Context, cfg *Config, which bridge.Unlocking, log 
 	return ended, nil
 }
 
+// TryBridge says what a hand-over of one session would come to, known by its handle or one
+// of its tokens. It changes nothing.
+func TryBridge(ctx context.Context, m *Migration, presented string) (bridge.Trial, error) {
+	cfg := m.cfg.Config
+	if !cfg.Bridge.Set {
+		return bridge.Trial{}, noBridge(cfg)
+	}
+	store, err := session.Open(ctx, bridgeSource(cfg, m.o.Accept), session.Config{Connections: 1, WithoutHashes: cfg.Bridge.Lazy.Token.IsZero()})
+	if err != nil {
+		return bridge.Trial{}, RefusedError{sourceError(cfg, err)}
+	}
+	defer store.Close()
+	t, err := bridge.Try(ctx, store, bridgeAccounts{&m.journal}, cfg.Bridge, presented)
+	if err != nil {
+		return t, RefusedError{err}
+	}
+	return t, nil
+}
+
 func noBridge(cfg *config.Config) error {
 	return UsageError{fmt.Errorf("%s has no section bridge; see docs/bridge.md", cfg.Path)}
 }

@@ -2,27 +2,48 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/migration"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
 )
 
 func checkCommand(a *app) *cobra.Command {
 	var fix, undo bool
+	var setup setupFlags
 	c := &cobra.Command{
 		Use:   "check --config FILE",
 		Short: "Examine configuration, source and target; write nothing",
 		Long: `check reads the source and examines the target for everything that a run would
 ask of it. It writes nothing, unless --fix is given: then the plugin changes those
 settings of the target that it knows a remedy for, and no accounts. What that takes
-away is shown and kept; --undo-fix puts it back.`,
-		Example: "  stetl check --config configs/quickstart.yaml",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runCheck(cmd.Context(), a, fix, undo) },
+away is shown and kept; --undo-fix puts it back.
+
+With --admin-token, --fix first makes what a run and the bridge need at the target
+before anything else works, as far as it is missing: a place for the users, a client
+for stetl and its roles, trust in the bridge. What is there is compared and left as it
+is. The token is neither kept nor shown, and nothing of this is undone by --undo-fix.
+With --print nothing is made, and what would be made is printed: as JSON, or as
+commands of the target's own tool.`,
+		Example: `  stetl check --config configs/quickstart.yaml
+  stetl check --fix --admin-token env:KEYCLOAK_ADMIN_TOKEN --config keycloak.yaml
+  stetl check --fix --print commands --config keycloak.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := setup.check(fix); err != nil {
+				return usageError(err)
+			}
+			return runCheck(cmd.Context(), a, fix, undo, setup)
+		},
 	}
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
@@ -30,10 +51,93 @@ away is shown and kept; --undo-fix puts it back.`,
 	c.Flags().BoolVar(&fix, "fix", false, "have the plugin apply the remedies it knows to the settings of the target")
 	c.Flags().BoolVar(&undo, "undo-fix", false, "have the plugin put back the settings of the target that --fix has changed")
 	c.MarkFlagsMutuallyExclusive("fix", "undo-fix")
+	c.Flags().StringVar(&setup.token, "admin-token", "", "with --fix: make the target's side, too, with an administrator's token from `env:NAME` or file:PATH")
+	c.Flags().StringVar(&setup.print, "print", "", "with --fix: print what would be made at a target that has nothing, as `json` or commands, and make nothing")
+	c.MarkFlagsMutuallyExclusive("admin-token", "print")
 	return c
 }
 
-func runCheck(ctx context.Context, a *app, fix, undo bool) (err error) {
+// setupFlags are about the target's side of a migration.
+type setupFlags struct{ token, print string }
+
+func (f setupFlags) check(fix bool) error {
+	switch {
+	case (f.token != "" || f.print != "") && !fix:
+		return errors.New("--admin-token and --print go with --fix")
+	case f.print != "" && f.print != "json" && f.print != "commands":
+		return fmt.Errorf("--print %q is neither json nor commands", f.print)
+	}
+	return nil
+}
+
+// read returns the token that a reference names.
+func (f setupFlags) read() (canonical.Secret, error) {
+	kind, name, _ := strings.Cut(f.token, ":")
+	token := ""
+	switch kind {
+	case "env":
+		token = os.Getenv(name)
+	case "file":
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return canonical.Secret{}, err
+		}
+		token = string(raw)
+	default:
+		return canonical.Secret{}, errors.New("--admin-token takes env:NAME or file:PATH, and no token: other users of the machine see arguments")
+	}
+	if token = strings.TrimSpace(token); token == "" {
+		return canonical.Secret{}, fmt.Errorf("there is no token in %s", f.token)
+	}
+	return canonical.NewSecret(token), nil
+}
+
+// setUp has the plugin make, or show, the target's side.
+func setUp(ctx context.Context, a *app, m *migration.Migration, f setupFlags) error {
+	s := pluginapi.Setup{Show: f.print != ""}
+	if f.token != "" {
+		var err error
+		if s.AdminToken, err = f.read(); err != nil {
+			return usageError(err)
+		}
+	}
+	steps, found, err := migration.Setup(ctx, m, s)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return usageError(errors.New("the plugin of this target makes nothing at it: see its page in docs/"))
+	}
+	if err != nil {
+		return err
+	}
+	if f.print == "json" {
+		out := make([]json.RawMessage, 0, len(steps))
+		for _, s := range steps {
+			out = append(out, s.Request)
+		}
+		return writeJSON(a.out, out)
+	}
+	for _, s := range steps {
+		switch {
+		case f.print == "":
+			_, err = fmt.Fprintf(a.err, "made: %s\n", s.What)
+		case s.Command == "":
+			_, err = fmt.Fprintf(a.out, "# %s\n# %s\n", s.What, s.Request)
+		default:
+			_, err = fmt.Fprintf(a.out, "# %s\n%s\n", s.What, s.Command)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := diag.Write(a.err, found, diag.Options{}); err != nil {
+		return err
+	}
+	if found.HasErrors() {
+		return silentError{exitRefused}
+	}
+	return nil
+}
+
+func runCheck(ctx context.Context, a *app, fix, undo bool, setup setupFlags) (err error) {
 	status := newStatus(a.err, false)
 	defer status.clear()
 	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true}, status)
@@ -41,6 +145,13 @@ func runCheck(ctx context.Context, a *app, fix, undo bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close(ctx)) }()
+	if setup != (setupFlags{}) {
+		err := setUp(ctx, a, m, setup)
+		status.clear()
+		if err != nil || setup.print != "" {
+			return err
+		}
+	}
 	if fix || undo {
 		done, err := m.Fix(ctx, undo)
 		status.clear()

@@ -27,7 +27,7 @@ func Run(ctx context.Context, src Source, dst Target, o Options) (*Result, error
 // Check reads every account and examines the target for what a run with these
 // options would ask of it. It writes nothing.
 func Check(ctx context.Context, src Source, dst Target, o Options) (_ diag.List, err error) {
-	r := newRun(dst, Options{Mapping: o.Mapping, Policies: o.Policies, Progress: o.Progress})
+	r := newRun(dst, Options{Mapping: o.Mapping, Policies: o.Policies, Progress: o.Progress, Broker: o.Broker})
 	if err := r.look(ctx, src); err != nil {
 		return nil, err
 	}
@@ -141,6 +141,7 @@ func (r *run) check(ctx context.Context) error {
 		return nil
 	}
 	needs := r.survey.demand.needs()
+	needs.Broker = r.options.Broker
 	needs.DryRun = r.options.DryRun
 	found, err := r.dst.Check(ctx, needs)
 	if err != nil {

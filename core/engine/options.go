@@ -20,6 +20,9 @@ type Options struct {
 	Key     []byte
 	// Mapping turns accounts into users of the target; nil is the usual mapping.
 	Mapping *mapping.Rules
+	// Broker is the bridge, which [Check] has the target compare with what it has; nil where
+	// there is none.
+	Broker *pluginapi.Broker
 	// Plugin is the name of the target's plugin, for what is said about it.
 	Plugin string
 	// Digest, when set, is called for every account that is planned, with the digest

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/pluginapi"
@@ -29,7 +30,9 @@ func (m *Migration) Check(ctx context.Context) (*Checked, error) {
 	if err := m.openSource(ctx); err != nil {
 		return nil, err
 	}
-	found, err := engine.Check(ctx, &accounts{Source: m.source}, m.target, engineOptions(m))
+	o := engineOptions(m)
+	o.Broker = broker(m.cfg.Bridge)
+	found, err := engine.Check(ctx, &accounts{Source: m.source}, m.target, o)
 	if err != nil {
 		return nil, classify(ctx, err)
 	}
@@ -56,7 +59,31 @@ func (m *Migration) Fix(ctx context.Context, undo bool) (diag.List, error) {
 		}
 	}
 	done, err := m.plugin.current().Fix(ctx, f)
-	return m.cfg.Target.Locate(done), classify(ctx, err)
+	return m.cfg.Target.Locate(done.Found), classify(ctx, err)
+}
+
+// Setup has the plugin make what a run and the bridge need at the target before anything
+// else works, as an administrator of the target. What is there is compared and left as it
+// is. The list says what differs; the source is not asked.
+func Setup(ctx context.Context, m *Migration, s pluginapi.Setup) ([]pluginapi.SetupStep, diag.List, error) {
+	b := broker(m.cfg.Bridge)
+	if b != nil && len(m.cfg.Bridge.Clients) > 0 {
+		b.ClientSecret = m.cfg.Bridge.Clients[0].Secret
+	}
+	done, err := m.plugin.current().Fix(ctx, pluginapi.Fixing{Setup: &s, Needs: pluginapi.Needs{Broker: b}})
+	return done.Steps, m.cfg.Target.Locate(done.Found), classify(ctx, err)
+}
+
+// broker is the bridge as the target sees it, without its secret.
+func broker(c config.Bridge) *pluginapi.Broker {
+	if !c.Set {
+		return nil
+	}
+	b := &pluginapi.Broker{Issuer: c.Issuer, Exchange: c.Exchange.Audience != ""}
+	if len(c.Clients) > 0 {
+		b.ClientID = c.Clients[0].ID
+	}
+	return b
 }
 
 // VerifyOptions say what [Migration.Verify] compares.

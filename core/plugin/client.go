@@ -88,10 +88,10 @@ func (c *Client) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.
 // Loads, and none may follow. When it fails, nothing of the run counts as loaded.
 func (c *Client) Finish(ctx context.Context) error { return c.session.Load().Finish(ctx) }
 
-// Fix has the plugin apply the remedies that Check names, or put back what earlier calls
-// have changed; the list says what was done, as warnings, and what is left. The error matches [errors.ErrUnsupported]
-// when the plugin cannot, as that of each call below.
-func (c *Client) Fix(ctx context.Context, f pluginapi.Fixing) (diag.List, error) {
+// Fix has the plugin apply the remedies that Check names, put back what earlier calls have
+// changed, or make the target's side. The error matches [errors.ErrUnsupported] when the
+// plugin cannot, as that of each call below.
+func (c *Client) Fix(ctx context.Context, f pluginapi.Fixing) (pluginapi.Fixed, error) {
 	return c.session.Load().Fix(ctx, f)
 }
 

@@ -114,6 +114,7 @@ const (
 	CanCheck       Ability = "check"
 	CanFix         Ability = "fix"
 	CanUndoFix     Ability = "undo_fix"
+	CanSetup       Ability = "setup"
 	CanPlan        Ability = "plan"
 	CanUndo        Ability = "undo"
 	CanUndoInDoubt Ability = "undo_in_doubt"
@@ -188,6 +189,45 @@ type Checked struct {
 type Fixing struct {
 	Needs Needs
 	Undo  bool
+	// Setup has the target's side made first, instead of remedies.
+	Setup *Setup
+}
+
+// Setup says how the target's side of a migration is made.
+type Setup struct {
+	// AdminToken is that of an administrator of the target. It is kept nowhere.
+	AdminToken canonical.Secret
+	// Show asks the target nothing and makes nothing: the steps tell what would be made if
+	// nothing were there.
+	Show bool
+}
+
+// SetupStep is one thing of the target's side. Secrets stand in it by name only.
+type SetupStep struct {
+	What string
+	// Request is one to the target's API: a JSON object with method, path and body.
+	Request []byte
+	// Command is one of the target's own tool; empty where it has none.
+	Command string
+}
+
+// Fixed is what became of a [Fixing].
+type Fixed struct {
+	// Found says what was done, as warnings, and what is left.
+	Found diag.List
+	// Steps are those of a setup: what was missing and has been made.
+	Steps []SetupStep
+}
+
+// Broker is the bridge as the target sees it: an OpenID provider.
+type Broker struct {
+	Issuer string
+	// ClientID is the client that the target is there.
+	ClientID string
+	// ClientSecret is there only when the target's side is made.
+	ClientSecret canonical.Secret
+	// Exchange says that applications exchange assertions of the bridge for tokens.
+	Exchange bool
 }
 
 // Needs is what a run is about to ask of the target, so that a preflight can
@@ -209,4 +249,6 @@ type Needs struct {
 	// RoleUsers and TenantUsers say how many users have each of Roles and of Tenants. Nil
 	// where the host does not say.
 	RoleUsers, TenantUsers map[string]int
+	// Broker is the bridge, nil where none is configured.
+	Broker *Broker
 }

@@ -84,8 +84,8 @@ type Capabilities struct {
 	// sent, and the host counts it as lost; without "id", which says that the account
 	// has User.id in the target, the id is sent all the same, as a key.
 	Carries []string `protobuf:"bytes,2,rep,name=carries,proto3" json:"carries,omitempty"`
-	// Optional calls that are answered: "check", "fix", "undo_fix", "plan", "undo",
-	// "login", "password", "reset", "session".
+	// Optional calls that are answered: "check", "fix", "undo_fix", "setup", "plan",
+	// "undo", "login", "password", "reset", "session".
 	Abilities []string     `protobuf:"bytes,3,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	Batch     *BatchLimits `protobuf:"bytes,4,opt,name=batch,proto3" json:"batch,omitempty"`
 	// Longest id the target can keep; 0 when it assigns its own.
@@ -537,8 +537,10 @@ type Needs struct {
 	// Nothing will be written: the run only says what would change.
 	DryRun bool `protobuf:"varint,10,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// How many users have each role and each tenant. Absent where the host does not say.
-	RoleUsers     map[string]int64 `protobuf:"bytes,11,rep,name=role_users,json=roleUsers,proto3" json:"role_users,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	TenantUsers   map[string]int64 `protobuf:"bytes,12,rep,name=tenant_users,json=tenantUsers,proto3" json:"tenant_users,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	RoleUsers   map[string]int64 `protobuf:"bytes,11,rep,name=role_users,json=roleUsers,proto3" json:"role_users,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	TenantUsers map[string]int64 `protobuf:"bytes,12,rep,name=tenant_users,json=tenantUsers,proto3" json:"tenant_users,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// The bridge, where one is configured.
+	Broker        *Broker `protobuf:"bytes,13,opt,name=broker,proto3" json:"broker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -657,6 +659,85 @@ func (x *Needs) GetTenantUsers() map[string]int64 {
 	return nil
 }
 
+func (x *Needs) GetBroker() *Broker {
+	if x != nil {
+		return x.Broker
+	}
+	return nil
+}
+
+// Broker is the bridge as the target sees it: an OpenID provider.
+type Broker struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Issuer string                 `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// The client that the target is there.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Only when the target's side is made.
+	ClientSecret string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// Applications exchange assertions of the bridge for tokens of the target.
+	Exchange      bool `protobuf:"varint,4,opt,name=exchange,proto3" json:"exchange,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Broker) Reset() {
+	*x = Broker{}
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Broker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Broker) ProtoMessage() {}
+
+func (x *Broker) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_capability_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Broker.ProtoReflect.Descriptor instead.
+func (*Broker) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_capability_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Broker) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *Broker) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *Broker) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
+func (x *Broker) GetExchange() bool {
+	if x != nil {
+		return x.Exchange
+	}
+	return false
+}
+
 var File_stetl_plugin_v1_capability_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
@@ -703,7 +784,7 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\vBatchLimits\x12\x14\n" +
 	"\x05users\x18\x01 \x01(\x03R\x05users\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\x12\x1b\n" +
-	"\tin_flight\x18\x03 \x01(\x03R\binFlight\"\xb3\x04\n" +
+	"\tin_flight\x18\x03 \x01(\x03R\binFlight\"\xe4\x04\n" +
 	"\x05Needs\x12\x18\n" +
 	"\aschemes\x18\x01 \x03(\tR\aschemes\x12\x1c\n" +
 	"\tproviders\x18\x02 \x03(\tR\tproviders\x12\x14\n" +
@@ -718,13 +799,19 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	" \x01(\bR\x06dryRun\x12D\n" +
 	"\n" +
 	"role_users\x18\v \x03(\v2%.stetl.plugin.v1.Needs.RoleUsersEntryR\troleUsers\x12J\n" +
-	"\ftenant_users\x18\f \x03(\v2'.stetl.plugin.v1.Needs.TenantUsersEntryR\vtenantUsers\x1a<\n" +
+	"\ftenant_users\x18\f \x03(\v2'.stetl.plugin.v1.Needs.TenantUsersEntryR\vtenantUsers\x12/\n" +
+	"\x06broker\x18\r \x01(\v2\x17.stetl.plugin.v1.BrokerR\x06broker\x1a<\n" +
 	"\x0eRoleUsersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a>\n" +
 	"\x10TenantUsersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01*?\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x83\x01\n" +
+	"\x06Broker\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1b\n" +
+	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12(\n" +
+	"\rclient_secret\x18\x03 \x01(\tB\x03\x80\x01\x01R\fclientSecret\x12\x1a\n" +
+	"\bexchange\x18\x04 \x01(\bR\bexchange*?\n" +
 	"\x06Switch\x12\x16\n" +
 	"\x12SWITCH_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tSWITCH_ON\x10\x01\x12\x0e\n" +
@@ -744,7 +831,7 @@ func file_stetl_plugin_v1_capability_proto_rawDescGZIP() []byte {
 }
 
 var file_stetl_plugin_v1_capability_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_stetl_plugin_v1_capability_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_stetl_plugin_v1_capability_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_stetl_plugin_v1_capability_proto_goTypes = []any{
 	(Switch)(0),          // 0: stetl.plugin.v1.Switch
 	(*Capabilities)(nil), // 1: stetl.plugin.v1.Capabilities
@@ -753,26 +840,28 @@ var file_stetl_plugin_v1_capability_proto_goTypes = []any{
 	(*HashSupport)(nil),  // 4: stetl.plugin.v1.HashSupport
 	(*BatchLimits)(nil),  // 5: stetl.plugin.v1.BatchLimits
 	(*Needs)(nil),        // 6: stetl.plugin.v1.Needs
-	nil,                  // 7: stetl.plugin.v1.Capabilities.FoldsCaseEntry
-	nil,                  // 8: stetl.plugin.v1.Capabilities.FoldsEntry
-	nil,                  // 9: stetl.plugin.v1.Needs.RoleUsersEntry
-	nil,                  // 10: stetl.plugin.v1.Needs.TenantUsersEntry
+	(*Broker)(nil),       // 7: stetl.plugin.v1.Broker
+	nil,                  // 8: stetl.plugin.v1.Capabilities.FoldsCaseEntry
+	nil,                  // 9: stetl.plugin.v1.Capabilities.FoldsEntry
+	nil,                  // 10: stetl.plugin.v1.Needs.RoleUsersEntry
+	nil,                  // 11: stetl.plugin.v1.Needs.TenantUsersEntry
 }
 var file_stetl_plugin_v1_capability_proto_depIdxs = []int32{
 	4,  // 0: stetl.plugin.v1.Capabilities.hashes:type_name -> stetl.plugin.v1.HashSupport
 	5,  // 1: stetl.plugin.v1.Capabilities.batch:type_name -> stetl.plugin.v1.BatchLimits
-	7,  // 2: stetl.plugin.v1.Capabilities.folds_case:type_name -> stetl.plugin.v1.Capabilities.FoldsCaseEntry
-	8,  // 3: stetl.plugin.v1.Capabilities.folds:type_name -> stetl.plugin.v1.Capabilities.FoldsEntry
+	8,  // 2: stetl.plugin.v1.Capabilities.folds_case:type_name -> stetl.plugin.v1.Capabilities.FoldsCaseEntry
+	9,  // 3: stetl.plugin.v1.Capabilities.folds:type_name -> stetl.plugin.v1.Capabilities.FoldsEntry
 	3,  // 4: stetl.plugin.v1.Capabilities.sign_ins:type_name -> stetl.plugin.v1.SignIn
 	0,  // 5: stetl.plugin.v1.SignIn.state:type_name -> stetl.plugin.v1.Switch
-	9,  // 6: stetl.plugin.v1.Needs.role_users:type_name -> stetl.plugin.v1.Needs.RoleUsersEntry
-	10, // 7: stetl.plugin.v1.Needs.tenant_users:type_name -> stetl.plugin.v1.Needs.TenantUsersEntry
-	2,  // 8: stetl.plugin.v1.Capabilities.FoldsEntry.value:type_name -> stetl.plugin.v1.Folding
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	10, // 6: stetl.plugin.v1.Needs.role_users:type_name -> stetl.plugin.v1.Needs.RoleUsersEntry
+	11, // 7: stetl.plugin.v1.Needs.tenant_users:type_name -> stetl.plugin.v1.Needs.TenantUsersEntry
+	7,  // 8: stetl.plugin.v1.Needs.broker:type_name -> stetl.plugin.v1.Broker
+	2,  // 9: stetl.plugin.v1.Capabilities.FoldsEntry.value:type_name -> stetl.plugin.v1.Folding
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_capability_proto_init() }
@@ -786,7 +875,7 @@ func file_stetl_plugin_v1_capability_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_capability_proto_rawDesc), len(file_stetl_plugin_v1_capability_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

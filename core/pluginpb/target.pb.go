@@ -540,7 +540,10 @@ type FixRequest struct {
 	Needs *Needs                 `protobuf:"bytes,1,opt,name=needs,proto3" json:"needs,omitempty"`
 	// What earlier calls have changed is put back instead. Only with the ability
 	// "undo_fix".
-	Undo          bool `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
+	Undo bool `protobuf:"varint,2,opt,name=undo,proto3" json:"undo,omitempty"`
+	// The target's side of the migration is made instead, as far as it is missing: what
+	// remedies take for granted. Only with the ability "setup".
+	Setup         *Setup `protobuf:"bytes,3,opt,name=setup,proto3" json:"setup,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -589,17 +592,82 @@ func (x *FixRequest) GetUndo() bool {
 	return false
 }
 
+func (x *FixRequest) GetSetup() *Setup {
+	if x != nil {
+		return x.Setup
+	}
+	return nil
+}
+
+// Setup says how the target's side is made.
+type Setup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The token of an administrator, which is kept nowhere.
+	AdminToken string `protobuf:"bytes,1,opt,name=admin_token,json=adminToken,proto3" json:"admin_token,omitempty"`
+	// Nothing is asked of the target and nothing is made: the steps tell what would be made if
+	// nothing were there.
+	Show          bool `protobuf:"varint,2,opt,name=show,proto3" json:"show,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setup) Reset() {
+	*x = Setup{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setup) ProtoMessage() {}
+
+func (x *Setup) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setup.ProtoReflect.Descriptor instead.
+func (*Setup) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Setup) GetAdminToken() string {
+	if x != nil {
+		return x.AdminToken
+	}
+	return ""
+}
+
+func (x *Setup) GetShow() bool {
+	if x != nil {
+		return x.Show
+	}
+	return false
+}
+
 // FixResponse reports what was done, as warnings, and what is left.
 type FixResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Diagnostics   []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Diagnostics []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	// Of a setup: what was missing and has been made, or with show everything.
+	Steps         []*SetupStep `protobuf:"bytes,2,rep,name=steps,proto3" json:"steps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FixResponse) Reset() {
 	*x = FixResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -611,7 +679,7 @@ func (x *FixResponse) String() string {
 func (*FixResponse) ProtoMessage() {}
 
 func (x *FixResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -624,7 +692,7 @@ func (x *FixResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FixResponse.ProtoReflect.Descriptor instead.
 func (*FixResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{8}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FixResponse) GetDiagnostics() []*Diagnostic {
@@ -632,6 +700,76 @@ func (x *FixResponse) GetDiagnostics() []*Diagnostic {
 		return x.Diagnostics
 	}
 	return nil
+}
+
+func (x *FixResponse) GetSteps() []*SetupStep {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// SetupStep is one thing of the target's side. Secrets stand in it by name only.
+type SetupStep struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	What  string                 `protobuf:"bytes,1,opt,name=what,proto3" json:"what,omitempty"`
+	// As a request to the target's API: an object with method, path and body.
+	RequestJson string `protobuf:"bytes,2,opt,name=request_json,json=requestJson,proto3" json:"request_json,omitempty"`
+	// As a command of the target's own tool; empty where it has none.
+	Command       string `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetupStep) Reset() {
+	*x = SetupStep{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetupStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetupStep) ProtoMessage() {}
+
+func (x *SetupStep) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetupStep.ProtoReflect.Descriptor instead.
+func (*SetupStep) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *SetupStep) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *SetupStep) GetRequestJson() string {
+	if x != nil {
+		return x.RequestJson
+	}
+	return ""
+}
+
+func (x *SetupStep) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
 }
 
 // PlanRequest either adds work or takes it back.
@@ -648,7 +786,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +798,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +811,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{9}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PlanRequest) GetKind() isPlanRequest_Kind {
@@ -732,7 +870,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +882,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +895,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{10}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PlanResponse) GetBatchId() uint64 {
@@ -803,7 +941,7 @@ type LoadRequest struct {
 
 func (x *LoadRequest) Reset() {
 	*x = LoadRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -815,7 +953,7 @@ func (x *LoadRequest) String() string {
 func (*LoadRequest) ProtoMessage() {}
 
 func (x *LoadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -828,7 +966,7 @@ func (x *LoadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadRequest.ProtoReflect.Descriptor instead.
 func (*LoadRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{11}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LoadRequest) GetKind() isLoadRequest_Kind {
@@ -908,7 +1046,7 @@ type LoadResponse struct {
 
 func (x *LoadResponse) Reset() {
 	*x = LoadResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1058,7 @@ func (x *LoadResponse) String() string {
 func (*LoadResponse) ProtoMessage() {}
 
 func (x *LoadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1071,7 @@ func (x *LoadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadResponse.ProtoReflect.Descriptor instead.
 func (*LoadResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{12}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LoadResponse) GetBatchId() uint64 {
@@ -986,7 +1124,7 @@ type Save struct {
 
 func (x *Save) Reset() {
 	*x = Save{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1136,7 @@ func (x *Save) String() string {
 func (*Save) ProtoMessage() {}
 
 func (x *Save) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1149,7 @@ func (x *Save) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Save.ProtoReflect.Descriptor instead.
 func (*Save) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{13}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Save) GetId() uint64 {
@@ -1046,7 +1184,7 @@ type Saved struct {
 
 func (x *Saved) Reset() {
 	*x = Saved{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1196,7 @@ func (x *Saved) String() string {
 func (*Saved) ProtoMessage() {}
 
 func (x *Saved) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1209,7 @@ func (x *Saved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Saved.ProtoReflect.Descriptor instead.
 func (*Saved) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{14}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Saved) GetId() uint64 {
@@ -1106,7 +1244,7 @@ type Pulse struct {
 
 func (x *Pulse) Reset() {
 	*x = Pulse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1118,7 +1256,7 @@ func (x *Pulse) String() string {
 func (*Pulse) ProtoMessage() {}
 
 func (x *Pulse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1131,7 +1269,7 @@ func (x *Pulse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pulse.ProtoReflect.Descriptor instead.
 func (*Pulse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{15}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Pulse) GetLimit() int64 {
@@ -1183,7 +1321,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1333,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1346,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{16}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Batch) GetId() uint64 {
@@ -1236,7 +1374,7 @@ type CancelBatch struct {
 
 func (x *CancelBatch) Reset() {
 	*x = CancelBatch{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1386,7 @@ func (x *CancelBatch) String() string {
 func (*CancelBatch) ProtoMessage() {}
 
 func (x *CancelBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1399,7 @@ func (x *CancelBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelBatch.ProtoReflect.Descriptor instead.
 func (*CancelBatch) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{17}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CancelBatch) GetBatchId() uint64 {
@@ -1280,7 +1418,7 @@ type FinishRequest struct {
 
 func (x *FinishRequest) Reset() {
 	*x = FinishRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1292,7 +1430,7 @@ func (x *FinishRequest) String() string {
 func (*FinishRequest) ProtoMessage() {}
 
 func (x *FinishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1305,7 +1443,7 @@ func (x *FinishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishRequest.ProtoReflect.Descriptor instead.
 func (*FinishRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{18}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{20}
 }
 
 // FinishResponse with an error among its diagnostics means that nothing of this
@@ -1319,7 +1457,7 @@ type FinishResponse struct {
 
 func (x *FinishResponse) Reset() {
 	*x = FinishResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1331,7 +1469,7 @@ func (x *FinishResponse) String() string {
 func (*FinishResponse) ProtoMessage() {}
 
 func (x *FinishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1344,7 +1482,7 @@ func (x *FinishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishResponse.ProtoReflect.Descriptor instead.
 func (*FinishResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{19}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FinishResponse) GetDiagnostics() []*Diagnostic {
@@ -1378,7 +1516,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1528,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1541,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{20}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Account) GetSourceId() string {
@@ -1466,7 +1604,7 @@ type UndoRequest struct {
 
 func (x *UndoRequest) Reset() {
 	*x = UndoRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1616,7 @@ func (x *UndoRequest) String() string {
 func (*UndoRequest) ProtoMessage() {}
 
 func (x *UndoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1629,7 @@ func (x *UndoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
 func (*UndoRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{21}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *UndoRequest) GetAccounts() []*Account {
@@ -1515,7 +1653,7 @@ type UndoStreamRequest struct {
 
 func (x *UndoStreamRequest) Reset() {
 	*x = UndoStreamRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1665,7 @@ func (x *UndoStreamRequest) String() string {
 func (*UndoStreamRequest) ProtoMessage() {}
 
 func (x *UndoStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1678,7 @@ func (x *UndoStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoStreamRequest.ProtoReflect.Descriptor instead.
 func (*UndoStreamRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UndoStreamRequest) GetKind() isUndoStreamRequest_Kind {
@@ -1594,7 +1732,7 @@ type CancelUndo struct {
 
 func (x *CancelUndo) Reset() {
 	*x = CancelUndo{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1606,7 +1744,7 @@ func (x *CancelUndo) String() string {
 func (*CancelUndo) ProtoMessage() {}
 
 func (x *CancelUndo) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1619,7 +1757,7 @@ func (x *CancelUndo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelUndo.ProtoReflect.Descriptor instead.
 func (*CancelUndo) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
 }
 
 // UndoResponse holds one outcome per account: deleted; updated, where a pre-image
@@ -1634,7 +1772,7 @@ type UndoResponse struct {
 
 func (x *UndoResponse) Reset() {
 	*x = UndoResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +1784,7 @@ func (x *UndoResponse) String() string {
 func (*UndoResponse) ProtoMessage() {}
 
 func (x *UndoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +1797,7 @@ func (x *UndoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoResponse.ProtoReflect.Descriptor instead.
 func (*UndoResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UndoResponse) GetOutcomes() []*Outcome {
@@ -1681,7 +1819,7 @@ type UndoStreamResponse struct {
 
 func (x *UndoStreamResponse) Reset() {
 	*x = UndoStreamResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1831,7 @@ func (x *UndoStreamResponse) String() string {
 func (*UndoStreamResponse) ProtoMessage() {}
 
 func (x *UndoStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1844,7 @@ func (x *UndoStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoStreamResponse.ProtoReflect.Descriptor instead.
 func (*UndoStreamResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UndoStreamResponse) GetOutcomes() []*Outcome {
@@ -1732,7 +1870,7 @@ type TidyRequest struct {
 
 func (x *TidyRequest) Reset() {
 	*x = TidyRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1744,7 +1882,7 @@ func (x *TidyRequest) String() string {
 func (*TidyRequest) ProtoMessage() {}
 
 func (x *TidyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1757,7 +1895,7 @@ func (x *TidyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TidyRequest.ProtoReflect.Descriptor instead.
 func (*TidyRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
 }
 
 // TidyResponse says what one call has done, within some ten seconds.
@@ -1775,7 +1913,7 @@ type TidyResponse struct {
 
 func (x *TidyResponse) Reset() {
 	*x = TidyResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +1925,7 @@ func (x *TidyResponse) String() string {
 func (*TidyResponse) ProtoMessage() {}
 
 func (x *TidyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +1938,7 @@ func (x *TidyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TidyResponse.ProtoReflect.Descriptor instead.
 func (*TidyResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TidyResponse) GetDiagnostics() []*Diagnostic {
@@ -1836,7 +1974,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1848,7 +1986,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1861,7 +1999,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LoginRequest) GetTargetId() string {
@@ -1897,7 +2035,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1909,7 +2047,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1922,7 +2060,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LoginResponse) GetAccepted() bool {
@@ -1954,7 +2092,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2104,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2117,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetPasswordRequest) GetTargetId() string {
@@ -2020,7 +2158,7 @@ type SetPasswordResponse struct {
 
 func (x *SetPasswordResponse) Reset() {
 	*x = SetPasswordResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2170,7 @@ func (x *SetPasswordResponse) String() string {
 func (*SetPasswordResponse) ProtoMessage() {}
 
 func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2183,7 @@ func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SetPasswordResponse) GetFailure() *Failure {
@@ -2068,7 +2206,7 @@ type StartResetRequest struct {
 
 func (x *StartResetRequest) Reset() {
 	*x = StartResetRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2080,7 +2218,7 @@ func (x *StartResetRequest) String() string {
 func (*StartResetRequest) ProtoMessage() {}
 
 func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2093,7 +2231,7 @@ func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetRequest.ProtoReflect.Descriptor instead.
 func (*StartResetRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StartResetRequest) GetTargetId() string {
@@ -2129,7 +2267,7 @@ type StartResetResponse struct {
 
 func (x *StartResetResponse) Reset() {
 	*x = StartResetResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2141,7 +2279,7 @@ func (x *StartResetResponse) String() string {
 func (*StartResetResponse) ProtoMessage() {}
 
 func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2154,7 +2292,7 @@ func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetResponse.ProtoReflect.Descriptor instead.
 func (*StartResetResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StartResetResponse) GetLocation() string {
@@ -2187,7 +2325,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2199,7 +2337,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2212,7 +2350,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ExchangeRequest) GetAssertion() string {
@@ -2262,7 +2400,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2412,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2425,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ExchangeResponse) GetTokensJson() []byte {
@@ -2317,7 +2455,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2467,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2480,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{36}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Failure) GetCode() string {
@@ -2375,7 +2513,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2387,7 +2525,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2400,7 +2538,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{37}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{39}
 }
 
 // CloseResponse reports what could not be released.
@@ -2413,7 +2551,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2563,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2576,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{38}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *CloseResponse) GetDiagnostics() []*Diagnostic {
@@ -2491,13 +2629,23 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\rCheckResponse\x12=\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x12\x14\n" +
 	"\x05mails\x18\x02 \x03(\tR\x05mails\x122\n" +
-	"\bsign_ins\x18\x03 \x03(\v2\x17.stetl.plugin.v1.SignInR\asignIns\"N\n" +
+	"\bsign_ins\x18\x03 \x03(\v2\x17.stetl.plugin.v1.SignInR\asignIns\"|\n" +
 	"\n" +
 	"FixRequest\x12,\n" +
 	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\x12\x12\n" +
-	"\x04undo\x18\x02 \x01(\bR\x04undo\"L\n" +
+	"\x04undo\x18\x02 \x01(\bR\x04undo\x12,\n" +
+	"\x05setup\x18\x03 \x01(\v2\x16.stetl.plugin.v1.SetupR\x05setup\"A\n" +
+	"\x05Setup\x12$\n" +
+	"\vadmin_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\n" +
+	"adminToken\x12\x12\n" +
+	"\x04show\x18\x02 \x01(\bR\x04show\"~\n" +
 	"\vFixResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"}\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x120\n" +
+	"\x05steps\x18\x02 \x03(\v2\x1a.stetl.plugin.v1.SetupStepR\x05steps\"\\\n" +
+	"\tSetupStep\x12\x12\n" +
+	"\x04what\x18\x01 \x01(\tR\x04what\x12!\n" +
+	"\frequest_json\x18\x02 \x01(\tR\vrequestJson\x12\x18\n" +
+	"\acommand\x18\x03 \x01(\tR\acommand\"}\n" +
 	"\vPlanRequest\x12.\n" +
 	"\x05batch\x18\x01 \x01(\v2\x16.stetl.plugin.v1.BatchH\x00R\x05batch\x126\n" +
 	"\x06cancel\x18\x02 \x01(\v2\x1c.stetl.plugin.v1.CancelBatchH\x00R\x06cancelB\x06\n" +
@@ -2636,7 +2784,7 @@ func file_stetl_plugin_v1_target_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_target_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*DescribeRequest)(nil),     // 0: stetl.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),    // 1: stetl.plugin.v1.DescribeResponse
@@ -2646,120 +2794,124 @@ var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*CheckRequest)(nil),        // 5: stetl.plugin.v1.CheckRequest
 	(*CheckResponse)(nil),       // 6: stetl.plugin.v1.CheckResponse
 	(*FixRequest)(nil),          // 7: stetl.plugin.v1.FixRequest
-	(*FixResponse)(nil),         // 8: stetl.plugin.v1.FixResponse
-	(*PlanRequest)(nil),         // 9: stetl.plugin.v1.PlanRequest
-	(*PlanResponse)(nil),        // 10: stetl.plugin.v1.PlanResponse
-	(*LoadRequest)(nil),         // 11: stetl.plugin.v1.LoadRequest
-	(*LoadResponse)(nil),        // 12: stetl.plugin.v1.LoadResponse
-	(*Save)(nil),                // 13: stetl.plugin.v1.Save
-	(*Saved)(nil),               // 14: stetl.plugin.v1.Saved
-	(*Pulse)(nil),               // 15: stetl.plugin.v1.Pulse
-	(*Batch)(nil),               // 16: stetl.plugin.v1.Batch
-	(*CancelBatch)(nil),         // 17: stetl.plugin.v1.CancelBatch
-	(*FinishRequest)(nil),       // 18: stetl.plugin.v1.FinishRequest
-	(*FinishResponse)(nil),      // 19: stetl.plugin.v1.FinishResponse
-	(*Account)(nil),             // 20: stetl.plugin.v1.Account
-	(*UndoRequest)(nil),         // 21: stetl.plugin.v1.UndoRequest
-	(*UndoStreamRequest)(nil),   // 22: stetl.plugin.v1.UndoStreamRequest
-	(*CancelUndo)(nil),          // 23: stetl.plugin.v1.CancelUndo
-	(*UndoResponse)(nil),        // 24: stetl.plugin.v1.UndoResponse
-	(*UndoStreamResponse)(nil),  // 25: stetl.plugin.v1.UndoStreamResponse
-	(*TidyRequest)(nil),         // 26: stetl.plugin.v1.TidyRequest
-	(*TidyResponse)(nil),        // 27: stetl.plugin.v1.TidyResponse
-	(*LoginRequest)(nil),        // 28: stetl.plugin.v1.LoginRequest
-	(*LoginResponse)(nil),       // 29: stetl.plugin.v1.LoginResponse
-	(*SetPasswordRequest)(nil),  // 30: stetl.plugin.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil), // 31: stetl.plugin.v1.SetPasswordResponse
-	(*StartResetRequest)(nil),   // 32: stetl.plugin.v1.StartResetRequest
-	(*StartResetResponse)(nil),  // 33: stetl.plugin.v1.StartResetResponse
-	(*ExchangeRequest)(nil),     // 34: stetl.plugin.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),    // 35: stetl.plugin.v1.ExchangeResponse
-	(*Failure)(nil),             // 36: stetl.plugin.v1.Failure
-	(*CloseRequest)(nil),        // 37: stetl.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),       // 38: stetl.plugin.v1.CloseResponse
-	nil,                         // 39: stetl.plugin.v1.ConfigureRequest.SavedEntry
-	(*Capabilities)(nil),        // 40: stetl.plugin.v1.Capabilities
-	(*CodeInfo)(nil),            // 41: stetl.plugin.v1.CodeInfo
-	(*Diagnostic)(nil),          // 42: stetl.plugin.v1.Diagnostic
-	(*Needs)(nil),               // 43: stetl.plugin.v1.Needs
-	(*SignIn)(nil),              // 44: stetl.plugin.v1.SignIn
-	(*Change)(nil),              // 45: stetl.plugin.v1.Change
-	(*Outcome)(nil),             // 46: stetl.plugin.v1.Outcome
-	(*durationpb.Duration)(nil), // 47: google.protobuf.Duration
-	(*User)(nil),                // 48: stetl.plugin.v1.User
+	(*Setup)(nil),               // 8: stetl.plugin.v1.Setup
+	(*FixResponse)(nil),         // 9: stetl.plugin.v1.FixResponse
+	(*SetupStep)(nil),           // 10: stetl.plugin.v1.SetupStep
+	(*PlanRequest)(nil),         // 11: stetl.plugin.v1.PlanRequest
+	(*PlanResponse)(nil),        // 12: stetl.plugin.v1.PlanResponse
+	(*LoadRequest)(nil),         // 13: stetl.plugin.v1.LoadRequest
+	(*LoadResponse)(nil),        // 14: stetl.plugin.v1.LoadResponse
+	(*Save)(nil),                // 15: stetl.plugin.v1.Save
+	(*Saved)(nil),               // 16: stetl.plugin.v1.Saved
+	(*Pulse)(nil),               // 17: stetl.plugin.v1.Pulse
+	(*Batch)(nil),               // 18: stetl.plugin.v1.Batch
+	(*CancelBatch)(nil),         // 19: stetl.plugin.v1.CancelBatch
+	(*FinishRequest)(nil),       // 20: stetl.plugin.v1.FinishRequest
+	(*FinishResponse)(nil),      // 21: stetl.plugin.v1.FinishResponse
+	(*Account)(nil),             // 22: stetl.plugin.v1.Account
+	(*UndoRequest)(nil),         // 23: stetl.plugin.v1.UndoRequest
+	(*UndoStreamRequest)(nil),   // 24: stetl.plugin.v1.UndoStreamRequest
+	(*CancelUndo)(nil),          // 25: stetl.plugin.v1.CancelUndo
+	(*UndoResponse)(nil),        // 26: stetl.plugin.v1.UndoResponse
+	(*UndoStreamResponse)(nil),  // 27: stetl.plugin.v1.UndoStreamResponse
+	(*TidyRequest)(nil),         // 28: stetl.plugin.v1.TidyRequest
+	(*TidyResponse)(nil),        // 29: stetl.plugin.v1.TidyResponse
+	(*LoginRequest)(nil),        // 30: stetl.plugin.v1.LoginRequest
+	(*LoginResponse)(nil),       // 31: stetl.plugin.v1.LoginResponse
+	(*SetPasswordRequest)(nil),  // 32: stetl.plugin.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil), // 33: stetl.plugin.v1.SetPasswordResponse
+	(*StartResetRequest)(nil),   // 34: stetl.plugin.v1.StartResetRequest
+	(*StartResetResponse)(nil),  // 35: stetl.plugin.v1.StartResetResponse
+	(*ExchangeRequest)(nil),     // 36: stetl.plugin.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),    // 37: stetl.plugin.v1.ExchangeResponse
+	(*Failure)(nil),             // 38: stetl.plugin.v1.Failure
+	(*CloseRequest)(nil),        // 39: stetl.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),       // 40: stetl.plugin.v1.CloseResponse
+	nil,                         // 41: stetl.plugin.v1.ConfigureRequest.SavedEntry
+	(*Capabilities)(nil),        // 42: stetl.plugin.v1.Capabilities
+	(*CodeInfo)(nil),            // 43: stetl.plugin.v1.CodeInfo
+	(*Diagnostic)(nil),          // 44: stetl.plugin.v1.Diagnostic
+	(*Needs)(nil),               // 45: stetl.plugin.v1.Needs
+	(*SignIn)(nil),              // 46: stetl.plugin.v1.SignIn
+	(*Change)(nil),              // 47: stetl.plugin.v1.Change
+	(*Outcome)(nil),             // 48: stetl.plugin.v1.Outcome
+	(*durationpb.Duration)(nil), // 49: google.protobuf.Duration
+	(*User)(nil),                // 50: stetl.plugin.v1.User
 }
 var file_stetl_plugin_v1_target_proto_depIdxs = []int32{
-	40, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	41, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
+	42, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	43, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
 	2,  // 2: stetl.plugin.v1.DescribeResponse.config_fields:type_name -> stetl.plugin.v1.ConfigField
-	39, // 3: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
-	42, // 4: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	40, // 5: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	43, // 6: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
-	42, // 7: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	44, // 8: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
-	43, // 9: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
-	42, // 10: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	16, // 11: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
-	17, // 12: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	45, // 13: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
-	15, // 14: stetl.plugin.v1.PlanResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	16, // 15: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
-	17, // 16: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	14, // 17: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
-	46, // 18: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	13, // 19: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
-	15, // 20: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	47, // 21: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
-	48, // 22: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
-	42, // 23: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	20, // 24: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
-	21, // 25: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
-	23, // 26: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
-	46, // 27: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	46, // 28: stetl.plugin.v1.UndoStreamResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	15, // 29: stetl.plugin.v1.UndoStreamResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	42, // 30: stetl.plugin.v1.TidyResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	36, // 31: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
-	36, // 32: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
-	36, // 33: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
-	36, // 34: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
-	42, // 35: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	0,  // 36: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
-	3,  // 37: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
-	5,  // 38: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
-	7,  // 39: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
-	9,  // 40: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
-	11, // 41: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
-	18, // 42: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
-	21, // 43: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
-	22, // 44: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
-	26, // 45: stetl.plugin.v1.TargetService.Tidy:input_type -> stetl.plugin.v1.TidyRequest
-	28, // 46: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
-	30, // 47: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
-	32, // 48: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
-	34, // 49: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
-	37, // 50: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
-	1,  // 51: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
-	4,  // 52: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
-	6,  // 53: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
-	8,  // 54: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
-	10, // 55: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
-	12, // 56: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
-	19, // 57: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
-	24, // 58: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
-	25, // 59: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoStreamResponse
-	27, // 60: stetl.plugin.v1.TargetService.Tidy:output_type -> stetl.plugin.v1.TidyResponse
-	29, // 61: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
-	31, // 62: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
-	33, // 63: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
-	35, // 64: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
-	38, // 65: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
-	51, // [51:66] is the sub-list for method output_type
-	36, // [36:51] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	41, // 3: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
+	44, // 4: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	42, // 5: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	45, // 6: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
+	44, // 7: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	46, // 8: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
+	45, // 9: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
+	8,  // 10: stetl.plugin.v1.FixRequest.setup:type_name -> stetl.plugin.v1.Setup
+	44, // 11: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	10, // 12: stetl.plugin.v1.FixResponse.steps:type_name -> stetl.plugin.v1.SetupStep
+	18, // 13: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
+	19, // 14: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	47, // 15: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
+	17, // 16: stetl.plugin.v1.PlanResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	18, // 17: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
+	19, // 18: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	16, // 19: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
+	48, // 20: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	15, // 21: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
+	17, // 22: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	49, // 23: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
+	50, // 24: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
+	44, // 25: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	22, // 26: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
+	23, // 27: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
+	25, // 28: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
+	48, // 29: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	48, // 30: stetl.plugin.v1.UndoStreamResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	17, // 31: stetl.plugin.v1.UndoStreamResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	44, // 32: stetl.plugin.v1.TidyResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	38, // 33: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
+	38, // 34: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
+	38, // 35: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
+	38, // 36: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
+	44, // 37: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	0,  // 38: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
+	3,  // 39: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
+	5,  // 40: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
+	7,  // 41: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
+	11, // 42: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
+	13, // 43: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
+	20, // 44: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
+	23, // 45: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
+	24, // 46: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
+	28, // 47: stetl.plugin.v1.TargetService.Tidy:input_type -> stetl.plugin.v1.TidyRequest
+	30, // 48: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
+	32, // 49: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
+	34, // 50: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
+	36, // 51: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
+	39, // 52: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
+	1,  // 53: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
+	4,  // 54: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
+	6,  // 55: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
+	9,  // 56: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
+	12, // 57: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
+	14, // 58: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
+	21, // 59: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
+	26, // 60: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
+	27, // 61: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoStreamResponse
+	29, // 62: stetl.plugin.v1.TargetService.Tidy:output_type -> stetl.plugin.v1.TidyResponse
+	31, // 63: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
+	33, // 64: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
+	35, // 65: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
+	37, // 66: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
+	40, // 67: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
+	53, // [53:68] is the sub-list for method output_type
+	38, // [38:53] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_target_proto_init() }
@@ -2771,18 +2923,18 @@ func file_stetl_plugin_v1_target_proto_init() {
 	file_stetl_plugin_v1_diag_proto_init()
 	file_stetl_plugin_v1_outcome_proto_init()
 	file_stetl_plugin_v1_user_proto_init()
-	file_stetl_plugin_v1_target_proto_msgTypes[9].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[11].OneofWrappers = []any{
 		(*PlanRequest_Batch)(nil),
 		(*PlanRequest_Cancel)(nil),
 	}
-	file_stetl_plugin_v1_target_proto_msgTypes[11].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[13].OneofWrappers = []any{
 		(*LoadRequest_Batch)(nil),
 		(*LoadRequest_Cancel)(nil),
 		(*LoadRequest_Saved)(nil),
 	}
-	file_stetl_plugin_v1_target_proto_msgTypes[13].OneofWrappers = []any{}
-	file_stetl_plugin_v1_target_proto_msgTypes[20].OneofWrappers = []any{}
-	file_stetl_plugin_v1_target_proto_msgTypes[22].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[15].OneofWrappers = []any{}
+	file_stetl_plugin_v1_target_proto_msgTypes[22].OneofWrappers = []any{}
+	file_stetl_plugin_v1_target_proto_msgTypes[24].OneofWrappers = []any{
 		(*UndoStreamRequest_Undo)(nil),
 		(*UndoStreamRequest_Cancel)(nil),
 	}
@@ -2792,7 +2944,7 @@ func file_stetl_plugin_v1_target_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_target_proto_rawDesc), len(file_stetl_plugin_v1_target_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

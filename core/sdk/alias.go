@@ -55,6 +55,12 @@ type (
 	Ability = pluginapi.Ability
 	// Needs is what a run is about to ask of the target.
 	Needs = pluginapi.Needs
+	// Broker is the bridge as the target sees it: an OpenID provider.
+	Broker = pluginapi.Broker
+	// Setup says how the target's side of a migration is made.
+	Setup = pluginapi.Setup
+	// SetupStep is one thing of the target's side.
+	SetupStep = pluginapi.SetupStep
 
 	// Outcome is what became of one user.
 	Outcome = pluginapi.Outcome
@@ -197,6 +203,7 @@ const (
 	CanCheck       = pluginapi.CanCheck
 	CanFix         = pluginapi.CanFix
 	CanUndoFix     = pluginapi.CanUndoFix
+	CanSetup       = pluginapi.CanSetup
 	CanPlan        = pluginapi.CanPlan
 	CanUndo        = pluginapi.CanUndo
 	CanUndoInDoubt = pluginapi.CanUndoInDoubt

@@ -37,7 +37,8 @@ func ask(s *service, call string, f func() error) (*pluginpb.Failure, error) {
 	return wire.EncodeFailure(err, diag.PluginCallFailed), nil
 }
 
-// Fix passes the call to a Fixer, or, with undo, to a FixUndoer.
+// Fix passes the call to a Fixer, or, with undo, to a FixUndoer, or, with a setup, to a
+// Preparer.
 func (s *service) Fix(ctx context.Context, req *pluginpb.FixRequest) (*pluginpb.FixResponse, error) {
 	fixer, err := able[Fixer](s, "Fix")
 	if err != nil {
@@ -52,6 +53,14 @@ func (s *service) Fix(ctx context.Context, req *pluginpb.FixRequest) (*pluginpb.
 		}
 		fix = func() { list = undoer.UndoFix(ctx) }
 	}
+	var steps []SetupStep
+	if setup := req.GetSetup(); setup != nil {
+		preparer, err := able[Preparer](s, "Fix with a setup")
+		if err != nil {
+			return nil, err
+		}
+		fix = func() { steps, list = preparer.Setup(ctx, wire.DecodeSetup(setup), wire.DecodeNeeds(req.GetNeeds())) }
+	}
 	err = s.guard("Fix", func() error {
 		fix()
 		return nil
@@ -59,7 +68,7 @@ func (s *service) Fix(ctx context.Context, req *pluginpb.FixRequest) (*pluginpb.
 	if err != nil {
 		return nil, wire.Broken("%v", err)
 	}
-	return &pluginpb.FixResponse{Diagnostics: wire.EncodeDiagnostics(list)}, nil
+	return &pluginpb.FixResponse{Diagnostics: wire.EncodeDiagnostics(list), Steps: wire.EncodeSteps(steps)}, nil
 }
 
 // Undo passes the call to an Undoer and sees to it that every account gets one

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,6 +33,11 @@ func (c *caller) Fix(_ context.Context, n sdk.Needs) sdk.Diagnostics {
 
 func (*caller) UndoFix(context.Context) sdk.Diagnostics {
 	return sdk.Diagnostics{{Severity: sdk.Warning, Code: "x.undone", Summary: "done"}}
+}
+
+func (c *caller) Setup(_ context.Context, s sdk.Setup, n sdk.Needs) ([]sdk.SetupStep, sdk.Diagnostics) {
+	c.heard = append(c.heard, s.AdminToken.Reveal(), s.Show, n.Broker.Issuer, n.Broker.ClientSecret.Reveal())
+	return []sdk.SetupStep{{What: "a realm", Request: []byte(`{}`), Command: "make"}}, sdk.Diagnostics{{Severity: sdk.Warning, Code: "x.differs", Summary: "another"}}
 }
 
 func (c *caller) Undo(_ context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
@@ -62,13 +68,20 @@ func TestCallsCross(t *testing.T) {
 	t.Parallel()
 	target := &caller{}
 	c := plugintest.Serve(t, with(target), nil)
-	list, err := c.Fix(t.Context(), pluginapi.Fixing{Needs: sdk.Needs{Users: 7}})
-	if err != nil || len(list) != 1 || list[0].Code != "x.fixed" {
-		t.Errorf("fix: %v, %v", list, err)
+	for code, f := range map[sdk.Code]pluginapi.Fixing{
+		"x.fixed": {Needs: sdk.Needs{Users: 7}}, "x.undone": {Undo: true},
+		"x.differs": {Setup: &sdk.Setup{AdminToken: sdk.NewSecret("admin"), Show: true}, Needs: sdk.Needs{Broker: &sdk.Broker{Issuer: "https://bridge", ClientSecret: sdk.NewSecret("s")}}},
+	} {
+		target.heard = nil
+		done, err := c.Fix(t.Context(), f)
+		if err != nil || len(done.Found) != 1 || done.Found[0].Code != code || len(done.Steps) != 0 != (f.Setup != nil) {
+			t.Errorf("%s: %+v, %v", code, done, err)
+		}
+		if f.Setup != nil && !slices.Equal(target.heard, []any{"admin", true, "https://bridge", "s"}) {
+			t.Errorf("heard %v", target.heard)
+		}
 	}
-	if list, err := c.Fix(t.Context(), pluginapi.Fixing{Undo: true}); err != nil || len(list) != 1 || list[0].Code != "x.undone" {
-		t.Errorf("undo of a fix: %v, %v", list, err)
-	}
+	target.heard = []any{7}
 	for password, want := range map[string]bool{"right": true, "wrong": false} {
 		if ok, err := c.Login(t.Context(), sdk.Login{TargetID: "id", Username: "u", Password: sdk.NewSecret(password)}); err != nil || ok != want {
 			t.Errorf("login with the %s password: %v, %v", password, ok, err)
@@ -252,7 +265,7 @@ func (*limited) Lacks() []sdk.Ability { return []sdk.Ability{sdk.CanUndo, sdk.Ca
 func TestAbilitiesFollowTheInterfaces(t *testing.T) {
 	t.Parallel()
 	c := plugintest.Serve(t, with(&limited{}), nil)
-	want := []sdk.Ability{sdk.CanFix, sdk.CanUndoFix, sdk.CanSetPassword, sdk.CanStartReset, sdk.CanExchange}
+	want := []sdk.Ability{sdk.CanFix, sdk.CanUndoFix, sdk.CanSetup, sdk.CanSetPassword, sdk.CanStartReset, sdk.CanExchange}
 	if diff := cmp.Diff(want, c.Capabilities().Abilities); diff != "" {
 		t.Errorf("abilities (-want +got):\n%s", diff)
 	}

@@ -188,6 +188,8 @@ func (s *service) capabilities(t Target) Capabilities {
 	add(pluginapi.CanFix, can)
 	_, can = t.(FixUndoer)
 	add(pluginapi.CanUndoFix, can)
+	_, can = t.(Preparer)
+	add(pluginapi.CanSetup, can)
 	_, can = t.(Planner)
 	add(pluginapi.CanPlan, can)
 	_, can = t.(Undoer)

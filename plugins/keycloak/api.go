@@ -56,13 +56,14 @@ func newAPIOver(base http.RoundTripper, c Config, env sdk.Env, o httpx.Options) 
 		// In a Basic header the server would decode % and + in the secret.
 		AuthStyle: oauth2.AuthStyleInParams,
 	})
-	speak := func(rt http.RoundTripper) *gocloak.GoCloak {
-		client := gocloak.NewClient(c.URL)
-		client.SetRestyClient(resty.NewWithClient(httpx.Over(rt)).SetDisableWarn(true))
-		return client
-	}
-	a.client, a.plain = speak(wire.SignedBy(a.tokens)), speak(wire)
+	a.client, a.plain = speak(c.URL, wire.SignedBy(a.tokens)), speak(c.URL, wire)
 	return a
+}
+
+func speak(base string, rt http.RoundTripper) *gocloak.GoCloak {
+	client := gocloak.NewClient(base)
+	client.SetRestyClient(resty.NewWithClient(httpx.Over(rt)).SetDisableWarn(true))
+	return client
 }
 
 func (a *api) close() { a.wire.CloseIdleConnections() }

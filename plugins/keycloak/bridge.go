@@ -8,7 +8,7 @@ import (
 )
 
 // checkBridge sees that everybody can be linked to the bridge.
-func checkBridge(ctx context.Context, t *live, l *sdk.Diagnostics) {
+func checkBridge(ctx context.Context, t *live, l *sdk.Diagnostics, b *sdk.Broker) {
 	if t.config.BridgeAlias == "" {
 		return
 	}
@@ -19,6 +19,20 @@ func checkBridge(ctx context.Context, t *live, l *sdk.Diagnostics) {
 	}
 	for _, d := range unlinkable(t.config.BridgeAlias, there) {
 		l.Add(d)
+	}
+	if b == nil || !there[t.config.BridgeAlias] {
+		return
+	}
+	now, err := readProvider(ctx, t.api, t.config.BridgeAlias)
+	if err != nil {
+		l.Add(incomplete("whether the identity provider of the bridge is as the bridge needs it", err))
+		return
+	}
+	if differs := now.differs(brokerProvider(t.config, *b, "")); len(differs) > 0 {
+		l.Add(sdk.Diagnostic{
+			Severity: sdk.Warning, Code: codeBridgeDiffers, Path: "/bridge_alias", Summary: "the identity provider " + t.config.BridgeAlias + " differs from what the bridge needs: " + joinList(differs),
+			Hint: "set them as docs/bridge.md says, unless that is meant",
+		})
 	}
 }
 

@@ -66,7 +66,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	p.checkFederations(ctx, &l)
 	p.checkProfile(ctx, &l, needs)
 	p.checkIdentityProviders(ctx, &l, needs)
-	checkBridge(ctx, t, &l)
+	checkBridge(ctx, t, &l, needs.Broker)
 	p.checkPower(ctx, &l, needs)
 	checkProof(ctx, p, &l, needs, token)
 	t.signIns = signInReader{t.api, t.config, p.providers}.read(ctx, needs, facts)

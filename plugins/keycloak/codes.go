@@ -40,6 +40,9 @@ const (
 	codeOldProvider      sdk.Code = "keycloak.old_provider"
 	codePower            sdk.Code = "keycloak.power"
 	codeUsernamesFixed   sdk.Code = "keycloak.usernames_fixed"
+	codeBridgeDiffers    sdk.Code = "keycloak.bridge_differs"
+	codeSetupDiffers     sdk.Code = "keycloak.setup_differs"
+	codeNotSetUp         sdk.Code = "keycloak.not_set_up"
 )
 
 // ownCodes says what they mean.
@@ -78,6 +81,9 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeOldProvider, Meaning: "the jar that the server has is older than this stetl", Remedy: "replace it by the one that stetl plugin assets keycloak writes", Permanent: true},
 	{Code: codePower, Meaning: "a role or group of that name is in the realm and administers it, or has other permissions", Remedy: "rename the one in the realm, or accept it by name in accept_roles or accept_groups", Permanent: true},
 	{Code: codeUsernamesFixed, Meaning: "the realm does not let user names be changed, so a changed address stays the old user name", Remedy: "run check --fix, or switch on Edit username in the realm's settings", Permanent: true},
+	{Code: codeBridgeDiffers, Meaning: "the identity provider of the bridge has other settings than the bridge needs", Remedy: "set them as docs/bridge.md says", Permanent: true},
+	{Code: codeSetupDiffers, Meaning: "something that check --fix would make is there, with other settings", Remedy: "look whether that is meant, or set it as the problem says", Permanent: true},
+	{Code: codeNotSetUp, Meaning: "the target's side could not be made", Remedy: "look at the problem, and run check --fix with an administrator's token again: it makes what is missing"},
 	{Code: codeUnfixed, Meaning: "a setting that check --fix had changed is as it was before", Remedy: "nothing is to be done"},
 	{Code: codeNotFixed, Meaning: "a remedy of check --fix could not be applied", Remedy: "do what check names by hand"},
 }

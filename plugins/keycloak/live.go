@@ -18,6 +18,7 @@ type live struct {
 	api    *api
 	env    sdk.Env
 	*tidying
+	preparing
 
 	opening sync.Mutex
 	realm   *openRealm // nil until the first Plan or Load
@@ -59,7 +60,7 @@ func newLive(c Config, env sdk.Env) (*live, error) {
 }
 
 func newLiveOn(a *api, c Config, env sdk.Env) *live {
-	return &live{config: c, api: a, env: env, tidying: &tidying{api: a, tenancy: c.Tenants == tenantsAsOrganizations}}
+	return &live{config: c, api: a, env: env, tidying: &tidying{api: a, tenancy: c.Tenants == tenantsAsOrganizations}, preparing: preparing{config: c, api: a}}
 }
 
 // Capabilities implements [sdk.Capable].

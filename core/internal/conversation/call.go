@@ -11,21 +11,28 @@ import (
 	"github.com/stetl/stetl/core/pluginpb"
 )
 
-// Fix has the plugin apply the remedies that Check names, or put back what earlier calls
-// have changed. The list says what was done, as warnings, and what is left.
-func (s *Session) Fix(ctx context.Context, f pluginapi.Fixing) (diag.List, error) {
+// Fix has the plugin apply the remedies that Check names, put back what earlier calls have
+// changed, or make the target's side.
+func (s *Session) Fix(ctx context.Context, f pluginapi.Fixing) (pluginapi.Fixed, error) {
 	needed := pluginapi.CanFix
-	if f.Undo {
+	switch {
+	case f.Setup != nil:
+		needed = pluginapi.CanSetup
+		defer s.mask.pass(f.Setup.AdminToken)()
+	case f.Undo:
 		needed = pluginapi.CanUndoFix
 	}
 	if err := s.able(needed); err != nil {
-		return nil, err
+		return pluginapi.Fixed{}, err
 	}
-	p, err := call(ctx, s, "Fix", checkTimeout, s.client.Fix, &pluginpb.FixRequest{Needs: wire.EncodeNeeds(&f.Needs), Undo: f.Undo})
+	if f.Needs.Broker != nil {
+		defer s.mask.pass(f.Needs.Broker.ClientSecret)()
+	}
+	p, err := call(ctx, s, "Fix", checkTimeout, s.client.Fix, &pluginpb.FixRequest{Needs: wire.EncodeNeeds(&f.Needs), Undo: f.Undo, Setup: wire.EncodeSetup(f.Setup)})
 	if err != nil {
-		return nil, err
+		return pluginapi.Fixed{}, err
 	}
-	return s.diagnostics(p.GetDiagnostics()), nil
+	return pluginapi.Fixed{Found: s.diagnostics(p.GetDiagnostics()), Steps: wire.DecodeSteps(p.GetSteps())}, nil
 }
 
 // Tidy has the plugin remove a bounded number of things that runs have created beside

@@ -134,8 +134,51 @@ func EncodeNeeds(n *pluginapi.Needs) *pluginpb.Needs {
 		Schemes: cleanAll(n.Schemes), Providers: cleanAll(n.Providers),
 		Roles: cleanAll(n.Roles), Tenants: cleanAll(n.Tenants), MetadataKeys: cleanAll(n.MetadataKeys),
 		Users: int64(n.Users), Resets: int64(n.Resets), WithoutEmail: int64(n.WithoutEmail), WithoutName: int64(n.WithoutName), DryRun: n.DryRun,
-		RoleUsers: encodeCounts(n.RoleUsers), TenantUsers: encodeCounts(n.TenantUsers),
+		RoleUsers: encodeCounts(n.RoleUsers), TenantUsers: encodeCounts(n.TenantUsers), Broker: encodeBroker(n.Broker),
 	}
+}
+
+func encodeBroker(b *pluginapi.Broker) *pluginpb.Broker {
+	if b == nil {
+		return nil
+	}
+	return &pluginpb.Broker{Issuer: clean(b.Issuer), ClientId: clean(b.ClientID), ClientSecret: b.ClientSecret.Reveal(), Exchange: b.Exchange}
+}
+
+func decodeBroker(p *pluginpb.Broker) *pluginapi.Broker {
+	if p == nil {
+		return nil
+	}
+	return &pluginapi.Broker{Issuer: p.GetIssuer(), ClientID: p.GetClientId(), ClientSecret: canonical.NewSecret(p.GetClientSecret()), Exchange: p.GetExchange()}
+}
+
+// EncodeSetup never fails.
+func EncodeSetup(s *pluginapi.Setup) *pluginpb.Setup {
+	if s == nil {
+		return nil
+	}
+	return &pluginpb.Setup{AdminToken: s.AdminToken.Reveal(), Show: s.Show}
+}
+
+// DecodeSetup never fails.
+func DecodeSetup(p *pluginpb.Setup) pluginapi.Setup {
+	return pluginapi.Setup{AdminToken: canonical.NewSecret(p.GetAdminToken()), Show: p.GetShow()}
+}
+
+// EncodeSteps never fails.
+func EncodeSteps(steps []pluginapi.SetupStep) (out []*pluginpb.SetupStep) {
+	for _, s := range steps {
+		out = append(out, &pluginpb.SetupStep{What: clean(s.What), RequestJson: clean(string(s.Request)), Command: clean(s.Command)})
+	}
+	return out
+}
+
+// DecodeSteps never fails.
+func DecodeSteps(p []*pluginpb.SetupStep) (out []pluginapi.SetupStep) {
+	for _, s := range p {
+		out = append(out, pluginapi.SetupStep{What: s.GetWhat(), Request: []byte(s.GetRequestJson()), Command: s.GetCommand()})
+	}
+	return out
 }
 
 // DecodeNeeds never fails.
@@ -146,7 +189,7 @@ func DecodeNeeds(p *pluginpb.Needs) pluginapi.Needs {
 		Roles:     p.GetRoles(), Tenants: p.GetTenants(), MetadataKeys: p.GetMetadataKeys(),
 		Users: int(p.GetUsers()), Resets: int(p.GetResets()),
 		WithoutEmail: int(p.GetWithoutEmail()), WithoutName: int(p.GetWithoutName()), DryRun: p.GetDryRun(),
-		RoleUsers: decodeCounts(p.GetRoleUsers()), TenantUsers: decodeCounts(p.GetTenantUsers()),
+		RoleUsers: decodeCounts(p.GetRoleUsers()), TenantUsers: decodeCounts(p.GetTenantUsers()), Broker: decodeBroker(p.GetBroker()),
 	}
 }
 

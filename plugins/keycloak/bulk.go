@@ -38,11 +38,13 @@ type endpoints struct {
 	// accounts, and deletes those that are as they were seen.
 	Finds  bool `json:"finds"`
 	Undoes bool `json:"undoes"`
+	// Matches: it says which accounts are exactly as expected.
+	Matches bool `json:"matches"`
 }
 
 // old says that the server has a jar that is older than this program.
 func (e endpoints) old() bool {
-	return e.Version > 0 && (!e.Compares || !e.Finds || !e.Undoes || !e.Elsewhere)
+	return e.Version > 0 && (!e.Compares || !e.Finds || !e.Undoes || !e.Elsewhere || !e.Matches)
 }
 
 // endpoints asks what the server has and lets the client use: nothing has version 0.
@@ -92,6 +94,23 @@ func (a provided) holders(ctx context.Context, all []identifiersOf) (found []ide
 		return nil
 	})
 	return found, err
+}
+
+// expectation is an account that should be exactly as expected; digest is of a [detail].
+type expectation struct {
+	ID     string `json:"id"`
+	Digest string `json:"digest"`
+}
+
+// matching says which accounts are exactly as expected.
+func (a provided) matching(ctx context.Context, all []expectation) (map[string]bool, error) {
+	equal := make(map[string]bool, len(all))
+	return equal, ask(ctx, a, "matching", all, func(_ []expectation, ids []string) error {
+		for _, id := range ids {
+			equal[id] = true
+		}
+		return nil
+	})
 }
 
 // seenState is what was done to an account since it was loaded, as far as it is not read

@@ -60,6 +60,11 @@ func credentialID(userID, kind, name string) string {
 	return sealed(userID, uuid.NewSHA1(credentialSpace, []byte(userID+"\x00"+kind+"\x00"+name)))
 }
 
+// runsMark tells the passwords that runs of one journal load from those of others: it is
+// part of their ids. The time at which an account was made is the source's, and tells
+// nothing.
+func runsMark(f sdk.Fingerprints) string { return f.Of("password of this journal") }
+
 // ownCredential reports whether a load has made the credential of an account.
 func ownCredential(userID, id string) bool {
 	parsed, err := uuid.Parse(id)
@@ -98,7 +103,7 @@ type otpSecret struct {
 	Value string `json:"value"`
 }
 
-func credentials(u *sdk.User, r *representation) *sdk.Outcome {
+func credentials(u *sdk.User, r *representation, mark string) *sdk.Outcome {
 	if !u.Password.IsZero() {
 		data, secret, ok := passwordCredential(u.Password)
 		if !ok {
@@ -109,7 +114,7 @@ func credentials(u *sdk.User, r *representation) *sdk.Outcome {
 			created = time.Now() // a policy that expires passwords must not spoil the proof
 		}
 		r.Credentials = append(r.Credentials, credential{
-			ID: credentialID(u.ID, typePassword, ""), Type: typePassword, UserLabel: passwordLabel,
+			ID: credentialID(u.ID, typePassword, mark), Type: typePassword, UserLabel: passwordLabel,
 			CreatedDate: millis(created), CredentialData: text(data), SecretData: secretJSON(text(secret)),
 		})
 	}

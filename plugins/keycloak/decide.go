@@ -1,6 +1,7 @@
 package keycloak
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -98,6 +99,8 @@ type decision struct {
 	all   []*verdict // of users, in order
 	from  *roster
 	plan  bool
+	// proven are accounts that are exactly as the last load has left them, by id.
+	proven map[string]*detail
 	// equal says which credentials accounts are known to have, or not.
 	equal map[string]map[string]bool
 }
@@ -134,10 +137,15 @@ func (r *decision) make(ctx context.Context, claims *reconcile.Claims) error {
 			}
 		}
 	}
-	found, err := r.reader.some(ctx, slices.Sorted(maps.Keys(expected)), func(id string) bool { return expected[id] }, r.from)
+	if err := r.prove(ctx); err != nil {
+		return err
+	}
+	ids := slices.DeleteFunc(slices.Sorted(maps.Keys(expected)), func(id string) bool { return r.proven[id] != nil })
+	found, err := r.reader.some(ctx, ids, func(id string) bool { return expected[id] }, r.from)
 	if err != nil {
 		return err
 	}
+	maps.Copy(found, r.proven)
 	if err := r.ask(ctx, found); err != nil {
 		return err
 	}
@@ -174,6 +182,31 @@ func (r *decision) make(ctx context.Context, claims *reconcile.Claims) error {
 	}
 	settleMoves(r.all)
 	return nil
+}
+
+// prove has the server say which accounts are exactly as a load would leave them today and
+// the last one has left them. Nothing else of them is read. Others are looked at as ever.
+func (r *decision) prove(ctx context.Context) error {
+	if !r.reader.matches || r.reader.tenancy {
+		return nil
+	}
+	asked := map[string]*detail{}
+	var all []expectation
+	for i, v := range r.all {
+		u := &r.users[i]
+		if v.user == nil || u.Existing != sdk.Update || u.Prior.InDoubt || len(idsOf(u)) > 1 {
+			continue
+		}
+		made := r.view.made(v.user)
+		if bytes.Equal(u.Prior.State, r.view.left(made, r.view.wanted(v.user), v.last, nil)) {
+			asked[made.ID] = made
+			all = append(all, expectation{made.ID, made.digest(r.reader.defaultRole)})
+		}
+	}
+	equal, err := provided{r.api}.matching(ctx, all)
+	maps.DeleteFunc(asked, func(id string, _ *detail) bool { return !equal[id] })
+	r.proven = asked
+	return err
 }
 
 // settleMoves leaves it to accounts that get another identity themselves to lose the one
@@ -255,10 +288,11 @@ func (r *decision) recognise(ctx context.Context, v *verdict, u *sdk.User, found
 		if err := r.compare(ctx, v, u, d); err != nil {
 			return err
 		}
-		if r.from == nil || v.Outcome.Action == sdk.Unchanged {
+		if r.from == nil && r.proven[id] == nil || v.Outcome.Action == sdk.Unchanged {
 			return nil
 		}
-		// The roster may be of before: it only proves that nothing differs.
+		// The roster may be of before, and a proof has no ids of roles: they only prove that
+		// nothing differs.
 		d, err := r.reader.one(ctx, id, nil, nil)
 		if err != nil {
 			return err

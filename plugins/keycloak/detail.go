@@ -2,9 +2,14 @@ package keycloak
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -46,11 +51,51 @@ type link struct {
 	UserName string `json:"userName"`
 }
 
+// digest is of all that a load sets and a read shows, organizations aside, as the provider
+// makes it of an account's rows.
+func (d *detail) digest(defaultRole string) string {
+	var parts []string
+	add := func(kind string, values ...string) {
+		part := kind
+		for _, value := range values {
+			part += " " + strconv.Itoa(len(value)) + ":" + value
+		}
+		parts = append(parts, part+"\n")
+	}
+	add("user", d.Username, d.Email, strconv.FormatBool(d.EmailVerified), d.FirstName, d.LastName, strconv.FormatBool(d.Enabled))
+	for name, values := range d.Attributes {
+		for _, value := range values {
+			add("attribute", name, value)
+		}
+	}
+	for _, action := range d.RequiredActions {
+		add("action", action)
+	}
+	for _, c := range d.Credentials {
+		add("credential", c.ID, c.Type, c.UserLabel, strconv.FormatInt(c.CreatedDate, 10))
+	}
+	for _, r := range d.Roles {
+		if r.Name != defaultRole {
+			add("role", r.Name)
+		}
+	}
+	for _, g := range d.Groups {
+		add("group", g.Path)
+	}
+	for _, l := range d.Links {
+		add("link", l.Alias, l.UserID)
+	}
+	slices.Sort(parts)
+	sum := sha256.Sum256([]byte(strings.Join(parts, "")))
+	return hex.EncodeToString(sum[:])
+}
+
 // reader reads accounts whole. It is safe for concurrent use.
 type reader struct {
 	api         *api
 	defaultRole string
 	bulk        bool // the server has the endpoints of our provider
+	matches     bool // and says which accounts are as expected
 	links       bool // the server may show some
 	listed      bool // the realm is not too large for lists of members
 	tenancy     bool // tenants are organizations

@@ -121,7 +121,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 	t.realm = &openRealm{
 		api: t.api, bulk: bulk, compares: about.Compares, undoes: about.Undoes, other: about.Elsewhere, directory: d, members: members, emailLogin: facts.EmailLogin == nil || *facts.EmailLogin, editUsername: facts.EditUsername || facts.EmailAsUsername,
 		reader: &reader{
-			api: t.api, defaultRole: facts.DefaultRole.Name, bulk: bulk, listed: d.small(), tenancy: tenancy,
+			api: t.api, defaultRole: facts.DefaultRole.Name, bulk: bulk, matches: about.Matches, listed: d.small(), tenancy: tenancy,
 			links: aliases == nil || len(aliases) > 0, // else the server would show none
 		},
 		view: view{
@@ -131,7 +131,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 		mapper: mapper{
 			defaultRole: facts.DefaultRole.Name, defaultGroups: facts.DefaultGroups, aliases: t.config.IdentityProviders,
 			tenants: t.config.Tenants, tenant: t.config.Tenant, emailAsUsername: facts.EmailAsUsername, bridgeAlias: t.config.BridgeAlias,
-			profile: profile, strict: t.config.RefusedValues == refusedReject,
+			profile: profile, strict: t.config.RefusedValues == refusedReject, mark: runsMark(t.env.Fingerprints),
 		},
 		planned: reconcile.NewClaims(), loading: reconcile.NewClaims(),
 	}

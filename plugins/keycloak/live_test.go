@@ -542,3 +542,37 @@ func TestUndoInDoubt(t *testing.T) {
 		t.Errorf("left: %v", f.ids())
 	}
 }
+
+// An account that a run of another journal has made is not of this one, also when a run that
+// has sent it was killed: it is not completed, and an undo leaves it.
+func TestOlderThanTheFirstRun(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	users := people(1, 3)
+	loaded(t, clientOf(t, f.config(), 4), users[:2]...) // whose journal is lost
+	c := client(t, f.config())
+	loaded(t, c, users[2])
+	var doubtful []sdk.Account
+	for i := range users {
+		users[i].Prior.InDoubt = true
+		doubtful = append(doubtful, sdk.Account{SourceID: users[i].SourceID, ID: users[i].ID, InDoubt: true})
+	}
+	users[0].GivenName, users[2].GivenName = "Somebody else", "Somebody else"
+	left := loaded(t, c, users...)
+	if o := left[0]; o.Action != sdk.Skipped || o.Code != sdk.CodeExistsDiffers {
+		t.Errorf("one of before that differs: %+v", o)
+	}
+	if o := left[1]; o.Action != sdk.Unchanged || o.Code != sdk.CodeThereBefore {
+		t.Errorf("one of before that is equal: %+v", o)
+	}
+	if o := left[2]; o.Action != sdk.Created {
+		t.Errorf("one of this journal: %+v", o)
+	}
+	undone, err := c.Undo(t.Context(), doubtful)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if undone[0].Code != sdk.CodeUndoInDoubt || undone[1].Code != sdk.CodeUndoInDoubt || undone[2].Action != sdk.Deleted {
+		t.Errorf("undone: %+v", undone)
+	}
+}

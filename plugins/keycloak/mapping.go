@@ -77,6 +77,7 @@ type mapper struct {
 	bridgeAlias     string       // links everybody to the bridge's identity provider
 	profile         *userProfile // nil where nobody knows it
 	strict          bool         // who has a value that is refused is, too
+	mark            string       // of passwords that runs of this journal load, see [runsMark]
 }
 
 // actionUpdatePassword is the required action that asks for a new password.
@@ -108,7 +109,7 @@ func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
 	if strings.TrimSpace(r.Username) == "" {
 		return nil, reject(u, sdk.CodeUsernameMissing, "the user has no name to sign in with", "let the mapping derive a username from the e-mail address, the phone number or the id")
 	}
-	if out := credentials(u, r); out != nil {
+	if out := credentials(u, r, m.mark); out != nil {
 		return nil, out
 	}
 	if u.Class == sdk.NeedsReset {

@@ -25,11 +25,30 @@ func TestServerOnPostgres(t *testing.T) {
 		testWhole(t, s, w, 1000+i*400_000)
 	}
 	testAlike(t, s, func(ids []string) any { return rowsOf(t, dsn, ids) })
+	testDeletesTogether(t, s, func(ids []string) map[string]int {
+		left := map[string]int{}
+		for table, rows := range rowsIn(t, dsn, ids) {
+			left[table] = len(rows)
+		}
+		return left
+	})
 }
 
-// rowsOf returns the rows of accounts in all tables, but for what chance and the
-// clock put in.
+// rowsOf returns the rows of accounts that are there.
 func rowsOf(t *testing.T, dsn string, ids []string) map[string][]any {
+	t.Helper()
+	out := rowsIn(t, dsn, ids)
+	for _, table := range []string{"user_entity", "user_attribute", "credential", "user_role_mapping", "user_group_membership", "user_required_action", "federated_identity"} {
+		if len(out[table]) == 0 {
+			t.Errorf("no rows in %s", table)
+		}
+	}
+	return out
+}
+
+// rowsIn returns the rows of accounts in all tables, but for what chance and the clock put
+// in.
+func rowsIn(t *testing.T, dsn string, ids []string) map[string][]any {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
@@ -69,11 +88,6 @@ func rowsOf(t *testing.T, dsn string, ids []string) map[string][]any {
 			out[table] = append(out[table], values)
 		}
 		inOrder(out[table])
-	}
-	for _, table := range []string{"user_entity", "user_attribute", "credential", "user_role_mapping", "user_group_membership", "user_required_action", "federated_identity"} {
-		if len(out[table]) == 0 {
-			t.Errorf("no rows in %s", table)
-		}
 	}
 	return out
 }

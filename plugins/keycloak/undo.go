@@ -134,7 +134,7 @@ func (u *undoing) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, err
 	if d == nil {
 		return sdk.Outcome{Action: sdk.Unchanged}, nil
 	}
-	if u.doubtful && !slices.ContainsFunc(d.Credentials, func(c heldCredential) bool { return ownCredential(d.ID, c.ID) }) {
+	if u.doubtful && !u.proven(d) {
 		return reconcile.Unproven(d.ID), nil
 	}
 	if a.State != nil {
@@ -157,6 +157,12 @@ func (u *undoing) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, err
 		return sdk.Outcome{}, fmt.Errorf("read the pre-image of account %s: %w", a.TargetID, err)
 	}
 	return sdk.Outcome{Action: sdk.Updated}, u.restore(ctx, d, &before)
+}
+
+// proven says that the account tells by itself that a run of this journal has made it.
+func (u *undoing) proven(d *detail) bool {
+	h := u.view.held(d, reconcile.Wanted{}, reconcile.State{})
+	return h.Marked && !h.Older
 }
 
 // doneTo says what was done to an account beside what is read with it.

@@ -24,10 +24,16 @@ import (
 // stays the same.
 func client(t *testing.T, c Config) *plugintest.Client {
 	t.Helper()
+	return clientOf(t, c, 5)
+}
+
+// clientOf is one of a journal, which has a key of its own.
+func clientOf(t *testing.T, c Config, journal byte) *plugintest.Client {
+	t.Helper()
 	return plugintest.ServeWith(t, Plugin(), map[string]any{
 		"url": c.URL, "realm": c.Realm, "client_id": c.ClientID, "client_secret": c.ClientSecret.Reveal(), "bridge_alias": c.BridgeAlias,
 		"identity_providers": map[string]string{"google": "google"},
-	}, plugintest.Host{FingerprintKey: bytes.Repeat([]byte{5}, 32)})
+	}, plugintest.Host{FingerprintKey: bytes.Repeat([]byte{journal}, 32)})
 }
 
 // grant gives the service account another role of realm-management.

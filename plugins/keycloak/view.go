@@ -164,6 +164,7 @@ func (v *view) credentials(h *reconcile.Held, d *detail, w reconcile.Wanted) {
 			password, carried = true, mine && c.UserLabel == passwordLabel
 			h.Fields[fieldPassword] = passwordField(c.UserLabel, c.CreatedDate)
 			h.Personal[fieldPassword] = c.UserLabel != passwordLabel
+			h.Older = mine && c.ID != credentialID(d.ID, typePassword, runsMark(v.judge.Fingerprints))
 		case c.Type == typeOTP && mine:
 			labels, devices = append(labels, cmp.Or(c.UserLabel, "without a name")), append(devices, c.ID)
 		default:

@@ -8,6 +8,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
+import jakarta.persistence.EntityManager;
 import jakarta.ws.rs.BadRequestException;
 import jakarta.ws.rs.Consumes;
 import jakarta.ws.rs.GET;
@@ -50,15 +51,16 @@ public class BulkResource {
         this.event = event;
     }
 
-    /** Tells callers that the endpoints are there, that they may use them, and whether users are created {@link Direct}ly. */
+    /** Tells callers what there is, that they may use it, and what goes the short way: {@link Direct} and {@link Removal}. */
     @GET
     @Produces(MediaType.APPLICATION_JSON)
     public String describe() throws IOException {
         permissions.requireImport();
         permissions.requireView();
-        boolean direct = Direct.on(session, realm, session.getProvider(JpaConnectionProvider.class).getEntityManager()) != null;
-        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST, "direct", direct, "compares", true,
-                "finds", true, "undoes", true, "elsewhere", true));
+        EntityManager em = session.getProvider(JpaConnectionProvider.class).getEntityManager();
+        return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST,
+                "direct", Direct.on(session, realm, em) != null, "together", Removal.on(session, realm, em) != null,
+                "compares", true, "finds", true, "undoes", true, "elsewhere", true, "matches", true));
     }
 
     /**
@@ -96,6 +98,16 @@ public class BulkResource {
     public String read(@QueryParam("id") List<String> ids) throws IOException {
         permissions.requireView();
         return JsonSerialization.writeValueAsString(new Reader(session, realm).read(ids));
+    }
+
+    /** Returns the ids of accounts that are exactly what the caller expects, see {@link Matching}. */
+    @POST
+    @Path("matching")
+    @Consumes(MediaType.APPLICATION_JSON)
+    @Produces(MediaType.APPLICATION_JSON)
+    public String match(InputStream body) throws IOException {
+        permissions.requireView();
+        return JsonSerialization.writeValueAsString(new Matching(session, realm).of(array(body)));
     }
 
     /** Says of credentials of accounts whether they are the ones that the caller means, see {@link Comparison}. */

@@ -112,6 +112,12 @@ final class Deletion {
             int half = entries.size() / 2;
             attempt(entries.subList(0, half));
             attempt(entries.subList(half, entries.size()));
+        } catch (LinkageError e) {
+            if (Removal.givenUp()) {
+                throw e;
+            }
+            Removal.giveUp(e);
+            attempt(entries);
         }
     }
 
@@ -128,30 +134,63 @@ final class Deletion {
                 .setParameter("realm", realmId).setParameter("ids", ids).setLockMode(LockModeType.PESSIMISTIC_WRITE).getResultList();
         Map<String, Snapshot.State> states = new Snapshot(own, realm).of(ids);
         em.clear();
-        UserManager users = new UserManager(own);
-        AdminEventBuilder deleted = event.clone(own).operation(OperationType.DELETE).resource(ResourceType.USER);
+        List<Entry> going = new ArrayList<>(entries.size());
         for (Entry e : entries) {
             Snapshot.State state = states.get(e.id);
-            UserModel user = state == null ? null : own.users().getUserById(realm, e.id);
-            if (user == null) {
+            if (state == null) {
                 outcomes[e.index] = Outcome.refused(404, "there is no such account");
             } else if (!state.ours) {
                 outcomes[e.index] = Outcome.refused(403, "nothing shows that a load has made the account");
             } else if (!state.digest.equals(e.digest)) {
                 outcomes[e.index] = Outcome.refused(412, "the account has changed since it was looked at");
             } else {
-                UserRepresentation shown = new UserRepresentation();
-                shown.setId(e.id);
-                shown.setUsername(user.getUsername());
-                if (!users.removeUser(realm, user)) {
-                    outcomes[e.index] = Outcome.refused(500, "the server does not delete the account");
-                    continue;
-                }
-                em.flush();
-                em.clear();
-                deleted.resourcePath("users", e.id).representation(shown).success();
-                outcomes[e.index] = Outcome.DELETED; // unless the transaction fails
+                going.add(e);
             }
         }
+        Set<String> together = together(own, realm, em, going, states);
+        AdminEventBuilder deleted = event.clone(own).operation(OperationType.DELETE).resource(ResourceType.USER);
+        for (Entry e : going) {
+            if (!together.contains(e.id) && !alone(own, realm, em, e.id)) {
+                outcomes[e.index] = Outcome.refused(500, "the server does not delete the account");
+                continue;
+            }
+            UserRepresentation shown = new UserRepresentation();
+            shown.setId(e.id);
+            shown.setUsername(states.get(e.id).username);
+            deleted.resourcePath("users", e.id).representation(shown).success();
+            outcomes[e.index] = Outcome.DELETED; // unless the transaction fails
+        }
+    }
+
+    /** Deletes those of which the server need not tidy up anything, and returns them. */
+    private Set<String> together(KeycloakSession own, RealmModel realm, EntityManager em, List<Entry> going, Map<String, Snapshot.State> states) {
+        Set<String> ids = new LinkedHashSet<>();
+        Removal removal = going.isEmpty() ? null : Removal.on(own, realm, em);
+        if (removal == null) {
+            return ids;
+        }
+        for (Entry e : going) {
+            if (states.get(e.id).plain()) {
+                ids.add(e.id);
+            }
+        }
+        if (!ids.isEmpty()) {
+            ids.removeAll(removal.more(ids));
+        }
+        if (!ids.isEmpty()) {
+            removal.delete(ids, states);
+            em.clear();
+        }
+        return ids;
+    }
+
+    private static boolean alone(KeycloakSession own, RealmModel realm, EntityManager em, String id) {
+        UserModel user = own.users().getUserById(realm, id);
+        if (user == null || !new UserManager(own).removeUser(realm, user)) {
+            return false;
+        }
+        em.flush();
+        em.clear();
+        return true;
     }
 }

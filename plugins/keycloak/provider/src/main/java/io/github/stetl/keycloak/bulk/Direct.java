@@ -275,7 +275,8 @@ final class Direct {
         return Objects.requireNonNull(KeycloakModelUtils.findGroupByPath(session, realm, path), path);
     }
 
-    private static boolean known(KeycloakSession session, EntityManager em) {
+    /** Whether every row of a user is known on the server. */
+    static boolean known(KeycloakSession session, EntityManager em) {
         String[] version = Version.VERSION.split("[.]");
         return version.length > 1 && version[0].equals("26") && version[1].matches("[0-9]") && Integer.parseInt(version[1]) <= NEWEST
                 && session.getProvider(UserProvider.class).getClass() == JpaUserProvider.class
@@ -324,7 +325,7 @@ final class Direct {
         }
     }
 
-    private abstract static class Event implements ProviderEvent {
+    abstract static class Event implements ProviderEvent {
 
         private final KeycloakSession session;
         private final RealmModel realm;

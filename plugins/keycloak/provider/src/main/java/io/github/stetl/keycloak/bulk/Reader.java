@@ -13,12 +13,10 @@ import jakarta.persistence.EntityManager;
 import jakarta.persistence.FlushModeType;
 
 import org.keycloak.connections.jpa.JpaConnectionProvider;
-import org.keycloak.models.GroupModel;
 import org.keycloak.models.KeycloakSession;
 import org.keycloak.models.RealmModel;
 import org.keycloak.models.RoleModel;
 import org.keycloak.models.UserModel;
-import org.keycloak.models.utils.KeycloakModelUtils;
 import org.keycloak.userprofile.UserProfileContext;
 import org.keycloak.userprofile.UserProfileProvider;
 
@@ -31,14 +29,13 @@ final class Reader {
     private final KeycloakSession session;
     private final RealmModel realm;
     private final EntityManager em;
-    private final Map<String, RoleModel> roles = new HashMap<>();
-    private final Map<String, String> paths = new HashMap<>();
-    private final Map<String, Boolean> providers = new HashMap<>();
+    private final Names names;
 
     Reader(KeycloakSession session, RealmModel realm) {
         this.session = session;
         this.realm = realm;
         this.em = session.getProvider(JpaConnectionProvider.class).getEntityManager();
+        this.names = new Names(session, realm);
     }
 
     Collection<Map<String, Object>> read(Collection<String> wanted) {
@@ -64,20 +61,20 @@ final class Reader {
                     "credentialData", row[5]));
         }
         for (Object[] row : rows(ids, "select m.user.id, m.roleId from UserRoleMappingEntity m where m.user.id in :ids")) {
-            RoleModel role = role((String) row[1]);
-            if (role != null && !role.isClientRole()) {
+            RoleModel role = names.role((String) row[1]);
+            if (role != null) {
                 add(accounts, row, "roles", object("id", role.getId(), "name", role.getName()));
             }
         }
         for (Object[] row : rows(ids, "select m.user.id, m.groupId from UserGroupMembershipEntity m where m.user.id in :ids")) {
-            String path = path((String) row[1]);
+            String path = names.path((String) row[1]);
             if (path != null) {
                 add(accounts, row, "groups", object("id", row[1], "path", path));
             }
         }
         for (Object[] row : rows(ids, "select l.user.id, l.identityProvider, l.userId, l.userName from FederatedIdentityEntity l"
                 + " where l.user.id in :ids")) {
-            if (shown((String) row[1])) {
+            if (names.shown((String) row[1])) {
                 add(accounts, row, "links", object("identityProvider", row[1], "userId", row[2], "userName", row[3]));
             }
         }
@@ -126,30 +123,5 @@ final class Reader {
             object.put((String) namesAndValues[i], namesAndValues[i + 1]);
         }
         return object;
-    }
-
-    private RoleModel role(String id) {
-        if (!roles.containsKey(id)) {
-            roles.put(id, realm.getRoleById(id));
-        }
-        return roles.get(id);
-    }
-
-    /** Null for what organizations are made of. */
-    private String path(String groupId) {
-        if (!paths.containsKey(groupId)) {
-            GroupModel group = session.groups().getGroupById(realm, groupId);
-            boolean ordinary = group != null && group.getType() == GroupModel.Type.REALM;
-            paths.put(groupId, ordinary ? KeycloakModelUtils.buildGroupPath(group) : null);
-        }
-        return paths.get(groupId);
-    }
-
-    /** The server shows no links to identity providers that the realm does not have. */
-    private boolean shown(String alias) {
-        if (!providers.containsKey(alias)) {
-            providers.put(alias, session.identityProviders().getByAlias(alias) != null);
-        }
-        return providers.get(alias);
     }
 }

@@ -54,6 +54,8 @@ final class Snapshot {
         final Set<String> clients = new TreeSet<>();
         final Set<String> consents = new TreeSet<>();
         final Set<String> others = new TreeSet<>();
+        final List<String> groups = new ArrayList<>();
+        String username;
         int sessions;
         int notBefore;
         boolean ours;
@@ -75,6 +77,11 @@ final class Snapshot {
             object.put("sessions", sessions);
             object.put("notBefore", notBefore);
             return object;
+        }
+
+        /** Whether nothing hangs on the account that has to be tidied up after it. */
+        boolean plain() {
+            return others.isEmpty() && consents.isEmpty() && sessions == 0;
         }
     }
 
@@ -102,6 +109,7 @@ final class Snapshot {
                 .setParameter("realm", realm.getId()).setParameter("ids", ids).getResultList()) {
             State state = new State();
             state.add("user", row);
+            state.username = (String) row[1];
             state.notBefore = (Integer) row[8];
             if (row[9] != null) {
                 state.others.add("user federation");
@@ -128,6 +136,7 @@ final class Snapshot {
         }
         for (Object[] row : rows(ids, "select m.user.id, m.groupId from UserGroupMembershipEntity m where m.user.id in :ids")) {
             states.get(row[0]).add("group", row);
+            states.get(row[0]).groups.add((String) row[1]);
         }
         for (Object[] row : rows(ids, "select m.user.id, m.roleId from UserRoleMappingEntity m where m.user.id in :ids")) {
             states.get(row[0]).add("role", row);
@@ -142,11 +151,16 @@ final class Snapshot {
             states.get(row[0]).consents.add(row[2] == null ? String.valueOf(row[3]) : client((String) row[2]));
         }
         others(states, ids);
-        for (Map.Entry<String, State> entry : states.entrySet()) {
-            sessions(entry.getKey(), entry.getValue());
-            entry.getValue().digest = digest(entry.getValue().rows);
+        sessions(states, ids);
+        for (State state : states.values()) {
+            state.digest = digest(state.rows);
         }
         return states;
+    }
+
+    /** Whether all sessions of users have rows in the database. */
+    static boolean storesSessions(KeycloakSession session) {
+        return session.sessions().getClass().getSimpleName().equals("PersistentUserSessionProvider");
     }
 
     private void credentials(Map<String, State> states, Set<String> ids) throws IOException {
@@ -181,6 +195,19 @@ final class Snapshot {
                     states.get(row[0]).others.add(kind.getName().replace("Entity", ""));
                 }
             }
+        }
+    }
+
+    private void sessions(Map<String, State> states, Set<String> ids) {
+        if (storesSessions(session)) {
+            for (Object[] row : rows(ids, "select s.userId, s.userSessionId, s.offline from PersistentUserSessionEntity s where s.userId in :ids")) {
+                states.get(row[0]).sessions++;
+                states.get(row[0]).add("session", row);
+            }
+            return;
+        }
+        for (Map.Entry<String, State> entry : states.entrySet()) {
+            sessions(entry.getKey(), entry.getValue());
         }
     }
 

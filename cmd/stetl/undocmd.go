@@ -16,7 +16,8 @@ import (
 )
 
 func undoCommand(a *app) *cobra.Command {
-	var yes, signedIn bool
+	var yes bool
+	var o migration.UndoOptions
 	c := &cobra.Command{
 		Use:   "undo --config FILE",
 		Short: "Take back what the runs so far did to the target",
@@ -25,20 +26,25 @@ their former state back, each only while it is as the run left it. Accounts that
 somebody has changed since are listed and kept, and so is everything that no run
 has made, and, where the target tells, whoever has signed in since, unless
 --signed-in is given. Roles, groups and the like that runs have created go when
-nobody has them any more. An undo that was stopped is taken up by another. It says what it will do and asks first; --yes is the answer.`,
+nobody has them any more.
+
+With --gone, it switches accounts on again that runs have switched off because their
+people had gone from the source (policies.gone), as they were, and leaves all others
+alone. It says first of whom it cannot. An undo that was stopped is taken up by another. It says what it will do and asks first; --yes is the answer.`,
 		Example: "  stetl undo --config configs/keycloak.yaml",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runUndo(cmd.Context(), a, yes, signedIn) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runUndo(cmd.Context(), a, yes, o) },
 	}
 	a.configFlag(c)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.Flags().BoolVar(&signedIn, "signed-in", false, "delete accounts although their people have signed in since")
+	c.Flags().BoolVar(&o.Gone, "gone", false, "switch accounts on again whose people had gone from the source, and leave all others alone")
+	c.Flags().BoolVar(&o.SignedIn, "signed-in", false, "delete accounts although their people have signed in since")
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	return c
 }
 
-func runUndo(ctx context.Context, a *app, yes, signedIn bool) (err error) {
+func runUndo(ctx context.Context, a *app, yes bool, o migration.UndoOptions) (err error) {
 	status := newStatus(a.err, a.quiet)
 	defer status.clear()
 	cfg, m, err := openMigration(ctx, a, migration.Options{}, status)
@@ -50,7 +56,11 @@ func runUndo(ctx context.Context, a *app, yes, signedIn bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if !yes {
+	if !yes && o.Gone {
+		if err := askReturn(ctx, a, m, cfg.TargetText(), o); err != nil {
+			return err
+		}
+	} else if !yes {
 		fmt.Fprintf(a.err, "%s: %d accounts to delete, %d to restore; %d that no run has made stay as they are.\n",
 			cfg.TargetText(), count.Made, count.Adopted, count.Left)
 		if count.Doubtful > 0 {
@@ -60,7 +70,7 @@ func runUndo(ctx context.Context, a *app, yes, signedIn bool) (err error) {
 			return err
 		}
 	}
-	r, err := m.Undo(ctx, signedIn)
+	r, err := m.Undo(ctx, o)
 	status.clear()
 	if r == nil {
 		return err
@@ -73,6 +83,20 @@ func runUndo(ctx context.Context, a *app, yes, signedIn bool) (err error) {
 		return silentError{exitRejects}
 	}
 	return nil
+}
+
+// askReturn says whose accounts can be switched on again, and whose cannot, and asks.
+func askReturn(ctx context.Context, a *app, m *migration.Migration, target string, o migration.UndoOptions) error {
+	o.DryRun = true
+	r, err := m.Undo(ctx, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "%s: %d accounts of people who had gone are to be switched on again, %d stay as they are.\n", target, r.Result.Restored, len(r.Kept))
+	for _, k := range r.Kept {
+		fmt.Fprintf(a.err, "  %s  %s: %s\n", k.SourceID, k.Code, k.Detail)
+	}
+	return a.confirm(ctx, "Switch them on?")
 }
 
 // confirm asks a person. Where there is none, the answer has to be a flag. A signal ends

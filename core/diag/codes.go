@@ -196,6 +196,16 @@ const (
 	RunUnknownTenant    Code = "run.unknown_tenant"
 	RunBadUsersFile     Code = "run.bad_users_file"
 	RunNeedsEveryone    Code = "run.needs_everyone"
+	// What becomes of accounts whose people have gone from the source.
+	GoneDisabled        Code = "gone.disabled"
+	GoneRegisteredAgain Code = "gone.registered_again"
+	GoneLinked          Code = "gone.linked"
+	GoneNotMade         Code = "gone.not_made"
+	GoneOtherReading    Code = "gone.other_reading"
+	GonePart            Code = "gone.part"
+	GoneIncomplete      Code = "gone.incomplete"
+	GoneOlderDump       Code = "gone.older_dump"
+	GoneUnable          Code = "gone.unable"
 	PlanNotPlanned      Code = "plan.not_planned"
 	PlanSourceMoved     Code = "plan.source_moved"
 	VerifyMissing       Code = "verify.missing"
@@ -338,6 +348,16 @@ var table = []Info{
 	{RunUnknownTenant, "the app has no such tenant", "choose one of those that the message lists", "", stays},
 	{RunBadUsersFile, "the file of --users-from cannot be read as ids", "write one id a line, as UTF-8", "", stays},
 	{RunNeedsEveryone, "the target is written as a whole, and a part of the accounts would replace everybody", "run without the restriction, or leave accounts out with mapping.filter and write to a folder of its own", "", stays},
+
+	{GoneDisabled, "a run has switched the account off, as its person has gone from the source", "stetl undo --gone switches it on again; a later run deletes it where policies.gone is delete", "", passes},
+	{GoneRegisteredAgain, "the person has gone from the source, where another account has the same address, as of somebody who has registered again; this one has given it free, is switched off, and stays", "move what hangs on it to the new account, then delete it by hand", "", stays},
+	{GoneLinked, "the account has gone from the source, where it lives on as a way to sign in to another account", "merge the two accounts in the target, or delete this one by hand; whoever signs in with it should come to the other one", "", stays},
+	{GoneNotMade, "the person has gone from the source, and the account in the target was not made by a run", "delete it by hand if it should go", "", stays},
+	{GoneOtherReading, "the person is not in the source, and the run that loaded the account has chosen accounts by another app, prefix, schema or filter", "delete it by hand if it should go, or run with those settings", "", stays},
+	{GonePart, "a run about a part of the accounts does nothing about people who have gone", "run without the restriction", "", passes},
+	{GoneIncomplete, "the source is not proven to be whole, so that nobody is known to have gone", "read it whole, without --accept-incomplete", "", passes},
+	{GoneOlderDump, "the dump is older than the last run, so that nobody is known to have gone", "make a new dump; of a plain file the age is that of the file", "", passes},
+	{GoneUnable, "policies.gone asks for accounts to be switched off, and the target cannot do that", "leave it out, or declare for the plugin what switches an account off", "", stays},
 
 	{PlanNotPlanned, "the account came after the plan was made", "plan again, or run without the plan", "", passes},
 	{PlanSourceMoved, "the account has changed in the source since the plan was made", "plan again", "", passes},

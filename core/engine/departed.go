@@ -38,14 +38,25 @@ func (d *departed) name(ctx context.Context, changes []pluginapi.Change) error {
 		if d.failed != nil {
 			return d.failed
 		}
-		for word := range strings.FieldsFuncSeq(c.Detail, func(r rune) bool { return strings.ContainsRune(" ,;:()\"'", r) }) {
-			if person, there := d.people[word]; there {
-				c.Detail += "; a run has made that account for " + person + ", who has gone from the source"
-				break
-			}
+		if person := d.holder(&c.Outcome); person != "" {
+			c.Detail += "; a run has made that account for " + person + ", who has gone from the source"
 		}
 	}
 	return nil
+}
+
+// holder is the person whose account has what a user wants, empty where it is nobody who has
+// gone. Plugins that do not say whose it is, name the account in their words.
+func (d *departed) holder(o *pluginapi.Outcome) string {
+	if o.Holder != "" {
+		return d.people[o.Holder]
+	}
+	for word := range strings.FieldsFuncSeq(o.Detail, func(r rune) bool { return strings.ContainsRune(" ,;:()\"'", r) }) {
+		if person, there := d.people[word]; there {
+			return person
+		}
+	}
+	return ""
 }
 
 func (d *departed) find(ctx context.Context) error {

@@ -95,25 +95,70 @@ func (r *run) do(ctx context.Context, src Source) (err error) {
 		if !r.caps.Can(pluginapi.CanPlan) {
 			return errors.New("this target cannot say what a run would change; its plugin does not implement Plan")
 		}
-		return r.move(ctx, nil, nil)
+		leaving, err := r.leavers(ctx)
+		if err != nil {
+			return err
+		}
+		return r.move(ctx, nil, nil, leaving)
 	}
 	nameUnseenDrift(&r.result.Diagnostics, &r.options, r.survey.unchanged())
 	limits := newLimiter(&r.options.Policies, r.survey.amount, r.survey.unchanged())
+	leaving, err := r.leavers(ctx)
+	if err != nil {
+		return err
+	}
 	updates := r.survey.demand.changed
 	if r.options.Full {
 		updates = 0 // how many of them differ is known only when they are compared
 	}
-	if err := limits.before(updates, r.survey.demand.resets, r.result.Mailed, r.result.strandedCount()); err != nil {
+	if err := limits.before(updates, r.survey.demand.resets, r.result.Mailed, r.result.strandedCount(), leaving.count()); err != nil {
 		return err
 	}
 	if err := r.prove(ctx); err != nil {
 		return err
 	}
+	if err := leaving.act(ctx); err != nil {
+		return fmt.Errorf("follow people who have gone: %w", err)
+	}
 	w := r.toReadBack()
-	if err := r.move(ctx, limits, w); err != nil {
+	if err := r.move(ctx, limits, w, leaving); err != nil {
 		return err
 	}
 	return r.readBack(ctx, w)
+}
+
+// leavers finds out which accounts are of people who have gone from the source, and asks
+// the target about them; nil where they are not followed.
+func (r *run) leavers(ctx context.Context) (*leavers, error) {
+	o := &r.options
+	j, known := r.journal.(leaversJournal)
+	dst, undoes := r.dst.(takingBack)
+	if o.Departures == nil || !o.Policies.Gone.Follows() || !known || !undoes {
+		return nil, nil //nolint:nilnil // nobody is followed
+	}
+	r.progress(Following, 0, 0)
+	g := newLeavers(j, dst, &r.caps, o)
+	g.result.People = len(r.survey.removed)
+	r.result.Gone = g.result
+	if len(r.survey.removed) == 0 {
+		return g, nil
+	}
+	if r.part != nil {
+		g.withhold(diag.GonePart, "a run about a part of the accounts does nothing about people who have gone")
+		return g, nil
+	}
+	if code, why := o.Departures.Unproven(); code != "" {
+		g.withhold(code, why)
+		return g, nil
+	}
+	rules := goneRules{policy: o.Policies.Gone, after: o.Policies.After(), linked: r.survey.linked, same: o.Departures.SameReading, plan: o.Plan}
+	if err := g.find(ctx, r.survey.removed, &rules); err != nil {
+		return nil, err
+	}
+	if err := g.look(ctx); err != nil {
+		return nil, fmt.Errorf("ask the target about people who have gone: %w", err)
+	}
+	return g, nil
 }
 
 // look is the first step: every account is read, and what can be decided without the
@@ -124,6 +169,12 @@ func (r *run) look(ctx context.Context, src Source) (err error) {
 		src: src, journal: r.journal, mapping: o.Mapping, caps: &r.caps, policies: o.Policies.Collision, part: r.part, key: o.Key,
 		full: o.Full, everybody: o.DryRun || o.Plan != nil || r.part != nil,
 		progress: func(done int) { r.progress(Surveying, done, 0) },
+	}
+	if r.journal != nil && o.Policies.Gone.Follows() {
+		v.loaded = func(id string) (bool, error) {
+			e, ok, err := r.journal.Get(ctx, id)
+			return ok && e.InTarget(), err
+		}
 	}
 	if r.survey, err = v.survey(ctx); err != nil {
 		return err
@@ -137,6 +188,7 @@ func (r *run) check(ctx context.Context) error {
 	signIns := r.survey.signIns
 	signIns.target.Declared, signIns.told = r.caps.SignIns, r.options.SignIn
 	defer r.strand()
+	defer needsDisable(r)
 	if !r.caps.Can(pluginapi.CanCheck) {
 		return nil
 	}
@@ -155,6 +207,18 @@ func (r *run) check(ctx context.Context) error {
 		})
 	}
 	return nil
+}
+
+// needsDisable says that the target cannot do what the policy about people who have gone wants.
+func needsDisable(r *run) {
+	follows := r.options.Policies.Gone
+	if !follows.Follows() || r.caps.Whole || r.caps.Can(pluginapi.CanDisable) && r.caps.Can(pluginapi.CanUndo) {
+		return
+	}
+	r.result.Diagnostics.Add(diag.Diagnostic{
+		Severity: diag.Error, Code: diag.GoneUnable, Summary: fmt.Sprintf("policies.gone is %s, and accounts of this target cannot be switched off", follows),
+		Hint: "leave it out, or declare what switches an account off where the plugin can be told",
+	})
 }
 
 // strand says who will have no way to sign in.
@@ -229,7 +293,7 @@ func (r *run) prove(ctx context.Context) (err error) {
 
 // move gives every account its outcome, has the target complete what it has begun, and
 // makes sure that everything adds up.
-func (r *run) move(ctx context.Context, limits *limiter, w *written) error {
+func (r *run) move(ctx context.Context, limits *limiter, w *written, leaving *leavers) error {
 	o, phase := &r.options, Loading
 	if o.DryRun {
 		phase = Planning
@@ -239,7 +303,7 @@ func (r *run) move(ctx context.Context, limits *limiter, w *written) error {
 		progress: func(done int) { r.progress(phase, done, r.survey.amount) },
 	}
 	m := mover{
-		dst: r.dst, caps: &r.caps, journal: r.journal, survey: r.survey, limits: limits, counter: t, written: w,
+		dst: r.dst, caps: &r.caps, journal: r.journal, survey: r.survey, limits: limits, counter: t, written: w, leavers: leaving,
 		rules:  rules{adopt: bool(o.Policies.Adopt), overwrite: bool(o.Policies.OverwriteDrift), planned: o.Plan != nil},
 		loader: &loader{dst: r.dst, journal: r.journal, run: o.Run, key: o.Key},
 		plan:   o.Plan, digest: o.Digest, dry: o.DryRun,

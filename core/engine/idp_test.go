@@ -40,6 +40,8 @@ type idp struct {
 	found   diag.List // what Check says
 	// taken are addresses that accounts have, with their ids, and nobody else can get.
 	taken map[string]string
+	// once says that no two accounts have the same address.
+	once bool
 }
 
 func (p *idp) Saved(context.Context) (map[string][]byte, error) { return maps.Clone(p.saved), nil }
@@ -75,6 +77,12 @@ func (p *idp) compare(u *pluginapi.User) pluginapi.Change {
 	if holder := p.taken[u.Email]; !there && holder != "" {
 		c.Action, c.TargetID, c.Code, c.Detail = pluginapi.Rejected, "", diag.LoadEmailConflict, "the address belongs to the account "+holder+" of the target"
 		return c
+	}
+	for id, a := range p.accounts {
+		if words := strings.Fields(strings.TrimPrefix(a, "off ")); p.once && !there && len(words) > 1 && words[1] == u.Email {
+			c.Action, c.TargetID, c.Code, c.Holder, c.Detail = pluginapi.Rejected, "", diag.LoadEmailConflict, id, "somebody has the address"
+			return c
+		}
 	}
 	if !there {
 		c.Action, c.TargetID = pluginapi.Created, ""
@@ -163,8 +171,22 @@ func (p *idp) Undo(_ context.Context, accounts []pluginapi.Account) ([]pluginapi
 		switch {
 		case !there:
 			o.Action = pluginapi.Unchanged
+		case a.Disable && a.InDoubt && now == "off "+string(a.State):
+			o.Action, o.State, o.Before = pluginapi.Updated, []byte(now), a.State
 		case a.State != nil && string(a.State) != now:
 			o.Action, o.Code = pluginapi.Skipped, diag.LoadMoved
+		case a.DryRun && !a.Disable && a.Before == nil:
+			o.Action = pluginapi.Deleted
+		case a.DryRun:
+			o.Action = pluginapi.Updated
+		case a.Disable:
+			p.writes++
+			off := "off " + strings.TrimPrefix(now, "off ")
+			if a.Release {
+				off = "off gone gone@gone.invalid " + a.TargetID
+			}
+			p.accounts[a.TargetID] = off
+			o.Action, o.State, o.Before = pluginapi.Updated, []byte(off), []byte(now)
 		case a.Before != nil:
 			p.writes++
 			p.accounts[a.TargetID] = string(a.Before)

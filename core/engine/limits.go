@@ -60,7 +60,9 @@ func newLimiter(p *policy.Policies, total, settled int) *limiter {
 }
 
 // before checks what is known before the first write.
-func (l *limiter) before(updates, resets, mails, stranded int) error {
+func (l *limiter) before(updates, resets, mails, stranded, gone int) error {
+	leaving := l.limits.Gone
+	leaving.Set = true // without a limit it is none
 	for _, c := range []struct {
 		what  string
 		n     int
@@ -70,6 +72,7 @@ func (l *limiter) before(updates, resets, mails, stranded int) error {
 		{"accounts would need a new password", resets, l.limits.Resets},
 		{"people would be mailed by the target", mails, l.limits.Mails},
 		{"people would have no way to sign in", stranded, l.limits.Stranded},
+		{"accounts of people who have gone from the source would be switched off or deleted (limits.gone says how many may be)", gone, leaving},
 	} {
 		if most, set := c.limit.Of(l.total); set && c.n > most {
 			return fmt.Errorf("%w: %d %s, the limit is %d; nothing was written", ErrLimit, c.n, c.what, most)

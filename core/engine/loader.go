@@ -133,10 +133,14 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 		if before.InTarget() && before.TargetID != "" {
 			e.TargetID = before.TargetID // nothing was written, so nobody has moved
 		}
+		e.DisabledAt = before.DisabledAt
 		if o.Action == pluginapi.InDoubt && before.Theirs() {
 			e.Action, e.Code = before.Action, before.Code // it is still known to have been there before
 		}
 		return e
+	}
+	if !before.DisabledAt.IsZero() {
+		e.Before = []byte{} // it is on again, so nothing is to be brought back
 	}
 	if e.Digest = u.Digest(l.key); o.State == nil && bytes.Equal(e.Digest, before.Digest) {
 		e.State = before.State

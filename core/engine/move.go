@@ -39,6 +39,7 @@ type mover struct {
 
 	waiting  waiting
 	departed *departed
+	leavers  *leavers
 
 	// excluded are kept out and wait for their outcome; linked ones do so until the
 	// account that they are made one with has been dealt with.
@@ -107,10 +108,36 @@ func deal(ctx context.Context, m *mover, b *batch) error {
 // act plans or loads a batch, and names who has gone where somebody meets their account.
 func act(ctx context.Context, m *mover, b *batch) ([]pluginapi.Change, error) {
 	changes, err := m.apply(ctx, b)
+	m.leavers.back(b.before, changes)
+	if err == nil {
+		err = aside(ctx, m, b, changes)
+	}
 	if err == nil {
 		err = m.departed.name(ctx, changes)
 	}
 	return changes, err
+}
+
+// aside gives users what accounts of people who have gone had, where that is all that kept
+// them out.
+func aside(ctx context.Context, m *mover, b *batch, changes []pluginapi.Change) error {
+	at, err := m.leavers.stepAside(ctx, changes)
+	if err != nil || len(at) == 0 {
+		return err
+	}
+	if m.dry {
+		for _, i := range at {
+			was := changes[i].Outcome
+			changes[i].Outcome = pluginapi.Outcome{SourceID: was.SourceID, Action: pluginapi.Created}
+		}
+		return nil
+	}
+	again := b.part(at)
+	more, err := m.apply(ctx, again)
+	for n := range min(len(at), len(more)) {
+		changes[at[n]] = more[n]
+	}
+	return err
 }
 
 // settle counts outcomes of a batch, and stops a run that goes on where they are too bad.

@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/policy"
@@ -45,6 +46,8 @@ type Options struct {
 	// run.not_selected and left as they are, here and in the journal. Who keeps an
 	// identifier that several accounts want is decided among all of them all the same.
 	Part *Part
+	// Departures is what is known of the reading, for [policy.Policies.Gone]. Nil follows nobody.
+	Departures *Departures
 	// ReadBack is how many of the accounts that the run has written one is read back
 	// of and compared: 1 is every one, 0 none. A target that cannot be asked is not.
 	ReadBack int
@@ -69,6 +72,18 @@ type Options struct {
 	patience []time.Duration // a test's
 }
 
+// Departures is what the caller of a run knows of the reading, where people who have gone
+// are to be followed.
+type Departures struct {
+	// Unproven says, once everybody has been read, why nobody is known to have gone from the
+	// source; an empty code says that they are.
+	Unproven func() (code diag.Code, why string)
+	// SameReading says whether a run has chosen the accounts of the source as this one does.
+	SameReading func(run int64) bool
+	// Now is the time; nil is that of the clock.
+	Now func() time.Time
+}
+
 // Progress is how far a run is.
 type Progress struct {
 	Phase Phase
@@ -84,6 +99,7 @@ const (
 	Choosing  Phase = "choose" // where it takes a look at every account to know who is chosen
 	Surveying Phase = "survey"
 	Checking  Phase = "check" // the target is asked whether it is ready; nobody counts
+	Following Phase = "gone"  // accounts of people who have gone; nobody counts
 	Proving   Phase = "prove" // canaries show that passwords work; nobody counts
 	Planning  Phase = "plan"
 	Loading   Phase = "load"

@@ -31,6 +31,9 @@ type Plan struct {
 	Part string `json:"part,omitempty"`
 	// Users holds every account that the plan is about, by source id.
 	Users map[string]Planned `json:"users"`
+	// Gone says what was to become of accounts whose people have gone from the source, by
+	// source id: updated is switched off.
+	Gone map[string]pluginapi.Action `json:"gone,omitempty"`
 }
 
 // Planned is what a plan holds of one account.

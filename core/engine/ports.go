@@ -28,6 +28,11 @@ type Target interface {
 	Finish(ctx context.Context) error
 }
 
+// takingBack is a target that undoes.
+type takingBack interface {
+	Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error)
+}
+
 // Journal remembers runs. See [journal.Scope] for what its methods promise.
 type Journal interface {
 	Known(ctx context.Context) iter.Seq2[journal.Known, error]

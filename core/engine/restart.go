@@ -160,6 +160,15 @@ func (t *Restarting) Plan(ctx context.Context, users []pluginapi.User) ([]plugin
 	}
 }
 
+// Undo implements takingBack. What a process that died has done is looked up by the next run.
+func (t *Restarting) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
+	u, ok := t.Current().(takingBack)
+	if !ok {
+		return nil, errors.New("this target cannot take accounts back")
+	}
+	return u.Undo(ctx, accounts)
+}
+
 // Load implements [Target].
 func (t *Restarting) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
 	return t.LoadKnowing(ctx, users, nil)

@@ -8,6 +8,7 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
 	"github.com/stetl/stetl/core/signin"
 )
 
@@ -45,8 +46,10 @@ type Result struct {
 	SignIn   signin.Target    `json:"sign_in,omitzero"`
 	Stranded *signin.Stranded `json:"no_sign_in,omitempty"`
 	// Removed lists accounts that an earlier run has loaded and the source no
-	// longer has. Nothing is done about them. A run about a part says nothing of them.
+	// longer has. A run about a part says nothing of them.
 	Removed []string `json:"removed,omitempty"`
+	// Gone is what became of their accounts where runs follow them; nil where they do not.
+	Gone *Gone `json:"gone,omitempty"`
 	// Canaries is the proof that old passwords work, by hash shape.
 	Canaries []Proof `json:"canaries,omitempty"`
 	// ReadBack is what reading back has found; nil when nothing was read back.
@@ -79,6 +82,46 @@ func newResult(o *Options, part *Part) *Result {
 		r.Chosen = &Part{Flag: part.Flag, Logins: part.Logins}
 	}
 	return r
+}
+
+// Gone is what became, or would become, of the accounts that runs have made for people
+// who are not in the source any more.
+type Gone struct {
+	Policy policy.Gone `json:"policy"`
+	// People is how many have gone, whoever has made their accounts.
+	People int `json:"people"`
+	// Disabled and Deleted count what this run did. Waiting were switched off by an earlier
+	// run and are to be deleted by a later one, or stay so. Absent are not in the target.
+	Disabled int `json:"disabled"`
+	Deleted  int `json:"deleted"`
+	Waiting  int `json:"waiting"`
+	Absent   int `json:"absent"`
+	// Back counts people who are in the source again, and whose accounts were switched on.
+	Back int `json:"back"`
+	// Kept counts accounts that stay as they are, by reason.
+	Kept map[diag.Code]int `json:"kept,omitempty"`
+	// Withheld is why nothing was done about anybody, and Why the same in words.
+	Withheld diag.Code `json:"withheld,omitempty"`
+	Why      string    `json:"why,omitempty"`
+	// Accounts has the outcome of each that is not waiting: updated is switched off.
+	Accounts []pluginapi.Outcome `json:"accounts,omitempty"`
+}
+
+// Into notes in a plan what a dry run has said of people who have gone. One that gives its
+// address free is switched off first.
+func (g *Gone) Into(p *Plan) {
+	if g == nil {
+		return
+	}
+	p.Gone = map[string]pluginapi.Action{}
+	for i := range g.Accounts {
+		switch o := &g.Accounts[i]; {
+		case o.Action == pluginapi.Deleted, o.Action == pluginapi.Updated:
+			p.Gone[o.SourceID] = o.Action
+		case o.Code == diag.GoneRegisteredAgain:
+			p.Gone[o.SourceID] = pluginapi.Updated
+		}
+	}
 }
 
 // counter counts outcomes as they become known, and tells them one at a time.

@@ -510,7 +510,7 @@ func TestLimiter(t *testing.T) {
 	two := policy.Limit{Set: true, Count: 2}
 	l := newLimiter(&policy.Policies{Skip: []diag.Code{"fine"}, Limits: policy.Limits{Updates: two, Resets: two, Mails: two, Stranded: two, Adoptions: two, Failures: two, Window: 4}}, 100, 0)
 	for _, n := range [][4]int{{2, 2, 2, 2}, {3, 0, 0, 0}, {0, 3, 0, 0}, {0, 0, 3, 0}, {0, 0, 0, 3}} {
-		if err := l.before(n[0], n[1], n[2], n[3]); errors.Is(err, ErrLimit) != (slices.Max(n[:]) > 2) {
+		if err := l.before(n[0], n[1], n[2], n[3], 0); errors.Is(err, ErrLimit) != (slices.Max(n[:]) > 2) {
 			t.Errorf("%v: %v", n, err)
 		}
 	}

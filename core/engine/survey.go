@@ -28,6 +28,9 @@ type survey struct {
 	removed []string
 	// gone lists who was never loaded and is not in the source any more.
 	gone []string
+	// linked lists accounts that runs have loaded and that are ways to sign in to others by
+	// now, with whose.
+	linked map[string]string
 	// work has every account that something is to be done about.
 	work      *workSet
 	conflicts *conflicts
@@ -62,7 +65,10 @@ type surveyor struct {
 	// full takes nobody for unchanged. everybody has accounts in the work set that are.
 	full, everybody bool
 	key             []byte
-	progress        func(done int)
+	// loaded says whether a run has loaded an account; nil where nobody wants to know who is
+	// linked.
+	loaded   func(sourceID string) (bool, error)
+	progress func(done int)
 
 	withheld pluginapi.Withheld
 	claims   *claims
@@ -80,7 +86,7 @@ func (v *surveyor) survey(ctx context.Context) (_ *survey, err error) {
 	v.withheld, v.claims = v.caps.Withheld(), newClaims(v.caps)
 	v.made = &survey{
 		classes: map[pluginapi.Class]int{}, losses: map[mapping.Loss]int{}, withheld: map[pluginapi.Feature]int{}, work: &workSet{}, demand: newDemand(), signIns: newSignIns(),
-		everyone: v.part == nil,
+		everyone: v.part == nil, linked: map[string]string{},
 	}
 	defer func() {
 		if err != nil {
@@ -142,6 +148,11 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 	}
 	status := statusOf(known, v.full, &it.user, v.key)
 	s.statuses = append(s.statuses, status)
+	if v.loaded != nil {
+		if err := v.link(account); err != nil {
+			return err
+		}
+	}
 	switch {
 	case !chosen:
 		return nil
@@ -154,6 +165,24 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 		return nil
 	}
 	return s.work.add(it, account)
+}
+
+// link notes ways to sign in that were accounts when a run loaded them.
+func (v *surveyor) link(account *canonical.User) error {
+	for i := range account.Logins {
+		id := account.Logins[i].ID
+		if id == account.InternalID {
+			continue
+		}
+		loaded, err := v.loaded(id)
+		if err != nil {
+			return err
+		}
+		if loaded {
+			v.made.linked[id] = account.InternalID
+		}
+	}
+	return nil
 }
 
 // wants says whether an account wants anything in the target: one that takes the users of

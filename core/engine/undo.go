@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
@@ -32,6 +34,8 @@ type Undoing struct {
 	Adopted  int `json:"adopted"`
 	Doubtful int `json:"doubtful,omitempty"`
 	Left     int `json:"left"`
+	// Disabled counts those of them that runs have switched off.
+	Disabled int `json:"disabled,omitempty"`
 	// Deleted and Restored count what was undone, Gone what was not there any more.
 	Deleted  int `json:"deleted"`
 	Restored int `json:"restored"`
@@ -75,6 +79,9 @@ func CountUndo(ctx context.Context, j UndoJournal) (*Undoing, error) {
 }
 
 func (u *Undoing) count(e *journal.Entry) {
+	if !e.DisabledAt.IsZero() {
+		u.Disabled++
+	}
 	switch {
 	case e.InDoubt:
 		u.Doubtful++
@@ -137,6 +144,62 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, o UndoOptions) (*Undoi
 		u.tidy(ctx, t, o.Tidying)
 	}
 	return u, context.Cause(ctx)
+}
+
+// ReturnJournal is what accounts that are switched on again are noted in.
+type ReturnJournal interface {
+	UndoJournal
+	Record(batch int64, entries []journal.Entry) error
+}
+
+// Return switches accounts on again that runs have switched off because their people had
+// gone from the source, as they were before, each only while nobody has touched it since;
+// with dry, it says of whom that is true. All other accounts are left alone.
+func Return(ctx context.Context, j ReturnJournal, dst Undoer, dry bool, o UndoOptions) (*Undoing, error) {
+	u := &Undoing{Kept: map[diag.Code]int{}}
+	report := o.Report
+	if report == nil {
+		report = func(pluginapi.Outcome) {}
+	}
+	start := time.Now()
+	defer func() { u.Elapsed = time.Since(start) }()
+	var all []journal.Entry
+	for e, err := range j.Accounts(ctx) {
+		if err != nil {
+			return u, err
+		}
+		if !e.DisabledAt.IsZero() {
+			all = append(all, e)
+		}
+	}
+	u.Disabled = len(all)
+	caps := dst.Capabilities()
+	for part := range slices.Chunk(all, batchLimits(&caps).Users) {
+		outcomes, restored, err := bringBack(ctx, dst, j, part, dry)
+		var notes []journal.Entry
+		var forget []string
+		for i, o := range outcomes {
+			switch o.Action {
+			case pluginapi.Updated:
+				u.Restored++
+				notes = append(notes, restored[i])
+			case pluginapi.Unchanged:
+				u.Gone++
+				forget = append(forget, o.SourceID)
+			default:
+				u.skip(report, o)
+				continue
+			}
+			report(o)
+		}
+		if !dry && len(outcomes) > 0 {
+			err = errors.Join(err, j.Record(0, notes), j.Forget(forget))
+		}
+		if err = errors.Join(err, context.Cause(ctx)); err != nil {
+			return u, err
+		}
+	}
+	return u, nil
 }
 
 // gather lists what is to be taken back; what no undo can touch is reported.

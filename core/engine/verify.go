@@ -85,12 +85,22 @@ func (r *verifier) verify(ctx context.Context, sample int) error {
 	if err != nil || !r.options.All {
 		return err
 	}
-	return r.gone()
+	return r.gone(ctx)
 }
 
-// gone counts accounts that runs have loaded and the source no longer has.
-func (r *verifier) gone() error {
+// gone counts accounts that runs have loaded and the source no longer has, but for those
+// that a run has switched off.
+func (r *verifier) gone(ctx context.Context) error {
 	for _, id := range r.survey.removed {
+		if r.journal != nil {
+			e, err := entryOf(ctx, r.journal, id)
+			if err != nil {
+				return err
+			}
+			if !e.DisabledAt.IsZero() {
+				continue // a run has followed
+			}
+		}
 		gone := pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: id, Action: pluginapi.Unchanged, Code: diag.VerifyGone, Detail: "a run has loaded it, and it is not in the source any more"}}
 		if err := r.comparison.lacks(gone); err != nil {
 			return err

@@ -53,8 +53,12 @@ type Entry struct {
 	InDoubt bool
 	Run     int64
 	At      time.Time
+	// DisabledAt is when a run has switched the account off, as its person had gone from the
+	// source; zero where none has, or it is on again.
+	DisabledAt time.Time
 	// Before is the pre-image of an update. It is written encrypted and not read
-	// back by [Scope.Accounts]; see [Scope.Before].
+	// back by [Scope.Accounts]; see [Scope.Before]. An empty one, which is not nil, takes
+	// away the one that is there.
 	Before []byte
 }
 
@@ -131,18 +135,18 @@ func (s *Scope) Mark(run int64, entries []Entry) (batch int64, err error) {
 
 // marked are the accounts of the marks, in the shape of the table of accounts.
 const marked = `SELECT sent.scope AS scope, json_extract(value, '$.s') AS source_id, json_extract(value, '$.v') AS visible_id, '' AS target_id, 'in_doubt' AS action,
-		'' AS code, json_extract(value, '$.c') AS class, NULL AS digest, NULL AS state, '' AS sign_in, '' AS origin, 1 AS in_doubt, sent.run AS run, sent.at AS at
+		'' AS code, json_extract(value, '$.c') AS class, NULL AS digest, NULL AS state, '' AS sign_in, '' AS origin, 1 AS in_doubt, sent.run AS run, sent.at AS at, 0 AS disabled_at
 	FROM sent, json_each(CAST(sent.accounts AS TEXT))`
 
 // recovered is the table of accounts as [Journal.recover] would leave it, for those
 // who may not write.
 const recovered = `(SELECT scope, source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin,
-		in_doubt OR (scope, source_id) IN (SELECT scope, source_id FROM (` + marked + `)) AS in_doubt, run, at FROM account
+		in_doubt OR (scope, source_id) IN (SELECT scope, source_id FROM (` + marked + `)) AS in_doubt, run, at, disabled_at FROM account
 	UNION ALL SELECT * FROM (` + marked + `) AS m WHERE NOT EXISTS (SELECT 1 FROM account AS a WHERE a.scope = m.scope AND a.source_id = m.source_id))`
 
 // recover turns the marks of a process that was killed into accounts in doubt.
 func (j *Journal) recover() error {
-	const query = `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at)
+	const query = `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at, disabled_at)
 		` + marked + ` WHERE true ON CONFLICT DO UPDATE SET in_doubt = 1, run = excluded.run, at = excluded.at`
 	return j.writer.write(func(w *writer) error {
 		if err := w.exec(query); err != nil {
@@ -169,7 +173,13 @@ func (s *Scope) Record(batch int64, entries []Entry) error {
 			}
 		}
 		for i := range entries {
-			if before[i] == nil {
+			switch {
+			case entries[i].Before == nil:
+				continue
+			case len(entries[i].Before) == 0:
+				if err := w.exec(`DELETE FROM preimage WHERE scope = ? AND source_id = ?`, s.id, entries[i].SourceID); err != nil {
+					return err
+				}
 				continue
 			}
 			if err := w.exec(`INSERT INTO preimage VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, s.id, entries[i].SourceID, before[i]); err != nil {
@@ -187,7 +197,7 @@ func (s *Scope) Record(batch int64, entries []Entry) error {
 func (s *Scope) sealed(entries []Entry) ([][]byte, error) {
 	before := make([][]byte, len(entries))
 	for i := range entries {
-		if entries[i].Before == nil {
+		if len(entries[i].Before) == 0 {
 			continue
 		}
 		sealed, err := s.j.seal.encrypt(s.j.dir, entries[i].Before)
@@ -204,19 +214,27 @@ func (s *Scope) sealed(entries []Entry) ([][]byte, error) {
 const rowsAtOnce = 32
 
 func (s *Scope) upsert(w *writer, entries []Entry, now int64) error {
-	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	query := `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at)
+	const row = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	query := `INSERT INTO account (scope, source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at, disabled_at)
 		VALUES ` + strings.Repeat(row+", ", len(entries)-1) + row + `
 		ON CONFLICT DO UPDATE SET visible_id = excluded.visible_id, target_id = excluded.target_id, action = excluded.action,
 			code = excluded.code, class = excluded.class, digest = excluded.digest, state = excluded.state, sign_in = excluded.sign_in, origin = excluded.origin,
-			in_doubt = excluded.in_doubt, run = excluded.run, at = excluded.at`
-	args := make([]any, 0, len(entries)*14)
+			in_doubt = excluded.in_doubt, run = excluded.run, at = excluded.at, disabled_at = excluded.disabled_at`
+	args := make([]any, 0, len(entries)*15)
 	for i := range entries {
 		e := &entries[i]
 		args = append(args, s.id, e.SourceID, e.VisibleID, e.TargetID, string(e.Action), string(e.Code), string(e.Class),
-			e.Digest, e.State, e.SignIn, string(e.Origin), e.InDoubt, e.Run, now)
+			e.Digest, e.State, e.SignIn, string(e.Origin), e.InDoubt, e.Run, now, millis(e.DisabledAt))
 	}
 	return w.exec(query, args...)
+}
+
+// millis is how times are kept; 0 is none.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // Forget removes accounts, with all that is known of them: an undo has taken them back, or
@@ -284,7 +302,7 @@ func each[T any](ctx context.Context, s *Scope, columns string, scan func(*sqlit
 	}
 }
 
-const columns = `source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at`
+const columns = `source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at, disabled_at`
 
 // Accounts yields every account that has an outcome or was in doubt when the
 // journal was opened, ordered by source id, and stops at the first error. In a
@@ -330,10 +348,14 @@ func (s *Scope) Before(ctx context.Context, sourceID string) ([]byte, error) {
 
 // scan reads the columns of an account.
 func scan(row *sqlite.Stmt) Entry {
-	return Entry{
+	e := Entry{
 		SourceID: row.ColumnText(0), VisibleID: row.ColumnText(1), TargetID: row.ColumnText(2),
 		Action: pluginapi.Action(row.ColumnText(3)), Code: diag.Code(row.ColumnText(4)), Class: pluginapi.Class(row.ColumnText(5)),
 		Digest: blob(row, 6), State: blob(row, 7), SignIn: row.ColumnText(8), Origin: Origin(row.ColumnText(9)), InDoubt: row.ColumnBool(10), Run: row.ColumnInt64(11),
 		At: time.UnixMilli(row.ColumnInt64(12)),
 	}
+	if at := row.ColumnInt64(13); at != 0 {
+		e.DisabledAt = time.UnixMilli(at)
+	}
+	return e
 }

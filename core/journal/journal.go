@@ -23,11 +23,13 @@ const (
 )
 
 // version is that of the tables. A newer one is refused, as its meaning is unknown.
-const version = 2
+const version = 3
 
 // upgrades lead from each earlier version to the next one.
 var upgrades = []string{
 	`ALTER TABLE account ADD COLUMN sign_in TEXT NOT NULL DEFAULT ''`,
+	`ALTER TABLE account ADD COLUMN disabled_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE run ADD COLUMN reading BLOB`,
 }
 
 const tables = `
@@ -35,13 +37,14 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE scope (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE run (
 	id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL, program TEXT NOT NULL,
-	settings BLOB NOT NULL, began INTEGER NOT NULL, ended INTEGER, result BLOB
+	settings BLOB NOT NULL, began INTEGER NOT NULL, ended INTEGER, result BLOB, reading BLOB
 );
 CREATE TABLE sent (id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, run INTEGER NOT NULL, at INTEGER NOT NULL, accounts BLOB NOT NULL);
 CREATE TABLE account (
 	scope INTEGER NOT NULL, source_id TEXT NOT NULL, visible_id TEXT NOT NULL, target_id TEXT NOT NULL,
 	action TEXT NOT NULL, code TEXT NOT NULL, class TEXT NOT NULL, digest BLOB, state BLOB, sign_in TEXT NOT NULL,
 	origin TEXT NOT NULL, in_doubt INTEGER NOT NULL, run INTEGER NOT NULL, at INTEGER NOT NULL,
+	disabled_at INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (scope, source_id)
 ) WITHOUT ROWID;
 CREATE TABLE preimage (
@@ -228,7 +231,7 @@ func (j *Journal) upgrade(have int) error {
 	}
 	return j.writer.write(func(w *writer) error {
 		for _, query := range upgrades[have-1:] {
-			if err := w.exec(query); err != nil {
+			if err := w.script(query); err != nil {
 				return err
 			}
 		}

@@ -441,7 +441,9 @@ func TestOlderJournalIsBroughtUpToDate(t *testing.T) {
 	if err := s.Record(0, []Entry{{SourceID: "a", VisibleID: "a", Action: pluginapi.Created, Origin: Made, SignIn: "email"}}); err != nil {
 		t.Fatal(err)
 	}
-	change(t, j, "ALTER TABLE account DROP COLUMN sign_in")
+	for _, column := range []string{"account DROP COLUMN sign_in", "account DROP COLUMN disabled_at", "run DROP COLUMN reading"} {
+		change(t, j, "ALTER TABLE "+column)
+	}
 	change(t, j, "PRAGMA user_version = 1")
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
@@ -656,4 +658,42 @@ func saved(t *testing.T, s *Scope) map[string][]byte {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// An account that was switched off keeps when, and what it was; what it was goes when it is
+// on again.
+func TestDisabledAccounts(t *testing.T) {
+	t.Parallel()
+	j := open(t, t.TempDir())
+	defer func() { _ = j.Close() }()
+	s := scope(t, j, "idp")
+	at := time.UnixMilli(1_700_000_000_123)
+	made := Entry{SourceID: "a", VisibleID: "a", TargetID: "t", Action: pluginapi.Created, Origin: Made}
+	off := made
+	off.DisabledAt, off.Before = at, []byte("before")
+	again := off
+	again.Before = []byte("later")
+	on := made
+	on.Before = []byte{}
+	for _, step := range []struct {
+		entry  Entry
+		at     time.Time
+		before string
+	}{{made, time.Time{}, ""}, {off, at, "before"}, {again, at, "before"}, {on, time.Time{}, ""}, {again, at, "later"}} {
+		if err := s.Record(0, []Entry{step.entry}); err != nil {
+			t.Fatal(err)
+		}
+		e, _, err := s.Get(t.Context(), "a")
+		before, beforeErr := s.Before(t.Context(), "a")
+		if err != nil || beforeErr != nil || !e.DisabledAt.Equal(step.at) || string(before) != step.before {
+			t.Errorf("%v, %q, %v, %v; want %v, %q", e.DisabledAt, before, err, beforeErr, step.at, step.before)
+		}
+	}
+	run, err := s.Runs.Begin(Run{Settings: []byte("x"), Reading: []byte("r"), Began: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all, err := s.Runs.Readings(t.Context()); err != nil || string(all[run]) != "r" {
+		t.Errorf("%v, %v", all, err)
+	}
 }

@@ -17,7 +17,10 @@ type Run struct {
 	// Settings digests what, beside an account itself, decides what it becomes;
 	// empty for a run that was restricted to some accounts.
 	Settings []byte
-	Began    time.Time
+	// Reading digests what decides which accounts the source has: an account that another
+	// reading does not hold is not known to have gone.
+	Reading []byte
+	Began   time.Time
 	// Ended is zero for a run that is at work or was killed.
 	Ended time.Time
 	// Result is what the run reported, as JSON.
@@ -31,8 +34,8 @@ type Runs struct{ *scoped }
 func (r *Runs) Begin(begun Run) (int64, error) {
 	var id int64
 	err := r.j.writer.write(func(w *writer) error {
-		err := w.exec(`INSERT INTO run (scope, source, target, program, settings, began) VALUES (?, ?, ?, ?, ?, ?)`,
-			r.id, begun.Source, begun.Target, begun.Program, begun.Settings, begun.Began.UnixMilli())
+		err := w.exec(`INSERT INTO run (scope, source, target, program, settings, began, reading) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			r.id, begun.Source, begun.Target, begun.Program, begun.Settings, begun.Began.UnixMilli(), begun.Reading)
 		if err != nil {
 			return err
 		}
@@ -61,12 +64,12 @@ func (r *Runs) Last(ctx context.Context, unfinished bool) (last Run, found bool,
 	return last, found, err
 }
 
-const runColumns = `id, source, target, program, settings, began, ended, result`
+const runColumns = `id, source, target, program, settings, began, ended, result, reading`
 
 func scanRun(row *sqlite.Stmt) Run {
 	r := Run{
 		ID: row.ColumnInt64(0), Source: row.ColumnText(1), Target: row.ColumnText(2), Program: row.ColumnText(3),
-		Settings: blob(row, 4), Began: time.UnixMilli(row.ColumnInt64(5)), Result: blob(row, 7),
+		Settings: blob(row, 4), Began: time.UnixMilli(row.ColumnInt64(5)), Result: blob(row, 7), Reading: blob(row, 8),
 	}
 	if !row.ColumnIsNull(6) {
 		r.Ended = time.UnixMilli(row.ColumnInt64(6))
@@ -81,6 +84,17 @@ func (r *Runs) Settings(ctx context.Context) ([]byte, error) {
 	_, err := r.j.first(ctx, func(row *sqlite.Stmt) { settings = blob(row, 0) }, `SELECT settings FROM run WHERE scope = ? AND length(settings) > 0
 		AND ended IS NOT NULL AND json_extract(CAST(result AS TEXT), '$.error') IS NULL ORDER BY id DESC LIMIT 1`, r.id)
 	return settings, err
+}
+
+// Readings are those of all runs, by their ids. A run of a program that did not note it has
+// none.
+func (r *Runs) Readings(ctx context.Context) (map[int64][]byte, error) {
+	all := map[int64][]byte{}
+	err := r.j.rows(ctx, func(row *sqlite.Stmt) bool {
+		all[row.ColumnInt64(0)] = blob(row, 1)
+		return true
+	}, `SELECT id, reading FROM run WHERE scope = ? AND reading IS NOT NULL`, r.id)
+	return all, err
 }
 
 // Sample is how many accounts a run had dealt with at a moment.

@@ -178,7 +178,7 @@ func TestRunAndAfter(t *testing.T) {
 	}
 
 	undo := p.open(t, migration.Options{})
-	undone, err := undo.Undo(t.Context(), false)
+	undone, err := undo.Undo(t.Context(), migration.UndoOptions{})
 	left, globErr := filepath.Glob(p.file("accounts/accounts/*.json"))
 	if err != nil || globErr != nil || undone.Result.Made != 110 || len(left) != 0 {
 		t.Errorf("undo: %v, %+v, %d left", err, undone, len(left))
@@ -196,7 +196,7 @@ func TestUndoAfterFailedFinish(t *testing.T) {
 		t.Fatalf("%v, %+v", err, r.Result.Summary)
 	}
 	closed(t, m)
-	undone, err := p.open(t, migration.Options{}).Undo(t.Context(), false)
+	undone, err := p.open(t, migration.Options{}).Undo(t.Context(), migration.UndoOptions{})
 	if err != nil || undone.Result.Kept[diag.UndoInDoubt] != 110 || len(undone.Kept) != 110 || undone.Result.Doubtful != 110 {
 		t.Fatalf("undo: %v, %+v", err, undone.Result)
 	}
@@ -238,7 +238,7 @@ func TestReportsNameTheTarget(t *testing.T) {
 		t.Errorf("the report names %q and %q, %v", h.Run.Source, h.Run.Target, err)
 	}
 	m := p.open(t, migration.Options{})
-	if undone, err := m.Undo(t.Context(), false); err != nil || undone.Target != "file (dir ./accounts)" {
+	if undone, err := m.Undo(t.Context(), migration.UndoOptions{}); err != nil || undone.Target != "file (dir ./accounts)" {
 		t.Errorf("undo names %+v, %v", undone, err)
 	}
 }
@@ -269,7 +269,7 @@ func TestReadOnly(t *testing.T) {
 		t.Errorf("dry run: %v, %+v", err, r.Result)
 	}
 	_, runErr := m.Run(t.Context(), migration.RunOptions{})
-	_, undoErr := m.Undo(t.Context(), false)
+	_, undoErr := m.Undo(t.Context(), migration.UndoOptions{})
 	_, pastErr := m.Past()
 	if !errors.As(runErr, new(migration.UsageError)) || !errors.As(undoErr, new(migration.UsageError)) || !errors.As(pastErr, new(migration.RefusedError)) {
 		t.Errorf("run: %v\nundo: %v\npast: %v", runErr, undoErr, pastErr)
@@ -340,7 +340,7 @@ func TestTargetWrittenAsAWhole(t *testing.T) {
 		t.Errorf("a part: %v", partErr)
 	}
 	_, verifyErr := m.Verify(t.Context(), migration.VerifyOptions{})
-	_, undoErr := m.Undo(t.Context(), false)
+	_, undoErr := m.Undo(t.Context(), migration.UndoOptions{})
 	if !errors.As(verifyErr, new(migration.RefusedError)) || !errors.As(undoErr, new(migration.RefusedError)) {
 		t.Errorf("verify: %v\nundo: %v", verifyErr, undoErr)
 	}

@@ -187,7 +187,7 @@ func (p Past) Report(ctx context.Context, number int64) (*report.History, error)
 			return nil, RefusedError{err}
 		}
 		h.Outcomes[e.Outcome()]++
-		if e.Code != "" {
+		if e.Code != "" && e.DisabledAt.IsZero() {
 			h.Reasons[e.Code]++
 		}
 	}

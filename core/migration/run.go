@@ -86,6 +86,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	}
 	r.engine = engineOptions(m)
 	r.engine.DryRun, r.engine.Full, r.engine.Plan = r.o.DryRun, r.o.Full, m.o.Plan
+	if r.engine.Departures, err = departures(ctx, m); err != nil {
+		return err
+	}
 	src := m.source.src
 	if m.o.Plan != nil {
 		if err := m.o.Plan.Fits(src.App(), m.settings); err != nil {
@@ -123,10 +126,14 @@ func (r *run) begin(ctx context.Context) error {
 	if last != nil && !bytes.Equal(last, m.settings) {
 		r.engine.Full = true
 	}
+	reading := readingSettings(m.cfg.Config)
+	if r.engine.Departures != nil && !r.engine.Departures.SameReading(lastReading) {
+		r.engine.Full = true // so that it is noted of everybody who is there that this reading has them
+	}
 	if r.o.DryRun {
 		return nil
 	}
-	begun := journal.Run{Source: r.report.Source, Target: r.report.Target, Program: m.o.Program, Settings: m.settings, Began: time.Now()}
+	begun := journal.Run{Source: r.report.Source, Target: r.report.Target, Program: m.o.Program, Settings: m.settings, Reading: reading, Began: time.Now()}
 	if r.engine.Part != nil || r.engine.Plan != nil {
 		begun.Settings = []byte{} // it says nothing about the other accounts
 	}
@@ -177,6 +184,7 @@ func (r *run) finish(ctx context.Context, result *engine.Result, err error) erro
 	findings, findErr := r.review.Findings()
 	r.report.Findings, err = findings, errors.Join(err, findErr)
 	if r.plan != nil && err == nil {
+		result.Gone.Into(r.plan.plan)
 		err = r.o.Save(r.plan.plan)
 	}
 	if r.notes == nil {

@@ -30,28 +30,48 @@ func (m *Migration) CountUndo(ctx context.Context) (*engine.Undoing, error) {
 	return count, classify(ctx, err)
 }
 
+// UndoOptions say what [Migration.Undo] takes back.
+type UndoOptions struct {
+	// SignedIn has accounts deleted although their people have signed in since.
+	SignedIn bool
+	// Gone switches accounts on again that runs have switched off because their people had
+	// gone from the source, as they were before, and leaves all others alone. DryRun only
+	// says of whom it can.
+	Gone, DryRun bool
+}
+
 // Undo deletes the accounts that runs have created and gives those that they changed
-// their former state back, each only while it is as the run left it. Accounts whose people
-// have signed in since are deleted only where signedIn says so.
-func (m *Migration) Undo(ctx context.Context, signedIn bool) (*report.Undoing, error) {
+// their former state back, each only while it is as the run left it.
+func (m *Migration) Undo(ctx context.Context, o UndoOptions) (*report.Undoing, error) {
 	count, err := m.CountUndo(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := &report.Undoing{Target: m.cfg.TargetText()}
-	done := 0
-	r.Result, err = engine.Undo(ctx, m.journal.scope, m.plugin.current(), engine.UndoOptions{
-		SignedIn: signedIn,
-		Report: func(o pluginapi.Outcome) {
+	r := &report.Undoing{Target: m.cfg.TargetText(), OfGone: o.Gone}
+	total, done := count.Made+count.Adopted+count.Doubtful, 0
+	if o.Gone {
+		total = count.Disabled
+	}
+	options := engine.UndoOptions{
+		SignedIn: o.SignedIn,
+		Report: func(out pluginapi.Outcome) {
 			done++
-			m.o.Progress(engine.Progress{Phase: Undoing, Done: done, Total: count.Made + count.Adopted + count.Doubtful})
-			if o.Code != "" {
-				r.Kept = append(r.Kept, o)
+			m.o.Progress(engine.Progress{Phase: Undoing, Done: done, Total: total})
+			if out.Code != "" {
+				r.Kept = append(r.Kept, out)
 			}
 		},
 		Tidying: func(removed, left int) {
 			m.o.Progress(engine.Progress{Phase: Tidying, Done: removed, Total: removed + left})
 		},
-	})
+	}
+	switch {
+	case !o.Gone:
+		r.Result, err = engine.Undo(ctx, m.journal.scope, m.plugin.current(), options)
+	case !m.target.Capabilities().Can(pluginapi.CanDisable):
+		return nil, RefusedError{fmt.Errorf("plugin %s cannot switch accounts on again", m.cfg.Target.Plugin)}
+	default:
+		r.Result, err = engine.Return(ctx, m.journal.scope, m.plugin.current(), o.DryRun, options)
+	}
 	return r, classify(ctx, err)
 }

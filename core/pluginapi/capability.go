@@ -119,6 +119,8 @@ const (
 	CanUndo        Ability = "undo"
 	CanUndoInDoubt Ability = "undo_in_doubt"
 	CanTidy        Ability = "tidy"
+	// CanDisable is undo of accounts that are switched off, or only looked at.
+	CanDisable     Ability = "disable"
 	CanLogin       Ability = "login"
 	CanSetPassword Ability = "password"
 	CanStartReset  Ability = "reset"

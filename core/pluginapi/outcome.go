@@ -84,6 +84,9 @@ type Outcome struct {
 	// Before is how an updated account was, for an undo. It is opaque and can hold
 	// personal data: whoever stores it encrypts it.
 	Before []byte `json:"-"`
+	// Holder is the target's id of the account that has what the user wants, of a reject
+	// for that reason.
+	Holder string `json:"holder,omitempty"`
 	// Losses are what of the account the target did not take, although the account
 	// itself is there: only with Created, Updated and Unchanged.
 	Losses []PartLoss `json:"losses,omitempty"`

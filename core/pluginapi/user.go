@@ -99,6 +99,11 @@ type Account struct {
 	InDoubt bool
 	// SignedIn says that the account goes even if its person has signed in since.
 	SignedIn bool
+	// Disable says that the account stays and is switched off, under the conditions under
+	// which it would be deleted; Release that it also gives its address, its names and its
+	// identities free, and may be switched off already. DryRun writes nothing, and asks for
+	// the outcome. These three need [CanDisable].
+	Disable, Release, DryRun bool
 }
 
 // Format prints the id alone: a pre-image is personal data.

@@ -116,7 +116,9 @@ type Outcome struct {
 	Before []byte `protobuf:"bytes,9,opt,name=before,proto3" json:"before,omitempty"`
 	// What of the account the target did not take, although the account itself is
 	// there. Only with created, updated and unchanged.
-	Losses        []*PartLoss `protobuf:"bytes,10,rep,name=losses,proto3" json:"losses,omitempty"`
+	Losses []*PartLoss `protobuf:"bytes,10,rep,name=losses,proto3" json:"losses,omitempty"`
+	// Of a user who wants what another account has: that account's id in the target.
+	Holder        string `protobuf:"bytes,11,opt,name=holder,proto3" json:"holder,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -219,6 +221,13 @@ func (x *Outcome) GetLosses() []*PartLoss {
 		return x.Losses
 	}
 	return nil
+}
+
+func (x *Outcome) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
 }
 
 // PartLoss is a part of an account that could not be written: a role that is not
@@ -425,7 +434,7 @@ var File_stetl_plugin_v1_outcome_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_outcome_proto_rawDesc = "" +
 	"\n" +
-	"\x1dstetl/plugin/v1/outcome.proto\x12\x0fstetl.plugin.v1\"\xb4\x02\n" +
+	"\x1dstetl/plugin/v1/outcome.proto\x12\x0fstetl.plugin.v1\"\xcc\x02\n" +
 	"\aOutcome\x12\x1b\n" +
 	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12/\n" +
 	"\x06action\x18\x02 \x01(\x0e2\x17.stetl.plugin.v1.ActionR\x06action\x12\x1b\n" +
@@ -437,7 +446,8 @@ const file_stetl_plugin_v1_outcome_proto_rawDesc = "" +
 	"\x05state\x18\b \x01(\fR\x05state\x12\x1b\n" +
 	"\x06before\x18\t \x01(\fB\x03\x80\x01\x01R\x06before\x121\n" +
 	"\x06losses\x18\n" +
-	" \x03(\v2\x19.stetl.plugin.v1.PartLossR\x06losses\"n\n" +
+	" \x03(\v2\x19.stetl.plugin.v1.PartLossR\x06losses\x12\x16\n" +
+	"\x06holder\x18\v \x01(\tR\x06holder\"n\n" +
 	"\bPartLoss\x12\x18\n" +
 	"\afeature\x18\x01 \x01(\tR\afeature\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x1c\n" +

@@ -1509,7 +1509,16 @@ type Account struct {
 	InDoubt bool `protobuf:"varint,6,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
 	// An account that is to be deleted goes even if its person has signed in since. Without
 	// it, one of whom the target tells that is skipped with undo.signed_in.
-	SignedIn      bool `protobuf:"varint,7,opt,name=signed_in,json=signedIn,proto3" json:"signed_in,omitempty"`
+	SignedIn bool `protobuf:"varint,7,opt,name=signed_in,json=signedIn,proto3" json:"signed_in,omitempty"`
+	// The account stays and is switched off, so that nobody can sign in with it, under the
+	// same conditions as it would be deleted: updated, with state and before, so that an
+	// undo with before switches it on again. Ability "disable", as the next two.
+	Disable bool `protobuf:"varint,8,opt,name=disable,proto3" json:"disable,omitempty"`
+	// With disable: it also gives its address, its names and its identities at other
+	// providers free. It may be switched off already.
+	Release bool `protobuf:"varint,9,opt,name=release,proto3" json:"release,omitempty"`
+	// Nothing is written: the outcome is the one that the call would have.
+	DryRun        bool `protobuf:"varint,10,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1589,6 +1598,27 @@ func (x *Account) GetInDoubt() bool {
 func (x *Account) GetSignedIn() bool {
 	if x != nil {
 		return x.SignedIn
+	}
+	return false
+}
+
+func (x *Account) GetDisable() bool {
+	if x != nil {
+		return x.Disable
+	}
+	return false
+}
+
+func (x *Account) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
+func (x *Account) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
 	}
 	return false
 }
@@ -2687,7 +2717,7 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\bbatch_id\x18\x01 \x01(\x04R\abatchId\"\x0f\n" +
 	"\rFinishRequest\"O\n" +
 	"\x0eFinishResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"\xce\x01\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"\x9b\x02\n" +
 	"\aAccount\x12\x1b\n" +
 	"\tsource_id\x18\x01 \x01(\tR\bsourceId\x12\x1b\n" +
 	"\ttarget_id\x18\x02 \x01(\tR\btargetId\x12\x14\n" +
@@ -2695,7 +2725,11 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x06before\x18\x04 \x01(\fB\x03\x80\x01\x01H\x00R\x06before\x88\x01\x01\x12\x0e\n" +
 	"\x02id\x18\x05 \x01(\tR\x02id\x12\x19\n" +
 	"\bin_doubt\x18\x06 \x01(\bR\ainDoubt\x12\x1b\n" +
-	"\tsigned_in\x18\a \x01(\bR\bsignedInB\t\n" +
+	"\tsigned_in\x18\a \x01(\bR\bsignedIn\x12\x18\n" +
+	"\adisable\x18\b \x01(\bR\adisable\x12\x18\n" +
+	"\arelease\x18\t \x01(\bR\arelease\x12\x17\n" +
+	"\adry_run\x18\n" +
+	" \x01(\bR\x06dryRunB\t\n" +
 	"\a_before\"C\n" +
 	"\vUndoRequest\x124\n" +
 	"\baccounts\x18\x01 \x03(\v2\x18.stetl.plugin.v1.AccountR\baccounts\"\x86\x01\n" +

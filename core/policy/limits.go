@@ -19,6 +19,9 @@ type Limits struct {
 	Mails Limit `json:"mails,omitzero"`
 	// Stranded bounds how many people may have no way to sign in afterwards.
 	Stranded Limit `json:"stranded,omitzero"`
+	// Gone bounds how many accounts of people who have gone from the source may be switched
+	// off or deleted; none where it is not set.
+	Gone Limit `json:"gone,omitzero"`
 	// Failures stops a run when that many of the last Window outcomes of the target
 	// are rejects or in doubt; a Window of 0 is one of 1000. A share is one of all
 	// outcomes of the run, and 5 % where nothing is set: see [Limits.Share].

@@ -1,6 +1,12 @@
 package policy
 
-import "github.com/stetl/stetl/core/diag"
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stetl/stetl/core/diag"
+)
 
 // Policies are the decisions about accounts. The zero value changes nothing that a run
 // did not make.
@@ -25,6 +31,11 @@ type Policies struct {
 	LongID   Choice `json:"long_id,omitempty"`
 	// Collision says what happens to accounts that want what another account keeps.
 	Collision Collision `json:"collision,omitzero"`
+	// Gone says what becomes of accounts that runs have made and whose people are not in the
+	// source any more. GoneAfter is how long such an account is switched off before a run
+	// deletes it; nil is [DefaultGoneAfter].
+	Gone      Gone  `json:"gone,omitempty"`
+	GoneAfter *Days `json:"gone_after,omitempty"`
 	// Limits have a section of their own in a configuration.
 	Limits Limits `json:"-"`
 }
@@ -114,6 +125,63 @@ func word(is bool, yes, no string) []byte {
 		return []byte(yes)
 	}
 	return []byte(no)
+}
+
+// Gone says what becomes of accounts whose people have gone from the source. The zero value
+// keeps them.
+type Gone string
+
+// The answers there are beside the zero value.
+const (
+	GoneDisable Gone = "disable"
+	// GoneDelete switches an account off, and has a later run delete it.
+	GoneDelete Gone = "delete"
+)
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (g *Gone) UnmarshalText(text []byte) error {
+	if *g = Gone(text); *g == "keep" {
+		*g = ""
+	}
+	return nil
+}
+
+// Follows says that something is done about people who have gone.
+func (g Gone) Follows() bool { return g != "" }
+
+// Days is a time that is written as in 7d, 36h or 90m.
+type Days struct{ time.Duration }
+
+// DefaultGoneAfter is how long an account of somebody who has gone is switched off, before a
+// run deletes it.
+const DefaultGoneAfter = 7 * 24 * time.Hour
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *Days) UnmarshalText(text []byte) (err error) {
+	if days, ok := strings.CutSuffix(string(text), "d"); ok {
+		n, err := strconv.Atoi(days)
+		d.Duration = time.Duration(n) * 24 * time.Hour
+		return err
+	}
+	d.Duration, err = time.ParseDuration(string(text))
+	return err
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (d Days) MarshalText() ([]byte, error) {
+	const day = 24 * time.Hour
+	if d.Duration > 0 && d.Duration%day == 0 {
+		return []byte(strconv.Itoa(int(d.Duration/day)) + "d"), nil
+	}
+	return []byte(d.String()), nil
+}
+
+// After is how long accounts of people who have gone are switched off before they go.
+func (p *Policies) After() time.Duration {
+	if p.GoneAfter == nil {
+		return DefaultGoneAfter
+	}
+	return p.GoneAfter.Duration
 }
 
 // ReadBack says which of the accounts that were written are read back: "all", which is

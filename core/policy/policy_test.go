@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -15,7 +16,9 @@ func TestJSON(t *testing.T) {
 		`{"existing":"adopt","drift":"overwrite","canary":false,"read_back":"sample","password":"reject","long_id":"internal","collision":{"username":"link"}}`: {
 			Adopt: true, OverwriteDrift: true, Canary: CanaryOff, ReadBack: "sample", Password: Reject, LongID: Internal, Collision: Collision{Username: Link},
 		},
-		`{"canary":"required"}`: {Canary: CanaryRequired},
+		`{"canary":"required"}`:                {Canary: CanaryRequired},
+		`{"gone":"delete","gone_after":"3d"}`:  {Gone: GoneDelete, GoneAfter: &Days{72 * time.Hour}},
+		`{"gone":"disable","gone_after":"0s"}`: {Gone: GoneDisable, GoneAfter: &Days{}},
 	} {
 		var got Policies
 		if err := json.Unmarshal([]byte(text), &got); err != nil {
@@ -27,10 +30,10 @@ func TestJSON(t *testing.T) {
 		}
 	}
 	var p Policies
-	if err := json.Unmarshal([]byte(`{"existing":"skip","drift":"keep"}`), &p); err != nil || bool(p.Adopt) || bool(p.OverwriteDrift) {
+	if err := json.Unmarshal([]byte(`{"existing":"skip","drift":"keep","gone":"keep"}`), &p); err != nil || bool(p.Adopt) || bool(p.OverwriteDrift) || p.Gone.Follows() || p.After() != DefaultGoneAfter {
 		t.Errorf("%+v, %v", p, err)
 	}
-	const limits = `{"updates":"2.5%","resets":7,"adoptions":0,"failures":3}`
+	const limits = `{"updates":"2.5%","resets":7,"adoptions":0,"gone":50,"failures":3}`
 	var l Limits
 	if err := json.Unmarshal([]byte(limits), &l); err != nil {
 		t.Fatal(err)

@@ -86,6 +86,8 @@ func (v *Verification) WriteText(w io.Writer) error {
 type Undoing struct {
 	Target string
 	Result *engine.Undoing
+	// OfGone says that it switches accounts on again whose people have gone, and nothing else.
+	OfGone bool
 	// Kept are the accounts that stay although a run has made or changed them.
 	Kept []pluginapi.Outcome
 }
@@ -105,13 +107,17 @@ func (u *Undoing) WriteText(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nTarget   %s\n\n", u.Target)
 	t := table{header: []string{"", "accounts#"}}
-	t.add("deleted", Number(u.Result.Deleted))
+	if !u.OfGone {
+		t.add("deleted", Number(u.Result.Deleted))
+	}
 	t.add("restored", Number(u.Result.Restored))
 	if u.Result.Gone > 0 {
 		t.add("gone already", Number(u.Result.Gone))
 	}
 	t.add("kept, see below", Number(len(u.Kept)))
-	t.add("not of any run", Number(u.Result.Left))
+	if !u.OfGone {
+		t.add("not of any run", Number(u.Result.Left))
+	}
 	_ = t.write(&b) // a Builder does not fail
 	if u.Result.Tidied > 0 {
 		fmt.Fprintf(&b, "\n%s roles, groups and the like that runs had created, and nobody has any more, are gone, too.\n", Number(u.Result.Tidied))

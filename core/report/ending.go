@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/pluginapi"
 )
 
@@ -26,12 +27,20 @@ const (
 func EndingOf(r *Run) Ending {
 	s := r.Result.Summary
 	switch {
-	case r.Result.DryRun && r.Detailed && s.Created+s.Updated > 0:
+	case r.Result.DryRun && r.Detailed && s.Created+s.Updated+leaving(r.Result.Gone) > 0:
 		return EndWouldChange
 	case s.Rejected+s.InDoubt+r.Result.Incomplete > 0:
 		return EndRejects
 	}
 	return EndDone
+}
+
+// leaving is how many accounts would change because their people have gone.
+func leaving(g *engine.Gone) int {
+	if g == nil {
+		return 0
+	}
+	return g.Disabled + g.Deleted
 }
 
 // writeEnding writes the last lines: what came of it in one sentence, why the exit code
@@ -60,8 +69,10 @@ func writeEnding(b *strings.Builder, r *Run) {
 	if r.Result.Incomplete > 0 {
 		fmt.Fprintf(b, "%s of those that are in the target lack a part, see \"%s\".\n", Number(r.Result.Incomplete), partLossTitle)
 	}
-	if text := strandedText(r.Result); text != "" {
-		fmt.Fprintf(b, "%s.\n", text)
+	for _, text := range []string{strandedText(r.Result), goneText(r.Result)} {
+		if text != "" {
+			fmt.Fprintf(b, "%s.\n", text)
+		}
 	}
 	for _, p := range r.Result.Canaries {
 		if p.Unasked {

@@ -50,6 +50,9 @@ func newHeadline(r *engine.Result, parts PartLosses, target string, words diag.W
 	if text := strandedText(r); text != "" {
 		h.say(true, "%s.", text)
 	}
+	if text := goneText(r); text != "" {
+		h.say(r.Gone.Withheld != "", "%s.", text)
+	}
 	h.lacking(r, parts)
 	h.unproven(r)
 	return h

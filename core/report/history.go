@@ -130,6 +130,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 		Parts    PartLosses               `json:"part_losses,omitempty"`
 		Reasons  map[diag.Code]int        `json:"reasons"`
 		Removed  int                      `json:"removed"`
+		Gone     *engine.Gone             `json:"gone,omitempty"`
 		Canaries []engine.Proof           `json:"canaries"`
 		ReadBack *engine.Verification     `json:"read_back,omitempty"`
 		Accounts map[pluginapi.Action]int `json:"accounts"`
@@ -137,7 +138,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 		Samples  []sampleLine             `json:"samples"`
 		Runs     []runLine                `json:"runs"`
 	}{
-		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), strandedOf(&got.Result), got.Withheld, got.Parts, orNone(got.Reasons), len(got.Removed),
+		line(h.Run), h.Run.Source, h.Run.Target, h.state(), orNone(got.Classes), orNone(got.Losses), strandedOf(&got.Result), got.Withheld, got.Parts, orNone(got.Reasons), len(got.Removed), got.Gone,
 		orEmpty(got.Canaries), got.ReadBack, h.allOutcomes(), orNone(h.Reasons), samples, orEmpty(runs),
 	})
 }

@@ -151,6 +151,7 @@ func (r *Run) WriteText(w io.Writer) error {
 	r.writeLosses(&b)
 	r.writePartLosses(&b)
 	r.writeMemory(&b)
+	writeGone(&b, r)
 	writeFindings(&b, r.Findings)
 	if len(r.Result.Diagnostics) > 0 {
 		b.WriteString("\nTarget preflight\n\n")
@@ -268,7 +269,7 @@ func (r *Run) writeMemory(b *strings.Builder) {
 		fmt.Fprintf(b, "\n%s accounts were there before, and nobody can tell whether all of them is as in the source: the target does not show\n"+
 			"passwords and the like, and the journal does not know what was sent. With policies.existing: adopt it is sent again.\n", Number(n))
 	}
-	if n := len(r.Result.Removed); n > 0 {
+	if n := len(r.Result.Removed); n > 0 && r.Result.Gone == nil {
 		fmt.Fprintf(b, "\n%s accounts that were loaded earlier are no longer in the source; they stay in the target. The first: %s\n",
 			Number(n), strings.Join(r.Result.Removed[:min(n, 5)], ", "))
 	}

@@ -208,6 +208,7 @@ const (
 	CanUndo        = pluginapi.CanUndo
 	CanUndoInDoubt = pluginapi.CanUndoInDoubt
 	CanTidy        = pluginapi.CanTidy
+	CanDisable     = pluginapi.CanDisable
 	CanLogin       = pluginapi.CanLogin
 	CanSetPassword = pluginapi.CanSetPassword
 	CanStartReset  = pluginapi.CanStartReset

@@ -149,20 +149,26 @@ func takeBack(ctx context.Context, s *service, undoer Undoer, req *pluginpb.Undo
 		ids.Users = append(ids.Users, &pluginpb.User{SourceId: a.SourceID})
 	}
 	t := newLedger(ids, box, s.log.With("call", undoCall), s.hearsLosses())
-	err := s.guard(undoCall, func() error { return undo(ctx, undoer, accounts, outcomes{t}) })
+	err := s.guard(undoCall, func() error { return undo(ctx, undoer, accounts, outcomes{t}, s.can(CanDisable)) })
 	code, detail := undecided(err)
 	for _, id := range t.end() {
 		box.put(0, Change{Outcome: Outcome{SourceID: id, Action: InDoubt, Code: code, Detail: detail}})
 	}
 }
 
-// undo has accounts in doubt looked for, where the target can, and takes the others back.
-func undo(ctx context.Context, u Undoer, accounts []Account, out Outcomes) error {
+// undo has accounts in doubt looked for, where the target can, and takes the others back, or
+// switches them off.
+func undo(ctx context.Context, u Undoer, accounts []Account, out Outcomes, disables bool) error {
 	var doubtful, sure []Account
 	for _, a := range accounts {
-		if a.InDoubt {
+		switch {
+		case a.Disable || a.DryRun:
+			if disables { // else it would be deleted
+				sure = append(sure, a)
+			}
+		case a.InDoubt:
 			doubtful = append(doubtful, a)
-		} else {
+		default:
 			sure = append(sure, a)
 		}
 	}

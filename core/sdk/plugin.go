@@ -163,6 +163,14 @@ type Undoer interface {
 	// deleted (Deleted, or Unchanged when it is gone already); one with a pre-image
 	// gets it back (Updated). An account without a state is one that the host has just
 	// made itself, and no condition holds for it. The rules of [Target].Load hold.
+	//
+	// A target that declares [CanDisable] also gets accounts with these, under the same
+	// conditions. One with Account.Disable is not deleted, but switched off: nobody can sign
+	// in with it. The outcome is Updated, with the state that it was left in and a pre-image.
+	// With Account.InDoubt an earlier call may have done that already. With Account.Release,
+	// it gives its address, its names and its identities free as well, and may be switched
+	// off before. With Account.DryRun nothing is written, and the outcome is the one that
+	// there would be; a pre-image may be empty then.
 	Undo(ctx context.Context, accounts []Account, out Outcomes) error
 }
 

@@ -338,6 +338,13 @@ func (s *service) release(ctx context.Context) error {
 	return s.guard("Close", func() error { return c.Close(ctx) })
 }
 
+// can says whether the target has an ability as it is configured.
+func (s *gate) can(a Ability) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.effective.Can(a)
+}
+
 // hearsLosses says whether the host hears of losses of parts of accounts.
 func (s *gate) hearsLosses() bool {
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // catalog is what a source says about its tables, before anything is known
@@ -27,6 +28,11 @@ type catalog struct {
 	// showsGranted says that the source shows only tables that the role has a right to: what
 	// is missing may be there.
 	showsGranted bool
+	// made is when a dump was made, at the latest; zero of a database, and of a dump of which
+	// nobody can tell.
+	made time.Time
+	// dumped says that the source is a dump.
+	dumped bool
 	// collates says that the server may take texts for equal that are not.
 	collates bool
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"time"
 
 	"github.com/stetl/stetl/core/internal/pgdump"
 )
@@ -27,7 +29,7 @@ func openDump(ctx context.Context, path string) (*dump, error) {
 func (d *dump) close() error { return d.archive.Close() }
 
 func (d *dump) catalog(context.Context) (*catalog, error) {
-	c := &catalog{where: "dump " + d.path, withoutIndexes: !d.archive.HasPostData(), hidesRows: d.archive.RowSecurity()}
+	c := &catalog{where: "dump " + d.path, withoutIndexes: !d.archive.HasPostData(), hidesRows: d.archive.RowSecurity(), dumped: true, made: madeAt(d.path, d.archive.Info().Made)}
 	for _, t := range d.archive.Tables() {
 		r := &relation{
 			schema: t.Schema, name: t.Name, readable: true, empty: !t.HasData, part: t.Parent != (pgdump.TableName{}),
@@ -44,6 +46,23 @@ func (d *dump) catalog(context.Context) (*catalog, error) {
 	}
 	return c, nil
 }
+
+// madeAt is when a dump was made: what it says itself, and no later than its file was
+// written. Zero where neither is known.
+func madeAt(path string, says time.Time) time.Time {
+	stat, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return says
+	case says.IsZero() || stat.ModTime().Before(says):
+		return stat.ModTime()
+	}
+	return says
+}
+
+// Made says when a source that is a dump was made, and nothing of a database: that is read
+// as it is now. The time is zero where nobody can tell.
+func Made(s *Source) (at time.Time, dump bool) { return s.catalog.made, s.catalog.dumped }
 
 // selection is what a reading wants of the rows of a file: those of an app, and of them some
 // columns, in an order of its own.

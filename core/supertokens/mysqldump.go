@@ -26,7 +26,7 @@ func openMySQLDump(ctx context.Context, path, charset string) (*mysqlDump, error
 func (d *mysqlDump) close() error { return d.dump.Close() }
 
 func (d *mysqlDump) catalog(context.Context) (*catalog, error) {
-	c := &catalog{where: "MySQL dump " + d.path, withoutIndexes: true, filtered: d.dump.Info().Filtered, collates: true}
+	c := &catalog{where: "MySQL dump " + d.path, withoutIndexes: true, filtered: d.dump.Info().Filtered, collates: true, dumped: true, made: madeAt(d.path, d.dump.Info().Made)}
 	for _, t := range d.dump.Tables() {
 		r := &relation{schema: t.Database, name: t.Name, readable: true, empty: !t.HasData, indexes: t.Indexes}
 		for _, k := range t.ForeignKeys {

@@ -254,6 +254,7 @@ func TestKeycloak(t *testing.T) {
 		{"Mishaps", testMishaps},
 		{"Tickets", testTickets},
 		{"Kit", testKit},
+		{"Gone", testGone},
 		{"EveryFixture", testEveryFixture},
 	} {
 		t.Run(move.name, func(t *testing.T) { move.test(t, server) })

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/signin"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
 )
 
@@ -153,8 +155,39 @@ func (w *town) byID(raw []byte) map[string]resident {
 	return all
 }
 
-// signInAll has everybody sign in who was loaded.
-func (w *town) signInAll(loaded []account, seen *sights) {
+// prediction is, by source id, how people can sign in after a load.
+type prediction map[string][]signin.Way
+
+// predict asks before the load.
+func (w *town) predict(config string, env []string) prediction {
+	w.t.Helper()
+	r := runStetl(w.t, env, "run", "--config", config, "--dry-run", "--json")
+	var plan struct {
+		SignIns []struct {
+			SourceID string       `json:"source_id"`
+			Ways     []signin.Way `json:"ways"`
+		} `json:"sign_ins"`
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &plan); err != nil || len(plan.SignIns) == 0 {
+		w.t.Fatalf("exit %d, nothing is predicted: %v\n%s", r.code, err, r.stderr)
+	}
+	all := prediction{}
+	for _, s := range plan.SignIns {
+		all[s.SourceID] = s.Ways
+	}
+	return all
+}
+
+// can says whether the old password was predicted to work, and whether anything was
+// predicted at all.
+func (p prediction) can(a *account) (can, told bool) {
+	ways, told := p[a.InternalID]
+	return slices.Contains(ways, signin.Way{Way: pluginapi.SignInPassword, State: signin.Works}), told
+}
+
+// signInAll has everybody sign in who was loaded: exactly those can of whom it was
+// predicted.
+func (w *town) signInAll(loaded []account, predicted prediction, seen *sights) {
 	w.t.Helper()
 	var list json.RawMessage
 	if err := w.get(w.t.Context(), "/users?max=1000", &list); err != nil {
@@ -172,7 +205,17 @@ func (w *town) signInAll(loaded []account, seen *sights) {
 				return err
 			}
 		}
-		return w.signIn(ctx, &a, &r, seen)
+		password, has := a.password()
+		switch can, told := predicted.can(&a); {
+		case !told:
+			w.t.Errorf("account %s: nothing was predicted", a.InternalID)
+		case can != has:
+			w.t.Errorf("account %s: that the old password works was predicted as %v, and it is %v", a.InternalID, can, has)
+		}
+		if has {
+			return w.signIn(ctx, &a, &r, password, seen)
+		}
+		return w.refused(ctx, &a, &r, seen)
 	})
 }
 
@@ -259,12 +302,31 @@ func (w *town) several(a *account, provider string) bool {
 	return n > 1
 }
 
-// signIn gives the old password, once with the code of each authenticator.
-func (w *town) signIn(ctx context.Context, a *account, r *resident, seen *sights) error {
-	password, ok := a.password()
-	if !ok {
-		return nil
+// refused gives every password that the account has had, or any at all where it had none:
+// no one of them signs in.
+func (w *town) refused(ctx context.Context, a *account, r *resident, seen *sights) error {
+	passwords := []string{"any password at all"}
+	for _, l := range a.Logins {
+		if l.ClearPassword != nil {
+			passwords = append(passwords, *l.ClearPassword)
+		}
 	}
+	for _, password := range passwords {
+		form := url.Values{"grant_type": {"password"}, "client_id": {"people"}, "username": {r.Username}, "password": {password}, "scope": {"openid"}}
+		g, err := w.server.Token(ctx, w.realm, form)
+		if err != nil {
+			return err
+		}
+		seen.refused.Add(1)
+		if g.Status == http.StatusOK {
+			w.t.Errorf("account %s signs in with a password, and nobody has predicted it", a.InternalID)
+		}
+	}
+	return nil
+}
+
+// signIn gives the old password, once with the code of each authenticator.
+func (w *town) signIn(ctx context.Context, a *account, r *resident, password string, seen *sights) error {
 	grant := func(more url.Values) error {
 		form := url.Values{"grant_type": {"password"}, "client_id": {"people"}, "username": {r.Username}, "password": {password}, "scope": {"openid"}}
 		maps.Copy(form, more)
@@ -310,10 +372,10 @@ func (w *town) signIn(ctx context.Context, a *account, r *resident, seen *sights
 }
 
 // sights counts what was looked at, so that a test cannot pass by seeing nothing.
-type sights struct{ passwords, codes, identities, roles, groups atomic.Int64 }
+type sights struct{ passwords, refused, codes, identities, roles, groups atomic.Int64 }
 
 // testEveryFixture moves every recorded SuperTokens into a realm: whoever was loaded
-// signs in with the old password and every authenticator, and has identities, roles
+// signs in with the old password and every authenticator, exactly as was predicted, and has identities, roles
 // and groups; reading back finds no difference; a second run writes nothing; an undo
 // leaves the realm as it was.
 func testEveryFixture(t *testing.T, server *keycloak.Server) {
@@ -355,8 +417,8 @@ func testEveryFixture(t *testing.T, server *keycloak.Server) {
 			undo()
 		}
 	})
-	t.Logf("%d passwords, %d codes, %d identities, %d roles, %d groups", seen.passwords.Load(), seen.codes.Load(), seen.identities.Load(), seen.roles.Load(), seen.groups.Load())
-	if tried == len(dumps) && (seen.passwords.Load() < 800 || seen.codes.Load() < 20 || seen.identities.Load() < 200 || seen.roles.Load() < 60 || seen.groups.Load() < 20) {
+	t.Logf("%d passwords, %d refused, %d codes, %d identities, %d roles, %d groups", seen.passwords.Load(), seen.refused.Load(), seen.codes.Load(), seen.identities.Load(), seen.roles.Load(), seen.groups.Load())
+	if tried == len(dumps) && (seen.passwords.Load() < 800 || seen.refused.Load() < 200 || seen.codes.Load() < 20 || seen.identities.Load() < 200 || seen.roles.Load() < 60 || seen.groups.Load() < 20) {
 		t.Error("too little was looked at")
 	}
 }
@@ -431,6 +493,7 @@ func (w *town) moveIn(fixture string, seen *sights) (moveOut func()) {
 	if w.tenant != "" {
 		least = 1
 	}
+	predicted := w.predict(config, env)
 	first := runStetl(t, env, "run", "--config", config, "--json")
 	loaded := first.report(t)
 	if (first.code != exitDone && first.code != exitRejects) || loaded.Summary.Created < least || loaded.Summary.InDoubt > 0 {
@@ -444,7 +507,7 @@ func (w *town) moveIn(fixture string, seen *sights) (moveOut func()) {
 		left[c.SourceID] = true
 	}
 	moved := slices.DeleteFunc(readAccounts(t, fixture), func(a account) bool { return left[a.InternalID] })
-	w.signInAll(moved, seen)
+	w.signInAll(moved, predicted, seen)
 	after, residents := w.snapshot()
 	each(t, moved, func(ctx context.Context, a account) error {
 		r := residents[a.VisibleID]

@@ -51,10 +51,11 @@ func Plugin() sdk.Plugin[Config] {
 			{Code: codeForgotten, Meaning: "the folder cannot remember names", Remedy: "nothing"},
 		},
 		Capabilities: sdk.Capabilities{
-			Hashes:   []sdk.HashSupport{{Scheme: sdk.Bcrypt}},
-			Carries:  []sdk.Feature{sdk.CarriesNames, sdk.CarriesPhone},
-			Batch:    sdk.BatchLimits{Users: 5, InFlight: 2},
-			Identity: []string{"dir"},
+			Abilities: []sdk.Ability{sdk.CanDisable},
+			Hashes:    []sdk.HashSupport{{Scheme: sdk.Bcrypt}},
+			Carries:   []sdk.Feature{sdk.CarriesNames, sdk.CarriesPhone},
+			Batch:     sdk.BatchLimits{Users: 5, InFlight: 2},
+			Identity:  []string{"dir"},
 		},
 		New: func(_ context.Context, c Config, env sdk.Env) (sdk.Target, error) {
 			t := &Target{config: c, prints: env.Fingerprints}
@@ -277,6 +278,22 @@ func (t *Target) undo(a sdk.Account, r *record) (sdk.Outcome, error) {
 	if a.State != nil && !bytes.Equal(a.State, t.prints.State(r.Fields)) {
 		o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
 		return o, nil
+	}
+	switch {
+	case a.DryRun && !a.Disable && a.Before == nil:
+		o.Action = sdk.Deleted
+		return o, nil
+	case a.DryRun:
+		o.Action = sdk.Updated
+		return o, nil
+	case a.Disable:
+		before, err := json.Marshal(r.Fields)
+		if err != nil {
+			return o, err
+		}
+		r.Fields["switched off"] = "true"
+		o.Action, o.Before, o.State = sdk.Updated, before, t.prints.State(r.Fields)
+		return o, errors.Join(t.write(a.TargetID, r), t.log("switch off %s", r.Key))
 	}
 	if a.Before == nil {
 		o.Action = sdk.Deleted

@@ -33,7 +33,12 @@ func capabilities(c Config) sdk.Capabilities {
 	if c.Mode == modeFiles {
 		batch.InFlight = 1 // one file at a time, in the order of the source
 	}
+	var abilities []sdk.Ability
+	if c.Mode != modeFiles {
+		abilities = append(abilities, sdk.CanDisable)
+	}
 	return sdk.Capabilities{
+		Abilities: abilities,
 		Hashes: []sdk.HashSupport{
 			{Scheme: sdk.Bcrypt},
 			{Scheme: sdk.Argon2id, MaxMemoryKiB: maxArgonMemory},

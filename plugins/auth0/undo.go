@@ -88,11 +88,22 @@ func (t *reversal) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, er
 	if held.has.Err != nil {
 		return sdk.Outcome{}, held.has.Err
 	}
-	last := reconcile.ParseState(a.State)
-	if ours.ID == "" || (a.State != nil && !last.Untouched(t.env.Fingerprints, fields(found, held.has.Set))) {
+	was, same := held, true
+	if a.State != nil {
+		was, same = t.asLeft(a, held)
+	}
+	if ours.ID == "" || !same {
 		return sdk.Outcome{
 			Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed in the tenant after it was loaded", Hint: "delete it by hand if it should go",
 		}, nil
+	}
+	switch {
+	case a.DryRun && !a.Disable && a.Before == nil:
+		return sdk.Outcome{Action: sdk.Deleted}, nil
+	case a.DryRun:
+		return sdk.Outcome{Action: sdk.Updated}, nil
+	case a.Disable:
+		return t.block(ctx, a, was)
 	}
 	t.directory.Touched(a.TargetID)
 	t.janitor.Note(ours.Tenants)

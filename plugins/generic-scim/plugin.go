@@ -49,7 +49,12 @@ func capabilities(c Config) sdk.Capabilities {
 			hashes = append(hashes, sdk.HashSupport{Scheme: sdk.Scheme(scheme)})
 		}
 	}
+	var abilities []sdk.Ability
+	if c.Mode != modeFiles {
+		abilities = append(abilities, sdk.CanDisable)
+	}
 	return sdk.Capabilities{
+		Abilities: abilities,
 		Hashes: hashes, Carries: carries, Batch: batch, SignIns: signIns(c),
 		Whole: c.Mode == modeFiles,
 		// As in RFC 7643: userName and addresses are not caseExact, externalId is.

@@ -29,7 +29,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 		}
 	}
 	if s.config.Undo == "deactivate" || s.off.any() {
-		made := slices.DeleteFunc(slices.Clone(accounts), func(a sdk.Account) bool { return a.Before != nil }) // others are given back what they were
+		made := slices.DeleteFunc(slices.Clone(accounts), func(a sdk.Account) bool { return a.Before != nil || a.Disable || a.DryRun }) // others are given back what they were
 		if err := s.off.add(ctx, made); err != nil {
 			return err
 		}
@@ -38,7 +38,7 @@ func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 	var gone []sdk.Account
 	err = reconcile.TakeBack(ctx, maxParallel, accounts, out, func(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 		o, err := s.takeBack(ctx, a)
-		if err == nil && o.Action == sdk.Deleted {
+		if err == nil && o.Action == sdk.Deleted && !a.DryRun {
 			mu.Lock()
 			defer mu.Unlock()
 			gone = append(gone, a)
@@ -188,17 +188,26 @@ func (s reversal) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, err
 	case held == nil:
 		return sdk.Outcome{Action: sdk.Unchanged}, nil
 	}
+	was := held
 	if a.State != nil {
-		f, err := s.heldFields(ctx, nil, held, a.State)
-		if err != nil {
+		var same bool
+		if was, same, err = s.asLeft(ctx, a, held); err != nil {
 			return sdk.Outcome{}, err
 		}
-		if !untouched(s.env.Fingerprints, a.State, f, s.lessons.additions()) {
+		if !same {
 			return sdk.Outcome{
 				Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed at the provider after it was loaded",
 				Hint: "delete it by hand if it should go",
 			}, nil
 		}
+	}
+	switch {
+	case a.DryRun && !a.Disable && a.Before == nil:
+		return sdk.Outcome{Action: sdk.Deleted}, nil
+	case a.DryRun:
+		return sdk.Outcome{Action: sdk.Updated}, nil
+	case a.Disable:
+		return s.switchOff(ctx, a, held, was)
 	}
 	if a.Before != nil {
 		var before preImage

@@ -79,6 +79,8 @@ type Column struct {
 	Value    any    `json:"value,omitempty" jsonschema:"a constant"`
 	Template string `json:"template,omitempty" jsonschema:"text with fields in braces, as {given_name} {family_name}"`
 	CEL      string `json:"cel,omitempty" jsonschema:"CEL expression"`
+	Gone     any    `json:"gone,omitempty" jsonschema:"a constant that it gets when the account is switched off, because its person has gone from the source (policies.gone)"`
+	Free     any    `json:"free,omitempty" jsonschema:"what it gets then where somebody else wants its value; {id} is that of the account"`
 	Once     bool   `json:"once,omitempty" jsonschema:"written when the row is made, and neither compared nor changed later"`
 	Secret   bool   `json:"secret,omitempty" jsonschema:"shown as a fingerprint; that of a password stays when the person has changed it"`
 }

@@ -258,6 +258,7 @@ func (s *auditor) unique(ctx context.Context, t *table, h *heldTable, u *uniqueI
 		if holder != nil {
 			o := s.judge.Conflict(a.user, code, what, *holder)
 			a.reject(o.Code, o.Detail, o.Hint)
+			a.Outcome.Holder = o.Holder
 			return nil
 		}
 		claim, ok := u.claim(parts)

@@ -35,6 +35,8 @@ type column struct {
 	fixed    bool // it gets a constant
 	once     bool
 	secret   bool
+	gone     any         // what it gets when the account is switched off, nil when it stays
+	free     any         // what it gets then where another account wants its value
 	personal bool        // it holds the password, which the person can choose anew at the target
 	held     *heldColumn // as the database has it; nil until the catalogue is read
 }
@@ -110,7 +112,7 @@ var hashes = regexp.MustCompile(`\b(password_hash|password\.hash|login\.hash)\b`
 func (t *table) compileColumns(bad func(summary string, steps ...string)) {
 	for _, name := range sortedKeys(t.Columns) {
 		declared := t.Columns[name]
-		c := &column{name: name, once: declared.Once, secret: declared.Secret}
+		c := &column{name: name, once: declared.Once, secret: declared.Secret, gone: declared.Gone, free: declared.Free}
 		var problem string
 		if c.source, problem = compileColumn(&declared, t.Per); problem != "" {
 			bad(problem, "columns", name)
@@ -120,8 +122,18 @@ func (t *table) compileColumns(bad func(summary string, steps ...string)) {
 		text := declared.Field + " " + declared.Template + " " + declared.CEL
 		c.personal = hashes.MatchString(text)
 		c.secret = c.secret || c.personal || strings.Contains(text, "authenticator.secret")
+		if (c.gone != nil || c.free != nil) && (c.once || c.secret || t.Per != perAccount || slices.Contains(t.Key, name)) {
+			bad("gone and free are for columns that are compared, of tables with a row for each account, and are no key", "columns", name)
+		}
 		t.columns = append(t.columns, c)
 	}
+}
+
+// disables says that a column switches accounts off.
+func (m *model) disables() bool {
+	return slices.ContainsFunc(m.tables, func(t *table) bool {
+		return slices.ContainsFunc(t.columns, func(c *column) bool { return c.gone != nil })
+	})
 }
 
 // accounts is the table that has them.

@@ -60,6 +60,9 @@ func capabilities(c Config, m *model) sdk.Capabilities {
 	if caps.Whole = c.Mode == modeFiles; caps.Whole {
 		caps.Batch.InFlight = 1 // one file, in the order of the source
 	}
+	if m.disables() && !caps.Whole {
+		caps.Abilities = append(caps.Abilities, sdk.CanDisable)
+	}
 	if m.passwords() {
 		for _, scheme := range c.Hashes {
 			caps.Hashes = append(caps.Hashes, sdk.HashSupport{Scheme: sdk.Scheme(scheme)})

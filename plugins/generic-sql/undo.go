@@ -142,14 +142,24 @@ func (t *live) undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcome
 			all[i].TargetID = a.ID
 		}
 	}
-	tx, err := t.server.begin(ctx, writing)
+	why, looking := writing, !slices.ContainsFunc(accounts, func(a sdk.Account) bool { return !a.DryRun })
+	if looking {
+		why = reading
+	}
+	tx, err := t.server.begin(ctx, why)
 	if err != nil {
 		return explain(err)
 	}
 	defer tx.close(ctx)
 	s := &remover{&writer{&session{place: p, tx: tx}}}
-	if err := s.takeBack(ctx, all, doubtful); err != nil {
+	if err := s.takeBack(ctx, all, doubtful, !looking); err != nil {
 		return explain(err)
+	}
+	if looking {
+		for _, a := range all {
+			out.Report(a.outcome)
+		}
+		return nil
 	}
 	if err := s.finish(ctx, all); err != nil {
 		return explain(err)
@@ -181,7 +191,7 @@ func (s *remover) finish(ctx context.Context, all []*taking) error {
 }
 
 // takeBack works on accounts that are as they were left.
-func (s *remover) takeBack(ctx context.Context, all []*taking, doubtful bool) error {
+func (s *remover) takeBack(ctx context.Context, all []*taking, doubtful, lock bool) error {
 	key := s.model.accounts().account.held
 	var ids []string
 	for _, a := range all {
@@ -191,7 +201,7 @@ func (s *remover) takeBack(ctx context.Context, all []*taking, doubtful bool) er
 			ids = append(ids, id.text)
 		}
 	}
-	held, err := s.read(ctx, ids, true)
+	held, err := s.read(ctx, ids, lock)
 	if err != nil {
 		return err
 	}
@@ -211,14 +221,20 @@ func (s *remover) takeBack(ctx context.Context, all []*taking, doubtful bool) er
 		there := slices.ContainsFunc(a.held, func(r *row) bool { return r.table == s.model.accounts() })
 		o := &a.outcome
 		switch {
-		case !there && a.Before == nil:
+		case !there && (a.Before == nil || a.DryRun):
 			o.Action = sdk.Unchanged // gone already
 		case doubtful && !proven[a.TargetID]:
 			*o = reconcile.Unproven(a.TargetID)
 			o.SourceID = a.SourceID
-		case a.State != nil && !reconcile.ParseState(a.State).Untouched(s.judge.Fingerprints, shown(a.held)):
+		case a.State != nil && !s.untouched(a):
 			o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
 			o.Detail, o.Hint = "the account was changed in the database after it was loaded", "delete it by hand if it should go"
+		case a.Disable && a.DryRun, a.Before != nil && a.DryRun:
+			o.Action = sdk.Updated
+		case a.Disable:
+			if err := s.disabled(ctx, a); err != nil {
+				return err
+			}
 		case a.Before == nil:
 			o.TargetID = a.TargetID
 			removing = append(removing, a)
@@ -326,6 +342,9 @@ func (s *remover) removed(ctx context.Context, all []*taking) error {
 			continue
 		}
 		a.outcome.Action = sdk.Deleted // unless the database has a word against it
+		if a.DryRun {
+			continue
+		}
 		err := s.attempt(ctx, a, func() error { return s.erase(ctx, a) })
 		if err != nil {
 			return err

@@ -36,7 +36,12 @@ func capabilities(c Config) sdk.Capabilities {
 	} else {
 		batch.InFlight = 1 // one file at a time, in the order of the source
 	}
+	var abilities []sdk.Ability
+	if c.Mode == modeLive {
+		abilities = append(abilities, sdk.CanDisable)
+	}
 	return sdk.Capabilities{
+		Abilities: abilities,
 		Hashes: []sdk.HashSupport{
 			{Scheme: sdk.Bcrypt}, // 2x as well: SuperTokens and our provider verify it as 2a
 			{Scheme: sdk.Argon2id},

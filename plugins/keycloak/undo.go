@@ -87,7 +87,7 @@ func (u *undoing) takeAll(ctx context.Context, accounts []sdk.Account, out sdk.O
 // load has made it. The provider looks again before it does.
 func (u *undoing) together(a sdk.Account) bool {
 	d, seen := u.found[a.TargetID], u.seen[a.TargetID]
-	return d != nil && seen.Marked && a.State != nil && a.Before == nil && u.kept(a, d, seen.doneTo()) == nil
+	return d != nil && seen.Marked && a.State != nil && a.Before == nil && !a.Disable && !a.DryRun && u.kept(a, d, seen.doneTo()) == nil
 }
 
 // deleteTogether deletes accounts with one request for many. An account that has changed
@@ -145,9 +145,25 @@ func (u *undoing) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, err
 				return sdk.Outcome{}, err
 			}
 		}
-		if o := u.kept(a, d, done); o != nil {
+		o := u.kept(a, d, done)
+		if o != nil && a.Disable && a.InDoubt && !d.Enabled { // an earlier call may have done that
+			on := *d
+			on.Enabled = true
+			if o = u.kept(a, &on, done); o == nil {
+				d = &on
+			}
+		}
+		if o != nil {
 			return *o, nil
 		}
+	}
+	switch {
+	case a.DryRun && !a.Disable && a.Before == nil:
+		return sdk.Outcome{Action: sdk.Deleted}, nil
+	case a.DryRun:
+		return sdk.Outcome{Action: sdk.Updated}, nil
+	case a.Disable:
+		return u.switchOff(ctx, a, d)
 	}
 	if a.Before == nil {
 		return sdk.Outcome{Action: sdk.Deleted}, u.api.remove(ctx, "users", a.TargetID)

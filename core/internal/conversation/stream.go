@@ -256,6 +256,7 @@ func keep(s *Session, o *pluginapi.Outcome) {
 		s.bug("an id that holds a secret of the user", "source_id", o.SourceID)
 		o.TargetID = id
 	}
+	o.Holder = s.mask.known(o.Holder)
 	if len(o.State) > wire.MaxState {
 		s.bug("a state of more than 4 KiB; a digest of it is kept, so that nothing is taken back on the strength of it", "source_id", o.SourceID, "bytes", len(o.State))
 		sum := sha256.Sum256(o.State)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/stetl/stetl/core/internal/dumpfile"
 )
@@ -21,6 +22,9 @@ type Info struct {
 	Server  string // version of the server
 	// Filtered says that the dump was made with --where, so that rows are missing.
 	Filtered bool
+	// Made is when the dump was completed, by the clock of the machine that made it and taken
+	// for one of this machine's zone; zero where it does not say.
+	Made time.Time
 }
 
 // Dump is an opened dump. Its methods may be called concurrently, except that Close

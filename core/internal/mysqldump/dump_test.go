@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
@@ -152,7 +153,7 @@ func TestTables(t *testing.T) {
 	if diff := cmp.Diff([]TableName{{"auth", "v"}}, d.Views()); diff != "" {
 		t.Errorf("views (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(Info{Program: "MySQL dump 10.13  Distrib 8.4.3, for Linux (x86_64)", Server: "8.4.3", Filtered: true}, d.Info()); diff != "" {
+	if diff := cmp.Diff(Info{Program: "MySQL dump 10.13  Distrib 8.4.3, for Linux (x86_64)", Server: "8.4.3", Filtered: true, Made: time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)}, d.Info()); diff != "" {
 		t.Errorf("info (-want +got):\n%s", diff)
 	}
 	if _, err := d.Rows(t.Context(), want[0]); !errors.Is(err, ErrNoData) {

@@ -3,6 +3,7 @@ package mysqldump
 import (
 	"regexp"
 	"strings"
+	"time"
 )
 
 // parser notes what a dump says about tables and where their rows are.
@@ -26,7 +27,7 @@ var (
 	whereLine = regexp.MustCompile(`^-- WHERE: `)
 	usingLine = regexp.MustCompile("^-- Current Database: [`\"](.*)[`\"]$")
 	madeLine  = regexp.MustCompile(`^-- (?:MySQL|MariaDB) dump `)
-	doneLine  = regexp.MustCompile(`^-- Dump completed`)
+	doneLine  = regexp.MustCompile(`^-- Dump completed(?: on ([0-9-]+) +([0-9]+:[0-9:]+))?`)
 	fromLine  = regexp.MustCompile(`^-- Server version:?\s+(.*)$`)
 )
 
@@ -35,6 +36,9 @@ func (p *parser) remarked(text string) {
 	switch {
 	case doneLine.MatchString(text):
 		p.complete = true
+		if m := doneLine.FindStringSubmatch(text); m[1] != "" {
+			p.info.Made, _ = time.ParseInLocation("2006-01-02 15:04:05", m[1]+" "+m[2], time.Local) // else it says nothing
+		}
 	case madeLine.MatchString(text):
 		p.info.Program = strings.TrimSpace(text[len("-- "):])
 	case whereLine.MatchString(text):

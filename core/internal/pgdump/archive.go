@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stetl/stetl/core/internal/dumpfile"
 )
@@ -38,6 +39,9 @@ type Info struct {
 	DumpVersion    string // version of the pg_dump program
 	Encoding       string // client encoding: "UTF8" or "SQL_ASCII"
 	Size           int64  // of the file as it is stored, in bytes; of a directory, its tables and their list
+	// Made is when the dump was begun, by the clock of the machine that made it and taken for
+	// one of this machine's zone; zero in the plain format.
+	Made time.Time
 }
 
 // TableName is the name of a table without any quoting.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -83,7 +84,12 @@ func TestInfo(t *testing.T) {
 		"odd-18-pipe-none.dump": {Format: Custom, ArchiveVersion: "1.16", Compression: "none", Database: "odd", ServerVersion: "18.4", DumpVersion: "18.4", Encoding: "UTF8"},
 	} {
 		want.Size = int64(len(readFile(t, name)))
-		if diff := cmp.Diff(want, openFile(t, name).Info()); diff != "" {
+		got := openFile(t, name).Info()
+		if (got.Format == Plain) != got.Made.IsZero() || !got.Made.IsZero() && (got.Made.Year() < 2025 || got.Made.Year() > 2030) {
+			t.Errorf("%s was made at %s", name, got.Made)
+		}
+		got.Made = time.Time{}
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}

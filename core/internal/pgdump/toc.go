@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/stetl/stetl/core/internal/dumpfile"
 )
@@ -153,10 +154,14 @@ func (x *tocIndex) header(info *Info) error {
 		return x.fail("the archive is compressed with an unknown method, number "+strconv.Itoa(method), hintPlain)
 	}
 	info.Compression = dumpfile.Methods[method]
-	for range 7 { // time of the dump
-		if _, err := x.int(); err != nil {
+	var at [7]int // as in C: second, minute, hour, day, month from 0, year from 1900, daylight saving
+	for i := range at {
+		if at[i], err = x.int(); err != nil {
 			return err
 		}
+	}
+	if at[5] > 0 {
+		info.Made = time.Date(1900+at[5], time.Month(1+at[4]), at[3], at[2], at[1], at[0], 0, time.Local)
 	}
 	for _, s := range []*string{&info.Database, &info.ServerVersion, &info.DumpVersion} {
 		if *s, err = x.str(maxToken); err != nil {

@@ -14,7 +14,10 @@ import (
 func EncodeAccounts(all []pluginapi.Account) []*pluginpb.Account {
 	out := make([]*pluginpb.Account, len(all))
 	for i, a := range all {
-		out[i] = &pluginpb.Account{SourceId: clean(a.SourceID), TargetId: clean(a.TargetID), State: a.State, Before: a.Before, Id: clean(a.ID), InDoubt: a.InDoubt, SignedIn: a.SignedIn}
+		out[i] = &pluginpb.Account{
+			SourceId: clean(a.SourceID), TargetId: clean(a.TargetID), State: a.State, Before: a.Before, Id: clean(a.ID), InDoubt: a.InDoubt, SignedIn: a.SignedIn,
+			Disable: a.Disable, Release: a.Release, DryRun: a.DryRun,
+		}
 	}
 	return out
 }
@@ -23,7 +26,10 @@ func EncodeAccounts(all []pluginapi.Account) []*pluginpb.Account {
 func DecodeAccounts(all []*pluginpb.Account) []pluginapi.Account {
 	out := make([]pluginapi.Account, len(all))
 	for i, p := range all {
-		out[i] = pluginapi.Account{SourceID: p.GetSourceId(), TargetID: p.GetTargetId(), State: p.GetState(), Before: p.Before, ID: p.GetId(), InDoubt: p.GetInDoubt(), SignedIn: p.GetSignedIn()}
+		out[i] = pluginapi.Account{
+			SourceID: p.GetSourceId(), TargetID: p.GetTargetId(), State: p.GetState(), Before: p.Before, ID: p.GetId(), InDoubt: p.GetInDoubt(), SignedIn: p.GetSignedIn(),
+			Disable: p.GetDisable(), Release: p.GetRelease(), DryRun: p.GetDryRun(),
+		}
 	}
 	return out
 }

@@ -38,6 +38,7 @@ func EncodeOutcome(o *pluginapi.Outcome) *pluginpb.Outcome {
 		Changed:  cleanAll(o.Changed),
 		State:    o.State,
 		Before:   o.Before,
+		Holder:   clean(o.Holder),
 	}
 	for _, l := range o.Losses {
 		p.Losses = append(p.Losses, &pluginpb.PartLoss{
@@ -64,6 +65,7 @@ func DecodeOutcome(p *pluginpb.Outcome) (pluginapi.Outcome, error) {
 		Changed:  p.GetChanged(),
 		State:    p.GetState(),
 		Before:   p.GetBefore(),
+		Holder:   p.GetHolder(),
 	}
 	for _, l := range p.GetLosses() {
 		o.Losses = append(o.Losses, pluginapi.PartLoss{

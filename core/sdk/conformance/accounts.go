@@ -43,6 +43,10 @@ func accountRules() []Rule {
 			unless: unable(pluginapi.CanUndo),
 		},
 		{
+			Name: "disable", Promise: "an account is switched off and on again, or gives its address free, only while nobody has touched it, and a look writes nothing", try: tryDisable,
+			unless: unable(pluginapi.CanDisable),
+		},
+		{
 			Name: "login", Promise: "the right password is accepted and a wrong one refused", try: tryLogin,
 			unless: func(k *kit) string {
 				if !k.caps.Accepts(canonical.ParsePasswordHash(k.bcrypt())) {
@@ -397,6 +401,81 @@ func tryUndo(ctx context.Context, p *probe) error {
 	p.expect("loaded after the undo", out[:3], pluginapi.Created)
 	p.expect("kept by the undo", out[3:], pluginapi.Unchanged)
 	return nil
+}
+
+func tryDisable(ctx context.Context, p *probe) error {
+	users, first, err := p.seed(ctx, 4)
+	if err != nil {
+		return err
+	}
+	accounts := accountsOf(first)
+	accounts[3].State = []byte("another state")
+	before, err := p.inspect(ctx)
+	if err != nil {
+		return err
+	}
+	for _, disable := range []bool{true, false} {
+		want := pluginapi.Deleted
+		if disable {
+			want = pluginapi.Updated
+		}
+		for i := range accounts {
+			accounts[i].Disable, accounts[i].DryRun = disable, true
+		}
+		out, err := p.undo(ctx, accounts)
+		if err != nil {
+			return err
+		}
+		p.expect("looked at", out[:3], want)
+		p.moved("looked at", out[3])
+	}
+	if after, err := p.inspect(ctx); err != nil || after != before {
+		p.fail("a look has changed the target (%v)", err)
+	}
+	for i := range accounts {
+		accounts[i].Disable, accounts[i].DryRun = true, false
+	}
+	off, err := p.undo(ctx, accounts)
+	if err != nil {
+		return err
+	}
+	p.expect("switched off", off[:3], pluginapi.Updated)
+	p.moved("switched off", off[3])
+	if len(p.problems) > 0 {
+		return nil
+	}
+	for i := range off[:3] {
+		if len(off[i].State) == 0 || len(off[i].Before) == 0 || bytes.Equal(off[i].State, first[i].State) {
+			p.fail("an account that was switched off has no state of its own, or no pre-image")
+			return nil
+		}
+	}
+	// One comes back, one goes, and one makes room for somebody with the same address.
+	accounts = accountsOf(off[:3])
+	accounts[1].Before, accounts[2].Before = nil, nil
+	accounts[2].Disable, accounts[2].Release = true, true
+	out, err := p.undo(ctx, accounts)
+	if err != nil {
+		return err
+	}
+	p.expect("switched on again, and given free", []pluginapi.Outcome{out[0], out[2]}, pluginapi.Updated)
+	p.expect("switched off before", out[1:2], pluginapi.Deleted)
+	heir := p.person()
+	heir.Username, heir.Email = users[2].Username, users[2].Email
+	again, err := p.load(ctx, append(known(users[:1], first[:1]), heir))
+	if err != nil {
+		return err
+	}
+	p.expect("switched off and on", again[:1], pluginapi.Unchanged)
+	p.expect("somebody with the address that was given free", again[1:], pluginapi.Created)
+	return nil
+}
+
+// moved says that an account which is in another state than was left has to stay.
+func (p *probe) moved(when string, o pluginapi.Outcome) {
+	if o.Action != pluginapi.Skipped || o.Code != diag.LoadMoved {
+		p.fail("%s: an account that is in another state than was left ends as %s, want skipped %s", when, say(o), diag.LoadMoved)
+	}
 }
 
 func tryLogin(ctx context.Context, p *probe) error {

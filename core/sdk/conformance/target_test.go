@@ -35,6 +35,7 @@ func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
 		Name: "folder", Version: "1.0.0",
 		Codes: []sdk.CodeInfo{{Code: "folder.moody", Meaning: "it is not in the mood", Remedy: "come back tomorrow"}},
 		Capabilities: sdk.Capabilities{
+			Abilities:   []sdk.Ability{sdk.CanDisable},
 			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt, MaxCost: 4}}, // cheap to make
 			Carries:     append(carries, sdk.CarriesID, sdk.CarriesNames, sdk.CarriesTOTP, sdk.CarriesTenants),
 			Batch:       sdk.BatchLimits{Users: 50, InFlight: 2},
@@ -341,10 +342,15 @@ func (f *folder) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outco
 		if err != nil {
 			return err
 		}
+		off := a.Disable || a.DryRun
 		switch {
 		case have == nil:
-		case a.State != nil && !f.same(a.State, f.state(have.Fields)) && !f.breaks("undo"):
+		case a.State != nil && !f.same(a.State, f.state(have.Fields)) && (off || !f.breaks("undo")):
 			o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
+		case off || a.Before != nil:
+			if err := f.switchOff(name, have, &a, &o); err != nil {
+				return err
+			}
 		default:
 			o.Action = sdk.Deleted
 			if err := os.Remove(f.path(name)); err != nil {
@@ -354,6 +360,29 @@ func (f *folder) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outco
 		out.Report(o)
 	}
 	return nil
+}
+
+// switchOff switches an account off, or on again, or says what it would do.
+func (f *folder) switchOff(name string, have *account, a *sdk.Account, o *sdk.Outcome) (err error) {
+	switch o.Action = sdk.Updated; {
+	case a.DryRun && !a.Disable && a.Before == nil:
+		o.Action = sdk.Deleted
+		return nil
+	case a.DryRun && !f.breaks("disable"):
+		return nil
+	case !a.Disable:
+		have.Fields = nil
+		return errors.Join(json.Unmarshal(a.Before, &have.Fields), f.write(name, have))
+	}
+	if o.Before, err = json.Marshal(have.Fields); err != nil {
+		return err
+	}
+	have.Fields["off"] = "yes"
+	if a.Release {
+		have.Fields["username"], have.Fields["email"] = name, name
+	}
+	o.State = f.state(have.Fields)
+	return f.write(name, have)
 }
 
 func (f *folder) UndoInDoubt(_ context.Context, accounts []sdk.Account, out sdk.Outcomes) error {

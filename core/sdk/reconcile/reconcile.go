@@ -332,8 +332,9 @@ func Missed(differences []Difference, shown map[string]string) (out []Difference
 
 // Conflict is the outcome of a user whose identifier belongs to somebody else there.
 func (j *Judge) Conflict(u *sdk.User, code sdk.Code, what, holder string) sdk.Outcome {
+	id, _, _ := strings.Cut(holder, " ") // what may follow is where it is
 	return sdk.Outcome{
-		SourceID: u.SourceID, Action: sdk.Rejected, Code: code, Detail: fmt.Sprintf("%s belongs to the account %s of %s", what, holder, j.place()),
+		SourceID: u.SourceID, Action: sdk.Rejected, Code: code, Holder: id, Detail: fmt.Sprintf("%s belongs to the account %s of %s", what, holder, j.place()),
 		Hint: "merge the two accounts in SuperTokens or change the one in " + j.place() + ", then run again",
 	}
 }

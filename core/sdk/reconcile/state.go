@@ -50,6 +50,12 @@ func (s State) bytes() []byte {
 	return append(b, s.shown...)
 }
 
+// Showing is the state of an account of which nothing has changed but what the target
+// shows of it, such as whether it is switched on.
+func (s State) Showing(fp sdk.Fingerprints, fields map[string]string) []byte {
+	return State{s.secrets, s.sent, fp.State(fields)}.bytes()
+}
+
 // IsZero says that no run has left anything.
 func (s State) IsZero() bool { return len(s.shown) == 0 && len(s.secrets) == 0 }
 

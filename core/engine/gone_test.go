@@ -1,0 +1,372 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/policy"
+)
+
+// A person who has gone is "off " in the target of these tests, before what the account
+// was; one that gives its address free has another one.
+const (
+	offMark = "off "
+	freed   = "off gone gone@gone.invalid "
+)
+
+// disabling is a target that switches accounts off and has no address twice.
+func disabling() *idp {
+	dst := newIDP()
+	dst.caps.Abilities = append(dst.caps.Abilities, pluginapi.CanDisable)
+	dst.once = true
+	return dst
+}
+
+// followed runs once with a policy. The limit is wide, and the reading shows who has gone.
+func (p *project) followed(src Source, dst Target, g policy.Gone, change func(*Options)) (*Result, map[string]pluginapi.Change, error) {
+	p.t.Helper()
+	return p.do(src, dst, func(o *Options) {
+		o.Policies.Gone = g
+		o.Policies.Limits.Gone = policy.Limit{Set: true, Count: 1000}
+		o.Departures = &Departures{
+			Unproven:    func() (diag.Code, string) { return "", "" },
+			SameReading: func(int64) bool { return true },
+		}
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+// later is a time at which what was switched off is to be deleted.
+func later(o *Options) {
+	o.Departures.Now = func() time.Time { return time.Now().Add(8 * 24 * time.Hour) }
+}
+
+func disabledIn(dst *idp) (ids []string) {
+	for id, a := range dst.snapshot() {
+		if strings.HasPrefix(a, offMark) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// loaded is a target with n people that a run has made, and the people.
+func loaded(t *testing.T, n int) (*project, *idp, listed) {
+	t.Helper()
+	p, dst, src := newProject(t), disabling(), people(n)
+	if res, _, err := p.do(src, dst, nil); err != nil || res.Summary.Created != n {
+		t.Fatalf("%+v, %v", res.Summary, err)
+	}
+	return p, dst, src
+}
+
+func TestGoneAreSwitchedOffAndDeletedLater(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 20)
+	dst.accounts["by hand"] = "by-hand by@hand.example Hand"
+	before := dst.snapshot()
+	left := src[7:]
+	plan, _, err := p.followed(left, dst, policy.GoneDelete, func(o *Options) { o.DryRun = true })
+	if err != nil || plan.Gone.Disabled != 7 || len(disabledIn(dst)) != 0 {
+		t.Fatalf("the plan: %+v, %v; %v are off", plan.Gone, err, disabledIn(dst))
+	}
+	first, _, err := p.followed(left, dst, policy.GoneDelete, nil)
+	if err != nil || first.Gone.Disabled != 7 || first.Gone.Deleted != 0 || len(disabledIn(dst)) != 7 || len(dst.accounts) != 21 {
+		t.Fatalf("the first run: %+v, %v; %v are off of %d", first.Gone, err, disabledIn(dst), len(dst.accounts))
+	}
+	again, _, err := p.followed(left, dst, policy.GoneDelete, nil)
+	if err != nil || again.Gone.Disabled+again.Gone.Deleted != 0 || again.Gone.Waiting != 7 {
+		t.Errorf("a run soon after: %+v, %v", again.Gone, err)
+	}
+	planned, _, err := p.followed(left, dst, policy.GoneDelete, func(o *Options) { later(o); o.DryRun = true })
+	if err != nil || planned.Gone.Deleted != 7 || len(dst.accounts) != 21 {
+		t.Errorf("a plan a week later: %+v, %v", planned.Gone, err)
+	}
+	last, _, err := p.followed(left, dst, policy.GoneDelete, later)
+	if err != nil || last.Gone.Deleted != 7 || len(dst.accounts) != 14 || dst.accounts["by hand"] != before["by hand"] {
+		t.Errorf("a run a week later: %+v, %v, %d accounts", last.Gone, err, len(dst.accounts))
+	}
+	end, _, err := p.followed(left, dst, policy.GoneDelete, later)
+	if err != nil || len(end.Removed) != 0 || end.Gone.Deleted != 0 {
+		t.Errorf("afterwards: %+v, %v, %v", end.Gone, end.Removed, err)
+	}
+}
+
+// Without a number, a policy that follows people who have gone stops before the first
+// write.
+func TestGoneNeedALimit(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 10)
+	writes := dst.writes
+	unset := func(o *Options) { o.Policies.Limits.Gone = policy.Limit{} }
+	if _, _, err := p.followed(src[1:], dst, policy.GoneDisable, unset); !errors.Is(err, ErrLimit) || !strings.Contains(err.Error(), "limits.gone") || dst.writes != writes {
+		t.Errorf("one has gone, and no number is said: %v, %d writes", err, dst.writes-writes)
+	}
+	if _, _, err := p.followed(src[3:], dst, policy.GoneDisable, func(o *Options) { o.Policies.Limits.Gone.Count = 2 }); !errors.Is(err, ErrLimit) || dst.writes != writes {
+		t.Errorf("three have gone, two may: %v", err)
+	}
+	// Whom somebody has touched stays anyway, and counts for no limit.
+	dst.accounts[id(0)] = "touched"
+	res, _, err := p.followed(src[3:], dst, policy.GoneDisable, func(o *Options) { o.Policies.Limits.Gone.Count = 2 })
+	if err != nil || res.Gone.Disabled != 2 || res.Gone.Kept[diag.LoadMoved] != 1 {
+		t.Errorf("three have gone, one was touched: %+v, %v", res.Gone, err)
+	}
+	if res, _, err := p.followed(src[3:], dst, "", unset); err != nil || res.Gone != nil {
+		t.Errorf("nobody follows: %+v, %v", res.Gone, err)
+	}
+}
+
+// Each rule has an account go but for the rule.
+func TestGoneNever(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		prepare func(dst *idp, src listed) listed // returns who is left
+		options func(*Options)
+		code    diag.Code // of the account, or of all
+		all     bool
+	}{
+		"a reading that is not whole": {options: func(o *Options) {
+			o.Departures.Unproven = func() (diag.Code, string) { return diag.GoneIncomplete, "it is not whole" }
+		}, code: diag.GoneIncomplete, all: true},
+		"an older dump": {options: func(o *Options) {
+			o.Departures.Unproven = func() (diag.Code, string) { return diag.GoneOlderDump, "it is older" }
+		}, code: diag.GoneOlderDump, all: true},
+		"a part": {options: func(o *Options) { o.Part = Only("--user", map[string]bool{id(5): true}) }, code: diag.GonePart, all: true},
+		"a part that a plan is about": {options: func(o *Options) {
+			o.Plan = NewPlan("public", "idp", nil, nil)
+			o.Plan.Part = "--user"
+		}, code: diag.GonePart, all: true},
+		"a plan that does not say so": {options: func(o *Options) { o.Plan = NewPlan("public", "idp", nil, nil) }, code: diag.PlanNotPlanned},
+		"another reading":             {options: func(o *Options) { o.Departures.SameReading = func(run int64) bool { return run != 1 } }, code: diag.GoneOtherReading},
+		"a login of another account": {prepare: func(_ *idp, src listed) listed {
+			left := slices.Clone(src[1:])
+			left[3].Logins = append(slices.Clone(left[3].Logins), canonical.Login{ID: id(0), Recipe: canonical.ThirdParty, Identity: &canonical.Identity{Provider: "google", Subject: "1"}})
+			return left
+		}, code: diag.GoneLinked},
+		"touched since": {prepare: func(dst *idp, src listed) listed {
+			dst.accounts[id(0)] = "somebody else"
+			return src[1:]
+		}, code: diag.LoadMoved},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, dst, src := loaded(t, 10)
+			left := src[1:]
+			if tt.prepare != nil {
+				left = tt.prepare(dst, src)
+			}
+			for _, dry := range []bool{true, false} {
+				before := dst.snapshot()[id(0)]
+				res, _, err := p.followed(left, dst, policy.GoneDisable, func(o *Options) {
+					o.DryRun = dry
+					if tt.options != nil {
+						tt.options(o)
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := dst.snapshot()[id(0)]; got != before || res.Gone.Disabled+res.Gone.Deleted != 0 {
+					t.Errorf("it went: %q, %+v", got, res.Gone)
+				}
+				if tt.all && res.Gone.Withheld != tt.code || !tt.all && (res.Gone.Kept[tt.code] != 1 || res.Gone.Accounts[0].SourceID != id(0)) {
+					t.Errorf("dry %v: %+v, want %s", dry, res.Gone, tt.code)
+				}
+			}
+			// But for the rule, it would have gone.
+			if tt.prepare == nil {
+				if res, _, err := p.followed(left, dst, policy.GoneDisable, nil); err != nil || res.Gone.Disabled != 1 {
+					t.Errorf("without the rule: %+v, %v", res.Gone, err)
+				}
+			}
+		})
+	}
+}
+
+// An account that runs have adopted is none that they have made.
+func TestGoneAdoptedStay(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), disabling(), people(3)
+	dst.accounts[id(0)] = "old old@example.com Old"
+	if _, _, err := p.do(src, dst, func(o *Options) { o.Policies.Adopt = true }); err != nil {
+		t.Fatal(err)
+	}
+	res, _, err := p.followed(src[1:], dst, policy.GoneDisable, nil)
+	if err != nil || res.Gone.Kept[diag.GoneNotMade] != 1 || len(disabledIn(dst)) != 0 {
+		t.Errorf("%+v, %v", res.Gone, err)
+	}
+}
+
+// A target that cannot switch accounts off says so before anything is written.
+func TestGoneUnable(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(3)
+	res, _, err := p.followed(src, dst, policy.GoneDisable, nil)
+	if !errors.Is(err, ErrRefused) || len(dst.accounts) != 0 || len(res.Diagnostics) != 1 || res.Diagnostics[0].Code != diag.GoneUnable {
+		t.Errorf("%v, %v", err, res.Diagnostics)
+	}
+}
+
+// Who registers again with the same address gets in, in the run that switches the account
+// of before off, and in a later one; a plan says so.
+func TestGoneGiveTheirAddressFree(t *testing.T) {
+	t.Parallel()
+	for _, when := range []string{"in the same run", "later"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			p, dst, src := loaded(t, 10)
+			newcomer := people(11)[10]
+			newcomer.Logins = slices.Clone(newcomer.Logins)
+			newcomer.Logins[0].Email = src[0].Logins[0].Email
+			left := append(slices.Clone(src[2:]), newcomer)
+			if when == "later" {
+				if res, _, err := p.followed(src[2:], dst, policy.GoneDelete, nil); err != nil || res.Gone.Disabled != 2 {
+					t.Fatalf("%+v, %v", res.Gone, err)
+				}
+			}
+			old, _, err := p.followed(left, dst, "", func(o *Options) { o.DryRun = true })
+			if err != nil || old.Summary.Rejected != 1 {
+				t.Fatalf("where nobody follows: %+v, %v", old.Summary, err)
+			}
+			plan, _, err := p.followed(left, dst, policy.GoneDelete, func(o *Options) { o.DryRun = true })
+			if err != nil || plan.Summary.Created != 1 || plan.Gone.Kept[diag.GoneRegisteredAgain] != 1 {
+				t.Errorf("the plan: %+v, %+v, %v", plan.Summary, plan.Gone, err)
+			}
+			res, _, err := p.followed(left, dst, policy.GoneDelete, nil)
+			if err != nil || res.Summary != plan.Summary || res.Gone.Disabled != plan.Gone.Disabled || res.Gone.Waiting != plan.Gone.Waiting || res.Gone.Kept[diag.GoneRegisteredAgain] != 1 {
+				t.Errorf("the run: %+v, %+v, %v", res.Summary, res.Gone, err)
+			}
+			if got := dst.accounts[id(0)]; !strings.HasPrefix(got, freed) || !strings.Contains(dst.accounts[id(10)], *newcomer.Logins[0].Email) {
+				t.Errorf("the account of before is %q, the new one %q", got, dst.accounts[id(10)])
+			}
+			last, _, err := p.followed(left, dst, policy.GoneDelete, later)
+			if err != nil || last.Gone.Deleted != 1 || last.Gone.Kept[diag.GoneRegisteredAgain] != 1 || len(dst.accounts) != 10 {
+				t.Errorf("a week later: %+v, %v, %d accounts", last.Gone, err, len(dst.accounts))
+			}
+		})
+	}
+}
+
+// Whoever is in the source again gets the account of before, as it was, and as the source
+// has it by now.
+func TestGoneComeBack(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 5)
+	before := dst.snapshot()
+	if _, _, err := p.followed(src[2:], dst, policy.GoneDisable, nil); err != nil {
+		t.Fatal(err)
+	}
+	if res, _, err := p.followed(src, dst, policy.GoneDisable, nil); err != nil || res.Gone.Back != 2 || res.Summary.Updated != 2 || len(disabledIn(dst)) != 0 {
+		t.Errorf("%+v, %+v, %v", res.Gone, res.Summary, err)
+	}
+	for id, was := range before {
+		if dst.accounts[id] != was {
+			t.Errorf("%s is %q, was %q", id, dst.accounts[id], was)
+		}
+	}
+	// They are people like all others from there on.
+	if res, _, err := p.followed(src[2:], dst, policy.GoneDisable, nil); err != nil || res.Gone.Disabled != 2 {
+		t.Errorf("gone once more: %+v, %v", res.Gone, err)
+	}
+}
+
+// An undo of what runs have switched off brings back everybody whom nobody has touched
+// since, and says first whom it cannot.
+func TestGoneReturn(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 6)
+	before := dst.snapshot()
+	if _, _, err := p.followed(src[3:], dst, policy.GoneDisable, nil); err != nil {
+		t.Fatal(err)
+	}
+	dst.accounts[id(2)] = "touched"
+	for _, dry := range []bool{true, false} {
+		p.with(func(s *journal.Scope, _ Options) {
+			var kept []pluginapi.Outcome
+			u, err := Return(context.Background(), s, dst, dry, UndoOptions{Report: func(o pluginapi.Outcome) {
+				if o.Code != "" {
+					kept = append(kept, o)
+				}
+			}})
+			if err != nil || u.Restored != 2 || u.Disabled != 3 || len(kept) != 1 || kept[0].SourceID != id(2) {
+				t.Errorf("dry %v: %+v, %v, %v", dry, u, kept, err)
+			}
+		})
+		if off := len(disabledIn(dst)); dry && off != 2 || !dry && off != 0 {
+			t.Errorf("dry %v: %d are off", dry, off)
+		}
+	}
+	if dst.accounts[id(0)] != before[id(0)] || dst.accounts[id(1)] != before[id(1)] {
+		t.Errorf("%q, %q", dst.accounts[id(0)], dst.accounts[id(1)])
+	}
+	// An undo of everything finds them as runs have made them.
+	p.with(func(s *journal.Scope, _ Options) {
+		if u, err := Undo(context.Background(), s, dst, UndoOptions{}); err != nil || u.Deleted != 5 || u.Kept[diag.LoadMoved] != 1 {
+			t.Errorf("%+v, %v", u, err)
+		}
+	})
+}
+
+// A run that is killed while it switches accounts off is taken up by the next one: what it
+// did is no stranger's doing.
+func TestGoneAfterAKill(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 8)
+	killing := &killed{idp: dst}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("nothing was interrupted")
+			}
+		}()
+		_, _, _ = p.followed(src[3:], killing, policy.GoneDisable, nil)
+	}()
+	if len(disabledIn(dst)) != 3 {
+		t.Fatalf("%v are off", disabledIn(dst))
+	}
+	res, _, err := p.followed(src[3:], dst, policy.GoneDisable, nil)
+	if err != nil || res.Gone.Disabled != 3 || len(res.Gone.Kept) != 0 {
+		t.Errorf("%+v, %v", res.Gone, err)
+	}
+	if res, _, err := p.followed(src, dst, policy.GoneDisable, nil); err != nil || res.Gone.Back != 3 || len(disabledIn(dst)) != 0 {
+		t.Errorf("afterwards they come back: %+v, %v", res.Gone, err)
+	}
+}
+
+// killed is gone as soon as it has switched accounts off.
+type killed struct{ *idp }
+
+func (k *killed) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
+	out, err := k.idp.Undo(ctx, accounts)
+	if accounts[0].Disable && !accounts[0].DryRun {
+		panic("killed")
+	}
+	return out, err
+}
+
+// A run that executes a plan does what the plan has said of people who have gone.
+func TestGoneAsPlanned(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 6)
+	plan := NewPlan("public", "idp", nil, nil)
+	said, _, err := p.followed(src[2:], dst, policy.GoneDisable, func(o *Options) { o.DryRun = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	said.Gone.Into(plan)
+	res, _, err := p.followed(src[3:], dst, policy.GoneDisable, func(o *Options) { o.Plan = plan })
+	if err != nil || res.Gone.Disabled != 2 || res.Gone.Kept[diag.PlanNotPlanned] != 1 || len(disabledIn(dst)) != 2 {
+		t.Errorf("%+v, %v", res.Gone, err)
+	}
+}

@@ -75,10 +75,13 @@ func (a address) is(value, via string) bool {
 	return a.Via == via && strings.EqualFold(a.Value, strings.TrimSpace(value)) && value != ""
 }
 
+// mapper knows what of a user goes where.
+type mapper struct{ config config }
+
 // fields is what is compared between what Kratos has and what it should have.
-func (t *target) fields(i *identity) map[string]string {
+func (m *mapper) fields(i *identity) map[string]string {
 	fields := map[string]string{"state": i.State, "external_id": text(i.Public[keyID]), "metadata": text(i.Admin[keyMetadata])}
-	for _, p := range t.config.Traits.paths() {
+	for _, p := range m.config.Traits.paths() {
 		fields[p.name] = i.Traits.get(p.trait)
 	}
 	if i.verified(fields["email"], byMail) {
@@ -95,8 +98,8 @@ func (t *target) fields(i *identity) map[string]string {
 
 // wanted is what the identity should be that is have now, which is nil when there is none.
 // What is in it and of no user stays.
-func (t *target) wanted(u *sdk.User, have *identity) *identity {
-	want := &identity{SchemaID: t.config.Schema, Traits: object{}, Public: object{}, Admin: object{}}
+func (m *mapper) wanted(u *sdk.User, have *identity) *identity {
+	want := &identity{SchemaID: m.config.Schema, Traits: object{}, Public: object{}, Admin: object{}}
 	if have != nil {
 		want.ID, want.SchemaID = have.ID, have.SchemaID
 		want.Traits, want.Public, want.Admin = have.Traits.clone(), have.Public.clone(), have.Admin.clone()
@@ -105,7 +108,7 @@ func (t *target) wanted(u *sdk.User, have *identity) *identity {
 	if u.Enabled {
 		want.State = "active"
 	}
-	of := t.config.Traits
+	of := m.config.Traits
 	for trait, value := range map[string]string{of.Email: u.Email, of.Username: u.Username, of.Phone: u.Phone, of.GivenName: u.GivenName, of.FamilyName: u.FamilyName} {
 		want.Traits.set(trait, value)
 	}
@@ -120,7 +123,7 @@ func (t *target) wanted(u *sdk.User, have *identity) *identity {
 	}
 	links := []string{markOf(u.ID)}
 	for _, other := range u.Identities {
-		provider, renamed := t.config.Providers[other.Provider]
+		provider, renamed := m.config.Providers[other.Provider]
 		if !renamed {
 			provider = other.Provider
 		}
@@ -132,13 +135,19 @@ func (t *target) wanted(u *sdk.User, have *identity) *identity {
 
 // secrets is what Kratos takes and nobody compares: it makes another hash of a password at
 // the first sign-in.
-func (t *target) secrets(u *sdk.User) []reconcile.Secret {
-	hash, _ := t.hash(u.Password)
+func (m *mapper) secrets(u *sdk.User) []reconcile.Secret {
+	hash, _ := m.hash(u.Password)
 	return []reconcile.Secret{{Field: "password", Feature: sdk.PartPassword, Value: hash}}
 }
 
+// wantedOf is the identity as the rules of the host want it: what Kratos shows, and what it
+// only takes.
+func (m *mapper) wantedOf(u *sdk.User, have *identity) reconcile.Wanted {
+	return reconcile.Wanted{Fields: m.fields(m.wanted(u, have)), Secrets: m.secrets(u)}
+}
+
 // hash writes a hash as Kratos reads it. problem says why it cannot.
-func (t *target) hash(h sdk.PasswordHash) (hash, problem string) {
+func (m *mapper) hash(h sdk.PasswordHash) (hash, problem string) {
 	std, raw := base64.StdEncoding.EncodeToString, base64.RawStdEncoding.EncodeToString
 	switch h.Scheme {
 	case "":
@@ -153,7 +162,7 @@ func (t *target) hash(h sdk.PasswordHash) (hash, problem string) {
 		return fmt.Sprintf("$%s$v=19$m=%d,t=%d,p=%d$%s$%s", h.Scheme, p.MemoryKiB, p.Iterations, p.Parallelism, raw(h.Salt()), raw(h.Digest())), ""
 	case sdk.FirebaseScrypt:
 		p := h.Firebase
-		return fmt.Sprintf("$firescrypt$ln=%d,r=%d,p=1$%s$%s$%s$%s", p.MemoryCost, p.Rounds, std(h.Salt()), std(h.Digest()), std(p.Separator()), t.config.SignerKey.Reveal()), ""
+		return fmt.Sprintf("$firescrypt$ln=%d,r=%d,p=1$%s$%s$%s$%s", p.MemoryCost, p.Rounds, std(h.Salt()), std(h.Digest()), std(p.Separator()), m.config.SignerKey.Reveal()), ""
 	default:
 		return "", "Kratos knows no hashes of this kind"
 	}
@@ -219,7 +228,8 @@ func (o object) set(path, value string) {
 		inner = map[string]any{}
 	}
 	object(inner).set(rest, value)
-	if o[name] = inner; len(inner) == 0 {
+	o[name] = inner
+	if len(inner) == 0 {
 		delete(o, name)
 	}
 }

@@ -57,12 +57,12 @@ const longestID = 240
 func plugin() sdk.Plugin[config] {
 	return sdk.Plugin[config]{
 		Name: "kratos", Version: version, Codes: codes, New: open,
-		Capabilities: (&target{config: config{Traits: traits{Email: "email"}}}).Capabilities(),
+		Capabilities: (&mapper{config{Traits: traits{Email: "email"}}}).Capabilities(),
 	}
 }
 
 // Capabilities implements [sdk.Capable]: what Kratos holds depends on its identity schema.
-func (t *target) Capabilities() sdk.Capabilities {
+func (m *mapper) Capabilities() sdk.Capabilities {
 	c := sdk.Capabilities{
 		Hashes: []sdk.HashSupport{
 			{Scheme: sdk.Bcrypt, Variants: []string{"2a", "2b", "2y"}}, {Scheme: sdk.Argon2id}, {Scheme: sdk.Argon2i},
@@ -72,16 +72,16 @@ func (t *target) Capabilities() sdk.Capabilities {
 		MaxIDLength: longestID,
 		UniqueEmail: true,
 		Folding:     map[sdk.Identifier]sdk.Folding{sdk.IdentifierEmail: {Trims: true}, sdk.IdentifierUsername: {Trims: true}},
-		NoUsernames: t.config.Traits.Username == "",
+		NoUsernames: m.config.Traits.Username == "",
 		Identity:    []string{"admin_url"},
 	}
-	if !t.config.SignerKey.IsZero() {
+	if !m.config.SignerKey.IsZero() {
 		c.Hashes = append(c.Hashes, sdk.HashSupport{Scheme: sdk.FirebaseScrypt})
 	}
-	if t.config.Traits.Phone != "" {
+	if m.config.Traits.Phone != "" {
 		c.Carries = append(c.Carries, sdk.CarriesPhone)
 	}
-	if t.config.Traits.GivenName != "" || t.config.Traits.FamilyName != "" {
+	if m.config.Traits.GivenName != "" || m.config.Traits.FamilyName != "" {
 		c.Carries = append(c.Carries, sdk.CarriesNames)
 	}
 	return c
@@ -100,11 +100,11 @@ func open(_ context.Context, c config, env sdk.Env) (sdk.Target, error) {
 	}
 	// What Kratos answers with 500 it has rolled back, and it would do so again.
 	client := httpx.NewClient(httpx.Options{UserAgent: env.UserAgent, Pulse: env.Pulse, Log: env.Log, FaultTries: 1})
-	return &target{
-		config: c,
+	return &target{desk{
+		mapper: mapper{c},
 		api:    &api{admin: strings.TrimSuffix(c.AdminURL, "/"), public: strings.TrimSuffix(c.PublicURL, "/"), token: c.Token, http: client},
 		judge:  reconcile.Judge{Fingerprints: env.Fingerprints, Place: "Kratos"},
-	}, nil
+	}}, nil
 }
 
 // Check implements [sdk.Checker]: everything that would fail for every user.

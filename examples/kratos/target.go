@@ -15,10 +15,13 @@ import (
 )
 
 // target is Kratos.
-type target struct {
-	config config
-	api    *api
-	judge  reconcile.Judge
+type target struct{ desk }
+
+// desk decides what is to be done.
+type desk struct {
+	mapper
+	api   *api
+	judge reconcile.Judge
 }
 
 // decision is what is to become of a user. Want is nil where that needs no writing, and have
@@ -31,8 +34,8 @@ type decision struct {
 
 // decide says what is to be done with users, without doing it. It is all of Plan and the
 // first half of Load, so that what is planned is what happens.
-func (t *target) decide(ctx context.Context, users []sdk.User) ([]*decision, error) {
-	known, err := t.known(ctx, users)
+func (k *desk) decide(ctx context.Context, users []sdk.User) ([]*decision, error) {
+	known, err := k.known(ctx, users)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +44,7 @@ func (t *target) decide(ctx context.Context, users []sdk.User) ([]*decision, err
 	g.SetLimit(16)
 	for i := range users {
 		g.Go(func() (err error) {
-			all[i], err = t.decideOne(ctx, &users[i], known[users[i].Prior.TargetID])
+			all[i], err = k.decideOne(ctx, &users[i], known[users[i].Prior.TargetID])
 			return err
 		})
 	}
@@ -49,7 +52,7 @@ func (t *target) decide(ctx context.Context, users []sdk.User) ([]*decision, err
 }
 
 // known are the identities that earlier runs have noted, whatever they are called by now.
-func (t *target) known(ctx context.Context, users []sdk.User) (map[string]*identity, error) {
+func (k *desk) known(ctx context.Context, users []sdk.User) (map[string]*identity, error) {
 	var ids []string
 	for i := range users {
 		if id := users[i].Prior.TargetID; id != "" {
@@ -60,14 +63,14 @@ func (t *target) known(ctx context.Context, users []sdk.User) (map[string]*ident
 	if len(ids) == 0 {
 		return known, nil // without ids, Kratos would list everybody
 	}
-	found, err := t.api.some(ctx, ids)
+	found, err := k.api.some(ctx, ids)
 	for _, i := range found {
 		known[i.ID] = i
 	}
 	return known, err
 }
 
-func (t *target) decideOne(ctx context.Context, u *sdk.User, have *identity) (*decision, error) {
+func (k *desk) decideOne(ctx context.Context, u *sdk.User, have *identity) (*decision, error) {
 	d := &decision{user: u, have: have}
 	if problem := invalid(u); problem != "" {
 		d.Outcome = sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: codeInvalidUser, Detail: problem}
@@ -75,12 +78,12 @@ func (t *target) decideOne(ctx context.Context, u *sdk.User, have *identity) (*d
 	}
 	if have == nil {
 		var err error
-		if d.have, err = t.api.find(ctx, markOf(u.ID)); err != nil {
+		if d.have, err = k.api.find(ctx, markOf(u.ID)); err != nil {
 			return nil, err
 		}
 	}
 	if d.have == nil {
-		taken, err := t.conflict(ctx, u)
+		taken, err := k.conflict(ctx, u)
 		if err != nil {
 			return nil, err
 		}
@@ -88,42 +91,36 @@ func (t *target) decideOne(ctx context.Context, u *sdk.User, have *identity) (*d
 			d.Outcome = *taken
 			return d, nil
 		}
-		d.Verdict = t.judge.Absent(u)
+		d.Verdict = k.judge.Absent(u)
 	} else {
-		d.Verdict = t.judge.Found(u, t.wantedOf(u, d.have), reconcile.Held{ID: d.have.ID, Fields: t.fields(d.have), Marked: d.have.marked()})
+		d.Verdict = k.judge.Found(u, k.wantedOf(u, d.have), reconcile.Held{ID: d.have.ID, Fields: k.fields(d.have), Marked: d.have.marked()})
 	}
 	if d.Outcome.Action == sdk.Created || d.Outcome.Action == sdk.Updated {
-		d.want = t.wanted(u, d.have)
+		d.want = k.wanted(u, d.have)
 	}
-	if _, problem := t.hash(u.Password); problem != "" && d.Outcome.Action.MayLose() {
+	if _, problem := k.hash(u.Password); problem != "" && d.Outcome.Action.MayLose() {
 		d.Outcome.Losses = append(d.Outcome.Losses, sdk.PartLoss{Feature: sdk.PartPassword, Code: sdk.CodePartRefused, Detail: problem})
 	}
 	return d, nil
 }
 
-// wantedOf is the identity as the rules of the host want it: what Kratos shows, and what it
-// only takes.
-func (t *target) wantedOf(u *sdk.User, have *identity) reconcile.Wanted {
-	return reconcile.Wanted{Fields: t.fields(t.wanted(u, have)), Secrets: t.secrets(u)}
-}
-
 // conflict is the outcome of a user who is to sign in with what somebody else signs in with;
 // nil when all is free.
-func (t *target) conflict(ctx context.Context, u *sdk.User) (*sdk.Outcome, error) {
+func (k *desk) conflict(ctx context.Context, u *sdk.User) (*sdk.Outcome, error) {
 	wants := []struct {
 		trait, value string
 		code         sdk.Code
-	}{{t.config.Traits.Email, u.Email, sdk.CodeEmailConflict}, {t.config.Traits.Username, u.Username, sdk.CodeUsernameConflict}}
+	}{{k.config.Traits.Email, u.Email, sdk.CodeEmailConflict}, {k.config.Traits.Username, u.Username, sdk.CodeUsernameConflict}}
 	for _, w := range wants {
 		if w.trait == "" || w.value == "" {
 			continue
 		}
-		holder, err := t.api.find(ctx, w.value)
+		holder, err := k.api.find(ctx, w.value)
 		if err != nil {
 			return nil, err
 		}
 		if holder != nil && holder.ID != u.Prior.TargetID && !slices.Contains(holder.links(), markOf(u.ID)) {
-			o := t.judge.Conflict(u, w.code, w.value, holder.ID)
+			o := k.judge.Conflict(u, w.code, w.value, holder.ID)
 			return &o, nil
 		}
 	}
@@ -161,6 +158,7 @@ func (t *target) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 	if err != nil {
 		return err
 	}
+	l := &loader{&t.desk, out}
 	var batch []creation
 	for _, d := range all {
 		switch {
@@ -172,15 +170,21 @@ func (t *target) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 		case ctx.Err() != nil:
 			return context.Cause(ctx) // the batch was taken back
 		default:
-			out.Report(t.update(ctx, d))
+			out.Report(l.update(ctx, d))
 		}
 	}
-	return t.create(ctx, batch, out)
+	return l.create(ctx, batch)
+}
+
+// loader does what was decided.
+type loader struct {
+	*desk
+	out sdk.Outcomes
 }
 
 // create makes identities. A request that Kratos refuses as a whole is halved, until who is
 // to blame is alone.
-func (t *target) create(ctx context.Context, batch []creation, out sdk.Outcomes) error {
+func (l *loader) create(ctx context.Context, batch []creation) error {
 	if len(batch) == 0 {
 		return nil
 	}
@@ -188,17 +192,17 @@ func (t *target) create(ctx context.Context, batch []creation, out sdk.Outcomes)
 		return context.Cause(ctx) // the batch was taken back
 	}
 	// Whatever becomes of the first attempt, the marks keep a second one from making anybody twice.
-	results, err := t.api.create(httpx.Retryable(ctx), batch)
+	results, err := l.api.create(httpx.Retryable(ctx), batch)
 	switch {
 	case isStatus(err, http.StatusUnauthorized, http.StatusForbidden):
 		return err
 	case isStatus(err) && len(batch) > 1:
 		half := len(batch) / 2
-		return errors.Join(t.create(ctx, batch[:half], out), t.create(ctx, batch[half:], out))
+		return errors.Join(l.create(ctx, batch[:half]), l.create(ctx, batch[half:]))
 	case err != nil:
 		results = slices.Repeat([]created{{err: err}}, len(batch))
 	}
-	made, err := t.made(ctx, results)
+	made, err := l.made(ctx, results)
 	if err != nil {
 		return err
 	}
@@ -213,13 +217,13 @@ func (t *target) create(ctx context.Context, batch []creation, out sdk.Outcomes)
 	}
 	for i, r := range results {
 		if r.err == nil && made[r.id] != nil {
-			out.Report(t.done(batch[i].decision, made[r.id]))
+			l.out.Report(l.done(batch[i].decision, made[r.id]))
 		}
 	}
-	err = t.create(ctx, again, out)
+	err = l.create(ctx, again)
 	for i, r := range results {
 		if r.err != nil { // by now it can be told who has what it wants
-			out.Report(t.notMade(ctx, batch[i].decision, r.err))
+			l.out.Report(l.notMade(ctx, batch[i].decision, r.err))
 		}
 	}
 	return err
@@ -227,7 +231,7 @@ func (t *target) create(ctx context.Context, batch []creation, out sdk.Outcomes)
 
 // made reads back what was made, which is not always what Kratos says: with somebody in a
 // batch whose identifier is taken, 1.3 takes all of the batch back and names him alone.
-func (t *target) made(ctx context.Context, results []created) (map[string]*identity, error) {
+func (l *loader) made(ctx context.Context, results []created) (map[string]*identity, error) {
 	var ids []string
 	for _, r := range results {
 		if r.err == nil {
@@ -238,7 +242,7 @@ func (t *target) made(ctx context.Context, results []created) (map[string]*ident
 	if len(ids) == 0 {
 		return made, nil
 	}
-	found, err := t.api.some(ctx, ids)
+	found, err := l.api.some(ctx, ids)
 	for _, i := range found {
 		made[i.ID] = i
 	}
@@ -246,31 +250,31 @@ func (t *target) made(ctx context.Context, results []created) (map[string]*ident
 }
 
 // update changes an identity that is there.
-func (t *target) update(ctx context.Context, d *decision) sdk.Outcome {
+func (l *loader) update(ctx context.Context, d *decision) sdk.Outcome {
 	o, open, hash := d.Outcome, d.Unsent(), ""
-	before, err := t.api.get(ctx, d.have.ID)
+	before, err := l.api.get(ctx, d.have.ID)
 	if err != nil || before == nil {
-		return t.undecided(o, err)
+		return l.undecided(o, err)
 	}
 	if d.Send["password"] {
-		if hash, _ = t.hash(d.user.Password); hash == "" {
+		if hash, _ = l.hash(d.user.Password); hash == "" {
 			open["password"] = true
 			o.Losses = append(o.Losses, sdk.PartLoss{Feature: sdk.PartPassword, Code: sdk.CodePartRefused, Detail: "Kratos takes no password away"})
 		}
 	}
 	if o.Before, err = preImage(before, hash != ""); err != nil {
-		return t.undecided(o, err)
+		return l.undecided(o, err)
 	}
 	traced, trace := httpx.WithTrace(ctx)
-	kept, err := t.api.change(traced, d.have, d.want, hash)
+	kept, err := l.api.change(traced, d.have, d.want, hash)
 	switch {
 	case err == nil && kept != nil:
 	case trace.Doubtful() || !isStatus(err):
-		return t.undecided(o, err)
+		return l.undecided(o, err)
 	default:
-		return t.refused(ctx, d, err)
+		return l.refused(ctx, d, err)
 	}
-	o.State = t.judge.Left(t.wantedOf(d.user, d.have), t.fields(kept), open)
+	o.State = l.judge.Left(l.wantedOf(d.user, d.have), l.fields(kept), open)
 	if d.Resumed {
 		o.Before, o.Changed = nil, nil // an interrupted load has made it
 	}
@@ -278,32 +282,32 @@ func (t *target) update(ctx context.Context, d *decision) sdk.Outcome {
 }
 
 // done is the outcome of somebody whose identity was made.
-func (t *target) done(d *decision, kept *identity) sdk.Outcome {
+func (l *loader) done(d *decision, kept *identity) sdk.Outcome {
 	o := d.Outcome
-	o.TargetID, o.State = kept.ID, t.judge.Left(t.wantedOf(d.user, nil), t.fields(kept), nil)
+	o.TargetID, o.State = kept.ID, l.judge.Left(l.wantedOf(d.user, nil), l.fields(kept), nil)
 	return o
 }
 
 // notMade turns an error into the outcome of somebody whose identity may have been made all
 // the same. Nobody guesses: it is looked up.
-func (t *target) notMade(ctx context.Context, d *decision, why error) sdk.Outcome {
-	have, err := t.api.find(ctx, markOf(d.user.ID))
+func (l *loader) notMade(ctx context.Context, d *decision, why error) sdk.Outcome {
+	have, err := l.api.find(ctx, markOf(d.user.ID))
 	switch {
 	case err != nil:
-		return t.undecided(d.Outcome, why)
+		return l.undecided(d.Outcome, why)
 	case have != nil:
-		return t.done(d, have)
+		return l.done(d, have)
 	case !isStatus(why), isStatus(why, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout):
-		return t.undecided(d.Outcome, why) // it may still be on its way
+		return l.undecided(d.Outcome, why) // it may still be on its way
 	}
-	return t.refused(ctx, d, why)
+	return l.refused(ctx, d, why)
 }
 
 // refused is the outcome of somebody to whom Kratos has said no: this user's, and nobody
 // else's.
-func (t *target) refused(ctx context.Context, d *decision, why error) sdk.Outcome {
+func (l *loader) refused(ctx context.Context, d *decision, why error) sdk.Outcome {
 	if isStatus(why, http.StatusConflict) {
-		if taken, err := t.conflict(ctx, d.user); err == nil && taken != nil {
+		if taken, err := l.conflict(ctx, d.user); err == nil && taken != nil {
 			taken.TargetID = d.Outcome.TargetID
 			return *taken
 		}
@@ -312,7 +316,7 @@ func (t *target) refused(ctx context.Context, d *decision, why error) sdk.Outcom
 }
 
 // undecided is the outcome of somebody whom the next run looks up.
-func (t *target) undecided(o sdk.Outcome, why error) sdk.Outcome {
+func (l *loader) undecided(o sdk.Outcome, why error) sdk.Outcome {
 	detail := "the account has gone while it was changed"
 	if why != nil {
 		detail = why.Error()

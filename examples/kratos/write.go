@@ -100,7 +100,8 @@ func (a *api) create(ctx context.Context, batch []creation) ([]created, error) {
 	}
 	out := make([]created, len(batch))
 	for i, one := range answer.Identities {
-		if out[i].id = one.ID; one.Error != nil {
+		out[i].id = one.ID
+		if one.Error != nil {
 			out[i].err = one.Error
 		}
 	}

@@ -137,7 +137,7 @@ func TestMain(m *testing.M) {
 // noteSources looks at all that the program is built of: go test repeats the tests
 // when something has changed that they have looked at.
 func noteSources() {
-	for _, dir := range []string{"cmd", "core", "plugins", "go.mod"} {
+	for _, dir := range []string{"cmd", "core", "examples/kratos", "plugins", "go.mod"} {
 		err := filepath.WalkDir(filepath.Join("..", "..", dir), func(path string, _ fs.DirEntry, err error) error {
 			if err == nil {
 				_, err = os.Stat(path)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/members"
 	"github.com/stetl/stetl/core/pluginapi"
 )
 
@@ -114,7 +115,7 @@ func (d *demand) name(u *pluginapi.User, n int) {
 			}
 		}
 	}
-	for key := range canonical.Members(u.Metadata) {
+	for key := range members.Of(u.Metadata) {
 		d.keys.count(key, n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/members"
 	"github.com/stetl/stetl/core/pluginapi"
 )
 
@@ -143,7 +144,7 @@ var nameKeys = [...][2]string{{"first_name", "last_name"}, {"firstName", "lastNa
 // apart: no rule for that is right everywhere.
 func names(out *pluginapi.User, metadata json.RawMessage) {
 	var found [len(nameKeys)][2]string
-	for key, value := range canonical.Members(metadata) {
+	for key, value := range members.Of(metadata) {
 		for i, keys := range nameKeys {
 			for n := range keys {
 				if key == keys[n] {

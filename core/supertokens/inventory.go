@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/members"
 )
 
 // Inventory is what an installation holds, counted over one whole reading.
@@ -89,7 +90,7 @@ func (inv *Inventory) account(u *canonical.User) {
 const maxMetadataKeys = 500
 
 func (inv *Inventory) metadata(stored json.RawMessage) {
-	for key := range canonical.Members(stored) {
+	for key := range members.Of(stored) {
 		if _, known := inv.MetadataKeys[key]; known || len(inv.MetadataKeys) < maxMetadataKeys {
 			inv.MetadataKeys[key]++
 		}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -15,7 +17,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/time/rate"
 
 	"github.com/stetl/stetl/core/pluginapi"
@@ -62,14 +63,19 @@ const (
 	firstContact = 5 * time.Second
 )
 
+// pause is how long to wait after an attempt: half as long again after each, and up to half
+// more or less than that, so that many who were refused do not come back at once.
+func pause(first time.Duration, attempt int) time.Duration {
+	wait := min(float64(first)*math.Pow(1.5, float64(attempt-1)), float64(maxWait))
+	return time.Duration(wait * (0.5 + rand.Float64())) //nolint:gosec // nothing secret
+}
+
 // RoundTrip implements [http.RoundTripper]. The error is an [*Error].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) { return t.roundTrip(r, nil) }
 
 func (t *Transport) roundTrip(r *http.Request, tokens *Tokens) (*http.Response, error) {
 	ctx := r.Context()
 	began := time.Now()
-	waits := backoff.NewExponentialBackOff()
-	waits.InitialInterval, waits.MaxInterval = t.options.FirstWait, maxWait
 	doubtful, refused := false, false // whether an attempt may have been carried out, and the token was refused
 	for attempt := 1; ; attempt++ {
 		resp, by, sent, err := t.try(r, attempt, tokens)
@@ -98,7 +104,7 @@ func (t *Transport) roundTrip(r *http.Request, tokens *Tokens) (*http.Response, 
 			drain(resp.Body)
 			continue
 		}
-		wait := waits.NextBackOff()
+		wait := pause(t.options.FirstWait, attempt)
 		if !t.repeats(r, resp, attempt, sent, err) || time.Now().Add(wait).After(deadline) {
 			return t.give(r, resp, attempt, doubtful, err)
 		}

@@ -1,4 +1,4 @@
-package canonical
+package members
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestMembers(t *testing.T) {
+func TestOf(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]map[string]string{
 		``:           {},
@@ -20,14 +20,14 @@ func TestMembers(t *testing.T) {
 		`{"a": {"b": [1, "}"]}, "c\u0065\n" :  "x\"y" ,"": null}`: {"a": `{"b": [1, "}"]}`, "ce\n": `"x\"y"`, "": "null"},
 		`{"a": 1, "a": 2}`: {"a": "2"},
 	} {
-		if diff := cmp.Diff(want, maps.Collect(Members(json.RawMessage(text)))); diff != "" {
+		if diff := cmp.Diff(want, maps.Collect(Of(json.RawMessage(text)))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}
 	}
 }
 
-// FuzzMembers holds Members to what the standard library reads.
-func FuzzMembers(f *testing.F) {
+// FuzzOf holds Of to what the standard library reads.
+func FuzzOf(f *testing.F) {
 	f.Add(`{"first_name": "Ada", "\u00e9": {"a": [1e9, true, null]}, "a\\": "\\\""}`)
 	f.Add(`{"a":1,"a":[]}`)
 	f.Fuzz(func(t *testing.T, text string) {
@@ -36,7 +36,7 @@ func FuzzMembers(f *testing.F) {
 			want = nil
 		}
 		got := map[string]json.RawMessage{}
-		for name, value := range Members(json.RawMessage(text)) {
+		for name, value := range Of(json.RawMessage(text)) {
 			got[name] = json.RawMessage(value)
 		}
 		if !json.Valid([]byte(text)) || !utf8.ValidString(text) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -52,23 +53,46 @@ func BenchmarkSQL(b *testing.B) {
 		return float64(n) / took.Seconds()
 	}
 	var copied string
+	var peak uint64
 	for range b.N {
 		stetl := measure(people, func(dsn string) error {
 			c := config
 			c.URL = sdk.NewSecret(dsn)
 			copied = dsn
+			stop := watchHeap(&peak)
+			defer stop()
 			return throughPlugin(b, open(b, c, nil), people)
 		})
 		rows := prepared(b, copied)
 		bare := measure(people, func(dsn string) error { return copyPrepared(b.Context(), dsn, rows) })
 		few := min(people, 20_000)
 		single := measure(few, func(dsn string) error { return oneByOne(b.Context(), dsn, copied, few) })
+		b.ReportMetric(float64(peak)/1e6, "MB-heap")
 		b.ReportMetric(stetl, "users/s")
 		b.ReportMetric(bare, "COPY/s")
 		b.ReportMetric(single, "INSERT/s")
 		b.ReportMetric(stetl/bare, "xCOPY")
 		b.ReportMetric(stetl/single, "xINSERT")
 	}
+}
+
+// watchHeap notes the most that the heap has held.
+func watchHeap(peak *uint64) (stop func()) {
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			*peak = max(*peak, m.HeapAlloc)
+			select {
+			case <-ended:
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}()
+	return func() { close(ended); <-done }
 }
 
 func throughPlugin(b *testing.B, target *live, people int) error {

@@ -19,6 +19,8 @@ type heldTable struct {
 	rights        map[string]bool
 	transactional bool   // what was written can be taken back
 	overriding    string // lets an INSERT give values that the database would make
+	// faithful says that nothing changes a row on its way in, as a trigger would.
+	faithful bool
 
 	claimed func(expr string) string // as that of a column, of a type that nobody knows
 }

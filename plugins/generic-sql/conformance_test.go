@@ -15,7 +15,7 @@ import (
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "tries every rule")
-	for preset, with := range map[string][]string{"better-auth": {"passkey", "phone-number", "bridge"}, "authjs": {"password", "bridge"}} {
+	for preset, with := range map[string][]string{"better-auth": {"passkey", "phone-number", "username", "admin", "bridge"}, "authjs": {"password", "bridge"}} {
 		t.Run(preset, func(t *testing.T) {
 			t.Parallel()
 			config := map[string]any{

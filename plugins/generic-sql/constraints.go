@@ -26,10 +26,65 @@ type pending struct {
 	account *account
 }
 
-// future is a query that gives rows as they would be in the table, with defaults and
+// futures are rows that are to be written, for questions to the database.
+type futures struct {
+	table *table
+	held  *heldTable
+	rows  []pending
+	fresh bool // none of them is there
+	args  []any
+}
+
+// each asks a question: before and after stand around a query that gives the rows as they
+// would be.
+func (f *futures) each(ctx context.Context, s *auditor, before, after string, answer func([]*string) error) error {
+	if f.args == nil {
+		f.args = s.server.rows(f.table, f.rows)
+	}
+	return s.tx.each(ctx, before+"("+futureOf(s.server, f.table, f.held, f.fresh)+")"+after, f.args, answer)
+}
+
+// only are the same rows with some columns, and those that tell them apart: less travels,
+// and less is read.
+func (f *futures) only(names []string) *futures {
+	t, h, rows := f.table, f.held, f.rows
+	narrow, held := &table{Table: t.Table, at: t.at, key: t.key, account: t.account, id: t.id}, *h
+	var kept []int
+	for i, c := range t.columns {
+		if c == t.account || slices.Contains(t.key, c) || slices.Contains(names, c.name) {
+			narrow.columns, kept = append(narrow.columns, c), append(kept, i)
+		}
+	}
+	held.columns = nil
+	for _, c := range h.columns {
+		if narrow.index(c.name) >= 0 || slices.Contains(names, c.name) {
+			held.columns = append(held.columns, c)
+		}
+	}
+	out := make([]pending, len(rows))
+	for n, r := range rows {
+		values := make([]value, len(kept))
+		for i, at := range kept {
+			values[i] = r.values[at]
+		}
+		out[n] = pending{&row{table: narrow, key: r.key, values: values}, r.account}
+	}
+	return &futures{table: narrow, held: &held, rows: out, fresh: f.fresh}
+}
+
+// plain says that the index is about columns alone, which rows are given or have by
+// default, and names them.
+func (u *uniqueIndex) plain(h *heldTable) bool {
+	return u.predicate == "" && !slices.ContainsFunc(u.columns, func(name string) bool {
+		c := h.column(name)
+		return c == nil || c.generated != ""
+	})
+}
+
+// futureOf is a query that gives rows as they would be in the table, with defaults and
 // generated columns, and stetl_n for each. It writes nothing. What is not declared stays as
 // it is in rows that are there; fresh says that there are none of these.
-func future(s syntax, t *table, h *heldTable, fresh bool) string {
+func futureOf(s syntax, t *table, h *heldTable, fresh bool) string {
 	casts := []string{"w.stetl_n"}
 	// otherwise is what a column has in a row that is there.
 	otherwise := func(value, name string) string {
@@ -93,12 +148,11 @@ func (s *auditor) constrain(ctx context.Context, accounts []*account) error {
 		if len(rows) == 0 {
 			continue
 		}
-		args := s.server.rows(t, rows)
-		future := future(s.server, t, h, fresh)
-		if err := s.checks(ctx, t, h, future, rows, args); err != nil {
+		all := &futures{table: t, held: h, rows: rows, fresh: fresh}
+		if err := s.checks(ctx, all); err != nil {
 			return err
 		}
-		if err := s.references(ctx, t, h, future, rows, args); err != nil {
+		if err := s.references(ctx, all); err != nil {
 			return err
 		}
 		for _, u := range s.catalogue.unique(t) {
@@ -108,7 +162,11 @@ func (s *auditor) constrain(ctx context.Context, accounts []*account) error {
 			if !u.concerns(t, h) {
 				continue
 			}
-			if err := s.unique(ctx, t, h, u, future, rows, args); err != nil {
+			about := all
+			if u.plain(h) {
+				about = all.only(u.columns)
+			}
+			if err := s.unique(ctx, about, u); err != nil {
 				return err
 			}
 		}
@@ -122,16 +180,17 @@ func (s *auditor) constrain(ctx context.Context, accounts []*account) error {
 	return nil
 }
 
-func (s *auditor) checks(ctx context.Context, t *table, h *heldTable, future string, rows []pending, args []any) error {
+func (s *auditor) checks(ctx context.Context, all *futures) error {
+	t, h, rows := all.table, all.held, all.rows
 	if len(h.checks) == 0 {
-		return s.casts(ctx, t, future, args)
+		return s.casts(ctx, all)
 	}
 	var broken []string
 	for _, c := range h.checks {
 		broken = append(broken, "CASE WHEN NOT ("+c.expr+") THEN "+s.server.text(c.name)+" END")
 	}
-	query := "SELECT stetl_n, coalesce(" + strings.Join(append(broken, "''"), ", ") + ") FROM (" + future + ") AS " + s.server.quote("row")
-	return s.tx.each(ctx, query, args, func(texts []*string) error {
+	query := "SELECT stetl_n, coalesce(" + strings.Join(append(broken, "''"), ", ") + ") FROM "
+	return all.each(ctx, s, query, " AS "+s.server.quote("row"), func(texts []*string) error {
 		n, err := numbered(texts[0], rows)
 		if name := textOf(texts[1]); err == nil && name != "" {
 			rows[n].account.reject(codeConstraint, fmt.Sprintf("the check %s of the table %s does not allow it", name, t.Name), "")
@@ -141,9 +200,9 @@ func (s *auditor) checks(ctx context.Context, t *table, h *heldTable, future str
 }
 
 // casts sees whether values of types that this program does not know have their form.
-func (s *auditor) casts(ctx context.Context, t *table, future string, args []any) error {
+func (s *auditor) casts(ctx context.Context, all *futures) error {
 	var unknown []string
-	for _, c := range t.columns {
+	for _, c := range all.table.columns {
 		if !c.held.known {
 			unknown = append(unknown, "max(length("+c.held.show("r."+s.server.quote(c.name))+"))")
 		}
@@ -151,7 +210,7 @@ func (s *auditor) casts(ctx context.Context, t *table, future string, args []any
 	if len(unknown) == 0 {
 		return nil
 	}
-	return s.tx.each(ctx, "SELECT "+strings.Join(unknown, ", ")+" FROM ("+future+") AS r", args, func([]*string) error { return nil })
+	return all.each(ctx, s, "SELECT "+strings.Join(unknown, ", ")+" FROM ", " AS r", func([]*string) error { return nil })
 }
 
 // numbered reads the number of a row.
@@ -165,8 +224,9 @@ func numbered(text *string, rows []pending) (int, error) {
 
 // references rejects who refers to a row that is not there and that the account itself
 // does not bring.
-func (s *auditor) references(ctx context.Context, t *table, h *heldTable, future string, rows []pending, args []any) error {
-	for _, f := range h.refers {
+func (s *auditor) references(ctx context.Context, all *futures) error {
+	t, rows := all.table, all.rows
+	for _, f := range all.held.refers {
 		var columns []*column
 		for _, name := range f.columns {
 			if at := t.index(name); at >= 0 {
@@ -183,9 +243,8 @@ func (s *auditor) references(ctx context.Context, t *table, h *heldTable, future
 			here = append(here, "r."+s.server.quote(c.name)+" IS NOT NULL")
 			there = append(there, "x."+s.server.quote(f.refs[i])+" = r."+s.server.quote(c.name))
 		}
-		query := "SELECT stetl_n FROM (" + future + ") AS r WHERE " + strings.Join(here, " AND ") +
-			" AND NOT EXISTS (SELECT 1 FROM " + f.toName + " AS x WHERE " + strings.Join(there, " AND ") + ")"
-		err := s.tx.each(ctx, query, args, func(texts []*string) error {
+		missing := " AS r WHERE " + strings.Join(here, " AND ") + " AND NOT EXISTS (SELECT 1 FROM " + f.toName + " AS x WHERE " + strings.Join(there, " AND ") + ")"
+		err := all.only(f.columns).each(ctx, s, "SELECT stetl_n FROM ", missing, func(texts []*string) error {
 			n, err := numbered(texts[0], rows)
 			if err != nil {
 				return err
@@ -219,7 +278,8 @@ func (s *auditor) brings(a *account, f *reference, from *row, columns []*column)
 }
 
 // unique rejects who wants what another row has: one of the database, or one of this run.
-func (s *auditor) unique(ctx context.Context, t *table, h *heldTable, u *uniqueIndex, future string, rows []pending, args []any) error {
+func (s *auditor) unique(ctx context.Context, all *futures, u *uniqueIndex) error {
+	t, h, rows := all.table, all.held, all.rows
 	var values, parts, same []string
 	for i, e := range u.exprs {
 		values = append(values, fmt.Sprintf("(%s) AS stetl_e%d", e, i))
@@ -242,10 +302,11 @@ func (s *auditor) unique(ctx context.Context, t *table, h *heldTable, u *uniqueI
 		name := s.server.quote(c.name)
 		mine = append(mine, s.server.same(c.held.exactly("x."+name), c.held.exactly("r."+name)))
 	}
-	query := "SELECT r.stetl_n, " + t.account.held.show("x."+owner) + ", " + strings.Join(parts, ", ") + " FROM (SELECT f.*, " + list + " FROM (" + future + ") AS f" + where + ") AS r" +
+	query := "SELECT r.stetl_n, " + t.account.held.show("x."+owner) + ", " + strings.Join(parts, ", ") + " FROM (SELECT f.*, " + list + " FROM "
+	others := " AS f" + where + ") AS r" +
 		" LEFT JOIN (SELECT f.*, " + list + " FROM " + h.name + " AS f" + where + ") AS x ON " + strings.Join(same, " AND ") + " AND NOT (" + strings.Join(mine, " AND ") + ") ORDER BY r.stetl_n" // the first one gets it
 	code, what := u.about(t)
-	return s.tx.each(ctx, query, args, func(texts []*string) error {
+	return all.each(ctx, s, query, others, func(texts []*string) error {
 		n, err := numbered(texts[0], rows)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -48,6 +49,7 @@ type place struct {
 	judge     *reconcile.Judge
 	claims    *reconcile.Claims
 	secret    map[string]bool // by plain name of field
+	faithful  map[*table]bool // gives back what was written, as it was
 	notes     *notes
 }
 
@@ -85,10 +87,13 @@ func (t *live) open(ctx context.Context) (*place, error) {
 	}
 	c.bind(t.model)
 	p := &place{
-		server: t.server, model: t.model, catalogue: c, places: c.physical(t.model), claims: reconcile.NewClaims(), secret: map[string]bool{}, notes: t.notes,
+		server: t.server, model: t.model, catalogue: c, places: c.physical(t.model), claims: reconcile.NewClaims(), secret: map[string]bool{}, faithful: map[*table]bool{}, notes: t.notes,
 		judge: &reconcile.Judge{Fingerprints: t.env.Fingerprints, Place: "the database"},
 	}
 	for _, table := range t.model.tables {
+		p.faithful[table] = c.of(table).faithful && !slices.ContainsFunc(table.columns, func(col *column) bool {
+			return !col.held.known || col.held.kind == kindNumber || col.held.kind == kindJSON
+		})
 		for _, col := range table.columns {
 			if col.secret {
 				p.secret[table.id+"."+col.name] = true

@@ -70,7 +70,7 @@ func (m *mysqlCatalogue) table(ctx context.Context, path []string) (*heldTable, 
 	h := &heldTable{rights: map[string]bool{}, claimed: mysqlClaimed}
 	engine := ""
 	err := m.tx.each(ctx, `
-SELECT TABLE_SCHEMA, TABLE_NAME, coalesce(TRANSACTIONS, 'NO') FROM information_schema.TABLES t LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
+SELECT TABLE_SCHEMA, TABLE_NAME, CASE WHEN TABLE_TYPE LIKE '%VIEW' THEN 'YES' ELSE coalesce(TRANSACTIONS, 'NO') END FROM information_schema.TABLES t LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
 WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?`, []any{database, table}, func(row []*string) error {
 		database, table, engine = textOf(row[0]), textOf(row[1]), textOf(row[2])
 		h.id = mysqlID(database, table)

@@ -2,6 +2,7 @@ package sqltarget
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,7 +141,8 @@ func (p *place) print(rows []*row) string {
 		}
 	}
 	slices.Sort(all)
-	return p.judge.Fingerprints.Of(strings.Join(all, "\x00\x00"))
+	// A state has more digits than what is shown to people, and has to.
+	return hex.EncodeToString(p.judge.Fingerprints.State(map[string]string{"rows": strings.Join(all, "\x00\x00")}))
 }
 
 // What a database says of a transaction that has ended.

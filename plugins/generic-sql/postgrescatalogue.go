@@ -72,6 +72,14 @@ func (p *postgresCatalogue) table(ctx context.Context, path []string) (*heldTabl
 	if err := p.unique(ctx, h); err != nil {
 		return nil, err
 	}
+	const changes = `SELECT relkind = 'r' AND NOT relhasrules AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND NOT tgisinternal) FROM pg_class c WHERE c.oid = $1::text::oid`
+	err = p.tx.each(ctx, changes, []any{h.id}, func(texts []*string) error {
+		h.faithful = truth(texts[0])
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
 	err = p.tx.each(ctx, `SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE conrelid = $1::text::oid AND contype = 'c' ORDER BY conname`, []any{h.id}, func(texts []*string) error {
 		h.checks = append(h.checks, check{textOf(texts[0]), textOf(texts[1])})
 		return nil

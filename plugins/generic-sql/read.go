@@ -10,7 +10,9 @@ import (
 // physical are the declarations of one table of the database, those with more constants
 // in their keys first: a row is of the first that it fits.
 type physical struct {
-	held    *heldTable
+	held *heldTable
+	// bound says that a foreign key keeps rows of accounts that are not there out of it.
+	bound   bool
 	account *heldColumn
 	tables  []*table
 	columns []*heldColumn // that any declaration has
@@ -24,7 +26,11 @@ func (c *catalogue) physical(m *model) []*physical {
 		at := slices.IndexFunc(out, func(p *physical) bool { return p.held == h && p.account == account })
 		if at < 0 {
 			at = len(out)
-			out = append(out, &physical{held: h, account: account})
+			first := m.accounts()
+			bound := slices.ContainsFunc(h.refers, func(f reference) bool {
+				return f.to == c.of(first).id && slices.Equal(f.columns, []string{account.name}) && slices.Equal(f.refs, first.Key)
+			})
+			out = append(out, &physical{held: h, account: account, bound: bound})
 		}
 		p := out[at]
 		p.tables = append(p.tables, t)
@@ -67,7 +73,18 @@ func (s *session) read(ctx context.Context, ids []string, lock bool) (map[string
 		return out, nil
 	}
 	s.strays = map[string]int{}
+	there := ids // of accounts that are, once the first table has told
 	for n, p := range s.places {
+		if n == 1 {
+			there = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return len(out[id])+s.strays[id] == 0 })
+		}
+		ids := ids
+		if p.bound {
+			ids = there
+		}
+		if len(ids) == 0 {
+			continue
+		}
 		account := "t." + s.server.quote(p.account.name)
 		cols := []string{p.account.show(account)}
 		for _, c := range p.columns {

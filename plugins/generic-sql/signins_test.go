@@ -14,21 +14,18 @@ import (
 func TestSignIns(t *testing.T) {
 	t.Parallel()
 	own := []Table{{Name: "people", Per: "account", Key: []string{"id"}, Columns: map[string]Column{"id": {Field: "id"}}}}
+	listed, parts := []string{"password", "social:google"}, []string{"passkey", "phone-number"}
+	const off = "email_code=off email_reset=off"
 	for name, test := range map[string]struct {
 		config          Config
 		declared, found string
 	}{
-		"own tables":         {Config{Tables: own}, "", ""},
-		"own tables, listed": {Config{Tables: own, SignIns: []string{"password", "social:google"}}, "password social:google", "password=on social:google=on"},
-		"Better Auth":        {Config{Preset: "better-auth"}, "email_code email_reset password social", ""},
-		"Better Auth with parts": {
-			Config{Preset: "better-auth", With: []string{"passkey", "phone-number"}}, "email_code email_reset passkey password sms_code social", "",
-		},
-		"Better Auth, listed": {
-			Config{Preset: "better-auth", SignIns: []string{"password", "social:google"}}, "email_code email_reset password social social:google",
-			"email_code=off email_reset=off password=on social:google=on social=off",
-		},
-		"Auth.js": {Config{Preset: "authjs"}, "email_code social", ""},
+		"own tables":             {Config{Tables: own}, "", ""},
+		"own tables, listed":     {Config{Tables: own, SignIns: listed}, "password social:google", "password=on social:google=on"},
+		"Better Auth":            {Config{Preset: "better-auth"}, "email_code email_reset password social", ""},
+		"Better Auth with parts": {Config{Preset: "better-auth", With: parts}, "email_code email_reset passkey password sms_code social", ""},
+		"Better Auth, listed":    {Config{Preset: "better-auth", SignIns: listed}, "email_code email_reset password social social:google", off + " password=on social:google=on social=off"},
+		"Auth.js":                {Config{Preset: "authjs"}, "email_code social", ""},
 	} {
 		test.config.Mode, test.config.Out, test.config.IDLength = modeFiles, t.TempDir(), 255
 		target, err := newTarget(test.config, sdk.Env{})

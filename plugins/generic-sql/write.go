@@ -209,13 +209,18 @@ func (s *writer) remove(ctx context.Context, t *table, rows []pending) error {
 func (s *writer) after(ctx context.Context, accounts []*account) (map[string][]*row, error) {
 	var ids []string
 	for _, a := range accounts {
-		ids = append(ids, a.id)
+		if !s.asWritten(a) {
+			ids = append(ids, a.id)
+		}
 	}
 	held, err := s.read(ctx, ids, false)
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range accounts {
+		if s.asWritten(a) {
+			held[a.id] = a.wanted
+		}
 		open := a.Unsent()
 		fields := shown(held[a.id])
 		a.Outcome.State = s.judge.Left(s.wantedWith(a), fields, open)
@@ -224,6 +229,12 @@ func (s *writer) after(ctx context.Context, accounts []*account) (map[string][]*
 		}
 	}
 	return held, nil
+}
+
+// asWritten says that the rows of an account are those that were written: it is new,
+// nothing changes rows on their way in, and all values have one form only.
+func (s *writer) asWritten(a *account) bool {
+	return a.Outcome.Action == sdk.Created && len(a.held) == 0 && !slices.ContainsFunc(a.wanted, func(r *row) bool { return !s.faithful[r.table] })
 }
 
 // end commits, with a note of the accounts that the transaction makes.

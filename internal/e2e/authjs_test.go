@@ -42,7 +42,7 @@ func startAuthJS(t *testing.T, dsn, signerKey string) *authjs {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(node, "app.mjs") //nolint:noctx // ended by its guard
+	cmd := exec.Command(node, "app.mjs")
 	cmd.Dir = betterauth.Folder(t, modules, sources)
 	cmd.Env = append(os.Environ(), "PORT="+strconv.Itoa(port), "DSN="+dsn, "SECRET="+betterauth.Secret, "SIGNER_KEY="+signerKey, "NO_COLOR=1")
 	proc.Serve(t, "stetl-authjs", cmd, "ready at ", time.Minute)

@@ -40,12 +40,19 @@ type Options struct {
 	Verify string
 	// SignerKey is that of Firebase, in base64.
 	SignerKey string
+	// Bridge is the issuer of a bridge at which people with an old session sign in, for the
+	// client better-auth with its secret. It has to be there when the server starts.
+	Bridge, BridgeSecret string
+	// Port is where the server listens, by default one that is free.
+	Port int
 }
 
 // Server is a running server.
 type Server struct {
 	// URL is its address, without the path of its API.
 	URL string
+	// Origin is the same one as browsers have it.
+	Origin string
 }
 
 // Node is the program, and a folder whose modules the tests of this repository need.
@@ -116,17 +123,19 @@ func Start(tb testing.TB, o Options) *Server {
 		tb.Fatal(err)
 	}
 	dir := Folder(tb, modules, map[string]string{"server.mjs": string(script), "verify.js": string(verify), "package.json": `{"type": "module"}`})
-	free, err := proc.FreePort()
-	if err != nil {
-		tb.Fatal(err)
+	free := o.Port
+	if free == 0 {
+		if free, err = proc.FreePort(); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	port := strconv.Itoa(free)
 	cmd := exec.Command(node, "server.mjs") //nolint:noctx // ended by its guard
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PORT="+port, "DSN="+o.DSN, "SECRET="+Secret, "SIGNER_KEY="+o.SignerKey, "RP_ID=localhost", "NO_COLOR=1")
+	cmd.Env = append(os.Environ(), "PORT="+port, "DSN="+o.DSN, "SECRET="+Secret, "SIGNER_KEY="+o.SignerKey, "RP_ID=localhost", "NO_COLOR=1", "BRIDGE="+o.Bridge, "BRIDGE_SECRET="+o.BridgeSecret)
 	defer testenv.Wait(tb, "Better Auth")()
 	proc.Serve(tb, "stetl-better-auth", cmd, "ready at ", startTimeout)
-	return &Server{URL: "http://127.0.0.1:" + port}
+	return &Server{URL: "http://127.0.0.1:" + port, Origin: "http://localhost:" + port}
 }
 
 // Organizations are the ids of those of which somebody is a member, as the server shows them

@@ -56,6 +56,13 @@ func (c *Client) Configure(ctx context.Context, config []byte) (diag.List, error
 	return c.session.Load().Configure(ctx, config, c.userAgent)
 }
 
+// Propose has the plugin look at the target and propose a configuration, before there is
+// one: known is a JSON object of what is known of it, references resolved. The error
+// matches [errors.ErrUnsupported] when the plugin cannot.
+func Propose(ctx context.Context, c *Client, known []byte) (pluginapi.Proposal, diag.List, error) {
+	return conversation.Propose(ctx, c.session.Load(), known, c.userAgent)
+}
+
 // Capabilities are those of the plugin as configured.
 func (c *Client) Capabilities() pluginapi.Capabilities { return c.session.Load().Capabilities() }
 

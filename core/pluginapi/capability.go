@@ -125,6 +125,7 @@ const (
 	CanSetPassword Ability = "password"
 	CanStartReset  Ability = "reset"
 	CanExchange    Ability = "session"
+	CanPropose     Ability = "propose"
 )
 
 // BatchLimits is how a plugin wants its work. Zero fields take the host's

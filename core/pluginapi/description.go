@@ -39,3 +39,12 @@ type ConfigField struct {
 	// Secret says that a reference belongs there, never the value itself.
 	Secret bool `json:"secret"`
 }
+
+// Proposal is what a plugin proposes for a configuration, once it has looked at the
+// target.
+type Proposal struct {
+	// Config is a JSON object: the fields that it proposes. No secret is in it.
+	Config json.RawMessage
+	// Comments are sentences by the JSON pointer, in Config, of what they are about.
+	Comments map[string]string
+}

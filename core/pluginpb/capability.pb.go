@@ -85,7 +85,7 @@ type Capabilities struct {
 	// has User.id in the target, the id is sent all the same, as a key.
 	Carries []string `protobuf:"bytes,2,rep,name=carries,proto3" json:"carries,omitempty"`
 	// Optional calls that are answered: "check", "fix", "undo_fix", "setup", "plan", "undo",
-	// "undo_in_doubt", "tidy", "disable", "login", "password", "reset", "session".
+	// "undo_in_doubt", "tidy", "disable", "login", "password", "reset", "session", "propose".
 	Abilities []string     `protobuf:"bytes,3,rep,name=abilities,proto3" json:"abilities,omitempty"`
 	Batch     *BatchLimits `protobuf:"bytes,4,opt,name=batch,proto3" json:"batch,omitempty"`
 	// Longest id the target can keep; 0 when it assigns its own.

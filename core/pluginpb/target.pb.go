@@ -283,7 +283,127 @@ func (x *ConfigField) GetSecret() bool {
 	return false
 }
 
-// ConfigureRequest is the only message that carries secrets of the target.
+// ProposeRequest carries what is known so far; secrets can be in it.
+type ProposeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One JSON object, references resolved. Any field can be missing.
+	ConfigJson []byte `protobuf:"bytes,1,opt,name=config_json,json=configJson,proto3" json:"config_json,omitempty"`
+	// Product token of the host, for HTTP requests.
+	UserAgent     string `protobuf:"bytes,2,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProposeRequest) Reset() {
+	*x = ProposeRequest{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProposeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProposeRequest) ProtoMessage() {}
+
+func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
+func (*ProposeRequest) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ProposeRequest) GetConfigJson() []byte {
+	if x != nil {
+		return x.ConfigJson
+	}
+	return nil
+}
+
+func (x *ProposeRequest) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+// ProposeResponse holds what is proposed.
+type ProposeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One JSON object, of fields of the configuration that config_fields name. Never a
+	// secret.
+	ConfigJson []byte `protobuf:"bytes,1,opt,name=config_json,json=configJson,proto3" json:"config_json,omitempty"`
+	// Sentences for a person, by the JSON pointer of what they are about.
+	Comments map[string]string `protobuf:"bytes,2,rep,name=comments,proto3" json:"comments,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Why nothing could be looked at, and what the person has to decide.
+	Diagnostics   []*Diagnostic `protobuf:"bytes,3,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProposeResponse) Reset() {
+	*x = ProposeResponse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProposeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProposeResponse) ProtoMessage() {}
+
+func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
+func (*ProposeResponse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ProposeResponse) GetConfigJson() []byte {
+	if x != nil {
+		return x.ConfigJson
+	}
+	return nil
+}
+
+func (x *ProposeResponse) GetComments() map[string]string {
+	if x != nil {
+		return x.Comments
+	}
+	return nil
+}
+
+func (x *ProposeResponse) GetDiagnostics() []*Diagnostic {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return nil
+}
+
+// ConfigureRequest carries secrets of the target.
 type ConfigureRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One JSON object, references to the environment and to files resolved.
@@ -304,7 +424,7 @@ type ConfigureRequest struct {
 
 func (x *ConfigureRequest) Reset() {
 	*x = ConfigureRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[3]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +436,7 @@ func (x *ConfigureRequest) String() string {
 func (*ConfigureRequest) ProtoMessage() {}
 
 func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[3]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +449,7 @@ func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{3}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ConfigureRequest) GetConfigJson() []byte {
@@ -380,7 +500,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[4]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +512,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[4]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +525,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{4}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ConfigureResponse) GetDiagnostics() []*Diagnostic {
@@ -432,7 +552,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[5]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +564,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[5]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +577,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{5}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckRequest) GetNeeds() *Needs {
@@ -485,7 +605,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +617,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[6]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +630,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{6}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CheckResponse) GetDiagnostics() []*Diagnostic {
@@ -550,7 +670,7 @@ type FixRequest struct {
 
 func (x *FixRequest) Reset() {
 	*x = FixRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -562,7 +682,7 @@ func (x *FixRequest) String() string {
 func (*FixRequest) ProtoMessage() {}
 
 func (x *FixRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -575,7 +695,7 @@ func (x *FixRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FixRequest.ProtoReflect.Descriptor instead.
 func (*FixRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{7}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *FixRequest) GetNeeds() *Needs {
@@ -613,7 +733,7 @@ type Setup struct {
 
 func (x *Setup) Reset() {
 	*x = Setup{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +745,7 @@ func (x *Setup) String() string {
 func (*Setup) ProtoMessage() {}
 
 func (x *Setup) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +758,7 @@ func (x *Setup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setup.ProtoReflect.Descriptor instead.
 func (*Setup) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{8}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Setup) GetAdminToken() string {
@@ -667,7 +787,7 @@ type FixResponse struct {
 
 func (x *FixResponse) Reset() {
 	*x = FixResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +799,7 @@ func (x *FixResponse) String() string {
 func (*FixResponse) ProtoMessage() {}
 
 func (x *FixResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +812,7 @@ func (x *FixResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FixResponse.ProtoReflect.Descriptor instead.
 func (*FixResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{9}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FixResponse) GetDiagnostics() []*Diagnostic {
@@ -723,7 +843,7 @@ type SetupStep struct {
 
 func (x *SetupStep) Reset() {
 	*x = SetupStep{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -735,7 +855,7 @@ func (x *SetupStep) String() string {
 func (*SetupStep) ProtoMessage() {}
 
 func (x *SetupStep) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -748,7 +868,7 @@ func (x *SetupStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupStep.ProtoReflect.Descriptor instead.
 func (*SetupStep) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{10}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetupStep) GetWhat() string {
@@ -786,7 +906,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +918,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +931,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{11}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PlanRequest) GetKind() isPlanRequest_Kind {
@@ -870,7 +990,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +1002,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +1015,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{12}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PlanResponse) GetBatchId() uint64 {
@@ -941,7 +1061,7 @@ type LoadRequest struct {
 
 func (x *LoadRequest) Reset() {
 	*x = LoadRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1073,7 @@ func (x *LoadRequest) String() string {
 func (*LoadRequest) ProtoMessage() {}
 
 func (x *LoadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1086,7 @@ func (x *LoadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadRequest.ProtoReflect.Descriptor instead.
 func (*LoadRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{13}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LoadRequest) GetKind() isLoadRequest_Kind {
@@ -1046,7 +1166,7 @@ type LoadResponse struct {
 
 func (x *LoadResponse) Reset() {
 	*x = LoadResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1178,7 @@ func (x *LoadResponse) String() string {
 func (*LoadResponse) ProtoMessage() {}
 
 func (x *LoadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1191,7 @@ func (x *LoadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadResponse.ProtoReflect.Descriptor instead.
 func (*LoadResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{14}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LoadResponse) GetBatchId() uint64 {
@@ -1124,7 +1244,7 @@ type Save struct {
 
 func (x *Save) Reset() {
 	*x = Save{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1256,7 @@ func (x *Save) String() string {
 func (*Save) ProtoMessage() {}
 
 func (x *Save) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1269,7 @@ func (x *Save) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Save.ProtoReflect.Descriptor instead.
 func (*Save) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{15}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Save) GetId() uint64 {
@@ -1184,7 +1304,7 @@ type Saved struct {
 
 func (x *Saved) Reset() {
 	*x = Saved{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1316,7 @@ func (x *Saved) String() string {
 func (*Saved) ProtoMessage() {}
 
 func (x *Saved) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1329,7 @@ func (x *Saved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Saved.ProtoReflect.Descriptor instead.
 func (*Saved) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{16}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Saved) GetId() uint64 {
@@ -1244,7 +1364,7 @@ type Pulse struct {
 
 func (x *Pulse) Reset() {
 	*x = Pulse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1376,7 @@ func (x *Pulse) String() string {
 func (*Pulse) ProtoMessage() {}
 
 func (x *Pulse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1389,7 @@ func (x *Pulse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pulse.ProtoReflect.Descriptor instead.
 func (*Pulse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{17}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Pulse) GetLimit() int64 {
@@ -1321,7 +1441,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1453,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1466,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{18}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Batch) GetId() uint64 {
@@ -1374,7 +1494,7 @@ type CancelBatch struct {
 
 func (x *CancelBatch) Reset() {
 	*x = CancelBatch{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1506,7 @@ func (x *CancelBatch) String() string {
 func (*CancelBatch) ProtoMessage() {}
 
 func (x *CancelBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1519,7 @@ func (x *CancelBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelBatch.ProtoReflect.Descriptor instead.
 func (*CancelBatch) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{19}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CancelBatch) GetBatchId() uint64 {
@@ -1418,7 +1538,7 @@ type FinishRequest struct {
 
 func (x *FinishRequest) Reset() {
 	*x = FinishRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1550,7 @@ func (x *FinishRequest) String() string {
 func (*FinishRequest) ProtoMessage() {}
 
 func (x *FinishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1563,7 @@ func (x *FinishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishRequest.ProtoReflect.Descriptor instead.
 func (*FinishRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{20}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
 }
 
 // FinishResponse with an error among its diagnostics means that nothing of this
@@ -1457,7 +1577,7 @@ type FinishResponse struct {
 
 func (x *FinishResponse) Reset() {
 	*x = FinishResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1589,7 @@ func (x *FinishResponse) String() string {
 func (*FinishResponse) ProtoMessage() {}
 
 func (x *FinishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1602,7 @@ func (x *FinishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishResponse.ProtoReflect.Descriptor instead.
 func (*FinishResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{21}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FinishResponse) GetDiagnostics() []*Diagnostic {
@@ -1525,7 +1645,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1657,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1670,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Account) GetSourceId() string {
@@ -1634,7 +1754,7 @@ type UndoRequest struct {
 
 func (x *UndoRequest) Reset() {
 	*x = UndoRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +1766,7 @@ func (x *UndoRequest) String() string {
 func (*UndoRequest) ProtoMessage() {}
 
 func (x *UndoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +1779,7 @@ func (x *UndoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
 func (*UndoRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UndoRequest) GetAccounts() []*Account {
@@ -1683,7 +1803,7 @@ type UndoStreamRequest struct {
 
 func (x *UndoStreamRequest) Reset() {
 	*x = UndoStreamRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1815,7 @@ func (x *UndoStreamRequest) String() string {
 func (*UndoStreamRequest) ProtoMessage() {}
 
 func (x *UndoStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1828,7 @@ func (x *UndoStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoStreamRequest.ProtoReflect.Descriptor instead.
 func (*UndoStreamRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UndoStreamRequest) GetKind() isUndoStreamRequest_Kind {
@@ -1762,7 +1882,7 @@ type CancelUndo struct {
 
 func (x *CancelUndo) Reset() {
 	*x = CancelUndo{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +1894,7 @@ func (x *CancelUndo) String() string {
 func (*CancelUndo) ProtoMessage() {}
 
 func (x *CancelUndo) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +1907,7 @@ func (x *CancelUndo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelUndo.ProtoReflect.Descriptor instead.
 func (*CancelUndo) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
 }
 
 // UndoResponse holds one outcome per account: deleted; updated, where a pre-image
@@ -1802,7 +1922,7 @@ type UndoResponse struct {
 
 func (x *UndoResponse) Reset() {
 	*x = UndoResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +1934,7 @@ func (x *UndoResponse) String() string {
 func (*UndoResponse) ProtoMessage() {}
 
 func (x *UndoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +1947,7 @@ func (x *UndoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoResponse.ProtoReflect.Descriptor instead.
 func (*UndoResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UndoResponse) GetOutcomes() []*Outcome {
@@ -1849,7 +1969,7 @@ type UndoStreamResponse struct {
 
 func (x *UndoStreamResponse) Reset() {
 	*x = UndoStreamResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +1981,7 @@ func (x *UndoStreamResponse) String() string {
 func (*UndoStreamResponse) ProtoMessage() {}
 
 func (x *UndoStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +1994,7 @@ func (x *UndoStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoStreamResponse.ProtoReflect.Descriptor instead.
 func (*UndoStreamResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UndoStreamResponse) GetOutcomes() []*Outcome {
@@ -1900,7 +2020,7 @@ type TidyRequest struct {
 
 func (x *TidyRequest) Reset() {
 	*x = TidyRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1912,7 +2032,7 @@ func (x *TidyRequest) String() string {
 func (*TidyRequest) ProtoMessage() {}
 
 func (x *TidyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +2045,7 @@ func (x *TidyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TidyRequest.ProtoReflect.Descriptor instead.
 func (*TidyRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
 }
 
 // TidyResponse says what one call has done, within some ten seconds.
@@ -1943,7 +2063,7 @@ type TidyResponse struct {
 
 func (x *TidyResponse) Reset() {
 	*x = TidyResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2075,7 @@ func (x *TidyResponse) String() string {
 func (*TidyResponse) ProtoMessage() {}
 
 func (x *TidyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2088,7 @@ func (x *TidyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TidyResponse.ProtoReflect.Descriptor instead.
 func (*TidyResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TidyResponse) GetDiagnostics() []*Diagnostic {
@@ -2004,7 +2124,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2136,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2149,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LoginRequest) GetTargetId() string {
@@ -2065,7 +2185,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +2197,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +2210,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *LoginResponse) GetAccepted() bool {
@@ -2122,7 +2242,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2134,7 +2254,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2147,7 +2267,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SetPasswordRequest) GetTargetId() string {
@@ -2188,7 +2308,7 @@ type SetPasswordResponse struct {
 
 func (x *SetPasswordResponse) Reset() {
 	*x = SetPasswordResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2200,7 +2320,7 @@ func (x *SetPasswordResponse) String() string {
 func (*SetPasswordResponse) ProtoMessage() {}
 
 func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2213,7 +2333,7 @@ func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SetPasswordResponse) GetFailure() *Failure {
@@ -2236,7 +2356,7 @@ type StartResetRequest struct {
 
 func (x *StartResetRequest) Reset() {
 	*x = StartResetRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2368,7 @@ func (x *StartResetRequest) String() string {
 func (*StartResetRequest) ProtoMessage() {}
 
 func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2381,7 @@ func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetRequest.ProtoReflect.Descriptor instead.
 func (*StartResetRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *StartResetRequest) GetTargetId() string {
@@ -2297,7 +2417,7 @@ type StartResetResponse struct {
 
 func (x *StartResetResponse) Reset() {
 	*x = StartResetResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2309,7 +2429,7 @@ func (x *StartResetResponse) String() string {
 func (*StartResetResponse) ProtoMessage() {}
 
 func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2322,7 +2442,7 @@ func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetResponse.ProtoReflect.Descriptor instead.
 func (*StartResetResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StartResetResponse) GetLocation() string {
@@ -2355,7 +2475,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2487,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2500,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{36}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExchangeRequest) GetAssertion() string {
@@ -2430,7 +2550,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +2562,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +2575,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{37}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExchangeResponse) GetTokensJson() []byte {
@@ -2485,7 +2605,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2497,7 +2617,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2510,7 +2630,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{38}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Failure) GetCode() string {
@@ -2543,7 +2663,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[39]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2675,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[39]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2688,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{39}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{41}
 }
 
 // CloseResponse reports what could not be released.
@@ -2581,7 +2701,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[40]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +2713,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[40]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +2726,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{40}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CloseResponse) GetDiagnostics() []*Diagnostic {
@@ -2638,7 +2758,20 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\fdefault_json\x18\x04 \x01(\tR\vdefaultJson\x12!\n" +
 	"\fexample_json\x18\x05 \x01(\tR\vexampleJson\x12\x1a\n" +
 	"\brequired\x18\x06 \x01(\bR\brequired\x12\x16\n" +
-	"\x06secret\x18\a \x01(\bR\x06secret\"\x99\x02\n" +
+	"\x06secret\x18\a \x01(\bR\x06secret\"U\n" +
+	"\x0eProposeRequest\x12$\n" +
+	"\vconfig_json\x18\x01 \x01(\fB\x03\x80\x01\x01R\n" +
+	"configJson\x12\x1d\n" +
+	"\n" +
+	"user_agent\x18\x02 \x01(\tR\tuserAgent\"\xfa\x01\n" +
+	"\x0fProposeResponse\x12\x1f\n" +
+	"\vconfig_json\x18\x01 \x01(\fR\n" +
+	"configJson\x12J\n" +
+	"\bcomments\x18\x02 \x03(\v2..stetl.plugin.v1.ProposeResponse.CommentsEntryR\bcomments\x12=\n" +
+	"\vdiagnostics\x18\x03 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x1a;\n" +
+	"\rCommentsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\x02\n" +
 	"\x10ConfigureRequest\x12$\n" +
 	"\vconfig_json\x18\x01 \x01(\fB\x03\x80\x01\x01R\n" +
 	"configJson\x12\x1d\n" +
@@ -2786,9 +2919,10 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x04hint\x18\x03 \x01(\tR\x04hint\"\x0e\n" +
 	"\fCloseRequest\"N\n" +
 	"\rCloseResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\x92\t\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\xe0\t\n" +
 	"\rTargetService\x12O\n" +
-	"\bDescribe\x12 .stetl.plugin.v1.DescribeRequest\x1a!.stetl.plugin.v1.DescribeResponse\x12R\n" +
+	"\bDescribe\x12 .stetl.plugin.v1.DescribeRequest\x1a!.stetl.plugin.v1.DescribeResponse\x12L\n" +
+	"\aPropose\x12\x1f.stetl.plugin.v1.ProposeRequest\x1a .stetl.plugin.v1.ProposeResponse\x12R\n" +
 	"\tConfigure\x12!.stetl.plugin.v1.ConfigureRequest\x1a\".stetl.plugin.v1.ConfigureResponse\x12F\n" +
 	"\x05Check\x12\x1d.stetl.plugin.v1.CheckRequest\x1a\x1e.stetl.plugin.v1.CheckResponse\x12@\n" +
 	"\x03Fix\x12\x1b.stetl.plugin.v1.FixRequest\x1a\x1c.stetl.plugin.v1.FixResponse\x12G\n" +
@@ -2818,134 +2952,141 @@ func file_stetl_plugin_v1_target_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_target_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*DescribeRequest)(nil),     // 0: stetl.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),    // 1: stetl.plugin.v1.DescribeResponse
 	(*ConfigField)(nil),         // 2: stetl.plugin.v1.ConfigField
-	(*ConfigureRequest)(nil),    // 3: stetl.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),   // 4: stetl.plugin.v1.ConfigureResponse
-	(*CheckRequest)(nil),        // 5: stetl.plugin.v1.CheckRequest
-	(*CheckResponse)(nil),       // 6: stetl.plugin.v1.CheckResponse
-	(*FixRequest)(nil),          // 7: stetl.plugin.v1.FixRequest
-	(*Setup)(nil),               // 8: stetl.plugin.v1.Setup
-	(*FixResponse)(nil),         // 9: stetl.plugin.v1.FixResponse
-	(*SetupStep)(nil),           // 10: stetl.plugin.v1.SetupStep
-	(*PlanRequest)(nil),         // 11: stetl.plugin.v1.PlanRequest
-	(*PlanResponse)(nil),        // 12: stetl.plugin.v1.PlanResponse
-	(*LoadRequest)(nil),         // 13: stetl.plugin.v1.LoadRequest
-	(*LoadResponse)(nil),        // 14: stetl.plugin.v1.LoadResponse
-	(*Save)(nil),                // 15: stetl.plugin.v1.Save
-	(*Saved)(nil),               // 16: stetl.plugin.v1.Saved
-	(*Pulse)(nil),               // 17: stetl.plugin.v1.Pulse
-	(*Batch)(nil),               // 18: stetl.plugin.v1.Batch
-	(*CancelBatch)(nil),         // 19: stetl.plugin.v1.CancelBatch
-	(*FinishRequest)(nil),       // 20: stetl.plugin.v1.FinishRequest
-	(*FinishResponse)(nil),      // 21: stetl.plugin.v1.FinishResponse
-	(*Account)(nil),             // 22: stetl.plugin.v1.Account
-	(*UndoRequest)(nil),         // 23: stetl.plugin.v1.UndoRequest
-	(*UndoStreamRequest)(nil),   // 24: stetl.plugin.v1.UndoStreamRequest
-	(*CancelUndo)(nil),          // 25: stetl.plugin.v1.CancelUndo
-	(*UndoResponse)(nil),        // 26: stetl.plugin.v1.UndoResponse
-	(*UndoStreamResponse)(nil),  // 27: stetl.plugin.v1.UndoStreamResponse
-	(*TidyRequest)(nil),         // 28: stetl.plugin.v1.TidyRequest
-	(*TidyResponse)(nil),        // 29: stetl.plugin.v1.TidyResponse
-	(*LoginRequest)(nil),        // 30: stetl.plugin.v1.LoginRequest
-	(*LoginResponse)(nil),       // 31: stetl.plugin.v1.LoginResponse
-	(*SetPasswordRequest)(nil),  // 32: stetl.plugin.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil), // 33: stetl.plugin.v1.SetPasswordResponse
-	(*StartResetRequest)(nil),   // 34: stetl.plugin.v1.StartResetRequest
-	(*StartResetResponse)(nil),  // 35: stetl.plugin.v1.StartResetResponse
-	(*ExchangeRequest)(nil),     // 36: stetl.plugin.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),    // 37: stetl.plugin.v1.ExchangeResponse
-	(*Failure)(nil),             // 38: stetl.plugin.v1.Failure
-	(*CloseRequest)(nil),        // 39: stetl.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),       // 40: stetl.plugin.v1.CloseResponse
-	nil,                         // 41: stetl.plugin.v1.ConfigureRequest.SavedEntry
-	(*Capabilities)(nil),        // 42: stetl.plugin.v1.Capabilities
-	(*CodeInfo)(nil),            // 43: stetl.plugin.v1.CodeInfo
-	(*Diagnostic)(nil),          // 44: stetl.plugin.v1.Diagnostic
-	(*Needs)(nil),               // 45: stetl.plugin.v1.Needs
-	(*SignIn)(nil),              // 46: stetl.plugin.v1.SignIn
-	(*Change)(nil),              // 47: stetl.plugin.v1.Change
-	(*Outcome)(nil),             // 48: stetl.plugin.v1.Outcome
-	(*durationpb.Duration)(nil), // 49: google.protobuf.Duration
-	(*User)(nil),                // 50: stetl.plugin.v1.User
+	(*ProposeRequest)(nil),      // 3: stetl.plugin.v1.ProposeRequest
+	(*ProposeResponse)(nil),     // 4: stetl.plugin.v1.ProposeResponse
+	(*ConfigureRequest)(nil),    // 5: stetl.plugin.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),   // 6: stetl.plugin.v1.ConfigureResponse
+	(*CheckRequest)(nil),        // 7: stetl.plugin.v1.CheckRequest
+	(*CheckResponse)(nil),       // 8: stetl.plugin.v1.CheckResponse
+	(*FixRequest)(nil),          // 9: stetl.plugin.v1.FixRequest
+	(*Setup)(nil),               // 10: stetl.plugin.v1.Setup
+	(*FixResponse)(nil),         // 11: stetl.plugin.v1.FixResponse
+	(*SetupStep)(nil),           // 12: stetl.plugin.v1.SetupStep
+	(*PlanRequest)(nil),         // 13: stetl.plugin.v1.PlanRequest
+	(*PlanResponse)(nil),        // 14: stetl.plugin.v1.PlanResponse
+	(*LoadRequest)(nil),         // 15: stetl.plugin.v1.LoadRequest
+	(*LoadResponse)(nil),        // 16: stetl.plugin.v1.LoadResponse
+	(*Save)(nil),                // 17: stetl.plugin.v1.Save
+	(*Saved)(nil),               // 18: stetl.plugin.v1.Saved
+	(*Pulse)(nil),               // 19: stetl.plugin.v1.Pulse
+	(*Batch)(nil),               // 20: stetl.plugin.v1.Batch
+	(*CancelBatch)(nil),         // 21: stetl.plugin.v1.CancelBatch
+	(*FinishRequest)(nil),       // 22: stetl.plugin.v1.FinishRequest
+	(*FinishResponse)(nil),      // 23: stetl.plugin.v1.FinishResponse
+	(*Account)(nil),             // 24: stetl.plugin.v1.Account
+	(*UndoRequest)(nil),         // 25: stetl.plugin.v1.UndoRequest
+	(*UndoStreamRequest)(nil),   // 26: stetl.plugin.v1.UndoStreamRequest
+	(*CancelUndo)(nil),          // 27: stetl.plugin.v1.CancelUndo
+	(*UndoResponse)(nil),        // 28: stetl.plugin.v1.UndoResponse
+	(*UndoStreamResponse)(nil),  // 29: stetl.plugin.v1.UndoStreamResponse
+	(*TidyRequest)(nil),         // 30: stetl.plugin.v1.TidyRequest
+	(*TidyResponse)(nil),        // 31: stetl.plugin.v1.TidyResponse
+	(*LoginRequest)(nil),        // 32: stetl.plugin.v1.LoginRequest
+	(*LoginResponse)(nil),       // 33: stetl.plugin.v1.LoginResponse
+	(*SetPasswordRequest)(nil),  // 34: stetl.plugin.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil), // 35: stetl.plugin.v1.SetPasswordResponse
+	(*StartResetRequest)(nil),   // 36: stetl.plugin.v1.StartResetRequest
+	(*StartResetResponse)(nil),  // 37: stetl.plugin.v1.StartResetResponse
+	(*ExchangeRequest)(nil),     // 38: stetl.plugin.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),    // 39: stetl.plugin.v1.ExchangeResponse
+	(*Failure)(nil),             // 40: stetl.plugin.v1.Failure
+	(*CloseRequest)(nil),        // 41: stetl.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),       // 42: stetl.plugin.v1.CloseResponse
+	nil,                         // 43: stetl.plugin.v1.ProposeResponse.CommentsEntry
+	nil,                         // 44: stetl.plugin.v1.ConfigureRequest.SavedEntry
+	(*Capabilities)(nil),        // 45: stetl.plugin.v1.Capabilities
+	(*CodeInfo)(nil),            // 46: stetl.plugin.v1.CodeInfo
+	(*Diagnostic)(nil),          // 47: stetl.plugin.v1.Diagnostic
+	(*Needs)(nil),               // 48: stetl.plugin.v1.Needs
+	(*SignIn)(nil),              // 49: stetl.plugin.v1.SignIn
+	(*Change)(nil),              // 50: stetl.plugin.v1.Change
+	(*Outcome)(nil),             // 51: stetl.plugin.v1.Outcome
+	(*durationpb.Duration)(nil), // 52: google.protobuf.Duration
+	(*User)(nil),                // 53: stetl.plugin.v1.User
 }
 var file_stetl_plugin_v1_target_proto_depIdxs = []int32{
-	42, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	43, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
+	45, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	46, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
 	2,  // 2: stetl.plugin.v1.DescribeResponse.config_fields:type_name -> stetl.plugin.v1.ConfigField
-	41, // 3: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
-	44, // 4: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	42, // 5: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	45, // 6: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
-	44, // 7: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	46, // 8: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
-	45, // 9: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
-	8,  // 10: stetl.plugin.v1.FixRequest.setup:type_name -> stetl.plugin.v1.Setup
-	44, // 11: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	10, // 12: stetl.plugin.v1.FixResponse.steps:type_name -> stetl.plugin.v1.SetupStep
-	18, // 13: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
-	19, // 14: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	47, // 15: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
-	17, // 16: stetl.plugin.v1.PlanResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	18, // 17: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
-	19, // 18: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	16, // 19: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
-	48, // 20: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	15, // 21: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
-	17, // 22: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	49, // 23: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
-	50, // 24: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
-	44, // 25: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	22, // 26: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
-	23, // 27: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
-	25, // 28: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
-	48, // 29: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	48, // 30: stetl.plugin.v1.UndoStreamResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	17, // 31: stetl.plugin.v1.UndoStreamResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	44, // 32: stetl.plugin.v1.TidyResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	38, // 33: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
-	38, // 34: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
-	38, // 35: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
-	38, // 36: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
-	44, // 37: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	0,  // 38: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
-	3,  // 39: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
-	5,  // 40: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
-	7,  // 41: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
-	11, // 42: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
-	13, // 43: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
-	20, // 44: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
-	23, // 45: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
-	24, // 46: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
-	28, // 47: stetl.plugin.v1.TargetService.Tidy:input_type -> stetl.plugin.v1.TidyRequest
-	30, // 48: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
-	32, // 49: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
-	34, // 50: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
-	36, // 51: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
-	39, // 52: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
-	1,  // 53: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
-	4,  // 54: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
-	6,  // 55: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
-	9,  // 56: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
-	12, // 57: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
-	14, // 58: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
-	21, // 59: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
-	26, // 60: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
-	27, // 61: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoStreamResponse
-	29, // 62: stetl.plugin.v1.TargetService.Tidy:output_type -> stetl.plugin.v1.TidyResponse
-	31, // 63: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
-	33, // 64: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
-	35, // 65: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
-	37, // 66: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
-	40, // 67: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
-	53, // [53:68] is the sub-list for method output_type
-	38, // [38:53] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	43, // 3: stetl.plugin.v1.ProposeResponse.comments:type_name -> stetl.plugin.v1.ProposeResponse.CommentsEntry
+	47, // 4: stetl.plugin.v1.ProposeResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	44, // 5: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
+	47, // 6: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	45, // 7: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	48, // 8: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
+	47, // 9: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	49, // 10: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
+	48, // 11: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
+	10, // 12: stetl.plugin.v1.FixRequest.setup:type_name -> stetl.plugin.v1.Setup
+	47, // 13: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	12, // 14: stetl.plugin.v1.FixResponse.steps:type_name -> stetl.plugin.v1.SetupStep
+	20, // 15: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
+	21, // 16: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	50, // 17: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
+	19, // 18: stetl.plugin.v1.PlanResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	20, // 19: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
+	21, // 20: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	18, // 21: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
+	51, // 22: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	17, // 23: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
+	19, // 24: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	52, // 25: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
+	53, // 26: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
+	47, // 27: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	24, // 28: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
+	25, // 29: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
+	27, // 30: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
+	51, // 31: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	51, // 32: stetl.plugin.v1.UndoStreamResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	19, // 33: stetl.plugin.v1.UndoStreamResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	47, // 34: stetl.plugin.v1.TidyResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	40, // 35: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
+	40, // 36: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
+	40, // 37: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
+	40, // 38: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
+	47, // 39: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	0,  // 40: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
+	3,  // 41: stetl.plugin.v1.TargetService.Propose:input_type -> stetl.plugin.v1.ProposeRequest
+	5,  // 42: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
+	7,  // 43: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
+	9,  // 44: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
+	13, // 45: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
+	15, // 46: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
+	22, // 47: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
+	25, // 48: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
+	26, // 49: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
+	30, // 50: stetl.plugin.v1.TargetService.Tidy:input_type -> stetl.plugin.v1.TidyRequest
+	32, // 51: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
+	34, // 52: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
+	36, // 53: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
+	38, // 54: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
+	41, // 55: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
+	1,  // 56: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
+	4,  // 57: stetl.plugin.v1.TargetService.Propose:output_type -> stetl.plugin.v1.ProposeResponse
+	6,  // 58: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
+	8,  // 59: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
+	11, // 60: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
+	14, // 61: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
+	16, // 62: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
+	23, // 63: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
+	28, // 64: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
+	29, // 65: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoStreamResponse
+	31, // 66: stetl.plugin.v1.TargetService.Tidy:output_type -> stetl.plugin.v1.TidyResponse
+	33, // 67: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
+	35, // 68: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
+	37, // 69: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
+	39, // 70: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
+	42, // 71: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
+	56, // [56:72] is the sub-list for method output_type
+	40, // [40:56] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_target_proto_init() }
@@ -2957,18 +3098,18 @@ func file_stetl_plugin_v1_target_proto_init() {
 	file_stetl_plugin_v1_diag_proto_init()
 	file_stetl_plugin_v1_outcome_proto_init()
 	file_stetl_plugin_v1_user_proto_init()
-	file_stetl_plugin_v1_target_proto_msgTypes[11].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[13].OneofWrappers = []any{
 		(*PlanRequest_Batch)(nil),
 		(*PlanRequest_Cancel)(nil),
 	}
-	file_stetl_plugin_v1_target_proto_msgTypes[13].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[15].OneofWrappers = []any{
 		(*LoadRequest_Batch)(nil),
 		(*LoadRequest_Cancel)(nil),
 		(*LoadRequest_Saved)(nil),
 	}
-	file_stetl_plugin_v1_target_proto_msgTypes[15].OneofWrappers = []any{}
-	file_stetl_plugin_v1_target_proto_msgTypes[22].OneofWrappers = []any{}
-	file_stetl_plugin_v1_target_proto_msgTypes[24].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[17].OneofWrappers = []any{}
+	file_stetl_plugin_v1_target_proto_msgTypes[24].OneofWrappers = []any{}
+	file_stetl_plugin_v1_target_proto_msgTypes[26].OneofWrappers = []any{
 		(*UndoStreamRequest_Undo)(nil),
 		(*UndoStreamRequest_Cancel)(nil),
 	}
@@ -2978,7 +3119,7 @@ func file_stetl_plugin_v1_target_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_target_proto_rawDesc), len(file_stetl_plugin_v1_target_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,6 +34,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	TargetService_Describe_FullMethodName    = "/stetl.plugin.v1.TargetService/Describe"
+	TargetService_Propose_FullMethodName     = "/stetl.plugin.v1.TargetService/Propose"
 	TargetService_Configure_FullMethodName   = "/stetl.plugin.v1.TargetService/Configure"
 	TargetService_Check_FullMethodName       = "/stetl.plugin.v1.TargetService/Check"
 	TargetService_Fix_FullMethodName         = "/stetl.plugin.v1.TargetService/Fix"
@@ -56,7 +57,7 @@ const (
 //
 // TargetService is what a target plugin serves.
 //
-// Order of calls: Describe at any time; Configure until it succeeds, then never
+// Order of calls: Describe at any time; Propose before Configure; Configure until it succeeds, then never
 // again; everything else after that, in any order; Finish once, when no stream is
 // open, after which no Load may follow; Close last. A call out of order is
 // answered with FAILED_PRECONDITION.
@@ -69,6 +70,10 @@ const (
 type TargetServiceClient interface {
 	// Describe says what the plugin is, without configuration.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
+	// Propose looks at the target and says what a new configuration should have;
+	// read-only. It is asked before Configure has succeeded, any number of times, when
+	// the capabilities of Describe name the ability "propose".
+	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
 	// Configure validates the configuration, without network traffic.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 	// Check examines the target before a run; read-only. Ability "check".
@@ -119,6 +124,16 @@ func (c *targetServiceClient) Describe(ctx context.Context, in *DescribeRequest,
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DescribeResponse)
 	err := c.cc.Invoke(ctx, TargetService_Describe_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *targetServiceClient) Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProposeResponse)
+	err := c.cc.Invoke(ctx, TargetService_Propose_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +295,7 @@ func (c *targetServiceClient) Close(ctx context.Context, in *CloseRequest, opts 
 //
 // TargetService is what a target plugin serves.
 //
-// Order of calls: Describe at any time; Configure until it succeeds, then never
+// Order of calls: Describe at any time; Propose before Configure; Configure until it succeeds, then never
 // again; everything else after that, in any order; Finish once, when no stream is
 // open, after which no Load may follow; Close last. A call out of order is
 // answered with FAILED_PRECONDITION.
@@ -293,6 +308,10 @@ func (c *targetServiceClient) Close(ctx context.Context, in *CloseRequest, opts 
 type TargetServiceServer interface {
 	// Describe says what the plugin is, without configuration.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
+	// Propose looks at the target and says what a new configuration should have;
+	// read-only. It is asked before Configure has succeeded, any number of times, when
+	// the capabilities of Describe name the ability "propose".
+	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
 	// Configure validates the configuration, without network traffic.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	// Check examines the target before a run; read-only. Ability "check".
@@ -341,6 +360,9 @@ type UnimplementedTargetServiceServer struct{}
 
 func (UnimplementedTargetServiceServer) Describe(context.Context, *DescribeRequest) (*DescribeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
+}
+func (UnimplementedTargetServiceServer) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Propose not implemented")
 }
 func (UnimplementedTargetServiceServer) Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Configure not implemented")
@@ -419,6 +441,24 @@ func _TargetService_Describe_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(TargetServiceServer).Describe(ctx, req.(*DescribeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TargetService_Propose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProposeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TargetServiceServer).Propose(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TargetService_Propose_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TargetServiceServer).Propose(ctx, req.(*ProposeRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -652,6 +692,10 @@ var TargetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Describe",
 			Handler:    _TargetService_Describe_Handler,
+		},
+		{
+			MethodName: "Propose",
+			Handler:    _TargetService_Propose_Handler,
 		},
 		{
 			MethodName: "Configure",

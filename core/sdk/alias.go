@@ -213,6 +213,7 @@ const (
 	CanSetPassword = pluginapi.CanSetPassword
 	CanStartReset  = pluginapi.CanStartReset
 	CanExchange    = pluginapi.CanExchange
+	CanPropose     = pluginapi.CanPropose
 )
 
 // Codes that all plugins share; what they mean is known to the host.

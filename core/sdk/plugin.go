@@ -33,11 +33,24 @@ type Plugin[C any] struct {
 	// ("acme.quota"), with what they mean. Reports show the words; those that all
 	// plugins share, [CodeEmailConflict] and so on, need none.
 	Codes []CodeInfo
+	// Propose, when set, looks at the target and proposes a configuration, for those who
+	// write their first one. known is what is known so far, without validation: any field
+	// can be missing. It must not write anything, and nothing that it returns is a secret.
+	Propose func(ctx context.Context, known C, env Env) (Proposal[C], Diagnostics)
 	// New prepares the target without any network traffic. ctx is for the call
 	// only. Problems with the configuration are best returned with
 	// [Diagnostics.Err] and a JSON pointer in Path, so that the host can point
 	// at the line.
 	New func(ctx context.Context, config C, env Env) (Target, error)
+}
+
+// Proposal is what a plugin proposes for a configuration.
+type Proposal[C any] struct {
+	// Config has the fields that are proposed; all others are left as they are.
+	Config C
+	// Comments are sentences for a person, by the JSON pointer of what they are about, as
+	// in "/tables/0/columns/email".
+	Comments map[string]string
 }
 
 // Env is what the host lends to a plugin.

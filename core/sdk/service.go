@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,8 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/internal/wire"
@@ -47,6 +50,7 @@ type service struct {
 	pluginpb.UnimplementedTargetServiceServer
 	description pluginapi.Description // Capabilities are the base of those that are configured
 	open        func(ctx context.Context, config []byte, env Env) (Target, error)
+	propose     func(ctx context.Context, config []byte, env Env) (pluginapi.Proposal, diag.List) // nil where there is none
 	log         *slog.Logger
 	// ctx ends when the conversation does; work derives from it.
 	ctx  context.Context
@@ -100,8 +104,52 @@ func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
 			return p.New(ctx, c, env)
 		},
 	}
+	if p.Propose != nil {
+		s.propose = proposer(p.Propose)
+		base := &s.description.Capabilities
+		base.Abilities = append(slices.Clone(base.Abilities), pluginapi.CanPropose)
+	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil
+}
+
+// proposer has a plugin propose its configuration as JSON.
+func proposer[C any](propose func(context.Context, C, Env) (Proposal[C], Diagnostics)) func(context.Context, []byte, Env) (pluginapi.Proposal, diag.List) {
+	return func(ctx context.Context, raw []byte, env Env) (pluginapi.Proposal, diag.List) {
+		var known C
+		setDefaults(reflect.ValueOf(&known).Elem())
+		if err := json.Unmarshal(raw, &known); err != nil {
+			return pluginapi.Proposal{}, diag.List{{Code: diag.ConfigInvalidValue, Summary: "the configuration so far cannot be decoded: " + err.Error()}}
+		}
+		p, list := propose(ctx, known, env)
+		text, err := json.Marshal(p.Config)
+		if err != nil {
+			return pluginapi.Proposal{}, diag.List{{Code: diag.PluginConfigureFailed, Summary: "the proposal cannot be encoded: " + err.Error()}}
+		}
+		return pluginapi.Proposal{Config: text, Comments: p.Comments}, list
+	}
+}
+
+// Propose answers before Configure has succeeded.
+func (s *service) Propose(ctx context.Context, req *pluginpb.ProposeRequest) (*pluginpb.ProposeResponse, error) {
+	if s.propose == nil {
+		return nil, status.Error(codes.Unimplemented, "this plugin proposes nothing")
+	}
+	if err := s.require(fresh, "Propose"); err != nil {
+		return nil, err
+	}
+	var p pluginapi.Proposal
+	var list diag.List
+	err := s.guard("Propose", func() error {
+		p, list = s.propose(ctx, req.GetConfigJson(), Env{
+			Log: s.log, UserAgent: req.GetUserAgent(), Journal: s.control, Pulse: s.control.pulse, Fingerprints: newFingerprints(nil),
+		})
+		return nil
+	})
+	if err != nil {
+		return nil, wire.Broken("%v", err)
+	}
+	return &pluginpb.ProposeResponse{ConfigJson: p.Config, Comments: p.Comments, Diagnostics: wire.EncodeDiagnostics(list)}, nil
 }
 
 // checkCodes says which code no plugin may declare.
@@ -144,7 +192,7 @@ func (s *service) Configure(ctx context.Context, req *pluginpb.ConfigureRequest)
 			Journal: s.control, Pulse: s.control.pulse, Fingerprints: newFingerprints(req.GetFingerprintKey()),
 		})
 		if err == nil && t != nil {
-			caps = s.capabilities(t)
+			caps = capabilitiesOf(t, s.description.Capabilities)
 		}
 		return err
 	})
@@ -165,10 +213,9 @@ func (s *service) Configure(ctx context.Context, req *pluginpb.ConfigureRequest)
 	return &pluginpb.ConfigureResponse{Capabilities: wire.EncodeCapabilities(&caps)}, nil
 }
 
-// capabilities adds the abilities that t has by its methods, except those that
-// its configuration takes away.
-func (s *service) capabilities(t Target) Capabilities {
-	caps := s.description.Capabilities
+// capabilitiesOf adds the abilities that t has by its methods, except those that
+// its configuration takes away. Where t says nothing, caps are the others.
+func capabilitiesOf(t Target, caps Capabilities) Capabilities {
 	if c, ok := t.(Capable); ok {
 		caps = c.Capabilities()
 	}

@@ -15,10 +15,10 @@ import (
 type Config struct {
 	Mode string `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a tenant; files writes import files to upload by hand"`
 
-	Domain       string       `json:"domain,omitempty" jsonschema:"live: domain of the tenant, as in example.eu.auth0.com, or its custom domain"`
-	ClientID     string       `json:"client_id,omitempty" jsonschema:"live: machine-to-machine application authorised for the Management API"`
-	ClientSecret sdk.Secret   `json:"client_secret,omitzero" jsonschema:"live: its secret"`
-	Connection   string       `json:"connection,omitempty" jsonschema:"live: name of the database connection that receives the users"`
+	Domain       string       `json:"domain,omitempty" title:"Domain of the tenant" jsonschema:"live: domain of the tenant, as in example.eu.auth0.com, or its custom domain"`
+	ClientID     string       `json:"client_id,omitempty" title:"Application" jsonschema:"live: machine-to-machine application authorised for the Management API"`
+	ClientSecret sdk.Secret   `json:"client_secret,omitzero" title:"Secret of the application" jsonschema:"live: its secret"`
+	Connection   string       `json:"connection,omitempty" title:"Database connection" jsonschema:"live: name of the database connection that receives the users"`
 	Audience     string       `json:"audience,omitempty" jsonschema:"live: identifier of the Management API, needed with a custom domain: https://TENANT.REGION.auth0.com/api/v2/"`
 	APIURL       string       `json:"api_url,omitempty" jsonschema:"live: address to use instead of https://domain, for tests; plain http on loopback only"`
 	Jobs         int          `json:"jobs,omitempty" default:"2" jsonschema:"live: import jobs at the same time, 1 or 2; Auth0 allows a tenant two"`
@@ -33,7 +33,7 @@ type Config struct {
 	ExchangeClientSecret sdk.Secret `json:"exchange_client_secret,omitzero" jsonschema:"live: its secret"`
 	ExchangeTokenType    string     `json:"exchange_token_type,omitempty" default:"urn:supertokens:session" jsonschema:"live: subject_token_type of the tenant's custom token exchange profile"`
 
-	Out      string `json:"out,omitempty" jsonschema:"files: folder to write"`
+	Out      string `json:"out,omitempty" title:"Folder" jsonschema:"files: folder to write"`
 	Deferred string `json:"deferred,omitempty" default:"auth0-deferred.jsonl" jsonschema:"live: file that lists the accounts no job can create, with their provider ids"`
 
 	UnsupportedHash     string   `json:"unsupported_hash,omitempty" enum:"defer,reset" default:"defer" jsonschema:"users whose hash Auth0 cannot verify: defer leaves them out, so that a lazy migration can still take them; reset loads them without a password"`

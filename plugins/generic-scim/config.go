@@ -19,13 +19,13 @@ type Config struct {
 	Mode   string `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running server; files writes Bulk requests and one user a line"`
 	Preset string `json:"preset,omitempty" jsonschema:"name of a known provider, for its peculiarities"`
 
-	URL     string                `json:"url,omitempty" jsonschema:"live: base URL, as in https://id.example.com/scim/v2"`
+	URL     string                `json:"url,omitempty" title:"Address" jsonschema:"live: base URL, as in https://id.example.com/scim/v2"`
 	Auth    Auth                  `json:"auth,omitzero" jsonschema:"live: how to sign in"`
 	TLS     httpx.TLS             `json:"tls,omitzero" jsonschema:"live: certificates"`
 	Headers map[string]sdk.Secret `json:"headers,omitempty" jsonschema:"live: further headers for every request, such as the key of a gateway"`
 	Timeout sdk.Duration          `json:"timeout,omitzero" default:"60s" jsonschema:"live: how long one request may take"`
 
-	Out    string `json:"out,omitempty" jsonschema:"files: folder to write"`
+	Out    string `json:"out,omitempty" title:"Folder" jsonschema:"files: folder to write"`
 	Format string `json:"format,omitempty" enum:"both,bulk,ndjson" default:"both" jsonschema:"files: what to write"`
 
 	Bulk          string  `json:"bulk,omitempty" enum:"auto,on,off" default:"auto" jsonschema:"live: whether to use Bulk requests; auto asks the server"`
@@ -64,7 +64,7 @@ type Config struct {
 // Auth is how to sign in.
 type Auth struct {
 	Type         string     `json:"type,omitempty" enum:"bearer,oauth2,basic,none" default:"bearer" jsonschema:"bearer: token; oauth2: client credentials; basic: username and password; none: a client certificate or header alone"`
-	Token        sdk.Secret `json:"token,omitzero" jsonschema:"bearer: the token"`
+	Token        sdk.Secret `json:"token,omitzero" title:"Token" jsonschema:"bearer: the token"`
 	TokenURL     string     `json:"token_url,omitempty" jsonschema:"oauth2: where tokens are given"`
 	ClientID     string     `json:"client_id,omitempty" jsonschema:"oauth2: the client"`
 	ClientSecret sdk.Secret `json:"client_secret,omitzero" jsonschema:"oauth2: its secret"`

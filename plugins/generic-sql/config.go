@@ -16,7 +16,7 @@ import (
 // rows for.
 type Config struct {
 	Mode string     `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running database; files writes a script that a DBA reads and runs"`
-	Out  string     `json:"out,omitempty" jsonschema:"files: folder to write"`
+	Out  string     `json:"out,omitempty" title:"Folder" jsonschema:"files: folder to write"`
 	URL  sdk.Secret `json:"url,omitzero" title:"Database" jsonschema:"live: address of the database, as in postgres://stetl:…@db.internal:5432/app or mysql://stetl:…@db.internal:3306/app"`
 	// Dialect is read from the address where there is one.
 	Dialect string   `json:"dialect,omitempty" enum:"postgres,mysql" jsonschema:"files: whose SQL the script is; mysql is MariaDB's too, and postgres what it is by default"`

@@ -14,6 +14,7 @@ func Plugin() sdk.Plugin[Config] {
 		Version:      "1",
 		Capabilities: sdk.Capabilities{Carries: []sdk.Feature{sdk.CarriesID}, Batch: batch, Identity: identity},
 		Codes:        ownCodes,
+		Propose:      propose,
 		New: func(_ context.Context, c Config, env sdk.Env) (sdk.Target, error) {
 			return newTarget(c, env)
 		},

@@ -14,16 +14,16 @@ import (
 // Config is target.config of a configuration file.
 type Config struct {
 	Mode  string `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running server; files writes a folder for kc.sh import"`
-	Realm string `json:"realm" jsonschema:"name of the realm that receives the users"`
+	Realm string `json:"realm" title:"Realm" jsonschema:"name of the realm that receives the users"`
 
-	URL          string       `json:"url,omitempty" jsonschema:"live: base URL of the server, as in https://sso.example.com"`
-	ClientID     string       `json:"client_id,omitempty" jsonschema:"live: confidential client whose service account has manage-realm, manage-users, view-users and view-clients of realm-management"`
-	ClientSecret sdk.Secret   `json:"client_secret,omitzero" jsonschema:"live: secret of the client"`
+	URL          string       `json:"url,omitempty" title:"Address of Keycloak" jsonschema:"live: base URL of the server, as in https://sso.example.com"`
+	ClientID     string       `json:"client_id,omitempty" title:"Client" jsonschema:"live: confidential client whose service account has manage-realm, manage-users, view-users and view-clients of realm-management"`
+	ClientSecret sdk.Secret   `json:"client_secret,omitzero" title:"Secret of the client" jsonschema:"live: secret of the client"`
 	AuthRealm    string       `json:"auth_realm,omitempty" jsonschema:"live: realm of the client; by default realm"`
 	Timeout      sdk.Duration `json:"timeout,omitzero" default:"5m" jsonschema:"live: how long one request may take; 5m is the server's own limit"`
 	TLS          httpx.TLS    `json:"tls,omitzero" jsonschema:"live: certificates"`
 
-	Out string `json:"out,omitempty" jsonschema:"files: folder to write"`
+	Out string `json:"out,omitempty" title:"Folder" jsonschema:"files: folder to write"`
 
 	CanaryClientID     string     `json:"canary_client_id,omitempty" jsonschema:"live: confidential client with direct access grants, to prove old passwords with; by default one is created for the moment"`
 	CanaryClientSecret sdk.Secret `json:"canary_client_secret,omitzero" jsonschema:"live: its secret"`

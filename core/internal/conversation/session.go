@@ -218,6 +218,27 @@ func (s *Session) Configure(ctx context.Context, config []byte, userAgent string
 	return list, nil
 }
 
+// Propose has the plugin look at the target and propose a configuration, before there is
+// one. The error matches [errors.ErrUnsupported] when the plugin cannot.
+func Propose(ctx context.Context, s *Session, config []byte, userAgent string) (pluginapi.Proposal, diag.List, error) {
+	if err := s.able(pluginapi.CanPropose); err != nil {
+		return pluginapi.Proposal{}, nil, err
+	}
+	s.mu.Lock()
+	schema := s.info.ConfigSchema
+	s.mu.Unlock()
+	s.scrub.Store(newScrubber(schema, config))
+	p, err := call(ctx, s, "Propose", checkTimeout, s.client.Propose, &pluginpb.ProposeRequest{ConfigJson: config, UserAgent: userAgent})
+	if err != nil {
+		return pluginapi.Proposal{}, nil, err
+	}
+	out := pluginapi.Proposal{Config: p.GetConfigJson(), Comments: map[string]string{}}
+	for pointer, text := range p.GetComments() {
+		out.Comments[pointer] = s.Scrub(text)
+	}
+	return out, s.diagnostics(p.GetDiagnostics()), nil
+}
+
 // Capabilities are those of Describe until Configure succeeds, then those of
 // the plugin as configured.
 func (s *Session) Capabilities() pluginapi.Capabilities {

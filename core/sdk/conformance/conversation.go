@@ -44,7 +44,7 @@ var (
 	validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 	abilities = []pluginapi.Ability{
-		sdk.CanCheck, sdk.CanFix, sdk.CanUndoFix, sdk.CanSetup, sdk.CanPlan, sdk.CanUndo, sdk.CanUndoInDoubt, sdk.CanTidy, sdk.CanDisable, sdk.CanLogin, sdk.CanSetPassword, sdk.CanStartReset, sdk.CanExchange,
+		sdk.CanCheck, sdk.CanFix, sdk.CanUndoFix, sdk.CanSetup, sdk.CanPlan, sdk.CanUndo, sdk.CanUndoInDoubt, sdk.CanTidy, sdk.CanDisable, sdk.CanLogin, sdk.CanSetPassword, sdk.CanStartReset, sdk.CanExchange, sdk.CanPropose,
 	}
 )
 

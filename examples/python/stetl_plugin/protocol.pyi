@@ -204,6 +204,19 @@ class ConfigField(Message):
     secret: bool
     def __init__(self, *, key: str | None = ..., title: str | None = ..., description: str | None = ..., default_json: str | None = ..., example_json: str | None = ..., required: bool | None = ..., secret: bool | None = ...) -> None: ...
 
+class ProposeRequest(Message):
+    config_json: bytes
+    user_agent: str
+    def __init__(self, *, config_json: bytes | None = ..., user_agent: str | None = ...) -> None: ...
+
+class ProposeResponse(Message):
+    config_json: bytes
+    @property
+    def comments(self) -> ScalarMap[str, str]: ...
+    @property
+    def diagnostics(self) -> RepeatedCompositeFieldContainer[Diagnostic]: ...
+    def __init__(self, *, config_json: bytes | None = ..., comments: Mapping[str, str] | None = ..., diagnostics: Iterable[Diagnostic] | None = ...) -> None: ...
+
 class ConfigureRequest(Message):
     config_json: bytes
     user_agent: str

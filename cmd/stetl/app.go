@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -28,6 +30,8 @@ type streams struct {
 // app is what every command shares.
 type app struct {
 	streams
+	common     common
+	log        *slog.Logger // from begin on
 	configPath string
 	asJSON     bool
 	quiet      bool
@@ -84,12 +88,18 @@ verify their hashes, user ids stay what applications have stored, and every sing
 account is accounted for.
 
 Begin with inspect and check, look at what run --dry-run says, then run.`,
-		Example:       "  stetl run --config configs/quickstart.yaml",
+		Example:       "  stetl check\n  stetl run --dry-run\n  stetl run",
+		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.begin(cmd) },
 	}
+	a.common.add(root)
+	root.Flags().Bool("version", false, "print the version")
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(commandLineError{err, cmd.CommandPath()}) })
 	for _, group := range []struct {
 		title    string
@@ -106,8 +116,9 @@ Begin with inspect and check, look at what run --dry-run says, then run.`,
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(configCommand(a), exportCommand(a), pluginCommand(a), versionCommand(a), serveCommand())
+	root.AddCommand(configCommand(a), exportCommand(a), pluginCommand(a), versionCommand(a), manCommand(a), serveCommand())
 	wrapArgs(root)
+	fitHelp(root, widthOf(a.out))
 	return root
 }
 
@@ -148,6 +159,9 @@ func wordArgs(cmd *cobra.Command, args []string, err error) error {
 		if sub.IsAvailableCommand() {
 			names = append(names, sub.Name())
 		}
+		if slices.Contains(sub.SuggestFor, args[0]) {
+			return fmt.Errorf("%w; did you mean %s?", err, sub.Name())
+		}
 	}
 	if like := diag.Suggest(args[0], names); like != "" {
 		err = fmt.Errorf("%w; did you mean %s?", err, like)
@@ -156,7 +170,7 @@ func wordArgs(cmd *cobra.Command, args []string, err error) error {
 }
 
 func (a *app) configFlag(c *cobra.Command) {
-	c.Flags().StringVar(&a.configPath, "config", "", "configuration, a YAML `FILE`")
+	c.Flags().StringVarP(&a.configPath, "config", "c", "", "configuration, a YAML `FILE` (default $"+configVariable+", or "+configName+" in this folder)")
 	_ = c.MarkFlagFilename("config", "yaml", "yml") // the flag exists
 }
 
@@ -166,21 +180,6 @@ func outFlag(c *cobra.Command, out *string) {
 
 func (a *app) jsonFlag(c *cobra.Command) {
 	c.Flags().BoolVar(&a.asJSON, "json", false, "print one JSON object to standard output")
-}
-
-// explain prints an error once, for a person, on standard error.
-func (a *app) explain(err error) {
-	var list *diag.ListError
-	switch {
-	case errors.As(err, &list):
-		_ = diag.Write(a.err, list.List, diag.Options{Color: isTerminal(a.err) && os.Getenv("NO_COLOR") == ""})
-	case errors.As(err, new(silentError)):
-	default:
-		fmt.Fprintf(a.err, "stetl: %s\n", diag.PrintableText(err.Error()))
-		if e, ok := errors.AsType[commandLineError](err); ok {
-			fmt.Fprintf(a.err, "Run \"%s --help\" to see what it takes.\n", e.command)
-		}
-	}
 }
 
 func isTerminal(w io.Writer) bool {

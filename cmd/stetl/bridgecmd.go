@@ -14,13 +14,14 @@ import (
 	"github.com/stetl/stetl/core/bridge"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/migration"
+	"github.com/stetl/stetl/core/report"
 )
 
 func bridgeCommand(a *app) *cobra.Command {
 	var role string
 	c := &cobra.Command{
-		Use:   "bridge --config FILE",
-		Short: "Serve the cut-over: sessions and links of SuperTokens go on working",
+		Use:   "bridge [-c FILE]",
+		Short: "Serve the cut-over: sessions and links go on working",
 		Long: `bridge serves what the section bridge of the configuration asks for: an OpenID
 provider whose login is a valid SuperTokens session, a hand-over for applications,
 the pages behind links that are in mailboxes, and a check of passwords that the
@@ -29,7 +30,7 @@ running requests end. See docs/bridge.md.
 
 --print-sql ROLE prints the statements that make the tables of the bridge and give
 a role the least rights it needs, and serves nothing.`,
-		Example: "  stetl bridge --config keycloak.yaml",
+		Example: "  stetl bridge --print-sql stetl_bridge > bridge.sql\n  stetl bridge",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if role != "" {
@@ -48,12 +49,12 @@ a role the least rights it needs, and serves nothing.`,
 func bridgeUnlockCommand(a *app) *cobra.Command {
 	var which bridge.Unlocking
 	c := &cobra.Command{
-		Use:   "unlock --config FILE (--account ID | --client ADDRESS | --all)",
+		Use:   "unlock (--account ID | --client ADDRESS | --all)",
 		Short: "End lock-outs of the bridge, at all instances",
 		Long: `unlock forgets failed attempts, in the database that all instances share, so that
 who was locked out may try again at once. It is not served by the bridge: it takes
 the configuration. A line of the audit trail goes to standard error.`,
-		Example: "  stetl bridge unlock --config keycloak.yaml --account ada@example.com",
+		Example: "  stetl bridge unlock --account ada@example.com",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return unlockBridge(cmd.Context(), a, which) },
 	}
@@ -119,7 +120,7 @@ func tryBridge(ctx context.Context, a *app, presented string) (err error) {
 
 func writeTrial(a *app, t bridge.Trial) error {
 	if a.asJSON {
-		return writeJSON(a.out, t)
+		return report.WriteJSON(a.out, t)
 	}
 	var lines []string
 	if t.Session != "" && !t.Begun.IsZero() {
@@ -158,7 +159,7 @@ func unlockBridge(ctx context.Context, a *app, which bridge.Unlocking) error {
 		return err
 	}
 	if a.asJSON {
-		return writeJSON(a.out, map[string]int{"ended": ended})
+		return report.WriteJSON(a.out, map[string]int{"ended": ended})
 	}
 	_, err = fmt.Fprintf(a.out, "%d lock-outs and counts of failures ended\n", ended)
 	return err

@@ -21,7 +21,10 @@ func checkCommand(a *app) *cobra.Command {
 	var fix, undo bool
 	var setup setupFlags
 	c := &cobra.Command{
-		Use:   "check --config FILE",
+		Use: "check [-c FILE]",
+
+		SuggestFor: []string{"validate", "preflight", "test"},
+
 		Short: "Examine configuration, source and target; write nothing",
 		Long: `check reads the source and examines the target for everything that a run would
 ask of it. It writes nothing, unless --fix is given: then the plugin changes those
@@ -34,9 +37,10 @@ for stetl and its roles, trust in the bridge. What is there is compared and left
 is. The token is neither kept nor shown, and nothing of this is undone by --undo-fix.
 With --print nothing is made, and what would be made is printed: as JSON, or as
 commands of the target's own tool.`,
-		Example: `  stetl check --config configs/quickstart.yaml
-  stetl check --fix --admin-token env:KEYCLOAK_ADMIN_TOKEN --config keycloak.yaml
-  stetl check --fix --print commands --config keycloak.yaml`,
+		Example: `  stetl check
+  stetl check -c keycloak.yaml --json
+  stetl check -c keycloak.yaml --fix --admin-token env:KEYCLOAK_ADMIN_TOKEN
+  stetl check -c keycloak.yaml --fix --print commands`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := setup.check(fix); err != nil {
@@ -113,7 +117,7 @@ func setUp(ctx context.Context, a *app, m *migration.Migration, f setupFlags) er
 		for _, s := range steps {
 			out = append(out, s.Request)
 		}
-		return writeJSON(a.out, out)
+		return report.WriteJSON(a.out, map[string]any{"requests": out})
 	}
 	for _, s := range steps {
 		switch {
@@ -170,9 +174,9 @@ func runCheck(ctx context.Context, a *app, fix, undo bool, setup setupFlags) (er
 	if a.asJSON {
 		err = report.WriteDiagnosticsJSON(a.out, checked.Found, checked.Completeness)
 	} else {
-		err = report.WriteDiagnostics(a.out, checked.Found)
+		err = report.WriteDiagnostics(a.screen(), checked.Found)
 		if err == nil {
-			_, err = fmt.Fprintf(a.out, "Source   %s\n         %s\n", checked.Source, report.CompletenessLine(checked.Completeness))
+			err = report.WriteParagraphs(a.screen(), fmt.Sprintf("Source   %s\n         %s\n", checked.Source, report.CompletenessLine(checked.Completeness)))
 		}
 		if err == nil && checked.Journal != "" {
 			_, err = fmt.Fprintf(a.out, "Bridge   every instance needs this journal folder, and no copy of it: %s\n", checked.Journal)

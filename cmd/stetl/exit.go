@@ -64,6 +64,8 @@ func exitCode(err error) int {
 		var e silentError
 		errors.As(err, &e)
 		return e.code
+	case errors.As(err, new(declinedError)):
+		return exitUsage
 	case errors.Is(err, engine.ErrLimit):
 		return exitLimit
 	case errors.Is(err, engine.ErrDiffers), errors.Is(err, report.ErrNoBijection):

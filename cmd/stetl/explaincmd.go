@@ -14,8 +14,8 @@ import (
 func explainCommand(a *app) *cobra.Command {
 	var offline bool
 	c := &cobra.Command{
-		Use:   "explain USER --config FILE | explain CODE",
-		Short: "Tell everything about one account: source, mapping, journal, target; or what a code means",
+		Use:   "explain USER [-c FILE] | explain CODE",
+		Short: "Tell everything about one account, or what a code means",
 		Long: `explain looks an account up by its internal id, the id applications have stored,
 the id of one of its logins, the target's id or an e-mail address. It shows what
 SuperTokens has of it (addresses as shapes, no secrets), what the mapping makes of
@@ -23,9 +23,12 @@ it, what runs have done with it, and what a run would do now. It writes nothing.
 
 Given a code, as in reports, it says what the code means and what to do. Codes of a
 plugin that is not bundled take the configuration that names the plugin.`,
-		Example: `  stetl explain 6c0f3a52-0b39-4a49-a06b-66a4a43c4d1e --config configs/quickstart.yaml
+		Example: `  stetl explain anna.kovacs7311@users.example.net
   stetl explain load.exists_differs`,
 		Args: cobra.ExactArgs(1),
+
+		ValidArgsFunction: firstOnly(completeCodes),
+
 		RunE: func(cmd *cobra.Command, args []string) error { return runExplain(cmd.Context(), a, args[0], offline) },
 	}
 	a.configFlag(c)
@@ -40,7 +43,7 @@ func runExplain(ctx context.Context, a *app, name string, offline bool) (err err
 	if code, ok := explained(name); ok {
 		return a.print(&code)
 	}
-	if a.configPath == "" && diag.Code(name).WellFormed() {
+	if a.config() == "" && diag.Code(name).WellFormed() {
 		return usageError(fmt.Errorf("%s is no code of stetl or of a bundled plugin; with --config FILE it can be one of another plugin, or an account", name))
 	}
 	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true}, newStatus(a.err, true))

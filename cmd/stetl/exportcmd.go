@@ -17,12 +17,12 @@ func exportCommand(a *app) *cobra.Command {
 	var out string
 	var secrets bool
 	c := &cobra.Command{
-		Use:   "export --config FILE",
+		Use:   "export [-c FILE]",
 		Short: "Print every account as one JSON object per line",
 		Long: `export prints the accounts of the source as they were assembled, before any
 mapping. Password hashes and TOTP secrets are left out unless --include-secrets
 is given, which needs --out: such a file is created with mode 0600.`,
-		Example: "  stetl export --config configs/quickstart.yaml --out accounts.ndjson",
+		Example: "  stetl export --out accounts.ndjson",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if secrets && out == "" {

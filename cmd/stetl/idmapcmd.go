@@ -20,7 +20,7 @@ type idmapFlags struct {
 func idmapCommand(a *app) *cobra.Command {
 	var f idmapFlags
 	c := &cobra.Command{
-		Use:   "idmap --config FILE",
+		Use:   "idmap [-c FILE]",
 		Short: "Print which account of the source is which in the target",
 		Long: `idmap pairs the ids of every account that runs have loaded or found: source_id is
 SuperTokens' own, visible_id the one applications have stored, target_id the
@@ -28,13 +28,15 @@ target's. The pairs are checked: one account on one side is one on the other.
 
 With --format sql it prints a transaction that replaces, in your application's
 PostgreSQL tables, the ids that have changed.`,
-		Example: `  stetl idmap --config configs/keycloak.yaml --out ids.csv
-  stetl idmap --config configs/keycloak.yaml --format sql --update orders.user_id --update app.profiles.owner:uuid`,
+		Example: `  stetl idmap --out ids.csv
+  stetl idmap --format sql --partial --update orders.user_id \
+    --update app.profiles.owner:uuid`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runIDMap(cmd.Context(), a, f) },
 	}
 	a.configFlag(c)
 	c.Flags().StringVar(&f.format, "format", "csv", "`FORMAT`: csv, ndjson or sql")
+	completeWith(c, "format", "csv", "ndjson", "sql")
 	outFlag(c, &f.out)
 	c.Flags().StringArrayVar(&f.update, "update", nil, "with --format sql: `TABLE.COLUMN[:uuid]` that holds user ids; may be repeated")
 	c.Flags().BoolVar(&f.partial, "partial", false, "with --format sql: also when accounts are missing in the target")

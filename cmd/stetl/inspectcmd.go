@@ -12,12 +12,12 @@ import (
 func inspectCommand(a *app) *cobra.Command {
 	var list bool
 	c := &cobra.Command{
-		Use:   "inspect --config FILE",
+		Use:   "inspect [-c FILE]",
 		Short: "Show what is in this SuperTokens: generation, apps, hashes, traps",
 		Long: `inspect reads the whole source and shows what it holds, what is odd in it, and whether
 anything is missing. It needs no target in the configuration; with one it says what
 the target can take. With --list it only names the installations and apps there are.`,
-		Example: "  stetl inspect --config configs/quickstart.yaml",
+		Example: "  stetl inspect\n  stetl inspect --list",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if list {

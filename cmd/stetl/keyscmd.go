@@ -15,13 +15,13 @@ func keysCommand(a *app) *cobra.Command {
 	var format, out string
 	var private bool
 	export := &cobra.Command{
-		Use:   "export --config FILE",
+		Use:   "export [-c FILE]",
 		Short: "Print the keys that SuperTokens signs with or signed with",
 		Long: `export prints the public signing keys of every generation that the database still
 holds, so that whoever verifies SuperTokens' tokens can go on without its core.
 The private halves are included only with --private, which needs --out: whoever
 has them can make sessions.`,
-		Example: "  stetl keys export --config stetl.yaml --format jwks",
+		Example: "  stetl keys export --format jwks",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if format != "jwks" && format != "pem" {
@@ -35,6 +35,7 @@ has them can make sessions.`,
 	}
 	a.configFlag(export)
 	export.Flags().StringVar(&format, "format", "jwks", "`FORMAT`: jwks or pem")
+	completeWith(export, "format", "jwks", "pem")
 	outFlag(export, &out)
 	export.Flags().BoolVar(&private, "private", false, "include the private keys; needs --out")
 	c := &cobra.Command{

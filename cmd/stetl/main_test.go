@@ -20,6 +20,11 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"stetl":             main,
 		"stetl-plugin-file": func() { sdk.Serve(filetarget.Plugin()) },
+		"stetl-plugin-acme": func() {
+			p := filetarget.Plugin()
+			p.Name = "acme"
+			sdk.Serve(p)
+		},
 	})
 }
 

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stetl/stetl/core/migration"
+	"github.com/stetl/stetl/core/report"
 )
 
 func mapCommand(a *app) *cobra.Command {
@@ -19,12 +19,12 @@ func mapCommand(a *app) *cobra.Command {
 	}
 	var file string
 	test := &cobra.Command{
-		Use:   "test --config FILE",
+		Use:   "test [-c FILE]",
 		Short: "Run the examples of the mapping",
 		Long: `test maps the accounts under mapping.tests, or those of --file, with the rules of
 the configuration and compares them with what is wanted. It reads neither source
 nor target. It exits with 6 when an example comes out differently.`,
-		Example: "  stetl map test --config configs/mapping.yaml",
+		Example: "  stetl map test -c mapping.yaml",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runMapTest(cmd.Context(), a, file) },
 	}
@@ -62,7 +62,7 @@ func runMapTest(ctx context.Context, a *app, file string) error {
 
 func writeTried(a *app, results []migration.Tried, failed int) error {
 	if a.asJSON {
-		return json.NewEncoder(a.out).Encode(map[string]any{"ok": failed == 0, "examples": results})
+		return report.WriteJSON(a.out, map[string]any{"ok": failed == 0, "examples": results})
 	}
 	for _, r := range results {
 		mark := "ok    "

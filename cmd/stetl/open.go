@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -19,11 +18,12 @@ import (
 	"github.com/stetl/stetl/core/supertokens"
 )
 
-// loadConfig reads the configuration that --config names.
+// loadConfig reads the configuration.
 func loadConfig(a *app) (*migration.Config, error) {
-	if a.configPath == "" {
-		return nil, usageError(errors.New("--config FILE is missing; stetl config schema describes such a file"))
+	if a.config() == "" {
+		return nil, usageError(fmt.Errorf("--config FILE is missing, %s is not set, and there is no %s in this folder; stetl init writes such a file", configVariable, configName))
 	}
+	a.log.Debug("read the configuration", "file", a.configPath)
 	return migration.Load(a.configPath, config.Env{}), nil
 }
 
@@ -95,7 +95,7 @@ func pluginOptions(a *app) plugin.Options {
 	}
 	return plugin.Options{
 		Bundled:   own,
-		Log:       slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log:       a.log,
 		UserAgent: "stetl/" + version,
 		Reattach:  os.Getenv(plugin.ReattachVariable),
 	}
@@ -104,8 +104,7 @@ func pluginOptions(a *app) plugin.Options {
 // acceptFlag lets an operator read a source of which something is missing.
 func acceptFlag(c *cobra.Command, into *[]string) {
 	c.Flags().StringArrayVar(into, "accept-incomplete", nil, "read the source although it is not whole in the way of this `CODE`; may be repeated")
-	codes := gapCodes()
-	_ = c.RegisterFlagCompletionFunc("accept-incomplete", cobra.FixedCompletions(codes, cobra.ShellCompDirectiveNoFileComp)) // the flag exists
+	completeWith(c, "accept-incomplete", gapCodes()...)
 }
 
 func gapCodes() []string {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,13 +19,13 @@ func (a *app) print(p printable) error {
 	if a.asJSON {
 		return p.WriteJSON(a.out)
 	}
-	return p.WriteText(a.out)
+	return p.WriteText(a.screen())
 }
 
 // save writes to the file that --out names, or to standard output where it names none.
 func (a *app) save(out string, write func(io.Writer) error) error {
 	if out == "" {
-		return write(a.out)
+		return write(a.screen())
 	}
 	return replaceFile(out, write)
 }
@@ -53,10 +52,4 @@ func replaceFile(path string, write func(io.Writer) error) (err error) {
 		return fmt.Errorf("put %s in place: %w", path, err)
 	}
 	return f.Close()
-}
-
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

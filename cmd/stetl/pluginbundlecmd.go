@@ -17,7 +17,10 @@ import (
 func pluginBundleCommand(a *app) *cobra.Command {
 	var out string
 	c := &cobra.Command{
-		Use:   "bundle FILE|NAME… --out BUNDLE",
+		Use: "bundle FILE|NAME… --out BUNDLE",
+
+		ValidArgsFunction: completePlugins,
+
 		Short: "Pack plugins for a machine without a network",
 		Long: `bundle writes executables of plugins and their checksums into one file, which
 "stetl plugin install" unpacks on another machine of the same platform.`,

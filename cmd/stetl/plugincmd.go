@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/report"
 )
 
 func pluginCommand(a *app) *cobra.Command {
@@ -33,7 +35,7 @@ func pluginListCommand(a *app) *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:     "list",
-		Short:   "Name the plugins that this executable contains, and those beside it with their files",
+		Short:   "Name the plugins of this executable, and those beside it",
 		Example: "  stetl plugin list",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -56,12 +58,16 @@ func pluginListCommand(a *app) *cobra.Command {
 func pluginDescribeCommand(a *app) *cobra.Command {
 	var settings string
 	c := &cobra.Command{
-		Use:   "describe NAME|FILE",
-		Short: "Print what a plugin declares, as JSON: capabilities, abilities, codes, schema and fields of its configuration",
-		Long: `describe prints what a plugin says about itself. What it can do is known when it is
+		Use: "describe NAME|FILE",
+
+		ValidArgsFunction: firstOnly(completePlugins),
+
+		Short: "Print as JSON what a plugin declares",
+		Long: `describe prints what a plugin says about itself: capabilities, abilities, codes, and
+the schema and the fields of its configuration. What it can do is known when it is
 configured: with --config or --settings as there, else with an empty configuration
 where it takes one. No target is contacted.`,
-		Example: "  stetl plugin describe keycloak --config keycloak.yaml",
+		Example: "  stetl plugin describe generic-scim",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			info, configured, err := describeConfigured(cmd.Context(), a, args[0], settings)
@@ -74,7 +80,8 @@ where it takes one. No target is contacted.`,
 			enc := json.NewEncoder(a.out)
 			enc.SetIndent("", "  ")
 			return enc.Encode(map[string]any{
-				"name": info.Name, "version": info.Version, "protocol": fmt.Sprintf("%d.%d", info.Protocol, info.Minor), "configured": configured,
+				"format_version": report.FormatVersion,
+				"name":           info.Name, "version": info.Version, "protocol": fmt.Sprintf("%d.%d", info.Protocol, info.Minor), "configured": configured,
 				"capabilities": info.Capabilities, "abilities": info.Capabilities.Abilities,
 				"config_schema": info.ConfigSchema, "config_fields": info.ConfigFields, "codes": info.Codes,
 			})
@@ -134,9 +141,11 @@ func describePlugin(ctx context.Context, a *app, name string) (plugin.Info, erro
 func pluginAssetsCommand(a *app) *cobra.Command {
 	var out string
 	c := &cobra.Command{
-		Use:     "assets NAME --out DIR",
+		Use:               "assets NAME --out DIR",
+		ValidArgsFunction: cobra.FixedCompletions(bundledNames(), cobra.ShellCompDirectiveNoFileComp),
+
 		Short:   "Write the files that a plugin's target needs on its servers",
-		Example: "  stetl plugin assets keycloak --out /opt/keycloak/providers",
+		Example: "  stetl plugin assets keycloak --out providers",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return writeAssets(a, args[0], out) },
 	}
@@ -230,23 +239,27 @@ func versionCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
-		Example: "  stetl version",
+		Example: "  stetl version --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v, goVersion := version, ""
-			if info, ok := debug.ReadBuildInfo(); ok {
-				goVersion = info.GoVersion
-				if v == "dev" && info.Main.Version != "" && info.Main.Version != "(devel)" {
-					v = info.Main.Version
-				}
-			}
 			if a.asJSON {
-				return json.NewEncoder(a.out).Encode(map[string]string{"version": v, "go": goVersion})
+				return report.WriteJSON(a.out, map[string]any{"version": builtVersion(), "go": runtime.Version()})
 			}
-			_, err := fmt.Fprintf(a.out, "stetl %s (%s)\n", v, goVersion)
+			_, err := fmt.Fprintln(a.out, versionText())
 			return err
 		},
 	}
 	a.jsonFlag(c)
 	return c
 }
+
+// builtVersion is the version that the build has set, or that Go knows.
+func builtVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "dev" && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return version
+}
+
+// versionText is what a person is shown.
+func versionText() string { return "stetl " + builtVersion() + " (" + runtime.Version() + ")" }

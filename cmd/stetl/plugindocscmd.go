@@ -18,11 +18,15 @@ import (
 func pluginDocsCommand(a *app) *cobra.Command {
 	var settings, out string
 	c := &cobra.Command{
-		Use:   "docs NAME|FILE",
-		Short: "Write a page about a plugin: its configuration, what it carries and can do, its codes",
-		Long: `docs writes a page in Markdown from what a plugin says about itself. What it can do
-may depend on its configuration, which --config or --settings names.`,
-		Example: "  stetl plugin docs ./stetl-plugin-acme --config acme.yaml --out docs/acme.md",
+		Use: "docs NAME|FILE",
+
+		ValidArgsFunction: firstOnly(completePlugins),
+
+		Short: "Write a page about a plugin",
+		Long: `docs writes a page in Markdown from what a plugin says about itself: its
+configuration, what it carries and can do, its codes. What it can do may depend on
+its configuration, which --config or --settings names.`,
+		Example: "  stetl plugin docs ./stetl-plugin-acme --out acme.md",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			info, _, err := describeConfigured(cmd.Context(), a, args[0], settings)

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/report"
 )
 
 // foreignPlugins lists the executables in dir that claim to be plugins, without
@@ -38,7 +38,10 @@ func foreignPlugins(dir string) ([]string, error) {
 func pluginDoctorCommand(a *app) *cobra.Command {
 	var lock, log string
 	c := &cobra.Command{
-		Use:   "doctor FILE|NAME",
+		Use: "doctor FILE|NAME",
+
+		ValidArgsFunction: firstOnly(completePlugins),
+
 		Short: "Find out why a plugin does not start: one cause and one fix",
 		Long: `doctor starts the plugin, asks what it is, and ends it. It names the first thing
 that is wrong, what to do about it, and how its stderr begins and ends. Nothing is
@@ -127,7 +130,7 @@ func runDoctor(ctx context.Context, a *app, what, lock, log string) error {
 		if wrong != nil {
 			result["code"], result["cause"], result["fix"] = wrong.Code, wrong.Cause, wrong.Fix
 		}
-		err = json.NewEncoder(a.out).Encode(result)
+		err = report.WriteJSON(a.out, result)
 	case wrong != nil:
 		_, err = fmt.Fprintf(a.out, "%s\n  cause: %s\n  fix:   %s\n  code:  %s\n", cmp.Or(loc.Path, what), wrong.Cause, wrong.Fix, wrong.Code)
 	default:
@@ -145,7 +148,10 @@ func runDoctor(ctx context.Context, a *app, what, lock, log string) error {
 func pluginLockCommand(a *app) *cobra.Command {
 	var lock string
 	c := &cobra.Command{
-		Use:   "lock FILE|NAME…",
+		Use: "lock FILE|NAME…",
+
+		ValidArgsFunction: completePlugins,
+
 		Short: "Accept the executables of plugins, and no other ones, from now on",
 		Long: `lock writes the checksums of plugins to stetl.lock, which belongs beside the
 configuration and into version control. Where that file is, every plugin that is

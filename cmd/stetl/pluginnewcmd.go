@@ -41,12 +41,12 @@ func pluginNewCommand(a *app) *cobra.Command {
 	var dir, module, checkout, lang string
 	c := &cobra.Command{
 		Use:   "new NAME",
-		Short: "Write a working project for a plugin of your own, in Go, Python or Node",
+		Short: "Write a working project for a plugin of your own",
 		Long: `new writes a project that works and keeps every rule of the plugin protocol at
 once. In Go: a target with a REST API, its tests, and a made-up identity provider for
 them to run against. In Python and Node: a target that appends to a file, and the
 package that has the protocol. Replace the target by your own, one file at a time.`,
-		Example: "  stetl plugin new acme --dir ./stetl-plugin-acme",
+		Example: "  stetl plugin new acme --lang python --dir ./acme",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if lang != langGo {
@@ -72,6 +72,7 @@ package that has the protocol. Replace the target by your own, one file at a tim
 	}
 	c.Flags().StringVar(&dir, "dir", "", "`FOLDER` to write to; it must be empty or absent (default stetl-plugin-NAME)")
 	c.Flags().StringVar(&lang, "lang", langGo, "`LANGUAGE` of the project: go, python or node")
+	completeWith(c, "lang", "go", "python", "node")
 	c.Flags().StringVar(&module, "module", "", "`PATH` of the Go module (default stetl-plugin-NAME)")
 	c.Flags().StringVar(&checkout, "stetl", "", "use the checkout of stetl in this `FOLDER` (default the released version of this program, or the checkout that it was built in)")
 	return c

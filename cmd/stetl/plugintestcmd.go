@@ -15,6 +15,7 @@ import (
 
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/sdk/conformance"
 )
 
@@ -24,7 +25,10 @@ import (
 func pluginTestCommand(a *app) *cobra.Command {
 	var f pluginTestFlags
 	c := &cobra.Command{
-		Use:   "test FILE|NAME",
+		Use: "test FILE|NAME",
+
+		ValidArgsFunction: firstOnly(completePlugins),
+
 		Short: "Try every rule of the plugin protocol on a plugin, in any language",
 		Long: `test starts the plugin many times and tries every rule that a target plugin
 must keep: one outcome for each user, loading twice equals loading once, a plan
@@ -33,7 +37,7 @@ accounts of invented people: use a target that is for tests.
 
 The configuration is that of --config, a file with a target section, or the JSON
 object of --settings. Without either it is empty.`,
-		Example: "  stetl plugin test ./stetl-plugin-acme --settings '{\"path\": \"users.ndjson\"}'",
+		Example: "  stetl plugin test ./stetl-plugin-acme --settings '{\"dir\": \"./people\"}'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPluginTest(cmd.Context(), a, args[0], f)
@@ -72,20 +76,20 @@ func runPluginTest(ctx context.Context, a *app, what string, f pluginTestFlags) 
 	if !a.asJSON {
 		s.Progress = func(r conformance.Result) { written = errors.Join(written, writeRule(a.out, r)) }
 	}
-	report, err := conformance.Run(ctx, s)
+	tried, err := conformance.Run(ctx, s)
 	switch {
 	case errors.Is(err, conformance.ErrNoSuchRule):
 		return usageError(err)
 	case err != nil:
 		return refusedError(err)
-	case !report.Tried():
+	case !tried.Tried():
 		return usageError(errors.New("no rule was tried, so nothing is known of the plugin"))
 	case a.asJSON:
-		err = json.NewEncoder(a.out).Encode(report)
+		err = report.WriteJSON(a.out, tried)
 	default:
-		err = errors.Join(written, writeConformance(a.out, report))
+		err = errors.Join(written, writeConformance(a.out, tried))
 	}
-	if err == nil && report.Failed() {
+	if err == nil && tried.Failed() {
 		return silentError{exitRefused}
 	}
 	return err

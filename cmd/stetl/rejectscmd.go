@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -13,14 +14,14 @@ import (
 
 func rejectsCommand(a *app) *cobra.Command {
 	var out string
-	var recipients []string
+	var recipients, codes []string
 	var stranded bool
 	c := &cobra.Command{
-		Use:   "rejects --config FILE",
-		Short: "List the accounts that runs have rejected or left in doubt, one JSON object per line",
-		Long: `rejects lists every account that is not in the target although a run has met it:
-its ids, the code, the part of the account it is about, the reason in words and
-what to do. Correct the cause and run again with --only-rejects.
+		Use:   "rejects [-c FILE]",
+		Short: "List the accounts that runs have rejected or left in doubt",
+		Long: `rejects lists every account that is not in the target although a run has met it, as
+one JSON object per line: its ids, the code, the part of the account it is about, the
+reason in words and what to do. Correct the cause and run again with --only-rejects.
 
 With --stranded it lists instead the accounts that were loaded and whose people have
 no way to sign in at the target, as the last run has seen it.
@@ -31,15 +32,15 @@ when it was rejected, if the configuration had recipients then, or as it is in t
 source now (payload_of). It says what has changed since.
 
   jq -r .payload | base64 -d | age -d -i KEYFILE`,
-		Example: `  stetl rejects --config configs/keycloak.yaml
-  stetl run --config configs/keycloak.yaml --only-rejects
-  stetl rejects --config configs/quickstart.yaml --stranded`,
+		Example: `  stetl rejects
+  stetl rejects --code map.duplicate_username
+  stetl rejects --stranded`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if stranded {
 				return runStranded(cmd.Context(), a, out)
 			}
-			return runRejects(cmd.Context(), a, out, recipients)
+			return runRejects(cmd.Context(), a, out, codes, recipients)
 		},
 	}
 	a.configFlag(c)
@@ -48,10 +49,13 @@ source now (payload_of). It says what has changed since.
 	c.Flags().StringArrayVar(&recipients, "recipient", nil, "age public `KEY` (age1…) to encrypt the accounts to; may be repeated")
 	c.Flags().BoolVar(&stranded, "stranded", false, "list the people who were loaded and have no way to sign in")
 	c.MarkFlagsMutuallyExclusive("stranded", "recipient")
+	c.Flags().StringArrayVar(&codes, "code", nil, "only those of this `CODE`; may be repeated")
+	_ = c.RegisterFlagCompletionFunc("code", a.completeReasons) // the flag exists
+	c.MarkFlagsMutuallyExclusive("stranded", "code")
 	return c
 }
 
-func runRejects(ctx context.Context, a *app, out string, recipients []string) (err error) {
+func runRejects(ctx context.Context, a *app, out string, codes, recipients []string) (err error) {
 	m, past, err := openPast(ctx, a)
 	if err != nil {
 		return err
@@ -60,6 +64,9 @@ func runRejects(ctx context.Context, a *app, out string, recipients []string) (e
 	list, err := past.Rejects(ctx, recipients...)
 	if err != nil {
 		return err
+	}
+	if len(codes) > 0 {
+		list = slices.DeleteFunc(list, func(r report.Reject) bool { return !slices.Contains(codes, r.Code) })
 	}
 	sayWhatChanged(a.err, list)
 	return a.save(out, func(w io.Writer) error { return report.WriteRejects(w, list) })

@@ -12,20 +12,21 @@ func reportCommand(a *app) *cobra.Command {
 	var format, out string
 	var run int64
 	c := &cobra.Command{
-		Use:   "report --config FILE",
+		Use:   "report [-c FILE]",
 		Short: "Show what a run did and where the accounts stand",
 		Long: `report tells from the journal what the last run did, or the one that --run names:
 outcomes, password classes, reasons, what was not carried over, throughput, and the
 runs before it. --format html writes one page that needs nothing else and can be
 handed on: it has charts, and names no account.`,
-		Example: `  stetl report --config configs/keycloak.yaml
-  stetl report --config configs/keycloak.yaml --format html --out report.html`,
+		Example: `  stetl report
+  stetl report --format html --out report.html`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return writeReport(cmd.Context(), a, format, out, run) },
 	}
 	a.configFlag(c)
 	a.jsonFlag(c)
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text, json or html")
+	completeWith(c, "format", "text", "json", "html")
 	outFlag(c, &out)
 	c.Flags().Int64Var(&run, "run", 0, "the run of this `NUMBER` instead of the last one")
 	return c

@@ -20,7 +20,7 @@ import (
 
 // runFlags are those of run and plan.
 type runFlags struct {
-	dryRun, detailed, full           bool
+	dryRun, detailed, full, yes      bool
 	out, html, plan, detail, metrics string
 	choice                           choiceFlags
 }
@@ -28,11 +28,17 @@ type runFlags struct {
 func runCommand(a *app) *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use:   "run --config FILE",
+		Use: "run [-c FILE]",
+
+		SuggestFor: []string{"apply", "migrate", "move", "load", "start", "import", "sync"},
+
 		Short: "Move the users: extract, map, load",
 		Long: `run reads every account of the source, decides what becomes of each one, checks
 the target, and loads. Nothing is written before every account has been looked
 at. With --dry-run nothing is written at all.
+
+Where a person sits at a terminal, the first run into a target that is live asks
+before it writes; --yes is the answer. Scripts are never asked.
 
 What it did is remembered in the journal: running again sends only what has
 changed, and a run that was killed is taken up where it stopped.
@@ -40,14 +46,16 @@ changed, and a run that was killed is taken up where it stopped.
 --user, --users-from, --sample, --only-tenant and --only-rejects make it a run about
 a part of the accounts. Every account is looked at all the same, and all others are
 left as they are.`,
-		Example: `  stetl run --config configs/quickstart.yaml
-  stetl run --config configs/quickstart.yaml --dry-run --json`,
+		Example: `  stetl run --dry-run
+  stetl run
+  stetl run -c keycloak.yaml --sample 20 --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runMigration(cmd.Context(), a, f) },
 	}
 	addRunFlags(a, c, &f)
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change and write nothing")
 	c.Flags().StringVar(&f.plan, "plan", "", "execute the plan saved in this `FILE` and nothing else")
+	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask before the first write of a first run, as on a terminal")
 	c.Flags().BoolVar(&f.choice.onlyRejects, "only-rejects", false, "only accounts that the last runs rejected or left in doubt")
 	return c
 }
@@ -55,9 +63,12 @@ left as they are.`,
 func planCommand(a *app) *cobra.Command {
 	f := runFlags{dryRun: true}
 	c := &cobra.Command{
-		Use:     "plan --config FILE",
+		Use: "plan [-c FILE]",
+
+		SuggestFor: []string{"diff", "preview", "dry-run"},
+
 		Short:   "Show what a run would change; the same as run --dry-run",
-		Example: "  stetl plan --config configs/quickstart.yaml --detail users\n  stetl plan --config configs/keycloak.yaml --html plan.html",
+		Example: "  stetl plan --detail users\n  stetl plan --html plan.html --out plan.json",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runMigration(cmd.Context(), a, f) },
 	}
@@ -74,6 +85,7 @@ func addRunFlags(a *app, c *cobra.Command, f *runFlags) {
 	c.Flags().StringVar(&f.out, "out", "", "in a dry run: save the plan to this `FILE`, for run --plan")
 	c.Flags().StringVar(&f.html, "html", "", "in a dry run: write the plan to this `FILE` as one HTML page, in which every change can be searched; it holds personal data")
 	c.Flags().StringVar(&f.detail, "detail", report.DetailPatterns, "in a dry run, the `LEVEL` of detail: "+strings.Join(report.Details(), ", "))
+	completeWith(c, "detail", report.Details()...)
 	f.choice.add(c)
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	c.Flags().StringVar(&f.metrics, "metrics-listen", "", "show metrics to Prometheus at this `ADDRESS` while at work, such as 127.0.0.1:9464")
@@ -97,6 +109,9 @@ func (f *runFlags) check() error {
 
 func runMigration(ctx context.Context, a *app, f runFlags) error {
 	r, err := execute(ctx, a, f)
+	if errors.As(err, new(declinedError)) {
+		return err // nothing was done, and there is nothing to report
+	}
 	if err != nil && r.Result == nil {
 		if a.asJSON {
 			return errors.Join(err, r.WriteFailure(a.out, err))
@@ -149,6 +164,11 @@ func execute(ctx context.Context, a *app, f runFlags) (r *report.Run, err error)
 	if run.Choice, err = f.choice.choice(a.in); err != nil {
 		return r, err
 	}
+	if !f.yes && isTerminal(a.err) && a.atTerminal() {
+		run.Confirm = func(ctx context.Context, i engine.Intent) error {
+			return status.aside(func() error { return confirmFirst(ctx, a, i) })
+		}
+	}
 	if f.out != "" {
 		run.Save = func(p *engine.Plan) error { return replaceFile(f.out, p.Write) }
 	}
@@ -180,6 +200,36 @@ func execute(ctx context.Context, a *app, f runFlags) (r *report.Run, err error)
 	r.Detail, r.Config, r.Detailed = f.detail, a.configPath, f.detailed
 	status.clear()
 	return r, err
+}
+
+// declinedError says that a person has not said yes.
+type declinedError struct{ error }
+
+func (e declinedError) Unwrap() error { return e.error }
+
+// confirmFirst asks before the first write into a target.
+func confirmFirst(ctx context.Context, a *app, i engine.Intent) error {
+	cfg, err := loadConfig(a)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "This is the first run into %s.\nIt is about %s accounts", cfg.TargetText(), report.Number(i.Accounts))
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{i.Resets, "will need a new password"}, {i.Stranded, "will have no way to sign in"}, {i.Mailed, "will be mailed by the target"}} {
+		if p.n > 0 {
+			fmt.Fprintf(a.err, "; %s %s", report.Number(p.n), p.what)
+		}
+	}
+	fmt.Fprint(a.err, ".\nstetl run --dry-run shows what would change, and stetl undo can take it back.\n")
+	if err := a.confirm(ctx, "Write to the target?"); err != nil {
+		if context.Cause(ctx) != nil {
+			return err
+		}
+		return declinedError{err}
+	}
+	return nil
 }
 
 // readPlan reads the plan that is to be executed, if any.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stetl/stetl/core/migration"
+	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/supertokens/session"
 )
 
@@ -21,9 +22,9 @@ func sessionsCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	stats := &cobra.Command{
-		Use:     "stats --config FILE",
-		Short:   "Count live sessions by age and tenant, and the links that are in mailboxes",
-		Example: "  stetl sessions stats --config stetl.yaml",
+		Use:     "stats [-c FILE]",
+		Short:   "Count live sessions, and the links that are in mailboxes",
+		Example: "  stetl sessions stats",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return sessionStats(cmd.Context(), a) },
 	}
@@ -33,13 +34,13 @@ func sessionsCommand(a *app) *cobra.Command {
 	var which session.Selection
 	var yes bool
 	revoke := &cobra.Command{
-		Use:   "revoke --config FILE (--all | --tenant ID | --user ID)",
+		Use:   "revoke [-c FILE] (--all | --tenant ID | --user ID)",
 		Short: "Log people out of SuperTokens",
 		Long: `revoke deletes sessions from the source database, which is how SuperTokens itself
 revokes them. Access tokens that are out stay good until they expire (an hour by
 default) wherever they are verified without a look at the database. It shows how
 many there are and asks first; --yes is the answer.`,
-		Example: "  stetl sessions revoke --config stetl.yaml --user 7f3c…",
+		Example: "  stetl sessions revoke --all --yes",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return revokeSessions(cmd.Context(), a, which, yes) },
 	}
@@ -64,7 +65,7 @@ func sessionStats(ctx context.Context, a *app) (err error) {
 		return cfg.SourceError(err)
 	}
 	if a.asJSON {
-		return writeJSON(a.out, stats)
+		return report.WriteJSON(a.out, stats)
 	}
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "live sessions\t%d\tof %d users\n", stats.Live, stats.Users)
@@ -108,7 +109,7 @@ func revokeSessions(ctx context.Context, a *app, which session.Selection, yes bo
 		return cfg.SourceError(err)
 	}
 	if a.asJSON {
-		return writeJSON(a.out, map[string]int{"found": found, "users": users, "revoked": revoked})
+		return report.WriteJSON(a.out, map[string]int{"found": found, "users": users, "revoked": revoked})
 	}
 	_, err = fmt.Fprintf(a.out, "%d sessions of %d users revoked\n", revoked, users)
 	return err

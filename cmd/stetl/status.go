@@ -200,6 +200,23 @@ func cutTo(line string, width int) string {
 	return string(runes[:width-1]) + "…"
 }
 
+// aside has something said and asked without the line in between.
+func (s *status) aside(ask func() error) error {
+	s.mu.Lock()
+	off := s.off
+	s.off = true
+	if s.shown {
+		fmt.Fprint(s.w, "\r\x1b[K")
+		s.shown = false
+	}
+	s.mu.Unlock()
+	err := ask()
+	s.mu.Lock()
+	s.off = off
+	s.mu.Unlock()
+	return err
+}
+
 // clear removes the line before something else is printed, and ends the status.
 func (s *status) clear() {
 	s.stop.Do(func() { close(s.stopped) })

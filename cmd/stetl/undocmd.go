@@ -19,7 +19,10 @@ func undoCommand(a *app) *cobra.Command {
 	var yes bool
 	var o migration.UndoOptions
 	c := &cobra.Command{
-		Use:   "undo --config FILE",
+		Use: "undo [-c FILE]",
+
+		SuggestFor: []string{"rollback", "revert", "destroy", "delete"},
+
 		Short: "Take back what the runs so far did to the target",
 		Long: `undo deletes the accounts that runs have created and gives those that they changed
 their former state back, each only while it is as the run left it. Accounts that
@@ -30,8 +33,9 @@ nobody has them any more.
 
 With --gone, it switches accounts on again that runs have switched off because their
 people had gone from the source (policies.gone), as they were, and leaves all others
-alone. It says first of whom it cannot. An undo that was stopped is taken up by another. It says what it will do and asks first; --yes is the answer.`,
-		Example: "  stetl undo --config configs/keycloak.yaml",
+alone. It says first of whom it cannot. An undo that was stopped is taken up by
+another. It says what it will do and asks first; --yes is the answer.`,
+		Example: "  stetl undo --yes\n  stetl undo --gone",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runUndo(cmd.Context(), a, yes, o) },
 	}
@@ -102,12 +106,17 @@ func askReturn(ctx context.Context, a *app, m *migration.Migration, target strin
 // confirm asks a person. Where there is none, the answer has to be a flag. A signal ends
 // the question.
 func (a *app) confirm(ctx context.Context, question string) error {
-	in, ok := a.in.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	if !a.atTerminal() {
 		return usageError(errors.New("nobody is there to confirm; --yes says that it is meant"))
 	}
 	fmt.Fprintf(a.err, "%s [y/N] ", question)
-	return answered(ctx, in)
+	return answered(ctx, a.in)
+}
+
+// atTerminal says whether a person can answer.
+func (a *app) atTerminal() bool {
+	in, ok := a.in.(*os.File)
+	return ok && term.IsTerminal(int(in.Fd()))
 }
 
 // answered reads a line that says yes.

@@ -12,7 +12,7 @@ import (
 func verifyCommand(a *app) *cobra.Command {
 	var o migration.VerifyOptions
 	c := &cobra.Command{
-		Use:   "verify --config FILE",
+		Use:   "verify [-c FILE]",
 		Short: "Read the target back and compare every account with the source",
 		Long: `verify reads every account that the runs so far have loaded back from the target
 and compares it with what it should be. It writes nothing. It exits with 6 when
@@ -22,8 +22,8 @@ With --all it compares both sides: accounts of the source that no run has loaded
 differences, unless mapping.filter or policies.skip leave them out, and so are accounts
 that runs have loaded and that the source no longer has. It exits with 0 only when
 everybody is the same on both sides, and the target shows it.`,
-		Example: `  stetl verify --config configs/keycloak.yaml --sample 100
-  stetl verify --config configs/keycloak.yaml --all`,
+		Example: `  stetl verify --sample 100
+  stetl verify --all`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runVerify(cmd.Context(), a, o) },
 	}

@@ -213,7 +213,9 @@ func convert(s string, schemas []*jsonschema.Schema) any {
 	return s
 }
 
-var reference = regexp.MustCompile(`\$\{[^}]*\}`)
+// reference is one as it stands in a text, with the quotes that keep a value of PostgreSQL's
+// keyword form together.
+var reference = regexp.MustCompile(`'\$\{[^}]*\}'|\$\{[^}]*\}`)
 
 // clearPassword reports whether a connection string has a password in it that
 // does not come from a reference. It knows both forms PostgreSQL takes and errs

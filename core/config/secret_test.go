@@ -31,6 +31,8 @@ func TestClearPassword(t *testing.T) {
 		{"postgres://app:${env:PW}@db/x", false},
 		{"postgres://${env:U}:${file:p}@db/x", false},
 		{"host=db password=${env:PW}", false},
+		{"host=db password='${env:PW}'", false},
+		{"host=db password='${env:PW}x'", true},
 		{"", false},
 		{"postgres://app:pw@db/supertokens", true},
 		{"postgres://app:p/w@db/supertokens", true},

@@ -114,6 +114,9 @@ func (r *run) do(ctx context.Context, src Source) (err error) {
 	if err := limits.before(updates, r.survey.demand.resets, r.result.Mailed, r.result.strandedCount(), leaving.count()); err != nil {
 		return err
 	}
+	if err := r.confirm(ctx); err != nil {
+		return err
+	}
 	if err := r.prove(ctx); err != nil {
 		return err
 	}
@@ -266,6 +269,16 @@ func weigh(found diag.List, canary policy.Canary) diag.List {
 		l.Add(d)
 	}
 	return l
+}
+
+// confirm asks whoever wants to be asked before the first write.
+func (r *run) confirm(ctx context.Context) error {
+	if r.options.Confirm == nil {
+		return nil
+	}
+	return r.options.Confirm(ctx, Intent{
+		Accounts: r.survey.amount, Resets: r.survey.demand.resets, Mailed: r.result.Mailed, Stranded: r.result.strandedCount(),
+	})
 }
 
 // prove has canaries show that old passwords will work, where the target can be asked.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
@@ -57,6 +58,9 @@ type Options struct {
 	// Canary proves before the load that passwords of every kind will work, where
 	// the target can be asked.
 	Canary Canary
+	// Confirm, when set, is asked before the first write of a run, with what the run is
+	// going to do. Its error ends the run, before anything is written.
+	Confirm func(context.Context, Intent) error
 	// Outcome, when set, is called for every user as its fate becomes known,
 	// one call at a time, but not for all those that are as the last run left them, nor
 	// for those that were not chosen. In a dry run it is the predicted one of every user
@@ -82,6 +86,16 @@ type Departures struct {
 	SameReading func(run int64) bool
 	// Now is the time; nil is that of the clock.
 	Now func() time.Time
+}
+
+// Intent is what a run is about to do to the target.
+type Intent struct {
+	// Accounts are those that the run has to do with, and Resets those of them who will
+	// need a new password.
+	Accounts, Resets int
+	// Mailed are people whom the target is going to mail, and Stranded those who will have
+	// no way to sign in.
+	Mailed, Stranded int
 }
 
 // Progress is how far a run is.

@@ -20,6 +20,8 @@ const (
 	fileName = "journal.db"
 	lockName = "journal.lock"
 	keyName  = "preimages.key"
+
+	ignoreName = ".gitignore"
 )
 
 // version is that of the tables. A newer one is refused, as its meaning is unknown.
@@ -87,7 +89,7 @@ func Open(ctx context.Context, dir string) (*Journal, error) { return OpenKeyed(
 // has one chosen at random. The error matches [ErrOtherKey] when there is a journal
 // with another key.
 func OpenKeyed(ctx context.Context, dir string, key []byte) (_ *Journal, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir); err != nil {
 		return nil, fmt.Errorf("make the journal's folder: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, lockName), flock.SetPermissions(0o600))
@@ -121,6 +123,19 @@ func OpenKeyed(ctx context.Context, dir string, key []byte) (_ *Journal, err err
 		return nil, err
 	}
 	return j, nil
+}
+
+// makeFolder makes the folder, unless it is there. A new one keeps itself out of version
+// control: it holds a key, and belongs to one place. One that somebody else has made can
+// hold other things, and is left as it is.
+func makeFolder(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, ignoreName), []byte("*\n"), 0o600)
 }
 
 // Read opens the journal in dir for looking only, beside a run that may be

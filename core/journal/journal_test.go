@@ -697,3 +697,18 @@ func TestDisabledAccounts(t *testing.T) {
 		t.Errorf("%v, %v", all, err)
 	}
 }
+
+// A journal keeps itself out of version control, and leaves a folder of somebody else's
+// as it is.
+func TestFolderIgnoresItself(t *testing.T) {
+	t.Parallel()
+	own, theirs := filepath.Join(t.TempDir(), "deep", ".stetl"), t.TempDir()
+	open(t, own)
+	open(t, theirs)
+	if got, err := os.ReadFile(filepath.Join(own, ".gitignore")); err != nil || string(got) != "*\n" {
+		t.Errorf("a new folder: %q, %v", got, err)
+	}
+	if _, err := os.Stat(filepath.Join(theirs, ".gitignore")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder that was there: %v", err)
+	}
+}

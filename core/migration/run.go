@@ -30,6 +30,10 @@ type RunOptions struct {
 	// Outcome, when set, is called for every account as its fate becomes known; see
 	// [engine.Options] for which ones that leaves out.
 	Outcome func(pluginapi.Change)
+	// Confirm, when set, is asked before the first write of the first run into a target
+	// that is live: as long as the journal knows nobody who is there. Its error ends the
+	// run.
+	Confirm func(context.Context, engine.Intent) error
 	// Save, when set, gets the plan that a dry run has made.
 	Save func(*engine.Plan) error
 }
@@ -132,6 +136,9 @@ func (r *run) begin(ctx context.Context) error {
 	}
 	if r.o.DryRun {
 		return nil
+	}
+	if !m.target.Capabilities().Whole && !m.journal.hasAccounts(ctx) {
+		r.engine.Confirm = r.o.Confirm
 	}
 	begun := journal.Run{Source: r.report.Source, Target: r.report.Target, Program: m.o.Program, Settings: m.settings, Reading: reading, Began: time.Now()}
 	if r.engine.Part != nil || r.engine.Plan != nil {

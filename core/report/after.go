@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
@@ -26,7 +25,7 @@ type Verification struct {
 
 // WriteJSON writes the verification as one JSON object on one line.
 func (v *Verification) WriteJSON(w io.Writer) error {
-	return writeJSON(w, struct {
+	return WriteJSON(w, struct {
 		*engine.Verification
 		Source  string             `json:"source"`
 		Target  string             `json:"target"`
@@ -38,9 +37,9 @@ func (v *Verification) WriteJSON(w io.Writer) error {
 
 // WriteText writes the verification for a person.
 func (v *Verification) WriteText(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\nSource   %s\nTarget   %s\n\n", v.Source, v.Target)
-	fmt.Fprintf(&b, "%s accounts compared in %s\n\n", Number(v.Result.Compared), v.Result.Elapsed.Round(10*time.Millisecond))
+	b := newSheet(w)
+	fmt.Fprintf(b, "\nSource   %s\nTarget   %s\n\n", v.Source, v.Target)
+	fmt.Fprintf(b, "%s accounts compared in %s\n\n", Number(v.Result.Compared), v.Result.Elapsed.Round(10*time.Millisecond))
 	if v.Result.Nobody() {
 		b.WriteString("Nobody is there: no run has loaded any of these accounts, so nothing was compared.\n\n")
 	}
@@ -51,7 +50,7 @@ func (v *Verification) WriteText(w io.Writer) error {
 	}
 	t.add("different", Number(v.Result.Different()))
 	t.add("not loaded, as the runs said", Number(v.Result.Expected))
-	_ = t.write(&b) // a Builder does not fail
+	_ = t.write(b) // a Builder does not fail
 	if len(v.Result.Differences) > 0 {
 		b.WriteString("\n")
 		t = table{header: []string{"code", "accounts#", "meaning"}}
@@ -59,7 +58,7 @@ func (v *Verification) WriteText(w io.Writer) error {
 			info, _ := v.Words.Lookup(code)
 			t.add(string(code), Number(v.Result.Differences[code]), info.Meaning)
 		}
-		_ = t.write(&b)
+		_ = t.write(b)
 	}
 	sorted := slices.Clone(v.Changes)
 	slices.SortFunc(sorted, func(x, y pluginapi.Change) int { return cmp.Compare(x.SourceID, y.SourceID) })
@@ -71,15 +70,15 @@ func (v *Verification) WriteText(w io.Writer) error {
 		if len(c.Fields) == 0 && c.Detail != "" { // else the fields say it
 			detail = ": " + diag.Printable(c.Detail)
 		}
-		fmt.Fprintf(&b, "  %s  %s%s\n", c.SourceID, c.Code, detail)
+		fmt.Fprintf(b, "  %s  %s%s\n", c.SourceID, c.Code, detail)
 		for _, f := range c.Fields {
-			fmt.Fprintf(&b, "      %s: %s in the target, should be %s\n", f.Field, quoted(f.Old), quoted(f.New))
+			fmt.Fprintf(b, "      %s: %s in the target, should be %s\n", f.Field, quoted(f.Old), quoted(f.New))
 		}
 	}
 	if more := len(sorted) - maxListed; more > 0 {
-		fmt.Fprintf(&b, "  … and %s more; --json lists all of them\n", Number(more))
+		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", Number(more))
 	}
-	return writeText(w, b.String())
+	return b.flush(w)
 }
 
 // Undoing is what an undo did.
@@ -94,7 +93,7 @@ type Undoing struct {
 
 // WriteJSON writes the undo as one JSON object on one line.
 func (u *Undoing) WriteJSON(w io.Writer) error {
-	return writeJSON(w, struct {
+	return WriteJSON(w, struct {
 		*engine.Undoing
 		Target   string              `json:"target"`
 		Accounts []pluginapi.Outcome `json:"accounts"`
@@ -104,8 +103,8 @@ func (u *Undoing) WriteJSON(w io.Writer) error {
 
 // WriteText writes the undo for a person.
 func (u *Undoing) WriteText(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\nTarget   %s\n\n", u.Target)
+	b := newSheet(w)
+	fmt.Fprintf(b, "\nTarget   %s\n\n", u.Target)
 	t := table{header: []string{"", "accounts#"}}
 	if !u.OfGone {
 		t.add("deleted", Number(u.Result.Deleted))
@@ -118,23 +117,23 @@ func (u *Undoing) WriteText(w io.Writer) error {
 	if !u.OfGone {
 		t.add("not of any run", Number(u.Result.Left))
 	}
-	_ = t.write(&b) // a Builder does not fail
+	_ = t.write(b) // a Builder does not fail
 	if u.Result.Tidied > 0 {
-		fmt.Fprintf(&b, "\n%s roles, groups and the like that runs had created, and nobody has any more, are gone, too.\n", Number(u.Result.Tidied))
+		fmt.Fprintf(b, "\n%s roles, groups and the like that runs had created, and nobody has any more, are gone, too.\n", Number(u.Result.Tidied))
 	}
 	if u.Result.Untidy != "" {
-		fmt.Fprintf(&b, "\nNot everything that runs had created beside accounts is gone; another undo goes on with it: %s\n", u.Result.Untidy)
+		fmt.Fprintf(b, "\nNot everything that runs had created beside accounts is gone; another undo goes on with it: %s\n", u.Result.Untidy)
 	}
 	if len(u.Kept) > 0 {
 		b.WriteString("\n")
 	}
 	for _, o := range u.Kept[:min(len(u.Kept), maxListed)] {
-		fmt.Fprintf(&b, "  %s  %s: %s\n", o.SourceID, o.Code, o.Detail)
+		fmt.Fprintf(b, "  %s  %s: %s\n", o.SourceID, o.Code, o.Detail)
 	}
 	if more := len(u.Kept) - maxListed; more > 0 {
-		fmt.Fprintf(&b, "  … and %s more; --json lists all of them\n", Number(more))
+		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", Number(more))
 	}
-	return writeText(w, b.String())
+	return b.flush(w)
 }
 
 // WriteFixes says what a plugin has changed, and what is left to do by hand.

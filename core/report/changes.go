@@ -33,7 +33,7 @@ type pattern struct {
 }
 
 // writeChanges shows what a dry run found.
-func (r *Run) writeChanges(b *strings.Builder) {
+func (r *Run) writeChanges(b *sheet) {
 	if !r.Result.DryRun || len(r.Changes) == 0 {
 		return
 	}
@@ -106,7 +106,7 @@ func fieldNames(c pluginapi.Change) string {
 	return strings.Join(names, ", ")
 }
 
-func writeUsers(b *strings.Builder, changes []pluginapi.Change, full bool) {
+func writeUsers(b *sheet, changes []pluginapi.Change, full bool) {
 	fmt.Fprintf(b, "\nWhat would happen\n\n")
 	sorted := slices.Clone(changes)
 	slices.SortFunc(sorted, func(x, y pluginapi.Change) int { return cmp.Compare(x.SourceID, y.SourceID) })
@@ -124,14 +124,14 @@ func writeUsers(b *strings.Builder, changes []pluginapi.Change, full bool) {
 	}
 }
 
-func writeFields(b *strings.Builder, c pluginapi.Change) {
+func writeFields(b *sheet, c pluginapi.Change) {
 	fmt.Fprintf(b, "\n  %s %s  %s\n", actionMark[c.Action], c.SourceID, actionText(c))
 	for _, f := range c.Fields {
 		writeField(b, f)
 	}
 }
 
-func writeField(b *strings.Builder, f pluginapi.FieldChange) {
+func writeField(b *sheet, f pluginapi.FieldChange) {
 	note := ""
 	if f.Drift {
 		note = "   changed in the target since the last run"

@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/stetl/stetl/core/diag"
 )
@@ -16,21 +15,21 @@ type Code struct {
 }
 
 // WriteJSON writes the code as one JSON object on one line.
-func (c *Code) WriteJSON(w io.Writer) error { return writeJSON(w, c) }
+func (c *Code) WriteJSON(w io.Writer) error { return WriteJSON(w, c) }
 
 // WriteText writes the code for a person.
 func (c *Code) WriteText(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s", c.Code)
+	b := newSheet(w)
+	fmt.Fprintf(b, "\n%s", c.Code)
 	if c.Of != "" {
-		fmt.Fprintf(&b, ", of the plugin %s", c.Of)
+		fmt.Fprintf(b, ", of the plugin %s", c.Of)
 	}
-	fmt.Fprintf(&b, "\n\n  %s\n  What to do: %s\n", diag.Printable(c.Meaning), diag.Printable(c.Remedy))
+	fmt.Fprintf(b, "\n\n  %s\n  What to do: %s\n", diag.Printable(c.Meaning), diag.Printable(c.Remedy))
 	if c.Path != "" {
-		fmt.Fprintf(&b, "  It is about %s of an account.\n", diag.Printable(c.Path))
+		fmt.Fprintf(b, "  It is about %s of an account.\n", diag.Printable(c.Path))
 	}
 	if c.Permanent {
 		b.WriteString("  Running again changes nothing as long as accounts, settings and target stay as they are.\n")
 	}
-	return writeText(w, b.String())
+	return b.flush(w)
 }

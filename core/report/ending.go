@@ -45,7 +45,7 @@ func leaving(g *engine.Gone) int {
 
 // writeEnding writes the last lines: what came of it in one sentence, why the exit code
 // is what it is, and the next command.
-func writeEnding(b *strings.Builder, r *Run) {
+func writeEnding(b *sheet, r *Run) {
 	if r.Err != "" {
 		return // the error comes after the report, and says it all
 	}

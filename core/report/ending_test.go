@@ -57,14 +57,14 @@ func TestEnding(t *testing.T) {
 		},
 	} {
 		tt.run.Config = "my run.yaml"
-		var b strings.Builder
+		var b sheet
 		writeEnding(&b, &tt.run)
 		if got := strings.TrimPrefix(b.String(), "\n"); got != tt.text || EndingOf(&tt.run) != tt.want {
 			t.Errorf("%s: ending %d\n%s\nwant %d\n%s", name, EndingOf(&tt.run), got, tt.want, tt.text)
 		}
 	}
 	stopped := Run{Err: "no", Result: &engine.Result{}}
-	var b strings.Builder
+	var b sheet
 	writeEnding(&b, &stopped)
 	if b.Len() > 0 {
 		t.Errorf("a run that stopped early: %q, and the error comes after it", b.String())

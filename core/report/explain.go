@@ -170,26 +170,26 @@ func Mask(c pluginapi.Change) *pluginapi.Change {
 // WriteJSON writes the explanation as one JSON object on one line.
 func (e *Explanation) WriteJSON(w io.Writer) error {
 	e.Losses = orEmpty(e.Losses)
-	return writeJSON(w, e)
+	return WriteJSON(w, e)
 }
 
 // WriteText writes the explanation for a person.
 func (e *Explanation) WriteText(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\nAccount %s", diag.Printable(e.SourceID))
+	b := newSheet(w)
+	fmt.Fprintf(b, "\nAccount %s", diag.Printable(e.SourceID))
 	if e.VisibleID != "" && e.VisibleID != e.SourceID {
-		fmt.Fprintf(&b, ", which applications know as %s", diag.Printable(e.VisibleID))
+		fmt.Fprintf(b, ", which applications know as %s", diag.Printable(e.VisibleID))
 	}
 	b.WriteString("\n")
-	e.writeAccount(&b)
-	e.writeMapping(&b)
-	e.writeSignIn(&b)
-	e.writeJournal(&b)
-	e.writeNext(&b)
-	return writeText(w, b.String())
+	e.writeAccount(b)
+	e.writeMapping(b)
+	e.writeSignIn(b)
+	e.writeJournal(b)
+	e.writeNext(b)
+	return b.flush(w)
 }
 
-func (e *Explanation) writeAccount(b *strings.Builder) {
+func (e *Explanation) writeAccount(b *sheet) {
 	b.WriteString("\nIn SuperTokens\n\n")
 	a := e.Account
 	if a == nil {
@@ -236,7 +236,7 @@ func (e *Explanation) writeAccount(b *strings.Builder) {
 // names are of users' making and stay on their line.
 func names(list []string) string { return diag.Printable(strings.Join(list, ", ")) }
 
-func (e *Explanation) writeMapping(b *strings.Builder) {
+func (e *Explanation) writeMapping(b *sheet) {
 	if e.Account == nil {
 		return
 	}
@@ -257,7 +257,7 @@ func (e *Explanation) writeMapping(b *strings.Builder) {
 }
 
 // writeSignIn says how the person could sign in at the target.
-func (e *Explanation) writeSignIn(b *strings.Builder) {
+func (e *Explanation) writeSignIn(b *sheet) {
 	if e.SignIn == nil {
 		return
 	}
@@ -270,7 +270,7 @@ func (e *Explanation) writeSignIn(b *strings.Builder) {
 	}
 }
 
-func (e *Explanation) writeJournal(b *strings.Builder) {
+func (e *Explanation) writeJournal(b *sheet) {
 	b.WriteString("\nIn the journal\n\n")
 	j := e.Journal
 	if j == nil {
@@ -298,7 +298,7 @@ func (e *Explanation) writeJournal(b *strings.Builder) {
 }
 
 // writeLosses says what of the account the target did not take.
-func (e *Explanation) writeLosses(b *strings.Builder, losses []pluginapi.PartLoss) {
+func (e *Explanation) writeLosses(b *sheet, losses []pluginapi.PartLoss) {
 	for _, l := range losses {
 		info, _ := e.Words.Lookup(l.Code)
 		fmt.Fprintf(b, "  not taken: %s (%s)", strings.TrimSpace(string(l.Feature)+" "+diag.Printable(l.Attribute)), l.Code)
@@ -315,7 +315,7 @@ var originText = map[journal.Origin]string{
 	journal.Found:   "it was there before, and equal: no undo touches it",
 }
 
-func (e *Explanation) writeNext(b *strings.Builder) {
+func (e *Explanation) writeNext(b *sheet) {
 	if e.Next == nil {
 		return
 	}

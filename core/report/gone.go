@@ -60,7 +60,7 @@ func kept(g *engine.Gone) (n int) {
 
 // writeGone names who stays in the target although the source does not have them any more,
 // and why.
-func writeGone(b *strings.Builder, r *Run) {
+func writeGone(b *sheet, r *Run) {
 	g := r.Result.Gone
 	if g == nil || g.Withheld != "" || len(g.Accounts) == 0 {
 		return

@@ -183,7 +183,7 @@ func (h *History) headline() headline {
 }
 
 // write writes the headline as text.
-func (h *headline) write(b *strings.Builder) {
+func (h *headline) write(b *sheet) {
 	fmt.Fprintf(b, "%s\n", h.Lead)
 	for _, p := range h.Points {
 		fmt.Fprintf(b, "%s\n", p.Text)

@@ -118,7 +118,7 @@ func (h *History) WriteJSON(w io.Writer) error {
 	for _, r := range h.Runs {
 		runs = append(runs, line(r))
 	}
-	return writeJSON(w, struct {
+	return WriteJSON(w, struct {
 		runLine
 		Source   string                   `json:"source"`
 		Target   string                   `json:"target"`
@@ -152,32 +152,32 @@ func orNone[K comparable](m map[K]int) map[K]int {
 
 // WriteText writes the history for a person.
 func (h *History) WriteText(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\nSource   %s\nTarget   %s\n", h.Run.Source, h.Run.Target)
-	fmt.Fprintf(&b, "\nRun %d, %s: %s (%s)\n", h.Run.ID, h.state(), h.Run.Began.UTC().Format(time.DateTime+" UTC"), h.Run.Program)
+	b := newSheet(w)
+	fmt.Fprintf(b, "\nSource   %s\nTarget   %s\n", h.Run.Source, h.Run.Target)
+	fmt.Fprintf(b, "\nRun %d, %s: %s (%s)\n", h.Run.ID, h.state(), h.Run.Began.UTC().Format(time.DateTime+" UTC"), h.Run.Program)
 	if c := resultOf(h.Run).Chosen; c != nil {
-		fmt.Fprintf(&b, "%s\n", chosenText(c))
+		fmt.Fprintf(b, "%s\n", chosenText(c))
 	}
 	said := h.headline()
-	said.write(&b)
+	said.write(b)
 	for _, g := range h.groups() {
 		if len(g.Bars) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "\n%s\n\n", g.Title)
+		fmt.Fprintf(b, "\n%s\n\n", g.Title)
 		t := table{header: []string{"", "accounts#", ""}}
 		for _, bar := range g.Bars {
 			t.add(bar.Name, Number(bar.Count), bar.Note)
 		}
-		_ = t.write(&b) // a Builder does not fail
+		_ = t.write(b) // a Builder does not fail
 	}
 	if rate, ok := h.rate(); ok {
-		fmt.Fprintf(&b, "\n%.0f accounts a second, on average\n", rate)
+		fmt.Fprintf(b, "\n%.0f accounts a second, on average\n", rate)
 	}
 	if text := resultOf(h.Run).Error; text != "" {
-		fmt.Fprintf(&b, "\nIt ended with: %s\n", text)
+		fmt.Fprintf(b, "\nIt ended with: %s\n", text)
 	}
-	fmt.Fprintf(&b, "\nThe latest runs\n\n")
+	fmt.Fprintf(b, "\nThe latest runs\n\n")
 	t := table{header: []string{"run#", "began", "took", "created#", "updated#", "unchanged#", "skipped#", "rejected#", "in doubt#"}}
 	for _, r := range h.Runs {
 		s, took := resultOf(r).Summary, "?"
@@ -186,8 +186,8 @@ func (h *History) WriteText(w io.Writer) error {
 		}
 		t.add(Number(int(r.ID)), r.Began.UTC().Format(time.DateTime), took, Number(s.Created), Number(s.Updated), Number(s.Unchanged), Number(s.Skipped), Number(s.Rejected), Number(s.InDoubt))
 	}
-	_ = t.write(&b)
-	return writeText(w, b.String())
+	_ = t.write(b)
+	return b.flush(w)
 }
 
 func (h *History) rate() (float64, bool) {

@@ -61,7 +61,7 @@ type part struct {
 	count   int
 }
 
-func (i *Inspection) writeCarries(b *strings.Builder) {
+func (i *Inspection) writeCarries(b *sheet) {
 	if len(i.Carries) == 0 {
 		return
 	}
@@ -82,22 +82,22 @@ func (i *Inspection) writeCarries(b *strings.Builder) {
 
 // WriteJSON writes the inspection as one JSON object on one line.
 func (i *Inspection) WriteJSON(w io.Writer) error {
-	return writeJSON(w, i)
+	return WriteJSON(w, i)
 }
 
 // WriteText writes the inspection for a person.
 func (i *Inspection) WriteText(w io.Writer) error {
-	var b strings.Builder
+	b := newSheet(w)
 	inv := i.Inventory
-	fmt.Fprintf(&b, "\nSource   %s\n         SuperTokens %s, schema %s", i.Source, generationText(i.Layout.Generation), i.Layout.Schema)
+	fmt.Fprintf(b, "\nSource   %s\n         SuperTokens %s, schema %s", i.Source, generationText(i.Layout.Generation), i.Layout.Schema)
 	if i.Layout.TablePrefix != "" {
-		fmt.Fprintf(&b, ", table prefix %s", i.Layout.TablePrefix)
+		fmt.Fprintf(b, ", table prefix %s", i.Layout.TablePrefix)
 	}
 	for _, name := range slices.Sorted(maps.Keys(i.Layout.Renamed)) {
-		fmt.Fprintf(&b, "\n         table %s is called %s", name, i.Layout.Renamed[name])
+		fmt.Fprintf(b, "\n         table %s is called %s", name, i.Layout.Renamed[name])
 	}
 	b.WriteString("\n")
-	fmt.Fprintf(&b, "         %s\n", CompletenessLine(i.Completeness))
+	fmt.Fprintf(b, "         %s\n", CompletenessLine(i.Completeness))
 	if len(i.Apps) > 1 {
 		b.WriteString("\nApps\n\n")
 		t := table{header: []string{"app", "login methods#", "tenants", ""}}
@@ -108,9 +108,9 @@ func (i *Inspection) WriteText(w io.Writer) error {
 			}
 			t.add(a.ID, Number(a.Users), strings.Join(a.Tenants, ", "), read)
 		}
-		_ = t.write(&b) // a Builder does not fail
+		_ = t.write(b) // a Builder does not fail
 	}
-	fmt.Fprintf(&b, "\nAccounts of app %s\n\n", i.App)
+	fmt.Fprintf(b, "\nAccounts of app %s\n\n", i.App)
 	t := table{header: []string{"", "count#"}}
 	for _, row := range []struct {
 		name string
@@ -126,20 +126,20 @@ func (i *Inspection) WriteText(w io.Writer) error {
 	} {
 		t.add(row.name, Number(row.n))
 	}
-	_ = t.write(&b)
-	writeCounts(&b, "Login methods", "recipe", inv.ByRecipe)
-	i.writeHashes(&b)
-	i.writeCarries(&b)
-	writeCounts(&b, "Social identities", "provider", inv.ByProvider)
-	writeCounts(&b, "Verified", "e-mail or phone", inv.Verified)
-	writeCounts(&b, "Accounts by tenant", "tenant", inv.ByTenant)
-	writeCounts(&b, "Metadata", "top-level key", inv.MetadataKeys)
-	writeFindings(&b, i.Findings)
-	i.writeLedger(&b)
-	return writeText(w, b.String())
+	_ = t.write(b)
+	writeCounts(b, "Login methods", "recipe", inv.ByRecipe)
+	i.writeHashes(b)
+	i.writeCarries(b)
+	writeCounts(b, "Social identities", "provider", inv.ByProvider)
+	writeCounts(b, "Verified", "e-mail or phone", inv.Verified)
+	writeCounts(b, "Accounts by tenant", "tenant", inv.ByTenant)
+	writeCounts(b, "Metadata", "top-level key", inv.MetadataKeys)
+	writeFindings(b, i.Findings)
+	i.writeLedger(b)
+	return b.flush(w)
 }
 
-func (i *Inspection) writeHashes(b *strings.Builder) {
+func (i *Inspection) writeHashes(b *sheet) {
 	if len(i.Accepts) == 0 {
 		writeCounts(b, "Password hashes", "scheme", i.Inventory.ByHash)
 		return
@@ -157,7 +157,7 @@ func (i *Inspection) writeHashes(b *strings.Builder) {
 }
 
 // writeLedger shows per table what is not carried, and why.
-func (i *Inspection) writeLedger(b *strings.Builder) {
+func (i *Inspection) writeLedger(b *sheet) {
 	fates := map[supertokens.Fate]int{}
 	t := table{header: []string{"table", "columns", "", "reason"}}
 	var columns []string // of the line that is being collected
@@ -195,7 +195,7 @@ func sameFate(a, b supertokens.LedgerEntry) bool {
 // hundreds of metadata keys.
 const maxCounts = 20
 
-func writeCounts[K ~string](b *strings.Builder, title, column string, counts map[K]int) {
+func writeCounts[K ~string](b *sheet, title, column string, counts map[K]int) {
 	if len(counts) == 0 {
 		return
 	}

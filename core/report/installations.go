@@ -26,12 +26,12 @@ type Installations struct {
 }
 
 // WriteJSON writes them as one JSON object on one line.
-func (i *Installations) WriteJSON(w io.Writer) error { return writeJSON(w, i) }
+func (i *Installations) WriteJSON(w io.Writer) error { return WriteJSON(w, i) }
 
 // WriteText writes them for a person.
 func (i *Installations) WriteText(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\nSource   %s\n\n", i.Source)
+	b := newSheet(w)
+	fmt.Fprintf(b, "\nSource   %s\n\n", i.Source)
 	t := table{header: []string{"schema", "table prefix", "generation", "app", "login methods#", "tenants"}}
 	for _, in := range i.Installations {
 		for _, a := range in.Apps {
@@ -41,6 +41,6 @@ func (i *Installations) WriteText(w io.Writer) error {
 			t.add(in.Schema, in.TablePrefix, in.Generation, "", "", in.Problem)
 		}
 	}
-	_ = t.write(&b) // a Builder does not fail
-	return writeText(w, b.String())
+	_ = t.write(b) // a Builder does not fail
+	return b.flush(w)
 }

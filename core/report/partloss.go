@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
@@ -47,7 +46,7 @@ func (p PartLosses) each(use func(f pluginapi.Feature, c diag.Code, accounts int
 // partLossTitle is what reports call it.
 const partLossTitle = "In the target, and not whole"
 
-func (r *Run) writePartLosses(b *strings.Builder) {
+func (r *Run) writePartLosses(b *sheet) {
 	if len(r.PartLosses) == 0 {
 		return
 	}

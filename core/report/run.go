@@ -2,7 +2,6 @@ package report
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -76,7 +75,7 @@ type runJSON struct {
 
 // WriteJSON writes the run as one JSON object on one line.
 func (r *Run) WriteJSON(w io.Writer) error {
-	return writeJSON(w, runJSON{
+	return WriteJSON(w, runJSON{
 		Result: r.Result, Summary: summaryJSON{r.Result.Summary, strandedOf(r.Result)}, Stranded: strandedOf(r.Result), SignIns: r.SignIns, Source: r.Source, Layout: r.Layout, App: r.App, Target: r.Target,
 		Findings: orEmpty(r.Findings), Changes: orEmpty(r.Changes), Different: r.Different, Parts: r.PartLosses, ElapsedMs: r.Result.Elapsed.Milliseconds(), Error: r.Err,
 	})
@@ -95,10 +94,10 @@ func orEmpty[T any](s []T) []T {
 
 // WriteText writes the run for a person.
 func (r *Run) WriteText(w io.Writer) error {
-	var b strings.Builder
+	b := newSheet(w)
 	s := r.Result.Summary
-	fmt.Fprintf(&b, "\nSource   %s\n         SuperTokens %s, app %s\n", r.Source, generationText(r.Layout.Generation), r.App)
-	fmt.Fprintf(&b, "Target   %s\n", r.Target)
+	fmt.Fprintf(b, "\nSource   %s\n         SuperTokens %s, app %s\n", r.Source, generationText(r.Layout.Generation), r.App)
+	fmt.Fprintf(b, "Target   %s\n", r.Target)
 	title := "Done"
 	switch {
 	case whole(r.Err):
@@ -108,8 +107,8 @@ func (r *Run) WriteText(w io.Writer) error {
 	case r.Result.DryRun:
 		title = "Dry run, nothing was written"
 	}
-	fmt.Fprintf(&b, "\n%s: %s accounts in %s\n", title, Number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
-	r.writeChosen(&b)
+	fmt.Fprintf(b, "\n%s: %s accounts in %s\n", title, Number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
+	r.writeChosen(b)
 	b.WriteString("\n")
 	t := table{header: []string{"outcome", "users#", ""}}
 	for _, row := range []struct {
@@ -131,9 +130,9 @@ func (r *Run) WriteText(w io.Writer) error {
 			t.add(row.name, Number(row.n), note)
 		}
 	}
-	_ = t.write(&b) // a Builder does not fail
+	_ = t.write(b) // a Builder does not fail
 
-	fmt.Fprintf(&b, "\nPasswords\n\n")
+	fmt.Fprintf(b, "\nPasswords\n\n")
 	t = table{header: []string{"class", "users#", ""}}
 	t.add("hash carried", Number(r.Result.Classes[pluginapi.HashCarried]), "the old password works")
 	t.add("needs reset", Number(r.Result.Classes[pluginapi.NeedsReset]), "the target cannot verify this hash")
@@ -141,24 +140,24 @@ func (r *Run) WriteText(w io.Writer) error {
 	if n := r.Result.Classes[pluginapi.Filtered]; n > 0 {
 		t.add("filtered", Number(n), "left out by mapping.filter")
 	}
-	_ = t.write(&b)
+	_ = t.write(b)
 
-	writeStranded(&b, r.Result)
-	r.writeProofs(&b)
-	r.writeReadBack(&b)
-	r.writeChanges(&b)
-	r.writeReasons(&b)
-	r.writeLosses(&b)
-	r.writePartLosses(&b)
-	r.writeMemory(&b)
-	writeGone(&b, r)
-	writeFindings(&b, r.Findings)
+	writeStranded(b, r.Result)
+	r.writeProofs(b)
+	r.writeReadBack(b)
+	r.writeChanges(b)
+	r.writeReasons(b)
+	r.writeLosses(b)
+	r.writePartLosses(b)
+	r.writeMemory(b)
+	writeGone(b, r)
+	writeFindings(b, r.Findings)
 	if len(r.Result.Diagnostics) > 0 {
 		b.WriteString("\nTarget preflight\n\n")
-		_ = diag.Write(&b, r.Result.Diagnostics, diag.Options{})
+		_ = diag.Write(b, r.Result.Diagnostics, diag.Options{})
 	}
-	writeEnding(&b, r)
-	return writeText(w, b.String())
+	writeEnding(b, r)
+	return b.flush(w)
 }
 
 // skippedNote says how many were skipped because somebody has said so.
@@ -174,7 +173,7 @@ func (r *Run) skippedNote() string {
 }
 
 // writeChosen says that it was a run about a part of the accounts.
-func (r *Run) writeChosen(b *strings.Builder) {
+func (r *Run) writeChosen(b *sheet) {
 	c := r.Result.Chosen
 	if c == nil {
 		return
@@ -194,7 +193,7 @@ func chosenText(c *engine.Part) string {
 	return strings.TrimSuffix(fmt.Sprintf("%s of %s accounts were chosen: %s", Number(c.Count), Number(c.Of), c.Flag), ": ")
 }
 
-func (r *Run) writeReasons(b *strings.Builder) {
+func (r *Run) writeReasons(b *sheet) {
 	if len(r.Result.Reasons) == 0 {
 		return
 	}
@@ -223,7 +222,7 @@ func (r *Run) writeReasons(b *strings.Builder) {
 
 // writeProofs shows which old passwords have been proven to work, and of which nobody
 // knows. Nothing stands under "Proven" that is not.
-func (r *Run) writeProofs(b *strings.Builder) {
+func (r *Run) writeProofs(b *sheet) {
 	proven, open := table{header: []string{"password hash", ""}}, table{header: []string{"password hash", "why"}}
 	for _, p := range r.Result.Canaries {
 		switch {
@@ -246,7 +245,7 @@ func (r *Run) writeProofs(b *strings.Builder) {
 }
 
 // writeReadBack shows what the target holds of what it has confirmed.
-func (r *Run) writeReadBack(b *strings.Builder) {
+func (r *Run) writeReadBack(b *sheet) {
 	v := r.Result.ReadBack
 	if v == nil {
 		return
@@ -261,7 +260,7 @@ func (r *Run) writeReadBack(b *strings.Builder) {
 }
 
 // writeMemory shows what the journal knows better than the source.
-func (r *Run) writeMemory(b *strings.Builder) {
+func (r *Run) writeMemory(b *sheet) {
 	if r.Result.Drifted > 0 {
 		fmt.Fprintf(b, "\n%s accounts were changed in the target by others since the last run.\n", Number(r.Result.Drifted))
 	}
@@ -296,7 +295,7 @@ func lossWords(l mapping.Loss, plugin string) (what, why string) {
 	return f.Lost(), strings.TrimSpace("the plugin "+diag.Printable(plugin)) + fmt.Sprintf(" does not declare %q", f)
 }
 
-func (r *Run) writeLosses(b *strings.Builder) {
+func (r *Run) writeLosses(b *sheet) {
 	if len(r.Result.Losses) == 0 {
 		return
 	}
@@ -317,7 +316,7 @@ func pluginOf(r *engine.Result) string {
 	return r.Withheld.Plugin
 }
 
-func writeFindings(b *strings.Builder, list []supertokens.Finding) {
+func writeFindings(b *sheet, list []supertokens.Finding) {
 	if len(list) == 0 {
 		return
 	}
@@ -348,23 +347,22 @@ func (r *Run) WriteFailure(w io.Writer, err error) error {
 	if errors.As(err, &list) {
 		failed.Diagnostics = list.List
 	}
-	return json.NewEncoder(w).Encode(failed)
+	return WriteJSON(w, failed)
 }
 
 // WriteDiagnostics prints a preflight for a person.
 func WriteDiagnostics(w io.Writer, list diag.List) error {
-	if err := diag.Write(w, list, diag.Options{}); err != nil {
-		return err
-	}
+	p := newSheet(w)
+	_ = diag.Write(p, list, diag.Options{}) // a Builder does not fail
 	verdict := "The target is ready."
 	if list.HasErrors() {
 		verdict = "The target is not ready; nothing was written."
 	}
-	_, err := fmt.Fprintln(w, verdict)
-	return err
+	p.WriteString(verdict + "\n")
+	return p.flush(w)
 }
 
 // WriteDiagnosticsJSON prints a preflight as one JSON object.
 func WriteDiagnosticsJSON(w io.Writer, list diag.List, c supertokens.Completeness) error {
-	return json.NewEncoder(w).Encode(map[string]any{"ok": !list.HasErrors(), "diagnostics": orEmpty(list), "completeness": c})
+	return WriteJSON(w, map[string]any{"ok": !list.HasErrors(), "diagnostics": orEmpty(list), "completeness": c})
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/core/supertokens"
 )
 
 // keysOf are the JSON keys of a struct, those of embedded ones among them.
@@ -20,7 +22,7 @@ func keysOf(t reflect.Type) (out []string) {
 		switch {
 		case f.Anonymous:
 			out = append(out, keysOf(f.Type)...)
-		case key != "-":
+		case key != "-" && key != "":
 			out = append(out, key)
 		}
 	}
@@ -37,6 +39,15 @@ func TestSchemasKnowEveryKey(t *testing.T) {
 	}{
 		{"run.schema.json", []string{"$defs", "run"}, reflect.TypeFor[runJSON]()},
 		{"run.schema.json", []string{"$defs", "run", "properties", "read_back"}, reflect.TypeFor[engine.Verification]()},
+		{"inspect.schema.json", []string{"$defs", "inspection"}, reflect.TypeFor[Inspection]()},
+		{"inspect.schema.json", []string{"$defs", "inspection", "properties", "inventory"}, reflect.TypeFor[supertokens.Inventory]()},
+		{"inspect.schema.json", []string{"$defs", "list"}, reflect.TypeFor[Installations]()},
+		{"check.schema.json", []string{"properties", "completeness"}, reflect.TypeFor[supertokens.Completeness]()},
+		{"verify.schema.json", nil, reflect.TypeFor[engine.Verification]()},
+		{"undo.schema.json", nil, reflect.TypeFor[engine.Undoing]()},
+		{"undo.schema.json", []string{"$defs", "outcome"}, reflect.TypeFor[pluginapi.Outcome]()},
+		{"explain.schema.json", []string{"$defs", "account"}, reflect.TypeFor[Explanation]()},
+		{"explain.schema.json", []string{"$defs", "code"}, reflect.TypeFor[Code]()},
 		{"report.schema.json", []string{"properties", "read_back"}, reflect.TypeFor[engine.Verification]()},
 	} {
 		raw, err := os.ReadFile("../../docs/" + tt.file)

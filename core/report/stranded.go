@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/signin"
@@ -40,7 +39,7 @@ func strandedText(r *engine.Result) string {
 }
 
 // writeStranded shows who has no way to sign in, and what would help how many.
-func writeStranded(b *strings.Builder, r *engine.Result) {
+func writeStranded(b *sheet, r *engine.Result) {
 	s := r.Stranded
 	if s == nil || s.Accounts == 0 {
 		return

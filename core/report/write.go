@@ -2,6 +2,7 @@ package report
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,10 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 )
+
+// FormatVersion is that of what commands print as JSON. Within one version fields are only
+// added: a reader ignores those that it does not know.
+const FormatVersion = 1
 
 // table prints aligned columns. Columns whose name ends in "#" are numbers and
 // are aligned to the right.
@@ -27,14 +32,23 @@ func (t *table) add(cells ...string) {
 	t.rows = append(t.rows, row)
 }
 
-// writeText writes a report for a person.
-func writeText(w io.Writer, text string) error {
-	_, err := io.WriteString(w, diag.PrintableText(text))
+// WriteJSON writes what a command prints as JSON: one object on a line, which begins with
+// the version of its form, without the escapes that only HTML needs.
+func WriteJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	if err := writeLine(&b, v); err != nil {
+		return err
+	}
+	object := bytes.TrimPrefix(b.Bytes(), []byte("{"))
+	comma := ","
+	if object[0] == '}' {
+		comma = ""
+	}
+	_, err := fmt.Fprintf(w, `{"format_version":%d%s%s`, FormatVersion, comma, object)
 	return err
 }
 
-// writeJSON writes one object on a line, without the escapes that only HTML needs.
-func writeJSON(w io.Writer, v any) error {
+func writeLine(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
@@ -44,41 +58,58 @@ func writeJSON(w io.Writer, v any) error {
 func writeLines[T any](w io.Writer, list []T) error {
 	b := bufio.NewWriter(w)
 	for i := range list {
-		if err := writeJSON(b, &list[i]); err != nil {
+		if err := writeLine(b, &list[i]); err != nil {
 			return err
 		}
 	}
 	return b.Flush()
 }
 
-func (t *table) write(w io.Writer) error {
+// write prints the table as wide as it is, or so that it fits the page.
+func (t *table) write(p *sheet) error {
 	widths := make([]int, len(t.header))
 	right := make([]bool, len(t.header))
 	head := make([]string, len(t.header))
 	for i, h := range t.header {
 		head[i], right[i] = strings.CutSuffix(h, "#")
-		widths[i] = utf8.RuneCountInString(head[i])
 	}
-	for _, row := range t.rows {
+	lines := append([][]string{head}, t.rows...)
+	for _, row := range lines {
 		for i, cell := range row {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	for _, row := range append([][]string{head}, t.rows...) {
+	gap := fit(widths, right, lines, p.columns)
+	for _, row := range lines {
+		if err := writeRow(p, row, widths, right, gap); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeRow prints one row; cells that are wider than their column go on below.
+func writeRow(w io.Writer, row []string, widths []int, right []bool, gap string) error {
+	cells, height := make([][]string, len(row)), 1
+	for i, cell := range row {
+		cells[i] = wrap(cell, widths[i])
+		height = max(height, len(cells[i]))
+	}
+	for n := range height {
 		var b strings.Builder
 		b.WriteString("  ")
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			switch {
-			case right[i]:
-				b.WriteString(pad + cell)
-			case i < len(row)-1:
-				b.WriteString(cell + pad)
-			default:
-				b.WriteString(cell)
+		for i := range row {
+			text := ""
+			if n < len(cells[i]) {
+				text = cells[i][n]
 			}
+			pad := strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(text)))
+			if right[i] {
+				text, pad = pad, text
+			}
+			b.WriteString(text + pad)
 			if i < len(row)-1 {
-				b.WriteString("  ")
+				b.WriteString(gap)
 			}
 		}
 		if _, err := fmt.Fprintln(w, strings.TrimRight(b.String(), " ")); err != nil {

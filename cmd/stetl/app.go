@@ -105,7 +105,7 @@ Begin with inspect and check, look at what run --dry-run says, then run.`,
 		title    string
 		commands []*cobra.Command
 	}{
-		{"Before a run:", []*cobra.Command{inspectCommand(a), checkCommand(a), planCommand(a), mapCommand(a)}},
+		{"Before a run:", []*cobra.Command{initCommand(a), inspectCommand(a), checkCommand(a), planCommand(a), mapCommand(a)}},
 		{"The run:", []*cobra.Command{runCommand(a), verifyCommand(a), undoCommand(a)}},
 		{"After a run:", []*cobra.Command{reportCommand(a), rejectsCommand(a), explainCommand(a), idmapCommand(a)}},
 		{"While applications change over:", []*cobra.Command{bridgeCommand(a), sessionsCommand(a), keysCommand(a)}},
@@ -116,7 +116,7 @@ Begin with inspect and check, look at what run --dry-run says, then run.`,
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(configCommand(a), exportCommand(a), pluginCommand(a), versionCommand(a), manCommand(a), serveCommand())
+	root.AddCommand(configCommand(a), exportCommand(a), generateCommand(a), pluginCommand(a), versionCommand(a), manCommand(a), serveCommand())
 	wrapArgs(root)
 	fitHelp(root, widthOf(a.out))
 	return root

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stetl/stetl/core/report"
+	"github.com/stetl/stetl/internal/supertokensgen"
+)
+
+func generateCommand(a *app) *cobra.Command {
+	o := supertokensgen.Options{}
+	var generation, out string
+	c := &cobra.Command{
+		Use:   "generate --out FILE",
+		Short: "Write a dump of a made-up SuperTokens database, to rehearse with",
+		Long: `generate writes what pg_dump would write of a SuperTokens database with that many
+accounts, all of them made up: every login method, linked accounts, duplicates, odd
+hashes, and whatever else real databases have. Equal flags give equal bytes. The
+passwords are random, so nobody can sign in with one of them.
+
+The generations are shapes of SuperTokens' tables; G4 is that of cores 9 to 11.`,
+		Example: "  stetl generate --accounts 2000 --generation G4 --out rehearsal.sql",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			o.Generation = supertokensgen.Generation(generation)
+			switch {
+			case o.Accounts < 0:
+				return usageError(errors.New("--accounts is a number from 0 on"))
+			case !slices.Contains(supertokensgen.Generations(), o.Generation):
+				return usageError(fmt.Errorf("--generation %s: there are %s", generation, strings.Join(generations(), ", ")))
+			}
+			if err := a.save(out, func(w io.Writer) error { return supertokensgen.Write(w, o) }); err != nil {
+				return err
+			}
+			if out != "" {
+				fmt.Fprintf(a.err, "wrote %s: %s accounts, generation %s\nnext: stetl init --dump %s\n", out, report.Number(o.Accounts), generation, out)
+			}
+			return nil
+		},
+	}
+	c.Flags().IntVar(&o.Accounts, "accounts", 1000, "how many accounts, a `NUMBER`")
+	c.Flags().StringVar(&generation, "generation", string(supertokensgen.G4), "`GENERATION` of the tables: "+strings.Join(generations(), ", "))
+	c.Flags().Uint64Var(&o.Seed, "seed", 1, "another `NUMBER` makes other people")
+	outFlag(c, &out)
+	completeWith(c, "generation", generations()...)
+	return c
+}
+
+func generations() []string {
+	var all []string
+	for _, g := range supertokensgen.Generations() {
+		all = append(all, string(g))
+	}
+	return all
+}

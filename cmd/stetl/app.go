@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/telemetry"
 )
 
 // version is set at build time.
@@ -37,6 +38,8 @@ type app struct {
 	quiet      bool
 	// accept are the codes of gaps in spite of which the source is read.
 	accept []string
+	// telemetry is where spans and metrics go, if anywhere.
+	telemetry *telemetry.Telemetry
 }
 
 // run is the whole program: it returns the exit code.
@@ -49,10 +52,13 @@ func run(args []string, s streams) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := root.ExecuteContext(ctx)
-	if sig := (signalError{}); errors.As(context.Cause(ctx), &sig) && err != nil {
-		err = sig
-	}
+	err := a.observed(ctx, func(ctx context.Context) (string, error) {
+		c, err := root.ExecuteContextC(ctx)
+		if sig := (signalError{}); errors.As(context.Cause(ctx), &sig) && err != nil {
+			err = sig
+		}
+		return c.CommandPath(), err
+	})
 	if err != nil {
 		a.explain(err)
 	}

@@ -166,7 +166,7 @@ func unlockBridge(ctx context.Context, a *app, which bridge.Unlocking) error {
 }
 
 func runBridge(ctx context.Context, a *app) (err error) {
-	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true}, newStatus(a.err, true))
+	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true, Metrics: a.telemetry.Gather}, newStatus(a.err, true))
 	if err != nil {
 		return err
 	}

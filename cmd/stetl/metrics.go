@@ -18,10 +18,11 @@ import (
 	"github.com/stetl/stetl/core/pluginapi"
 )
 
-// metrics are what a run shows to Prometheus while it is at work: counts and
-// limits, nothing about any account.
+// metrics are what a run shows to Prometheus while it is at work, and sends to a
+// collector of OpenTelemetry: counts and limits, nothing about any account.
 type metrics struct {
-	server   *http.Server
+	registry *prometheus.Registry
+	server   *http.Server // nil without a listener
 	outcomes *prometheus.CounterVec
 	reasons  *prometheus.CounterVec
 	done     *prometheus.GaugeVec
@@ -37,11 +38,11 @@ type metrics struct {
 // actions are all outcomes, so that each has a value from the beginning.
 var actions = []pluginapi.Action{pluginapi.Created, pluginapi.Updated, pluginapi.Unchanged, pluginapi.Skipped, pluginapi.Rejected, pluginapi.InDoubt}
 
-// serveMetrics listens on address until stop is called, which also gives a scrape
-// that is under way its answer.
-func serveMetrics(ctx context.Context, address, name string) (*metrics, error) {
+// newMetrics makes those of a run with the plugin of that name.
+func newMetrics(name string) (*metrics, error) {
 	labels := prometheus.Labels{"plugin": name}
 	m := &metrics{
+		registry: prometheus.NewRegistry(),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stetl_accounts_total", Help: "Accounts that this run has dealt with, by outcome.", ConstLabels: labels}, []string{"outcome"}),
 		reasons:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "stetl_accounts_not_loaded_total", Help: "Accounts that were skipped, rejected or left in doubt, by code.", ConstLabels: labels}, []string{"code"}),
 		done:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "stetl_phase_accounts_done", Help: "Accounts that a phase of the run has passed.", ConstLabels: labels}, []string{"phase"}),
@@ -50,28 +51,36 @@ func serveMetrics(ctx context.Context, address, name string) (*metrics, error) {
 		waited:   prometheus.NewCounter(prometheus.CounterOpts{Name: "stetl_target_wait_seconds_total", Help: "Time that the plugin has announced to wait before it asks the target again.", ConstLabels: labels}),
 		silent:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "stetl_plugin_silence_seconds", Help: "How long the plugin has said nothing about the accounts that are with it, told every minute; 0 while it speaks.", ConstLabels: labels}),
 	}
-	registry := prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{m.outcomes, m.reasons, m.done, m.total, m.limit, m.waited, m.silent, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
-		if err := registry.Register(c); err != nil {
+		if err := m.registry.Register(c); err != nil {
 			return nil, fmt.Errorf("set up the metrics: %w", err)
 		}
 	}
 	for _, a := range actions {
 		m.outcomes.WithLabelValues(string(a))
 	}
+	return m, nil
+}
+
+// serve listens on address until stop is called, which also gives a scrape that is under
+// way its answer.
+func (m *metrics) serve(ctx context.Context, address string) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("--metrics-listen: %w", err))
+		return usageError(fmt.Errorf("--metrics-listen: %w", err))
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	m.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, Addr: listener.Addr().String()}
 	go func() { _ = m.server.Serve(listener) }() // ends with stop, and a broken listener must not end the run
-	return m, nil
+	return nil
 }
 
 // stop ends the listener.
 func (m *metrics) stop(ctx context.Context) {
+	if m.server == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := m.server.Shutdown(ctx); errors.Is(err, context.DeadlineExceeded) {

@@ -3,7 +3,11 @@ package main
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,12 +15,16 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/pluginapi"
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	m, err := serveMetrics(t.Context(), "127.0.0.1:0", "keycloak")
+	m, err := newMetrics("keycloak")
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.serve(t.Context(), "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
@@ -63,7 +71,52 @@ func TestMetrics(t *testing.T) {
 		_ = again.Body.Close()
 		t.Error("it still answers")
 	}
-	if _, err := serveMetrics(t.Context(), "nowhere:x", "keycloak"); exitCode(err) != exitUsage {
+	if err := m.serve(t.Context(), "nowhere:x"); exitCode(err) != exitUsage {
 		t.Errorf("a wrong address: %v", err)
+	}
+}
+
+// TestRunIsSentToACollector: spans of the command and its phases, and the counts; nothing
+// about anybody.
+func TestRunIsSentToACollector(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "runs the program")
+	var mu sync.Mutex
+	sent := map[string]string{}
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		sent[r.URL.Path] += string(body)
+	}))
+	defer collector.Close()
+	dir := t.TempDir()
+	dump, err := filepath.Abs(filepath.Join(projectRoot, "testdata", "supertokens", "core-10.1.4.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := "source: {dump: " + dump + "}\ntarget: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}\n"
+	if err := os.WriteFile(filepath.Join(dir, "run.yaml"), []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := runStetl(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL}, "run", "--config", filepath.Join(dir, "run.yaml"), "--quiet")
+	if r.code != exitRejects {
+		t.Fatalf("%+v", r)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for path, words := range map[string][]string{
+		"/v1/traces": {"stetl run", "survey", "load", "process.exit.code"}, "/v1/metrics": {"stetl.accounts", "created", "map.duplicate_username", "keycloak"},
+	} {
+		for _, word := range words {
+			if !strings.Contains(sent[path], word) {
+				t.Errorf("%s: %q was not sent", path, word)
+			}
+		}
+		for _, personal := range []string{"67f9dbfb-530e-4677-99cd-1d80c41fb50c", "@", dump} {
+			if strings.Contains(sent[path], personal) {
+				t.Errorf("%s: %q was sent", path, personal)
+			}
+		}
 	}
 }

@@ -176,20 +176,15 @@ func execute(ctx context.Context, a *app, f runFlags) (r *report.Run, err error)
 	if err != nil {
 		return r, err
 	}
-	if f.metrics != "" {
-		m, err := serveMetrics(ctx, f.metrics, cfg.Target.Plugin)
-		if err != nil {
-			return r, err
-		}
-		defer m.stop(ctx)
-		o.Progress = func(p engine.Progress) { m.progress(p); status.engine(p) }
-		run.Outcome = m.outcome
-		status.also, status.alsoSilent = m.pulse, m.silence
-		defer func() {
-			if r.Result != nil {
-				m.countUnreported(r.Result.Summary)
-			}
-		}()
+	watched, err := a.watch(ctx, f.metrics, cfg.Target.Plugin)
+	if err != nil {
+		return r, err
+	}
+	defer func() { watched.end(ctx, r.Result) }()
+	o.Progress = func(p engine.Progress) { watched.progress(p); status.engine(p) }
+	if watched.metrics != nil {
+		run.Outcome = watched.metrics.outcome
+		status.also, status.alsoSilent = watched.metrics.pulse, watched.metrics.silence
 	}
 	m, err := openConfig(ctx, a, cfg, o, status)
 	if err != nil {

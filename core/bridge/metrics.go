@@ -11,6 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // metrics are those of one server, in a registry of its own.
@@ -96,13 +100,21 @@ func (t *tally) get(n int) float64 {
 	return float64(t.last[n])
 }
 
-// timed serves and measures what has come to a path.
+// timed serves and measures what has come to a path. Where spans are collected it makes
+// one, of its own: what a stranger says about a trace is not taken up.
 func (m *metrics) timed(w http.ResponseWriter, r *http.Request, path string, handle http.HandlerFunc) {
 	seen := &watched{ResponseWriter: w}
 	begin := time.Now()
-	handle(seen, r)
+	ctx, span := otel.Tracer("github.com/stetl/stetl").Start(r.Context(), r.Method+" "+path, trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(attribute.String("http.request.method", r.Method), attribute.String("http.route", path)))
+	defer span.End()
+	handle(seen, r.WithContext(ctx))
 	if seen.status == 0 {
 		seen.status = http.StatusOK
+	}
+	span.SetAttributes(attribute.Int("http.response.status_code", seen.status))
+	if seen.status >= http.StatusInternalServerError {
+		span.SetStatus(codes.Error, "")
 	}
 	m.seconds.WithLabelValues(path, strconv.Itoa(seen.status)).Observe(time.Since(begin).Seconds())
 }

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
@@ -33,6 +35,8 @@ type Options struct {
 	Key *rsa.PrivateKey
 	// Log receives the audit trail, and what goes wrong.
 	Log *slog.Logger
+	// Metrics, when set, gets the registry of the server's metrics.
+	Metrics func(prometheus.Gatherer)
 }
 
 // Server is one instance of the bridge. Its methods may be called concurrently.
@@ -79,6 +83,9 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s.metrics = newMetrics(count)
+	if o.Metrics != nil {
+		o.Metrics(s.metrics.registry)
+	}
 	trail := &audit{log: o.Log, metrics: s.metrics, proxies: newProxies(o.Config.TrustedProxies)}
 	s.common = &common{config: o.Config, db: o.DB, log: o.Log, audit: trail, guard: newGuard(o.Config.Limits, o.DB.Failures, trail)}
 	if s.pages, err = newPages(o.Config.Pages); err != nil {

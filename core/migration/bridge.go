@@ -43,7 +43,7 @@ func (m *Migration) Bridge(ctx context.Context, log *slog.Logger) error {
 	}
 	defer sessions.Close()
 	m.plugin.restarted = func() { log.Warn("the plugin has died and is started again") }
-	o := bridge.Options{Config: settings, DB: db, Target: bridgeTarget{m.target}, Accounts: bridgeAccounts{&m.journal}, Log: log, Lazy: m.o.Lazy, Uses: bridgeUses(settings)}
+	o := bridge.Options{Config: settings, DB: db, Target: bridgeTarget{m.target}, Accounts: bridgeAccounts{&m.journal}, Log: log, Lazy: m.o.Lazy, Uses: bridgeUses(settings), Metrics: m.o.Metrics}
 	if settings.SigningKey.IsZero() {
 		o.Key, err = db.SigningKey(ctx)
 	} else {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/stetl/stetl/core/bridge"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
@@ -35,6 +37,9 @@ type Options struct {
 	// Lazy are the contracts by which servers of a target ask the bridge whether a
 	// password is right.
 	Lazy []bridge.LazyContract
+	// Metrics, when set, gets the registry of the bridge's metrics, for whoever sends
+	// them somewhere.
+	Metrics func(prometheus.Gatherer)
 	// Program is the name and version of this program, for the journal.
 	Program string
 	// Rows and Progress, when set, are called now and then, one call at a time: with how

@@ -70,6 +70,10 @@ verify: lint ## what a commit must pass beside the tests
 	$(BUF) breaking --against core/pluginpb/baseline-v1.binpb
 	sh tools/verify.sh
 
+.PHONY: manifests
+manifests: ## hold the examples for Kubernetes to the types of its API
+	cd tools/manifests && $(GO) test ./...
+
 .PHONY: bench-extract
 bench-extract: ## accounts/s and peak memory of extraction beside COPY and SELECT (STETL_BENCH_SIZES, and STETL_BENCH_KINDS of live,plain,custom,mysql,mysqldump)
 	STETL_BENCH=1 $(GO) test -timeout 90m -run '^$$' -bench BenchmarkExtract -benchtime 1x ./core/supertokens

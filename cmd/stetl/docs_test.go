@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -49,7 +50,7 @@ var (
 	// A command line is inline code, a line of a shell block or one in a comment.
 	inline  = regexp.MustCompile("`(stetl [^`]+)`")
 	shell   = regexp.MustCompile(`(?m)^[# ]*(?:\w+=\S+ +)*(?:stetl|go run \./cmd/stetl) (.*)$`)
-	link    = regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	link    = regexp.MustCompile(`\]\(([^)#:\s]*)(#[^)\s]*)?\)`)
 	endings = []string{"|", ">", "#", "&&", "<", "2>", "…", "\\", ";"}
 )
 
@@ -238,15 +239,111 @@ func TestDocumentedConfiguration(t *testing.T) {
 	}
 }
 
-// TestDocumentedLinks follows every link from a page to another file.
+// TestDocumentedLinks follows every link from a page of the repository to another file,
+// and to a heading.
 func TestDocumentedLinks(t *testing.T) {
 	t.Parallel()
-	for path, text := range pages(t) {
-		for _, m := range link.FindAllStringSubmatch(text, -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
+	headings, links := map[string][]string{}, 0
+	of := func(path string) []string {
+		if headings[path] == nil {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			headings[path] = anchors(string(text))
+		}
+		return headings[path]
+	}
+	err := filepath.WalkDir(projectRoot, func(path string, d fs.DirEntry, err error) error {
+		switch name := d.Name(); {
+		case err != nil:
+			return err
+		case d.IsDir() && (name == "node_modules" || name == "dist" || name == "target" || name == ".git"):
+			return fs.SkipDir
+		case d.IsDir() || filepath.Ext(path) != ".md" && name != "llms.txt":
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(string(text), ""), -1) {
+			links++
+			to := path
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(path), m[1])
+			}
+			if _, err := os.Stat(to); err != nil {
 				t.Errorf("%s: %v", path, err)
+				continue
+			}
+			if heading := strings.TrimPrefix(m[2], "#"); heading != "" && filepath.Ext(to) == ".md" && !slices.Contains(of(to), heading) {
+				t.Errorf("%s: %s has no heading #%s", path, to, heading)
 			}
 		}
+		return err
+	})
+	if err != nil || links < 100 {
+		t.Errorf("%d links followed: %v", links, err)
+	}
+}
+
+var (
+	heading  = regexp.MustCompile(`(?m)^#{1,6} +(.+?) *$`)
+	noAnchor = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// anchors are the names by which links reach the headings of a page.
+func anchors(text string) []string {
+	all := []string{}
+	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
+		name := strings.ReplaceAll(noAnchor.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")
+		for n, base := 1, name; slices.Contains(all, name); n++ {
+			name = fmt.Sprintf("%s-%d", base, n)
+		}
+		all = append(all, name)
+	}
+	return all
+}
+
+// TestDeploymentExamples: the configurations of the examples are good, and the commands
+// in manifests and units exist.
+func TestDeploymentExamples(t *testing.T) {
+	t.Parallel()
+	root := filepath.Join(projectRoot, "examples", "deploy")
+	configs, err := filepath.Glob(filepath.Join(root, "kubernetes", "config", "*.yaml"))
+	if err != nil || len(configs) != 2 {
+		t.Fatal(configs, err)
+	}
+	for _, path := range configs {
+		_, problems := config.Load(path, config.Env{ReadFile: func(name string) ([]byte, error) {
+			if name == path || filepath.Base(name) == filepath.Base(path) {
+				return os.ReadFile(path)
+			}
+			return []byte("postgres://reader@db/supertokens"), nil // a secret
+		}})
+		for _, p := range problems {
+			t.Errorf("%s: %s: %s", path, p.Code, p.Summary)
+		}
+	}
+	command := regexp.MustCompile(`(?m)args: \[([^\]]+)\]|^ExecStart=/usr/bin/stetl (.*)$|run: stetl ([^|\n]*)`)
+	found := 0
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range command.FindAllStringSubmatch(string(text), -1) {
+			found++
+			c, rest, err := rootCommand(&app{}).Find(strings.Fields(strings.ReplaceAll(m[1], ",", "") + m[2] + m[3]))
+			if err == nil {
+				err = c.ParseFlags(rest)
+			}
+			if err != nil || !c.HasParent() {
+				t.Errorf("%s: %s: %v", path, m[0], err)
+			}
+		}
+		return err
+	})
+	if err != nil || found != 7 {
+		t.Errorf("%d commands found: %v", found, err)
 	}
 }
 

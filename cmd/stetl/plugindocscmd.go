@@ -141,6 +141,9 @@ func (s *schemaNode) rows(b *strings.Builder, prefix string) {
 			notes = append(notes, "default `"+string(p.Default)+"`")
 		}
 		about := p.Description
+		if len(p.Enum) > 0 {
+			about = strings.TrimSuffix(about, ".")
+		}
 		for i, value := range p.Enum {
 			about += map[bool]string{true: "; one of ", false: ", "}[i == 0] + fmt.Sprintf("`%v`", value)
 		}

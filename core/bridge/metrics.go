@@ -51,16 +51,16 @@ func newMetrics(c counts) *metrics {
 			m.events.WithLabelValues(surface, outcome)
 		}
 	}
-	gauge := func(name, help string, t *tally, n int) {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return t.get(n) }))
+	gauge := func(opts prometheus.GaugeOpts, t *tally, n int) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(opts, func() float64 { return t.get(n) }))
 	}
 	if c.live != nil {
-		gauge("stetl_bridge_sessions_live", "Sessions of SuperTokens that have not been handed over and have not expired.", &tally{count: c.live}, 0)
+		gauge(prometheus.GaugeOpts{Name: "stetl_bridge_sessions_live", Help: "Sessions of SuperTokens that have not been handed over and have not expired."}, &tally{count: c.live}, 0)
 	}
 	if c.lazy != nil {
 		t := &tally{count: c.lazy}
-		gauge("stetl_bridge_lazy_waiting", "Users whose password has not come over yet.", t, 0)
-		gauge("stetl_bridge_lazy_arrived", "Users whose password has come over by a check.", t, 1)
+		gauge(prometheus.GaugeOpts{Name: "stetl_bridge_lazy_waiting", Help: "Users whose password has not come over yet."}, t, 0)
+		gauge(prometheus.GaugeOpts{Name: "stetl_bridge_lazy_arrived", Help: "Users whose password has come over by a check."}, t, 1)
 	}
 	return m
 }

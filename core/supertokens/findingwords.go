@@ -5,7 +5,7 @@ import "github.com/stetl/stetl/core/diag"
 // Findings explains every code that a [Finding] can have.
 func Findings() diag.Words { return findingWords }
 
-// findingWords is also the table in docs/supertokens.md.
+// findingWords is also the table in docs/findings.md.
 var findingWords = diag.Words{
 	{Code: WarnAppElsewhere, Meaning: "another app's configuration sends its users to another database", Remedy: "read that database as a source of its own"},
 	{Code: WarnBulkImportPending, Meaning: "rows of a bulk import that are not users yet", Remedy: "let the core finish the import first"},

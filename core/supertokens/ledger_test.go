@@ -1,11 +1,9 @@
 package supertokens
 
 import (
-	"fmt"
 	"os"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stetl/stetl/core/diag"
@@ -63,31 +61,21 @@ func TestUnknownColumnIsReported(t *testing.T) {
 	}
 }
 
-// TestFindingsAreDocumented keeps the words of findings complete, and the page equal to
-// them.
+// TestFindingsAreDocumented keeps the words of findings complete; docs/findings.md is
+// made of them.
 func TestFindingsAreDocumented(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("finding.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile("../../docs/supertokens.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	plain := strings.ReplaceAll(string(page), "`", "")
 	codes := regexp.MustCompile(`Warn\w+ += "(\w+)"`).FindAllSubmatch(source, -1)
 	if len(codes) < 30 {
 		t.Fatalf("only %d codes in finding.go", len(codes))
 	}
 	for _, code := range codes {
-		info, ok := Findings().Lookup(diag.Code(code[1]))
-		if !ok {
+		if _, ok := Findings().Lookup(diag.Code(code[1])); !ok {
 			t.Errorf("nobody says what %s means", code[1])
-			continue
-		}
-		if row := fmt.Sprintf("| %s | %s | %s |\n", info.Code, info.Meaning, info.Remedy); !strings.Contains(plain, row) {
-			t.Errorf("docs/supertokens.md lacks the row\n%s", row)
 		}
 	}
 	if len(codes) != len(Findings()) {

@@ -30,6 +30,7 @@ var metrics = []Metric{
 	{"stetl_plugin_silence_seconds", "stetl.plugin.silence", "s"},
 	{"stetl_bridge_events_total", "stetl.bridge.events", "{event}"},
 	{"stetl_bridge_request_seconds", "stetl.bridge.request.duration", "s"},
+	{"stetl_bridge_sessions_live", "stetl.bridge.sessions.live", "{session}"},
 	{"stetl_bridge_lazy_waiting", "stetl.bridge.lazy.waiting", "{user}"},
 	{"stetl_bridge_lazy_arrived", "stetl.bridge.lazy.arrived", "{user}"},
 }

@@ -18,13 +18,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/plugins/auth0"
 	scim "github.com/stetl/stetl/plugins/generic-scim"
 	sqltarget "github.com/stetl/stetl/plugins/generic-sql"
 	"github.com/stetl/stetl/plugins/keycloak"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/codes.md")
+var update = flag.Bool("update", false, "rewrite the pages that are made from the code")
 
 // bundled are the plugins of this repository that operators have, by folder.
 var bundled = []struct {
@@ -128,17 +129,15 @@ func TestExamplesTakeSharedCodesFromTheSDK(t *testing.T) {
 	}
 }
 
-// TestCodesPage writes docs/codes.md and holds it. A code that was ever on the page
-// stays: -update adds codes and never takes one away.
+// TestCodesPage writes docs/codes.md.
 func TestCodesPage(t *testing.T) {
 	t.Parallel()
-	const path = "../../docs/codes.md"
 	var b strings.Builder
 	b.WriteString(`# Codes
 
 Every reason that stetl gives has a code, which scripts can rely on: it is never renamed or given another meaning. ` + "`stetl explain CODE`" + ` says
 the same as this page, and with ` + "`--config`" + ` also what the codes of a plugin of your own mean. What is found in the source has
-[codes of its own](supertokens.md#findings). This page is written from the code: ` + "`go test ./internal/architecture -update`" + `.
+[codes of its own](findings.md). This page is written from the code: ` + "`go test ./internal/architecture -update`" + `.
 `)
 	section := func(title, intro string, codes []diag.Info) {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| code | what it means | what to do |\n|---|---|---|\n", title, intro)
@@ -150,13 +149,39 @@ the same as this page, and with ` + "`--config`" + ` also what the codes of a pl
 	for _, p := range bundled {
 		section("Plugin "+p.name, "Only this plugin has them.", slices.SortedFunc(slices.Values(p.codes), func(a, b diag.Info) int { return strings.Compare(string(a.Code), string(b.Code)) }))
 	}
+	isPageOfCodes(t, "codes.md", b.String())
+}
 
+// TestFindingsPage writes docs/findings.md.
+func TestFindingsPage(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(`# Findings in the source
+
+What ` + "`stetl inspect`" + `, ` + "`stetl check`" + ` and a run can find in a SuperTokens database. A finding is something odd; nobody is lost because of it. Each has a count and up to ten
+examples, and those about accounts also travel with the account. What makes ` + "`stetl`" + ` refuse a source is [on another page](supertokens.md#whole-or-refused).
+This page is written from the code: ` + "`go test ./internal/architecture -update`" + `.
+
+| code | what it means | what to do |
+|---|---|---|
+`)
+	for _, info := range slices.SortedFunc(slices.Values(supertokens.Findings()), func(a, b diag.Info) int { return strings.Compare(string(a.Code), string(b.Code)) }) {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", info.Code, info.Meaning, info.Remedy)
+	}
+	isPageOfCodes(t, "findings.md", b.String())
+}
+
+// isPageOfCodes compares a page with what the code makes of it, or writes it with -update.
+// A code that was ever on it stays: -update adds codes and never takes one away.
+func isPageOfCodes(t *testing.T, name, text string) {
+	t.Helper()
+	path := filepath.Join("../../docs", name)
 	before, err := os.ReadFile(path)
 	if err != nil && !*update {
 		t.Fatal(err)
 	}
 	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` ").FindAllStringSubmatch(string(before), -1) {
-		if !strings.Contains(b.String(), "\n"+row[0]) {
+		if !strings.Contains(text, "\n"+row[0]) {
 			t.Errorf("%s was published and is gone", row[1])
 		}
 	}
@@ -164,12 +189,12 @@ the same as this page, and with ` + "`--config`" + ` also what the codes of a pl
 		return
 	}
 	if *update {
-		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if diff := cmp.Diff(string(before), b.String()); diff != "" {
+	if diff := cmp.Diff(string(before), text); diff != "" {
 		t.Errorf("run go test ./internal/architecture -update:\n%s", diff)
 	}
 }

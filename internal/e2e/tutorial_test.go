@@ -5,48 +5,134 @@ package e2e_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/stetl/stetl/internal/testserver/keycloak"
+	"github.com/stetl/stetl/internal/testserver/postgres"
+	"github.com/stetl/stetl/internal/testserver/proc"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
-// TestTutorial runs every command of the tutorial, as a reader would who follows
-// nothing else.
-func TestTutorial(t *testing.T) {
-	t.Parallel()
-	testenv.Slow(t, "builds a plugin")
-	page, err := os.ReadFile("../../docs/write-a-plugin.md")
+// shellBlocks are the commands of a page, in its order.
+func shellBlocks(t *testing.T, page string) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	script := "set -e\n"
-	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(string(page), -1)
-	if len(blocks) < 7 {
-		t.Fatalf("only %d blocks of commands found", len(blocks))
+	var blocks []string
+	for _, m := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(string(text), -1) {
+		blocks = append(blocks, m[1])
 	}
-	for _, b := range blocks {
-		script += b[1]
+	if len(blocks) < 3 {
+		t.Fatalf("%s: only %d blocks of commands found", page, len(blocks))
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+	return blocks
+}
+
+// follow runs every command of a page as a reader would who follows nothing else, with
+// the variables that the page asks for.
+func follow(t *testing.T, page string, env ...string) (output string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "set -e\n"+strings.Join(shellBlocks(t, page), ""))
 	cmd.Dir = "../.."
 	// Everything that is needed was needed to build stetl.
-	cmd.Env = append(os.Environ(), "WORK="+t.TempDir(), "GOPROXY=off", "GOFLAGS=")
+	cmd.Env = append(append(os.Environ(), "WORK="+t.TempDir(), "GOPROXY=off", "GOFLAGS="), env...)
 	ownTemp(t, cmd)
 	// What a failing script leaves running must not outlive the test.
 	cmd.SysProcAttr, cmd.WaitDelay = &syscall.SysProcAttr{Setpgid: true}, 5*time.Second
 	out, err := cmd.CombinedOutput()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%s: %v\n%s", page, err, out)
 	}
+	return string(out)
+}
+
+// TestTutorial follows the tutorial, from a fresh checkout to the switch and back.
+func TestTutorial(t *testing.T) {
+	t.Parallel()
+	home, java := keycloak.Distribution(t)
+	server := postgres.Start(t)
+	psql, ok := server.Bin("psql")
+	if !ok {
+		testenv.Skip(t, "psql", "the PostgreSQL of the tests is a server alone")
+	}
+	port, err := proc.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := follow(
+		t, "tutorial.md",
+		"SUPERTOKENS_DATABASE_URL="+server.CreateDatabase(t, postgres.Database{}),
+		"KEYCLOAK_HOME="+home, "JAVA_HOME="+java, "KC_HTTP_HOST=127.0.0.1", "KC_HTTP_PORT="+strconv.Itoa(port),
+		"JAVA_OPTS_APPEND=-XX:TieredStopAtLevel=1 -Xmx1g", "PATH="+strings.TrimSuffix(psql, "psql")+":"+os.Getenv("PATH"),
+	)
+	for _, want := range []string{
+		"Exit code 4: not everybody would be loaded", // the first plan
+		"Of 125 accounts: 106 created, 10 unchanged, 9 skipped.",
+		"the old password works",
+		"Of 125 accounts: 1 updated, 115 unchanged, 9 skipped.", // the delta
+		"116 accounts compared", "14 sessions of 13 users revoked", "undo.signed_in",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output lacks %q:\n%s", want, out)
+		}
+	}
+}
+
+// TestAgentsPage does a rehearsal from the page for coding agents alone.
+func TestAgentsPage(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "runs the program")
+	if _, err := exec.LookPath("jq"); err != nil {
+		testenv.Skip(t, "jq", err.Error())
+	}
+	dump, err := filepath.Abs(filepath.Join(fixtures, "core-10.1.4.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := follow(t, "agents.md", "DUMP="+dump, "PATH="+filepath.Dir(stetl(t))+":"+os.Getenv("PATH"))
+	for _, want := range []string{
+		`"read": 125`, `"rejected": 10`, "6 map.duplicate_username", "3 load.id_invalid", "the id is longer than the target can hold",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output lacks %q:\n%s", want, out)
+		}
+	}
+}
+
+// TestRealmIsPreparedAlike: what the page about the realm has people do is what the
+// tutorial does, which is tried.
+func TestRealmIsPreparedAlike(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/keycloak-realm.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range shellBlocks(t, "tutorial.md") {
+		if strings.HasPrefix(block, "kcadm()") && strings.Contains(string(page), "```sh\n"+block+"```") {
+			return
+		}
+	}
+	t.Error("the commands of keycloak-realm.md are not those of the tutorial")
+}
+
+// TestWriteAPlugin follows the page for authors of plugins.
+func TestWriteAPlugin(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "builds a plugin")
+	out := follow(t, "write-a-plugin.md")
 	for _, want := range []string{
 		"the kit has found it", "--- FAIL: TestConformance/leave", "starts, answers and ends as it should", "0 broken", "sha256",
 	} {
-		if !strings.Contains(string(out), want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q:\n%s", want, out)
 		}
 	}

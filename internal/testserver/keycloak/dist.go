@@ -223,3 +223,26 @@ func (i installation) run(ctx context.Context, home string, opts Options, args .
 	}
 	return errors.Join(err, p.Stop())
 }
+
+// Distribution lays out an unpacked Keycloak of the test's own, as somebody has it who
+// has just fetched one, and names the Java that runs it.
+func Distribution(tb testing.TB) (home, java string) {
+	tb.Helper()
+	testenv.Slow(tb, "needs Keycloak")
+	java, err := javaHome(Version)
+	if err != nil {
+		testenv.Skip(tb, "Keycloak", err.Error())
+	}
+	pristine, err := dist(tb, Version, java)
+	if err != nil {
+		testenv.Skip(tb, "Keycloak", err.Error())
+	}
+	if home, err = proc.TempDir("stetl-keycloak"); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(home) })
+	if err := linkTree(pristine, home); err != nil {
+		tb.Fatalf("lay out Keycloak: %v", err)
+	}
+	return home, java
+}

@@ -74,6 +74,10 @@ verify: lint ## what a commit must pass beside the tests
 manifests: ## hold the examples for Kubernetes to the types of its API
 	cd tools/manifests && $(GO) test ./...
 
+.PHONY: site
+site: ## build the site in dist/site from the Markdown, with MkDocs in an environment of its own (STETL_SITE_ENV, default dist/site-env)
+	sh tools/site/build.sh
+
 .PHONY: bench-extract
 bench-extract: ## accounts/s and peak memory of extraction beside COPY and SELECT (STETL_BENCH_SIZES, and STETL_BENCH_KINDS of live,plain,custom,mysql,mysqldump)
 	STETL_BENCH=1 $(GO) test -timeout 90m -run '^$$' -bench BenchmarkExtract -benchtime 1x ./core/supertokens

@@ -75,7 +75,7 @@ func (r *reporter) read(events io.Reader) error {
 	}
 }
 
-func short(name string) string { return strings.TrimPrefix(name, "github.com/stetl/stetl/") }
+func short(name string) string { return strings.TrimPrefix(name, module) }
 
 func (r *reporter) event(e event) {
 	r.mu.Lock()

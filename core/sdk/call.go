@@ -40,28 +40,32 @@ func ask(s *service, call string, f func() error) (*pluginpb.Failure, error) {
 // Fix passes the call to a Fixer, or, with undo, to a FixUndoer, or, with a setup, to a
 // Preparer.
 func (s *service) Fix(ctx context.Context, req *pluginpb.FixRequest) (*pluginpb.FixResponse, error) {
-	fixer, err := able[Fixer](s, "Fix")
-	if err != nil {
-		return nil, err
-	}
+	var steps []SetupStep
 	var list Diagnostics
-	fix := func() { list = fixer.Fix(ctx, wire.DecodeNeeds(req.GetNeeds())) }
-	if req.GetUndo() {
+	var fix func()
+	switch setup := req.GetSetup(); {
+	case setup != nil:
+		preparer, err := able[Preparer](s, "Fix with a setup")
+		if err != nil {
+			return nil, err
+		}
+		fix = func() {
+			steps, list = preparer.Setup(ctx, wire.DecodeSetup(setup), wire.DecodeNeeds(req.GetNeeds()))
+		}
+	case req.GetUndo():
 		undoer, err := able[FixUndoer](s, "Fix with undo")
 		if err != nil {
 			return nil, err
 		}
 		fix = func() { list = undoer.UndoFix(ctx) }
-	}
-	var steps []SetupStep
-	if setup := req.GetSetup(); setup != nil {
-		preparer, err := able[Preparer](s, "Fix with a setup")
+	default:
+		fixer, err := able[Fixer](s, "Fix")
 		if err != nil {
 			return nil, err
 		}
-		fix = func() { steps, list = preparer.Setup(ctx, wire.DecodeSetup(setup), wire.DecodeNeeds(req.GetNeeds())) }
+		fix = func() { list = fixer.Fix(ctx, wire.DecodeNeeds(req.GetNeeds())) }
 	}
-	err = s.guard("Fix", func() error {
+	err := s.guard("Fix", func() error {
 		fix()
 		return nil
 	})

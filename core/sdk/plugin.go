@@ -144,11 +144,10 @@ type FixUndoer interface {
 	UndoFix(ctx context.Context) Diagnostics
 }
 
-// Preparer is a [Fixer] that can make what a migration needs at the target before anything
+// Preparer is a target that can make, or at least tell, what a migration needs at the target before anything
 // else works, with an administrator's rights: a place for the users, a client for this
 // program, trust in the bridge. What is there is compared and left as it is.
 type Preparer interface {
-	Fixer
 	// Setup makes what is missing and returns it, in its order, also together with problems.
 	// With s.Show it asks the target nothing and returns everything. Secrets stand in steps
 	// by name only.

@@ -271,7 +271,6 @@ func startCutOver(t *testing.T, server *keycloak.Server, realmName string, heade
 	c := &cutOver{server: server, realm: realmName, app: startDemo(t), address: freeAddress(t), dsn: fixture.Restore(t, bridgeFixture), truth: fixture.Read(t, bridgeFixture)}
 	c.app.keycloak = server.URL() + "/realms/" + realmName
 	c.issuer = "http://" + c.address + "/bridge"
-	prepareRealm(t, server, realmName, c.issuer, c.app.url)
 	c.env = []string{
 		"DATABASE=" + c.dsn, "SECRET=" + clientSecret, "URL=" + server.URL(), "REALM=" + realmName, "BRIDGE_SECRET=bridge-secret", "API_SECRET=api-secret",
 	}
@@ -296,6 +295,7 @@ bridge:
   reset: {path: /auth/reset-password}
   verify_email: {path: /auth/verify-email}
 `)
+	prepareRealm(t, c)
 	if r := runStetl(t, c.env, "run", "--config", c.config); r.code != exitRejects && r.code != exitDone {
 		t.Fatalf("run: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
 	}
@@ -426,31 +426,23 @@ func testBridge(t *testing.T, server *keycloak.Server) {
 
 const newPassword = "A-new-Passw0rd"
 
-// prepareRealm is what docs/bridge.md tells operators to do.
-func prepareRealm(t *testing.T, server *keycloak.Server, realm, issuer, app string) {
+// prepareRealm has stetl make the realm's side of the bridge, and adds the application.
+func prepareRealm(t *testing.T, c *cutOver) {
 	t.Helper()
-	for path, body := range map[string]any{
-		"/identity-provider/instances": map[string]any{
-			"alias": "supertokens", "providerId": "oidc", "enabled": true, "hideOnLogin": true, "firstBrokerLoginFlowAlias": "first broker login",
-			"config": map[string]string{
-				"issuer": issuer, "authorizationUrl": issuer + "/authorize", "tokenUrl": issuer + "/oauth/token", "jwksUrl": issuer + "/keys",
-				"useJwksUrl": "true", "validateSignature": "true", "clientId": "keycloak", "clientSecret": "bridge-secret", "clientAuthMethod": "client_secret_post",
-				"defaultScope": "openid", "disableUserInfo": "true", "pkceEnabled": "true", "pkceMethod": "S256", "syncMode": "IMPORT", "acceptsPromptNoneForwardFromClient": "true",
-				"jwtAuthorizationGrantEnabled": "true", "jwtAuthorizationGrantAssertionSignatureAlg": "RS256", "jwtAuthorizationGrantMaxAllowedAssertionExpiration": "300",
-			},
-		},
-		"/clients": map[string]any{
-			"clientId": "demo", "publicClient": true, "standardFlowEnabled": true, "redirectUris": []string{app + "/callback"},
-			"attributes": map[string]string{"post.logout.redirect.uris": app + "/bye"},
-		},
-	} {
-		if err := server.Admin(t.Context(), http.MethodPost, "/realms/"+realm+path, body, nil); err != nil {
-			t.Fatal(err)
-		}
+	admin, err := c.server.Token(t.Context(), "master", url.Values{"grant_type": {"client_credentials"}, "client_id": {keycloak.AdminClientID}, "client_secret": {keycloak.AdminClientSecret}})
+	if err != nil || admin.AccessToken == "" {
+		t.Fatalf("no administrator's token: %s, %v", admin.Body, err)
 	}
-	err := server.Admin(t.Context(), http.MethodPost, "/realms/"+realm+"/clients", map[string]any{
-		"clientId": "api", "secret": "api-secret", "standardFlowEnabled": false,
-		"attributes": map[string]string{"oauth2.jwt.authorization.grant.enabled": "true", "oauth2.jwt.authorization.grant.idp": "supertokens"},
+	r := runStetl(t, append(c.env, "ADMIN_TOKEN="+admin.AccessToken), "check", "--fix", "--admin-token", "env:ADMIN_TOKEN", "--config", c.config)
+	if r.code != exitDone || !strings.Contains(r.stderr, "made: the identity provider supertokens, which is the bridge") {
+		t.Fatalf("check --fix: exit %d\n%s\n%s", r.code, r.stdout, r.stderr)
+	}
+	if strings.Contains(r.stdout+r.stderr, admin.AccessToken) {
+		t.Error("the administrator's token is printed")
+	}
+	err = c.server.Admin(t.Context(), http.MethodPost, "/realms/"+c.realm+"/clients", map[string]any{
+		"clientId": "demo", "publicClient": true, "standardFlowEnabled": true, "redirectUris": []string{c.app.url + "/callback"},
+		"attributes": map[string]string{"post.logout.redirect.uris": c.app.url + "/bye"},
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func BenchmarkHandover(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(store.Close)
-	db, err := cutover.Open(b.Context(), store, cutover.Options{})
+	db, err := cutover.Open(b.Context(), store, cutover.Options{Algorithm: cutover.Algorithm(os.Getenv("STETL_BENCH_ALGORITHM"))})
 	if err != nil {
 		b.Fatal(err)
 	}

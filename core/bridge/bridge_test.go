@@ -113,9 +113,11 @@ type world struct {
 	target *fakeTarget
 	serves bridge.Target // what an instance asks; target when nil
 	wait   time.Duration // of attempts for each other
-	loaded bridge.Accounts
-	log    *syncBuffer
-	http   *http.Client
+	// algorithm that instances sign with; RS256 when empty
+	algorithm cutover.Algorithm
+	loaded    bridge.Accounts
+	log       *syncBuffer
+	http      *http.Client
 }
 
 func build(t *testing.T, name string, change func(*config.Bridge)) *world {
@@ -134,7 +136,7 @@ func (w *world) instance(change func(*config.Bridge)) (string, *bridge.Server) {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(store.Close)
-	db, err := cutover.Open(w.t.Context(), store, cutover.Options{FirebaseSignerKey: canonical.NewSecret(w.truth.FirebaseSignerKey), Wait: w.wait})
+	db, err := cutover.Open(w.t.Context(), store, cutover.Options{FirebaseSignerKey: canonical.NewSecret(w.truth.FirebaseSignerKey), Wait: w.wait, Algorithm: w.algorithm})
 	if err != nil {
 		w.t.Fatal(err)
 	}

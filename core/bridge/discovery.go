@@ -16,7 +16,7 @@ import (
 // discovery is what the bridge is as an OpenID provider. The library would name
 // endpoints and abilities that are not here, and clients that import the document would
 // use them.
-func discovery(issuer string) *oidc.DiscoveryConfiguration {
+func discovery(issuer, algorithm string) *oidc.DiscoveryConfiguration {
 	return &oidc.DiscoveryConfiguration{
 		Issuer:                issuer,
 		AuthorizationEndpoint: issuer + pathAuthorize, TokenEndpoint: issuer + pathToken, UserinfoEndpoint: issuer + pathUserinfo,
@@ -26,7 +26,7 @@ func discovery(issuer string) *oidc.DiscoveryConfiguration {
 		ResponseModesSupported:            []string{string(oidc.ResponseModeQuery), string(oidc.ResponseModeFragment)},
 		GrantTypesSupported:               []oidc.GrantType{oidc.GrantTypeCode},
 		SubjectTypesSupported:             []string{"public"},
-		IDTokenSigningAlgValuesSupported:  []string{"RS256"},
+		IDTokenSigningAlgValuesSupported:  []string{algorithm},
 		TokenEndpointAuthMethodsSupported: []oidc.AuthMethod{oidc.AuthMethodPost, oidc.AuthMethodBasic},
 		CodeChallengeMethodsSupported:     []oidc.CodeChallengeMethod{oidc.CodeChallengeMethodS256},
 		ClaimsSupported:                   []string{"iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "azp", "at_hash", "c_hash"},

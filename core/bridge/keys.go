@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
@@ -21,23 +22,37 @@ import (
 // signer is the key of the bridge. It implements the library's views of a private
 // and, as publicKey, of a public key.
 type signer struct {
-	key *rsa.PrivateKey
-	id  string
+	key       crypto.Signer
+	algorithm jose.SignatureAlgorithm
+	id        string
+	seed      []byte // of keys for other purposes
 }
 
-func newSigner(key *rsa.PrivateKey) (*signer, error) {
-	if key == nil {
+func newSigner(key crypto.Signer) (*signer, error) {
+	s := &signer{key: key}
+	var err error
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		s.algorithm, s.seed = jose.RS256, x509.MarshalPKCS1PrivateKey(k)
+	case *ecdsa.PrivateKey:
+		s.algorithm = jose.ES256
+		s.seed, err = x509.MarshalECPrivateKey(k)
+	default:
 		return nil, fmt.Errorf("the bridge has no signing key")
 	}
-	sum, err := (&jose.JSONWebKey{Key: &key.PublicKey}).Thumbprint(crypto.SHA256)
+	if err != nil {
+		return nil, fmt.Errorf("read the signing key: %w", err)
+	}
+	sum, err := (&jose.JSONWebKey{Key: key.Public()}).Thumbprint(crypto.SHA256)
 	if err != nil {
 		return nil, fmt.Errorf("name the signing key: %w", err)
 	}
-	return &signer{key: key, id: base64.RawURLEncoding.EncodeToString(sum)}, nil
+	s.id = base64.RawURLEncoding.EncodeToString(sum)
+	return s, nil
 }
 
 // SignatureAlgorithm implements [op.SigningKey].
-func (*signer) SignatureAlgorithm() jose.SignatureAlgorithm { return jose.RS256 }
+func (s *signer) SignatureAlgorithm() jose.SignatureAlgorithm { return s.algorithm }
 
 // Key implements [op.SigningKey].
 func (s *signer) Key() any { return s.key }
@@ -54,17 +69,17 @@ var _ op.Key = publicKey{}
 func (p publicKey) ID() string { return p.s.id }
 
 // Algorithm implements [op.Key].
-func (publicKey) Algorithm() jose.SignatureAlgorithm { return jose.RS256 }
+func (p publicKey) Algorithm() jose.SignatureAlgorithm { return p.s.algorithm }
 
 // Use implements [op.Key].
 func (publicKey) Use() string { return "sig" }
 
 // Key implements [op.Key].
-func (p publicKey) Key() any { return &p.s.key.PublicKey }
+func (p publicKey) Key() any { return p.s.key.Public() }
 
 // derived is a key for another purpose, the same at every instance.
 func (s *signer) derived(purpose string) (out [32]byte) {
-	mac := hmac.New(sha256.New, x509.MarshalPKCS1PrivateKey(s.key))
+	mac := hmac.New(sha256.New, s.seed)
 	mac.Write([]byte("stetl bridge " + purpose))
 	copy(out[:], mac.Sum(nil))
 	return out
@@ -83,7 +98,7 @@ type assertionClaims struct {
 // the subject, or by a claim of its own id, which differs where the account was
 // there before.
 func (s *signer) assertion(c assertionClaims, now time.Time) (canonical.Secret, error) {
-	with, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: s.key, KeyID: s.id}}, (&jose.SignerOptions{}).WithType("JWT"))
+	with, err := jose.NewSigner(jose.SigningKey{Algorithm: s.algorithm, Key: jose.JSONWebKey{Key: s.key, KeyID: s.id}}, (&jose.SignerOptions{}).WithType("JWT"))
 	if err != nil {
 		return canonical.Secret{}, fmt.Errorf("sign an assertion: %w", err)
 	}

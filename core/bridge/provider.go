@@ -21,9 +21,9 @@ import (
 const tokenAge = 5 * time.Minute
 
 // providerRoutes are those of the provider: all of its endpoints that are of use here.
-func providerRoutes(to *router, base string, c *common, accounts Accounts, provider *op.Provider) {
+func providerRoutes(to *router, base string, c *common, accounts Accounts, provider *op.Provider, algorithm string) {
 	open := http.StripPrefix(base, provider).ServeHTTP
-	about := discovery(c.config.Issuer)
+	about := discovery(c.config.Issuer, algorithm)
 	to.add(base+"/.well-known/openid-configuration", route{http.MethodGet: func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, http.StatusOK, about) }})
 	to.add(base+pathKeys, route{http.MethodGet: open})
 	to.add(base+pathUserinfo, route{http.MethodGet: open, http.MethodPost: open})
@@ -132,8 +132,8 @@ func (*storage) GetRefreshTokenInfo(context.Context, string, string) (userID, to
 func (st *storage) SigningKey(context.Context) (op.SigningKey, error) { return st.keys, nil }
 
 // SignatureAlgorithms implements [op.AuthStorage].
-func (*storage) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorithm, error) {
-	return []jose.SignatureAlgorithm{jose.RS256}, nil
+func (st *storage) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorithm, error) {
+	return []jose.SignatureAlgorithm{st.keys.algorithm}, nil
 }
 
 // KeySet implements [op.AuthStorage].

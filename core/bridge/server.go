@@ -2,7 +2,7 @@ package bridge
 
 import (
 	"context"
-	"crypto/rsa"
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,7 +32,7 @@ type Options struct {
 	// Uses are the rights without which the server is not ready.
 	Uses cutover.Uses
 	// Key signs what the provider issues, and assertions.
-	Key *rsa.PrivateKey
+	Key crypto.Signer
 	// Log receives the audit trail, and what goes wrong.
 	Log *slog.Logger
 	// Metrics, when set, gets the registry of the server's metrics.
@@ -100,7 +100,7 @@ func New(o Options) (*Server, error) {
 	asking := make(turns, max(1, int(o.DB.Sessions().Pool().Config().MaxConns)*2/3))
 	base := strings.TrimRight(issuer.Path, "/")
 	s.routes(base)
-	providerRoutes(s.router, base, s.common, o.Accounts, provider)
+	providerRoutes(s.router, base, s.common, o.Accounts, provider, string(keys.algorithm))
 	(&handover{s.common, sessions{s.common}, o.Target, o.Accounts, asking, keys}).routes(s.router, base)
 	(&resetLinks{links{s.common}, o.Target, o.Accounts, asking}).routes(s.router)
 	(&verifyLinks{links{s.common}}).routes(s.router)

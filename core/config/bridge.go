@@ -29,10 +29,12 @@ type Bridge struct {
 	Database       canonical.Secret `json:"database,omitzero"` // of a role of its own; else the source's
 	Schema         string           `json:"schema,omitempty"`
 	SigningKey     canonical.Secret `json:"signing_key,omitzero"` // PEM; else made and kept in Schema
-	Tenant         string           `json:"tenant,omitempty"`
-	Clients        []BridgeClient   `json:"clients,omitempty"`
-	Cookies        BridgeCookies    `json:"cookies,omitzero"`
-	RequiredClaims []string         `json:"required_claims,omitempty"` // that must not be false in a session
+	// SigningAlgorithm is of the key that is made: RS256 or ES256.
+	SigningAlgorithm string         `json:"signing_algorithm,omitempty"`
+	Tenant           string         `json:"tenant,omitempty"`
+	Clients          []BridgeClient `json:"clients,omitempty"`
+	Cookies          BridgeCookies  `json:"cookies,omitzero"`
+	RequiredClaims   []string       `json:"required_claims,omitempty"` // that must not be false in a session
 	// ClaimsNamed says that the file names RequiredClaims: a session must have them.
 	ClaimsNamed bool           `json:"-"`
 	Exchange    BridgeExchange `json:"exchange,omitzero"`
@@ -138,6 +140,7 @@ func (b Bridge) withDefaults() Bridge {
 	text(&b.Listen, "127.0.0.1:8480")
 	text(&b.AdminListen, "127.0.0.1:8481")
 	text(&b.Tenant, "public")
+	text(&b.SigningAlgorithm, "RS256")
 	b.Issuer = strings.TrimRight(b.Issuer, "/")
 	if len(b.Cookies.Access) == 0 {
 		b.Cookies.Access = []string{"sAccessToken", "st-access-token"}

@@ -72,7 +72,7 @@ func openBridge(ctx context.Context, cfg *config.Config, accept []supertokens.Ga
 	if err != nil {
 		return nil, nil, refused(err)
 	}
-	db, err := cutover.Open(ctx, sessions, cutover.Options{Schema: cfg.Bridge.Schema, FirebaseSignerKey: cfg.Source.FirebaseSignerKey})
+	db, err := cutover.Open(ctx, sessions, cutover.Options{Schema: cfg.Bridge.Schema, FirebaseSignerKey: cfg.Source.FirebaseSignerKey, Algorithm: cutover.Algorithm(cfg.Bridge.SigningAlgorithm)})
 	if err == nil {
 		return sessions, db, nil
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/supertokens"
+	"github.com/stetl/stetl/core/supertokens/cutover"
 )
 
 // Checked is what an examination of source and target has found.
@@ -79,7 +80,10 @@ func broker(c config.Bridge) *pluginapi.Broker {
 	if !c.Set {
 		return nil
 	}
-	b := &pluginapi.Broker{Issuer: c.Issuer, Exchange: c.Exchange.Audience != ""}
+	b := &pluginapi.Broker{Issuer: c.Issuer, Exchange: c.Exchange.Audience != "", Algorithm: c.SigningAlgorithm}
+	if key, err := cutover.ParseSigningKey(c.SigningKey); err == nil { // which has its own
+		b.Algorithm = string(cutover.AlgorithmOf(key))
+	}
 	if len(c.Clients) > 0 {
 		b.ClientID = c.Clients[0].ID
 	}

@@ -229,6 +229,8 @@ type Broker struct {
 	ClientID string
 	// ClientSecret is there only when the target's side is made.
 	ClientSecret canonical.Secret
+	// Algorithm is the one that the bridge signs with; RS256 when empty.
+	Algorithm string
 	// Exchange says that applications exchange assertions of the bridge for tokens.
 	Exchange bool
 }

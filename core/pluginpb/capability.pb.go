@@ -675,7 +675,9 @@ type Broker struct {
 	// Only when the target's side is made.
 	ClientSecret string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
 	// Applications exchange assertions of the bridge for tokens of the target.
-	Exchange      bool `protobuf:"varint,4,opt,name=exchange,proto3" json:"exchange,omitempty"`
+	Exchange bool `protobuf:"varint,4,opt,name=exchange,proto3" json:"exchange,omitempty"`
+	// What the bridge signs with, as JSON Web Algorithms calls it; "RS256" when empty.
+	Algorithm     string `protobuf:"bytes,5,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -736,6 +738,13 @@ func (x *Broker) GetExchange() bool {
 		return x.Exchange
 	}
 	return false
+}
+
+func (x *Broker) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
 }
 
 var File_stetl_plugin_v1_capability_proto protoreflect.FileDescriptor
@@ -806,12 +815,13 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a>\n" +
 	"\x10TenantUsersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x83\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xa1\x01\n" +
 	"\x06Broker\x12\x16\n" +
 	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1b\n" +
 	"\tclient_id\x18\x02 \x01(\tR\bclientId\x12(\n" +
 	"\rclient_secret\x18\x03 \x01(\tB\x03\x80\x01\x01R\fclientSecret\x12\x1a\n" +
-	"\bexchange\x18\x04 \x01(\bR\bexchange*?\n" +
+	"\bexchange\x18\x04 \x01(\bR\bexchange\x12\x1c\n" +
+	"\talgorithm\x18\x05 \x01(\tR\talgorithm*?\n" +
 	"\x06Switch\x12\x16\n" +
 	"\x12SWITCH_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tSWITCH_ON\x10\x01\x12\x0e\n" +

@@ -262,9 +262,13 @@ func forgeries(t *testing.T, scripts *documented, dsn, issuer string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := db.SigningKey(t.Context())
+	signing, err := db.SigningKey(t.Context())
 	if err != nil {
 		t.Fatal(err)
+	}
+	own, ok := signing.(*rsa.PrivateKey)
+	if !ok {
+		t.Fatalf("the bridge signs with a %T", signing)
 	}
 	other, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -5,7 +5,7 @@ exports.onExecuteCustomTokenExchange = async (event, api) => {
   let claims;
   try {
     ({ payload: claims } = await jwtVerify(event.transaction.subject_token, keys, {
-      issuer: event.secrets.ISSUER, audience: 'https://YOUR_TENANT/', algorithms: ['RS256'], maxTokenAge: '2m' }));
+      issuer: event.secrets.ISSUER, audience: 'https://YOUR_TENANT/', algorithms: ['RS256', 'ES256'], maxTokenAge: '2m' }));
   } catch (e) {
     api.access.rejectInvalidSubjectToken('the assertion is not good');
     return;

@@ -432,7 +432,7 @@ func brokerProvider(c Config, b sdk.Broker, secret string) providerNow {
 	}
 	if b.Exchange {
 		p.Config["jwtAuthorizationGrantEnabled"] = "true"
-		p.Config["jwtAuthorizationGrantAssertionSignatureAlg"] = "RS256"
+		p.Config["jwtAuthorizationGrantAssertionSignatureAlg"] = cmp.Or(b.Algorithm, "RS256")
 		p.Config["jwtAuthorizationGrantMaxAllowedAssertionExpiration"] = "300"
 	}
 	return p

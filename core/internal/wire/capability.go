@@ -142,14 +142,14 @@ func encodeBroker(b *pluginapi.Broker) *pluginpb.Broker {
 	if b == nil {
 		return nil
 	}
-	return &pluginpb.Broker{Issuer: clean(b.Issuer), ClientId: clean(b.ClientID), ClientSecret: b.ClientSecret.Reveal(), Exchange: b.Exchange}
+	return &pluginpb.Broker{Issuer: clean(b.Issuer), ClientId: clean(b.ClientID), ClientSecret: b.ClientSecret.Reveal(), Exchange: b.Exchange, Algorithm: clean(b.Algorithm)}
 }
 
 func decodeBroker(p *pluginpb.Broker) *pluginapi.Broker {
 	if p == nil {
 		return nil
 	}
-	return &pluginapi.Broker{Issuer: p.GetIssuer(), ClientID: p.GetClientId(), ClientSecret: canonical.NewSecret(p.GetClientSecret()), Exchange: p.GetExchange()}
+	return &pluginapi.Broker{Issuer: p.GetIssuer(), ClientID: p.GetClientId(), ClientSecret: canonical.NewSecret(p.GetClientSecret()), Exchange: p.GetExchange(), Algorithm: p.GetAlgorithm()}
 }
 
 // EncodeSetup never fails.

@@ -210,7 +210,7 @@ func TestNeedsRoundTrip(t *testing.T) {
 			WithoutEmail: rapid.Int().Draw(t, "without email"), WithoutName: rapid.Int().Draw(t, "without name"), DryRun: rapid.Bool().Draw(t, "dry run"),
 		}
 		if rapid.Bool().Draw(t, "a bridge") {
-			want.Broker = &pluginapi.Broker{Issuer: text(t, "issuer"), ClientID: text(t, "client"), ClientSecret: canonical.NewSecret("secret"), Exchange: rapid.Bool().Draw(t, "exchange")}
+			want.Broker = &pluginapi.Broker{Issuer: text(t, "issuer"), ClientID: text(t, "client"), ClientSecret: canonical.NewSecret("secret"), Exchange: rapid.Bool().Draw(t, "exchange"), Algorithm: text(t, "algorithm")}
 		}
 		if diff := cmp.Diff(want, DecodeNeeds(trip(t, EncodeNeeds(&want))), cmp.Comparer(func(a, b canonical.Secret) bool { return a.Reveal() == b.Reveal() })); diff != "" {
 			t.Fatalf("round trip (-want +got):\n%s", diff)

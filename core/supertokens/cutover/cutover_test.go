@@ -4,10 +4,16 @@ package cutover_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -518,7 +524,7 @@ func TestLeastPrivilege(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if second, err := db.SigningKey(t.Context()); err != nil || !second.Equal(first) {
+			if second, err := db.SigningKey(t.Context()); err != nil || !reflect.DeepEqual(second, first) {
 				t.Errorf("another key: %v", err)
 			}
 			c, errCandidate := db.Passwords.Candidate(t.Context(), "public", tr.ResetTokens[0].Email)
@@ -628,6 +634,19 @@ func TestSigningKeyIsChecked(t *testing.T) {
 	for _, text := range []string{"", "canary", "-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n"} {
 		if _, err := cutover.ParseSigningKey(canonical.NewSecret(text)); err == nil || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%v", err)
+		}
+	}
+	for curve, good := range map[elliptic.Curve]bool{elliptic.P256(): true, elliptic.P384(): false} {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalECPrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cutover.ParseSigningKey(canonical.NewSecret(string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})))); (err == nil) != good {
+			t.Errorf("a key of the curve %s: %v", curve.Params().Name, err)
 		}
 	}
 }

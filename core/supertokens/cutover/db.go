@@ -2,6 +2,9 @@ package cutover
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -40,6 +43,8 @@ type database struct {
 	schema   string
 	app      string
 	begin    pgx.TxOptions
+	// algorithm is that of the signing key.
+	algorithm Algorithm
 }
 
 // Options are settings of a [DB].
@@ -51,6 +56,8 @@ type Options struct {
 	// Wait is how long an attempt waits for another one at the same session or
 	// link before it fails with [ErrBusy]; a few seconds when zero.
 	Wait time.Duration
+	// Algorithm is that of the signing key; RS256 when empty.
+	Algorithm Algorithm
 }
 
 // ErrBusy is for a session or a link that another attempt is at.
@@ -71,7 +78,7 @@ const (
 // is missing, which takes the right to create a schema. A database that lacks tables of
 // accounts, or contradicts the migration mode, is refused.
 func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) {
-	d := &database{sessions: sessions, pool: sessions.Pool(), schema: o.Schema, app: sessions.Tables().App()}
+	d := &database{sessions: sessions, pool: sessions.Pool(), schema: o.Schema, app: sessions.Tables().App(), algorithm: o.Algorithm}
 	if d.schema == "" {
 		d.schema = defaultSchema
 	}
@@ -170,17 +177,29 @@ func tableStatements(schema string) []string {
 	}
 }
 
-// SigningKey returns the key that all instances sign with. The first one to ask
-// makes it.
-func (d *DB) SigningKey(ctx context.Context) (*rsa.PrivateKey, error) {
-	const name = "signing_key"
+// Algorithm is how the bridge signs.
+type Algorithm string
+
+// The algorithms, as JSON Web Algorithms calls them. ES256 takes a tenth of the time.
+const (
+	RS256 Algorithm = "RS256"
+	ES256 Algorithm = "ES256"
+)
+
+// SigningKey returns the key that all instances sign with, for the algorithm of the options.
+// The first one to ask makes it.
+func (d *DB) SigningKey(ctx context.Context) (crypto.Signer, error) {
+	name := "signing_key"
+	if d.algorithm == ES256 {
+		name = "signing_key_es256"
+	}
 	read := func() (text string, err error) {
 		err = d.pool.QueryRow(ctx, "SELECT value FROM "+d.own("secret")+" WHERE app_id = $1 AND name = $2", d.app, name).Scan(&text)
 		return text, err
 	}
 	text, err := read()
 	if errors.Is(err, pgx.ErrNoRows) {
-		made, makeErr := rsa.GenerateKey(rand.Reader, 2048)
+		made, makeErr := newKey(d.algorithm)
 		if makeErr != nil {
 			return nil, fmt.Errorf("make a signing key: %w", makeErr)
 		}
@@ -200,8 +219,16 @@ func (d *DB) SigningKey(ctx context.Context) (*rsa.PrivateKey, error) {
 	return ParseSigningKey(canonical.NewSecret(text))
 }
 
-// ParseSigningKey reads an RSA key in PEM.
-func ParseSigningKey(text canonical.Secret) (*rsa.PrivateKey, error) {
+func newKey(a Algorithm) (crypto.Signer, error) {
+	if a == ES256 {
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	return rsa.GenerateKey(rand.Reader, 2048)
+}
+
+// ParseSigningKey reads a key in PEM: an RSA key for RS256, or one of the curve P-256 for
+// ES256.
+func ParseSigningKey(text canonical.Secret) (crypto.Signer, error) {
 	block, _ := pem.Decode([]byte(text.Reveal()))
 	if block == nil {
 		return nil, errors.New("the signing key is not PEM")
@@ -209,14 +236,31 @@ func ParseSigningKey(text canonical.Secret) (*rsa.PrivateKey, error) {
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		if parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes); err != nil {
-			return nil, errors.New("the signing key is neither PKCS #8 nor PKCS #1")
+			parsed, err = x509.ParseECPrivateKey(block.Bytes)
+		}
+		if err != nil {
+			return nil, errors.New("the signing key is neither PKCS #8 nor PKCS #1 nor SEC 1")
 		}
 	}
-	key, ok := parsed.(*rsa.PrivateKey)
-	if !ok || key.N.BitLen() < 2048 {
-		return nil, errors.New("the signing key is not RSA of at least 2048 bits")
+	switch key := parsed.(type) {
+	case *rsa.PrivateKey:
+		if key.N.BitLen() >= 2048 {
+			return key, nil
+		}
+	case *ecdsa.PrivateKey:
+		if key.Curve == elliptic.P256() {
+			return key, nil
+		}
 	}
-	return key, nil
+	return nil, errors.New("the signing key is neither RSA of at least 2048 bits nor of the curve P-256")
+}
+
+// AlgorithmOf is the algorithm of a signing key.
+func AlgorithmOf(key crypto.Signer) Algorithm {
+	if _, ok := key.(*ecdsa.PrivateKey); ok {
+		return ES256
+	}
+	return RS256
 }
 
 func digest(text string) []byte {

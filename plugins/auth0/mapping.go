@@ -1,9 +1,11 @@
 package auth0
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -429,6 +431,9 @@ func (m mapper) place(u *sdk.User, r *record, o *origin) *sdk.Outcome {
 	if err := json.Unmarshal(u.Metadata, &v); err != nil {
 		return reject(u, sdk.CodeTargetRefused, "the metadata is not JSON: "+err.Error(), "correct it in SuperTokens")
 	}
+	if rounds(u.Metadata) {
+		r.lose(sdk.CarriesMetadata, "", "Auth0 keeps some 16 digits of a number: longer ones are rounded")
+	}
 	object, isObject := v.(map[string]any)
 	switch {
 	case v == nil || (isObject && len(object) == 0):
@@ -441,6 +446,27 @@ func (m mapper) place(u *sdk.User, r *record, o *origin) *sdk.Outcome {
 		o.Metadata = u.Metadata
 	}
 	return nil
+}
+
+// rounds reports whether JSON has whole numbers that floating ones, which is what Auth0 keeps,
+// cannot hold.
+func rounds(raw json.RawMessage) bool {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	for {
+		token, err := d.Token()
+		if err != nil {
+			return false
+		}
+		n, ok := token.(json.Number)
+		if !ok {
+			continue
+		}
+		whole, err := n.Int64()
+		if f := float64(whole); err == nil && (f >= math.MaxInt64 || int64(f) != whole) {
+			return true
+		}
+	}
 }
 
 func badKeys(v any) bool {

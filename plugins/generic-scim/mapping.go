@@ -62,6 +62,7 @@ func (m mapper) user(u *sdk.User) (*desired, *sdk.Outcome) {
 			has  bool
 			name string
 		}{
+			{u.EmailVerified != nil && *u.EmailVerified && u.Email != "", "emailVerified"},
 			{len(u.Identities) > 0, "identities"},
 			{u.Metadata != nil, "metadata"},
 			{len(foreignTenants(u)) > 0 && m.config.Tenants == inExtension, "tenants"},

@@ -11,7 +11,11 @@ import (
 
 // scrubber replaces the secrets of a configuration. Types keep secrets out of
 // text on our side of the protocol; a plugin may be written in any language.
-type scrubber struct{ replace *strings.Replacer }
+type scrubber struct {
+	replace *strings.Replacer
+	// long are those that nobody says by accident.
+	long []string
+}
 
 // shortestSecret keeps a secret of a few letters from turning every message
 // into noise. Nothing that short protects anything.
@@ -19,26 +23,39 @@ const shortestSecret = 4
 
 // newScrubber knows the values that schema marks writeOnly in config.
 func newScrubber(schema, config []byte) *scrubber {
+	var pairs []string
+	for _, secret := range secretsIn(schema, config) {
+		pairs = append(pairs, secret, canonical.Redacted)
+	}
+	return &scrubber{strings.NewReplacer(pairs...), Secrets(schema, config)}
+}
+
+// secretsIn are the values that schema marks writeOnly in config, the longest first: one may
+// be the beginning of another.
+func secretsIn(schema, config []byte) []string {
 	var root, value any
 	if json.Unmarshal(schema, &root) != nil || json.Unmarshal(config, &value) != nil {
 		return nil
 	}
 	w := &secretWalk{root: root}
 	w.visit(root, value, false, 0)
-	// A secret may be the beginning of another one.
 	slices.SortFunc(w.found, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-	var pairs []string
-	for _, secret := range w.found {
-		pairs = append(pairs, secret, canonical.Redacted)
-	}
-	return &scrubber{strings.NewReplacer(pairs...)}
+	return w.found
 }
 
-func (s *scrubber) scrub(text string) string {
+// Secrets are those of a configuration that are long enough for nobody to say them by
+// accident.
+func Secrets(schema, config []byte) []string {
+	return slices.DeleteFunc(secretsIn(schema, config), func(secret string) bool { return len(secret) < seed })
+}
+
+// scrub returns text without secrets, and whether it held one.
+func (s *scrubber) scrub(text string) (scrubbed string, leaked bool) {
 	if s == nil {
-		return text
+		return text, false
 	}
-	return s.replace.Replace(text)
+	said := func(secret string) bool { return strings.Contains(text, secret) }
+	return s.replace.Replace(text), slices.ContainsFunc(s.long, said)
 }
 
 // secretWalk follows the parts of JSON Schema that lead from a value to its

@@ -104,7 +104,8 @@ type hearing struct {
 	opts  Options
 	scrub atomic.Pointer[scrubber]
 	mask  mask
-	leak  sync.Once // says that there was one
+	// Each says once that there was one: of a person, of the configuration.
+	leak, leakOwn sync.Once
 	// silent is set when the plugin was given up.
 	silent  atomic.Pointer[SilentError]
 	pulsing sync.Mutex // one pulse at a time, of whichever stream
@@ -326,7 +327,11 @@ func (s *Session) Close(ctx context.Context) error {
 // Scrub replaces the secrets of the configuration and of people in text that comes from
 // the plugin.
 func (s *hearing) Scrub(text string) string {
-	masked, leaked := s.mask.apply(s.scrub.Load().scrub(text))
+	scrubbed, own := s.scrub.Load().scrub(text)
+	if own {
+		s.leakOwn.Do(func() { s.bug("it says a secret of its configuration; what it says is masked") })
+	}
+	masked, leaked := s.mask.apply(scrubbed)
 	if leaked {
 		s.leak.Do(func() {
 			s.bug("it says the password hash, password or authenticator secret of a user; what it says is masked")

@@ -120,7 +120,17 @@ func tryOutcomes(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
+	ids := map[string]bool{}
 	for i, o := range out {
+		if o.Action == pluginapi.Created {
+			switch {
+			case o.TargetID == "":
+				p.fail("user %d of %d was created, and nobody says as what: target_id is empty", i+1, len(out))
+			case ids[o.TargetID]:
+				p.fail("user %d of %d was created as %q, like another one", i+1, len(out), o.TargetID)
+			}
+			ids[o.TargetID] = true
+		}
 		switch {
 		case o.Code == diag.PluginNoAnswer:
 			p.fail("user %d of %d has no outcome", i+1, len(out))
@@ -306,9 +316,28 @@ func tryUpdate(ctx context.Context, p *probe) error {
 			p.fail("an account that is in another state than planned ends as %s, want rejected %s", say(o), diag.LoadMoved)
 		}
 	}
+	var planned []pluginapi.Change
+	if p.caps.Can(pluginapi.CanPlan) {
+		err := p.with(ctx, func(ctx context.Context, i *instance) (err error) {
+			planned, err = i.Plan(ctx, update)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("plan: %w", err)
+		}
+		p.watch.changes(planned)
+	}
 	out, err := p.load(ctx, update)
 	if err != nil {
 		return err
+	}
+	for i, c := range planned {
+		if c.Action != out[i].Action || c.Code != out[i].Code {
+			p.fail("planned %s, then %s", say(c.Outcome), say(out[i]))
+		}
+		if c.Action == pluginapi.Updated && len(c.Fields) == 0 {
+			p.fail("the plan of an update does not say which fields it would change")
+		}
 	}
 	p.expect("with another address and name", out, pluginapi.Updated)
 	for i, o := range out {
@@ -503,6 +532,10 @@ func tryLogin(ctx context.Context, p *probe) error {
 			case got != want:
 				p.fail("a login with the right password (%v) gives %v", want, got)
 			}
+		}
+		// No password at all, which some targets take for a question without a login.
+		if got, err := i.Login(ctx, pluginapi.Login{TargetID: out[0].TargetID, Username: u.Username}); err == nil && got {
+			p.fail("a login with an empty password is accepted")
 		}
 		return nil
 	})

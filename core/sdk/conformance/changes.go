@@ -93,7 +93,7 @@ func (p *probe) hashOf(password string) (canonical.PasswordHash, error) {
 }
 
 // signsIn tries passwords of an account, where the plugin can.
-func (p *probe) signsIn(ctx context.Context, u *pluginapi.User, targetID string, passwords map[string]bool) error {
+func (p *probe) signsIn(ctx context.Context, u *pluginapi.User, targetID, when string, passwords map[string]bool) error {
 	if !p.caps.Can(pluginapi.CanLogin) {
 		return nil
 	}
@@ -102,11 +102,11 @@ func (p *probe) signsIn(ctx context.Context, u *pluginapi.User, targetID string,
 			got, err := i.Login(ctx, pluginapi.Login{TargetID: targetID, Username: u.Username, Password: canonical.NewSecret(password)})
 			switch {
 			case err != nil:
-				p.fail("a login cannot be tried: %v", err)
+				p.fail("%s, a login cannot be tried: %v", when, err)
 			case got && !want:
-				p.fail("the old password still works")
+				p.fail("%s, another password works", when)
 			case !got && want:
-				p.fail("the new password does not work")
+				p.fail("%s, the right password does not work", when)
 			}
 		}
 		return nil
@@ -150,7 +150,7 @@ func tryChangedPassword(ctx context.Context, p *probe) error {
 		p.fail("an account whose password has changed ends as %s: the old one works on, and nobody is told", say(o))
 		return nil
 	}
-	if err := p.signsIn(ctx, &second, loaded[0].TargetID, passwords); err != nil {
+	if err := p.signsIn(ctx, &second, loaded[0].TargetID, "with a changed password", passwords); err != nil {
 		return err
 	}
 	if out, err = p.load(ctx, may(known([]pluginapi.User{second}, out))); err == nil {
@@ -190,93 +190,147 @@ func tryUnread(ctx context.Context, p *probe) error {
 		}
 		return nil
 	}
-	return p.signsIn(ctx, &second, loaded[0].TargetID, passwords)
+	return p.signsIn(ctx, &second, loaded[0].TargetID, "with a changed password", passwords)
 }
 
 // part is something that an account can have or not.
 type part struct {
+	name string
+	// feature is what a target has to declare; empty for what every target has.
 	feature pluginapi.Feature
 	give    func(k *kit, u *pluginapi.User)
+	// lack is how an account is without it; nil is as people are.
+	lack func(u *pluginapi.User)
 }
 
 var parts = []part{
-	{pluginapi.CarriesNames, func(_ *kit, u *pluginapi.User) { u.GivenName, u.FamilyName = "Grace", "Hopper" }},
-	{pluginapi.CarriesPhone, func(k *kit, u *pluginapi.User) {
+	{"names", pluginapi.CarriesNames, func(_ *kit, u *pluginapi.User) { u.GivenName, u.FamilyName = "Grace", "Hopper" }, func(u *pluginapi.User) { u.GivenName, u.FamilyName = "", "" }},
+	{"phone", pluginapi.CarriesPhone, func(k *kit, u *pluginapi.User) {
 		k.made++
 		u.Phone, u.PhoneVerified = fmt.Sprintf("+1202556%04d", k.made%10000), new(true)
-	}},
-	{pluginapi.CarriesRoles, func(k *kit, u *pluginapi.User) { u.Roles = map[string][]string{"public": {"kit-" + k.run}} }},
-	{pluginapi.CarriesTenants, func(k *kit, u *pluginapi.User) { u.Tenants = []string{"public", "kit-" + k.run} }},
-	{pluginapi.CarriesTOTP, func(k *kit, u *pluginapi.User) {
+	}, nil},
+	{"roles", pluginapi.CarriesRoles, func(k *kit, u *pluginapi.User) { u.Roles = map[string][]string{"public": {"kit-" + k.run}} }, nil},
+	{"tenants", pluginapi.CarriesTenants, func(k *kit, u *pluginapi.User) { u.Tenants = []string{"public", "kit-" + k.run} }, nil},
+	{"totp", pluginapi.CarriesTOTP, func(k *kit, u *pluginapi.User) {
 		u.TOTP = []canonical.TOTPDevice{{
 			Name: "phone", Secret: canonical.NewSecret(k.watch.secret("JBSWY3DPEHPK3PXP")), Period: 30 * time.Second, Skew: 1, Verified: true,
 		}}
+	}, nil},
+	{"metadata", pluginapi.CarriesMetadata, func(_ *kit, u *pluginapi.User) { u.Metadata = json.RawMessage(`{"plan":"pro"}`) }, nil},
+	// Somebody who is shut out at the source and not here, or who is trusted here and not there,
+	// is a hole in a wall.
+	{"a closed account", "", func(_ *kit, u *pluginapi.User) { u.Enabled = false }, nil},
+	{"email_verified", pluginapi.CarriesEmailVerified, func(*kit, *pluginapi.User) {}, func(u *pluginapi.User) { u.EmailVerified = new(false) }},
+	{"a number of 16 digits in the metadata", pluginapi.CarriesMetadata, func(_ *kit, u *pluginapi.User) { u.Metadata = json.RawMessage(`{"n":9007199254740993}`) }, func(u *pluginapi.User) {
+		u.Metadata = json.RawMessage(`{"n":9007199254740992}`)
 	}},
-	{pluginapi.CarriesMetadata, func(_ *kit, u *pluginapi.User) { u.Metadata = json.RawMessage(`{"plan":"pro"}`) }},
+	{"identities", pluginapi.CarriesIdentities, func(k *kit, u *pluginapi.User) {
+		k.made++
+		u.Identities = []pluginapi.Identity{{Provider: "google", Subject: fmt.Sprintf("%s-%d", k.run, k.made)}}
+	}, nil},
+	{"passkeys", pluginapi.CarriesPasskeys, func(k *kit, u *pluginapi.User) { u.Passkeys = []pluginapi.Passkey{k.passkey()} }, nil},
+}
+
+// trial is a part that one person gets and another loses.
+type trial struct {
+	part
+	// Without becomes full, and with becomes bare.
+	without, with, full, bare pluginapi.User
+}
+
+// trials are those of all parts that the plugin declares.
+func trials(p *probe) (all []trial) {
+	for _, part := range parts {
+		if part.feature != "" && !p.caps.Has(part.feature) {
+			continue
+		}
+		t := trial{part: part, without: p.person(), with: p.person()}
+		for u := range slices.Values([]*pluginapi.User{&t.without, &t.with}) {
+			u.GivenName, u.FamilyName = "Ada", "Example"
+		}
+		t.full, t.bare = t.without, t.with
+		if part.lack != nil {
+			part.lack(&t.without)
+			part.lack(&t.bare)
+		}
+		part.give(p.kit, &t.with)
+		part.give(p.kit, &t.full)
+		for u := range slices.Values([]*pluginapi.User{&t.without, &t.with, &t.full, &t.bare}) {
+			p.caps.Withheld().From(u)
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+// pairs are two people of each trial, in the order of the trials.
+func pairs(all []trial, of func(*trial) (_, _ pluginapi.User)) (users []pluginapi.User) {
+	for i := range all {
+		one, two := of(&all[i])
+		users = append(users, one, two)
+	}
+	return users
 }
 
 // tryParts gives each part to somebody who lacks it, and takes it away from somebody who
 // has it. That it was done is what the plugin itself sees afterwards: the same again is
 // no change, the opposite is one.
 func tryParts(ctx context.Context, p *probe) error {
-	for _, part := range parts {
-		if !p.caps.Has(part.feature) {
-			continue
-		}
-		without, with := p.person(), p.person()
-		without.GivenName, without.FamilyName, with.GivenName, with.FamilyName = "Ada", "Example", "Ada", "Example"
-		if part.feature == pluginapi.CarriesNames {
-			without.GivenName, without.FamilyName = "", ""
-		}
-		bare := with
-		bare.GivenName, bare.FamilyName = without.GivenName, without.FamilyName
-		full := without
-		part.give(p.kit, &with)
-		part.give(p.kit, &full)
-		for u := range slices.Values([]*pluginapi.User{&without, &with, &full, &bare}) {
-			p.caps.Withheld().From(u)
-		}
-		loaded, err := p.load(ctx, []pluginapi.User{without, with})
-		if err != nil {
-			return err
-		}
-		if loaded[0].Action != pluginapi.Created || loaded[1].Action != pluginapi.Created {
+	before := func(t *trial) (_, _ pluginapi.User) { return t.without, t.with }
+	after := func(t *trial) (_, _ pluginapi.User) { return t.full, t.bare }
+	candidates := trials(p)
+	made, err := p.load(ctx, pairs(candidates, before))
+	if err != nil {
+		return err
+	}
+	var all []trial
+	var loaded []pluginapi.Outcome
+	for i, t := range candidates {
+		two := made[2*i : 2*i+2]
+		if two[0].Action != pluginapi.Created || two[1].Action != pluginapi.Created {
 			continue // the target wants everybody to have it, or nobody: no fault
 		}
-		if slices.ContainsFunc(loaded[1].Losses, func(l pluginapi.PartLoss) bool { return l.Feature == part.feature }) {
+		if slices.ContainsFunc(two[1].Losses, func(l pluginapi.PartLoss) bool { return l.Feature == t.feature }) {
 			continue // the plugin says itself that it was not carried
 		}
-		exchanged := known([]pluginapi.User{full, bare}, loaded)
-		out, ok, err := p.update(ctx, exchanged)
-		if err != nil || !ok {
-			return err
-		}
-		for i, what := range []string{"given", "taken away"} {
-			if o := out[i]; o.Action == pluginapi.Unchanged && len(o.Losses) == 0 {
-				p.fail("%s was %s at the source, and the account ends as %s", part.feature, what, say(o))
-			}
-		}
-		now := known(exchanged, out)
-		if again, err := p.load(ctx, may(now)); err != nil {
-			return err
-		} else if len(out[0].Losses)+len(out[1].Losses) == 0 {
-			p.expect(string(part.feature)+", the same again", again, pluginapi.Unchanged)
-		}
-		var seen []pluginapi.Change
-		if !p.caps.Can(pluginapi.CanPlan) {
-			continue
-		}
+		all, loaded = append(all, t), append(loaded, two...)
+	}
+	exchanged := known(pairs(all, after), loaded)
+	out, err := p.load(ctx, may(exchanged))
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(out, func(o pluginapi.Outcome) bool {
+		return o.Action != pluginapi.Skipped || o.Code != diag.LoadExistsDiffers
+	}) {
+		p.pointless = "the plugin never changes accounts"
+		return nil
+	}
+	again, err := p.load(ctx, may(known(exchanged, out)))
+	if err != nil {
+		return err
+	}
+	var seen []pluginapi.Change
+	if p.caps.Can(pluginapi.CanPlan) {
 		err = p.with(ctx, func(ctx context.Context, i *instance) (err error) {
-			seen, err = i.Plan(ctx, may(known([]pluginapi.User{without, with}, out)))
+			seen, err = i.Plan(ctx, may(known(pairs(all, before), out)))
 			return err
 		})
 		if err != nil {
 			return fmt.Errorf("plan: %w", err)
 		}
-		for i, what := range []string{"taken away", "given"} {
-			if seen[i].Action == pluginapi.Unchanged && len(seen[i].Losses) == 0 && len(out[i].Losses) == 0 && out[i].Action == pluginapi.Updated {
-				p.fail("%s: after an update, the plugin sees no difference when it is to be %s again: the update was not done", part.feature, what)
-			}
+	}
+	for i, o := range out {
+		part, what, back := all[i/2].part, []string{"given", "taken away"}[i%2], []string{"taken away", "given"}[i%2]
+		if o.Action == pluginapi.Unchanged && len(o.Losses) == 0 {
+			p.fail("%s: %s at the source, and the account ends as %s", part.name, what, say(o))
+		}
+		if len(out[i&^1].Losses)+len(out[i|1].Losses) > 0 {
+			continue
+		}
+		p.expect(part.name+", the same again", again[i:i+1], pluginapi.Unchanged)
+		if seen != nil && seen[i].Action == pluginapi.Unchanged && len(seen[i].Losses) == 0 && o.Action == pluginapi.Updated {
+			p.fail("%s: after an update, the plugin sees no difference when it is to be %s again: the update was not done", part.name, back)
 		}
 	}
 	return nil

@@ -185,6 +185,44 @@ func TestEveryRuleIsBrokenAlone(t *testing.T) {
 	}
 }
 
+// What plugins get wrong beside the plain breach of a rule is found by one of the rules, too.
+func TestOtherBreaches(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "tries every rule on plugins that break one")
+	for breaks, rule := range map[string]string{
+		"blind-plan":       "update",          // sees no update coming
+		"wordless-plan":    "update",          // does not say what would change
+		"enabled":          "given-and-taken", // who is shut out at the source comes in here
+		"email_verified":   "given-and-taken",
+		"identities":       "given-and-taken",
+		"rounded":          "given-and-taken", // takes numbers for floating ones
+		"empty-login":      "login",
+		"nameless":         "outcomes", // does not say what it has made
+		"twins":            "outcomes", // makes one account of two people
+		"token-in-log":     "secrets",
+		"token-in-outcome": "secrets",
+		"slow-plan":        "cancel",
+	} {
+		t.Run(breaks, func(t *testing.T) {
+			t.Parallel()
+			report, err := Run(t.Context(), Suite{Start: InProcess(newPlugin(), map[string]any{
+				"dir": t.TempDir(), "breaks": breaks, "token": "token-that-nobody-says",
+			})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range report.Results {
+				if r.Rule == rule {
+					t.Logf("%s: %s", r.Status, strings.Join(r.Problems, "; "))
+					if r.Status != Failed {
+						t.Errorf("the rule %s is kept", rule)
+					}
+				}
+			}
+		})
+	}
+}
+
 func wantFailed(t *testing.T, report Report, rule string) {
 	t.Helper()
 	var failed []string

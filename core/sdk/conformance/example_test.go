@@ -59,4 +59,5 @@ func ExampleRun() {
 	// given-and-taken: what the source takes away from an account is taken away, and what it gives is given, in every part that the plugin declares
 	// same-account: an account that a run has made is found again by its target id, whatever its name and address have become
 	// exchange: two people who exchange their addresses both keep an account, and end with the right one or are named
+	// looks: what the host remembers of an account is never taken for what the target has
 }

@@ -14,7 +14,7 @@ import (
 // faultRules are about what becomes of users when something breaks.
 func faultRules() []Rule {
 	return []Rule{
-		{Name: "cancel", Promise: "a batch that is taken back ends within two seconds, and the plugin goes on working", try: tryCancel},
+		{Name: "cancel", Promise: "a batch that is taken back, of a load or a plan, ends within two seconds, and the plugin goes on working", try: tryCancel},
 		{
 			Name: "throttled", Promise: "a target that says 429 now and then loses nobody", try: tryThrottled,
 			unless: unlessFront,
@@ -40,31 +40,56 @@ func tryCancel(ctx context.Context, p *probe) error {
 	return p.with(ctx, func(ctx context.Context, i *instance) error {
 		caps := p.caps.Batch
 		users := p.people(min(max(caps.Users, 200)*max(caps.InFlight, 1), 2000))
-		reason := errors.New("taken back")
-		soon, stop := context.WithTimeoutCause(ctx, cancelAfter, reason)
-		defer stop()
-		out, err := i.Load(soon, users)
-		if err != nil && !errors.Is(err, reason) {
-			return err
-		}
-		open := 0
-		for _, o := range out {
-			// Whoever was not begun with may be left out of what the batch ends with.
-			if o.Code == diag.PluginNoAnswer && strings.HasPrefix(o.Detail, "no answer so far") {
-				open++
+		if p.caps.Can(pluginapi.CanPlan) {
+			open, err := soon(ctx, users, func(ctx context.Context) ([]pluginapi.Outcome, error) {
+				changes, err := i.Plan(ctx, users)
+				out := make([]pluginapi.Outcome, len(changes))
+				for n := range changes {
+					out[n] = changes[n].Outcome
+				}
+				return out, err
+			})
+			if err != nil {
+				return err
+			}
+			if open > 0 {
+				p.fail("%d of %d users had no answer two seconds after their plan was taken back", open, len(users))
+				return nil
 			}
 		}
+		open, err := soon(ctx, users, func(ctx context.Context) ([]pluginapi.Outcome, error) { return i.Load(ctx, users) })
+		if err != nil {
+			return err
+		}
 		if open > 0 {
-			p.fail("%d of %d users had no answer two seconds after their batch was taken back", open, len(out))
+			p.fail("%d of %d users had no answer two seconds after their batch was taken back", open, len(users))
 			return nil
 		}
-		out, err = i.Load(ctx, p.people(1))
+		out, err := i.Load(ctx, p.people(1))
 		if err != nil {
 			return fmt.Errorf("load after a batch was taken back: %w", err)
 		}
 		p.expect("after a batch was taken back", out, pluginapi.Created)
 		return nil
 	})
+}
+
+// soon has a call taken back and returns of how many users nothing was heard then.
+func soon(ctx context.Context, users []pluginapi.User, call func(context.Context) ([]pluginapi.Outcome, error)) (open int, err error) {
+	reason := errors.New("taken back")
+	ctx, stop := context.WithTimeoutCause(ctx, cancelAfter, reason)
+	defer stop()
+	out, err := call(ctx)
+	if err != nil && !errors.Is(err, reason) {
+		return len(users), err
+	}
+	for _, o := range out {
+		// Whoever was not begun with may be left out of what the batch ends with.
+		if o.Code == diag.PluginNoAnswer && strings.HasPrefix(o.Detail, "no answer so far") {
+			open++
+		}
+	}
+	return open, nil
 }
 
 func tryThrottled(ctx context.Context, p *probe) error {

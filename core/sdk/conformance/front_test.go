@@ -75,7 +75,7 @@ func (r *remote) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 			return err
 		case status == http.StatusTooManyRequests:
 			return errors.New("too many requests")
-		case len(found) > 0 && found[0].Email != u.Email:
+		case len(found) > 0 && (found[0].Email != u.Email || found[0].Disabled == u.Enabled):
 			o.Action, o.Code, o.TargetID = sdk.Skipped, "load.exists_differs", found[0].ID
 		case len(found) > 0:
 			o.Action, o.TargetID = sdk.Unchanged, found[0].ID
@@ -88,7 +88,7 @@ func (r *remote) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 }
 
 func (r *remote) create(ctx context.Context, u sdk.User, o *sdk.Outcome) {
-	want := idp.User{ExternalID: u.ID, Username: u.Username, Email: u.Email, GivenName: u.GivenName, FamilyName: u.FamilyName}
+	want := idp.User{ExternalID: u.ID, Username: u.Username, Email: u.Email, GivenName: u.GivenName, FamilyName: u.FamilyName, Disabled: !u.Enabled}
 	var made idp.User
 	status, err := r.call(ctx, http.MethodPost, "/users", want, &made)
 	if err != nil && r.breaks == "cut-off" { // the mistake: to send it again and hope

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stetl/stetl/core/internal/conversation"
 	"github.com/stetl/stetl/core/pluginapi"
 )
 
@@ -106,7 +107,7 @@ type Rule struct {
 
 // Rules lists the rules in the order in which they are tried.
 func Rules() []Rule {
-	return slices.Concat(conversationRules(), accountRules(), changeRules(), faultRules(), processRules(), strictRules(), watchRules())
+	return slices.Concat(conversationRules(), accountRules(), changeRules(), keptRules(), faultRules(), processRules(), strictRules(), watchRules())
 }
 
 const defaultTimeout = 2 * time.Minute
@@ -123,6 +124,9 @@ func Run(ctx context.Context, s Suite) (Report, error) {
 	}
 	err := k.with(ctx, func(_ context.Context, i *instance) error {
 		k.caps, k.info = i.Capabilities(), i.info
+		for _, secret := range conversation.Secrets(i.info.ConfigSchema, s.Start.config) {
+			k.watch.secret(secret)
+		}
 		report.Plugin, report.Version = i.info.Name, i.info.Version
 		return nil
 	})

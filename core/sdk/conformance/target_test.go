@@ -28,6 +28,8 @@ import (
 type config struct {
 	Dir    string `json:"dir"`
 	Breaks string `json:"breaks,omitempty"`
+	// Token is of no use but to be said by mistake.
+	Token sdk.Secret `json:"token,omitempty"`
 }
 
 func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
@@ -37,7 +39,7 @@ func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
 		Capabilities: sdk.Capabilities{
 			Abilities:   []sdk.Ability{sdk.CanDisable},
 			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt, MaxCost: 4}}, // cheap to make
-			Carries:     append(carries, sdk.CarriesID, sdk.CarriesNames, sdk.CarriesTOTP, sdk.CarriesTenants),
+			Carries:     append(carries, sdk.CarriesID, sdk.CarriesNames, sdk.CarriesTOTP, sdk.CarriesTenants, sdk.CarriesEmailVerified, sdk.CarriesIdentities, sdk.CarriesMetadata),
 			Batch:       sdk.BatchLimits{Users: 50, InFlight: 2},
 			MaxIDLength: 1000, UniqueEmail: true, UniqueInTenant: []sdk.Identifier{sdk.IdentifierEmail},
 		},
@@ -58,6 +60,8 @@ func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
 type account struct {
 	ID, TargetID string
 	Fields       map[string]string
+	// Lost says that an update has lost the password.
+	Lost bool
 }
 
 type folder struct {
@@ -72,8 +76,11 @@ func (f *folder) breaks(rule string) bool { return f.config.Breaks == rule }
 
 func (f *folder) path(targetID string) string { return filepath.Join(f.config.Dir, targetID+".json") }
 
-// targetID is where an account lies.
-func targetID(id string) string {
+// place is where an account lies.
+func (f *folder) place(id string) string {
+	if f.breaks("distinct") {
+		id = strings.ToLower(id)
+	}
 	sum := sha256.Sum256([]byte(id))
 	return hex.EncodeToString(sum[:12])
 }
@@ -116,7 +123,13 @@ func fields(u *sdk.User) map[string]string {
 	f := map[string]string{
 		"username": u.Username, "email": u.Email, "given_name": u.GivenName, "family_name": u.FamilyName, "hash": u.Password.Encode(),
 	}
-	f["tenants"] = strings.Join(u.Tenants, " ")
+	f["tenants"], f["enabled"], f["metadata"] = strings.Join(u.Tenants, " "), fmt.Sprint(u.Enabled), string(u.Metadata)
+	if u.EmailVerified != nil {
+		f["email_verified"] = fmt.Sprint(*u.EmailVerified)
+	}
+	for _, i := range u.Identities {
+		f["identities"] += i.Provider + " " + i.Subject + " "
+	}
 	for _, d := range u.TOTP {
 		f["totp"] += d.Secret.Reveal() + " "
 	}
@@ -150,6 +163,10 @@ func (f *folder) overlooked(u *sdk.User, have *account) string {
 		return "hash"
 	case f.breaks("given-and-taken") && len(u.TOTP) == 0:
 		return "totp"
+	case f.breaks("enabled"), f.breaks("email_verified"), f.breaks("identities"):
+		return f.config.Breaks
+	case f.breaks("rounded") && strings.Contains(string(u.Metadata), "900719925474099"):
+		return "metadata"
 	case f.breaks("exchange") && u.Existing == sdk.Update && u.Prior.TargetID != "" && f.anothers(u.Username, have):
 		return "username email"
 	}
@@ -181,7 +198,11 @@ func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
 		}
 		return c, nil, nil
 	}
-	have, err := f.read(targetID(u.ID))
+	if f.breaks("looks") && u.Prior.State != nil && f.same(u.Prior.State, f.state(fields(u))) {
+		c.Action, c.TargetID, c.State = sdk.Unchanged, u.Prior.TargetID, u.Prior.State
+		return c, nil, nil
+	}
+	have, err := f.read(f.place(u.ID))
 	if err != nil || have == nil || f.breaks("lost-answer") && u.Prior.InDoubt {
 		return c, nil, err
 	}
@@ -220,6 +241,9 @@ func (f *folder) Check(context.Context, sdk.Needs) sdk.Diagnostics {
 func (f *folder) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.breaks("slow-plan") && len(users) == 50 {
+		time.Sleep(3 * time.Second)
+	}
 	for i := range users {
 		c, _, err := f.compare(&users[i])
 		if err != nil {
@@ -229,6 +253,13 @@ func (f *folder) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) er
 			if _, err := f.load(&users[i]); err != nil {
 				return err
 			}
+		}
+		switch {
+		case c.Action != sdk.Updated:
+		case f.breaks("blind-plan"):
+			c.Action, c.Fields = sdk.Unchanged, nil
+		case f.breaks("wordless-plan"):
+			c.Fields = nil
 		}
 		out.Report(c)
 	}
@@ -241,6 +272,8 @@ func (f *folder) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 	switch {
 	case f.breaks("cancel") && len(users) == 50:
 		time.Sleep(3 * time.Second)
+	case f.breaks("token-in-log"):
+		f.env.Log.Info("asking", "authorization", "Bearer "+f.config.Token.Reveal())
 	case f.breaks("stdout"):
 		_, _ = syscall.Write(1, []byte("loading…\n"))
 	case f.breaks("environment"):
@@ -284,8 +317,19 @@ func (f *folder) load(u *sdk.User) (sdk.Outcome, error) {
 	case c.Action == sdk.Created && f.breaks("tenants") && len(u.Tenants) > 0 && strings.HasPrefix(u.Tenants[0], "kit-b") && f.anothers(u.Username, &account{}):
 		c.Action, c.Code = sdk.Rejected, sdk.CodeEmailConflict
 		return c.Outcome, nil
+	case c.Action == sdk.Created && f.breaks("hashes") && u.Password.Variant == "2y":
+		c.Action, c.Code = sdk.Rejected, "folder.moody"
+		return c.Outcome, nil
 	case c.Action == sdk.Created:
 		c.TargetID = fmt.Sprint(time.Now().UnixNano())
+		switch f.config.Breaks {
+		case "nameless":
+			c.TargetID = ""
+		case "twins":
+			c.TargetID = "1"
+		case "token-in-outcome":
+			c.Detail = "made with " + f.config.Token.Reveal()
+		}
 		if f.breaks("losses") {
 			c.Losses = []sdk.PartLoss{{Feature: "luggage", Code: "folder.moody"}}
 		}
@@ -306,7 +350,8 @@ func (f *folder) load(u *sdk.User) (sdk.Outcome, error) {
 		return c.Outcome, nil
 	}
 	c.State = f.state(fields(u))
-	return c.Outcome, f.write(targetID(u.ID), &account{ID: u.ID, TargetID: c.TargetID, Fields: fields(u)})
+	lost := f.breaks("kept-password") && have != nil && have.Fields["hash"] == u.Password.Encode()
+	return c.Outcome, f.write(f.place(u.ID), &account{ID: u.ID, TargetID: c.TargetID, Fields: fields(u), Lost: lost})
 }
 
 // find looks an account up by the id that the target gave.
@@ -370,6 +415,8 @@ func (f *folder) switchOff(name string, have *account, a *sdk.Account, o *sdk.Ou
 		return nil
 	case a.DryRun && !f.breaks("disable"):
 		return nil
+	case !a.Disable && f.breaks("undo-update"):
+		return nil
 	case !a.Disable:
 		have.Fields = nil
 		return errors.Join(json.Unmarshal(a.Before, &have.Fields), f.write(name, have))
@@ -390,16 +437,16 @@ func (f *folder) UndoInDoubt(_ context.Context, accounts []sdk.Account, out sdk.
 	defer f.mu.Unlock()
 	for _, a := range accounts {
 		o := sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID, Action: sdk.Unchanged}
-		have, err := f.read(targetID(a.ID))
+		have, err := f.read(f.place(a.ID))
 		if err != nil {
 			return err
 		}
 		if have != nil && !f.breaks("undo-in-doubt") {
 			o.Action, o.TargetID = sdk.Deleted, have.TargetID
-			if f.unwritten[targetID(a.ID)] == nil {
-				err = os.Remove(f.path(targetID(a.ID)))
+			if f.unwritten[f.place(a.ID)] == nil {
+				err = os.Remove(f.path(f.place(a.ID)))
 			}
-			delete(f.unwritten, targetID(a.ID))
+			delete(f.unwritten, f.place(a.ID))
 		}
 		if err != nil {
 			return err
@@ -418,6 +465,9 @@ func (f *folder) Login(_ context.Context, l sdk.Login) (bool, error) {
 	}
 	if f.breaks("login") && strings.HasPrefix(l.Password.Reveal(), "wrong-") {
 		return true, nil
+	}
+	if a.Lost || f.breaks("empty-login") && l.Password.IsZero() {
+		return !a.Lost, nil
 	}
 	return bcrypt.CompareHashAndPassword([]byte(a.Fields["hash"]), []byte(l.Password.Reveal())) == nil, nil
 }

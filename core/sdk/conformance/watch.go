@@ -56,7 +56,7 @@ func (w *watch) find(where, text string) {
 	}
 	for _, secret := range w.secrets {
 		if strings.Contains(text, secret) {
-			w.leaks = append(w.leaks, where+" holds the password hash, password or authenticator secret of a user")
+			w.leaks = append(w.leaks, where+" holds the password hash, password or authenticator secret of a user, or a secret of the configuration")
 			return
 		}
 	}
@@ -154,7 +154,7 @@ func (l *listener) Handle(ctx context.Context, r slog.Record) error {
 	case strings.Contains(r.Message, " losses of an account") || strings.Contains(r.Message, " a loss without"):
 		w.losses = append(w.losses, r.Message)
 	case strings.HasSuffix(r.Message, "what it says is masked"):
-		w.leaks = append(w.leaks, "an outcome, a plan, a diagnostic or its log holds the password hash, password or authenticator secret of a user")
+		w.leaks = append(w.leaks, "an outcome, a plan, a diagnostic or its log holds the password hash, password or authenticator secret of a user, or a secret of the configuration")
 	case strings.Contains(r.Message, ": a state of more than ") || strings.Contains(r.Message, ": a pre-image of more than "):
 		w.bounds = append(w.bounds, r.Message)
 	case !missing && (code == string(diag.PluginBrokeProtocol) || strings.HasPrefix(r.Message, "bug in the plugin: ")):
@@ -229,7 +229,7 @@ func watchRules() []Rule {
 			unless: onlyProcesses, try: judge(func(w *watch) []string { return w.environment }),
 		},
 		{
-			Name: "secrets", Promise: "password hashes, passwords and authenticator secrets are in no log, outcome or plan",
+			Name: "secrets", Promise: "password hashes, passwords, authenticator secrets and secrets of the configuration are in no log, outcome or plan",
 			try: judge(func(w *watch) []string { return w.leaks }),
 		},
 		{

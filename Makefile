@@ -60,6 +60,18 @@ protocol: ## pack the protocol's .proto files for authors in other languages, fo
 protocol-baseline: ## take the protocol as it is for the one that later ones must not break (once a release)
 	$(BUF) build -o core/pluginpb/baseline-v1.binpb
 
+.PHONY: release-snapshot
+release-snapshot: ## make everything of a release in dist/: archives, deb and rpm, image, formula, bill of materials, checksums
+	$(GO) run ./internal/release -out dist
+
+.PHONY: release-sign
+release-sign: ## sign dist/checksums.txt with the SSH key in STETL_SIGNING_KEY
+	ssh-keygen -Y sign -n stetl-release -f "$(STETL_SIGNING_KEY)" dist/checksums.txt
+
+.PHONY: test-release
+test-release: ## a release made twice is the same; it works on a bare root without Go and network, beside the other stetl, and as an image
+	$(GO) test -tags release -timeout 60m -count 1 -v ./internal/release
+
 .PHONY: provider
 provider: ## build the Keycloak password-hash provider that is embedded in stetl
 	sh plugins/keycloak/provider/build.sh

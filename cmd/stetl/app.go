@@ -122,7 +122,7 @@ Begin with inspect and check, look at what run --dry-run says, then run.`,
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(configCommand(a), exportCommand(a), generateCommand(a), pluginCommand(a), versionCommand(a), manCommand(a), serveCommand())
+	root.AddCommand(configCommand(a), exportCommand(a), generateCommand(a), pluginCommand(a), versionCommand(a), manCommand(), serveCommand())
 	wrapArgs(root)
 	fitHelp(root, widthOf(a.out))
 	return root

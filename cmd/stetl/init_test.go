@@ -93,12 +93,14 @@ func TestInit(t *testing.T) {
 	}{
 		"docker-compose with an address": {
 			"docker-compose.yml", "services:\n  db: {image: postgres}\n  core:\n    image: core\n    environment:\n      POSTGRESQL_CONNECTION_URI: \"" + uri.String() + "\"\n",
-			[]string{"POSTGRESQL_CONNECTION_URI=" + uri.String()}, []string{"url: ${env:POSTGRESQL_CONNECTION_URI}", "app: public"},
+			[]string{"POSTGRESQL_CONNECTION_URI=" + uri.String()},
+			[]string{"url: ${env:POSTGRESQL_CONNECTION_URI}", "app: public"},
 		},
 		"docker-compose with a port of this machine": {
 			"compose.yaml", "services:\n  db:\n    ports: [\"" + uri.Port() + ":5432\"]\n  core:\n    environment:\n      - POSTGRESQL_HOST=db\n      - POSTGRESQL_USER=" + uri.User.Username() +
 				"\n      - POSTGRESQL_PASSWORD=${PW:-" + password + "}\n      - POSTGRESQL_DATABASE_NAME=" + strings.TrimPrefix(uri.Path, "/") + "\n",
-			[]string{"POSTGRESQL_PASSWORD=" + password}, []string{"${env:POSTGRESQL_PASSWORD}@localhost:" + uri.Port() + "/"},
+			[]string{"POSTGRESQL_PASSWORD=" + password},
+			[]string{"${env:POSTGRESQL_PASSWORD}@localhost:" + uri.Port() + "/"},
 		},
 		"variables with an odd password": {
 			"core.env", "# the core\nPOSTGRESQL_HOST=" + odd.Hostname() + "\nPOSTGRESQL_PORT=" + odd.Port() + "\nPOSTGRESQL_USER=" + odd.User.Username() +
@@ -108,7 +110,8 @@ func TestInit(t *testing.T) {
 		},
 		"config.yaml with other names": {
 			"config.yaml", "core_config_version: 0\nhost: 0.0.0.0\npostgresql_connection_uri: " + old.String() + "\npostgresql_table_names_prefix: " + prefixOf(t) + renamesOf(t),
-			[]string{"POSTGRESQL_CONNECTION_URI=" + old.String()}, []string{"url: ${env:POSTGRESQL_CONNECTION_URI}"},
+			[]string{"POSTGRESQL_CONNECTION_URI=" + old.String()},
+			[]string{"url: ${env:POSTGRESQL_CONNECTION_URI}"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 )
 
 // manCommand is for those who pack stetl.
-func manCommand(a *app) *cobra.Command {
+func manCommand() *cobra.Command {
 	var out string
 	c := &cobra.Command{
 		Use:     "man --out FOLDER",

@@ -126,8 +126,18 @@ func TestReportsFitTheTerminal(t *testing.T) {
 	}
 	for _, columns := range []uint16{80, 200} {
 		for _, args := range [][]string{
-			{"inspect"}, {"inspect", "--list"}, {"check"}, {"plan"}, {"plan", "--full", "--detail", "users"}, {"run", "-q"}, {"verify"}, {"report"},
-			{"explain", "anna.kovacs7311@users.example.net"}, {"explain", "load.exists_differs"}, {"plugin", "list"}, {"--help"},
+			{"inspect"},
+			{"inspect", "--list"},
+			{"check"},
+			{"plan"},
+			{"plan", "--full", "--detail", "users"},
+			{"run", "-q"},
+			{"verify"},
+			{"report"},
+			{"explain", "anna.kovacs7311@users.example.net"},
+			{"explain", "load.exists_differs"},
+			{"plugin", "list"},
+			{"--help"},
 		} {
 			p := pty.Start(t, columns, stetlIn(t, dir, args...))
 			code := p.Wait()

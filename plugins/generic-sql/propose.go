@@ -224,13 +224,10 @@ var meant = map[string]string{
 func columnFor(c *heldColumn, field string) (Column, bool) {
 	switch field {
 	case "email_verified", "phone_verified":
-		switch c.kind {
-		case kindBool:
+		if c.kind == kindBool {
 			return Column{CEL: field + " == true"}, true
-		case kindMoment, kindDate:
-			return Column{CEL: field + " == true ? dyn(created != null ? created : now) : null", Once: true}, true
 		}
-		return Column{}, false
+		return Column{CEL: field + " == true ? dyn(created != null ? created : now) : null", Once: true}, c.kind == kindMoment || c.kind == kindDate
 	case "created":
 		if c.kind != kindMoment && c.kind != kindDate {
 			return Column{}, false

@@ -24,7 +24,7 @@ accounts, all of them made up: every login method, linked accounts, duplicates, 
 hashes, and whatever else real databases have. Equal flags give equal bytes. The
 passwords are random, so nobody can sign in with one of them.
 
-The generations are shapes of SuperTokens' tables; G4 is that of cores 9 to 11.`,
+The generations are shapes of SuperTokens' tables; G4 is that of cores 7 to 11.`,
 		Example: "  stetl generate --accounts 2000 --generation G4 --out rehearsal.sql",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

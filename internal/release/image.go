@@ -103,14 +103,18 @@ func imageOf(r *release, l *layout, platform, arch string) (descriptor, error) {
 	}
 	user := fmt.Sprint(r.ImageUser)
 	files := []entry{
-		{name: "etc", mode: fs.ModeDir | 0o755}, {name: "etc/ssl", mode: fs.ModeDir | 0o755}, {name: "etc/ssl/certs", mode: fs.ModeDir | 0o755},
+		{name: "etc", mode: fs.ModeDir | 0o755},
+		{name: "etc/ssl", mode: fs.ModeDir | 0o755},
+		{name: "etc/ssl/certs", mode: fs.ModeDir | 0o755},
 		{name: "etc/ssl/certs/ca-certificates.crt", from: r.roots, mode: 0o644},
 		{name: "etc/passwd", text: []byte("root:x:0:0:root:/:/sbin/nologin\nstetl:x:" + user + ":" + user + ":stetl:/work:/sbin/nologin\n"), mode: 0o644},
 		{name: "etc/group", text: []byte("root:x:0:\nstetl:x:" + user + ":\n"), mode: 0o644},
 		{name: "tmp", mode: fs.ModeDir | fs.ModeSticky | 0o777},
-		{name: "usr", mode: fs.ModeDir | 0o755}, {name: "usr/bin", mode: fs.ModeDir | 0o755},
+		{name: "usr", mode: fs.ModeDir | 0o755},
+		{name: "usr/bin", mode: fs.ModeDir | 0o755},
 		{name: "usr/bin/" + r.Command, from: r.binary(platform), mode: 0o755},
-		{name: "usr/share", mode: fs.ModeDir | 0o755}, {name: "usr/share/" + r.Name, mode: fs.ModeDir | 0o755},
+		{name: "usr/share", mode: fs.ModeDir | 0o755},
+		{name: "usr/share/" + r.Name, mode: fs.ModeDir | 0o755},
 		{name: "usr/share/" + r.Name + "/LICENSE", from: "LICENSE", mode: 0o644},
 		{name: "usr/share/" + r.Name + "/LICENSES-OF-DEPENDENCIES.txt", from: filepath.Join(r.work, "papers", "LICENSES-OF-DEPENDENCIES.txt"), mode: 0o644},
 		{name: "usr/share/" + r.Name + "/" + filepath.Base(jars[0]), from: jars[0], mode: 0o644},

@@ -117,7 +117,7 @@ func (r *release) prepare(version, platforms string) error {
 
 // command is a program that is run to its end.
 func command(name string, args ...string) *exec.Cmd {
-	return exec.CommandContext(context.Background(), name, args...)
+	return exec.CommandContext(context.Background(), name, args...) //nolint:gosec // words of this program and of its recipe
 }
 
 // git is one line of git's answer, empty where there is none.
@@ -140,8 +140,13 @@ func (r *release) make() error {
 		what string
 		do   func(*release) error
 	}{
-		{"completions, pages and licences", (*release).papers}, {"archives", (*release).archives}, {"packages", packages},
-		{"image", image}, {"formula", formula}, {"bill of materials", bill}, {"checksums", checksums},
+		{"completions, pages and licences", (*release).papers},
+		{"archives", (*release).archives},
+		{"packages", packages},
+		{"image", image},
+		{"formula", formula},
+		{"bill of materials", bill},
+		{"checksums", checksums},
 	}
 	for _, step := range steps {
 		fmt.Fprintln(os.Stdout, step.what)

@@ -113,7 +113,7 @@ func TestRunIsSentToACollector(t *testing.T) {
 				t.Errorf("%s: %q was not sent", path, word)
 			}
 		}
-		for _, personal := range []string{"67f9dbfb-530e-4677-99cd-1d80c41fb50c", "@", dump} {
+		for _, personal := range []string{"67f9dbfb-530e-4677-99cd-1d80c41fb50c", "acme.example", dump} {
 			if strings.Contains(sent[path], personal) {
 				t.Errorf("%s: %q was sent", path, personal)
 			}

@@ -21,7 +21,7 @@ func isPage(t *testing.T, name, text string) {
 	t.Helper()
 	path := filepath.Join(projectRoot, "docs", name)
 	if *update {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // a page of the documentation
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -26,7 +26,7 @@ func Command(ctx context.Context) (_ context.Context, end func(name string, exit
 // Phases are spans that follow each other below the one of a context. Its methods are for
 // one goroutine at a time.
 type Phases struct {
-	ctx  context.Context //nolint:containedctx // the parent of every phase
+	ctx  context.Context // the parent of every phase
 	name string
 	span trace.Span
 }

@@ -255,7 +255,6 @@ func TestKeycloak(t *testing.T) {
 		{"Tickets", testTickets},
 		{"Kit", testKit},
 		{"Gone", testGone},
-		{"EveryFixture", testEveryFixture},
 	} {
 		t.Run(move.name, func(t *testing.T) { move.test(t, server) })
 	}

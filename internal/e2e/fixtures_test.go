@@ -19,6 +19,7 @@ import (
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/signin"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
+	"github.com/stetl/stetl/plugins/keycloak/provider"
 )
 
 // layouts are the settings of fixtures whose tables are not where they usually are,
@@ -374,12 +375,14 @@ func (w *town) signIn(ctx context.Context, a *account, r *resident, password str
 // sights counts what was looked at, so that a test cannot pass by seeing nothing.
 type sights struct{ passwords, refused, codes, identities, roles, groups atomic.Int64 }
 
-// testEveryFixture moves every recorded SuperTokens into a realm: whoever was loaded
+// TestEveryFixture moves every recorded SuperTokens into a realm: whoever was loaded
 // signs in with the old password and every authenticator, exactly as was predicted, and has identities, roles
 // and groups; reading back finds no difference; a second run writes nothing; an undo
-// leaves the realm as it was.
-func testEveryFixture(t *testing.T, server *keycloak.Server) {
-	t.Helper()
+// leaves the realm as it was. It has a server of its own, as its people are those of
+// TestKeycloak, which takes as long.
+func TestEveryFixture(t *testing.T) {
+	t.Parallel()
+	server := keycloak.Start(t, keycloak.Options{Providers: map[string][]byte{provider.FileName: provider.Jar()}})
 	dumps, err := filepath.Glob(filepath.Join(fixtures, "*.sql"))
 	if err != nil || len(dumps) < 10 {
 		t.Fatalf("%d fixtures, %v", len(dumps), err)

@@ -215,27 +215,11 @@ func (g *leavers) act(ctx context.Context) error {
 	})
 }
 
-// each has the target deal with accounts, a part at a time. What is about to be switched
-// off is in doubt until that is noted, so that a run that was killed is no stranger's doing.
+// each has the target deal with accounts, a part at a time, and notes what became says.
 func (g *leavers) each(ctx context.Context, dry bool, became func(*leaver, *pluginapi.Outcome) ([]journal.Entry, error)) error {
 	for from := 0; from < len(g.all); from += g.atOnce {
 		part := g.all[from:min(from+g.atOnce, len(g.all))]
-		accounts, marks := make([]pluginapi.Account, len(part)), make([]journal.Entry, 0, len(part))
-		for i := range part {
-			accounts[i] = part[i].account()
-			accounts[i].DryRun = dry
-			if !part[i].delete {
-				marks = append(marks, part[i].entry)
-			}
-		}
-		var batch int64
-		var err error
-		if !dry && len(marks) > 0 {
-			if batch, err = g.journal.Mark(g.run, marks); err != nil {
-				return err
-			}
-		}
-		outcomes, err := g.dst.Undo(ctx, accounts)
+		outcomes, batch, err := ask(ctx, g, part, dry)
 		if len(outcomes) != len(part) {
 			return errors.Join(err, fmt.Errorf("%w: %d outcomes for %d accounts", ErrUnbalanced, len(outcomes), len(part)))
 		}
@@ -255,6 +239,26 @@ func (g *leavers) each(ctx context.Context, dry bool, became func(*leaver, *plug
 		}
 	}
 	return nil
+}
+
+// ask sends a part to the target. What is about to be switched off is in doubt until the
+// batch is recorded, so that a run that was killed is no stranger's doing.
+func ask(ctx context.Context, g *leavers, part []leaver, dry bool) (outcomes []pluginapi.Outcome, batch int64, err error) {
+	accounts, marks := make([]pluginapi.Account, len(part)), make([]journal.Entry, 0, len(part))
+	for i := range part {
+		accounts[i] = part[i].account()
+		accounts[i].DryRun = dry
+		if !part[i].delete {
+			marks = append(marks, part[i].entry)
+		}
+	}
+	if !dry && len(marks) > 0 {
+		if batch, err = g.journal.Mark(g.run, marks); err != nil {
+			return nil, 0, err
+		}
+	}
+	outcomes, err = g.dst.Undo(ctx, accounts)
+	return outcomes, batch, err
 }
 
 // offImage is what the journal keeps of an account that was switched off, so that it can be

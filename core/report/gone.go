@@ -24,8 +24,10 @@ func goneText(r *engine.Result) string {
 		n        int
 		did, may string
 	}{
-		{g.Disabled, "were switched off", "would be switched off"}, {g.Deleted, "were deleted", "would be deleted"},
-		{g.Waiting, "are switched off since an earlier run", ""}, {g.Absent, "were not in the target any more", "are not in the target any more"},
+		{g.Disabled, "were switched off", "would be switched off"},
+		{g.Deleted, "were deleted", "would be deleted"},
+		{g.Waiting, "are switched off since an earlier run", ""},
+		{g.Absent, "were not in the target any more", "are not in the target any more"},
 		{kept(g), "stay as they are", "would stay as they are"},
 	} {
 		if p.n == 0 {

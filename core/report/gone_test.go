@@ -36,7 +36,8 @@ func TestGoneIsSaid(t *testing.T) {
 			[]string{
 				"Accounts of people who have gone from the source: 40 were switched off, 2 were deleted, 3 are switched off since an earlier run, 2 stay as they are.",
 				"linked-1  gone.linked, t2 in the target: it lives on", "touched-1  load.moved, t3 in the target: somebody has changed it",
-			}, "they stay in the target", false,
+			},
+			"they stay in the target", false,
 		},
 		"a plan": {engine.Result{DryRun: true, Gone: follow()}, []string{"40 would be switched off, 2 would be deleted", "2 would stay as they are"}, "were switched off", false},
 		"nothing is proven": {

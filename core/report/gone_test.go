@@ -42,7 +42,8 @@ func TestGoneIsSaid(t *testing.T) {
 		"a plan": {engine.Result{DryRun: true, Gone: follow()}, []string{"40 would be switched off, 2 would be deleted", "2 would stay as they are"}, "were switched off", false},
 		"nothing is proven": {
 			engine.Result{Gone: &engine.Gone{People: 2, Withheld: diag.GoneOlderDump, Why: "the dump is old"}},
-			[]string{"nothing is done about their 2 accounts, as the dump is old (gone.older_dump)."}, "switched off", true,
+			[]string{"nothing is done about their 2 accounts, as the dump is old (gone.older_dump)."},
+			"switched off", true,
 		},
 		"back again":     {engine.Result{Gone: &engine.Gone{Back: 2}}, []string{"2 people are in the source again"}, "Accounts of", false},
 		"nobody follows": {engine.Result{Removed: []string{"a"}}, []string{"1 accounts that were loaded earlier are no longer in the source"}, "switched off", false},

@@ -254,9 +254,9 @@ policies: {gone: delete, gone_after: 0s}
 limits: {gone: 10}
 target:
   plugin: keycloak
-  config: {url: "${env:URL}", realm: `+place+`, client_id: stetl, client_secret: secret}
+  config: {url: "${env:URL}", realm: `+place+`, client_id: stetl, client_secret: "${env:SECRET}"}
 `)
-	env := []string{"SOURCE=" + source.dsn, "URL=" + server.URL()}
+	env := []string{"SOURCE=" + source.dsn, "URL=" + server.URL(), "SECRET=secret"}
 	run := func(args ...string) ran {
 		t.Helper()
 		r := runStetl(t, env, append([]string{"run", "--config", config, "--json"}, args...)...)

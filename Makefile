@@ -32,6 +32,11 @@ test-keycloak-matrix: ## the tests on real Keycloak servers, on the oldest and t
 test-bridge: ## thirty rounds of two, three and four tabs of Chromium at once, on a real Keycloak (STETL_TAB_ROUNDS)
 	STETL_TAB_ROUNDS=$(or $(STETL_TAB_ROUNDS),30) $(GO) test -timeout 60m -run 'TestKeycloak/Tabs' -v ./internal/e2e
 
+.PHONY: test-kratos
+test-kratos: ## the tests of examples/kratos on a real Ory Kratos, which is built at the first time
+	STETL_TEST_KRATOS=1 $(GO) test -timeout 30m -count 1 ./internal/testserver/kratos ./examples/kratos
+	STETL_TEST_KRATOS=1 $(GO) test -timeout 30m -count 1 -run TestKratos ./internal/e2e
+
 .PHONY: test-work
 test-work: ## what is too slow under the race detector: every part of every source is refused or read alike; twice the logins of an account cost at most 2.5 times the statements
 	$(GO) test -timeout 30m -run 'LeftOut' -v ./core/supertokens

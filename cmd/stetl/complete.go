@@ -57,7 +57,7 @@ func completeCodes(*cobra.Command, []string, string) ([]string, cobra.ShellCompD
 const completionTime = 3 * time.Second
 
 // completeReasons offers the codes of the accounts that are rejected or in doubt.
-func (a *app) completeReasons(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+func completeReasons(a *app, cmd *cobra.Command) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 	defer cancel()
 	a.err, a.log = io.Discard, a.common.logger(io.Discard, 0, "")

@@ -232,7 +232,7 @@ func (in *initialising) installations(ctx context.Context) ([]supertokens.Instal
 // target asks what the plugin of the target has to be told.
 func (in *initialising) target(ctx context.Context) error {
 	what := in.flags.target
-	if what == "" && in.atTerminal() {
+	if what == "" && atTerminal(in.in) {
 		var err error
 		if what, err = in.ask(ctx, "Where do the users go ("+strings.Join(bundledNames(), ", ")+", or a plugin of your own)?", ""); err != nil {
 			return err
@@ -271,7 +271,7 @@ func (in *initialising) target(ctx context.Context) error {
 // questions asks for what the plugin wants to know, where somebody can answer.
 func (in *initialising) questions(ctx context.Context) error {
 	t := &in.draft.Target
-	if !in.atTerminal() {
+	if !atTerminal(in.in) {
 		return nil
 	}
 	for _, f := range t.Wanted() {

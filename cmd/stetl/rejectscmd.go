@@ -50,7 +50,9 @@ source now (payload_of). It says what has changed since.
 	c.Flags().BoolVar(&stranded, "stranded", false, "list the people who were loaded and have no way to sign in")
 	c.MarkFlagsMutuallyExclusive("stranded", "recipient")
 	c.Flags().StringArrayVar(&codes, "code", nil, "only those of this `CODE`; may be repeated")
-	_ = c.RegisterFlagCompletionFunc("code", a.completeReasons) // the flag exists
+	_ = c.RegisterFlagCompletionFunc("code", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return completeReasons(a, cmd)
+	}) // the flag exists
 	c.MarkFlagsMutuallyExclusive("stranded", "code")
 	return c
 }

@@ -164,7 +164,7 @@ func execute(ctx context.Context, a *app, f runFlags) (r *report.Run, err error)
 	if run.Choice, err = f.choice.choice(a.in); err != nil {
 		return r, err
 	}
-	if !f.yes && isTerminal(a.err) && a.atTerminal() {
+	if !f.yes && isTerminal(a.err) && atTerminal(a.in) {
 		run.Confirm = func(ctx context.Context, i engine.Intent) error {
 			return status.aside(func() error { return confirmFirst(ctx, a, i) })
 		}

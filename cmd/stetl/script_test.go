@@ -77,7 +77,7 @@ func built(root string) func(*testscript.TestScript, bool, []string) {
 			_, err := os.Stat(filepath.Join(folder, source.Name())) // go test repeats the test when one has changed
 			ts.Check(err)
 		}
-		cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", ts.MkAbs(args[1]), ".") //nolint:noctx // a script waits for it
+		cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", ts.MkAbs(args[1]), ".")
 		cmd.Dir = folder
 		out, err := cmd.CombinedOutput()
 		ts.Logf("%s", out)

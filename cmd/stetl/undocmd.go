@@ -106,7 +106,7 @@ func askReturn(ctx context.Context, a *app, m *migration.Migration, target strin
 // confirm asks a person. Where there is none, the answer has to be a flag. A signal ends
 // the question.
 func (a *app) confirm(ctx context.Context, question string) error {
-	if !a.atTerminal() {
+	if !atTerminal(a.in) {
 		return usageError(errors.New("nobody is there to confirm; --yes says that it is meant"))
 	}
 	fmt.Fprintf(a.err, "%s [y/N] ", question)
@@ -114,8 +114,8 @@ func (a *app) confirm(ctx context.Context, question string) error {
 }
 
 // atTerminal says whether a person can answer.
-func (a *app) atTerminal() bool {
-	in, ok := a.in.(*os.File)
+func atTerminal(r io.Reader) bool {
+	in, ok := r.(*os.File)
 	return ok && term.IsTerminal(int(in.Fd()))
 }
 

@@ -56,7 +56,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 			Hint:    "register docs/scim-extension.schema.json with the provider, or accept the loss",
 		})
 	}
-	t.checkAttributes(&l, f, needs)
+	checkAttributes(t.config, &l, f, needs)
 	if f.groups == "" && t.config.rolesInGroups() && len(needs.Roles) > 0 {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeGroupsMissing, Path: "/roles", Summary: "the server has no groups, so roles stay behind",
@@ -125,17 +125,17 @@ func checkGroups(ctx context.Context, l *sdk.Diagnostics, s *server, needs sdk.N
 }
 
 // checkAttributes finds what the server would drop, and what it demands.
-func (t *live) checkAttributes(l *sdk.Diagnostics, f *facts, needs sdk.Needs) {
+func checkAttributes(c Config, l *sdk.Diagnostics, f *facts, needs sdk.Needs) {
 	if f.attributes == nil {
 		return
 	}
 	var missing []string
 	for _, name := range []string{"name", "emails", "phoneNumbers"} {
-		if !f.takes(name) && !dropped(t.config.Drop, name) {
+		if !f.takes(name) && !dropped(c.Drop, name) {
 			missing = append(missing, name)
 		}
 	}
-	for _, path := range t.config.Attributes {
+	for _, path := range c.Attributes {
 		if !f.takes(attributePath(path)) {
 			missing = append(missing, path)
 		}
@@ -148,17 +148,17 @@ func (t *live) checkAttributes(l *sdk.Diagnostics, f *facts, needs sdk.Needs) {
 		})
 	}
 	sent := []string{"username", "active", "emails", "externalid", "schemas", "displayname", "name"}
-	if needs.WithoutName > 0 && t.config.NameFallback == none {
+	if needs.WithoutName > 0 && c.NameFallback == none {
 		sent = sent[:5]
 	}
 	var demanded []string
 	for _, name := range f.required {
 		top := attributeOf(strings.ToLower(name))
 		covered := slices.Contains(sent, top) && (top != "emails" || needs.WithoutEmail == 0)
-		for path := range t.config.Constants {
+		for path := range c.Constants {
 			covered = covered || attributeOf(strings.ToLower(path)) == top
 		}
-		for _, path := range t.config.Attributes {
+		for _, path := range c.Attributes {
 			covered = covered || attributeOf(strings.ToLower(path)) == top
 		}
 		if !covered {

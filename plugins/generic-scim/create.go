@@ -383,7 +383,7 @@ func (c carrier) joinGroups(ctx context.Context, done []*delivery) (map[string]m
 			default:
 				failed = c.groups.join(ctx, group, ids)
 				if len(failed) == 0 {
-					if err := c.groups.learnShown(ctx, group); err != nil {
+					if err := learnShown(ctx, c.groups, group); err != nil {
 						return err
 					}
 				}

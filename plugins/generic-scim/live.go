@@ -213,7 +213,8 @@ func (s *server) look(ctx context.Context, v *verdict) error {
 func (s *server) settle(ctx context.Context, v *verdict, h hit) error {
 	switch {
 	case h.held == nil:
-		if v.Verdict = s.compare.judge().Absent(v.user); v.Outcome.Action == sdk.Created {
+		v.Verdict = s.compare.judge().Absent(v.user)
+		if v.Outcome.Action == sdk.Created {
 			if err := s.withhold(ctx, v, ""); err != nil {
 				return err
 			}

@@ -55,7 +55,7 @@ func capabilities(c Config) sdk.Capabilities {
 	}
 	return sdk.Capabilities{
 		Abilities: abilities,
-		Hashes: hashes, Carries: carries, Batch: batch, SignIns: signIns(c),
+		Hashes:    hashes, Carries: carries, Batch: batch, SignIns: signIns(c),
 		Whole: c.Mode == modeFiles,
 		// As in RFC 7643: userName and addresses are not caseExact, externalId is.
 		FoldsCase: map[sdk.Identifier]bool{sdk.IdentifierID: false, sdk.IdentifierUsername: true, sdk.IdentifierEmail: true},

@@ -41,7 +41,7 @@ func (t *tidying) step(ctx context.Context, d *groupDirectory, budget time.Durat
 	defer t.mu.Unlock()
 	end := time.Now().Add(budget)
 	if !t.listed {
-		if t.queue, err = d.droppable(ctx); err != nil {
+		if t.queue, err = droppable(ctx, d); err != nil {
 			return 0, 0, err
 		}
 		t.listed = true
@@ -65,7 +65,7 @@ func (t *tidying) step(ctx context.Context, d *groupDirectory, budget time.Durat
 
 // droppable lists the groups that loads have made, where it can be seen whether somebody is
 // in them: else an empty group looks like a full one.
-func (d *groupDirectory) droppable(ctx context.Context) ([]*group, error) {
+func droppable(ctx context.Context, d *groupDirectory) ([]*group, error) {
 	d.mu.Lock()
 	d.byName = nil // the groups of now
 	d.mu.Unlock()
@@ -87,7 +87,7 @@ func (d *groupDirectory) droppable(ctx context.Context) ([]*group, error) {
 // learnShown looks, once, whether the server shows the members of a group that has some, and
 // remembers it: after an undo there may be none left to see. Only a load may write the
 // journal.
-func (d *groupDirectory) learnShown(ctx context.Context, g *group) error {
+func learnShown(ctx context.Context, d *groupDirectory, g *group) error {
 	d.probing.Lock()
 	defer d.probing.Unlock()
 	if d.learnt || d.journal == nil {
@@ -98,7 +98,7 @@ func (d *groupDirectory) learnShown(ctx context.Context, g *group) error {
 		return nil
 	}
 	if list, err := d.members.list(ctx, g); err != nil || len(list) == 0 {
-		return nil //nolint:nilerr // nobody waits for the answer
+		return nil
 	}
 	return d.journal.Put(ctx, shownKey, []byte{1})
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strconv"
@@ -130,8 +131,8 @@ func (s *mysqlServer) place() string {
 }
 
 func (s *mysqlServer) secure() bool {
-	host, _, _ := strings.Cut(s.config.Addr, ":")
-	return s.config.Net == "unix" || loopback(host) || s.checked
+	host, _, err := net.SplitHostPort(s.config.Addr)
+	return s.config.Net == "unix" || err == nil && loopback(host) || s.checked
 }
 
 func (s *mysqlServer) close() error { return s.db.Close() }

@@ -81,6 +81,33 @@ func TestPlanKnowsMySQL(t *testing.T) {
 	}
 }
 
+// A connection is secure where the server has to prove who it is, or is on this machine.
+func TestSecureMySQL(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]bool{
+		"mysql://u:p@db.internal/app":                          false,
+		"mysql://u:p@db.internal/app?ssl-mode=REQUIRED":        false,
+		"mysql://u:p@db.internal/app?ssl-mode=VERIFY_IDENTITY": true,
+		"mysql://u:p@127.0.0.1/app":                            true,
+		"mysql://u:p@[::1]:3307/app":                           true,
+		"u:p@unix(/run/mysqld.sock)/app":                       true,
+	} {
+		s, err := newMySQL(&Config{URL: sdk.NewSecret(address)})
+		if err != nil {
+			t.Fatalf("%s: %v", address, err)
+		}
+		if got := s.secure(); got != want {
+			t.Errorf("%s: %v, want %v", address, got, want)
+		}
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := newMySQL(&Config{URL: sdk.NewSecret("mysql://u:s3cret@db.internal/")}); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("an address without a database: %v", err)
+	}
+}
+
 // A table that takes no part in transactions is refused, and so is a column that the
 // database compares without case where nothing says so.
 func TestCheckKnowsMySQL(t *testing.T) {

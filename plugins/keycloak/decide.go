@@ -508,7 +508,7 @@ func (r *decision) elsewhere(ctx context.Context, users []*representation) (map[
 // nameEarlier says so where an account in the way is one that a load has made: its person
 // has gone from the source, or is there under another id.
 func (r *decision) nameEarlier(ctx context.Context, v *verdict, holder string) error {
-	mine, err := r.ownAccount(ctx, holder)
+	mine, err := ownAccount(ctx, r, holder)
 	if err != nil || !mine {
 		return err
 	}
@@ -675,7 +675,7 @@ func (r *decision) relink(ctx context.Context, v *verdict) error {
 			if h.ID == v.user.ID {
 				continue
 			}
-			mine, err := r.ownAccount(ctx, h.ID)
+			mine, err := ownAccount(ctx, r, h.ID)
 			if err != nil {
 				return err
 			}
@@ -691,7 +691,7 @@ func (r *decision) relink(ctx context.Context, v *verdict) error {
 }
 
 // ownAccount reports whether a load has made an account, as far as that shows.
-func (r *decision) ownAccount(ctx context.Context, id string) (bool, error) {
+func ownAccount(ctx context.Context, r *decision, id string) (bool, error) {
 	if slices.ContainsFunc(r.all, func(v *verdict) bool { return v.writes() && v.held.ID == id && !v.last.IsZero() }) {
 		return true, nil
 	}

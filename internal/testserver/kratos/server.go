@@ -31,6 +31,9 @@ var (
 	schema []byte
 )
 
+// wanted is the variable that has Kratos built and started.
+const wanted = "STETL_TEST_KRATOS"
+
 // These only end tests whose server hangs: each takes some seconds.
 const (
 	migrateTimeout = 5 * time.Minute
@@ -49,10 +52,14 @@ type Server struct {
 }
 
 // Start runs a server until the test ends. People have an e-mail address, a user name, a
-// phone number and names as traits, all of which may be absent. It skips the test (see
-// [testenv.Skip]) where PostgreSQL is missing or Kratos cannot be built.
+// phone number and names as traits, all of which may be absent. It skips the test where
+// [wanted] is not set, as Kratos takes minutes to build, and (see [testenv.Skip]) where
+// PostgreSQL is missing or Kratos cannot be built.
 func Start(tb testing.TB) *Server {
 	tb.Helper()
+	if os.Getenv(wanted) != "1" {
+		tb.Skip("make test-kratos runs it: building Kratos takes minutes")
+	}
 	dsn := postgres.Start(tb).CreateDatabase(tb, postgres.Database{})
 	bin, err := program(tb)
 	if err != nil {

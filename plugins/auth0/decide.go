@@ -76,7 +76,7 @@ func (t *live) decide(ctx context.Context, users []sdk.User, c *reconcile.Claims
 	if len(matters) == 0 {
 		return out, nil
 	}
-	found, err := t.directory.Find(ctx, t.questions(matters))
+	found, err := t.directory.Find(ctx, questionsAbout(matters))
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -87,7 +87,7 @@ func (t *live) decide(ctx context.Context, users []sdk.User, c *reconcile.Claims
 	return out, explain(err)
 }
 
-func (t *live) questions(matters []matter) []directory.Question {
+func questionsAbout(matters []matter) []directory.Question {
 	out := make([]directory.Question, len(matters))
 	for i, m := range matters {
 		out[i] = directory.Question{

@@ -139,7 +139,7 @@ func (d *desk) learnCase(ctx context.Context, done []*importjob.Parcel) error {
 // look looks for the users of parcels, and asks the tenant itself where what is known of
 // it has none.
 func (d *desk) look(ctx context.Context, matters []matter) ([]directory.Holders, error) {
-	questions := d.t.questions(matters)
+	questions := questionsAbout(matters)
 	found, err := d.t.directory.Find(ctx, questions)
 	if err != nil {
 		return nil, err

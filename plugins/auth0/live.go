@@ -78,13 +78,9 @@ func newLiveOver(base http.RoundTripper, c Config, env sdk.Env) (*live, error) {
 func (t *live) Capabilities() sdk.Capabilities { return capabilities(t.config) }
 
 // Close implements [sdk.Closer].
-func (t *live) Close(ctx context.Context) error {
+func (t *live) Close(context.Context) error {
 	t.freight.Close()
-	var err error
-	if t.book != nil {
-		err = t.janitor.Tidy(ctx, t.book)
-	}
-	err = errors.Join(err, t.directory.Close())
+	err := t.directory.Close()
 	t.api.Close()
 	if writeErr := t.side.write(t.config.Deferred); writeErr != nil {
 		err = errors.Join(err, sdk.Diagnostics{sideProblem(t.config.Deferred, writeErr)}.Err())
@@ -272,7 +268,7 @@ func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 	}
 	var made directory.Account
 	err := t.api.Create(ctx, http.MethodPost, t.api.URI("users"), body, &made)
-	questions := t.questions([]matter{{u, r}})
+	questions := questionsAbout([]matter{{u, r}})
 	for attempt := 1; tenant.MayBeDone(err); attempt++ {
 		found := make([]directory.Holders, 1)
 		if lookErr := t.directory.Lookup(ctx, questions, []int{0}, found); lookErr != nil {

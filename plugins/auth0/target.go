@@ -12,7 +12,8 @@ var (
 		sdk.Limited
 		sdk.Checker
 		sdk.Planner
-		sdk.Undoer
+		sdk.DoubtUndoer
+		sdk.Tidier
 		sdk.Authenticator
 		sdk.PasswordSetter
 		sdk.ResetStarter

@@ -7,12 +7,26 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/reconcile"
 	"github.com/stetl/stetl/plugins/auth0/internal/membership"
 	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
+
+// tidyFor is how long one step of tidying up goes on before it says how far it is.
+const tidyFor = 5 * time.Second
+
+// Tidy implements [sdk.Tidier]: roles and organizations that loads have made go with the
+// last who uses them.
+func (t *live) Tidy(ctx context.Context) (removed, left int, err error) {
+	if err := t.open(ctx); err != nil {
+		return 0, 0, err
+	}
+	removed, left, err = t.janitor.Step(ctx, t.book, tidyFor)
+	return removed, left, explain(err)
+}
 
 // Undo implements [sdk.Undoer].
 func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
@@ -106,7 +120,6 @@ func (t *reversal) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, er
 		return t.block(ctx, a, was)
 	}
 	t.directory.Touched(a.TargetID)
-	t.janitor.Note(ours.Tenants)
 	if a.Before == nil {
 		err := t.api.Call(ctx, http.MethodDelete, t.api.URI("users", a.TargetID), nil, nil)
 		if tenant.Status(err) == http.StatusNotFound { // an earlier attempt has done it

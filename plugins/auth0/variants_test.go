@@ -273,7 +273,10 @@ func TestUndoTidiesUp(t *testing.T) {
 		if err := b.client.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
-		b.client = b.serve()
+		b.client = b.serve() // tidying up needs no undo before it
+		if _, left, err := b.client.Tidy(t.Context()); err != nil || left != 0 {
+			t.Errorf("tidied up: %d left, %v", left, err)
+		}
 	}
 	undo("source-1")
 	if got := fmt.Sprint(b.server.Organizations(), b.server.Roles()); got != "[beta] [admin granted owner shared theirs]" {

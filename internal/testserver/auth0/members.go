@@ -107,7 +107,7 @@ func (s places) memberRoutes(api router) {
 		list := []map[string]any{}
 		for _, id := range slices.Sorted(maps.Keys(s.orgs)) {
 			if _, ok := s.orgs[id].members[u.ID]; ok {
-				list = append(list, map[string]any{"id": id, "name": s.orgs[id].name})
+				list = append(list, map[string]any{"id": id, "name": s.orgs[id].name, "metadata": s.orgs[id].metadata})
 			}
 		}
 		page(w, r, "organizations", list)
@@ -232,7 +232,7 @@ func (s places) organizationRoutes(api router) {
 	api("GET /organizations", "read:organizations", func(w http.ResponseWriter, r *http.Request) {
 		list := []map[string]any{}
 		for _, id := range slices.Sorted(maps.Keys(s.orgs)) {
-			list = append(list, map[string]any{"id": id, "name": s.orgs[id].name})
+			list = append(list, map[string]any{"id": id, "name": s.orgs[id].name, "metadata": s.orgs[id].metadata})
 		}
 		page(w, r, "organizations", list)
 	})

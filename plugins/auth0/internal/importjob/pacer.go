@@ -40,7 +40,9 @@ func (p *Pacer) due(begun, looked time.Time, users int) (time.Time, <-chan struc
 		p.changed = make(chan struct{})
 	}
 	age, wait, shortest := looked.Sub(begun), time.Duration(0), p.shortest
-	if n := p.burst(); n > 0 && n < smallBurst {
+	n := p.burst()
+	little := n > 0 && n < smallBurst
+	if little {
 		shortest *= usualPace
 	}
 	if len(p.perUser) == 0 {
@@ -49,6 +51,9 @@ func (p *Pacer) due(begun, looked time.Time, users int) (time.Time, <-chan struc
 		first := time.Duration(early * float64(slices.Min(p.perUser)) * float64(users))
 		last := slices.Max(p.perUser) * time.Duration(users)
 		wait = max(first-age, min(last/jobParts, usualPace*p.shortest), (age-last)/lateParts)
+		if !little && age < last+last/lateParts {
+			shortest /= usualPace // a few more looks, so that the slot of a short job is not left idle
+		}
 	}
 	return looked.Add(min(max(wait, shortest), longestPace*p.shortest)), p.changed
 }

@@ -7,123 +7,134 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
-// Janitor removes what loads have made, after an undo.
+// Janitor removes the roles and organizations that loads have made and that nobody uses any
+// more, piece by piece.
 type Janitor struct {
-	mu            sync.Mutex
-	organizations map[string]bool // of accounts that were taken back; nil when none were
-	left          []string        // what stays, and why
+	mu     sync.Mutex
+	listed bool
+	queue  []leftover
+	stays  []string // what stays, and why
 }
 
-// Note says which organizations an account was in that has been taken back.
-func (j *Janitor) Note(organizations []string) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.organizations == nil {
-		j.organizations = map[string]bool{}
-	}
-	for _, name := range organizations {
-		j.organizations[name] = true
-	}
+// leftover is something that carries the mark of a load.
+type leftover struct {
+	kind, id, name string
+	why            func(context.Context, *Book, leftover) (string, error)
 }
 
-// Tidy removes the roles that loads have made and the organizations that they have made
-// for the accounts that were taken back, as long as nobody else uses them, and names those
-// that it has to leave.
-func (j *Janitor) Tidy(ctx context.Context, b *Book) error {
+// Step goes on for a while, from where the last one has stopped, and returns how many
+// things it has removed and how many are still to be looked at. In the end it names those
+// that others use.
+func (j *Janitor) Step(ctx context.Context, b *Book, budget time.Duration) (removed, left int, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.organizations == nil {
-		return nil
+	end := time.Now().Add(budget)
+	if !j.listed {
+		if j.queue, err = marked(ctx, b); err != nil {
+			return 0, 0, err
+		}
+		j.listed, j.stays = true, nil
 	}
-	for name := range j.organizations {
-		if !b.allowed.Organizations {
+	for len(j.queue) > 0 {
+		x := j.queue[0]
+		gone, err := j.discard(ctx, b, x)
+		if err != nil {
+			return removed, len(j.queue), fmt.Errorf("tidy up the %s %s: %w", x.kind, x.name, err)
+		}
+		if gone {
+			removed++
+		}
+		j.queue = j.queue[1:]
+		if time.Now().After(end) {
 			break
 		}
-		if err := j.organization(ctx, b, name); err != nil {
-			return fmt.Errorf("tidy up the organization %s: %w", name, err)
+	}
+	if len(j.queue) == 0 {
+		j.listed = false // whoever asks again wants another look
+		if len(j.stays) > 0 {
+			b.log.Warn("what runs have made and others use stays; delete it by hand if it should go", "left", j.stays)
 		}
 	}
-	if b.allowed.Roles {
-		if err := j.roles(ctx, b); err != nil {
-			return err
-		}
-	}
-	if len(j.left) > 0 {
-		b.log.Warn("what runs have made and others use stays; delete it by hand if it should go", "left", j.left)
-	}
-	return nil
+	return removed, len(j.queue), nil
 }
 
-func (j *Janitor) roles(ctx context.Context, b *Book) error {
-	all, err := tenant.Pages[named](ctx, b.client, "roles")
-	if err != nil {
-		return fmt.Errorf("tidy up roles: %w", err)
-	}
-	for _, r := range all {
-		if r.Description == MadeBy {
-			if err := j.role(ctx, b, r); err != nil {
-				return fmt.Errorf("tidy up the role %s: %w", r.Name, err)
+// marked lists what carries the mark: organizations first, since roles stay as long as there
+// are some.
+func marked(ctx context.Context, b *Book) (all []leftover, err error) {
+	if b.allowed.Organizations {
+		organizations, err := tenant.Pages[struct {
+			ID       string            `json:"id"`
+			Name     string            `json:"name"`
+			Metadata map[string]string `json:"metadata"`
+		}](ctx, b.client, "organizations")
+		if err != nil && !tenant.Hidden(err) { // a tenant without that feature
+			return nil, fmt.Errorf("list the organizations: %w", err)
+		}
+		for _, o := range organizations {
+			if o.Metadata[MadeByKey] == MadeBy {
+				all = append(all, leftover{"organization", o.ID, o.Name, keepsOrganization})
 			}
 		}
 	}
-	return nil
+	if b.allowed.Roles {
+		roles, err := tenant.Pages[named](ctx, b.client, "roles")
+		if err != nil {
+			return nil, fmt.Errorf("list the roles: %w", err)
+		}
+		for _, r := range roles {
+			if r.Description == MadeBy {
+				all = append(all, leftover{"role", r.ID, r.Name, keepsRole})
+			}
+		}
+	}
+	return all, nil
 }
 
-func (j *Janitor) organization(ctx context.Context, b *Book, name string) error {
-	var o struct {
-		ID       string            `json:"id"`
-		Metadata map[string]string `json:"metadata"`
-	}
-	err := b.client.Get(ctx, &o, nil, "organizations", "name", name)
-	if tenant.Hidden(err) || err == nil && o.Metadata[MadeByKey] != MadeBy {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	why, err := inUse(ctx, b, "organizations", o.ID, "members")
+func keepsOrganization(ctx context.Context, b *Book, o leftover) (string, error) {
+	why, err := inUse(ctx, b, "organizations", o.id, "members")
 	if why == "" && err == nil {
 		var enabled []enabledConnection
-		enabled, err = tenant.Pages[enabledConnection](ctx, b.client, "organizations", o.ID, "enabled_connections")
+		enabled, err = tenant.Pages[enabledConnection](ctx, b.client, "organizations", o.id, "enabled_connections")
 		if slices.ContainsFunc(enabled, func(c enabledConnection) bool { return c.ID != b.names.connection }) {
 			why = "it has other connections"
 		}
 	}
-	return j.discard(ctx, b, "organization", name, why, err, "organizations", o.ID)
+	return why, err
 }
 
-// role leaves roles alone while there are organizations, since nobody can list who has a
-// role inside of them.
-func (j *Janitor) role(ctx context.Context, b *Book, r named) error {
-	why, err := inUse(ctx, b, "roles", r.ID, "users")
+// keepsRole leaves roles alone while there are organizations, since nobody can list who has
+// a role inside of them.
+func keepsRole(ctx context.Context, b *Book, r leftover) (string, error) {
+	why, err := inUse(ctx, b, "roles", r.id, "users")
 	if why == "" && err == nil {
-		why, err = inUse(ctx, b, "roles", r.ID, "permissions")
+		why, err = inUse(ctx, b, "roles", r.id, "permissions")
 	}
 	if why == "" && err == nil {
 		if why, err = inUse(ctx, b, "organizations"); tenant.Status(err) == http.StatusNotFound {
 			err = nil // a tenant without that feature
 		}
 	}
-	return j.discard(ctx, b, "role", r.Name, why, err, "roles", r.ID)
+	return why, err
 }
 
-// discard removes what nothing keeps, or says that it stays.
-func (j *Janitor) discard(ctx context.Context, b *Book, kind, name, why string, err error, path ...string) error {
+// discard removes what nothing keeps, or notes that it stays.
+func (j *Janitor) discard(ctx context.Context, b *Book, x leftover) (bool, error) {
+	why, err := x.why(ctx, b, x)
 	if why == "" && err == nil {
-		err = b.client.Call(ctx, http.MethodDelete, b.client.URI(path...), nil, nil)
+		err = b.client.Call(ctx, http.MethodDelete, b.client.URI(x.kind+"s", x.id), nil, nil)
 	}
 	if tenant.Refused(err) || tenant.Hidden(err) {
-		why = err.Error()
+		why, err = err.Error(), nil
 	}
 	if why != "" {
-		j.left = append(j.left, fmt.Sprintf("%s %s: %s", kind, name, why))
-		return nil
+		j.stays = append(j.stays, fmt.Sprintf("%s %s: %s", x.kind, x.name, why))
 	}
-	return err
+	return why == "" && err == nil, err
 }
 
 // inUse says what keeps something from being removed: a list that is not empty.

@@ -96,21 +96,16 @@ func (a provided) holders(ctx context.Context, all []identifiersOf) (found []ide
 	return found, err
 }
 
-// expectation is an account that should be exactly as expected; digest is of a [detail].
-type expectation struct {
-	ID     string `json:"id"`
-	Digest string `json:"digest"`
+// expectation is an account that should be exactly as expected: the beginning of the digest
+// of a [detail], and the id.
+func expectation(d *detail, defaultRole string) string {
+	return d.digest(defaultRole)[:32] + "." + d.ID
 }
 
-// matching says which accounts are exactly as expected.
-func (a provided) matching(ctx context.Context, all []expectation) (map[string]bool, error) {
+// matching says which accounts are exactly as expected. It is asked by GET, as elsewhere is.
+func (a provided) matching(ctx context.Context, all []string) (map[string]bool, error) {
 	equal := make(map[string]bool, len(all))
-	return equal, ask(ctx, a, "matching", all, func(_ []expectation, ids []string) error {
-		for _, id := range ids {
-			equal[id] = true
-		}
-		return nil
-	})
+	return equal, a.among(ctx, "matching", "of", all, func(id string) { equal[id] = true })
 }
 
 // seenState is what was done to an account since it was loaded, as far as it is not read
@@ -192,23 +187,29 @@ const longestQuery = 3000
 // watches a plan sees that nothing is written.
 func (a provided) elsewhere(ctx context.Context, ids []string) (map[string]bool, error) {
 	taken := map[string]bool{}
-	for len(ids) > 0 {
+	return taken, a.among(ctx, "elsewhere", "id", ids, func(id string) { taken[id] = true })
+}
+
+// among asks which of many things something holds of, in the query of requests that are
+// short enough for any server.
+func (a provided) among(ctx context.Context, endpoint, parameter string, things []string, yes func(id string)) error {
+	for len(things) > 0 {
 		n, size := 0, 0
-		for n < min(len(ids), maxBatch) && (n == 0 || size < longestQuery) {
-			size += len("&id=") + len(url.QueryEscape(ids[n]))
+		for n < min(len(things), maxBatch) && (n == 0 || size < longestQuery) {
+			size += len("&=") + len(parameter) + len(url.QueryEscape(things[n]))
 			n++
 		}
-		part := ids[:n]
-		ids = ids[n:]
+		part := things[:n]
+		things = things[n:]
 		var answer []string
-		if err := a.read(ctx, a.realmPath("stetl", "elsewhere"), url.Values{"id": part}, &answer); err != nil {
-			return nil, fmt.Errorf("ask which of %d ids other realms have: %w", len(part), err)
+		if err := a.read(ctx, a.realmPath("stetl", endpoint), url.Values{parameter: part}, &answer); err != nil {
+			return fmt.Errorf("ask the provider about %d accounts (%s): %w", len(part), endpoint, err)
 		}
 		for _, id := range answer {
-			taken[id] = true
+			yes(id)
 		}
 	}
-	return taken, nil
+	return nil
 }
 
 // fingerprintOf is how the server is asked about a secret without being shown it.

@@ -25,6 +25,7 @@ func TestServerConformance(t *testing.T) {
 	t.Parallel()
 	s := keycloak.Shared(t, withJar)
 	c := newRealmOn(t, s, "conformance")
+	settle(t, s, "conformance", map[string]any{"editUsernameAllowed": true}) // else nobody gives a name free
 	err := s.Admin(t.Context(), http.MethodPost, "/realms/conformance/clients", map[string]any{
 		"clientId": "canary", "secret": "canary-secret", "publicClient": false, "directAccessGrantsEnabled": true,
 	}, nil)

@@ -191,7 +191,7 @@ func (r *decision) prove(ctx context.Context) error {
 		return nil
 	}
 	asked := map[string]*detail{}
-	var all []expectation
+	var all []string
 	for i, v := range r.all {
 		u := &r.users[i]
 		if v.user == nil || u.Existing != sdk.Update || u.Prior.InDoubt || len(idsOf(u)) > 1 {
@@ -200,7 +200,7 @@ func (r *decision) prove(ctx context.Context) error {
 		made := r.view.made(v.user)
 		if bytes.Equal(u.Prior.State, r.view.left(made, r.view.wanted(v.user), v.last, nil)) {
 			asked[made.ID] = made
-			all = append(all, expectation{made.ID, made.digest(r.reader.defaultRole)})
+			all = append(all, expectation(made, r.reader.defaultRole))
 		}
 	}
 	equal, err := provided{r.api}.matching(ctx, all)

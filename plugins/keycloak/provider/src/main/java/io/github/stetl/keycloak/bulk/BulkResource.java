@@ -101,13 +101,15 @@ public class BulkResource {
     }
 
     /** Returns the ids of accounts that are exactly what the caller expects, see {@link Matching}. */
-    @POST
+    @GET
     @Path("matching")
-    @Consumes(MediaType.APPLICATION_JSON)
     @Produces(MediaType.APPLICATION_JSON)
-    public String match(InputStream body) throws IOException {
+    public String match(@QueryParam("of") List<String> expected) throws IOException {
         permissions.requireView();
-        return JsonSerialization.writeValueAsString(new Matching(session, realm).of(array(body)));
+        if (expected.size() > MOST) {
+            throw new BadRequestException("at most " + MOST + " accounts are compared at a time");
+        }
+        return JsonSerialization.writeValueAsString(new Matching(session, realm).of(expected));
     }
 
     /** Says of credentials of accounts whether they are the ones that the caller means, see {@link Comparison}. */

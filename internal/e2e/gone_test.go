@@ -247,6 +247,10 @@ func testGone(t *testing.T, server *keycloak.Server) {
 	source := &leaving{t, fixture.Restore(t, name)}
 	const place = "gone"
 	realm(t, server, place, "secret")
+	// Else nobody can give a user name free.
+	if err := server.Admin(t.Context(), http.MethodPut, "/realms/"+place, map[string]any{"editUsernameAllowed": true}, nil); err != nil {
+		t.Fatal(err)
+	}
 	config := filepath.Join(t.TempDir(), "keycloak.yaml")
 	writeFile(t, config, `
 source: {url: "${env:SOURCE}"}

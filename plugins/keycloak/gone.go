@@ -11,8 +11,7 @@ import (
 
 // switchOff has nobody sign in with an account any more. d is the account as it was. To
 // give free what others want, it gets a name and an address that nobody has, and loses its
-// identities at other providers. Where the realm lets nobody change user names, the name
-// stays, and whoever wants it is refused.
+// identities at other providers.
 func (u *undoing) switchOff(ctx context.Context, a sdk.Account, d *detail) (sdk.Outcome, error) {
 	before, err := json.Marshal(d)
 	if err != nil {
@@ -22,10 +21,8 @@ func (u *undoing) switchOff(ctx context.Context, a sdk.Account, d *detail) (sdk.
 	off.Enabled = false
 	e := &edit{api: u.api, members: u.members, view: &u.view, held: d}
 	if a.Release {
-		off.Email = d.ID + "@gone.invalid"
-		if u.editUsername {
-			off.Username = off.Email
-		}
+		off.Username = d.ID + "@gone.invalid"
+		off.Email = off.Username
 		for _, l := range d.Links {
 			if err := e.link(ctx, l.Alias, nil); err != nil {
 				return sdk.Outcome{}, err

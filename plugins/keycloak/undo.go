@@ -158,6 +158,11 @@ func (u *undoing) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, err
 		}
 	}
 	switch {
+	case a.Release && !u.editUsername:
+		return sdk.Outcome{
+			Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "the realm lets nobody change user names, so that the account cannot give its name free",
+			Hint: "allow it (check --fix does), or delete the account by hand",
+		}, nil
 	case a.DryRun && !a.Disable && a.Before == nil:
 		return sdk.Outcome{Action: sdk.Deleted}, nil
 	case a.DryRun:

@@ -253,6 +253,12 @@ func speaks(c net.Conn) bool {
 	return n > 3 && frame[3] == 4
 }
 
+// A plugin that ends by a signal may take a while for it on a busy machine.
+const (
+	signalLooks = 10
+	signalPause = 50 * time.Millisecond
+)
+
 func trySignals(ctx context.Context, p *probe) error {
 	return p.with(ctx, func(ctx context.Context, i *instance) error {
 		process, err := os.FindProcess(i.client.Info().PID)
@@ -265,12 +271,15 @@ func trySignals(ctx context.Context, p *probe) error {
 				return nil //nolint:nilerr // where there are no signals, there is nothing to try
 			}
 			i.expectDeath = true // which is what is found out
-			out, err := i.Load(ctx, p.people(1))
-			if err != nil {
-				p.fail("after the signal %q it does not work any more: %v", signal, err)
-				return nil
+			for range signalLooks { // who obeys does so in a moment of its own
+				out, err := i.Load(ctx, p.people(1))
+				if err != nil {
+					p.fail("after the signal %q it does not work any more: %v", signal, err)
+					return nil
+				}
+				p.expect(fmt.Sprintf("after the signal %q", signal), out, pluginapi.Created)
+				time.Sleep(signalPause)
 			}
-			p.expect(fmt.Sprintf("after the signal %q", signal), out, pluginapi.Created)
 		}
 		return nil
 	})

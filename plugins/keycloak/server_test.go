@@ -372,7 +372,7 @@ func TestServerPoisonedBatch(t *testing.T) {
 	t.Parallel()
 	s := keycloak.Shared(t, withJar)
 	other := newRealmOn(t, s, "poison-other")
-	load(t, open(t, other), []sdk.User{person(5000)})
+	load(t, open(t, other), []sdk.User{person(900_000)})
 	for i, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
@@ -380,7 +380,7 @@ func TestServerPoisonedBatch(t *testing.T) {
 			c := newRealmOn(t, s, realm)
 			c.URL, c.BatchSize = w.front(t, s), 200
 			users := people(5001+40_000*i, 5200+40_000*i)
-			users[123].ID = person(5000).ID // ids are unique over all realms, and only the server knows
+			users[123].ID = person(900_000).ID // ids are unique over all realms, and only the server knows
 			target := open(t, c)
 			p := plan(t, target, users).ByID[users[123].SourceID]
 			if predicted := p.Action == sdk.Rejected && p.Code == sdk.CodeTargetRefused && strings.Contains(p.Hint, "another realm"); predicted != w.bulk {

@@ -415,7 +415,7 @@ func (f *folder) switchOff(name string, have *account, a *sdk.Account, o *sdk.Ou
 		return nil
 	case a.DryRun && !f.breaks("disable"):
 		return nil
-	case !a.Disable && f.breaks("undo-update"):
+	case !a.Disable && f.breaks("undo-update") && have.Fields["off"] == "":
 		return nil
 	case !a.Disable:
 		have.Fields = nil

@@ -76,7 +76,7 @@ claims that are required, is of an account, and a run has loaded that account. W
 --session - a token of the session is read from standard input; in an argument other
 users of the machine would see it. The target is not asked: stetl check and stetl
 verify do that. The exit code is 0 when it would be handed over, else 6.`,
-		Example: "  stetl bridge try --config keycloak.yaml --session 7a1ad61c-8a5c-4d4c-a4f4-5f9d2b0ae0f4",
+		Example: "  stetl bridge try --session 7a1ad61c-8a5c-4d4c-a4f4-5f9d2b0ae0f4",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return tryBridge(cmd.Context(), a, presented) },
 	}

@@ -22,7 +22,10 @@ import (
 var elsewhere = map[string]string{
 	"stetl bridge":             "it serves until it is ended: internal/e2e",
 	"stetl rejects --stranded": "it takes a target that says how people can sign in: stranded.txtar",
-	"stetl bridge unlock":      "it needs a bridge that is at work: internal/e2e",
+	"stetl bridge try --session 7a1ad61c-8a5c-4d4c-a4f4-5f9d2b0ae0f4":           "it needs a bridge and a session: core/bridge, internal/e2e",
+	"stetl check -c keycloak.yaml --fix --admin-token env:KEYCLOAK_ADMIN_TOKEN": "it needs a Keycloak and its administrator: plugins/keycloak, internal/e2e",
+	"stetl check -c keycloak.yaml --fix --print commands":                       "it needs a target that can be set up: the script setup",
+	"stetl bridge unlock": "it needs a bridge that is at work: internal/e2e",
 }
 
 // ours are the commands that are not cobra's own.

@@ -35,7 +35,7 @@ With --gone, it switches accounts on again that runs have switched off because t
 people had gone from the source (policies.gone), as they were, and leaves all others
 alone. It says first of whom it cannot. An undo that was stopped is taken up by
 another. It says what it will do and asks first; --yes is the answer.`,
-		Example: "  stetl undo --yes\n  stetl undo --gone",
+		Example: "  stetl undo --yes\n  stetl undo --gone --yes",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runUndo(cmd.Context(), a, yes, o) },
 	}

@@ -102,7 +102,8 @@ class Broker(Message):
     client_id: str
     client_secret: str
     exchange: bool
-    def __init__(self, *, issuer: str | None = ..., client_id: str | None = ..., client_secret: str | None = ..., exchange: bool | None = ...) -> None: ...
+    algorithm: str
+    def __init__(self, *, issuer: str | None = ..., client_id: str | None = ..., client_secret: str | None = ..., exchange: bool | None = ..., algorithm: str | None = ...) -> None: ...
 
 class Severity(int): ...
 

@@ -270,7 +270,7 @@ func trySignals(ctx context.Context, p *probe) error {
 				p.pointless = "this system cannot send it: " + err.Error()
 				return nil //nolint:nilerr // where there are no signals, there is nothing to try
 			}
-			i.expectDeath = true // which is what is found out
+			i.expectDeath = true    // which is what is found out
 			for range signalLooks { // who obeys does so in a moment of its own
 				out, err := i.Load(ctx, p.people(1))
 				if err != nil {

@@ -21,7 +21,7 @@ const target = {
     this.dir = config.dir;
     this.fingerprints = context.fingerprints;
     this.accounts = new Map();
-    for (const name of fs.readdirSync(this.dir)) {
+    for (const name of fs.readdirSync(this.dir).filter((n) => n.endsWith(".json"))) {
       const record = JSON.parse(fs.readFileSync(path.join(this.dir, name), "utf8"));
       this.accounts.set(record.id, record);
     }
@@ -37,7 +37,8 @@ const target = {
   },
 
   write(record) {
-    fs.writeFileSync(this.file(record.id), JSON.stringify(record));
+    fs.writeFileSync(this.file(record.id) + ".new", JSON.stringify(record));
+    fs.renameSync(this.file(record.id) + ".new", this.file(record.id)); // whoever is killed leaves no half of a file
     this.accounts.set(record.id, record);
   },
 

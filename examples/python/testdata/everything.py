@@ -26,7 +26,7 @@ class Everything:
     def configure(self, config, context):
         self.dir, self.fingerprints, self.lock = config["dir"], context.fingerprints, threading.Lock()
         self.accounts = {}
-        for name in os.listdir(self.dir):
+        for name in (n for n in os.listdir(self.dir) if n.endswith(".json")):
             with open(os.path.join(self.dir, name), encoding="utf-8") as f:
                 record = json.load(f)
             self.accounts[record["id"]] = record
@@ -43,8 +43,10 @@ class Everything:
         return os.path.join(self.dir, hashlib.sha256(account_id.encode()).hexdigest() + ".json")
 
     def write(self, record):
-        with open(self.file(record["id"]), "w", encoding="utf-8") as f:
+        path = self.file(record["id"])
+        with open(path + ".new", "w", encoding="utf-8") as f:
             json.dump(record, f)
+        os.replace(path + ".new", path)  # whoever is killed leaves no half of a file
         self.accounts[record["id"]] = record
 
     def compare(self, user):

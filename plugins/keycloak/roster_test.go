@@ -77,7 +77,7 @@ func TestServerReadsBackTogether(t *testing.T) {
 				most := len(users) * 5 / 4
 				switch {
 				case w.bulk:
-					most = len(users) / 40
+					most = len(users) / 25
 				case version == keycloak.OldVersion:
 					most += len(users) // it takes one id at a time
 				}

@@ -23,6 +23,17 @@ const (
 	exitDifferences = 6
 )
 
+// exitMeanings say what each of them means; pages and manual have no other ones.
+var exitMeanings = []string{
+	exitDone:        "Done.",
+	exitInternal:    "An error of stetl itself.",
+	exitUsage:       "The command line or the configuration is wrong.",
+	exitRefused:     "Source, target or plugin could not be reached, or said no.",
+	exitRejects:     "Done, and somebody was not loaded, or not whole.",
+	exitLimit:       "Stopped by a limit.",
+	exitDifferences: "There are differences.",
+}
+
 // usageError says that err is a mistake on the command line.
 func usageError(err error) error { return migration.UsageError{Err: err} }
 

@@ -86,7 +86,11 @@ func manPage(c *cobra.Command) string {
 		b.WriteString(".SH EXAMPLES\n.nf\n" + roff(c.Example) + "\n.fi\n")
 	}
 	if c.Parent() == nil {
-		b.WriteString(manFiles)
+		b.WriteString(manFiles + ".SH EXIT STATUS\n")
+		for code, meaning := range exitMeanings {
+			fmt.Fprintf(&b, ".TP\n.B %d\n%s\n", code, roff(meaning))
+		}
+		b.WriteString(".TP\n.B 129, 130, 143\nStopped by SIGHUP, SIGINT or SIGTERM.\n")
 	}
 	var also []string
 	if c.Parent() != nil {
@@ -127,31 +131,6 @@ The journal, beside the configuration.
 .TP
 .I stetl.lock
 The checksums of the plugins that may run.
-.SH EXIT STATUS
-.TP
-.B 0
-Done.
-.TP
-.B 1
-An error of stetl itself.
-.TP
-.B 2
-The command line or the configuration is wrong.
-.TP
-.B 3
-Source, target or plugin could not be reached, or said no.
-.TP
-.B 4
-Done, and somebody was not loaded, or not whole.
-.TP
-.B 5
-Stopped by a limit.
-.TP
-.B 6
-There are differences.
-.TP
-.B 129, 130, 143
-Stopped by SIGHUP, SIGINT or SIGTERM.
 `
 
 func manFlags(b *strings.Builder, title string, flags *pflag.FlagSet) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -155,5 +157,26 @@ func schemaRows(t *testing.T, b *strings.Builder, raw []byte) {
 	schema.rows(b, "")
 	if strings.Count(b.String()[before:], "\n") < 10 {
 		t.Error("a schema has hardly any keys")
+	}
+}
+
+// TestExitCodesOfPages: a page that explains exit codes explains all of them.
+func TestExitCodesOfPages(t *testing.T) {
+	t.Parallel()
+	for _, page := range []string{"operations", "troubleshooting", "agents"} {
+		text, err := os.ReadFile(filepath.Join(projectRoot, "docs", page+".md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := map[int]int{}
+		for _, row := range regexp.MustCompile(`(?m)^\| (\d+) \|`).FindAllStringSubmatch(string(text), -1) {
+			code, _ := strconv.Atoi(row[1]) // digits
+			rows[code]++
+		}
+		for code := range exitMeanings {
+			if rows[code] != 1 {
+				t.Errorf("docs/%s.md has %d rows for the exit code %d", page, rows[code], code)
+			}
+		}
 	}
 }

@@ -21,9 +21,6 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/supertokens"
-	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/internal/testserver/chromium"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
 	"github.com/stetl/stetl/internal/testserver/mint"
@@ -38,12 +35,7 @@ func testKit(t *testing.T, server *keycloak.Server) {
 	t.Helper()
 	browser := chromium.Start(t)
 	c := startCutOver(t, server, "kit", false)
-	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(c.dsn)}, session.Config{Connections: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
-	m, user := mint.New(t, store), c.sessions(t)[0].UserID
+	m, user := minter(t, c.dsn), c.sessions(t)[0].UserID
 	folder, err := filepath.Abs(filepath.Join("..", "..", "examples", "handover"))
 	if err != nil {
 		t.Fatal(err)

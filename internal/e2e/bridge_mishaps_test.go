@@ -126,12 +126,18 @@ func lateComer(t *testing.T, dsn string) (access string) {
 	} {
 		postgres.Exec(t, dsn, sql, lateID)
 	}
-	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(dsn)}, session.Config{Connections: 1})
+	return minter(t, dsn).Session(t, lateID, lateID)
+}
+
+// minter makes sessions in a database as a core does.
+func minter(t *testing.T, dsn string) *mint.Minter {
+	t.Helper()
+	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(dsn)}, session.Config{Connections: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
-	return mint.New(t, store).Session(t, lateID, lateID)
+	t.Cleanup(store.Close)
+	return mint.New(t, store)
 }
 
 // importBroker has the realm read the discovery document, as an administrator does, and

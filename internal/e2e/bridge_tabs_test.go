@@ -13,12 +13,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/stetl/stetl/core/canonical"
-	"github.com/stetl/stetl/core/supertokens"
-	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/internal/testserver/chromium"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
-	"github.com/stetl/stetl/internal/testserver/mint"
 	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
@@ -42,12 +38,7 @@ func testTabs(t *testing.T, server *keycloak.Server) {
 	t.Helper()
 	browser := chromium.Start(t)
 	c := startCutOver(t, server, "tabs", false)
-	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(c.dsn)}, session.Config{Connections: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
-	m, user := mint.New(t, store), c.sessions(t)[0].UserID
+	m, user := minter(t, c.dsn), c.sessions(t)[0].UserID
 	for round := range rounds(t) {
 		for _, tabs := range []int{2, 3, 4} {
 			c.openTabs(t, chromium.Private(t, browser), m.Session(t, user, user), user, tabs)

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 const version = "v0.1.0"
@@ -92,7 +94,7 @@ func TestRelease(t *testing.T) {
 	})
 	t.Run("a signature", func(t *testing.T) {
 		if _, err := exec.LookPath("ssh-keygen"); err != nil {
-			t.Skip(err)
+			testenv.Skip(t, "ssh-keygen", err.Error())
 		}
 		dir := t.TempDir()
 		sh(t, dir, "ssh-keygen -q -t ed25519 -N '' -f key && echo release $(cat key.pub) > allowed && ssh-keygen -Y sign -q -n stetl-release -f key "+filepath.Join(dist, "checksums.txt")+
@@ -122,7 +124,7 @@ func sums(t *testing.T, dist string) map[string]string {
 func inside(t *testing.T, root, user string, command ...string) (string, int) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("it takes root to have nothing else there")
+		testenv.Skip(t, "a bare root", "it takes root to have nothing else there")
 	}
 	// What every system has, however bare: /proc, and a device that nothing comes from.
 	sh(t, root, "mkdir -p proc dev && { test -c dev/null || mknod -m 666 dev/null c 1 3; }")
@@ -181,7 +183,7 @@ func packagesBesideOthers(t *testing.T, dist string) {
 		}
 	}
 	if _, err := exec.LookPath("dpkg"); err != nil {
-		t.Skip("no dpkg here")
+		testenv.Skip(t, "dpkg", err.Error())
 	}
 	deb := one(t, filepath.Join(dist, "*.deb"))
 	dir := t.TempDir()

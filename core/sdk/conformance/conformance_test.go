@@ -205,9 +205,12 @@ func TestOtherBreaches(t *testing.T) {
 	} {
 		t.Run(breaks, func(t *testing.T) {
 			t.Parallel()
-			report, err := Run(t.Context(), Suite{Start: InProcess(newPlugin(), map[string]any{
-				"dir": t.TempDir(), "breaks": breaks, "token": "token-that-nobody-says",
-			})})
+			start := InProcess(newPlugin(), map[string]any{"dir": t.TempDir(), "breaks": breaks, "token": "token-that-nobody-says"})
+			only := []string{rule}
+			if rule == "secrets" {
+				only = append(only, "outcomes") // it looks at what was said while others were tried
+			}
+			report, err := Run(t.Context(), Suite{Start: start, Only: only})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
 // Terminal is one on which a program runs.
@@ -34,7 +36,7 @@ func Start(t *testing.T, columns uint16, cmd *exec.Cmd) *Terminal {
 	t.Helper()
 	host, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skip("no terminals here: ", err)
+		testenv.Skip(t, "a terminal", err.Error())
 	}
 	if err := unix.IoctlSetPointerInt(int(host.Fd()), unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 // leaversJournal is a journal that leavers can be noted in.
 type leaversJournal interface {
 	Journal
-	Before(ctx context.Context, sourceID string) ([]byte, error)
+	preImages
 	Forget(sourceIDs []string) error
 }
 
@@ -390,9 +390,9 @@ type preImages interface {
 	Before(ctx context.Context, sourceID string) ([]byte, error)
 }
 
-// bringBack has the target switch accounts on again, as they were, or say whether it can. It returns one outcome
-// for each, and what the journal is to hold of those that are Updated; of all others what it
-// does.
+// bringBack has the target switch accounts on again, as they were, or say whether it can. It
+// returns one outcome for each, and what the journal is to hold of those that are Updated; of
+// all others what it does.
 func bringBack(ctx context.Context, dst takingBack, j preImages, entries []journal.Entry, dry bool) ([]pluginapi.Outcome, []journal.Entry, error) {
 	accounts, restored := make([]pluginapi.Account, len(entries)), make([]journal.Entry, len(entries))
 	images := make([]offImage, len(entries))

@@ -3,6 +3,7 @@ package supertokens
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -62,7 +63,7 @@ func FromSettings(settings map[string]string, published func(host, port string) 
 		return nil
 	}
 	a := address{known: known, names: names, prefix: "postgresql_", scheme: "postgresql", port: "5432"}
-	if !slices.ContainsFunc(keysOf(known), func(n string) bool { return strings.HasPrefix(n, "postgresql_") }) {
+	if !slices.ContainsFunc(slices.Collect(maps.Keys(known)), func(n string) bool { return strings.HasPrefix(n, "postgresql_") }) {
 		a.prefix, a.scheme, a.port = "mysql_", "mysql", "3306"
 	}
 	d := &Deployed{
@@ -81,14 +82,6 @@ func FromSettings(settings map[string]string, published func(host, port string) 
 	}
 	a.write(d, published)
 	return d
-}
-
-func keysOf(m map[string]string) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	return out
 }
 
 // address is that of the database of a core, as its settings have it.

@@ -1,6 +1,6 @@
 // Takes the visitors of an application over to the new sign-in, with the session of
 // SuperTokens that their browser has, on the first page that they open. It needs nothing
-// else. See docs/bridge.md.
+// else. See docs/handover.md.
 //
 //   import { handover } from './handover.js';
 //   const state = await handover({ signedIn, signIn, error });

@@ -278,6 +278,11 @@ const (
 	PartEmail    = pluginapi.PartEmail
 )
 
+// ParsePasswordHash parses the text of a password hash: bcrypt in modular crypt format,
+// argon2 as a PHC string, or SuperTokens' rendering of a Firebase scrypt hash. Any other text
+// comes back as [UnknownScheme], an empty one as the zero value.
+func ParsePasswordHash(stored string) PasswordHash { return canonical.ParsePasswordHash(stored) }
+
 // NewSecret wraps clear text.
 func NewSecret(clearText string) Secret { return canonical.NewSecret(clearText) }
 

@@ -17,7 +17,8 @@ import (
 
 // TestBetterAuthBridge: a browser with a session of the old system ends up signed in at
 // Better Auth, as the same person, through the bridge as an OpenID provider. Without a
-// session nobody does, and without the bridge passwords work as before.
+// session nobody does, a reset link that SuperTokens has mailed sets the password there, and
+// without the bridge passwords work as before.
 func TestBetterAuthBridge(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "needs Chromium and Node.js")
@@ -41,6 +42,7 @@ bridge:
   listen: %s
   admin_listen: %s
   issuer: %s
+  reset: {path: /auth/reset-password}
   clients: [{id: better-auth, secret: "${env:BRIDGE_SECRET}", redirect_uris: ["http://localhost:%d/api/auth/callback/supertokens"]}]
 `, address, freeAddress(t), issuer, port))
 	const secret = "a-secret-of-more-than-thirty-two-characters"
@@ -80,11 +82,15 @@ bridge:
 		t.Errorf("sign-ins have changed users:\n%s\nbefore:\n%s", now, before)
 	}
 
+	reset := resetOfBetterAuth(t, func(token string) {
+		chooseInBrowser(t, chromium.Private(t, browser), "http://"+address+"/auth/reset-password", token)
+	}, tr, s, server, here)
+
 	bridge.kill(t)
 	for i := range people {
 		password, ok := people[i].anyPassword()
 		email := here[people[i].VisibleID]
-		if !ok || email == "" || people[i].format() == "firebase_scrypt" || people[i].format() == "argon2d" {
+		if !ok || email == "" || people[i].VisibleID == reset || people[i].format() == "firebase_scrypt" || people[i].format() == "argon2d" {
 			continue
 		}
 		if got, err := server.SignIn(t.Context(), email, password); err != nil || got != people[i].VisibleID {
@@ -93,4 +99,29 @@ bridge:
 		return
 	}
 	t.Error("nobody has a password")
+}
+
+// resetOfBetterAuth follows the reset link of somebody, and says whose it was: the new
+// password signs in, and sessions of before are over.
+func resetOfBetterAuth(t *testing.T, choose func(token string), tr fixture.Truth, s *sqlSite, server *betterauth.Server, here map[string]string) string {
+	t.Helper()
+	for _, link := range tr.ResetTokens {
+		email := here[link.VisibleID]
+		if link.Expired || link.AppID != "public" || email == "" {
+			continue
+		}
+		s.exec(t, `INSERT INTO "session" ("id", "expiresAt", "token", "updatedAt", "userId") VALUES ('before', '2040-01-01', 'before', '2026-01-01', '`+link.VisibleID+`')`)
+		choose(link.Token)
+		for password, want := range map[string]string{newPassword: link.VisibleID, newPassword + "x": ""} {
+			if got, err := server.SignIn(t.Context(), email, password); err != nil || got != want {
+				t.Errorf("%q signs in as %q (%v)", password, got, err)
+			}
+		}
+		if left := s.pairs(t, `SELECT id, token FROM "session" WHERE id = 'before'`); len(left) != 0 {
+			t.Error("a session of before goes on")
+		}
+		return link.VisibleID
+	}
+	t.Error("no reset link of somebody who was loaded")
+	return ""
 }

@@ -515,6 +515,19 @@ func verifyAndRunAgain(t *testing.T, server *keycloak.Server, realm, page string
 	t.Error("no verification link of a loaded user")
 }
 
+// chooseInBrowser follows a mailed link and chooses the new password.
+func chooseInBrowser(t *testing.T, tab context.Context, page, token string) {
+	t.Helper()
+	err := chromedp.Do(tab, chromedp.Navigate(page+"?rid=emailpassword&token="+token), chromedp.SendKeys("#password", newPassword),
+		chromedp.SendKeys("#again", newPassword), chromedp.Click("#go"), chromedp.WaitVisible("#text"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := chromedp.Run(tab, chromedp.Text("#text")); err != nil || text != "Your new password is set." {
+		t.Errorf("the page says %q, %v", text, err)
+	}
+}
+
 // resetInBrowser follows a mailed link, and signs in with the new password.
 func resetInBrowser(t *testing.T, browser context.Context, server *keycloak.Server, realm, page string, tr fixture.Truth) (username string) {
 	t.Helper()
@@ -526,21 +539,14 @@ func resetInBrowser(t *testing.T, browser context.Context, server *keycloak.Serv
 			continue
 		}
 		tab := chromium.Private(t, browser)
-		err := chromedp.Do(tab, chromedp.Navigate(page+"?rid=emailpassword&token="+link.Token), chromedp.SendKeys("#password", newPassword),
-			chromedp.SendKeys("#again", newPassword), chromedp.Click("#go"), chromedp.WaitVisible("#text"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if text, err := chromedp.Run(tab, chromedp.Text("#text")); err != nil || text != "Your new password is set." {
-			t.Errorf("the page says %q, %v", text, err)
-		}
+		chooseInBrowser(t, tab, page, link.Token)
 		for password, want := range map[string]bool{newPassword: true, newPassword + "x": false} {
 			g, err := server.PasswordGrant(browser, realm, "people", user.Username, password)
 			if err != nil || (g.Status == http.StatusOK) != want || !want && !g.Refused() {
 				t.Errorf("signing in with the new password: %d %s, %v", g.Status, g.Body, err)
 			}
 		}
-		err = chromedp.Do(tab, chromedp.Navigate(page+"?token="+link.Token), chromedp.WaitVisible("#problem"))
+		err := chromedp.Do(tab, chromedp.Navigate(page+"?token="+link.Token), chromedp.WaitVisible("#problem"))
 		if err != nil {
 			t.Errorf("the link again: %v", err)
 		}

@@ -121,8 +121,9 @@ type catalogue struct {
 	syntax
 	tables map[string]*heldTable // by the name in the configuration
 	// referrers are foreign keys of any table that refer to a declared one.
-	referrers  []reference
-	disposable map[string]bool
+	referrers []reference
+	// disposable are tables whose rows may go with an account; sessions are among them.
+	disposable, sessions map[string]bool
 	// blind says that there may be more of these.
 	blind bool
 }
@@ -150,10 +151,10 @@ func pathOf(schema, name string) []string {
 }
 
 // readCatalogue describes the tables that there are. Those that are missing are not in it.
-func readCatalogue(ctx context.Context, s server, asking tx, schema string, m *model, disposable []string) (*catalogue, error) {
-	c := &catalogue{syntax: s, tables: map[string]*heldTable{}, disposable: map[string]bool{}}
-	r := s.reader(asking)
-	for _, name := range disposable {
+func readCatalogue(ctx context.Context, s server, asking tx, config *Config, m *model) (*catalogue, error) {
+	c := &catalogue{syntax: s, tables: map[string]*heldTable{}, disposable: map[string]bool{}, sessions: map[string]bool{}}
+	r, schema := s.reader(asking), config.Schema
+	for _, name := range union(config.Disposable, config.Sessions) {
 		id, err := r.exists(ctx, pathOf(schema, name))
 		if err != nil {
 			return nil, err
@@ -167,6 +168,7 @@ func readCatalogue(ctx context.Context, s server, asking tx, schema string, m *m
 		}
 		if len(further) == 0 { // else something else would go with its rows
 			c.disposable[id] = true
+			c.sessions[id] = slices.Contains(config.Sessions, name)
 		}
 	}
 	for _, t := range m.tables {

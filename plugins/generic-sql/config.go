@@ -30,7 +30,8 @@ type Config struct {
 	Unique     []string `json:"unique,omitempty" jsonschema:"what no two accounts may have alike: email"`
 	FoldsCase  []string `json:"folds_case,omitempty" jsonschema:"identifiers that the application compares without case: email, username"`
 	IDLength   int      `json:"id_length,omitempty" default:"255" jsonschema:"characters that an id may have"`
-	Disposable []string `json:"disposable,omitempty" jsonschema:"tables whose rows may go with an account that an undo removes, such as sessions"`
+	Disposable []string `json:"disposable,omitempty" jsonschema:"tables whose rows may go with an account that an undo removes"`
+	Sessions   []string `json:"sessions,omitempty" jsonschema:"tables of sessions: their rows end when a reset link of SuperTokens has set a new password, and may go with an account that an undo removes"`
 	SignIn     SignIn   `json:"sign_in,omitzero" jsonschema:"where accounts of stetl's own sign in, to prove that old passwords work"`
 	SignIns    []string `json:"sign_ins,omitempty" jsonschema:"how people can sign in to the application, all of it: password, social, social:PROVIDER, passkey, email_code, email_reset, sms_code; who has none of these is counted as stranded"`
 	Parallel   int      `json:"parallel,omitempty" jsonschema:"connections at the same time, by default 4"`
@@ -198,6 +199,7 @@ func (c Config) withPreset(bad func(path, summary, hint string)) Config {
 	c.Unique = union(p.Unique, c.Unique)
 	c.FoldsCase = union(p.FoldsCase, c.FoldsCase)
 	c.Disposable = union(p.Disposable, c.Disposable)
+	c.Sessions = union(p.Sessions, c.Sessions)
 	if c.SignIn.Body == "" {
 		c.SignIn.Body = p.SignIn.Body
 	}

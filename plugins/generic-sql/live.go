@@ -60,12 +60,16 @@ func newLive(c Config, m *model, s server, env sdk.Env) *live {
 // Capabilities implements [sdk.Capable].
 func (t *live) Capabilities() sdk.Capabilities { return capabilities(t.config, t.model) }
 
-// Lacks implements [sdk.Limited]: without a place to sign in, no canary can.
-func (t *live) Lacks() []sdk.Ability {
+// Lacks implements [sdk.Limited]: without a place to sign in, no canary can, and without a
+// place for a hash nobody gets a new password.
+func (t *live) Lacks() (all []sdk.Ability) {
 	if t.config.SignIn.URL == "" {
-		return []sdk.Ability{sdk.CanLogin}
+		all = append(all, sdk.CanLogin)
 	}
-	return nil
+	if !settable(&t.config, t.model) {
+		all = append(all, sdk.CanSetPassword)
+	}
+	return all
 }
 
 // Close implements [sdk.Closer].
@@ -111,7 +115,7 @@ func catalogueOf(ctx context.Context, s server, config Config, m *model) (*catal
 		return nil, err
 	}
 	defer tx.close(ctx)
-	return readCatalogue(ctx, s, tx, config.Schema, m, config.Disposable)
+	return readCatalogue(ctx, s, tx, &config, m)
 }
 
 // explain adds to an error what the operator can do about it.

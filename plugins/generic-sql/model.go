@@ -38,6 +38,7 @@ type column struct {
 	gone     any         // what it gets when the account is switched off, nil when it stays
 	free     any         // what it gets then where another account wants its value
 	personal bool        // it holds the password, which the person can choose anew at the target
+	password bool        // it holds the password or says something about it
 	held     *heldColumn // as the database has it; nil until the catalogue is read
 }
 
@@ -120,7 +121,7 @@ func (t *table) compileColumns(bad func(summary string, steps ...string)) {
 		}
 		c.fixed = declared.Value != nil
 		text := declared.Field + " " + declared.Template + " " + declared.CEL
-		c.personal = hashes.MatchString(text)
+		c.personal, c.password = hashes.MatchString(text), ofPassword.MatchString(text)
 		c.secret = c.secret || c.personal || strings.Contains(text, "authenticator.secret")
 		if (c.gone != nil || c.free != nil) && (c.once || c.secret || t.Per != perAccount || slices.Contains(t.Key, name)) {
 			bad("gone and free are for columns that are compared, of tables with a row for each account, and are no key", "columns", name)

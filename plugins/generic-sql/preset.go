@@ -18,6 +18,7 @@ type preset struct {
 	Unique     []string           `json:"unique"`
 	FoldsCase  []string           `json:"folds_case"`
 	Disposable []string           `json:"disposable"`
+	Sessions   []string           `json:"sessions"`
 	SignIn     SignIn             `json:"sign_in"`
 	SignIns    []string           `json:"sign_ins"`
 }

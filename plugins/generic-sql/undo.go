@@ -118,16 +118,17 @@ type taking struct {
 
 // Undo implements [sdk.Undoer].
 func (t *live) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
-	return t.undo(ctx, accounts, out, false)
+	return undo(ctx, t, accounts, out, false)
 }
 
 // UndoInDoubt implements [sdk.DoubtUndoer]. What proves that a run has made an account is
 // the transaction that did, of which the database knows that it was committed.
 func (t *live) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
-	return t.undo(ctx, accounts, out, true)
+	return undo(ctx, t, accounts, out, true)
 }
 
-func (t *live) undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes, doubtful bool) error {
+// undo takes accounts back in one transaction.
+func undo(ctx context.Context, t *live, accounts []sdk.Account, out sdk.Outcomes, doubtful bool) error {
 	p, err := t.open(ctx)
 	if err != nil {
 		return err
@@ -400,20 +401,8 @@ func (f *reference) joined(s syntax, from string) (on []string) {
 
 // erase deletes the rows of one account: what may go with it, then its own.
 func (s *remover) erase(ctx context.Context, a *taking) error {
-	for i := range s.catalogue.referrers {
-		f := &s.catalogue.referrers[i]
-		if !s.catalogue.disposable[f.from] {
-			continue
-		}
-		for _, p := range s.places {
-			if p.held.id != f.to {
-				continue
-			}
-			on := append(f.joined(s.server, "x"), s.server.same("p."+s.server.quote(p.account.name), s.server.param(1, p.account)))
-			if err := s.tx.exec(ctx, s.server.removing(f.fromName, p.held.name+" AS p", strings.Join(on, " AND ")), p.account.written(value{text: a.TargetID})); err != nil {
-				return err
-			}
-		}
+	if err := s.without(ctx, a.TargetID, s.catalogue.disposable); err != nil {
+		return err
 	}
 	for _, t := range slices.Backward(s.model.tables) {
 		var rows []pending

@@ -185,9 +185,14 @@ func (t *table) matching(s syntax, x string) string {
 
 // update changes rows in one statement.
 func (s *writer) update(ctx context.Context, t *table, rows []pending) error {
+	return s.assign(ctx, t, rows, func(c *column) bool { return c.compared() && c != t.account && !slices.Contains(t.key, c) })
+}
+
+// assign changes some columns of rows in one statement.
+func (s *writer) assign(ctx context.Context, t *table, rows []pending, columns func(*column) bool) error {
 	var set []string
 	for i, c := range t.columns {
-		if c.compared() && c != t.account && !slices.Contains(t.key, c) {
+		if columns(c) {
 			set = append(set, s.server.quote(c.name)+" = "+c.held.store(fmt.Sprintf("w.c%d", i)))
 		}
 	}

@@ -37,6 +37,13 @@ const pages = {
     const res = await fetch("/api/auth/sign-in/social", { method: "POST", headers: { "Content-Type": "application/json" }, body });
     location = (await res.json()).url ?? "/who?error=" + res.status;
   </script>`,
+  "/passkey": `<script type="module">
+    const options = await (await fetch("/api/auth/passkey/generate-authenticate-options")).json();
+    const assertion = await navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(options) }).catch(String);
+    const body = JSON.stringify({ response: assertion });
+    const res = await fetch("/api/auth/passkey/verify-authentication", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    location = "/who?error=" + (res.ok ? "" : res.status + " " + (await res.text()) + " " + assertion);
+  </script>`,
   "/who": `<body><script type="module">
     const session = await (await fetch("/api/auth/get-session")).json();
     const p = Object.assign(document.createElement("p"), { id: "answer" });

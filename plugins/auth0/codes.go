@@ -23,6 +23,7 @@ const (
 	codeOutUnwritable         sdk.Code = "auth0.out_unwritable"
 	codeOutForeignFiles       sdk.Code = "auth0.out_foreign_files"
 	codeNotSetUp              sdk.Code = "auth0.not_set_up"
+	codeSetupDiffers          sdk.Code = "auth0.setup_differs"
 )
 
 // ownCodes says what they mean.
@@ -35,7 +36,8 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeConnectionIdentifiers, Meaning: "the connection does not take the identifiers that users would have", Remedy: "change the attributes of the connection, or the options of the plugin", Permanent: true},
 	{Code: codeMembershipsKept, Meaning: "roles or tenants stay in app_metadata because the application may not assign them", Remedy: "grant the named scopes, or set roles or tenants to metadata", Permanent: true},
 	{Code: codeEstimate, Meaning: "how long the run takes", Remedy: "plan for it"},
-	{Code: codeNotSetUp, Meaning: "what the tenant needs was not made", Remedy: "run what check --fix --print commands prints, with Auth0's own tool"},
+	{Code: codeNotSetUp, Meaning: "what the tenant needs was not made", Remedy: "look at the problem, and run check --fix with an administrator's token again: it makes what is missing"},
+	{Code: codeSetupDiffers, Meaning: "something that check --fix would make is there, with other settings", Remedy: "it is left as it is; look whether that is meant"},
 	{Code: codeMFADisabled, Meaning: "authenticators move, but the tenant does not ask for one-time codes", Remedy: "switch the factor on before people sign in", Permanent: true},
 	{Code: codeGhostUser, Meaning: "Auth0 says that the user exists and does not show it", Remedy: "delete it by connection and e-mail address, then run again", Permanent: true},
 	{Code: codePasswordKept, Meaning: "the password has changed in SuperTokens, and Auth0 does not take a new hash for this account", Remedy: "the user signs in with the former password or resets it", Path: "/password", Permanent: true},

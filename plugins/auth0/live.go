@@ -65,7 +65,7 @@ func newLiveOver(base http.RoundTripper, c Config, env sdk.Env) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &live{config: c, preparing: preparing{c}, api: a, env: env, began: reconcile.NewBeginning(env.Journal), planned: reconcile.NewClaims(), loading: reconcile.NewClaims(), factors: factors{a}}
+	t := &live{config: c, preparing: preparing{c, env, base}, api: a, env: env, began: reconcile.NewBeginning(env.Journal), planned: reconcile.NewClaims(), loading: reconcile.NewClaims(), factors: factors{a}}
 	t.judge = reconcile.Judge{Fingerprints: env.Fingerprints, Place: "the tenant", KeptCode: codePasswordKept}
 	t.freight = importjob.New(a, env, &desk{t}, importjob.Options{Jobs: c.Jobs, Calls: batchInFlight, Poll: c.PollInterval.Duration})
 	t.directory = directory.New(a, env, c.LookupsBeforeExport, func(ctx context.Context, begun time.Time) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/stetl/stetl/core/sdk"
+	"github.com/stetl/stetl/core/sdk/httpx"
 )
 
 // denyFlow is the first login flow of the bridge's identity provider: who is not linked is
@@ -33,7 +34,7 @@ type preparing struct {
 // Setup implements [sdk.Preparer].
 func (p preparing) Setup(ctx context.Context, s sdk.Setup, needs sdk.Needs) ([]sdk.SetupStep, sdk.Diagnostics) {
 	admin := *p.api
-	admin.client = speak(p.config.URL, withToken{p.api.wire, s.AdminToken})
+	admin.client = speak(p.config.URL, httpx.Bearer{Next: p.api.wire, Token: s.AdminToken})
 	m := &maker{config: p.config, show: s.Show}
 	realm, bridge := ofRealm{m}, ofBridge{m}
 	for _, part := range []struct {
@@ -63,19 +64,6 @@ func (p preparing) Setup(ctx context.Context, s sdk.Setup, needs sdk.Needs) ([]s
 		}
 	}
 	return m.steps, m.found
-}
-
-// withToken signs every request with one token.
-type withToken struct {
-	next  http.RoundTripper
-	token sdk.Secret
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (t withToken) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Authorization", "Bearer "+t.token.Reveal())
-	return t.next.RoundTrip(r)
 }
 
 // maker makes what is missing, or, with show, tells all of it.

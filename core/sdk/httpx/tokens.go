@@ -141,3 +141,16 @@ func (e *LoginError) Refused() bool {
 	answer, ok := errors.AsType[*oauth2.RetrieveError](e.Err)
 	return ok && answer.Response != nil && answer.Response.StatusCode < 500 && answer.Response.StatusCode != http.StatusTooManyRequests
 }
+
+// Bearer signs every request to the next transport with one token, which is not renewed.
+type Bearer struct {
+	Next  http.RoundTripper
+	Token canonical.Secret
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (b Bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+b.Token.Reveal())
+	return b.Next.RoundTrip(r)
+}

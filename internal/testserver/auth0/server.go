@@ -140,12 +140,14 @@ type Server struct {
 	logs     []map[string]any
 	tickets  map[string]Ticket
 	requests []Request
-	bucket   float64 // of the bucket
-	filled   time.Time
-	imports  int
-	creates  int
-	torn     int
-	active   int // most jobs that were active at the same time
+	// exchanges is what the tenant has for token exchanges.
+	exchanges TokenExchange
+	bucket    float64 // of the bucket
+	filled    time.Time
+	imports   int
+	creates   int
+	torn      int
+	active    int // most jobs that were active at the same time
 }
 
 // The parts of a tenant, each with what it answers.
@@ -203,7 +205,7 @@ func New(o Options) *Server {
 	s := &Server{
 		options: o, tokens: map[string]time.Time{}, users: map[string]*User{}, jobs: map[string]*job{},
 		exports: map[string]*export{}, roles: map[string]*role{}, tickets: map[string]Ticket{}, orgs: map[string]*organization{},
-		bucket: float64(o.Burst), filled: time.Now(),
+		exchanges: TokenExchange{Types: map[string][]string{}}, bucket: float64(o.Burst), filled: time.Now(),
 	}
 	s.handler, s.URL = s.routes(), "https://"+o.Domain
 	return s
@@ -259,7 +261,8 @@ const everyScope = "create:users read:users update:users delete:users read:conne
 	"read:roles create:roles update:roles delete:roles delete:organizations read:organization_connections create:role_members read:role_members read:organizations create:organizations create:organization_connections " +
 	"create:organization_members read:organization_members create:organization_member_roles read:organization_member_roles delete:organization_members " +
 	"delete:organization_member_roles create:user_tickets create:authentication_methods read:authentication_methods delete:authentication_methods " +
-	"delete:role_members read:logs read:guardian_factors"
+	"delete:role_members read:logs read:guardian_factors " +
+	"read:actions create:actions update:actions read:token_exchange_profiles create:token_exchange_profiles read:clients update:clients"
 
 func (s gate) granted() []string {
 	if s.options.Scopes != nil {
@@ -314,6 +317,7 @@ func (s *Server) routes() http.Handler {
 	jobDesk{s}.jobRoutes(api)
 	people{s}.userRoutes(api)
 	places{s}.memberRoutes(api)
+	bridgeDesk{s}.actionRoutes(api)
 	api("GET /connections", "read:connections", s.listConnections)
 	api("GET /connections/{id}/clients", "read:connections", s.listClients)
 	api("GET /logs", "read:logs", func(w http.ResponseWriter, _ *http.Request) { reply(w, 200, slices.Clone(s.logs)) })

@@ -30,6 +30,8 @@ type Access struct {
 	Domain, APIURL, Audience string
 	ClientID                 string
 	ClientSecret             sdk.Secret
+	// Token is used instead of those that the client gets, and is not renewed.
+	Token sdk.Secret
 }
 
 // Client speaks to the Management API through Auth0's SDK, whose retries are off: it
@@ -57,9 +59,13 @@ func New(c Access, env sdk.Env, base http.RoundTripper) (*Client, error) {
 		ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: "https://" + c.Domain + "/oauth/token",
 		EndpointParams: url.Values{"audience": {c.Audience}}, AuthStyle: oauth2.AuthStyleInParams,
 	})
+	signed := wire.SignedBy(a.tokens)
+	if c.Token.Reveal() != "" {
+		signed = httpx.Bearer{Next: wire, Token: c.Token}
+	}
 	a.sdk, err = management.New(c.Domain,
 		management.WithStaticToken("replaced by the transport below, which can renew it"),
-		management.WithClient(httpx.Over(wire.SignedBy(a.tokens))),
+		management.WithClient(httpx.Over(signed)),
 		management.WithNoRetries(), management.WithUserAgent(env.UserAgent))
 	if err != nil {
 		return nil, fmt.Errorf("prepare the client of %s: %w", c.Domain, err)

@@ -218,7 +218,7 @@ func TestTablesLeftOut(t *testing.T) {
 			}
 			all := m.of.tables
 			random := rand.New(rand.NewPCG(16, uint64(len(all))))
-			few := func() bool { return raced && random.IntN(20) > 0 }
+			few := func() bool { return testenv.Raced && random.IntN(20) > 0 }
 			for i := range all {
 				try(all[i])
 				for j := range i {
@@ -264,7 +264,7 @@ func TestRowsLeftOut(t *testing.T) {
 					continue
 				}
 				for n, v := range m.rows[r] {
-					if raced && n%10 > 0 {
+					if testenv.Raced && n%10 > 0 {
 						continue
 					}
 					if at := slices.Index(r.columns, appColumn); at >= 0 && string(v[at]) != "public" {

@@ -186,9 +186,9 @@ func tryUndoStops(ctx context.Context, p *probe) error {
 	accounts := accountsOf(first)
 	err = p.with(ctx, func(ctx context.Context, i *instance) error {
 		reason := errors.New("taken back")
+		began := time.Now() // before the clock of soon starts, so that the wait is never measured too short
 		soon, stop := context.WithTimeoutCause(ctx, cancelAfter, reason)
 		defer stop()
-		began := time.Now()
 		out, err := i.Undo(soon, accounts)
 		if err != nil && !errors.Is(err, reason) {
 			return err

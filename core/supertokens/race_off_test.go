@@ -1,5 +1,0 @@
-//go:build !race
-
-package supertokens
-
-const raced = false

@@ -66,13 +66,17 @@ export async function handover({
 
 /**
  * The page that ticket_page of the bridge names, of an application in header mode: it gets a
- * ticket for the session in its storage, and goes back to the bridge.
+ * ticket for the session in its storage, and goes back to the bridge. It returns only where
+ * it has nothing to do.
  */
 export async function ticket({ issuer, tries = 3 }) {
   const asked = new URLSearchParams(location.hash.slice(1));
   const authorize = asked.get('authorize') || '';
   if (!authorize.startsWith(issuer + '/authorize?')) return; // somebody else's idea
-  const back = (value) => location.replace(authorize + '&ticket=' + encodeURIComponent(value));
+  const back = (value) => {
+    location.replace(authorize + '&ticket=' + encodeURIComponent(value));
+    return new Promise(() => {}); // the browser leaves this page
+  };
   const body = JSON.stringify({ client_id: asked.get('client_id'), code_challenge: asked.get('code_challenge') });
   let temporary = false;
   for (const name of ['st-access-token', 'st-refresh-token']) {
@@ -93,7 +97,7 @@ export async function ticket({ issuer, tries = 3 }) {
     if (temporary) break;
   }
   if (temporary) keep({ ...marked(likely()), temporary: true });
-  back('');
+  return back('');
 }
 
 /** Takes away what SuperTokens' libraries have left, as far as scripts can. */

@@ -294,6 +294,7 @@ bridge:
   exchange: {audience: "`+c.app.keycloak+`", origins: ["`+c.app.url+`"]}
   reset: {path: /auth/reset-password}
   verify_email: {path: /auth/verify-email}
+  limits: {per_minute: 100000} # all browsers of a test have one address
 `)
 	prepareRealm(t, c)
 	if r := runStetl(t, c.env, "run", "--config", c.config); r.code != exitRejects && r.code != exitDone {

@@ -66,8 +66,11 @@ type Options struct {
 	JVM []string
 }
 
+// ownSCIM has a server offer a SCIM service of its own. [OldVersion] has none.
+const ownSCIM = "--features=scim-api"
+
 // Bare is a server without additions, whose own SCIM service can be turned on in a realm.
-var Bare = Options{Build: []string{"--features=scim-api"}}
+var Bare = Options{Build: []string{ownSCIM}}
 
 // Server is a running Keycloak. Its methods may be called concurrently.
 type Server struct {
@@ -174,6 +177,9 @@ func installed(tb testing.TB, opts Options) installation {
 	tb.Helper()
 	testenv.Slow(tb, "needs Keycloak")
 	opts.Version = cmp.Or(opts.Version, os.Getenv("STETL_KEYCLOAK_VERSION"), Version)
+	if opts.Version == OldVersion {
+		opts.Build = slices.DeleteFunc(slices.Clone(opts.Build), func(o string) bool { return o == ownSCIM })
+	}
 	java, err := javaHome(opts.Version)
 	if err != nil {
 		testenv.Skip(tb, "Keycloak", err.Error())

@@ -97,6 +97,9 @@ func pluginPage(info *plugin.Info) (string, error) {
 	if c.UniqueEmail {
 		fact("addresses", "no two users may have the same")
 	}
+	if c.UniqueIdentities {
+		fact("social identities", "no two users may have the same")
+	}
 	fact("unique in one tenant only", joined(c.UniqueInTenant))
 	for _, i := range slices.Sorted(maps.Keys(c.FoldsCase)) {
 		fact("letter case of "+string(i), map[bool]string{true: "does not tell apart", false: "tells apart"}[c.FoldsCase[i]])

@@ -24,6 +24,9 @@ type Capabilities struct {
 	// UniqueEmail says that no two users may have the same e-mail address. User
 	// names and ids are always unique.
 	UniqueEmail bool
+	// UniqueIdentities says that no two users may have the same [Identity]: provider and
+	// subject. Without [CarriesIdentities] it says nothing.
+	UniqueIdentities bool
 	// FoldsCase says by identifier whether values that differ in letter case alone
 	// are the same to the target. See [Capabilities.Folds] for those left out.
 	FoldsCase map[Identifier]bool
@@ -63,6 +66,7 @@ const (
 	IdentifierUsername Identifier = "username"
 	IdentifierEmail    Identifier = "email"
 	IdentifierPhone    Identifier = "phone"
+	IdentifierIdentity Identifier = "identity"
 )
 
 // Folding is how a target changes a value, beside its letter case, before it compares
@@ -86,11 +90,11 @@ const (
 
 // Folds says whether values of an identifier that differ in letter case alone are
 // the same to the target: as it declares, or else user names and e-mail addresses
-// are, and ids are not.
+// are, and ids and identities are not.
 func (c *Capabilities) Folds(i Identifier) bool {
 	folds, declared := c.FoldsCase[i]
 	if !declared {
-		return i != IdentifierID
+		return i != IdentifierID && i != IdentifierIdentity
 	}
 	return folds
 }

@@ -83,6 +83,10 @@ type Prior struct {
 	// InDoubt says that the user was sent and the answer was lost: the account is
 	// looked up before anything is written.
 	InDoubt bool
+	// Linked are ids that the target gave to accounts of earlier runs that are ways to
+	// sign in to this one by now: their identities may be taken from them, and from no
+	// other account.
+	Linked []string
 }
 
 // Account is one that an earlier run created or, when Before is not nil, updated.

@@ -109,7 +109,7 @@ type Capabilities struct {
 	// Accounts have no user name: people sign in with an address, a number or at
 	// another provider, and User.username is not kept.
 	NoUsernames bool `protobuf:"varint,11,opt,name=no_usernames,json=noUsernames,proto3" json:"no_usernames,omitempty"`
-	// Identifiers, of "username", "email" and "phone", that are unique among the
+	// Identifiers, of "username", "email", "phone" and "identity", that are unique among the
 	// accounts of one tenant: two accounts without a common tenant may have the same.
 	UniqueInTenant []string `protobuf:"bytes,12,rep,name=unique_in_tenant,json=uniqueInTenant,proto3" json:"unique_in_tenant,omitempty"`
 	// How people could sign in to this target, whatever its settings; none says that
@@ -117,9 +117,11 @@ type Capabilities struct {
 	SignIns []*SignIn `protobuf:"bytes,13,rep,name=sign_ins,json=signIns,proto3" json:"sign_ins,omitempty"`
 	// The target takes the users of this tenant alone; empty, those of all. Others want
 	// nothing there: what they have is free for those of the tenant.
-	OnlyTenant    string `protobuf:"bytes,14,opt,name=only_tenant,json=onlyTenant,proto3" json:"only_tenant,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OnlyTenant string `protobuf:"bytes,14,opt,name=only_tenant,json=onlyTenant,proto3" json:"only_tenant,omitempty"`
+	// No two users may have the same identity: provider and user id there.
+	UniqueIdentities bool `protobuf:"varint,15,opt,name=unique_identities,json=uniqueIdentities,proto3" json:"unique_identities,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Capabilities) Reset() {
@@ -248,6 +250,13 @@ func (x *Capabilities) GetOnlyTenant() string {
 		return x.OnlyTenant
 	}
 	return ""
+}
+
+func (x *Capabilities) GetUniqueIdentities() bool {
+	if x != nil {
+		return x.UniqueIdentities
+	}
+	return false
 }
 
 // Folding is how a target changes a value before it compares it with others.
@@ -751,7 +760,7 @@ var File_stetl_plugin_v1_capability_proto protoreflect.FileDescriptor
 
 const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\n" +
-	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\xea\x05\n" +
+	" stetl/plugin/v1/capability.proto\x12\x0fstetl.plugin.v1\"\x97\x06\n" +
 	"\fCapabilities\x124\n" +
 	"\x06hashes\x18\x01 \x03(\v2\x1c.stetl.plugin.v1.HashSupportR\x06hashes\x12\x18\n" +
 	"\acarries\x18\x02 \x03(\tR\acarries\x12\x1c\n" +
@@ -769,7 +778,8 @@ const file_stetl_plugin_v1_capability_proto_rawDesc = "" +
 	"\x10unique_in_tenant\x18\f \x03(\tR\x0euniqueInTenant\x122\n" +
 	"\bsign_ins\x18\r \x03(\v2\x17.stetl.plugin.v1.SignInR\asignIns\x12\x1f\n" +
 	"\vonly_tenant\x18\x0e \x01(\tR\n" +
-	"onlyTenant\x1a<\n" +
+	"onlyTenant\x12+\n" +
+	"\x11unique_identities\x18\x0f \x01(\bR\x10uniqueIdentities\x1a<\n" +
 	"\x0eFoldsCaseEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\bR\x05value:\x028\x01\x1aR\n" +

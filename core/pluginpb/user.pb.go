@@ -388,7 +388,10 @@ type Prior struct {
 	// Outcome.state of the last load.
 	State []byte `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	// The user was sent and the answer was lost: look the account up first.
-	InDoubt       bool `protobuf:"varint,3,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
+	InDoubt bool `protobuf:"varint,3,opt,name=in_doubt,json=inDoubt,proto3" json:"in_doubt,omitempty"`
+	// Ids that the target gave to accounts of earlier runs that are ways to sign in to this
+	// one by now: their identities may be taken from them, and from no other account.
+	Linked        []string `protobuf:"bytes,4,rep,name=linked,proto3" json:"linked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -442,6 +445,13 @@ func (x *Prior) GetInDoubt() bool {
 		return x.InDoubt
 	}
 	return false
+}
+
+func (x *Prior) GetLinked() []string {
+	if x != nil {
+		return x.Linked
+	}
+	return nil
 }
 
 // Password is a stored password verifier, never a password.
@@ -899,11 +909,12 @@ const file_stetl_plugin_v1_user_proto_rawDesc = "" +
 	"\x0f_email_verifiedB\x11\n" +
 	"\x0f_phone_verifiedB\x10\n" +
 	"\x0e_metadata_jsonB\x0f\n" +
-	"\r_expect_state\"U\n" +
+	"\r_expect_state\"m\n" +
 	"\x05Prior\x12\x1b\n" +
 	"\ttarget_id\x18\x01 \x01(\tR\btargetId\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\fR\x05state\x12\x19\n" +
-	"\bin_doubt\x18\x03 \x01(\bR\ainDoubt\"A\n" +
+	"\bin_doubt\x18\x03 \x01(\bR\ainDoubt\x12\x16\n" +
+	"\x06linked\x18\x04 \x03(\tR\x06linked\"A\n" +
 	"\bPassword\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1d\n" +
 	"\aencoded\x18\x02 \x01(\tB\x03\x80\x01\x01R\aencoded\"M\n" +

@@ -130,6 +130,7 @@ const (
 	IdentifierUsername = pluginapi.IdentifierUsername
 	IdentifierEmail    = pluginapi.IdentifierEmail
 	IdentifierPhone    = pluginapi.IdentifierPhone
+	IdentifierIdentity = pluginapi.IdentifierIdentity
 )
 
 // Forms of Unicode, see Folding.

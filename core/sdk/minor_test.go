@@ -42,7 +42,7 @@ func TestDescription(t *testing.T) {
 	p := with(newFull())
 	p.Codes = []sdk.CodeInfo{{Code: "test.denied", Meaning: "m", Remedy: "r", Path: "/roles", Permanent: true}}
 	p.Capabilities = sdk.Capabilities{
-		NoUsernames: true, OnlyTenant: "eu", UniqueInTenant: []sdk.Identifier{sdk.IdentifierEmail}, SignIns: []sdk.SignIn{{Way: sdk.SignInSocial, Provider: "google"}},
+		NoUsernames: true, UniqueIdentities: true, OnlyTenant: "eu", UniqueInTenant: []sdk.Identifier{sdk.IdentifierEmail}, SignIns: []sdk.SignIn{{Way: sdk.SignInSocial, Provider: "google"}},
 		Folding: map[sdk.Identifier]sdk.Folding{sdk.IdentifierEmail: {Trims: true, Normalization: sdk.NFKC}},
 	}
 	info := plugintest.Connect(t, p).Info

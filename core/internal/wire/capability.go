@@ -25,6 +25,8 @@ func EncodeCapabilities(c *pluginapi.Capabilities) *pluginpb.Capabilities {
 		UniqueInTenant: cleanAll(c.UniqueInTenant),
 		SignIns:        encodeSignIns(c.SignIns),
 		OnlyTenant:     clean(c.OnlyTenant),
+
+		UniqueIdentities: c.UniqueIdentities,
 	}
 	for identifier, folds := range c.FoldsCase {
 		if p.FoldsCase == nil {
@@ -70,6 +72,8 @@ func DecodeCapabilities(p *pluginpb.Capabilities) pluginapi.Capabilities {
 		UniqueInTenant: names[pluginapi.Identifier](p.GetUniqueInTenant()),
 		SignIns:        DecodeSignIns(p.GetSignIns()),
 		OnlyTenant:     p.GetOnlyTenant(),
+
+		UniqueIdentities: p.GetUniqueIdentities(),
 	}
 	for identifier, folds := range p.GetFoldsCase() {
 		if c.FoldsCase == nil {

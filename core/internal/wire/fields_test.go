@@ -29,7 +29,7 @@ func fill(t *testing.T, f *pluginapi.Field, u *pluginapi.User) {
 	case *pluginapi.Existing:
 		*p = pluginapi.Update
 	case *pluginapi.Prior:
-		*p = pluginapi.Prior{TargetID: "t", State: []byte{1}, InDoubt: true}
+		*p = pluginapi.Prior{TargetID: "t", State: []byte{1}, InDoubt: true, Linked: []string{"l"}}
 	case *[]byte:
 		*p = []byte{2}
 	case *json.RawMessage:

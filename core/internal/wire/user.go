@@ -45,8 +45,10 @@ func EncodeUser(u *pluginapi.User) (*pluginpb.User, error) {
 	if u.Existing == pluginapi.Update {
 		p.Existing = pluginpb.Existing_EXISTING_UPDATE
 	}
-	if u.Prior.TargetID != "" || u.Prior.State != nil || u.Prior.InDoubt {
-		p.Prior = &pluginpb.Prior{TargetId: t.check("target id", u.Prior.TargetID), State: u.Prior.State, InDoubt: u.Prior.InDoubt}
+	if u.Prior.TargetID != "" || u.Prior.State != nil || u.Prior.InDoubt || len(u.Prior.Linked) > 0 {
+		p.Prior = &pluginpb.Prior{
+			TargetId: t.check("target id", u.Prior.TargetID), State: u.Prior.State, InDoubt: u.Prior.InDoubt, Linked: t.checkAll("target id", u.Prior.Linked),
+		}
 	}
 	if !u.Password.IsZero() {
 		p.Password = &pluginpb.Password{
@@ -107,8 +109,10 @@ func DecodeUser(p *pluginpb.User) (pluginapi.User, error) {
 		Class:         class,
 		Tenants:       p.GetTenants(),
 		Metadata:      json.RawMessage(p.MetadataJson),
-		Prior:         pluginapi.Prior{TargetID: p.GetPrior().GetTargetId(), State: p.GetPrior().GetState(), InDoubt: p.GetPrior().GetInDoubt()},
-		Expect:        p.ExpectState,
+		Prior: pluginapi.Prior{
+			TargetID: p.GetPrior().GetTargetId(), State: p.GetPrior().GetState(), InDoubt: p.GetPrior().GetInDoubt(), Linked: p.GetPrior().GetLinked(),
+		},
+		Expect: p.ExpectState,
 	}
 	switch p.GetExisting() {
 	case pluginpb.Existing_EXISTING_UNSPECIFIED, pluginpb.Existing_EXISTING_LEAVE:

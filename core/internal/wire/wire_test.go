@@ -181,6 +181,8 @@ func drawCapabilities(t *rapid.T) pluginapi.Capabilities {
 		OnlyTenant:     text(t, "only tenant"),
 		UniqueInTenant: list(t, "unique in tenant", func(t *rapid.T, l string) pluginapi.Identifier { return pluginapi.Identifier(text(t, l)) }),
 		SignIns:        list(t, "sign-ins", drawSignIn),
+
+		UniqueIdentities: rapid.Bool().Draw(t, "unique identities"),
 	}
 	if n := rapid.IntRange(0, 3).Draw(t, "identifiers"); n > 0 {
 		want.FoldsCase = map[pluginapi.Identifier]bool{}
@@ -440,7 +442,7 @@ func drawUser(t *rapid.T) pluginapi.User {
 			nil, {}, json.RawMessage(`{}`), json.RawMessage(`{"n": 9007199254740993, "s":"<&>"}`), json.RawMessage("not json \xff"),
 		}).Draw(t, "metadata"),
 		Existing: rapid.SampledFrom([]pluginapi.Existing{pluginapi.Leave, pluginapi.Update}).Draw(t, "existing"),
-		Prior:    pluginapi.Prior{TargetID: text(t, "target id"), State: blob(t, "state"), InDoubt: rapid.Bool().Draw(t, "in doubt")},
+		Prior:    pluginapi.Prior{TargetID: text(t, "target id"), State: blob(t, "state"), InDoubt: rapid.Bool().Draw(t, "in doubt"), Linked: list(t, "linked", text)},
 		Expect:   rapid.SampledFrom([][]byte{nil, {}, {1, 2}}).Draw(t, "expect"),
 	}
 }

@@ -110,7 +110,7 @@ func (p *probe) signIns(all []pluginapi.SignIn) {
 	}
 }
 
-var identifiers = []pluginapi.Identifier{sdk.IdentifierID, sdk.IdentifierUsername, sdk.IdentifierEmail, sdk.IdentifierPhone}
+var identifiers = []pluginapi.Identifier{sdk.IdentifierID, sdk.IdentifierUsername, sdk.IdentifierEmail, sdk.IdentifierPhone, sdk.IdentifierIdentity}
 
 // identifiers looks at what is said of identifiers.
 func (p *probe) identifiers(caps *pluginapi.Capabilities) {

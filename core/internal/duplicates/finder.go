@@ -34,13 +34,39 @@ type Finder struct {
 // buckets is how many parts of the values are looked at one after another.
 const buckets = 64
 
+// Hasher makes the hashes that a [Finder] knows values by. It outlives the finder.
+type Hasher struct{ seed maphash.Seed }
+
+// Of is the hash of a value that has several parts.
+func (h Hasher) Of(parts ...string) uint64 {
+	var sum maphash.Hash
+	sum.SetSeed(h.seed)
+	for _, p := range parts {
+		_, _ = sum.WriteString(p) // it cannot fail
+		_ = sum.WriteByte(0)
+	}
+	return sum.Sum64()
+}
+
+// Hasher is that of this finder, for values that are to be found again in its groups.
+func (f *Finder) Hasher() Hasher {
+	if f.seed == (maphash.Seed{}) {
+		f.seed = maphash.MakeSeed()
+	}
+	return Hasher{f.seed}
+}
+
 // Add notes that an account has a value, which is of all the kinds. Accounts are to be
 // added in the order of their places.
 func (f *Finder) Add(a Account, kinds Kind, value string) error {
+	return f.AddHash(a, kinds, maphash.String(f.Hasher().seed, value))
+}
+
+// AddHash is Add for a value whose hash, by the finder's own [Hasher], is known.
+func (f *Finder) AddHash(a Account, kinds Kind, hash uint64) error {
 	if f.values == nil {
-		f.seed, f.values = maphash.MakeSeed(), spill.New(buckets)
+		f.values = spill.New(buckets)
 	}
-	hash := maphash.String(f.seed, value)
 	f.record = binary.LittleEndian.AppendUint64(f.record[:0], hash)
 	f.record = append(f.record, byte(kinds))
 	f.record = binary.AppendUvarint(f.record, uint64(a.Place)) //nolint:gosec // places are not negative
@@ -52,6 +78,7 @@ func (f *Finder) Add(a Account, kinds Kind, value string) error {
 // Group is a value that several accounts have.
 type Group struct {
 	Kind     Kind      // of one bit
+	Hash     uint64    // of the value
 	Accounts []Account // in the order of their places
 }
 
@@ -169,7 +196,7 @@ func group(all []Group, same []entry) []Group {
 			}
 		}
 		if len(accounts) > 1 {
-			all = append(all, Group{kind, accounts})
+			all = append(all, Group{kind, same[0].hash, accounts})
 		}
 	}
 	return all

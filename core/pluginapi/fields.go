@@ -120,9 +120,7 @@ var fields = withKinds([]Field{
 	{Name: "enabled", Rules: Settable, at: func(u *User) any { return &u.Enabled }, merge: keep},
 	{Name: "created", Feature: CarriesCreated, Rules: Readable, at: func(u *User) any { return &u.Created }, merge: keep},
 	{Name: "other_emails", at: func(u *User) any { return &u.OtherEmails }, merge: mergeOtherEmails},
-	{Name: "identities", Feature: CarriesIdentities, at: func(u *User) any { return &u.Identities }, merge: func(u, guest *User) {
-		u.Identities = append(slices.Clip(u.Identities), guest.Identities...)
-	}},
+	{Name: "identities", Feature: CarriesIdentities, at: func(u *User) any { return &u.Identities }, merge: mergeIdentities},
 	{Name: "totp", Feature: CarriesTOTP, at: func(u *User) any { return &u.TOTP }, merge: func(u, guest *User) {
 		if len(u.TOTP) == 0 { // one set of authenticators stays
 			u.TOTP = guest.TOTP
@@ -259,6 +257,15 @@ func mergeOtherEmails(u, guest *User) {
 		known := func(o Address) bool { return strings.EqualFold(o.Email, a.Email) }
 		if !strings.EqualFold(a.Email, u.Email) && !slices.ContainsFunc(u.OtherEmails, known) {
 			u.OtherEmails = append(slices.Clip(u.OtherEmails), a)
+		}
+	}
+}
+
+func mergeIdentities(u, guest *User) {
+	for _, i := range guest.Identities {
+		known := func(o Identity) bool { return o.Provider == i.Provider && o.Subject == i.Subject }
+		if !slices.ContainsFunc(u.Identities, known) {
+			u.Identities = append(slices.Clip(u.Identities), i)
 		}
 	}
 }

@@ -206,6 +206,7 @@ func TestMergeBringsEveryField(t *testing.T) {
 	}
 	full, other := sample(), sample()
 	other.SourceID, other.Phone, other.GivenName, other.Metadata = "s2", "p2", "g2", json.RawMessage(`{"k":2,"l":3}`)
+	other.Identities = append(other.Identities, Identity{Provider: "another", Subject: "s"}) // beside one that both have
 	other.Tenants, other.Roles = []string{"b"}, map[string][]string{"a": {"q"}, "b": {"s"}}
 	Merge(&full, &other)
 	if full.SourceID != "s" || full.Phone != "p" || full.GivenName != "g" || string(full.Metadata) != `{"k":1,"l":3}` ||

@@ -134,6 +134,7 @@ const (
 	MapDuplicateID       Code = "map.duplicate_id"
 	MapDuplicateUsername Code = "map.duplicate_username"
 	MapDuplicateEmail    Code = "map.duplicate_email"
+	MapDuplicateIdentity Code = "map.duplicate_identity"
 	MapUnknownField      Code = "map.unknown_field"
 	MapBadExpression     Code = "map.bad_expression"
 	MapBadTemplate       Code = "map.bad_template"
@@ -296,6 +297,7 @@ var table = []Info{
 	{MapDuplicateID, "two accounts show the same id to applications", "correct the id mapping in SuperTokens", "/id", stays},
 	{MapDuplicateUsername, "two accounts would get the same user name", "link or merge the accounts in SuperTokens, or change one of them", "/username", stays},
 	{MapDuplicateEmail, "two accounts have the same e-mail address and the target allows one", "link or merge the accounts in SuperTokens, or change one of them", "/email", stays},
+	{MapDuplicateIdentity, "two accounts have the same social identity and the target allows one", "link or merge the accounts in SuperTokens, or remove the sign-in from one of them", "/identities", stays},
 	{MapUnknownField, "a mapping rule names a field that does not exist", "use one of the names the message lists", "", stays},
 	{MapBadExpression, "a CEL expression of the mapping cannot be compiled", "correct it at the named place", "", stays},
 	{MapBadTemplate, "a template of the mapping cannot be understood", "write fields in braces, {{ and }} for braces themselves", "", stays},
@@ -312,7 +314,7 @@ var table = []Info{
 	{LoadUsernameMissing, "the user has no name to sign in with", "let the mapping derive one from the e-mail address, the phone number or the id", "/username", stays},
 	{LoadUsernameConflict, "the username belongs to another account", "merge the accounts or rename one of them", "/username", stays},
 	{LoadEmailConflict, "the e-mail address belongs to another account", "merge the accounts or change one of the addresses", "/email", stays},
-	{LoadIdentityConflict, "the third-party identity belongs to another user of the run", "merge the accounts in SuperTokens", "/identities", stays},
+	{LoadIdentityConflict, "the third-party identity belongs to another user of the run, or to the account of one", "merge the accounts in SuperTokens", "/identities", stays},
 	{LoadThereBefore, "the account is as it should be, and is older than the first run: none has made it, and an undo leaves it", "nothing, or policies.existing: adopt to have runs keep it up to date", "", stays},
 	{LoadExistsDiffers, "the account is in the target and differs in the named fields", "change or delete it there; an existing account is not overwritten", "", stays},
 	{LoadMoved, "the account has changed in the target since it was last looked at", "plan again and look at what has changed", "", passes},

@@ -25,6 +25,7 @@ const (
 	idOfUser idKind = iota
 	username
 	email
+	identity
 	idKindCount
 )
 
@@ -39,6 +40,7 @@ var idKinds = [idKindCount]struct {
 	idOfUser: {"id", diag.MapDuplicateID, pluginapi.IdentifierID, mapping.LossExternalID},
 	username: {"username", diag.MapDuplicateUsername, pluginapi.IdentifierUsername, mapping.LossUsername},
 	email:    {"e-mail", diag.MapDuplicateEmail, pluginapi.IdentifierEmail, mapping.LossEmail},
+	identity: {"social identity", diag.MapDuplicateIdentity, pluginapi.IdentifierIdentity, mapping.LossIdentity},
 }
 
 func policyFor(c policy.Collision, k idKind) policy.Choice {
@@ -47,8 +49,10 @@ func policyFor(c policy.Collision, k idKind) policy.Choice {
 		return c.ID
 	case username:
 		return c.Username
-	default:
+	case email:
 		return c.Email
+	default:
+		return c.Identity
 	}
 }
 
@@ -63,7 +67,10 @@ type claims struct {
 	// inTenant says of which identifiers two accounts without a common tenant may have the
 	// same.
 	inTenant [idKindCount]bool
-	wanted   duplicates.Finder
+	// identities says that no two accounts may have the same identity.
+	identities bool
+	keys       identityKeys
+	wanted     duplicates.Finder
 }
 
 func newClaims(caps *pluginapi.Capabilities) *claims {
@@ -72,6 +79,9 @@ func newClaims(caps *pluginapi.Capabilities) *claims {
 		c.folds[kind] = caps.Folds(idKinds[kind].identifier)
 		c.inTenant[kind] = slices.Contains(caps.UniqueInTenant, idKinds[kind].identifier)
 	}
+	c.identities = caps.UniqueIdentities && caps.Has(pluginapi.CarriesIdentities)
+	// An account that is sent without its tenants is compared without them.
+	c.keys = identityKeys{c.wanted.Hasher(), c.folds[identity], c.inTenant[identity] && caps.Has(pluginapi.CarriesTenants)}
 	return c
 }
 
@@ -123,6 +133,9 @@ func (c *claims) add(place int, u *pluginapi.User) error {
 	if err == nil && !both && address != "" {
 		err = c.want(a, u, email.bit(), address)
 	}
+	if c.identities && len(u.Identities) > 0 && err == nil {
+		err = c.wantIdentities(a, u)
+	}
 	return err
 }
 
@@ -160,6 +173,7 @@ type conflicts struct {
 	// candidates are both sides of such links, until it is decided.
 	candidates map[int]linkable
 	hosts      map[int]bool
+	keys       identityKeys
 }
 
 // winner is an account that keeps an identifier. Where people sign in to it is not
@@ -173,6 +187,9 @@ type loser struct {
 	// lost holds who keeps the identifier instead, by kind, counted from 1; 0 means
 	// that the account has it.
 	lost [idKindCount]int
+	// identities says, by their keys, who keeps the identities that it does not get: an
+	// account has several, and can lose them to different ones, of which lost has the first.
+	identities map[uint64]int
 	// What the policies make of it: kept out of the target by one of kind, or made one
 	// with an account, or changed.
 	out    bool
@@ -194,17 +211,27 @@ type linkable struct {
 
 // decide says who keeps what, and what the policies make of the others. Links are to be
 // decided afterwards, as they depend on more than identifiers.
-func decide(groups []duplicates.Group, policies policy.Collision) *conflicts {
-	c := &conflicts{losers: map[int]*loser{}, winners: map[int]winner{}, guests: map[int][]pluginapi.User{}, candidates: map[int]linkable{}, hosts: map[int]bool{}}
-	for _, g := range groups {
-		c.award(&g)
+func decide(groups []duplicates.Group, policies policy.Collision, keys identityKeys) *conflicts {
+	c := &conflicts{
+		losers: map[int]*loser{}, winners: map[int]winner{}, guests: map[int][]pluginapi.User{}, candidates: map[int]linkable{}, hosts: map[int]bool{}, keys: keys,
 	}
-	for place, l := range c.losers {
-		for kind := range idKindCount {
+	var identities []duplicates.Group
+	for i := range groups {
+		if groups[i].Kind == identity.bit() {
+			identities = append(identities, groups[i])
+		} else {
+			c.award(&groups[i])
+		}
+	}
+	for _, l := range c.losers {
+		for kind := range identity {
 			if l.lost[kind] != 0 && !l.out {
 				l.apply(kind, policyFor(policies, kind))
 			}
 		}
+	}
+	awardIdentities(c, identities, policies.Identity)
+	for place, l := range c.losers {
 		if l.link {
 			c.hosts[l.winner()] = true
 		}
@@ -215,22 +242,31 @@ func decide(groups []duplicates.Group, policies policy.Collision) *conflicts {
 	return c
 }
 
+// better says which of two accounts keeps what both want.
+func better(a, b duplicates.Account) int {
+	return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.Place, b.Place))
+}
+
 // award says who of those who want the same gets it.
 func (c *conflicts) award(g *duplicates.Group) {
-	first := slices.MinFunc(g.Accounts, func(a, b duplicates.Account) int {
-		return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.Place, b.Place))
-	})
+	first := slices.MinFunc(g.Accounts, better)
 	c.winners[first.Place] = winner{id: first.ID}
 	kind := idKind(bits.TrailingZeros8(uint8(g.Kind))) //nolint:gosec // one of few
 	for _, a := range g.Accounts {
-		if a.Place == first.Place {
-			continue
+		if a.Place != first.Place {
+			c.loses(a.Place).lost[kind] = first.Place + 1
 		}
-		if c.losers[a.Place] == nil {
-			c.losers[a.Place] = &loser{}
-		}
-		c.losers[a.Place].lost[kind] = first.Place + 1
 	}
+}
+
+// loses is what is known of an account that does not get something.
+func (c *conflicts) loses(place int) *loser {
+	l := c.losers[place]
+	if l == nil {
+		l = &loser{}
+		c.losers[place] = l
+	}
+	return l
 }
 
 // apply does what a policy says about the loss of an identifier.
@@ -238,9 +274,11 @@ func (l *loser) apply(kind idKind, p policy.Choice) {
 	switch {
 	case p == policy.Allow && kind == email:
 		l.lost[kind] = 0
+	case p == policy.Link && kind == identity && l.strays(l.lost[identity]-1): // with whom is not clear
+		l.out, l.kind, l.action = true, kind, pluginapi.Rejected
 	case p == policy.Link && kind != idOfUser:
 		l.out, l.link, l.kind, l.action = true, true, kind, pluginapi.Rejected
-	case p == policy.Suffix && kind == username, p == policy.Drop && kind == email, p == policy.Internal && kind == idOfUser:
+	case p == policy.Suffix && kind == username, p == policy.Drop && kind >= email, p == policy.Internal && kind == idOfUser:
 	case p == policy.Skip:
 		l.out, l.kind, l.action = true, kind, pluginapi.Skipped
 	default:
@@ -308,6 +346,7 @@ func (c *conflicts) link() {
 		host, ok := c.candidates[l.winner()]
 		guest := c.candidates[place]
 		if l.link = ok && c.losers[l.winner()] == nil && same(&host, &guest); l.link {
+			l.strip(&guest.user, &c.keys)
 			c.guests[l.winner()] = append(c.guests[l.winner()], guest.user)
 		}
 	}
@@ -350,6 +389,7 @@ func (c *conflicts) resolve(place int, u *pluginapi.User) *loser {
 	if l.lost[username] != 0 {
 		u.Username += suffix(u.SourceID)
 	}
+	l.strip(u, &c.keys)
 	return nil
 }
 
@@ -364,7 +404,11 @@ func (c *conflicts) losses(chosen func(place int) bool) map[mapping.Loss]int {
 	all := map[mapping.Loss]int{}
 	for place, l := range c.losers {
 		for kind := range idKindCount {
-			if !l.out && l.lost[kind] != 0 && chosen(place) {
+			lost := l.lost[kind] != 0 && !l.out
+			if kind == identity && l.link { // the other account gets the rest
+				lost = l.strays(l.winner())
+			}
+			if lost && chosen(place) {
 				all[idKinds[kind].loss]++
 			}
 		}
@@ -380,10 +424,13 @@ func (c *conflicts) outcome(sourceID string, l *loser) pluginapi.Outcome {
 			SourceID: sourceID, Action: pluginapi.Skipped, Code: diag.MapLinked, Detail: "made one with account " + first.id + ", which has the same verified e-mail address",
 		}
 	}
+	detail := fmt.Sprintf("another account wants the same %s, and the target allows one: %s", kind.name, first.id) + apart(first.where, l.where)
+	if l.kind == identity {
+		detail += further(c, l)
+	}
 	return pluginapi.Outcome{
-		SourceID: sourceID, Action: l.action, Code: kind.code,
-		Detail: fmt.Sprintf("another account wants the same %s, and the target allows one: %s", kind.name, first.id) + apart(first.where, l.where),
-		Hint:   "link or merge the two accounts in SuperTokens, change one of them, or say with policies.collision what should happen",
+		SourceID: sourceID, Action: l.action, Code: kind.code, Detail: detail,
+		Hint: "link or merge the two accounts in SuperTokens, change one of them, or say with policies.collision what should happen",
 	}
 }
 

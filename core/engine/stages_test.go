@@ -180,7 +180,7 @@ func TestConflicts(t *testing.T) {
 		"link of an id":   {policies: policy.Collision{ID: policy.Link}, group: wants(idOfUser, 1, 2), out: pluginapi.Rejected},
 		"suffix of an id": {policies: policy.Collision{ID: policy.Suffix}, group: wants(idOfUser, 1, 2), out: pluginapi.Rejected},
 	} {
-		c := decide([]duplicates.Group{tt.group}, tt.policies)
+		c := decide([]duplicates.Group{tt.group}, tt.policies, identityKeys{})
 		c.link()
 		u := user()
 		l := c.resolve(2, u)
@@ -221,7 +221,7 @@ func TestLinks(t *testing.T) {
 		"host loses too":   {[]duplicates.Group{wants(email, 1, 2), wants(username, 0, 1)}, []*item{one(0, "x@b", true), one(1, "a@b", true), one(2, "a@b", true)}, false},
 		"host not met":     {[]duplicates.Group{wants(email, 1, 2)}, []*item{one(2, "a@b", true)}, false},
 	} {
-		c := decide(tt.groups, link)
+		c := decide(tt.groups, link, identityKeys{})
 		for _, it := range tt.items {
 			c.meet(it)
 		}
@@ -255,7 +255,7 @@ func TestMissingParties(t *testing.T) {
 		"about the guest alone":  {link, only(2), only(2), []int{1}},
 		"about neither":          {link, only(), only(), nil},
 	} {
-		missing := decide([]duplicates.Group{wants(email, 1, 2)}, tt.policies).missing(tt.met, tt.chosen)
+		missing := decide([]duplicates.Group{wants(email, 1, 2)}, tt.policies, identityKeys{}).missing(tt.met, tt.chosen)
 		var got []int
 		for n := range 4 {
 			if missing.has(n) {

@@ -218,7 +218,7 @@ func (v *surveyor) resolve(ctx context.Context) error {
 		return err
 	}
 	s := v.made
-	s.conflicts = decide(groups, v.policies)
+	s.conflicts = decide(groups, v.policies, v.claims.keys)
 	if s.conflicts.none() {
 		return nil
 	}

@@ -24,6 +24,7 @@ const (
 	LossExternalID     Loss = "external_id"     // too long or taken, so the internal one was taken
 	LossUsername       Loss = "username"        // wanted by two accounts, so one got a suffix
 	LossEmail          Loss = "email"           // wanted by two accounts, so one does without
+	LossIdentity       Loss = "identity"        // wanted by two accounts, so one does without
 )
 
 // Undeclared is the feature that is lost because the target does not declare it;

@@ -29,7 +29,7 @@ type agreeable struct{ requests int }
 func (*agreeable) Capabilities() pluginapi.Capabilities {
 	return pluginapi.Capabilities{
 		Hashes:  []pluginapi.HashSupport{{Scheme: canonical.Bcrypt}, {Scheme: canonical.Argon2id}},
-		Carries: pluginapi.Features(), MaxIDLength: 36, UniqueEmail: true,
+		Carries: pluginapi.Features(), MaxIDLength: 36, UniqueEmail: true, UniqueIdentities: true,
 	}
 }
 

@@ -66,6 +66,9 @@ type Collision struct {
 	// Email: Reject, Skip, [Drop] for an account without address, Link, or [Allow]
 	// where the target is set up to take an address twice.
 	Email Choice `json:"email,omitempty"`
+	// Identity is about social identities: Reject, Skip, Drop for an account without that
+	// identity, or Link.
+	Identity Choice `json:"identity,omitempty"`
 }
 
 // Canary says whether it is to be proven, before users are loaded, that old passwords will

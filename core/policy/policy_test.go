@@ -13,8 +13,8 @@ func TestJSON(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]Policies{
 		`{}`: {},
-		`{"existing":"adopt","drift":"overwrite","canary":false,"read_back":"sample","password":"reject","long_id":"internal","collision":{"username":"link"}}`: {
-			Adopt: true, OverwriteDrift: true, Canary: CanaryOff, ReadBack: "sample", Password: Reject, LongID: Internal, Collision: Collision{Username: Link},
+		`{"existing":"adopt","drift":"overwrite","canary":false,"read_back":"sample","password":"reject","long_id":"internal","collision":{"username":"link","identity":"drop"}}`: {
+			Adopt: true, OverwriteDrift: true, Canary: CanaryOff, ReadBack: "sample", Password: Reject, LongID: Internal, Collision: Collision{Username: Link, Identity: Drop},
 		},
 		`{"canary":"required"}`:                {Canary: CanaryRequired},
 		`{"gone":"delete","gone_after":"3d"}`:  {Gone: GoneDelete, GoneAfter: &Days{72 * time.Hour}},

@@ -284,6 +284,7 @@ var lossText = map[mapping.Loss]string{
 	mapping.LossExternalID:     "external ids, where the internal one was taken (policies)",
 	mapping.LossUsername:       "user names that another account has; these got a suffix (policies)",
 	mapping.LossEmail:          "e-mail addresses that another account has (policies)",
+	mapping.LossIdentity:       "social identities that another account has (policies)",
 }
 
 // lossWords says what will be missing, and why where a plugin is the reason.

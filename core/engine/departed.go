@@ -22,7 +22,7 @@ type departed struct {
 }
 
 // conflictCodes are of accounts that want what another one in the target has.
-var conflictCodes = map[diag.Code]bool{diag.LoadIDConflict: true, diag.LoadUsernameConflict: true, diag.LoadEmailConflict: true}
+var conflictCodes = map[diag.Code]bool{diag.LoadIDConflict: true, diag.LoadUsernameConflict: true, diag.LoadEmailConflict: true, diag.LoadIdentityConflict: true}
 
 // name says so in each reject by a conflict whose words name such an account.
 func (d *departed) name(ctx context.Context, changes []pluginapi.Change) error {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/policy"
 )
@@ -173,10 +174,14 @@ func (r *run) look(ctx context.Context, src Source) (err error) {
 		full: o.Full, everybody: o.DryRun || o.Plan != nil || r.part != nil,
 		progress: func(done int) { r.progress(Surveying, done, 0) },
 	}
-	if r.journal != nil && o.Policies.Gone.Follows() {
-		v.loaded = func(id string) (bool, error) {
+	v.allLinked = o.Policies.Gone.Follows()
+	if r.journal != nil && (v.allLinked || r.caps.UniqueIdentities) {
+		v.loaded = func(id string) (*journal.Entry, error) {
 			e, ok, err := r.journal.Get(ctx, id)
-			return ok && e.InTarget(), err
+			if err != nil || !ok || !e.InTarget() {
+				return nil, err
+			}
+			return &e, nil
 		}
 	}
 	if r.survey, err = v.survey(ctx); err != nil {
@@ -319,7 +324,7 @@ func (r *run) move(ctx context.Context, limits *limiter, w *written, leaving *le
 		dst: r.dst, caps: &r.caps, journal: r.journal, survey: r.survey, limits: limits, counter: t, written: w, leavers: leaving,
 		rules:  rules{adopt: bool(o.Policies.Adopt), overwrite: bool(o.Policies.OverwriteDrift), planned: o.Plan != nil},
 		loader: &loader{dst: r.dst, journal: r.journal, run: o.Run, key: o.Key},
-		plan:   o.Plan, digest: o.Digest, dry: o.DryRun,
+		plan:   o.Plan, digest: o.Digest, dry: o.DryRun, waiting: waiting{dry: o.DryRun, planned: o.Plan != nil},
 	}
 	err := m.move(ctx)
 	r.result.Stranded = r.survey.signIns.stranded()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -221,5 +222,156 @@ func TestSharedIdentityInEveryRun(t *testing.T) {
 				t.Errorf("the identity went to %v", links["7"])
 			}
 		})
+	}
+}
+
+// keeper is a target that gives an identity to an account only when no other account has
+// it, when that gives it up, or when it is one that the host names.
+type keeper struct {
+	*fake
+
+	holders map[string]string // by identity
+	giving  map[string]bool   // accounts that a plan has seen give theirs up
+	there   map[string]bool
+	linked  map[string][]string
+}
+
+func newKeeper() *keeper {
+	k := &keeper{newFake(), map[string]string{}, map[string]bool{}, map[string]bool{}, map[string][]string{}}
+	k.caps = onceEach()
+	k.caps.Abilities, k.caps.Batch = []pluginapi.Ability{pluginapi.CanPlan}, pluginapi.BatchLimits{Users: 2}
+	k.load = func(users []pluginapi.User) (out []pluginapi.Outcome, _ error) {
+		for _, u := range users {
+			out = append(out, k.decide(&u, false))
+		}
+		return out, nil
+	}
+	return k
+}
+
+func (k *keeper) Plan(_ context.Context, users []pluginapi.User) (out []pluginapi.Change, _ error) {
+	for _, u := range users {
+		out = append(out, pluginapi.Change{Outcome: k.decide(&u, true)})
+	}
+	return out, nil
+}
+
+func (k *keeper) decide(u *pluginapi.User, plan bool) pluginapi.Outcome {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	me, wants := "t-"+u.ID, map[string]bool{}
+	k.linked[u.SourceID] = u.Prior.Linked
+	for _, i := range u.Identities {
+		wants[i.Subject] = true
+		holder := k.holders[i.Subject]
+		if holder != "" && holder != me && !slices.Contains(u.Prior.Linked, holder) && !(plan && k.giving[holder]) {
+			return pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Rejected, Code: diag.LoadIdentityConflict, Holder: holder}
+		}
+	}
+	for subject, holder := range k.holders {
+		if holder == me && !wants[subject] {
+			k.giving[me] = true
+			if !plan {
+				delete(k.holders, subject)
+			}
+		}
+	}
+	o := pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Created, TargetID: me}
+	if k.there[me] {
+		o.Action = pluginapi.Updated
+	}
+	if !plan {
+		for subject := range wants {
+			k.holders[subject] = me
+		}
+		k.there[me] = true
+	}
+	return o
+}
+
+// identified gives accounts of people the identities of the subjects.
+func identified(src listed, subjects map[int]string) listed {
+	for n, s := range subjects {
+		src[n].Logins[0].Identity = &canonical.Identity{Provider: "google", Subject: s}
+	}
+	return src
+}
+
+// An identity that goes from one account to another does so within one run, whichever of
+// them comes first and whether the other is new; and the plan says so.
+func TestIdentityGoesToAnotherAccount(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		from, to int
+		fresh    bool
+	}{
+		"the giver comes first":    {0, 5, false},
+		"the receiver comes first": {5, 0, false},
+		"the receiver is new":      {0, 6, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, dst := newProject(t), newKeeper()
+			if _, _, err := p.do(identified(people(6), map[int]string{tt.from: "7"}), dst, nil); err != nil || dst.holders["7"] != "t-"+id(tt.from) {
+				t.Fatalf("%v, %v", dst.holders, err)
+			}
+			want := pluginapi.Summary{Read: 6, Updated: 2, Unchanged: 4}
+			later := people(6)
+			if tt.fresh {
+				later, want = people(7), pluginapi.Summary{Read: 7, Created: 1, Updated: 1, Unchanged: 5}
+			}
+			later = identified(later, map[int]string{tt.to: "7"})
+			for _, dry := range []bool{true, false} {
+				dst.giving = map[string]bool{} // another process
+				res, seen, err := p.do(later, dst, func(o *Options) { o.DryRun = dry })
+				if err != nil || res.Summary != want {
+					t.Errorf("dry %v: %+v, %v; want %+v\n%+v", dry, res.Summary, err, want, seen[id(tt.to)].Outcome)
+				}
+			}
+			if dst.holders["7"] != "t-"+id(tt.to) {
+				t.Errorf("the identity is with %s", dst.holders["7"])
+			}
+		})
+	}
+}
+
+// Whom a filter leaves out is in the source still, with its identity: nobody gets it, in
+// the plan and in the run.
+func TestIdentityOfSomebodyWhoIsLeftOut(t *testing.T) {
+	t.Parallel()
+	p, dst := newProject(t), newKeeper()
+	if _, _, err := p.do(identified(people(3), map[int]string{0: "7"}), dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	rules, found := mapping.Compile(mapping.Spec{Filter: `username != "user0@example.org"`}, policy.Policies{})
+	if len(found) > 0 {
+		t.Fatal(found)
+	}
+	for _, dry := range []bool{true, false} {
+		_, seen, err := p.do(identified(people(4), map[int]string{0: "7", 3: "7"}), dst, func(o *Options) { o.DryRun, o.Mapping = dry, rules })
+		if err != nil || seen[id(3)].Code != diag.LoadIdentityConflict || dst.holders["7"] != "t-"+id(0) {
+			t.Errorf("dry %v: %v, %+v, %v", dry, err, seen[id(3)].Outcome, dst.holders)
+		}
+	}
+}
+
+// What was an account, and is a way to sign in to another one by now, gives its identity to
+// that one alone.
+func TestIdentityOfALinkedAccount(t *testing.T) {
+	t.Parallel()
+	p, dst := newProject(t), newKeeper()
+	if _, _, err := p.do(identified(people(4), map[int]string{3: "7"}), dst, nil); err != nil {
+		t.Fatal(err)
+	}
+	linked := people(3)
+	linked[1].Logins = append(linked[1].Logins, identified(people(4), map[int]string{3: "7"})[3].Logins...)
+	for _, dry := range []bool{true, false} {
+		res, seen, err := p.do(linked, dst, func(o *Options) { o.DryRun = dry })
+		if want := (pluginapi.Summary{Read: 3, Updated: 1, Unchanged: 2}); err != nil || res.Summary != want {
+			t.Errorf("dry %v: %+v, %v, %+v", dry, res.Summary, err, seen[id(1)].Outcome)
+		}
+	}
+	if got := dst.linked[id(1)]; !slices.Equal(got, []string{"t-" + id(3)}) || dst.linked[id(0)] != nil || dst.holders["7"] != "t-"+id(1) {
+		t.Errorf("linked %v, the identity is with %s", dst.linked, dst.holders["7"])
 	}
 }

@@ -99,7 +99,7 @@ func (m *mover) move(ctx context.Context) error {
 // deal gives the accounts of a batch their outcome, but for those that wait.
 func deal(ctx context.Context, m *mover, b *batch) error {
 	changes, err := act(ctx, m, b)
-	if err == nil && !m.dry {
+	if err == nil {
 		changes = m.waiting.hold(b, changes)
 	}
 	return errors.Join(err, settle(m, b, changes, err == nil))
@@ -150,9 +150,15 @@ func settle(m *mover, b *batch, changes []pluginapi.Change, goesOn bool) error {
 	return nil
 }
 
-// waiting are accounts of runs that cannot get an identifier, because another account has
-// it: that one may give it away later in the same run.
+// waiting are accounts of runs that cannot get an identifier, and any who cannot get an
+// identity, because another account has it: that one may give it away later in the same run.
 type waiting struct {
+	// dry says that nothing is written, so that of what others give away only that is free
+	// which plugins know of: identities.
+	dry bool
+	// planned says that accounts are to be as a saved plan has seen them.
+	planned bool
+
 	mu    sync.Mutex
 	batch batch
 	last  []pluginapi.Change // the outcome of each, as it is until then
@@ -166,13 +172,22 @@ func (w *waiting) hold(b *batch, changes []pluginapi.Change) (others []pluginapi
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i, c := range changes {
-		taken := c.Action == pluginapi.Rejected && (c.Code == diag.LoadEmailConflict || c.Code == diag.LoadUsernameConflict)
-		if !taken || i >= len(b.users) || !b.before[i].Ours() || len(w.last) >= mostWaiting {
+		taken := false
+		switch {
+		case c.Action != pluginapi.Rejected || i >= len(b.users):
+		case c.Code == diag.LoadIdentityConflict:
+			taken = c.Holder != ""
+		case c.Code == diag.LoadEmailConflict, c.Code == diag.LoadUsernameConflict:
+			taken = !w.dry && b.before[i].Ours()
+		}
+		if !taken || len(w.last) >= mostWaiting {
 			others = append(others, c)
 			continue
 		}
 		u := b.users[i]
-		u.Expect = nil
+		if !w.planned {
+			u.Expect = nil
+		}
 		w.batch.ours = true
 		w.batch.add(&u, &b.before[i], b.unchanged[i], b.places[i])
 		w.last = append(w.last, c)
@@ -210,9 +225,6 @@ func (w *waiting) rounds(atOnce int, send func(*batch) ([]pluginapi.Change, erro
 
 // exchange deals with those who wait, unless moving has failed with err.
 func (m *mover) exchange(ctx, working context.Context, atOnce int, err error) error {
-	if m.dry {
-		return err
-	}
 	settled := func(b *batch, changes []pluginapi.Change) error { return settle(m, b, changes, true) }
 	if err == nil {
 		m.stopped = func() error { return context.Cause(ctx) }
@@ -258,6 +270,7 @@ func (m *mover) handle(ctx context.Context, d *dispatcher, it *item) error {
 	if err != nil {
 		return err
 	}
+	u.Prior.Linked = m.survey.former[u.SourceID]
 	d.add(u, &before, status == statusUnchanged, it.place)
 	return nil
 }

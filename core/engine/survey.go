@@ -8,6 +8,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/policy"
@@ -31,6 +32,9 @@ type survey struct {
 	// linked lists accounts that runs have loaded and that are ways to sign in to others by
 	// now, with whose.
 	linked map[string]string
+	// former are the ids in the target of accounts that runs have made and that are ways to
+	// sign in to an account by now, by its id.
+	former map[string][]string
 	// work has every account that something is to be done about.
 	work      *workSet
 	conflicts *conflicts
@@ -65,10 +69,12 @@ type surveyor struct {
 	// full takes nobody for unchanged. everybody has accounts in the work set that are.
 	full, everybody bool
 	key             []byte
-	// loaded says whether a run has loaded an account; nil where nobody wants to know who is
-	// linked.
-	loaded   func(sourceID string) (bool, error)
-	progress func(done int)
+	// loaded is what the journal holds of an account that a run has loaded, nil where none
+	// has. It is nil where nobody wants to know who is linked.
+	loaded func(sourceID string) (*journal.Entry, error)
+	// allLinked wants to know it of everybody, also of those for whom nothing is to be done.
+	allLinked bool
+	progress  func(done int)
 
 	withheld pluginapi.Withheld
 	claims   *claims
@@ -86,7 +92,7 @@ func (v *surveyor) survey(ctx context.Context) (_ *survey, err error) {
 	v.withheld, v.claims = v.caps.Withheld(), newClaims(v.caps)
 	v.made = &survey{
 		classes: map[pluginapi.Class]int{}, losses: map[mapping.Loss]int{}, withheld: map[pluginapi.Feature]int{}, work: &workSet{}, demand: newDemand(), signIns: newSignIns(),
-		everyone: v.part == nil, linked: map[string]string{},
+		everyone: v.part == nil, linked: map[string]string{}, former: map[string][]string{},
 	}
 	defer func() {
 		if err != nil {
@@ -148,7 +154,7 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 	}
 	status := statusOf(known, v.full, &it.user, v.key)
 	s.statuses = append(s.statuses, status)
-	if v.loaded != nil {
+	if v.loaded != nil && (v.allLinked || status != statusUnchanged) {
 		if err := v.link(account); err != nil {
 			return err
 		}
@@ -174,12 +180,16 @@ func (v *surveyor) link(account *canonical.User) error {
 		if id == account.InternalID {
 			continue
 		}
-		loaded, err := v.loaded(id)
+		e, err := v.loaded(id)
 		if err != nil {
 			return err
 		}
-		if loaded {
-			v.made.linked[id] = account.InternalID
+		if e == nil {
+			continue
+		}
+		v.made.linked[id] = account.InternalID
+		if e.Ours() && e.TargetID != "" {
+			v.made.former[account.InternalID] = append(v.made.former[account.InternalID], e.TargetID)
 		}
 	}
 	return nil

@@ -249,6 +249,7 @@ func TestKeycloak(t *testing.T) {
 	}{
 		{"LiveToLive", testLiveToLive},
 		{"DryRunsChangeNothing", testDryRunsChangeNothing},
+		{"SharedIdentity", testSharedIdentity},
 		{"Bridge", testBridge},
 		{"Tabs", testTabs},
 		{"Mishaps", testMishaps},

@@ -664,8 +664,25 @@ func TestServerMovesLinks(t *testing.T) {
 		return ids
 	}
 	c := client(t, config)
-	// The account that had it is linked to another at the source, and no part of the run.
+	// Who has it is in the source, and keeps it, whoever wants it as well.
 	known[1].Identities = subject("s0")
+	refused := func(u sdk.User, holder string) {
+		t.Helper()
+		for what, o := range map[string]sdk.Outcome{"plan": planOf(t, c, []sdk.User{u})[0].Outcome, "run": loaded(t, c, u)[0]} {
+			if o.Action != sdk.Rejected || o.Code != sdk.CodeIdentityConflict || o.Holder != holder {
+				t.Errorf("%s: %+v", what, o)
+			}
+		}
+	}
+	refused(known[1], users[0].ID)
+	if got := holders("s0"); !slices.Equal(got, []string{users[0].ID}) {
+		t.Errorf("the identity is with %v", got)
+	}
+	// It is linked to another at the source, and no part of the run.
+	known[1].Prior.Linked = []string{users[0].ID}
+	if p := planOf(t, c, known[1:2])[0]; p.Action != sdk.Updated {
+		t.Errorf("planned %s", short(p))
+	}
 	if o := loaded(t, c, known[1])[0]; o.Action != sdk.Updated || len(o.Losses) > 0 {
 		t.Errorf("%+v", o)
 	}
@@ -674,24 +691,82 @@ func TestServerMovesLinks(t *testing.T) {
 	}
 	// Two exchange theirs.
 	known[2].Identities, known[3].Identities = subject("s3"), subject("s2")
-	for _, o := range loaded(t, c, known[2:]...) {
+	for i, o := range loaded(t, c, known[2:]...) {
 		if o.Action != sdk.Updated || len(o.Losses) > 0 {
 			t.Errorf("%+v", o)
 		}
+		known[2+i].Prior.State = o.State
 	}
 	if a, b := holders("s3"), holders("s2"); !slices.Equal(a, []string{users[2].ID}) || !slices.Equal(b, []string{users[3].ID}) {
 		t.Errorf("the identities are with %v and %v", a, b)
 	}
-	// Somebody new gets one of an account of ours, and one that is not ours.
+	// Somebody new wants one of an account of ours, and one that is not ours.
 	fresh := []sdk.User{whole(t, 60_010), whole(t, 60_011)}
 	fresh[0].Identities, fresh[1].Identities = subject("s2"), subject("theirs")
 	c = client(t, config) // another run: in one of them only one user can have an identity
-	planned, left := planOf(t, c, fresh), loaded(t, c, fresh...)
-	if left[0].Action != sdk.Created || len(left[0].Losses) > 0 || !slices.Equal(holders("s2"), []string{fresh[0].ID}) {
-		t.Errorf("%+v, the identity is with %v", left[0], holders("s2"))
-	}
+	refused(fresh[0], users[3].ID)
+	planned, left := planOf(t, c, fresh[1:])[0], loaded(t, c, fresh[1:]...)[0]
 	want := []string{"identities load.part_failed"}
-	if left[1].Action != sdk.Created || !slices.Equal(losses(left[1]), want) || !slices.Equal(losses(planned[1].Outcome), want) || len(holders("theirs")) != 1 {
-		t.Errorf("planned %s\nrun %+v", short(planned[1]), left[1])
+	if left.Action != sdk.Created || !slices.Equal(losses(left), want) || !slices.Equal(losses(planned.Outcome), want) || len(holders("theirs")) != 1 {
+		t.Errorf("planned %s\nrun %+v", short(planned), left)
+	}
+	// The one of ours gives it up, in another batch of the same run.
+	known[3].Identities = nil
+	before := planOf(t, c, fresh[:1])[0]
+	giver := planOf(t, c, known[3:])[0]
+	after := planOf(t, c, fresh[:1])[0]
+	if before.Code != sdk.CodeIdentityConflict || giver.Action != sdk.Updated || after.Action != sdk.Created {
+		t.Errorf("planned %s\n%s\n%s", short(before), short(giver), short(after))
+	}
+	if got := holders("s2"); !slices.Equal(got, []string{users[3].ID}) {
+		t.Errorf("after the plan the identity is with %v", got)
+	}
+	for _, u := range []sdk.User{known[3], fresh[0]} {
+		if o := loaded(t, c, u)[0]; o.Action == sdk.Rejected || len(o.Losses) > 0 {
+			t.Errorf("%+v", o)
+		}
+	}
+	if got := holders("s2"); !slices.Equal(got, []string{fresh[0].ID}) {
+		t.Errorf("the identity is with %v", got)
+	}
+	// Whoever does not get what it wants gives nothing up.
+	known[1].Identities, known[1].Prior.Linked = subject("s2"), nil
+	known[2].Identities = subject("s0")
+	c = client(t, config)
+	for _, o := range loaded(t, c, known[2], known[1]) {
+		if o.Code != sdk.CodeIdentityConflict {
+			t.Errorf("%+v", o)
+		}
+	}
+	if a, b := holders("s0"), holders("s3"); !slices.Equal(a, []string{users[1].ID}) || !slices.Equal(b, []string{users[2].ID}) {
+		t.Errorf("the identities are with %v and %v", a, b)
+	}
+}
+
+// TestServerSharedIdentity has two users want one identity: whoever comes first keeps it,
+// in this run and in all later ones.
+func TestServerSharedIdentity(t *testing.T) {
+	t.Parallel()
+	s := keycloak.Shared(t, withJar)
+	config := newRealmOn(t, s, "shared-identity")
+	addProvider(t, s, "shared-identity", "google")
+	users := []sdk.User{whole(t, 60_100), whole(t, 60_101)}
+	for i := range users {
+		users[i].Identities = []sdk.Identity{{Provider: "google", Subject: "7", Name: "ada"}}
+	}
+	first := loaded(t, client(t, config), users...)
+	if first[0].Action != sdk.Created || first[1].Code != sdk.CodeIdentityConflict {
+		t.Fatalf("%+v", first)
+	}
+	for run := range 2 {
+		c := client(t, config)
+		planned, o := planOf(t, c, users[1:])[0], loaded(t, c, users[1])[0]
+		if planned.Code != sdk.CodeIdentityConflict || o.Code != sdk.CodeIdentityConflict {
+			t.Errorf("run %d: planned %s, %+v", run, short(planned), o)
+		}
+	}
+	found, err := open(t, config).api.linkedTo(t.Context(), "google", "7")
+	if err != nil || len(found) != 1 || found[0].ID != users[0].ID {
+		t.Errorf("the identity is with %+v, %v", found, err)
 	}
 }

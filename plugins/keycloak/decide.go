@@ -22,12 +22,12 @@ type verdict struct {
 	parked *detail // as it was before it stepped aside, nil if it has not
 	// left are fields that are to differ, since they cannot be written.
 	left map[string]bool
-	// moves are links of other accounts of a load that come to this one.
+	// wishes are the identities that the account is to be linked to and is not.
+	wishes []wish
+	// moves are links that come to this account from others that are ways to sign in to it
+	// by now.
 	moves []move
 }
-
-// move is a link that leaves an account.
-type move struct{ from, alias string }
 
 func (v *verdict) change() sdk.Change {
 	return sdk.Change{Outcome: v.Outcome, Fields: v.Fields}
@@ -167,6 +167,7 @@ func (r *decision) make(ctx context.Context, claims *reconcile.Claims) error {
 	if err := r.exchange(ctx); err != nil {
 		return err
 	}
+	linking := &linking{decision: r, claims: claims}
 	for i, v := range out {
 		if v.Outcome.Action != sdk.Created && !v.writes() {
 			continue
@@ -176,12 +177,11 @@ func (r *decision) make(ctx context.Context, claims *reconcile.Claims) error {
 			v.Verdict = reconcile.Verdict{Outcome: *rejected}
 			continue
 		}
-		if err := r.relink(ctx, v); err != nil {
+		if err := linking.wish(ctx, v); err != nil {
 			return err
 		}
 	}
-	settleMoves(r.all)
-	return nil
+	return linking.settle(ctx)
 }
 
 // prove has the server say which accounts are exactly as a load would leave them today and
@@ -207,25 +207,6 @@ func (r *decision) prove(ctx context.Context) error {
 	maps.DeleteFunc(asked, func(id string, _ *detail) bool { return !equal[id] })
 	r.proven = asked
 	return err
-}
-
-// settleMoves leaves it to accounts that get another identity themselves to lose the one
-// that they have: who takes it from them could meet the new one.
-func settleMoves(all []*verdict) {
-	loses := map[move]bool{}
-	for _, v := range all {
-		if !v.writes() {
-			continue
-		}
-		for _, d := range v.Differences {
-			if alias, is := strings.CutPrefix(d.Field, prefixIdentity); is {
-				loses[move{v.held.ID, alias}] = true
-			}
-		}
-	}
-	for _, v := range all {
-		v.moves = slices.DeleteFunc(v.moves, func(m move) bool { return loses[m] })
-	}
 }
 
 // ask has the server say of credentials of which no run knows what was sent, whether they
@@ -654,52 +635,6 @@ func (r *decision) wantedBy(ctx context.Context) (map[[2]string]*account, error)
 		}
 	}
 	return holder, nil
-}
-
-// relink looks who has the identities that an account is to be linked to: the server lets
-// several accounts have one, and signs in to any of them.
-func (r *decision) relink(ctx context.Context, v *verdict) error {
-	if r.directory.count == 0 {
-		return nil // whoever has come since, claims its identities
-	}
-	for _, f := range slices.Clone(v.user.FederatedIdentities) {
-		field := prefixIdentity + f.IdentityProvider
-		if !r.view.aliases[f.IdentityProvider] || v.held != nil && v.differs(field) == nil {
-			continue
-		}
-		holders, err := r.api.linkedTo(ctx, f.IdentityProvider, f.UserID)
-		if err != nil {
-			return fmt.Errorf("look up who is linked to an identity of %s: %w", f.IdentityProvider, err)
-		}
-		for _, h := range holders {
-			if h.ID == v.user.ID {
-				continue
-			}
-			mine, err := ownAccount(ctx, r, h.ID)
-			if err != nil {
-				return err
-			}
-			if mine {
-				v.moves = append(v.moves, move{h.ID, f.IdentityProvider})
-				continue
-			}
-			v.user.FederatedIdentities = slices.DeleteFunc(v.user.FederatedIdentities, func(x federatedIdentity) bool { return x == f })
-			v.giveUp(field, sdk.CarriesIdentities, sdk.CodePartFailed, f.IdentityProvider, "the identity belongs to the account "+h.ID+" of the realm, which no load has made")
-		}
-	}
-	return nil
-}
-
-// ownAccount reports whether a load has made an account, as far as that shows.
-func ownAccount(ctx context.Context, r *decision, id string) (bool, error) {
-	if slices.ContainsFunc(r.all, func(v *verdict) bool { return v.writes() && v.held.ID == id && !v.last.IsZero() }) {
-		return true, nil
-	}
-	d, err := r.reader.one(ctx, id, nil, nil)
-	if err != nil || d == nil {
-		return false, err
-	}
-	return slices.ContainsFunc(d.Credentials, func(c heldCredential) bool { return ownCredential(id, c.ID) }), nil
 }
 
 func joinNotes(notes []string) string { return strings.Join(slices.Compact(notes), "; ") }

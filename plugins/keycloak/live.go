@@ -42,6 +42,7 @@ type openRealm struct {
 	members   *memberships
 	planned   *reconcile.Claims
 	loading   *reconcile.Claims
+	giving    giving
 
 	bulk         bool // the server has the endpoints of our provider
 	compares     bool // and can be asked about credentials

@@ -52,7 +52,9 @@ func capabilities(c Config) sdk.Capabilities {
 		Batch:       batch,
 		MaxIDLength: maxID,
 		UniqueEmail: true,
-		FoldsCase:   map[sdk.Identifier]bool{sdk.IdentifierID: false, sdk.IdentifierUsername: true, sdk.IdentifierEmail: true},
+		// The realm would link an identity to several accounts, and sign in to any of them.
+		UniqueIdentities: true,
+		FoldsCase:        map[sdk.Identifier]bool{sdk.IdentifierID: false, sdk.IdentifierUsername: true, sdk.IdentifierEmail: true},
 		SignIns: []sdk.SignIn{
 			{Way: sdk.SignInPassword}, {Way: sdk.SignInSocial}, {Way: sdk.SignInPasskey}, {Way: sdk.SignInEmailReset},
 		},

@@ -67,13 +67,14 @@ func (m *mapper) Capabilities() sdk.Capabilities {
 		Hashes: []sdk.HashSupport{
 			{Scheme: sdk.Bcrypt, Variants: []string{"2a", "2b", "2y"}}, {Scheme: sdk.Argon2id}, {Scheme: sdk.Argon2i},
 		},
-		Carries:     []sdk.Feature{sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesIdentities, sdk.CarriesMetadata},
-		Batch:       sdk.BatchLimits{Users: 100, InFlight: 2},
-		MaxIDLength: longestID,
-		UniqueEmail: true,
-		Folding:     map[sdk.Identifier]sdk.Folding{sdk.IdentifierEmail: {Trims: true}, sdk.IdentifierUsername: {Trims: true}},
-		NoUsernames: m.config.Traits.Username == "",
-		Identity:    []string{"admin_url"},
+		Carries:          []sdk.Feature{sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesIdentities, sdk.CarriesMetadata},
+		Batch:            sdk.BatchLimits{Users: 100, InFlight: 2},
+		MaxIDLength:      longestID,
+		UniqueEmail:      true,
+		UniqueIdentities: true,
+		Folding:          map[sdk.Identifier]sdk.Folding{sdk.IdentifierEmail: {Trims: true}, sdk.IdentifierUsername: {Trims: true}},
+		NoUsernames:      m.config.Traits.Username == "",
+		Identity:         []string{"admin_url"},
 	}
 	if !m.config.SignerKey.IsZero() {
 		c.Hashes = append(c.Hashes, sdk.HashSupport{Scheme: sdk.FirebaseScrypt})

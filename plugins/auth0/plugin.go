@@ -51,6 +51,8 @@ func capabilities(c Config) sdk.Capabilities {
 		Batch:       batch,
 		MaxIDLength: maxID,
 		UniqueEmail: true,
+		// An identity is one user of a tenant, and can be linked to one other.
+		UniqueIdentities: true,
 		// Names and addresses are stored in lower case. Whether ids are is not documented,
 		// so that two of them are not told apart by case alone.
 		FoldsCase: map[sdk.Identifier]bool{sdk.IdentifierID: true, sdk.IdentifierUsername: true, sdk.IdentifierEmail: true},

@@ -101,6 +101,29 @@ func (t *declared) path(table *table, steps ...string) string {
 	return sdk.Pointer(append([]string{"tables", strconv.Itoa(table.at)}, steps...)...)
 }
 
+// identityIndex is a unique index about identities alone, whosever they are; nil where there
+// is none.
+func identityIndex(t *table, h *heldTable) *uniqueIndex {
+	if t.Per != perIdentity && t.Per != perLogin {
+		return nil
+	}
+	for _, u := range h.unique {
+		varies := false
+		alone := u.predicate == "" && !slices.ContainsFunc(u.columns, func(name string) bool {
+			i := slices.IndexFunc(t.columns, func(c *column) bool { return c.name == name })
+			if i < 0 {
+				return true
+			}
+			varies = varies || !t.columns[i].fixed
+			return len(t.columns[i].source.uses) > 0 // of the account
+		})
+		if alone && varies {
+			return u
+		}
+	}
+	return nil
+}
+
 func (t *declared) columnsFit(table *table, h *heldTable) (l sdk.Diagnostics) {
 	bad := func(code sdk.Code, name, summary, hint string) {
 		l.Add(sdk.Diagnostic{Code: code, Path: t.path(table, "columns", name), Summary: fmt.Sprintf("%s.%s %s", table.Name, name, summary), Hint: hint})
@@ -131,6 +154,9 @@ func (t *declared) columnsFit(table *table, h *heldTable) (l sdk.Diagnostics) {
 					bad(codeUniqueUndeclared, col.name, "may hold every address once only ("+u.name+")", "add unique: [email], so that the policies decide who keeps it")
 				}
 			}
+		}
+		if u := identityIndex(table, h); u != nil && u.columns[0] == col.name && !slices.Contains(t.config.Unique, string(sdk.IdentifierIdentity)) {
+			bad(codeUniqueUndeclared, col.name, "may hold every identity once only ("+u.name+")", "add identity to unique, so that the policies decide who keeps it")
 		}
 		if held.ignoresCase && col.source.isField("email") && slices.Contains(t.config.Unique, "email") && !slices.Contains(t.config.FoldsCase, "email") {
 			bad(codeUniqueUndeclared, col.name, "is compared without case by the database", "add folds_case: [email], so that the policies decide who keeps an address")

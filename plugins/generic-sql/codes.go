@@ -35,7 +35,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeColumnRequired, Meaning: "a column that must have a value gets none", Remedy: "declare it, or give it a default in the database", Permanent: true},
 	{Code: codeColumnType, Meaning: "a column cannot hold what it would get", Remedy: "correct the expression or the constant", Permanent: true},
 	{Code: codeKeyNotUnique, Meaning: "several rows may have the key by which accounts are found again", Remedy: "name the primary key, or create a unique index", Permanent: true},
-	{Code: codeUniqueUndeclared, Meaning: "the database wants every address to occur once, or compares addresses without case, and the configuration does not say so, so that no policy would decide who keeps one", Remedy: "add it to target.config.unique, or to folds_case", Permanent: true},
+	{Code: codeUniqueUndeclared, Meaning: "the database wants every address or identity to occur once, or compares addresses without case, and the configuration does not say so, so that no policy would decide who keeps one", Remedy: "add it to target.config.unique, or to folds_case", Permanent: true},
 	{Code: codePrivilege, Meaning: "the role lacks a right that a load needs", Remedy: "grant it; docs/generic-sql.md has the statements", Permanent: true},
 	{Code: codeNoHashes, Meaning: "nothing says which password hashes the application can verify, so that everybody with a password needs a reset", Remedy: "have the application verify them, then list them in target.config.hashes", Permanent: true},
 	{Code: codeReferenced, Meaning: "rows of other tables refer to the account, so that an undo leaves it", Remedy: "delete it by hand with all that belongs to it, if it should go", Permanent: true},

@@ -27,7 +27,7 @@ type Config struct {
 
 	Tables     []Table  `json:"tables,omitempty" jsonschema:"tables to write, those that others refer to first; the first one has the accounts"`
 	Hashes     []string `json:"hashes,omitempty" jsonschema:"schemes of password hashes that the application verifies: bcrypt, argon2id, argon2i, argon2d, firebase_scrypt"`
-	Unique     []string `json:"unique,omitempty" jsonschema:"what no two accounts may have alike: email"`
+	Unique     []string `json:"unique,omitempty" jsonschema:"what no two accounts may have alike: email, identity"`
 	FoldsCase  []string `json:"folds_case,omitempty" jsonschema:"identifiers that the application compares without case: email, username"`
 	IDLength   int      `json:"id_length,omitempty" default:"255" jsonschema:"characters that an id may have"`
 	Disposable []string `json:"disposable,omitempty" jsonschema:"tables whose rows may go with an account that an undo removes"`
@@ -139,8 +139,8 @@ func (c Config) resolved() (Config, sdk.Diagnostics) {
 		}
 	}
 	for i, name := range c.Unique {
-		if name != string(sdk.IdentifierEmail) {
-			bad(sdk.Pointer("unique", fmt.Sprint(i)), fmt.Sprintf("%q cannot be declared as unique here", name), "email can; ids and user names always are")
+		if name != string(sdk.IdentifierEmail) && name != string(sdk.IdentifierIdentity) {
+			bad(sdk.Pointer("unique", fmt.Sprint(i)), fmt.Sprintf("%q cannot be declared as unique here", name), "email and identity can; ids and user names always are")
 		}
 	}
 	for i, name := range c.FoldsCase {

@@ -24,7 +24,7 @@ import (
 // ownTables is a declaration of the tables of own.sql and own.mysql.sql under testdata.
 func ownTables(s *site) Config {
 	return Config{
-		URL: sdk.NewSecret(s.dsn), Schema: s.schema, Name: "default", IDLength: 36, Unique: []string{"email"}, FoldsCase: []string{"email"}, Hashes: []string{"bcrypt"},
+		URL: sdk.NewSecret(s.dsn), Schema: s.schema, Name: "default", IDLength: 36, Unique: []string{"email", "identity"}, FoldsCase: []string{"email"}, Hashes: []string{"bcrypt"},
 		Tables: []Table{
 			{Name: "People", Per: "account", Key: []string{"Id"}, Columns: map[string]Column{
 				"Id": {Field: "id"}, "mail": {Field: "email"}, `Full "Name"`: {Template: "{given_name} {family_name}"}, "phone": {Field: "phone"},

@@ -50,8 +50,9 @@ func newTarget(c Config, env sdk.Env) (sdk.Target, error) {
 func capabilities(c Config, m *model) sdk.Capabilities {
 	caps := sdk.Capabilities{
 		Carries: m.features(), Batch: batch, Identity: identity,
-		UniqueEmail: slices.Contains(c.Unique, string(sdk.IdentifierEmail)),
-		NoUsernames: !m.usernames(), MaxIDLength: c.IDLength,
+		UniqueEmail:      slices.Contains(c.Unique, string(sdk.IdentifierEmail)),
+		UniqueIdentities: slices.Contains(c.Unique, string(sdk.IdentifierIdentity)),
+		NoUsernames:      !m.usernames(), MaxIDLength: c.IDLength,
 		FoldsCase: map[sdk.Identifier]bool{},
 	}
 	for _, i := range []sdk.Identifier{sdk.IdentifierID, sdk.IdentifierUsername, sdk.IdentifierEmail, sdk.IdentifierPhone} {

@@ -383,6 +383,13 @@ func (d *drafting) part(h, people *heldTable) {
 	case provider != "" && subject != "":
 		t.Per, t.Key, about = perIdentity, []string{provider, subject}, "One row for each social login."
 		t.Columns[provider], t.Columns[subject] = Column{Field: "identity.provider"}, Column{Field: "identity.subject"}
+		for _, u := range h.unique {
+			columns := slices.Sorted(slices.Values(u.columns))
+			if u.predicate == "" && slices.Equal(columns, slices.Sorted(slices.Values(t.Key))) && !slices.Contains(d.config.Unique, string(sdk.IdentifierIdentity)) {
+				d.config.Unique = append(d.config.Unique, string(sdk.IdentifierIdentity))
+				d.comments["/unique"] = strings.TrimSpace(fmt.Sprintf("%s No two people may have the same identity: the index %s.", d.comments["/unique"], u.name))
+			}
+		}
 	case role != "":
 		t.Per, t.Key, about = perRole, []string{role}, "One row for each role."
 		t.Columns[role] = Column{Field: "role.name"}

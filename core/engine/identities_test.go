@@ -278,7 +278,7 @@ func (k *keeper) decide(u *pluginapi.User, plan bool) pluginapi.Outcome {
 	}
 	o := pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Created, TargetID: me}
 	if k.there[me] {
-		o.Action = pluginapi.Updated
+		o.Action, o.State = pluginapi.Updated, []byte("as it is")
 	}
 	if !plan {
 		for subject := range wants {
@@ -302,12 +302,14 @@ func identified(src listed, subjects map[int]string) listed {
 func TestIdentityGoesToAnotherAccount(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		from, to int
-		fresh    bool
+		from, to     int
+		fresh, saved bool
 	}{
-		"the giver comes first":    {0, 5, false},
-		"the receiver comes first": {5, 0, false},
-		"the receiver is new":      {0, 6, true},
+		"the giver comes first":                    {from: 0, to: 5},
+		"the receiver comes first":                 {from: 5, to: 0},
+		"the receiver is new":                      {from: 0, to: 6, fresh: true},
+		"the receiver comes first in a saved plan": {from: 5, to: 0, saved: true},
+		"the receiver is new in a saved plan":      {from: 0, to: 6, fresh: true, saved: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -321,11 +323,21 @@ func TestIdentityGoesToAnotherAccount(t *testing.T) {
 				later, want = people(7), pluginapi.Summary{Read: 7, Created: 1, Updated: 1, Unchanged: 5}
 			}
 			later = identified(later, map[int]string{tt.to: "7"})
+			plan, digests := NewPlan("public", "idp", nil, nil), map[string][]byte{}
 			for _, dry := range []bool{true, false} {
 				dst.giving = map[string]bool{} // another process
-				res, seen, err := p.do(later, dst, func(o *Options) { o.DryRun = dry })
+				res, seen, err := p.do(later, dst, func(o *Options) {
+					if o.DryRun = dry; dry {
+						o.Digest = func(id string, digest []byte) { digests[id] = digest }
+					} else if tt.saved {
+						o.Plan = plan
+					}
+				})
 				if err != nil || res.Summary != want {
 					t.Errorf("dry %v: %+v, %v; want %+v\n%+v", dry, res.Summary, err, want, seen[id(tt.to)].Outcome)
+				}
+				for id, c := range seen {
+					plan.Add(c, digests[id])
 				}
 			}
 			if dst.holders["7"] != "t-"+id(tt.to) {

@@ -51,6 +51,8 @@ func (r rules) reconcile(found pluginapi.Change, u *pluginapi.User, before *jour
 		for i := range c.Fields {
 			c.Fields[i].Drift = true
 		}
+	case r.planned && c.Action == pluginapi.Rejected && conflictCodes[c.Code]:
+		// It is kept from what another account has, and may get it later in the run.
 	case r.planned && moved(&c, u):
 		c.Action, c.Code, c.Detail = pluginapi.Rejected, diag.LoadMoved, "the account has changed in the target since the plan was made"
 	case r.adopts(&c, u):

@@ -207,7 +207,7 @@ func TestInitProposesTables(t *testing.T) {
 			 CREATE TABLE member_roles (member_id text REFERENCES members, role text, PRIMARY KEY (member_id, role));
 			 CREATE TABLE orders (id serial PRIMARY KEY, member_id text REFERENCES members);`,
 			"SELECT count(*) FROM members",
-			[]string{"name: members", "emailAddress: {field: email}", "Not written: score", "unique: [email]", "folds_case: [email]", "name: social_logins", "per: identity", "name: member_roles", "per: role"},
+			[]string{"name: members", "emailAddress: {field: email}", "Not written: score", "unique: [email, identity]", "folds_case: [email]", "name: social_logins", "per: identity", "name: member_roles", "per: role"},
 		},
 		"tables of a library": {readFile(t, "../../plugins/generic-sql/testdata/authjs.sql"), "SELECT count(*) FROM users", []string{"preset: authjs"}},
 	} {

@@ -63,9 +63,6 @@ func awardIdentities(c *conflicts, groups []duplicates.Group, p policy.Choice) {
 	for i := range all {
 		a := &all[i]
 		l := c.losers[a.Place]
-		if l != nil && l.out && !l.link {
-			continue
-		}
 		for _, n := range wants[a.Place] {
 			if first := holders[n]; first != nil {
 				l = c.loses(a.Place)

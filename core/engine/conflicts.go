@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -139,6 +138,17 @@ func (c *claims) add(place int, u *pluginapi.User) error {
 	return err
 }
 
+// wantIdentities registers the identities of an account.
+func (c *claims) wantIdentities(a duplicates.Account, u *pluginapi.User) error {
+	for i := range u.Identities {
+		err := c.keys.each(u, &u.Identities[i], func(key uint64) error { return c.wanted.AddHash(a, identity.bit(), key) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // want registers a value: once, or once for each tenant of the account.
 func (c *claims) want(a duplicates.Account, u *pluginapi.User, kinds duplicates.Kind, value string) error {
 	one := idKind(bits.TrailingZeros8(uint8(kinds))) //nolint:gosec // one of few
@@ -187,9 +197,8 @@ type loser struct {
 	// lost holds who keeps the identifier instead, by kind, counted from 1; 0 means
 	// that the account has it.
 	lost [idKindCount]int
-	// identities says, by their keys, who keeps the identities that it does not get: an
-	// account has several, and can lose them to different ones, of which lost has the first.
-	identities map[uint64]int
+	// identities are those that it does not get. Of their keepers, lost has the first.
+	identities keepers
 	// What the policies make of it: kept out of the target by one of kind, or made one
 	// with an account, or changed.
 	out    bool
@@ -242,11 +251,6 @@ func decide(groups []duplicates.Group, policies policy.Collision, keys identityK
 	return c
 }
 
-// better says which of two accounts keeps what both want.
-func better(a, b duplicates.Account) int {
-	return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(a.Place, b.Place))
-}
-
 // award says who of those who want the same gets it.
 func (c *conflicts) award(g *duplicates.Group) {
 	first := slices.MinFunc(g.Accounts, better)
@@ -269,12 +273,52 @@ func (c *conflicts) loses(place int) *loser {
 	return l
 }
 
+// awardIdentities gives identities to accounts, the better one first. Who is kept out of the
+// target takes none from others: not for another identifier, and not for an identity that
+// it has beside this one.
+func awardIdentities(c *conflicts, groups []duplicates.Group, p policy.Choice) {
+	all, wants := contenders(groups)
+	holders := make([]*duplicates.Account, len(groups))
+	for i := range all {
+		a := &all[i]
+		l := c.losers[a.Place]
+		for _, n := range wants[a.Place] {
+			if first := holders[n]; first != nil {
+				l = c.loses(a.Place)
+				l.loseIdentity(groups[n].Hash, first.Place)
+				c.winners[first.Place] = winner{id: first.ID}
+			}
+		}
+		if l != nil && l.lost[identity] != 0 && !l.out {
+			l.apply(identity, p)
+		}
+		if l != nil && l.out && !l.link {
+			continue
+		}
+		for _, n := range wants[a.Place] {
+			if holders[n] == nil {
+				holders[n] = a
+			}
+		}
+	}
+}
+
+func (l *loser) loseIdentity(key uint64, to int) {
+	if l.identities == nil {
+		l.identities = keepers{}
+	}
+	l.identities[key] = to
+	if l.lost[identity] == 0 {
+		l.lost[identity] = to + 1
+	}
+}
+
 // apply does what a policy says about the loss of an identifier.
 func (l *loser) apply(kind idKind, p policy.Choice) {
 	switch {
 	case p == policy.Allow && kind == email:
 		l.lost[kind] = 0
-	case p == policy.Link && kind == identity && l.strays(l.lost[identity]-1): // with whom is not clear
+	case p == policy.Link && kind == identity && l.identities.beside(l.lost[identity]-1): // with whom is not clear
 		l.out, l.kind, l.action = true, kind, pluginapi.Rejected
 	case p == policy.Link && kind != idOfUser:
 		l.out, l.link, l.kind, l.action = true, true, kind, pluginapi.Rejected
@@ -346,7 +390,7 @@ func (c *conflicts) link() {
 		host, ok := c.candidates[l.winner()]
 		guest := c.candidates[place]
 		if l.link = ok && c.losers[l.winner()] == nil && same(&host, &guest); l.link {
-			l.strip(&guest.user, &c.keys)
+			l.identities.strip(&guest.user, &c.keys)
 			c.guests[l.winner()] = append(c.guests[l.winner()], guest.user)
 		}
 	}
@@ -389,7 +433,7 @@ func (c *conflicts) resolve(place int, u *pluginapi.User) *loser {
 	if l.lost[username] != 0 {
 		u.Username += suffix(u.SourceID)
 	}
-	l.strip(u, &c.keys)
+	l.identities.strip(u, &c.keys)
 	return nil
 }
 
@@ -406,7 +450,7 @@ func (c *conflicts) losses(chosen func(place int) bool) map[mapping.Loss]int {
 		for kind := range idKindCount {
 			lost := l.lost[kind] != 0 && !l.out
 			if kind == identity && l.link { // the other account gets the rest
-				lost = l.strays(l.winner())
+				lost = l.identities.beside(l.winner())
 			}
 			if lost && chosen(place) {
 				all[idKinds[kind].loss]++
@@ -432,6 +476,21 @@ func (c *conflicts) outcome(sourceID string, l *loser) pluginapi.Outcome {
 		SourceID: sourceID, Action: l.action, Code: kind.code, Detail: detail,
 		Hint: "link or merge the two accounts in SuperTokens, change one of them, or say with policies.collision what should happen",
 	}
+}
+
+// further names those who keep other identities of an account.
+func further(c *conflicts, l *loser) string {
+	keepers := slices.Compact(slices.Sorted(maps.Values(l.identities)))
+	var ids []string
+	for _, place := range keepers {
+		if place != l.winner() {
+			ids = append(ids, c.winners[place].id)
+		}
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	return "; of further identities: " + strings.Join(ids, ", ")
 }
 
 // apart says where two accounts are, if that tells them apart.

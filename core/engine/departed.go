@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
 )
 
@@ -20,9 +19,6 @@ type departed struct {
 	// people are by the ids of their accounts in the target.
 	people map[string]string
 }
-
-// conflictCodes are of accounts that want what another one in the target has.
-var conflictCodes = map[diag.Code]bool{diag.LoadIDConflict: true, diag.LoadUsernameConflict: true, diag.LoadEmailConflict: true, diag.LoadIdentityConflict: true}
 
 // name says so in each reject by a conflict whose words name such an account.
 func (d *departed) name(ctx context.Context, changes []pluginapi.Change) error {

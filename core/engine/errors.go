@@ -1,6 +1,10 @@
 package engine
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/stetl/stetl/core/diag"
+)
 
 // The reasons why a run ends before every account was dealt with. All but
 // ErrUnbalanced and ErrNotCommitted leave everything accounted for as it is.
@@ -26,3 +30,6 @@ var (
 // ErrNeedsEveryone says that a target that is written as a whole was to get a part: the
 // part would have replaced everybody else.
 var ErrNeedsEveryone = errors.New("this target is written as a whole every time, so a run must be about all accounts")
+
+// conflictCodes are of accounts that want what another one in the target has.
+var conflictCodes = map[diag.Code]bool{diag.LoadIDConflict: true, diag.LoadUsernameConflict: true, diag.LoadEmailConflict: true, diag.LoadIdentityConflict: true}

@@ -264,7 +264,7 @@ func (k *keeper) decide(u *pluginapi.User, plan bool) pluginapi.Outcome {
 	for _, i := range u.Identities {
 		wants[i.Subject] = true
 		holder := k.holders[i.Subject]
-		if holder != "" && holder != me && !slices.Contains(u.Prior.Linked, holder) && !(plan && k.giving[holder]) {
+		if holder != "" && holder != me && !slices.Contains(u.Prior.Linked, holder) && (!plan || !k.giving[holder]) {
 			return pluginapi.Outcome{SourceID: u.SourceID, Action: pluginapi.Rejected, Code: diag.LoadIdentityConflict, Holder: holder}
 		}
 	}
@@ -327,9 +327,11 @@ func TestIdentityGoesToAnotherAccount(t *testing.T) {
 			for _, dry := range []bool{true, false} {
 				dst.giving = map[string]bool{} // another process
 				res, seen, err := p.do(later, dst, func(o *Options) {
-					if o.DryRun = dry; dry {
+					o.DryRun = dry
+					switch {
+					case dry:
 						o.Digest = func(id string, digest []byte) { digests[id] = digest }
-					} else if tt.saved {
+					case tt.saved:
 						o.Plan = plan
 					}
 				})

@@ -16,7 +16,7 @@ var downwards = []string{
 	"survey.go",
 	"ids.go", "choice.go", // who the run is about
 	"result.go", "options.go", "plan.go",
-	"signins.go", "readback.go", "canary.go", "loader.go", "limits.go", "dispatch.go", "reconcile.go", "departed.go", "conflicts.go", "demand.go", "status.go",
+	"signins.go", "readback.go", "canary.go", "loader.go", "limits.go", "dispatch.go", "reconcile.go", "departed.go", "conflicts.go", "identities.go", "demand.go", "status.go",
 	"workset.go", "part.go", "sample.go",
 	"errors.go", "ports.go",
 }

@@ -47,7 +47,7 @@ func TestPluginPage(t *testing.T) {
 		Codes: diag.Words{{Code: "acme.quota", Meaning: "full", Remedy: "buy more"}},
 		Capabilities: pluginapi.Capabilities{
 			Hashes: []pluginapi.HashSupport{{Scheme: "bcrypt", MaxCost: 12}}, Carries: []pluginapi.Feature{pluginapi.CarriesNames},
-			Abilities: []pluginapi.Ability{pluginapi.CanUndo}, NoUsernames: true, UniqueInTenant: []pluginapi.Identifier{"email"},
+			Abilities: []pluginapi.Ability{pluginapi.CanUndo}, NoUsernames: true, UniqueIdentities: true, UniqueInTenant: []pluginapi.Identifier{"email"},
 			FoldsCase: map[pluginapi.Identifier]bool{"email": true},
 		},
 	}}
@@ -59,7 +59,7 @@ func TestPluginPage(t *testing.T) {
 	for _, want := range []string{
 		"# stetl-plugin-acme", "version 1.2, which speaks version 1.2", "| `url` | string | required | where it is |", "| `auth.scopes` | array of string |",
 		"| `mode` | string | default `\"live\"` | how to \\| write; one of `live`, `files` |", "| `token` | string | secret |",
-		"`bcrypt` (cost 0 to 12)", "| kept | `names` |", "| lost | ", "| can | `undo` |", "| user names | none |", "| unique in one tenant only | `email` |",
+		"`bcrypt` (cost 0 to 12)", "| kept | `names` |", "| lost | ", "| can | `undo` |", "| user names | none |", "| social identities | no two users may have the same |", "| unique in one tenant only | `email` |",
 		"| letter case of email | does not tell apart |", "| `acme.quota` | full | buy more |",
 	} {
 		at := strings.Index(page, want)

@@ -68,20 +68,26 @@ func TestBundledPluginsConform(t *testing.T) {
 
 // Every bundled plugin says what its provider makes of letter case, as the pages about
 // it say.
-func TestBundledPluginsDeclareLetterCase(t *testing.T) {
+func TestBundledPluginsDeclareWhatTellsAccountsApart(t *testing.T) {
 	t.Parallel()
 	folded := map[string]bool{"id": false, "username": true, "email": true}
 	want := map[string]map[string]bool{"auth0": {"id": true, "username": true, "email": true}, "keycloak": folded, "generic-scim": folded}
 	for _, name := range bundled(t) {
 		r := runStetl(t, nil, "plugin", "describe", name)
 		var described struct {
-			Capabilities struct{ FoldsCase map[string]bool }
+			Capabilities struct {
+				FoldsCase        map[string]bool
+				UniqueIdentities bool
+			}
 		}
 		if err := json.Unmarshal([]byte(r.stdout), &described); err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, r.stdout)
 		}
 		if diff := cmp.Diff(want[name], described.Capabilities.FoldsCase); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if once := name == "auth0" || name == "keycloak"; described.Capabilities.UniqueIdentities != once {
+			t.Errorf("%s: an identity belongs to one account: %v", name, !once)
 		}
 	}
 }

@@ -471,6 +471,16 @@ func TestCheckOfDeclarations(t *testing.T) {
 		if l := open(t, ownTables(s), nil).Check(t.Context(), sdk.Needs{}); l.HasErrors() {
 			t.Errorf("a good declaration: %v", l.Err())
 		}
+		c = ownTables(s)
+		c.Unique = []string{"email"}
+		l := open(t, c, nil).Check(t.Context(), sdk.Needs{})
+		if len(l) != 1 || l[0].Code != codeUniqueUndeclared || !strings.Contains(l[0].Summary, "links.provider may hold every identity once only") {
+			t.Errorf("social logins that occur once, undeclared: %+v", l)
+		}
+		c.Tables[3].Columns["subject"] = Column{Template: "{id} {identity.subject}"}
+		if l := open(t, c, nil).Check(t.Context(), sdk.Needs{}); l.HasErrors() {
+			t.Errorf("social logins of each account: %+v", l)
+		}
 	})
 }
 

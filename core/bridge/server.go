@@ -97,7 +97,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	// The rest of the pool is for everybody who asks the target nothing.
-	asking := make(turns, max(1, int(o.DB.Sessions().Pool().Config().MaxConns)*2/3))
+	asking := make(turns, max(1, o.DB.Sessions().Database().Connections*2/3))
 	base := strings.TrimRight(issuer.Path, "/")
 	s.routes(base)
 	providerRoutes(s.router, base, s.common, o.Accounts, provider, string(keys.algorithm))

@@ -191,10 +191,10 @@ func (t *Tables) PasswordLoginsAt(ctx context.Context, rows RowSource, tenant, e
 func (t *Tables) AccountSQL(login string) (join, account string) {
 	r := t.layout.tables[Spine]
 	if r == nil || !t.layout.Generation.links() {
-		return "", login + ".user_id::text" // which takes the blanks off
+		return "", Table{}.Exact(login + ".user_id") // which takes the blanks off
 	}
 	return " JOIN " + Table{r}.SQL() + " s ON s.app_id = " + login + ".app_id AND s.user_id = " + login + ".user_id",
-		"s.primary_or_recipe_user_id::text"
+		Table{r}.Exact("s.primary_or_recipe_user_id")
 }
 
 // saysAnything is for all tables that accounts are made of.

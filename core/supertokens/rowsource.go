@@ -151,3 +151,12 @@ func (t Table) typeOf(column string) string { return t.r.typeOf(slices.Index(t.r
 func (t Table) Equals(column string, parameter int) string {
 	return fmt.Sprintf("%s = $%d::%s", quoteIdent(column), parameter, comparedAs(t.typeOf(column)))
 }
+
+// AnyOf is the SQL condition that a column holds exactly one of the texts of a parameter,
+// a []string. What fills a column of a fixed width up is none of its text.
+func (t Table) AnyOf(column string, parameter int) string {
+	return fmt.Sprintf("%s = ANY($%d)", quoteIdent(column), parameter)
+}
+
+// Exact is the SQL expression of a text that differs wherever texts differ.
+func (t Table) Exact(expression string) string { return expression + "::text" }

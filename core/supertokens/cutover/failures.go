@@ -2,11 +2,9 @@ package cutover
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strconv"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // Failures are the attempts that have failed, as all instances know them.
@@ -18,10 +16,14 @@ type Failures struct {
 // Locked tells until when a subject, an address or a network address, may not
 // try again at a surface; zero when it may.
 func (f *Failures) Locked(ctx context.Context, surface, subject string) (time.Time, error) {
-	var until int64
-	err := f.pool.QueryRow(ctx, "SELECT until_ms FROM "+f.own("failure")+" WHERE surface = $1 AND subject = $2", f.app+" "+surface, digest(subject)).Scan(&until)
+	var text string
+	found, err := f.row(ctx, []*string{&text}, "SELECT until_ms FROM "+f.own.table("failure")+" WHERE surface = $1 AND subject = $2", f.app+" "+surface, digest(subject))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look up failed attempts: %w", err)
+	}
+	until, err := strconv.ParseInt(text, 10, 64)
 	switch {
-	case errors.Is(err, pgx.ErrNoRows):
+	case !found:
 		return time.Time{}, nil
 	case err != nil:
 		return time.Time{}, fmt.Errorf("look up failed attempts: %w", err)
@@ -40,16 +42,14 @@ const maxLock = 4
 // A count is forgotten when nothing has failed for ten times that long.
 func (f *Failures) Fail(ctx context.Context, surface, subject string, limit int, lock time.Duration) (locked bool, err error) {
 	now := f.now().UnixMilli()
-	forget := now - 10*lock.Milliseconds()
-	var failures int
-	err = f.pool.QueryRow(ctx, "INSERT INTO "+f.own("failure")+` AS f (surface, subject, failures, until_ms) VALUES ($1, $2, 1, $3 + CASE WHEN $5::int <= 1 THEN $6::bigint ELSE 0 END)
-ON CONFLICT (surface, subject) DO UPDATE SET failures = CASE WHEN f.until_ms < $4 THEN 1 ELSE f.failures + 1 END,
-	until_ms = CASE WHEN f.until_ms < $4 THEN EXCLUDED.until_ms WHEN f.failures + 1 >= $5::int THEN $3 + $6 * least(f.failures + 2 - $5::int, $7::int) ELSE $3 END
-RETURNING failures`, f.app+" "+surface, digest(subject), now, forget, limit, lock.Milliseconds(), maxLock).Scan(&failures)
+	forgotten := now - 10*lock.Milliseconds()
+	failures, err := f.own.fail(ctx, f.db, failure{
+		surface: f.app + " " + surface, subject: digest(subject), now: now, forgotten: forgotten, lock: lock.Milliseconds(), limit: limit, longest: maxLock,
+	})
 	if err != nil {
 		return false, fmt.Errorf("count a failed attempt: %w", err)
 	}
-	return failures >= limit, f.forget(ctx, forget)
+	return failures >= limit, f.forget(ctx, forgotten)
 }
 
 // sweepAge is how often an instance deletes what is forgotten anyway. Names and
@@ -60,7 +60,7 @@ func (f *Failures) forget(ctx context.Context, before int64) error {
 	if !f.sweep.due(f.now(), sweepAge) {
 		return nil
 	}
-	_, err := f.pool.Exec(ctx, "DELETE FROM "+f.own("failure")+" WHERE left(surface, length($1)) = $1 AND until_ms < $2", f.app+" ", before)
+	_, err := f.db.Exec(ctx, "DELETE FROM "+f.own.table("failure")+" WHERE left(surface, length($1)) = $1 AND until_ms < $2", f.app+" ", before)
 	if err != nil {
 		return fmt.Errorf("forget failed attempts: %w", err)
 	}
@@ -79,16 +79,16 @@ func (f *Failures) Unlock(ctx context.Context, subject string) (int, error) {
 func (f *Failures) UnlockAll(ctx context.Context) (int, error) { return f.unlock(ctx, "") }
 
 func (f *Failures) unlock(ctx context.Context, where string, args ...any) (int, error) {
-	tag, err := f.pool.Exec(ctx, "DELETE FROM "+f.own("failure")+" WHERE left(surface, length($1)) = $1"+where, append([]any{f.app + " "}, args...)...)
+	ended, err := f.db.Exec(ctx, "DELETE FROM "+f.own.table("failure")+" WHERE left(surface, length($1)) = $1"+where, append([]any{f.app + " "}, args...)...)
 	if err != nil {
 		return 0, fmt.Errorf("forget failed attempts: %w", err)
 	}
-	return int(tag.RowsAffected()), nil
+	return ended, nil
 }
 
 // Succeed forgets the failures of a subject.
 func (f *Failures) Succeed(ctx context.Context, surface, subject string) error {
-	_, err := f.pool.Exec(ctx, "DELETE FROM "+f.own("failure")+" WHERE surface = $1 AND subject = $2", f.app+" "+surface, digest(subject))
+	_, err := f.db.Exec(ctx, "DELETE FROM "+f.own.table("failure")+" WHERE surface = $1 AND subject = $2", f.app+" "+surface, digest(subject))
 	if err != nil {
 		return fmt.Errorf("forget failed attempts: %w", err)
 	}

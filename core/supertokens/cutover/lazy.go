@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/session"
@@ -81,8 +79,7 @@ func (p *Passwords) Check(c Candidate, password canonical.Secret, scheme canonic
 
 // Arrived notes that a user has come over by way of a password check.
 func (p *Passwords) Arrived(ctx context.Context, u session.User) error {
-	_, err := p.pool.Exec(ctx, "INSERT INTO "+p.own("arrival")+" (app_id, user_id, at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-		p.app, u.InternalID, p.now().UnixMilli())
+	err := p.db.Put(ctx, p.own.table("arrival"), []string{"app_id", "user_id", "at_ms"}, p.app, u.InternalID, p.now().UnixMilli())
 	if err != nil {
 		return fmt.Errorf("note an arrival: %w", err)
 	}
@@ -96,22 +93,28 @@ func (p *Passwords) Waiting(ctx context.Context, schemes []canonical.Scheme) (wa
 	if err != nil {
 		return 0, 0, err
 	}
-	var patterns []string
+	args := []any{p.app}
+	var schemeIs []string
 	for _, s := range schemes {
-		patterns = append(patterns, hashPatterns[s]...)
+		for _, pattern := range hashPatterns[s] {
+			args = append(args, pattern)
+			schemeIs = append(schemeIs, fmt.Sprintf("u.password_hash LIKE $%d", len(args)))
+		}
 	}
-	app, args := "", []any{patterns, p.app}
+	if len(schemeIs) == 0 {
+		return 0, 0, nil
+	}
+	app := ""
 	if from.Has("app_id") {
-		app = " AND u.app_id = $2"
+		app = " AND u." + from.Equals("app_id", 1)
 	}
 	join, account := p.sessions.Tables().AccountSQL("u")
-	err = p.pool.QueryRow(ctx, `SELECT count(*) FILTER (WHERE a.user_id IS NULL), count(a.user_id) FROM
-(SELECT DISTINCT `+account+` AS id FROM `+from.SQL()+" u"+join+" WHERE u.password_hash LIKE ANY($1)"+app+`) w
-LEFT JOIN `+p.own("arrival")+" a ON a.app_id = $2 AND a.user_id = w.id", args...).Scan(&waiting, &arrived)
+	counts, err := supertokens.Counts(ctx, p.db, 2, "SELECT count(*) - count(a.user_id), count(a.user_id) FROM (SELECT DISTINCT "+account+" AS id FROM "+from.SQL()+" u"+join+
+		" WHERE ("+strings.Join(schemeIs, " OR ")+")"+app+") w LEFT JOIN "+p.own.table("arrival")+" a ON a.app_id = $1 AND a.user_id = w.id", args...)
 	if err != nil {
 		return 0, 0, fmt.Errorf("count who is still to come: %w", err)
 	}
-	return waiting, arrived, nil
+	return counts[0], counts[1], nil
 }
 
 // hashPatterns recognise a scheme in SQL.
@@ -121,59 +124,4 @@ var hashPatterns = map[canonical.Scheme][]string{
 	canonical.Argon2i:        {"$argon2i$%"},
 	canonical.Argon2d:        {"$argon2d$%"},
 	canonical.FirebaseScrypt: {"$f\\_scrypt$%"},
-}
-
-// Grants are the statements that make a role of that name able to run the
-// bridge, with the tables as this installation has them, and the tables of the
-// bridge itself. Password hashes are for the check of passwords alone.
-func Grants(tables *supertokens.Tables, schema, role string, hashes bool) []string {
-	if schema == "" {
-		schema = defaultSchema
-	}
-	to := " TO " + pgx.Identifier{role}.Sanitize()
-	own := pgx.Identifier{schema}.Sanitize()
-	out := append(tableStatements(schema),
-		"GRANT USAGE ON SCHEMA "+own+to,
-		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "+own+to,
-		"GRANT USAGE ON SCHEMA "+pgx.Identifier{tables.Layout().Schema}.Sanitize()+to,
-	)
-	for _, g := range grants {
-		for _, name := range g.tables {
-			from, ok := tables.Table(name)
-			if !ok {
-				continue
-			}
-			if columns, has := from.WithoutHash(); has && !hashes {
-				for i, c := range columns {
-					columns[i] = pgx.Identifier{c}.Sanitize()
-				}
-				out = append(out, "REVOKE SELECT ON "+from.SQL()+" FROM "+pgx.Identifier{role}.Sanitize(), "GRANT SELECT ("+strings.Join(columns, ", ")+") ON "+from.SQL()+to)
-				continue
-			}
-			out = append(out, "GRANT "+g.rights+" ON "+from.SQL()+to)
-		}
-	}
-	// Core 12 may keep the tenants of users in either of two places, and a setting of
-	// its says in which.
-	_, moving := tables.Table(supertokens.RecipeUserTenants)
-	if from, ok := tables.Table(supertokens.TenantConfigs); ok && moving {
-		out = append(out, "GRANT SELECT ON "+from.SQL()+to)
-	}
-	if users, ok := verifiedColumn(tables); ok {
-		out = append(out, "GRANT UPDATE ("+columnVerify+") ON "+users.SQL()+to)
-	}
-	return out
-}
-
-// grants is all that the bridge does to the tables of SuperTokens.
-var grants = []struct {
-	rights string
-	tables []supertokens.TableName
-}{
-	{"SELECT", []supertokens.TableName{
-		supertokens.KeyValue, supertokens.SessionSigningKeys, supertokens.JWTSigningKeys, supertokens.UserIDMapping, supertokens.Spine, supertokens.UserIndex,
-		supertokens.EmailPasswordUsers, supertokens.ThirdPartyUsers, supertokens.PasswordlessUsers, supertokens.WebAuthnUsers, supertokens.EmailPasswordUserToTenant, supertokens.RecipeUserTenants,
-	}},
-	{"SELECT, DELETE", []supertokens.TableName{supertokens.SessionInfo, tableReset, tableVerify, tableVerify31}},
-	{"SELECT, INSERT", []supertokens.TableName{tableVerified}},
 }

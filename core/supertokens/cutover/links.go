@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strconv"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/session"
@@ -133,7 +131,7 @@ func (l *Links) ConsumeReset(ctx context.Context, token string, endSessions bool
 			return err
 		}
 	}
-	return l.consume(ctx, from, r, from.Equals(columnUser, 1), []any{r.userID}, func(tx pgx.Tx) error {
+	return l.consume(ctx, from, r, from.Equals(columnUser, 1), []any{r.userID}, func(tx supertokens.Statements) error {
 		if err := use(link); err != nil || !endSessions {
 			return err
 		}
@@ -142,14 +140,14 @@ func (l *Links) ConsumeReset(ctx context.Context, token string, endSessions bool
 }
 
 // endSessions deletes all sessions of an account, by the ids that it goes by.
-func (l *Links) endSessions(ctx context.Context, tx pgx.Tx, ids []string) error {
+func (l *Links) endSessions(ctx context.Context, tx supertokens.Statements, ids []string) error {
 	from, err := l.sessions.Tables().Need(supertokens.SessionInfo)
 	if err != nil {
 		return err
 	}
-	sql, args := "DELETE FROM "+from.SQL()+" WHERE user_id = ANY($1)", []any{ids}
+	sql, args := "DELETE FROM "+from.SQL()+" WHERE "+from.AnyOf(columnUser, 1), []any{ids}
 	if from.Has("app_id") {
-		sql, args = sql+" AND app_id = $2", append(args, l.app)
+		sql, args = sql+" AND "+from.Equals("app_id", 2), append(args, l.app)
 	}
 	if _, err := tx.Exec(ctx, sql, args...); err != nil {
 		return fmt.Errorf("revoke the sessions of an account: %w", err)
@@ -181,7 +179,7 @@ func (l *Links) ConsumeVerification(ctx context.Context, token string, use func(
 	if err != nil {
 		return err
 	}
-	return l.consume(ctx, from, r, from.Equals(columnUser, 1)+" AND email = $2", []any{r.userID, *r.email}, func(tx pgx.Tx) error {
+	return l.consume(ctx, from, r, from.Equals(columnUser, 1)+" AND "+from.Equals("email", 2), []any{r.userID, *r.email}, func(tx supertokens.Statements) error {
 		if err := l.markVerified(ctx, tx, u, id, *r.email); err != nil {
 			return err
 		}
@@ -196,44 +194,48 @@ func (l *Links) find(ctx context.Context, from supertokens.Table, token string) 
 	if err != nil {
 		return linkRow{}, err
 	}
-	email := "NULL::text"
-	if from.Has("email") {
-		email = "email"
-	}
-	sql, args := "SELECT user_id, "+email+", token_expiry FROM "+from.SQL()+" WHERE token = $1", []any{hash}
+	q := supertokens.RowQuery{From: from, Columns: []string{columnUser, "email", "token_expiry"}, Where: []supertokens.RowMatch{{Column: "token", Values: []string{hash}}}}
 	if from.Has("app_id") {
-		sql, args = sql+" AND app_id = $2", append(args, l.app)
+		q.Where = append(q.Where, supertokens.RowMatch{Column: "app_id", Values: []string{l.app}})
 	}
-	r := linkRow{token: hash}
-	switch err := l.pool.QueryRow(ctx, sql, args...).Scan(&r.userID, &r.email, &r.expiry); {
-	case errors.Is(err, pgx.ErrNoRows):
-		return linkRow{}, ErrNoLink
+	r, found := linkRow{token: hash}, false
+	err = l.sessions.Rows().Rows(ctx, q, func(v [][]byte) (err error) {
+		found, r.userID, r.email = true, string(v[0]), nil
+		if v[1] != nil {
+			email := string(v[1])
+			r.email = &email
+		}
+		r.expiry, err = strconv.ParseInt(string(v[2]), 10, 64)
+		return err
+	})
+	switch {
 	case err != nil:
 		return linkRow{}, fmt.Errorf("look up a link: %w", err)
+	case !found:
+		return linkRow{}, ErrNoLink
 	case !l.now().Before(time.UnixMilli(r.expiry)):
 		return linkRow{}, ErrOldLink
 	}
 	return r, nil
 }
 
-// consume deletes what where says; then acts when the token was among that. The
-// role needs no right to lock rows: DELETE does, and the second of two attempts
-// finds nothing left.
-func (l *Links) consume(ctx context.Context, from supertokens.Table, r linkRow, where string, args []any, then func(pgx.Tx) error) error {
+// consume deletes what where says; then acts when the token was among that: the second of
+// two attempts finds nothing left.
+func (l *Links) consume(ctx context.Context, from supertokens.Table, r linkRow, where string, args []any, then func(supertokens.Statements) error) error {
 	if from.Has("app_id") {
 		args = append(args, l.app)
-		where += fmt.Sprintf(" AND app_id = $%d", len(args))
+		where += " AND " + from.Equals("app_id", len(args))
 	}
-	return l.once(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, "DELETE FROM "+from.SQL()+" WHERE "+where+" RETURNING token", args...)
-		if err != nil {
+	return l.once(ctx, func(tx supertokens.Statements) error {
+		gone := false
+		err := tx.Take(ctx, func(v [][]byte) error {
+			gone = gone || string(v[0]) == r.token
+			return nil
+		}, "token", from.SQL(), where, args...)
+		switch {
+		case err != nil:
 			return fmt.Errorf("consume a link: %w", err)
-		}
-		gone, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			return fmt.Errorf("consume a link: %w", err)
-		}
-		if !slices.Contains(gone, r.token) {
+		case !gone:
 			return ErrNoLink // somebody else was faster
 		}
 		return then(tx)
@@ -242,22 +244,24 @@ func (l *Links) consume(ctx context.Context, from supertokens.Table, r linkRow, 
 
 // markVerified marks an address of a login as verified, under the id where the core
 // looks for that.
-func (l *Links) markVerified(ctx context.Context, tx pgx.Tx, u session.User, visibleID, email string) error {
-	sql, args := "", []any{visibleID, email}
+func (l *Links) markVerified(ctx context.Context, tx supertokens.Statements, u session.User, visibleID, email string) error {
 	if users, ok := verifiedColumn(l.sessions.Tables()); ok {
-		sql, args[0] = "UPDATE "+users.SQL()+" SET "+columnVerify+" = true WHERE "+users.Equals(columnUser, 1)+" AND email = $2", u.LoginID
-	} else {
-		into, err := l.sessions.Tables().Need(tableVerified)
+		_, err := tx.Exec(ctx, "UPDATE "+users.SQL()+" SET "+columnVerify+" = true WHERE "+users.Equals(columnUser, 1)+" AND "+users.Equals("email", 2), u.LoginID, email)
 		if err != nil {
-			return err
+			return fmt.Errorf("mark an address as verified: %w", err)
 		}
-		columns, values := "user_id, email", "$1, $2"
-		if into.Has("app_id") {
-			columns, values, args = "app_id, "+columns, "$3, "+values, append(args, l.app)
-		}
-		sql = "INSERT INTO " + into.SQL() + " (" + columns + ") VALUES (" + values + ") ON CONFLICT DO NOTHING"
+		return nil
 	}
-	if _, err := tx.Exec(ctx, sql, args...); err != nil {
+	into, err := l.sessions.Tables().Need(tableVerified)
+	if err != nil {
+		return err
+	}
+	columns, values := []string{columnUser, "email"}, []any{visibleID, email}
+	if into.Has("app_id") {
+		columns, values = append(columns, "app_id"), append(values, l.app)
+	}
+	err = tx.Put(ctx, into.SQL(), columns, values...)
+	if err != nil {
 		return fmt.Errorf("mark an address as verified: %w", err)
 	}
 	return nil

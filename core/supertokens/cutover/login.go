@@ -8,8 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
+	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/session"
 )
 
@@ -40,11 +39,11 @@ type Logins struct {
 func (s *Logins) Issue(ctx context.Context, code string, l Login) error {
 	now := s.now()
 	if s.sweep.due(now, codeAge) {
-		if _, err := s.pool.Exec(ctx, "DELETE FROM "+s.own("code")+" WHERE expires_ms < $1", now.UnixMilli()); err != nil {
+		if _, err := s.db.Exec(ctx, "DELETE FROM "+s.own.table("code")+" WHERE expires_ms < $1", now.UnixMilli()); err != nil {
 			return fmt.Errorf("forget old codes: %w", err)
 		}
 	}
-	_, err := s.pool.Exec(ctx, "INSERT INTO "+s.own("code")+
+	_, err := s.db.Exec(ctx, "INSERT INTO "+s.own.table("code")+
 		" (code_hash, app_id, request, expires_ms, session_handle, tenant_id, user_id) VALUES ($1, $2, $3, $4, $5, $6, $7)",
 		digest(code), s.app, string(l.Request), now.Add(codeAge).UnixMilli(), l.Session.Handle, l.Session.Tenant, l.UserID)
 	if err != nil {
@@ -57,13 +56,14 @@ func (s *Logins) Issue(ctx context.Context, code string, l Login) error {
 func (s *Logins) Get(ctx context.Context, code string) (Login, error) {
 	var l Login
 	var request string
-	err := s.pool.QueryRow(ctx, "SELECT request, session_handle, tenant_id, user_id FROM "+s.own("code")+" WHERE code_hash = $1 AND app_id = $2 AND expires_ms > $3",
-		digest(code), s.app, s.now().UnixMilli()).Scan(&request, &l.Session.Handle, &l.Session.Tenant, &l.UserID)
+	found, err := s.row(ctx, []*string{&request, &l.Session.Handle, &l.Session.Tenant, &l.UserID},
+		"SELECT request, session_handle, tenant_id, user_id FROM "+s.own.table("code")+" WHERE code_hash = $1 AND app_id = $2 AND expires_ms > $3",
+		digest(code), s.app, s.now().UnixMilli())
 	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return Login{}, ErrNoLogin
 	case err != nil:
 		return Login{}, fmt.Errorf("read a login: %w", err)
+	case !found:
+		return Login{}, ErrNoLogin
 	}
 	l.Request = json.RawMessage(request)
 	return l, nil
@@ -74,13 +74,13 @@ func (s *Logins) Get(ctx context.Context, code string) (Login, error) {
 // can be redeemed, once; the others get [ErrNoLogin], [session.ErrRevoked], or
 // [ErrBusy] while another one is at it.
 func (s *Logins) Redeem(ctx context.Context, code string, from session.Session) error {
-	return s.once(ctx, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, "DELETE FROM "+s.own("code")+" WHERE code_hash = $1 AND app_id = $2 AND session_handle = $3 AND tenant_id = $4 AND expires_ms > $5",
+	return s.once(ctx, func(tx supertokens.Statements) error {
+		taken, err := tx.Exec(ctx, "DELETE FROM "+s.own.table("code")+" WHERE code_hash = $1 AND app_id = $2 AND session_handle = $3 AND tenant_id = $4 AND expires_ms > $5",
 			digest(code), s.app, from.Handle, from.Tenant, s.now().UnixMilli())
 		switch {
 		case err != nil:
 			return fmt.Errorf("redeem a code: %w", err)
-		case tag.RowsAffected() == 0:
+		case taken == 0:
 			return ErrNoLogin
 		}
 		return s.sessions.Revoke(ctx, tx, from)
@@ -96,7 +96,7 @@ func (s *Logins) End(ctx context.Context, which session.Session) error {
 // the session stays. Others that present the same session meanwhile wait for a
 // while, and get [session.ErrRevoked] when do has succeeded, or [ErrBusy].
 func (s *Logins) Exchange(ctx context.Context, from session.Session, do func() error) error {
-	return s.once(ctx, func(tx pgx.Tx) error {
+	return s.once(ctx, func(tx supertokens.Statements) error {
 		if err := s.sessions.Revoke(ctx, tx, from); err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package cutover
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/core/supertokens/session"
@@ -29,9 +28,9 @@ func MissingRights(ctx context.Context, sessions *session.Store, uses Uses) (mis
 			if !need.used || !there {
 				continue
 			}
-			var may bool
-			if err := sessions.Pool().QueryRow(ctx, "SELECT has_table_privilege($1, $2)", from.SQL(), need.right).Scan(&may); err != nil {
-				return nil, fmt.Errorf("ask for the rights of the role: %w", err)
+			may, err := sessions.Database().May(ctx, need.right, from)
+			if err != nil {
+				return nil, err
 			}
 			if !may {
 				missing = append(missing, need.right+" on "+from.SQL())

@@ -143,7 +143,7 @@ func (s *Store) condition(ctx context.Context, sel Selection) (string, []any, er
 	}
 	sql, args := " WHERE true", []any{}
 	if s.sessions.Has("app_id") {
-		sql, args = " WHERE app_id = $1", append(args, s.tables.App())
+		sql, args = " WHERE "+s.sessions.Equals("app_id", 1), append(args, s.tables.App())
 	}
 	switch {
 	case sel.Tenant != "":
@@ -154,7 +154,7 @@ func (s *Store) condition(ctx context.Context, sel Selection) (string, []any, er
 			return sql, args, nil
 		}
 		args = append(args, sel.Tenant)
-		sql += fmt.Sprintf(" AND tenant_id = $%d", len(args))
+		sql += " AND " + s.sessions.Equals("tenant_id", len(args))
 	case sel.UserID != "":
 		u, err := s.UserByVisibleID(ctx, sel.UserID)
 		ids := []string{sel.UserID} // sessions may be of a user that never existed
@@ -169,7 +169,7 @@ func (s *Store) condition(ctx context.Context, sel Selection) (string, []any, er
 			return "", nil, err
 		}
 		args = append(args, ids)
-		sql += fmt.Sprintf(" AND user_id = ANY($%d)", len(args))
+		sql += " AND " + s.sessions.AnyOf(columnUser, len(args))
 	}
 	return sql, args, nil
 }
@@ -180,11 +180,11 @@ func (s *Store) Count(ctx context.Context, sel Selection) (sessions, users int, 
 	if err != nil {
 		return 0, 0, err
 	}
-	err = s.pool.QueryRow(ctx, "SELECT count(*), count(DISTINCT user_id) FROM "+s.sessions.SQL()+where, args...).Scan(&sessions, &users)
+	counts, err := supertokens.Counts(ctx, s.db, 2, "SELECT count(*), count(DISTINCT "+s.sessions.Exact(columnUser)+") FROM "+s.sessions.SQL()+where, args...)
 	if err != nil {
 		return 0, 0, fmt.Errorf("count sessions: %w", err)
 	}
-	return sessions, users, nil
+	return counts[0], counts[1], nil
 }
 
 // CountLive says how many sessions of the app have not expired.
@@ -194,11 +194,11 @@ func CountLive(ctx context.Context, s *Store) (live int, err error) {
 		return 0, err
 	}
 	args = append(args, s.Now().UnixMilli())
-	err = s.pool.QueryRow(ctx, fmt.Sprintf("SELECT count(*) FROM %s%s AND expires_at > $%d", s.sessions.SQL(), where, len(args)), args...).Scan(&live)
+	counts, err := supertokens.Counts(ctx, s.db, 1, fmt.Sprintf("SELECT count(*) FROM %s%s AND expires_at > $%d", s.sessions.SQL(), where, len(args)), args...)
 	if err != nil {
 		return 0, fmt.Errorf("count live sessions: %w", err)
 	}
-	return live, nil
+	return counts[0], nil
 }
 
 // RevokeAll deletes the sessions of the selection and says how many there were.
@@ -207,9 +207,9 @@ func (s *Store) RevokeAll(ctx context.Context, sel Selection) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	tag, err := s.pool.Exec(ctx, "DELETE FROM "+s.sessions.SQL()+where, args...)
+	ended, err := s.db.Exec(ctx, "DELETE FROM "+s.sessions.SQL()+where, args...)
 	if err != nil {
 		return 0, fmt.Errorf("revoke sessions: %w", err)
 	}
-	return int(tag.RowsAffected()), nil
+	return ended, nil
 }

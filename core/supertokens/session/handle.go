@@ -3,8 +3,9 @@ package session
 import (
 	"context"
 	"fmt"
+	"slices"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/stetl/stetl/core/supertokens"
 )
 
 // ByHandle finds a session by its handle, which operators and applications know, and checks
@@ -15,10 +16,12 @@ func ByHandle(ctx context.Context, s *Store, handle string, check Check) (Sessio
 	}
 	tenants := []string{publicTenant}
 	if s.sessions.Has("app_id", "tenant_id") {
-		rows, err := s.pool.Query(ctx, "SELECT tenant_id FROM "+s.sessions.SQL()+" WHERE session_handle = $1 AND app_id = $2 ORDER BY tenant_id", handle, s.tables.App())
-		if err == nil {
-			tenants, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		}
+		tenants = nil
+		q := s.query(s.sessions, []string{"tenant_id"}, supertokens.RowMatch{Column: columnHandle, Values: []string{handle}})
+		err := s.rows.Rows(ctx, q, func(v [][]byte) error {
+			tenants = append(tenants, string(v[0]))
+			return nil
+		})
 		if err != nil {
 			return Session{}, fmt.Errorf("look up a session: %w", err)
 		}
@@ -26,6 +29,7 @@ func ByHandle(ctx context.Context, s *Store, handle string, check Check) (Sessio
 	if len(tenants) == 0 {
 		return Session{}, ErrRevoked
 	}
+	slices.Sort(tenants)
 	r, err := s.row(ctx, tenants[0], handle)
 	if err == nil {
 		err = r.good(s.now(), check)

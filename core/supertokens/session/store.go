@@ -3,19 +3,18 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stetl/stetl/core/supertokens"
 )
 
-// columnUser has whose session it is.
-const columnUser = "user_id"
+const (
+	columnUser   = "user_id" // whose session it is
+	columnHandle = "session_handle"
+)
 
 // Config are settings of a [Store]; the zero value is for production.
 type Config struct {
@@ -35,7 +34,8 @@ const defaultConnections = 8
 // Store is a live database of SuperTokens. Its methods may be called
 // concurrently.
 type Store struct {
-	pool   *pgxpool.Pool
+	db     *supertokens.Database
+	close  func()
 	tables *supertokens.Tables
 	rows   supertokens.RowSource
 	now    func() time.Time
@@ -51,62 +51,39 @@ type Store struct {
 // It needs to read the tables of keys and sessions; what else each method needs
 // is in docs/bridge.md.
 func Open(ctx context.Context, o supertokens.Options, c Config) (*Store, error) {
-	pool, err := openPool(ctx, o, c)
+	if o.URL.IsZero() {
+		return nil, errors.New("sessions need a live database: set source.url")
+	}
+	if c.Connections <= 0 {
+		c.Connections = defaultConnections
+	}
+	db, closeDB, err := supertokens.OpenDatabase(ctx, o, supertokens.PoolOptions{Connections: c.Connections, Tracer: c.Tracer})
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{pool: pool, rows: supertokens.PostgresRows(pool), now: c.Now}
+	s := &Store{db: db, close: closeDB, rows: db.Rows, now: c.Now}
 	if c.WithoutHashes {
 		s.rows = supertokens.WithoutHashes(s.rows)
 	}
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if err := s.find(ctx, o); err != nil {
-		pool.Close()
+	if s.tables, err = db.FindTables(ctx, o); err == nil {
+		s.sessions, err = s.tables.Need(supertokens.SessionInfo)
+	}
+	if err != nil {
+		closeDB()
 		return nil, err
 	}
 	return s, nil
 }
 
-func openPool(ctx context.Context, o supertokens.Options, c Config) (*pgxpool.Pool, error) {
-	if o.URL.IsZero() {
-		return nil, errors.New("sessions need a live database: set source.url")
-	}
-	connections := c.Connections
-	if connections <= 0 {
-		connections = defaultConnections
-	}
-	config, err := supertokens.PoolConfig(o.URL, connections)
-	if err != nil {
-		return nil, err
-	}
-	config.ConnConfig.Tracer = c.Tracer
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("connect to database %s at %s: %w", config.ConnConfig.Database, config.ConnConfig.Host, err)
-	}
-	return pool, nil
-}
-
-func (s *Store) find(ctx context.Context, o supertokens.Options) error {
-	err := s.pool.AcquireFunc(ctx, func(c *pgxpool.Conn) (err error) {
-		s.tables, err = supertokens.FindTables(ctx, c.Conn(), o)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	s.sessions, err = s.tables.Need(supertokens.SessionInfo)
-	return err
-}
-
 // Close ends all connections.
-func (s *Store) Close() { s.pool.Close() }
+func (s *Store) Close() { s.close() }
 
-// Pool is the connection pool, for what must happen in one transaction with a
+// Database is where the sessions are, for what must happen in one transaction with a
 // revocation.
-func (s *Store) Pool() *pgxpool.Pool { return s.pool }
+func (s *Store) Database() *supertokens.Database { return s.db }
 
 // Tables says where the tables are.
 func (s *Store) Tables() *supertokens.Tables { return s.tables }
@@ -140,58 +117,32 @@ func (s *Store) keysNewerThan(ctx context.Context, age time.Duration) (*Keys, er
 
 func (s *Store) loadKeys(ctx context.Context) (*Keys, error) {
 	var b keyBuilder
-	for _, q := range keyQueries {
-		from, ok := s.tables.Table(q.table)
+	for _, k := range keyQueries {
+		from, ok := s.tables.Table(k.table)
 		if !ok {
 			continue
 		}
-		if _, err := s.tables.Need(q.table); err != nil {
+		if _, err := s.tables.Need(k.table); err != nil {
 			return nil, err
 		}
-		sql, args := s.selectApp(from, q.columns)
-		rows, err := s.pool.Query(ctx, sql, args...)
+		err := s.rows.Rows(ctx, s.query(from, k.columns), func(v [][]byte) error {
+			texts := make([]string, len(v))
+			for i := range v {
+				texts[i] = string(v[i])
+			}
+			return b.add(k.table, texts)
+		})
 		if err != nil {
-			return nil, fmt.Errorf("read signing keys: %w", err)
-		}
-		for rows.Next() {
-			values := make([]*string, len(q.columns))
-			into := make([]any, len(values))
-			for i := range values {
-				into[i] = &values[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				rows.Close()
-				return nil, fmt.Errorf("read signing keys: %w", err)
-			}
-			flat := make([]string, len(values))
-			for i := range values {
-				flat[i] = text(values[i])
-			}
-			if err := b.add(q.table, flat); err != nil {
-				rows.Close()
-				return nil, err
-			}
-		}
-		if err := rows.Err(); err != nil {
-			return nil, fmt.Errorf("read signing keys: %w", err)
+			return nil, err
 		}
 	}
 	return b.keys(), nil
 }
 
-// selectApp selects columns as text, NULL for those the table lacks, of the
-// rows of the app.
-func (s *Store) selectApp(from supertokens.Table, columns []string) (string, []any) {
-	out := make([]string, len(columns))
-	for i, c := range columns {
-		out[i] = "NULL"
-		if from.Has(c) {
-			out[i] = c + "::text"
-		}
+// query asks for rows of the app.
+func (s *Store) query(from supertokens.Table, columns []string, where ...supertokens.RowMatch) supertokens.RowQuery {
+	if from.Has("app_id") {
+		where = append(where, supertokens.RowMatch{Column: "app_id", Values: []string{s.tables.App()}})
 	}
-	sql := "SELECT " + strings.Join(out, ", ") + " FROM " + from.SQL()
-	if !from.Has("app_id") {
-		return sql, nil
-	}
-	return sql + " WHERE app_id = $1", []any{s.tables.App()}
+	return supertokens.RowQuery{From: from, Columns: columns, Where: where}
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/canonical"
@@ -114,7 +113,7 @@ func TestRevokedOnce(t *testing.T) {
 	var g errgroup.Group
 	for range cap(results) {
 		g.Go(func() error {
-			results <- pgx.BeginFunc(t.Context(), store.Pool(), func(tx pgx.Tx) error {
+			results <- store.Database().Once(t.Context(), time.Minute, func(tx supertokens.Statements) error {
 				return store.Revoke(t.Context(), tx, found)
 			})
 			return nil
@@ -260,8 +259,8 @@ func TestAddressOfAnORM(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if c := store.Pool().Config(); c.MaxConns != 3 || c.MaxConnIdleTime != time.Minute || store.Tables().Layout().Schema != "public" {
-		t.Errorf("%d connections, idle for %v, schema %q", c.MaxConns, c.MaxConnIdleTime, store.Tables().Layout().Schema)
+	if n := store.Database().Connections; n != 3 || store.Tables().Layout().Schema != "public" {
+		t.Errorf("%d connections, schema %q", n, store.Tables().Layout().Schema)
 	}
 	_, err = session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(address), Schema: "other"}, session.Config{})
 	if err == nil || !strings.Contains(err.Error(), "source.schema") {

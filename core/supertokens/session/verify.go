@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/stetl/stetl/core/supertokens"
 )
 
 // Check says what beside the token itself must hold.
@@ -213,54 +213,45 @@ func (r row) session(handle, tenant string) Session {
 	return Session{Handle: handle, Tenant: tenant, RowUserID: r.userID, Expires: r.expires, Created: r.created}
 }
 
-func (s *Store) row(ctx context.Context, tenant, handle string) (row, error) {
-	extra := "NULL::text, NULL::bigint"
-	if s.sessions.Has("prev_refresh_token_hash_2", "refresh_token_rotated_at") {
-		extra = "prev_refresh_token_hash_2, refresh_token_rotated_at"
+func (s *Store) row(ctx context.Context, tenant, handle string) (r row, err error) {
+	err = ErrRevoked
+	columns := []string{columnUser, "refresh_token_hash_2", "expires_at", "created_at_time", "prev_refresh_token_hash_2", "refresh_token_rotated_at", "jwt_user_payload"}
+	readErr := s.rows.Rows(ctx, s.sessionRows(tenant, handle, columns), func(v [][]byte) error {
+		r = row{userID: string(v[0]), hash2: string(v[1]), expires: millis(string(v[2])), created: millis(string(v[3])), payload: string(v[6])}
+		if s.sessions.Has(columns[4], columns[5]) {
+			r.previous, r.rotated = string(v[4]), millis(string(v[5]))
+		}
+		err = nil
+		return nil
+	})
+	if readErr != nil {
+		return row{}, fmt.Errorf("look up a session: %w", readErr)
 	}
-	if s.sessions.Has("jwt_user_payload") {
-		extra += ", jwt_user_payload"
-	} else {
-		extra += ", NULL::text"
-	}
-	where, args := s.sessionIs(tenant, handle)
-	sql := "SELECT user_id, refresh_token_hash_2, expires_at, created_at_time, " + extra +
-		" FROM " + s.sessions.SQL() + where
-	var r row
-	var expires, created int64
-	var previous, payload *string
-	var rotated *int64
-	err := s.pool.QueryRow(ctx, sql, args...).Scan(&r.userID, &r.hash2, &expires, &created, &previous, &rotated, &payload)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return row{}, ErrRevoked
-	case err != nil:
-		return row{}, fmt.Errorf("look up a session: %w", err)
-	}
-	r.expires, r.created, r.previous, r.payload = time.UnixMilli(expires), time.UnixMilli(created), text(previous), text(payload)
-	if rotated != nil {
-		r.rotated = time.UnixMilli(*rotated)
-	}
-	return r, nil
+	return r, err
 }
 
-// sessionIs is the condition that names one session.
-func (s *Store) sessionIs(tenant, handle string) (string, []any) {
-	if !s.sessions.Has("app_id", "tenant_id") {
-		return " WHERE session_handle = $1", []any{handle}
+// sessionRows asks for one session.
+func (s *Store) sessionRows(tenant, handle string, columns []string) supertokens.RowQuery {
+	q := s.query(s.sessions, columns, supertokens.RowMatch{Column: columnHandle, Values: []string{handle}})
+	if s.sessions.Has("app_id", "tenant_id") {
+		q.Where = append(q.Where, supertokens.RowMatch{Column: "tenant_id", Values: []string{tenant}})
 	}
-	return " WHERE session_handle = $1 AND app_id = $2 AND tenant_id = $3", []any{handle, s.tables.App(), tenant}
+	return q
 }
 
-// Revoke deletes the session inside tx. It returns [ErrRevoked] when it was gone
-// already, so that of two attempts only one goes on.
-func (s *Store) Revoke(ctx context.Context, tx pgx.Tx, which Session) error {
-	where, args := s.sessionIs(which.Tenant, which.Handle)
-	tag, err := tx.Exec(ctx, "DELETE FROM "+s.sessions.SQL()+where, args...)
+// Revoke deletes the session inside a transaction. It returns [ErrRevoked] when it was
+// gone already, so that of two attempts only one goes on.
+func (s *Store) Revoke(ctx context.Context, tx supertokens.Statements, which Session) error {
+	where, args := s.sessions.Equals(columnHandle, 1), []any{which.Handle}
+	if s.sessions.Has("app_id", "tenant_id") {
+		where += " AND " + s.sessions.Equals("app_id", 2) + " AND " + s.sessions.Equals("tenant_id", 3)
+		args = append(args, s.tables.App(), which.Tenant)
+	}
+	gone, err := tx.Exec(ctx, "DELETE FROM "+s.sessions.SQL()+" WHERE "+where, args...)
 	switch {
 	case err != nil:
 		return fmt.Errorf("revoke a session: %w", err)
-	case tag.RowsAffected() == 0:
+	case gone == 0:
 		return ErrRevoked
 	default:
 		return nil

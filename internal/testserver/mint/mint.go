@@ -34,8 +34,8 @@ type Minter struct {
 func New(tb testing.TB, store *session.Store) *Minter {
 	tb.Helper()
 	if in, ok := store.Tables().Table(supertokens.SessionSigningKeys); ok && in.Has("app_id") {
-		_, err := store.Pool().Exec(tb.Context(), "INSERT INTO "+in.SQL()+" (app_id, created_at_time, value) SELECT $1::text, created_at_time, value FROM "+in.SQL()+
-			" WHERE NOT EXISTS (SELECT 1 FROM "+in.SQL()+" WHERE app_id = $1::text) ON CONFLICT DO NOTHING", store.Tables().App())
+		_, err := store.Database().Exec(tb.Context(), "INSERT INTO "+in.SQL()+" (app_id, created_at_time, value) SELECT DISTINCT $1, created_at_time, value FROM "+in.SQL()+
+			" WHERE NOT EXISTS (SELECT 1 FROM "+in.SQL()+" WHERE app_id = $1)", store.Tables().App())
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func (m *Minter) insert(tb testing.TB, row map[string]any) {
 		}
 	}
 	sql := "INSERT INTO " + into.SQL() + " (" + strings.Join(columns, ", ") + ") VALUES (" + strings.Join(places, ", ") + ")"
-	if _, err := m.store.Pool().Exec(tb.Context(), sql, args...); err != nil {
+	if _, err := m.store.Database().Exec(tb.Context(), sql, args...); err != nil {
 		tb.Fatal(err)
 	}
 }

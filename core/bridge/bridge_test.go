@@ -29,7 +29,6 @@ import (
 	"github.com/stetl/stetl/core/supertokens/cutover"
 	"github.com/stetl/stetl/core/supertokens/session"
 	"github.com/stetl/stetl/internal/testserver/fixture"
-	"github.com/stetl/stetl/internal/testserver/postgres"
 )
 
 const (
@@ -230,7 +229,7 @@ func (w *world) unfinished() fixture.Session {
 
 func (w *world) exec(sql string, args ...any) {
 	w.t.Helper()
-	postgres.Exec(w.t, w.dsn, sql, args...)
+	fixture.Exec(w.t, w.dsn, sql, args...)
 }
 
 func alive(s fixture.Session) bool {

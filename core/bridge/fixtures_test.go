@@ -14,7 +14,7 @@ import (
 // access token, or by its refresh token where that is all there is left.
 func TestEverySessionOfEveryFixture(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixture.Names(t) {
+	for _, name := range fixture.AllNames(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := build(t, name, nil)

@@ -26,9 +26,11 @@ func firebaseUser(t *testing.T, tr fixture.Truth) (fixture.Account, fixture.Logi
 	return fixture.Account{}, fixture.Login{}
 }
 
-func TestLazyCheck(t *testing.T) {
-	t.Parallel()
-	w := build(t, "core-9.3.0", nil)
+func TestLazyCheck(t *testing.T) { fixture.Both(t, "core-9.3.0", lazyCheck) }
+
+func lazyCheck(t *testing.T, name string) {
+	t.Helper()
+	w := build(t, name, nil)
 	a, l := firebaseUser(t, w.truth)
 	auth := map[string]string{"Authorization": "Bearer " + lazyToken, "Content-Type": "application/json"}
 	at := w.url + "/lazy/by-path/" + url.PathEscape(l.Email)
@@ -113,10 +115,12 @@ nobody:
 	}
 }
 
-func TestGuessersAreLockedOut(t *testing.T) {
-	t.Parallel()
+func TestGuessersAreLockedOut(t *testing.T) { fixture.Both(t, "core-9.3.0", guessersAreLockedOut) }
+
+func guessersAreLockedOut(t *testing.T, name string) {
+	t.Helper()
 	strict := func(c *config.Bridge) { c.Limits.Failures = 3; c.TrustedProxies = []string{"127.0.0.0/8", "::1/128"} }
-	w := build(t, "core-9.3.0", strict)
+	w := build(t, name, strict)
 	other, _ := w.instance(strict)
 	_, l := firebaseUser(t, w.truth)
 	auth := map[string]string{"Authorization": "Bearer " + lazyToken, "Content-Type": "application/json"}

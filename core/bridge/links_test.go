@@ -19,16 +19,18 @@ import (
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/chromium"
-	"github.com/stetl/stetl/internal/testserver/postgres"
+	"github.com/stetl/stetl/internal/testserver/fixture"
 )
 
 func form(v url.Values) (string, map[string]string) {
 	return v.Encode(), map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
 }
 
-func TestResetLink(t *testing.T) {
-	t.Parallel()
-	w := build(t, "core-9.3.0", nil)
+func TestResetLink(t *testing.T) { fixture.Both(t, "core-9.3.0", resetLink) }
+
+func resetLink(t *testing.T, name string) {
+	t.Helper()
+	w := build(t, name, nil)
 	link := w.truth.ResetTokens[0]
 	page := w.origin() + "/auth/reset-password"
 	for range 2 { // a mail scanner, then a person
@@ -100,9 +102,11 @@ func TestResetByTheTarget(t *testing.T) {
 	}
 }
 
-func TestVerificationLink(t *testing.T) {
-	t.Parallel()
-	w := build(t, "core-9.3.0", nil)
+func TestVerificationLink(t *testing.T) { fixture.Both(t, "core-9.3.0", verificationLink) }
+
+func verificationLink(t *testing.T, name string) {
+	t.Helper()
+	w := build(t, name, nil)
 	link, page := w.truth.VerificationTokens[0], w.origin()+"/auth/verify-email"
 	if a := w.do(http.MethodGet, page+"?token="+link.Token, "", nil); a.status != http.StatusOK {
 		t.Fatalf("%d %s", a.status, a.body)
@@ -113,7 +117,7 @@ func TestVerificationLink(t *testing.T) {
 			t.Errorf("%d, want %d", a.status, want)
 		}
 	}
-	if n := postgres.Value[int](t, w.dsn, "SELECT count(*) FROM emailverification_verified_emails WHERE user_id = $1 AND email = $2", link.UserID, link.Email); n != 1 {
+	if n := fixture.Value[int](t, w.dsn, "SELECT count(*) FROM emailverification_verified_emails WHERE user_id = $1 AND email = $2", link.UserID, link.Email); n != 1 {
 		t.Errorf("%d rows say that the address is verified", n)
 	}
 	body := `{"method":"token","token":"` + w.truth.VerificationTokens[1].Token + `"}`

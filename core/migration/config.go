@@ -99,7 +99,10 @@ func checkAddresses(cfg *config.Config) diag.List {
 		check("/source/schema", supertokens.CheckSchema(url, cfg.Source.Schema))
 	}
 	if url := cfg.Bridge.Database; !url.IsZero() {
-		check("/bridge/database", supertokens.CheckPostgresURL(url))
+		check("/bridge/database", supertokens.CheckURL(url))
+		if source := cfg.Source.URL; !source.IsZero() && supertokens.IsMySQL(source) != supertokens.IsMySQL(url) {
+			found.Add(diag.Diagnostic{Code: diag.ConfigInvalidValue, Summary: "source.url and bridge.database are of two kinds of databases", Path: "/bridge/database", Hint: "name the same database, with a role of its own"})
+		}
 		check("/source/schema", supertokens.CheckSchema(url, cfg.Source.Schema))
 	}
 	located := cfg.Locate(found)

@@ -163,9 +163,6 @@ func OpenSessions(ctx context.Context, cfg *Config) (*session.Store, error) {
 // BridgeSQL gives the statements that make the tables of the bridge and give a role of
 // the database the least rights that it needs.
 func BridgeSQL(ctx context.Context, cfg *Config, role string) (_ []string, err error) {
-	if supertokens.IsMySQL(cfg.Source.URL) {
-		return nil, cfg.SourceError(supertokens.CheckPostgresURL(cfg.Source.URL))
-	}
 	tables, err := OpenTables(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -187,14 +187,17 @@ func (t *Tables) PasswordLoginsAt(ctx context.Context, rows RowSource, tenant, e
 
 // AccountSQL is how a statement that counts users in the database names the account
 // of a login: what to join, and the column with the internal id of the account as a
-// text. login is an alias of a table of logins.
-func (t *Tables) AccountSQL(login string) (join, account string) {
+// text. login is an alias of the table of logins that is given.
+func (t *Tables) AccountSQL(of Table, login string) (join, account string) {
 	r := t.layout.tables[Spine]
 	if r == nil || !t.layout.Generation.links() {
-		return "", Table{}.Exact(login + ".user_id") // which takes the blanks off
+		return "", of.Exact(login + ".user_id") // which takes the blanks off
 	}
-	return " JOIN " + Table{r}.SQL() + " s ON s.app_id = " + login + ".app_id AND s.user_id = " + login + ".user_id",
-		Table{r}.Exact("s.primary_or_recipe_user_id")
+	join = " JOIN " + Table{r}.SQL() + " s ON s.app_id = " + login + ".app_id AND s.user_id = " + login + ".user_id"
+	if r.mysql { // by its index, and then exactly
+		join += " AND " + mysqlExact("s.app_id") + " = " + mysqlExact(login+".app_id") + " AND " + mysqlExact("s.user_id") + " = " + mysqlExact(login+".user_id")
+	}
+	return join, Table{r}.Exact("s.primary_or_recipe_user_id")
 }
 
 // saysAnything is for all tables that accounts are made of.

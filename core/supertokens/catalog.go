@@ -62,7 +62,9 @@ func (c *catalog) viewOf(schema, name string) *view {
 // relation is one table as the source has it.
 type relation struct {
 	schema, name string
-	columns      []string
+	// mysql says how its name is quoted, and how its texts are compared.
+	mysql   bool
+	columns []string
 	// types are those of the columns, in the spelling of this package; empty where
 	// the source does not tell.
 	types []string

@@ -53,6 +53,7 @@ type Database struct {
 type server interface {
 	once(ctx context.Context, wait time.Duration, do func(Statements) error) error
 	find(ctx context.Context, o Options) (*Tables, error)
+	check(ctx context.Context, t *Tables) error
 	may(ctx context.Context, right string, t Table) (bool, error)
 	ping(ctx context.Context) error
 }
@@ -69,6 +70,9 @@ type PoolOptions struct {
 // OpenDatabase makes a pool of connections to the live database of the options. The
 // returned function closes it.
 func OpenDatabase(ctx context.Context, o Options, p PoolOptions) (*Database, func(), error) {
+	if IsMySQL(o.URL) {
+		return openMySQLDatabase(o, max(p.Connections, 1))
+	}
 	config, err := PoolConfig(o.URL, p.Connections)
 	if err != nil {
 		return nil, nil, err
@@ -94,7 +98,7 @@ func (d *Database) FindTables(ctx context.Context, o Options) (*Tables, error) {
 	return d.server.find(ctx, o)
 }
 
-// May tells whether the role may INSERT, UPDATE or DELETE rows of a table.
+// May tells whether the role may INSERT or DELETE rows of a table.
 func (d *Database) May(ctx context.Context, right string, t Table) (bool, error) {
 	may, err := d.server.may(ctx, right, t)
 	if err != nil {
@@ -106,13 +110,9 @@ func (d *Database) May(ctx context.Context, right string, t Table) (bool, error)
 // Ping asks whether the database is there.
 func (d *Database) Ping(ctx context.Context) error { return d.server.ping(ctx) }
 
-// CheckMode is [CheckMode] in this database.
-func (d *Database) CheckMode(ctx context.Context, t *Tables) error {
-	if s, ok := d.server.(postgresServer); ok {
-		return CheckMode(ctx, t, s.pool)
-	}
-	return nil
-}
+// Check fails when accounts would be taken for others, as [CheckMode] does, and where what
+// has to happen once could happen twice.
+func (d *Database) Check(ctx context.Context, t *Tables) error { return d.server.check(ctx, t) }
 
 // postgresServer is a database of PostgreSQL.
 type postgresServer struct{ pool *pgxpool.Pool }
@@ -126,6 +126,8 @@ func (p postgresServer) find(ctx context.Context, o Options) (tables *Tables, er
 	})
 	return tables, err
 }
+
+func (p postgresServer) check(ctx context.Context, t *Tables) error { return CheckMode(ctx, t, p.pool) }
 
 func (p postgresServer) may(ctx context.Context, right string, t Table) (may bool, err error) {
 	err = p.pool.QueryRow(ctx, "SELECT has_table_privilege($1, $2)", t.SQL(), right).Scan(&may)

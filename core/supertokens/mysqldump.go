@@ -28,7 +28,7 @@ func (d *mysqlDump) close() error { return d.dump.Close() }
 func (d *mysqlDump) catalog(context.Context) (*catalog, error) {
 	c := &catalog{where: "MySQL dump " + d.path, withoutIndexes: true, filtered: d.dump.Info().Filtered, collates: true, dumped: true, made: madeAt(d.path, d.dump.Info().Made)}
 	for _, t := range d.dump.Tables() {
-		r := &relation{schema: t.Database, name: t.Name, readable: true, empty: !t.HasData, indexes: t.Indexes}
+		r := &relation{mysql: true, schema: t.Database, name: t.Name, readable: true, empty: !t.HasData, indexes: t.Indexes}
 		for _, k := range t.ForeignKeys {
 			r.indexes = append(r.indexes, k.Name, foreignKey(t.Name, k.Columns))
 		}

@@ -26,6 +26,8 @@ type mysqlLive struct {
 	within  string // the database that the address names
 	db      *sql.DB
 	idle    chan *sql.Conn
+	// withoutHashes takes a table for readable of which the role may read all but hashes.
+	withoutHashes bool
 }
 
 // Codes of the server's errors.
@@ -44,29 +46,15 @@ const (
 func IsMySQL(url canonical.Secret) bool { return mysqlurl.Is(url.Reveal()) }
 
 func openMySQL(ctx context.Context, o Options) (_ *mysqlLive, err error) {
-	address, err := mysqlurl.Parse(o.URL.Reveal())
+	config, within, where, err := mysqlConfig(o)
 	if err != nil {
-		return nil, err
-	}
-	config, err := address.Config()
-	if err != nil {
-		return nil, err
-	}
-	// Texts come as UTF-8 from whatever they are stored in, and arguments in the statement,
-	// so that nothing is prepared.
-	config.InterpolateParams = true
-	if err := config.Apply(mysql.Charset("utf8mb4", "")); err != nil {
 		return nil, err
 	}
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		return nil, fmt.Errorf("the address of the database cannot be used: %w", err)
 	}
-	m := &mysqlLive{charset: o.Charset, within: address.Database, db: sql.OpenDB(connector)}
-	m.where = "MySQL server " + address.Where()
-	if m.within != "" {
-		m.where = fmt.Sprintf("MySQL database %s at %s", m.within, address.Where())
-	}
+	m := &mysqlLive{charset: o.Charset, within: within, where: where, db: sql.OpenDB(connector)}
 	connections := 1
 	if o.LockTables {
 		connections = cmp.Or(max(o.Connections, 0), defaultConnections)
@@ -150,31 +138,7 @@ func (m *mysqlLive) query(ctx context.Context, row func([][]byte) error, stateme
 		return context.Cause(ctx)
 	}
 	defer func() { m.idle <- conn }()
-	rows, err := conn.QueryContext(ctx, statement, args...)
-	if err != nil {
-		return m.explain(ctx, err)
-	}
-	defer func() { _ = rows.Close() }() // Err is asked below
-	names, err := rows.Columns()
-	if err != nil {
-		return err
-	}
-	raw, into, out := make([]sql.RawBytes, len(names)), make([]any, len(names)), make([][]byte, len(names))
-	for i := range raw {
-		into[i] = &raw[i]
-	}
-	for rows.Next() {
-		if err := rows.Scan(into...); err != nil {
-			return err
-		}
-		for i := range raw {
-			out[i] = raw[i]
-		}
-		if err := row(out); err != nil {
-			return err
-		}
-	}
-	return m.explain(ctx, rows.Err())
+	return m.explain(ctx, mysqlQuery(ctx, conn, row, statement, args...))
 }
 
 // explain says of an error what it means for the snapshot.
@@ -242,7 +206,7 @@ func (m *mysqlLive) catalog(ctx context.Context) (*catalog, error) {
 		}
 		last := len(c.tables) - 1
 		if last < 0 || c.tables[last].schema != schema || c.tables[last].name != name {
-			c.tables = append(c.tables, &relation{schema: schema, name: name, readable: true})
+			c.tables = append(c.tables, &relation{schema: schema, name: name, readable: true, mysql: true})
 			last++
 		}
 		r := c.tables[last]
@@ -311,7 +275,13 @@ func mysqlRights(ctx context.Context, m *mysqlLive, c *catalog) error {
 		if !mayBeOfCore(r) {
 			continue
 		}
-		err := m.query(ctx, func([][]byte) error { return nil }, "SELECT "+mysqlColumns(r, r.columns)+mysqlFrom(r)+" LIMIT 0")
+		probe := func(columns []string) error {
+			return m.query(ctx, func([][]byte) error { return nil }, "SELECT "+mysqlColumns(r, columns)+mysqlFrom(r)+" LIMIT 0")
+		}
+		err := probe(r.columns)
+		if columns, has := (Table{r}).WithoutHash(); mysqlCode(err) == mysqlColumnDenied && has && m.withoutHashes {
+			err = probe(columns)
+		}
 		switch code := mysqlCode(err); {
 		case code == mysqlTableDenied, code == mysqlColumnDenied:
 			r.readable = false

@@ -149,14 +149,29 @@ func (t Table) typeOf(column string) string { return t.r.typeOf(slices.Index(t.r
 // parameter, by the index of the column. A column of a fixed width ignores blanks at
 // the end.
 func (t Table) Equals(column string, parameter int) string {
+	if t.r.mysql {
+		compared := fmt.Sprintf(" = $%d", parameter)
+		if isPadded(t.typeOf(column)) {
+			compared = fmt.Sprintf(" = TRIM(TRAILING ' ' FROM $%d)", parameter)
+		}
+		return t.mysqlEquals(column, compared)
+	}
 	return fmt.Sprintf("%s = $%d::%s", quoteIdent(column), parameter, comparedAs(t.typeOf(column)))
 }
 
 // AnyOf is the SQL condition that a column holds exactly one of the texts of a parameter,
 // a []string. What fills a column of a fixed width up is none of its text.
 func (t Table) AnyOf(column string, parameter int) string {
+	if t.r.mysql {
+		return t.mysqlEquals(column, fmt.Sprintf(" IN $%d", parameter))
+	}
 	return fmt.Sprintf("%s = ANY($%d)", quoteIdent(column), parameter)
 }
 
 // Exact is the SQL expression of a text that differs wherever texts differ.
-func (t Table) Exact(expression string) string { return expression + "::text" }
+func (t Table) Exact(expression string) string {
+	if t.r.mysql {
+		return mysqlExact(expression)
+	}
+	return expression + "::text"
+}

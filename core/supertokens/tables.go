@@ -120,6 +120,19 @@ func (t *Tables) reader(name TableName) *tableReader {
 	return nil
 }
 
+// FoundTables lists the tables of SuperTokens that there are.
+func FoundTables(t *Tables) (found []TableName) {
+	for i := range schema {
+		if _, ok := t.Table(schema[i].name); ok {
+			found = append(found, schema[i].name)
+		}
+	}
+	return found
+}
+
+// IsMySQL tells whether they are in MySQL or MariaDB, or a dump of it.
+func (t *Tables) IsMySQL() bool { return t.all.collates }
+
 // Close gives back the snapshot or the file.
 func (t *Tables) Close() error {
 	if t.store == nil {
@@ -179,7 +192,12 @@ func (t *Tables) Scan(ctx context.Context, from Table, columns []string, row fun
 type Table struct{ r *relation }
 
 // SQL is the quoted name with its schema.
-func (t Table) SQL() string { return quoteIdent(t.r.schema) + "." + quoteIdent(t.r.name) }
+func (t Table) SQL() string {
+	if t.r.mysql {
+		return quoteMySQL(t.r.schema) + "." + quoteMySQL(t.r.name)
+	}
+	return quoteIdent(t.r.schema) + "." + quoteIdent(t.r.name)
+}
 
 // Has tells whether the table has all these columns.
 func (t Table) Has(columns ...string) bool { return t.r != nil && t.r.has(columns...) }

@@ -29,11 +29,6 @@ func CheckURL(s canonical.Secret) error {
 		}
 		return err
 	}
-	return CheckPostgresURL(s)
-}
-
-// CheckPostgresURL is [CheckURL] for what works over PostgreSQL only.
-func CheckPostgresURL(s canonical.Secret) error {
 	_, err := parseURL(s)
 	return err
 }

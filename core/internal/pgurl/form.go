@@ -108,8 +108,8 @@ func (p *problems) split(text string) ([]setting, form) {
 	switch {
 	case slices.Contains(postgresSchemes, driver):
 	case slices.Contains(mysqlSchemes, driver):
-		p.add("this is the address of a MySQL or MariaDB database, of which accounts can be read (source.url) and nothing else",
-			"sessions, mailed links and the bridge need PostgreSQL; see docs/supertokens.md, "+expected)
+		p.add("this is the address of a MySQL or MariaDB database in a form that is not known",
+			"write mysql://user:password@host:3306/database; see docs/supertokens.md")
 		return nil, uri
 	case driver == "http" || driver == "https":
 		p.add("this is a web address, such as the connectionURI of the core", "the database of the core is wanted: its postgresql_connection_uri, "+expected)

@@ -243,7 +243,7 @@ func TestQueriesOfACandidate(t *testing.T) {
 // TestWaitingCountsAccounts compares the count in the database with a whole reading.
 func TestWaitingCountsAccounts(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixture.Names(t) {
+	for _, name := range fixture.AllNames(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dsn := fixture.Restore(t, name)

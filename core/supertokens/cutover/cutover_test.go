@@ -54,10 +54,18 @@ func openWith(t *testing.T, dsn string, o cutover.Options, now func() time.Time)
 
 func fixed() time.Time { return fixtureTime }
 
+// bridgeSchema is where the bridge keeps its own tables.
+func bridgeSchema(dsn string) string {
+	if strings.HasPrefix(dsn, "mysql:") {
+		return "stetl_bridge_" + dsn[strings.LastIndexByte(dsn, '/')+1:]
+	}
+	return "stetl_bridge"
+}
+
 // TestEveryLinkAsTheTruthSays consumes every mailed token of every fixture.
 func TestEveryLinkAsTheTruthSays(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixture.Names(t) {
+	for _, name := range fixture.AllNames(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tr := fixture.Read(t, name)
@@ -149,10 +157,12 @@ func TestLeftoversOfCore31(t *testing.T) {
 }
 
 // TestLinkWorksOnce presents one link from all sides at once, to two instances.
-func TestLinkWorksOnce(t *testing.T) {
-	t.Parallel()
-	tr := fixture.Read(t, "core-9.3.0")
-	dsn := fixture.Restore(t, "core-9.3.0")
+func TestLinkWorksOnce(t *testing.T) { fixture.Both(t, "core-9.3.0", linkWorksOnce) }
+
+func linkWorksOnce(t *testing.T, name string) {
+	t.Helper()
+	tr := fixture.Read(t, name)
+	dsn := fixture.Restore(t, name)
 	instances := []*cutover.DB{open(t, dsn, "", fixed), open(t, dsn, "", fixed)}
 	// Two live tokens of one user: either may win, not both.
 	var tokens []string
@@ -167,7 +177,7 @@ func TestLinkWorksOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	won := 0
-	for i := range 12 {
+	for i := range 50 {
 		wg.Go(func() {
 			err := instances[i%2].Links.ConsumeReset(t.Context(), tokens[i/2%2], false, func(cutover.Link) error { return nil })
 			mu.Lock()
@@ -182,7 +192,7 @@ func TestLinkWorksOnce(t *testing.T) {
 	}
 	wg.Wait()
 	if won != 1 {
-		t.Errorf("%d of 12 attempts used the links", won)
+		t.Errorf("%d of 50 attempts used the links", won)
 	}
 }
 
@@ -208,14 +218,16 @@ func liveSession(t *testing.T, db *cutover.DB, tr fixture.Truth) (session.Sessio
 
 // TestCodesAreRedeemedOnce has many codes of one session out, of two instances, and
 // redeems all of them at once, each at both.
-func TestCodesAreRedeemedOnce(t *testing.T) {
-	t.Parallel()
-	const name, attempts = "core-7.0.18", 50
+func TestCodesAreRedeemedOnce(t *testing.T) { fixture.Both(t, "core-7.0.18", codesAreRedeemedOnce) }
+
+func codesAreRedeemedOnce(t *testing.T, name string) {
+	t.Helper()
+	const attempts = 50
 	dsn := fixture.Restore(t, name)
 	instances := []*cutover.DB{open(t, dsn, "", fixed), open(t, dsn, "", fixed)}
 	found, user := liveSession(t, instances[0], fixture.Read(t, name))
 	there := func() int {
-		return postgres.Value[int](t, dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", found.Handle)
+		return fixture.Value[int](t, dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", found.Handle)
 	}
 	code := func(i int) string { return fmt.Sprintf("code-%d", i) }
 	for i := range attempts {
@@ -252,9 +264,10 @@ func TestCodesAreRedeemedOnce(t *testing.T) {
 	}
 }
 
-func TestCodesAge(t *testing.T) {
-	t.Parallel()
-	const name = "core-7.0.18"
+func TestCodesAge(t *testing.T) { fixture.Both(t, "core-7.0.18", codesAge) }
+
+func codesAge(t *testing.T, name string) {
+	t.Helper()
 	now := fixtureTime
 	dsn := fixture.Restore(t, name)
 	db := open(t, dsn, "", func() time.Time { return now })
@@ -271,7 +284,7 @@ func TestCodesAge(t *testing.T) {
 	if err := db.Logins.Issue(t.Context(), "new", login); err != nil {
 		t.Fatal(err)
 	}
-	if n := postgres.Value[int](t, dsn, "SELECT count(*) FROM stetl_bridge.code"); n != 1 {
+	if n := fixture.Value[int](t, dsn, "SELECT count(*) FROM "+bridgeSchema(dsn)+".code"); n != 1 {
 		t.Errorf("%d codes are kept, want the new one", n)
 	}
 	other := found
@@ -286,8 +299,11 @@ func TestCodesAge(t *testing.T) {
 
 // TestFailedExchangeLeavesTheSession is for a target that is down.
 func TestFailedExchangeLeavesTheSession(t *testing.T) {
-	t.Parallel()
-	const name = "core-7.0.18"
+	fixture.Both(t, "core-7.0.18", failedExchangeLeavesTheSession)
+}
+
+func failedExchangeLeavesTheSession(t *testing.T, name string) {
+	t.Helper()
 	db := open(t, fixture.Restore(t, name), "", fixed)
 	found, _ := liveSession(t, db, fixture.Read(t, name))
 	failure := errors.New("down")
@@ -304,11 +320,14 @@ func TestFailedExchangeLeavesTheSession(t *testing.T) {
 
 // TestBusySession has one attempt hold a session for longer than another one is
 // willing to wait.
-func TestBusySession(t *testing.T) {
-	t.Parallel()
-	const name = "core-7.0.18"
+func TestBusySession(t *testing.T) { fixture.Both(t, "core-7.0.18", busySession) }
+
+func busySession(t *testing.T, name string) {
+	t.Helper()
 	dsn := fixture.Restore(t, name)
-	postgres.Exec(t, dsn, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$")
+	if !strings.HasPrefix(name, "mysql/") {
+		postgres.Exec(t, dsn, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$")
+	}
 	db := openWith(t, dsn, cutover.Options{Wait: 20 * time.Millisecond}, fixed)
 	found, user := liveSession(t, db, fixture.Read(t, name))
 	if err := db.Logins.Issue(t.Context(), "c", cutover.Login{Request: []byte(`{}`), Session: found, UserID: user.ID}); err != nil {
@@ -334,9 +353,13 @@ func TestBusySession(t *testing.T) {
 // TestForgottenFailuresAreDeleted: names that somebody made up must not fill the
 // database.
 func TestForgottenFailuresAreDeleted(t *testing.T) {
-	t.Parallel()
+	fixture.Both(t, "core-9.3.0", forgottenFailuresAreDeleted)
+}
+
+func forgottenFailuresAreDeleted(t *testing.T, name string) {
+	t.Helper()
 	now := fixtureTime
-	dsn := fixture.Restore(t, "core-9.3.0")
+	dsn := fixture.Restore(t, name)
 	db := open(t, dsn, "", func() time.Time { return now })
 	for _, name := range []string{"a", "b", "c"} {
 		if _, err := db.Failures.Fail(t.Context(), "lazy", name, 3, time.Minute); err != nil {
@@ -347,15 +370,44 @@ func TestForgottenFailuresAreDeleted(t *testing.T) {
 	if _, err := db.Failures.Fail(t.Context(), "lazy", "d", 3, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if n := postgres.Value[int](t, dsn, "SELECT count(*) FROM stetl_bridge.failure"); n != 1 {
+	if n := fixture.Value[int](t, dsn, "SELECT count(*) FROM "+bridgeSchema(dsn)+".failure"); n != 1 {
 		t.Errorf("%d rows are left, want that of d", n)
 	}
 }
 
-func TestLockOut(t *testing.T) {
-	t.Parallel()
+// TestFailuresAreAllCounted fails at two instances at once, for one subject that is new.
+func TestFailuresAreAllCounted(t *testing.T) {
+	fixture.Both(t, "core-9.3.0", func(t *testing.T, name string) {
+		t.Helper()
+		const attempts = 50
+		dsn := fixture.Restore(t, name)
+		instances := []*cutover.DB{open(t, dsn, "", fixed), open(t, dsn, "", fixed)}
+		var wg sync.WaitGroup
+		locked := make(chan bool, attempts)
+		for i := range attempts {
+			wg.Go(func() {
+				is, err := instances[i%2].Failures.Fail(t.Context(), "lazy", "a", attempts, time.Minute)
+				if err != nil {
+					t.Error(err)
+				}
+				if is {
+					locked <- true
+				}
+			})
+		}
+		wg.Wait()
+		if n := fixture.Value[int](t, dsn, "SELECT failures FROM "+bridgeSchema(dsn)+".failure"); n != attempts || len(locked) != 1 {
+			t.Errorf("%d failures were counted, %d locked", n, len(locked))
+		}
+	})
+}
+
+func TestLockOut(t *testing.T) { fixture.Both(t, "core-9.3.0", lockOut) }
+
+func lockOut(t *testing.T, name string) {
+	t.Helper()
 	now := fixtureTime
-	dsn := fixture.Restore(t, "core-9.3.0")
+	dsn := fixture.Restore(t, name)
 	clock := func() time.Time { return now }
 	db, other := open(t, dsn, "", clock), open(t, dsn, "", clock)
 	locked := func(want bool) {
@@ -400,7 +452,7 @@ func TestLockOut(t *testing.T) {
 // TestPasswordsOfTheTruth checks clear passwords of every scheme.
 func TestPasswordsOfTheTruth(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"core-3.3.0", "core-9.3.0", "modelled-12.0-migrated"} {
+	for _, name := range []string{"core-3.3.0", "core-9.3.0", "modelled-12.0-migrated", "mysql/core-3.3.0", "mysql/core-9.3.0", "mysql/core-10.1.4-traps"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tr := fixture.Read(t, name)
@@ -452,10 +504,12 @@ func TestNobodyTakesAsLong(t *testing.T) {
 	}
 }
 
-func TestWhoIsStillToCome(t *testing.T) {
-	t.Parallel()
-	tr := fixture.Read(t, "core-9.3.0")
-	db := open(t, fixture.Restore(t, "core-9.3.0"), tr.FirebaseSignerKey, fixed)
+func TestWhoIsStillToCome(t *testing.T) { fixture.Both(t, "core-9.3.0", whoIsStillToCome) }
+
+func whoIsStillToCome(t *testing.T, name string) {
+	t.Helper()
+	tr := fixture.Read(t, name)
+	db := open(t, fixture.Restore(t, name), tr.FirebaseSignerKey, fixed)
 	want := map[string]bool{}
 	var one fixture.Login
 	for _, a := range tr.Accounts {

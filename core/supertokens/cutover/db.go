@@ -69,7 +69,7 @@ func Open(ctx context.Context, sessions *session.Store, o Options) (*DB, error) 
 		return nil, fmt.Errorf("accounts would be taken for others: %w", err)
 	}
 	db := sessions.Database()
-	if err := db.CheckMode(ctx, sessions.Tables()); err != nil {
+	if err := db.Check(ctx, sessions.Tables()); err != nil {
 		return nil, err
 	}
 	d := &database{

@@ -106,9 +106,9 @@ func (p *Passwords) Waiting(ctx context.Context, schemes []canonical.Scheme) (wa
 	}
 	app := ""
 	if from.Has("app_id") {
-		app = " AND u." + from.Equals("app_id", 1)
+		app = " AND u.app_id = $1 AND " + from.Exact("u.app_id") + " = $1"
 	}
-	join, account := p.sessions.Tables().AccountSQL("u")
+	join, account := p.sessions.Tables().AccountSQL(from, "u")
 	counts, err := supertokens.Counts(ctx, p.db, 2, "SELECT count(*) - count(a.user_id), count(a.user_id) FROM (SELECT DISTINCT "+account+" AS id FROM "+from.SQL()+" u"+join+
 		" WHERE ("+strings.Join(schemeIs, " OR ")+")"+app+") w LEFT JOIN "+p.own.table("arrival")+" a ON a.app_id = $1 AND a.user_id = w.id", args...)
 	if err != nil {

@@ -7,7 +7,9 @@ import (
 	"github.com/stetl/stetl/core/supertokens"
 )
 
-// defaultSchema is where the bridge keeps its own tables.
+// defaultSchema is where the bridge keeps its own tables, in the database of SuperTokens.
+// MySQL has no schemas in a database, so there it is a database of its own, which has the
+// name of the other one in its name.
 const defaultSchema = "stetl_bridge"
 
 // own are the bridge's own tables, as one kind of database has them.
@@ -37,7 +39,10 @@ type failure struct {
 var ownTables = []string{"code", "ticket", "secret", "failure", "arrival"}
 
 // ownIn are the tables in the database of an installation.
-func ownIn(_ *supertokens.Tables, schema string) own {
+func ownIn(tables *supertokens.Tables, schema string) own {
+	if tables.IsMySQL() {
+		return ownMySQL(cmp.Or(schema, defaultSchema+"_"+tables.Layout().Schema))
+	}
 	return ownPostgres(cmp.Or(schema, defaultSchema))
 }
 

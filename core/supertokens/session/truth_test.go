@@ -50,7 +50,7 @@ func account(tr fixture.Truth, app, visibleID string) *fixture.Account {
 // TestEveryTokenAsTheTruthSays goes through all tokens of all fixtures.
 func TestEveryTokenAsTheTruthSays(t *testing.T) {
 	t.Parallel()
-	testenv.Slow(t, "needs PostgreSQL")
+	testenv.Slow(t, "needs databases")
 	versions, kinds := map[int]int{}, map[string]int{}
 	t.Cleanup(func() {
 		for _, v := range []int{2, 3, 4, 5} {
@@ -62,7 +62,7 @@ func TestEveryTokenAsTheTruthSays(t *testing.T) {
 			t.Errorf("kinds of keys: %v", kinds)
 		}
 	})
-	for _, name := range fixture.Names(t) {
+	for _, name := range fixture.AllNames(t) {
 		t.Run(name, func(t *testing.T) { // in turn: they share the counters
 			tr := fixture.Read(t, name)
 			dsn := fixture.Restore(t, name)
@@ -155,7 +155,7 @@ func checkUser(t *testing.T, store *session.Store, tr fixture.Truth, s fixture.S
 // database and from the dump.
 func TestKeysEqualTruth(t *testing.T) {
 	t.Parallel()
-	for _, name := range fixture.Names(t) {
+	for _, name := range fixture.AllNames(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tr := fixture.Read(t, name)

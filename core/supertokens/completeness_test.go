@@ -178,66 +178,70 @@ func coreNames(t *testing.T, m *memory) map[*relation]TableName {
 func TestTablesLeftOut(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "reads each source once for every part of it")
-	const triples = 500
 	for _, name := range fixture.Names(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := inMemory(t, name)
-			names := coreNames(t, m)
-			want := map[string][]string{}
-			for _, app := range readTruth(t, name).Apps {
-				lines, err := m.accountsOf(t, app.AppID)
-				if err != nil {
-					t.Fatalf("whole: %v", err)
-				}
-				want[app.AppID] = lines
-			}
-			refused, same := 0, 0
-			try := func(gone ...*relation) {
-				var missing []string
-				for _, r := range gone {
-					missing = append(missing, string(names[r]))
-				}
-				part := m.hide(gone...)
-				for app, whole := range want {
-					got, err := part.accountsOf(t, app)
-					switch {
-					case err == nil && slices.Equal(whole, got):
-						same++
-					case err == nil:
-						t.Errorf("without %v, app %s (-whole +part):\n%.1500s", missing, app, gocmp.Diff(whole, got))
-					case !slices.ContainsFunc(missing, func(table string) bool { return table != "" && strings.Contains(err.Error(), table) }):
-						t.Errorf("without %v, app %s: the error names none of them: %v", missing, app, err)
-					default:
-						refused++
-					}
-					if t.Failed() {
-						return
-					}
-				}
-			}
-			all := m.of.tables
-			random := rand.New(rand.NewPCG(16, uint64(len(all))))
-			few := func() bool { return testenv.Raced && random.IntN(20) > 0 }
-			for i := range all {
-				try(all[i])
-				for j := range i {
-					if !few() && !t.Failed() {
-						try(all[i], all[j])
-					}
-				}
-			}
-			for range triples {
-				order := random.Perm(len(all))
-				if !few() && !t.Failed() && len(all) > 3 {
-					try(all[order[0]], all[order[1]], all[order[2]])
-				}
-			}
-			t.Logf("%d tables: %d times refused, %d times the same accounts", len(all), refused, same)
-			if refused == 0 {
-				t.Error("nothing was refused")
-			}
+			leaveTablesOut(t, inMemory(t, name), readTruth(t, name), 500)
 		})
+	}
+}
+
+// leaveTablesOut reads a source without each table, each pair of them, and so many triples.
+func leaveTablesOut(t *testing.T, m *memory, tr truth, triples int) {
+	t.Helper()
+	names := coreNames(t, m)
+	want := map[string][]string{}
+	for _, app := range tr.Apps {
+		lines, err := m.accountsOf(t, app.AppID)
+		if err != nil {
+			t.Fatalf("whole: %v", err)
+		}
+		want[app.AppID] = lines
+	}
+	refused, same := 0, 0
+	try := func(gone ...*relation) {
+		var missing []string
+		for _, r := range gone {
+			missing = append(missing, string(names[r]))
+		}
+		part := m.hide(gone...)
+		for app, whole := range want {
+			got, err := part.accountsOf(t, app)
+			switch {
+			case err == nil && slices.Equal(whole, got):
+				same++
+			case err == nil:
+				t.Errorf("without %v, app %s (-whole +part):\n%.1500s", missing, app, gocmp.Diff(whole, got))
+			case !slices.ContainsFunc(missing, func(table string) bool { return table != "" && strings.Contains(err.Error(), table) }):
+				t.Errorf("without %v, app %s: the error names none of them: %v", missing, app, err)
+			default:
+				refused++
+			}
+			if t.Failed() {
+				return
+			}
+		}
+	}
+	all := m.of.tables
+	random := rand.New(rand.NewPCG(16, uint64(len(all))))
+	few := func() bool { return testenv.Raced && random.IntN(20) > 0 }
+	for i := range all {
+		try(all[i])
+		for j := range i {
+			if !few() && !t.Failed() {
+				try(all[i], all[j])
+			}
+		}
+	}
+	for range triples {
+		order := random.Perm(len(all))
+		if !few() && !t.Failed() && len(all) > 3 {
+			try(all[order[0]], all[order[1]], all[order[2]])
+		}
+	}
+	t.Logf("%d tables: %d times refused, %d times the same accounts", len(all), refused, same)
+	if refused == 0 {
+		t.Error("nothing was refused")
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -155,6 +157,7 @@ func TestMySQLConnections(t *testing.T) {
 		c.FormatDSN(),
 		"jdbc:mysql://" + c.Addr + "/" + c.DBName + "?user=" + c.User + "&password=" + c.Passwd + "&useSSL=false",
 		address + "?socket=" + url.QueryEscape(s.Socket()),
+		c.User + ":" + c.Passwd + "@unix(" + s.Socket() + ")/" + c.DBName,
 		address + "?ssl-mode=DISABLED",
 		strings.TrimSuffix(address, c.DBName) + "?ssl-mode=PREFERRED",
 	} {
@@ -199,5 +202,59 @@ func TestMySQLLostConnection(t *testing.T) {
 	err = s.Read(t.Context(), func(Batch) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "is gone with the connection") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestMySQLEncrypted reads over connections that have to be encrypted, and trusts whom the
+// address says.
+func TestMySQLEncrypted(t *testing.T) {
+	t.Parallel()
+	s := mariadb.Start(t)
+	address := fixture.RestoreMySQL(t, "core-3.3.0")
+	want, _, _, _ := export(t, Options{URL: canonical.NewSecret(address)})
+	role := mysqlRole(t, address, "SELECT ON DATABASE.*")
+	u, err := url.Parse(role)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := u.User.Username()
+	require := func(what string) { s.Exec(t, "", "ALTER USER "+name+"@'%' REQUIRE "+what) }
+	require("SSL")
+	authority, certificate, key := s.Certificates()
+	ca, other := "&ssl-ca="+url.QueryEscape(authority), filepath.Join(t.TempDir(), "other.pem")
+	raw, err := os.ReadFile(certificate)
+	if err == nil {
+		err = os.WriteFile(other, raw, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := strings.Replace(role, "127.0.0.1", "localhost", 1) // of which the certificate does not speak
+	good := []string{
+		role, role + "?ssl-mode=REQUIRED", role + "?ssl-mode=VERIFY_CA" + ca, role + "?ssl-mode=VERIFY_IDENTITY" + ca,
+		role + "?" + strings.TrimPrefix(ca, "&"), // an authority is named so that it is asked
+		elsewhere + "?ssl-mode=VERIFY_CA" + ca, strings.Replace(role, "mysql:", "jdbc:mariadb:", 1) + "?sslMode=verify-full&serverSslCert=" + url.QueryEscape(authority),
+	}
+	for _, address := range good {
+		got, _, _, _ := export(t, Options{URL: canonical.NewSecret(address)})
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-plain +this):\n%s", strings.ReplaceAll(address, "canary", "…"), diff)
+		}
+	}
+	refused := func(address, says string) {
+		t.Helper()
+		if err := readError(t, Options{URL: canonical.NewSecret(address)}); err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", strings.ReplaceAll(address, "canary", "…"), err)
+		}
+	}
+	refused(role+"?ssl-mode=DISABLED", "check the user and the password")
+	refused(elsewhere+"?ssl-mode=VERIFY_IDENTITY"+ca, "check ssl-mode and ssl-ca")
+	refused(role+"?ssl-mode=VERIFY_IDENTITY", "check ssl-mode and ssl-ca")
+	refused(role+"?ssl-mode=VERIFY_CA&ssl-ca="+url.QueryEscape(other), "check ssl-mode and ssl-ca")
+	require("X509")
+	own := "?ssl-mode=VERIFY_IDENTITY" + ca + "&ssl-cert=" + url.QueryEscape(certificate) + "&ssl-key=" + url.QueryEscape(key)
+	refused(role+"?ssl-mode=VERIFY_IDENTITY"+ca, "check the user and the password")
+	if got, _, _, _ := export(t, Options{URL: canonical.NewSecret(role + own)}); !slices.Equal(got, want) {
+		t.Errorf("with a certificate of its own: %d accounts, want %d", len(got), len(want))
 	}
 }

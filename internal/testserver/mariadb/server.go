@@ -89,13 +89,17 @@ func start(programs installation) (*Server, error) {
 	if s.port, err = proc.FreePort(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
+	if err := certify(dir); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
 	log, err := os.OpenFile(s.path("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open server log: %w", err), os.RemoveAll(dir))
 	}
 	defer func() { _ = log.Close() }()
 	cmd := s.command(programs, "--port="+strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--init-file="+s.path("init.sql"),
-		"--max-connections=200", "--max-allowed-packet=256M")
+		"--max-connections=200", "--max-allowed-packet=256M",
+		"--ssl-ca="+s.path(authority), "--ssl-cert="+s.path("server.pem"), "--ssl-key="+s.path("server.key"))
 	cmd.Stdout, cmd.Stderr = log, log
 	if s.process, err = proc.Start(cmd, "KILL", dir); err != nil { // nothing has to survive
 		return nil, err

@@ -33,9 +33,11 @@ type tenancy struct {
 
 const relyingParty = "https://sso.example.com/callback"
 
-func newTenancy(t *testing.T) *tenancy {
+func newTenancy(t *testing.T) *tenancy { return tenancyOf(t, bridgeFixture) }
+
+func tenancyOf(t *testing.T, name string) *tenancy {
 	t.Helper()
-	y := &tenancy{t: t, tenant: auth0.Start(t, auth0.Options{}), dsn: fixture.Restore(t, bridgeFixture), dir: t.TempDir(), truth: fixture.Read(t, bridgeFixture)}
+	y := &tenancy{t: t, tenant: auth0.Start(t, auth0.Options{}), dsn: fixture.Restore(t, name), dir: t.TempDir(), truth: fixture.Read(t, name)}
 	y.env = []string{"DATABASE=" + y.dsn, "API_URL=" + y.tenant.URL, "SECRET=client-secret-of-the-tenant", "BRIDGE_SECRET=a-secret-of-more-than-thirty-two-characters"}
 	return y
 }
@@ -192,6 +194,20 @@ func (y *tenancy) blocked() {
 	}
 }
 
+// sessions are at least so many that are alive, of people who have been loaded.
+func (y *tenancy) sessions(atLeast int) (alive []fixture.Session) {
+	y.t.Helper()
+	for _, s := range y.truth.Sessions {
+		if _, there := y.tenant.Users()["auth0|"+s.UserID]; there && s.AppID == "public" && !s.Revoked && !s.Expired && !s.Orphan && s.Refreshed == nil {
+			alive = append(alive, s)
+		}
+	}
+	if len(alive) < atLeast {
+		y.t.Fatalf("only %d sessions", len(alive))
+	}
+	return alive
+}
+
 // TestBridgeKilled kills instances between a code and its redemption, inside the
 // transaction that redeems it, and in its commit. Nobody ends without both the session
 // and the tokens but in the last case, and nobody gets tokens twice.
@@ -201,15 +217,7 @@ func TestBridgeKilled(t *testing.T) {
 	address, second := freeAddress(t), freeAddress(t)
 	config, other := y.configure("one", address, oneClient), y.configure("two", second, oneClient)
 	y.load(config)
-	var sessions []fixture.Session
-	for _, s := range y.truth.Sessions {
-		if _, there := y.tenant.Users()["auth0|"+s.UserID]; there && s.AppID == "public" && !s.Revoked && !s.Expired && !s.Orphan && s.Refreshed == nil {
-			sessions = append(sessions, s)
-		}
-	}
-	if len(sessions) < 3 {
-		t.Fatalf("only %d sessions", len(sessions))
-	}
+	sessions := y.sessions(3)
 	launchBridge(t, other, second, y.env)
 	left := func(s fixture.Session) int {
 		return postgres.Value[int](t, y.dsn, "SELECT count(*) FROM session_info WHERE session_handle = $1", s.Handle)

@@ -18,9 +18,6 @@ import (
 // and the account's own endpoints do, for many at a time and each for itself. A
 // server need not have them.
 
-// maxAddress is how long a list of ids may be in an address; servers take 4096.
-const maxAddress = 3000
-
 // bulkVersion is the one of the endpoints that is spoken here.
 const bulkVersion = 1
 
@@ -34,17 +31,17 @@ type endpoints struct {
 	Compares bool `json:"compares"`
 	// Elsewhere: it says of ids whether other realms have them.
 	Elsewhere bool `json:"elsewhere"`
-	// Finds: it says who has names and addresses. Undoes: it says what was done to
-	// accounts, and deletes those that are as they were seen.
-	Finds  bool `json:"finds"`
-	Undoes bool `json:"undoes"`
+	// Finds: it says who has names and addresses. Looks: it says what was done to
+	// accounts, to whoever asks by GET, and deletes those that are as they were seen.
+	Finds bool `json:"finds"`
+	Looks bool `json:"looks"`
 	// Matches: it says which accounts are exactly as expected.
 	Matches bool `json:"matches"`
 }
 
 // old says that the server has a jar that is older than this program.
 func (e endpoints) old() bool {
-	return e.Version > 0 && (!e.Compares || !e.Finds || !e.Undoes || !e.Elsewhere || !e.Matches)
+	return e.Version > 0 && (!e.Compares || !e.Finds || !e.Looks || !e.Elsewhere || !e.Matches)
 }
 
 // endpoints asks what the server has and lets the client use: nothing has version 0.
@@ -121,13 +118,11 @@ type seenState struct {
 	NotBefore int64 `json:"notBefore"`
 }
 
-// seenStates looks at accounts, without those that are not there.
+// seenStates looks at accounts, without those that are not there. It is asked by GET, as
+// elsewhere is.
 func (a provided) seenStates(ctx context.Context, ids []string) (map[string]seenState, error) {
 	found := make(map[string]seenState, len(ids))
-	return found, ask(ctx, a, "states", ids, func(_ []string, answer map[string]seenState) error {
-		maps.Copy(found, answer)
-		return nil
-	})
+	return found, query(ctx, a, "states", "id", ids, func(answer map[string]seenState) { maps.Copy(found, answer) })
 }
 
 // doomed is an account that is to go, if it is as it was seen.
@@ -190,9 +185,18 @@ func (a provided) elsewhere(ctx context.Context, ids []string) (map[string]bool,
 	return taken, a.among(ctx, "elsewhere", "id", ids, func(id string) { taken[id] = true })
 }
 
-// among asks which of many things something holds of, in the query of requests that are
-// short enough for any server.
+// among asks which of many things something holds of.
 func (a provided) among(ctx context.Context, endpoint, parameter string, things []string, yes func(id string)) error {
+	return query(ctx, a, endpoint, parameter, things, func(answer []string) {
+		for _, id := range answer {
+			yes(id)
+		}
+	})
+}
+
+// query asks about many things, in the query of requests that are short enough for any
+// server.
+func query[A any](ctx context.Context, a provided, endpoint, parameter string, things []string, each func(answer A)) error {
 	for len(things) > 0 {
 		n, size := 0, 0
 		for n < min(len(things), maxBatch) && (n == 0 || size < longestQuery) {
@@ -201,13 +205,11 @@ func (a provided) among(ctx context.Context, endpoint, parameter string, things 
 		}
 		part := things[:n]
 		things = things[n:]
-		var answer []string
+		var answer A
 		if err := a.read(ctx, a.realmPath("stetl", endpoint), url.Values{parameter: part}, &answer); err != nil {
 			return fmt.Errorf("ask the provider about %d accounts (%s): %w", len(part), endpoint, err)
 		}
-		for _, id := range answer {
-			yes(id)
-		}
+		each(answer)
 	}
 	return nil
 }
@@ -250,32 +252,20 @@ func (a provided) loadPath() string { return a.realmPath("stetl", "users") }
 // accountsByID reads accounts with all that a load sets, without organizations and
 // without those that are not there.
 func (a provided) accountsByID(ctx context.Context, ids []string) (map[string]*detail, error) {
+	type shown struct {
+		account
+		Credentials []heldCredential `json:"credentials"`
+		Roles       []role           `json:"roles"`
+		Groups      []group          `json:"groups"`
+		Links       []link           `json:"links"`
+	}
 	found := make(map[string]*detail, len(ids))
-	for len(ids) > 0 {
-		size, n := 0, 0
-		for n < len(ids) && (n == 0 || size+len(url.QueryEscape(ids[n])) < maxAddress) {
-			size += len("&id=") + len(url.QueryEscape(ids[n]))
-			n++
-		}
-		part := ids[:n]
-		ids = ids[n:]
-		var page []struct {
-			account
-			Credentials []heldCredential `json:"credentials"`
-			Roles       []role           `json:"roles"`
-			Groups      []group          `json:"groups"`
-			Links       []link           `json:"links"`
-		}
-		err := a.read(ctx, a.realmPath("stetl", "accounts"), url.Values{"id": part}, &page)
-		if err != nil {
-			return nil, fmt.Errorf("read %d accounts: %w", len(part), err)
-		}
+	return found, query(ctx, a, "accounts", "id", ids, func(page []shown) {
 		for _, p := range page {
 			found[p.ID] = &detail{
 				account: p.account, Credentials: p.Credentials,
 				Roles: p.Roles, Groups: p.Groups, Links: p.Links,
 			}
 		}
-	}
-	return found, nil
+	})
 }

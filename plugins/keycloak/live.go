@@ -48,7 +48,7 @@ type openRealm struct {
 	compares     bool // and can be asked about credentials
 	other        bool // and about ids that other realms have
 	emailLogin   bool // people sign in with their addresses, too
-	undoes       bool // and about what was done to accounts, and deletes them
+	looks        bool // and about what was done to accounts, and deletes them
 	editUsername bool // the realm lets user names be changed
 }
 
@@ -120,7 +120,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 		}
 	}
 	t.realm = &openRealm{
-		api: t.api, bulk: bulk, compares: about.Compares, undoes: about.Undoes, other: about.Elsewhere, directory: d, members: members, emailLogin: facts.EmailLogin == nil || *facts.EmailLogin, editUsername: facts.EditUsername || facts.EmailAsUsername,
+		api: t.api, bulk: bulk, compares: about.Compares, looks: about.Looks, other: about.Elsewhere, directory: d, members: members, emailLogin: facts.EmailLogin == nil || *facts.EmailLogin, editUsername: facts.EditUsername || facts.EmailAsUsername,
 		reader: &reader{
 			api: t.api, defaultRole: facts.DefaultRole.Name, bulk: bulk, matches: about.Matches, listed: d.small(), tenancy: tenancy,
 			links: aliases == nil || len(aliases) > 0, // else the server would show none

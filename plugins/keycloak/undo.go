@@ -60,7 +60,7 @@ func (u *undoing) takeAll(ctx context.Context, accounts []sdk.Account, out sdk.O
 		}
 	}
 	ids := slices.Sorted(maps.Keys(asked))
-	if u.undoes {
+	if u.looks {
 		// Before the accounts are read: what happens in between is no part of the digest.
 		if u.seen, err = (provided{u.api}).seenStates(ctx, ids); err != nil {
 			return err

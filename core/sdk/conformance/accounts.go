@@ -444,6 +444,7 @@ func tryDisable(ctx context.Context, p *probe) error {
 	if err != nil {
 		return err
 	}
+	written := p.suite.Front.writes()
 	for _, disable := range []bool{true, false} {
 		want := pluginapi.Deleted
 		if disable {
@@ -461,6 +462,9 @@ func tryDisable(ctx context.Context, p *probe) error {
 	}
 	if after, err := p.inspect(ctx); err != nil || after != before {
 		p.fail("a look has changed the target (%v)", err)
+	}
+	if n := p.suite.Front.writes() - written; n > 0 {
+		p.fail("a look sent %d requests that could change something", n)
 	}
 	for i := range accounts {
 		accounts[i].Disable, accounts[i].DryRun = true, false

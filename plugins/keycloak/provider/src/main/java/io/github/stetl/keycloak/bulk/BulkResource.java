@@ -60,7 +60,7 @@ public class BulkResource {
         EntityManager em = session.getProvider(JpaConnectionProvider.class).getEntityManager();
         return JsonSerialization.writeValueAsString(Map.of("version", VERSION, "most", MOST,
                 "direct", Direct.on(session, realm, em) != null, "together", Removal.on(session, realm, em) != null,
-                "compares", true, "finds", true, "undoes", true, "elsewhere", true, "matches", true));
+                "compares", true, "finds", true, "looks", true, "elsewhere", true, "matches", true));
     }
 
     /**
@@ -147,16 +147,14 @@ public class BulkResource {
     }
 
     /** Says what was done to accounts, by their ids, see {@link Snapshot}. */
-    @POST
+    @GET
     @Path("states")
-    @Consumes(MediaType.APPLICATION_JSON)
     @Produces(MediaType.APPLICATION_JSON)
-    public String look(InputStream body) throws IOException {
+    public String look(@QueryParam("id") List<String> ids) throws IOException {
         permissions.requireImport();
         permissions.requireView();
-        List<String> ids = new ArrayList<>();
-        for (JsonNode id : array(body)) {
-            ids.add(id.asText());
+        if (ids.size() > MOST) {
+            throw new BadRequestException("at most " + MOST + " accounts are looked at at a time");
         }
         Map<String, Object> shown = new HashMap<>();
         for (Map.Entry<String, Snapshot.State> entry : new Snapshot(session, realm).of(ids).entrySet()) {

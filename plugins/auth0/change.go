@@ -220,12 +220,25 @@ func (c *change) patch(ctx context.Context, body map[string]any) error {
 		return nil
 	}
 	c.t.directory.Touched(c.now.UserID)
-	var now directory.Account
-	if err := c.t.api.Call(ctx, http.MethodPatch, c.t.api.URI("users", c.now.UserID), body, &now); err != nil {
-		return err
+	for _, part := range apart(body) {
+		var now directory.Account
+		if err := c.t.api.Call(ctx, http.MethodPatch, c.t.api.URI("users", c.now.UserID), part, &now); err != nil {
+			return err
+		}
+		c.now = &now
 	}
-	c.now = &now
 	return nil
+}
+
+// apart makes of a change of a profile the requests that it takes: a tenant takes no address
+// and name at once.
+func apart(body map[string]any) []map[string]any {
+	if body["email"] == nil || body["username"] == nil {
+		return []map[string]any{body}
+	}
+	rest := maps.Clone(body)
+	delete(rest, "username")
+	return []map[string]any{rest, {"username": body["username"], "connection": body["connection"]}}
 }
 
 // fields is the body of a change. The tenant merges the top level of metadata, and

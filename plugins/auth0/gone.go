@@ -40,20 +40,18 @@ func (t *reversal) block(ctx context.Context, a sdk.Account, was *account) (sdk.
 	if err != nil {
 		return sdk.Outcome{}, fmt.Errorf("encode user %s: %w", was.UserID, err)
 	}
-	bodies := []map[string]any{{"blocked": true}}
+	body := map[string]any{"blocked": true}
 	if a.Release {
-		connection := cmp.Or(was.Connection(), t.config.Connection)
 		unique := fmt.Sprintf("%x", sha256.Sum256([]byte(was.UserID)))
-		bodies = append(bodies, map[string]any{
-			"email": unique[:32] + "@gone.invalid", "email_verified": false, "verify_email": false, "connection": connection,
-		})
+		body["email"], body["email_verified"], body["verify_email"] = unique[:32]+"@gone.invalid", false, false
+		body["connection"] = cmp.Or(was.Connection(), t.config.Connection)
 		if was.Username != "" {
-			bodies = append(bodies, map[string]any{"username": "gone-" + unique[:10], "connection": connection}) // no longer than any tenant allows
+			body["username"] = "gone-" + unique[:10] // no longer than any tenant allows
 		}
 	}
 	t.directory.Touched(was.UserID)
-	for _, body := range bodies { // a tenant takes no address and name at once
-		if err := t.api.Call(ctx, http.MethodPatch, t.api.URI("users", was.UserID), body, nil); err != nil {
+	for _, part := range apart(body) {
+		if err := t.api.Call(ctx, http.MethodPatch, t.api.URI("users", was.UserID), part, nil); err != nil {
 			return sdk.Outcome{}, err
 		}
 	}

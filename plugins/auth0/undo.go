@@ -1,6 +1,7 @@
 package auth0
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -162,7 +163,7 @@ func (t *reversal) restore(ctx context.Context, held *account, before *preimage)
 		body["verify_email"] = false
 	}
 	if body["email"] != nil || body["username"] != nil || body["phone_number"] != nil {
-		body["connection"] = t.config.Connection
+		body["connection"] = cmp.Or(held.Connection(), t.config.Connection)
 	}
 	if held.Blocked != b.Blocked {
 		body["blocked"] = b.Blocked
@@ -174,8 +175,10 @@ func (t *reversal) restore(ctx context.Context, held *account, before *preimage)
 		body["user_metadata"] = metadata
 	}
 	if len(body) > 0 {
-		if err := t.api.Call(ctx, http.MethodPatch, t.api.URI("users", held.UserID), body, nil); err != nil {
-			return err
+		for _, part := range apart(body) {
+			if err := t.api.Call(ctx, http.MethodPatch, t.api.URI("users", held.UserID), part, nil); err != nil {
+				return err
+			}
 		}
 	}
 	var failed []membership.Failure

@@ -455,6 +455,10 @@ func (s people) patch(w http.ResponseWriter, r *http.Request, u *User) {
 	if !decode(w, r, &b) {
 		return
 	}
+	if b.Email != nil && b.Username != nil {
+		refuse(w, 400, "operation_not_supported", "Cannot update email and username simultaneously")
+		return
+	}
 	if b.Email != nil {
 		for _, other := range s.users {
 			if other != u && other.Connection == u.Connection && other.Email == strings.ToLower(*b.Email) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/migration"
 	"github.com/stetl/stetl/core/policy"
 	"github.com/stetl/stetl/core/supertokens"
@@ -25,12 +26,9 @@ func someone(t *testing.T, p place) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := os.ReadFile(p.file("source.sql"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := read(t, p.file("source.sql"))
 	for _, pair := range ids.Pairs {
-		if pair.SourceID == pair.VisibleID && countOf(string(raw), pair.SourceID) == 4 {
+		if pair.SourceID == pair.VisibleID && countOf(raw, pair.SourceID) == 4 {
 			return pair.SourceID
 		}
 	}
@@ -48,11 +46,26 @@ func countOf(text, part string) (lines int) {
 	return lines
 }
 
+// part is a run about a part of the accounts.
+func part(c migration.Choice) migration.RunOptions {
+	c.Flags = []string{"--some-of-them"}
+	return migration.RunOptions{Choice: c}
+}
+
+// renamed gives tables of the dump other names.
+func renamed(from, to string) func(*testing.T, place) {
+	return func(t *testing.T, p place) {
+		t.Helper()
+		put(t, p.file("source.sql"), strings.ReplaceAll(read(t, p.file("source.sql")), from, to))
+	}
+}
+
 // A dump without somebody, which is newer than the last run, shows that the person has
 // gone; each of these does not.
 func TestGoneIsProven(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
+		source   string // in the place of the usual one
 		sections string // in the place of the usual ones
 		change   func(t *testing.T, p place)
 		options  migration.Options
@@ -69,8 +82,15 @@ func TestGoneIsProven(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, code: diag.GoneOlderDump},
-		"a sample":       {run: migration.RunOptions{Choice: migration.Choice{Flags: []string{"--sample 5"}, Sample: 5}}, code: diag.GonePart},
-		"another filter": {sections: followGone + "mapping: {filter: 'true'}\n", code: diag.GoneOtherReading, kept: true},
+		"a sample":        {run: part(migration.Choice{Sample: 5}), code: diag.GonePart},
+		"a tenant":        {run: part(migration.Choice{Tenants: []string{"public"}}), code: diag.GonePart},
+		"some people":     {run: part(migration.Choice{IDs: []engine.Named{{ID: "9c7c2c25-df4c-4478-ba2d-76c763d33eef"}}}), code: diag.GonePart},
+		"only rejects":    {run: part(migration.Choice{OnlyRejects: true}), code: diag.GonePart},
+		"another filter":  {sections: followGone + "mapping: {filter: 'true'}\n", code: diag.GoneOtherReading, kept: true},
+		"another prefix":  {change: renamed("public.", "public.auth_"), source: "table_prefix: auth", code: diag.GoneOtherReading, kept: true},
+		"another schema":  {change: renamed("public.", "people."), source: "schema: people", code: diag.GoneOtherReading, kept: true},
+		"another name":    {change: renamed("public.emailpassword_users ", "public.people "), source: "tables: {emailpassword_users: people}", code: diag.GoneOtherReading, kept: true},
+		"another mapping": {source: "left_under_internal_id: take", code: diag.GoneOtherReading, kept: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -80,6 +100,9 @@ func TestGoneIsProven(t *testing.T) {
 			p.without(t, id)
 			if tt.sections != "" {
 				p.configure(t, tt.sections)
+			}
+			if tt.source != "" {
+				put(t, p.path, "source: {dump: ./source.sql, "+tt.source+"}\n"+followGone)
 			}
 			if tt.change != nil {
 				tt.change(t, p)
@@ -98,6 +121,49 @@ func TestGoneIsProven(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whoever is in one app is nobody who has gone from another one.
+func TestGoneOfAnotherApp(t *testing.T) {
+	t.Parallel()
+	const many = toFolder + "policies: {gone: disable}\nlimits: {gone: 1000}\n"
+	p := newPlace(t, many)
+	if s := p.run(t, migration.Options{}, migration.RunOptions{}).Result.Summary; s.Created < 50 {
+		t.Fatalf("%+v", s)
+	}
+	put(t, p.file("source.sql"), "\n"+read(t, p.file("source.sql"))) // a newer one
+	put(t, p.path, "source: {dump: ./source.sql, app: shop}\n"+many)
+	for range 2 {
+		r := p.run(t, migration.Options{}, migration.RunOptions{}).Result
+		if r.Gone.People != 0 || r.Gone.Disabled != 0 || r.Summary.Read == 0 {
+			t.Errorf("%+v, %+v", r.Gone, r.Summary)
+		}
+	}
+}
+
+// A dump that is cut off shows nobody who has gone.
+func TestGoneOfACutDump(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, followGone)
+	p.run(t, migration.Options{}, migration.RunOptions{})
+	raw := read(t, p.file("source.sql"))
+	put(t, p.file("source.sql"), raw[:strings.LastIndex(raw, "\\.")])
+	m := p.open(t, migration.Options{})
+	if r, err := m.Run(t.Context(), migration.RunOptions{}); err == nil {
+		t.Errorf("it was read: %+v", r.Result)
+	}
+	if did := read(t, p.file("accounts/requests.log")); strings.Contains(did, "switch off") || !strings.Contains(did, "created") {
+		t.Errorf("the target has seen:\n%s", did)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }
 
 // An undo of what was switched off says first whom it brings back, and does.

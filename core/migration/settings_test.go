@@ -86,3 +86,29 @@ func TestScopeName(t *testing.T) {
 		t.Errorf("%s, %v", all, err)
 	}
 }
+
+// Each of these may decide which accounts a source has: of a run with another one, nobody
+// knows whether somebody has gone or is not looked for.
+func TestReadingSettings(t *testing.T) {
+	t.Parallel()
+	const rest = "target: {plugin: acme, config: {out: ./a}}\n"
+	usual := readingSettings(configured(t, rest))
+	if !bytes.Equal(usual, readingSettings(configured(t, rest+"mapping: {set: {given_name: {constant: A}}}\nlimits: {gone: 5}\n"))) {
+		t.Error("how accounts are mapped is no choice of them")
+	}
+	for name, change := range map[string]func(*config.Config){
+		"app":                    func(c *config.Config) { c.Source.App = "shop" },
+		"schema":                 func(c *config.Config) { c.Source.Schema = "people" },
+		"prefix":                 func(c *config.Config) { auth := "auth"; c.Source.TablePrefix = &auth },
+		"names of tables":        func(c *config.Config) { c.Source.Tables = map[string]string{"apps": "all_apps"} },
+		"migration mode":         func(c *config.Config) { c.Source.MigrationMode = "MIGRATED" },
+		"left under internal id": func(c *config.Config) { c.Source.LeftUnderInternalID = "take" },
+		"filter":                 func(c *config.Config) { c.Mapping = []byte(`{"filter":"true"}`) },
+	} {
+		c := configured(t, rest)
+		change(c)
+		if bytes.Equal(usual, readingSettings(c)) {
+			t.Errorf("another %s is the same reading", name)
+		}
+	}
+}

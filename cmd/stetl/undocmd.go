@@ -33,8 +33,10 @@ nobody has them any more.
 
 With --gone, it switches accounts on again that runs have switched off because their
 people had gone from the source (policies.gone), as they were, and leaves all others
-alone. It says first of whom it cannot. An undo that was stopped is taken up by
-another. It says what it will do and asks first; --yes is the answer.`,
+alone. Where somebody has registered again with the same address, the account that a
+run has made for that goes first, by the rules above. It says first of whom it cannot.
+An undo that was stopped is taken up by another. It says what it will do and asks
+first; --yes is the answer.`,
 		Example: "  stetl undo --yes\n  stetl undo --gone --yes",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runUndo(cmd.Context(), a, yes, o) },
@@ -42,7 +44,7 @@ another. It says what it will do and asks first; --yes is the answer.`,
 	a.configFlag(c)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.Flags().BoolVar(&o.Gone, "gone", false, "switch accounts on again whose people had gone from the source, and leave all others alone")
+	c.Flags().BoolVar(&o.Gone, "gone", false, "switch accounts on again whose people had gone from the source, in the place of those that have registered again, and leave all others alone")
 	c.Flags().BoolVar(&o.SignedIn, "signed-in", false, "delete accounts although their people have signed in since")
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	return c
@@ -97,6 +99,9 @@ func askReturn(ctx context.Context, a *app, m *migration.Migration, target strin
 		return err
 	}
 	fmt.Fprintf(a.err, "%s: %d accounts of people who had gone are to be switched on again, %d stay as they are.\n", target, r.Result.Restored, len(r.Kept))
+	if r.Result.Deleted > 0 {
+		fmt.Fprintf(a.err, "%d accounts of people who have registered again with the same address are to be deleted for that.\n", r.Result.Deleted)
+	}
 	for _, k := range r.Kept {
 		fmt.Fprintf(a.err, "  %s  %s: %s\n", k.SourceID, k.Code, k.Detail)
 	}

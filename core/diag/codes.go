@@ -352,7 +352,7 @@ var table = []Info{
 	{RunNeedsEveryone, "the target is written as a whole, and a part of the accounts would replace everybody", "run without the restriction, or leave accounts out with mapping.filter and write to a folder of its own", "", stays},
 
 	{GoneDisabled, "a run has switched the account off, as its person has gone from the source", "stetl undo --gone switches it on again; a later run deletes it where policies.gone is delete", "", passes},
-	{GoneRegisteredAgain, "the person has gone from the source, where another account has the same address, as of somebody who has registered again; this one has given it free, is switched off, and stays", "move what hangs on it to the new account, then delete it by hand", "", stays},
+	{GoneRegisteredAgain, "the person has gone from the source, where another account has the same address, as of somebody who has registered again; this one has given it free, is switched off, and stays", "move what hangs on it to the new account, then delete it by hand; stetl undo --gone has this one come back in the place of the new one", "", stays},
 	{GoneLinked, "the account has gone from the source, where it lives on as a way to sign in to another account", "merge the two accounts in the target, or delete this one by hand; whoever signs in with it should come to the other one", "", stays},
 	{GoneNotMade, "the person has gone from the source, and the account in the target was not made by a run", "delete it by hand if it should go", "", stays},
 	{GoneOtherReading, "the person is not in the source, and the run that loaded the account has chosen accounts by another app, prefix, schema or filter", "delete it by hand if it should go, or run with those settings", "", stays},

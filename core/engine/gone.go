@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,8 +102,8 @@ func (g *leavers) find(ctx context.Context, removed []string, rules *goneRules) 
 			l.delete = action == pluginapi.Deleted
 			g.all = append(g.all, l)
 		}
-		if !e.DisabledAt.IsZero() && code == "" && action == "" {
-			g.aside[e.TargetID] = &e
+		if !e.DisabledAt.IsZero() && action == "" && (code == "" || e.InDoubt) {
+			g.aside[e.TargetID] = &e // of one in doubt, the target knows whether it has given anything free
 		}
 	}
 	return nil
@@ -192,7 +193,7 @@ func (g *leavers) act(ctx context.Context) error {
 	return g.each(ctx, false, func(l *leaver, o *pluginapi.Outcome) (noted []journal.Entry, err error) {
 		switch o.Action {
 		case pluginapi.Updated:
-			off, err := l.off(g.run, g.now, o, diag.GoneDisabled)
+			off, err := l.off(g.run, g.now, o)
 			if err != nil {
 				return nil, err
 			}
@@ -203,9 +204,10 @@ func (g *leavers) act(ctx context.Context) error {
 				return nil, err
 			}
 		default:
-			if o.Action == pluginapi.InDoubt && o.Code != diag.PluginNotSent && !l.delete {
-				l.entry.InDoubt = true
-				noted = append(noted, l.entry)
+			if !l.delete && (o.Action != pluginapi.InDoubt || o.Code == diag.PluginNotSent) {
+				is := l.entry
+				is.Before = []byte{} // nothing was done
+				noted = append(noted, is)
 			}
 			g.keep(*o)
 			return noted, nil
@@ -219,7 +221,7 @@ func (g *leavers) act(ctx context.Context) error {
 func (g *leavers) each(ctx context.Context, dry bool, became func(*leaver, *pluginapi.Outcome) ([]journal.Entry, error)) error {
 	for from := 0; from < len(g.all); from += g.atOnce {
 		part := g.all[from:min(from+g.atOnce, len(g.all))]
-		outcomes, batch, err := ask(ctx, g, part, dry)
+		outcomes, err := ask(ctx, g, part, dry)
 		if len(outcomes) != len(part) {
 			return errors.Join(err, fmt.Errorf("%w: %d outcomes for %d accounts", ErrUnbalanced, len(outcomes), len(part)))
 		}
@@ -231,8 +233,8 @@ func (g *leavers) each(ctx context.Context, dry bool, became func(*leaver, *plug
 			}
 			notes = append(notes, note...)
 		}
-		if batch != 0 || len(notes) > 0 {
-			err = errors.Join(err, g.journal.Record(batch, notes))
+		if len(notes) > 0 {
+			err = errors.Join(err, g.journal.Record(0, notes))
 		}
 		if err = errors.Join(err, context.Cause(ctx)); err != nil {
 			return err
@@ -241,70 +243,114 @@ func (g *leavers) each(ctx context.Context, dry bool, became func(*leaver, *plug
 	return nil
 }
 
-// ask sends a part to the target. What is about to be switched off is in doubt until the
-// batch is recorded, so that a run that was killed is no stranger's doing.
-func ask(ctx context.Context, g *leavers, part []leaver, dry bool) (outcomes []pluginapi.Outcome, batch int64, err error) {
-	accounts, marks := make([]pluginapi.Account, len(part)), make([]journal.Entry, 0, len(part))
+// ask sends a part to the target. What is about to be switched off is in doubt until its
+// outcome is noted, with the beginning of a pre-image: what a run has done that was killed is
+// no stranger's doing, and an undo knows of it.
+func ask(ctx context.Context, g *leavers, part []leaver, dry bool) ([]pluginapi.Outcome, error) {
+	accounts, doubts := make([]pluginapi.Account, len(part)), make([]journal.Entry, 0, len(part))
 	for i := range part {
 		accounts[i] = part[i].account()
 		accounts[i].DryRun = dry
-		if !part[i].delete {
-			marks = append(marks, part[i].entry)
+		if part[i].delete {
+			continue
+		}
+		e := part[i].entry
+		image := offImage{State: e.State, Action: e.Action, Code: e.Code}
+		if err := image.into(&e); err != nil {
+			return nil, err
+		}
+		e.InDoubt = true
+		doubts = append(doubts, e)
+	}
+	if !dry && len(doubts) > 0 {
+		if err := g.journal.Record(0, doubts); err != nil {
+			return nil, err
 		}
 	}
-	if !dry && len(marks) > 0 {
-		if batch, err = g.journal.Mark(g.run, marks); err != nil {
-			return nil, 0, err
-		}
-	}
-	outcomes, err = g.dst.Undo(ctx, accounts)
-	return outcomes, batch, err
+	return g.dst.Undo(ctx, accounts)
 }
 
 // offImage is what the journal keeps of an account that was switched off, so that it can be
 // as it was.
 type offImage struct {
-	Before []byte           `json:"before"` // the target's
+	Before []byte           `json:"before"` // the target's; nil where it is about to be switched off
 	State  []byte           `json:"state"`
 	Action pluginapi.Action `json:"action"`
 	Code   diag.Code        `json:"code,omitempty"`
+	// Heirs are the accounts that it has given something free for.
+	Heirs []heir `json:"heirs,omitempty"`
 }
 
-// off is what is to be noted of an account that was switched off, or has given free what
-// others want.
-func (l *leaver) off(run int64, now time.Time, o *pluginapi.Outcome, code diag.Code) (_ journal.Entry, err error) {
-	e := l.entry
-	if e.DisabledAt.IsZero() {
-		e.DisabledAt = now
-		if e.Before, err = json.Marshal(offImage{o.Before, e.State, e.Action, e.Code}); err != nil {
-			return e, err
-		}
+// heir is an account that wants what one of somebody who has gone had.
+type heir struct {
+	ID string `json:"id"` // in the source
+	// New says that no run had loaded it before.
+	New bool `json:"new,omitempty"`
+}
+
+// into has the journal keep the image with an entry.
+func (i *offImage) into(e *journal.Entry) (err error) {
+	e.Anew = true
+	if e.Before, err = json.Marshal(i); err != nil {
+		return fmt.Errorf("encode what account %s was: %w", e.SourceID, err)
 	}
-	e.State, e.Digest, e.Action, e.Code, e.InDoubt, e.Run = o.State, nil, pluginapi.Updated, code, false, run
+	return nil
+}
+
+// imageOf is what the journal keeps of an account that was switched off, or is about to be.
+func imageOf(ctx context.Context, j preImages, sourceID string) (image offImage, there bool, err error) {
+	raw, err := j.Before(ctx, sourceID)
+	if err != nil || raw == nil {
+		return image, false, err
+	}
+	if err := json.Unmarshal(raw, &image); err != nil {
+		return image, false, fmt.Errorf("read what account %s was before it was switched off: %w", sourceID, err)
+	}
+	return image, true, nil
+}
+
+// off is what is to be noted of an account that was switched off.
+func (l *leaver) off(run int64, now time.Time, o *pluginapi.Outcome) (journal.Entry, error) {
+	e := l.entry
+	image := offImage{Before: o.Before, State: e.State, Action: e.Action, Code: e.Code}
+	if err := image.into(&e); err != nil {
+		return e, err
+	}
+	e.DisabledAt = now
+	e.State, e.Digest, e.Action, e.Code, e.InDoubt, e.Run = o.State, nil, pluginapi.Updated, diag.GoneDisabled, false, run
 	l.entry = e
-	l.entry.Before = nil
+	l.entry.Before, l.entry.Anew = nil, false
 	return e, nil
 }
 
 // stepAside has accounts of people who have gone give free what users were rejected for the
 // lack of, and says which of the users can have it now.
-func (g *leavers) stepAside(ctx context.Context, changes []pluginapi.Change) (at []int, err error) {
-	if g == nil {
+func (g *leavers) stepAside(ctx context.Context, b *batch, changes []pluginapi.Change) (at []int, err error) {
+	if g == nil || len(b.users) != len(changes) {
 		return nil, nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	wants := func(i int) bool {
+		return changes[i].Action == pluginapi.Rejected && conflictCodes[changes[i].Code]
+	}
 	for i := range changes {
-		c := &changes[i]
-		if c.Action != pluginapi.Rejected || !conflictCodes[c.Code] {
+		if !wants(i) {
 			continue
 		}
-		e := g.aside[c.Holder]
+		holder := changes[i].Holder
+		e := g.aside[holder]
 		if e == nil {
 			continue
 		}
 		if e.Code != diag.GoneRegisteredAgain {
-			free, err := g.release(ctx, e)
+			var heirs []heir
+			for n := i; n < len(changes); n++ {
+				if wants(n) && changes[n].Holder == holder {
+					heirs = append(heirs, heir{ID: b.users[n].SourceID, New: !b.before[n].InTarget()})
+				}
+			}
+			free, err := g.release(ctx, e, heirs)
 			if err != nil {
 				return at, err
 			}
@@ -317,11 +363,30 @@ func (g *leavers) stepAside(ctx context.Context, changes []pluginapi.Change) (at
 	return at, nil
 }
 
-// release has one account give free what somebody else wants.
-func (g *leavers) release(ctx context.Context, e *journal.Entry) (bool, error) {
+// release has one account give free what heirs want. Until the outcome is noted, it is in
+// doubt.
+func (g *leavers) release(ctx context.Context, e *journal.Entry, heirs []heir) (bool, error) {
 	l := leaver{entry: *e}
 	a := l.account()
 	a.Release, a.DryRun = true, g.dry
+	is, doubt := *e, *e
+	if !g.dry {
+		image, there, err := imageOf(ctx, g.journal, e.SourceID)
+		if err == nil && !there {
+			err = noImage(e)
+		}
+		if err == nil {
+			image.Heirs = append(image.Heirs, heirs...)
+			err = image.into(&doubt)
+		}
+		if err == nil {
+			doubt.InDoubt = true
+			err = g.journal.Record(0, []journal.Entry{doubt})
+		}
+		if err != nil {
+			return false, err
+		}
+	}
 	outcomes, err := g.dst.Undo(ctx, []pluginapi.Account{a})
 	switch {
 	case err != nil:
@@ -331,39 +396,41 @@ func (g *leavers) release(ctx context.Context, e *journal.Entry) (bool, error) {
 	}
 	o := &outcomes[0]
 	free := o.Action == pluginapi.Updated
-	if free && !g.dry {
-		noted, err := l.off(g.run, g.now, o, diag.GoneRegisteredAgain)
-		if err == nil {
-			err = g.journal.Record(0, []journal.Entry{noted})
-		}
-		if err != nil {
+	if free {
+		is.State, is.Code, is.InDoubt, is.Run = o.State, diag.GoneRegisteredAgain, false, g.run
+	}
+	if !g.dry && (o.Action != pluginapi.InDoubt || o.Code == diag.PluginNotSent) {
+		if err := g.journal.Record(0, []journal.Entry{is}); err != nil {
 			return false, err
 		}
-		*e = l.entry
 	}
 	if !free {
 		delete(g.aside, e.TargetID)
 		return false, nil
 	}
-	e.Code = diag.GoneRegisteredAgain // nobody asks it again
+	*e = is // nobody asks it again
 	g.again(e)
 	return true, nil
+}
+
+// noImage says that the journal does not know what an account was.
+func noImage(e *journal.Entry) error {
+	return fmt.Errorf("the journal does not know what account %s was before it was switched off", e.SourceID)
 }
 
 // again names an account whose person has registered anew, in the place of what was said of
 // it before.
 func (g *leavers) again(e *journal.Entry) {
-	done := false
-	for i := range g.result.Accounts {
-		if o := &g.result.Accounts[i]; o.SourceID == e.SourceID && o.Action == pluginapi.Updated {
-			g.result.Disabled--
-			g.result.Accounts = append(g.result.Accounts[:i], g.result.Accounts[i+1:]...)
-			done = true
-			break
-		}
-	}
-	if !done {
+	at := slices.IndexFunc(g.result.Accounts, func(o pluginapi.Outcome) bool { return o.SourceID == e.SourceID })
+	if at < 0 {
 		g.result.Waiting--
+	} else {
+		if code := g.result.Accounts[at].Code; code == "" {
+			g.result.Disabled--
+		} else if g.result.Kept[code]--; g.result.Kept[code] == 0 {
+			delete(g.result.Kept, code)
+		}
+		g.result.Accounts = slices.Delete(g.result.Accounts, at, at+1)
 	}
 	g.keep(pluginapi.Outcome{
 		SourceID: e.SourceID, TargetID: e.TargetID, Code: diag.GoneRegisteredAgain,
@@ -388,39 +455,4 @@ func (g *leavers) back(before []journal.Entry, changes []pluginapi.Change) {
 // preImages are what a journal keeps of accounts as they were.
 type preImages interface {
 	Before(ctx context.Context, sourceID string) ([]byte, error)
-}
-
-// bringBack has the target switch accounts on again, as they were, or say whether it can. It
-// returns one outcome for each, and what the journal is to hold of those that are Updated; of
-// all others what it does.
-func bringBack(ctx context.Context, dst takingBack, j preImages, entries []journal.Entry, dry bool) ([]pluginapi.Outcome, []journal.Entry, error) {
-	accounts, restored := make([]pluginapi.Account, len(entries)), make([]journal.Entry, len(entries))
-	images := make([]offImage, len(entries))
-	for i := range entries {
-		e := &entries[i]
-		raw, err := j.Before(ctx, e.SourceID)
-		if err == nil && raw == nil {
-			err = errors.New("there is none")
-		}
-		if err == nil {
-			err = json.Unmarshal(raw, &images[i])
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("read what account %s was before it was switched off: %w", e.SourceID, err)
-		}
-		restored[i] = *e
-		accounts[i] = pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State, ID: e.VisibleID, Before: images[i].Before, DryRun: dry}
-	}
-	outcomes, err := dst.Undo(ctx, accounts)
-	if err == nil && len(outcomes) != len(accounts) {
-		return nil, nil, fmt.Errorf("%w: %d outcomes for %d accounts", ErrUnbalanced, len(outcomes), len(accounts))
-	}
-	for i := range outcomes {
-		if outcomes[i].Action == pluginapi.Updated {
-			e := &restored[i]
-			e.DisabledAt, e.Before, e.Digest = time.Time{}, []byte{}, nil
-			e.State, e.Action, e.Code = images[i].State, images[i].Action, images[i].Code
-		}
-	}
-	return outcomes, restored, err
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -323,15 +324,7 @@ func TestGoneReturn(t *testing.T) {
 func TestGoneAfterAKill(t *testing.T) {
 	t.Parallel()
 	p, dst, src := loaded(t, 8)
-	killing := &killed{idp: dst}
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("nothing was interrupted")
-			}
-		}()
-		_, _, _ = p.followed(src[3:], killing, policy.GoneDisable, nil)
-	}()
+	killedWhile(t, func() { _, _, _ = p.followed(src[3:], &killed{idp: dst}, policy.GoneDisable, nil) })
 	if len(disabledIn(dst)) != 3 {
 		t.Fatalf("%v are off", disabledIn(dst))
 	}
@@ -344,15 +337,37 @@ func TestGoneAfterAKill(t *testing.T) {
 	}
 }
 
-// killed is gone as soon as it has switched accounts off.
-type killed struct{ *idp }
+// killed is gone as soon as it has switched accounts off; with early, just before it does,
+// and with the others, as soon as it does these things.
+type killed struct {
+	*idp
+	early, releasing, deleting bool
+}
 
 func (k *killed) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
-	out, err := k.idp.Undo(ctx, accounts)
-	if accounts[0].Disable && !accounts[0].DryRun {
-		panic("killed")
+	a := &accounts[0]
+	now := !a.DryRun && a.Release == k.releasing && a.Disable == !k.deleting
+	if !now {
+		return k.idp.Undo(ctx, accounts)
 	}
-	return out, err
+	if !k.early {
+		_, _ = k.idp.Undo(ctx, accounts)
+	}
+	if k.releasing { // there are other goroutines, and no answer is as good as a kill
+		return nil, errKilled
+	}
+	panic(errKilled)
+}
+
+// killedWhile does what is to be interrupted.
+func killedWhile(t *testing.T, do func()) {
+	t.Helper()
+	defer func() {
+		if recover() == nil {
+			t.Error("nothing was interrupted")
+		}
+	}()
+	do()
 }
 
 // A run that executes a plan does what the plan has said of people who have gone.
@@ -368,5 +383,210 @@ func TestGoneAsPlanned(t *testing.T) {
 	res, _, err := p.followed(src[3:], dst, policy.GoneDisable, func(o *Options) { o.Plan = plan })
 	if err != nil || res.Gone.Disabled != 2 || res.Gone.Kept[diag.PlanNotPlanned] != 1 || len(disabledIn(dst)) != 2 {
 		t.Errorf("%+v, %v", res.Gone, err)
+	}
+}
+
+// returned undoes what runs have switched off, and says what became of each account that
+// stays.
+func (p *project) returned(dst Undoer, dry bool) (u *Undoing, kept map[string]pluginapi.Outcome) {
+	p.t.Helper()
+	kept = map[string]pluginapi.Outcome{}
+	p.with(func(s *journal.Scope, _ Options) {
+		var err error
+		u, err = Return(context.Background(), s, dst, dry, UndoOptions{Report: func(o pluginapi.Outcome) {
+			if o.Code != "" {
+				kept[o.SourceID] = o
+			}
+		}})
+		if err != nil {
+			p.t.Error(err)
+		}
+	})
+	return u, kept
+}
+
+// again is the first person of src, who has registered once more.
+func again(src listed) canonical.User {
+	newcomer := people(len(src) + 1)[len(src)]
+	newcomer.Logins = slices.Clone(newcomer.Logins)
+	newcomer.Logins[0].Email = src[0].Logins[0].Email
+	return newcomer
+}
+
+// An undo after people have registered again takes their new accounts back first, so that
+// those of before get back what they had; where one stays, the other does, with the reason.
+func TestGoneReturnInThePlaceOfOthers(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(p *project, dst *idp, left listed)
+		code   diag.Code // of the account of before, for a reason of its own
+		why    string    // why the new one stays
+	}{
+		"nobody has touched it": {},
+		"touched before":        {change: func(_ *project, dst *idp, _ listed) { dst.accounts[id(0)] += " touched" }, code: diag.LoadMoved},
+		"touched":               {change: func(_ *project, dst *idp, _ listed) { dst.accounts[id(10)] += " touched" }, why: string(diag.LoadMoved)},
+		"gone as well": {change: func(p *project, dst *idp, left listed) {
+			if res, _, err := p.followed(left[:8], dst, policy.GoneDisable, nil); err != nil || res.Gone.Disabled != 1 {
+				p.t.Fatalf("%+v, %v", res.Gone, err)
+			}
+		}, why: "has gone from the source as well"},
+		"gone from the target": {change: func(_ *project, dst *idp, _ listed) { delete(dst.accounts, id(10)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, dst, src := loaded(t, 10)
+			before := dst.snapshot()
+			left := append(slices.Clone(src[2:]), again(src))
+			if res, _, err := p.followed(left, dst, policy.GoneDisable, nil); err != nil || res.Summary.Created != 1 {
+				t.Fatalf("%+v, %v", res.Summary, err)
+			}
+			if tt.change != nil {
+				tt.change(p, dst, left)
+			}
+			then := dst.snapshot()
+			for _, dry := range []bool{true, false} {
+				u, kept := p.returned(dst, dry)
+				if tt.code != "" {
+					if kept[id(0)].Code != tt.code || u.Deleted != 0 {
+						t.Errorf("dry %v: %+v, %+v", dry, u, kept)
+					}
+				} else if tt.why == "" {
+					if u.Restored != 2 || u.Deleted+u.Gone != 1 || len(kept) != 0 {
+						t.Errorf("dry %v: %+v, %v", dry, u, kept)
+					}
+				} else if o := kept[id(0)]; u.Deleted != 0 || o.Code != diag.GoneRegisteredAgain || !strings.Contains(o.Detail, id(10)) || !strings.Contains(o.Detail, tt.why) {
+					t.Errorf("dry %v: %+v, %+v", dry, u, kept)
+				}
+				if now := dst.snapshot(); dry && !maps.Equal(now, then) {
+					t.Errorf("a look has changed something: %v, was %v", now, then)
+				}
+			}
+			if tt.why != "" || tt.code != "" {
+				if dst.accounts[id(0)] != then[id(0)] || dst.accounts[id(1)] != before[id(1)] {
+					t.Errorf("%q, %q", dst.accounts[id(0)], dst.accounts[id(1)])
+				}
+				return
+			}
+			if now := dst.snapshot(); !maps.Equal(now, before) {
+				t.Errorf("it is %v, was %v", now, before)
+			}
+			// The next run knows both: nobody follows, and the new account meets the old one.
+			res, seen, err := p.followed(left, dst, "", nil)
+			if err != nil || res.Summary.Rejected != 1 || !strings.Contains(seen[id(10)].Detail, id(0)) {
+				t.Errorf("%+v, %v, %v", res.Summary, seen[id(10)], err)
+			}
+		})
+	}
+}
+
+// Somebody who has an account already may take the address of an account of before, and an
+// undo does not take it away.
+func TestGoneGiveTheirAddressToAnOlderAccount(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 10)
+	left := rename(src, 5, *src[0].Logins[0].Email)[1:]
+	res, _, err := p.followed(left, dst, policy.GoneDisable, nil)
+	if err != nil || res.Summary.Updated != 1 {
+		t.Errorf("the run: %+v, %v", res.Summary, err)
+	}
+	u, kept := p.returned(dst, false)
+	if o := kept[id(0)]; u.Deleted != 0 || o.Code != diag.GoneRegisteredAgain || !strings.Contains(o.Detail, id(5)) || dst.accounts[id(5)] == "" {
+		t.Errorf("%+v, %+v", u, kept)
+	}
+}
+
+// An undo knows whom a run was about to switch off when it was killed.
+func TestGoneReturnAfterAKill(t *testing.T) {
+	t.Parallel()
+	for _, when := range []string{"before", "after"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			p, dst, src := loaded(t, 8)
+			before := dst.snapshot()
+			killedWhile(t, func() {
+				_, _, _ = p.followed(src[3:], &killed{idp: dst, early: when == "before"}, policy.GoneDisable, nil)
+			})
+			if off := len(disabledIn(dst)); when == "after" && off != 3 || when == "before" && off != 0 {
+				t.Fatalf("%d are off", off)
+			}
+			for _, dry := range []bool{true, false} {
+				if u, kept := p.returned(dst, dry); u.Restored != 3 || len(kept) != 0 {
+					t.Errorf("dry %v: %+v, %v", dry, u, kept)
+				}
+			}
+			if now := dst.snapshot(); !maps.Equal(now, before) {
+				t.Errorf("it is %v, was %v", now, before)
+			}
+			if u, _ := p.returned(dst, false); u.Disabled != 0 {
+				t.Errorf("once more: %+v", u)
+			}
+		})
+	}
+}
+
+// Whoever a killed run was about to switch off, and who is in the source again, is like
+// everybody else for an undo, also when another run does not come to its end.
+func TestGoneComeBackAfterAKill(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 4)
+	killedWhile(t, func() { _, _, _ = p.followed(src[1:], &killed{idp: dst}, policy.GoneDisable, nil) })
+	if res, _, err := p.followed(src, dst, policy.GoneDisable, nil); err != nil || len(disabledIn(dst)) != 0 {
+		t.Fatalf("%+v, %v", res.Gone, err)
+	}
+	dst.after = func(int) error { return errKilled }
+	if _, _, err := p.followed(rename(src, 0, "new@example.com"), dst, policy.GoneDisable, nil); !errors.Is(err, errKilled) {
+		t.Fatal(err)
+	}
+	writes := dst.writes
+	if u, _ := p.returned(dst, false); u.Disabled != 0 || dst.writes != writes {
+		t.Errorf("%+v, %d writes", u, dst.writes-writes)
+	}
+}
+
+// A run that is killed while an account gives its address free leaves an account of which
+// nobody says more than is known: it goes on where nothing was done, and else is named.
+func TestGoneGiveTheirAddressFreeAfterAKill(t *testing.T) {
+	t.Parallel()
+	for _, when := range []string{"before", "after"} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			p, dst, src := loaded(t, 8)
+			left := append(slices.Clone(src[2:]), again(src))
+			if _, _, err := p.followed(left, &killed{idp: dst, early: when == "before", releasing: true}, policy.GoneDisable, nil); !errors.Is(err, errKilled) {
+				t.Fatal(err)
+			}
+			res, _, err := p.followed(left, dst, policy.GoneDisable, nil)
+			want := diag.GoneRegisteredAgain
+			if when == "after" {
+				want = diag.UndoInDoubt
+			}
+			if err != nil || res.Summary.Created != 1 || res.Gone.Kept[want] != 1 || len(res.Gone.Kept) != 1 || !strings.HasPrefix(dst.accounts[id(0)], freed) {
+				t.Errorf("%+v, %+v, %v; it is %q", res.Summary, res.Gone, err, dst.accounts[id(0)])
+			}
+			u, kept := p.returned(dst, false)
+			if when == "before" && (u.Restored != 2 || len(kept) != 0) || when == "after" && (u.Restored != 1 || kept[id(0)].Code != diag.UndoInDoubt) {
+				t.Errorf("the undo: %+v, %v", u, kept)
+			}
+		})
+	}
+}
+
+// A run that was killed while it deleted is no reason for a word: they have gone.
+func TestGoneAreDeletedAfterAKill(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 8)
+	if _, _, err := p.followed(src[3:], dst, policy.GoneDelete, nil); err != nil {
+		t.Fatal(err)
+	}
+	killedWhile(t, func() { _, _, _ = p.followed(src[3:], &killed{idp: dst, deleting: true}, policy.GoneDelete, later) })
+	if len(dst.accounts) != 5 {
+		t.Fatalf("%d are left", len(dst.accounts))
+	}
+	res, _, err := p.followed(src[3:], dst, policy.GoneDelete, later)
+	if err != nil || res.Gone.Absent != 3 || len(res.Gone.Kept) != 0 {
+		t.Errorf("%+v, %v", res.Gone, err)
+	}
+	if res, _, err = p.followed(src[3:], dst, policy.GoneDelete, later); err != nil || res.Gone.People != 0 {
+		t.Errorf("afterwards: %+v, %v", res.Gone, err)
 	}
 }

@@ -139,8 +139,8 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 		}
 		return e
 	}
-	if !before.DisabledAt.IsZero() {
-		e.Before = []byte{} // it is on again, so nothing is to be brought back
+	if !before.DisabledAt.IsZero() || before.InDoubt && before.Origin == journal.Made {
+		e.Before = []byte{} // it is on again, or has stayed so: nothing is to be brought back
 	}
 	if e.Digest = u.Digest(l.key); o.State == nil && bytes.Equal(e.Digest, before.Digest) {
 		e.State = before.State

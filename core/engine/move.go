@@ -121,7 +121,7 @@ func act(ctx context.Context, m *mover, b *batch) ([]pluginapi.Change, error) {
 // aside gives users what accounts of people who have gone had, where that is all that kept
 // them out.
 func aside(ctx context.Context, m *mover, b *batch, changes []pluginapi.Change) error {
-	at, err := m.leavers.stepAside(ctx, changes)
+	at, err := m.leavers.stepAside(ctx, b, changes)
 	if err != nil || len(at) == 0 {
 		return err
 	}

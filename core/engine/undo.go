@@ -2,10 +2,8 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 
 	"github.com/stetl/stetl/core/diag"
@@ -144,62 +142,6 @@ func Undo(ctx context.Context, j UndoJournal, dst Undoer, o UndoOptions) (*Undoi
 		u.tidy(ctx, t, o.Tidying)
 	}
 	return u, context.Cause(ctx)
-}
-
-// ReturnJournal is what accounts that are switched on again are noted in.
-type ReturnJournal interface {
-	UndoJournal
-	Record(batch int64, entries []journal.Entry) error
-}
-
-// Return switches accounts on again that runs have switched off because their people had
-// gone from the source, as they were before, each only while nobody has touched it since;
-// with dry, it says of whom that is true. All other accounts are left alone.
-func Return(ctx context.Context, j ReturnJournal, dst Undoer, dry bool, o UndoOptions) (*Undoing, error) {
-	u := &Undoing{Kept: map[diag.Code]int{}}
-	report := o.Report
-	if report == nil {
-		report = func(pluginapi.Outcome) {}
-	}
-	start := time.Now()
-	defer func() { u.Elapsed = time.Since(start) }()
-	var all []journal.Entry
-	for e, err := range j.Accounts(ctx) {
-		if err != nil {
-			return u, err
-		}
-		if !e.DisabledAt.IsZero() {
-			all = append(all, e)
-		}
-	}
-	u.Disabled = len(all)
-	caps := dst.Capabilities()
-	for part := range slices.Chunk(all, batchLimits(&caps).Users) {
-		outcomes, restored, err := bringBack(ctx, dst, j, part, dry)
-		var notes []journal.Entry
-		var forget []string
-		for i, o := range outcomes {
-			switch o.Action {
-			case pluginapi.Updated:
-				u.Restored++
-				notes = append(notes, restored[i])
-			case pluginapi.Unchanged:
-				u.Gone++
-				forget = append(forget, o.SourceID)
-			default:
-				u.skip(report, o)
-				continue
-			}
-			report(o)
-		}
-		if !dry && len(outcomes) > 0 {
-			err = errors.Join(err, j.Record(0, notes), j.Forget(forget))
-		}
-		if err = errors.Join(err, context.Cause(ctx)); err != nil {
-			return u, err
-		}
-	}
-	return u, nil
 }
 
 // gather lists what is to be taken back; what no undo can touch is reported.

@@ -60,6 +60,8 @@ type Entry struct {
 	// back by [Scope.Accounts]; see [Scope.Before]. An empty one, which is not nil, takes
 	// away the one that is there.
 	Before []byte
+	// Anew has Before take the place of a pre-image that is there.
+	Anew bool
 }
 
 // Scope is the part of a journal that belongs to one app of a source and one
@@ -159,7 +161,7 @@ func (j *Journal) recover() error {
 // Record makes the outcomes of a batch durable; batch is 0 for outcomes of
 // accounts that were not sent. Entries replace what is known of their accounts; a
 // pre-image that is already there stays, because it is the one from before the
-// first update.
+// first update, unless the entry says Anew.
 func (s *Scope) Record(batch int64, entries []Entry) error {
 	now := time.Now().UnixMilli()
 	before, err := s.sealed(entries) // before the transaction: it takes its time
@@ -182,7 +184,11 @@ func (s *Scope) Record(batch int64, entries []Entry) error {
 				}
 				continue
 			}
-			if err := w.exec(`INSERT INTO preimage VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, s.id, entries[i].SourceID, before[i]); err != nil {
+			insert := `INSERT INTO preimage VALUES (?, ?, ?) ON CONFLICT DO NOTHING`
+			if entries[i].Anew {
+				insert = `INSERT OR REPLACE INTO preimage VALUES (?, ?, ?)`
+			}
+			if err := w.exec(insert, s.id, entries[i].SourceID, before[i]); err != nil {
 				return err
 			}
 		}

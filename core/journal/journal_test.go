@@ -673,13 +673,15 @@ func TestDisabledAccounts(t *testing.T) {
 	off.DisabledAt, off.Before = at, []byte("before")
 	again := off
 	again.Before = []byte("later")
+	anew := again
+	anew.Before, anew.Anew = []byte("anew"), true
 	on := made
 	on.Before = []byte{}
 	for _, step := range []struct {
 		entry  Entry
 		at     time.Time
 		before string
-	}{{made, time.Time{}, ""}, {off, at, "before"}, {again, at, "before"}, {on, time.Time{}, ""}, {again, at, "later"}} {
+	}{{made, time.Time{}, ""}, {off, at, "before"}, {again, at, "before"}, {anew, at, "anew"}, {on, time.Time{}, ""}, {again, at, "later"}} {
 		if err := s.Record(0, []Entry{step.entry}); err != nil {
 			t.Fatal(err)
 		}

@@ -35,8 +35,8 @@ type UndoOptions struct {
 	// SignedIn has accounts deleted although their people have signed in since.
 	SignedIn bool
 	// Gone switches accounts on again that runs have switched off because their people had
-	// gone from the source, as they were before, and leaves all others alone. DryRun only
-	// says of whom it can.
+	// gone from the source, as they were before, in the place of those that runs have made
+	// for the same people since, and leaves all others alone. DryRun only says of whom it can.
 	Gone, DryRun bool
 }
 

@@ -106,8 +106,11 @@ func (u *Undoing) WriteText(w io.Writer) error {
 	b := newSheet(w)
 	fmt.Fprintf(b, "\nTarget   %s\n\n", u.Target)
 	t := table{header: []string{"", "accounts#"}}
-	if !u.OfGone {
+	switch {
+	case !u.OfGone:
 		t.add("deleted", Number(u.Result.Deleted))
+	case u.Result.Deleted > 0:
+		t.add("deleted: of people who had registered again", Number(u.Result.Deleted))
 	}
 	t.add("restored", Number(u.Result.Restored))
 	if u.Result.Gone > 0 {

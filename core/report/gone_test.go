@@ -78,3 +78,15 @@ func TestGoneIsSaid(t *testing.T) {
 		t.Error("that people go is a change")
 	}
 }
+
+// An undo of what was switched off says how many accounts went for it, where some did.
+func TestUndoOfGoneIsSaid(t *testing.T) {
+	t.Parallel()
+	for deleted, said := range map[int]bool{0: false, 2: true} {
+		var b strings.Builder
+		u := Undoing{Target: "keycloak", OfGone: true, Result: &engine.Undoing{Restored: 42, Deleted: deleted}}
+		if err := u.WriteText(&b); err != nil || strings.Contains(b.String(), "registered again") != said || !strings.Contains(b.String(), "42") {
+			t.Errorf("%d deleted: %v\n%s", deleted, err, b.String())
+		}
+	}
+}

@@ -181,8 +181,9 @@ type Undoer interface {
 	// in with it. The outcome is Updated, with the state that it was left in and a pre-image.
 	// With Account.InDoubt an earlier call may have done that already. With Account.Release,
 	// it gives its address, its names and its identities free as well, and may be switched
-	// off before. With Account.DryRun nothing is written, and the outcome is the one that
-	// there would be; a pre-image may be empty then.
+	// off before; with its first pre-image, it gets all of that back. With Account.DryRun
+	// nothing is written, and the outcome is the one that there would be; a pre-image may be
+	// empty then.
 	Undo(ctx context.Context, accounts []Account, out Outcomes) error
 }
 

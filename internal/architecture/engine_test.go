@@ -12,7 +12,7 @@ var downwards = []string{
 	"doc.go",
 	"verify.go", "engine.go", // the order of a run
 	"move.go",
-	"undo.go", "restart.go", "gone.go",
+	"return.go", "undo.go", "restart.go", "gone.go",
 	"survey.go",
 	"ids.go", "choice.go", // who the run is about
 	"result.go", "options.go", "plan.go",
@@ -38,7 +38,8 @@ var stages = map[string][]string{
 	"canary.go":    {"dispatch.go"},               // the grace context
 	"readback.go":  {"dispatch.go", "workset.go"}, // limits of batches, sets of places
 	"restart.go":   {},
-	"undo.go":      {"dispatch.go", "gone.go"},
+	"undo.go":      {"dispatch.go"},
+	"return.go":    {"dispatch.go", "gone.go", "undo.go"},
 	"gone.go":      {"departed.go", "dispatch.go"},
 	"engine.go":    nil,
 	"move.go":      nil,

@@ -4,6 +4,8 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/stetl/stetl/core/diag"
@@ -164,7 +167,7 @@ target:
 	for _, a := range all[:50] {
 		ids = append(ids, a.InternalID)
 	}
-	before, people := rows("true"), count("true")
+	people := count("true")
 	touched, linked, twice, going := ids[:5], ids[5:8], ids[8:10], ids[10:]
 	var fresh []string
 	for _, id := range touched {
@@ -181,6 +184,7 @@ target:
 	for _, id := range going {
 		source.remove(id)
 	}
+	touchedAndAll := rows("true")
 	wrong := func(what string, g engine.Gone, disabled, deleted int) {
 		t.Helper()
 		reasons := named(&g)
@@ -195,11 +199,11 @@ target:
 			t.Errorf("%s: %d switched off, %d deleted, %d named; want %d, %d, 10 (%v)", what, g.Disabled, g.Deleted, len(reasons), disabled, deleted, g.Kept)
 		}
 	}
+	postgres.Exec(t, target, `CREATE FUNCTION nobody() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''nobody may change anything now''; END'`)
+	postgres.Exec(t, target, `CREATE TRIGGER nobody BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON people EXECUTE FUNCTION nobody()`)
 	planned := run("--dry-run")
 	wrong("the plan", goneOf(t, planned), 40, 0)
-	if count("NOT active") != 0 {
-		t.Error("the plan has switched somebody off")
-	}
+	postgres.Exec(t, target, `DROP TRIGGER nobody ON people`)
 	first := run()
 	wrong("the first run", goneOf(t, first), 40, 0)
 	if did, said := first.report(t).Summary, planned.report(t).Summary; did != said || did.Created != 2 {
@@ -215,18 +219,12 @@ target:
 		}
 	}
 
-	undone := runStetl(t, env, "undo", "--config", config, "--gone", "--yes", "--json")
-	var u struct {
-		Restored int
-		Accounts []pluginapi.Outcome
+	undone := undoGone(t, env, config)
+	if undone.Restored != 42 || undone.Deleted != 2 || len(undone.Accounts) != 0 {
+		t.Errorf("undo --gone: %+v", undone)
 	}
-	if err := json.Unmarshal([]byte(undone.stdout), &u); err != nil || u.Restored != 40 || len(u.Accounts) != 2 {
-		t.Errorf("undo --gone: exit %d, %v, %d restored\n%.3000s\n%s", undone.code, err, u.Restored, undone.stdout, undone.stderr)
-	}
-	for line := range strings.SplitSeq(rows("id = ANY('{"+strings.Join(going, ",")+"}')"), "\n") {
-		if !strings.Contains(before, line) {
-			t.Errorf("it is not as it was: %s", line)
-		}
+	if now := rows("true"); now != touchedAndAll {
+		t.Errorf("it is not as it was:\n%s\nwas\n%s", now, touchedAndAll)
 	}
 
 	wrong("switched off once more", goneOf(t, run()), 40, 0)
@@ -240,27 +238,48 @@ target:
 	wrong("a run afterwards", goneOf(t, run()), 0, 0)
 }
 
-// testGone does the same on a smaller scale with a real Keycloak, where people can sign in.
+// undoneGone is what an undo of people who have gone has said.
+type undoneGone struct {
+	Restored, Deleted int
+	Accounts          []pluginapi.Outcome
+}
+
+// undoGone switches on again what runs have switched off.
+func undoGone(t *testing.T, env []string, config string, flags ...string) (u undoneGone) {
+	t.Helper()
+	r := runStetl(t, env, append([]string{"undo", "--config", config, "--gone", "--yes", "--json"}, flags...)...)
+	if err := json.Unmarshal([]byte(r.stdout), &u); err != nil {
+		t.Fatalf("undo --gone: exit %d, %v\n%.3000s\n%s", r.code, err, r.stdout, r.stderr)
+	}
+	return u
+}
+
+// testGone does the same with a real Keycloak, where people can sign in.
 func testGone(t *testing.T, server *keycloak.Server) {
 	t.Helper()
-	const name = "core-9.3.0"
+	const name, place, users = "core-9.3.0", "gone", "/realms/gone/users"
 	source := &leaving{t, fixture.Restore(t, name)}
-	const place = "gone"
 	realm(t, server, place, "secret")
-	// Else nobody can give a user name free.
-	if err := server.Admin(t.Context(), http.MethodPut, "/realms/"+place, map[string]any{"editUsernameAllowed": true}, nil); err != nil {
-		t.Fatal(err)
+	admin := func(method, path string, body, into any) {
+		t.Helper()
+		if err := server.Admin(t.Context(), method, path, body, into); err != nil {
+			t.Fatal(err)
+		}
 	}
+	// Else nobody can give a user name free.
+	admin(http.MethodPut, "/realms/"+place, map[string]any{"editUsernameAllowed": true}, nil)
+	admin(http.MethodPost, users, map[string]any{"username": "by-hand", "email": "by@hand.example", "enabled": true}, nil)
+	door, front := newDoorman(t, server)
 	config := filepath.Join(t.TempDir(), "keycloak.yaml")
 	writeFile(t, config, `
 source: {url: "${env:SOURCE}"}
 policies: {gone: delete, gone_after: 0s}
-limits: {gone: 10}
+limits: {gone: 50}
 target:
   plugin: keycloak
   config: {url: "${env:URL}", realm: `+place+`, client_id: stetl, client_secret: "${env:SECRET}"}
 `)
-	env := []string{"SOURCE=" + source.dsn, "URL=" + server.URL(), "SECRET=secret"}
+	env := []string{"SOURCE=" + source.dsn, "URL=" + front, "SECRET=secret"}
 	run := func(args ...string) ran {
 		t.Helper()
 		r := runStetl(t, env, append([]string{"run", "--config", config, "--json"}, args...)...)
@@ -269,19 +288,38 @@ target:
 		}
 		return r
 	}
-	left := map[string]bool{}
-	for _, c := range run().report(t).Changes {
-		left[c.SourceID] = true
-	}
-	all := slices.DeleteFunc(source.goers(name), func(a account) bool { return left[a.InternalID] })
-	going, touched, twice, came := all[0], all[1], all[2], all[3]
-	var user struct{ Username string }
-	usernames := map[string]string{}
-	for _, a := range []account{going, touched, twice, came} {
-		if err := server.Admin(t.Context(), http.MethodGet, "/realms/"+place+"/users/"+url.PathEscape(a.VisibleID), nil, &user); err != nil {
-			t.Fatal(err)
+	// everybody is who is in the realm, as the server shows them.
+	everybody := func() map[string]string {
+		t.Helper()
+		var all []map[string]any
+		admin(http.MethodGet, users+"?max=1000&briefRepresentation=false", nil, &all)
+		out := map[string]string{}
+		for _, u := range all {
+			id, _ := u["id"].(string)
+			var roles, credentials []map[string]any
+			admin(http.MethodGet, users+"/"+url.PathEscape(id)+"/role-mappings/realm", nil, &roles)
+			admin(http.MethodGet, users+"/"+url.PathEscape(id)+"/credentials", nil, &credentials)
+			slices.SortFunc(roles, func(a, b map[string]any) int { return strings.Compare(fmt.Sprint(a["name"]), fmt.Sprint(b["name"])) })
+			raw, err := json.Marshal([]any{u, roles, credentials})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out[id] = string(raw)
 		}
-		usernames[a.InternalID] = user.Username
+		return out
+	}
+	run()
+	there := everybody()
+	all := slices.DeleteFunc(source.goers(name), func(a account) bool { return there[a.VisibleID] == "" })
+	if len(all) < 51 {
+		t.Fatalf("%d people of %s can go", len(all), name)
+	}
+	touched, came, linked, twice, going, last := all[:4], all[4], all[5:8], all[8:10], all[10:50], all[50]
+	usernames := map[string]string{}
+	for _, a := range all[:51] {
+		var u struct{ Username string }
+		admin(http.MethodGet, users+"/"+url.PathEscape(a.VisibleID), nil, &u)
+		usernames[a.InternalID] = u.Username
 	}
 	// signs says as whom somebody signs in; nobody is empty.
 	signs := func(a account) string {
@@ -294,48 +332,105 @@ target:
 		sub, _ := g.Claims["sub"].(string)
 		return sub
 	}
-	if err := server.Admin(t.Context(), http.MethodPut, "/realms/"+place+"/users/"+touched.VisibleID, map[string]any{"firstName": "Touched"}, nil); err != nil {
-		t.Fatal(err)
+	want, fresh := map[string]diag.Code{came.InternalID: diag.UndoSignedIn}, map[string]string{}
+	for _, a := range touched {
+		admin(http.MethodPut, users+"/"+url.PathEscape(a.VisibleID), map[string]any{"firstName": "Touched"}, nil)
+		want[a.InternalID] = diag.LoadMoved
+		source.remove(a.InternalID)
 	}
 	if signs(came) != came.VisibleID {
 		t.Error("nobody can sign in")
 	}
-	source.remove(going.InternalID)
-	source.remove(touched.InternalID)
 	source.remove(came.InternalID)
-	fresh := source.again(twice.InternalID)
-
-	plan := run("--dry-run")
-	first := run()
-	for what, g := range map[string]engine.Gone{"the plan": goneOf(t, plan), "the run": goneOf(t, first)} {
-		reasons := named(&g)
-		if g.Disabled != 1 || reasons[touched.InternalID] != diag.LoadMoved || reasons[twice.InternalID] != diag.GoneRegisteredAgain || reasons[came.InternalID] != diag.UndoSignedIn {
-			t.Errorf("%s: %d switched off, named %v", what, g.Disabled, reasons)
+	host := source.host()
+	for _, a := range linked {
+		source.link(a.InternalID, host)
+		want[a.InternalID] = diag.GoneLinked
+	}
+	for _, a := range twice {
+		fresh[a.InternalID] = source.again(a.InternalID)
+		want[a.InternalID] = diag.GoneRegisteredAgain
+	}
+	for _, a := range going {
+		source.remove(a.InternalID)
+	}
+	before := everybody()
+	said := func(what string, g engine.Gone, disabled, deleted int) {
+		t.Helper()
+		if reasons := named(&g); g.Disabled != disabled || g.Deleted != deleted || !maps.Equal(reasons, want) {
+			t.Errorf("%s: %d switched off, %d deleted, want %d and %d; named %v, want %v", what, g.Disabled, g.Deleted, disabled, deleted, reasons, want)
 		}
 	}
-	if did, said := first.report(t).Summary, plan.report(t).Summary; did != said || did.Created != 1 {
-		t.Errorf("the run did %+v, the plan said %+v", did, said)
+
+	var plan ran
+	door.during(t, "a plan about people who have gone", func() { plan = run("--dry-run") })
+	said("the plan", goneOf(t, plan), 40, 0)
+	first := run()
+	said("the first run", goneOf(t, first), 40, 0)
+	if did, wanted := first.report(t).Summary, plan.report(t).Summary; did != wanted || did.Created != 2 {
+		t.Errorf("the run did %+v, the plan said %+v", did, wanted)
 	}
-	if signs(going) != "" || signs(twice) != fresh {
-		t.Errorf("who has gone signs in as %q, who has registered again as %q, not %s", signs(going), signs(twice), fresh)
+	for _, a := range twice {
+		if as := signs(a); as != fresh[a.InternalID] {
+			t.Errorf("who has registered again signs in as %q, not as %s", as, fresh[a.InternalID])
+		}
 	}
-	undone := runStetl(t, env, "undo", "--config", config, "--gone", "--yes", "--json")
-	if signs(going) != going.VisibleID || !strings.Contains(undone.stdout, twice.InternalID) {
-		t.Errorf("undo --gone: exit %d, who had gone signs in as %q\n%.2000s\n%s", undone.code, signs(going), undone.stdout, undone.stderr)
+
+	// Whoever has signed in as the new account keeps it, unless that is said to go.
+	door.during(t, "a look at whose accounts come back", func() {
+		r := runStetl(t, env, "undo", "--config", config, "--gone", "--signed-in")
+		if r.code == exitDone || !strings.Contains(r.stderr, "nobody is there to confirm") {
+			t.Errorf("exit %d\n%s", r.code, r.stderr)
+		}
+	})
+	undone := undoGone(t, env, config)
+	if undone.Restored != 40 || undone.Deleted != 0 || len(undone.Accounts) != 2 {
+		t.Errorf("undo --gone: %+v", undone)
 	}
-	// By having signed in, the account is not as a run has left it any more.
-	if g := goneOf(t, run()); g.Disabled != 0 || named(&g)[going.InternalID] != diag.UndoSignedIn {
-		t.Errorf("after a sign-in: %+v", g)
+	for _, o := range undone.Accounts {
+		if o.Code != diag.GoneRegisteredAgain || !strings.Contains(o.Detail, fresh[o.SourceID]) || !strings.Contains(o.Detail, string(diag.UndoSignedIn)) {
+			t.Errorf("undo --gone: %+v", o)
+		}
 	}
-	other := all[4]
-	source.remove(other.InternalID)
-	if g := goneOf(t, run()); g.Disabled != 1 {
-		t.Errorf("another one: %+v", g)
+	if undone = undoGone(t, env, config, "--signed-in"); undone.Restored != 2 || undone.Deleted != 2 || len(undone.Accounts) != 0 {
+		t.Errorf("undo --gone --signed-in: %+v", undone)
 	}
-	if g := goneOf(t, run()); g.Deleted != 1 {
-		t.Errorf("the second run: %+v", g)
+	if diff := cmp.Diff(before, everybody()); diff != "" {
+		t.Errorf("not everybody is as before (-was +is):\n%s", diff)
 	}
-	if err := server.Admin(t.Context(), http.MethodGet, "/realms/"+place+"/users/"+other.VisibleID, nil, &user); err == nil {
-		t.Error("who has gone is still there")
+
+	said("switched off once more", goneOf(t, run()), 40, 0)
+	said("the second run", goneOf(t, run()), 0, 40)
+	now := everybody()
+	for _, a := range going {
+		if now[a.VisibleID] != "" {
+			t.Errorf("%s is still there", a.VisibleID)
+		}
+	}
+	if len(now) != len(before)+2-40 {
+		t.Errorf("%d accounts are there, were %d", len(now), len(before))
+	}
+	said("a run afterwards", goneOf(t, run()), 0, 0)
+	if undone = undoGone(t, env, config); undone.Restored != 2 || undone.Deleted != 2 {
+		t.Errorf("undo --gone at the end: %+v", undone)
+	}
+	if as := signs(twice[0]); as != twice[0].VisibleID {
+		t.Errorf("who has the account of before signs in as %q, not as %s", as, twice[0].VisibleID)
+	}
+	source.remove(last.InternalID)
+	run()
+	if as := signs(last); as != "" {
+		t.Errorf("who has gone signs in as %q", as)
+	}
+	// Who was not of it, is as before, and so is who was made by hand.
+	now = everybody()
+	other := map[string]bool{last.VisibleID: true}
+	for _, a := range all[8:50] {
+		other[a.VisibleID] = true
+	}
+	for id, was := range before {
+		if !other[id] && now[id] != was {
+			t.Errorf("it is not as it was (-was +is):\n%s", cmp.Diff(was, now[id]))
+		}
 	}
 }

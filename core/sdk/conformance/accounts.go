@@ -494,6 +494,7 @@ func tryDisable(ctx context.Context, p *probe) error {
 	}
 	p.expect("switched on again, and given free", []pluginapi.Outcome{out[0], out[2]}, pluginapi.Updated)
 	p.expect("switched off before", out[1:2], pluginapi.Deleted)
+	var back []pluginapi.Outcome
 	heir := p.person()
 	heir.Username, heir.Email = users[2].Username, users[2].Email
 	again, err := p.load(ctx, append(known(users[:1], first[:1]), heir))
@@ -502,6 +503,24 @@ func tryDisable(ctx context.Context, p *probe) error {
 	}
 	p.expect("switched off and on", again[:1], pluginapi.Unchanged)
 	p.expect("somebody with the address that was given free", again[1:], pluginapi.Created)
+	if len(p.problems) > 0 {
+		return nil
+	}
+	// The one with the address goes, and the one that had it comes back as it was.
+	if back, err = p.undo(ctx, accountsOf(again[1:])); err != nil {
+		return err
+	}
+	p.expect("somebody with the address that was given free, taken back", back, pluginapi.Deleted)
+	accounts = accountsOf(out[2:])
+	accounts[0].Before = off[2].Before
+	if back, err = p.undo(ctx, accounts); err != nil {
+		return err
+	}
+	p.expect("switched on again after it had given its address free", back, pluginapi.Updated)
+	if again, err = p.load(ctx, known(users[2:3], first[2:3])); err != nil {
+		return err
+	}
+	p.expect("switched off, given free, and as it was", again, pluginapi.Unchanged)
 	return nil
 }
 

@@ -49,8 +49,9 @@ type leavers struct {
 
 	mu sync.Mutex
 	// aside are accounts that are switched off, or would be, by their ids in the target:
-	// they give free what somebody else wants.
+	// they give free what somebody else wants. In a dry run, so do those that would go.
 	aside map[string]*journal.Entry
+	going map[string]bool
 }
 
 // goneRules decide about one account, with what is known without the target.
@@ -69,7 +70,7 @@ func newLeavers(j leaversJournal, dst takingBack, caps *pluginapi.Capabilities, 
 	}
 	return &leavers{
 		dst: dst, journal: j, run: o.Run, atOnce: batchLimits(caps).Users, dry: o.DryRun, now: now(),
-		result: &Gone{Policy: o.Policies.Gone, Kept: map[diag.Code]int{}}, aside: map[string]*journal.Entry{},
+		result: &Gone{Policy: o.Policies.Gone, Kept: map[diag.Code]int{}}, aside: map[string]*journal.Entry{}, going: map[string]bool{},
 	}
 }
 
@@ -161,6 +162,8 @@ func (g *leavers) look(ctx context.Context) error {
 			}
 			if o.Action == pluginapi.Updated {
 				g.aside[l.entry.TargetID] = &l.entry
+			} else {
+				g.going[l.entry.TargetID] = true
 			}
 			g.did(o)
 		default:
@@ -339,6 +342,10 @@ func (g *leavers) stepAside(ctx context.Context, b *batch, changes []pluginapi.C
 			continue
 		}
 		holder := changes[i].Holder
+		if g.going[holder] {
+			at = append(at, i)
+			continue
+		}
 		e := g.aside[holder]
 		if e == nil {
 			continue

@@ -479,19 +479,42 @@ func TestGoneReturnInThePlaceOfOthers(t *testing.T) {
 	}
 }
 
-// Somebody who has an account already may take the address of an account of before, and an
-// undo does not take it away.
+// Somebody who has an account already may take the address of an account of before; a plan
+// says that it is updated, and an undo does not take it away.
 func TestGoneGiveTheirAddressToAnOlderAccount(t *testing.T) {
 	t.Parallel()
 	p, dst, src := loaded(t, 10)
 	left := rename(src, 5, *src[0].Logins[0].Email)[1:]
+	plan, _, err := p.followed(left, dst, policy.GoneDisable, func(o *Options) { o.DryRun = true })
+	if err != nil || plan.Summary.Updated != 1 || plan.Summary.Rejected != 0 {
+		t.Errorf("the plan: %+v, %v", plan.Summary, err)
+	}
 	res, _, err := p.followed(left, dst, policy.GoneDisable, nil)
-	if err != nil || res.Summary.Updated != 1 {
+	if err != nil || res.Summary != plan.Summary {
 		t.Errorf("the run: %+v, %v", res.Summary, err)
 	}
 	u, kept := p.returned(dst, false)
 	if o := kept[id(0)]; u.Deleted != 0 || o.Code != diag.GoneRegisteredAgain || !strings.Contains(o.Detail, id(5)) || dst.accounts[id(5)] == "" {
 		t.Errorf("%+v, %+v", u, kept)
+	}
+}
+
+// A plan sees that the account of before would be deleted before its person, who has
+// registered again, is loaded.
+func TestGoneAreDeletedBeforeOthersCome(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 10)
+	if _, _, err := p.followed(src[1:], dst, policy.GoneDelete, nil); err != nil {
+		t.Fatal(err)
+	}
+	left := append(slices.Clone(src[1:]), again(src))
+	plan, _, err := p.followed(left, dst, policy.GoneDelete, func(o *Options) { later(o); o.DryRun = true })
+	if err != nil || plan.Summary.Created != 1 || plan.Gone.Deleted != 1 || len(plan.Gone.Kept) != 0 {
+		t.Errorf("the plan: %+v, %+v, %v", plan.Summary, plan.Gone, err)
+	}
+	res, _, err := p.followed(left, dst, policy.GoneDelete, later)
+	if err != nil || res.Summary != plan.Summary || res.Gone.Deleted != 1 || len(dst.accounts) != 10 {
+		t.Errorf("the run: %+v, %+v, %v", res.Summary, res.Gone, err)
 	}
 }
 

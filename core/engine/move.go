@@ -127,8 +127,11 @@ func aside(ctx context.Context, m *mover, b *batch, changes []pluginapi.Change) 
 	}
 	if m.dry {
 		for _, i := range at {
-			was := changes[i].Outcome
-			changes[i].Outcome = pluginapi.Outcome{SourceID: was.SourceID, Action: pluginapi.Created}
+			would := pluginapi.Outcome{SourceID: changes[i].SourceID, Action: pluginapi.Created}
+			if b.before[i].Ours() {
+				would.Action, would.TargetID = pluginapi.Updated, b.before[i].TargetID
+			}
+			changes[i].Outcome = would
 		}
 		return nil
 	}

@@ -124,6 +124,8 @@ func (r *goneRules) about(l *leaver, now time.Time) (pluginapi.Action, diag.Code
 		return "", diag.GoneRegisteredAgain, "another account of the source has its address, which it has given free; it is switched off"
 	case e.TargetID == "", e.InDoubt && off:
 		return "", diag.UndoInDoubt, "nobody knows what a run left there; look in the target for the id " + e.VisibleID
+	case len(e.State) == 0:
+		return "", diag.UndoInDoubt, "the target has not said in which state a run left it, so that nobody can tell whether it was touched since"
 	case !r.same(e.Run):
 		return "", diag.GoneOtherReading, fmt.Sprintf("run %d, which was the last to deal with it, has chosen accounts of the source by other settings", e.Run)
 	}

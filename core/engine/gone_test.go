@@ -613,3 +613,27 @@ func TestGoneAreDeletedAfterAKill(t *testing.T) {
 		t.Errorf("afterwards: %+v, %v", res.Gone, err)
 	}
 }
+
+// Of an account that the target says nothing about, nobody knows whether it was touched.
+func TestGoneWithoutAState(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), disabling(), people(3)
+	if _, _, err := p.do(src, mute{dst}, nil); err != nil {
+		t.Fatal(err)
+	}
+	res, _, err := p.followed(src[1:], dst, policy.GoneDisable, nil)
+	if err != nil || res.Gone.Kept[diag.UndoInDoubt] != 1 || len(disabledIn(dst)) != 0 {
+		t.Errorf("%+v, %v", res.Gone, err)
+	}
+}
+
+// mute is a target that does not say in which state it leaves accounts.
+type mute struct{ *idp }
+
+func (m mute) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
+	out, err := m.idp.Load(ctx, users)
+	for i := range out {
+		out[i].State = nil
+	}
+	return out, err
+}

@@ -45,7 +45,8 @@ type leavers struct {
 	now     time.Time
 	result  *Gone
 
-	all []leaver // about whom something is to be done
+	all    []leaver // about whom something is to be done
+	absent int      // of them, those that the target has no more
 
 	mu sync.Mutex
 	// aside are accounts that are switched off, or would be, by their ids in the target:
@@ -79,7 +80,7 @@ func (g *leavers) count() int {
 	if g == nil {
 		return 0
 	}
-	return len(g.all)
+	return len(g.all) - g.absent
 }
 
 // withhold has nothing be done about anybody.
@@ -159,6 +160,9 @@ func (g *leavers) look(ctx context.Context) error {
 		switch o.Action {
 		case pluginapi.Updated, pluginapi.Deleted, pluginapi.Unchanged: // the last one is forgotten by the run
 			stay = append(stay, *l)
+			if o.Action == pluginapi.Unchanged {
+				g.absent++
+			}
 			if !g.dry {
 				return nil, nil
 			}

@@ -614,6 +614,19 @@ func TestGoneAreDeletedAfterAKill(t *testing.T) {
 	}
 }
 
+// Whom somebody has deleted in the target counts for no limit: nothing is to be done.
+func TestGoneAreNoMoreInTheTarget(t *testing.T) {
+	t.Parallel()
+	p, dst, src := loaded(t, 8)
+	for n := range 3 {
+		delete(dst.accounts, id(n))
+	}
+	res, _, err := p.followed(src[3:], dst, policy.GoneDisable, func(o *Options) { o.Policies.Limits.Gone = policy.Limit{} })
+	if err != nil || res.Gone.Absent != 3 {
+		t.Errorf("%+v, %v", res.Gone, err)
+	}
+}
+
 // Of an account that the target says nothing about, nobody knows whether it was touched.
 func TestGoneWithoutAState(t *testing.T) {
 	t.Parallel()

@@ -318,7 +318,8 @@ func imageOf(ctx context.Context, j preImages, sourceID string) (image offImage,
 	return image, true, nil
 }
 
-// off is what is to be noted of an account that was switched off.
+// off is what is to be noted of an account that was switched off. The time is none before
+// the journal last heard of it, whatever a clock says.
 func (l *leaver) off(run int64, now time.Time, o *pluginapi.Outcome) (journal.Entry, error) {
 	e := l.entry
 	image := offImage{Before: o.Before, State: e.State, Action: e.Action, Code: e.Code}
@@ -326,6 +327,9 @@ func (l *leaver) off(run int64, now time.Time, o *pluginapi.Outcome) (journal.En
 		return e, err
 	}
 	e.DisabledAt = now
+	if e.DisabledAt.Before(e.At) {
+		e.DisabledAt = e.At
+	}
 	e.State, e.Digest, e.Action, e.Code, e.InDoubt, e.Run = o.State, nil, pluginapi.Updated, diag.GoneDisabled, false, run
 	l.entry = e
 	l.entry.Before, l.entry.Anew = nil, false

@@ -627,6 +627,49 @@ func TestGoneAreNoMoreInTheTarget(t *testing.T) {
 	}
 }
 
+// Nobody is deleted before the account was off for the whole time, whatever the clock says
+// and however the time has changed.
+func TestGoneAfter(t *testing.T) {
+	t.Parallel()
+	at := func(days int, after time.Duration) func(*Options) {
+		return func(o *Options) {
+			o.Departures.Now = func() time.Time { return time.Now().Add(time.Duration(days) * 24 * time.Hour) }
+			o.Policies.GoneAfter = &policy.Days{Duration: after}
+		}
+	}
+	const week = 7 * 24 * time.Hour
+	type step struct {
+		days      int
+		after     time.Duration
+		back      bool // the people are in the source
+		off, gone int
+	}
+	for name, steps := range map[string][]step{
+		"a clock that goes back":              {{0, week, false, 2, 0}, {-30, week, false, 0, 0}, {6, week, false, 0, 0}, {8, week, false, 0, 2}},
+		"a clock that was behind":             {{-30, week, false, 2, 0}, {0, week, false, 0, 0}, {6, week, false, 0, 0}, {8, week, false, 0, 2}},
+		"a longer time":                       {{0, week, false, 2, 0}, {8, 2 * week, false, 0, 0}, {15, 2 * week, false, 0, 2}},
+		"a shorter time":                      {{0, week, false, 2, 0}, {1, 0, false, 0, 2}},
+		"no time at all":                      {{0, 0, false, 2, 0}, {0, 0, false, 0, 2}},
+		"people who were back for some time":  {{0, week, false, 2, 0}, {6, week, true, 0, 0}, {8, week, false, 2, 0}, {14, week, false, 0, 0}, {16, week, false, 0, 2}},
+		"people who were back for one moment": {{0, 0, false, 2, 0}, {0, 0, true, 0, 0}, {0, 0, false, 2, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, dst, src := loaded(t, 6)
+			for i, s := range steps {
+				left := src[2:]
+				if s.back {
+					left = src
+				}
+				res, _, err := p.followed(left, dst, policy.GoneDelete, at(s.days, s.after))
+				if err != nil || res.Gone.Disabled != s.off || res.Gone.Deleted != s.gone {
+					t.Errorf("step %d: %+v, %v, want %d switched off and %d deleted", i, res.Gone, err, s.off, s.gone)
+				}
+			}
+		})
+	}
+}
+
 // Of an account that the target says nothing about, nobody knows whether it was touched.
 func TestGoneWithoutAState(t *testing.T) {
 	t.Parallel()

@@ -344,40 +344,46 @@ func (g *leavers) stepAside(ctx context.Context, b *batch, changes []pluginapi.C
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	wants := func(i int) bool {
-		return changes[i].Action == pluginapi.Rejected && conflictCodes[changes[i].Code]
-	}
 	for i := range changes {
-		if !wants(i) {
+		if !inTheWay(&changes[i]) {
 			continue
 		}
-		holder := changes[i].Holder
-		if g.going[holder] {
+		free, err := free(ctx, g, b, changes, i)
+		if err != nil {
+			return at, err
+		}
+		if free {
 			at = append(at, i)
-			continue
 		}
-		e := g.aside[holder]
-		if e == nil {
-			continue
-		}
-		if e.Code != diag.GoneRegisteredAgain {
-			var heirs []heir
-			for n := i; n < len(changes); n++ {
-				if wants(n) && changes[n].Holder == holder {
-					heirs = append(heirs, heir{ID: b.users[n].SourceID, New: !b.before[n].InTarget()})
-				}
-			}
-			free, err := g.release(ctx, e, heirs)
-			if err != nil {
-				return at, err
-			}
-			if !free {
-				continue
-			}
-		}
-		at = append(at, i)
 	}
 	return at, nil
+}
+
+// inTheWay says whether a user was rejected for what another account has.
+func inTheWay(c *pluginapi.Change) bool {
+	return c.Action == pluginapi.Rejected && conflictCodes[c.Code]
+}
+
+// free says whether the i-th user can have now what another account had, which gives it free
+// for all users of the batch that want something of it.
+func free(ctx context.Context, g *leavers, b *batch, changes []pluginapi.Change, i int) (bool, error) {
+	holder := changes[i].Holder
+	e := g.aside[holder]
+	switch {
+	case g.going[holder]:
+		return true, nil
+	case e == nil:
+		return false, nil
+	case e.Code == diag.GoneRegisteredAgain:
+		return true, nil
+	}
+	var heirs []heir
+	for n := i; n < len(changes); n++ {
+		if inTheWay(&changes[n]) && changes[n].Holder == holder {
+			heirs = append(heirs, heir{ID: b.users[n].SourceID, New: !b.before[n].InTarget()})
+		}
+	}
+	return g.release(ctx, e, heirs)
 }
 
 // release has one account give free what heirs want. Until the outcome is noted, it is in

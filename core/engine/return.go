@@ -86,36 +86,39 @@ func (r *returning) gather(ctx context.Context) (all []journal.Entry, err error)
 // part deals with some of the accounts: it brings to an end what a killed run had begun,
 // makes room for those that have given something free, and switches all on.
 func (r *returning) part(ctx context.Context, entries []journal.Entry) error {
-	var ready []absent
+	var all []absent
 	for i := range entries {
-		e := &entries[i]
-		if e.DisabledAt.IsZero() {
-			if sure, err := r.settle(ctx, e); err != nil || !sure {
-				if err != nil {
-					return err
-				}
-				continue
-			}
-		}
-		image, there, err := imageOf(ctx, r.journal, e.SourceID)
-		if err == nil && !there {
-			err = noImage(e)
-		}
+		a, ready, err := r.ready(ctx, &entries[i])
 		if err != nil {
 			return err
 		}
-		a := absent{*e, image}
-		if len(image.Heirs) > 0 {
-			if free, err := r.room(ctx, &a); err != nil || !free {
-				if err != nil {
-					return err
-				}
-				continue
-			}
+		if ready {
+			all = append(all, a)
 		}
-		ready = append(ready, a)
 	}
-	return r.bringBack(ctx, ready)
+	return r.bringBack(ctx, all)
+}
+
+// ready says whether an account can be switched on now. Of one that cannot, it says why.
+func (r *returning) ready(ctx context.Context, e *journal.Entry) (a absent, ready bool, err error) {
+	if e.DisabledAt.IsZero() {
+		if sure, err := r.settle(ctx, e); err != nil || !sure {
+			return a, false, err
+		}
+	}
+	image, there, err := imageOf(ctx, r.journal, e.SourceID)
+	if err == nil && !there {
+		err = noImage(e)
+	}
+	if err != nil {
+		return a, false, err
+	}
+	a = absent{*e, image}
+	if len(image.Heirs) == 0 {
+		return a, true, nil
+	}
+	ready, err = r.room(ctx, &a)
+	return a, ready, err
 }
 
 // settle switches off what a killed run was about to, so that it is known what it was. In a
@@ -151,19 +154,12 @@ func (r *returning) room(ctx context.Context, a *absent) (free bool, err error) 
 	if o.Action != pluginapi.Updated {
 		return false, r.done(a.inDoubt(o))
 	}
-	var going []pluginapi.Account
-	for _, h := range a.image.Heirs {
-		e, there, err := r.journal.Get(ctx, h.ID)
-		switch {
-		case err != nil:
-			return false, err
-		case !there, !e.InTarget() && !e.InDoubt:
-			continue // it has not come there, or has gone again
-		}
-		if why := h.stays(&e); why != "" {
-			return false, r.done(a.stays(h.ID, why, ""))
-		}
-		going = append(going, pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State, ID: e.VisibleID, SignedIn: r.signedIn})
+	going, stays, err := r.heirs(ctx, a)
+	if err != nil {
+		return false, err
+	}
+	if stays != nil {
+		return false, r.done(stays)
 	}
 	for _, dry := range []bool{true, false} {
 		for i := range going {
@@ -185,6 +181,24 @@ func (r *returning) room(ctx context.Context, a *absent) (free bool, err error) 
 		}
 	}
 	return true, nil
+}
+
+// heirs are the accounts that have what one has given free, or why one of them stays.
+func (r *returning) heirs(ctx context.Context, a *absent) (going []pluginapi.Account, stays *pluginapi.Outcome, err error) {
+	for _, h := range a.image.Heirs {
+		e, there, err := r.journal.Get(ctx, h.ID)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case !there, !e.InTarget() && !e.InDoubt:
+			continue // it has not come there, or has gone again
+		}
+		if why := h.stays(&e); why != "" {
+			return nil, a.stays(h.ID, why, ""), nil
+		}
+		going = append(going, pluginapi.Account{SourceID: e.SourceID, TargetID: e.TargetID, State: e.State, ID: e.VisibleID, SignedIn: r.signedIn})
+	}
+	return going, nil, nil
 }
 
 // stays says why an heir cannot go; empty where the target is to say.

@@ -175,20 +175,7 @@ func (s *Scope) Record(batch int64, entries []Entry) error {
 			}
 		}
 		for i := range entries {
-			switch {
-			case entries[i].Before == nil:
-				continue
-			case len(entries[i].Before) == 0:
-				if err := w.exec(`DELETE FROM preimage WHERE scope = ? AND source_id = ?`, s.id, entries[i].SourceID); err != nil {
-					return err
-				}
-				continue
-			}
-			insert := `INSERT INTO preimage VALUES (?, ?, ?) ON CONFLICT DO NOTHING`
-			if entries[i].Anew {
-				insert = `INSERT OR REPLACE INTO preimage VALUES (?, ?, ?)`
-			}
-			if err := w.exec(insert, s.id, entries[i].SourceID, before[i]); err != nil {
+			if err := keepImage(w, s.id, &entries[i], before[i]); err != nil {
 				return err
 			}
 		}
@@ -197,6 +184,19 @@ func (s *Scope) Record(batch int64, entries []Entry) error {
 		}
 		return w.exec(`DELETE FROM sent WHERE id = ?`, batch)
 	})
+}
+
+// keepImage writes the pre-image of an entry, or takes it away.
+func keepImage(w *writer, scope int64, e *Entry, sealed []byte) error {
+	switch {
+	case e.Before == nil:
+		return nil
+	case len(e.Before) == 0:
+		return w.exec(`DELETE FROM preimage WHERE scope = ? AND source_id = ?`, scope, e.SourceID)
+	case e.Anew:
+		return w.exec(`INSERT OR REPLACE INTO preimage VALUES (?, ?, ?)`, scope, e.SourceID, sealed)
+	}
+	return w.exec(`INSERT INTO preimage VALUES (?, ?, ?) ON CONFLICT DO NOTHING`, scope, e.SourceID, sealed)
 }
 
 // sealed are the pre-images of entries, encrypted.

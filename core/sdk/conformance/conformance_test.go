@@ -206,11 +206,14 @@ func TestOtherBreaches(t *testing.T) {
 		"token-in-log":     "secrets",
 		"token-in-outcome": "secrets",
 		"slow-plan":        "cancel",
+		"told-secret":      "propose",
+		"comment-astray":   "propose", // is about nothing that is proposed
+		"propose-writes":   "propose",
 	} {
 		t.Run(breaks, func(t *testing.T) {
 			t.Parallel()
 			start := InProcess(newPlugin(), map[string]any{"dir": t.TempDir(), "breaks": breaks, "token": "token-that-nobody-says"})
-			report, err := Run(t.Context(), Suite{Start: start, Only: alone(rule)})
+			report, err := Run(t.Context(), Suite{Start: start, Only: alone(rule), Inspect: lookInto(start)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -259,6 +262,15 @@ func lookInto(s Starter) func(context.Context) (string, error) {
 		}
 		files, err := filepath.Glob(filepath.Join(c.Dir, "*"))
 		return strings.Join(files, "\n"), err
+	}
+}
+
+// A plugin that says what has to be decided first proposes a part that need not be accepted.
+func TestOpenProposal(t *testing.T) {
+	t.Parallel()
+	report, err := Run(t.Context(), Suite{Start: inProcess(t, "proposes-nothing"), Only: []string{"propose"}})
+	if err != nil || report.Failed() || !report.Tried() {
+		t.Errorf("%v, %+v", err, report)
 	}
 }
 

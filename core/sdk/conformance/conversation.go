@@ -9,10 +9,13 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/conversation"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/sdk"
 )
@@ -26,6 +29,10 @@ func conversationRules() []Rule {
 		{
 			Name: "check", Promise: "Check finds a target that is in order in order", try: tryCheck,
 			unless: unable(pluginapi.CanCheck),
+		},
+		{
+			Name: "propose", Promise: "what Propose proposes is accepted by Configure, holds no secret, and changes nothing", try: tryPropose,
+			unless: unable(pluginapi.CanPropose),
 		},
 	}
 }
@@ -234,4 +241,105 @@ func tryCheck(ctx context.Context, p *probe) error {
 		}
 		return nil
 	})
+}
+
+// tryPropose asks for proposals as stetl init does: with what a person was asked for, and
+// with a whole configuration.
+func tryPropose(ctx context.Context, p *probe) error {
+	before, err := p.inspect(ctx)
+	if err != nil {
+		return err
+	}
+	var whole map[string]json.RawMessage
+	if err := json.Unmarshal(p.suite.Start.config, &whole); err != nil {
+		return err
+	}
+	asked := map[string]json.RawMessage{}
+	for _, f := range p.info.ConfigFields {
+		if value, ok := whole[f.Key]; ok && (f.Required || f.Title != "") {
+			asked[f.Key] = value
+		}
+	}
+	for _, known := range []map[string]json.RawMessage{asked, whole} {
+		err := p.fresh(ctx, func(ctx context.Context, i *instance) error { return tryProposal(ctx, p, i, known) })
+		if err != nil {
+			return err
+		}
+	}
+	after, err := p.inspect(ctx)
+	if before != after {
+		p.fail("it has changed the target")
+	}
+	return err
+}
+
+// tryProposal looks at what is proposed where some fields are known.
+func tryProposal(ctx context.Context, p *probe, i *instance, known map[string]json.RawMessage) error {
+	raw, err := json.Marshal(known)
+	if err != nil {
+		return err
+	}
+	proposed, list, err := i.propose(ctx, raw)
+	if err != nil {
+		return err
+	}
+	p.watch.diagnostics(list)
+	if len(proposed.Config) == 0 {
+		proposed.Config = []byte("{}")
+	}
+	var value any
+	merged := map[string]json.RawMessage{}
+	if err := errors.Join(json.Unmarshal(proposed.Config, &value), json.Unmarshal(proposed.Config, &merged)); err != nil {
+		p.fail("the proposal is not a JSON object: %v", err)
+		return nil
+	}
+	if secrets := conversation.Secrets(i.info.ConfigSchema, proposed.Config); len(secrets) > 0 {
+		p.fail("the proposal holds the value of a secret")
+	}
+	for pointer := range proposed.Comments {
+		if !reaches(value, pointer) {
+			p.fail("a comment is about %s, which is not in the proposal", pointer)
+		}
+	}
+	if list.HasErrors() {
+		return nil // it says itself what has to be decided first
+	}
+	maps.Copy(merged, known) // what somebody has said counts
+	if raw, err = json.Marshal(merged); err != nil {
+		return err
+	}
+	found, err := i.configure(ctx, raw)
+	if err != nil {
+		return fmt.Errorf("configure what was proposed: %w", err)
+	}
+	for _, d := range found {
+		if d.Severity == diag.Error {
+			p.fail("Configure refuses what was proposed: %s (%s %s)", d.Summary, d.Code, d.Path)
+		}
+	}
+	return nil
+}
+
+// reaches says whether a JSON pointer leads to something.
+func reaches(value any, pointer string) bool {
+	for step := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
+		switch v := value.(type) {
+		case map[string]any:
+			below, ok := v[step]
+			if !ok {
+				return false
+			}
+			value = below
+		case []any:
+			n, err := strconv.Atoi(step)
+			if err != nil || n < 0 || n >= len(v) {
+				return false
+			}
+			value = v[n]
+		default:
+			return false
+		}
+	}
+	return true
 }

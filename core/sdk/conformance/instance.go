@@ -58,6 +58,7 @@ type instance struct {
 	info pluginapi.Description
 	// configure passes config, or the configuration of the suite for nil.
 	configure func(ctx context.Context, config []byte) (diag.List, error)
+	propose   func(ctx context.Context, known []byte) (pluginapi.Proposal, diag.List, error)
 	client    *plugin.Client // nil in process
 	// expectDeath says that the rule itself has killed it.
 	expectDeath bool
@@ -102,6 +103,9 @@ func InProcess[C any](p sdk.Plugin[C], config any) Starter {
 				config = raw
 			}
 			return s.Configure(ctx, config, userAgent)
+		}
+		i.propose = func(ctx context.Context, known []byte) (pluginapi.Proposal, diag.List, error) {
+			return conversation.Propose(ctx, s, known, userAgent)
 		}
 		return i, nil
 	}}
@@ -148,6 +152,9 @@ func (s Starter) launch(ctx context.Context, k *kit, loc plugin.Location) (*inst
 				config = s.config
 			}
 			return c.Configure(ctx, config)
+		},
+		propose: func(ctx context.Context, known []byte) (pluginapi.Proposal, diag.List, error) {
+			return plugin.Propose(ctx, c, known)
 		},
 	}, nil
 }

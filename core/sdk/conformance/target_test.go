@@ -30,6 +30,29 @@ type config struct {
 	Breaks string `json:"breaks,omitempty"`
 	// Token is of no use but to be said by mistake.
 	Token sdk.Secret `json:"token,omitempty"`
+	// Paper is proposed.
+	Paper string `json:"paper,omitempty" enum:"plain,lined"`
+}
+
+// proposed is the part of a configuration that the plugin proposes.
+func proposed(_ context.Context, known config, _ sdk.Env) (p sdk.Proposal[config], l sdk.Diagnostics) {
+	p.Config.Paper, p.Comments = "plain", map[string]string{"/paper": "It is cheaper."}
+	switch known.Breaks {
+	case "propose":
+		p.Config.Paper = "papyrus"
+	case "told-secret":
+		p.Config.Token = sdk.NewSecret("token-that-was-found")
+	case "comment-astray":
+		p.Comments = map[string]string{"/ink": "It is blue."}
+	case "propose-writes":
+		if err := os.WriteFile(filepath.Join(known.Dir, "draft"), nil, 0o600); err != nil {
+			l.Add(sdk.Diagnostic{Code: "folder.moody", Summary: err.Error()})
+		}
+	case "proposes-nothing":
+		l.Add(sdk.Diagnostic{Code: "folder.moody", Summary: "somebody has to decide"})
+		p.Config.Paper = "papyrus"
+	}
+	return p, l
 }
 
 func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
@@ -43,6 +66,7 @@ func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
 			Batch:       sdk.BatchLimits{Users: 50, InFlight: 2},
 			MaxIDLength: 1000, UniqueEmail: true, UniqueInTenant: []sdk.Identifier{sdk.IdentifierEmail},
 		},
+		Propose: proposed,
 		New: func(_ context.Context, c config, env sdk.Env) (sdk.Target, error) {
 			if c.Breaks == "signals" {
 				asked := make(chan os.Signal, 1)

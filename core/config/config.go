@@ -112,7 +112,7 @@ func Load(path string, env Env) (*Config, diag.List) {
 		return cfg, f.take()
 	}
 	dir := filepath.Dir(path)
-	x := expander{file: f, env: env, dir: dir, seen: map[string]resolved{}}
+	x := expander{file: f, env: env, dir: dir, seen: map[Reference]resolved{}}
 	f.root.walk(x.expand)
 	f.check()
 	cfg.fill(dir)
@@ -179,9 +179,9 @@ func checkJournal(f *file) {
 	n.hidden = true
 	f.add(diag.Diagnostic{
 		Code:    diag.ConfigInvalidValue,
-		Summary: "journal is the address of a database, and has to be a folder",
+		Summary: "journal is the address of a database, but must be a folder",
 		Path:    "/journal",
-		Hint:    "a journal is kept in a folder on a disk that stays; it cannot be kept in a database",
+		Hint:    "the journal is a folder on a permanent disk; it cannot be in a database",
 	}, n.at)
 }
 
@@ -254,7 +254,7 @@ func (c *Config) NeedTarget() diag.List {
 		Code:    diag.ConfigMissingField,
 		Summary: `the configuration needs "target"`,
 		Path:    "/target",
-		Hint:    "inspect and export need none; a run needs to know where users go",
+		Hint:    "inspect and export need no target, but a run does",
 	}, c.file.root.anchor())
 	return c.file.take()
 }
@@ -274,7 +274,7 @@ func (c *Config) CheckTables(renamable []string) diag.List {
 		}
 		d := diag.Diagnostic{
 			Code:    diag.ConfigUnknownTable,
-			Summary: fmt.Sprintf("%q is not a table that SuperTokens lets anybody rename", name),
+			Summary: fmt.Sprintf("%q is not a table that SuperTokens allows to be renamed", name),
 			Path:    diag.Pointer(tables.fields[name].path...),
 			Detail:  "renamable: " + strings.Join(slices.Sorted(slices.Values(renamable)), ", "),
 		}

@@ -66,13 +66,92 @@ func reason(err error) string {
 	return "cannot be read: " + err.Error()
 }
 
+const (
+	schemeEnv  = "env"
+	schemeFile = "file"
+)
+
+// Reference stands in a value for something outside of the file: ${env:NAME} or
+// ${file:PATH}.
+type Reference struct {
+	Scheme string // env or file
+	Name   string
+}
+
+// String is the reference as it is written.
+func (r Reference) String() string { return "${" + r.Scheme + ":" + r.Name + "}" }
+
+// References are those in a text, in its order. $${ begins none, and what comes after a
+// malformed one does not count.
+func References(text string) (all []Reference) {
+	parts, _, _ := segments(text)
+	for _, p := range parts {
+		if p.ref != (Reference{}) {
+			all = append(all, p.ref)
+		}
+	}
+	return all
+}
+
+// IsReference says whether a text is one reference and nothing else.
+func IsReference(text string) bool {
+	parts, what, _ := segments(text)
+	return what == "" && len(parts) == 1 && parts[0].ref != (Reference{})
+}
+
+// segment is a piece of a text: as it stands, or a reference.
+type segment struct {
+	literal string
+	ref     Reference
+}
+
+// segments takes a text apart. Where a reference is malformed, it says what is wrong, and
+// perhaps what was meant.
+func segments(text string) (out []segment, what, hint string) {
+	literal := func(s string) {
+		switch last := len(out) - 1; {
+		case s == "":
+		case last >= 0 && out[last].ref == (Reference{}):
+			out[last].literal += s
+		default:
+			out = append(out, segment{literal: s})
+		}
+	}
+	for {
+		i := strings.Index(text, "${")
+		if i < 0 {
+			literal(text)
+			return out, "", ""
+		}
+		if i > 0 && text[i-1] == '$' {
+			literal(text[:i-1] + "${")
+			text = text[i+2:]
+			continue
+		}
+		literal(text[:i])
+		end := strings.IndexByte(text[i:], '}')
+		if end < 0 {
+			return out, "a reference that is not closed with }", ""
+		}
+		scheme, name, _ := strings.Cut(text[i+len("${"):i+end], ":")
+		text = text[i+end+1:]
+		if name == "" || scheme != schemeEnv && scheme != schemeFile {
+			if name == "" && environmentName.MatchString(scheme) {
+				hint = fmt.Sprintf("did you mean ${env:%s}?", scheme)
+			}
+			return out, "a reference of unknown form", hint
+		}
+		out = append(out, segment{ref: Reference{scheme, name}})
+	}
+}
+
 // expander replaces references. What a reference yields is text: it is never
 // parsed again, neither as YAML nor for further references.
 type expander struct {
 	*file
 	env  Env
 	dir  string
-	seen map[string]resolved // by reference as written
+	seen map[Reference]resolved
 }
 
 type resolved struct {
@@ -86,37 +165,19 @@ func (x *expander) expand(n *node) {
 	if !ok || n.kind != scalar || !strings.Contains(text, "${") {
 		return
 	}
+	parts, what, hint := segments(text)
+	if what != "" {
+		x.malformed(n, what, hint)
+		return
+	}
 	var out strings.Builder
-	for text != "" {
-		i := strings.Index(text, "${")
-		if i < 0 {
-			out.WriteString(text)
-			break
-		}
-		if i > 0 && text[i-1] == '$' {
-			out.WriteString(text[:i-1] + "${")
-			text = text[i+2:]
+	for _, p := range parts {
+		if p.ref == (Reference{}) {
+			out.WriteString(p.literal)
 			continue
 		}
-		out.WriteString(text[:i])
-		end := strings.IndexByte(text[i:], '}')
-		if end < 0 {
-			x.malformed(n, "a reference that is not closed with }", "")
-			return
-		}
-		ref := text[i : i+end+1]
-		text = text[i+end+1:]
-		scheme, name, _ := strings.Cut(ref[len("${"):len(ref)-1], ":")
-		if name == "" || scheme != "env" && scheme != "file" {
-			hint := ""
-			if name == "" && environmentName.MatchString(scheme) {
-				hint = fmt.Sprintf("did you mean ${env:%s}?", scheme)
-			}
-			x.malformed(n, "a reference of unknown form", hint)
-			return
-		}
-		n.refs = append(n.refs, ref)
-		out.WriteString(x.resolve(n, ref, scheme, name))
+		n.refs = append(n.refs, p.ref.String())
+		out.WriteString(x.resolve(n, p.ref))
 	}
 	n.expansion = out.String()
 	n.val = n.expansion
@@ -129,10 +190,10 @@ var environmentName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 
 // resolve returns what one reference of n stands for. Where there is nothing, it
 // records why and returns "".
-func (x *expander) resolve(n *node, ref, scheme, name string) string {
+func (x *expander) resolve(n *node, ref Reference) string {
 	r, known := x.seen[ref]
 	if !known {
-		r = x.read(scheme, name)
+		r = x.read(ref.Scheme, ref.Name)
 		x.seen[ref] = r
 	}
 	if r.problem != "" {
@@ -149,7 +210,7 @@ func (x *expander) resolve(n *node, ref, scheme, name string) string {
 }
 
 func (x *expander) read(scheme, name string) resolved {
-	if scheme == "env" {
+	if scheme == schemeEnv {
 		v, ok := x.env.lookup(name)
 		switch {
 		case !ok:

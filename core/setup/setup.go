@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
 )
@@ -72,10 +73,12 @@ func (t *Target) applies(f *pluginapi.ConfigField) bool {
 }
 
 // Wanted are the fields that a new configuration should have, in the order to ask for
-// them: those that must be there, and those that the plugin has a title for.
+// them: those that must be there, and those that the plugin has a title for. Their
+// descriptions no longer say of which mode they are.
 func (t *Target) Wanted() (out []pluginapi.ConfigField) {
 	for _, f := range t.Fields {
 		if t.applies(&f) && (f.Required || f.Title != "") {
+			f.Description = modes.ReplaceAllString(f.Description, "")
 			out = append(out, f)
 		}
 	}
@@ -101,22 +104,18 @@ func (t *Target) Set(answer string) error {
 			known = append(known, f.Key)
 		}
 		return fmt.Errorf("the plugin %s has no field %s; it has %s", t.Plugin, key, strings.Join(known, ", "))
-	case t.Fields[at].Secret && !isReference(value):
-		return fmt.Errorf("%s is a secret, which is not written into a file: give a reference, as ${env:%s}", key, t.Variable(key))
+	case t.Fields[at].Secret && !config.IsReference(value):
+		return fmt.Errorf("%s is a secret and must not be written into a file: give a reference, such as ${env:%s}", key, t.Variable(key))
 	}
 	t.Answers[key] = value
 	return nil
 }
 
-var reference = regexp.MustCompile(`^\$\{(env|file):[^}]+\}$`)
-
-func isReference(text string) bool { return reference.MatchString(text) }
-
 // Write writes the configuration.
 func (d *Draft) Write() ([]byte, error) {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Written by stetl init from %s. What can stand here: stetl config schema.\n", d.From)
-	b.WriteString("# Secrets stand here by reference only: ${env:NAME} or ${file:PATH}.\n\nsource:\n")
+	fmt.Fprintf(&b, "# Written by stetl init from %s. For all keys see stetl config schema.\n", d.From)
+	b.WriteString("# A secret must be a reference: ${env:NAME} or ${file:PATH}.\n\nsource:\n")
 	d.Source.write(&b)
 	fmt.Fprintf(&b, "\ntarget:\n  plugin: %s\n", scalar(d.Target.Plugin))
 	if d.Target.Path != "" {
@@ -137,7 +136,7 @@ const rest = `
 # Decisions about accounts; what holds is shown.
 # policies:
 #   existing: skip     # or adopt: accounts that are there already are taken over
-#   drift: skip        # or overwrite: what others have changed in the target
+#   drift: keep        # or overwrite: what others have changed in the target
 #   skip: []           # codes of accounts that may be left out
 
 # A run that would do more is stopped before it writes.
@@ -191,7 +190,7 @@ func (s *Source) installation(b *bytes.Buffer, schema, prefix string) {
 			}
 		}
 	} else {
-		b.WriteString("  # These are found by themselves.\n")
+		b.WriteString("  # These were detected.\n")
 	}
 	line("schema", schema, in.Schema, several)
 	line("table_prefix", prefix, in.TablePrefix, several && in.TablePrefix != "")
@@ -457,7 +456,7 @@ func (w *targetWriter) line(indent string, used bool, text string) {
 }
 
 var (
-	plainText = regexp.MustCompile(`^[A-Za-z_./$][A-Za-z0-9_./@:+${}=' ~-]*$`)
+	plainText = regexp.MustCompile(`^([A-Za-z_/$]|\.{1,2}/)[A-Za-z0-9_./@:+${}=' ~-]*$`)
 	number    = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`)
 )
 
@@ -488,9 +487,7 @@ func inFlow(text string) string {
 }
 
 // ErrNoSettings is returned when nothing says where SuperTokens is.
-var ErrNoSettings = errors.New("nothing here says where SuperTokens is")
-
-var environmentReference = regexp.MustCompile(`\$\{env:([^}]+)\}`)
+var ErrNoSettings = errors.New("no settings of SuperTokens found here")
 
 // Variables are those of the environment that a configuration refers to, comments left
 // out.
@@ -499,9 +496,9 @@ func Variables(text []byte) (names []string) {
 		if strings.HasPrefix(strings.TrimSpace(line), "#") {
 			continue
 		}
-		for _, m := range environmentReference.FindAllStringSubmatch(line, -1) {
-			if !slices.Contains(names, m[1]) {
-				names = append(names, m[1])
+		for _, r := range config.References(line) {
+			if r.Scheme == "env" && !slices.Contains(names, r.Name) {
+				names = append(names, r.Name)
 			}
 		}
 	}

@@ -38,17 +38,16 @@ func initCommand(a *app) *cobra.Command {
 	var f initFlags
 	c := &cobra.Command{
 		Use:   "init",
-		Short: "Write a configuration, from what the core is deployed with",
-		Long: `init writes a commented configuration. Where SuperTokens is, it reads from a
-docker-compose file, a file of variables, or the config.yaml of the core; without
---from from such a file in this folder, or from the environment. It looks into the
-database for the installation, and has the plugin of the target propose the rest:
-on a terminal it asks, else --set answers. Of your own tables, generic-sql reads what
-there is and proposes a mapping.
+		Short: "Write a configuration, from the settings of the SuperTokens core",
+		Long: `init writes a configuration with comments. It reads the address of SuperTokens'
+database from a docker-compose file, a file of variables, or the config.yaml of the
+core. Without --from it looks for such a file in this folder, and for the variables in
+the environment. It finds the installation in the database. Then the plugin of the
+target proposes its part: on a terminal init asks for values, else --set gives them.
+For your own tables, generic-sql reads the tables and proposes a mapping.
 
-No secret is written: a reference stands there instead. At the end it examines both
-sides, as check does, and says what is left to do. It writes one file, and nothing
-else anywhere.`,
+It writes no secret, only references to secrets. At the end it checks both sides, as
+stetl check does, and says what is left to do. It writes one file and nothing else.`,
 		Example: `  stetl init --from docker-compose.yml --target keycloak --out keycloak.yaml
   stetl init --dump supertokens.sql --target keycloak --set mode=files \
     --set realm=customers --set out=./import --out files.yaml`,
@@ -58,10 +57,10 @@ else anywhere.`,
 	a.jsonFlag(c)
 	c.Flags().StringVar(&f.from, "from", "", "docker-compose `FILE`, file of variables, or config.yaml of the core")
 	c.Flags().StringVar(&f.dump, "dump", "", "read the source from this `FILE` of pg_dump or mysqldump instead")
-	c.Flags().StringVar(&f.target, "target", "", "`PLUGIN` of the target, or its executable")
+	c.Flags().StringVar(&f.target, "target", "", "`PLUGIN` of the target: its name, or its executable")
 	c.Flags().StringVar(&f.out, "out", configName, "`FILE` to write")
-	c.Flags().StringArrayVar(&f.set, "set", nil, "answer for the configuration of the target, `KEY=VALUE`; may be repeated")
-	c.Flags().BoolVar(&f.force, "force", false, "replace the file, if it is there")
+	c.Flags().StringArrayVar(&f.set, "set", nil, "value for the configuration of the target, `KEY=VALUE`; may be repeated")
+	c.Flags().BoolVar(&f.force, "force", false, "replace an existing file")
 	_ = c.RegisterFlagCompletionFunc("target", completePlugins) // the flag exists
 	c.MarkFlagsMutuallyExclusive("from", "dump")
 	return c
@@ -81,7 +80,7 @@ type initialised struct {
 
 func runInit(ctx context.Context, a *app, f initFlags) error {
 	if _, err := os.Stat(f.out); err == nil && !f.force {
-		return usageError(fmt.Errorf("%s is there already: --force replaces it, --out writes another file", f.out))
+		return usageError(fmt.Errorf("%s exists: --force replaces it, --out writes another file", f.out))
 	}
 	in := &initialising{app: a, flags: f, answers: bufio.NewReader(a.in), secrets: map[string]string{}}
 	if err := in.source(ctx); err != nil {
@@ -140,7 +139,7 @@ func (in *initialising) source(ctx context.Context) error {
 			return at, ok
 		}
 		if d.Source.Deployed = supertokens.FromSettings(found.Settings, published); d.Source.Deployed == nil {
-			return usageError(fmt.Errorf("%s has no setting of a SuperTokens core about its database, such as POSTGRESQL_CONNECTION_URI", found.Path))
+			return usageError(fmt.Errorf("%s has no database setting of a SuperTokens core, such as POSTGRESQL_CONNECTION_URI", found.Path))
 		}
 		d.From = found.Path
 		if found.Service != "" {
@@ -234,12 +233,12 @@ func (in *initialising) target(ctx context.Context) error {
 	what := in.flags.target
 	if what == "" && atTerminal(in.in) {
 		var err error
-		if what, err = in.ask(ctx, "Where do the users go ("+strings.Join(bundledNames(), ", ")+", or a plugin of your own)?", ""); err != nil {
+		if what, err = in.ask(ctx, "Where do the users go? One of "+strings.Join(bundledNames(), ", ")+", or the executable of your own plugin.", ""); err != nil {
 			return err
 		}
 	}
 	if what == "" {
-		return usageError(fmt.Errorf("--target PLUGIN is missing: where do the users go? There are %s, and plugins of your own", strings.Join(bundledNames(), ", ")))
+		return usageError(fmt.Errorf("--target PLUGIN is missing: use one of %s, or the executable of your own plugin", strings.Join(bundledNames(), ", ")))
 	}
 	loc, o, err := locatePlugin(in.app, what)
 	if err != nil {
@@ -282,23 +281,28 @@ func (in *initialising) questions(ctx context.Context) error {
 		if shown := cmp.Or(string(f.Default), string(f.Example)); shown != "" && json.Unmarshal([]byte(shown), &usual) != nil {
 			continue // a list or a number: it is in the file, with what holds
 		}
-		said, err := in.ask(ctx, cmp.Or(f.Title, f.Key)+" ("+f.Description+"):", usual)
+		reference := "${env:" + t.Variable(f.Key) + "}" // stands in the file where there is no answer
+		said, err := in.ask(ctx, cmp.Or(f.Title, f.Key)+": "+f.Description, cmp.Or(usual, reference))
 		if err != nil {
 			return err
 		}
-		if said != "" {
+		if said != reference {
 			t.Answers[f.Key] = said
 		}
 	}
 	return nil
 }
 
-// ask reads one line of an answer.
+// ask reads one line of an answer. What is usual is the answer of an empty line.
 func (in *initialising) ask(ctx context.Context, question, usual string) (string, error) {
-	fmt.Fprint(in.err, question, " ")
-	if usual != "" {
-		fmt.Fprintf(in.err, "[%s] ", usual)
+	if width := widthOf(in.err); width > 0 {
+		question = report.Fill(question, width)
 	}
+	if usual != "" {
+		usual = strings.TrimSpace(usual)
+		question += "\n  [" + usual + "]"
+	}
+	fmt.Fprint(in.err, question, "\n  > ")
 	said := make(chan string, 1)
 	go func() { // it ends with the process, if nobody ever answers
 		line, _ := in.answers.ReadString('\n')

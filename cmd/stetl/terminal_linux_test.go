@@ -114,6 +114,65 @@ func TestFirstRunAsks(t *testing.T) {
 	}
 }
 
+// On a terminal init asks what --set would say, never for a secret, and an empty line
+// takes what is in brackets.
+func TestInitAsks(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "starts a plugin")
+	dump, err := filepath.Abs("../../testdata/supertokens/core-10.1.4.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	p := pty.Start(t, 80, stetlIn(t, dir, "init", "--dump", dump))
+	for _, dialogue := range [][2]string{
+		{"Where do the users go? One of auth0, generic-scim, generic-sql, keycloak", "keycloak"},
+		{"Realm: name of the realm that receives the users\n  [${env:KEYCLOAK_REALM}]\n  > ", "customers: eu"},
+		{"Address of Keycloak: base URL of the server", ""},
+		{"Client: confidential client whose service account has manage-realm,\nmanage-users, view-users", "stetl"},
+	} {
+		p.Expect(dialogue[0])
+		p.Type(dialogue[1] + "\n")
+	}
+	code := p.Wait()
+	text, err := os.ReadFile(filepath.Join(dir, configName))
+	if err != nil || code != exitDone {
+		t.Fatalf("exit %d, %v\n%s", code, err, p.Text())
+	}
+	for _, want := range []string{
+		"\n    realm: \"customers: eu\"\n", "\n    url: ${env:KEYCLOAK_URL}\n", "\n    client_id: stetl\n", "\n    client_secret: ${env:KEYCLOAK_CLIENT_SECRET}\n",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("the file lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(p.Text(), "Secret of the client") || strings.Contains(p.Text(), "live: ") {
+		t.Errorf("asked for a secret, or said what only the program reads:\n%s", p.Text())
+	}
+	for _, want := range []string{"wrote stetl.yaml", "export KEYCLOAK_URL=…", "export KEYCLOAK_CLIENT_SECRET=…"} {
+		if !strings.Contains(p.Text(), want) {
+			t.Errorf("not shown: %q\n%s", want, p.Text())
+		}
+	}
+
+	// Who has answered with flags is asked for nothing else but what is left.
+	p = pty.Start(t, 80, stetlIn(t, dir, "init", "--dump", dump, "--target", "keycloak", "--set", "mode=files", "--set", "realm=customers", "--out", "files.yaml"))
+	p.Expect("Folder: folder to write\n  [${env:KEYCLOAK_OUT}]\n  > ")
+	p.Type("./out\n")
+	if code := p.Wait(); code != exitDone || strings.Contains(p.Text(), "Realm:") || !strings.Contains(p.Text(), "stetl check accepts it. Next: stetl run --dry-run -c files.yaml") {
+		t.Errorf("exit %d\n%s", code, p.Text())
+	}
+
+	// A file that is there is not asked about, and stays.
+	p = pty.Start(t, 80, stetlIn(t, dir, "init", "--dump", dump))
+	if code := p.Wait(); code != exitUsage || !strings.Contains(p.Text(), "--force replaces it") {
+		t.Errorf("exit %d\n%s", code, p.Text())
+	}
+	if again, err := os.ReadFile(filepath.Join(dir, configName)); err != nil || string(again) != string(text) {
+		t.Errorf("the file was changed: %v", err)
+	}
+}
+
 var escapes = regexp.MustCompile("\r?\x1b\\[[0-9;]*[A-Za-z]")
 
 // What commands print fits terminals of 80 and of 200 columns.

@@ -76,7 +76,7 @@ func interruptible(parent context.Context, say io.Writer) (context.Context, func
 		select {
 		case sig := <-ch:
 			signal.Stop(ch)
-			fmt.Fprintln(say, "stetl: finishing what is on its way; a second signal ends it at once")
+			fmt.Fprintln(say, "stetl: finishing the requests that are under way; a second signal ends it at once")
 			cancel(signalError{sig})
 		case <-ctx.Done():
 		}
@@ -88,12 +88,11 @@ func rootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "stetl",
 		Short: "Move the users of a SuperTokens installation into another identity provider",
-		Long: `stetl moves users out of SuperTokens into Keycloak, Auth0, any SCIM 2.0 provider, or
-what a plugin of your own loads. Old passwords go on working where the target can
-verify their hashes, user ids stay what applications have stored, and every single
-account is accounted for.
+		Long: `stetl moves users out of SuperTokens into Keycloak, Auth0, any SCIM 2.0 provider, a SQL
+database, or another target with a plugin. Old passwords go on working if the target
+can verify their hashes. User ids stay the same, and every account has an outcome.
 
-Begin with inspect and check, look at what run --dry-run says, then run.`,
+Begin with init, inspect and check. Then see what run --dry-run shows, then run.`,
 		Example:       "  stetl check\n  stetl run --dry-run\n  stetl run",
 		Version:       versionText(),
 		SilenceErrors: true,
@@ -154,7 +153,7 @@ func wordArgs(cmd *cobra.Command, args []string, err error) error {
 		return err
 	}
 	if !cmd.HasSubCommands() {
-		err = fmt.Errorf("%s takes flags only, and %q is none", cmd.CommandPath(), args[0])
+		err = fmt.Errorf("%s takes only flags, and %q is not a flag", cmd.CommandPath(), args[0])
 		if cmd.Flag("config") != nil {
 			err = fmt.Errorf("%w; did you mean --config %s?", err, args[0])
 		}

@@ -21,15 +21,15 @@ func bridgeCommand(a *app) *cobra.Command {
 	var role string
 	c := &cobra.Command{
 		Use:   "bridge [-c FILE]",
-		Short: "Serve the cut-over: sessions and links go on working",
+		Short: "Keep sessions and mailed links working after the switch",
 		Long: `bridge serves what the section bridge of the configuration asks for: an OpenID
-provider whose login is a valid SuperTokens session, a hand-over for applications,
-the pages behind links that are in mailboxes, and a check of passwords that the
-target cannot verify. It runs until it gets SIGINT or SIGTERM, and then lets
-running requests end. See docs/bridge.md.
+provider that accepts a valid SuperTokens session as login, a hand-over for
+applications, the pages behind links in mails, and a check of passwords that the
+target cannot verify. It runs until it gets SIGINT or SIGTERM, and then lets running
+requests end. See docs/bridge.md.
 
---print-sql ROLE prints the statements that make the tables of the bridge and give
-a role the least rights it needs, and serves nothing.`,
+--print-sql ROLE serves nothing: it prints the SQL that makes the tables of the bridge
+and grants that role the rights that it needs.`,
 		Example: "  stetl bridge --print-sql stetl_bridge > bridge.sql\n  stetl bridge",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,10 +50,11 @@ func bridgeUnlockCommand(a *app) *cobra.Command {
 	var which bridge.Unlocking
 	c := &cobra.Command{
 		Use:   "unlock (--account ID | --client ADDRESS | --all)",
-		Short: "End lock-outs of the bridge, at all instances",
-		Long: `unlock forgets failed attempts, in the database that all instances share, so that
-who was locked out may try again at once. It is not served by the bridge: it takes
-the configuration. A line of the audit trail goes to standard error.`,
+		Short: "End lock-outs of the bridge, in all instances",
+		Long: `unlock deletes failed attempts from the database that all instances share. So people
+who were locked out may try again at once. It works on the database, with the
+configuration; the bridge itself has no address for this. It writes a line for the
+audit log to standard error.`,
 		Example: "  stetl bridge unlock --account ada@example.com",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return unlockBridge(cmd.Context(), a, which) },
@@ -61,7 +62,7 @@ the configuration. A line of the audit trail goes to standard error.`,
 	a.configFlag(c)
 	a.jsonFlag(c)
 	c.Flags().StringVar(&which.Account, "account", "", "the account of this `ID` or address")
-	c.Flags().StringVar(&which.Client, "client", "", "who comes from this network `ADDRESS`")
+	c.Flags().StringVar(&which.Client, "client", "", "everybody at this network `ADDRESS`")
 	c.Flags().BoolVar(&which.All, "all", false, "everybody")
 	return c
 }
@@ -70,12 +71,13 @@ func bridgeTryCommand(a *app) *cobra.Command {
 	var presented string
 	c := &cobra.Command{
 		Use:   "try --config FILE --session HANDLE",
-		Short: "Say whether a session would be handed over, and change nothing",
-		Long: `try examines one session as a hand-over would: it is there and has not ended, has the
-claims that are required, is of an account, and a run has loaded that account. With
---session - a token of the session is read from standard input; in an argument other
-users of the machine would see it. The target is not asked: stetl check and stetl
-verify do that. The exit code is 0 when it would be handed over, else 6.`,
+		Short: "Say whether the bridge would hand over a session; change nothing",
+		Long: `try examines one session as a hand-over would: does it exist, has it not ended, does
+it have the required claims, does it belong to an account, and has a run loaded that
+account? With --session - a token of the session is read from standard input; as an
+argument, other users of the machine could see it. The target is not asked: stetl
+check and stetl verify do that. The exit code is 0 if the session would be handed
+over, else 6.`,
 		Example: "  stetl bridge try --session 7a1ad61c-8a5c-4d4c-a4f4-5f9d2b0ae0f4",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return tryBridge(cmd.Context(), a, presented) },
@@ -95,7 +97,7 @@ func tryBridge(ctx context.Context, a *app, presented string) (err error) {
 		}
 		presented = strings.TrimSpace(string(raw))
 	} else if bridge.Token(presented) {
-		return usageError(errors.New("that is a token, and other users of the machine see arguments: give it on standard input, with --session -"))
+		return usageError(errors.New("that is a token, and other users of the machine can see arguments: give it on standard input, with --session -"))
 	}
 	if presented == "" {
 		return usageError(errors.New("give the handle of a session with --session, or a token on standard input with --session -"))

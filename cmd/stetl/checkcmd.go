@@ -25,18 +25,17 @@ func checkCommand(a *app) *cobra.Command {
 
 		SuggestFor: []string{"validate", "preflight", "test"},
 
-		Short: "Examine configuration, source and target; write nothing",
-		Long: `check reads the source and examines the target for everything that a run would
-ask of it. It writes nothing, unless --fix is given: then the plugin changes those
-settings of the target that it knows a remedy for, and no accounts. What that takes
-away is shown and kept; --undo-fix puts it back.
+		Short: "Check configuration, source and target; write nothing",
+		Long: `check reads the source, and tests whether the target has everything that a run needs.
+It writes nothing, unless --fix is given. With --fix the plugin changes settings of
+the target for which it knows a remedy, and no accounts. The earlier settings are
+shown and stored; --undo-fix restores them.
 
-With --admin-token, --fix first makes what a run and the bridge need at the target
-before anything else works, as far as it is missing: a place for the users, a client
-for stetl and its roles, trust in the bridge. What is there is compared and left as it
-is. The token is neither kept nor shown, and nothing of this is undone by --undo-fix.
-With --print nothing is made, and what would be made is printed: as JSON, or as
-commands of the target's own tool.`,
+With --admin-token, --fix first makes what is missing in the target: a place for the
+users, a client for stetl with its roles, trust in the bridge. Existing things are
+compared and left as they are. The token is not stored and not shown. --undo-fix does
+not remove any of this. With --print nothing is made: check prints what would be made,
+as JSON or as commands of the target's own tool.`,
 		Example: `  stetl check
   stetl check -c keycloak.yaml --json
   stetl check -c keycloak.yaml --fix --admin-token env:KEYCLOAK_ADMIN_TOKEN
@@ -52,11 +51,11 @@ commands of the target's own tool.`,
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
-	c.Flags().BoolVar(&fix, "fix", false, "have the plugin apply the remedies it knows to the settings of the target")
-	c.Flags().BoolVar(&undo, "undo-fix", false, "have the plugin put back the settings of the target that --fix has changed")
+	c.Flags().BoolVar(&fix, "fix", false, "let the plugin change settings of the target for which it knows a remedy")
+	c.Flags().BoolVar(&undo, "undo-fix", false, "let the plugin restore the settings of the target that --fix has changed")
 	c.MarkFlagsMutuallyExclusive("fix", "undo-fix")
-	c.Flags().StringVar(&setup.token, "admin-token", "", "with --fix: make the target's side, too, with an administrator's token from `env:NAME` or file:PATH")
-	c.Flags().StringVar(&setup.print, "print", "", "with --fix: print what would be made at a target that has nothing, as `json` or commands, and make nothing")
+	c.Flags().StringVar(&setup.token, "admin-token", "", "with --fix: also make what is missing in the target, with an administrator's token from `env:NAME` or file:PATH")
+	c.Flags().StringVar(&setup.print, "print", "", "with --fix: make nothing, and print what would be made in an empty target, as `json` or commands")
 	c.MarkFlagsMutuallyExclusive("admin-token", "print")
 	return c
 }
@@ -67,9 +66,9 @@ type setupFlags struct{ token, print string }
 func (f setupFlags) check(fix bool) error {
 	switch {
 	case (f.token != "" || f.print != "") && !fix:
-		return errors.New("--admin-token and --print go with --fix")
+		return errors.New("--admin-token and --print need --fix")
 	case f.print != "" && f.print != "json" && f.print != "commands":
-		return fmt.Errorf("--print %q is neither json nor commands", f.print)
+		return fmt.Errorf("--print %q: use json or commands", f.print)
 	}
 	return nil
 }
@@ -88,7 +87,7 @@ func (f setupFlags) read() (canonical.Secret, error) {
 		}
 		token = string(raw)
 	default:
-		return canonical.Secret{}, errors.New("--admin-token takes env:NAME or file:PATH, and no token: other users of the machine see arguments")
+		return canonical.Secret{}, errors.New("--admin-token needs env:NAME or file:PATH, not the token itself: other users of the machine can see arguments")
 	}
 	if token = strings.TrimSpace(token); token == "" {
 		return canonical.Secret{}, fmt.Errorf("there is no token in %s", f.token)
@@ -107,7 +106,7 @@ func setUp(ctx context.Context, a *app, m *migration.Migration, f setupFlags) er
 	}
 	steps, found, err := migration.Setup(ctx, m, s)
 	if errors.Is(err, errors.ErrUnsupported) {
-		return usageError(errors.New("the plugin of this target makes nothing at it: see its page in docs/"))
+		return usageError(errors.New("the plugin of this target cannot make anything in it: see its page in docs/"))
 	}
 	if err != nil {
 		return err
@@ -179,7 +178,7 @@ func runCheck(ctx context.Context, a *app, fix, undo bool, setup setupFlags) (er
 			err = report.WriteParagraphs(a.screen(), fmt.Sprintf("Source   %s\n         %s\n", checked.Source, report.CompletenessLine(checked.Completeness)))
 		}
 		if err == nil && checked.Journal != "" {
-			_, err = fmt.Fprintf(a.out, "Bridge   every instance needs this journal folder, and no copy of it: %s\n", checked.Journal)
+			_, err = fmt.Fprintf(a.out, "Bridge   every instance needs this journal folder, not a copy of it: %s\n", checked.Journal)
 		}
 	}
 	if err == nil && checked.Found.HasErrors() {

@@ -39,7 +39,7 @@ func (n *atLeastOne) String() string {
 func (n *atLeastOne) Set(text string) error {
 	v, err := strconv.Atoi(text)
 	if err != nil || v < 1 {
-		return errors.New("it is a number of accounts, 1 or more")
+		return errors.New("it must be a number of accounts, 1 or more")
 	}
 	*n = atLeastOne(v)
 	return nil
@@ -50,8 +50,8 @@ func (n *atLeastOne) Type() string { return "N" }
 
 func (f *choiceFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.users, "user", nil, "only the account of this `ID`, internal or visible; may be repeated")
-	c.Flags().StringArrayVar(&f.usersFrom, "users-from", nil, "only the accounts whose ids are in this `FILE`, one a line; - is standard input")
-	c.Flags().Var(&f.sample, "sample", "only so many accounts, for a rehearsal: some of every kind, the same ones every time")
+	c.Flags().StringArrayVar(&f.usersFrom, "users-from", nil, "only the accounts whose ids are in this `FILE`, one per line; - is standard input")
+	c.Flags().Var(&f.sample, "sample", "only this many accounts, for a rehearsal: some of each kind, the same ones every time")
 	c.Flags().StringArrayVar(&f.tenants, "only-tenant", nil, "only accounts that are in this `TENANT`; may be repeated")
 	_ = c.MarkFlagFilename("users-from") // the flag exists
 }
@@ -85,13 +85,13 @@ func (f *choiceFlags) check(plan string) error {
 	case len(given) == 0:
 		return nil
 	case plan != "":
-		return usageError(fmt.Errorf("%s: --plan executes a plan to the letter; make the plan with this flag instead", given[0]))
+		return usageError(fmt.Errorf("%s: --plan executes exactly the saved plan; make the plan with this flag instead", given[0]))
 	case slices.ContainsFunc(f.users, func(id string) bool { return strings.TrimSpace(id) == "" }):
 		return usageError(errors.New("--user: the id is empty"))
 	case slices.Contains(f.usersFrom, ""):
 		return usageError(errors.New("--users-from: the name of the file is empty"))
 	case len(f.users)+len(f.usersFrom) > 0 && (f.sample > 0 || len(f.tenants) > 0 || f.onlyRejects):
-		return usageError(fmt.Errorf("%s: --user and --users-from name accounts one by one, and another condition would leave some of them out without a word; use one or the other",
+		return usageError(fmt.Errorf("%s: --user and --users-from name accounts one by one, and another condition could leave out some of them; use one or the other",
 			strings.Join(given, " and ")))
 
 	}

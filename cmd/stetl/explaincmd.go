@@ -15,14 +15,14 @@ func explainCommand(a *app) *cobra.Command {
 	var offline bool
 	c := &cobra.Command{
 		Use:   "explain USER [-c FILE] | explain CODE",
-		Short: "Tell everything about one account, or what a code means",
-		Long: `explain looks an account up by its internal id, the id applications have stored,
-the id of one of its logins, the target's id or an e-mail address. It shows what
-SuperTokens has of it (addresses as shapes, no secrets), what the mapping makes of
-it, what runs have done with it, and what a run would do now. It writes nothing.
+		Short: "Explain one account, or what a code means",
+		Long: `explain finds an account by its internal id, the id that applications have stored, the
+id of one of its logins, its id in the target, or an e-mail address. It shows what
+SuperTokens has of it (addresses masked, no secrets), what the mapping makes of it,
+what runs have done with it, and what a run would do now. It writes nothing.
 
-Given a code, as in reports, it says what the code means and what to do. Codes of a
-plugin that is not bundled take the configuration that names the plugin.`,
+For a code, as in reports, it says what the code means and what to do. For a code of a
+plugin that is not bundled, give the configuration that names the plugin.`,
 		Example: `  stetl explain anna.kovacs7311@users.example.net
   stetl explain load.exists_differs`,
 		Args: cobra.ExactArgs(1),
@@ -44,7 +44,7 @@ func runExplain(ctx context.Context, a *app, name string, offline bool) (err err
 		return a.print(&code)
 	}
 	if a.config() == "" && diag.Code(name).WellFormed() {
-		return usageError(fmt.Errorf("%s is no code of stetl or of a bundled plugin; with --config FILE it can be one of another plugin, or an account", name))
+		return usageError(fmt.Errorf("%s is not a code of stetl or of a bundled plugin; for an account, or a code of another plugin, add --config FILE", name))
 	}
 	_, m, err := openMigration(ctx, a, migration.Options{ReadOnly: true}, newStatus(a.err, true))
 	if err != nil {

@@ -19,9 +19,9 @@ func exportCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "export [-c FILE]",
 		Short: "Print every account as one JSON object per line",
-		Long: `export prints the accounts of the source as they were assembled, before any
-mapping. Password hashes and TOTP secrets are left out unless --include-secrets
-is given, which needs --out: such a file is created with mode 0600.`,
+		Long: `export prints the accounts of the source, before any mapping. It leaves out password
+hashes and TOTP secrets, unless --include-secrets is given. That flag needs --out; the
+file is created with mode 0600.`,
 		Example: "  stetl export --out accounts.ndjson",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -39,10 +39,10 @@ var (
 
 func (f *common) add(root *cobra.Command) {
 	flags := root.PersistentFlags()
-	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log what is done, and how: the same as --log-level debug")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log more details; the same as --log-level debug")
 	flags.StringVar(&f.level, "log-level", "", "log from this `LEVEL` on: "+strings.Join(logLevels, ", ")+" (default warn)")
-	flags.StringVar(&f.format, "log-format", "", "`FORMAT` of standard error: "+strings.Join(logFormats, ", ")+" (default text); with json every line of it is a record")
-	flags.BoolVar(&f.noColor, "no-color", false, "no colours, as with the variable NO_COLOR")
+	flags.StringVar(&f.format, "log-format", "", "`FORMAT` of standard error: "+strings.Join(logFormats, ", ")+" (default text); with json every line is a JSON record")
+	flags.BoolVar(&f.noColor, "no-color", false, "no colours; the same as the variable NO_COLOR")
 	completeWith(root, "log-level", logLevels...)
 	completeWith(root, "log-format", logFormats...)
 }
@@ -55,9 +55,9 @@ func completeWith(c *cobra.Command, flag string, words ...string) {
 func (f *common) check() error {
 	switch {
 	case f.level != "" && !slices.Contains(logLevels, f.level):
-		return usageError(fmt.Errorf("--log-level %s: there are %s", f.level, strings.Join(logLevels, ", ")))
+		return usageError(fmt.Errorf("--log-level %s: use one of %s", f.level, strings.Join(logLevels, ", ")))
 	case f.format != "" && !slices.Contains(logFormats, f.format):
-		return usageError(fmt.Errorf("--log-format %s: there are %s", f.format, strings.Join(logFormats, ", ")))
+		return usageError(fmt.Errorf("--log-format %s: use one of %s", f.format, strings.Join(logFormats, ", ")))
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ func (a *app) explain(err error) {
 	default:
 		fmt.Fprintf(a.err, "stetl: %s\n", diag.PrintableText(err.Error()))
 		if e, ok := errors.AsType[commandLineError](err); ok {
-			fmt.Fprintf(a.err, "Run \"%s --help\" to see what it takes.\n", e.command)
+			fmt.Fprintf(a.err, "Run \"%s --help\" to see its arguments and flags.\n", e.command)
 		}
 	}
 }

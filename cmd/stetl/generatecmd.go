@@ -18,22 +18,22 @@ func generateCommand(a *app) *cobra.Command {
 	var generation, out string
 	c := &cobra.Command{
 		Use:   "generate --out FILE",
-		Short: "Write a dump of a made-up SuperTokens database, to rehearse with",
-		Long: `generate writes what pg_dump would write of a SuperTokens database with that many
-accounts, all of them made up: every login method, linked accounts, duplicates, odd
-hashes, and whatever else real databases have. Equal flags give equal bytes. The
-passwords are random, so nobody can sign in with one of them.
+		Short: "Write a dump of an invented SuperTokens database, for rehearsals",
+		Long: `generate writes a file like one of pg_dump, of a SuperTokens database with this many
+invented accounts: every login method, linked accounts, duplicates, unusual hashes,
+and other things that real databases have. The same flags give the same bytes. The
+passwords are random and unknown, so nobody can sign in with them.
 
-The generations are shapes of SuperTokens' tables; G4 is that of cores 7 to 11.`,
+A generation is a form of SuperTokens' tables; G4 is that of cores 7 to 11.`,
 		Example: "  stetl generate --accounts 2000 --generation G4 --out rehearsal.sql",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			o.Generation = supertokensgen.Generation(generation)
 			switch {
 			case o.Accounts < 0:
-				return usageError(errors.New("--accounts is a number from 0 on"))
+				return usageError(errors.New("--accounts must be 0 or more"))
 			case !slices.Contains(supertokensgen.Generations(), o.Generation):
-				return usageError(fmt.Errorf("--generation %s: there are %s", generation, strings.Join(generations(), ", ")))
+				return usageError(fmt.Errorf("--generation %s: use one of %s", generation, strings.Join(generations(), ", ")))
 			}
 			if err := a.save(out, func(w io.Writer) error { return supertokensgen.Write(w, o) }); err != nil {
 				return err
@@ -46,7 +46,7 @@ The generations are shapes of SuperTokens' tables; G4 is that of cores 7 to 11.`
 	}
 	c.Flags().IntVar(&o.Accounts, "accounts", 1000, "how many accounts, a `NUMBER`")
 	c.Flags().StringVar(&generation, "generation", string(supertokensgen.G4), "`GENERATION` of the tables: "+strings.Join(generations(), ", "))
-	c.Flags().Uint64Var(&o.Seed, "seed", 1, "another `NUMBER` makes other people")
+	c.Flags().Uint64Var(&o.Seed, "seed", 1, "another `NUMBER` makes other accounts")
 	outFlag(c, &out)
 	completeWith(c, "generation", generations()...)
 	return c

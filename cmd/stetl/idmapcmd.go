@@ -21,13 +21,14 @@ func idmapCommand(a *app) *cobra.Command {
 	var f idmapFlags
 	c := &cobra.Command{
 		Use:   "idmap [-c FILE]",
-		Short: "Print which account of the source is which in the target",
-		Long: `idmap pairs the ids of every account that runs have loaded or found: source_id is
-SuperTokens' own, visible_id the one applications have stored, target_id the
-target's. The pairs are checked: one account on one side is one on the other.
+		Short: "Print the ids of each account in the source and in the target",
+		Long: `idmap prints the ids of every account that runs have loaded or found: source_id is
+SuperTokens' own id, visible_id the one that applications have stored, target_id the
+id in the target. It checks that each account on one side is exactly one account on
+the other side.
 
-With --format sql it prints a transaction that replaces, in your application's
-PostgreSQL tables, the ids that have changed.`,
+With --format sql it prints a transaction that replaces the changed ids in the
+PostgreSQL tables of your application.`,
 		Example: `  stetl idmap --out ids.csv
   stetl idmap --format sql --partial --update orders.user_id \
     --update app.profiles.owner:uuid`,
@@ -39,8 +40,8 @@ PostgreSQL tables, the ids that have changed.`,
 	completeWith(c, "format", "csv", "ndjson", "sql")
 	outFlag(c, &f.out)
 	c.Flags().StringArrayVar(&f.update, "update", nil, "with --format sql: `TABLE.COLUMN[:uuid]` that holds user ids; may be repeated")
-	c.Flags().BoolVar(&f.partial, "partial", false, "with --format sql: also when accounts are missing in the target")
-	c.Flags().BoolVar(&f.linked, "linked", false, "include accounts that were made one with another, which share a target id")
+	c.Flags().BoolVar(&f.partial, "partial", false, "with --format sql: print it although accounts are missing in the target")
+	c.Flags().BoolVar(&f.linked, "linked", false, "include accounts that were merged with another one and share its target id")
 	return c
 }
 
@@ -55,7 +56,7 @@ func runIDMap(ctx context.Context, a *app, f idmapFlags) (err error) {
 	}
 	switch {
 	case f.format != "csv" && f.format != "ndjson" && f.format != "sql":
-		return usageError(fmt.Errorf("--format %s: there are csv, ndjson and sql", f.format))
+		return usageError(fmt.Errorf("--format %s: use csv, ndjson or sql", f.format))
 	case f.format == "sql" && len(columns) == 0:
 		return usageError(errors.New("--format sql needs --update TABLE.COLUMN for each column that holds user ids"))
 	}
@@ -71,7 +72,7 @@ func runIDMap(ctx context.Context, a *app, f idmapFlags) (err error) {
 	if m.Missing > 0 {
 		fmt.Fprintf(a.err, "stetl: %d accounts are not in the target and not in the map; stetl rejects lists them\n", m.Missing)
 		if f.format == "sql" && !f.partial {
-			return usageError(errors.New("the map is not whole, so no SQL is printed: load the missing accounts, or say --partial"))
+			return usageError(errors.New("the map is incomplete, so no SQL is printed: load the missing accounts, or use --partial"))
 		}
 	}
 	if err := m.Check(); err != nil {
@@ -79,7 +80,7 @@ func runIDMap(ctx context.Context, a *app, f idmapFlags) (err error) {
 	}
 	write := m.WriteCSV
 	if n := m.Guarded(); n > 0 && f.format == "csv" {
-		fmt.Fprintf(a.err, "stetl: %d ids begin like a formula of a spreadsheet, or hold control characters, and are written with an apostrophe before them, or without these; --format ndjson has them as they are\n", n)
+		fmt.Fprintf(a.err, "stetl: %d ids begin like a spreadsheet formula or have control characters. They are written with an apostrophe in front, or without these characters; --format ndjson does not change them\n", n)
 	}
 	switch f.format {
 	case "ndjson":

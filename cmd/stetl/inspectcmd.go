@@ -13,10 +13,10 @@ func inspectCommand(a *app) *cobra.Command {
 	var list bool
 	c := &cobra.Command{
 		Use:   "inspect [-c FILE]",
-		Short: "Show what is in this SuperTokens: generation, apps, hashes, traps",
-		Long: `inspect reads the whole source and shows what it holds, what is odd in it, and whether
-anything is missing. It needs no target in the configuration; with one it says what
-the target can take. With --list it only names the installations and apps there are.`,
+		Short: "Show what the source has: generation, apps, hashes, oddities",
+		Long: `inspect reads the whole source. It shows what the source has, what is odd in it, and
+whether anything is missing. It needs no target in the configuration; with a target it
+says what the target can hold. With --list it only lists the installations and apps.`,
 		Example: "  stetl inspect\n  stetl inspect --list",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -16,16 +16,16 @@ func keysCommand(a *app) *cobra.Command {
 	var private bool
 	export := &cobra.Command{
 		Use:   "export [-c FILE]",
-		Short: "Print the keys that SuperTokens signs with or signed with",
-		Long: `export prints the public signing keys of every generation that the database still
-holds, so that whoever verifies SuperTokens' tokens can go on without its core.
-The private halves are included only with --private, which needs --out: whoever
-has them can make sessions.`,
+		Short: "Print the keys with which SuperTokens signs tokens",
+		Long: `export prints all public signing keys that the database has, old ones included. With
+them your APIs can verify SuperTokens' tokens without its core. Private keys are
+included only with --private, which needs --out: with a private key anybody can make
+sessions.`,
 		Example: "  stetl keys export --format jwks",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if format != "jwks" && format != "pem" {
-				return usageError(fmt.Errorf("--format %s: expected jwks or pem", format))
+				return usageError(fmt.Errorf("--format %s: use jwks or pem", format))
 			}
 			if private && out == "" {
 				return usageError(errors.New("--private needs --out FILE: private keys are not printed"))

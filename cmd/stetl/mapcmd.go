@@ -20,17 +20,17 @@ func mapCommand(a *app) *cobra.Command {
 	var file string
 	test := &cobra.Command{
 		Use:   "test [-c FILE]",
-		Short: "Run the examples of the mapping",
-		Long: `test maps the accounts under mapping.tests, or those of --file, with the rules of
-the configuration and compares them with what is wanted. It reads neither source
-nor target. It exits with 6 when an example comes out differently.`,
+		Short: "Test the mapping with examples",
+		Long: `test maps the accounts under mapping.tests, or those of --file, with the rules of the
+configuration, and compares the results with the expected ones. It reads neither
+source nor target. It exits with 6 if a result is different.`,
 		Example: "  stetl map test -c mapping.yaml",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runMapTest(cmd.Context(), a, file) },
 	}
 	a.configFlag(test)
 	a.jsonFlag(test)
-	test.Flags().StringVar(&file, "file", "", "take the examples from this YAML `FILE` instead")
+	test.Flags().StringVar(&file, "file", "", "read the examples from this YAML `FILE` instead")
 	_ = test.MarkFlagFilename("file", "yaml", "yml") // the flag exists
 	c.AddCommand(test)
 	return c

@@ -103,7 +103,7 @@ func pluginOptions(a *app) plugin.Options {
 
 // acceptFlag lets an operator read a source of which something is missing.
 func acceptFlag(c *cobra.Command, into *[]string) {
-	c.Flags().StringArrayVar(into, "accept-incomplete", nil, "read the source although it is not whole in the way of this `CODE`; may be repeated")
+	c.Flags().StringArrayVar(into, "accept-incomplete", nil, "read an incomplete source: accept the problem with this `CODE`; may be repeated")
 	completeWith(c, "accept-incomplete", gapCodes()...)
 }
 

@@ -22,8 +22,8 @@ func pluginBundleCommand(a *app) *cobra.Command {
 		ValidArgsFunction: completePlugins,
 
 		Short: "Pack plugins for a machine without a network",
-		Long: `bundle writes executables of plugins and their checksums into one file, which
-"stetl plugin install" unpacks on another machine of the same platform.`,
+		Long: `bundle writes executables of plugins and their checksums into one file. "stetl plugin
+install" unpacks it on another machine of the same platform.`,
 		Example: "  stetl plugin bundle ./stetl-plugin-acme --out plugins.tar.gz",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -74,16 +74,16 @@ func pluginInstallCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "install BUNDLE",
 		Short: "Unpack plugins from a bundle and accept their checksums",
-		Long: `install unpacks the plugins of a bundle, verifies their checksums, and writes these
-to stetl.lock. Nothing is put in place unless everything in the bundle is right. It
-asks before it replaces what stetl.lock accepts so far; --yes is the answer.`,
+		Long: `install verifies the checksums of the plugins in a bundle, unpacks them, and writes the
+checksums to stetl.lock. If anything in the bundle is wrong, it installs nothing. It
+asks before it replaces a checksum in stetl.lock; --yes answers the question.`,
 		Example: "  stetl plugin install plugins.tar.gz --dir ./plugins",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runInstall(cmd.Context(), a, args[0], dir, lock, yes)
 		},
 	}
-	c.Flags().StringVar(&dir, "dir", ".", "`FOLDER` to unpack to, which is made where it is missing; the target.plugin_dir of a configuration")
+	c.Flags().StringVar(&dir, "dir", ".", "`FOLDER` to unpack to, created if it is missing; the target.plugin_dir of a configuration")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock `FILE` to write, beside the configuration")
 	return c

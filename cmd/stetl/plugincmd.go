@@ -35,7 +35,7 @@ func pluginListCommand(a *app) *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:     "list",
-		Short:   "Name the plugins of this executable, and those beside it",
+		Short:   "List the plugins of this executable, and those beside it",
 		Example: "  stetl plugin list",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -51,7 +51,7 @@ func pluginListCommand(a *app) *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().StringVar(&dir, "dir", "", "`FOLDER` to look in, instead of that of stetl")
+	c.Flags().StringVar(&dir, "dir", "", "`FOLDER` to search, instead of that of stetl")
 	return c
 }
 
@@ -63,10 +63,10 @@ func pluginDescribeCommand(a *app) *cobra.Command {
 		ValidArgsFunction: firstOnly(completePlugins),
 
 		Short: "Print as JSON what a plugin declares",
-		Long: `describe prints what a plugin says about itself: capabilities, abilities, codes, and
-the schema and the fields of its configuration. What it can do is known when it is
-configured: with --config or --settings as there, else with an empty configuration
-where it takes one. No target is contacted.`,
+		Long: `describe prints what a plugin declares: capabilities, abilities, codes, and the schema
+and the fields of its configuration. The capabilities can depend on the configuration:
+give one with --config or --settings. Without one the plugin gets an empty
+configuration, if it accepts that. No target is contacted.`,
 		Example: "  stetl plugin describe generic-scim",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -144,7 +144,7 @@ func pluginAssetsCommand(a *app) *cobra.Command {
 		Use:               "assets NAME --out DIR",
 		ValidArgsFunction: cobra.FixedCompletions(bundledNames(), cobra.ShellCompDirectiveNoFileComp),
 
-		Short:   "Write the files that a plugin's target needs on its servers",
+		Short:   "Write the files that a target needs on its servers",
 		Example: "  stetl plugin assets keycloak --out providers",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return writeAssets(a, args[0], out) },

@@ -23,9 +23,9 @@ func pluginDocsCommand(a *app) *cobra.Command {
 		ValidArgsFunction: firstOnly(completePlugins),
 
 		Short: "Write a page about a plugin",
-		Long: `docs writes a page in Markdown from what a plugin says about itself: its
-configuration, what it carries and can do, its codes. What it can do may depend on
-its configuration, which --config or --settings names.`,
+		Long: `docs writes a page in Markdown from what a plugin declares: its configuration, what it
+carries and can do, its codes. The capabilities can depend on the configuration: give
+one with --config or --settings.`,
 		Example: "  stetl plugin docs ./stetl-plugin-acme --out acme.md",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

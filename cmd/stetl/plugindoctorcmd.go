@@ -42,17 +42,17 @@ func pluginDoctorCommand(a *app) *cobra.Command {
 
 		ValidArgsFunction: firstOnly(completePlugins),
 
-		Short: "Find out why a plugin does not start: one cause and one fix",
-		Long: `doctor starts the plugin, asks what it is, and ends it. It names the first thing
-that is wrong, what to do about it, and how its stderr begins and ends. Nothing is
-configured and no target is contacted.`,
+		Short: "Find out why a plugin does not start",
+		Long: `doctor starts the plugin, asks for its description, and ends it. It names the first
+problem, its remedy, and the first and last lines of the plugin's stderr. It does not
+configure the plugin, and contacts no target.`,
 		Example: "  stetl plugin doctor ./stetl-plugin-acme",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runDoctor(cmd.Context(), a, args[0], lock, log) },
 	}
 	a.jsonFlag(c)
-	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock `FILE` whose checksums count, where there is one")
-	c.Flags().StringVar(&log, "log", "", "`FILE` to write to what the plugin logs, all of it")
+	c.Flags().StringVar(&lock, "lock", plugin.LockName, "lock `FILE` with the accepted checksums, if it exists")
+	c.Flags().StringVar(&log, "log", "", "`FILE` for the complete log of the plugin")
 	return c
 }
 
@@ -152,15 +152,15 @@ func pluginLockCommand(a *app) *cobra.Command {
 
 		ValidArgsFunction: completePlugins,
 
-		Short: "Accept the executables of plugins, and no other ones, from now on",
-		Long: `lock writes the checksums of plugins to stetl.lock, which belongs beside the
-configuration and into version control. Where that file is, every plugin that is
-not part of stetl must be in it, and is verified at each start. Checksums for
-other platforms are kept as long as the version is the same.
+		Short: "Accept these executables of plugins, and no others, from now on",
+		Long: `lock writes the checksums of plugins to stetl.lock. Put this file beside the
+configuration and into version control. If the file exists, every plugin that is not
+part of stetl must be in it, and is verified at each start. Checksums for other
+platforms are kept as long as the version is the same.
 
-A plugin may be a folder stetl-plugin-NAME with a launcher of the same name in it:
-then all of it is verified, and a copy of it runs. A script that is a single file is
-refused, because its checksum says nothing about what it starts.`,
+A plugin may be a folder stetl-plugin-NAME with a launcher of the same name in it. Then
+the whole folder is verified, and a copy of it runs. A script that is a single file is
+refused, because its checksum does not cover what it starts.`,
 		Example: "  stetl plugin lock ./stetl-plugin-acme",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

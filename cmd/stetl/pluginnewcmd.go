@@ -42,10 +42,10 @@ func pluginNewCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "new NAME",
 		Short: "Write a working project for a plugin of your own",
-		Long: `new writes a project that works and keeps every rule of the plugin protocol at
-once. In Go: a target with a REST API, its tests, and a made-up identity provider for
-them to run against. In Python and Node: a target that appends to a file, and the
-package that has the protocol. Replace the target by your own, one file at a time.`,
+		Long: `new writes a project that works at once and keeps every rule of the plugin protocol. In
+Go: a target with a REST API, its tests, and an invented identity provider for the
+tests. In Python and Node: a target that appends to a file, and a package with the
+protocol. Replace the target by your own, one file at a time.`,
 		Example: "  stetl plugin new acme --lang python --dir ./acme",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -74,7 +74,7 @@ package that has the protocol. Replace the target by your own, one file at a tim
 	c.Flags().StringVar(&lang, "lang", langGo, "`LANGUAGE` of the project: go, python or node")
 	completeWith(c, "lang", "go", "python", "node")
 	c.Flags().StringVar(&module, "module", "", "`PATH` of the Go module (default stetl-plugin-NAME)")
-	c.Flags().StringVar(&checkout, "stetl", "", "use the checkout of stetl in this `FOLDER` (default the released version of this program, or the checkout that it was built in)")
+	c.Flags().StringVar(&checkout, "stetl", "", "use the checkout of stetl in this `FOLDER` (default: the released version of this program, or the checkout that it was built in)")
 	return c
 }
 
@@ -129,7 +129,7 @@ var others = map[string]struct {
 func newOther(a *app, name, lang, dir string) error {
 	from, ok := others[lang]
 	if !ok {
-		return usageError(fmt.Errorf("--lang %s: there are go, node and python", lang))
+		return usageError(fmt.Errorf("--lang %s: use go, node or python", lang))
 	}
 	p, err := named(name)
 	if err != nil {
@@ -186,7 +186,7 @@ func named(name string) (scaffolded, error) {
 	case !pluginName.MatchString(name) || len(name) > maxPluginName:
 		return scaffolded{}, usageError(fmt.Errorf("%q is not a plugin name: begin with a letter and use lower-case letters, digits and single dashes, %d at most", name, maxPluginName))
 	case slices.Contains(bundledNames(), name):
-		return scaffolded{}, usageError(fmt.Errorf("%s is a part of stetl, which would be used instead: choose another name", name))
+		return scaffolded{}, usageError(fmt.Errorf("%s is a bundled plugin of stetl, which would be used instead: choose another name", name))
 	}
 	return scaffolded{
 		Name: name, Title: strings.ToUpper(name[:1]) + name[1:], lang: langGo,

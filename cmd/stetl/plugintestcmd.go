@@ -29,14 +29,14 @@ func pluginTestCommand(a *app) *cobra.Command {
 
 		ValidArgsFunction: firstOnly(completePlugins),
 
-		Short: "Try every rule of the plugin protocol on a plugin, in any language",
-		Long: `test starts the plugin many times and tries every rule that a target plugin
-must keep: one outcome for each user, loading twice equals loading once, a plan
-writes nothing, a bad user costs nobody else anything, and so on. It writes
-accounts of invented people: use a target that is for tests.
+		Short: "Test a plugin with every rule of the plugin protocol",
+		Long: `test starts the plugin many times and tests every rule for target plugins: one outcome
+for each user, loading twice equals loading once, a plan writes nothing, a bad user
+affects no other user, and so on. The plugin can be in any language. It writes
+accounts of invented people: use a test target.
 
-The configuration is that of --config, a file with a target section, or the JSON
-object of --settings. Without either it is empty.`,
+The configuration is a file with a target section (--config) or a JSON object
+(--settings). Without either it is empty.`,
 		Example: "  stetl plugin test ./stetl-plugin-acme --settings '{\"dir\": \"./people\"}'",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,9 +46,9 @@ object of --settings. Without either it is empty.`,
 	a.configFlag(c)
 	a.jsonFlag(c)
 	c.Flags().StringVar(&f.settings, "settings", "", "configuration of the plugin, a `JSON` object")
-	c.Flags().StringSliceVar(&f.skip, "skip", nil, "`RULES` not to try, by name, with commas between")
-	c.Flags().StringSliceVar(&f.only, "only", nil, "the only `RULES` to try, by name, with commas between")
-	c.Flags().DurationVar(&f.limit, "limit", 0, "`TIME` that each rule may take, for a target that limits its requests (default 2m)")
+	c.Flags().StringSliceVar(&f.skip, "skip", nil, "do not test these `RULES`: names, separated by commas")
+	c.Flags().StringSliceVar(&f.only, "only", nil, "only test these `RULES`: names, separated by commas")
+	c.Flags().DurationVar(&f.limit, "limit", 0, "`TIME` that each rule may take, for a target that limits requests (default 2m)")
 	return c
 }
 
@@ -83,7 +83,7 @@ func runPluginTest(ctx context.Context, a *app, what string, f pluginTestFlags) 
 	case err != nil:
 		return refusedError(err)
 	case !tried.Tried():
-		return usageError(errors.New("no rule was tried, so nothing is known of the plugin"))
+		return usageError(errors.New("no rule was tested, so nothing is known about the plugin"))
 	case a.asJSON:
 		err = report.WriteJSON(a.out, tried)
 	default:

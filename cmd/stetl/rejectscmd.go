@@ -19,17 +19,17 @@ func rejectsCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rejects [-c FILE]",
 		Short: "List the accounts that runs have rejected or left in doubt",
-		Long: `rejects lists every account that is not in the target although a run has met it, as
-one JSON object per line: its ids, the code, the part of the account it is about, the
-reason in words and what to do. Correct the cause and run again with --only-rejects.
+		Long: `rejects lists every account that a run has read and that is not in the target, as one
+JSON object per line: its ids, the code, the part of the account that it is about, the
+reason in words, and what to do. Correct the cause and run again with --only-rejects.
 
-With --stranded it lists instead the accounts that were loaded and whose people have
-no way to sign in at the target, as the last run has seen it.
+With --stranded it lists other accounts: those that were loaded, but whose people have
+no way to sign in at the target, as the last run has found.
 
-With --recipient, or rejects.recipients in the configuration, each line also holds
-the account with its password hashes, encrypted with age to that key: as it was
-when it was rejected, if the configuration had recipients then, or as it is in the
-source now (payload_of). It says what has changed since.
+With --recipient, or rejects.recipients in the configuration, each line also has the
+account with its password hashes, encrypted with age for that key. It is the account
+as it was rejected, if the configuration had recipients then; otherwise the account as
+it is in the source now (payload_of). changed says that it is different since.
 
   jq -r .payload | base64 -d | age -d -i KEYFILE`,
 		Example: `  stetl rejects
@@ -49,7 +49,7 @@ source now (payload_of). It says what has changed since.
 	c.Flags().StringArrayVar(&recipients, "recipient", nil, "age public `KEY` (age1…) to encrypt the accounts to; may be repeated")
 	c.Flags().BoolVar(&stranded, "stranded", false, "list the people who were loaded and have no way to sign in")
 	c.MarkFlagsMutuallyExclusive("stranded", "recipient")
-	c.Flags().StringArrayVar(&codes, "code", nil, "only those of this `CODE`; may be repeated")
+	c.Flags().StringArrayVar(&codes, "code", nil, "only accounts with this `CODE`; may be repeated")
 	_ = c.RegisterFlagCompletionFunc("code", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		return completeReasons(a, cmd)
 	}) // the flag exists
@@ -86,7 +86,7 @@ func runStranded(ctx context.Context, a *app, out string) (err error) {
 		return err
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(a.err, "stetl: nobody is known to have no way to sign in")
+		fmt.Fprintln(a.err, "stetl: as far as is known, everybody has a way to sign in")
 	}
 	return a.save(out, func(w io.Writer) error { return report.WriteRejects(w, list) })
 }
@@ -106,9 +106,9 @@ func sayWhatChanged(w io.Writer, list []report.Reject) {
 		fmt.Fprintln(w, "stetl: no account is rejected or in doubt")
 	}
 	if changed > 0 {
-		fmt.Fprintf(w, "stetl: %d accounts have changed in the source since they were rejected, or have gone; they are given as they were then, for the rejects.recipients of that run\n", changed)
+		fmt.Fprintf(w, "stetl: %d accounts have changed in the source since they were rejected, or are gone. They are listed as they were then, encrypted for the rejects.recipients of that run\n", changed)
 	}
 	if now > 0 {
-		fmt.Fprintf(w, "stetl: %d accounts are given as they are in the source now: when they were rejected, no rejects.recipients were configured\n", now)
+		fmt.Fprintf(w, "stetl: %d accounts are listed as they are in the source now, because no rejects.recipients were configured when they were rejected\n", now)
 	}
 }

@@ -13,11 +13,11 @@ func reportCommand(a *app) *cobra.Command {
 	var run int64
 	c := &cobra.Command{
 		Use:   "report [-c FILE]",
-		Short: "Show what a run did and where the accounts stand",
-		Long: `report tells from the journal what the last run did, or the one that --run names:
-outcomes, password classes, reasons, what was not carried over, throughput, and the
-runs before it. --format html writes one page that needs nothing else and can be
-handed on: it has charts, and names no account.`,
+		Short: "Show what a run did, and the state of all accounts",
+		Long: `report shows, from the journal, what the last run did, or the run of --run: outcomes,
+password classes, reasons, what was not carried over, throughput, and the runs before
+it. --format html writes one page with charts. It needs no other file, and names no
+account, so you can give it to others.`,
 		Example: `  stetl report
   stetl report --format html --out report.html`,
 		Args: cobra.NoArgs,
@@ -37,7 +37,7 @@ func writeReport(ctx context.Context, a *app, format, out string, run int64) (er
 		format = "json"
 	}
 	if format != "text" && format != "json" && format != "html" {
-		return usageError(fmt.Errorf("--format %s: there are text, json and html", format))
+		return usageError(fmt.Errorf("--format %s: use text, json or html", format))
 	}
 	m, past, err := openPast(ctx, a)
 	if err != nil {

@@ -33,19 +33,18 @@ func runCommand(a *app) *cobra.Command {
 		SuggestFor: []string{"apply", "migrate", "move", "load", "start", "import", "sync"},
 
 		Short: "Move the users: extract, map, load",
-		Long: `run reads every account of the source, decides what becomes of each one, checks
-the target, and loads. Nothing is written before every account has been looked
-at. With --dry-run nothing is written at all.
+		Long: `run reads every account of the source, decides what to do with each one, checks the
+target, and loads. It writes nothing before it has read every account. With --dry-run
+it writes nothing at all.
 
-Where a person sits at a terminal, the first run into a target that is live asks
-before it writes; --yes is the answer. Scripts are never asked.
+On a terminal, the first run into a live target asks before it writes; --yes answers
+the question. Scripts are never asked.
 
-What it did is remembered in the journal: running again sends only what has
-changed, and a run that was killed is taken up where it stopped.
+The journal remembers what runs have done. Another run sends only what has changed. If
+a run was killed, start it again: it goes on where it stopped.
 
---user, --users-from, --sample, --only-tenant and --only-rejects make it a run about
-a part of the accounts. Every account is looked at all the same, and all others are
-left as they are.`,
+--user, --users-from, --sample, --only-tenant and --only-rejects choose a part of the
+accounts. The run still reads every account, and leaves all others as they are.`,
 		Example: `  stetl run --dry-run
   stetl run
   stetl run -c keycloak.yaml --sample 20 --json`,
@@ -55,8 +54,8 @@ left as they are.`,
 	addRunFlags(a, c, &f)
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show what would change and write nothing")
 	c.Flags().StringVar(&f.plan, "plan", "", "execute the plan saved in this `FILE` and nothing else")
-	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask before the first write of a first run, as on a terminal")
-	c.Flags().BoolVar(&f.choice.onlyRejects, "only-rejects", false, "only accounts that the last runs rejected or left in doubt")
+	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask before the first write of a first run")
+	c.Flags().BoolVar(&f.choice.onlyRejects, "only-rejects", false, "only accounts that earlier runs have rejected or left in doubt")
 	return c
 }
 
@@ -80,29 +79,29 @@ func addRunFlags(a *app, c *cobra.Command, f *runFlags) {
 	a.configFlag(c)
 	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
-	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "in a dry run: exit 6 when something would change")
-	c.Flags().BoolVar(&f.full, "full", false, "compare every account with the target, also where nothing has changed since the last run")
+	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "in a dry run: exit with 6 if something would change")
+	c.Flags().BoolVar(&f.full, "full", false, "compare every account with the target, even if nothing has changed since the last run")
 	c.Flags().StringVar(&f.out, "out", "", "in a dry run: save the plan to this `FILE`, for run --plan")
-	c.Flags().StringVar(&f.html, "html", "", "in a dry run: write the plan to this `FILE` as one HTML page, in which every change can be searched; it holds personal data")
+	c.Flags().StringVar(&f.html, "html", "", "in a dry run: write the plan to this `FILE` as one HTML page with a search; it holds personal data")
 	c.Flags().StringVar(&f.detail, "detail", report.DetailPatterns, "in a dry run, the `LEVEL` of detail: "+strings.Join(report.Details(), ", "))
 	completeWith(c, "detail", report.Details()...)
 	f.choice.add(c)
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
-	c.Flags().StringVar(&f.metrics, "metrics-listen", "", "show metrics to Prometheus at this `ADDRESS` while at work, such as 127.0.0.1:9464")
+	c.Flags().StringVar(&f.metrics, "metrics-listen", "", "serve metrics for Prometheus at this `ADDRESS` during the run, such as 127.0.0.1:9464")
 }
 
 func (f *runFlags) check() error {
 	switch {
 	case !f.dryRun && f.out != "":
-		return usageError(errors.New("--out saves a plan, which takes --dry-run"))
+		return usageError(errors.New("--out saves a plan, so it needs --dry-run"))
 	case !f.dryRun && f.html != "":
-		return usageError(errors.New("--html writes a plan, which takes --dry-run; stetl report has a page about a run"))
+		return usageError(errors.New("--html writes a plan, so it needs --dry-run; for a page about a run use stetl report --format html"))
 	case f.html != "" && f.html == f.out:
 		return usageError(errors.New("--html and --out name the same file"))
 	case f.dryRun && f.plan != "":
-		return usageError(errors.New("--plan executes a plan, which is no dry run"))
+		return usageError(errors.New("--plan executes a plan, so it cannot be a dry run"))
 	case !slices.Contains(report.Details(), f.detail):
-		return usageError(fmt.Errorf("--detail %s: there are %s", f.detail, strings.Join(report.Details(), ", ")))
+		return usageError(fmt.Errorf("--detail %s: use one of %s", f.detail, strings.Join(report.Details(), ", ")))
 	}
 	return f.choice.check(f.plan)
 }

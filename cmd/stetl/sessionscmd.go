@@ -18,12 +18,12 @@ import (
 
 func sessionsCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use: "sessions", Short: "Sessions of the source: count them, end them", Args: cobra.NoArgs,
+		Use: "sessions", Short: "Count or end sessions of the source", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	stats := &cobra.Command{
 		Use:     "stats [-c FILE]",
-		Short:   "Count live sessions, and the links that are in mailboxes",
+		Short:   "Count live sessions and valid mailed links",
 		Example: "  stetl sessions stats",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return sessionStats(cmd.Context(), a) },
@@ -35,11 +35,11 @@ func sessionsCommand(a *app) *cobra.Command {
 	var yes bool
 	revoke := &cobra.Command{
 		Use:   "revoke [-c FILE] (--all | --tenant ID | --user ID)",
-		Short: "Log people out of SuperTokens",
-		Long: `revoke deletes sessions from the source database, which is how SuperTokens itself
-revokes them. Access tokens that are out stay good until they expire (an hour by
-default) wherever they are verified without a look at the database. It shows how
-many there are and asks first; --yes is the answer.`,
+		Short: "End SuperTokens sessions",
+		Long: `revoke deletes sessions from the source database, as SuperTokens itself does. Access
+tokens stay valid until they expire (after an hour by default), if an API verifies
+them without the database. It shows how many sessions there are, and asks; --yes
+answers the question.`,
 		Example: "  stetl sessions revoke --all --yes",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return revokeSessions(cmd.Context(), a, which, yes) },
@@ -47,8 +47,8 @@ many there are and asks first; --yes is the answer.`,
 	a.configFlag(revoke)
 	a.jsonFlag(revoke)
 	revoke.Flags().BoolVar(&which.All, "all", false, "every session of the app")
-	revoke.Flags().StringVar(&which.Tenant, "tenant", "", "the sessions of the tenant of this `ID`")
-	revoke.Flags().StringVar(&which.UserID, "user", "", "the sessions of the user of this `ID`, the one that applications know")
+	revoke.Flags().StringVar(&which.Tenant, "tenant", "", "the sessions of the tenant with this `ID`")
+	revoke.Flags().StringVar(&which.UserID, "user", "", "the sessions of the user with this `ID`, the one that applications know")
 	revoke.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.AddCommand(stats, revoke)
 	return c
@@ -75,7 +75,7 @@ func sessionStats(ctx context.Context, a *app) (err error) {
 	for _, tenant := range slices.Sorted(maps.Keys(stats.ByTenant)) {
 		fmt.Fprintf(w, "  tenant %s\t%d\t\n", tenant, stats.ByTenant[tenant])
 	}
-	fmt.Fprintf(w, "expired sessions\t%d\tnot swept yet\n", stats.Expired)
+	fmt.Fprintf(w, "expired sessions\t%d\tnot deleted yet\n", stats.Expired)
 	fmt.Fprintf(w, "password reset links\t%d\tand %d expired\n", stats.Reset.Live, stats.Reset.Expired)
 	fmt.Fprintf(w, "e-mail verification links\t%d\tand %d expired\n", stats.Verify.Live, stats.Verify.Expired)
 	return w.Flush()

@@ -23,20 +23,21 @@ func undoCommand(a *app) *cobra.Command {
 
 		SuggestFor: []string{"rollback", "revert", "destroy", "delete"},
 
-		Short: "Take back what the runs so far did to the target",
-		Long: `undo deletes the accounts that runs have created and gives those that they changed
-their former state back, each only while it is as the run left it. Accounts that
-somebody has changed since are listed and kept, and so is everything that no run
-has made, and, where the target tells, whoever has signed in since, unless
---signed-in is given. Roles, groups and the like that runs have created go when
-nobody has them any more.
+		Short: "Take back what runs have done in the target",
+		Long: `undo deletes the accounts that runs have created, and restores those that runs have
+changed, if they are still as the run has left them. It keeps and lists accounts that
+somebody has changed since, and, if the target can tell, accounts of people who have
+signed in since, unless --signed-in is given. It keeps everything that no run has
+made. It deletes roles, groups and the like that runs have created, when nobody has
+them any more.
 
-With --gone, it switches accounts on again that runs have switched off because their
-people had gone from the source (policies.gone), as they were, and leaves all others
-alone. Where somebody has registered again with the same address, the account that a
-run has made for that goes first, by the rules above. It says first of whom it cannot.
-An undo that was stopped is taken up by another. It says what it will do and asks
-first; --yes is the answer.`,
+With --gone it only switches accounts on again that runs have switched off, because
+their people were no longer in the source (policies.gone). If somebody has registered
+again with the same address, the account that a run has made for that is deleted
+first, by the rules above. It first lists the accounts that it cannot switch on.
+
+undo says what it will do, and asks; --yes answers the question. If an undo was
+stopped, start it again: it goes on.`,
 		Example: "  stetl undo --yes\n  stetl undo --gone --yes",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runUndo(cmd.Context(), a, yes, o) },
@@ -44,8 +45,8 @@ first; --yes is the answer.`,
 	a.configFlag(c)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	c.Flags().BoolVar(&o.Gone, "gone", false, "switch accounts on again whose people had gone from the source, in the place of those that have registered again, and leave all others alone")
-	c.Flags().BoolVar(&o.SignedIn, "signed-in", false, "delete accounts although their people have signed in since")
+	c.Flags().BoolVar(&o.Gone, "gone", false, "only switch accounts on again that runs have switched off because of policies.gone, in the place of new registrations")
+	c.Flags().BoolVar(&o.SignedIn, "signed-in", false, "also delete accounts of people who have signed in since")
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	return c
 }
@@ -67,10 +68,10 @@ func runUndo(ctx context.Context, a *app, yes bool, o migration.UndoOptions) (er
 			return err
 		}
 	} else if !yes {
-		fmt.Fprintf(a.err, "%s: %d accounts to delete, %d to restore; %d that no run has made stay as they are.\n",
+		fmt.Fprintf(a.err, "%s: %d accounts to delete, %d to restore; %d accounts that no run has made stay as they are.\n",
 			cfg.TargetText(), count.Made, count.Adopted, count.Left)
 		if count.Doubtful > 0 {
-			fmt.Fprintf(a.err, "%d more were sent, and nobody knows whether they are there: they are looked for, or named.\n", count.Doubtful)
+			fmt.Fprintf(a.err, "%d more were sent, and it is unknown whether they exist: undo looks for them, or names them.\n", count.Doubtful)
 		}
 		if err := a.confirm(ctx, "Take them back?"); err != nil {
 			return err
@@ -98,9 +99,9 @@ func askReturn(ctx context.Context, a *app, m *migration.Migration, target strin
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "%s: %d accounts of people who had gone are to be switched on again, %d stay as they are.\n", target, r.Result.Restored, len(r.Kept))
+	fmt.Fprintf(a.err, "%s: %d accounts that runs have switched off will be switched on again, %d stay as they are.\n", target, r.Result.Restored, len(r.Kept))
 	if r.Result.Deleted > 0 {
-		fmt.Fprintf(a.err, "%d accounts of people who have registered again with the same address are to be deleted for that.\n", r.Result.Deleted)
+		fmt.Fprintf(a.err, "%d accounts of people who have registered again with the same address will be deleted for that.\n", r.Result.Deleted)
 	}
 	for _, k := range r.Kept {
 		fmt.Fprintf(a.err, "  %s  %s: %s\n", k.SourceID, k.Code, k.Detail)
@@ -112,7 +113,7 @@ func askReturn(ctx context.Context, a *app, m *migration.Migration, target strin
 // the question.
 func (a *app) confirm(ctx context.Context, question string) error {
 	if !atTerminal(a.in) {
-		return usageError(errors.New("nobody is there to confirm; --yes says that it is meant"))
+		return usageError(errors.New("there is no terminal to ask on; --yes confirms"))
 	}
 	fmt.Fprintf(a.err, "%s [y/N] ", question)
 	return answered(ctx, a.in)

@@ -14,14 +14,14 @@ func verifyCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [-c FILE]",
 		Short: "Read the target back and compare every account with the source",
-		Long: `verify reads every account that the runs so far have loaded back from the target
-and compares it with what it should be. It writes nothing. It exits with 6 when
-accounts are missing or differ, and when nobody is there to be compared.
+		Long: `verify reads every account that runs have loaded back from the target, and compares it
+with what it should be. It writes nothing. It exits with 6 if accounts are missing or
+differ, and if there is no account to compare.
 
-With --all it compares both sides: accounts of the source that no run has loaded are
-differences, unless mapping.filter or policies.skip leave them out, and so are accounts
-that runs have loaded and that the source no longer has. It exits with 0 only when
-everybody is the same on both sides, and the target shows it.`,
+With --all it compares both sides. Accounts of the source that no run has loaded count
+as differences, unless mapping.filter or policies.skip leave them out. So do loaded
+accounts that the source no longer has. It exits with 0 only if every account is the
+same on both sides, and the target shows everything that is compared.`,
 		Example: `  stetl verify --sample 100
   stetl verify --all`,
 		Args: cobra.NoArgs,
@@ -31,7 +31,7 @@ everybody is the same on both sides, and the target shows it.`,
 	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
 	c.Flags().IntVar(&o.Sample, "sample", 1, "compare one account in `N`")
-	c.Flags().BoolVar(&o.All, "all", false, "count also who is on one side only")
+	c.Flags().BoolVar(&o.All, "all", false, "also count accounts that are on one side only")
 	c.MarkFlagsMutuallyExclusive("all", "sample")
 	c.Flags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on standard error")
 	return c
@@ -39,7 +39,7 @@ everybody is the same on both sides, and the target shows it.`,
 
 func runVerify(ctx context.Context, a *app, o migration.VerifyOptions) (err error) {
 	if o.Sample < 1 {
-		return usageError(errors.New("--sample counts from 1"))
+		return usageError(errors.New("--sample must be 1 or more"))
 	}
 	status := newStatus(a.err, a.quiet)
 	defer status.clear()

@@ -228,12 +228,12 @@ func (f *file) checkBridge() {
 		}
 		for _, n := range list.items {
 			if u, err := url.Parse(n.str()); err != nil || u.Host == "" || u.Scheme+"://"+u.Host != n.str() || strings.Contains(u.Host, "*") {
-				bad(n, fmt.Sprintf("%q is not an origin", n.str()), "as in https://app.example.com: each by itself, as these pages may send secrets and read the answer")
+				bad(n, fmt.Sprintf("%q is not an origin", n.str()), "write origins one by one, such as https://app.example.com: their pages may send secrets and read the answer")
 			}
 		}
 	}
 	if mode, api := section.get("reset", "mode"), section.get("reset", "api_path"); !mode.absent() && mode.str() == "target" && !api.absent() {
-		bad(api, "the target asks for the new password, and reset.api_path would take one that nobody sets", "leave api_path out, or use mode: password")
+		bad(api, "with mode target the target asks for the new password, so reset.api_path would accept one that is never set", "leave api_path out, or use mode: password")
 	}
 	seen := map[string]bool{}
 	for _, name := range []string{"reset", "verify_email"} {

@@ -104,7 +104,7 @@ func (v validation) choose(e *jsonschema.ValidationError) []finding {
 	}
 	return []finding{{diag.Diagnostic{
 		Code:    diag.ConfigInvalidValue,
-		Summary: human(n.path) + " fits none of the forms it may have",
+		Summary: human(n.path) + " has none of the allowed forms",
 		Detail:  strings.Join(forms, "\n"),
 		Path:    diag.Pointer(n.path...),
 	}, n.anchor()}}
@@ -251,7 +251,7 @@ func (v validation) leaf(e *jsonschema.ValidationError) []finding {
 	case *kind.MaxProperties:
 		return invalid("must have at most %d fields", k.Want)
 	case *kind.OneOf:
-		return invalid("fits more than one of the forms it may have; exactly one is allowed")
+		return invalid("has more than one of the allowed forms; exactly one is needed")
 	default:
 		return invalid("breaks the rule %q of its schema", strings.Join(k.KeywordPath(), "/"))
 	}

@@ -87,7 +87,7 @@ func (f *file) parse(text []byte) {
 func decode(dec *yaml.Decoder, n *yaml.Node) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = errors.New("the YAML parser gave up on this text")
+			err = errors.New("the YAML parser could not read this text")
 		}
 	}()
 	return dec.Decode(n)

@@ -301,12 +301,12 @@ func (f *file) checkSecrets(n *node, allowed func(*node) bool) {
 			d.Code, d.Summary = diag.ConfigMissingField, human(n.path)+" is empty"
 		case n.val == "":
 			d.Code = diag.ConfigEmptyReference
-			d.Summary = fmt.Sprintf("%s is empty: nothing is in %s", human(n.path), strings.Join(n.refs, ""))
+			d.Summary = fmt.Sprintf("%s is empty: there is no value in %s", human(n.path), strings.Join(n.refs, ""))
 		case allowed(n):
 			return
 		default:
 			d.Code = diag.ConfigSecretLiteral
-			d.Summary = human(n.path) + " is a secret and stands here as clear text"
+			d.Summary = human(n.path) + " is a secret and must not be here in clear text"
 			d.Hint = "refer to it: ${env:NAME} or ${file:PATH}"
 		}
 		n.bad = true

@@ -211,7 +211,7 @@ func TestManyKindsOfHashes(t *testing.T) {
 	res, err := Run(t.Context(), people, dst, Options{Canary: dst})
 	named := 0
 	for _, p := range res.Canaries {
-		if p.Unasked && strings.Contains(p.Problem, "of them are tried") {
+		if p.Unasked && strings.Contains(p.Problem, "of them are tested") {
 			named++
 		}
 	}

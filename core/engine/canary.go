@@ -49,7 +49,7 @@ type Proof struct {
 }
 
 // errUnmade says that this program cannot make a hash of a kind.
-var errUnmade = errors.New("this program cannot make a hash of this kind")
+var errUnmade = errors.New("stetl cannot make a hash of this kind")
 
 // mostCanaries bounds the canaries of a run.
 const mostCanaries = 16
@@ -87,7 +87,7 @@ func (p *prover) prove(ctx context.Context, hashes []canonical.PasswordHash) ([]
 		}
 	}
 	for _, hash := range hashes[min(len(hashes), mostCanaries):] {
-		all = append(all, Proof{Shape: hash.Shape(), Unasked: true, Problem: fmt.Sprintf("there are %d kinds of hashes, and %d of them are tried", len(hashes), mostCanaries)})
+		all = append(all, Proof{Shape: hash.Shape(), Unasked: true, Problem: fmt.Sprintf("there are %d kinds of hashes, and %d of them are tested", len(hashes), mostCanaries)})
 	}
 	for _, proof := range all {
 		if !proof.Proven && !proof.Unasked {
@@ -146,7 +146,7 @@ func (p *prover) collect(ctx context.Context) error {
 			err = p.remove(ctx, name, outcomes[0].TargetID)
 		}
 		if err != nil {
-			return fmt.Errorf("remove the canary %s that an interrupted run has left in the target: %w", u.Username, err)
+			return fmt.Errorf("remove the test account %s that an interrupted run has left in the target: %w", u.Username, err)
 		}
 	}
 	return nil
@@ -191,7 +191,7 @@ func (p *prover) try(ctx context.Context, like canonical.PasswordHash) (err erro
 	}
 	o := outcomes[0]
 	if o.Action != pluginapi.Created {
-		err := fmt.Errorf("the canary was not created but %s (%s: %s)", o.Action, o.Code, o.Detail)
+		err := fmt.Errorf("the test account was not created but %s (%s: %s)", o.Action, o.Code, o.Detail)
 		if o.Action != pluginapi.InDoubt {
 			err = errors.Join(err, p.note(ctx, name, nil))
 		}
@@ -233,7 +233,7 @@ func hashLike(like canonical.PasswordHash, password string) (canonical.PasswordH
 	case canonical.Bcrypt:
 		raw, err := bcrypt.GenerateFromPassword([]byte(password), like.Cost)
 		if err != nil {
-			return canonical.PasswordHash{}, fmt.Errorf("hash the canary's password: %w", err)
+			return canonical.PasswordHash{}, fmt.Errorf("hash the password of the test account: %w", err)
 		}
 		// The revisions differ in bugs that a short ASCII password does not meet.
 		return canonical.ParsePasswordHash("$" + like.Variant + string(raw[3:])), nil

@@ -210,14 +210,14 @@ func (s *search) result() (found map[string]bool, logins map[string]string, err 
 	var problems diag.List
 	if len(unknown) > 0 {
 		problems.Add(diag.Diagnostic{
-			Code: diag.RunUnknownAccount, Summary: fmt.Sprintf("%d of %d ids that were given belong to no account of the source; nothing was written", len(unknown), len(s.all)),
+			Code: diag.RunUnknownAccount, Summary: fmt.Sprintf("%d of %d given ids belong to no account of the source; nothing was written", len(unknown), len(s.all)),
 			Detail: shortened(unknown), Hint: "correct them or leave them out; an account of another app (source.app) is not found either",
 		})
 	}
 	if len(ambiguous) > 0 {
 		problems.Add(diag.Diagnostic{
-			Code: diag.RunAmbiguousAccount, Summary: fmt.Sprintf("%d of %d ids that were given belong to more than one account; nothing was written", len(ambiguous), len(s.all)),
-			Detail: shortened(ambiguous), Hint: "name the account by another of its ids, with --users-from in quotation marks where blanks belong to it",
+			Code: diag.RunAmbiguousAccount, Summary: fmt.Sprintf("%d of %d given ids belong to more than one account; nothing was written", len(ambiguous), len(s.all)),
+			Detail: shortened(ambiguous), Hint: "use another id of the account; in a file of --users-from, write an id with blanks in quotation marks",
 		})
 	}
 	return found, logins, problems.Err()

@@ -163,7 +163,7 @@ func TestPartHasTheOutcomesOfTheWhole(t *testing.T) {
 				t.Fatalf("%+v, %s alone: %v, %v", policies, one, seen, err)
 			}
 			got, whole := seen[one], want[one]
-			alone, linked := strings.CutSuffix(got.Detail, "; this run is not about that one")
+			alone, linked := strings.CutSuffix(got.Detail, "; this run does not include that account")
 			if linked != (got.Code == diag.MapLinked) {
 				t.Errorf("%+v, %s alone: %q", policies, one, got.Detail)
 			}

@@ -465,7 +465,7 @@ func (c *conflicts) outcome(sourceID string, l *loser) pluginapi.Outcome {
 	kind, first := idKinds[l.kind], c.winners[l.winner()]
 	if l.link {
 		return pluginapi.Outcome{
-			SourceID: sourceID, Action: pluginapi.Skipped, Code: diag.MapLinked, Detail: "made one with account " + first.id + ", which has the same verified e-mail address",
+			SourceID: sourceID, Action: pluginapi.Skipped, Code: diag.MapLinked, Detail: "merged with account " + first.id + ", which has the same verified e-mail address",
 		}
 	}
 	detail := fmt.Sprintf("another account wants the same %s, and the target allows one: %s", kind.name, first.id) + apart(first.where, l.where)
@@ -474,7 +474,7 @@ func (c *conflicts) outcome(sourceID string, l *loser) pluginapi.Outcome {
 	}
 	return pluginapi.Outcome{
 		SourceID: sourceID, Action: l.action, Code: kind.code, Detail: detail,
-		Hint: "link or merge the two accounts in SuperTokens, change one of them, or say with policies.collision what should happen",
+		Hint: "link or merge the two accounts in SuperTokens, change one of them, or set policies.collision",
 	}
 }
 

@@ -35,7 +35,7 @@ func (d *departed) name(ctx context.Context, changes []pluginapi.Change) error {
 			return d.failed
 		}
 		if person := d.holder(&c.Outcome); person != "" {
-			c.Detail += "; a run has made that account for " + person + ", who has gone from the source"
+			c.Detail += "; a run has made that account for " + person + ", who is no longer in the source"
 		}
 	}
 	return nil

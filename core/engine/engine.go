@@ -94,7 +94,7 @@ func (r *run) do(ctx context.Context, src Source) (err error) {
 	}
 	if r.options.DryRun {
 		if !r.caps.Can(pluginapi.CanPlan) {
-			return errors.New("this target cannot say what a run would change; its plugin does not implement Plan")
+			return errors.New("a dry run is not possible with this target: its plugin does not implement Plan")
 		}
 		leaving, err := r.leavers(ctx)
 		if err != nil {
@@ -148,7 +148,7 @@ func (r *run) leavers(ctx context.Context) (*leavers, error) {
 		return g, nil
 	}
 	if r.part != nil {
-		g.withhold(diag.GonePart, "a run about a part of the accounts does nothing about people who have gone")
+		g.withhold(diag.GonePart, "a run about a part of the accounts does not handle people who have gone")
 		return g, nil
 	}
 	if code, why := o.Departures.Unproven(); code != "" {
@@ -210,8 +210,8 @@ func (r *run) check(ctx context.Context) error {
 	r.result.Diagnostics, signIns.target.Found = weigh(found.Diagnostics, r.options.Policies.Canary), found.SignIns
 	if r.result.Mailed = r.survey.demand.mailed(found.Mails); r.result.Mailed > 0 {
 		r.result.Diagnostics.Add(diag.Diagnostic{
-			Severity: diag.Warning, Code: diag.RunMails, Summary: fmt.Sprintf("the target is going to mail %d people because of this run", r.result.Mailed),
-			Hint: "change the target's settings if they should not be mailed, or bound it with limits.mails",
+			Severity: diag.Warning, Code: diag.RunMails, Summary: fmt.Sprintf("the target will mail %d people because of this run", r.result.Mailed),
+			Hint: "change the target's settings if they should not be mailed, or set limits.mails",
 		})
 	}
 	return nil
@@ -224,8 +224,8 @@ func needsDisable(r *run) {
 		return
 	}
 	r.result.Diagnostics.Add(diag.Diagnostic{
-		Severity: diag.Error, Code: diag.GoneUnable, Summary: fmt.Sprintf("policies.gone is %s, and accounts of this target cannot be switched off", follows),
-		Hint: "leave it out, or declare what switches an account off where the plugin can be told",
+		Severity: diag.Error, Code: diag.GoneUnable, Summary: fmt.Sprintf("policies.gone is %s, but this target cannot switch accounts off", follows),
+		Hint: "leave it out, or, if the plugin has a setting for it, configure what switches an account off",
 	})
 }
 
@@ -237,9 +237,9 @@ func (r *run) strand() {
 	if n == 0 {
 		return
 	}
-	hint := "give them an address, or a way to sign in that the target has; stetl rejects --stranded lists them, limits.stranded stops a run"
+	hint := "give them an address, or a way to sign in that the target has; stetl rejects --stranded lists them, limits.stranded limits their number"
 	if on := r.result.Stranded.SwitchOn; len(on) > 0 {
-		hint = fmt.Sprintf("switch on %s in the target, which lets %d of them in; limits.stranded stops a run", on[0].Text(), on[0].Accounts)
+		hint = fmt.Sprintf("switch on %s in the target: then %d of them can sign in; limits.stranded limits their number", on[0].Text(), on[0].Accounts)
 	}
 	r.result.Diagnostics.Add(diag.Diagnostic{
 		Severity: diag.Warning, Code: diag.RunStranded, Summary: fmt.Sprintf("%d people will have no way to sign in", n), Hint: hint,
@@ -254,7 +254,7 @@ func nameUnseenDrift(l *diag.List, o *Options, unchanged int) {
 	}
 	l.Add(diag.Diagnostic{
 		Severity: diag.Warning, Code: diag.RunDriftNeedsFull,
-		Summary: fmt.Sprintf("policies.drift is overwrite, and this run does not compare the %d accounts that have not changed at the source", unchanged), Hint: "run with --full to have all accounts compared",
+		Summary: fmt.Sprintf("policies.drift is overwrite, but this run does not compare the %d accounts that have not changed in the source", unchanged), Hint: "run with --full to compare all accounts",
 	})
 }
 
@@ -299,7 +299,7 @@ func (r *run) prove(ctx context.Context) (err error) {
 			return err
 		}
 	} else {
-		r.result.Canaries = []Proof{{Unasked: true, Problem: "this target cannot be asked whether a password is right"}}
+		r.result.Canaries = []Proof{{Unasked: true, Problem: "it is not possible to test a password at this target"}}
 	}
 	for _, proof := range r.result.Canaries {
 		if proof.Unasked && r.options.Policies.Canary == policy.CanaryRequired {

@@ -120,15 +120,15 @@ func (r *goneRules) about(l *leaver, now time.Time) (pluginapi.Action, diag.Code
 	case e.Origin != journal.Made:
 		return "", diag.GoneNotMade, "no run has made this account"
 	case owner != "":
-		return "", diag.GoneLinked, "it lives on as a way to sign in to account " + owner + ", which has an account of its own in the target"
+		return "", diag.GoneLinked, "in the source it is now a login of account " + owner + ", which has an account of its own in the target"
 	case e.Code == diag.GoneRegisteredAgain && off:
-		return "", diag.GoneRegisteredAgain, "another account of the source has its address, which it has given free; it is switched off"
+		return "", diag.GoneRegisteredAgain, "another account of the source has its address now; this one is switched off and has given up the address"
 	case e.TargetID == "", e.InDoubt && off:
-		return "", diag.UndoInDoubt, "nobody knows what a run left there; look in the target for the id " + e.VisibleID
+		return "", diag.UndoInDoubt, "it is not known what a run has left there; look in the target for the id " + e.VisibleID
 	case len(e.State) == 0:
-		return "", diag.UndoInDoubt, "the target has not said in which state a run left it, so that nobody can tell whether it was touched since"
+		return "", diag.UndoInDoubt, "the target did not say in which state a run has left it, so it is not known whether somebody has changed it since"
 	case !r.same(e.Run):
-		return "", diag.GoneOtherReading, fmt.Sprintf("run %d, which was the last to deal with it, has chosen accounts of the source by other settings", e.Run)
+		return "", diag.GoneOtherReading, fmt.Sprintf("run %d, the last one that loaded it, has read the source with other settings", e.Run)
 	}
 	action := pluginapi.Updated
 	switch {
@@ -457,7 +457,7 @@ func (g *leavers) again(e *journal.Entry) {
 	}
 	g.keep(pluginapi.Outcome{
 		SourceID: e.SourceID, TargetID: e.TargetID, Code: diag.GoneRegisteredAgain,
-		Detail: "another account of the source has its address, which it gives free; it is switched off and stays",
+		Detail: "another account of the source has its address now; this one gives up the address, is switched off, and stays",
 	})
 }
 

@@ -33,7 +33,7 @@ func ReadIDs(r io.Reader, name string) ([]Named, error) {
 	bad := func(n int, format string, args ...any) error {
 		return diag.List{{
 			Code: diag.RunBadUsersFile, Summary: fmt.Sprintf(format, args...), Pos: diag.Pos{File: name, Line: n},
-			Hint: "write one id a line, as UTF-8; lines that begin with # are for people",
+			Hint: "write one id per line, as UTF-8; lines that begin with # are comments",
 		}}.Err()
 	}
 	n := 0
@@ -81,7 +81,7 @@ func parseID(line string) (Named, error) {
 	}
 	var id string
 	if err := json.Unmarshal([]byte(text), &id); err != nil {
-		return Named{}, errors.New("the line begins with a quotation mark and is no JSON string")
+		return Named{}, errors.New("the line begins with a quotation mark, but is not a JSON string")
 	}
 	if id == "" {
 		return Named{}, errors.New("an id is not empty")

@@ -51,8 +51,8 @@ func TestReadIDsRefuses(t *testing.T) {
 		"Latin-1":            {"a\nb\xe9\n", 2, "not text in UTF-8"},
 		"a binary file":      {"a\nb\x00c\n", 2, "not text in UTF-8"},
 		"a long line":        {"a\n" + strings.Repeat("x", longestID+5) + "\n", 2, "longer than an id"},
-		"an open quotation":  {"a\n\n\"b\n", 3, "no JSON string"},
-		"text behind it":     {"\"a\" b\n", 1, "no JSON string"},
+		"an open quotation":  {"a\n\n\"b\n", 3, "not a JSON string"},
+		"text behind it":     {"\"a\" b\n", 1, "not a JSON string"},
 		"an empty quotation": {"\"\"\n", 1, "not empty"},
 	} {
 		ids, err := ReadIDs(strings.NewReader(tt.text), "u.txt")

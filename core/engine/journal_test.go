@@ -101,7 +101,7 @@ func TestRejectNamesWhoHasGone(t *testing.T) {
 	again = append(again, rename(people(5), 4, "user1@example.org")[4])
 	for _, dry := range []bool{true, false} {
 		_, seen, err := p.do(again, dst, func(o *Options) { o.DryRun = dry })
-		if c := seen[id(4)]; err != nil || c.Code != diag.LoadEmailConflict || !strings.Contains(c.Detail, "has made that account for "+id(1)+", who has gone") {
+		if c := seen[id(4)]; err != nil || c.Code != diag.LoadEmailConflict || !strings.Contains(c.Detail, "has made that account for "+id(1)+", who is no longer") {
 			t.Errorf("dry %v: %v, %+v", dry, err, c)
 		}
 	}

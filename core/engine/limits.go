@@ -72,7 +72,7 @@ func (l *limiter) before(updates, resets, mails, stranded, gone int) error {
 		{"accounts would need a new password", resets, l.limits.Resets},
 		{"people would be mailed by the target", mails, l.limits.Mails},
 		{"people would have no way to sign in", stranded, l.limits.Stranded},
-		{"accounts of people who have gone from the source would be switched off or deleted (limits.gone says how many may be)", gone, leaving},
+		{"accounts of people who have gone from the source would be switched off or deleted (limits.gone)", gone, leaving},
 	} {
 		if most, set := c.limit.Of(l.total); set && c.n > most {
 			return fmt.Errorf("%w: %d %s, the limit is %d; nothing was written", ErrLimit, c.n, c.what, most)
@@ -100,7 +100,7 @@ func (l *limiter) update(n int) error {
 	defer l.mu.Unlock()
 	most, set := l.limits.Updates.Of(l.total)
 	if set && l.updated+n > most {
-		return fmt.Errorf("%w: more than %d accounts would be updated, which were %d so far", ErrLimit, most, l.updated)
+		return fmt.Errorf("%w: more than %d accounts would be updated; %d were updated before that", ErrLimit, most, l.updated)
 	}
 	l.updated += n
 	return nil
@@ -120,7 +120,7 @@ func (l *limiter) after(changes []pluginapi.Change) error {
 			continue // the plugin gave up, for a cause that stops the run with better words
 		}
 		if l.first.add(bad, c.Code) {
-			return fmt.Errorf("%w: all of the first %d accounts end with %s, as in: %s", ErrLimit, l.first.n, c.Code, strings.TrimSuffix(cmp.Or(c.Detail, "no detail")+"; "+c.Hint, "; "))
+			return fmt.Errorf("%w: all of the first %d accounts end with %s, for example: %s", ErrLimit, l.first.n, c.Code, strings.TrimSuffix(cmp.Or(c.Detail, "no detail")+"; "+c.Hint, "; "))
 		}
 		if bad {
 			l.failed++

@@ -99,7 +99,7 @@ func (l *loader) record(batch int64, users []pluginapi.User, before []journal.En
 		entries[i] = l.entry(&users[i], &changes[i].Outcome, &before[i])
 	}
 	if err := l.journal.Record(batch, entries); err != nil {
-		return fmt.Errorf("the run stops, as what it does cannot be remembered: %w", err)
+		return fmt.Errorf("the run stops, because its results cannot be stored in the journal: %w", err)
 	}
 	return nil
 }

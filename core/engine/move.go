@@ -353,7 +353,7 @@ func (m *mover) exclusionOutcome(ctx context.Context, u *pluginapi.User, e *excl
 		}
 	}
 	if !m.survey.about(e.lost.winner()) {
-		c.Detail += "; this run is not about that one"
+		c.Detail += "; this run does not include that account"
 	}
 	return c
 }

@@ -19,7 +19,7 @@ import (
 
 // ErrDiffers says that the target has confirmed accounts that it does not hold, or not as
 // they were given to it.
-var ErrDiffers = errors.New("the target does not hold what it has confirmed")
+var ErrDiffers = errors.New("the target does not have what it has confirmed")
 
 // Verification is what a target holds beside what it should hold.
 type Verification struct {
@@ -279,7 +279,7 @@ func disprove(ctx context.Context, j Journal, run int64, c pluginapi.Change) err
 	e.Action, e.Code, e.Digest, e.Run = pluginapi.InDoubt, c.Code, nil, run
 	e.InDoubt = c.Code == diag.VerifyMissing
 	if err := j.Record(0, []journal.Entry{e}); err != nil {
-		return fmt.Errorf("remember what was read back: %w", err)
+		return fmt.Errorf("store what was read back: %w", err)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func (r rules) reconcile(found pluginapi.Change, u *pluginapi.User, before *jour
 		c.Action, c.Code, c.Detail = pluginapi.Skipped, diag.LoadDrift, driftText(&c)
 	case writes && c.Action == pluginapi.Created && before.InDoubt:
 		// It may still come to light there, so it is not said to be created.
-		c.Action, c.Code, c.Detail = pluginapi.InDoubt, diag.LoadUnknownAnswer, "an earlier run has sent it and does not know the answer, and it is not in the target now; the next run looks it up and creates it if it is still missing"
+		c.Action, c.Code, c.Detail = pluginapi.InDoubt, diag.LoadUnknownAnswer, "an earlier run has sent it and got no answer, and it is not in the target now; the next run looks it up, and creates it if it is still missing"
 		return write, c, drifted
 	case writes:
 		return write, c, drifted

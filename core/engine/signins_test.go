@@ -63,7 +63,7 @@ func TestPeopleWithoutAnyWayToSignIn(t *testing.T) {
 		if diff := cmp.Diff(want, res.Stranded); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", step.name, diff)
 		}
-		if n := len(res.Diagnostics); n != 1 || res.Diagnostics[0].Code != diag.RunStranded || !strings.Contains(res.Diagnostics[0].Hint, "lets 3 of them in") {
+		if n := len(res.Diagnostics); n != 1 || res.Diagnostics[0].Code != diag.RunStranded || !strings.Contains(res.Diagnostics[0].Hint, "3 of them can sign in") {
 			t.Errorf("%s: %v", step.name, res.Diagnostics)
 		}
 	}

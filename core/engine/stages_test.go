@@ -486,7 +486,7 @@ func TestLimiterWithoutSettings(t *testing.T) {
 		codes    []diag.Code
 		want     string
 	}{
-		"all alike":                      {total: 5000, n: 4000, codes: []diag.Code{a}, want: "after 100: stopped by a limit: all of the first 100 accounts end with load.target_refused, as in: no"},
+		"all alike":                      {total: 5000, n: 4000, codes: []diag.Code{a}, want: "after 100: stopped by a limit: all of the first 100 accounts end with load.target_refused, for example: no"},
 		"all alike, a count is set":      {total: 5000, n: 4000, limit: policy.Limit{Set: true, Count: 900}, codes: []diag.Code{a}, want: "after 100: stopped by a limit: all of the first 100"},
 		"those that earlier runs left":   {total: 5000, settled: 4800, n: 200, codes: []diag.Code{a}},
 		"few accounts":                   {total: 90, n: 90, codes: []diag.Code{a}},

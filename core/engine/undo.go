@@ -160,7 +160,7 @@ func (u *Undoing) gather(ctx context.Context, j UndoJournal, caps *pluginapi.Cap
 			// Also of accounts that no answer came of: one that a run has sent is never hidden.
 			u.skip(report, pluginapi.Outcome{
 				SourceID: e.SourceID, TargetID: e.TargetID, Action: pluginapi.Skipped, Code: diag.UndoInDoubt,
-				Detail: "nobody knows what a run left there; look in the target for the id " + e.VisibleID,
+				Detail: "it is not known what a run has left there; look in the target for the id " + e.VisibleID,
 			})
 			continue
 		case !e.Ours():
@@ -185,7 +185,7 @@ func (u *Undoing) tidy(ctx context.Context, t tidier, progress func(removed, lef
 		case left == 0:
 			return
 		case before >= 0 && left >= before:
-			u.Untidy = fmt.Sprintf("%d things are left to look at, and it does not get less", left)
+			u.Untidy = fmt.Sprintf("%d things are left, and their number does not get smaller", left)
 			return
 		}
 		before = left
@@ -205,7 +205,7 @@ func (u *Undoing) preImage(ctx context.Context, j UndoJournal, a *pluginapi.Acco
 		return nil, false, err
 	}
 	if before == nil {
-		u.skip(report, pluginapi.Outcome{SourceID: a.SourceID, Action: pluginapi.Skipped, Code: diag.UndoNoPreImage, Detail: "the target gave no pre-image when it was changed"})
+		u.skip(report, pluginapi.Outcome{SourceID: a.SourceID, Action: pluginapi.Skipped, Code: diag.UndoNoPreImage, Detail: "when it was changed, the target did not say what it was before"})
 	}
 	return before, before != nil, nil
 }

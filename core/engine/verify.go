@@ -20,7 +20,7 @@ func Verify(ctx context.Context, src Source, dst Target, o Options, sample int) 
 	r := newRun(dst, o)
 	v = &Verification{Differences: map[diag.Code]int{}}
 	if !r.caps.Can(pluginapi.CanPlan) {
-		return v, errors.New("this target cannot be read back; its plugin does not implement Plan")
+		return v, errors.New("this target cannot be read back: its plugin does not implement Plan")
 	}
 	start := time.Now()
 	defer func() { v.Elapsed = time.Since(start) }()
@@ -101,7 +101,7 @@ func (r *verifier) gone(ctx context.Context) error {
 				continue // a run has followed
 			}
 		}
-		gone := pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: id, Action: pluginapi.Unchanged, Code: diag.VerifyGone, Detail: "a run has loaded it, and it is not in the source any more"}}
+		gone := pluginapi.Change{Outcome: pluginapi.Outcome{SourceID: id, Action: pluginapi.Unchanged, Code: diag.VerifyGone, Detail: "a run has loaded it, and it is no longer in the source"}}
 		if err := r.comparison.lacks(gone); err != nil {
 			return err
 		}

@@ -66,7 +66,7 @@ CREATE TABLE reason (
 var ErrLocked = errors.New("another run is using this journal")
 
 // ErrOtherKey is returned when a journal has another key than it should.
-var ErrOtherKey = errors.New("the journal was made after what it is to be compared with")
+var ErrOtherKey = errors.New("the journal is newer than what it is compared with")
 
 // Journal is one open file. All methods are safe for concurrent use.
 type Journal struct {
@@ -218,7 +218,7 @@ func readable(have int, path string, readOnly bool) error {
 	case have == 0 && readOnly:
 		return fmt.Errorf("the journal %s is empty: %w", path, fs.ErrNotExist)
 	case have < version && readOnly:
-		return fmt.Errorf("the journal %s was written by an older version of this program; a run of this one brings it up to date", path)
+		return fmt.Errorf("the journal %s was written by an older version of this program; a run of this version updates it", path)
 	}
 	return nil
 }

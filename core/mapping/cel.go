@@ -98,7 +98,7 @@ func (*compiler) expression(source, path string, want pluginapi.Kind, found *dia
 				if meant := diag.Suggest(name, readable()); meant != "" {
 					d.Hint = fmt.Sprintf("did you mean %q?", meant)
 				} else {
-					d.Hint = "there are: " + strings.Join(readable(), ", ")
+					d.Hint = "use one of: " + strings.Join(readable(), ", ")
 				}
 			}
 			found.Add(d)
@@ -107,7 +107,7 @@ func (*compiler) expression(source, path string, want pluginapi.Kind, found *dia
 	}
 	if !fits(ast.OutputType(), want) {
 		found.Add(diag.Diagnostic{
-			Code: diag.MapBadExpression, Summary: fmt.Sprintf("the expression gives %s, and %s is needed", ast.OutputType(), kindNames[want]), Path: path,
+			Code: diag.MapBadExpression, Summary: fmt.Sprintf("the expression has the type %s, but %s is needed", ast.OutputType(), kindNames[want]), Path: path,
 		})
 		return nil
 	}
@@ -174,13 +174,13 @@ func (e *expression) eval(v *view) (any, error) {
 // evalError words an error without the values that the library's message may quote.
 func evalError(err error) error {
 	for prefix, words := range map[string]string{
-		"no such key":            "a key that the expression reads is not there; has(…) asks for it",
+		"no such key":            "a key that the expression reads does not exist; test for it with has(…)",
 		"no such overload":       "a value has a type that the expression does not expect",
 		"index out of bounds":    "a list is shorter than the expression expects",
 		"divide by zero":         "it divides by zero",
 		"operation cancelled":    "it takes too long",
 		"actual cost limit":      "it takes too long",
-		"no such attribute":      "an attribute that the expression reads is not there",
+		"no such attribute":      "an attribute that the expression reads does not exist",
 		"type conversion error":  "a value cannot be converted",
 		"optional.none()":        "an optional value is absent",
 		"unsupported conversion": "a value cannot be converted",

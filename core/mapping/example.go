@@ -125,7 +125,7 @@ func account(raw json.RawMessage) (*canonical.User, error) {
 		Roles    map[string][]string `json:"roles"`
 	}
 	if err := json.Unmarshal(raw, &in); err != nil {
-		return nil, fmt.Errorf("the account of the example is not in the shape of an exported one: %w", err)
+		return nil, fmt.Errorf("the account of the example does not have the form of an exported one: %w", err)
 	}
 	u := &canonical.User{App: in.App, InternalID: in.InternalID, ID: in.ID, Roles: in.Roles}
 	if u.App == "" {

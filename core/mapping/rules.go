@@ -89,7 +89,7 @@ func Compile(spec Spec, policies policy.Policies) (*Rules, diag.List) {
 			if meant := diag.Suggest(name, settable()); meant != "" {
 				d.Hint = fmt.Sprintf("did you mean %q?", meant)
 			} else {
-				d.Hint = "there are: " + strings.Join(settable(), ", ")
+				d.Hint = "use one of: " + strings.Join(settable(), ", ")
 			}
 			found.Add(d)
 			continue
@@ -235,7 +235,7 @@ func (c *compiler) rule(rule Rule, path string, f field, found *diag.List) func(
 	}
 	switch {
 	case given > 1:
-		bad(diag.ConfigConflict, "", "a rule has one of copy, constant, template, lookup and cel")
+		bad(diag.ConfigConflict, "", "a rule may have only one of copy, constant, template, lookup and cel")
 	case given == 0 && rule.Default == nil:
 		bad(diag.ConfigMissingField, "", "a rule needs one of copy, constant, template, lookup, cel and default")
 	case given == 0:
@@ -318,7 +318,7 @@ func (c *compiler) template(text, path string, found *diag.List) func(*view) (an
 		end := strings.IndexByte(rest, '}')
 		if rest[i] == '}' || end < 0 {
 			found.Add(diag.Diagnostic{
-				Code: diag.MapBadTemplate, Summary: "a brace without its partner", Path: path, Pos: diag.Pos{Line: 1, Col: col + len([]rune(rest[:i]))},
+				Code: diag.MapBadTemplate, Summary: "a brace without a matching brace", Path: path, Pos: diag.Pos{Line: 1, Col: col + len([]rune(rest[:i]))},
 				Hint: "write {{ or }} for the brace itself",
 			})
 			return nil
@@ -361,7 +361,7 @@ func (c *compiler) pathAt(name, path string, pos diag.Pos, found *diag.List) fun
 		if meant := diag.Suggest(name, readable()); meant != "" {
 			d.Hint = fmt.Sprintf("did you mean %q?", meant)
 		} else {
-			d.Hint = "there are: " + strings.Join(readable(), ", ") + "; metadata.KEY and roles.TENANT reach inside"
+			d.Hint = "use one of: " + strings.Join(readable(), ", ") + "; metadata.KEY and roles.TENANT reach inside"
 		}
 		found.Add(d)
 	}

@@ -82,7 +82,7 @@ func TestExclusions(t *testing.T) {
 	}{
 		"filter":               {spec: Spec{Filter: `"guest" in roles["public"]`}, want: Exclusion{pluginapi.Skipped, diag.MapFiltered, "mapping.filter is false for it"}},
 		"no entry":             {spec: Spec{Set: map[string]Rule{"given_name": {Lookup: "metadata.tier", Table: map[string]json.RawMessage{"a": raw(`"b"`)}}}}, want: Exclusion{pluginapi.Rejected, diag.MapNoEntry, "mapping.set.given_name: " + errNoEntry.Error()}},
-		"missing key":          {spec: Spec{Set: map[string]Rule{"given_name": {CEL: `string(metadata.nothing)`}}}, want: Exclusion{pluginapi.Rejected, diag.MapFailed, "mapping.set.given_name: a key that the expression reads is not there; has(…) asks for it"}},
+		"missing key":          {spec: Spec{Set: map[string]Rule{"given_name": {CEL: `string(metadata.nothing)`}}}, want: Exclusion{pluginapi.Rejected, diag.MapFailed, "mapping.set.given_name: a key that the expression reads does not exist; test for it with has(…)"}},
 		"wrong type":           {spec: Spec{Set: map[string]Rule{"given_name": {Copy: "metadata.address"}}}, want: Exclusion{pluginapi.Rejected, diag.MapFailed, "mapping.set.given_name: it is not text"}},
 		"errors quote nothing": {spec: Spec{Set: map[string]Rule{"enabled": {CEL: `int(metadata.tier) > 0`}}}, want: Exclusion{pluginapi.Rejected, diag.MapFailed, "mapping.set.enabled: a value cannot be converted"}},
 		"endless": {

@@ -30,7 +30,7 @@ func checkBridge(ctx context.Context, m *Migration, noRun diag.Severity) diag.Li
 	found.Add(unable(settings, m.target.Capabilities())...)
 	if needsAccounts(settings) && !m.journal.hasAccounts(ctx) {
 		found.Add(diag.Diagnostic{
-			Severity: noRun, Code: diag.BridgeNoJournal, Path: "/journal", Summary: "no run has left an account in this journal: the bridge would know nobody",
+			Severity: noRun, Code: diag.BridgeNoJournal, Path: "/journal", Summary: "no run has stored an account in this journal, so the bridge would know no account",
 			Detail: "every instance needs the journal folder of the runs, for the same source and target", Hint: "run stetl run first, and start the bridge with its journal",
 		})
 	}
@@ -86,7 +86,7 @@ func exposed(c config.Bridge) (found diag.List) {
 	host, _, err := net.SplitHostPort(c.AdminListen)
 	if addr, parseErr := netip.ParseAddr(host); err == nil && host != "localhost" && (parseErr != nil || !addr.IsLoopback()) {
 		found.Add(diag.Diagnostic{
-			Severity: diag.Warning, Code: diag.BridgeExposed, Path: "/bridge/admin_listen", Summary: "metrics are open to the network, and ask for no password",
+			Severity: diag.Warning, Code: diag.BridgeExposed, Path: "/bridge/admin_listen", Summary: "the metrics can be read from the network, without a password",
 			Hint: "listen on a loopback address, or let only the collector of metrics reach this one",
 		})
 	}

@@ -125,7 +125,7 @@ func incomplete(cfg *config.Config, path string, e *supertokens.IncompleteError)
 		if info, known := diag.Lookup(d.Code); known {
 			d.Hint = info.Remedy
 			if e.Readable() {
-				d.Hint += fmt.Sprintf("; --accept-incomplete %s reads what is there all the same", code)
+				d.Hint += fmt.Sprintf("; --accept-incomplete %s reads it all the same", code)
 			}
 		}
 		list.Add(d)

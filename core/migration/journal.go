@@ -37,7 +37,7 @@ func (j *runJournal) open(ctx context.Context, dir string, readOnly bool) (err e
 		}
 		return nil
 	case errors.Is(err, journal.ErrOtherKey):
-		return UsageError{fmt.Errorf("plan again, as there have been runs since: %w", err)}
+		return UsageError{fmt.Errorf("plan again, because there were runs since: %w", err)}
 	default:
 		return RefusedError{err}
 	}

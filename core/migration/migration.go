@@ -146,7 +146,7 @@ func unknownReasons(skip []diag.Code, plugin plugin.Info) (list diag.List) {
 		}
 		list.Add(diag.Diagnostic{
 			Code: diag.ConfigInvalidValue, Path: "/policies/skip/" + strconv.Itoa(i), Summary: fmt.Sprintf("no account is ever rejected with the code %q", code),
-			Hint: "stetl explain CODE knows them, and stetl rejects names those of the last run",
+			Hint: "stetl explain CODE explains a code, and stetl rejects lists those of the last run",
 		})
 	}
 	return list

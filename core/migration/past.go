@@ -128,7 +128,7 @@ func (p Past) signIn(ctx context.Context) (*signin.Target, error) {
 			return target, nil
 		}
 	}
-	return nil, RefusedError{errors.New("no run has seen which ways to sign in the target has: its plugin does not say, or no run has come that far")}
+	return nil, RefusedError{errors.New("no run knows which ways to sign in the target has: its plugin does not say, or no run has come that far")}
 }
 
 // IDMap pairs the ids of every account that runs have loaded or found; with linked also

@@ -109,7 +109,7 @@ func (l *launcher) words() diag.Words { return l.current().Info().Codes }
 func (l *launcher) close(ctx context.Context) {
 	for i, client := range l.clients {
 		if err := closePlugin(ctx, client); err != nil && i == len(l.clients)-1 && l.options.Log != nil {
-			l.options.Log.WarnContext(ctx, "the plugin did not end in peace; no account is affected", "code", diag.PluginCloseFailed, "error", err)
+			l.options.Log.WarnContext(ctx, "the plugin did not end properly; no account is affected", "code", diag.PluginCloseFailed, "error", err)
 		}
 	}
 }

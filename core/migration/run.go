@@ -76,9 +76,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	m := r.m
 	switch part := wantsPart(&r.o.Choice, m.o.Plan); {
 	case !r.o.DryRun && m.o.ReadOnly:
-		return UsageError{errors.New("the journal was opened for looking only, and a run notes in it what it does")}
+		return UsageError{errors.New("the journal was opened read-only, and a run has to write to it")}
 	case m.ran:
-		return UsageError{errors.New("this migration has been run: open it again for another run")}
+		return UsageError{errors.New("this migration has been run already: open it again for another run")}
 	case len(part) > 0 && m.target.Capabilities().Whole:
 		return needsEveryone(part)
 	}
@@ -201,7 +201,7 @@ func (r *run) finish(ctx context.Context, result *engine.Result, err error) erro
 		err = errors.Join(err, keepPayloads(ctx, &m.journal, r.accounts, r.notes.notLoaded, r.keys))
 	}
 	if endErr := r.notes.end(result, r.report.PartLosses, err); endErr != nil {
-		err = errors.Join(err, fmt.Errorf("the end of the run cannot be remembered: %w", endErr))
+		err = errors.Join(err, fmt.Errorf("the end of the run cannot be stored in the journal: %w", endErr))
 	}
 	return classify(ctx, err)
 }

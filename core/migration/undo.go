@@ -20,9 +20,9 @@ const (
 func (m *Migration) CountUndo(ctx context.Context) (*engine.Undoing, error) {
 	switch caps := m.target.Capabilities(); {
 	case m.o.ReadOnly:
-		return nil, UsageError{errors.New("the journal was opened for looking only, and undo notes in it what it does")}
+		return nil, UsageError{errors.New("the journal was opened read-only, and undo has to write to it")}
 	case caps.Whole:
-		return nil, RefusedError{errors.New("this target is written as a whole, as import files are: remove what the run has written")}
+		return nil, RefusedError{errors.New("this target is written as a whole (such as import files): remove what the run has written")}
 	case !caps.Can(pluginapi.CanUndo):
 		return nil, RefusedError{fmt.Errorf("plugin %s cannot take accounts back", m.cfg.Target.Plugin)}
 	}

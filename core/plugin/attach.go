@@ -51,7 +51,7 @@ func attach(ctx context.Context, loc Location, o Options) (*Client, error) {
 			"start the plugin with --debug again, or unset the variable",
 		}
 	}
-	log.Warn("attached to a plugin under a debugger: its process is not ours, nothing is verified or encrypted, and calls have no deadline")
+	log.Warn("attached to a plugin under a debugger: stetl did not start its process, nothing is verified or encrypted, and calls have no time limit")
 	c := &Client{name: loc.Name, userAgent: o.UserAgent, log: log, pid: to.PID, attached: conn.Close}
 	c.session.Store(s)
 	c.info = Info{Description: info, Protocol: wire.Version, PID: to.PID}

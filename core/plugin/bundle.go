@@ -230,7 +230,7 @@ func verifyUnpacked(name string, entry *Locked, staged string) (string, error) {
 	if !slices.Contains(entry.SHA256[Platform()], sum) {
 		return "", &Error{
 			name, diag.PluginChecksum, fmt.Sprintf("the bundle's %s accepts %v for %s, and what it carries has sha256 %s", LockName, entry.SHA256[Platform()], Platform(), sum),
-			"get the bundle again, for this platform and from who has made it",
+			"get the bundle again from its author, for this platform",
 		}
 	}
 	return sum, nil

@@ -344,11 +344,11 @@ func TestCloseKillsAFrozenPlugin(t *testing.T) {
 func TestLaunchFailures(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]*Error{
-		"noisy-before": {Code: diag.PluginBadHandshake, Cause: `it wrote "Hello, I am a friendly plugin!" to stdout, where the handshake was due`},
+		"noisy-before": {Code: diag.PluginBadHandshake, Cause: `it wrote "Hello, I am a friendly plugin!" to stdout instead of the handshake`},
 		"dies":         {Code: diag.PluginDiedAtStart, Cause: "it ended before it was ready: exit status 7, and said: cannot find my shared library"},
 		"exits-zero":   {Code: diag.PluginDiedAtStart, Cause: "it ended before it was ready: exit status 0"},
 		"hangs":        {Code: diag.PluginStartTimeout, Cause: "it was not ready within 1s, and said: waiting for nothing"},
-		"old":          {Code: diag.PluginWrongProtocol, Cause: "it speaks version 9 of the protocol, this program version 1"},
+		"old":          {Code: diag.PluginWrongProtocol, Cause: "it uses version 9 of the protocol, stetl uses version 1"},
 		"plain":        {Code: diag.PluginWrongProtocol, Cause: "it offers no certificate for mutual TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -391,7 +391,7 @@ func TestLaunchOfWrongFiles(t *testing.T) {
 		want    *Error
 	}{
 		"foreign": {foreign, &Error{Code: diag.PluginWrongArchitecture, Cause: "a program for SH"}},
-		"text":    {"just a text\n", &Error{Code: diag.PluginWrongArchitecture, Cause: "no program for any system"}},
+		"text":    {"just a text\n", &Error{Code: diag.PluginWrongArchitecture, Cause: "not a program for any system"}},
 		"script":  {"#!/nowhere/interpreter -x\n", &Error{Code: diag.PluginCannotStart, Cause: "needs /nowhere/interpreter -x, which is not installed"}},
 		"crlf":    {"#!/bin/sh\r\necho hi\r\n", &Error{Code: diag.PluginCannotStart, Cause: "lines end in CR LF"}},
 		"shell":   {"#!/bin/sh\necho hi\n", &Error{Code: diag.PluginBadHandshake, Cause: `it wrote "hi" to stdout`}},

@@ -44,7 +44,7 @@ func (c *Client) examine() error {
 		return nil
 	}
 	return &Error{
-		c.name, diag.PluginNoHealth, "its health service does not say that it is serving: " + err.Error(),
+		c.name, diag.PluginNoHealth, "its health service does not report SERVING: " + err.Error(),
 		`serve grpc.health.v1.Health, with the service "plugin" as SERVING`,
 	}
 }

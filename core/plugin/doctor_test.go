@@ -80,13 +80,13 @@ func TestExamine(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]*Error{
 		"good":         nil,
-		"noisy-before": {Code: diag.PluginBadHandshake, Cause: "to stdout, where the handshake was due"},
+		"noisy-before": {Code: diag.PluginBadHandshake, Cause: "to stdout instead of the handshake"},
 		"noisy-after":  {Code: diag.PluginStdoutNoise, Cause: `after the handshake it wrote "working hard`},
-		"old":          {Code: diag.PluginWrongProtocol, Cause: "it speaks version 9"},
+		"old":          {Code: diag.PluginWrongProtocol, Cause: "it uses version 9"},
 		"hangs":        {Code: diag.PluginStartTimeout, Cause: "it was not ready within 1s"},
-		"deaf":         {Code: diag.PluginWrongProtocol, Cause: "does not say what it is: plugin deaf: Describe: connection error"},
-		"mute":         {Code: diag.PluginWrongProtocol, Cause: "does not say what it is: plugin odd does not know the call Describe"},
-		"unhealthy":    {Code: diag.PluginNoHealth, Cause: "its health service does not say that it is serving"},
+		"deaf":         {Code: diag.PluginWrongProtocol, Cause: "does not answer Describe: plugin deaf: Describe: connection error"},
+		"mute":         {Code: diag.PluginWrongProtocol, Cause: "does not answer Describe: plugin odd does not know the call Describe"},
+		"unhealthy":    {Code: diag.PluginNoHealth, Cause: "its health service does not report SERVING"},
 		"stays":        {Code: diag.PluginStuck, Cause: "it does not end after Shutdown"},
 		"renamed":      {Code: diag.PluginBadName, Cause: "it calls itself something-else"},
 	} {

@@ -153,7 +153,7 @@ func Find(name string, o Options) (Location, error) {
 		}
 		dir = filepath.Dir(self)
 	}
-	fix := "put the executable there, or say with path or plugin_dir where it is"
+	fix := "put the executable there, or set path or plugin_dir"
 	if best := diag.Suggest(name, slices.Collect(maps.Keys(o.Bundled))); best != "" {
 		fix = fmt.Sprintf("did you mean %s?", best)
 	}
@@ -177,7 +177,7 @@ func check(name, path, ifMissing string) error {
 	case err != nil:
 		return &Error{name, diag.PluginNotFound, fmt.Sprintf("%s cannot be examined: %v", path, errors.Unwrap(err)), "check the permissions of its folder"}
 	case info.IsDir():
-		return &Error{name, diag.PluginNotExecutable, path + " is a directory", "name the executable in it, or call it like the folder"}
+		return &Error{name, diag.PluginNotExecutable, path + " is a directory", "name the executable in it, or give it the name of the folder"}
 	case !info.Mode().IsRegular():
 		return &Error{name, diag.PluginNotExecutable, path + " is not a regular file", "replace it by the executable"}
 	case runtime.GOOS != "windows" && info.Mode()&0o111 == 0:

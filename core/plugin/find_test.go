@@ -73,17 +73,17 @@ func TestFindFailures(t *testing.T) {
 		want   *Error
 		fix    string
 	}{
-		"missing":         {"acme", Options{Dir: dir}, &Error{Code: diag.PluginNotFound, Cause: "there is no " + dir + "/stetl-plugin-acme"}, "put the executable there, or say with path or plugin_dir where it is"},
+		"missing":         {"acme", Options{Dir: dir}, &Error{Code: diag.PluginNotFound, Cause: "there is no " + dir + "/stetl-plugin-acme"}, "put the executable there, or set path or plugin_dir"},
 		"misspelled":      {"keyclaok", Options{Dir: dir, Bundled: bundled}, &Error{Code: diag.PluginNotFound, Cause: "there is no"}, "did you mean keycloak?"},
 		"path missing":    {"acme", Options{Path: dir + "/nothing"}, &Error{Code: diag.PluginNotFound, Cause: "there is no " + dir + "/nothing"}, "correct the path of the plugin"},
 		"path relative":   {"acme", Options{Path: "./acme"}, &Error{Code: diag.PluginNotFound, Cause: "path ./acme is relative"}, "give the absolute path"},
 		"folder relative": {"acme", Options{Dir: "plugins"}, &Error{Code: diag.PluginNotFound, Cause: "plugin_dir plugins is relative"}, "give the absolute path"},
 		"not executable":  {"plain", Options{Dir: dir}, &Error{Code: diag.PluginNotExecutable, Cause: plain + " is not executable"}, "run chmod +x " + plain},
-		"directory":       {"folder", Options{Dir: dir}, &Error{Code: diag.PluginNotExecutable, Cause: "/stetl-plugin-folder is a directory"}, "name the executable in it, or call it like the folder"},
+		"directory":       {"folder", Options{Dir: dir}, &Error{Code: diag.PluginNotExecutable, Cause: "/stetl-plugin-folder is a directory"}, "name the executable in it, or give it the name of the folder"},
 		"device":          {"null", Options{Path: os.DevNull}, &Error{Code: diag.PluginNotExecutable, Cause: "is not a regular file"}, "replace it by the executable"},
 		"path traversal":  {"../../bin/sh", Options{Dir: dir}, &Error{Code: diag.PluginBadName, Cause: `"../../bin/sh" is not a plugin name`}, "use lower-case letters, digits and single dashes"},
 		"nothing at all":  {"", Options{Dir: dir}, &Error{Code: diag.PluginBadName, Cause: `"" is not a plugin name`}, "use lower-case letters, digits and single dashes"},
-		"no such folder":  {"acme", Options{Dir: dir + "/none"}, &Error{Code: diag.PluginNotFound, Cause: "there is no " + dir + "/none/stetl-plugin-acme"}, "put the executable there, or say with path or plugin_dir where it is"},
+		"no such folder":  {"acme", Options{Dir: dir + "/none"}, &Error{Code: diag.PluginNotFound, Cause: "there is no " + dir + "/none/stetl-plugin-acme"}, "put the executable there, or set path or plugin_dir"},
 		"file for folder": {"acme", Options{Dir: plain}, &Error{Code: diag.PluginNotFound, Cause: "cannot be examined: not a directory"}, "check the permissions of its folder"},
 	} {
 		t.Run(name, func(t *testing.T) {

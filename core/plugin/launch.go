@@ -131,7 +131,7 @@ func (c *Client) start(ctx context.Context, loc Location, o Options) error {
 		return c.explainSilence(ctx, err)
 	}
 	if info.Name != loc.Name {
-		c.log.Warn("the plugin calls itself something else", "name", info.Name)
+		c.log.Warn("the plugin has another name", "name", info.Name)
 	}
 	c.info = Info{Description: info, Protocol: c.plugin.NegotiatedVersion(), PID: c.pid}
 	return nil
@@ -144,8 +144,8 @@ func (c *Client) explainSilence(ctx context.Context, err error) error {
 		return err
 	}
 	return &Error{
-		c.name, diag.PluginWrongProtocol, "it started and does not say what it is: " + err.Error(),
-		"check that it is a plugin of this program, and that it listens where its handshake line says, with the certificate of that line",
+		c.name, diag.PluginWrongProtocol, "it started, but does not answer Describe: " + err.Error(),
+		"check that it is a plugin of stetl, and that it listens on the address and with the certificate of its handshake line",
 	}
 }
 
@@ -188,21 +188,21 @@ func (p *process) explain(loc Location, timeout time.Duration, err error) error 
 		}
 		return &Error{
 			loc.Name, diag.PluginBadHandshake,
-			fmt.Sprintf("it wrote %q to stdout, where the handshake was due", line),
+			fmt.Sprintf("it wrote %q to stdout instead of the handshake", line),
 			"have it write to stderr instead, or check that it is a plugin",
 		}
 	case whole && version != wire.Version:
 		return &Error{
-			loc.Name, diag.PluginWrongProtocol, fmt.Sprintf("it speaks version %d of the protocol, this program version %d", version, wire.Version),
-			"install versions of both that belong together",
+			loc.Name, diag.PluginWrongProtocol, fmt.Sprintf("it uses version %d of the protocol, stetl uses version %d", version, wire.Version),
+			"install matching versions of both",
 		}
 	case whole && (len(parts) < 5 || parts[4] != string(goplugin.ProtocolGRPC)):
 		return &Error{loc.Name, diag.PluginWrongProtocol, "it does not speak gRPC", "check that it is a plugin of this program"}
 	case p.endedByItself():
 		cause := "it ended before it was ready: " + p.cmd.ProcessState.String()
-		fix := "run it by hand to see what it says"
+		fix := "start it by hand to see its output"
 		if words := p.stderr.lastWords(); words != "" {
-			cause, fix = cause+", and said: "+words, "solve what it complains about"
+			cause, fix = cause+", and said: "+words, "correct what it names"
 		}
 		return &Error{loc.Name, diag.PluginDiedAtStart, cause, fix}
 	case !whole:
@@ -235,7 +235,7 @@ func explainExec(loc Location, dir string, err error) error {
 	case errors.Is(err, fs.ErrNotExist): // although the file is there
 		return &Error{
 			loc.Name, diag.PluginCannotStart, fmt.Sprintf("%s needs %s, which is not installed", loc.Path, interpreter(loc.Path)),
-			"install it, or a build of the plugin that does without",
+			"install it, or a build of the plugin that does not need it",
 		}
 	case errors.Is(err, fs.ErrPermission):
 		return &Error{
@@ -243,7 +243,7 @@ func explainExec(loc Location, dir string, err error) error {
 			"check its owner, the permissions of its folders and that the file system is not mounted noexec",
 		}
 	}
-	return &Error{loc.Name, diag.PluginCannotStart, "the operating system cannot start it: " + err.Error(), "solve what it complains about"}
+	return &Error{loc.Name, diag.PluginCannotStart, "the operating system cannot start it: " + err.Error(), "correct what it names"}
 }
 
 // format names what kind of executable a file is.
@@ -264,7 +264,7 @@ func format(path string) string {
 		defer func() { _ = f.Close() }()
 		return "a Windows program"
 	}
-	return "no program for any system (a script needs #! and an interpreter in its first line)"
+	return "not a program for any system (a script needs #! and an interpreter in its first line)"
 }
 
 // interpreter names what a script or a dynamically linked program needs first.

@@ -197,7 +197,7 @@ func Pinnable(loc Location) error {
 	}
 	return &Error{
 		loc.Name, diag.PluginUnpinnable, why.why,
-		fmt.Sprintf("put everything that it needs into a folder %s%s, with a launcher of the same name in it that finds the rest beside itself", Prefix, loc.Name),
+		fmt.Sprintf("put everything that it needs into a folder %s%s, with a launcher of the same name in it that finds the other files relative to itself", Prefix, loc.Name),
 	}
 }
 
@@ -218,7 +218,7 @@ func pinnable(loc Location) error {
 		return nil
 	}
 	if loc.Root == "" {
-		return &unpinnableError{loc.Path + " is a script: its checksum says nothing about the files that it starts and loads"}
+		return &unpinnableError{loc.Path + " is a script: its checksum does not cover the files that it starts and loads"}
 	}
 	if bytes.Contains(head, []byte(loc.Root)) {
 		return &unpinnableError{fmt.Sprintf("its launcher names its folder as %s, so a verified copy would start what lies there", loc.Root)}

@@ -52,7 +52,7 @@ var features = []struct {
 	Feature
 	lost string
 }{
-	{CarriesID, "ids that applications have stored: the target gives its own"},
+	{CarriesID, "ids that applications have stored: the target makes its own"},
 	{CarriesEmailVerified, "whether the e-mail address is verified"},
 	{CarriesPhone, "phone numbers"},
 	{CarriesNames, "names of people"},

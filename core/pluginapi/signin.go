@@ -26,7 +26,7 @@ const (
 	SignInEmailCode SignInWay = "email_code" // a code that is sent by mail, used once
 	SignInSMSCode   SignInWay = "sms_code"
 	SignInPasskey   SignInWay = "passkey"
-	// SignInEmailReset is a new password after a mail.
+	// SignInEmailReset is a new password by mail.
 	SignInEmailReset SignInWay = "email_reset"
 )
 
@@ -41,7 +41,7 @@ func ParseSignIn(text string) (SignIn, error) {
 	name, provider, named := strings.Cut(text, ":")
 	way := SignInWay(name)
 	if !slices.Contains(SignInWays(), way) || named && (way != SignInSocial || provider == "") {
-		return SignIn{}, fmt.Errorf("%q is no way to sign in; there are %s, and %s:PROVIDER", text, joinWays(), SignInSocial)
+		return SignIn{}, fmt.Errorf("%q is not a way to sign in; use one of %s, or %s:PROVIDER", text, joinWays(), SignInSocial)
 	}
 	return SignIn{Way: way, Provider: provider}, nil
 }

@@ -41,15 +41,15 @@ func (v *Verification) WriteText(w io.Writer) error {
 	fmt.Fprintf(b, "\nSource   %s\nTarget   %s\n\n", v.Source, v.Target)
 	fmt.Fprintf(b, "%s accounts compared in %s\n\n", Number(v.Result.Compared), v.Result.Elapsed.Round(10*time.Millisecond))
 	if v.Result.Nobody() {
-		b.WriteString("Nobody is there: no run has loaded any of these accounts, so nothing was compared.\n\n")
+		b.WriteString("No run has loaded any of these accounts, so nothing was compared.\n\n")
 	}
 	t := table{header: []string{"", "accounts#"}}
 	t.add("as they should be", Number(v.Result.Match))
 	if v.Result.Unread > 0 {
-		t.add("nobody can tell: the target does not show all of it", Number(v.Result.Unread))
+		t.add("unknown: the target does not show all of it", Number(v.Result.Unread))
 	}
 	t.add("different", Number(v.Result.Different()))
-	t.add("not loaded, as the runs said", Number(v.Result.Expected))
+	t.add("not loaded, as runs have reported", Number(v.Result.Expected))
 	_ = t.write(b) // a Builder does not fail
 	if len(v.Result.Differences) > 0 {
 		b.WriteString("\n")
@@ -122,10 +122,10 @@ func (u *Undoing) WriteText(w io.Writer) error {
 	}
 	_ = t.write(b) // a Builder does not fail
 	if u.Result.Tidied > 0 {
-		fmt.Fprintf(b, "\n%s roles, groups and the like that runs had created, and nobody has any more, are gone, too.\n", Number(u.Result.Tidied))
+		fmt.Fprintf(b, "\n%s roles, groups and the like that runs had created, and nobody has any more, were deleted, too.\n", Number(u.Result.Tidied))
 	}
 	if u.Result.Untidy != "" {
-		fmt.Fprintf(b, "\nNot everything that runs had created beside accounts is gone; another undo goes on with it: %s\n", u.Result.Untidy)
+		fmt.Fprintf(b, "\nSome roles, groups and the like that runs had created are still there; another undo goes on with them: %s\n", u.Result.Untidy)
 	}
 	if len(u.Kept) > 0 {
 		b.WriteString("\n")

@@ -19,7 +19,7 @@ import (
 func TestReadBackDiffersIsNoStop(t *testing.T) {
 	t.Parallel()
 	for failure, want := range map[string]string{
-		fmt.Sprint(fmt.Errorf("%w: 1 of 4", engine.ErrDiffers)): "Done, and the target does not hold all of it: 4 accounts", engine.ErrLimit.Error(): "Stopped early: 4 accounts",
+		fmt.Sprint(fmt.Errorf("%w: 1 of 4", engine.ErrDiffers)): "Done, but the target does not have all of it: 4 accounts", engine.ErrLimit.Error(): "Stopped early: 4 accounts",
 	} {
 		var b strings.Builder
 		if err := (&Run{Err: failure, Layout: &supertokens.Layout{}, Result: &engine.Result{Summary: pluginapi.Summary{Read: 4, Created: 4}}}).WriteText(&b); err != nil || !strings.Contains(b.String(), want) {
@@ -36,7 +36,7 @@ func TestVerificationOfNobody(t *testing.T) {
 	if err := errors.Join(v.WriteText(&text), v.WriteJSON(&object)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(text.String(), "Nobody is there") || !strings.Contains(object.String(), `"ok":false`) {
+	if !strings.Contains(text.String(), "nothing was compared") || !strings.Contains(object.String(), `"ok":false`) {
 		t.Errorf("%s\n%s", text.String(), object.String())
 	}
 }
@@ -57,10 +57,10 @@ Target   keycloak
 
 1,200 accounts compared in 1.23s
 
-                                accounts
-  as they should be                1,198
-  different                            2
-  not loaded, as the runs said         3
+                                     accounts
+  as they should be                     1,198
+  different                                 2
+  not loaded, as runs have reported         3
 
   code            accounts  meaning
   verify.differs         1  the account is not as it should be; the fields say where
@@ -95,9 +95,9 @@ Target   keycloak
   kept, see below         1
   not of any run          4
 
-3 roles, groups and the like that runs had created, and nobody has any more, are gone, too.
+3 roles, groups and the like that runs had created, and nobody has any more, were deleted, too.
 
-Not everything that runs had created beside accounts is gone; another undo goes on with it: the server is down
+Some roles, groups and the like that runs had created are still there; another undo goes on with them: the server is down
 
   a  load.moved: somebody has changed it
 `

@@ -29,7 +29,7 @@ func (c *Code) WriteText(w io.Writer) error {
 		fmt.Fprintf(b, "  It is about %s of an account.\n", diag.Printable(c.Path))
 	}
 	if c.Permanent {
-		b.WriteString("  Running again changes nothing as long as accounts, settings and target stay as they are.\n")
+		b.WriteString("  Running again does not help, as long as accounts, settings and target stay the same.\n")
 	}
 	return b.flush(w)
 }

@@ -63,7 +63,7 @@ func writeEnding(b *sheet, r *Run) {
 	}
 	begin := "Of " + Number(s.Read) + " accounts: "
 	if r.Result.DryRun {
-		begin = "What a run would make of " + Number(s.Read) + " accounts: "
+		begin = "A run would have this result for " + Number(s.Read) + " accounts: "
 	}
 	fmt.Fprintf(b, "\n%s%s.\n", begin, cmp.Or(strings.Join(parts, ", "), "nothing"))
 	if r.Result.Incomplete > 0 {

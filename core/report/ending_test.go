@@ -38,22 +38,22 @@ func TestEnding(t *testing.T) {
 		"a part is missing": {
 			Run{Result: &engine.Result{Summary: pluginapi.Summary{Read: 2, Created: 2}, Incomplete: 1}},
 			EndRejects,
-			"Of 2 accounts: 2 created.\n1 of those that are in the target lack a part, see \"In the target, and not whole\".\n" +
+			"Of 2 accounts: 2 created.\n1 of those that are in the target lack a part, see \"In the target, but incomplete\".\n" +
 				"Exit code 4: accounts lack a part that the target did not take.\nNext: stetl report --config 'my run.yaml'\n",
 		},
 		"dry run, asked for changes": {
 			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 2, Created: 1, Rejected: 1}}, Changes: []pluginapi.Change{refused(diag.MapFailed)}},
 			EndWouldChange,
-			"What a run would make of 2 accounts: 1 created, 1 rejected.\nExit code 6: something would change.\nNext: stetl run --config 'my run.yaml'\n",
+			"A run would have this result for 2 accounts: 1 created, 1 rejected.\nExit code 6: something would change.\nNext: stetl run --config 'my run.yaml'\n",
 		},
 		"dry run, nothing but rejects": {
 			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 2, Unchanged: 1, Rejected: 1}}, Changes: []pluginapi.Change{refused(diag.LoadEmailConflict)}},
 			EndRejects,
-			"What a run would make of 2 accounts: 1 unchanged, 1 rejected.\nExit code 4: not everybody would be loaded; most often load.email_conflict (1 accounts): " +
+			"A run would have this result for 2 accounts: 1 unchanged, 1 rejected.\nExit code 4: not everybody would be loaded; most often load.email_conflict (1 accounts): " +
 				"merge the accounts or change one of the addresses.\nNext: stetl plan --detail users --config 'my run.yaml'\n",
 		},
 		"dry run, nothing": {
-			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 1, Unchanged: 1}}}, EndDone, "What a run would make of 1 accounts: 1 unchanged.\n",
+			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 1, Unchanged: 1}}}, EndDone, "A run would have this result for 1 accounts: 1 unchanged.\n",
 		},
 	} {
 		tt.run.Config = "my run.yaml"

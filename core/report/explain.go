@@ -311,8 +311,8 @@ func (e *Explanation) writeLosses(b *sheet, losses []pluginapi.PartLoss) {
 
 var originText = map[journal.Origin]string{
 	journal.Made:    "a run has made it: an undo deletes it, if nobody has changed it since",
-	journal.Adopted: "it was there before and a run has changed it: an undo puts it back",
-	journal.Found:   "it was there before, and equal: no undo touches it",
+	journal.Adopted: "it was there before and a run has changed it: an undo restores it",
+	journal.Found:   "it was there before and was equal: an undo does not change it",
 }
 
 func (e *Explanation) writeNext(b *sheet) {

@@ -42,7 +42,7 @@ func goneText(r *engine.Result) string {
 	text := ""
 	switch {
 	case g.Withheld != "":
-		text = fmt.Sprintf("People who have gone from the source: nothing is done about their %s accounts, as %s (%s)", Number(g.People), g.Why, g.Withheld)
+		text = fmt.Sprintf("People who have gone from the source: their %s accounts are left alone, because %s (%s)", Number(g.People), g.Why, g.Withheld)
 	case len(parts) > 0:
 		text = "Accounts of people who have gone from the source: " + strings.Join(parts, ", ")
 	}

@@ -42,7 +42,7 @@ func TestGoneIsSaid(t *testing.T) {
 		"a plan": {engine.Result{DryRun: true, Gone: follow()}, []string{"40 would be switched off, 2 would be deleted", "2 would stay as they are"}, "were switched off", false},
 		"nothing is proven": {
 			engine.Result{Gone: &engine.Gone{People: 2, Withheld: diag.GoneOlderDump, Why: "the dump is old"}},
-			[]string{"nothing is done about their 2 accounts, as the dump is old (gone.older_dump)."},
+			[]string{"their 2 accounts are left alone, because the dump is old (gone.older_dump)."},
 			"switched off", true,
 		},
 		"back again":     {engine.Result{Gone: &engine.Gone{Back: 2}}, []string{"2 people are in the source again"}, "Accounts of", false},

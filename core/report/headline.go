@@ -92,7 +92,7 @@ func (h *headline) notLoaded(r *engine.Result, words diag.Words) {
 	}
 	h.say(r.Summary.Rejected+r.Summary.InDoubt > 0, "%s %s%s.", Number(missing), verb, because)
 	if n := r.Summary.InDoubt; n > 0 {
-		h.say(true, "Of %s of them nobody knows yet whether they are there: the next run looks them up.", Number(n))
+		h.say(true, "For %s of them it is not known yet whether they are there: the next run looks them up.", Number(n))
 	}
 }
 
@@ -130,7 +130,7 @@ func (h *headline) lacking(r *engine.Result, parts PartLosses) {
 		h.say(true, "%sthe target %s not take %s.", who, took, list(failed))
 	}
 	if len(counts[diag.LoadUnread]) > 0 {
-		h.say(true, "Nobody can tell whether the target has what the source has: %s. The target does not show these, and no run knows what was sent.", list(diag.LoadUnread))
+		h.say(true, "It is unknown whether the target has the same as the source: %s. The target does not show these, and no run knows what was sent.", list(diag.LoadUnread))
 	}
 	if len(counts[diag.LoadNoPlace]) > 0 {
 		h.say(false, "The target has no place for %s.", list(diag.LoadNoPlace))
@@ -165,7 +165,7 @@ func (h *History) headline() headline {
 	case h.Run.Ended.IsZero():
 		lead := "This run is at work, or was killed."
 		if n := len(h.Samples); n > 0 {
-			lead += fmt.Sprintf(" It had come to %s accounts when it was last heard of.", Number(h.Samples[n-1].Done))
+			lead += fmt.Sprintf(" Its last sign of life was at %s accounts.", Number(h.Samples[n-1].Done))
 		}
 		return headline{Lead: lead}
 	case got.Error != "" && got.Summary.Read == 0:
@@ -173,9 +173,9 @@ func (h *History) headline() headline {
 	}
 	out := newHeadline(&got.Result, got.Parts, h.Run.Target, h.Words)
 	if got.Error != "" {
-		what := "The run ended before it was through."
+		what := "The run ended before it was complete."
 		if whole(got.Error) {
-			what = "The target does not hold all that it has confirmed."
+			what = "The target does not have everything that it has confirmed."
 		}
 		out.Points = slices.Insert(out.Points, 0, point{what, true})
 	}

@@ -44,7 +44,7 @@ func TestHeadline(t *testing.T) {
 				{"30 were not chosen.", false},
 				{"20 are left out by mapping.filter.", false},
 				{"28 would not be loaded: 15 because it came too late (acme.late); 4 for acme.c; 4 for acme.d; and 2 other reasons, see below.", true},
-				{"Of 8 of them nobody knows yet whether they are there: the next run looks them up.", true},
+				{"For 8 of them it is not known yet whether they are there: the next run looks them up.", true},
 			}},
 		},
 		{
@@ -71,7 +71,7 @@ func TestHeadline(t *testing.T) {
 			},
 			headline{"9 of 9 accounts are in " + where + ".", []point{
 				{"7 of those that are there lack a part: the target did not take roles (load.part_failed) of 5, roles (acme.no_role) of 2, metadata (load.part_refused) of 1.", true},
-				{"Nobody can tell whether the target has what the source has: authenticator devices of 4. The target does not show these, and no run knows what was sent.", true},
+				{"It is unknown whether the target has the same as the source: authenticator devices of 4. The target does not show these, and no run knows what was sent.", true},
 				{"The target has no place for metadata of 9.", false},
 			}},
 		},
@@ -103,10 +103,10 @@ func TestReportBeginsWithTheHeadline(t *testing.T) {
 		run  journal.Run
 		want []string
 	}{
-		{journal.Run{Began: began, Ended: began, Result: raw, Target: "acme"}, []string{"4 of 9 accounts are in acme.", "The run ended before it was through.", "5 were not loaded, for acme.late."}},
-		{journal.Run{Began: began, Ended: began, Result: differs, Target: "acme"}, []string{"4 of 4 accounts are in acme.", "The target does not hold all that it has confirmed."}},
+		{journal.Run{Began: began, Ended: began, Result: raw, Target: "acme"}, []string{"4 of 9 accounts are in acme.", "The run ended before it was complete.", "5 were not loaded, for acme.late."}},
+		{journal.Run{Began: began, Ended: began, Result: differs, Target: "acme"}, []string{"4 of 4 accounts are in acme.", "The target does not have everything that it has confirmed."}},
 		{journal.Run{Began: began, Ended: began, Result: none}, []string{"This run loaded nobody."}},
-		{journal.Run{Began: began}, []string{"This run is at work, or was killed. It had come to 1,234 accounts when it was last heard of."}},
+		{journal.Run{Began: began}, []string{"This run is at work, or was killed. Its last sign of life was at 1,234 accounts."}},
 	} {
 		h := History{Run: tt.run, Samples: []journal.Sample{{At: began, Done: 1234}}}
 		var text, page bytes.Buffer

@@ -279,7 +279,7 @@ func resultGroups(r *engine.Result, parts PartLosses, words diag.Words) []group 
 	s := r.Summary
 	outcomes := group{Title: "Outcomes of this run"}
 	if r.DryRun {
-		outcomes.Title = "What would become of the accounts"
+		outcomes.Title = "What would happen to the accounts"
 	}
 	for _, o := range []bar{
 		{"created", "", s.Created, "good"},

@@ -48,7 +48,7 @@ func (m *IDMap) Check() error {
 			seen[claim] = p.SourceID
 		}
 		if p.VisibleID == "" || p.TargetID == "" || strings.ContainsRune(p.VisibleID+p.TargetID, 0) {
-			problems = append(problems, fmt.Sprintf("account %s has an id that is empty or no text", p.SourceID))
+			problems = append(problems, fmt.Sprintf("account %s has an id that is empty or not text", p.SourceID))
 		}
 	}
 	if len(problems) == 0 {

@@ -44,7 +44,7 @@ func (p PartLosses) each(use func(f pluginapi.Feature, c diag.Code, accounts int
 }
 
 // partLossTitle is what reports call it.
-const partLossTitle = "In the target, and not whole"
+const partLossTitle = "In the target, but incomplete"
 
 func (r *Run) writePartLosses(b *sheet) {
 	if len(r.PartLosses) == 0 {

@@ -79,7 +79,7 @@ func TestPlanPage(t *testing.T) {
 	}
 	for _, want := range []string{
 		"This page holds personal data", "6 of 7 accounts would be in acme (realm ", " after a run.", "1 would not be loaded, because Acme &lt;/script&gt;", "2026-11-25 12:00:00 UTC",
-		"1 of those that would be there would lack a part: the target would not take roles (acme.no_role) of 1.", "What would become of the accounts", "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-",
+		"1 of those that would be there would lack a part: the target would not take roles (acme.no_role) of 1.", "What would happen to the accounts", "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-",
 		">email (drift), phone<", "fake_email",
 	} {
 		if !strings.Contains(page, want) {

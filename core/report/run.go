@@ -101,7 +101,7 @@ func (r *Run) WriteText(w io.Writer) error {
 	title := "Done"
 	switch {
 	case whole(r.Err):
-		title = "Done, and the target does not hold all of it"
+		title = "Done, but the target does not have all of it"
 	case r.Err != "":
 		title = "Stopped early"
 	case r.Result.DryRun:

@@ -94,7 +94,7 @@ func (s *service) runBatch(
 		if err != nil {
 			t.Report(Change{Outcome: Outcome{
 				SourceID: p.GetSourceId(), Action: Rejected, Code: diag.LoadInvalidUser,
-				Detail: err.Error(), Hint: "use a plugin and a stetl of about the same age",
+				Detail: err.Error(), Hint: "use matching versions of stetl and the plugin",
 			}})
 			continue
 		}

@@ -70,5 +70,5 @@ func ExampleServe() {
 	fmt.Println(strings.ReplaceAll(err.Error(), "; ", "\n"))
 	// Output:
 	// acme 1.0.0 is a target plugin of stetl, not a command of its own
-	// stetl starts it when a configuration says "plugin: acme" and the executable lies beside stetl as stetl-plugin-acme
+	// stetl starts it, if the configuration says "plugin: acme" and the executable is beside stetl as stetl-plugin-acme
 }

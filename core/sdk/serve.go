@@ -43,7 +43,7 @@ func Run[C any](p Plugin[C]) error {
 		return serveDebug(p)
 	}
 	if os.Getenv(wire.CookieKey) != wire.CookieValue {
-		return fmt.Errorf("%s %s is %w; stetl starts it when a configuration says \"plugin: %s\" and the executable lies beside stetl as stetl-plugin-%s",
+		return fmt.Errorf("%s %s is %w; stetl starts it, if the configuration says \"plugin: %s\" and the executable is beside stetl as stetl-plugin-%s",
 			p.Name, cmp.Or(p.Version, "(no version)"), ErrByHand, p.Name, p.Name)
 	}
 	// go-plugin would close the connection on SIGINT. SIGTERM arrives when a

@@ -587,7 +587,7 @@ func TestRegisterRefuses(t *testing.T) {
 func TestRunByHand(t *testing.T) {
 	t.Parallel()
 	err := sdk.Run(with(newFull()))
-	if !errors.Is(err, sdk.ErrByHand) || !strings.Contains(err.Error(), `test 1 is a target plugin of stetl, not a command of its own; stetl starts it when a configuration says "plugin: test"`) {
+	if !errors.Is(err, sdk.ErrByHand) || !strings.Contains(err.Error(), `test 1 is a target plugin of stetl, not a command of its own; stetl starts it, if the configuration says "plugin: test"`) {
 		t.Errorf("error %v", err)
 	}
 }

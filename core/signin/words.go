@@ -13,7 +13,7 @@ var wayText = map[pluginapi.SignInWay]string{
 	pluginapi.SignInEmailCode:  "a code by mail",
 	pluginapi.SignInSMSCode:    "a code by SMS",
 	pluginapi.SignInPasskey:    "a passkey",
-	pluginapi.SignInEmailReset: "a new password after a mail",
+	pluginapi.SignInEmailReset: "a new password by mail",
 }
 
 // Text names the way for a person.
@@ -34,7 +34,7 @@ func text(way pluginapi.SignInWay, provider string) string {
 }
 
 var stateText = map[State]string{
-	Works: "works", Off: "is switched off in the target", Missing: "does not exist in the target", Unknown: "nobody knows",
+	Works: "works", Off: "is switched off in the target", Missing: "does not exist in the target", Unknown: "is not known",
 }
 
 // Text says the state in words.

@@ -16,7 +16,7 @@ var ErrNoUser = errors.New("there is no such user")
 
 // ErrSharedID is the [ErrNoUser] of an id that is the external id of one account
 // and the internal id of another: nobody can tell whose it is.
-var ErrSharedID = fmt.Errorf("the id is that of two accounts: %w", ErrNoUser)
+var ErrSharedID = fmt.Errorf("the id belongs to two accounts: %w", ErrNoUser)
 
 // ID names an account by an id of it or of any of its logins.
 type ID struct {

@@ -138,13 +138,13 @@ func (a *assembler) account(out *canonical.User, rr *rangeRows, members []*userR
 			warn(out, WarnOldTableStale, "login %s has another address in the table that core 12 no longer writes", m.id)
 		}
 		if m.otherAccount != "" && !a.layout.Generation.tenantsMigrate() { // core 12 may no longer write the index
-			warn(out, WarnLinkingDiffers, "the table of all users says that login %s is of account %s, and the index of users that it is of %s; the former was taken, and the core asks sometimes the one and sometimes the other", m.id, id, m.otherAccount)
+			warn(out, WarnLinkingDiffers, "the table of all users says that login %s belongs to account %s, the index of users says %s; the first was taken. The core itself uses sometimes the one and sometimes the other", m.id, id, m.otherAccount)
 		}
 		if m.placeholder {
-			warn(out, WarnPlaceholder, "login %s has nothing, or a text such as NULL or blanks, where an address, a phone number, an external id or a note would be; it was taken for nothing. SuperTokens' own script from MySQL to PostgreSQL leaves such texts", m.id)
+			warn(out, WarnPlaceholder, "login %s has an empty text, or a text such as NULL or blanks, in place of an address, a phone number, an external id or a note; it counts as absent. SuperTokens' own script from MySQL to PostgreSQL leaves such texts", m.id)
 		}
 		if missing := m.nothing | m.underInternal.nothing | m.underExternal.nothing; missing != 0 {
-			warn(out, WarnNothingStored, "rows of login %s have NULL or nothing where every core stores %s; what lacks it was left out, as the core does not find it either", m.id, missing)
+			warn(out, WarnNothingStored, "rows of login %s have NULL or an empty text where every core stores %s; they were left out, because the core does not find them either", m.id, missing)
 		}
 		if other, ok := rr.taken[m.id]; ok && other != m.id {
 			a.sharedID(out, m, other)
@@ -158,10 +158,10 @@ func (a *assembler) account(out *canonical.User, rr *rangeRows, members []*userR
 // a state that core 7 to 10 themselves stumble over.
 func (a *assembler) sharedID(out *canonical.User, m *userRows, other string) {
 	if m.external != nil {
-		warn(out, WarnSharedID, "the internal id of login %s is the external id of user %s; what is stored under it was taken as the latter's", m.id, other)
+		warn(out, WarnSharedID, "the internal id of login %s is the external id of user %s; data under this id was taken as that of the user with the external id", m.id, other)
 		return
 	}
-	warn(out, WarnSharedID, "users %s and %s show the same id; metadata, roles and TOTP stored under it cannot be told apart and were taken for both", m.id, other)
+	warn(out, WarnSharedID, "users %s and %s have the same visible id; it is not known whose metadata, roles and TOTP are stored under it, so they were taken for both", m.id, other)
 }
 
 // login completes one login with what other tables say about it.
@@ -210,10 +210,10 @@ func (a *assembler) verify(account *canonical.User, m *userRows, l *canonical.Lo
 		warn(account, WarnVerifiedCaseMismatch, "login %s: the verified address differs from the current one in letter case only; the core counts it as not verified", l.ID)
 	}
 	if left != nil && slices.Contains(left.verified, *l.Email) {
-		warn(account, WarnForcedMapping, "login %s: the verification lies under the internal id, left there by a forced id mapping; the core counts it as not verified", l.ID)
+		warn(account, WarnForcedMapping, "login %s: the verification is stored under the internal id, because of a forced id mapping; the core counts it as not verified", l.ID)
 	}
 	if l.Recipe == canonical.Passwordless {
-		warn(account, WarnPasswordlessUnverified, "login %s: signing in by e-mail proved the address, but no verification is stored", l.ID)
+		warn(account, WarnPasswordlessUnverified, "login %s: the person has proven the address by signing in, but it is not stored as verified", l.ID)
 	}
 }
 
@@ -252,11 +252,11 @@ func (a *assembler) left(out *canonical.User, t *tableSpec, n int) {
 	what := "they were not taken"
 	switch {
 	case !t.takeable:
-		what = "they were not taken: the core may have taken away since what they give"
+		what = "they were not taken, because the core may have removed these rights since"
 	case a.takeLeft:
-		what = "they were taken where there is nothing under the external id (source.left_under_internal_id)"
+		what = "they were taken if there is nothing under the external id (source.left_under_internal_id)"
 	}
-	warn(out, code, "%d row(s) of %s lie under the internal id, %s; the core does not see them, and %s", n, t.name, because, what)
+	warn(out, code, "%d row(s) of %s are stored under the internal id, %s; the core does not see them, and %s", n, t.name, because, what)
 }
 
 func attachMetadata(a *assembler, out *canonical.User, p *idRows) { a.metadata(out, p.metadata) }
@@ -294,13 +294,13 @@ func (a *assembler) metadata(out *canonical.User, stored []byte) {
 	}
 	if !json.Valid(stored) {
 		if json.Valid(bytes.ReplaceAll(stored, []byte(`\\`), []byte(`\`))) {
-			warn(out, WarnMetadataEscaped, "metadata is JSON only when each doubled backslash is one (%d bytes), and was carried as a text", len(stored))
+			warn(out, WarnMetadataEscaped, "metadata is JSON only if each double backslash is read as a single one (%d bytes); it was carried as a text", len(stored))
 		} else {
 			warn(out, WarnMetadataInvalid, "metadata is not JSON (%d bytes) and was carried as a text", len(stored))
 		}
 		stored, _ = json.Marshal(string(stored)) // a string always encodes
 	} else if first := bytes.TrimLeft(stored, " \t\r\n"); first[0] != '{' {
-		warn(out, WarnMetadataInvalid, "metadata is JSON and no object (%d bytes), so nothing in it has a name; it was carried as stored", len(stored))
+		warn(out, WarnMetadataInvalid, "metadata is JSON, but not an object (%d bytes), so it has no keys; it was carried as stored", len(stored))
 	}
 	if hasLoneSurrogate(stored) {
 		warn(out, WarnLoneSurrogate, "metadata has half of a character (an escape from \\ud800 to \\udfff without its other half), which many programs refuse or replace; it was carried as stored")
@@ -314,7 +314,7 @@ func (a *assembler) metadata(out *canonical.User, stored []byte) {
 			Temporary any `json:"isUsingTemporaryPassword"`
 		}
 		if json.Unmarshal(stored, &m) == nil && m.Temporary != nil && m.Temporary != false {
-			warn(out, WarnTemporaryPassword, "metadata marks the password as a throw-away one")
+			warn(out, WarnTemporaryPassword, "metadata marks the password as temporary")
 		}
 	}
 }
@@ -476,7 +476,7 @@ func (a *assembler) loginWarnings(out *canonical.User, l *canonical.Login) {
 		warn(out, WarnBlankEmail, "login %s has an address with blanks around it; the core looks for addresses without them", l.ID)
 	}
 	if l.Recipe == canonical.WebAuthn && len(l.Passkeys) == 0 {
-		warn(out, WarnNoPasskey, "login %s is by passkey and has none", l.ID)
+		warn(out, WarnNoPasskey, "login %s is by passkey, but has no passkey", l.ID)
 	}
 	switch l.Password.Scheme {
 	case canonical.FirebaseScrypt:
@@ -489,7 +489,7 @@ func (a *assembler) loginWarnings(out *canonical.User, l *canonical.Login) {
 	case !canonical.Known(t):
 		warn(out, WarnTimeUnknown, "login %s has no joining time", l.ID)
 	case t.Before(earliest) || t.After(latest):
-		warn(out, WarnTimeImplausible, "login %s has a joining time in %d, as when seconds or microseconds are stored for milliseconds; it was kept", l.ID, t.Year())
+		warn(out, WarnTimeImplausible, "login %s has a joining time in %d, probably because seconds or microseconds were stored instead of milliseconds; it was carried as stored", l.ID, t.Year())
 	}
 	if l.Phone != nil && !isE164(*l.Phone) {
 		warn(out, WarnPhoneNotNormal, "login %s has a phone number that is not in the international form, from before core 7.0.12", l.ID)

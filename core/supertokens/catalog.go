@@ -46,7 +46,7 @@ type view struct {
 
 // why says that this is no table. What to do about it is another sentence.
 func (v *view) why() string {
-	return fmt.Sprintf("%s.%s is a %s, and only tables are read: a %s may leave rows out, and nothing tells which", v.schema, v.name, v.kind, v.kind)
+	return fmt.Sprintf("%s.%s is a %s, and only tables are read: a %s may leave out rows, and it is unknown which", v.schema, v.name, v.kind, v.kind)
 }
 
 // viewOf finds what stands in place of a table, nil when nothing does.

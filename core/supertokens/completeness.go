@@ -294,7 +294,7 @@ func (c *completeness) prove(p *proofs, newTenants bool) error {
 	}
 	if strays > 0 {
 		gaps = append(gaps, Gap{Code: GapTable, Table: UserIDMapping, Count: strays, Detail: l.missing(c.catalog, specOf(UserIDMapping), fmt.Sprintf(
-			"%d verified address(es) are stored for ids that are nobody's, and are the addresses of users who count as not verified: these users have external ids", strays))})
+			"%d verified address(es) are stored for ids that belong to no user, and users with these addresses count as not verified: the users have external ids", strays))})
 	}
 	if c.notIndexed.count > 0 {
 		gaps = append(gaps, Gap{Code: GapRows, Table: UserIndex, Count: c.notIndexed.count, Detail: fmt.Sprintf(
@@ -307,7 +307,7 @@ func (c *completeness) prove(p *proofs, newTenants bool) error {
 			table = RecipeUserTenants
 		}
 		gaps = append(gaps, Gap{Code: GapRows, Table: table, Count: p.total.found, Detail: fmt.Sprintf(
-			"table %s of %s has no row for any of the %d logins of app %s, so nobody would be in a tenant; restore it, or dump the whole schema",
+			"table %s of %s has no row for any of the %d logins of app %s, so no user would be in a tenant; restore it, or dump the whole schema",
 			l.called(table), c.catalog.where, p.total.found, c.app)})
 	}
 	made, there := l.expected()
@@ -326,7 +326,7 @@ func (c *completeness) lostGap(t TableName, rows *lostRows) Gap {
 	known := specOf(t)
 	switch {
 	case known == nil:
-		g.Detail = fmt.Sprintf("%d user(s) sign in in a way that this program does not know (recipe %q): %s; a newer version may know it", rows.count, t, ids)
+		g.Detail = fmt.Sprintf("%d user(s) sign in by a method that this version of stetl does not know (recipe %q): %s; a newer version may know it", rows.count, t, ids)
 	case c.layout.tables[t] == nil && known.loginOf != "":
 		g.Code = GapTable
 		g.Detail = c.layout.missing(c.catalog, known, fmt.Sprintf("the list of users names %d that belong in it (%s)", rows.count, ids))

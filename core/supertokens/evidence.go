@@ -130,7 +130,7 @@ func detect(ctx context.Context, c *catalog, from rows, o Options) (*Layout, []G
 		return nil, nil, err
 	}
 	if !l.Generation.hasUsers() {
-		return nil, nil, fmt.Errorf("%w with users in %s: it holds sessions only, as those of SuperTokens core 1 or 2 do, and no table %s; there is nobody to move",
+		return nil, nil, fmt.Errorf("%w with users in %s: it holds sessions only, as those of SuperTokens core 1 or 2 do, and no table %s; there are no users to move",
 			ErrNotSuperTokens, c.where, l.called(EmailPasswordUsers))
 	}
 	e.missingTables()
@@ -311,7 +311,7 @@ func (e *evidence) unknownOwners(ctx context.Context) error {
 		}
 	}
 	e.gaps = append(e.gaps, Gap{Code: GapTable, Table: TOTPDevices, Detail: fmt.Sprintf(
-		"%s leaves constraints out, so nobody can tell core 7 from core 8: they keep the authenticators of users with external ids in table %s under different ids; dump the whole schema", e.c.where, devices.name)})
+		"%s has no constraints, so core 7 and core 8 cannot be distinguished: they store the authenticators of users with external ids in table %s under different ids; dump the whole schema", e.c.where, devices.name)})
 	return nil
 }
 
@@ -366,7 +366,7 @@ func (e *evidence) proveUndecided(tables []string) {
 	for i := range schema {
 		if t := &schema[i]; e.l.tables[t.name] == nil && e.made(t) {
 			e.gaps = append(e.gaps, e.missing(t, fmt.Sprintf(
-				"every core since %s makes that table, so a part of the tables is missing, and nobody can tell whether %s are among it", t.since, strings.Join(tables, ", "))))
+				"every core since %s makes that table, so a part of the tables is missing, and it is unknown whether %s are missing, too", t.since, strings.Join(tables, ", "))))
 			return
 		}
 	}
@@ -376,7 +376,7 @@ func (e *evidence) proveUndecided(tables []string) {
 	}
 	if tables = e.undecided(max(untold, core(3, 3))); len(tables) > 0 { // see [evidence.others] for core 3.3
 		e.gaps = append(e.gaps, Gap{Code: GapTable, Detail: fmt.Sprintf(
-			"%s leaves out definitions, indexes or constraints, so nobody can tell whether tables %s are missing from it; dump the whole schema", e.c.where, strings.Join(tables, ", "))})
+			"%s has no definitions, indexes or constraints, so it is unknown whether tables %s are missing from it; dump the whole schema", e.c.where, strings.Join(tables, ", "))})
 	}
 }
 
@@ -436,7 +436,7 @@ const hiddenTables = "the server hides tables from a role that has no right to t
 func (l *Layout) missing(c *catalog, t *tableSpec, because string) string {
 	what := fmt.Sprintf("table %q is missing from schema %q in %s", l.called(t.name), l.Schema, c.where)
 	if r := c.find(l.Schema, l.called(t.name)); r != nil {
-		what = fmt.Sprintf("table %s in %s is not as cores make it: %s", r.qualified(), c.where, t.misfit(r))
+		what = fmt.Sprintf("table %s in %s is different from what cores make: %s", r.qualified(), c.where, t.misfit(r))
 	}
 	hint := "restore it, or dump the whole schema"
 	if v := c.viewOf(l.Schema, l.called(t.name)); v != nil {
@@ -446,7 +446,7 @@ func (l *Layout) missing(c *catalog, t *tableSpec, because string) string {
 			hint = fmt.Sprintf("name the table behind it in source.tables.%s", t.name)
 		}
 	} else if t.renamable {
-		hint = fmt.Sprintf("if it was renamed, say so in source.tables.%s", t.name)
+		hint = fmt.Sprintf("if it was renamed, set source.tables.%s", t.name)
 	}
 	if because != "" {
 		what += ": " + because

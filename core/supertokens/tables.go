@@ -169,7 +169,7 @@ func (t *Tables) Need(name TableName) (Table, error) {
 	case !ok:
 		hint := "is this the schema and the prefix of a complete installation?"
 		if specOf(name).renamable {
-			hint = fmt.Sprintf("if it was renamed, say so in source.tables.%s", name)
+			hint = fmt.Sprintf("if it was renamed, set source.tables.%s", name)
 		}
 		return r, fmt.Errorf("%s has no table %q in schema %q; %s", t.all.where, t.layout.called(name), t.layout.Schema, hint)
 	case !r.Readable():

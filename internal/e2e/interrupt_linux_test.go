@@ -210,7 +210,7 @@ func TestFirstSignalStopsSoftly(t *testing.T) {
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	if !said.Scan() || !strings.Contains(said.Text(), "finishing what is on its way") {
+	if !said.Scan() || !strings.Contains(said.Text(), "finishing the requests that are under way") {
 		t.Errorf("said: %s", said.Text())
 	}
 	release() // only now, as the signal has arrived

@@ -32,7 +32,7 @@ func explain(err error) error {
 	}
 	if s := tenant.Status(err); s == http.StatusForbidden || s == http.StatusUnauthorized {
 		return sdk.Diagnostics{{
-			Code: codeScopeMissing, Path: "/client_id", Summary: "the application may not do what a load needs", Detail: err.Error(),
+			Code: codeScopeMissing, Path: "/client_id", Summary: "the application lacks a right that a load needs", Detail: err.Error(),
 			Hint: "grant the scope that the message names to the machine-to-machine application",
 		}}.Err()
 	}

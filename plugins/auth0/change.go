@@ -310,7 +310,7 @@ func (r *record) userMetadata(held map[string]json.RawMessage) map[string]json.R
 func (c *change) pack() error {
 	r := *c.v.record
 	if c.now.Email != r.Email || !c.now.In(c.t.config.Connection) {
-		c.lose(fieldPassword, sdk.PartLoss{Feature: sdk.PartPassword, Code: sdk.CodePartFailed, Detail: "the account does not have the address by which an import would find it"})
+		c.lose(fieldPassword, sdk.PartLoss{Feature: sdk.PartPassword, Code: sdk.CodePartFailed, Detail: "an import finds accounts by address, and the account does not have this address"})
 		return nil
 	}
 	r.UserID = strings.TrimPrefix(c.now.UserID, IDPrefix)
@@ -327,7 +327,7 @@ func (c *change) pack() error {
 	}
 	if !c.t.freight.Fits(c.body) {
 		c.body = nil
-		c.lose(fieldPassword, sdk.PartLoss{Feature: sdk.PartPassword, Code: sdk.CodePartRefused, Detail: "the account with its metadata is too large for an import, which alone can replace the hash"})
+		c.lose(fieldPassword, sdk.PartLoss{Feature: sdk.PartPassword, Code: sdk.CodePartRefused, Detail: "only an import can replace the hash, and the account with its metadata is too large for one"})
 	}
 	return nil
 }
@@ -373,7 +373,7 @@ func (c *change) finish(ctx context.Context) error {
 	case err != nil:
 		return err
 	case now == nil:
-		return fmt.Errorf("the account %s has gone while it was written", held.UserID)
+		return fmt.Errorf("the account %s was deleted while it was written", held.UserID)
 	}
 	c.now = now
 	has, err := c.readBack(ctx)
@@ -464,7 +464,7 @@ func (c *change) conclude(has, stays membership.Set) error {
 	var wrong []membership.Failure
 	for _, p := range stays.Parts() {
 		if !r.belongs.Has(p) {
-			wrong = append(wrong, why(c.failed, p, "the tenant still shows it after it was taken away"))
+			wrong = append(wrong, why(c.failed, p, "the tenant still shows it after it was removed"))
 		}
 	}
 	for _, p := range r.belongs.Parts() {
@@ -479,7 +479,7 @@ func (c *change) conclude(has, stays membership.Set) error {
 	missed := map[string]bool{fieldOrigin: c.marked}
 	for _, d := range reconcile.Missed(c.v.Differences, shown) {
 		if d.Field != fieldRoles && d.Field != fieldOrganizations && d.Field != fieldOrigin {
-			c.losses = append(c.losses, sdk.PartLoss{Feature: featureOf(d.Field), Code: sdk.CodePartFailed, Attribute: d.Field, Detail: "the tenant has taken the change and shows the former value"})
+			c.losses = append(c.losses, sdk.PartLoss{Feature: featureOf(d.Field), Code: sdk.CodePartFailed, Attribute: d.Field, Detail: "the tenant has confirmed the change, but shows the old value"})
 			missed[d.Field] = true
 		}
 	}

@@ -158,18 +158,18 @@ func (i *inspection) scopes(scopes []string) {
 	lacks := "the application lacks "
 	if needs.DryRun {
 		add(sdk.Error, codeScopeMissing, "/client_id", lacking(scopes, planScopes), lacks, "")
-		add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[:1]), lacks, "it can plan, and not load")
+		add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[:1]), lacks, "it can plan, but not load")
 		return
 	}
 	add(sdk.Error, codeScopeMissing, "/client_id", lacking(scopes, append(planScopes, loadScopes[0])), lacks, "")
-	add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[2:4]), lacks, "later runs cannot update accounts, and an undo cannot delete any")
-	add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[5:]), lacks, "what the connection demands of users cannot be checked")
+	add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[2:4]), lacks, "later runs cannot update accounts, and undo cannot delete accounts")
+	add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[5:]), lacks, "what the connection requires of users cannot be checked")
 	for _, m := range i.config.uses(needs).each() {
 		missing := lacking(scopes, m.need)
 		choice := map[string]string{"/roles": i.config.Roles, "/tenants": i.config.Tenants}[m.path]
 		switch kept := m.path[1:] + " stay in app_metadata: the application lacks "; {
 		case len(missing) == 0:
-			add(sdk.Warning, codeScopeMissing, m.path, lacking(scopes, m.upkeep), lacks, "what the source takes away cannot be taken away in the tenant or not be seen there, and an undo leaves what runs have made")
+			add(sdk.Warning, codeScopeMissing, m.path, lacking(scopes, m.upkeep), lacks, "what is removed in the source cannot be removed or read in the tenant, and undo leaves what runs have made")
 		case choice == choiceAuto:
 			add(sdk.Warning, codeMembershipsKept, m.path, missing, kept, "")
 		default:
@@ -184,7 +184,7 @@ func (i *inspection) connection(ctx context.Context, c *connection) {
 		l.Add(sdk.Diagnostic{Code: codeConnectionUnusable, Path: "/connection", Summary: summary, Hint: hint})
 	}
 	if c.Strategy != "auth0" {
-		bad(fmt.Sprintf("the connection %s is of strategy %s; an import job takes database connections only", c.Name, c.Strategy), "name a connection from Authentication > Database")
+		bad(fmt.Sprintf("the connection %s has the strategy %s; import jobs accept database connections only", c.Name, c.Strategy), "name a connection from Authentication > Database")
 		return
 	}
 	var clients struct {
@@ -196,7 +196,7 @@ func (i *inspection) connection(ctx context.Context, c *connection) {
 	case err != nil && tenant.Status(err) != 403 && tenant.Status(err) != 404:
 		l.Add(failed("the applications of the connection cannot be read", err))
 	case err == nil && len(clients.Clients) == 0:
-		bad(fmt.Sprintf("no application uses the connection %s, and Auth0 refuses imports into such a one", c.Name), "enable it for one application")
+		bad(fmt.Sprintf("no application uses the connection %s, and Auth0 refuses imports into such a connection", c.Name), "enable it for one application")
 	}
 	o := c.Options
 	if o == nil {
@@ -209,16 +209,16 @@ func (i *inspection) connection(ctx context.Context, c *connection) {
 		l.Add(sdk.Diagnostic{Code: codeConnectionIdentifiers, Path: "/connection", Summary: summary, Hint: hint})
 	}
 	if o.RequiresUsername || o.Attributes["username"].ProfileRequired {
-		identifiers("the connection demands user names, which accounts of SuperTokens do not have", "make user names optional in the connection")
+		identifiers("the connection requires user names, which accounts of SuperTokens do not have", "make user names optional in the connection")
 	}
 	if i.config.WithoutEmail == choiceImport && (len(o.Attributes) == 0 || o.Attributes["email"].ProfileRequired) {
-		identifiers("without_email is import, and the connection demands an e-mail address", "use a connection with flexible identifiers whose e-mail address is optional, or set without_email: reject")
+		identifiers("without_email is import, but the connection requires an e-mail address", "use a connection with flexible identifiers whose e-mail address is optional, or set without_email: reject")
 	}
 	if i.config.PhoneNumbers == choiceAttribute && !o.Attributes["phone_number"].Identifier.Active {
-		identifiers("phone_numbers is attribute, and the connection does not identify users by phone number", "switch that attribute on, or set phone_numbers: metadata")
+		identifiers("phone_numbers is attribute, but the connection does not identify users by phone number", "switch that attribute on, or set phone_numbers: metadata")
 	}
 	if o.Attributes["phone_number"].ProfileRequired && i.config.PhoneNumbers != choiceAttribute {
-		identifiers("the connection demands phone numbers", "make them optional, or set phone_numbers: attribute")
+		identifiers("the connection requires phone numbers", "make them optional, or set phone_numbers: attribute")
 	}
 }
 
@@ -245,7 +245,7 @@ func (i *inspection) power(ctx context.Context) {
 		switch {
 		case p.Administers && !accepted:
 			d.Summary = fmt.Sprintf("the role %s of the tenant may use the Management API: %s whose role in SuperTokens has that name do not get it", name, i.people(name))
-			d.Hint = "rename the one in the tenant, or accept it by name in accept_roles"
+			d.Hint = "rename the one in the tenant, or list it in accept_roles"
 		case p.Administers:
 			d.Summary = fmt.Sprintf("%s with the role %s will be able to change the tenant, as accept_roles says", i.people(name), name)
 		default:
@@ -301,7 +301,7 @@ func (i *inspection) estimate() {
 	if limit := i.client.Burst(); limit > 0 {
 		detail += fmt.Sprintf("; the tenant allows bursts of %d requests", limit)
 	}
-	i.l.Add(sdk.Diagnostic{Severity: sdk.Warning, Code: codeEstimate, Path: "/connection", Summary: fmt.Sprintf("the run takes from %s to %s", fast, slow), Detail: detail, Hint: "plan for it"})
+	i.l.Add(sdk.Diagnostic{Severity: sdk.Warning, Code: codeEstimate, Path: "/connection", Summary: fmt.Sprintf("the run takes from %s to %s", fast, slow), Detail: detail, Hint: "plan the time for it"})
 }
 
 func duration(users, perSecond int) time.Duration {

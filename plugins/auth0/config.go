@@ -15,18 +15,18 @@ import (
 type Config struct {
 	Mode string `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a tenant; files writes import files to upload by hand"`
 
-	Domain       string       `json:"domain,omitempty" title:"Domain of the tenant" jsonschema:"live: domain of the tenant, as in example.eu.auth0.com, or its custom domain"`
+	Domain       string       `json:"domain,omitempty" title:"Domain of the tenant" jsonschema:"live: domain of the tenant, such as example.eu.auth0.com, or its custom domain"`
 	ClientID     string       `json:"client_id,omitempty" title:"Application" jsonschema:"live: machine-to-machine application authorised for the Management API"`
 	ClientSecret sdk.Secret   `json:"client_secret,omitzero" title:"Secret of the application" jsonschema:"live: its secret"`
 	Connection   string       `json:"connection,omitempty" title:"Database connection" jsonschema:"live: name of the database connection that receives the users"`
 	Audience     string       `json:"audience,omitempty" jsonschema:"live: identifier of the Management API, needed with a custom domain: https://TENANT.REGION.auth0.com/api/v2/"`
 	APIURL       string       `json:"api_url,omitempty" jsonschema:"live: address to use instead of https://domain, for tests; plain http on loopback only"`
 	Jobs         int          `json:"jobs,omitempty" default:"2" jsonschema:"live: import jobs at the same time, 1 or 2; Auth0 allows a tenant two"`
-	PollInterval sdk.Duration `json:"poll_interval,omitzero" default:"250ms" jsonschema:"live: shortest time between two looks at a job; long jobs are looked at less often"`
+	PollInterval sdk.Duration `json:"poll_interval,omitzero" default:"250ms" jsonschema:"live: shortest time between two status requests for a job; long jobs are asked less often"`
 	Timeout      sdk.Duration `json:"timeout,omitzero" default:"1m" jsonschema:"live: how long one request may take"`
 	TLS          httpx.TLS    `json:"tls,omitzero" jsonschema:"live: certificates"`
 
-	CanaryClientID     string     `json:"canary_client_id,omitempty" jsonschema:"live: application with the password grant, to prove old passwords with"`
+	CanaryClientID     string     `json:"canary_client_id,omitempty" jsonschema:"live: application with the password grant, to prove that old passwords work"`
 	CanaryClientSecret sdk.Secret `json:"canary_client_secret,omitzero" jsonschema:"live: its secret"`
 
 	ExchangeClientID     string     `json:"exchange_client_id,omitempty" jsonschema:"live: application that exchanges the bridge's assertions for tokens; by default client_id"`
@@ -34,17 +34,17 @@ type Config struct {
 	ExchangeTokenType    string     `json:"exchange_token_type,omitempty" default:"urn:supertokens:session" jsonschema:"live: subject_token_type of the tenant's custom token exchange profile"`
 
 	Out      string `json:"out,omitempty" title:"Folder" jsonschema:"files: folder to write"`
-	Deferred string `json:"deferred,omitempty" default:"auth0-deferred.jsonl" jsonschema:"live: file that lists the accounts no job can create, with their provider ids"`
+	Deferred string `json:"deferred,omitempty" default:"auth0-deferred.jsonl" jsonschema:"live: file with the accounts that no job can create, with their provider ids"`
 
-	UnsupportedHash     string   `json:"unsupported_hash,omitempty" enum:"defer,reset" default:"defer" jsonschema:"users whose hash Auth0 cannot verify: defer leaves them out, so that a lazy migration can still take them; reset loads them without a password"`
-	Passwordless        string   `json:"passwordless,omitempty" enum:"defer,create" default:"defer" jsonschema:"users who sign in with a code: defer lists them in the side file; create makes them one by one in the connections email and sms"`
-	WithoutEmail        string   `json:"without_email,omitempty" enum:"reject,import" default:"reject" jsonschema:"users with a password and no usable e-mail address: import sends username or phone number instead, which the connection must allow"`
+	UnsupportedHash     string   `json:"unsupported_hash,omitempty" enum:"defer,reset" default:"defer" jsonschema:"users whose hash Auth0 cannot verify: defer does not load them, so that a lazy migration can still do it; reset loads them without a password"`
+	Passwordless        string   `json:"passwordless,omitempty" enum:"defer,create" default:"defer" jsonschema:"users who sign in with a code: defer lists them in the file of deferred accounts; create makes them one by one in the connections email and sms"`
+	WithoutEmail        string   `json:"without_email,omitempty" enum:"reject,import" default:"reject" jsonschema:"users with a password and without a usable e-mail address: import sends username or phone number instead, which the connection must allow"`
 	PhoneNumbers        string   `json:"phone_numbers,omitempty" enum:"metadata,attribute" default:"metadata" jsonschema:"attribute also sends phone_number, which the connection must have as an identifier"`
 	Metadata            string   `json:"metadata,omitempty" enum:"app_metadata,user_metadata" default:"app_metadata" jsonschema:"where the application's metadata goes; users can change user_metadata themselves"`
-	Roles               string   `json:"roles,omitempty" enum:"auto,assign,metadata" default:"auto" jsonschema:"assign gives the roles of tenant public as roles of Auth0; metadata keeps them in app_metadata only; auto assigns where the application may"`
-	AcceptRoles         []string `json:"accept_roles,omitempty" jsonschema:"live: roles of the tenant that may use the Management API, and that users with a role of that name are to get all the same"`
-	Tenants             string   `json:"tenants,omitempty" enum:"auto,organizations,metadata" default:"auto" jsonschema:"organizations makes an organization of every tenant but public; metadata keeps them in app_metadata only; auto does what the application may"`
-	LookupsBeforeExport int      `json:"lookups_before_export,omitempty" default:"50" jsonschema:"live: accounts that are looked up one by one before the tenant's users are exported instead"`
+	Roles               string   `json:"roles,omitempty" enum:"auto,assign,metadata" default:"auto" jsonschema:"assign gives the roles of tenant public as roles of Auth0; metadata stores them in app_metadata only; auto assigns them if the scopes allow it"`
+	AcceptRoles         []string `json:"accept_roles,omitempty" jsonschema:"live: roles of the tenant that may use the Management API and that users with a role of the same name may get"`
+	Tenants             string   `json:"tenants,omitempty" enum:"auto,organizations,metadata" default:"auto" jsonschema:"organizations makes an organization for every tenant except public; metadata stores tenants in app_metadata only; auto does what the scopes allow"`
+	LookupsBeforeExport int      `json:"lookups_before_export,omitempty" default:"50" jsonschema:"live: up to this many accounts are looked up one by one; for more, the tenant's users are exported"`
 }
 
 const (
@@ -113,7 +113,7 @@ func (c Config) validate() sdk.Diagnostics {
 	need("/client_secret", c.ClientSecret.Reveal(), "by reference, as in ${env:AUTH0_CLIENT_SECRET}")
 	need("/connection", c.Connection, "the name of a database connection, often Username-Password-Authentication")
 	if c.Domain != "" && !hostPattern.MatchString(c.Domain) {
-		bad(sdk.CodeInvalidValue, "/domain", "domain is not a host name", "as in example.eu.auth0.com, without path")
+		bad(sdk.CodeInvalidValue, "/domain", "domain is not a host name", "write it like example.eu.auth0.com, without path")
 	}
 	if problem := httpx.AddressProblem(c.APIURL, false); c.Domain != "" && problem != "" {
 		bad(sdk.CodeInvalidValue, "/api_url", "api_url "+problem, "leave it out: it is for tests")

@@ -94,7 +94,7 @@ func (d *desk) settleChanges(e *importjob.Ending) (missing []*importjob.Parcel) 
 		case e.Plain(refused, 0):
 			p.End(sdk.Outcome{SourceID: p.Source, Action: sdk.Updated})
 		case e.Job.Status == importjob.Completed:
-			p.End(sdk.Outcome{SourceID: p.Source, Action: sdk.InDoubt, Code: sdk.CodeUnknownAnswer, Detail: "the sums of the import do not agree with what it says about its users"})
+			p.End(sdk.Outcome{SourceID: p.Source, Action: sdk.InDoubt, Code: sdk.CodeUnknownAnswer, Detail: "the counts of the import differ from its results for the users"})
 		default:
 			missing = append(missing, p)
 		}
@@ -190,11 +190,11 @@ func (d *desk) identify(ctx context.Context, look []*importjob.Parcel, said map[
 			changes = append(changes, &change{t: d.t, u: left[i].user, v: v})
 			byID[p.Source] = p
 		case v.Outcome.Action == sdk.InDoubt: // it was sent
-			v.Outcome.Code, v.Outcome.Hint = sdk.CodeUnknownAnswer, "run again: it will be looked up first"
+			v.Outcome.Code, v.Outcome.Hint = sdk.CodeUnknownAnswer, "run again: the user is looked up first"
 			p.End(v.Outcome)
 		case v.Outcome.Action == sdk.Created && e != nil && e.Has(errorDuplicated):
 			p.End(sdk.Outcome{
-				SourceID: p.Source, Action: sdk.Rejected, Code: codeGhostUser, Detail: "Auth0 says that the user exists, and shows none: " + e.Text(),
+				SourceID: p.Source, Action: sdk.Rejected, Code: codeGhostUser, Detail: "Auth0 says that the user exists, but does not show it: " + e.Text(),
 				Hint: fmt.Sprintf("delete what is left of it with DELETE /api/v2/connections/%s/users?email=…, then run again", d.t.connection.ID),
 			})
 		case v.Outcome.Action == sdk.Created:
@@ -212,9 +212,9 @@ func refuse(p *importjob.Parcel, e *importjob.UserError) {
 	o := sdk.Outcome{SourceID: p.Source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: of(p).record.hide(e.Text()), Hint: "correct what it names"}
 	switch {
 	case strings.Contains(o.Detail, "already has password hash defined"):
-		o.Code, o.Hint = codePasswordKept, "the user signs in with the former password or resets it"
+		o.Code, o.Hint = codePasswordKept, "the user signs in with the old password or resets it"
 	case strings.Contains(strings.ToLower(strings.ReplaceAll(o.Detail, "_", "")), "passwordhash"):
-		o.Code, o.Hint = sdk.CodeHashUnsupported, "report it: a hash was sent that the tenant does not take"
+		o.Code, o.Hint = sdk.CodeHashUnsupported, "report it: a hash was sent that the tenant does not accept"
 	}
 	p.End(o)
 }

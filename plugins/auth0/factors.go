@@ -70,7 +70,7 @@ func (s *factors) replace(ctx context.Context, a *directory.Account, seed string
 		}
 		err := s.client.Call(ctx, http.MethodDelete, s.client.URI("users", a.UserID, "authentication-methods", held[i].ID), nil, nil)
 		if err != nil && tenant.Status(err) != http.StatusNotFound {
-			return factorLoss(err, "the former authenticator cannot be taken away")
+			return factorLoss(err, "the old authenticator cannot be removed")
 		}
 		gone = append(gone, held[i].ID)
 	}
@@ -88,7 +88,7 @@ func (s *factors) replace(ctx context.Context, a *directory.Account, seed string
 	case err != nil:
 		return factorLoss(err, "authenticators cannot be read back")
 	case slices.ContainsFunc(now, func(f factor) bool { return slices.Contains(gone, f.ID) }):
-		return factorLoss(nil, "the tenant still shows the former authenticator after it was taken away")
+		return factorLoss(nil, "the tenant still shows the old authenticator after it was removed")
 	case made != "" && !slices.ContainsFunc(now, func(f factor) bool { return f.ID == made }):
 		return factorLoss(nil, "the tenant does not show the authenticator after it was enrolled")
 	}

@@ -33,7 +33,7 @@ func (t *reversal) asLeft(a sdk.Account, held *account) (*account, bool) {
 func (t *reversal) block(ctx context.Context, a sdk.Account, was *account) (sdk.Outcome, error) {
 	if a.Release && was.PhoneNumber != "" && was.Email == "" {
 		return sdk.Outcome{
-			Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "a user of a phone number cannot give the number free", Hint: "delete it by hand, then run again",
+			Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "a user of a phone number cannot give up the number", Hint: "delete it by hand, then run again",
 		}, nil
 	}
 	before, err := json.Marshal(preimage{Account: *was.Account, Roles: was.has.Roles, Organizations: was.has.Organizations})
@@ -62,7 +62,7 @@ func (t *reversal) block(ctx context.Context, a sdk.Account, was *account) (sdk.
 	case found == nil:
 		return sdk.Outcome{Action: sdk.Unchanged}, nil // somebody was faster
 	case !found.Blocked:
-		return sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "the tenant has accepted it and not done it", Hint: "block it by hand"}, nil
+		return sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "the tenant has confirmed the change, but has not made it", Hint: "block it by hand"}, nil
 	}
 	ours := originOf(found)
 	has := t.book.ReadOne(ctx, membership.Ask{User: found.UserID, Noted: ours.noted()})

@@ -288,7 +288,7 @@ func (t *live) createAndReport(ctx context.Context, u *sdk.User, v verdict, out 
 		made, err = directory.Account{}, t.api.Create(ctx, http.MethodPost, t.api.URI("users"), body, &made) // nobody is there
 	}
 	if tenant.Refused(err) {
-		out.Report(sdk.Outcome{SourceID: r.source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "see that the connection " + r.connection + " is switched on and that nobody else has the address"})
+		out.Report(sdk.Outcome{SourceID: r.source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "check that the connection " + r.connection + " is switched on, and that no other user has the address"})
 		return nil
 	}
 	if err != nil {

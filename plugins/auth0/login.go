@@ -70,7 +70,7 @@ var wrongPassword = regexp.MustCompile(`(?i)^wrong .*password`)
 func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 	if t.config.CanaryClientID == "" {
 		return false, &sdk.Failure{
-			Code: sdk.CodeLoginUnavailable, Detail: "no application is configured to sign in with",
+			Code: sdk.CodeLoginUnavailable, Detail: "no application for test sign-ins is configured",
 			Hint: "name one with the password grant, enabled for the connection, in canary_client_id and canary_client_secret",
 		}
 	}
@@ -88,7 +88,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 	case answered && answer.Code == "invalid_grant" && wrongPassword.MatchString(answer.Description):
 		return false, nil
 	case answered:
-		return false, &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: "the password was not looked at: " + answer.Error()}
+		return false, &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: "the password was not checked: " + answer.Error()}
 	}
 	return false, err
 }
@@ -123,7 +123,7 @@ func (t *live) StartReset(ctx context.Context, r sdk.Reset) (string, error) {
 	// A second ticket does no harm.
 	err = t.api.Call(ctx, http.MethodPost, t.api.URI("tickets", "password-change"), body, &ticket)
 	if tenant.Refused(err) {
-		return "", &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "see that the application has the scope create:user_tickets"}
+		return "", &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "check that the application has the scope create:user_tickets"}
 	}
 	return ticket.Ticket, explain(err)
 }

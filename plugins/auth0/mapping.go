@@ -164,14 +164,14 @@ func (m mapper) user(u *sdk.User) (*record, *sdk.Outcome) {
 	}
 	body, err := json.Marshal(&r.importUser)
 	if err != nil {
-		return nil, reject(u, sdk.CodeTargetRefused, "the user cannot be encoded: "+err.Error(), "look at its metadata in SuperTokens")
+		return nil, reject(u, sdk.CodeTargetRefused, "the user cannot be encoded: "+err.Error(), "check its metadata in SuperTokens")
 	}
 	r.body = body
 	switch {
 	case len(body) > importjob.Budget-2:
-		return nil, reject(u, sdk.CodeUserTooLarge, fmt.Sprintf("the user takes %d bytes; an import job takes %d", len(body), importjob.Budget), "shorten the metadata in SuperTokens")
+		return nil, reject(u, sdk.CodeUserTooLarge, fmt.Sprintf("the user has %d bytes; an import job can have %d", len(body), importjob.Budget), "shorten the metadata in SuperTokens")
 	case len(body) > softProfile:
-		r.notes = append(r.notes, fmt.Sprintf("the profile takes %d bytes; Auth0 recommends to stay below %d and may refuse changes of such a user", len(body), softProfile))
+		r.notes = append(r.notes, fmt.Sprintf("the profile has %d bytes; Auth0 recommends less than %d, and may refuse changes of such a user", len(body), softProfile))
 	}
 	return r, nil
 }
@@ -185,14 +185,14 @@ func deferred(u *sdk.User, code sdk.Code, detail, hint string) *sdk.Outcome {
 }
 
 func checkID(u *sdk.User, id string) *sdk.Outcome {
-	const hint = "map the user to a fitting id in SuperTokens (createUserIdMapping), or remove that mapping so that its own id is used"
+	const hint = "give the user another id in SuperTokens (createUserIdMapping), or remove that id mapping, so that the internal id is used"
 	switch {
 	case utf8.RuneCountInString(id) > maxID-len(IDPrefix):
-		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Auth0 holds %d", utf8.RuneCountInString(id), maxID-len(IDPrefix)), hint)
+		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Auth0 allows %d", utf8.RuneCountInString(id), maxID-len(IDPrefix)), hint)
 	case id == "":
 		return reject(u, sdk.CodeIDInvalid, "the user has no id", hint)
 	case strings.ContainsFunc(id, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
-		return reject(u, sdk.CodeIDInvalid, "the id holds white space or a control character, which Auth0 does not take", hint)
+		return reject(u, sdk.CodeIDInvalid, "the id has white space or a control character, which Auth0 does not accept", hint)
 	}
 	return nil
 }
@@ -202,11 +202,11 @@ func checkID(u *sdk.User, id string) *sdk.Outcome {
 func (m mapper) passwordless(u *sdk.User, r *record) *sdk.Outcome {
 	switch {
 	case len(u.Identities) > 0:
-		return deferred(u, codeSocialDeferred, "the user signs in through "+providers(u)+", and Auth0 creates such users at their first sign-in only",
-			"switch the provider on in Auth0; the side file has the provider ids for restoring what belongs to the user")
+		return deferred(u, codeSocialDeferred, "the user signs in through "+providers(u)+", and Auth0 creates such users only at their first sign-in",
+			"switch the provider on in Auth0; the file of deferred accounts has the provider ids, to restore the user's data")
 	case m.config.Passwordless != choiceCreate:
-		return deferred(u, codePasswordlessDeferred, "the user has no password, and an import job creates users with passwords only",
-			"set passwordless: create, or let the user appear at the first sign-in with a code")
+		return deferred(u, codePasswordlessDeferred, "the user has no password, and an import job creates only users with passwords",
+			"set passwordless: create, or let Auth0 create the user at the first sign-in with a code")
 	case u.Email != "":
 		r.connection, r.alone = connectionEmail, true
 	case u.Phone != "":
@@ -244,8 +244,8 @@ func (m mapper) credentials(u *sdk.User, r *record) *sdk.Outcome {
 		}
 	}
 	if m.config.UnsupportedHash == choiceDefer {
-		return deferred(u, codeHashDeferred, why+"; loading the user without it would shut out a later import of the password",
-			"set up a custom database that asks SuperTokens at the first sign-in, or set unsupported_hash: reset to load the user with no password")
+		return deferred(u, codeHashDeferred, why+"; if the user were loaded without it, no later import could add the password",
+			"set up a custom database that asks SuperTokens at the first sign-in, or set unsupported_hash: reset to load the user without a password")
 	}
 	r.notes = append(r.notes, why+": the user has to reset the password")
 	return nil
@@ -269,7 +269,7 @@ func (m mapper) totp(u *sdk.User, r *record) *sdk.Outcome {
 		}
 	}
 	if left > 0 {
-		r.lose(sdk.CarriesTOTP, "", fmt.Sprintf("%d authenticator(s) do not move: Auth0 takes one for a user, with steps of 30 s", left))
+		r.lose(sdk.CarriesTOTP, "", fmt.Sprintf("%d authenticator(s) are not carried: Auth0 accepts one for each user, with a period of 30 s", left))
 	}
 	return nil
 }
@@ -291,9 +291,9 @@ func (m mapper) identifiers(u *sdk.User, r *record) *sdk.Outcome {
 	case email == "":
 		problem = "the user has no e-mail address"
 	case len(email) > maxEmail || len(local) > maxLocal:
-		problem = fmt.Sprintf("the e-mail address is longer than Auth0 takes (%d, and %d before the @)", maxEmail, maxLocal)
+		problem = fmt.Sprintf("the e-mail address is longer than Auth0 allows (%d, and %d before the @)", maxEmail, maxLocal)
 	case !emailPattern.MatchString(email):
-		problem = "the e-mail address is not one that Auth0 takes"
+		problem = "Auth0 does not accept the e-mail address"
 	default:
 		r.Email = email
 	}
@@ -310,7 +310,7 @@ func (m mapper) identifiers(u *sdk.User, r *record) *sdk.Outcome {
 	}
 	code, hint := sdk.CodeEmailInvalid, "correct it in SuperTokens"
 	if email == "" {
-		code, hint = sdk.CodeEmailMissing, "give the user an address in SuperTokens, or set without_email: import where the connection allows it"
+		code, hint = sdk.CodeEmailMissing, "give the user an address in SuperTokens, or set without_email: import if the connection allows it"
 	}
 	if m.config.WithoutEmail != choiceImport {
 		return reject(u, code, problem, hint)
@@ -323,7 +323,7 @@ func (m mapper) identifiers(u *sdk.User, r *record) *sdk.Outcome {
 	case name != "" && usernamePattern.MatchString(name) && !strings.Contains(name, "@"):
 		r.Username = name
 	default:
-		return reject(u, code, problem+", and neither phone number nor user name that could stand in for it", hint)
+		return reject(u, code, problem+", and no phone number or user name that could be used instead", hint)
 	}
 	return nil
 }
@@ -331,7 +331,7 @@ func (m mapper) identifiers(u *sdk.User, r *record) *sdk.Outcome {
 func checkLengths(u *sdk.User, r *record) *sdk.Outcome {
 	for _, f := range [][2]string{{"the given name", r.GivenName}, {"the family name", r.FamilyName}} {
 		if n := utf8.RuneCountInString(f[1]); n > maxName {
-			return reject(u, sdk.CodeFieldTooLong, fmt.Sprintf("%s has %d characters; Auth0 holds %d", f[0], n, maxName), "shorten it in SuperTokens or leave it out in the mapping")
+			return reject(u, sdk.CodeFieldTooLong, fmt.Sprintf("%s has %d characters; Auth0 allows %d", f[0], n, maxName), "shorten it in SuperTokens or leave it out in the mapping")
 		}
 	}
 	if utf8.RuneCountInString(r.Name) > maxName {
@@ -418,7 +418,7 @@ func (m mapper) metadata(u *sdk.User, r *record) *sdk.Outcome {
 func withoutDots(roles map[string][]string, r *record) map[string][]string {
 	for _, tenant := range slices.Sorted(maps.Keys(roles)) {
 		if strings.ContainsAny(tenant, ".$") {
-			r.lose(sdk.CarriesRoles, tenant, "Auth0 takes no key with . or $, so that the roles of this tenant are not kept")
+			r.lose(sdk.CarriesRoles, tenant, "Auth0 does not allow keys with . or $, so the roles of this tenant are not stored")
 			roles = maps.Clone(roles)
 			delete(roles, tenant)
 		}
@@ -432,14 +432,14 @@ func (m mapper) place(u *sdk.User, r *record, o *origin) *sdk.Outcome {
 		return reject(u, sdk.CodeTargetRefused, "the metadata is not JSON: "+err.Error(), "correct it in SuperTokens")
 	}
 	if rounds(u.Metadata) {
-		r.lose(sdk.CarriesMetadata, "", "Auth0 keeps some 16 digits of a number: longer ones are rounded")
+		r.lose(sdk.CarriesMetadata, "", "Auth0 keeps about 16 digits of a number: longer numbers are rounded")
 	}
 	object, isObject := v.(map[string]any)
 	switch {
 	case v == nil || (isObject && len(object) == 0):
 	case badKeys(v):
 		o.MetadataJSON = string(u.Metadata)
-		r.notes = append(r.notes, "metadata has keys with . or $, which Auth0 does not take: it is kept as text in app_metadata."+metadataKey+".metadata_json")
+		r.notes = append(r.notes, "metadata has keys with . or $, which Auth0 does not allow: it is stored as text in app_metadata."+metadataKey+".metadata_json")
 	case m.config.Metadata == inUserMetadata && isObject:
 		r.UserMetadata, o.UserMetadata = u.Metadata, slices.Sorted(maps.Keys(object))
 	default:

@@ -49,14 +49,14 @@ func translate(h sdk.PasswordHash) (password, string) {
 	case sdk.FirebaseScrypt:
 		return password{}, "Auth0 cannot hold Firebase's scrypt: its stored value is encrypted with a key of the project"
 	default:
-		return password{}, "the stored hash is of no known kind"
+		return password{}, "the kind of the stored hash is unknown"
 	}
 }
 
 func translateBcrypt(h sdk.PasswordHash) (p password) {
 	text := h.Encode()
 	relabel := func(variant string) {
-		p.note = fmt.Sprintf("the bcrypt hash is labelled $%s$ instead of $%s$; the algorithm is the same", variant, h.Variant)
+		p.note = fmt.Sprintf("the bcrypt hash gets the prefix $%s$ instead of $%s$; the algorithm is the same", variant, h.Variant)
 		text = "$" + variant + text[3:]
 	}
 	switch h.Variant {
@@ -79,9 +79,9 @@ func translateArgon2(h sdk.PasswordHash) (password, string) {
 	case a.Version != 19:
 		return password{}, "Auth0 verifies argon2 of version 1.3 (v=19) only"
 	case len(h.Digest()) < minDigest:
-		return password{}, fmt.Sprintf("the argon2 digest has %d bytes; Auth0's verifier wants %d", len(h.Digest()), minDigest)
+		return password{}, fmt.Sprintf("the argon2 digest has %d bytes; Auth0 needs %d", len(h.Digest()), minDigest)
 	case len(h.Salt()) < minSalt:
-		return password{}, fmt.Sprintf("the argon2 salt has %d bytes; Auth0's verifier wants %d", len(h.Salt()), minSalt)
+		return password{}, fmt.Sprintf("the argon2 salt has %d bytes; Auth0 needs %d", len(h.Salt()), minSalt)
 	case uint64(a.MemoryKiB) < 8*uint64(a.Parallelism):
 		return password{}, "the argon2 memory is below 8 KiB for each lane"
 	case a.MemoryKiB > maxArgonMemory:
@@ -95,7 +95,7 @@ func translateArgon2(h sdk.PasswordHash) (password, string) {
 		p.note = "the parameters of the argon2 hash are written in the order m,t,p"
 	}
 	if len(text) > nominalPHC {
-		p.note = joinNotes([]string{p.note, fmt.Sprintf("the argon2 hash is longer than %d characters: sign one such user in early", nominalPHC)})
+		p.note = joinNotes([]string{p.note, fmt.Sprintf("the argon2 hash is longer than %d characters: test the sign-in of one such user early", nominalPHC)})
 	}
 	return p, ""
 }

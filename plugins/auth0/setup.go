@@ -81,7 +81,7 @@ type maker struct {
 }
 
 func (m *maker) fail(what string, err error) {
-	d := sdk.Diagnostic{Code: codeNotSetUp, Summary: "could not make " + what, Detail: err.Error(), Hint: "run it again when that is repaired: it makes what is missing"}
+	d := sdk.Diagnostic{Code: codeNotSetUp, Summary: "could not create " + what, Detail: err.Error(), Hint: "run it again when that is corrected: it creates what is missing"}
 	switch tenant.Status(err) {
 	case http.StatusUnauthorized:
 		d.Hint = "the token is no longer good, or it is of another tenant: get a new one"
@@ -94,7 +94,7 @@ func (m *maker) fail(what string, err error) {
 func (m *maker) differs(what string) {
 	m.found.Add(sdk.Diagnostic{
 		Severity: sdk.Warning, Code: codeSetupDiffers, Summary: what,
-		Hint: "it is left as it is; look whether that is meant",
+		Hint: "it is left as it is; check whether that is intended",
 	})
 }
 
@@ -132,7 +132,7 @@ func (m *maker) action(ctx context.Context, issuer string) (id string, err error
 			"code": code, "dependencies": []any{map[string]string{"name": "jose", "version": "5.9.6"}}, "secrets": []any{map[string]string{"name": "ISSUER", "value": issuer}},
 		}, &a)
 	case a.Code != code:
-		m.differs(fmt.Sprintf("the Action %q is there, and its code is not that of docs/bridge.md", profileName))
+		m.differs(fmt.Sprintf("the Action %q exists, but its code is not that of docs/bridge.md", profileName))
 	}
 	if err != nil || a.AllChangesDeployed {
 		return a.ID, err
@@ -202,7 +202,7 @@ func (m *maker) profile(ctx context.Context, action string) error {
 		}
 		if at := slices.IndexFunc(list.Profiles, func(p profile) bool { return p.SubjectTokenType == kind }); at >= 0 {
 			if list.Profiles[at].ActionID != action {
-				m.differs("a token exchange profile for " + kind + " is there, and runs another Action")
+				m.differs("a token exchange profile for " + kind + " exists, but runs another Action")
 			}
 			return nil
 		}

@@ -109,7 +109,7 @@ func (t *reversal) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, er
 	}
 	if ours.ID == "" || !same {
 		return sdk.Outcome{
-			Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed in the tenant after it was loaded", Hint: "delete it by hand if it should go",
+			Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed in the tenant after it was loaded", Hint: "delete it by hand if it is not wanted",
 		}, nil
 	}
 	switch {

@@ -42,6 +42,6 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeProviderNote, Meaning: "what is known of this provider", Remedy: "read it", Permanent: true},
 	{Code: codeGroupsThere, Meaning: "a group that no run has made has the name of a role or a tenant: users do not get into it by that name alone", Remedy: "see at the provider what it allows, and accept it by name in accept_groups, or rename it", Permanent: true},
 	{Code: codeSeats, Meaning: "the provider takes no more accounts: its plan or licence has no seats left", Remedy: "buy seats or remove accounts, then run again: it goes on where it stopped"},
-	{Code: codeOutUnwritable, Meaning: "the output folder cannot be written", Remedy: "name a folder that may be created or written, on a disk with room"},
-	{Code: codeOutForeignFiles, Meaning: "the output folder holds users that stetl did not write", Remedy: "move them away or choose another folder"},
+	{Code: codeOutUnwritable, Meaning: "the output folder cannot be written", Remedy: "name a folder that can be created or written, on a disk with free space"},
+	{Code: codeOutForeignFiles, Meaning: "the output folder has users that stetl did not write", Remedy: "move them away or choose another folder"},
 }

@@ -16,23 +16,23 @@ import (
 // Config is target.config of a configuration file. What a preset says holds
 // wherever the configuration says nothing.
 type Config struct {
-	Mode   string `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running server; files writes Bulk requests and one user a line"`
-	Preset string `json:"preset,omitempty" jsonschema:"name of a known provider, for its peculiarities"`
+	Mode   string `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running server; files writes Bulk requests, and one user per line"`
+	Preset string `json:"preset,omitempty" jsonschema:"name of a known provider, to adapt to it"`
 
-	URL     string                `json:"url,omitempty" title:"Address" jsonschema:"live: base URL, as in https://id.example.com/scim/v2"`
+	URL     string                `json:"url,omitempty" title:"Address" jsonschema:"live: base URL, such as https://id.example.com/scim/v2"`
 	Auth    Auth                  `json:"auth,omitzero" jsonschema:"live: how to sign in"`
 	TLS     httpx.TLS             `json:"tls,omitzero" jsonschema:"live: certificates"`
 	Headers map[string]sdk.Secret `json:"headers,omitempty" jsonschema:"live: further headers for every request, such as the key of a gateway"`
 	Timeout sdk.Duration          `json:"timeout,omitzero" default:"60s" jsonschema:"live: how long one request may take"`
 
 	Out    string `json:"out,omitempty" title:"Folder" jsonschema:"files: folder to write"`
-	Format string `json:"format,omitempty" enum:"both,bulk,ndjson" default:"both" jsonschema:"files: what to write"`
+	Format string `json:"format,omitempty" enum:"both,bulk,ndjson" default:"both" jsonschema:"files: which files to write"`
 
 	Bulk          string  `json:"bulk,omitempty" enum:"auto,on,off" default:"auto" jsonschema:"live: whether to use Bulk requests; auto asks the server"`
 	BulkSize      int     `json:"bulk_size,omitempty" jsonschema:"users per Bulk request: live, by default measured; files, by default 100"`
 	Parallel      int     `json:"parallel,omitempty" jsonschema:"live: requests at the same time; by default measured, at most 32"`
-	RateLimit     float64 `json:"rate_limit,omitempty" jsonschema:"live: users and lookups a second at most"`
-	Patch         string  `json:"patch,omitempty" enum:"auto,on,off" default:"auto" jsonschema:"live: whether updates are PATCH; off replaces with PUT, merged into what is there"`
+	RateLimit     float64 `json:"rate_limit,omitempty" jsonschema:"live: at most this many users and look-ups a second"`
+	Patch         string  `json:"patch,omitempty" enum:"auto,on,off" default:"auto" jsonschema:"live: whether updates use PATCH; off uses PUT, merged with the existing account"`
 	ETag          string  `json:"etag,omitempty" enum:"auto,on,off" default:"auto" jsonschema:"live: whether updates are conditional on the version that was read"`
 	Lookup        string  `json:"lookup,omitempty" enum:"auto,index,filter" default:"auto" jsonschema:"live: how accounts are found; index reads all of them once, filter asks for each"`
 	PageSize      int     `json:"page_size,omitempty" jsonschema:"live: accounts per page when reading all of them, by default 100"`
@@ -40,53 +40,53 @@ type Config struct {
 	ContentType   string  `json:"content_type,omitempty" enum:"auto,application/scim+json,application/json" default:"auto" jsonschema:"live: media type of requests"`
 	UsersEndpoint string  `json:"users_endpoint,omitempty" jsonschema:"live: path of users, by default as the server says or /Users"`
 	Undo          string  `json:"undo,omitempty" enum:"auto,delete,deactivate" default:"auto" jsonschema:"live: what undo does with accounts that a run has created; auto deletes"`
-	Adopt         string  `json:"adopt,omitempty" enum:"never,username" default:"never" jsonschema:"live: username takes over an account that has the user name and no externalId"`
+	Adopt         string  `json:"adopt,omitempty" enum:"never,username" default:"never" jsonschema:"live: username takes over an account that has the same user name and no externalId"`
 
-	Extension    Extension         `json:"extension,omitzero" jsonschema:"where things go for which SCIM has no attribute"`
-	Attributes   map[string]string `json:"attributes,omitempty" jsonschema:"metadata key (dots go deeper) to SCIM attribute, as title or urn:…:User:department"`
+	Extension    Extension         `json:"extension,omitzero" jsonschema:"schema for data that has no attribute in SCIM"`
+	Attributes   map[string]string `json:"attributes,omitempty" jsonschema:"metadata key (a dot goes one level deeper) to SCIM attribute, such as title or urn:…:User:department"`
 	Constants    map[string]string `json:"constants,omitempty" jsonschema:"SCIM attribute to text that every user gets"`
 	Drop         []string          `json:"drop,omitempty" jsonschema:"SCIM attributes that are not sent"`
 	Emails       string            `json:"emails,omitempty" enum:"all,verified,first" default:"all" jsonschema:"which addresses are sent"`
-	Mails        string            `json:"mails,omitempty" enum:"never,created" default:"never" jsonschema:"live: states whether the provider mails people whose account is created; limits.mails bounds them"`
+	Mails        string            `json:"mails,omitempty" enum:"never,created" default:"never" jsonschema:"live: whether the provider mails people when their account is created; limits.mails limits their number"`
 	EmailType    string            `json:"email_type,omitempty" default:"work" jsonschema:"type of the first address"`
 	PhoneType    string            `json:"phone_type,omitempty" default:"mobile" jsonschema:"type of the phone number"`
-	NameFallback string            `json:"name_fallback,omitempty" enum:"none,username" default:"none" jsonschema:"username puts the user name where a provider insists on names and there are none"`
-	Roles        string            `json:"roles,omitempty" enum:"auto,groups,per_tenant,roles,entitlements,none" default:"auto" jsonschema:"where roles go; auto is groups, in which a role counts for all tenants; per_tenant makes a group for each tenant and role"`
-	AcceptGroups []string          `json:"accept_groups,omitempty" jsonschema:"live: groups that are at the provider, that no run has made and that users are to get into all the same"`
-	Tenants      string            `json:"tenants,omitempty" enum:"extension,groups,none" default:"extension" jsonschema:"where tenants go"`
+	NameFallback string            `json:"name_fallback,omitempty" enum:"none,username" default:"none" jsonschema:"username uses the user name as name, for providers that require one"`
+	Roles        string            `json:"roles,omitempty" enum:"auto,groups,per_tenant,roles,entitlements,none" default:"auto" jsonschema:"where roles are stored; auto means groups, where a role counts for all tenants; per_tenant makes a group for each tenant and role"`
+	AcceptGroups []string          `json:"accept_groups,omitempty" jsonschema:"live: existing groups of the provider that no run has made, and that users may join"`
+	Tenants      string            `json:"tenants,omitempty" enum:"extension,groups,none" default:"extension" jsonschema:"where tenants are stored"`
 	MemberChunk  int               `json:"member_chunk,omitempty" jsonschema:"live: members added to a group at a time, by default 100"`
 
-	SignIns []string `json:"sign_ins,omitempty" jsonschema:"how people can sign in at the provider, all of it, as SCIM does not tell: password, social, social:PROVIDER, passkey, email_code, email_reset, sms_code; who has none of these is counted as stranded"`
+	SignIns []string `json:"sign_ins,omitempty" jsonschema:"all ways to sign in at the provider, because SCIM does not tell: password, social, social:PROVIDER, passkey, email_code, email_reset, sms_code; people who have none of these are counted as stranded"`
 
 	Password Password `json:"password,omitzero" jsonschema:"password hashes; by default none are sent"`
 }
 
 // Auth is how to sign in.
 type Auth struct {
-	Type         string     `json:"type,omitempty" enum:"bearer,oauth2,basic,none" default:"bearer" jsonschema:"bearer: token; oauth2: client credentials; basic: username and password; none: a client certificate or header alone"`
+	Type         string     `json:"type,omitempty" enum:"bearer,oauth2,basic,none" default:"bearer" jsonschema:"bearer: token; oauth2: client credentials; basic: username and password; none: only a client certificate or header"`
 	Token        sdk.Secret `json:"token,omitzero" title:"Token" jsonschema:"bearer: the token"`
-	TokenURL     string     `json:"token_url,omitempty" jsonschema:"oauth2: where tokens are given"`
+	TokenURL     string     `json:"token_url,omitempty" jsonschema:"oauth2: token endpoint"`
 	ClientID     string     `json:"client_id,omitempty" jsonschema:"oauth2: the client"`
 	ClientSecret sdk.Secret `json:"client_secret,omitzero" jsonschema:"oauth2: its secret"`
 	Scope        string     `json:"scope,omitempty" jsonschema:"oauth2: scopes, separated by spaces"`
-	Audience     string     `json:"audience,omitempty" jsonschema:"oauth2: audience, where the server wants one"`
+	Audience     string     `json:"audience,omitempty" jsonschema:"oauth2: audience, if the server needs one"`
 	Username     string     `json:"username,omitempty" jsonschema:"basic: the user"`
 	Password     sdk.Secret `json:"password,omitzero" jsonschema:"basic: the password"`
 }
 
-// Extension is where things go for which SCIM has no attribute.
+// Extension is schema for data that has no attribute in SCIM.
 type Extension struct {
-	URN string `json:"urn,omitempty" jsonschema:"its name, by default stetl's own"`
-	Use string `json:"use,omitempty" enum:"auto,always,never" default:"auto" jsonschema:"auto sends it when the server declares it; files always have it then"`
+	URN string `json:"urn,omitempty" jsonschema:"its URN, by default stetl's own"`
+	Use string `json:"use,omitempty" enum:"auto,always,never" default:"auto" jsonschema:"auto sends it if the server declares it, and always in files"`
 }
 
 // Password opens the one way in which hashes reach a server.
 type Password struct {
-	HashesAccepted bool              `json:"hashes_accepted,omitempty" jsonschema:"states that this provider takes hashes in the attribute password, as its documentation says and a test account has shown"`
-	Templates      map[string]string `json:"templates,omitempty" jsonschema:"hash scheme (bcrypt, argon2id, argon2i) to the form of the provider, as {bcrypt}{hash}"`
+	HashesAccepted bool              `json:"hashes_accepted,omitempty" jsonschema:"declares that this provider accepts hashes in the attribute password; check its documentation, and test it with an account"`
+	Templates      map[string]string `json:"templates,omitempty" jsonschema:"kind of hash (bcrypt, argon2id, argon2i) to the form of the provider, such as {bcrypt}{hash}"`
 	// How a canary signs in, to prove that it is so.
-	CheckTokenURL string     `json:"check_token_url,omitempty" jsonschema:"OAuth2 token endpoint with the password grant, to sign a test account in"`
-	CheckClientID string     `json:"check_client_id,omitempty" jsonschema:"client for that"`
+	CheckTokenURL string     `json:"check_token_url,omitempty" jsonschema:"OAuth2 token endpoint with the password grant, for the sign-in of a test account"`
+	CheckClientID string     `json:"check_client_id,omitempty" jsonschema:"client for that sign-in"`
 	CheckSecret   sdk.Secret `json:"check_client_secret,omitzero" jsonschema:"its secret"`
 }
 

@@ -127,7 +127,7 @@ func inState(all []*delivery, state progress) (out []*delivery) {
 
 // givenUp is the outcome of a user that was sent several times and is not there.
 func (d *delivery) givenUp() sdk.Outcome {
-	o := sdk.Outcome{SourceID: d.user.SourceID, Action: sdk.InDoubt, Code: sdk.CodeUnknownAnswer, Hint: "run again: it will be looked up first"}
+	o := sdk.Outcome{SourceID: d.user.SourceID, Action: sdk.InDoubt, Code: sdk.CodeUnknownAnswer, Hint: "run again: the user is looked up first"}
 	if e, ok := errors.AsType[*statusError](d.last); ok && !e.taken() {
 		o.Action, o.Code = sdk.Rejected, sdk.CodeTargetRefused
 		o.Detail, o.Hint = d.safe(e.Error()), "look into the provider's log, then run again"

@@ -74,7 +74,7 @@ func (s reversal) switchOff(ctx context.Context, a sdk.Account, held, was resour
 		return sdk.Outcome{Action: sdk.Unchanged}, nil // somebody was faster
 	}
 	if active, _ := after.get("active").(bool); active || a.Release && !strings.EqualFold(after.text("userName"), want.text("userName")) {
-		return sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "the server has accepted it and not done it", Hint: "switch it off by hand"}, nil
+		return sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "the server has confirmed the change, but has not made it", Hint: "switch it off by hand"}, nil
 	}
 	f, err := s.heldFields(ctx, nil, after, a.State)
 	if err != nil {

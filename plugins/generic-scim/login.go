@@ -16,7 +16,7 @@ import (
 func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 	p := t.config.Password
 	if p.CheckTokenURL == "" {
-		return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: "no place to sign in is configured", Hint: "set password.check_token_url"}
+		return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: "no address for test sign-ins is configured", Hint: "set password.check_token_url"}
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, t.api.unsigned)
 	cc := oauth2.Config{ClientID: p.CheckClientID, ClientSecret: p.CheckSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: p.CheckTokenURL}}

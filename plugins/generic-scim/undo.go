@@ -197,7 +197,7 @@ func (s reversal) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, err
 		if !same {
 			return sdk.Outcome{
 				Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: "the account was changed at the provider after it was loaded",
-				Hint: "delete it by hand if it should go",
+				Hint: "delete it by hand if it is not wanted",
 			}, nil
 		}
 	}

@@ -136,7 +136,7 @@ func lossOf(path string, why error) sdk.PartLoss {
 }
 
 // errGone says that somebody has deleted an account while it was updated.
-var errGone = errors.New("the account has gone while it was updated")
+var errGone = errors.New("the account was deleted while it was updated")
 
 // errNoEffect says that a server accepts updates and forgets them.
 var errNoEffect = errors.New("the server answers updates of this account with success and changes nothing")

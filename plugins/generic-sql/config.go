@@ -15,25 +15,25 @@ import (
 // configuration says nothing; tables of both are merged by name and by what they have
 // rows for.
 type Config struct {
-	Mode string     `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running database; files writes a script that a DBA reads and runs"`
+	Mode string     `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running database; files writes an SQL script to run by hand"`
 	Out  string     `json:"out,omitempty" title:"Folder" jsonschema:"files: folder to write"`
-	URL  sdk.Secret `json:"url,omitzero" title:"Database" jsonschema:"live: address of the database, as in postgres://stetl:…@db.internal:5432/app or mysql://stetl:…@db.internal:3306/app"`
+	URL  sdk.Secret `json:"url,omitzero" title:"Database" jsonschema:"live: address of the database, such as postgres://stetl:…@db.internal:5432/app or mysql://stetl:…@db.internal:3306/app"`
 	// Dialect is read from the address where there is one.
-	Dialect string   `json:"dialect,omitempty" enum:"postgres,mysql" jsonschema:"files: whose SQL the script is; mysql is MariaDB's too, and postgres what it is by default"`
-	Name    string   `json:"name,omitempty" default:"default" jsonschema:"what the journal calls this database; one journal for two databases needs two names"`
-	Schema  string   `json:"schema,omitempty" jsonschema:"schema of tables that name none: by default public, on MySQL the database of the url"`
+	Dialect string   `json:"dialect,omitempty" enum:"postgres,mysql" jsonschema:"files: the SQL of the script; mysql is also for MariaDB; default: postgres"`
+	Name    string   `json:"name,omitempty" default:"default" jsonschema:"name of this database in the journal; two databases that share a journal need two names"`
+	Schema  string   `json:"schema,omitempty" jsonschema:"schema of tables without one in their name: by default public, on MySQL the database of the url"`
 	Preset  string   `json:"preset,omitempty" title:"Preset" example:"better-auth" jsonschema:"tables of a known library"`
 	With    []string `json:"with,omitempty" jsonschema:"parts of the preset that the application uses"`
 
-	Tables     []Table  `json:"tables,omitempty" jsonschema:"tables to write, those that others refer to first; the first one has the accounts"`
-	Hashes     []string `json:"hashes,omitempty" jsonschema:"schemes of password hashes that the application verifies: bcrypt, argon2id, argon2i, argon2d, firebase_scrypt"`
-	Unique     []string `json:"unique,omitempty" jsonschema:"what no two accounts may have alike: email, identity"`
-	FoldsCase  []string `json:"folds_case,omitempty" jsonschema:"identifiers that the application compares without case: email, username"`
-	IDLength   int      `json:"id_length,omitempty" default:"255" jsonschema:"characters that an id may have"`
-	Disposable []string `json:"disposable,omitempty" jsonschema:"tables whose rows may go with an account that an undo removes"`
-	Sessions   []string `json:"sessions,omitempty" jsonschema:"tables of sessions: their rows end when a reset link of SuperTokens has set a new password, and may go with an account that an undo removes"`
-	SignIn     SignIn   `json:"sign_in,omitzero" jsonschema:"where accounts of stetl's own sign in, to prove that old passwords work"`
-	SignIns    []string `json:"sign_ins,omitempty" jsonschema:"how people can sign in to the application, all of it: password, social, social:PROVIDER, passkey, email_code, email_reset, sms_code; who has none of these is counted as stranded"`
+	Tables     []Table  `json:"tables,omitempty" jsonschema:"tables to write; the first one is that of the accounts, and a table comes before those that refer to it"`
+	Hashes     []string `json:"hashes,omitempty" jsonschema:"kinds of password hashes that the application can verify: bcrypt, argon2id, argon2i, argon2d, firebase_scrypt"`
+	Unique     []string `json:"unique,omitempty" jsonschema:"identifiers that must be unique: email, identity"`
+	FoldsCase  []string `json:"folds_case,omitempty" jsonschema:"identifiers that the application compares without regard to case: email, username"`
+	IDLength   int      `json:"id_length,omitempty" default:"255" jsonschema:"longest id, in characters"`
+	Disposable []string `json:"disposable,omitempty" jsonschema:"tables whose rows an undo may delete together with an account"`
+	Sessions   []string `json:"sessions,omitempty" jsonschema:"tables of sessions: their rows are deleted when a reset link of SuperTokens has set a new password, and an undo may delete them together with an account"`
+	SignIn     SignIn   `json:"sign_in,omitzero" jsonschema:"sign-in of the application, to prove with test accounts that old passwords work"`
+	SignIns    []string `json:"sign_ins,omitempty" jsonschema:"all ways to sign in to the application: password, social, social:PROVIDER, passkey, email_code, email_reset, sms_code; people who have none of these are counted as stranded"`
 	Parallel   int      `json:"parallel,omitempty" jsonschema:"connections at the same time, by default 4"`
 
 	ways []string // to sign in, that the preset knows
@@ -65,32 +65,32 @@ func (c *Config) server() (server, error) {
 // Table declares what a table gets.
 type Table struct {
 	Name    string   `json:"name" jsonschema:"table, or schema.table"`
-	Per     string   `json:"per" enum:"account,login,identity,password,passkey,authenticator,role,tenant" jsonschema:"what it has a row for"`
-	Key     []string `json:"key" jsonschema:"columns that tell the rows of an account apart; of the first table, the one that holds the account's id"`
-	Account string   `json:"account,omitempty" jsonschema:"column that holds the id of the account; of the first table it is its key"`
+	Per     string   `json:"per" enum:"account,login,identity,password,passkey,authenticator,role,tenant" jsonschema:"what one row stands for"`
+	Key     []string `json:"key" jsonschema:"columns that identify a row of an account; in the first table, the column with the account's id"`
+	Account string   `json:"account,omitempty" jsonschema:"column with the id of the account; in the first table it is the key"`
 	// Columns are what rows get.
 	Columns map[string]Column `json:"columns" jsonschema:"what each column gets"`
-	When    string            `json:"when,omitempty" jsonschema:"CEL expression; a row is written where it is true"`
-	Unique  [][]string        `json:"unique,omitempty" jsonschema:"columns that no two rows may have alike, beside the unique indexes of the database"`
+	When    string            `json:"when,omitempty" jsonschema:"CEL expression; a row is written if it is true"`
+	Unique  [][]string        `json:"unique,omitempty" jsonschema:"columns that must be unique together, beside the unique indexes of the database"`
 }
 
 // Column declares what a column gets: one of field, value, template and cel.
 type Column struct {
-	Field    string `json:"field,omitempty" jsonschema:"name of a field, as id or identity.subject"`
+	Field    string `json:"field,omitempty" jsonschema:"name of a field, such as id or identity.subject"`
 	Value    any    `json:"value,omitempty" jsonschema:"a constant"`
-	Template string `json:"template,omitempty" jsonschema:"text with fields in braces, as {given_name} {family_name}"`
+	Template string `json:"template,omitempty" jsonschema:"text with fields in braces, such as {given_name} {family_name}"`
 	CEL      string `json:"cel,omitempty" jsonschema:"CEL expression"`
-	Gone     any    `json:"gone,omitempty" jsonschema:"a constant that it gets when the account is switched off, because its person has gone from the source (policies.gone)"`
-	Free     any    `json:"free,omitempty" jsonschema:"what it gets then where somebody else wants its value; {id} is that of the account"`
+	Gone     any    `json:"gone,omitempty" jsonschema:"its value when the account is switched off, because its person has gone from the source (policies.gone)"`
+	Free     any    `json:"free,omitempty" jsonschema:"its value then, if another account needs the old value; {id} is the id of the account"`
 	Once     bool   `json:"once,omitempty" jsonschema:"written when the row is made, and neither compared nor changed later"`
-	Secret   bool   `json:"secret,omitempty" jsonschema:"shown as a fingerprint; that of a password stays when the person has changed it"`
+	Secret   bool   `json:"secret,omitempty" jsonschema:"shown only as a fingerprint; a password that the person has changed is not overwritten"`
 }
 
 // SignIn is how a canary signs in.
 type SignIn struct {
-	URL     string `json:"url,omitempty" jsonschema:"address that takes a POST with JSON"`
-	Body    string `json:"body,omitempty" jsonschema:"the JSON, with {email}, {username}, {id} and {password} in it"`
-	Refused []int  `json:"refused,omitempty" jsonschema:"statuses that say that the password is wrong, by default 401"`
+	URL     string `json:"url,omitempty" jsonschema:"address for a POST with JSON"`
+	Body    string `json:"body,omitempty" jsonschema:"the JSON body, with {email}, {username}, {id} and {password}"`
+	Refused []int  `json:"refused,omitempty" jsonschema:"statuses that mean a wrong password, by default 401"`
 }
 
 // resolved fills in the preset, and reports every problem that can be found without the
@@ -110,9 +110,9 @@ func (c Config) resolved() (Config, sdk.Diagnostics) {
 		l.Add(sdk.Diagnostic{Code: sdk.CodeMissingField, Path: "/out", Summary: "mode files needs a folder", Hint: "set out"})
 	case c.Mode == modeFiles:
 	case c.URL.Reveal() == "":
-		l.Add(sdk.Diagnostic{Code: sdk.CodeMissingField, Path: "/url", Summary: "mode live needs the address of the database", Hint: "as in ${env:APP_DATABASE_URL}"})
+		l.Add(sdk.Diagnostic{Code: sdk.CodeMissingField, Path: "/url", Summary: "mode live needs the address of the database", Hint: "such as ${env:APP_DATABASE_URL}"})
 	case of != dialectMySQL && scheme != "postgres" && scheme != "postgresql":
-		bad("/url", "the address is neither one of PostgreSQL nor one of MySQL", "write it like postgres://user:password@host:5432/database or mysql://user:password@host:3306/database")
+		bad("/url", "this is not an address of PostgreSQL or MySQL", "write it like postgres://user:password@host:5432/database or mysql://user:password@host:3306/database")
 	case c.Dialect != "" && c.Dialect != of:
 		bad("/dialect", "the address is not one of "+c.Dialect, "leave dialect out")
 	default:
@@ -127,7 +127,7 @@ func (c Config) resolved() (Config, sdk.Diagnostics) {
 	if c.Preset != "" {
 		c = c.withPreset(bad)
 	} else if len(c.With) > 0 {
-		bad("/with", "with names parts of a preset, and there is none", "set preset")
+		bad("/with", "with lists parts of a preset, but no preset is set", "set preset")
 	}
 	if len(c.Tables) == 0 && c.Preset == "" {
 		l.Add(sdk.Diagnostic{Code: sdk.CodeMissingField, Path: "/tables", Summary: "no table is declared", Hint: "declare tables, or set preset: " + strings.Join(presetNames(), ", ")})
@@ -135,17 +135,17 @@ func (c Config) resolved() (Config, sdk.Diagnostics) {
 	known := []string{string(sdk.Bcrypt), string(sdk.Argon2id), string(sdk.Argon2i), string(sdk.Argon2d), string(sdk.FirebaseScrypt)}
 	for i, scheme := range c.Hashes {
 		if !slices.Contains(known, scheme) {
-			bad(sdk.Pointer("hashes", fmt.Sprint(i)), fmt.Sprintf("there is no scheme of hashes called %q", scheme), "one of "+strings.Join(known, ", "))
+			bad(sdk.Pointer("hashes", fmt.Sprint(i)), fmt.Sprintf("there is no kind of hash called %q", scheme), "one of "+strings.Join(known, ", "))
 		}
 	}
 	for i, name := range c.Unique {
 		if name != string(sdk.IdentifierEmail) && name != string(sdk.IdentifierIdentity) {
-			bad(sdk.Pointer("unique", fmt.Sprint(i)), fmt.Sprintf("%q cannot be declared as unique here", name), "email and identity can; ids and user names always are")
+			bad(sdk.Pointer("unique", fmt.Sprint(i)), fmt.Sprintf("%q cannot be declared as unique here", name), "only email and identity can; ids and user names always are unique")
 		}
 	}
 	for i, name := range c.FoldsCase {
 		if name != string(sdk.IdentifierEmail) && name != string(sdk.IdentifierUsername) {
-			bad(sdk.Pointer("folds_case", fmt.Sprint(i)), fmt.Sprintf("%q cannot be compared without case", name), "email and username can")
+			bad(sdk.Pointer("folds_case", fmt.Sprint(i)), fmt.Sprintf("%q cannot be listed here", name), "only email and username can")
 		}
 	}
 	for i, way := range c.SignIns {

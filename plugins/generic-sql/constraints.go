@@ -193,7 +193,7 @@ func (s *auditor) checks(ctx context.Context, all *futures) error {
 	return all.each(ctx, s, query, " AS "+s.server.quote("row"), func(texts []*string) error {
 		n, err := numbered(texts[0], rows)
 		if name := textOf(texts[1]); err == nil && name != "" {
-			rows[n].account.reject(codeConstraint, fmt.Sprintf("the check %s of the table %s does not allow it", name, t.Name), "")
+			rows[n].account.reject(codeConstraint, fmt.Sprintf("the check constraint %s of the table %s does not allow it", name, t.Name), "")
 		}
 		return err
 	})
@@ -250,7 +250,7 @@ func (s *auditor) references(ctx context.Context, all *futures) error {
 				return err
 			}
 			if !s.brings(rows[n].account, &f, rows[n].row, columns) {
-				rows[n].account.reject(codeConstraint, fmt.Sprintf("%s.%s refers to a row of %s that is not there", t.Name, strings.Join(f.columns, ", "), f.toName), "create what it refers to first")
+				rows[n].account.reject(codeConstraint, fmt.Sprintf("%s.%s refers to a row of %s that does not exist", t.Name, strings.Join(f.columns, ", "), f.toName), "create that row first")
 			}
 			return nil
 		})

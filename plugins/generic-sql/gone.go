@@ -98,7 +98,7 @@ func (s *remover) disabled(ctx context.Context, a *taking) error {
 		return err
 	case a.Release && !released:
 		a.outcome.Action, a.outcome.Code = sdk.Rejected, sdk.CodeTargetRefused
-		a.outcome.Detail, a.outcome.Hint = "no column of the account can be given free", "say with free what such a column gets"
+		a.outcome.Detail, a.outcome.Hint = "no column of the account can be given up", "set free for such a column"
 		return nil
 	}
 	held, err := s.read(ctx, []string{a.TargetID}, false)

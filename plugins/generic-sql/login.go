@@ -21,7 +21,7 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (bool, error) {
 		return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: detail, Hint: hint}
 	}
 	if t.config.SignIn.URL == "" {
-		return unavailable("no place to sign in is configured", "set sign_in.url")
+		return unavailable("no address for test sign-ins is configured", "set sign_in.url")
 	}
 	p, err := t.open(ctx)
 	if err != nil {

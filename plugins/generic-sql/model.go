@@ -65,10 +65,10 @@ func compile(declared []Table) (*model, sdk.Diagnostics) {
 			t.id += strconv.Itoa(seen[t.id])
 		}
 		if n == 0 && t.Per != perAccount {
-			bad("the first table is the one that has the accounts", "per")
+			bad("the first table must be that of the accounts", "per")
 		}
 		if len(t.Key) == 0 || n == 0 && len(t.Key) != 1 {
-			bad("it needs a key; that of the first table is one column, with the id", "key")
+			bad("it needs a key; in the first table this is one column, the id", "key")
 			continue
 		}
 		t.compileColumns(bad)
@@ -85,12 +85,12 @@ func compile(declared []Table) (*model, sdk.Diagnostics) {
 			}
 		}
 		if t.account == nil {
-			bad("account names the column that holds the id of the account, and it is among the columns", "account")
+			bad("account must name the column with the id of the account, and it must be one of the columns", "account")
 		}
 		for _, name := range t.Key {
 			at := slices.IndexFunc(t.columns, func(c *column) bool { return c.name == name })
 			if at < 0 || t.columns[at].once {
-				bad(fmt.Sprintf("the key %s is not among the columns, or is written once", name), "key")
+				bad(fmt.Sprintf("the key %s must be one of the columns, and must not have once", name), "key")
 				continue
 			}
 			t.key = append(t.key, t.columns[at])
@@ -124,7 +124,7 @@ func (t *table) compileColumns(bad func(summary string, steps ...string)) {
 		c.personal, c.password = hashes.MatchString(text), ofPassword.MatchString(text)
 		c.secret = c.secret || c.personal || strings.Contains(text, "authenticator.secret")
 		if (c.gone != nil || c.free != nil) && (c.once || c.secret || t.Per != perAccount || slices.Contains(t.Key, name)) {
-			bad("gone and free are for columns that are compared, of tables with a row for each account, and are no key", "columns", name)
+			bad("gone and free are only for columns of tables per account that are compared and are not a key", "columns", name)
 		}
 		t.columns = append(t.columns, c)
 	}

@@ -179,7 +179,7 @@ func (s *session) ends(ctx context.Context, ids []string, before map[string][]*r
 	return e, nil
 }
 
-var errUnknown = errors.New("nobody knows whether the batch was written")
+var errUnknown = errors.New("it is unknown whether the batch was written")
 
 const (
 	becameTimeout = 10 * time.Second

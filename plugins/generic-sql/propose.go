@@ -18,8 +18,8 @@ func propose(ctx context.Context, known Config, _ sdk.Env) (p sdk.Proposal[Confi
 	}
 	if known.URL.Reveal() == "" {
 		l.Add(sdk.Diagnostic{
-			Severity: sdk.Warning, Code: codeUnreachable, Path: "/url", Summary: "the address of the database is not known, so that its tables cannot be looked at",
-			Hint: "set the variable that url refers to, and write the configuration again; or declare tables, or a preset",
+			Severity: sdk.Warning, Code: codeUnreachable, Path: "/url", Summary: "the address of the database is not known, so its tables cannot be read",
+			Hint: "set the variable that url refers to, and run stetl init again; or declare tables or a preset by hand",
 		})
 		return p, l
 	}
@@ -156,7 +156,7 @@ func (d *drafting) draft() {
 	people := d.people()
 	if people == nil {
 		d.open.Add(sdk.Diagnostic{
-			Code: sdk.CodeMissingField, Path: "/tables", Summary: "no table looks like one of people: none has a column for an address or a password",
+			Code: sdk.CodeMissingField, Path: "/tables", Summary: "no table looks like one of users: none has a column for an address or a password",
 			Hint: "declare tables by hand; docs/generic-sql.md shows how",
 		})
 		return
@@ -277,9 +277,9 @@ func (d *drafting) account(h *heldTable) {
 			}
 		}
 	}
-	d.comments[at] = "It looks like the table of the people." + d.unfilled(h, t.Columns, at)
+	d.comments[at] = "This looks like the table of the users." + d.unfilled(h, t.Columns, at)
 	if hashes {
-		d.comments["/hashes"] = "Password hashes that the application verifies: bcrypt, argon2id, argon2i, argon2d, firebase_scrypt. As long as there is none, everybody needs a new password."
+		d.comments["/hashes"] = "Password hashes that the application can verify: bcrypt, argon2id, argon2i, argon2d, firebase_scrypt. While the list is empty, everybody needs a new password."
 		d.config.Hashes = []string{}
 	}
 	d.config.Tables = append(d.config.Tables, t)
@@ -340,8 +340,8 @@ func (d *drafting) unfilled(h *heldTable, columns map[string]Column, at string) 
 		}
 		if c.notNull && c.defaults == "" {
 			d.open.Add(sdk.Diagnostic{
-				Code: sdk.CodeMissingField, Path: at + "/columns", Summary: fmt.Sprintf("%s.%s must have a value, and nothing of an account fits by its name", h.plain, c.name),
-				Hint: "say under columns what it gets: a field, value, template or cel",
+				Code: sdk.CodeMissingField, Path: at + "/columns", Summary: fmt.Sprintf("%s.%s must have a value, but no field of an account fits by its name", h.plain, c.name),
+				Hint: "set it under columns: a field, value, template or cel",
 			})
 		}
 		left = append(left, c.name)

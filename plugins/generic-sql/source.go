@@ -214,7 +214,7 @@ func compileColumn(c *Column, per string) (source, string) {
 	}
 	switch {
 	case given != 1:
-		return source{}, "a column gets one of field, value, template and cel"
+		return source{}, "a column needs exactly one of field, value, template and cel"
 	case c.Value != nil:
 		return source{eval: func(*item) (any, error) { return c.Value, nil }}, ""
 	case c.Field != "":
@@ -251,7 +251,7 @@ func fieldOf(name, per string) (get func(*item) any, uses []string, problem stri
 	for _, f := range partFields[per] {
 		known = append(known, per+"."+f)
 	}
-	return func(*item) any { return nil }, nil, fmt.Sprintf("there is no field %q here; there are %s, and metadata.KEY", name, strings.Join(known, ", "))
+	return func(*item) any { return nil }, nil, fmt.Sprintf("there is no field %q here; use one of %s, or metadata.KEY", name, strings.Join(known, ", "))
 }
 
 func walk(v any, steps []string) any {

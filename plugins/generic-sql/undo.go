@@ -229,7 +229,7 @@ func (s *remover) takeBack(ctx context.Context, all []*taking, doubtful, lock bo
 			o.SourceID = a.SourceID
 		case a.State != nil && !s.untouched(a):
 			o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
-			o.Detail, o.Hint = "the account was changed in the database after it was loaded", "delete it by hand if it should go"
+			o.Detail, o.Hint = "the account was changed in the database after it was loaded", "delete it by hand if it is not wanted"
 		case a.Disable && a.DryRun, a.Before != nil && a.DryRun:
 			o.Action = sdk.Updated
 		case a.Disable:
@@ -301,7 +301,7 @@ func (s *remover) attempt(ctx context.Context, a *taking, do func() error) error
 	refused, err := s.behind(ctx, do)
 	if err == nil && refused != nil {
 		a.outcome.Action, a.outcome.Code, a.outcome.Detail = sdk.Rejected, sdk.CodeTargetRefused, refused.text
-		a.outcome.Hint = "delete it by hand if it should go"
+		a.outcome.Hint = "delete it by hand if it is not wanted"
 	}
 	return err
 }
@@ -317,7 +317,7 @@ func (s *remover) removed(ctx context.Context, all []*taking) error {
 		byID[a.TargetID] = a
 		if s.catalogue.blind {
 			a.outcome.Action, a.outcome.Code = sdk.Skipped, codeReferenced
-			a.outcome.Detail = "the role may not see all tables that could refer to it"
+			a.outcome.Detail = "the role cannot see all tables that could refer to it"
 			a.outcome.Hint = "grant it SELECT on the whole database, or delete the account by hand with all that belongs to it"
 			continue
 		}
@@ -356,8 +356,8 @@ func (s *remover) removed(ctx context.Context, all []*taking) error {
 
 func (a *taking) stays(table string, rows int) {
 	a.outcome.Action, a.outcome.Code = sdk.Skipped, codeReferenced
-	a.outcome.Detail = fmt.Sprintf("%s has %d rows that belong to it and that no run has made", table, rows)
-	a.outcome.Hint = "delete the account by hand with all that belongs to it, if it should go"
+	a.outcome.Detail = fmt.Sprintf("%s has %d rows of this account that no run has made", table, rows)
+	a.outcome.Hint = "if it is not wanted, delete the account by hand with everything that belongs to it"
 }
 
 // referred keeps the accounts to which rows of a table refer, whatever the foreign key

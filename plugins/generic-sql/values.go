@@ -152,7 +152,7 @@ func parse(k kind, digits int, text string) (value, error) {
 	return value{text: text}, nil
 }
 
-var errNUL = errors.New("it has a NUL character, which no database keeps in a text")
+var errNUL = errors.New("it has a NUL character, which the database does not allow")
 
 // canonicalText is the text of a value for a column of text.
 func canonicalText(v any) (string, error) {

@@ -51,13 +51,13 @@ func build(m *model, u *sdk.User, now time.Time) *account {
 		return a
 	}
 	if !u.Enabled && !m.uses("enabled") {
-		a.reject(codeDisabled, "the account is disabled, and no column says so: it could be signed in to", "declare a column with the field enabled, or leave the account out")
+		a.reject(codeDisabled, "the account is disabled, but there is no column for that, so people could sign in to it", "declare a column with the field enabled, or leave out the account")
 		return a
 	}
 	for _, t := range m.tables {
 		parts := items(u, t.Per, now)
 		if t.Per == perPasskey && len(parts) < len(u.Passkeys) {
-			a.losses = append(a.losses, sdk.PartLoss{Feature: sdk.CarriesPasskeys, Code: sdk.CodePartRefused, Detail: "the source has no key of it that can be read"})
+			a.losses = append(a.losses, sdk.PartLoss{Feature: sdk.CarriesPasskeys, Code: sdk.CodePartRefused, Detail: "the key in the source cannot be read"})
 		}
 		for i := range parts {
 			if !a.add(t, &parts[i]) {
@@ -66,7 +66,7 @@ func build(m *model, u *sdk.User, now time.Time) *account {
 		}
 	}
 	if len(a.wanted) == 0 || a.wanted[0].table != m.accounts() {
-		a.reject(codeConstraint, "the first table gets no row for this user", "see its when")
+		a.reject(codeConstraint, "the first table gets no row for this user", "check the key when of the table")
 		return a
 	}
 	first := a.wanted[0]
@@ -127,13 +127,13 @@ func (h *heldColumn) allows(v value) error {
 	case h.bytes > 0 && h.size(v) > h.bytes:
 		return fmt.Errorf("%w: %d bytes, and %d fit", errTooLong, h.size(v), h.bytes)
 	case h.least != "" && !h.within(v):
-		return fmt.Errorf("it is outside of what the type %s holds", h.typ)
+		return fmt.Errorf("it is outside of the range of the type %s", h.typ)
 	case h.letters != nil && !h.letters(v.text):
-		return errors.New("it has letters that the character set of the column has not")
+		return errors.New("it has characters that the character set of the column does not have")
 	case h.length > 0 && utf8.RuneCountInString(v.text) > h.length:
 		return fmt.Errorf("%w: %d letters, and %d fit", errTooLong, utf8.RuneCountInString(v.text), h.length)
 	case len(h.enum) > 0 && !slices.Contains(h.enum, v.text):
-		return fmt.Errorf("it is none of the values of the type %s", h.typ)
+		return fmt.Errorf("it is not one of the values of the type %s", h.typ)
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ func (a *account) refuse(t *table, c *column, err error) {
 	case errors.Is(err, errTooLong):
 		code = sdk.CodeFieldTooLong
 	case errors.Is(err, errMissing) && uses("email"):
-		code, hint = sdk.CodeEmailMissing, "give the column an expression that makes up an address, or leave such accounts out"
+		code, hint = sdk.CodeEmailMissing, "give the column an expression that makes up an address, or leave out such accounts"
 	case errors.Is(err, errMissing) && uses("username"):
 		code = sdk.CodeUsernameMissing
 	case isID:

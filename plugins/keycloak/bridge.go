@@ -31,7 +31,7 @@ func checkBridge(ctx context.Context, t *live, l *sdk.Diagnostics, b *sdk.Broker
 	if differs := now.differs(brokerProvider(t.config, *b, "")); len(differs) > 0 {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeBridgeDiffers, Path: "/bridge_alias", Summary: "the identity provider " + t.config.BridgeAlias + " differs from what the bridge needs: " + joinList(differs),
-			Hint: "set them as docs/bridge.md says, unless that is meant",
+			Hint: "set them as docs/bridge.md says, unless they are different on purpose",
 		})
 	}
 }
@@ -43,11 +43,11 @@ func unlinkable(alias string, there map[string]bool) (l sdk.Diagnostics) {
 	switch {
 	case alias == "" || there[alias]:
 	case there == nil:
-		l.Add(missingRole("view-identity-providers", fmt.Sprintf("nobody can be linked to the identity provider %s of bridge_alias, as its links cannot be seen", alias)))
+		l.Add(missingRole("view-identity-providers", fmt.Sprintf("no account can be linked to the identity provider %s of bridge_alias, because its links cannot be read", alias)))
 	default:
 		l.Add(sdk.Diagnostic{
 			Code: codeProviderMissing, Path: "/bridge_alias", Summary: "the realm has no identity provider called " + alias,
-			Detail: "accounts that are in the realm could not be linked to it, and nobody would notice", Hint: "add it as docs/bridge.md says, then run again; or leave bridge_alias out",
+			Detail: "existing accounts of the realm could not be linked to it, and no error would show that", Hint: "add it as docs/bridge.md says, then run again; or leave bridge_alias out",
 		})
 	}
 	return l

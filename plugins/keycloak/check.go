@@ -93,7 +93,7 @@ func (t *preflight) checkAddress(l *sdk.Diagnostics) {
 	if t.config.Realm == "master" && !t.config.AcceptMaster {
 		l.Add(sdk.Diagnostic{
 			Code: codeMasterRealm, Path: "/realm", Summary: "master is the realm of the server's administrators",
-			Detail: "a user with a role called admin would administer every realm", Hint: "create a realm of its own for the users, or set accept_master: true if they are to be there",
+			Detail: "a user with a role called admin would administer every realm", Hint: "create another realm for the users, or set accept_master: true if this is what you want",
 		})
 	}
 }
@@ -222,7 +222,7 @@ func checkProvider(ctx context.Context, a *api, l *sdk.Diagnostics) {
 	if err == nil && about.old() {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeOldProvider, Summary: "the server has an older provider of stetl",
-			Detail: "it does not know all that this program asks: whether accounts have the passwords of the source, who has a name, whether other realms have the ids of new ones, what was done to accounts since; without that, more is unknown and undo is slow",
+			Detail: "it lacks requests that this version of stetl uses: whether accounts have the passwords of the source, which accounts have a name, whether other realms have the ids of new accounts, what has changed in accounts since. Without these, more is unknown and undo is slow",
 			Hint:   `run "stetl plugin assets keycloak --out DIR", copy the jar over the one in the server's providers/ folder, and restart`,
 		})
 	}
@@ -238,7 +238,7 @@ func checkVersion(l *sdk.Diagnostics, version, major string) {
 		})
 	case n < testedVersion:
 		l.Add(sdk.Diagnostic{
-			Severity: sdk.Warning, Code: codeUntested, Summary: fmt.Sprintf("nobody has tried stetl with Keycloak %s", version), Hint: fmt.Sprintf("upgrade the server to %d or later, or try it with a copy of the realm", testedVersion),
+			Severity: sdk.Warning, Code: codeUntested, Summary: fmt.Sprintf("stetl was not tested with Keycloak %s", version), Hint: fmt.Sprintf("upgrade the server to %d or later, or try it with a copy of the realm", testedVersion),
 		})
 	}
 }
@@ -254,7 +254,7 @@ func checkHeap(l *sdk.Diagnostics, heap, processors int64) {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeHeapSmall, Path: "/url",
 			Summary: fmt.Sprintf("the server has %d MB of heap; sign-ins with argon2 hashes of SuperTokens may need %d MB", heap>>20, need>>20),
-			Detail:  "each takes 88 MB until the server has exchanged the hash for one of its own; a server without memory ends",
+			Detail:  "each takes 88 MB until the server has replaced the hash by one of its own; a server without memory crashes",
 			Hint:    "set JAVA_OPTS_KC_HEAP to more, or the option cpu-cores of the provider argon2 to less, until the users have signed in once",
 		})
 	}
@@ -271,8 +271,8 @@ func (t *preflight) checkRealm(l *sdk.Diagnostics, facts realmFacts) {
 	if facts.BruteForce && facts.PermanentLockout && facts.TemporaryLockouts == 0 {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codePermanentLockout, Path: "/realm",
-			Summary: fmt.Sprintf("the realm locks accounts for good after %d wrong passwords", facts.FailureFactor),
-			Detail:  "in the first days many people try more passwords than one, and each locked account takes an administrator",
+			Summary: fmt.Sprintf("the realm locks accounts permanently after %d wrong passwords", facts.FailureFactor),
+			Detail:  "in the first days many people try several passwords, and an administrator has to unlock each account",
 			Hint:    "lock temporarily until the users have moved (Realm settings > Security defenses > Brute force detection)",
 		})
 	}
@@ -280,15 +280,15 @@ func (t *preflight) checkRealm(l *sdk.Diagnostics, facts realmFacts) {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeEmailLoginOff, Path: "/realm",
 			Summary: "the realm does not let people sign in with their e-mail address",
-			Detail:  "it still works for those whose user name is their address, until one of the two changes",
+			Detail:  "it still works for people whose user name is their address, until one of the two changes",
 			Hint:    `switch on "Login with email" in Realm settings > Login`,
 		})
 	}
 	if !facts.EditUsername && !facts.EmailAsUsername {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeUsernamesFixed, Path: "/realm",
-			Summary: "the realm does not let user names be changed",
-			Detail:  "who changes the address or phone number that is the user name keeps the old one as the name to sign in with; everything else is carried",
+			Summary: "the realm does not allow changing user names",
+			Detail:  "if the address or phone number that is the user name changes, the old one stays as the name to sign in with; everything else is carried",
 			Hint:    `run check --fix, or switch on "Edit username" in Realm settings > Login; people may then change their user names in the account console, and whose name the profile does not allow is asked for another: switch it off again afterwards`,
 		})
 	}
@@ -296,7 +296,7 @@ func (t *preflight) checkRealm(l *sdk.Diagnostics, facts realmFacts) {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeDuplicateEmails, Path: "/realm",
 			Summary: "the realm lets several accounts have the same e-mail address",
-			Detail:  "accounts that share one are loaded side by side; resetting a password by address reaches only one of them",
+			Detail:  "accounts with the same address are all loaded; a password reset by address reaches only one of them",
 			Hint:    `switch off "Duplicate emails" in Realm settings > Login, unless that is meant`,
 		})
 	}
@@ -349,7 +349,7 @@ func checkRequired(l *sdk.Diagnostics, required []string, scoped map[string][]st
 	for _, name := range slices.Sorted(maps.Keys(scoped)) {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeProfileRequired,
-			Summary: fmt.Sprintf("the user profile of the realm requires %s of who signs in with the scope %s", name, joinList(scoped[name])), Detail: detail,
+			Summary: fmt.Sprintf("the user profile of the realm requires %s from people who sign in with the scope %s", name, joinList(scoped[name])), Detail: detail,
 			Hint: `in Realm settings > User profile switch off "Required field" for it until the users have it; check --fix leaves what is for a scope alone`,
 		})
 	}
@@ -371,7 +371,7 @@ func checkHidden(l *sdk.Diagnostics, profile *userProfile, needs sdk.Needs) {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeAttributesFixed,
 			Summary: "administrators may not change user attributes that the profile of the realm does not declare",
-			Detail:  "metadata and phone numbers come with new accounts only; later changes cannot be carried",
+			Detail:  "metadata and phone numbers are set for new accounts only; later changes cannot be carried",
 			Hint:    `run check --fix, or in Realm settings > General set "Unmanaged attributes" to "Only administrators can write"`,
 		})
 	}
@@ -393,13 +393,13 @@ func checkHidden(l *sdk.Diagnostics, profile *userProfile, needs sdk.Needs) {
 	if len(hidden) > 0 {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeAttributesHidden, Summary: "the user profile of the realm hides from administrators " + joinList(hidden),
-			Detail: "they come with new accounts only; later changes cannot be carried", Hint: hint,
+			Detail: "they are set for new accounts only; later changes cannot be carried", Hint: hint,
 		})
 	}
 	if len(fixed) > 0 {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeAttributesFixed, Summary: "the user profile of the realm lets no administrator change " + joinList(fixed),
-			Detail: "they come with new accounts only; later changes cannot be carried", Hint: hint,
+			Detail: "they are set for new accounts only; later changes cannot be carried", Hint: hint,
 		})
 	}
 }
@@ -483,7 +483,7 @@ func realmMissing(c Config) sdk.Diagnostic {
 func incomplete(what string, err error) sdk.Diagnostic {
 	return sdk.Diagnostic{
 		Severity: sdk.Warning, Code: codeCheckIncomplete, Summary: "could not find out " + what, Detail: err.Error(),
-		Hint: "give the service account realm-admin, or look yourself",
+		Hint: "give the service account realm-admin, or check it yourself",
 	}
 }
 
@@ -497,7 +497,7 @@ func failed(what string, err error) sdk.Diagnostic {
 	}
 	return sdk.Diagnostic{
 		Code: codeUnreachable, Path: "/url", Summary: "the server does not answer as a Keycloak does: " + what, Detail: err.Error(),
-		Hint: "check the url; servers before 17 and those started with http-relative-path want /auth at its end",
+		Hint: "check the url; servers before 17, and servers with http-relative-path, need /auth at its end",
 	}
 }
 
@@ -506,8 +506,8 @@ func loginProblem(e *loginError) sdk.Diagnostic {
 	switch {
 	case strings.Contains(words, "HTTPS required"):
 		return sdk.Diagnostic{
-			Code: codeHTTPSRequired, Path: "/url", Summary: "the realm takes no requests in clear text", Detail: words,
-			Hint: "use the https address of the server, or, behind a proxy that ends TLS, see that the server trusts its headers (proxy-headers)",
+			Code: codeHTTPSRequired, Path: "/url", Summary: "the realm does not accept requests in clear text", Detail: words,
+			Hint: "use the https address of the server; behind a proxy that ends TLS, let the server trust its headers (proxy-headers)",
 		}
 	case strings.Contains(words, "Realm not enabled"):
 		return sdk.Diagnostic{
@@ -525,7 +525,7 @@ func loginProblem(e *loginError) sdk.Diagnostic {
 		if !strings.Contains(words, "Realm does not exist") {
 			return sdk.Diagnostic{
 				Code: codeNoKeycloak, Path: "/url", Summary: "there is no Keycloak at this path of the server", Detail: words,
-				Hint: "check the end of the url: servers before 17 and those started with http-relative-path want /auth there, others want it not",
+				Hint: "check the end of the url: servers before 17, and servers with http-relative-path, need /auth there; others must not have it",
 			}
 		}
 		return sdk.Diagnostic{

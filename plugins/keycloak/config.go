@@ -16,7 +16,7 @@ type Config struct {
 	Mode  string `json:"mode,omitempty" enum:"live,files" default:"live" jsonschema:"live loads a running server; files writes a folder for kc.sh import"`
 	Realm string `json:"realm" title:"Realm" jsonschema:"name of the realm that receives the users"`
 
-	URL          string       `json:"url,omitempty" title:"Address of Keycloak" jsonschema:"live: base URL of the server, as in https://sso.example.com"`
+	URL          string       `json:"url,omitempty" title:"Address of Keycloak" jsonschema:"live: base URL of the server, such as https://sso.example.com"`
 	ClientID     string       `json:"client_id,omitempty" title:"Client" jsonschema:"live: confidential client whose service account has manage-realm, manage-users, view-users and view-clients of realm-management"`
 	ClientSecret sdk.Secret   `json:"client_secret,omitzero" title:"Secret of the client" jsonschema:"live: secret of the client"`
 	AuthRealm    string       `json:"auth_realm,omitempty" jsonschema:"live: realm of the client; by default realm"`
@@ -25,21 +25,21 @@ type Config struct {
 
 	Out string `json:"out,omitempty" title:"Folder" jsonschema:"files: folder to write"`
 
-	CanaryClientID     string     `json:"canary_client_id,omitempty" jsonschema:"live: confidential client with direct access grants, to prove old passwords with; by default one is created for the moment"`
+	CanaryClientID     string     `json:"canary_client_id,omitempty" jsonschema:"live: confidential client with direct access grants, to prove that old passwords work; by default one is created for a moment"`
 	CanaryClientSecret sdk.Secret `json:"canary_client_secret,omitzero" jsonschema:"live: its secret"`
 
-	BridgeAlias          string     `json:"bridge_alias,omitempty" jsonschema:"alias of the identity provider that the bridge is, usually supertokens: every user is linked to it"`
+	BridgeAlias          string     `json:"bridge_alias,omitempty" jsonschema:"alias of the identity provider that stands for the bridge, usually supertokens; every user is linked to it"`
 	ExchangeClientID     string     `json:"exchange_client_id,omitempty" jsonschema:"live: client that exchanges the bridge's assertions for tokens; by default client_id"`
 	ExchangeClientSecret sdk.Secret `json:"exchange_client_secret,omitzero" jsonschema:"live: its secret"`
 
 	IdentityProviders map[string]string `json:"identity_providers,omitempty" jsonschema:"SuperTokens provider id to alias of the realm's identity provider; by default the same name"`
 	Tenant            string            `json:"tenant,omitempty" jsonschema:"load only the users of this tenant, for a realm per tenant; others are skipped"`
 	Tenants           string            `json:"tenants,omitempty" enum:"groups,organizations,none" default:"groups" jsonschema:"groups puts the users of tenants into groups /tenants/ID; organizations makes them members of the organization ID (live only); none ignores tenants"`
-	AcceptRoles       []string          `json:"accept_roles,omitempty" jsonschema:"live: roles of the realm that administer it, or are built in, and that users with a role of that name are to get all the same"`
-	AcceptGroups      []string          `json:"accept_groups,omitempty" jsonschema:"live: groups that administer the realm, by path, as in /tenants/north, whose tenants are to become members all the same"`
-	AcceptMaster      bool              `json:"accept_master,omitempty" jsonschema:"live: load users into master, the realm of the server's administrators"`
-	RefusedValues     string            `json:"refused_values,omitempty" enum:"leave_out,reject" default:"leave_out" jsonschema:"what becomes of users with values that are too long for Keycloak or that the user profile of the realm refuses: leave_out loads them without the value; reject keeps them out"`
-	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, at most 500, by default what is fastest; files: users per file, by default 1000"`
+	AcceptRoles       []string          `json:"accept_roles,omitempty" jsonschema:"live: roles that give power over the realm, or are built in, and that users with a role of the same name may get"`
+	AcceptGroups      []string          `json:"accept_groups,omitempty" jsonschema:"live: paths of groups that give power over the realm, such as /tenants/north, and that users of the tenant may join"`
+	AcceptMaster      bool              `json:"accept_master,omitempty" jsonschema:"live: allow loading users into master, the realm of the server's administrators"`
+	RefusedValues     string            `json:"refused_values,omitempty" enum:"leave_out,reject" default:"leave_out" jsonschema:"users with values that are too long for Keycloak, or that the user profile of the realm refuses: leave_out loads them without the value; reject does not load them"`
+	BatchSize         int               `json:"batch_size,omitempty" jsonschema:"live: users per request, at most 500, by default the fastest measured; files: users per file, by default 1000"`
 	Parallel          int               `json:"parallel,omitempty" jsonschema:"live: requests with users at the same time, by default 8 and at most 32"`
 }
 
@@ -95,7 +95,7 @@ func (c Config) validate() sdk.Diagnostics {
 			bad(sdk.CodeMissingField, path, fmt.Sprintf("mode %s needs %s", c.Mode, path[1:]), hint)
 		}
 	}
-	const urlHint = "the base URL of the server, as in https://sso.example.com"
+	const urlHint = "the base URL of the server, such as https://sso.example.com"
 
 	largest := maxBatch
 	switch c.Mode {
@@ -108,7 +108,7 @@ func (c Config) validate() sdk.Diagnostics {
 		}
 		l.Add(c.TLS.Validate("/tls")...)
 		if c.Timeout.Duration < time.Second {
-			bad(sdk.CodeInvalidValue, "/timeout", "no import is done within "+c.Timeout.String(), "leave it out unless a proxy is in the way")
+			bad(sdk.CodeInvalidValue, "/timeout", "an import takes longer than "+c.Timeout.String(), "leave it out, unless a proxy needs it")
 		}
 	case modeFiles:
 		need("/out", c.Out, "the folder to write")
@@ -118,7 +118,7 @@ func (c Config) validate() sdk.Diagnostics {
 		}
 	}
 	if strings.ContainsAny(c.Realm, `/\`) || hasControl(c.Realm) || c.Realm == "." || c.Realm == ".." {
-		bad(sdk.CodeInvalidValue, "/realm", "a realm name cannot hold slashes or control characters", "use the name as the admin console shows it")
+		bad(sdk.CodeInvalidValue, "/realm", "a realm name cannot have slashes or control characters", "use the name as the admin console shows it")
 	}
 	if c.BatchSize < 0 || c.BatchSize > largest {
 		bad(sdk.CodeInvalidValue, "/batch_size", fmt.Sprintf("batch_size %d is outside 1 to %d", c.BatchSize, largest), "leave it out unless the server is slow")
@@ -137,7 +137,7 @@ func (c Config) validate() sdk.Diagnostics {
 func checkURL(text string) string {
 	problem := httpx.AddressProblem(text, true)
 	if u, err := url.Parse(text); problem == "" && err == nil && (strings.Contains(u.Path, "/realms/") || strings.HasSuffix(u.Path, "/admin")) {
-		problem = "goes on after the server's base address"
+		problem = "has a path after the base address of the server"
 	}
 	return problem
 }

@@ -107,7 +107,7 @@ func credentials(u *sdk.User, r *representation, mark string) *sdk.Outcome {
 	if !u.Password.IsZero() {
 		data, secret, ok := passwordCredential(u.Password)
 		if !ok {
-			return reject(u, sdk.CodeHashUnsupported, "Keycloak cannot verify "+u.Password.Shape(), "load the user without a password and have it reset")
+			return reject(u, sdk.CodeHashUnsupported, "Keycloak cannot verify "+u.Password.Shape(), "load the user without a password, and reset the password")
 		}
 		created := u.Created
 		if u.Canary() {
@@ -128,7 +128,7 @@ func credentials(u *sdk.User, r *representation, mark string) *sdk.Outcome {
 		}
 		label := uniqueLabel(d.Name, labels)
 		if label != d.Name {
-			r.notes = append(r.notes, fmt.Sprintf("authenticator %d is called %q, because Keycloak wants different names of at most %d characters", i+1, label, maxField))
+			r.notes = append(r.notes, fmt.Sprintf("authenticator %d is called %q, because Keycloak needs different names of at most %d characters", i+1, label, maxField))
 		}
 		created := d.Created
 		if !known(created) {

@@ -310,24 +310,24 @@ func (r *decision) compare(ctx context.Context, v *verdict, u *sdk.User, d *deta
 	}
 	v.Outcome.Losses = slices.Concat(v.Outcome.Losses, v.user.losses, refused)
 	if d.ID != u.ID {
-		v.lose(sdk.CarriesID, sdk.CodePartRefused, "", fmt.Sprintf("the account stays under the id %s: Keycloak cannot change ids", d.ID))
+		v.lose(sdk.CarriesID, sdk.CodePartRefused, "", fmt.Sprintf("the account keeps the id %s: Keycloak cannot change ids", d.ID))
 	}
 	if !v.writes() && u.Existing != sdk.Update {
 		return nil
 	}
 	r.keepOff(v, u, h)
 	if v.differs(fieldUsername) != nil && !r.editUsername {
-		v.giveUp(fieldUsername, sdk.PartUsername, sdk.CodePartFailed, "", "the realm does not let user names be changed")
+		v.giveUp(fieldUsername, sdk.PartUsername, sdk.CodePartFailed, "", "the realm does not allow changing user names")
 	}
 	keepNames(v)
 	for _, d := range slices.Clone(v.Differences) {
 		if name := strings.TrimPrefix(d.Field, prefixAttribute); r.mapper.profile != nil && (name != d.Field || profileField(name)) && !r.mapper.profile.takesChanges(name) {
-			v.giveUp(d.Field, featureOf(d.Field), sdk.CodePartFailed, name, "the realm's user profile lets no administrator change it")
+			v.giveUp(d.Field, featureOf(d.Field), sdk.CodePartFailed, name, "the realm's user profile does not let administrators change it")
 		}
 	}
 	for _, s := range v.wanted.Secrets {
 		if hidden := s.Field == fieldHiddenAttributes || s.Field == fieldHiddenIdentities; hidden && v.Send[s.Field] {
-			v.giveUp(s.Field, s.Feature, sdk.CodePartRefused, "", "the realm hides it, and takes it with new accounts only")
+			v.giveUp(s.Field, s.Feature, sdk.CodePartRefused, "", "the realm hides it, and accepts it for new accounts only")
 		}
 	}
 	return nil
@@ -401,7 +401,7 @@ func (r *decision) keepOff(v *verdict, u *sdk.User, h reconcile.Held) {
 	}
 	v.leave(fieldEnabled)
 	v.user.Enabled = false
-	v.Outcome.Detail = "the account was switched off in the realm and stays so"
+	v.Outcome.Detail = "the account was switched off in the realm, and stays switched off"
 	if v.Outcome.Action == sdk.Unchanged { // the next run is to know, too
 		v.Outcome.State = r.view.judge.Left(v.wanted, h.Fields, v.Unsent())
 	}
@@ -471,7 +471,7 @@ func (r *decision) arrive(ctx context.Context, absent []int) error {
 }
 
 // idElsewhere is what to do about an id that another realm has.
-const idElsewhere = "the id may belong to a user of another realm of this server, where ids are unique over all realms; the server's log tells more"
+const idElsewhere = "the id may belong to a user of another realm of this server, because ids are unique across realms; see the server's log"
 
 // elsewhere says which ids other realms of the server have, where it can be asked. A load
 // does not ask: the server tells when it refuses to create such an account.
@@ -493,8 +493,8 @@ func (r *decision) nameEarlier(ctx context.Context, v *verdict, holder string) e
 	if err != nil || !mine {
 		return err
 	}
-	v.Outcome.Detail += ", which an earlier run has made: somebody who has registered again, or has got another id, meets the account of before"
-	v.Outcome.Hint = "delete the account " + holder + " if its person has gone from SuperTokens, then run again"
+	v.Outcome.Detail += ", which an earlier run has made: the person has probably registered again or got another id, and this is the old account"
+	v.Outcome.Hint = "if the person of account " + holder + " is no longer in SuperTokens, delete that account, then run again"
 	return nil
 }
 
@@ -560,7 +560,7 @@ func (r *decision) exchange(ctx context.Context) error {
 			return "", err
 		}
 		if h, err = other(v, fieldUsername, value, free); h != nil {
-			return "it is the user name of the account " + h.ID + " of the realm, which its address cannot be, too", nil
+			return "account " + h.ID + " of the realm has it as user name, so it cannot be the address of another account", nil
 		}
 		return "", err
 	}

@@ -358,7 +358,7 @@ func (e *edit) check(v *verdict, h reconcile.Held) {
 		}
 		e.lost[d.Field] = true
 		e.outcome.Losses = append(e.outcome.Losses, sdk.PartLoss{
-			Feature: featureOf(d.Field), Code: sdk.CodePartFailed, Attribute: strings.TrimPrefix(d.Field, prefixIdentity), Detail: "the server has accepted it and not done it",
+			Feature: featureOf(d.Field), Code: sdk.CodePartFailed, Attribute: strings.TrimPrefix(d.Field, prefixIdentity), Detail: "the server has confirmed the change, but has not made it",
 		})
 	}
 	for _, s := range v.wanted.Secrets {
@@ -367,7 +367,7 @@ func (e *edit) check(v *verdict, h reconcile.Held) {
 			continue
 		}
 		e.open[s.Field] = true
-		e.outcome.Losses = append(e.outcome.Losses, sdk.PartLoss{Feature: s.Feature, Code: sdk.CodePartFailed, Detail: "the server has accepted it and not done it"})
+		e.outcome.Losses = append(e.outcome.Losses, sdk.PartLoss{Feature: s.Feature, Code: sdk.CodePartFailed, Detail: "the server has confirmed the change, but has not made it"})
 	}
 }
 
@@ -509,6 +509,6 @@ func refusal(source string, err error) sdk.Outcome { return refusalOf(source, er
 func refusalOf(source, words string) sdk.Outcome {
 	return sdk.Outcome{
 		SourceID: source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: words,
-		Hint: "correct what it names, or look into the server's log",
+		Hint: "correct what it names, or see the server's log",
 	}
 }

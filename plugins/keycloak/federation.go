@@ -61,7 +61,7 @@ func unreachable(ctx context.Context, a *api, all []federation) (down sdk.Diagno
 			down.Add(sdk.Diagnostic{
 				Code: codeFederationDown, Path: "/realm",
 				Summary: fmt.Sprintf("the server cannot sign in to %s, a user federation of the realm", f.Name), Detail: err.Error(),
-				Hint: "nobody can tell who is in it: repair it, or disable it if its users are not to count, and run again",
+				Hint: "it is unknown which users it has: repair it, or disable it if its users should not count, and run again",
 			})
 		case err != nil:
 			return nil, fmt.Errorf("try the user federation %s: %w", f.Name, err)

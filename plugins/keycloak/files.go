@@ -59,7 +59,7 @@ func (t *files) Check(context.Context, sdk.Needs) sdk.Diagnostics {
 			Severity: sdk.Warning, Code: codeRealmFileKept, Path: "/out",
 			Summary: fmt.Sprintf("%s was not written by stetl and stays as it is", t.realmFile()),
 			Detail:  "the import fails unless it defines every group that users belong to",
-			Hint:    "remove it to get one that fits",
+			Hint:    "remove it, and stetl writes one that fits",
 		})
 	}
 	return l

@@ -57,9 +57,9 @@ func fixed(code sdk.Code, path, summary string) sdk.Diagnostic {
 }
 
 func unfixed(what, role string, err error) sdk.Diagnostic {
-	d := sdk.Diagnostic{Severity: sdk.Warning, Code: codeNotFixed, Summary: "could not change " + what, Detail: err.Error(), Hint: "do what check names by hand"}
+	d := sdk.Diagnostic{Severity: sdk.Warning, Code: codeNotFixed, Summary: "could not change " + what, Detail: err.Error(), Hint: "change by hand what check names"}
 	if status(err) == http.StatusForbidden {
-		d.Hint = fmt.Sprintf("give the client's service account the role %s of the client realm-management, or do what check names by hand", role)
+		d.Hint = fmt.Sprintf("give the client's service account the role %s of the client realm-management, or change by hand what check names", role)
 	}
 	return d
 }
@@ -77,7 +77,7 @@ func (t *preflight) fixSettings(ctx context.Context, l *sdk.Diagnostics) error {
 	}
 	if !facts.EditUsername && !facts.EmailAsUsername {
 		settings["editUsernameAllowed"] = true
-		d := fixed(codeUsernamesFixed, "/realm", "the realm now lets user names be changed")
+		d := fixed(codeUsernamesFixed, "/realm", "the realm now allows changing user names")
 		d.Hint = `people may change theirs in the account console, and whose name the profile does not allow is asked for another: switch "Edit username" off again when all have moved`
 		done.Add(d)
 	}

@@ -39,7 +39,7 @@ func (u *undoing) switchOff(ctx context.Context, a sdk.Account, d *detail) (sdk.
 	case after == nil:
 		return sdk.Outcome{Action: sdk.Unchanged}, nil // somebody was faster
 	case after.Enabled:
-		return sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "the server has accepted it and not done it", Hint: "switch it off by hand"}, nil
+		return sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "the server has confirmed the change, but has not made it", Hint: "switch it off by hand"}, nil
 	}
 	last := reconcile.ParseState(a.State)
 	state := last.Showing(u.view.judge.Fingerprints, u.view.held(after, reconcile.Wanted{}, last).Fields)

@@ -59,7 +59,7 @@ func fieldWords(field string) string {
 // tooLong says so of a value that the database has no room for.
 func tooLong(what, value string) string {
 	if n := length(value); n > maxField {
-		return fmt.Sprintf("%s has %d characters; Keycloak holds %d", what, n, maxField)
+		return fmt.Sprintf("%s has %d characters; Keycloak allows %d", what, n, maxField)
 	}
 	return ""
 }

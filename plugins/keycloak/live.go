@@ -198,7 +198,7 @@ func explain(err error) error {
 		d.Detail = err.Error()
 		return sdk.Diagnostics{d}.Err()
 	case http.StatusUnauthorized:
-		return sdk.Diagnostics{{Code: codeLoginRefused, Summary: "the server does not accept its own token", Detail: err.Error(), Hint: "see that auth_realm is the realm of the client and that the clocks agree"}}.Err()
+		return sdk.Diagnostics{{Code: codeLoginRefused, Summary: "the server does not accept its own token", Detail: err.Error(), Hint: "check that auth_realm is the realm of the client, and that the clocks of both machines agree"}}.Err()
 	}
 	return err
 }

@@ -197,7 +197,7 @@ func (t *importer) review(ctx context.Context, batch []*delivery, cause error) e
 		judge := &t.view.judge
 		switch {
 		case h.err != nil && d.doubt:
-			o.Action, o.Code, o.Detail = sdk.InDoubt, sdk.CodeUnknownAnswer, "the user was sent, the answer was lost, and the server refuses to look: "+h.err.Error()
+			o.Action, o.Code, o.Detail = sdk.InDoubt, sdk.CodeUnknownAnswer, "the user was sent, the answer was lost, and the server refuses to look it up: "+h.err.Error()
 		case h.err != nil:
 			o = refusal(d.user.source, h.err)
 		case h.id != nil && d.doubt:
@@ -216,7 +216,7 @@ func (t *importer) review(ctx context.Context, batch []*delivery, cause error) e
 			fallthrough
 		case h.username == nil && h.email == nil && d.doubt:
 			o.Action, o.Code = sdk.InDoubt, sdk.CodeUnknownAnswer
-			o.Detail, o.Hint = "the user was sent, the answer was lost, and the user is not there yet", "run again: it will be looked up first"
+			o.Detail, o.Hint = "the user was sent, the answer was lost, and the user is not there yet", "run again: the user is looked up first"
 		case h.username != nil:
 			o = judge.Conflict(u, sdk.CodeUsernameConflict, "the user name", h.username.ID)
 		case h.email != nil:
@@ -287,7 +287,7 @@ func (t *importer) pack(v *verdict) (*delivery, error) {
 	t.refused(v.user)
 	t.out.Report(sdk.Outcome{
 		SourceID: v.user.source, Action: sdk.Rejected, Code: sdk.CodeUserTooLarge,
-		Detail: fmt.Sprintf("the user takes %d bytes; a request holds %d", len(body), maxBody), Hint: "shorten the metadata in SuperTokens",
+		Detail: fmt.Sprintf("the user has %d bytes; a request can have %d", len(body), maxBody), Hint: "shorten the metadata in SuperTokens",
 	})
 	return nil, nil //nolint:nilnil // the outcome is reported
 }
@@ -375,7 +375,7 @@ func (t *importer) updateTogether(ctx context.Context, free []*verdict) error {
 			t.out.Report(free[i].Outcome)
 		} else {
 			t.refuse(free[i], &statusError{
-				method: http.MethodGet, path: "/users/" + e.held.ID, status: http.StatusNotFound, message: "the account has gone while it was updated",
+				method: http.MethodGet, path: "/users/" + e.held.ID, status: http.StatusNotFound, message: "the account was deleted while it was updated",
 			})
 		}
 	}

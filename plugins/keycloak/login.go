@@ -51,9 +51,9 @@ func (t *live) Login(ctx context.Context, l sdk.Login) (accepted bool, err error
 		}
 		return false, nil
 	case strings.HasPrefix(answer.message, "invalid_grant: Account"): // it is about this one
-		return false, &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: "the password was not looked at: " + answer.message}
+		return false, &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: "the password was not checked: " + answer.message}
 	}
-	return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: "the realm lets nobody sign in with a password alone: " + answer.message, Hint: proofHint}
+	return false, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: "the realm does not allow a sign-in with only a password: " + answer.message, Hint: proofHint}
 }
 
 // temporaryClient creates a confidential client for password grants and returns
@@ -72,7 +72,7 @@ func temporaryClient(ctx context.Context, a *api, id *string, secret *sdk.Secret
 		}
 	}
 	if refused(err) {
-		return nil, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: "the realm does not take a client to sign in with: " + err.Error(), Hint: proofHint}
+		return nil, &sdk.Failure{Code: sdk.CodeLoginUnavailable, Detail: "the realm does not allow creating a client for test sign-ins: " + err.Error(), Hint: proofHint}
 	}
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (t *live) SetPassword(ctx context.Context, c sdk.PasswordChange) error {
 	}
 	// The password is set: that sessions go on is no reason to say that it is not.
 	if err := t.api.write(ctx, http.MethodPost, t.api.realmPath("users", id, "logout"), nil); err != nil {
-		t.env.Log.WarnContext(ctx, "a new password is set, and the sessions of the account go on", slog.String("account", id), slog.String("error", explain(err).Error()))
+		t.env.Log.WarnContext(ctx, "a new password is set, but the sessions of the account could not be ended", slog.String("account", id), slog.String("error", explain(err).Error()))
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func (t *live) StartReset(ctx context.Context, r sdk.Reset) (string, error) {
 	body, _ := json.Marshal([]string{actionUpdatePassword})
 	err = t.api.call(ctx, http.MethodPut, t.api.realmPath("users", id, "execute-actions-email"), query, body, nil)
 	if e, ok := errors.AsType[*statusError](err); ok {
-		return "", &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: e.message, Hint: "see that the realm can send mail and that the account has an address"}
+		return "", &sdk.Failure{Code: sdk.CodeTargetRefused, Detail: e.message, Hint: "check that the realm can send mail, and that the account has an address"}
 	}
 	return "", err
 }
@@ -192,7 +192,7 @@ func (t *live) Exchange(ctx context.Context, a sdk.Assertion) (sdk.Tokens, error
 	if e, ok := errors.AsType[*statusError](err); ok {
 		return sdk.Tokens{}, &sdk.Failure{
 			Code: sdk.CodeTargetRefused, Detail: e.message,
-			Hint: "the client needs the JWT authorization grant and the identity provider that the bridge is; see docs/bridge.md",
+			Hint: "the client needs the JWT authorization grant and the identity provider of the bridge; see docs/bridge.md",
 		}
 	}
 	return sdk.Tokens{JSON: sdk.NewSecret(string(answer))}, err

@@ -124,7 +124,7 @@ func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
 	r.Attributes = attributes(u, others)
 	m.memberships(u, r)
 	if n := length(r.Username); n > maxField {
-		return nil, reject(u, sdk.CodeFieldTooLong, fmt.Sprintf("the username has %d characters; Keycloak holds %d", n, maxField), "shorten it in SuperTokens")
+		return nil, reject(u, sdk.CodeFieldTooLong, fmt.Sprintf("the username has %d characters; Keycloak allows %d", n, maxField), "shorten it in SuperTokens")
 	}
 	leaveOut(r, m.profile)
 	if m.strict && len(r.losses) > 0 {
@@ -138,10 +138,10 @@ func (m mapper) user(u *sdk.User) (*representation, *sdk.Outcome) {
 func HoldsID(id string) bool { return checkID(&sdk.User{ID: id}) == nil }
 
 func checkID(u *sdk.User) *sdk.Outcome {
-	const hint = "map the user to a fitting id in SuperTokens (createUserIdMapping), or remove that mapping so that its own id is used"
+	const hint = "give the user another id in SuperTokens (createUserIdMapping), or remove that id mapping, so that the internal id is used"
 	switch {
 	case length(u.ID) > maxID:
-		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Keycloak holds %d", length(u.ID), maxID), hint)
+		return reject(u, sdk.CodeIDTooLong, fmt.Sprintf("the id has %d characters; Keycloak allows %d", length(u.ID), maxID), hint)
 	case u.ID == "", u.ID == ".", u.ID == "..":
 		return reject(u, sdk.CodeIDInvalid, fmt.Sprintf("the id %q cannot be part of an address", u.ID), hint)
 	case strings.HasPrefix(u.ID, "f:"):

@@ -65,7 +65,7 @@ func TestServerPower(t *testing.T) {
 		u.Roles = map[string][]string{"public": {"admin", "boss", "offline_access", "plain", "reader"}}
 		u.Tenants = []string{"north", "public", "south", "west"}
 	})}
-	usual := "keycloak.usernames_fixed the realm does not let user names be changed"
+	usual := "keycloak.usernames_fixed the realm does not allow changing user names"
 	needs := sdk.Needs{Roles: []string{"admin", "boss", "offline_access", "plain", "reader", "fresh"}, Tenants: []string{"north", "south", "west", "fresh"}}
 	var named []string
 	needs.RoleUsers = map[string]int{"reader": 7}

@@ -123,7 +123,7 @@ func (u *undoing) deleteTogether(ctx context.Context, out sdk.Outcomes) error {
 	return nil
 }
 
-const byHand = "delete it by hand if it should go"
+const byHand = "delete it by hand if it is not wanted"
 
 func moved(why string) *sdk.Outcome {
 	return &sdk.Outcome{Action: sdk.Skipped, Code: sdk.CodeMoved, Detail: why, Hint: byHand}

@@ -212,7 +212,7 @@ func (f *Folder) Failed(err error) error {
 func (f *Folder) unwritable(err error) sdk.Diagnostic {
 	return sdk.Diagnostic{
 		Code: f.Unwritable, Path: "/out", Summary: "cannot write into " + f.Dir, Detail: err.Error(),
-		Hint: "name a folder that this user may create or write, on a disk with room",
+		Hint: "name a folder that this user may create or write, on a disk with free space",
 	}
 }
 
@@ -247,7 +247,7 @@ func (f *Folder) previous() (m manifest, _ *sdk.Diagnostic) {
 	}
 	if len(others) > 0 {
 		return foreign(fmt.Sprintf("%s holds users that stetl did not write: %s", f.Dir, strings.Join(others, ", ")),
-			"whoever loads the folder would load them too: move them away or choose another folder")
+			"an import of the folder would load them, too: move them away or choose another folder")
 	}
 	return m, nil
 }

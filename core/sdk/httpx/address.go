@@ -18,9 +18,9 @@ func AddressProblem(text string, inClear bool) string {
 	case u.Hostname() == "":
 		return "names no host"
 	case u.Scheme == "http" && !inClear && !Loopback(u.Hostname()):
-		return "must begin with https://, as secrets and hashes would cross the network in clear text"
+		return "must begin with https://, because secrets and hashes would cross the network in clear text"
 	case u.User != nil:
-		return "holds a user name: credentials have settings of their own"
+		return "has a user name: use the separate settings for credentials"
 	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
 		return "has a query or a fragment"
 	}

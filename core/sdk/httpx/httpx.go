@@ -196,11 +196,11 @@ type RedirectError struct{ to string }
 
 // Error implements error.
 func (e *RedirectError) Error() string {
-	return "the target redirects to " + e.to + ", which is not followed: correct the configured address"
+	return "the target redirects to " + e.to + ", and redirects are not followed: correct the configured address"
 }
 
 // ErrBodyTooLarge is what reading a response beyond [Options].MaxBody gives.
-var ErrBodyTooLarge = errors.New("the answer is larger than it may be")
+var ErrBodyTooLarge = errors.New("the answer is larger than allowed")
 
 // bounded is a body that ends with an error at its limit.
 type bounded struct {

@@ -14,7 +14,7 @@ import (
 // TLS is the block of a target's configuration that says whom to trust and how to show
 // who is asking: PEM files.
 type TLS struct {
-	CAFile   string `json:"ca_file,omitempty" jsonschema:"authorities to trust instead of the system's"`
+	CAFile   string `json:"ca_file,omitempty" jsonschema:"certificate authorities to trust instead of those of the system"`
 	CertFile string `json:"cert_file,omitempty" jsonschema:"client certificate"`
 	KeyFile  string `json:"key_file,omitempty" jsonschema:"key of the client certificate"`
 }
@@ -25,7 +25,7 @@ func (c TLS) Validate(at string) diag.List {
 	if (c.CertFile == "") == (c.KeyFile == "") {
 		return nil
 	}
-	return diag.List{{Code: diag.ConfigMissingField, Path: at, Summary: "a client certificate takes cert_file and key_file", Hint: "give both or none"}}
+	return diag.List{{Code: diag.ConfigMissingField, Path: at, Summary: "a client certificate needs cert_file and key_file", Hint: "set both or none"}}
 }
 
 // Load reads the files. What is wrong is a [diag.List], as in [TLS.Validate].
@@ -44,7 +44,7 @@ func (c TLS) Load(at string) (*tls.Config, error) {
 		}
 		out.RootCAs = x509.NewCertPool()
 		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, problem("ca_file", errors.New("no certificate is in the file"))
+			return nil, problem("ca_file", errors.New("there is no certificate in the file"))
 		}
 	}
 	if c.CertFile == "" {

@@ -23,7 +23,7 @@ func TakeBack(
 		g.Go(func() error {
 			o, err := take(ctx, a)
 			if err != nil && refused(err) {
-				o, err = sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "delete it by hand if it should go"}, nil
+				o, err = sdk.Outcome{Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: err.Error(), Hint: "delete it by hand if it is not wanted"}, nil
 			}
 			if err != nil {
 				return err
@@ -40,7 +40,7 @@ func TakeBack(
 // proves that a run has made it.
 func Unproven(targetID string) sdk.Outcome {
 	return sdk.Outcome{
-		TargetID: targetID, Action: sdk.Skipped, Code: sdk.CodeUndoInDoubt, Detail: "there is such an account, and nothing proves that a run has made it",
-		Hint: "look at it and delete it by hand if it should go",
+		TargetID: targetID, Action: sdk.Skipped, Code: sdk.CodeUndoInDoubt, Detail: "there is such an account, but nothing proves that a run has made it",
+		Hint: "check it, and delete it by hand if it is not wanted",
 	}
 }

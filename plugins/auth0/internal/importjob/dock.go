@@ -99,7 +99,7 @@ func (d *dock) again(ctx context.Context, missing []*Parcel, e *Ending) {
 		for _, p := range missing {
 			p.End(sdk.Outcome{
 				SourceID: p.Source, Action: sdk.InDoubt, Code: sdk.CodeUnknownAnswer,
-				Detail: "the user was sent, what became of the job is unknown, and the user is not there yet", Hint: "run again: it will be looked up first",
+				Detail: "the user was sent, what became of the job is unknown, and the user is not there yet", Hint: "run again: the user is looked up first",
 			})
 			p.report()
 		}

@@ -57,7 +57,7 @@ func (j *Janitor) Step(ctx context.Context, b *Book, budget time.Duration) (remo
 	if len(j.queue) == 0 {
 		j.listed = false // whoever asks again wants another look
 		if len(j.stays) > 0 {
-			b.log.Warn("what runs have made and others use stays; delete it by hand if it should go", "left", j.stays)
+			b.log.Warn("what runs have made and others use stays; delete it by hand if it is not wanted", "left", j.stays)
 		}
 	}
 	return removed, len(j.queue), nil

@@ -57,8 +57,8 @@ func TestPluginPage(t *testing.T) {
 	}
 	last := 0
 	for _, want := range []string{
-		"# stetl-plugin-acme", "version 1.2, which speaks version 1.2", "| `url` | string | required | where it is |", "| `auth.scopes` | array of string |",
-		"| `mode` | string | default `\"live\"` | how to \\| write; one of `live`, `files` |", "| `token` | string | secret |",
+		"# stetl-plugin-acme", "version 1.2, which speaks version 1.2", "| `url` | *string, required.* where it is |", "| `auth.scopes` | *array of string.* |",
+		"| `mode` | *string, default `\"live\"`.* how to \\| write; one of `live`, `files` |", "| `token` | *string, secret.* |",
 		"`bcrypt` (cost 0 to 12)", "| kept | `names` |", "| lost | ", "| can | `undo` |", "| user names | none |", "| social identities | no two users may have the same |", "| unique in one tenant only | `email` |",
 		"| letter case of email | does not tell apart |", "| `acme.quota` | full | buy more |",
 	} {

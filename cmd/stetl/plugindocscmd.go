@@ -73,7 +73,7 @@ func pluginPage(info *plugin.Info) (string, error) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "# stetl-plugin-%s\n\nA target plugin of stetl, version %s, which speaks version %d.%d of the protocol.\n", info.Name, cmp.Or(info.Version, "unknown"), info.Protocol, info.Minor)
-	fmt.Fprintf(&b, "\n## Configuration\n\n```yaml\ntarget:\n  plugin: %s\n  config: {…}\n```\n\n| key | type | | what it is |\n|---|---|---|---|\n", info.Name)
+	fmt.Fprintf(&b, "\n## Configuration\n\n```yaml\ntarget:\n  plugin: %s\n  config: {…}\n```\n\n| key | what it is |\n|---|---|\n", info.Name)
 	schema.rows(&b, "")
 	c := &info.Capabilities
 	b.WriteString("\n## What it carries\n\n| | |\n|---|---|\n")
@@ -134,6 +134,9 @@ func (s *schemaNode) rows(b *strings.Builder, prefix string) {
 			continue
 		}
 		var notes []string
+		if kind := p.typeText(); kind != "" {
+			notes = append(notes, kind)
+		}
 		if slices.Contains(s.Required, name) {
 			notes = append(notes, "required")
 		}
@@ -150,7 +153,11 @@ func (s *schemaNode) rows(b *strings.Builder, prefix string) {
 		for i, value := range p.Enum {
 			about += map[bool]string{true: "; one of ", false: ", "}[i == 0] + fmt.Sprintf("`%v`", value)
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", prefix+name, cell(p.typeText()), cell(strings.Join(notes, ", ")), cell(strings.TrimPrefix(about, "; ")))
+		about = strings.TrimPrefix(about, "; ")
+		if len(notes) > 0 {
+			about = strings.TrimSpace("*" + strings.Join(notes, ", ") + ".* " + about)
+		}
+		fmt.Fprintf(b, "| `%s` | %s |\n", prefix+name, cell(about))
 		p.rows(b, prefix+name+".")
 	}
 }

@@ -127,10 +127,10 @@ Every key of a configuration file. This page is written from the schemas that th
 ` + "`stetl config schema`" + ` prints them for editors. How the parts work together: [targets](plugins.md), [mapping and policies](mapping.md),
 [limits](operations.md#limits), [the bridge](bridge.md).
 
-Values can refer to others: ` + "`${env:NAME}`" + ` is a variable of the environment, ` + "`${file:PATH}`" + ` the content of a file. What is *secret* has to.
+Values can refer to others: ` + "`${env:NAME}`" + ` is a variable of the environment, ` + "`${file:PATH}`" + ` the content of a file. A *secret* must be such a reference.
 
-| key | type | | what it is |
-|---|---|---|---|
+| key | what it is |
+|---|---|
 `)
 	schemaRows(t, &b, own)
 	for _, name := range bundledNames() {
@@ -141,7 +141,7 @@ Values can refer to others: ` + "`${env:NAME}`" + ` is a variable of the environ
 		if err := json.Unmarshal([]byte(r.stdout), &described); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&b, "\n## target.config of %s\n\nWith `plugin: %s`.\n\n| key | type | | what it is |\n|---|---|---|---|\n", name, name)
+		fmt.Fprintf(&b, "\n## target.config of %s\n\nWith `plugin: %s`.\n\n| key | what it is |\n|---|---|\n", name, name)
 		schemaRows(t, &b, described.Schema)
 	}
 	isPage(t, "configuration.md", b.String())

@@ -8,11 +8,11 @@ import (
 	"github.com/stetl/stetl/core/supertokens"
 )
 
-// CompletenessLine says in one line whether a source was found whole.
+// CompletenessLine says in one line whether a source was found to be complete.
 func CompletenessLine(c supertokens.Completeness) string {
-	verdict := "whole"
+	verdict := "complete"
 	if !c.Whole {
-		verdict = "NOT WHOLE"
+		verdict = "NOT COMPLETE"
 	}
 	return fmt.Sprintf("%s: %s of %s login methods have their row, %s of %s accounts have a login, %d of %d tables of core %s",
 		verdict, Number(c.LoginMethodsFound), Number(c.LoginMethods), Number(c.AccountsWithLogin), Number(c.Accounts),

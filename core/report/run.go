@@ -323,15 +323,26 @@ func writeFindings(b *sheet, list []supertokens.Finding) {
 	}
 	fmt.Fprintf(b, "\nFound in the source\n\n")
 	t := table{header: []string{"code", "count#", "first of them", "detail"}}
+	narrow := b.columns > 0 && b.columns < findingColumns
 	for _, f := range list {
 		first := ""
 		if len(f.Examples) > 0 {
 			first = f.Examples[0]
 		}
-		t.add(f.Code, Number(f.Count), first, f.Detail)
+		if !narrow {
+			t.add(f.Code, Number(f.Count), first, f.Detail)
+			continue
+		}
+		fmt.Fprintf(b, "  %s  %s%s\n      %s\n", f.Code, Number(f.Count), strings.TrimSuffix("  "+first, "  "), f.Detail)
 	}
-	_ = t.write(b)
+	if !narrow {
+		_ = t.write(b)
+	}
 }
+
+// findingColumns is the width from which a table of findings has room for a code, an id
+// and sentences side by side.
+const findingColumns = 130
 
 func generationText(g supertokens.Generation) string {
 	return fmt.Sprintf("%s (%s)", g, g.Cores())

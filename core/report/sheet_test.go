@@ -2,13 +2,17 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/stetl/stetl/core/supertokens"
 )
 
 // Tables fit the terminal, whatever is in them, and no word of a cell is lost.
@@ -83,5 +87,37 @@ func TestSentencesBreakBetweenWords(t *testing.T) {
 	want := "  6c0f3a52-0b39-4a49-a06b-66a4a43c4d1e\n   map.duplicate: another\n  account has it\nshort\n"
 	if out.String() != want {
 		t.Errorf("%q", out.String())
+	}
+}
+
+// On a narrow screen ids stay whole, so that they can be copied, and sentences have room.
+func TestFindingsOnANarrowScreen(t *testing.T) {
+	t.Parallel()
+	const id = "47de067c-57c0-4570-9c86-3ea66bc8fdb5"
+	list := []supertokens.Finding{
+		{Code: "forced_mapping", Count: 1200, Examples: []string{id, "b"}, Detail: "login " + id + ": the verification is stored under the internal id"},
+		{Code: "other_apps", Count: 1, Detail: "app shop is not read"},
+	}
+	narrow, wide := newSheet(Screen{Columns: 80}), newSheet(Screen{Columns: 200})
+	writeFindings(narrow, list)
+	writeFindings(wide, list)
+	var text, row strings.Builder
+	if err := errors.Join(narrow.flush(&text), wide.flush(&row)); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+Found in the source
+
+  forced_mapping  1,200  ` + id + `
+      login ` + id + `: the verification is stored
+      under the internal id
+  other_apps  1
+      app shop is not read
+`
+	if d := cmp.Diff(want, text.String()); d != "" {
+		t.Error(d)
+	}
+	if !strings.Contains(row.String(), "forced_mapping  1,200  "+id+"  login "+id+": the verification") {
+		t.Errorf("on a wide screen a finding is a row:\n%s", row.String())
 	}
 }

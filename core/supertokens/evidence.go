@@ -50,7 +50,7 @@ func (e *IncompleteError) Error() string {
 	for _, text := range e.ByCode() {
 		out = append(out, text)
 	}
-	return "the source is not whole: " + strings.Join(out, "; ")
+	return "the source is not complete: " + strings.Join(out, "; ")
 }
 
 // ByCode gives the gaps of each code as one text.

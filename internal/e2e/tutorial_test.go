@@ -26,12 +26,16 @@ func shellBlocks(t *testing.T, page string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var blocks []string
-	for _, m := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(string(text), -1) {
-		blocks = append(blocks, m[1])
-	}
+	blocks := shellIn(string(text))
 	if len(blocks) < 3 {
 		t.Fatalf("%s: only %d blocks of commands found", page, len(blocks))
+	}
+	return blocks
+}
+
+func shellIn(text string) (blocks []string) {
+	for _, m := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```").FindAllStringSubmatch(text, -1) {
+		blocks = append(blocks, m[1])
 	}
 	return blocks
 }
@@ -40,8 +44,14 @@ func shellBlocks(t *testing.T, page string) []string {
 // the variables that the page asks for.
 func follow(t *testing.T, page string, env ...string) (output string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", "set -e\n"+strings.Join(shellBlocks(t, page), ""))
-	cmd.Dir = "../.."
+	return execute(t, page, shellBlocks(t, page), "../..", env...)
+}
+
+// execute runs commands of a page in a folder.
+func execute(t *testing.T, page string, blocks []string, dir string, env ...string) (output string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "set -e\n"+strings.Join(blocks, ""))
+	cmd.Dir = dir
 	// Everything that is needed was needed to build stetl.
 	cmd.Env = append(append(os.Environ(), "WORK="+t.TempDir(), "GOPROXY=off", "GOFLAGS="), env...)
 	ownTemp(t, cmd)
@@ -75,6 +85,7 @@ func TestTutorial(t *testing.T) {
 		"JAVA_OPTS_APPEND=-XX:TieredStopAtLevel=1 -Xmx1g", "PATH="+strings.TrimSuffix(psql, "psql")+":"+os.Getenv("PATH"),
 	)
 	for _, want := range []string{
+		"url: ${env:POSTGRESQL_CONNECTION_URI}", "client_secret: ${env:KEYCLOAK_CLIENT_SECRET}", // the configuration of init
 		"Exit code 4: not everybody would be loaded", // the first plan
 		"Of 125 accounts: 106 created, 10 unchanged, 9 skipped.",
 		"the old password works",
@@ -101,6 +112,31 @@ func TestAgentsPage(t *testing.T) {
 	out := follow(t, "agents.md", "DUMP="+dump, "PATH="+filepath.Dir(stetl(t))+":"+os.Getenv("PATH"))
 	for _, want := range []string{
 		`"read": 125`, `"rejected": 10`, "6 map.duplicate_username", "3 load.id_invalid", "the id is longer than the target can hold",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the output lacks %q:\n%s", want, out)
+		}
+	}
+}
+
+// TestRehearsePage does the part of the page about rehearsals that needs no server.
+func TestRehearsePage(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "runs the program")
+	page, err := os.ReadFile("../../docs/rehearse.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, begins := strings.Cut(string(page), "\n## 1. ")
+	text, _, ends := strings.Cut(text, "\n## 2. ")
+	blocks := shellIn(text)
+	if !begins || !ends || len(blocks) != 2 {
+		t.Fatalf("%d blocks of commands in the first part", len(blocks))
+	}
+	out := execute(t, "rehearse.md", blocks, t.TempDir(), "PATH="+filepath.Dir(stetl(t))+":"+os.Getenv("PATH"))
+	for _, want := range []string{
+		"wrote supertokens.dump: 2,000 accounts, generation G4", "stetl check accepts it. Next: stetl run --dry-run -c rehearsal.yaml",
+		"Done: ", "Next: stetl rejects", `"code":"map.duplicate_`,
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q:\n%s", want, out)

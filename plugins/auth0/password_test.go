@@ -13,10 +13,10 @@ func TestTranslate(t *testing.T) {
 	tests := []struct{ stored, native, algorithm, value, note, refused string }{
 		{stored: "$2a$10" + tail, native: "$2a$10" + tail},
 		{stored: "$2b$10" + tail, native: "$2b$10" + tail},
-		{stored: "$2y$10" + tail, native: "$2b$10" + tail, note: "labelled"},
-		{stored: "$2x$10" + tail, native: "$2a$10" + tail, note: "labelled"},
+		{stored: "$2y$10" + tail, native: "$2b$10" + tail, note: "gets the prefix"},
+		{stored: "$2x$10" + tail, native: "$2a$10" + tail, note: "gets the prefix"},
 		{stored: "$2a$11" + tail, algorithm: "bcrypt", value: "$2a$11" + tail},
-		{stored: "$2y$12" + tail, algorithm: "bcrypt", value: "$2b$12" + tail, note: "labelled"},
+		{stored: "$2y$12" + tail, algorithm: "bcrypt", value: "$2b$12" + tail, note: "gets the prefix"},
 		{stored: "$2b$04" + tail, algorithm: "bcrypt", value: "$2b$04" + tail},
 		{stored: argon2Hash, algorithm: "argon2", value: argon2Hash},
 		{stored: strings.Replace(argon2Hash, "argon2id", "argon2i", 1), algorithm: "argon2", value: strings.Replace(argon2Hash, "argon2id", "argon2i", 1)},
@@ -27,7 +27,7 @@ func TestTranslate(t *testing.T) {
 		{stored: strings.Replace(argon2Hash, salt, "MDEyMzQ", 1), refused: "salt"},
 		{stored: strings.Replace(argon2Hash, "m=87795", "m=8", 1), refused: "lane"},
 		{stored: "$f_scrypt$c2hhcmVk$c2FsdA==$m=14$r=8$s=Bw==", refused: "Firebase"},
-		{stored: "plain", refused: "no known kind"},
+		{stored: "plain", refused: "kind of the stored hash is unknown"},
 	}
 	for _, test := range tests {
 		t.Run(test.stored, func(t *testing.T) {

@@ -192,7 +192,7 @@ func TestMapLeavesOut(t *testing.T) {
 	} {
 		u := person(1, tt.change)
 		rep, rejected := testMapper.user(&u)
-		if rejected != nil || len(rep.losses) != 1 || rep.losses[0].Feature != tt.want || !strings.Contains(rep.losses[0].Detail, "Keycloak holds 255") || strings.Contains(text(rep), long) {
+		if rejected != nil || len(rep.losses) != 1 || rep.losses[0].Feature != tt.want || !strings.Contains(rep.losses[0].Detail, "Keycloak allows 255") || strings.Contains(text(rep), long) {
 			t.Errorf("%s: %+v, %+v", name, rep, rejected)
 		}
 		strict := testMapper

@@ -34,7 +34,7 @@ func NewReview(s *Source) *Review {
 // Add looks at one batch of [Source.Read]. It fails where the disk does.
 func (r *Review) Add(b Batch) error {
 	for _, o := range b.Orphans {
-		r.findings.add(WarnOrphanRow, o.Table+" "+o.ID, "rows about ids that are nobody's; they are not moved")
+		r.findings.add(WarnOrphanRow, o.Table+" "+o.ID, "rows with ids that belong to no user; they are not moved")
 		if err := r.near.orphan(o); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,18 +16,25 @@ import (
 
 func exportCommand(a *app) *cobra.Command {
 	var out string
-	var secrets bool
+	var secrets, roles bool
 	c := &cobra.Command{
 		Use:   "export [-c FILE]",
 		Short: "Print every account as one JSON object per line",
 		Long: `export prints the accounts of the source, before any mapping. It leaves out password
 hashes and TOTP secrets, unless --include-secrets is given. That flag needs --out; the
-file is created with mode 0600.`,
-		Example: "  stetl export --out accounts.ndjson",
-		Args:    cobra.NoArgs,
+file is created with mode 0600.
+
+With --roles it prints the roles of the app instead, one JSON object per line: appId,
+role and permissions. Roles that no account has are included.`,
+		Example: `  stetl export --out accounts.ndjson
+  stetl export --roles`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if secrets && out == "" {
 				return usageError(errors.New("--include-secrets needs --out FILE: secrets are not printed"))
+			}
+			if roles {
+				return exportRoles(cmd.Context(), a, out)
 			}
 			return runExport(cmd.Context(), a, out, secrets)
 		},
@@ -35,6 +43,8 @@ file is created with mode 0600.`,
 	acceptFlag(c, &a.accept)
 	outFlag(c, &out)
 	c.Flags().BoolVar(&secrets, "include-secrets", false, "include password hashes and TOTP secrets; needs --out")
+	c.Flags().BoolVar(&roles, "roles", false, "print roles with their permissions instead of accounts")
+	c.MarkFlagsMutuallyExclusive("roles", "include-secrets")
 	return c
 }
 
@@ -64,6 +74,27 @@ func runExport(ctx context.Context, a *app, out string, secrets bool) (err error
 			return err
 		}
 		return buf.Flush()
+	})
+}
+
+func exportRoles(ctx context.Context, a *app, out string) (err error) {
+	status := newStatus(a.err, out == "")
+	defer status.clear()
+	src, err := openSource(ctx, a, false, status)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, src.Close()) }()
+	status.clear()
+	return a.save(out, func(w io.Writer) error {
+		lines := json.NewEncoder(w)
+		lines.SetEscapeHTML(false)
+		for _, r := range src.Roles() {
+			if err := lines.Encode(r); err != nil {
+				return fmt.Errorf("write the export: %w", err)
+			}
+		}
+		return nil
 	})
 }
 

@@ -141,3 +141,12 @@ func millis(t time.Time) *int64 {
 	ms := t.UnixMilli()
 	return &ms
 }
+
+// MarshalJSON implements [json.Marshaler], in the export format.
+func (r Role) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		App         string   `json:"appId"`
+		Name        string   `json:"role"`
+		Permissions []string `json:"permissions"`
+	}{r.App, r.Name, append([]string{}, r.Permissions...)})
+}

@@ -169,3 +169,11 @@ type Warning struct {
 	// Detail says what was found, without secrets.
 	Detail string
 }
+
+// Role is a role of an app. Which accounts have it, [User.Roles] says.
+type Role struct {
+	App  string
+	Name string
+	// Permissions are sorted; there may be none.
+	Permissions []string
+}

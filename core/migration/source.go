@@ -79,6 +79,10 @@ func (s *Source) Read(ctx context.Context, emit func(supertokens.Batch) error) e
 	return RefusedError{sourceError(s.cfg, err)}
 }
 
+// Roles gives the roles of the app with their permissions; nil where the core is too old to
+// have roles.
+func (s *Source) Roles() []canonical.Role { return s.src.Roles() }
+
 // Inspect reads every account and says what the source holds, what is odd in it and,
 // where the configuration has a target whose plugin starts, what that can take. When
 // something is missing, the error says so, and the inspection holds what is there.

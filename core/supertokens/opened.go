@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/stetl/stetl/core/canonical"
 )
 
 // opened is an installation that was found, and the app in it that is read.
@@ -170,6 +173,31 @@ func (o *opened) loadRoles(ctx context.Context) (map[string]bool, error) {
 		roles[string(v[0])] = true
 		return nil
 	})
+	return roles, err
+}
+
+// loadPermissions gives the roles of the app with their permissions, sorted; nil where there
+// is no table of them. defined are the names of roles.
+func (o *opened) loadPermissions(ctx context.Context, defined map[string]bool) ([]canonical.Role, error) {
+	r := o.layout.tables[RolePermissions]
+	if r == nil {
+		return nil, nil
+	}
+	permissions := map[string][]string{}
+	for role := range defined {
+		permissions[role] = []string{}
+	}
+	err := o.store.scan(ctx, r, o.app, []string{"role", "permission"}, func(v [][]byte) error {
+		if role := string(v[0]); !isNothing(v[0]) && !isNothing(v[1]) { // no core stores such a row
+			permissions[role] = append(permissions[role], string(v[1]))
+		}
+		return nil
+	})
+	var roles []canonical.Role
+	for _, role := range slices.Sorted(maps.Keys(permissions)) {
+		slices.Sort(permissions[role])
+		roles = append(roles, canonical.Role{App: o.app, Name: role, Permissions: slices.Compact(permissions[role])})
+	}
 	return roles, err
 }
 

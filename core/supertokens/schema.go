@@ -29,6 +29,7 @@ const (
 	UserIDMapping             TableName = "userid_mapping"
 	UserMetadata              TableName = "user_metadata"
 	Roles                     TableName = "roles"
+	RolePermissions           TableName = "role_permissions"
 	UserRoles                 TableName = "user_roles"
 	TOTPUsers                 TableName = "totp_users"
 	TOTPDevices               TableName = "totp_user_devices"
@@ -237,8 +238,8 @@ var schema = []tableSpec{
 		carried(appID, tenantID), dropped("when the tenant was made", "created_at_time bigint"))},
 	{name: Roles, role: roleApp, since: core(3, 13), common: true, columns: slices.Concat(
 		since(core(6, 0), carried(appID)), carried("role varchar(255)"))},
-	{name: "role_permissions", since: core(3, 13), common: true, columns: slices.Concat(
-		since(core(6, 0), dropped(rolePermissions, appID)), dropped(rolePermissions, "role varchar(255)", "permission varchar(255)"))},
+	{name: RolePermissions, role: roleApp, since: core(3, 13), common: true, columns: slices.Concat(
+		since(core(6, 0), carried(appID)), carried("role varchar(255)", "permission varchar(255)"))},
 
 	{name: "thirdparty_user_to_tenant", since: core(6, 0), droppable: true, columns: dropped(copyOfRecipes,
 		appID, tenantID, userID36, "third_party_id varchar(28)", "third_party_user_id varchar(256)")},
@@ -336,11 +337,10 @@ var schema = []tableSpec{
 }
 
 const (
-	rolePermissions = "permissions belong to roles, which a target defines itself"
-	replays         = "protection against replays"
-	bookkeeping     = "keys and bookkeeping of the core"
-	staged          = "staged users are not users yet"
-	oauthClients    = "clients of the core's OAuth server are not users"
+	replays      = "protection against replays"
+	bookkeeping  = "keys and bookkeeping of the core"
+	staged       = "staged users are not users yet"
+	oauthClients = "clients of the core's OAuth server are not users"
 )
 
 // visible and internal are owners that are the same in all cores.

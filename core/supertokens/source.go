@@ -116,6 +116,7 @@ type Source struct {
 	apps    []App
 	readers []*tableReader
 	ledger  []LedgerEntry
+	roles   []canonical.Role
 	closed  sync.Once
 }
 
@@ -240,7 +241,12 @@ func (s *Source) open(ctx context.Context, o Options) error {
 	if err := s.retry(func() error { return s.compareCopies(ctx, s.assembler.newTenants) }); err != nil {
 		return err
 	}
-	err = s.retry(func() (err error) { s.assembler.roles, err = s.loadRoles(ctx); return err })
+	err = s.retry(func() (err error) {
+		if s.assembler.roles, err = s.loadRoles(ctx); err == nil {
+			s.roles, err = s.loadPermissions(ctx, s.assembler.roles)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -263,6 +269,10 @@ func (s *Source) App() string { return s.app }
 
 // Apps lists every app of the installation, sorted.
 func (s *Source) Apps() []App { return s.apps }
+
+// Roles gives the roles of the app with their permissions, by name. It is nil where the core
+// is too old to have roles. Nobody may change it.
+func (s *Source) Roles() []canonical.Role { return s.roles }
 
 // Close releases the snapshot or the file.
 func (s *Source) Close() error {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/internal/testserver/fixture"
@@ -28,7 +29,8 @@ type truth struct {
 		Renamed map[string]string `json:"renamedTables"`
 	} `json:"layout"`
 	Apps []struct {
-		AppID string `json:"appId"`
+		AppID string              `json:"appId"`
+		Roles map[string][]string `json:"roles"`
 	} `json:"apps"`
 	Accounts []map[string]any `json:"accounts"`
 	Warnings []map[string]any `json:"warnings"`
@@ -156,6 +158,16 @@ func checkTruth(t *testing.T, tr truth, options func() Options) {
 		}
 		if diff := gocmp.Diff(renamed, s.Layout().Renamed); diff != "" {
 			t.Errorf("renamed tables (-want +got):\n%s", diff)
+		}
+		roles := map[string][]string{}
+		for _, r := range s.Roles() {
+			if r.App != app.AppID {
+				t.Errorf("app %s: role %s is of app %s", app.AppID, r.Name, r.App)
+			}
+			roles[r.Name] = r.Permissions
+		}
+		if diff := gocmp.Diff(app.Roles, roles, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("app %s: permissions of roles (-want +got):\n%s", app.AppID, diff)
 		}
 		want := map[string]map[string]any{}
 		for _, a := range tr.Accounts {

@@ -171,11 +171,14 @@ func runCheck(ctx context.Context, a *app, fix, undo bool, setup setupFlags) (er
 		return showIncomplete(a, err)
 	}
 	if a.asJSON {
-		err = report.WriteDiagnosticsJSON(a.out, checked.Found, checked.Completeness)
+		err = report.WriteDiagnosticsJSON(a.out, checked.Found, checked.RolePermissions, checked.Completeness)
 	} else {
 		err = report.WriteDiagnostics(a.screen(), checked.Found)
 		if err == nil {
 			err = report.WriteParagraphs(a.screen(), fmt.Sprintf("Source   %s\n         %s\n", checked.Source, report.CompletenessLine(checked.Completeness)))
+		}
+		if text := report.RolesText(checked.RolePermissions); err == nil && text != "" {
+			err = report.WriteParagraphs(a.screen(), "Roles    "+text+"\n")
 		}
 		if err == nil && checked.Journal != "" {
 			_, err = fmt.Fprintf(a.out, "Bridge   every instance needs this journal folder, not a copy of it: %s\n", checked.Journal)

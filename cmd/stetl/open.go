@@ -138,5 +138,5 @@ func showIncomplete(a *app, err error) error {
 	if located, ok := errors.AsType[*diag.ListError](err); ok {
 		found = located.List
 	}
-	return errors.Join(err, report.WriteDiagnosticsJSON(a.out, found, supertokens.Completeness{Missing: refused.Gaps}))
+	return errors.Join(err, report.WriteDiagnosticsJSON(a.out, found, nil, supertokens.Completeness{Missing: refused.Gaps}))
 }

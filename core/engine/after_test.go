@@ -184,12 +184,12 @@ func TestProofSaidBeforehand(t *testing.T) {
 	for canary, want := range map[policy.Canary]string{"": "warning", policy.CanaryRequired: "error", policy.CanaryOff: ""} {
 		dst := newIDP()
 		dst.found = diag.List{{Severity: diag.Warning, Code: diag.TargetLoginUnavailable, Summary: "no grant"}}
-		found, err := Check(t.Context(), hashed(t, 1), dst, Options{Policies: policy.Policies{Canary: canary}})
+		checked, err := Check(t.Context(), hashed(t, 1), dst, Options{Policies: policy.Policies{Canary: canary}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := ""
-		for _, d := range found {
+		for _, d := range checked.Diagnostics {
 			got += d.Severity.String()
 		}
 		if got != want {

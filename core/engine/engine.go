@@ -26,16 +26,18 @@ func Run(ctx context.Context, src Source, dst Target, o Options) (*Result, error
 }
 
 // Check reads every account and examines the target for what a run with these
-// options would ask of it. It writes nothing.
-func Check(ctx context.Context, src Source, dst Target, o Options) (_ diag.List, err error) {
-	r := newRun(dst, Options{Mapping: o.Mapping, Policies: o.Policies, Progress: o.Progress, Broker: o.Broker})
+// options would ask of it. It writes nothing. The result says what was found, and nothing
+// of outcomes.
+func Check(ctx context.Context, src Source, dst Target, o Options) (_ *Result, err error) {
+	r := newRun(dst, Options{
+		Mapping: o.Mapping, Policies: o.Policies, Progress: o.Progress, Broker: o.Broker, Roles: o.Roles, DefineRoles: o.DefineRoles,
+	})
 	if err := r.look(ctx, src); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.survey.close()) }()
 	r.progress(Checking, 0, 0)
-	err = r.check(ctx)
-	return r.result.Diagnostics, err
+	return r.result, r.check(ctx)
 }
 
 // Survey reads every account and says what a run would ask of the target.
@@ -171,7 +173,7 @@ func (r *run) look(ctx context.Context, src Source) (err error) {
 	o := &r.options
 	v := surveyor{
 		src: src, journal: r.journal, mapping: o.Mapping, caps: &r.caps, policies: o.Policies.Collision, part: r.part, key: o.Key,
-		full: o.Full, everybody: o.DryRun || o.Plan != nil || r.part != nil,
+		full: o.Full, everybody: o.DryRun || o.Plan != nil || r.part != nil, roles: newRoleHolders(o.Roles),
 		progress: func(done int) { r.progress(Surveying, done, 0) },
 	}
 	v.allLinked = o.Policies.Gone.Follows()
@@ -187,12 +189,31 @@ func (r *run) look(ctx context.Context, src Source) (err error) {
 	if r.survey, err = v.survey(ctx); err != nil {
 		return err
 	}
-	r.survey.report(r.result, o.Plugin)
+	r.survey.report(r.result, o.Plugin, &r.caps)
+	return nil
+}
+
+// defineRoles tells a target that keeps it what roles allow, those as well that allow nothing
+// any more.
+func defineRoles(ctx context.Context, r *run) error {
+	if !r.caps.Has(pluginapi.CarriesRolePermissions) || r.options.DefineRoles == nil {
+		return nil
+	}
+	defined := r.survey.roles.had(r.options.Roles)
+	if len(defined) == 0 {
+		return nil
+	}
+	if err := r.options.DefineRoles(ctx, defined); err != nil {
+		return fmt.Errorf("tell the target what roles allow: %w", err)
+	}
 	return nil
 }
 
 // check examines the target for what the run will ask of it.
 func (r *run) check(ctx context.Context) error {
+	if err := defineRoles(ctx, r); err != nil {
+		return err
+	}
 	signIns := r.survey.signIns
 	signIns.target.Declared, signIns.told = r.caps.SignIns, r.options.SignIn
 	defer r.strand()

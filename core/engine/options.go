@@ -25,6 +25,11 @@ type Options struct {
 	// Broker is the bridge, which [Check] has the target compare with what it has; nil where
 	// there is none.
 	Broker *pluginapi.Broker
+	// Roles are those of the source that allow something or nothing, by name, and DefineRoles,
+	// when set, tells the target what those of them allow that somebody has. It is called
+	// once, before the target is examined, and only if the target keeps it.
+	Roles       []pluginapi.Role
+	DefineRoles func(context.Context, []pluginapi.Role) error
 	// Plugin is the name of the target's plugin, for what is said about it.
 	Plugin string
 	// Digest, when set, is called for every account that is planned, with the digest

@@ -26,6 +26,8 @@ type Result struct {
 	// Withheld says which of the losses are there because the plugin does not declare
 	// a feature; nil when none is.
 	Withheld *Withheld `json:"not_declared,omitempty"`
+	// RolePermissions counts what roles allow that accounts have; nil when they allow nothing.
+	RolePermissions *RolePermissions `json:"role_permissions,omitempty"`
 	// Reasons counts rejected, skipped and in-doubt users by code.
 	Reasons map[diag.Code]int `json:"reasons"`
 	// Drifted counts accounts that somebody has changed in the target since the
@@ -74,6 +76,16 @@ type Withheld struct {
 	// Features counts users that have something of a feature that the plugin does not
 	// declare.
 	Features map[pluginapi.Feature]int `json:"features"`
+}
+
+// RolePermissions counts roles of the source that somebody has whom a run is about, and that
+// allow something there.
+type RolePermissions struct {
+	Roles int `json:"roles"`
+	// Permissions counts each as often as a role has it.
+	Permissions int `json:"permissions"`
+	// Carried says that the target is told what they allow; else that is left behind.
+	Carried bool `json:"carried"`
 }
 
 func newResult(o *Options, part *Part) *Result {

@@ -66,7 +66,7 @@ func (m *remembered) Record(batch int64, entries []journal.Entry) error {
 
 func surveyOf(t *testing.T, src Source, change func(*surveyor)) *survey {
 	t.Helper()
-	v := surveyor{src: src, caps: &pluginapi.Capabilities{UniqueEmail: true}, progress: func(int) {}}
+	v := surveyor{src: src, caps: &pluginapi.Capabilities{UniqueEmail: true}, roles: newRoleHolders(nil), progress: func(int) {}}
 	if change != nil {
 		change(&v)
 	}
@@ -142,7 +142,7 @@ func TestSurvey(t *testing.T) {
 func TestSurveyThatFails(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("the connection is lost")
-	v := surveyor{src: cutOff{people(9), broken}, caps: &pluginapi.Capabilities{}, progress: func(int) {}}
+	v := surveyor{src: cutOff{people(9), broken}, caps: &pluginapi.Capabilities{}, roles: newRoleHolders(nil), progress: func(int) {}}
 	if s, err := v.survey(t.Context()); s != nil || !errors.Is(err, broken) {
 		t.Errorf("%v, %v", s, err)
 	}

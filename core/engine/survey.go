@@ -39,6 +39,7 @@ type survey struct {
 	work      *workSet
 	conflicts *conflicts
 	demand    *demand
+	roles     *roleHolders
 	signIns   *signIns
 	statuses  []status // by place
 	// chosen are those that the run is about, unless everyone is.
@@ -69,6 +70,7 @@ type surveyor struct {
 	// full takes nobody for unchanged. everybody has accounts in the work set that are.
 	full, everybody bool
 	key             []byte
+	roles           *roleHolders
 	// loaded is what the journal holds of an account that a run has loaded, nil where none
 	// has. It is nil where nobody wants to know who is linked.
 	loaded func(sourceID string) (*journal.Entry, error)
@@ -91,7 +93,7 @@ func (v *surveyor) survey(ctx context.Context) (_ *survey, err error) {
 	defer v.known.close()
 	v.withheld, v.claims = v.caps.Withheld(), newClaims(v.caps)
 	v.made = &survey{
-		classes: map[pluginapi.Class]int{}, losses: map[mapping.Loss]int{}, withheld: map[pluginapi.Feature]int{}, work: &workSet{}, demand: newDemand(), signIns: newSignIns(),
+		classes: map[pluginapi.Class]int{}, losses: map[mapping.Loss]int{}, withheld: map[pluginapi.Feature]int{}, work: &workSet{}, demand: newDemand(), signIns: newSignIns(), roles: v.roles,
 		everyone: v.part == nil, linked: map[string]string{}, former: map[string][]string{},
 	}
 	defer func() {
@@ -146,6 +148,9 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 		if err := v.claims.add(it.place, &it.user); err != nil {
 			return err
 		}
+	}
+	if chosen && it.out == nil && v.roles.add(&it.user) && !v.caps.Has(pluginapi.CarriesRolePermissions) {
+		lost = append(lost, mapping.Loss(pluginapi.CarriesRolePermissions))
 	}
 	lost = mapping.Withhold(&it.user, v.withheld, lost)
 	known, err := v.known.find(it.user.SourceID)
@@ -303,9 +308,10 @@ func (v *surveyor) correct(ctx context.Context, it *item) error {
 }
 
 // report writes into a result what the survey has counted.
-func (s *survey) report(r *Result, plugin string) {
+func (s *survey) report(r *Result, plugin string, caps *pluginapi.Capabilities) {
 	maps.Copy(r.Classes, s.classes)
 	maps.Copy(r.Losses, s.losses)
+	r.RolePermissions = s.roles.count(caps.Has(pluginapi.CarriesRolePermissions))
 	if len(s.withheld) > 0 {
 		r.Withheld = &Withheld{Plugin: plugin, Features: s.withheld}
 	}

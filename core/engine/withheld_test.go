@@ -44,7 +44,7 @@ func TestUndeclaredFeaturesAreWithheldAndCounted(t *testing.T) {
 				}
 				return out, nil
 			}
-			res, err := Run(t.Context(), listed{rich(1, true)}, f, Options{DryRun: dry, Plugin: "acme"})
+			res, err := Run(t.Context(), listed{rich(1, true)}, f, Options{DryRun: dry, Plugin: "acme", Roles: []pluginapi.Role{{Name: "admin", Permissions: []string{"all"}}}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,6 +18,8 @@ type Checked struct {
 	// Found are problems of the target; one that is an error would keep a run from
 	// beginning.
 	Found diag.List
+	// RolePermissions counts what roles allow; nil when they allow nothing.
+	RolePermissions *engine.RolePermissions
 	// Source is where the accounts are, and Completeness whether it is whole.
 	Source       string
 	Completeness supertokens.Completeness
@@ -33,11 +35,14 @@ func (m *Migration) Check(ctx context.Context) (*Checked, error) {
 	}
 	o := engineOptions(m)
 	o.Broker = broker(m.cfg.Bridge)
-	found, err := engine.Check(ctx, &accounts{Source: m.source}, m.target, o)
+	result, err := engine.Check(ctx, &accounts{Source: m.source}, m.target, o)
 	if err != nil {
 		return nil, classify(ctx, err)
 	}
-	c := &Checked{Found: append(m.cfg.Target.Locate(found), checkBridge(ctx, m, diag.Warning)...), Source: m.source.src.Where()}
+	c := &Checked{
+		Found:           append(m.cfg.Target.Locate(result.Diagnostics), checkBridge(ctx, m, diag.Warning)...),
+		RolePermissions: result.RolePermissions, Source: m.source.src.Where(),
+	}
 	c.Completeness, _ = m.source.src.Completeness()
 	if m.cfg.Bridge.Set {
 		c.Journal = m.cfg.Journal

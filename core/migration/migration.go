@@ -16,6 +16,7 @@ import (
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/plugin"
+	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/policy"
 	"github.com/stetl/stetl/core/supertokens"
 )
@@ -188,6 +189,12 @@ func engineOptions(m *Migration) engine.Options {
 	}
 	if m.journal.scope != nil {
 		o.Journal = m.journal.scope
+	}
+	if m.source != nil {
+		o.DefineRoles = m.plugin.defineRoles
+		for _, r := range m.source.Roles() {
+			o.Roles = append(o.Roles, pluginapi.Role{Name: r.Name, Permissions: r.Permissions})
+		}
 	}
 	return o
 }

@@ -386,6 +386,14 @@ func TestPluginThatDies(t *testing.T) {
 	if err != nil || pidErr != nil || r.Result.Summary.Accounted() != 116 || r.Result.Summary.InDoubt != 0 || len(accounts) != 110 || len(processes) != 3 {
 		t.Errorf("%+v, %d accounts, %d processes", r.Result.Summary, len(accounts), len(processes))
 	}
+	// Each process was told what roles allow; of those that the source has, somebody has these.
+	for _, process := range processes {
+		raw, err := os.ReadFile(strings.TrimSuffix(process, ".pid") + ".roles")
+		want := `[{"Name":"admin","Permissions":["billing:*","users:read","users:write"]},{"Name":"editor","Permissions":["posts:read","posts:write"]},{"Name":"rôle spécial","Permissions":null}]`
+		if err != nil || string(raw) != want {
+			t.Errorf("a process knows %s, %v", raw, err)
+		}
+	}
 }
 
 // All problems of a file are told at once: those of the file, of SuperTokens' own names

@@ -66,6 +66,7 @@ type launcher struct {
 	options plugin.Options
 	place   plugin.Location
 	clients []*plugin.Client // all that were started, the last one is at work
+	roles   []pluginapi.Role // what the plugin knows of them
 	// restarted, when set, hears of every start after the first.
 	restarted func()
 }
@@ -91,11 +92,20 @@ func (l *launcher) relaunch(ctx context.Context) (engine.Target, error) {
 	if err == nil {
 		err = found.Err()
 	}
+	if err == nil && l.roles != nil {
+		err = plugin.DefineRoles(ctx, client, l.roles)
+	}
 	if err != nil { // who is not configured is not at work
 		l.clients = l.clients[:len(l.clients)-1]
 		return nil, errors.Join(err, closePlugin(ctx, client))
 	}
 	return client, nil
+}
+
+// defineRoles tells the plugin what roles allow, and whichever comes after it.
+func (l *launcher) defineRoles(ctx context.Context, roles []pluginapi.Role) error {
+	l.roles = roles
+	return plugin.DefineRoles(ctx, l.current(), roles)
 }
 
 // current is the plugin that is at work now.

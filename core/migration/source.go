@@ -88,7 +88,7 @@ func (s *Source) Roles() []canonical.Role { return s.src.Roles() }
 // something is missing, the error says so, and the inspection holds what is there.
 // Progress is called with the accounts so far.
 func (s *Source) Inspect(ctx context.Context, plugins plugin.Options, progress func(accounts int, b supertokens.Batch)) (i *report.Inspection, err error) {
-	inventory, review := supertokens.NewInventory(), supertokens.NewReview(s.src)
+	inventory, review := supertokens.NewInventory(s.src.Roles()), supertokens.NewReview(s.src)
 	defer func() { err = errors.Join(err, review.Close()) }()
 	missing := s.Read(ctx, func(b supertokens.Batch) error {
 		inventory.Add(b)

@@ -66,6 +66,12 @@ func Propose(ctx context.Context, c *Client, known []byte) (pluginapi.Proposal, 
 // Capabilities are those of the plugin as configured.
 func (c *Client) Capabilities() pluginapi.Capabilities { return c.session.Load().Capabilities() }
 
+// DefineRoles tells the plugin what roles allow. The error matches
+// [errors.ErrUnsupported] when the plugin does not declare that it keeps that.
+func DefineRoles(ctx context.Context, c *Client, roles []pluginapi.Role) error {
+	return conversation.DefineRoles(ctx, c.session.Load(), roles)
+}
+
 // Check has the plugin examine the target without writing. The error matches
 // [errors.ErrUnsupported] when the plugin cannot.
 func (c *Client) Check(ctx context.Context, needs pluginapi.Needs) (pluginapi.Checked, error) {

@@ -20,8 +20,11 @@ const (
 	CarriesTOTP          Feature = "totp"
 	CarriesPasskeys      Feature = "passkeys"
 	CarriesRoles         Feature = "roles"
-	CarriesTenants       Feature = "tenants"
-	CarriesMetadata      Feature = "metadata"
+	// CarriesRolePermissions is about roles, and no field of a user: the target is told what
+	// roles allow.
+	CarriesRolePermissions Feature = "role_permissions"
+	CarriesTenants         Feature = "tenants"
+	CarriesMetadata        Feature = "metadata"
 )
 
 // What names a part in a [PartLoss] and is no feature that anybody declares: every target
@@ -61,6 +64,7 @@ var features = []struct {
 	{CarriesTOTP, "authenticator devices"},
 	{CarriesPasskeys, "passkeys"},
 	{CarriesRoles, "roles"},
+	{CarriesRolePermissions, "what their roles allow"},
 	{CarriesTenants, "tenant memberships"},
 	{CarriesMetadata, "metadata"},
 }

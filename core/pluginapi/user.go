@@ -182,3 +182,10 @@ const CanaryPrefix = "stetl-canary-"
 // Canary reports whether the account is none of the source: it exists for a moment,
 // to prove that passwords of its kind work, and belongs to no tenant.
 func (u *User) Canary() bool { return strings.HasPrefix(u.SourceID, CanaryPrefix) }
+
+// Role is what a role allows at the source.
+type Role struct {
+	Name string
+	// Permissions are sorted. None says that the role allows nothing.
+	Permissions []string
+}

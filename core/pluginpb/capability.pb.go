@@ -80,7 +80,7 @@ type Capabilities struct {
 	// Password hashes whose owners can sign in afterwards.
 	Hashes []*HashSupport `protobuf:"bytes,1,rep,name=hashes,proto3" json:"hashes,omitempty"`
 	// What else survives: "id", "email_verified", "phone", "names", "created",
-	// "identities", "totp", "passkeys", "roles", "tenants", "metadata". What is absent is not
+	// "identities", "totp", "passkeys", "roles", "role_permissions", "tenants", "metadata". What is absent is not
 	// sent, and the host counts it as lost; without "id", which says that the account
 	// has User.id in the target, the id is sent all the same, as a key.
 	Carries []string `protobuf:"bytes,2,rep,name=carries,proto3" json:"carries,omitempty"`

@@ -542,6 +542,152 @@ func (x *ConfigureResponse) GetCapabilities() *Capabilities {
 	return nil
 }
 
+// DefineRolesRequest adds roles to those of earlier requests.
+type DefineRolesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each comes once. What a role allows that is not among them, nobody knows.
+	Roles         []*Role `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefineRolesRequest) Reset() {
+	*x = DefineRolesRequest{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefineRolesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefineRolesRequest) ProtoMessage() {}
+
+func (x *DefineRolesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefineRolesRequest.ProtoReflect.Descriptor instead.
+func (*DefineRolesRequest) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DefineRolesRequest) GetRoles() []*Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+// Role is what a role allows at the source.
+type Role struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// In order, each once. None says that the role allows nothing.
+	Permissions   []string `protobuf:"bytes,2,rep,name=permissions,proto3" json:"permissions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Role) Reset() {
+	*x = Role{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Role) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Role) ProtoMessage() {}
+
+func (x *Role) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Role.ProtoReflect.Descriptor instead.
+func (*Role) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Role) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Role) GetPermissions() []string {
+	if x != nil {
+		return x.Permissions
+	}
+	return nil
+}
+
+// DefineRolesResponse with an error among its diagnostics stops the run before the first
+// write.
+type DefineRolesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Diagnostics   []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefineRolesResponse) Reset() {
+	*x = DefineRolesResponse{}
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefineRolesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefineRolesResponse) ProtoMessage() {}
+
+func (x *DefineRolesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefineRolesResponse.ProtoReflect.Descriptor instead.
+func (*DefineRolesResponse) Descriptor() ([]byte, []int) {
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DefineRolesResponse) GetDiagnostics() []*Diagnostic {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return nil
+}
+
 // CheckRequest carries what the run will ask of the target.
 type CheckRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -552,7 +698,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +710,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[7]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +723,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{7}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CheckRequest) GetNeeds() *Needs {
@@ -605,7 +751,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +763,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[8]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +776,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{8}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CheckResponse) GetDiagnostics() []*Diagnostic {
@@ -670,7 +816,7 @@ type FixRequest struct {
 
 func (x *FixRequest) Reset() {
 	*x = FixRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +828,7 @@ func (x *FixRequest) String() string {
 func (*FixRequest) ProtoMessage() {}
 
 func (x *FixRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[9]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +841,7 @@ func (x *FixRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FixRequest.ProtoReflect.Descriptor instead.
 func (*FixRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{9}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FixRequest) GetNeeds() *Needs {
@@ -733,7 +879,7 @@ type Setup struct {
 
 func (x *Setup) Reset() {
 	*x = Setup{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -745,7 +891,7 @@ func (x *Setup) String() string {
 func (*Setup) ProtoMessage() {}
 
 func (x *Setup) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[10]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -758,7 +904,7 @@ func (x *Setup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setup.ProtoReflect.Descriptor instead.
 func (*Setup) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{10}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Setup) GetAdminToken() string {
@@ -787,7 +933,7 @@ type FixResponse struct {
 
 func (x *FixResponse) Reset() {
 	*x = FixResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +945,7 @@ func (x *FixResponse) String() string {
 func (*FixResponse) ProtoMessage() {}
 
 func (x *FixResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[11]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +958,7 @@ func (x *FixResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FixResponse.ProtoReflect.Descriptor instead.
 func (*FixResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{11}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FixResponse) GetDiagnostics() []*Diagnostic {
@@ -843,7 +989,7 @@ type SetupStep struct {
 
 func (x *SetupStep) Reset() {
 	*x = SetupStep{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +1001,7 @@ func (x *SetupStep) String() string {
 func (*SetupStep) ProtoMessage() {}
 
 func (x *SetupStep) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[12]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1014,7 @@ func (x *SetupStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetupStep.ProtoReflect.Descriptor instead.
 func (*SetupStep) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{12}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SetupStep) GetWhat() string {
@@ -906,7 +1052,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1064,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[13]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1077,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{13}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PlanRequest) GetKind() isPlanRequest_Kind {
@@ -990,7 +1136,7 @@ type PlanResponse struct {
 
 func (x *PlanResponse) Reset() {
 	*x = PlanResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1148,7 @@ func (x *PlanResponse) String() string {
 func (*PlanResponse) ProtoMessage() {}
 
 func (x *PlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[14]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1161,7 @@ func (x *PlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanResponse.ProtoReflect.Descriptor instead.
 func (*PlanResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{14}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PlanResponse) GetBatchId() uint64 {
@@ -1061,7 +1207,7 @@ type LoadRequest struct {
 
 func (x *LoadRequest) Reset() {
 	*x = LoadRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1219,7 @@ func (x *LoadRequest) String() string {
 func (*LoadRequest) ProtoMessage() {}
 
 func (x *LoadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[15]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1232,7 @@ func (x *LoadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadRequest.ProtoReflect.Descriptor instead.
 func (*LoadRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{15}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *LoadRequest) GetKind() isLoadRequest_Kind {
@@ -1166,7 +1312,7 @@ type LoadResponse struct {
 
 func (x *LoadResponse) Reset() {
 	*x = LoadResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1324,7 @@ func (x *LoadResponse) String() string {
 func (*LoadResponse) ProtoMessage() {}
 
 func (x *LoadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[16]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1337,7 @@ func (x *LoadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadResponse.ProtoReflect.Descriptor instead.
 func (*LoadResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{16}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *LoadResponse) GetBatchId() uint64 {
@@ -1244,7 +1390,7 @@ type Save struct {
 
 func (x *Save) Reset() {
 	*x = Save{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1402,7 @@ func (x *Save) String() string {
 func (*Save) ProtoMessage() {}
 
 func (x *Save) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[17]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1415,7 @@ func (x *Save) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Save.ProtoReflect.Descriptor instead.
 func (*Save) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{17}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Save) GetId() uint64 {
@@ -1304,7 +1450,7 @@ type Saved struct {
 
 func (x *Saved) Reset() {
 	*x = Saved{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1462,7 @@ func (x *Saved) String() string {
 func (*Saved) ProtoMessage() {}
 
 func (x *Saved) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[18]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1475,7 @@ func (x *Saved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Saved.ProtoReflect.Descriptor instead.
 func (*Saved) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{18}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Saved) GetId() uint64 {
@@ -1364,7 +1510,7 @@ type Pulse struct {
 
 func (x *Pulse) Reset() {
 	*x = Pulse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1522,7 @@ func (x *Pulse) String() string {
 func (*Pulse) ProtoMessage() {}
 
 func (x *Pulse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[19]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1535,7 @@ func (x *Pulse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pulse.ProtoReflect.Descriptor instead.
 func (*Pulse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{19}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Pulse) GetLimit() int64 {
@@ -1441,7 +1587,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1599,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[20]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1612,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{20}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Batch) GetId() uint64 {
@@ -1494,7 +1640,7 @@ type CancelBatch struct {
 
 func (x *CancelBatch) Reset() {
 	*x = CancelBatch{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1652,7 @@ func (x *CancelBatch) String() string {
 func (*CancelBatch) ProtoMessage() {}
 
 func (x *CancelBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[21]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1665,7 @@ func (x *CancelBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelBatch.ProtoReflect.Descriptor instead.
 func (*CancelBatch) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{21}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CancelBatch) GetBatchId() uint64 {
@@ -1538,7 +1684,7 @@ type FinishRequest struct {
 
 func (x *FinishRequest) Reset() {
 	*x = FinishRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1550,7 +1696,7 @@ func (x *FinishRequest) String() string {
 func (*FinishRequest) ProtoMessage() {}
 
 func (x *FinishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[22]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1563,7 +1709,7 @@ func (x *FinishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishRequest.ProtoReflect.Descriptor instead.
 func (*FinishRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{22}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
 }
 
 // FinishResponse with an error among its diagnostics means that nothing of this
@@ -1577,7 +1723,7 @@ type FinishResponse struct {
 
 func (x *FinishResponse) Reset() {
 	*x = FinishResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1735,7 @@ func (x *FinishResponse) String() string {
 func (*FinishResponse) ProtoMessage() {}
 
 func (x *FinishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[23]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1748,7 @@ func (x *FinishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishResponse.ProtoReflect.Descriptor instead.
 func (*FinishResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{23}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FinishResponse) GetDiagnostics() []*Diagnostic {
@@ -1645,7 +1791,7 @@ type Account struct {
 
 func (x *Account) Reset() {
 	*x = Account{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1657,7 +1803,7 @@ func (x *Account) String() string {
 func (*Account) ProtoMessage() {}
 
 func (x *Account) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[24]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1670,7 +1816,7 @@ func (x *Account) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Account.ProtoReflect.Descriptor instead.
 func (*Account) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{24}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Account) GetSourceId() string {
@@ -1754,7 +1900,7 @@ type UndoRequest struct {
 
 func (x *UndoRequest) Reset() {
 	*x = UndoRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1766,7 +1912,7 @@ func (x *UndoRequest) String() string {
 func (*UndoRequest) ProtoMessage() {}
 
 func (x *UndoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[25]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1779,7 +1925,7 @@ func (x *UndoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoRequest.ProtoReflect.Descriptor instead.
 func (*UndoRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{25}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *UndoRequest) GetAccounts() []*Account {
@@ -1803,7 +1949,7 @@ type UndoStreamRequest struct {
 
 func (x *UndoStreamRequest) Reset() {
 	*x = UndoStreamRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1815,7 +1961,7 @@ func (x *UndoStreamRequest) String() string {
 func (*UndoStreamRequest) ProtoMessage() {}
 
 func (x *UndoStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[26]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1828,7 +1974,7 @@ func (x *UndoStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoStreamRequest.ProtoReflect.Descriptor instead.
 func (*UndoStreamRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{26}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *UndoStreamRequest) GetKind() isUndoStreamRequest_Kind {
@@ -1882,7 +2028,7 @@ type CancelUndo struct {
 
 func (x *CancelUndo) Reset() {
 	*x = CancelUndo{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1894,7 +2040,7 @@ func (x *CancelUndo) String() string {
 func (*CancelUndo) ProtoMessage() {}
 
 func (x *CancelUndo) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[27]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1907,7 +2053,7 @@ func (x *CancelUndo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelUndo.ProtoReflect.Descriptor instead.
 func (*CancelUndo) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{27}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
 }
 
 // UndoResponse holds one outcome per account: deleted; updated, where a pre-image
@@ -1922,7 +2068,7 @@ type UndoResponse struct {
 
 func (x *UndoResponse) Reset() {
 	*x = UndoResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1934,7 +2080,7 @@ func (x *UndoResponse) String() string {
 func (*UndoResponse) ProtoMessage() {}
 
 func (x *UndoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[28]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1947,7 +2093,7 @@ func (x *UndoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoResponse.ProtoReflect.Descriptor instead.
 func (*UndoResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{28}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *UndoResponse) GetOutcomes() []*Outcome {
@@ -1969,7 +2115,7 @@ type UndoStreamResponse struct {
 
 func (x *UndoStreamResponse) Reset() {
 	*x = UndoStreamResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2127,7 @@ func (x *UndoStreamResponse) String() string {
 func (*UndoStreamResponse) ProtoMessage() {}
 
 func (x *UndoStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[29]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2140,7 @@ func (x *UndoStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndoStreamResponse.ProtoReflect.Descriptor instead.
 func (*UndoStreamResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{29}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *UndoStreamResponse) GetOutcomes() []*Outcome {
@@ -2020,7 +2166,7 @@ type TidyRequest struct {
 
 func (x *TidyRequest) Reset() {
 	*x = TidyRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2178,7 @@ func (x *TidyRequest) String() string {
 func (*TidyRequest) ProtoMessage() {}
 
 func (x *TidyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[30]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2191,7 @@ func (x *TidyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TidyRequest.ProtoReflect.Descriptor instead.
 func (*TidyRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{30}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
 }
 
 // TidyResponse says what one call has done, within some ten seconds.
@@ -2063,7 +2209,7 @@ type TidyResponse struct {
 
 func (x *TidyResponse) Reset() {
 	*x = TidyResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2221,7 @@ func (x *TidyResponse) String() string {
 func (*TidyResponse) ProtoMessage() {}
 
 func (x *TidyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[31]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2234,7 @@ func (x *TidyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TidyResponse.ProtoReflect.Descriptor instead.
 func (*TidyResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{31}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TidyResponse) GetDiagnostics() []*Diagnostic {
@@ -2124,7 +2270,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2282,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[32]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2295,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{32}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LoginRequest) GetTargetId() string {
@@ -2185,7 +2331,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2343,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[33]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2356,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{33}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LoginResponse) GetAccepted() bool {
@@ -2242,7 +2388,7 @@ type SetPasswordRequest struct {
 
 func (x *SetPasswordRequest) Reset() {
 	*x = SetPasswordRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2254,7 +2400,7 @@ func (x *SetPasswordRequest) String() string {
 func (*SetPasswordRequest) ProtoMessage() {}
 
 func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[34]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2267,7 +2413,7 @@ func (x *SetPasswordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordRequest.ProtoReflect.Descriptor instead.
 func (*SetPasswordRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{34}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SetPasswordRequest) GetTargetId() string {
@@ -2308,7 +2454,7 @@ type SetPasswordResponse struct {
 
 func (x *SetPasswordResponse) Reset() {
 	*x = SetPasswordResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2320,7 +2466,7 @@ func (x *SetPasswordResponse) String() string {
 func (*SetPasswordResponse) ProtoMessage() {}
 
 func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[35]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2333,7 +2479,7 @@ func (x *SetPasswordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPasswordResponse.ProtoReflect.Descriptor instead.
 func (*SetPasswordResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{35}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SetPasswordResponse) GetFailure() *Failure {
@@ -2356,7 +2502,7 @@ type StartResetRequest struct {
 
 func (x *StartResetRequest) Reset() {
 	*x = StartResetRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2368,7 +2514,7 @@ func (x *StartResetRequest) String() string {
 func (*StartResetRequest) ProtoMessage() {}
 
 func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[36]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2381,7 +2527,7 @@ func (x *StartResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetRequest.ProtoReflect.Descriptor instead.
 func (*StartResetRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{36}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *StartResetRequest) GetTargetId() string {
@@ -2417,7 +2563,7 @@ type StartResetResponse struct {
 
 func (x *StartResetResponse) Reset() {
 	*x = StartResetResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2575,7 @@ func (x *StartResetResponse) String() string {
 func (*StartResetResponse) ProtoMessage() {}
 
 func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[37]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2588,7 @@ func (x *StartResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResetResponse.ProtoReflect.Descriptor instead.
 func (*StartResetResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{37}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StartResetResponse) GetLocation() string {
@@ -2475,7 +2621,7 @@ type ExchangeRequest struct {
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +2633,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[38]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +2646,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{38}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ExchangeRequest) GetAssertion() string {
@@ -2550,7 +2696,7 @@ type ExchangeResponse struct {
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[39]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2562,7 +2708,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[39]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2575,7 +2721,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{39}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ExchangeResponse) GetTokensJson() []byte {
@@ -2605,7 +2751,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[40]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2617,7 +2763,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[40]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2630,7 +2776,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{40}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Failure) GetCode() string {
@@ -2663,7 +2809,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[41]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2675,7 +2821,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[41]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2688,7 +2834,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{41}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{44}
 }
 
 // CloseResponse reports what could not be released.
@@ -2701,7 +2847,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[42]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2713,7 +2859,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_stetl_plugin_v1_target_proto_msgTypes[42]
+	mi := &file_stetl_plugin_v1_target_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2726,7 +2872,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{42}
+	return file_stetl_plugin_v1_target_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CloseResponse) GetDiagnostics() []*Diagnostic {
@@ -2786,7 +2932,14 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\"\x95\x01\n" +
 	"\x11ConfigureResponse\x12=\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\x12A\n" +
-	"\fcapabilities\x18\x02 \x01(\v2\x1d.stetl.plugin.v1.CapabilitiesR\fcapabilities\"<\n" +
+	"\fcapabilities\x18\x02 \x01(\v2\x1d.stetl.plugin.v1.CapabilitiesR\fcapabilities\"A\n" +
+	"\x12DefineRolesRequest\x12+\n" +
+	"\x05roles\x18\x01 \x03(\v2\x15.stetl.plugin.v1.RoleR\x05roles\"<\n" +
+	"\x04Role\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vpermissions\x18\x02 \x03(\tR\vpermissions\"T\n" +
+	"\x13DefineRolesResponse\x12=\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics\"<\n" +
 	"\fCheckRequest\x12,\n" +
 	"\x05needs\x18\x01 \x01(\v2\x16.stetl.plugin.v1.NeedsR\x05needs\"\x98\x01\n" +
 	"\rCheckResponse\x12=\n" +
@@ -2919,11 +3072,13 @@ const file_stetl_plugin_v1_target_proto_rawDesc = "" +
 	"\x04hint\x18\x03 \x01(\tR\x04hint\"\x0e\n" +
 	"\fCloseRequest\"N\n" +
 	"\rCloseResponse\x12=\n" +
-	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\xe0\t\n" +
+	"\vdiagnostics\x18\x01 \x03(\v2\x1b.stetl.plugin.v1.DiagnosticR\vdiagnostics2\xba\n" +
+	"\n" +
 	"\rTargetService\x12O\n" +
 	"\bDescribe\x12 .stetl.plugin.v1.DescribeRequest\x1a!.stetl.plugin.v1.DescribeResponse\x12L\n" +
 	"\aPropose\x12\x1f.stetl.plugin.v1.ProposeRequest\x1a .stetl.plugin.v1.ProposeResponse\x12R\n" +
-	"\tConfigure\x12!.stetl.plugin.v1.ConfigureRequest\x1a\".stetl.plugin.v1.ConfigureResponse\x12F\n" +
+	"\tConfigure\x12!.stetl.plugin.v1.ConfigureRequest\x1a\".stetl.plugin.v1.ConfigureResponse\x12X\n" +
+	"\vDefineRoles\x12#.stetl.plugin.v1.DefineRolesRequest\x1a$.stetl.plugin.v1.DefineRolesResponse\x12F\n" +
 	"\x05Check\x12\x1d.stetl.plugin.v1.CheckRequest\x1a\x1e.stetl.plugin.v1.CheckResponse\x12@\n" +
 	"\x03Fix\x12\x1b.stetl.plugin.v1.FixRequest\x1a\x1c.stetl.plugin.v1.FixResponse\x12G\n" +
 	"\x04Plan\x12\x1c.stetl.plugin.v1.PlanRequest\x1a\x1d.stetl.plugin.v1.PlanResponse(\x010\x01\x12G\n" +
@@ -2952,7 +3107,7 @@ func file_stetl_plugin_v1_target_proto_rawDescGZIP() []byte {
 	return file_stetl_plugin_v1_target_proto_rawDescData
 }
 
-var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_stetl_plugin_v1_target_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*DescribeRequest)(nil),     // 0: stetl.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),    // 1: stetl.plugin.v1.DescribeResponse
@@ -2961,132 +3116,139 @@ var file_stetl_plugin_v1_target_proto_goTypes = []any{
 	(*ProposeResponse)(nil),     // 4: stetl.plugin.v1.ProposeResponse
 	(*ConfigureRequest)(nil),    // 5: stetl.plugin.v1.ConfigureRequest
 	(*ConfigureResponse)(nil),   // 6: stetl.plugin.v1.ConfigureResponse
-	(*CheckRequest)(nil),        // 7: stetl.plugin.v1.CheckRequest
-	(*CheckResponse)(nil),       // 8: stetl.plugin.v1.CheckResponse
-	(*FixRequest)(nil),          // 9: stetl.plugin.v1.FixRequest
-	(*Setup)(nil),               // 10: stetl.plugin.v1.Setup
-	(*FixResponse)(nil),         // 11: stetl.plugin.v1.FixResponse
-	(*SetupStep)(nil),           // 12: stetl.plugin.v1.SetupStep
-	(*PlanRequest)(nil),         // 13: stetl.plugin.v1.PlanRequest
-	(*PlanResponse)(nil),        // 14: stetl.plugin.v1.PlanResponse
-	(*LoadRequest)(nil),         // 15: stetl.plugin.v1.LoadRequest
-	(*LoadResponse)(nil),        // 16: stetl.plugin.v1.LoadResponse
-	(*Save)(nil),                // 17: stetl.plugin.v1.Save
-	(*Saved)(nil),               // 18: stetl.plugin.v1.Saved
-	(*Pulse)(nil),               // 19: stetl.plugin.v1.Pulse
-	(*Batch)(nil),               // 20: stetl.plugin.v1.Batch
-	(*CancelBatch)(nil),         // 21: stetl.plugin.v1.CancelBatch
-	(*FinishRequest)(nil),       // 22: stetl.plugin.v1.FinishRequest
-	(*FinishResponse)(nil),      // 23: stetl.plugin.v1.FinishResponse
-	(*Account)(nil),             // 24: stetl.plugin.v1.Account
-	(*UndoRequest)(nil),         // 25: stetl.plugin.v1.UndoRequest
-	(*UndoStreamRequest)(nil),   // 26: stetl.plugin.v1.UndoStreamRequest
-	(*CancelUndo)(nil),          // 27: stetl.plugin.v1.CancelUndo
-	(*UndoResponse)(nil),        // 28: stetl.plugin.v1.UndoResponse
-	(*UndoStreamResponse)(nil),  // 29: stetl.plugin.v1.UndoStreamResponse
-	(*TidyRequest)(nil),         // 30: stetl.plugin.v1.TidyRequest
-	(*TidyResponse)(nil),        // 31: stetl.plugin.v1.TidyResponse
-	(*LoginRequest)(nil),        // 32: stetl.plugin.v1.LoginRequest
-	(*LoginResponse)(nil),       // 33: stetl.plugin.v1.LoginResponse
-	(*SetPasswordRequest)(nil),  // 34: stetl.plugin.v1.SetPasswordRequest
-	(*SetPasswordResponse)(nil), // 35: stetl.plugin.v1.SetPasswordResponse
-	(*StartResetRequest)(nil),   // 36: stetl.plugin.v1.StartResetRequest
-	(*StartResetResponse)(nil),  // 37: stetl.plugin.v1.StartResetResponse
-	(*ExchangeRequest)(nil),     // 38: stetl.plugin.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),    // 39: stetl.plugin.v1.ExchangeResponse
-	(*Failure)(nil),             // 40: stetl.plugin.v1.Failure
-	(*CloseRequest)(nil),        // 41: stetl.plugin.v1.CloseRequest
-	(*CloseResponse)(nil),       // 42: stetl.plugin.v1.CloseResponse
-	nil,                         // 43: stetl.plugin.v1.ProposeResponse.CommentsEntry
-	nil,                         // 44: stetl.plugin.v1.ConfigureRequest.SavedEntry
-	(*Capabilities)(nil),        // 45: stetl.plugin.v1.Capabilities
-	(*CodeInfo)(nil),            // 46: stetl.plugin.v1.CodeInfo
-	(*Diagnostic)(nil),          // 47: stetl.plugin.v1.Diagnostic
-	(*Needs)(nil),               // 48: stetl.plugin.v1.Needs
-	(*SignIn)(nil),              // 49: stetl.plugin.v1.SignIn
-	(*Change)(nil),              // 50: stetl.plugin.v1.Change
-	(*Outcome)(nil),             // 51: stetl.plugin.v1.Outcome
-	(*durationpb.Duration)(nil), // 52: google.protobuf.Duration
-	(*User)(nil),                // 53: stetl.plugin.v1.User
+	(*DefineRolesRequest)(nil),  // 7: stetl.plugin.v1.DefineRolesRequest
+	(*Role)(nil),                // 8: stetl.plugin.v1.Role
+	(*DefineRolesResponse)(nil), // 9: stetl.plugin.v1.DefineRolesResponse
+	(*CheckRequest)(nil),        // 10: stetl.plugin.v1.CheckRequest
+	(*CheckResponse)(nil),       // 11: stetl.plugin.v1.CheckResponse
+	(*FixRequest)(nil),          // 12: stetl.plugin.v1.FixRequest
+	(*Setup)(nil),               // 13: stetl.plugin.v1.Setup
+	(*FixResponse)(nil),         // 14: stetl.plugin.v1.FixResponse
+	(*SetupStep)(nil),           // 15: stetl.plugin.v1.SetupStep
+	(*PlanRequest)(nil),         // 16: stetl.plugin.v1.PlanRequest
+	(*PlanResponse)(nil),        // 17: stetl.plugin.v1.PlanResponse
+	(*LoadRequest)(nil),         // 18: stetl.plugin.v1.LoadRequest
+	(*LoadResponse)(nil),        // 19: stetl.plugin.v1.LoadResponse
+	(*Save)(nil),                // 20: stetl.plugin.v1.Save
+	(*Saved)(nil),               // 21: stetl.plugin.v1.Saved
+	(*Pulse)(nil),               // 22: stetl.plugin.v1.Pulse
+	(*Batch)(nil),               // 23: stetl.plugin.v1.Batch
+	(*CancelBatch)(nil),         // 24: stetl.plugin.v1.CancelBatch
+	(*FinishRequest)(nil),       // 25: stetl.plugin.v1.FinishRequest
+	(*FinishResponse)(nil),      // 26: stetl.plugin.v1.FinishResponse
+	(*Account)(nil),             // 27: stetl.plugin.v1.Account
+	(*UndoRequest)(nil),         // 28: stetl.plugin.v1.UndoRequest
+	(*UndoStreamRequest)(nil),   // 29: stetl.plugin.v1.UndoStreamRequest
+	(*CancelUndo)(nil),          // 30: stetl.plugin.v1.CancelUndo
+	(*UndoResponse)(nil),        // 31: stetl.plugin.v1.UndoResponse
+	(*UndoStreamResponse)(nil),  // 32: stetl.plugin.v1.UndoStreamResponse
+	(*TidyRequest)(nil),         // 33: stetl.plugin.v1.TidyRequest
+	(*TidyResponse)(nil),        // 34: stetl.plugin.v1.TidyResponse
+	(*LoginRequest)(nil),        // 35: stetl.plugin.v1.LoginRequest
+	(*LoginResponse)(nil),       // 36: stetl.plugin.v1.LoginResponse
+	(*SetPasswordRequest)(nil),  // 37: stetl.plugin.v1.SetPasswordRequest
+	(*SetPasswordResponse)(nil), // 38: stetl.plugin.v1.SetPasswordResponse
+	(*StartResetRequest)(nil),   // 39: stetl.plugin.v1.StartResetRequest
+	(*StartResetResponse)(nil),  // 40: stetl.plugin.v1.StartResetResponse
+	(*ExchangeRequest)(nil),     // 41: stetl.plugin.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),    // 42: stetl.plugin.v1.ExchangeResponse
+	(*Failure)(nil),             // 43: stetl.plugin.v1.Failure
+	(*CloseRequest)(nil),        // 44: stetl.plugin.v1.CloseRequest
+	(*CloseResponse)(nil),       // 45: stetl.plugin.v1.CloseResponse
+	nil,                         // 46: stetl.plugin.v1.ProposeResponse.CommentsEntry
+	nil,                         // 47: stetl.plugin.v1.ConfigureRequest.SavedEntry
+	(*Capabilities)(nil),        // 48: stetl.plugin.v1.Capabilities
+	(*CodeInfo)(nil),            // 49: stetl.plugin.v1.CodeInfo
+	(*Diagnostic)(nil),          // 50: stetl.plugin.v1.Diagnostic
+	(*Needs)(nil),               // 51: stetl.plugin.v1.Needs
+	(*SignIn)(nil),              // 52: stetl.plugin.v1.SignIn
+	(*Change)(nil),              // 53: stetl.plugin.v1.Change
+	(*Outcome)(nil),             // 54: stetl.plugin.v1.Outcome
+	(*durationpb.Duration)(nil), // 55: google.protobuf.Duration
+	(*User)(nil),                // 56: stetl.plugin.v1.User
 }
 var file_stetl_plugin_v1_target_proto_depIdxs = []int32{
-	45, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	46, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
+	48, // 0: stetl.plugin.v1.DescribeResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	49, // 1: stetl.plugin.v1.DescribeResponse.codes:type_name -> stetl.plugin.v1.CodeInfo
 	2,  // 2: stetl.plugin.v1.DescribeResponse.config_fields:type_name -> stetl.plugin.v1.ConfigField
-	43, // 3: stetl.plugin.v1.ProposeResponse.comments:type_name -> stetl.plugin.v1.ProposeResponse.CommentsEntry
-	47, // 4: stetl.plugin.v1.ProposeResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	44, // 5: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
-	47, // 6: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	45, // 7: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
-	48, // 8: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
-	47, // 9: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	49, // 10: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
-	48, // 11: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
-	10, // 12: stetl.plugin.v1.FixRequest.setup:type_name -> stetl.plugin.v1.Setup
-	47, // 13: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	12, // 14: stetl.plugin.v1.FixResponse.steps:type_name -> stetl.plugin.v1.SetupStep
-	20, // 15: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
-	21, // 16: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	50, // 17: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
-	19, // 18: stetl.plugin.v1.PlanResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	20, // 19: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
-	21, // 20: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
-	18, // 21: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
-	51, // 22: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	17, // 23: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
-	19, // 24: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	52, // 25: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
-	53, // 26: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
-	47, // 27: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	24, // 28: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
-	25, // 29: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
-	27, // 30: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
-	51, // 31: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	51, // 32: stetl.plugin.v1.UndoStreamResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
-	19, // 33: stetl.plugin.v1.UndoStreamResponse.pulse:type_name -> stetl.plugin.v1.Pulse
-	47, // 34: stetl.plugin.v1.TidyResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	40, // 35: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
-	40, // 36: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
-	40, // 37: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
-	40, // 38: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
-	47, // 39: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
-	0,  // 40: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
-	3,  // 41: stetl.plugin.v1.TargetService.Propose:input_type -> stetl.plugin.v1.ProposeRequest
-	5,  // 42: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
-	7,  // 43: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
-	9,  // 44: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
-	13, // 45: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
-	15, // 46: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
-	22, // 47: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
-	25, // 48: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
-	26, // 49: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
-	30, // 50: stetl.plugin.v1.TargetService.Tidy:input_type -> stetl.plugin.v1.TidyRequest
-	32, // 51: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
-	34, // 52: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
-	36, // 53: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
-	38, // 54: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
-	41, // 55: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
-	1,  // 56: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
-	4,  // 57: stetl.plugin.v1.TargetService.Propose:output_type -> stetl.plugin.v1.ProposeResponse
-	6,  // 58: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
-	8,  // 59: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
-	11, // 60: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
-	14, // 61: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
-	16, // 62: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
-	23, // 63: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
-	28, // 64: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
-	29, // 65: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoStreamResponse
-	31, // 66: stetl.plugin.v1.TargetService.Tidy:output_type -> stetl.plugin.v1.TidyResponse
-	33, // 67: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
-	35, // 68: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
-	37, // 69: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
-	39, // 70: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
-	42, // 71: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
-	56, // [56:72] is the sub-list for method output_type
-	40, // [40:56] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	46, // 3: stetl.plugin.v1.ProposeResponse.comments:type_name -> stetl.plugin.v1.ProposeResponse.CommentsEntry
+	50, // 4: stetl.plugin.v1.ProposeResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	47, // 5: stetl.plugin.v1.ConfigureRequest.saved:type_name -> stetl.plugin.v1.ConfigureRequest.SavedEntry
+	50, // 6: stetl.plugin.v1.ConfigureResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	48, // 7: stetl.plugin.v1.ConfigureResponse.capabilities:type_name -> stetl.plugin.v1.Capabilities
+	8,  // 8: stetl.plugin.v1.DefineRolesRequest.roles:type_name -> stetl.plugin.v1.Role
+	50, // 9: stetl.plugin.v1.DefineRolesResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	51, // 10: stetl.plugin.v1.CheckRequest.needs:type_name -> stetl.plugin.v1.Needs
+	50, // 11: stetl.plugin.v1.CheckResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	52, // 12: stetl.plugin.v1.CheckResponse.sign_ins:type_name -> stetl.plugin.v1.SignIn
+	51, // 13: stetl.plugin.v1.FixRequest.needs:type_name -> stetl.plugin.v1.Needs
+	13, // 14: stetl.plugin.v1.FixRequest.setup:type_name -> stetl.plugin.v1.Setup
+	50, // 15: stetl.plugin.v1.FixResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	15, // 16: stetl.plugin.v1.FixResponse.steps:type_name -> stetl.plugin.v1.SetupStep
+	23, // 17: stetl.plugin.v1.PlanRequest.batch:type_name -> stetl.plugin.v1.Batch
+	24, // 18: stetl.plugin.v1.PlanRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	53, // 19: stetl.plugin.v1.PlanResponse.changes:type_name -> stetl.plugin.v1.Change
+	22, // 20: stetl.plugin.v1.PlanResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	23, // 21: stetl.plugin.v1.LoadRequest.batch:type_name -> stetl.plugin.v1.Batch
+	24, // 22: stetl.plugin.v1.LoadRequest.cancel:type_name -> stetl.plugin.v1.CancelBatch
+	21, // 23: stetl.plugin.v1.LoadRequest.saved:type_name -> stetl.plugin.v1.Saved
+	54, // 24: stetl.plugin.v1.LoadResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	20, // 25: stetl.plugin.v1.LoadResponse.save:type_name -> stetl.plugin.v1.Save
+	22, // 26: stetl.plugin.v1.LoadResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	55, // 27: stetl.plugin.v1.Pulse.wait:type_name -> google.protobuf.Duration
+	56, // 28: stetl.plugin.v1.Batch.users:type_name -> stetl.plugin.v1.User
+	50, // 29: stetl.plugin.v1.FinishResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	27, // 30: stetl.plugin.v1.UndoRequest.accounts:type_name -> stetl.plugin.v1.Account
+	28, // 31: stetl.plugin.v1.UndoStreamRequest.undo:type_name -> stetl.plugin.v1.UndoRequest
+	30, // 32: stetl.plugin.v1.UndoStreamRequest.cancel:type_name -> stetl.plugin.v1.CancelUndo
+	54, // 33: stetl.plugin.v1.UndoResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	54, // 34: stetl.plugin.v1.UndoStreamResponse.outcomes:type_name -> stetl.plugin.v1.Outcome
+	22, // 35: stetl.plugin.v1.UndoStreamResponse.pulse:type_name -> stetl.plugin.v1.Pulse
+	50, // 36: stetl.plugin.v1.TidyResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	43, // 37: stetl.plugin.v1.LoginResponse.failure:type_name -> stetl.plugin.v1.Failure
+	43, // 38: stetl.plugin.v1.SetPasswordResponse.failure:type_name -> stetl.plugin.v1.Failure
+	43, // 39: stetl.plugin.v1.StartResetResponse.failure:type_name -> stetl.plugin.v1.Failure
+	43, // 40: stetl.plugin.v1.ExchangeResponse.failure:type_name -> stetl.plugin.v1.Failure
+	50, // 41: stetl.plugin.v1.CloseResponse.diagnostics:type_name -> stetl.plugin.v1.Diagnostic
+	0,  // 42: stetl.plugin.v1.TargetService.Describe:input_type -> stetl.plugin.v1.DescribeRequest
+	3,  // 43: stetl.plugin.v1.TargetService.Propose:input_type -> stetl.plugin.v1.ProposeRequest
+	5,  // 44: stetl.plugin.v1.TargetService.Configure:input_type -> stetl.plugin.v1.ConfigureRequest
+	7,  // 45: stetl.plugin.v1.TargetService.DefineRoles:input_type -> stetl.plugin.v1.DefineRolesRequest
+	10, // 46: stetl.plugin.v1.TargetService.Check:input_type -> stetl.plugin.v1.CheckRequest
+	12, // 47: stetl.plugin.v1.TargetService.Fix:input_type -> stetl.plugin.v1.FixRequest
+	16, // 48: stetl.plugin.v1.TargetService.Plan:input_type -> stetl.plugin.v1.PlanRequest
+	18, // 49: stetl.plugin.v1.TargetService.Load:input_type -> stetl.plugin.v1.LoadRequest
+	25, // 50: stetl.plugin.v1.TargetService.Finish:input_type -> stetl.plugin.v1.FinishRequest
+	28, // 51: stetl.plugin.v1.TargetService.Undo:input_type -> stetl.plugin.v1.UndoRequest
+	29, // 52: stetl.plugin.v1.TargetService.UndoStream:input_type -> stetl.plugin.v1.UndoStreamRequest
+	33, // 53: stetl.plugin.v1.TargetService.Tidy:input_type -> stetl.plugin.v1.TidyRequest
+	35, // 54: stetl.plugin.v1.TargetService.Login:input_type -> stetl.plugin.v1.LoginRequest
+	37, // 55: stetl.plugin.v1.TargetService.SetPassword:input_type -> stetl.plugin.v1.SetPasswordRequest
+	39, // 56: stetl.plugin.v1.TargetService.StartReset:input_type -> stetl.plugin.v1.StartResetRequest
+	41, // 57: stetl.plugin.v1.TargetService.Exchange:input_type -> stetl.plugin.v1.ExchangeRequest
+	44, // 58: stetl.plugin.v1.TargetService.Close:input_type -> stetl.plugin.v1.CloseRequest
+	1,  // 59: stetl.plugin.v1.TargetService.Describe:output_type -> stetl.plugin.v1.DescribeResponse
+	4,  // 60: stetl.plugin.v1.TargetService.Propose:output_type -> stetl.plugin.v1.ProposeResponse
+	6,  // 61: stetl.plugin.v1.TargetService.Configure:output_type -> stetl.plugin.v1.ConfigureResponse
+	9,  // 62: stetl.plugin.v1.TargetService.DefineRoles:output_type -> stetl.plugin.v1.DefineRolesResponse
+	11, // 63: stetl.plugin.v1.TargetService.Check:output_type -> stetl.plugin.v1.CheckResponse
+	14, // 64: stetl.plugin.v1.TargetService.Fix:output_type -> stetl.plugin.v1.FixResponse
+	17, // 65: stetl.plugin.v1.TargetService.Plan:output_type -> stetl.plugin.v1.PlanResponse
+	19, // 66: stetl.plugin.v1.TargetService.Load:output_type -> stetl.plugin.v1.LoadResponse
+	26, // 67: stetl.plugin.v1.TargetService.Finish:output_type -> stetl.plugin.v1.FinishResponse
+	31, // 68: stetl.plugin.v1.TargetService.Undo:output_type -> stetl.plugin.v1.UndoResponse
+	32, // 69: stetl.plugin.v1.TargetService.UndoStream:output_type -> stetl.plugin.v1.UndoStreamResponse
+	34, // 70: stetl.plugin.v1.TargetService.Tidy:output_type -> stetl.plugin.v1.TidyResponse
+	36, // 71: stetl.plugin.v1.TargetService.Login:output_type -> stetl.plugin.v1.LoginResponse
+	38, // 72: stetl.plugin.v1.TargetService.SetPassword:output_type -> stetl.plugin.v1.SetPasswordResponse
+	40, // 73: stetl.plugin.v1.TargetService.StartReset:output_type -> stetl.plugin.v1.StartResetResponse
+	42, // 74: stetl.plugin.v1.TargetService.Exchange:output_type -> stetl.plugin.v1.ExchangeResponse
+	45, // 75: stetl.plugin.v1.TargetService.Close:output_type -> stetl.plugin.v1.CloseResponse
+	59, // [59:76] is the sub-list for method output_type
+	42, // [42:59] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_stetl_plugin_v1_target_proto_init() }
@@ -3098,18 +3260,18 @@ func file_stetl_plugin_v1_target_proto_init() {
 	file_stetl_plugin_v1_diag_proto_init()
 	file_stetl_plugin_v1_outcome_proto_init()
 	file_stetl_plugin_v1_user_proto_init()
-	file_stetl_plugin_v1_target_proto_msgTypes[13].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[16].OneofWrappers = []any{
 		(*PlanRequest_Batch)(nil),
 		(*PlanRequest_Cancel)(nil),
 	}
-	file_stetl_plugin_v1_target_proto_msgTypes[15].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[18].OneofWrappers = []any{
 		(*LoadRequest_Batch)(nil),
 		(*LoadRequest_Cancel)(nil),
 		(*LoadRequest_Saved)(nil),
 	}
-	file_stetl_plugin_v1_target_proto_msgTypes[17].OneofWrappers = []any{}
-	file_stetl_plugin_v1_target_proto_msgTypes[24].OneofWrappers = []any{}
-	file_stetl_plugin_v1_target_proto_msgTypes[26].OneofWrappers = []any{
+	file_stetl_plugin_v1_target_proto_msgTypes[20].OneofWrappers = []any{}
+	file_stetl_plugin_v1_target_proto_msgTypes[27].OneofWrappers = []any{}
+	file_stetl_plugin_v1_target_proto_msgTypes[29].OneofWrappers = []any{
 		(*UndoStreamRequest_Undo)(nil),
 		(*UndoStreamRequest_Cancel)(nil),
 	}
@@ -3119,7 +3281,7 @@ func file_stetl_plugin_v1_target_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_stetl_plugin_v1_target_proto_rawDesc), len(file_stetl_plugin_v1_target_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   45,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,7 @@ const (
 	TargetService_Describe_FullMethodName    = "/stetl.plugin.v1.TargetService/Describe"
 	TargetService_Propose_FullMethodName     = "/stetl.plugin.v1.TargetService/Propose"
 	TargetService_Configure_FullMethodName   = "/stetl.plugin.v1.TargetService/Configure"
+	TargetService_DefineRoles_FullMethodName = "/stetl.plugin.v1.TargetService/DefineRoles"
 	TargetService_Check_FullMethodName       = "/stetl.plugin.v1.TargetService/Check"
 	TargetService_Fix_FullMethodName         = "/stetl.plugin.v1.TargetService/Fix"
 	TargetService_Plan_FullMethodName        = "/stetl.plugin.v1.TargetService/Plan"
@@ -76,6 +77,10 @@ type TargetServiceClient interface {
 	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
 	// Configure validates the configuration, without network traffic.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
+	// DefineRoles says what the roles allow that users of the run have; read-only. It comes
+	// before the first Check, Plan and Load that are about them, and again to a process that
+	// takes the place of another. Feature "role_permissions".
+	DefineRoles(ctx context.Context, in *DefineRolesRequest, opts ...grpc.CallOption) (*DefineRolesResponse, error)
 	// Check examines the target before a run; read-only. Ability "check".
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	// Fix applies the remedies that Check names. Ability "fix".
@@ -144,6 +149,16 @@ func (c *targetServiceClient) Configure(ctx context.Context, in *ConfigureReques
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ConfigureResponse)
 	err := c.cc.Invoke(ctx, TargetService_Configure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *targetServiceClient) DefineRoles(ctx context.Context, in *DefineRolesRequest, opts ...grpc.CallOption) (*DefineRolesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DefineRolesResponse)
+	err := c.cc.Invoke(ctx, TargetService_DefineRoles_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -314,6 +329,10 @@ type TargetServiceServer interface {
 	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
 	// Configure validates the configuration, without network traffic.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
+	// DefineRoles says what the roles allow that users of the run have; read-only. It comes
+	// before the first Check, Plan and Load that are about them, and again to a process that
+	// takes the place of another. Feature "role_permissions".
+	DefineRoles(context.Context, *DefineRolesRequest) (*DefineRolesResponse, error)
 	// Check examines the target before a run; read-only. Ability "check".
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	// Fix applies the remedies that Check names. Ability "fix".
@@ -366,6 +385,9 @@ func (UnimplementedTargetServiceServer) Propose(context.Context, *ProposeRequest
 }
 func (UnimplementedTargetServiceServer) Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Configure not implemented")
+}
+func (UnimplementedTargetServiceServer) DefineRoles(context.Context, *DefineRolesRequest) (*DefineRolesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DefineRoles not implemented")
 }
 func (UnimplementedTargetServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
@@ -477,6 +499,24 @@ func _TargetService_Configure_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(TargetServiceServer).Configure(ctx, req.(*ConfigureRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _TargetService_DefineRoles_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DefineRolesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TargetServiceServer).DefineRoles(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TargetService_DefineRoles_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TargetServiceServer).DefineRoles(ctx, req.(*DefineRolesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -700,6 +740,10 @@ var TargetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Configure",
 			Handler:    _TargetService_Configure_Handler,
+		},
+		{
+			MethodName: "DefineRoles",
+			Handler:    _TargetService_DefineRoles_Handler,
 		},
 		{
 			MethodName: "Check",

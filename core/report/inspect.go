@@ -49,6 +49,7 @@ func (i *Inspection) parts() []part {
 		{pluginapi.CarriesTOTP, "authenticators", inv.WithTOTP},
 		{pluginapi.CarriesPasskeys, "passkeys", inv.ByRecipe[canonical.WebAuthn]},
 		{pluginapi.CarriesRoles, "roles", inv.WithRoles},
+		{pluginapi.CarriesRolePermissions, "what roles allow", inv.WithRolePermissions},
 		{pluginapi.CarriesTenants, "tenants", inv.WithTenants},
 		{pluginapi.CarriesMetadata, "metadata", inv.WithMetadata},
 		{pluginapi.CarriesCreated, "joining times", inv.Accounts},

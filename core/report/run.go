@@ -147,6 +147,7 @@ func (r *Run) WriteText(w io.Writer) error {
 	r.writeReadBack(b)
 	r.writeChanges(b)
 	r.writeReasons(b)
+	writeRoles(b, r.Result)
 	r.writeLosses(b)
 	r.writePartLosses(b)
 	r.writeMemory(b)
@@ -375,6 +376,10 @@ func WriteDiagnostics(w io.Writer, list diag.List) error {
 }
 
 // WriteDiagnosticsJSON prints a preflight as one JSON object.
-func WriteDiagnosticsJSON(w io.Writer, list diag.List, c supertokens.Completeness) error {
-	return WriteJSON(w, map[string]any{"ok": !list.HasErrors(), "diagnostics": orEmpty(list), "completeness": c})
+func WriteDiagnosticsJSON(w io.Writer, list diag.List, r *engine.RolePermissions, c supertokens.Completeness) error {
+	out := map[string]any{"ok": !list.HasErrors(), "diagnostics": orEmpty(list), "completeness": c}
+	if r != nil {
+		out["role_permissions"] = r
+	}
+	return WriteJSON(w, out)
 }

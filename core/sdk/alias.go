@@ -28,6 +28,8 @@ type (
 	TOTPDevice = canonical.TOTPDevice
 	// Passkey is the public part of a WebAuthn credential.
 	Passkey = pluginapi.Passkey
+	// Role is what a role allows at the source.
+	Role = pluginapi.Role
 	// Secret is a string that does not print.
 	Secret = canonical.Secret
 
@@ -186,17 +188,18 @@ const (
 
 // The features a plugin can declare.
 const (
-	CarriesID            = pluginapi.CarriesID
-	CarriesEmailVerified = pluginapi.CarriesEmailVerified
-	CarriesPhone         = pluginapi.CarriesPhone
-	CarriesNames         = pluginapi.CarriesNames
-	CarriesCreated       = pluginapi.CarriesCreated
-	CarriesIdentities    = pluginapi.CarriesIdentities
-	CarriesTOTP          = pluginapi.CarriesTOTP
-	CarriesPasskeys      = pluginapi.CarriesPasskeys
-	CarriesRoles         = pluginapi.CarriesRoles
-	CarriesTenants       = pluginapi.CarriesTenants
-	CarriesMetadata      = pluginapi.CarriesMetadata
+	CarriesID              = pluginapi.CarriesID
+	CarriesEmailVerified   = pluginapi.CarriesEmailVerified
+	CarriesPhone           = pluginapi.CarriesPhone
+	CarriesNames           = pluginapi.CarriesNames
+	CarriesCreated         = pluginapi.CarriesCreated
+	CarriesIdentities      = pluginapi.CarriesIdentities
+	CarriesTOTP            = pluginapi.CarriesTOTP
+	CarriesPasskeys        = pluginapi.CarriesPasskeys
+	CarriesRoles           = pluginapi.CarriesRoles
+	CarriesRolePermissions = pluginapi.CarriesRolePermissions
+	CarriesTenants         = pluginapi.CarriesTenants
+	CarriesMetadata        = pluginapi.CarriesMetadata
 )
 
 // The abilities, each added by itself for the optional interface of the target.

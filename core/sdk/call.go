@@ -37,6 +37,19 @@ func ask(s *service, call string, f func() error) (*pluginpb.Failure, error) {
 	return wire.EncodeFailure(err, diag.PluginCallFailed), nil
 }
 
+// DefineRoles passes the call to a RoleKeeper.
+func (s *service) DefineRoles(ctx context.Context, req *pluginpb.DefineRolesRequest) (*pluginpb.DefineRolesResponse, error) {
+	keeper, err := able[RoleKeeper](s, "DefineRoles")
+	if err != nil {
+		return nil, err
+	}
+	err = s.guard("DefineRoles", func() error { return keeper.DefineRoles(ctx, wire.DecodeRoles(req.GetRoles())) })
+	if isPanic(err) {
+		return nil, wire.Broken("%v", err)
+	}
+	return &pluginpb.DefineRolesResponse{Diagnostics: diagnose(err, diag.PluginCallFailed)}, nil
+}
+
 // Fix passes the call to a Fixer, or, with undo, to a FixUndoer, or, with a setup, to a
 // Preparer.
 func (s *service) Fix(ctx context.Context, req *pluginpb.FixRequest) (*pluginpb.FixResponse, error) {

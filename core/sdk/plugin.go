@@ -107,6 +107,14 @@ type Limited interface {
 	Lacks() []Ability
 }
 
+// RoleKeeper is a target that keeps what roles allow. It declares [CarriesRolePermissions].
+type RoleKeeper interface {
+	// DefineRoles says what the roles allow that users of the run have. It comes before the
+	// first Check, Plan and Load that are about them, maybe in several calls with some of
+	// the roles each. It writes nothing.
+	DefineRoles(ctx context.Context, roles []Role) error
+}
+
 // Checker is a target that can examine the other side before a run. It must
 // not write anything.
 type Checker interface {

@@ -137,7 +137,7 @@ func abandon(s *service) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), orphanTimeout)
 	defer cancel()
-	if err := s.release(ctx); err != nil {
+	if err := release(ctx, s); err != nil {
 		s.log.Error("close the target", "error", err)
 	}
 }

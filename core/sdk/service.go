@@ -351,7 +351,7 @@ func (s *service) Close(ctx context.Context, _ *pluginpb.CloseRequest) (*pluginp
 	if !s.shut() {
 		return nil, wire.Misuse("Close comes once")
 	}
-	return &pluginpb.CloseResponse{Diagnostics: diagnose(s.release(ctx), diag.PluginCloseFailed)}, nil
+	return &pluginpb.CloseResponse{Diagnostics: diagnose(release(ctx, s), diag.PluginCloseFailed)}, nil
 }
 
 // shut ends all work; true for the first caller, who must call release.
@@ -367,7 +367,7 @@ func (s *service) shut() bool {
 }
 
 // release waits for the work to end, then closes the target.
-func (s *service) release(ctx context.Context) error {
+func release(ctx context.Context, s *service) error {
 	idle := make(chan struct{})
 	go func() {
 		defer close(idle)

@@ -29,17 +29,26 @@ type Inventory struct {
 	Primaries    int            `json:"primaries"`
 	WithMetadata int            `json:"with_metadata"`
 	WithRoles    int            `json:"with_roles"`
-	WithTOTP     int            `json:"with_verified_totp"`
-	WithPhone    int            `json:"with_phone"`
-	WithTenants  int            `json:"with_tenants"`
+	// WithRolePermissions counts accounts with a role that allows something.
+	WithRolePermissions int `json:"with_role_permissions"`
+	WithTOTP            int `json:"with_verified_totp"`
+	WithPhone           int `json:"with_phone"`
+	WithTenants         int `json:"with_tenants"`
 
 	// samples holds one hash of each shape, to ask a target about it.
 	samples map[string]canonical.PasswordHash
+	// allows has the roles that allow something.
+	allows map[string]bool
 }
 
-// NewInventory has counted nothing.
-func NewInventory() *Inventory {
+// NewInventory has counted nothing. The roles are those of the app.
+func NewInventory(roles []canonical.Role) *Inventory {
+	allows := map[string]bool{}
+	for _, r := range roles {
+		allows[r.Name] = len(r.Permissions) > 0
+	}
 	return &Inventory{
+		allows:   allows,
 		ByRecipe: map[canonical.Recipe]int{}, ByProvider: map[string]int{}, ByTenant: map[string]int{},
 		ByHash: map[string]int{}, Verified: map[string]int{}, MetadataKeys: map[string]int{}, samples: map[string]canonical.PasswordHash{},
 	}
@@ -62,6 +71,7 @@ func (inv *Inventory) account(u *canonical.User) {
 	count(&inv.Primaries, u.Primary)
 	count(&inv.WithMetadata, u.Metadata != nil)
 	count(&inv.WithRoles, len(u.Roles) > 0)
+	count(&inv.WithRolePermissions, inv.allowed(u))
 	count(&inv.WithTOTP, slices.ContainsFunc(u.TOTPDevices, func(d canonical.TOTPDevice) bool { return d.Verified }))
 	count(&inv.WithPhone, slices.ContainsFunc(u.Logins, func(l canonical.Login) bool { return l.Phone != nil }))
 	count(&inv.WithTenants, slices.ContainsFunc(u.Logins, func(l canonical.Login) bool { return len(l.Tenants) > 0 }))
@@ -83,6 +93,16 @@ func (inv *Inventory) account(u *canonical.User) {
 		}
 		inv.Verified[verified]++
 	}
+}
+
+// allowed reports whether a role of the account allows something.
+func (inv *Inventory) allowed(u *canonical.User) bool {
+	for _, roles := range u.Roles {
+		if slices.ContainsFunc(roles, func(role string) bool { return inv.allows[role] }) {
+			return true
+		}
+	}
+	return false
 }
 
 // maxMetadataKeys bounds the keys that are counted: an application may use ids

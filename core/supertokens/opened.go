@@ -18,6 +18,7 @@ type opened struct {
 	layout  *Layout
 	app     string
 	general findings
+	roles   []canonical.Role
 	// accepts are the codes of gaps that the operator accepts, gaps all that there are.
 	accepts []GapCode
 	gaps    []Gap
@@ -176,6 +177,10 @@ func (o *opened) loadRoles(ctx context.Context) (map[string]bool, error) {
 	return roles, err
 }
 
+// Roles gives the roles of the app with their permissions, by name. It is nil where the core
+// is too old to have roles. Nobody may change it.
+func (o *opened) Roles() []canonical.Role { return o.roles }
+
 // loadPermissions gives the roles of the app with their permissions, sorted; nil where there
 // is no table of them. defined are the names of roles.
 func (o *opened) loadPermissions(ctx context.Context, defined map[string]bool) ([]canonical.Role, error) {
@@ -188,9 +193,11 @@ func (o *opened) loadPermissions(ctx context.Context, defined map[string]bool) (
 		permissions[role] = []string{}
 	}
 	err := o.store.scan(ctx, r, o.app, []string{"role", "permission"}, func(v [][]byte) error {
-		if role := string(v[0]); !isNothing(v[0]) && !isNothing(v[1]) { // no core stores such a row
-			permissions[role] = append(permissions[role], string(v[1]))
+		if isNothing(v[0]) || isNothing(v[1]) { // no core stores such a row
+			return nil
 		}
+		role := string(v[0])
+		permissions[role] = append(permissions[role], string(v[1]))
 		return nil
 	})
 	var roles []canonical.Role

@@ -116,7 +116,6 @@ type Source struct {
 	apps    []App
 	readers []*tableReader
 	ledger  []LedgerEntry
-	roles   []canonical.Role
 	closed  sync.Once
 }
 
@@ -269,10 +268,6 @@ func (s *Source) App() string { return s.app }
 
 // Apps lists every app of the installation, sorted.
 func (s *Source) Apps() []App { return s.apps }
-
-// Roles gives the roles of the app with their permissions, by name. It is nil where the core
-// is too old to have roles. Nobody may change it.
-func (s *Source) Roles() []canonical.Role { return s.roles }
 
 // Close releases the snapshot or the file.
 func (s *Source) Close() error {

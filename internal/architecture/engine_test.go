@@ -13,7 +13,7 @@ var downwards = []string{
 	"verify.go", "engine.go", // the order of a run
 	"move.go",
 	"return.go", "undo.go", "restart.go", "gone.go",
-	"survey.go",
+	"survey.go", "roles.go",
 	"ids.go", "choice.go", // who the run is about
 	"result.go", "options.go", "plan.go",
 	"signins.go", "readback.go", "canary.go", "loader.go", "limits.go", "dispatch.go", "reconcile.go", "departed.go", "conflicts.go", "identities.go", "demand.go", "status.go",

@@ -53,12 +53,12 @@ func Plugin() sdk.Plugin[Config] {
 		Capabilities: sdk.Capabilities{
 			Abilities: []sdk.Ability{sdk.CanDisable},
 			Hashes:    []sdk.HashSupport{{Scheme: sdk.Bcrypt}},
-			Carries:   []sdk.Feature{sdk.CarriesNames, sdk.CarriesPhone},
+			Carries:   []sdk.Feature{sdk.CarriesNames, sdk.CarriesPhone, sdk.CarriesRolePermissions},
 			Batch:     sdk.BatchLimits{Users: 5, InFlight: 2},
 			Identity:  []string{"dir"},
 		},
 		New: func(_ context.Context, c Config, env sdk.Env) (sdk.Target, error) {
-			t := &Target{config: c, prints: env.Fingerprints}
+			t := &Target{config: c, prints: env.Fingerprints, roles: roles{c.Dir}}
 			if err := os.MkdirAll(filepath.Join(c.Dir, "accounts"), 0o700); err != nil {
 				return nil, err
 			}
@@ -71,9 +71,22 @@ func Plugin() sdk.Plugin[Config] {
 type Target struct {
 	config Config
 	prints sdk.Fingerprints
+	roles
 
 	mu      sync.Mutex
 	written int
+}
+
+// roles are those that the process is told of: it leaves them in a file of its own.
+type roles struct{ dir string }
+
+// DefineRoles implements [sdk.RoleKeeper].
+func (r roles) DefineRoles(_ context.Context, all []sdk.Role) error {
+	raw, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(r.dir, fmt.Sprintf("%d.roles", os.Getpid())), raw, 0o600)
 }
 
 // record is an account as it is stored: what the source named it, and its fields.

@@ -63,7 +63,7 @@ func read(t *testing.T, f fataler, o supertokens.Options) (lines []string, count
 		f.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	inv, review := supertokens.NewInventory(), supertokens.NewReview(s)
+	inv, review := supertokens.NewInventory(s.Roles()), supertokens.NewReview(s)
 	defer func() { _ = review.Close() }()
 	orphans := map[string]int{}
 	var orphanLines []string

@@ -2,7 +2,10 @@ package conversation
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
@@ -34,6 +37,37 @@ func (s *Session) Fix(ctx context.Context, f pluginapi.Fixing) (pluginapi.Fixed,
 	}
 	return pluginapi.Fixed{Found: s.diagnostics(p.GetDiagnostics()), Steps: wire.DecodeSteps(p.GetSteps())}, nil
 }
+
+// DefineRoles tells the plugin what roles allow, in as many messages as it takes. The error
+// matches [errors.ErrUnsupported] when the plugin does not keep that.
+func DefineRoles(ctx context.Context, s *Session, roles []pluginapi.Role) error {
+	if !s.Capabilities().Has(pluginapi.CarriesRolePermissions) {
+		return fmt.Errorf("plugin %s does not keep what roles allow: %w", s.opts.Name, errors.ErrUnsupported)
+	}
+	all := wire.EncodeRoles(roles)
+	for len(all) > 0 {
+		n, size := 0, 0
+		for ; n < len(all) && size < wire.DefaultBatchBytes; n++ {
+			one := proto.Size(all[n])
+			if one > mostOfRole {
+				return fmt.Errorf("the permissions of role %s take %d bytes, and %d can be sent", all[n].GetName(), one, mostOfRole)
+			}
+			size += one
+		}
+		p, err := call(ctx, s, "DefineRoles", callTimeout, s.client.DefineRoles, &pluginpb.DefineRolesRequest{Roles: all[:n]})
+		if err != nil {
+			return err
+		}
+		if err := s.failure("define roles", p.GetDiagnostics()); err != nil {
+			return err
+		}
+		all = all[n:]
+	}
+	return nil
+}
+
+// mostOfRole leaves room for the roles before it in a message.
+const mostOfRole = wire.MaxUser - wire.DefaultBatchBytes
 
 // Tidy has the plugin remove a bounded number of things that runs have created beside
 // accounts and nobody has any more. It says how many have gone and how many are still to be

@@ -34,6 +34,24 @@ func DecodeAccounts(all []*pluginpb.Account) []pluginapi.Account {
 	return out
 }
 
+// EncodeRoles never fails.
+func EncodeRoles(all []pluginapi.Role) []*pluginpb.Role {
+	out := make([]*pluginpb.Role, len(all))
+	for i, r := range all {
+		out[i] = &pluginpb.Role{Name: clean(r.Name), Permissions: cleanAll(r.Permissions)}
+	}
+	return out
+}
+
+// DecodeRoles never fails.
+func DecodeRoles(all []*pluginpb.Role) []pluginapi.Role {
+	out := make([]pluginapi.Role, len(all))
+	for i, p := range all {
+		out[i] = pluginapi.Role{Name: p.GetName(), Permissions: p.GetPermissions()}
+	}
+	return out
+}
+
 // EncodeFailure turns what a call about one user returned into a message; nil
 // for nil. Code stands for errors that bring none.
 func EncodeFailure(err error, code diag.Code) *pluginpb.Failure {

@@ -17,7 +17,8 @@ const (
 	//	1  codes and configuration fields in Describe, ways to sign in, losses of parts
 	//	   of an account, passkeys, folding, unique in a tenant, no user names
 	//	2  undo as a stream, pulses of plans and undos
-	Minor       = 2
+	//	3  what roles allow
+	Minor       = 3
 	CookieKey   = "STETL_PLUGIN"
 	CookieValue = "3f0c9a1e5b7d42688f64d1c7b02e95aa"
 	// ServiceKey names the one service in go-plugin's plugin set.

@@ -333,6 +333,27 @@ func TestSpeaks(t *testing.T) {
 	}
 }
 
+// A plugin that promises to keep what roles allow has a place for it.
+func TestAbilitiesFindsRolesWithoutAPlace(t *testing.T) {
+	t.Parallel()
+	p := newPlugin(sdk.CarriesRoles, sdk.CarriesRolePermissions)
+	s := Suite{Start: InProcess(p, config{Dir: t.TempDir()}), Skip: map[string]string{}}
+	for _, rule := range Rules() {
+		if rule.Name != "abilities" {
+			s.Skip[rule.Name] = "another test"
+		}
+	}
+	report, err := Run(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Results {
+		if found := strings.Join(r.Problems, "\n"); r.Rule == "abilities" && !strings.Contains(found, "what a role allows") {
+			t.Errorf("no problem with roles in\n%s", found)
+		}
+	}
+}
+
 // What a plugin says of itself is looked at word for word.
 func TestDescribeFindsEveryMistake(t *testing.T) {
 	t.Parallel()

@@ -59,7 +59,9 @@ type instance struct {
 	// configure passes config, or the configuration of the suite for nil.
 	configure func(ctx context.Context, config []byte) (diag.List, error)
 	propose   func(ctx context.Context, known []byte) (pluginapi.Proposal, diag.List, error)
-	client    *plugin.Client // nil in process
+	// defineRoles tells the plugin what roles allow.
+	defineRoles func(ctx context.Context, roles []pluginapi.Role) error
+	client      *plugin.Client // nil in process
 	// expectDeath says that the rule itself has killed it.
 	expectDeath bool
 }
@@ -106,6 +108,9 @@ func InProcess[C any](p sdk.Plugin[C], config any) Starter {
 		}
 		i.propose = func(ctx context.Context, known []byte) (pluginapi.Proposal, diag.List, error) {
 			return conversation.Propose(ctx, s, known, userAgent)
+		}
+		i.defineRoles = func(ctx context.Context, roles []pluginapi.Role) error {
+			return conversation.DefineRoles(ctx, s, roles)
 		}
 		return i, nil
 	}}
@@ -156,6 +161,7 @@ func (s Starter) launch(ctx context.Context, k *kit, loc plugin.Location) (*inst
 		propose: func(ctx context.Context, known []byte) (pluginapi.Proposal, diag.List, error) {
 			return plugin.Propose(ctx, c, known)
 		},
+		defineRoles: func(ctx context.Context, roles []pluginapi.Role) error { return plugin.DefineRoles(ctx, c, roles) },
 	}, nil
 }
 

@@ -31,7 +31,7 @@ func strictRules() []Rule {
 				return unable(pluginapi.CanCheck)(k)
 			},
 		},
-		{Name: "abilities", Promise: "every ability that is declared is answered", try: tryAbilities},
+		{Name: "abilities", Promise: "every ability that is declared is answered, and so is what roles allow where that is carried", try: tryAbilities},
 		{
 			Name: "keyed-state", Promise: "a state is a fingerprint under the key of the host: with another key it is another one, with the same it is the same", try: tryKeyedState,
 			unless: unlessWhole,
@@ -85,6 +85,11 @@ func tryAbilities(ctx context.Context, p *probe) error {
 	nobody := p.person()
 	secret := canonical.NewSecret(p.watch.secret("right-" + p.run + "-Aa2!"))
 	return p.with(ctx, func(ctx context.Context, i *instance) error {
+		if p.caps.Has(pluginapi.CarriesRolePermissions) {
+			if err := i.defineRoles(ctx, []pluginapi.Role{{Name: "conformance-" + p.run, Permissions: []string{"read", "write"}}, {Name: "conformance-" + p.run + "-none"}}); err != nil {
+				p.fail("it declares the feature %s, and told what a role allows: %v", pluginapi.CarriesRolePermissions, err)
+			}
+		}
 		for _, call := range []struct {
 			ability pluginapi.Ability
 			ask     func() error

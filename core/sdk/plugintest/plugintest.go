@@ -28,6 +28,11 @@ type Client struct {
 	Info pluginapi.Description
 }
 
+// DefineRoles tells the plugin what roles allow.
+func (c *Client) DefineRoles(ctx context.Context, roles []pluginapi.Role) error {
+	return conversation.DefineRoles(ctx, c.Session, roles)
+}
+
 // Host is what a test lends to a plugin in stetl's place. The zero value forgets
 // what the plugin saves.
 type Host struct {

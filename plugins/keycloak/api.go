@@ -367,8 +367,8 @@ func (a *api) providerAliases(ctx context.Context) (map[string]bool, error) {
 	return aliases, err
 }
 
-func (a *api) createRole(ctx context.Context, name string) error {
-	return a.create(ctx, a.realmPath("roles"), map[string]any{"name": name, "attributes": madeByUs})
+func (a *api) createRole(ctx context.Context, name string, allows []string) error {
+	return a.create(ctx, a.realmPath("roles"), map[string]any{"name": name, "attributes": roleAttributes(allows)})
 }
 
 // role returns a realm role as mappings want it.

@@ -39,6 +39,7 @@ const (
 	codeRealmDisabled    sdk.Code = "keycloak.realm_disabled"
 	codeOldProvider      sdk.Code = "keycloak.old_provider"
 	codePower            sdk.Code = "keycloak.power"
+	codeRolePermissions  sdk.Code = "keycloak.role_permissions"
 	codeUsernamesFixed   sdk.Code = "keycloak.usernames_fixed"
 	codeBridgeDiffers    sdk.Code = "keycloak.bridge_differs"
 	codeSetupDiffers     sdk.Code = "keycloak.setup_differs"
@@ -80,6 +81,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeRealmDisabled, Meaning: "the realm is switched off", Remedy: "switch it on in its settings", Permanent: true},
 	{Code: codeOldProvider, Meaning: "the server has an older jar than this version of stetl needs", Remedy: "replace it by the one that stetl plugin assets keycloak writes", Permanent: true},
 	{Code: codePower, Meaning: "the realm has a role or group of this name, and it administers the realm or has other permissions", Remedy: "rename the one in the realm, or list it in accept_roles or accept_groups", Permanent: true},
+	{Code: codeRolePermissions, Meaning: "a role of the realm has other permissions than in the source", Remedy: "set its attribute permissions by hand; if a run has made the role, the next run can do so"},
 	{Code: codeUsernamesFixed, Meaning: "the realm does not allow changing user names, so an account keeps its old address as user name", Remedy: "run check --fix, or switch on Edit username in the realm's settings", Permanent: true},
 	{Code: codeBridgeDiffers, Meaning: "the identity provider of the bridge has other settings than the bridge needs", Remedy: "set them as docs/bridge.md says", Permanent: true},
 	{Code: codeSetupDiffers, Meaning: "something that check --fix would make exists already, with other settings", Remedy: "leave it if it is so on purpose, or change it as the message says", Permanent: true},

@@ -20,6 +20,7 @@ type memberships struct {
 	tenancy     bool // tenants are organizations
 	defaultRole string
 	powers      *powers
+	defined     *defined
 
 	creating sync.Mutex
 	roles    map[string]roleFacts // nil until asked for; without an id those made here
@@ -52,7 +53,8 @@ func (m *memberships) prepare(ctx context.Context, users []*representation) erro
 				continue
 			}
 			// A refusal is left to the import, where it costs those users only.
-			if err := m.api.createRole(ctx, role); err != nil && !refused(err) {
+			allows, _ := m.defined.of(role)
+			if err := m.api.createRole(ctx, role, allows); err != nil && !refused(err) {
 				return fmt.Errorf("create role %s: %w", role, err)
 			}
 			m.roles[role] = roleFacts{Name: role}

@@ -24,7 +24,7 @@ func Plugin() sdk.Plugin[Config] {
 func capabilities(c Config) sdk.Capabilities {
 	carries := []sdk.Feature{
 		sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesPhone, sdk.CarriesNames,
-		sdk.CarriesCreated, sdk.CarriesIdentities, sdk.CarriesTOTP, sdk.CarriesRoles, sdk.CarriesMetadata,
+		sdk.CarriesCreated, sdk.CarriesIdentities, sdk.CarriesTOTP, sdk.CarriesRoles, sdk.CarriesRolePermissions, sdk.CarriesMetadata,
 	}
 	if c.Tenants == tenantsAsGroups || c.Tenants == tenantsAsOrganizations || c.Tenant != "" {
 		carries = append(carries, sdk.CarriesTenants)

@@ -9,6 +9,7 @@ var (
 	_ interface {
 		sdk.Target
 		sdk.Capable
+		sdk.RoleKeeper
 		sdk.Checker
 		sdk.Mailer
 		sdk.FixUndoer
@@ -19,11 +20,13 @@ var (
 		sdk.PasswordSetter
 		sdk.ResetStarter
 		sdk.SessionExchanger
+		sdk.Finisher
 		sdk.Closer
 	} = (*live)(nil)
 	_ interface {
 		sdk.Target
 		sdk.Capable
+		sdk.RoleKeeper
 		sdk.Checker
 		sdk.Planner
 		sdk.Finisher

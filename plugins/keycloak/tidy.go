@@ -103,17 +103,12 @@ func onlyMark(attributes map[string][]string) bool {
 func (t *tidying) list(ctx context.Context) error {
 	t.queue, t.last = nil, nil
 	whole := url.Values{"briefRepresentation": {"false"}, "max": {"10000"}}
-	var roles []struct {
-		Name        string              `json:"name"`
-		Description string              `json:"description"`
-		Composite   bool                `json:"composite"`
-		Attributes  map[string][]string `json:"attributes"`
-	}
-	if err := t.api.read(ctx, t.api.realmPath("roles"), whole, &roles); err != nil {
+	roles, err := wholeRoles(ctx, t.api)
+	if err != nil {
 		return err
 	}
 	for _, x := range roles {
-		if onlyMark(x.Attributes) && !x.Composite && x.Description == "" {
+		if x.asMade() {
 			t.queue = append(t.queue, leftover{[]string{"roles", x.Name}, []string{"users", "groups"}})
 		}
 	}

@@ -51,8 +51,11 @@ func TestServerRolePermissions(t *testing.T) {
 		return out
 	}
 	roles := []sdk.Role{
-		{Name: "before", Permissions: []string{"old:read"}}, {Name: "editor", Permissions: []string{"posts:read", "posts:write"}},
-		{Name: "plain"}, {Name: "theirs", Permissions: []string{"all"}}, {Name: "touched", Permissions: []string{"a", "b"}},
+		{Name: "before", Permissions: []string{"old:read"}},
+		{Name: "editor", Permissions: []string{"posts:read", "posts:write"}},
+		{Name: "plain"},
+		{Name: "theirs", Permissions: []string{"all"}},
+		{Name: "touched", Permissions: []string{"a", "b"}},
 	}
 	defining := func(roles []sdk.Role) *live {
 		t.Helper()
@@ -119,7 +122,7 @@ func TestFilesHaveRolePermissions(t *testing.T) {
 	}
 	realm := newRealm("r", "default-roles-r", map[string]bool{"editor": true, "plain": true, "unknown": true}, nil, &d)
 	want := `{"realm":[{"attributes":{"permissions":["a","b"]},"name":"editor"},{"name":"plain"},{"name":"unknown"}]}`
-	if got := text(realm["roles"]); string(got) != want {
+	if got := text(realm["roles"]); got != want {
 		t.Errorf("%s", got)
 	}
 }

@@ -33,6 +33,11 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) (l sdk.Diagnostics) {
 	if !needs.DryRun && !l.HasErrors() {
 		l = append(l, says.rights(c)...)
 	}
+	found, err := checkPermissions(ctx, t, needs.DryRun)
+	if err != nil {
+		found.Add(sdk.Diagnostic{Code: codeUnreachable, Path: "/url", Summary: "the table of permissions cannot be read: " + plainError(err)})
+	}
+	l = append(l, found...)
 	if c.blind && !needs.DryRun {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codePrivilege, Path: "/url", Summary: "tables that refer to users may be hidden from this role, so undo would remove no account",

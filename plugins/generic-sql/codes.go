@@ -22,6 +22,7 @@ const (
 	codeOutForeignFiles  sdk.Code = "sql.out_foreign_files"
 	codeDisabled         sdk.Code = "sql.disabled"
 	codeNotTransactional sdk.Code = "sql.not_transactional"
+	codeRolePermissions  sdk.Code = "sql.role_permissions"
 )
 
 // ownCodes says what they mean.
@@ -43,5 +44,6 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeOutUnwritable, Meaning: "the output folder cannot be written", Remedy: "name a folder that can be created or written, on a disk with free space"},
 	{Code: codeOutForeignFiles, Meaning: "the output folder has scripts that stetl did not write", Remedy: "move them away or choose another folder"},
 	{Code: codeDisabled, Meaning: "the account is disabled, but the tables have no column for that, so people could sign in to it", Remedy: "declare a column with the field enabled, or leave out such accounts", Permanent: true},
+	{Code: codeRolePermissions, Meaning: "a role has other permissions in the declared table than in the source, or could not get them", Remedy: "change them by hand, or delete its rows and run again"},
 	{Code: codeNotTransactional, Meaning: "a table does not support transactions, so half of an account could be left in it", Remedy: "change its engine to InnoDB", Permanent: true},
 }

@@ -25,16 +25,18 @@ type Config struct {
 	Preset  string   `json:"preset,omitempty" title:"Preset" example:"better-auth" jsonschema:"tables of a known library"`
 	With    []string `json:"with,omitempty" jsonschema:"parts of the preset that the application uses"`
 
-	Tables     []Table  `json:"tables,omitempty" jsonschema:"tables to write; the first one is that of the accounts, and a table comes before those that refer to it"`
-	Hashes     []string `json:"hashes,omitempty" jsonschema:"kinds of password hashes that the application can verify: bcrypt, argon2id, argon2i, argon2d, firebase_scrypt"`
-	Unique     []string `json:"unique,omitempty" jsonschema:"identifiers that must be unique: email, identity"`
-	FoldsCase  []string `json:"folds_case,omitempty" jsonschema:"identifiers that the application compares without regard to case: email, username"`
-	IDLength   int      `json:"id_length,omitempty" default:"255" jsonschema:"longest id, in characters"`
-	Disposable []string `json:"disposable,omitempty" jsonschema:"tables whose rows an undo may delete together with an account"`
-	Sessions   []string `json:"sessions,omitempty" jsonschema:"tables of sessions: their rows are deleted when a reset link of SuperTokens has set a new password, and an undo may delete them together with an account"`
-	SignIn     SignIn   `json:"sign_in,omitzero" jsonschema:"sign-in of the application, to prove with test accounts that old passwords work"`
-	SignIns    []string `json:"sign_ins,omitempty" jsonschema:"all ways to sign in to the application: password, social, social:PROVIDER, passkey, email_code, email_reset, sms_code; people who have none of these are counted as stranded"`
-	Parallel   int      `json:"parallel,omitempty" jsonschema:"connections at the same time, by default 4"`
+	Tables []Table `json:"tables,omitempty" jsonschema:"tables to write; the first one is that of the accounts, and a table comes before those that refer to it"`
+	// Permissions is of roles, and of no account.
+	Permissions Permissions `json:"permissions,omitzero" jsonschema:"table of the permissions of roles: one row for each permission of a role"`
+	Hashes      []string    `json:"hashes,omitempty" jsonschema:"kinds of password hashes that the application can verify: bcrypt, argon2id, argon2i, argon2d, firebase_scrypt"`
+	Unique      []string    `json:"unique,omitempty" jsonschema:"identifiers that must be unique: email, identity"`
+	FoldsCase   []string    `json:"folds_case,omitempty" jsonschema:"identifiers that the application compares without regard to case: email, username"`
+	IDLength    int         `json:"id_length,omitempty" default:"255" jsonschema:"longest id, in characters"`
+	Disposable  []string    `json:"disposable,omitempty" jsonschema:"tables whose rows an undo may delete together with an account"`
+	Sessions    []string    `json:"sessions,omitempty" jsonschema:"tables of sessions: their rows are deleted when a reset link of SuperTokens has set a new password, and an undo may delete them together with an account"`
+	SignIn      SignIn      `json:"sign_in,omitzero" jsonschema:"sign-in of the application, to prove with test accounts that old passwords work"`
+	SignIns     []string    `json:"sign_ins,omitempty" jsonschema:"all ways to sign in to the application: password, social, social:PROVIDER, passkey, email_code, email_reset, sms_code; people who have none of these are counted as stranded"`
+	Parallel    int         `json:"parallel,omitempty" jsonschema:"connections at the same time, by default 4"`
 
 	ways []string // to sign in, that the preset knows
 }
@@ -152,6 +154,9 @@ func (c Config) resolved() (Config, sdk.Diagnostics) {
 		if _, err := sdk.ParseSignIn(way); err != nil {
 			bad(sdk.Pointer("sign_ins", fmt.Sprint(i)), err.Error(), "list what the application has")
 		}
+	}
+	if c.Permissions.incomplete() {
+		bad("/permissions", "a table of permissions needs table, role and permission", "name the table and its two columns, or leave permissions out")
 	}
 	if c.IDLength < 1 {
 		bad("/id_length", "id_length is not above 0", "leave it out for 255")

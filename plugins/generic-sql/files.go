@@ -16,6 +16,7 @@ import (
 // files writes one script, which is one transaction. Nobody has asked the database: what
 // it would have against a row ends the transaction, and nothing of it is done.
 type files struct {
+	defined
 	config Config
 	model  *model
 	now    time.Time
@@ -30,6 +31,7 @@ type files struct {
 var _ interface {
 	sdk.Target
 	sdk.Capable
+	sdk.RoleKeeper
 	sdk.Checker
 	sdk.SignInReporter
 	sdk.Planner
@@ -201,6 +203,11 @@ func (t *files) Finish(context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.script != nil {
+		if t.config.Permissions.declared() {
+			if _, err := t.script.WriteString(t.config.Permissions.script(&t.config, t.allowing())); err != nil {
+				return t.folder.Failed(err)
+			}
+		}
 		_, err := t.script.WriteString(scriptEnd)
 		err = errors.Join(err, t.script.Close())
 		t.script = nil

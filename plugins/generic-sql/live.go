@@ -20,16 +20,20 @@ var _ interface {
 	sdk.Target
 	sdk.Capable
 	sdk.Limited
+	sdk.RoleKeeper
 	sdk.Checker
 	sdk.SignInReporter
 	sdk.Planner
 	sdk.DoubtUndoer
 	sdk.Authenticator
+	sdk.Finisher
 	sdk.Closer
 } = (*live)(nil)
 
 // live loads a running database. Load is safe for concurrent use.
 type live struct {
+	defined
+	finishing
 	config Config
 	model  *model
 	env    sdk.Env
@@ -54,7 +58,9 @@ type place struct {
 }
 
 func newLive(c Config, m *model, s server, env sdk.Env) *live {
-	return &live{config: c, model: m, server: s, env: env, notes: &notes{journal: env.Journal, run: strings.ReplaceAll(uuid.NewString(), "-", "")[:12]}}
+	t := &live{config: c, model: m, server: s, env: env, notes: &notes{journal: env.Journal, run: strings.ReplaceAll(uuid.NewString(), "-", "")[:12]}}
+	t.finishing = finishing{t}
+	return t
 }
 
 // Capabilities implements [sdk.Capable].

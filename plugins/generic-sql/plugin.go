@@ -58,6 +58,9 @@ func capabilities(c Config, m *model) sdk.Capabilities {
 	for _, i := range []sdk.Identifier{sdk.IdentifierID, sdk.IdentifierUsername, sdk.IdentifierEmail, sdk.IdentifierPhone} {
 		caps.FoldsCase[i] = slices.Contains(c.FoldsCase, string(i))
 	}
+	if c.Permissions.declared() {
+		caps.Carries = append(caps.Carries, sdk.CarriesRolePermissions)
+	}
 	caps.SignIns, _ = signIns(&c, m)
 	if caps.Whole = c.Mode == modeFiles; caps.Whole {
 		caps.Batch.InFlight = 1 // one file, in the order of the source

@@ -134,15 +134,7 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 	s := v.made
 	lost, chosen := v.prepare(account, it), v.part == nil || v.part.has(account)
 	if chosen {
-		s.amount++
-		if !s.everyone {
-			s.chosen.add(it.place)
-		}
-		class := it.user.Class
-		if it.out != nil && it.out.Code == diag.MapFiltered {
-			class = pluginapi.Filtered
-		}
-		s.classes[class]++
+		v.count(it)
 	}
 	if it.out == nil && v.wants(&it.user) {
 		if err := v.claims.add(it.place, &it.user); err != nil {
@@ -159,10 +151,8 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 	}
 	status := statusOf(known, v.full, &it.user, v.key)
 	s.statuses = append(s.statuses, status)
-	if v.loaded != nil && (v.allLinked || status != statusUnchanged) {
-		if err := v.link(account); err != nil {
-			return err
-		}
+	if err := v.link(account, status); err != nil {
+		return err
 	}
 	switch {
 	case !chosen:
@@ -178,8 +168,26 @@ func (v *surveyor) see(account *canonical.User, it *item) error {
 	return s.work.add(it, account)
 }
 
-// link notes ways to sign in that were accounts when a run loaded them.
-func (v *surveyor) link(account *canonical.User) error {
+// count takes in an account that the run is about.
+func (v *surveyor) count(it *item) {
+	s := v.made
+	s.amount++
+	if !s.everyone {
+		s.chosen.add(it.place)
+	}
+	class := it.user.Class
+	if it.out != nil && it.out.Code == diag.MapFiltered {
+		class = pluginapi.Filtered
+	}
+	s.classes[class]++
+}
+
+// link notes ways to sign in that were accounts when a run loaded them, where somebody wants
+// to know.
+func (v *surveyor) link(account *canonical.User, of status) error {
+	if v.loaded == nil || !v.allLinked && of == statusUnchanged {
+		return nil
+	}
 	for i := range account.Logins {
 		id := account.Logins[i].ID
 		if id == account.InternalID {

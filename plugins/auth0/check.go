@@ -34,6 +34,7 @@ var (
 	seatUpkeep         = []string{"read:organization_member_roles", "delete:organization_member_roles"}
 	factorScopes       = []string{"read:authentication_methods", "create:authentication_methods", "delete:authentication_methods"}
 	otherScopes        = []string{"read:guardian_factors", "read:logs"}
+	permissionScopes   = []string{"read:roles", "update:roles", "read:resource_servers"}
 )
 
 // lacking returns what of need is not among scopes; nothing when nobody knows them.
@@ -68,6 +69,11 @@ func (c Config) scopes(needs sdk.Needs) string {
 	}
 	for i, s := range all {
 		all[i], _, _ = strings.Cut(s, "|")
+	}
+	for _, s := range permissionScopes {
+		if c.keepsPermissions() && !slices.Contains(all, s) {
+			all = append(all, s)
+		}
 	}
 	return strings.Join(all, " ")
 }
@@ -124,6 +130,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	t.signIns = c.signIns()
 	i.factors(ctx)
 	i.power(ctx)
+	i.permissions(ctx, t.permissions(t.api, t.config))
 	i.estimate()
 	return *l
 }
@@ -164,6 +171,9 @@ func (i *inspection) scopes(scopes []string) {
 	add(sdk.Error, codeScopeMissing, "/client_id", lacking(scopes, append(planScopes, loadScopes[0])), lacks, "")
 	add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[2:4]), lacks, "later runs cannot update accounts, and undo cannot delete accounts")
 	add(sdk.Warning, codeScopeMissing, "/client_id", lacking(scopes, loadScopes[5:]), lacks, "what the connection requires of users cannot be checked")
+	if i.config.keepsPermissions() {
+		add(sdk.Warning, codeScopeMissing, "/permissions_api", lacking(scopes, permissionScopes), lacks, "roles do not get the permissions that they have in the source")
+	}
 	for _, m := range i.config.uses(needs).each() {
 		missing := lacking(scopes, m.need)
 		choice := map[string]string{"/roles": i.config.Roles, "/tenants": i.config.Tenants}[m.path]

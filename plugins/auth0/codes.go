@@ -24,6 +24,7 @@ const (
 	codeOutForeignFiles       sdk.Code = "auth0.out_foreign_files"
 	codeNotSetUp              sdk.Code = "auth0.not_set_up"
 	codeSetupDiffers          sdk.Code = "auth0.setup_differs"
+	codeRolePermissions       sdk.Code = "auth0.role_permissions"
 )
 
 // ownCodes says what they mean.
@@ -38,6 +39,7 @@ var ownCodes = []sdk.CodeInfo{
 	{Code: codeEstimate, Meaning: "how long the run takes", Remedy: "plan for it"},
 	{Code: codeNotSetUp, Meaning: "what the tenant needs was not created", Remedy: "look at the problem, and run check --fix with an administrator's token again: it creates what is missing"},
 	{Code: codeSetupDiffers, Meaning: "something that check --fix would create exists, with other settings", Remedy: "it is left as it is; check whether that is intended"},
+	{Code: codeRolePermissions, Meaning: "a role of the tenant has other permissions than in the source", Remedy: "change them by hand, or add the permissions to the API", Permanent: true},
 	{Code: codeMFADisabled, Meaning: "authenticators move, but the tenant does not ask for one-time codes", Remedy: "switch the factor on before people sign in", Permanent: true},
 	{Code: codeGhostUser, Meaning: "Auth0 says that the user exists, but does not show it", Remedy: "delete it by connection and e-mail address, then run again", Permanent: true},
 	{Code: codePasswordKept, Meaning: "the password has changed in SuperTokens, and Auth0 does not take a new hash for this account", Remedy: "the user signs in with the old password or resets it", Path: "/password", Permanent: true},

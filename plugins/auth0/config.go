@@ -42,6 +42,7 @@ type Config struct {
 	PhoneNumbers        string   `json:"phone_numbers,omitempty" enum:"metadata,attribute" default:"metadata" jsonschema:"attribute also sends phone_number, which the connection must have as an identifier"`
 	Metadata            string   `json:"metadata,omitempty" enum:"app_metadata,user_metadata" default:"app_metadata" jsonschema:"where the application's metadata goes; users can change user_metadata themselves"`
 	Roles               string   `json:"roles,omitempty" enum:"auto,assign,metadata" default:"auto" jsonschema:"assign gives the roles of tenant public as roles of Auth0; metadata stores them in app_metadata only; auto assigns them if the scopes allow it"`
+	PermissionsAPI      string   `json:"permissions_api,omitempty" jsonschema:"live: identifier of the API whose permissions stand for those of roles in SuperTokens; roles that runs make get them"`
 	AcceptRoles         []string `json:"accept_roles,omitempty" jsonschema:"live: roles of the tenant that may use the Management API and that users with a role of the same name may get"`
 	Tenants             string   `json:"tenants,omitempty" enum:"auto,organizations,metadata" default:"auto" jsonschema:"organizations makes an organization for every tenant except public; metadata stores tenants in app_metadata only; auto does what the scopes allow"`
 	LookupsBeforeExport int      `json:"lookups_before_export,omitempty" default:"50" jsonschema:"live: up to this many accounts are looked up one by one; for more, the tenant's users are exported"`
@@ -112,6 +113,9 @@ func (c Config) validate() sdk.Diagnostics {
 	need("/client_id", c.ClientID, "a machine-to-machine application")
 	need("/client_secret", c.ClientSecret.Reveal(), "by reference, as in ${env:AUTH0_CLIENT_SECRET}")
 	need("/connection", c.Connection, "the name of a database connection, often Username-Password-Authentication")
+	if strings.HasSuffix(strings.TrimSuffix(c.PermissionsAPI, "/"), "/api/v2") {
+		bad(sdk.CodeInvalidValue, "/permissions_api", "permissions_api names the Management API, whose permissions change the tenant itself", "name an API of your own")
+	}
 	if c.Domain != "" && !hostPattern.MatchString(c.Domain) {
 		bad(sdk.CodeInvalidValue, "/domain", "domain is not a host name", "write it like example.eu.auth0.com, without path")
 	}

@@ -37,6 +37,7 @@ type live struct {
 	janitor   membership.Janitor
 	seen
 	preparing
+	defined
 
 	opening    sync.Mutex
 	opened     bool
@@ -89,9 +90,16 @@ func (t *live) Close(context.Context) error {
 }
 
 // Finish implements [sdk.Finisher].
-func (t *live) Finish(context.Context) error {
+func (t *live) Finish(ctx context.Context) error {
 	if err := t.side.write(t.config.Deferred); err != nil {
 		return sdk.Diagnostics{sideProblem(t.config.Deferred, err)}.Err()
+	}
+	// Accounts are complete whatever comes of it. The next run tries again, and check names the
+	// roles until then.
+	if p := t.permissions(t.api, t.config); p != nil {
+		if err := p.Keep(ctx); err != nil {
+			t.env.Log.WarnContext(ctx, "roles do not have all permissions that they have in the source; no account is affected", "code", codeRolePermissions, "error", err)
+		}
 	}
 	return nil
 }

@@ -37,6 +37,13 @@ func capabilities(c Config) sdk.Capabilities {
 	if c.Mode != modeFiles {
 		abilities = append(abilities, sdk.CanDisable)
 	}
+	carries := []sdk.Feature{
+		sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesPhone, sdk.CarriesNames, sdk.CarriesCreated,
+		sdk.CarriesIdentities, sdk.CarriesTOTP, sdk.CarriesRoles, sdk.CarriesTenants, sdk.CarriesMetadata,
+	}
+	if c.keepsPermissions() {
+		carries = append(carries, sdk.CarriesRolePermissions)
+	}
 	return sdk.Capabilities{
 		Abilities: abilities,
 		Hashes: []sdk.HashSupport{
@@ -44,10 +51,7 @@ func capabilities(c Config) sdk.Capabilities {
 			{Scheme: sdk.Argon2id, MaxMemoryKiB: maxArgonMemory},
 			{Scheme: sdk.Argon2i, MaxMemoryKiB: maxArgonMemory},
 		},
-		Carries: []sdk.Feature{
-			sdk.CarriesID, sdk.CarriesEmailVerified, sdk.CarriesPhone, sdk.CarriesNames, sdk.CarriesCreated,
-			sdk.CarriesIdentities, sdk.CarriesTOTP, sdk.CarriesRoles, sdk.CarriesTenants, sdk.CarriesMetadata,
-		},
+		Carries:     carries,
 		Batch:       batch,
 		MaxIDLength: maxID,
 		UniqueEmail: true,

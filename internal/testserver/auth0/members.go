@@ -182,6 +182,54 @@ func (s places) roleRoutes(api router) {
 		}
 		page(w, r, "permissions", list)
 	}))
+	change := func(w http.ResponseWriter, r *http.Request, status int, do func(key string)) {
+		var b struct {
+			Permissions []struct {
+				API  string `json:"resource_server_identifier"`
+				Name string `json:"permission_name"`
+			} `json:"permissions"`
+		}
+		if !decode(w, r, &b) {
+			return
+		}
+		for _, p := range b.Permissions {
+			if !slices.Contains(s.options.APIs[p.API], p.Name) {
+				refuse(w, 404, "", "One or more of the permissions do not exist.")
+				return
+			}
+		}
+		for _, p := range b.Permissions {
+			do(p.Name + "@" + p.API)
+		}
+		w.WriteHeader(status)
+	}
+	api("POST /roles/{id}/permissions", "update:roles", with(func(w http.ResponseWriter, r *http.Request, one *role) {
+		change(w, r, http.StatusCreated, func(key string) { one.permissions[key] = true })
+	}))
+	api("DELETE /roles/{id}/permissions", "update:roles", with(func(w http.ResponseWriter, r *http.Request, one *role) {
+		change(w, r, http.StatusNoContent, func(key string) { delete(one.permissions, key) })
+	}))
+	api("PATCH /roles/{id}", "update:roles", with(func(w http.ResponseWriter, r *http.Request, one *role) {
+		var b struct {
+			Description string `json:"description"`
+		}
+		if decode(w, r, &b) {
+			one.description = b.Description
+			reply(w, 200, map[string]any{"id": one.id, "name": one.name, "description": one.description})
+		}
+	}))
+	api("GET /resource-servers/{id}", "read:resource_servers", func(w http.ResponseWriter, r *http.Request) {
+		names, there := s.options.APIs[r.PathValue("id")]
+		if !there {
+			refuse(w, 404, "inexistent_resource_server", "The API does not exist.")
+			return
+		}
+		scopes := []map[string]string{}
+		for _, name := range names {
+			scopes = append(scopes, map[string]string{"value": name, "description": name})
+		}
+		reply(w, 200, map[string]any{"identifier": r.PathValue("id"), "scopes": scopes})
+	})
 	api("DELETE /roles/{id}", "delete:roles", with(func(w http.ResponseWriter, _ *http.Request, one *role) {
 		delete(s.roles, one.id)
 		w.WriteHeader(http.StatusNoContent)

@@ -77,6 +77,8 @@ type Options struct {
 	SharesIDs bool
 	// ManyFactors lets a user have a second authenticator; else that is refused.
 	ManyFactors bool
+	// APIs are the names of permissions of each API, by its identifier.
+	APIs map[string][]string
 	// Instead says what is answered instead of doing what a request asks for: a status of a
 	// refusal; 204, as if it had been done; 200, with a page that is no JSON. 0 is what
 	// should be.
@@ -262,7 +264,7 @@ const everyScope = "create:users read:users update:users delete:users read:conne
 	"create:organization_members read:organization_members create:organization_member_roles read:organization_member_roles delete:organization_members " +
 	"delete:organization_member_roles create:user_tickets create:authentication_methods read:authentication_methods delete:authentication_methods " +
 	"delete:role_members read:logs read:guardian_factors " +
-	"read:actions create:actions update:actions read:token_exchange_profiles create:token_exchange_profiles read:clients update:clients"
+	"read:actions create:actions update:actions read:token_exchange_profiles create:token_exchange_profiles read:clients update:clients read:resource_servers"
 
 func (s gate) granted() []string {
 	if s.options.Scopes != nil {

@@ -32,6 +32,7 @@ type names struct {
 
 	mu            sync.Mutex
 	roles         map[string]string
+	listed        map[string]named  // roles that were there when they were listed, by id
 	organizations map[string]string // those that are ready for members
 	found         map[string]string // those that are there
 }
@@ -53,11 +54,18 @@ func (n *names) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.roles = map[string]string{}
+	n.roles, n.listed = map[string]string{}, map[string]named{}
 	for _, r := range all {
-		n.roles[r.Name] = r.ID
+		n.roles[r.Name], n.listed[r.ID] = r.ID, r
 	}
 	return nil
+}
+
+// made is a role as it was listed; one that was not there is without a mark.
+func (n *names) made(id string) named {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.listed[id]
 }
 
 // needRole returns the id of a role, which is made where it is missing.

@@ -53,9 +53,10 @@ func (b *Book) power(ctx context.Context, role string) (p Power, err error) {
 	if err != nil || id == "" {
 		return p, err
 	}
-	permissions, err := tenant.Pages[struct {
-		API string `json:"resource_server_identifier"`
-	}](ctx, b.client, "roles", id, "permissions")
+	permissions, err := tenant.Pages[permission](ctx, b.client, "roles", id, "permissions")
+	if role := b.names.made(id); err != nil || role.asLeft(permissions) {
+		return p, err // they are those of the source
+	}
 	p.Permissions = len(permissions)
 	for _, one := range permissions {
 		// The identifier of the Management API is fixed, whatever the tenant's domain.

@@ -87,8 +87,8 @@ func marked(ctx context.Context, b *Book) (all []leftover, err error) {
 			return nil, fmt.Errorf("list the roles: %w", err)
 		}
 		for _, r := range roles {
-			if r.Description == MadeBy {
-				all = append(all, leftover{"role", r.ID, r.Name, keepsRole})
+			if ours, _ := r.marked(); ours {
+				all = append(all, leftover{"role", r.ID, r.Name, keepsRole(r)})
 			}
 		}
 	}
@@ -109,17 +109,23 @@ func keepsOrganization(ctx context.Context, b *Book, o leftover) (string, error)
 
 // keepsRole leaves roles alone while there are organizations, since nobody can list who has
 // a role inside of them.
-func keepsRole(ctx context.Context, b *Book, r leftover) (string, error) {
-	why, err := inUse(ctx, b, "roles", r.id, "users")
-	if why == "" && err == nil {
-		why, err = inUse(ctx, b, "roles", r.id, "permissions")
-	}
-	if why == "" && err == nil {
-		if why, err = inUse(ctx, b, "organizations"); tenant.Status(err) == http.StatusNotFound {
-			err = nil // a tenant without that feature
+func keepsRole(role named) func(context.Context, *Book, leftover) (string, error) {
+	return func(ctx context.Context, b *Book, r leftover) (string, error) {
+		why, err := inUse(ctx, b, "roles", r.id, "users")
+		if why == "" && err == nil {
+			var held []permission
+			held, err = tenant.Pages[permission](ctx, b.client, "roles", r.id, "permissions")
+			if err == nil && !role.asLeft(held) {
+				why = "there are permissions"
+			}
 		}
+		if why == "" && err == nil {
+			if why, err = inUse(ctx, b, "organizations"); tenant.Status(err) == http.StatusNotFound {
+				err = nil // a tenant without that feature
+			}
+		}
+		return why, err
 	}
-	return why, err
 }
 
 // discard removes what nothing keeps, or notes that it stays.

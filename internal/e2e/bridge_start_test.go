@@ -90,10 +90,10 @@ func TestBridgeRefusesToStart(t *testing.T) {
 	everyOrigin := y.configure("origins", freeAddress(t), oneClient+`  exchange: {audience: x, origins: ["*"]}`+"\n")
 	said(everyOrigin, y.env, "bridge", exitUsage, `"*" is not an origin`)
 	noUse := y.configure("both", freeAddress(t), oneClient+"  reset: {mode: target, api_path: /a}\n")
-	said(noUse, y.env, "bridge", exitUsage, "that nobody sets")
+	said(noUse, y.env, "bridge", exitUsage, "that is never set")
 	open := y.configure("open", freeAddress(t), oneClient)
 	replaceIn(t, open, "admin_listen: 127.0.0.1", "admin_listen: 0.0.0.0")
-	said(open, y.env, "check", exitDone, "metrics are open to the network")
+	said(open, y.env, "check", exitDone, "metrics can be read from the network")
 	said(good, append(y.env, "BRIDGE_SECRET=short"), "check", exitDone, "the secret has 5 characters")
 
 	// A role that may read and not delete.

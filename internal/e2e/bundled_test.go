@@ -108,7 +108,7 @@ func TestPluginNewRefuses(t *testing.T) {
 		"not a checkout":        {[]string{"acme", "--dir", filepath.Join(full, "y"), "--stetl", full}, exitUsage, "is not a checkout of stetl"},
 		"a name of stetl's":     {[]string{"keycloak", "--dir", filepath.Join(full, "z")}, exitUsage, "choose another name"},
 		"a name without end":    {[]string{strings.Repeat("x", 300), "--dir", filepath.Join(full, "z")}, exitUsage, "is not a plugin name"},
-		"an unknown language":   {[]string{"acme", "--lang", "cobol"}, exitUsage, "there are go, node and python"},
+		"an unknown language":   {[]string{"acme", "--lang", "cobol"}, exitUsage, "use go, node or python"},
 		"no name":               {nil, exitUsage, "accepts 1 arg"},
 		"a name with two words": {[]string{"my acme"}, exitUsage, "is not a plugin name"},
 	} {

@@ -105,10 +105,13 @@ func (r *wholeRole) sameAllowed(allows []string) bool {
 	return proofOf(r.Attributes[attributeAllows]) == proofOf(allows)
 }
 
-// wholeRoles lists the roles of the realm with their attributes.
+// wholeRoles lists the roles of the realm with their attributes, by name.
 func wholeRoles(ctx context.Context, a *api) ([]wholeRole, error) {
 	var all []wholeRole
-	return all, a.read(ctx, a.realmPath("roles"), url.Values{"briefRepresentation": {"false"}, "max": {"10000"}}, &all)
+	err := a.read(ctx, a.realmPath("roles"), url.Values{"briefRepresentation": {"false"}, "max": {"10000"}}, &all)
+	// The server's order is nobody's: what check says would come in another one each time.
+	slices.SortFunc(all, func(x, y wholeRole) int { return strings.Compare(x.Name, y.Name) })
+	return all, err
 }
 
 // keepAllowed brings roles up to date that earlier loads have made: what they allow at the

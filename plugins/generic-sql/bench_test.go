@@ -40,8 +40,10 @@ func BenchmarkSQL(b *testing.B) {
 		b.Skip("set STETL_BENCH_ACCOUNTS to a number")
 	}
 	config := Config{Preset: "better-auth", Hashes: []string{"bcrypt"}, IDLength: 255, Schema: "public", Name: "default"}
+	server := postgres.StartDurable(b) // as a server that people have: each commit waits for the disk
 	measure := func(n int, load func(dsn string) error) float64 {
-		dsn := onPostgres(b, "better-auth").dsn
+		dsn := server.CreateDatabase(b, postgres.Database{})
+		postgres.Exec(b, dsn, tables(b, "better-auth"))
 		start := time.Now()
 		if err := load(dsn); err != nil {
 			b.Fatal(err)

@@ -136,7 +136,7 @@ func TestFetched(t *testing.T) {
 	if err != nil {
 		testenv.Skip(t, "a PostgreSQL download", err.Error())
 	}
-	s, err := start(bin)
+	s, err := start(bin, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,7 @@ type Server struct {
 	dir      string // private folder, with the data and the unix socket
 	port     int
 	password string
+	durable  bool
 	process  *proc.Process
 }
 
@@ -72,7 +73,19 @@ func Start(tb testing.TB) *Server {
 // StartOther starts a server beside that of [Start], for one test.
 func StartOther(tb testing.TB) *Server {
 	tb.Helper()
-	s, err := start(Start(tb).bin)
+	return other(tb, false)
+}
+
+// StartDurable starts a server beside that of [Start] that loses nothing, for a measurement:
+// every commit waits for the disk.
+func StartDurable(tb testing.TB) *Server {
+	tb.Helper()
+	return other(tb, true)
+}
+
+func other(tb testing.TB, durable bool) *Server {
+	tb.Helper()
+	s, err := start(Start(tb).bin, durable)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -94,12 +107,12 @@ func startShared() (*Server, error) {
 			return nil, fmt.Errorf("%w, and none could be had: %w", errMissing, err)
 		}
 	}
-	s, err := start(bin)
+	s, err := start(bin, false)
 	for range 2 {
 		if !errors.Is(err, errPortTaken) {
 			break
 		}
-		s, err = start(bin)
+		s, err = start(bin, false)
 	}
 	return s, err
 }
@@ -108,12 +121,12 @@ func startShared() (*Server, error) {
 var errPortTaken = errors.New("port is taken")
 
 // start runs a new cluster with the programs in the bin folder.
-func start(bin string) (*Server, error) {
+func start(bin string, durable bool) (*Server, error) {
 	dir, err := proc.TempDir("stetl-postgres")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{bin: bin, dir: dir, password: rand.Text()}
+	s := &Server{bin: bin, dir: dir, password: rand.Text(), durable: durable}
 	if err := s.init(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -162,11 +175,14 @@ func (s *Server) run() error {
 	if s.port, err = proc.FreePort(); err != nil {
 		return errors.Join(err, os.RemoveAll(s.dir))
 	}
-	cmd, err := s.command("postgres", "-D", s.data(), "-k", s.dir, "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
-		// nothing has to survive this server
-		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
-		"-c", "max_wal_size=4GB", "-c", "autovacuum=off",
-		"-c", "max_connections=200", "-c", "log_min_messages=warning")
+	args := []string{
+		"-D", s.data(), "-k", s.dir, "-h", "127.0.0.1", "-p", strconv.Itoa(s.port),
+		"-c", "max_wal_size=4GB", "-c", "autovacuum=off", "-c", "max_connections=200", "-c", "log_min_messages=warning",
+	}
+	if !s.durable {
+		args = append(args, "-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+	}
+	cmd, err := s.command("postgres", args...)
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(s.dir))
 	}

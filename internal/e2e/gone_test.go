@@ -379,7 +379,7 @@ target:
 	// Whoever has signed in as the new account keeps it, unless that is said to go.
 	door.during(t, "a look at whose accounts come back", func() {
 		r := runStetl(t, env, "undo", "--config", config, "--gone", "--signed-in")
-		if r.code == exitDone || !strings.Contains(r.stderr, "nobody is there to confirm") {
+		if r.code == exitDone || !strings.Contains(r.stderr, "there is no terminal to ask on") {
 			t.Errorf("exit %d\n%s", r.code, r.stderr)
 		}
 	})

@@ -216,7 +216,8 @@ func TestWaysToSignIn(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "needs Chromium and Keycloak")
 	const name, other, secret = "ways", "ways elsewhere", "client-secret"
-	server := keycloak.Shared(t, keycloak.Options{Providers: map[string][]byte{provider.FileName: provider.Jar()}})
+	// Its people are those of other tests, and ids are unique on a server.
+	server := keycloak.Start(t, keycloak.Options{Providers: map[string][]byte{provider.FileName: provider.Jar()}})
 	realm(t, server, name, secret)
 	f := &front{town: &town{t: t, server: server, realm: name}, app: startDemo(t), browser: chromium.Start(t), office: openPostOffice(t)}
 	f.app.keycloak = server.URL() + f.path("")

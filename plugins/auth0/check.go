@@ -130,7 +130,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	t.signIns = c.signIns()
 	i.factors(ctx)
 	i.power(ctx)
-	i.permissions(ctx, t.permissions(t.api, t.config))
+	i.permissions(ctx, permissionsOfRoles(&t.DefinedRoles, t.api, t.config))
 	i.estimate()
 	return *l
 }

@@ -37,7 +37,7 @@ type live struct {
 	janitor   membership.Janitor
 	seen
 	preparing
-	defined
+	sdk.DefinedRoles
 
 	opening    sync.Mutex
 	opened     bool
@@ -96,7 +96,7 @@ func (t *live) Finish(ctx context.Context) error {
 	}
 	// Accounts are complete whatever comes of it. The next run tries again, and check names the
 	// roles until then.
-	if p := t.permissions(t.api, t.config); p != nil {
+	if p := permissionsOfRoles(&t.DefinedRoles, t.api, t.config); p != nil {
 		if err := p.Keep(ctx); err != nil {
 			t.env.Log.WarnContext(ctx, "roles do not have all permissions that they have in the source; no account is affected", "code", codeRolePermissions, "error", err)
 		}

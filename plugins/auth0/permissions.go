@@ -3,7 +3,6 @@ package auth0
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/plugins/auth0/internal/membership"
@@ -17,34 +16,13 @@ func (c Config) keepsPermissions() bool {
 	return c.PermissionsAPI != "" && c.Mode != modeFiles && c.Roles != choiceMetadata
 }
 
-// defined is what roles allow in the source, as far as the host has said. It is safe for
-// concurrent use.
-type defined struct {
-	mu     sync.Mutex
-	allows map[string][]string
-}
-
-// DefineRoles implements [sdk.RoleKeeper].
-func (d *defined) DefineRoles(_ context.Context, roles []sdk.Role) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.allows == nil {
-		d.allows = map[string][]string{}
-	}
-	for _, r := range roles {
-		d.allows[r.Name] = r.Permissions
-	}
-	return nil
-}
-
-// permissions is nil where there is nothing to give.
-func (d *defined) permissions(client *tenant.Client, c Config) *membership.Permissions {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !c.keepsPermissions() || len(d.allows) == 0 {
+// permissionsOfRoles is nil where there is nothing to give.
+func permissionsOfRoles(d *sdk.DefinedRoles, client *tenant.Client, c Config) *membership.Permissions {
+	allowed := d.Allowed()
+	if !c.keepsPermissions() || len(allowed) == 0 {
 		return nil
 	}
-	return membership.NewPermissions(client, c.PermissionsAPI, d.allows)
+	return membership.NewPermissions(client, c.PermissionsAPI, allowed)
 }
 
 // permissions names roles that will not have the permissions of the source.

@@ -16,7 +16,7 @@ import (
 // files writes one script, which is one transaction. Nobody has asked the database: what
 // it would have against a row ends the transaction, and nothing of it is done.
 type files struct {
-	defined
+	sdk.DefinedRoles
 	config Config
 	model  *model
 	now    time.Time
@@ -204,7 +204,7 @@ func (t *files) Finish(context.Context) error {
 	defer t.mu.Unlock()
 	if t.script != nil {
 		if t.config.Permissions.declared() {
-			if _, err := t.script.WriteString(t.config.Permissions.script(&t.config, t.allowing())); err != nil {
+			if _, err := t.script.WriteString(t.config.Permissions.script(&t.config, allowing(&t.DefinedRoles))); err != nil {
 				return t.folder.Failed(err)
 			}
 		}

@@ -32,7 +32,7 @@ var _ interface {
 
 // live loads a running database. Load is safe for concurrent use.
 type live struct {
-	defined
+	sdk.DefinedRoles
 	finishing
 	config Config
 	model  *model

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
 )
@@ -25,26 +24,15 @@ func (p *Permissions) incomplete() bool {
 	return *p != (Permissions{}) && (p.Table == "" || p.Role == "" || p.Permission == "")
 }
 
-// defined is what roles allow at the source, as far as the host has said. It is safe for
-// concurrent use.
-type defined struct {
-	mu    sync.Mutex
-	roles []sdk.Role
-}
-
-// DefineRoles implements [sdk.RoleKeeper].
-func (d *defined) DefineRoles(_ context.Context, roles []sdk.Role) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.roles = append(d.roles, roles...)
-	return nil
-}
-
-// allowing are the roles that allow something.
-func (d *defined) allowing() []sdk.Role {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(d.roles), func(r sdk.Role) bool { return len(r.Permissions) == 0 })
+// allowing are the roles that allow something, by name.
+func allowing(d *sdk.DefinedRoles) (all []sdk.Role) {
+	allowed := d.Allowed()
+	for _, name := range sortedKeys(allowed) {
+		if len(allowed[name]) > 0 {
+			all = append(all, sdk.Role{Name: name, Permissions: allowed[name]})
+		}
+	}
+	return all
 }
 
 // adding is a statement that gives a role its rows, unless it has any: a role that was there
@@ -171,7 +159,7 @@ func (f finishing) Finish(ctx context.Context) error {
 }
 
 func addPermissions(ctx context.Context, t *live) error {
-	roles := t.allowing()
+	roles := allowing(&t.DefinedRoles)
 	if !t.config.Permissions.declared() || len(roles) == 0 {
 		return nil
 	}
@@ -213,7 +201,7 @@ func checkPermissions(ctx context.Context, t *live, dry bool) (sdk.Diagnostics, 
 	if !dry {
 		l = k.lacks()
 	}
-	for _, r := range t.allowing() {
+	for _, r := range allowing(&t.DefinedRoles) {
 		if !k.table.rights["SELECT"] {
 			break
 		}

@@ -68,7 +68,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 	p.checkIdentityProviders(ctx, &l, needs)
 	checkBridge(ctx, t, &l, needs.Broker)
 	p.checkPower(ctx, &l, needs)
-	checkAllowed(ctx, p, &l, &t.defined)
+	checkAllowed(ctx, p, &l, &t.DefinedRoles)
 	checkProof(ctx, p, &l, needs, token)
 	t.signIns = signInReader{t.api, t.config, p.providers}.read(ctx, needs, facts)
 	return l

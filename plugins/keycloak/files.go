@@ -23,7 +23,7 @@ import (
 // import finds either the old files, nothing, or the new ones.
 type files struct {
 	*folder.Target[*representation]
-	defined
+	sdk.DefinedRoles
 	config Config
 	mapper mapper
 
@@ -120,7 +120,7 @@ func (t *files) Complete() error {
 	if err := t.closeCurrent(); err != nil || t.Folder.Foreign(t.realmFile()) {
 		return err
 	}
-	b, err := json.MarshalIndent(newRealm(t.config.Realm, t.mapper.defaultRole, t.roles, t.tenants, &t.defined), "", "  ")
+	b, err := json.MarshalIndent(newRealm(t.config.Realm, t.mapper.defaultRole, t.roles, t.tenants, &t.DefinedRoles), "", "  ")
 	if err != nil {
 		return err
 	}
@@ -177,14 +177,14 @@ func (u *usersFile) close() error {
 // clients, roles and flows. The profile is its default one with nothing required,
 // so that people without a name can sign in, and with attributes that
 // administrators see.
-func newRealm(name, defaultRole string, roles, tenants map[string]bool, d *defined) map[string]any {
+func newRealm(name, defaultRole string, roles, tenants map[string]bool, d *sdk.DefinedRoles) map[string]any {
 	type named map[string]any
 	realm := named{"realm": name, "enabled": true}
 	var list []named
 	for _, r := range slices.Sorted(maps.Keys(roles)) {
 		if r != defaultRole { // that one comes with the realm
 			role := named{"name": r}
-			if allows, _ := d.of(r); len(allows) > 0 {
+			if allows, _ := d.Allows(r); len(allows) > 0 {
 				role["attributes"] = map[string][]string{attributeAllows: allows}
 			}
 			list = append(list, role)

@@ -19,7 +19,7 @@ type live struct {
 	env    sdk.Env
 	*tidying
 	preparing
-	defined
+	sdk.DefinedRoles
 
 	opening sync.Mutex
 	realm   *openRealm // nil until the first Plan or Load
@@ -111,7 +111,7 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 	}
 	d.asks = about.Finds
 	bulk, tenancy := about.Version > 0, t.config.Tenants == tenantsAsOrganizations
-	members := &memberships{api: t.api, tenancy: tenancy, defaultRole: facts.DefaultRole.Name, powers: newPowers(t.api, t.config), defined: &t.defined, groups: map[string]bool{}}
+	members := &memberships{api: t.api, tenancy: tenancy, defaultRole: facts.DefaultRole.Name, powers: newPowers(t.api, t.config), defined: &t.DefinedRoles, groups: map[string]bool{}}
 	for _, group := range facts.DefaultGroups {
 		members.groups[group] = true
 	}

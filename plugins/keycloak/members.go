@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/google/uuid"
+
+	"github.com/stetl/stetl/core/sdk"
 )
 
 // memberships are the roles, groups and organizations of a realm as far as a load has
@@ -20,7 +22,7 @@ type memberships struct {
 	tenancy     bool // tenants are organizations
 	defaultRole string
 	powers      *powers
-	defined     *defined
+	defined     *sdk.DefinedRoles
 
 	creating sync.Mutex
 	roles    map[string]roleFacts // nil until asked for; without an id those made here
@@ -53,7 +55,7 @@ func (m *memberships) prepare(ctx context.Context, users []*representation) erro
 				continue
 			}
 			// A refusal is left to the import, where it costs those users only.
-			allows, _ := m.defined.of(role)
+			allows, _ := m.defined.Allows(role)
 			if err := m.api.createRole(ctx, role, allows); err != nil && !refused(err) {
 				return fmt.Errorf("create role %s: %w", role, err)
 			}

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/stetl/stetl/core/sdk"
 )
@@ -21,41 +20,6 @@ const (
 	attributeAllows = "permissions"
 	attributeProof  = "createdWithPermissions"
 )
-
-// defined is what roles allow at the source, as far as the host has said. It is safe for
-// concurrent use.
-type defined struct {
-	mu     sync.Mutex
-	allows map[string][]string
-}
-
-// DefineRoles implements [sdk.RoleKeeper].
-func (d *defined) DefineRoles(_ context.Context, roles []sdk.Role) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.allows == nil {
-		d.allows = map[string][]string{}
-	}
-	for _, r := range roles {
-		d.allows[r.Name] = r.Permissions
-	}
-	return nil
-}
-
-// of says what a role allows; not ok when nobody has said.
-func (d *defined) of(name string) (allows []string, ok bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	allows, ok = d.allows[name]
-	return allows, ok
-}
-
-// names lists the roles of which something is known.
-func (d *defined) names() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.Sorted(maps.Keys(d.allows))
-}
 
 // roleAttributes are those of a role that a load makes.
 func roleAttributes(allows []string) map[string][]string {
@@ -117,8 +81,8 @@ func wholeRoles(ctx context.Context, a *api) ([]wholeRole, error) {
 // keepAllowed brings roles up to date that earlier loads have made: what they allow at the
 // source may have changed, and those of older versions have nothing. What somebody has
 // changed stays, and so does every role that no load has made.
-func keepAllowed(ctx context.Context, a *api, d *defined) error {
-	if len(d.names()) == 0 {
+func keepAllowed(ctx context.Context, a *api, d *sdk.DefinedRoles) error {
+	if len(d.Allowed()) == 0 {
 		return nil
 	}
 	all, err := wholeRoles(ctx, a)
@@ -126,7 +90,7 @@ func keepAllowed(ctx context.Context, a *api, d *defined) error {
 		return fmt.Errorf("list the roles of realm %s: %w", a.realm, err)
 	}
 	for _, r := range all {
-		allows, known := d.of(r.Name)
+		allows, known := d.Allows(r.Name)
 		if !known || !r.ours() || !r.untouched() || r.sameAllowed(allows) {
 			continue
 		}
@@ -143,15 +107,15 @@ func keepAllowed(ctx context.Context, a *api, d *defined) error {
 // Finish implements [sdk.Finisher]. Accounts are complete whatever comes of it, so that a
 // failure only is logged; the next run tries again, and check names the roles until then.
 func (t *live) Finish(ctx context.Context) error {
-	if err := keepAllowed(ctx, t.api, &t.defined); err != nil {
+	if err := keepAllowed(ctx, t.api, &t.DefinedRoles); err != nil {
 		t.env.Log.WarnContext(ctx, "what roles allow at the source is not up to date in the realm; no account is affected", "code", codeRolePermissions, "error", err)
 	}
 	return nil
 }
 
 // checkAllowed names roles of the realm that do not allow what they do at the source.
-func checkAllowed(ctx context.Context, t *preflight, l *sdk.Diagnostics, d *defined) {
-	if len(d.names()) == 0 {
+func checkAllowed(ctx context.Context, t *preflight, l *sdk.Diagnostics, d *sdk.DefinedRoles) {
+	if len(d.Allowed()) == 0 {
 		return
 	}
 	all, err := wholeRoles(ctx, t.api)
@@ -160,7 +124,7 @@ func checkAllowed(ctx context.Context, t *preflight, l *sdk.Diagnostics, d *defi
 		return
 	}
 	for _, r := range all {
-		allows, known := d.of(r.Name)
+		allows, known := d.Allows(r.Name)
 		if !known || r.sameAllowed(allows) {
 			continue
 		}

@@ -116,7 +116,7 @@ func TestServerRolePermissions(t *testing.T) {
 // The realm file has what roles allow.
 func TestFilesHaveRolePermissions(t *testing.T) {
 	t.Parallel()
-	var d defined
+	var d sdk.DefinedRoles
 	if err := d.DefineRoles(t.Context(), []sdk.Role{{Name: "editor", Permissions: []string{"a", "b"}}, {Name: "plain"}, {Name: "nobody", Permissions: []string{"c"}}}); err != nil {
 		t.Fatal(err)
 	}

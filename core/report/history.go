@@ -341,6 +341,12 @@ var sharedHTML string
 //go:embed history.html
 var page string
 
+// counted is a number in the list of runs, with the name of its column.
+type counted struct {
+	Name  string
+	Count int
+}
+
 // sharedTemplate is what all pages look like.
 var sharedTemplate = template.Must(template.New("shared").Funcs(template.FuncMap{
 	"number": Number,
@@ -357,6 +363,7 @@ var sharedTemplate = template.Must(template.New("shared").Funcs(template.FuncMap
 	},
 	"stretch": stretch,
 	"summary": func(r journal.Run) pluginapi.Summary { return resultOf(r).Summary },
+	"column":  func(name string, count int) counted { return counted{name, count} },
 }).Parse(sharedHTML))
 
 var pageTemplate = template.Must(template.Must(sharedTemplate.Clone()).New("report").Parse(page))

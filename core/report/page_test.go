@@ -120,6 +120,7 @@ const examine = `(() => {
 		if (box.right > width + 1 && !e.closest('.wide')) wrong.push(e.tagName + ' sticks out by ' + (box.right - width) + ': ' + e.textContent.slice(0, 40));
 		if (!e.closest('svg') && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) && contrast(style.color, ground(e)) < 4.5) wrong.push(e.tagName + ' is hard to read: ' + style.color + ' on ' + ground(e));
 	}
+	for (const e of document.querySelectorAll('.wide')) if (width < 640 && e.scrollWidth > e.clientWidth) wrong.push('a phone has to scroll sideways: ' + e.scrollWidth + ' of ' + e.clientWidth);
 	for (const table of document.querySelectorAll('section')) {
 		const bars = [...table.querySelectorAll('rect')].map(e => [e.getBoundingClientRect().width, e.closest('tr').querySelector('td.p').textContent, contrast(getComputedStyle(e).fill, ground(table)), e.closest('svg').getBoundingClientRect().width]);
 		for (const [drawn, share, seen, room] of bars) {

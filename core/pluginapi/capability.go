@@ -7,16 +7,16 @@ import (
 	"github.com/stetl/stetl/core/diag"
 )
 
-// Capabilities is what a target declares about itself. The core decides with
-// it, before the first write, what becomes of every user.
+// Capabilities is what a target declares about itself. With it, the core decides
+// before the first write what happens to every user.
 type Capabilities struct {
 	// Hashes lists the password hashes whose owners can sign in afterwards.
 	Hashes []HashSupport
-	// Carries lists what else survives. What is absent is not given to the target, and
-	// counted and reported as lost. See [CarriesID] for the one thing that is given all
-	// the same.
+	// Carries lists what else the target can store. Everything else is not sent to the
+	// target, and is counted and reported as lost. There is one exception: see
+	// [CarriesID].
 	Carries []Feature
-	// Abilities lists the optional calls the plugin answers.
+	// Abilities lists the optional calls that the plugin answers.
 	Abilities []Ability
 	Batch     BatchLimits
 	// MaxIDLength bounds [User.ID]; 0 means that the target assigns its own ids.
@@ -24,40 +24,44 @@ type Capabilities struct {
 	// UniqueEmail says that no two users may have the same e-mail address. User
 	// names and ids are always unique.
 	UniqueEmail bool
-	// UniqueIdentities says that no two users may have the same [Identity]: provider and
-	// subject. Without [CarriesIdentities] it says nothing.
+	// UniqueIdentities says that no two users may have the same [Identity], which is the
+	// same provider and subject. It has no effect without [CarriesIdentities].
 	UniqueIdentities bool
-	// FoldsCase says by identifier whether values that differ in letter case alone
-	// are the same to the target. See [Capabilities.Folds] for those left out.
+	// FoldsCase says for an identifier whether the target treats values that differ
+	// only in letter case as equal. For identifiers that are not in the map, see
+	// [Capabilities.Folds].
 	FoldsCase map[Identifier]bool
-	// Folding says by identifier what else does not tell two values apart; what is
-	// absent is compared as it is.
+	// Folding says for an identifier which other differences the target ignores.
+	// Identifiers that are not in the map are compared as they are.
 	Folding map[Identifier]Folding
 	// NoUsernames says that accounts have no user name: people sign in with an address,
-	// a number or at another provider, and [User.Username] is not kept.
+	// with a phone number or at another provider. [User.Username] is not stored.
 	NoUsernames bool
-	// UniqueInTenant lists the identifiers that are unique among the accounts of one
-	// tenant: two accounts without a common tenant may have the same.
+	// UniqueInTenant lists the identifiers that are unique only within a tenant: two
+	// accounts that have no tenant in common may have the same value.
 	UniqueInTenant []Identifier
-	// SignIns lists how people could sign in, whatever the target's settings; none
-	// says that the plugin does not know. [Checked] has what is switched on.
+	// SignIns lists all ways to sign in that the target has, whether or not they are
+	// switched on. An empty list says that the plugin does not know. [Checked] says
+	// which are switched on.
 	SignIns []SignIn
-	// Whole says that every run replaces what earlier ones wrote, as export files
-	// do: such a target gets every user every time.
+	// Whole says that every run replaces what earlier runs have written, as with
+	// export files. Such a target gets all users in each run.
 	Whole bool
-	// OnlyTenant names the tenant whose users alone are taken; empty takes those of all.
-	// Others want nothing there: what they have is free for those of the tenant.
+	// OnlyTenant names the tenant whose users are loaded, and no others; empty loads the
+	// users of all tenants. Users of other tenants take no address or name away from the
+	// users that are loaded.
 	OnlyTenant string
-	// Identity lists the keys of the configuration that name the place that is
-	// written to, such as "url" and "realm": what a run remembers belongs to that
-	// place, whatever else of the configuration changes. None has the host use all
-	// keys but secrets. "mode=live" says what an absent key is as good as. Of
-	// "host:url" counts the host alone, however it is written: "https://T.example/" is
-	// "t.example". Of "host:url|domain" counts the first that is there.
+	// Identity lists the keys of the configuration that name the place to which users
+	// are loaded, such as "url" and "realm". What the journal remembers belongs to that
+	// place, even if other keys change. If the list is empty, the host uses all keys that
+	// are not secrets. There are three special forms. "mode=live": if the key is absent,
+	// the value is "live". "host:url": only the host of the url counts, so
+	// "https://T.example/" is the same as "t.example". "host:url|domain": the first key
+	// that is present counts.
 	Identity []string
 }
 
-// Identifier is what an account is told from others by.
+// Identifier is a value that distinguishes an account from others.
 type Identifier string
 
 // The identifiers.
@@ -69,10 +73,10 @@ const (
 	IdentifierIdentity Identifier = "identity"
 )
 
-// Folding is how a target changes a value, beside its letter case, before it compares
-// it with others.
+// Folding says how a target changes a value before it compares it with others, apart
+// from its letter case.
 type Folding struct {
-	// Trims says that white space at both ends does not count.
+	// Trims says that white space at the beginning and at the end is ignored.
 	Trims bool
 	// Normalization is the form of Unicode in which values are compared; empty
 	// compares them as they are.
@@ -88,9 +92,9 @@ const (
 	NFKC Normalization = "NFKC"
 )
 
-// Folds says whether values of an identifier that differ in letter case alone are
-// the same to the target: as it declares, or else user names and e-mail addresses
-// are, and ids and identities are not.
+// Folds says whether the target treats values of an identifier that differ only in
+// letter case as equal. If the target does not declare it, they are equal, except for
+// ids and identities.
 func (c *Capabilities) Folds(i Identifier) bool {
 	folds, declared := c.FoldsCase[i]
 	if !declared {
@@ -99,14 +103,14 @@ func (c *Capabilities) Folds(i Identifier) bool {
 	return folds
 }
 
-// HashSupport accepts one scheme, optionally narrowed.
+// HashSupport says that one kind of hash is accepted, or only some forms of it.
 type HashSupport struct {
 	Scheme canonical.Scheme
-	// Variants narrows bcrypt revisions; empty accepts all.
+	// Variants lists the accepted revisions of bcrypt; empty accepts all.
 	Variants []string
-	// MinCost and MaxCost bound bcrypt's cost; 0 leaves that side open.
+	// MinCost and MaxCost limit the cost of bcrypt; 0 is no limit.
 	MinCost, MaxCost int
-	// MaxMemoryKiB bounds argon2's memory; 0 leaves it open.
+	// MaxMemoryKiB limits the memory of argon2; 0 is no limit.
 	MaxMemoryKiB uint32
 }
 
@@ -132,8 +136,8 @@ const (
 	CanPropose     Ability = "propose"
 )
 
-// BatchLimits is how a plugin wants its work. Zero fields take the host's
-// defaults (200 users, 1 MiB, one batch in flight).
+// BatchLimits says how large batches are, and how many the plugin handles at the same
+// time. A zero field means the default of the host (200 users, 1 MiB, one batch).
 type BatchLimits struct {
 	Users    int
 	Bytes    int
@@ -167,17 +171,17 @@ func (s *HashSupport) accepts(h *canonical.PasswordHash) bool {
 // Can reports whether the plugin answers the optional call a.
 func (c Capabilities) Can(a Ability) bool { return slices.Contains(c.Abilities, a) }
 
-// Mailing names people with an e-mail address whom a target mails on its own
-// because of a run, now or at their first sign-in.
+// Mailing names a group of people with an e-mail address. The target mails them on its
+// own because of a run, at once or at their first sign-in.
 type Mailing string
 
 // The mailings.
 const (
 	// MailsCreated is everybody whose account is created.
 	MailsCreated Mailing = "created"
-	// MailsUnverified is who of them has an address that nobody has proven.
+	// MailsUnverified is those of them whose address is not verified.
 	MailsUnverified Mailing = "unverified"
-	// MailsReset is who of them needs a new password.
+	// MailsReset is those of them who need a new password.
 	MailsReset Mailing = "reset"
 )
 
@@ -200,21 +204,22 @@ type Fixing struct {
 	Setup *Setup
 }
 
-// Setup says how the target's side of a migration is made.
+// Setup says how to create what a migration needs at the target.
 type Setup struct {
-	// AdminToken is that of an administrator of the target. It is kept nowhere.
+	// AdminToken is the access token of an administrator of the target. It is not stored.
 	AdminToken canonical.Secret
-	// Show asks the target nothing and makes nothing: the steps tell what would be made if
-	// nothing were there.
+	// Show sends no request and creates nothing. The steps say what a setup would create
+	// at a target that has nothing yet.
 	Show bool
 }
 
-// SetupStep is one thing of the target's side. Secrets stand in it by name only.
+// SetupStep is one thing that a setup creates. It names a secret, and never holds its
+// value.
 type SetupStep struct {
 	What string
-	// Request is one to the target's API: a JSON object with method, path and body.
+	// Request is a request to the target's API: a JSON object with method, path and body.
 	Request []byte
-	// Command is one of the target's own tool; empty where it has none.
+	// Command is a command of the target's own tool; empty if there is no such tool.
 	Command string
 }
 
@@ -226,38 +231,41 @@ type Fixed struct {
 	Steps []SetupStep
 }
 
-// Broker is the bridge as the target sees it: an OpenID provider.
+// Broker describes the bridge to the target, for which it is an OpenID provider.
 type Broker struct {
 	Issuer string
-	// ClientID is the client that the target is there.
+	// ClientID is the id with which the target signs in at the bridge.
 	ClientID string
-	// ClientSecret is there only when the target's side is made.
+	// ClientSecret is set only during a setup.
 	ClientSecret canonical.Secret
-	// Algorithm is the one that the bridge signs with; RS256 when empty.
+	// Algorithm is the algorithm with which the bridge signs; empty is RS256.
 	Algorithm string
-	// Exchange says that applications exchange assertions of the bridge for tokens.
+	// Exchange says that applications exchange assertions of the bridge for tokens of the
+	// target.
 	Exchange bool
 }
 
-// Needs is what a run is about to ask of the target, so that a preflight can
-// refuse for a reason that matters to this run only.
+// Needs says what a run will ask of the target. So a check can report exactly the
+// problems that matter for this run.
 type Needs struct {
 	// Schemes are the password hash schemes that will be sent.
 	Schemes []canonical.Scheme
-	// Providers are the third-party identity providers of everybody that the run is about,
-	// of those as well that are as the last run left them: who can sign in with one matters
-	// for all.
+	// Providers are the third-party identity providers of all users of the run, also of
+	// users that have not changed since the last run: whether people can sign in with a
+	// provider matters for all of them.
 	Providers []string
-	// Roles, Tenants and MetadataKeys (top-level keys) are those that will be sent.
+	// Roles, Tenants and MetadataKeys are the roles, the tenants and the top-level keys of
+	// metadata that will be sent.
 	Roles, Tenants, MetadataKeys []string
-	// Users is how many will be sent; of them, Resets have a password that the
-	// target cannot verify, and the others lack an e-mail address or both names.
+	// Users is how many users will be sent. Resets is how many of them have a password
+	// that the target cannot verify; WithoutEmail and WithoutName, how many have no
+	// e-mail address, and neither a first nor a last name.
 	Users, Resets, WithoutEmail, WithoutName int
-	// DryRun says that nothing will be written: what only a load needs may be missing.
+	// DryRun says that nothing will be written, so what only a load needs may be missing.
 	DryRun bool
-	// RoleUsers and TenantUsers say how many users have each of Roles and of Tenants. Nil
-	// where the host does not say.
+	// RoleUsers and TenantUsers say how many users have each role and each tenant. They
+	// are nil if the host does not say it.
 	RoleUsers, TenantUsers map[string]int
-	// Broker is the bridge, nil where none is configured.
+	// Broker is the bridge; nil if none is configured.
 	Broker *Broker
 }

@@ -2,15 +2,15 @@ package pluginapi
 
 import "slices"
 
-// Feature is a part of an account that a target may be able to hold. Which fields of
-// [User] it stands for is said in [Fields].
+// Feature is a part of an account that a target may be able to store. [Fields] lists the
+// fields of [User] that belong to a feature.
 type Feature string
 
 // The features a plugin can declare.
 const (
-	// CarriesID says that the account has the id [User.ID] in the target. Where it is
-	// not declared, the loss is counted, and the id is given to the target nevertheless:
-	// it is the key by which an account is found again.
+	// CarriesID says that the account has the id [User.ID] in the target. If it is not
+	// declared, the loss is counted. The id is still sent to the target, because it is the
+	// key by which an account is found again.
 	CarriesID            Feature = "id"
 	CarriesEmailVerified Feature = "email_verified"
 	CarriesPhone         Feature = "phone"
@@ -20,8 +20,8 @@ const (
 	CarriesTOTP          Feature = "totp"
 	CarriesPasskeys      Feature = "passkeys"
 	CarriesRoles         Feature = "roles"
-	// CarriesRolePermissions is about roles, and no field of a user: the target is told what
-	// roles allow.
+	// CarriesRolePermissions belongs to roles and not to a field of a user: the target
+	// stores the permissions of roles.
 	CarriesRolePermissions Feature = "role_permissions"
 	CarriesTenants         Feature = "tenants"
 	CarriesMetadata        Feature = "metadata"
@@ -38,11 +38,11 @@ const (
 // parts says the same of them.
 var parts = map[Feature]string{PartPassword: "the password", PartUsername: "the user name", PartEmail: "the e-mail address"}
 
-// Part reports whether a [PartLoss] can be of f: a feature, or what every target has.
+// Part reports whether f can be the feature of a [PartLoss]: it is a known feature, or the
+// password, the user name or the e-mail address.
 func (f Feature) Part() bool { return f.PartName() != "" }
 
-// PartName says what a [PartLoss] of f is about, in an operator's words; nothing of what
-// is no part.
+// PartName names the part f for an operator. It is empty if f is not a part.
 func (f Feature) PartName() string {
 	if name, ok := parts[f]; ok {
 		return name
@@ -78,8 +78,8 @@ func Features() []Feature {
 	return all
 }
 
-// Lost says what is lost where f is not declared, and nothing of a feature that this
-// version does not know.
+// Lost says for an operator what is lost if a target does not declare f. It is empty for a
+// feature that this version does not know.
 func (f Feature) Lost() string {
 	for _, known := range features {
 		if known.Feature == f {

@@ -70,38 +70,40 @@ type Outcome struct {
 	TargetID string `json:"target_id,omitempty"`
 	// Code is empty for Created, Updated and Unchanged.
 	Code diag.Code `json:"code,omitempty"`
-	// Detail is for people: the target's own words where there are any. It
-	// never holds a secret.
+	// Detail is for people: the message of the target, if there is one. It never
+	// holds a secret.
 	Detail string `json:"detail,omitempty"`
 	// Hint says what to do about it.
 	Hint string `json:"hint,omitempty"`
-	// Changed names the fields an update touched.
+	// Changed names the fields that an update has changed.
 	Changed []string `json:"changed,omitempty"`
-	// State fingerprints what the plugin would compare next time: after a load
-	// the state that was left behind, in a plan the state that was found, nil when
-	// there is no account. It is opaque but for equality and holds no clear text.
+	// State is a fingerprint of what the plugin compares the next time. After a load it
+	// is the state of the account that was written, and in a plan the state that was
+	// found. It is nil if there is no account. The host only compares states. A state
+	// holds no clear text.
 	State []byte `json:"-"`
-	// Before is how an updated account was, for an undo. It is opaque and can hold
-	// personal data: whoever stores it encrypts it.
+	// Before is the pre-image: what an updated account was before, for an undo. Only the
+	// plugin reads it. It can hold personal data, so it is encrypted wherever it is stored.
 	Before []byte `json:"-"`
-	// Holder is the target's id of the account that has what the user wants, of a reject
-	// for that reason.
+	// Holder is set in a reject because of a conflict: the target's id of the account
+	// that has the address, the name or the id that the user wants.
 	Holder string `json:"holder,omitempty"`
-	// Losses are what of the account the target did not take, although the account
-	// itself is there: only with Created, Updated and Unchanged.
+	// Losses are the parts of the account that the target did not take, although it has
+	// the account. They are allowed only with Created, Updated and Unchanged.
 	Losses []PartLoss `json:"losses,omitempty"`
 }
 
 // PartLoss is a part of an account that could not be written: a role that is not
 // there, an identity that belongs to somebody else, a factor that was refused.
 type PartLoss struct {
-	// Feature is what the part is of.
+	// Feature says what kind of part it is.
 	Feature Feature   `json:"feature"`
 	Code    diag.Code `json:"code"`
-	// Attribute says which one, where there are several: the name of a role, a
-	// provider, a device. Like Detail it never holds a secret.
+	// Attribute says which one, if there can be several: the name of a role, a
+	// provider or a device. It never holds a secret.
 	Attribute string `json:"attribute,omitempty"`
-	// Detail is for people: the target's own words where there are any.
+	// Detail is for people: the message of the target, if there is one. It never
+	// holds a secret.
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -109,8 +111,8 @@ type PartLoss struct {
 // and of which no run remembers what it sent: whether it differs, nobody can tell.
 const UnreadValue = "‹not shown›"
 
-// Unread says that nobody can tell whether the account is as it should be: all that is
-// known of it is, and the rest is not shown.
+// Unread says that it is unknown whether the account is as it should be: everything that
+// the target shows is, and it does not show the rest.
 func (c *Change) Unread() bool {
 	if c.Action == Unchanged {
 		return slices.ContainsFunc(c.Losses, func(l PartLoss) bool { return l.Code == diag.LoadUnread })
@@ -120,35 +122,34 @@ func (c *Change) Unread() bool {
 }
 
 // Incomplete says that the account is in the target and lacks a part that it should have.
-// What the target has no place for is lost with every account, and known beforehand.
+// Parts for which the target has no place do not count: they are known beforehand.
 func (o *Outcome) Incomplete() bool {
 	return slices.ContainsFunc(o.Losses, func(l PartLoss) bool { return l.Code != diag.LoadUnread && l.Code != diag.LoadNoPlace })
 }
 
-// Settled says that a next run has nothing to do about the account as long as the source
-// does not change it: no part of it is unknown, or to be tried again.
+// Settled says that the next run has nothing to do for the account unless it changes in
+// the source: no part of it is unknown, and no part has to be tried again.
 func (o *Outcome) Settled() bool {
 	return !slices.ContainsFunc(o.Losses, func(l PartLoss) bool { return l.Code == diag.LoadUnread || l.Code == diag.LoadPartFailed })
 }
 
-// MayLose says whether an account with this action is there, so that it can have
+// MayLose says whether the target has the account after this action, so that it can have
 // losses.
 func (a Action) MayLose() bool { return a == Created || a == Updated || a == Unchanged }
 
-// Change is what would happen to one user: the outcome a load would give, and
-// for an update each field's old and new value.
+// Change is what would happen to one user: the outcome that a load would report and,
+// for an update, the old and the new value of each field.
 type Change struct {
 	Outcome
 	Fields []FieldChange `json:"fields,omitempty"`
 }
 
-// FieldChange is one difference between target and source. Values are for
-// display: secrets appear as shapes.
+// FieldChange is one difference between target and source. The values are for people;
+// a secret is shown by its shape.
 type FieldChange struct {
 	Field string `json:"field"`
 	Old   string `json:"old"`
 	New   string `json:"new"`
-	// Drift says that the target's value is not what was last applied: somebody
-	// else has changed it.
+	// Drift says that somebody has changed the value in the target since the last run.
 	Drift bool `json:"drift,omitempty"`
 }

@@ -9,10 +9,10 @@ import (
 // SignIn is a way to sign in to a target.
 type SignIn struct {
 	Way SignInWay `json:"way"`
-	// Provider is the other provider of a [SignInSocial], as [Identity] has it; empty
-	// stands for any.
+	// Provider is set with [SignInSocial]: the name of the other provider, as in
+	// [Identity]. Empty means any provider.
 	Provider string `json:"provider,omitempty"`
-	// State says whether it is switched on. Capabilities leave it out.
+	// State says whether the way is switched on. It is not set in [Capabilities].
 	State Switch `json:"state,omitempty"`
 }
 

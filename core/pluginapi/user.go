@@ -11,23 +11,22 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 )
 
-// User is the account as the target should hold it: the result of mapping a
-// [canonical.User]. Absent values are zero; nothing in it is a default that a
-// target must second-guess.
+// User is the account as the target should store it: the result of the mapping of a
+// [canonical.User]. Values that do not exist are zero. No value is made up.
 type User struct {
-	// SourceID is the source's internal id. It names the user in outcomes,
-	// journals and reports and is unique within a run.
+	// SourceID is the internal id of the source. It names the user in outcomes, in the
+	// journal and in reports. It is unique within a run.
 	SourceID string
-	// ID is the id applications have stored. A target that can keep ids keeps
+	// ID is the id that applications have stored. A target that can store ids stores
 	// this one.
 	ID string
-	// Username is the name to sign in with, as mapping decided.
+	// Username is the name to sign in with, as the mapping has decided.
 	Username string
-	// Email is the contact address, never a made-up one. EmailVerified is nil
-	// where the source does not know.
+	// Email is the contact address, never a made-up one. EmailVerified is nil if
+	// the source does not know it.
 	Email         string
 	EmailVerified *bool
-	// Phone is in E.164 where the source has it so.
+	// Phone is in the form that the source has, mostly E.164.
 	Phone         string
 	PhoneVerified *bool
 	GivenName     string
@@ -38,15 +37,15 @@ type User struct {
 	// Created and LastActive are zero when unknown.
 	Created    time.Time
 	LastActive time.Time
-	// Password is zero when there is none or when the target cannot take it;
-	// Class tells which.
+	// Password is zero if there is none, or if the target cannot verify it. Class
+	// says which of the two.
 	Password canonical.PasswordHash
 	Class    Class
-	// Identities are ordered as the source has them.
+	// Identities have the order of the source.
 	Identities []Identity
-	// TOTP holds finished enrolments only.
+	// TOTP holds only devices whose enrolment was finished.
 	TOTP []canonical.TOTPDevice
-	// Passkeys work at a target that serves their relying party, and nowhere else.
+	// Passkeys work only at a target that serves their relying party.
 	Passkeys []Passkey
 	// Tenants is sorted. Roles maps a tenant to sorted role names.
 	Tenants []string
@@ -56,10 +55,10 @@ type User struct {
 
 	// Existing says what may happen to an account that is already in the target.
 	Existing Existing
-	// Prior is what an earlier run left behind; zero for a user never sent.
+	// Prior is what the host knows from earlier runs; zero for a user that was never sent.
 	Prior Prior
-	// Expect, when not nil, is the state (see [Outcome].State) that the account
-	// must still have for an update; otherwise it is rejected with load.moved.
+	// Expect, if not nil, is the state (see [Outcome].State) that the account must
+	// still have. If it has another one, the user is rejected with load.moved.
 	Expect []byte
 }
 
@@ -67,46 +66,46 @@ type User struct {
 type Existing string
 
 const (
-	// Leave compares an account that is there and leaves it alone: Unchanged, or
-	// Skipped with load.exists_differs.
+	// Leave compares the existing account and does not change it. The outcome is
+	// Unchanged, or Skipped with load.exists_differs.
 	Leave Existing = ""
-	// Update brings it up to date, by writing only what differs.
+	// Update writes the fields in which the existing account differs, and no others.
 	Update Existing = "update"
 )
 
 // Prior is what the host remembers of a user from earlier runs.
 type Prior struct {
-	// TargetID is the id that the target gave.
+	// TargetID is the id that the target has given the account.
 	TargetID string
-	// State is that of the last outcome.
+	// State is the state of the last outcome.
 	State []byte
-	// InDoubt says that the user was sent and the answer was lost: the account is
-	// looked up before anything is written.
+	// InDoubt says that the user was sent and the answer was lost. The plugin looks the
+	// account up before it writes anything.
 	InDoubt bool
-	// Linked are ids that the target gave to accounts of earlier runs that are ways to
-	// sign in to this one by now: their identities may be taken from them, and from no
-	// other account.
+	// Linked are the target's ids of other accounts that earlier runs have loaded and
+	// that were linked to this one in the source since then. The plugin may take
+	// identities from these accounts, and from no others.
 	Linked []string
 }
 
-// Account is one that an earlier run created or, when Before is not nil, updated.
+// Account is an account that an earlier run has created. If Before is not nil, the run
+// has updated it.
 type Account struct {
 	SourceID, TargetID string
-	// State is what the run left behind.
+	// State is the state in which the run has left the account.
 	State []byte
 	// Before is the pre-image of an update.
 	Before []byte
-	// ID is the id that the account was to have, [User.ID].
+	// ID is the id that the account should get, [User.ID].
 	ID string
-	// InDoubt says that a run has sent the account and does not know what came of it:
-	// there may be none, and its TargetID may be unknown.
+	// InDoubt says that a run has sent the account and has got no answer. The account may
+	// not exist, and its TargetID may be unknown.
 	InDoubt bool
-	// SignedIn says that the account goes even if its person has signed in since.
+	// SignedIn says that the account is deleted even if its user has signed in since then.
 	SignedIn bool
-	// Disable says that the account stays and is switched off, under the conditions under
-	// which it would be deleted; Release that it also gives its address, its names and its
-	// identities free, and may be switched off already. DryRun writes nothing, and asks for
-	// the outcome. These three need [CanDisable].
+	// Disable says that the account is switched off and not deleted. Release says that it
+	// also gives up its address, its names and its identities. DryRun says that nothing is
+	// written, and only the outcome is wanted. Undoer in core/sdk has the rules. All three need [CanDisable].
 	Disable, Release, DryRun bool
 }
 
@@ -122,8 +121,8 @@ type Address struct {
 	Verified *bool
 }
 
-// Identity is a person at another identity provider. Name is what to show for
-// it, usually the e-mail address seen there.
+// Identity is a user of another identity provider. Name is for people, and usually the
+// e-mail address that the user has there.
 type Identity struct {
 	Provider, Subject, Name string
 }
@@ -137,19 +136,19 @@ type Passkey struct {
 	// Attested is the attested credential data of the registration (WebAuthn section
 	// 6.5.2): AAGUID, length of the id, id, public key in COSE.
 	Attested []byte
-	// UserHandle is what the authenticator calls the user, nil where the source does
-	// not know.
+	// UserHandle is the authenticator's name for the user; nil if the source does not
+	// know it.
 	UserHandle []byte
 	// Counter is the signature counter as last seen.
 	Counter int64
-	// Transports are those that the browser named: "internal", "hybrid", "usb", …
+	// Transports are those that the browser has named, such as "internal" or "usb".
 	Transports []string
-	// Name is what the person calls it.
+	// Name is the name that the person has given it.
 	Name    string
 	Created time.Time
 }
 
-// Class says what becomes of a user's password. Every user is in exactly one.
+// Class says what happens to the password of a user. Every user is in exactly one class.
 type Class string
 
 // The classes, decided before the first write.
@@ -179,13 +178,13 @@ func (u User) LogValue() slog.Value { return slog.StringValue(u.String()) }
 // CanaryPrefix begins the source ids of canaries.
 const CanaryPrefix = "stetl-canary-"
 
-// Canary reports whether the account is none of the source: it exists for a moment,
-// to prove that passwords of its kind work, and belongs to no tenant.
+// Canary reports whether this is a test account and not from the source. It exists for a
+// moment, to prove that passwords of its kind work, and belongs to no tenant.
 func (u *User) Canary() bool { return strings.HasPrefix(u.SourceID, CanaryPrefix) }
 
-// Role is what a role allows at the source.
+// Role is a role of the source with its permissions.
 type Role struct {
 	Name string
-	// Permissions are sorted. None says that the role allows nothing.
+	// Permissions are sorted. An empty list says that the role has none.
 	Permissions []string
 }

@@ -10,8 +10,8 @@ import (
 	"slices"
 )
 
-// Fingerprints turns values into keyed digests that can be compared from run to
-// run and say nothing about the values. It is safe for concurrent use.
+// Fingerprints turns values into keyed digests. Digests of different runs can be
+// compared, and nobody can read the values from them. It is safe for concurrent use.
 type Fingerprints struct{ key []byte }
 
 // newFingerprints chooses a key where the host gave none: the fingerprints of

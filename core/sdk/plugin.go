@@ -21,26 +21,25 @@ import (
 // written like 1m30s. Validation and decoding happen before New.
 type Plugin[C any] struct {
 	// Name is what a configuration calls the plugin: "keycloak" for an
-	// executable stetl-plugin-keycloak. Lower-case messages, digits and dashes.
+	// executable stetl-plugin-keycloak. It has lower-case letters, digits and dashes.
 	Name    string
 	Version string
-	// Capabilities are those of the plugin whatever its configuration; a
-	// target that implements [Capable] replaces them once it is configured.
-	// Abilities are added by themselves, for the optional interfaces that the
-	// target has.
+	// Capabilities hold for every configuration of the plugin. A target that
+	// implements [Capable] replaces them once it is configured. Leave Abilities
+	// empty: they follow from the optional interfaces that the target implements.
 	Capabilities Capabilities
-	// Codes are the codes of the plugin's own, which begin with a word of its own
-	// ("acme.quota"), with what they mean. Reports show the words; those that all
-	// plugins share, [CodeEmailConflict] and so on, need none.
+	// Codes are the plugin's own codes with their meaning, which reports show. They
+	// begin with a word of the plugin ("acme.quota"). Codes that all plugins share,
+	// such as [CodeEmailConflict], are not listed here.
 	Codes []CodeInfo
-	// Propose, when set, looks at the target and proposes a configuration, for those who
-	// write their first one. known is what is known so far, without validation: any field
-	// can be missing. It must not write anything, and nothing that it returns is a secret.
+	// Propose, when set, looks at the target and proposes a configuration to a person who
+	// writes the first one. known holds the fields that are known so far. It is not
+	// validated: any field can be missing. Propose must not write anything to the target,
+	// and must not return a secret.
 	Propose func(ctx context.Context, known C, env Env) (Proposal[C], Diagnostics)
-	// New prepares the target without any network traffic. ctx is for the call
-	// only. Problems with the configuration are best returned with
-	// [Diagnostics.Err] and a JSON pointer in Path, so that the host can point
-	// at the line.
+	// New prepares the target without any network traffic. ctx ends with the call.
+	// Return problems of the configuration with [Diagnostics.Err], each with a JSON
+	// pointer in Path: then the host can name the line.
 	New func(ctx context.Context, config C, env Env) (Target, error)
 }
 
@@ -48,8 +47,8 @@ type Plugin[C any] struct {
 type Proposal[C any] struct {
 	// Config has the fields that are proposed; all others are left as they are.
 	Config C
-	// Comments are sentences for a person, by the JSON pointer of what they are about, as
-	// in "/tables/0/columns/email".
+	// Comments are sentences for a person. The key of each is the JSON pointer of the
+	// field that it explains, such as "/tables/0/columns/email".
 	Comments map[string]string
 }
 
@@ -61,8 +60,9 @@ type Env struct {
 	UserAgent string
 	// Journal remembers small values from run to run.
 	Journal Journal
-	// Pulse tells whoever is watching why it takes as long as it does. It may be
-	// called at any time and from anywhere; of many in a short time, some are lost.
+	// Pulse tells the person who watches the run what the plugin is waiting for. It may
+	// be called at any time and by any goroutine. If it is called very often, some calls
+	// are dropped.
 	Pulse func(Pulse)
 	// Fingerprints compares what an account holds now with what was last applied.
 	Fingerprints Fingerprints
@@ -81,10 +81,10 @@ type Journal interface {
 // Target is the only interface a plugin must implement.
 type Target interface {
 	// Load writes users and reports one outcome for each of them, as soon as it
-	// is known. It may be called from several goroutines, up to
-	// BatchLimits.InFlight. When ctx ends it stops starting new writes and
-	// returns soon. An error means that the users without an outcome are
-	// undecided, and why; it never takes back an outcome already given.
+	// is known. Several goroutines may call it at the same time, at most
+	// BatchLimits.InFlight. When ctx ends, it starts no new writes and returns
+	// soon. An error says why the users without an outcome are undecided. It does
+	// not change outcomes that were already reported.
 	Load(ctx context.Context, users []User, out Outcomes) error
 }
 
@@ -101,71 +101,73 @@ type Capable interface {
 	Capabilities() Capabilities
 }
 
-// Limited is a target whose configuration takes away abilities that its type has
-// methods for, such as one that writes files in one of its modes.
+// Limited is a target that has methods for abilities which its configuration switches
+// off. An example is a target that writes files in one of its modes.
 type Limited interface {
 	Lacks() []Ability
 }
 
-// RoleKeeper is a target that keeps what roles allow. It declares [CarriesRolePermissions].
+// RoleKeeper is a target that stores the permissions of roles. It declares
+// [CarriesRolePermissions].
 type RoleKeeper interface {
-	// DefineRoles says what the roles allow that users of the run have. It comes before the
-	// first Check, Plan and Load that are about them, maybe in several calls with some of
-	// the roles each. It writes nothing.
+	// DefineRoles tells the target the permissions of the roles that users of the run have.
+	// The host calls it before the first Check, Plan or Load that is about these roles. It
+	// may take several calls, each with some of the roles. DefineRoles writes nothing to the
+	// target.
 	DefineRoles(ctx context.Context, roles []Role) error
 }
 
-// Checker is a target that can examine the other side before a run. It must
-// not write anything.
+// Checker is a target that can examine the server or the tables before a run. It
+// must not write anything.
 type Checker interface {
-	// Check reports every problem it finds. An error-severity diagnostic stops
-	// the run before the first write.
+	// Check reports every problem that it finds. A diagnostic with the severity
+	// "error" stops the run before the first write.
 	Check(ctx context.Context, needs Needs) Diagnostics
 }
 
 // Mailer is a Checker of a target that mails people on its own because of a run.
 type Mailer interface {
-	// Mails says whom, as far as the Check that has just returned has seen.
+	// Mails says whom the target mails, as far as the last Check has seen.
 	Mails() []Mailing
 }
 
 // SignInReporter is a Checker of a target that knows how people can sign in.
 type SignInReporter interface {
-	// SignIns says which ways are switched on, as far as the Check that has just
-	// returned has seen. Whatever is not among them is unknown.
+	// SignIns says which ways are switched on, as far as the last Check has seen. A
+	// way that is not in the list is unknown.
 	SignIns() []SignIn
 }
 
 // Fixer is a target that can apply the remedies that its Check names. It changes
 // settings of the target, never accounts.
 type Fixer interface {
-	// Fix reports what it did, as warnings, and what is left.
+	// Fix reports what it has done, as warnings, and the problems that are left.
 	Fix(ctx context.Context, needs Needs) Diagnostics
 }
 
-// FixUndoer is a [Fixer] that keeps a copy of the settings that it takes away.
+// FixUndoer is a [Fixer] that keeps a copy of the settings that it replaces.
 type FixUndoer interface {
 	Fixer
-	// UndoFix puts back what earlier calls of Fix have changed, from other machines, too,
-	// and reports what it did, as warnings, and what is left. What somebody has changed
-	// since stays as it is.
+	// UndoFix restores what earlier calls of Fix have changed, also calls on other
+	// machines. It reports what it has done, as warnings, and the problems that are left.
+	// Settings that somebody has changed since then stay as they are.
 	UndoFix(ctx context.Context) Diagnostics
 }
 
-// Preparer is a target that can make, or at least tell, what a migration needs at the target before anything
-// else works, with an administrator's rights: a place for the users, a client for this
-// program, trust in the bridge. What is there is compared and left as it is.
+// Preparer is a target that can create what a migration needs there before anything else
+// works: a place for the users, a client for this program, trust in the bridge. This takes
+// an administrator's rights. It compares things that already exist, and never changes them.
 type Preparer interface {
-	// Setup makes what is missing and returns it, in its order, also together with problems.
-	// With s.Show it asks the target nothing and returns everything. Secrets stand in steps
-	// by name only.
+	// Setup creates what is missing. It returns the steps in their order, also if there were
+	// problems. With s.Show it sends no request and returns all steps. A step names a
+	// secret, and never holds its value.
 	Setup(ctx context.Context, s Setup, needs Needs) ([]SetupStep, Diagnostics)
 }
 
 // Planner is a target that can say what Load would do. It must not write
 // anything, and what it predicts must be what Load then does.
 type Planner interface {
-	// Plan follows the rules of [Target].Load, with changes for outcomes.
+	// Plan follows the rules of [Target].Load. It reports changes instead of outcomes.
 	Plan(ctx context.Context, users []User, out Changes) error
 }
 
@@ -178,52 +180,56 @@ type Changes interface {
 
 // Undoer is a target that can take back what earlier runs did.
 type Undoer interface {
-	// Undo works on accounts that still have the state that was left behind, and
-	// on no others: those are Skipped with load.moved. One without pre-image is
-	// deleted (Deleted, or Unchanged when it is gone already); one with a pre-image
-	// gets it back (Updated). An account without a state is one that the host has just
-	// made itself, and no condition holds for it. The rules of [Target].Load hold.
+	// Undo changes only accounts that still have the state in which a run has left
+	// them. Others are Skipped with load.moved. An account without a pre-image is deleted:
+	// the outcome is Deleted, or Unchanged if it does not exist any more. An account with a
+	// pre-image is restored: the outcome is Updated. An account without a state was made by
+	// the host a moment ago, and its state is not compared. The rules of [Target].Load
+	// hold.
 	//
-	// A target that declares [CanDisable] also gets accounts with these, under the same
-	// conditions. One with Account.Disable is not deleted, but switched off: nobody can sign
-	// in with it. The outcome is Updated, with the state that it was left in and a pre-image.
-	// With Account.InDoubt an earlier call may have done that already. With Account.Release,
-	// it gives its address, its names and its identities free as well, and may be switched
-	// off before; with its first pre-image, it gets all of that back. With Account.DryRun
-	// nothing is written, and the outcome is the one that there would be; a pre-image may be
-	// empty then.
+	// The other fields of an account are only for targets that declare [CanDisable]. The
+	// same conditions hold:
+	//
+	//   - Disable: the account is not deleted. It is switched off, so that nobody can sign in
+	//     with it. The outcome is Updated, with the new state and a pre-image. If InDoubt is
+	//     set as well, an earlier call may already have done this.
+	//   - Release: the account also gives up its address, its names and its identities, so
+	//     that another account can have them. It may already be switched off. An Undo with
+	//     its first pre-image restores all of this.
+	//   - DryRun: nothing is written. The outcome is what the call would have done, and its
+	//     pre-image may be empty.
 	Undo(ctx context.Context, accounts []Account, out Outcomes) error
 }
 
-// DoubtUndoer is an [Undoer] that also finds accounts of which the host does not know
-// whether they are there. Without it, an undo names them and leaves them.
+// DoubtUndoer is an [Undoer] that can also look for accounts that are in doubt: the host
+// does not know whether they exist. Without it, an undo only names such accounts.
 type DoubtUndoer interface {
 	Undoer
-	// UndoInDoubt looks for accounts that a run has sent, without an answer, by TargetID
-	// where there is one, else by ID. One that proves itself that a load has made it, by a
-	// mark or the id itself, is removed (Deleted); where there is none, the outcome is
-	// Unchanged. An account without such a proof stays: Skipped with undo.in_doubt and its
-	// id. The rules of [Target].Load hold.
+	// UndoInDoubt looks for accounts that a run has sent and that got no answer. It looks
+	// by TargetID if there is one, and by ID otherwise. If the account has a proof that a
+	// load has made it (a mark, or the id itself), it is deleted: Deleted. If there is no
+	// account, the outcome is Unchanged. If there is an account without such a proof, it
+	// stays: Skipped with undo.in_doubt and its id. The rules of [Target].Load hold.
 	UndoInDoubt(ctx context.Context, accounts []Account, out Outcomes) error
 }
 
-// Tidier is an [Undoer] whose runs leave something behind beside accounts, such as roles
-// and groups, that has to go when nobody has it any more.
+// Tidier is an [Undoer] whose runs create more than accounts, such as roles and groups.
+// These must be deleted when no account has them any more.
 type Tidier interface {
 	Undoer
-	// Tidy removes what a run has created and nobody has any more. It returns after some
-	// ten seconds, with how many things it has removed and how many are still to be looked
-	// at, and is called again until there are none: each call goes on where the last one
-	// has stopped, and none needs one before it.
+	// Tidy deletes what runs have created and no account has any more. It returns after
+	// about ten seconds. removed is how many things it has deleted, and left how many it
+	// has not looked at yet. The host calls it again until left is 0. A call goes on where
+	// the last one has stopped; it must also work without an earlier call.
 	Tidy(ctx context.Context) (removed, left int, err error)
 }
 
-// Authenticator is a target that can be asked whether a password is right, the
-// way a person would be signed in. The host proves with it that old passwords
-// work, using accounts that it makes for the purpose and undoes.
+// Authenticator is a target that can test a password in the same way in which a
+// person signs in. With it the host proves that old passwords work. It uses test
+// accounts, which it creates for this and deletes afterwards.
 type Authenticator interface {
-	// Login returns false when the target refused the password as wrong, and an
-	// error when it could not be asked.
+	// Login returns false if the target refuses the password as wrong, and an error
+	// if the target cannot be asked.
 	Login(ctx context.Context, l Login) (accepted bool, err error)
 }
 

@@ -7,8 +7,9 @@ import (
 	"sync"
 )
 
-// DefinedRoles remembers what roles allow in the source, as far as the host has said. A target
-// that embeds it is a [RoleKeeper]. It is safe for concurrent use, and its zero value is empty.
+// DefinedRoles remembers the permissions of roles in the source that the host has told. A
+// target that embeds it is a [RoleKeeper]. It is safe for concurrent use. The zero value is
+// empty and ready to use.
 type DefinedRoles struct {
 	mu     sync.Mutex
 	allows map[string][]string
@@ -27,14 +28,16 @@ func (d *DefinedRoles) DefineRoles(_ context.Context, roles []Role) error {
 	return nil
 }
 
-// Allowed returns what roles allow by their names, roles that allow nothing included.
+// Allowed returns the permissions of roles, by the name of the role. Roles without
+// permissions are included.
 func (d *DefinedRoles) Allowed() map[string][]string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return maps.Clone(d.allows)
 }
 
-// Allows returns what one role allows; false when nobody has said.
+// Allows returns the permissions of one role. known is false if the host has not told
+// this role.
 func (d *DefinedRoles) Allows(name string) (permissions []string, known bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -77,7 +77,7 @@ var validName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 
 func newService[C any](p Plugin[C], log *slog.Logger) (*service, error) {
 	if !validName.MatchString(p.Name) {
-		return nil, fmt.Errorf("plugin name %q: use lower-case messages, digits and single dashes", p.Name)
+		return nil, fmt.Errorf("plugin name %q: use lower-case letters, digits and single dashes", p.Name)
 	}
 	if p.New == nil {
 		return nil, fmt.Errorf("plugin %s has no New function", p.Name)

@@ -561,8 +561,8 @@ func TestRegisterRefuses(t *testing.T) {
 		spoil func(*sdk.Plugin[noConfig])
 		want  string
 	}{
-		"no name":  {func(p *sdk.Plugin[noConfig]) { p.Name = "" }, "lower-case messages"},
-		"bad name": {func(p *sdk.Plugin[noConfig]) { p.Name = "../x" }, "lower-case messages"},
+		"no name":  {func(p *sdk.Plugin[noConfig]) { p.Name = "" }, "lower-case letters"},
+		"bad name": {func(p *sdk.Plugin[noConfig]) { p.Name = "../x" }, "lower-case letters"},
 		"no New":   {func(p *sdk.Plugin[noConfig]) { p.New = nil }, "has no New function"},
 		"code of the host": {func(p *sdk.Plugin[noConfig]) {
 			p.Codes = []sdk.CodeInfo{{Code: sdk.CodeMoved, Meaning: "m", Remedy: "r"}}

@@ -56,7 +56,8 @@ func digestOf(content []byte) string {
 }
 
 // image writes one image for all Linux platforms. It has no shell and no other program;
-// nothing in it is writable but /tmp and /work, which are for volumes.
+// nothing in it is writable but /tmp, /work and /var/lib/stetl, which are for volumes: a
+// new volume takes its owner from the folder in the image.
 func image(r *release) error {
 	l := &layout{blobs: map[string][]byte{}}
 	var manifests []descriptor
@@ -118,6 +119,9 @@ func imageOf(r *release, l *layout, platform, arch string) (descriptor, error) {
 		{name: "usr/share/" + r.Name + "/LICENSE", from: "LICENSE", mode: 0o644},
 		{name: "usr/share/" + r.Name + "/LICENSES-OF-DEPENDENCIES.txt", from: filepath.Join(r.work, "papers", "LICENSES-OF-DEPENDENCIES.txt"), mode: 0o644},
 		{name: "usr/share/" + r.Name + "/" + filepath.Base(jars[0]), from: jars[0], mode: 0o644},
+		{name: "var", mode: fs.ModeDir | 0o755},
+		{name: "var/lib", mode: fs.ModeDir | 0o755},
+		{name: "var/lib/stetl", mode: fs.ModeDir | 0o750, user: r.ImageUser},
 		{name: "work", mode: fs.ModeDir | 0o750, user: r.ImageUser},
 	}
 	var plain, packed bytes.Buffer

@@ -315,6 +315,12 @@ func imageRuns(t *testing.T, dist string) {
 			t.Errorf("%s is not in the image", want)
 		}
 	}
+	// Where volumes are mounted, as the pages say: the user of the image writes there.
+	for _, folder := range []string{"work/", "var/lib/stetl/"} {
+		if h := names[folder]; h == nil || h.Uid != 65532 {
+			t.Errorf("%s does not belong to the user of the image", folder)
+		}
+	}
 	root := t.TempDir()
 	if err := os.WriteFile(filepath.Join(root, "layer.tar"), plain, 0o600); err != nil {
 		t.Fatal(err)

@@ -119,7 +119,8 @@ func TestAgentsPage(t *testing.T) {
 	}
 }
 
-// TestRehearsePage does the part of the page about rehearsals that needs no server.
+// TestRehearsePage does the part of the page about rehearsals that needs no server; the
+// others are in TestRehearsalOnAServer.
 func TestRehearsePage(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "runs the program")

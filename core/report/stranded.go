@@ -33,7 +33,7 @@ func strandedText(r *engine.Result) string {
 	}
 	text := fmt.Sprintf("%s people %s no way to sign in", Number(r.Stranded.Accounts), verb)
 	if on := r.Stranded.SwitchOn; len(on) > 0 {
-		return fmt.Sprintf("%s: switched on in the target, %s would let %s of them in", text, on[0].Text(), Number(on[0].Accounts))
+		return fmt.Sprintf("%s; %s, if switched on in the target, would let %s of them in", text, on[0].Text(), Number(on[0].Accounts))
 	}
 	return text
 }

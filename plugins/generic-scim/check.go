@@ -52,7 +52,7 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		l.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeExtensionUndeclared, Path: "/extension",
 			Summary: "the server does not declare " + t.config.Extension.URN,
-			Detail:  "third-party logins, metadata, tenants, verified flags and joining times stay behind, but for what attributes names",
+			Detail:  "third-party logins, metadata, tenants, verified flags and joining times stay behind, except for what attributes names",
 			Hint:    "register docs/scim-extension.schema.json with the provider, or accept the loss",
 		})
 	}

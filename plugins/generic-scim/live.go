@@ -144,7 +144,7 @@ func diagnose(err error) (sdk.Diagnostic, bool) {
 		}, true
 	case errors.Is(err, errVanished):
 		return sdk.Diagnostic{
-			Code: codeNotSCIM, Path: "/url", Summary: "the address has stopped to answer as SCIM does, in the middle of the run", Detail: err.Error(),
+			Code: codeNotSCIM, Path: "/url", Summary: "during the run, the address has stopped answering as SCIM does", Detail: err.Error(),
 			Hint: "see at the provider whether the integration was switched off or moved, then run again",
 		}, true
 	case login, status(err) == http.StatusUnauthorized, status(err) == http.StatusForbidden:

@@ -212,7 +212,7 @@ func checkPermissions(ctx context.Context, t *live, dry bool) (sdk.Diagnostics, 
 		if len(has) > 0 && !slices.Equal(has, slices.Sorted(slices.Values(r.Permissions))) {
 			l.Add(sdk.Diagnostic{
 				Severity: sdk.Warning, Code: codeRolePermissions, Path: "/permissions/table",
-				Summary: fmt.Sprintf("the role %s is in %s already, and keeps its %d permissions there; at the source it has %d, not all the same", r.Name, k.config.Permissions.Table, len(has), len(r.Permissions)),
+				Summary: fmt.Sprintf("the role %s is in %s already and keeps its %d permissions there; in the source it has %d, and not all are the same", r.Name, k.config.Permissions.Table, len(has), len(r.Permissions)),
 				Hint:    "change them by hand, or delete its rows to get those of the source",
 			})
 		}

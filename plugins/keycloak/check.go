@@ -290,7 +290,7 @@ func (t *preflight) checkRealm(l *sdk.Diagnostics, facts realmFacts) {
 			Severity: sdk.Warning, Code: codeUsernamesFixed, Path: "/realm",
 			Summary: "the realm does not allow changing user names",
 			Detail:  "if the address or phone number that is the user name changes, the old one stays as the name to sign in with; everything else is carried",
-			Hint:    `run check --fix, or switch on "Edit username" in Realm settings > Login; people may then change their user names in the account console, and whose name the profile does not allow is asked for another: switch it off again afterwards`,
+			Hint:    `run check --fix, or switch on "Edit username" in Realm settings > Login; people can then change their user names in the account console, and people whose name the user profile does not allow are asked for a new one: switch it off again afterwards`,
 		})
 	}
 	if facts.DuplicateEmails {

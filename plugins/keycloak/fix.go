@@ -78,7 +78,7 @@ func (t *preflight) fixSettings(ctx context.Context, l *sdk.Diagnostics) error {
 	if !facts.EditUsername && !facts.EmailAsUsername {
 		settings["editUsernameAllowed"] = true
 		d := fixed(codeUsernamesFixed, "/realm", "the realm now allows changing user names")
-		d.Hint = `people may change theirs in the account console, and whose name the profile does not allow is asked for another: switch "Edit username" off again when all have moved`
+		d.Hint = `people can now change their user names in the account console, and people whose name the user profile does not allow are asked for a new one: switch "Edit username" off again when all have moved`
 		done.Add(d)
 	}
 	if len(settings) == 0 {

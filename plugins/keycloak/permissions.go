@@ -130,7 +130,7 @@ func checkAllowed(ctx context.Context, t *preflight, l *sdk.Diagnostics, d *sdk.
 		}
 		found := sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeRolePermissions, Path: "/realm",
-			Summary: fmt.Sprintf("the role %s is in the realm, made by no run, and keeps what it has: %s", r.Name, ofSource(allows)),
+			Summary: fmt.Sprintf("the role %s of the realm was not made by a run, and keeps its own permissions: %s", r.Name, ofSource(allows)),
 			Hint:    fmt.Sprintf("set its attribute %s by hand if applications read it", attributeAllows),
 		}
 		switch {

@@ -67,7 +67,7 @@ func TestServerRolePermissions(t *testing.T) {
 	}
 	target := defining(roles)
 	found := told(target.Check(t.Context(), sdk.Needs{Roles: []string{"editor"}}))
-	if len(found) != 2 || !strings.HasPrefix(found[0], "the role before allows something else") || !strings.Contains(found[1], "theirs is in the realm, made by no run, and keeps what it has: its 1 permissions") {
+	if len(found) != 2 || !strings.HasPrefix(found[0], "the role before allows something else") || !strings.Contains(found[1], "theirs of the realm was not made by a run, and keeps its own permissions: its 1 permissions") {
 		t.Errorf("check before: %q", found)
 	}
 	u := person(6300, func(u *sdk.User) {

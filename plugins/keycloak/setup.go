@@ -138,7 +138,7 @@ func (m *maker) differs(what string, settings []string) {
 	if len(settings) > 0 {
 		m.found.Add(sdk.Diagnostic{
 			Severity: sdk.Warning, Code: codeSetupDiffers, Summary: what + " is there, and differs: " + joinList(settings),
-			Hint: "it is left as it is; look whether that is meant",
+			Hint: "it is left as it is; check whether that is intended",
 		})
 	}
 }

@@ -160,7 +160,7 @@ func (u *undoing) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, err
 	switch {
 	case a.Release && !u.editUsername:
 		return sdk.Outcome{
-			Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "the realm lets nobody change user names, so that the account cannot give its name free",
+			Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "the realm lets nobody change user names, so the account cannot give up its name",
 			Hint: "allow it (check --fix does), or delete the account by hand",
 		}, nil
 	case a.DryRun && !a.Disable && a.Before == nil:

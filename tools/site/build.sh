@@ -13,4 +13,8 @@ if ! cmp -s tools/site/requirements.txt "$env/requirements.txt"; then
 fi
 # Else it advertises its successor.
 NO_MKDOCS_2_WARNING=1 "$env/bin/mkdocs" build --clean --quiet
+if ! grep -q '<p>0 | done | go on</p>' dist/site/search/search_index.json || ! grep -q '<td>go on</td>' dist/site/agents.html; then
+	echo "a row of a table (the exit codes in agents.md) is not as it should be in the search or on its page" >&2
+	exit 1
+fi
 echo "dist/site/index.html"

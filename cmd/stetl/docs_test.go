@@ -323,7 +323,7 @@ func TestDeploymentExamples(t *testing.T) {
 			t.Errorf("%s: %s: %s", path, p.Code, p.Summary)
 		}
 	}
-	command := regexp.MustCompile(`(?m)args: \[([^\]]+)\]|^ExecStart=/usr/bin/stetl (.*)$|run: stetl ([^|\n]*)`)
+	command := regexp.MustCompile(`(?m)args: \[([^\]]+)\]|^ExecStart=/usr/bin/stetl (.*)$|(?:run: |^ +)stetl ([^|>\n]*)`)
 	found := 0
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -4,6 +4,7 @@ GO      ?= go
 MYSQL   ?= $(HOME)/.cache/stetl-test/mysql
 LINT    := $(GO) tool -modfile=tools/lint.mod golangci-lint
 BUF     := $(GO) tool -modfile=tools/buf.mod buf
+ACTIONS := $(GO) tool -modfile=tools/actionlint.mod actionlint
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .DEFAULT_GOAL := help
@@ -65,17 +66,12 @@ generate: ## generate code from the protocol's .proto files
 	$(BUF) build --exclude-source-info --as-file-descriptor-set -o examples/python/stetl_plugin/protocol.binpb
 	cp core/pluginpb/proto/stetl/plugin/v1/*.proto examples/node/stetl-plugin/proto/stetl/plugin/v1/
 
-.PHONY: protocol
-protocol: ## pack the protocol's .proto files for authors in other languages, for a release
-	mkdir -p dist
-	tar -C core/pluginpb/proto -czf dist/stetl-protocol-$(VERSION).tar.gz stetl
-
 .PHONY: protocol-baseline
 protocol-baseline: ## take the protocol as it is for the one that later ones must not break (once a release)
 	$(BUF) build -o core/pluginpb/baseline-v1.binpb
 
 .PHONY: release-snapshot
-release-snapshot: ## make everything of a release in dist/: archives, deb and rpm, image, formula, bill of materials, checksums
+release-snapshot: ## make everything of a release in dist/, which is emptied first: archives, deb and rpm, the protocol, image, formula, bill of materials, checksums
 	$(GO) run ./internal/release -out dist
 
 .PHONY: release-sign
@@ -91,9 +87,10 @@ provider: ## build the Keycloak password-hash provider that is embedded in stetl
 	sh plugins/keycloak/provider/build.sh
 
 .PHONY: verify
-verify: lint ## what a commit must pass beside the tests
+verify: lint ## what a commit must pass beside the tests: lint, the protocol, the workflows, generated code
 	$(BUF) lint
 	$(BUF) breaking --against core/pluginpb/baseline-v1.binpb
+	$(ACTIONS) .github/workflows/*.yml examples/deploy/github/*.yml
 	sh tools/verify.sh
 
 .PHONY: manifests

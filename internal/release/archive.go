@@ -91,6 +91,27 @@ func (r *release) archives() error {
 	return nil
 }
 
+// protocol packs the .proto files, for authors of plugins in other languages.
+func (r *release) protocol() error {
+	root := filepath.Join("core", "pluginpb", "proto")
+	var all []entry
+	err := filepath.WalkDir(root, func(at string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(at) != ".proto" {
+			return err
+		}
+		relative, err := filepath.Rel(root, at)
+		all = append(all, entry{name: filepath.ToSlash(relative), from: at, mode: 0o644})
+		return err
+	})
+	if err == nil && len(all) == 0 {
+		err = errors.New("there is none")
+	}
+	if err != nil {
+		return fmt.Errorf("the .proto files in %s: %w", root, err)
+	}
+	return toFile(filepath.Join(r.out, fmt.Sprintf("stetl-protocol_%s.tar.gz", r.version)), func(w io.Writer) error { return writeTarGz(w, all, r.when) })
+}
+
 func toFile(path string, write func(io.Writer) error) error {
 	f, err := os.Create(path)
 	if err != nil {

@@ -142,6 +142,7 @@ func (r *release) make() error {
 	}{
 		{"completions, pages and licences", (*release).papers},
 		{"archives", (*release).archives},
+		{"protocol", (*release).protocol},
 		{"packages", packages},
 		{"image", image},
 		{"formula", formula},

@@ -80,12 +80,18 @@ func TestRelease(t *testing.T) {
 	t.Run("a bare root", func(t *testing.T) { bareRoot(t, dist) })
 	t.Run("packages", func(t *testing.T) { packagesBesideOthers(t, dist) })
 	t.Run("the image", func(t *testing.T) { imageRuns(t, dist) })
+	t.Run("the protocol", func(t *testing.T) {
+		archive := one(t, filepath.Join(dist, "stetl-protocol_*.tar.gz"))
+		if files := sh(t, ".", "tar -tzf "+archive); !strings.Contains(files, "stetl/plugin/v1/target.proto") || sums(t, dist)[filepath.Base(archive)] == "" {
+			t.Errorf("it has %s", files)
+		}
+	})
 	t.Run("the formula", func(t *testing.T) {
 		formula, err := os.ReadFile(filepath.Join(dist, "stetl-idp.rb"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		archive := one(t, filepath.Join(dist, "*.tar.gz"))
+		archive := one(t, filepath.Join(dist, "stetl-idp_*.tar.gz"))
 		for _, want := range []string{"class StetlIdp < Formula", sums(t, dist)[filepath.Base(archive)], filepath.Base(archive)} {
 			if !strings.Contains(string(formula), want) {
 				t.Errorf("the formula lacks %s:\n%s", want, formula)
@@ -173,13 +179,13 @@ func ownDump(t *testing.T, archive string) {
 func bareRoot(t *testing.T, dist string) {
 	root := t.TempDir()
 	began := time.Now()
-	sh(t, root, "tar -xzf "+one(t, filepath.Join(dist, "*.tar.gz"))+" --strip-components 1 && mkdir -m 1777 tmp")
+	sh(t, root, "tar -xzf "+one(t, filepath.Join(dist, "stetl-idp_*.tar.gz"))+" --strip-components 1 && mkdir -m 1777 tmp")
 	out, code := inside(t, root, "0:0", "/stetl", "run", "--config", "/configs/quickstart.yaml", "--dry-run")
 	t.Logf("from the archive to a dry run: %s", time.Since(began).Round(10*time.Millisecond))
 	if code != 0 || !strings.Contains(out, "Dry run, nothing was written: 125 accounts") {
 		t.Fatalf("dry run: exit %d\n%s", code, out)
 	}
-	ownDump(t, one(t, filepath.Join(dist, "*.tar.gz")))
+	ownDump(t, one(t, filepath.Join(dist, "stetl-idp_*.tar.gz")))
 	if out, code = inside(t, root, "0:0", "/stetl", "run", "--config", "/configs/quickstart.yaml"); code != 0 || !strings.Contains(out, "Done: 125 accounts") {
 		t.Errorf("run: exit %d\n%s", code, out)
 	}

@@ -111,7 +111,8 @@ func TestAgentsPage(t *testing.T) {
 	}
 	out := follow(t, "agents.md", "DUMP="+dump, "PATH="+filepath.Dir(stetl(t))+":"+os.Getenv("PATH"))
 	for _, want := range []string{
-		`"read": 125`, `"rejected": 10`, "6 map.duplicate_username", "3 load.id_invalid", "the id is longer than the target can hold",
+		`"generation": "G4"`, `"accounts": 125`, `"code": "other_apps"`,
+		`"read": 125`, `"rejected": 10`, `"hash_carried": 78`, `"stranded": 7`, "6 map.duplicate_username", "3 load.id_invalid", "the id is longer than the target can hold",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the output lacks %q:\n%s", want, out)

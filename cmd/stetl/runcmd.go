@@ -207,7 +207,7 @@ func confirmFirst(ctx context.Context, a *app, i engine.Intent) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "This is the first run into %s.\n%s accounts would be loaded", cfg.TargetText(), report.Number(i.Accounts))
+	fmt.Fprintf(a.err, "This is the first run into %s.\n%s would be loaded", cfg.TargetText(), report.Accounts(i.Accounts))
 	for _, p := range []struct {
 		n    int
 		what string

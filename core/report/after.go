@@ -39,7 +39,7 @@ func (v *Verification) WriteJSON(w io.Writer) error {
 func (v *Verification) WriteText(w io.Writer) error {
 	b := newSheet(w)
 	fmt.Fprintf(b, "\nSource   %s\nTarget   %s\n\n", v.Source, v.Target)
-	fmt.Fprintf(b, "%s accounts compared in %s\n\n", Number(v.Result.Compared), v.Result.Elapsed.Round(10*time.Millisecond))
+	fmt.Fprintf(b, "%s compared in %s\n\n", Accounts(v.Result.Compared), v.Result.Elapsed.Round(10*time.Millisecond))
 	if v.Result.Nobody() {
 		b.WriteString("No run has loaded any of these accounts, so nothing was compared.\n\n")
 	}

@@ -61,9 +61,9 @@ func writeEnding(b *sheet, r *Run) {
 			parts = append(parts, Number(p.n)+" "+p.what)
 		}
 	}
-	begin := "Of " + Number(s.Read) + " accounts: "
+	begin := "Of " + Accounts(s.Read) + ": "
 	if r.Result.DryRun {
-		begin = "A run would have this result for " + Number(s.Read) + " accounts: "
+		begin = "A run would have this result for " + Accounts(s.Read) + ": "
 	}
 	fmt.Fprintf(b, "\n%s%s.\n", begin, cmp.Or(strings.Join(parts, ", "), "nothing"))
 	if r.Result.Incomplete > 0 {
@@ -105,9 +105,9 @@ func whyRejects(r *Run) string {
 		return "accounts lack a part that the target did not take"
 	}
 	info, _ := r.Words.Lookup(codes[0])
-	text := fmt.Sprintf("not everybody was loaded; most often %s (%s accounts)", codes[0], Number(failed[codes[0]]))
+	text := fmt.Sprintf("not everybody was loaded; most often %s (%s)", codes[0], Accounts(failed[codes[0]]))
 	if r.Result.DryRun {
-		text = fmt.Sprintf("not everybody would be loaded; most often %s (%s accounts)", codes[0], Number(failed[codes[0]]))
+		text = fmt.Sprintf("not everybody would be loaded; most often %s (%s)", codes[0], Accounts(failed[codes[0]]))
 	}
 	if info.Remedy != "" {
 		text += ": " + info.Remedy

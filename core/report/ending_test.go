@@ -49,11 +49,11 @@ func TestEnding(t *testing.T) {
 		"dry run, nothing but rejects": {
 			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 2, Unchanged: 1, Rejected: 1}}, Changes: []pluginapi.Change{refused(diag.LoadEmailConflict)}},
 			EndRejects,
-			"A run would have this result for 2 accounts: 1 unchanged, 1 rejected.\nExit code 4: not everybody would be loaded; most often load.email_conflict (1 accounts): " +
+			"A run would have this result for 2 accounts: 1 unchanged, 1 rejected.\nExit code 4: not everybody would be loaded; most often load.email_conflict (1 account): " +
 				"merge the accounts or change one of the addresses.\nNext: stetl plan --detail users --config 'my run.yaml'\n",
 		},
 		"dry run, nothing": {
-			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 1, Unchanged: 1}}}, EndDone, "A run would have this result for 1 accounts: 1 unchanged.\n",
+			Run{Detailed: true, Result: &engine.Result{DryRun: true, Summary: pluginapi.Summary{Read: 1, Unchanged: 1}}}, EndDone, "A run would have this result for 1 account: 1 unchanged.\n",
 		},
 	} {
 		tt.run.Config = "my run.yaml"

@@ -107,7 +107,7 @@ func (r *Run) WriteText(w io.Writer) error {
 	case r.Result.DryRun:
 		title = "Dry run, nothing was written"
 	}
-	fmt.Fprintf(b, "\n%s: %s accounts in %s\n", title, Number(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
+	fmt.Fprintf(b, "\n%s: %s in %s\n", title, Accounts(s.Read), r.Result.Elapsed.Round(10*time.Millisecond))
 	r.writeChosen(b)
 	b.WriteString("\n")
 	t := table{header: []string{"outcome", "users#", ""}}

@@ -27,11 +27,15 @@ func strandedText(r *engine.Result) string {
 	if r.Stranded == nil || r.Stranded.Accounts == 0 {
 		return ""
 	}
+	who := Number(r.Stranded.Accounts) + " people"
 	verb := "have"
+	if r.Stranded.Accounts == 1 {
+		who, verb = "1 person", "has"
+	}
 	if r.DryRun {
 		verb = "would have"
 	}
-	text := fmt.Sprintf("%s people %s no way to sign in", Number(r.Stranded.Accounts), verb)
+	text := who + " " + verb + " no way to sign in"
 	if on := r.Stranded.SwitchOn; len(on) > 0 {
 		return fmt.Sprintf("%s; %s, if switched on in the target, would let %s of them in", text, on[0].Text(), Number(on[0].Accounts))
 	}

@@ -119,6 +119,14 @@ func writeRow(w io.Writer, row []string, widths []int, right []bool, gap string)
 	return nil
 }
 
+// Accounts prints how many: "1 account", "2 accounts".
+func Accounts(n int) string {
+	if n == 1 {
+		return "1 account"
+	}
+	return Number(n) + " accounts"
+}
+
 // Number prints n with thin groups of three: 1,234,567.
 func Number(n int) string {
 	s := fmt.Sprint(n)

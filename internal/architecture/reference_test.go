@@ -10,6 +10,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -75,11 +76,12 @@ func (r *reference) read(t *testing.T, name string) {
 func (r *reference) page(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	b.WriteString("# The types of the SDK\n\nMade from the code by a test, so that nobody has to follow aliases. `go doc github.com/stetl/stetl/core/sdk` has the functions; [write a plugin](write-a-plugin.md) begins.\n\n" +
-		"Where a type of another package is meant, here it is called as in the SDK: `Code` is `sdk.Code`.\n")
+	b.WriteString("# The types of the SDK\n\nEvery type of `core/sdk`, with its fields and methods. A test writes this page from the code. " +
+		"`go doc github.com/stetl/stetl/core/sdk` has the functions. To begin, read [write a plugin](write-a-plugin.md).\n\n" +
+		"Types of other packages have the names here that they have in the SDK: `Code` is `sdk.Code`.\n")
 	for _, typ := range r.packages["sdk"].Types {
 		spec := specOf(typ)
-		text, methods := typ.Doc, typ.Methods
+		text, methods, named := typ.Doc, typ.Methods, func(s string) string { return s }
 		if spec != nil && spec.Assign.IsValid() {
 			if at, ok := spec.Type.(*ast.SelectorExpr); ok {
 				from, ok := at.X.(*ast.Ident)
@@ -89,6 +91,8 @@ func (r *reference) page(t *testing.T) string {
 				for _, meant := range r.packages[from.Name].Types {
 					if meant.Name == at.Sel.Name {
 						spec, text, methods = specOf(meant), meant.Doc, meant.Methods
+						name := regexp.MustCompile(`\b` + meant.Name + `\b`)
+						named = func(s string) string { return name.ReplaceAllString(s, typ.Name) }
 					}
 				}
 			}
@@ -96,7 +100,7 @@ func (r *reference) page(t *testing.T) string {
 		if spec == nil {
 			continue
 		}
-		fmt.Fprintf(&b, "\n### %s\n\n%s\n```go\n", typ.Name, text)
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n```go\n", typ.Name, named(text))
 		var code bytes.Buffer
 		err := gofmt.Fprint(&code, r.set, &ast.GenDecl{Tok: token.TYPE, Specs: []ast.Spec{&ast.TypeSpec{
 			Name: ast.NewIdent(typ.Name), TypeParams: spec.TypeParams, Type: spec.Type,
@@ -107,14 +111,14 @@ func (r *reference) page(t *testing.T) string {
 		b.WriteString(strings.NewReplacer("pluginapi.", "", "diag.", "", "canonical.", "").Replace(code.String()) + "\n")
 		for _, m := range methods {
 			if first := r.packages["sdk"].Synopsis(m.Doc); first != "" {
-				fmt.Fprintf(&b, "\n// %s", first)
+				fmt.Fprintf(&b, "\n// %s", named(first))
 			}
 			code.Reset()
 			m.Decl.Body, m.Decl.Doc = nil, nil
 			if err := gofmt.Fprint(&code, r.set, m.Decl); err != nil {
 				t.Fatal(err)
 			}
-			b.WriteString("\n" + code.String() + "\n")
+			b.WriteString("\n" + named(code.String()) + "\n")
 		}
 		b.WriteString("```\n")
 	}

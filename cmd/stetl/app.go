@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/stetl/stetl/core/diag"
@@ -105,7 +106,9 @@ Begin with init, inspect and check. Then see what run --dry-run shows, then run.
 	a.common.add(root)
 	root.Flags().Bool("version", false, "print the version")
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(commandLineError{err, cmd.CommandPath()}) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError(commandLineError{wordFlag(cmd, err), cmd.CommandPath()})
+	})
 	for _, group := range []struct {
 		title    string
 		commands []*cobra.Command
@@ -170,6 +173,24 @@ func wordArgs(cmd *cobra.Command, args []string, err error) error {
 	}
 	if like := diag.Suggest(args[0], names); like != "" {
 		err = fmt.Errorf("%w; did you mean %s?", err, like)
+	}
+	return err
+}
+
+// wordFlag has a complaint about an unknown flag name the one that was probably meant.
+func wordFlag(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	if like := diag.Suggest(unknown.GetSpecifiedName(), names); like != "" {
+		err = fmt.Errorf("%w; did you mean --%s?", err, like)
 	}
 	return err
 }

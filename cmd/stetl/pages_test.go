@@ -23,6 +23,7 @@ var pagesElsewhere = map[string]string{
 	"kratos.md":         "make test-kratos",
 	"scim.md":           "plugins/generic-scim and internal/e2e run configs/scim.yaml",
 	"README.md":         "the script quickstart",
+	"commands.md":       "TestExamplesOfHelpRun",
 }
 
 // blocksElsewhere are blocks and commands that need what is not here, by their beginning.

@@ -53,11 +53,11 @@ Every command with its flags. This page is written from the program: ` + "`go te
 	eachCommand(root, func(c *cobra.Command) {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n", c.CommandPath(), cell(c.Short))
 		if c.Long != "" {
-			fmt.Fprintf(&b, "\n%s\n", strings.ReplaceAll(c.Long, "<", "&lt;"))
+			fmt.Fprintf(&b, "\n%s\n", strings.ReplaceAll(marked(c.Long), "<", "&lt;"))
 		}
 		fmt.Fprintf(&b, "\n```\n%s\n```\n", c.UseLine())
 		if c.Example != "" {
-			fmt.Fprintf(&b, "\nFor example:\n\n```\n%s\n```\n", outdented(c.Example))
+			fmt.Fprintf(&b, "\nFor example:\n\n```sh\n%s\n```\n", outdented(c.Example))
 		}
 		rows := ""
 		flags := func(f *pflag.Flag) {
@@ -79,7 +79,7 @@ Every command with its flags. This page is written from the program: ` + "`go te
 			if def != "" {
 				def = "`" + def + "`"
 			}
-			rows += fmt.Sprintf("| `%s` | %s | %s |\n", name, def, cell(usage))
+			rows += fmt.Sprintf("| `%s` | %s | %s |\n", name, def, marked(cell(usage)))
 		}
 		c.NonInheritedFlags().VisitAll(flags)
 		c.InheritedFlags().VisitAll(flags)
@@ -102,6 +102,12 @@ func eachCommand(c *cobra.Command, f func(*cobra.Command)) {
 		eachCommand(sub, f)
 	}
 }
+
+// flagName is a flag in a sentence.
+var flagName = regexp.MustCompile(`--[a-z][a-z-]+`)
+
+// marked has flags as code, which a page does not break after the first dash.
+func marked(text string) string { return flagName.ReplaceAllString(text, "`$0`") }
 
 // outdented takes the two blanks from the lines of an example that help shows it with.
 func outdented(example string) string {

@@ -1,10 +1,12 @@
 """What the search shows of a table: a paragraph for each row, with its cells apart. Without
-this they run together, as the search knows no tables."""
+this they run together, as the search knows no tables. Heads of tables would be found for
+words such as "code", and say nothing."""
 
 import re
 
 from mkdocs.plugins import CombinedEvent, event_priority
 
+HEAD = re.compile(r"(?s)<thead>.*?</thead>")
 ROW = re.compile(r"(?s)<tr>(.*?)</tr>")
 CELL = re.compile(r"(?s)<t[dh][^>]*>(.*?)</t[dh]>")
 
@@ -16,7 +18,7 @@ def row(match):
 
 @event_priority(100)
 def before(context, page, config, nav):
-    page.shown, page.content = page.content, ROW.sub(row, page.content)
+    page.shown, page.content = page.content, ROW.sub(row, HEAD.sub("", page.content))
 
 
 @event_priority(-100)

@@ -62,7 +62,7 @@ func (r *Review) account(u *canonical.User) error {
 		l := &u.Logins[i]
 		var errs [3]error
 		if l.Identity != nil {
-			errs[0] = r.shown.Add(a, thirdParty, l.Identity.Provider+"\x00"+l.Identity.Subject)
+			errs[0] = r.shown.AddHash(a, thirdParty, r.shown.Hasher().Of(l.Identity.Provider, l.Identity.Subject))
 		}
 		if l.Email != nil && !l.FakeEmail {
 			errs[1] = r.shown.Add(a, email, strings.ToLower(*l.Email))

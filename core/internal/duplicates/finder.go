@@ -3,6 +3,7 @@ package duplicates
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"hash/maphash"
 	"math/bits"
 	"slices"
@@ -28,7 +29,11 @@ type Account struct {
 type Finder struct {
 	seed   maphash.Seed
 	values *spill.Spill
-	record []byte // scratch space
+	// accounts has each account once, in order: values name them by their places, as nearly
+	// none of them is looked for again.
+	accounts spill.Log
+	last     int    // place of the account that was added last, and 1
+	record   []byte // scratch space
 }
 
 // buckets is how many parts of the values are looked at one after another.
@@ -67,12 +72,16 @@ func (f *Finder) AddHash(a Account, kinds Kind, hash uint64) error {
 	if f.values == nil {
 		f.values = spill.New(buckets)
 	}
+	if f.last != a.Place+1 {
+		f.last = a.Place + 1
+		f.record = binary.AppendUvarint(f.record[:0], uint64(a.Place)) //nolint:gosec // places are not negative
+		f.record = append(binary.AppendVarint(f.record, a.Rank), a.ID...)
+		if err := f.accounts.Append(f.record); err != nil {
+			return err
+		}
+	}
 	f.record = binary.LittleEndian.AppendUint64(f.record[:0], hash)
-	f.record = append(f.record, byte(kinds))
-	f.record = binary.AppendUvarint(f.record, uint64(a.Place)) //nolint:gosec // places are not negative
-	f.record = binary.AppendVarint(f.record, a.Rank)
-	f.record = append(f.record, a.ID...)
-	return f.values.Append(int(hash%buckets), [][]byte{f.record}, 0)
+	return f.values.Append(int(hash%buckets), [][]byte{f.record}, uint64(a.Place)<<8|uint64(kinds)) //nolint:gosec // places are not negative
 }
 
 // Group is a value that several accounts have.
@@ -90,10 +99,9 @@ func (f *Finder) Groups() ([]Group, error) {
 		if f.values == nil {
 			break
 		}
-		b.records, b.ends = b.records[:0], b.ends[:0]
-		err := f.values.Each(n, func(fields [][]byte, _ uint64) error {
-			b.records = append(b.records, fields[0]...)
-			b.ends = append(b.ends, len(b.records))
+		b.entries = b.entries[:0]
+		err := f.values.Each(n, func(fields [][]byte, tag uint64) error {
+			b.entries = append(b.entries, entry{binary.LittleEndian.Uint64(fields[0]), tag})
 			return nil
 		})
 		if err != nil {
@@ -107,92 +115,100 @@ func (f *Finder) Groups() ([]Group, error) {
 			all, found = group(all, found[:same]), found[same:]
 		}
 	}
+	if err := f.name(all); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(all, func(x, y Group) int {
 		return cmp.Or(slices.CompareFunc(x.Accounts, y.Accounts, func(a, b Account) int { return cmp.Compare(a.Place, b.Place) }), cmp.Compare(x.Kind, y.Kind))
 	})
 	return all, nil
 }
 
+// name adds to the accounts of groups, of which only the places are known, all else.
+func (f *Finder) name(groups []Group) error {
+	var accounts []*Account
+	for i := range groups {
+		for n := range groups[i].Accounts {
+			accounts = append(accounts, &groups[i].Accounts[n])
+		}
+	}
+	if len(accounts) == 0 {
+		return nil
+	}
+	slices.SortFunc(accounts, func(a, b *Account) int { return cmp.Compare(a.Place, b.Place) })
+	return f.accounts.Each(func(record []byte) error {
+		place, n := binary.Uvarint(record)
+		for len(accounts) > 0 && accounts[0].Place == int(place) { //nolint:gosec // it was an int
+			rank, size := binary.Varint(record[n:])
+			accounts[0].Rank, accounts[0].ID = rank, string(record[n+size:])
+			accounts = accounts[1:]
+		}
+		return nil
+	})
+}
+
 // Close gives up what the finder has on disk, and all values.
 func (f *Finder) Close() error {
-	err := f.values.Close()
+	err := errors.Join(f.values.Close(), f.accounts.Close())
 	*f = Finder{}
 	return err
 }
 
 // bucket is one part of the values.
 type bucket struct {
-	records []byte
-	ends    []int // of each record
+	entries []entry
 	// Bits of hashes that are there, and of those that are there again.
 	once, again []uint64
 }
 
-type entry struct {
-	hash    uint64
-	kinds   Kind
-	account Account
-}
+// entry is a value of an account: the place and the kinds are in the tag.
+type entry struct{ hash, tag uint64 }
 
-func (b *bucket) each(use func(record []byte)) {
-	start := 0
-	for _, end := range b.ends {
-		use(b.records[start:end])
-		start = end
-	}
-}
+func (e entry) place() int { return int(e.tag >> 8) } //nolint:gosec // it was an int
+
+func (e entry) kinds() Kind { return Kind(e.tag) } //nolint:gosec // the last eight bits
 
 // repeated returns the entries whose hash is there more than once, sorted by it, and
 // few others. Nearly all values are unique: sorting all of them would take longer than
 // the rest.
 func (b *bucket) repeated() []entry {
-	width := bits.Len(uint(64 * len(b.ends))) // one per cent share a bit by chance
+	width := bits.Len(uint(64 * len(b.entries))) // one per cent share a bit by chance
 	words := 1 << max(width-6, 0)
 	b.once, b.again = slices.Grow(b.once[:0], words)[:words], slices.Grow(b.again[:0], words)[:words]
 	clear(b.once)
 	clear(b.again)
-	bit := func(record []byte) (word int, mask uint64) {
-		n := binary.LittleEndian.Uint64(record) / buckets % uint64(64*words) //nolint:gosec // positive
-		return int(n / 64), 1 << (n % 64)                                    //nolint:gosec // less than words
+	bit := func(e entry) (word int, mask uint64) {
+		n := e.hash / buckets % uint64(64*words) //nolint:gosec // positive
+		return int(n / 64), 1 << (n % 64)        //nolint:gosec // less than words
 	}
-	b.each(func(record []byte) {
-		word, mask := bit(record)
+	for _, e := range b.entries {
+		word, mask := bit(e)
 		b.again[word] |= b.once[word] & mask
 		b.once[word] |= mask
-	})
+	}
 	var found []entry
-	b.each(func(record []byte) {
-		if word, mask := bit(record); b.again[word]&mask != 0 {
-			found = append(found, decode(record))
+	for _, e := range b.entries {
+		if word, mask := bit(e); b.again[word]&mask != 0 {
+			found = append(found, e)
 		}
-	})
+	}
 	slices.SortFunc(found, func(x, y entry) int {
-		return cmp.Or(cmp.Compare(x.hash, y.hash), cmp.Compare(x.account.Place, y.account.Place))
+		return cmp.Or(cmp.Compare(x.hash, y.hash), cmp.Compare(x.tag, y.tag))
 	})
 	return found
-}
-
-func decode(record []byte) entry {
-	e := entry{hash: binary.LittleEndian.Uint64(record), kinds: Kind(record[8])}
-	record = record[9:]
-	place, n := binary.Uvarint(record)
-	record = record[n:]
-	rank, n := binary.Varint(record)
-	e.account = Account{Place: int(place), ID: string(record[n:]), Rank: rank} //nolint:gosec // it was an int
-	return e
 }
 
 // group adds what entries of one hash have in common, kind by kind.
 func group(all []Group, same []entry) []Group {
 	var kinds Kind
 	for _, e := range same {
-		kinds |= e.kinds
+		kinds |= e.kinds()
 	}
 	for kind := Kind(1); kind != 0 && kind <= kinds; kind <<= 1 {
 		var accounts []Account
 		for _, e := range same {
-			if e.kinds&kind != 0 && (len(accounts) == 0 || accounts[len(accounts)-1].Place != e.account.Place) {
-				accounts = append(accounts, e.account)
+			if e.kinds()&kind != 0 && (len(accounts) == 0 || accounts[len(accounts)-1].Place != e.place()) {
+				accounts = append(accounts, Account{Place: e.place()})
 			}
 		}
 		if len(accounts) > 1 {

@@ -44,11 +44,10 @@ func Map(u *canonical.User, caps pluginapi.Capabilities) (pluginapi.User, []Loss
 
 // usual makes out what it is without rules, before anything is withheld.
 func usual(out *pluginapi.User, u *canonical.User, caps *pluginapi.Capabilities) losses {
-	*out = pluginapi.User{
-		SourceID: u.InternalID, ID: u.ID, Enabled: true,
-		Created: known(u.TimeJoined), LastActive: known(u.LastActive),
-		Tenants: u.Tenants(), Roles: u.Roles, Metadata: u.Metadata,
-	}
+	*out = pluginapi.User{} // and not a literal, which is made elsewhere and copied: users are large
+	out.SourceID, out.ID, out.Enabled = u.InternalID, u.ID, true
+	out.Created, out.LastActive = known(u.TimeJoined), known(u.LastActive)
+	out.Tenants, out.Roles, out.Metadata = u.Tenants(), u.Roles, u.Metadata
 	var lost losses
 	contacts(out, u, &lost)
 	names(out, u.Metadata)

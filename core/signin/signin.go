@@ -46,8 +46,16 @@ func Of(u *pluginapi.User) Account {
 
 // deliverable says whether a mail could arrive: the address has a name and a domain.
 func deliverable(address string) bool {
-	at := strings.LastIndexByte(address, '@')
-	return at > 0 && at < len(address)-1 && !strings.ContainsAny(address, " \t\r\n")
+	at := 0
+	for i := range len(address) {
+		switch address[i] {
+		case '@':
+			at = i
+		case ' ', '\t', '\r', '\n':
+			return false
+		}
+	}
+	return at > 0 && at < len(address)-1
 }
 
 // Providers are the other providers at which the person signs in, in order.

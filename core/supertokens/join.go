@@ -13,7 +13,7 @@ type joiner struct {
 	*opened
 	partitioner *partitioner
 	assembler   assembler
-	rangeSize   int
+	rangeSize   int // 0: it follows from how many users there are
 	parallel    int
 }
 
@@ -26,7 +26,7 @@ func (j *joiner) eachRange(ctx context.Context, readers []*tableReader, build fu
 	total, ranges := j.partitioner.rangeCount(), j.partitioner.reader(readers)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(j.parallel + 1) // ranges in memory, with the one that is emitted
-	joins := sync.Pool{New: func() any { return newRangeRows(j.layout, j.rangeSize) }}
+	joins := sync.Pool{New: func() any { return newRangeRows(j.layout, j.partitioner.users/total+1) }}
 	turns := make([]chan struct{}, total+1)
 	for i := range turns {
 		turns[i] = make(chan struct{})

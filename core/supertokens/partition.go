@@ -2,6 +2,7 @@ package supertokens
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,10 +66,14 @@ const countedDigits = 4
 type sampledID [paddedWidth]byte
 
 // newPartitioner reads the ids of all users: it chooses bounds that give ranges of
-// about size ids whatever the ids look like, and finds the redirects.
+// about size ids whatever the ids look like, and finds the redirects. A size of 0 follows
+// from how many there are.
 func newPartitioner(ctx context.Context, s store, l *Layout, app string, size, parallel int) (*partitioner, error) {
 	p := &partitioner{store: s, layout: l, app: app, parallel: parallel}
-	err := p.begin(ctx, usualLimits, func(ids *idSample) []string { return ids.bounds((ids.total + size - 1) / size) })
+	err := p.begin(ctx, usualLimits, func(ids *idSample) []string {
+		size := cmp.Or(size, rangeSizeOf(ids.total))
+		return ids.bounds((ids.total + size - 1) / size)
+	})
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}

@@ -35,7 +35,7 @@ type Options struct {
 	// App is the SuperTokens app to read, "public" when empty.
 	App string
 	// RangeSize is how many user ids are joined at once, which bounds memory. 0
-	// takes the default.
+	// has it follow from how many there are.
 	RangeSize int
 	// Audit also looks for sessions of nobody, which means reading the
 	// largest table of most installations.
@@ -57,9 +57,11 @@ type Options struct {
 	Connections int
 }
 
-// defaultRangeSize keeps a range near 2 MiB with ordinary rows, so that it is in the
-// processor's caches still when the next step comes to it.
-const defaultRangeSize = 2_000
+// rangeSizeOf is how many of so many ids are joined at once where nobody says it. A range
+// of 500 ordinary accounts is in the cache that a processor has for itself still when the
+// next step comes to it. Of more ids it takes up to 2,000, which is near 2 MiB: beyond a few
+// thousand ranges, what each of them gets of a spill is too little to be read by itself.
+func rangeSizeOf(ids int) int { return max(500, min(ids/2_000, 2_000)) }
 
 // defaultConnections fits the two cores on which it was measured; a database on
 // another machine gains from more.
@@ -160,10 +162,7 @@ func openStore(ctx context.Context, o Options) (store, error) {
 // openIn is [Open] in a store, which it closes when it fails.
 func openIn(ctx context.Context, st store, o Options) (*Source, error) {
 	found := &opened{store: st, accepts: o.AcceptIncomplete}
-	s := &Source{opened: found, joiner: &joiner{opened: found, rangeSize: o.RangeSize, parallel: o.Connections}, completeness: &completeness{opened: found}}
-	if s.rangeSize <= 0 {
-		s.rangeSize = defaultRangeSize
-	}
+	s := &Source{opened: found, joiner: &joiner{opened: found, rangeSize: max(o.RangeSize, 0), parallel: o.Connections}, completeness: &completeness{opened: found}}
 	if s.parallel <= 0 {
 		s.parallel = defaultConnections
 	}

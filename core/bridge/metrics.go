@@ -51,14 +51,14 @@ func newMetrics(c counts) *metrics {
 			m.events.WithLabelValues(surface, outcome)
 		}
 	}
-	gauge := func(opts prometheus.GaugeOpts, t *tally, n int) {
+	gauge := func(opts prometheus.GaugeOpts, t *countCache, n int) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(opts, func() float64 { return t.get(n) }))
 	}
 	if c.live != nil {
-		gauge(prometheus.GaugeOpts{Name: "stetl_bridge_sessions_live", Help: "Sessions of SuperTokens that have not been handed over and have not expired."}, &tally{count: c.live}, 0)
+		gauge(prometheus.GaugeOpts{Name: "stetl_bridge_sessions_live", Help: "Sessions of SuperTokens that have not been handed over and have not expired."}, &countCache{count: c.live}, 0)
 	}
 	if c.lazy != nil {
-		t := &tally{count: c.lazy}
+		t := &countCache{count: c.lazy}
 		gauge(prometheus.GaugeOpts{Name: "stetl_bridge_lazy_waiting", Help: "Users whose password has not come over yet."}, t, 0)
 		gauge(prometheus.GaugeOpts{Name: "stetl_bridge_lazy_arrived", Help: "Users whose password has come over by a check."}, t, 1)
 	}
@@ -72,8 +72,8 @@ func (m *metrics) handler() http.Handler {
 // countAge keeps scrapes from counting millions of rows each time.
 const countAge = time.Minute
 
-// tally is a count of rows that is kept for a while.
-type tally struct {
+// countCache is a count of rows that is kept for a while.
+type countCache struct {
 	count func(context.Context) ([]int, error)
 
 	mu   sync.Mutex
@@ -83,21 +83,21 @@ type tally struct {
 
 // get is a part of the last count; after an error, of the one before. What has never been
 // counted is no number.
-func (t *tally) get(n int) float64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if time.Since(t.at) > countAge {
+func (c *countCache) get(n int) float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.at) > countAge {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if counted, err := t.count(ctx); err == nil {
-			t.last = counted
+		if counted, err := c.count(ctx); err == nil {
+			c.last = counted
 		}
-		t.at = time.Now()
+		c.at = time.Now()
 	}
-	if n >= len(t.last) {
+	if n >= len(c.last) {
 		return math.NaN()
 	}
-	return float64(t.last[n])
+	return float64(c.last[n])
 }
 
 // timed serves and measures what has come to a path. Where spans are collected it makes

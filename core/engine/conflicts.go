@@ -197,8 +197,8 @@ type loser struct {
 	// lost holds who keeps the identifier instead, by kind, counted from 1; 0 means
 	// that the account has it.
 	lost [idKindCount]int
-	// identities are those that it does not get. Of their keepers, lost has the first.
-	identities keepers
+	// identities are those that it does not get. Of their winners, lost has the first.
+	identities identityWinners
 	// What the policies make of it: kept out of the target by one of kind, or made one
 	// with an account, or changed.
 	out    bool
@@ -305,7 +305,7 @@ func awardIdentities(c *conflicts, groups []duplicates.Group, p policy.Choice) {
 
 func (l *loser) loseIdentity(key uint64, to int) {
 	if l.identities == nil {
-		l.identities = keepers{}
+		l.identities = identityWinners{}
 	}
 	l.identities[key] = to
 	if l.lost[identity] == 0 {
@@ -480,9 +480,9 @@ func (c *conflicts) outcome(sourceID string, l *loser) pluginapi.Outcome {
 
 // further names those who keep other identities of an account.
 func further(c *conflicts, l *loser) string {
-	keepers := slices.Compact(slices.Sorted(maps.Values(l.identities)))
+	winners := slices.Compact(slices.Sorted(maps.Values(l.identities)))
 	var ids []string
-	for _, place := range keepers {
+	for _, place := range winners {
 		if place != l.winner() {
 			ids = append(ids, c.winners[place].id)
 		}

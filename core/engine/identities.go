@@ -53,14 +53,14 @@ func contenders(groups []duplicates.Group) (all []duplicates.Account, wants map[
 	return all, wants
 }
 
-// keepers says, by their keys, at which places the accounts are that keep identities of
+// identityWinners says, by their keys, at which places the accounts are that keep identities of
 // another one: it has several, and can lose them to different ones.
-type keepers map[uint64]int
+type identityWinners map[uint64]int
 
 // beside says that somebody else than the account at a place keeps one of them.
-func (k keepers) beside(place int) bool {
-	for _, keeper := range k {
-		if keeper != place {
+func (w identityWinners) beside(place int) bool {
+	for _, winner := range w {
+		if winner != place {
 			return true
 		}
 	}
@@ -68,14 +68,14 @@ func (k keepers) beside(place int) bool {
 }
 
 // strip takes the identities away from the account.
-func (k keepers) strip(u *pluginapi.User, keys *identityKeys) {
-	if len(k) == 0 {
+func (w identityWinners) strip(u *pluginapi.User, keys *identityKeys) {
+	if len(w) == 0 {
 		return
 	}
 	u.Identities = slices.DeleteFunc(slices.Clone(u.Identities), func(i pluginapi.Identity) bool {
 		lost := false
 		_ = keys.each(u, &i, func(key uint64) error {
-			_, others := k[key]
+			_, others := w[key]
 			lost = lost || others
 			return nil
 		})

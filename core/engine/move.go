@@ -65,7 +65,7 @@ func (m *mover) move(ctx context.Context) error {
 	m.stopped = func() error { return context.Cause(reading) }
 	m.departed = &departed{journal: m.journal, removed: m.survey.removed}
 	d := newDispatcher(group, limits, func(b *batch) error {
-		return deal(working, m, b)
+		return process(working, m, b)
 	})
 	err := m.survey.work.each(nil, func(it *item) error {
 		if err := m.handle(reading, d, it); err != nil {
@@ -96,8 +96,8 @@ func (m *mover) move(ctx context.Context) error {
 	return nil
 }
 
-// deal gives the accounts of a batch their outcome, but for those that wait.
-func deal(ctx context.Context, m *mover, b *batch) error {
+// process gives the accounts of a batch their outcome, but for those that wait.
+func process(ctx context.Context, m *mover, b *batch) error {
 	changes, err := act(ctx, m, b)
 	if err == nil {
 		changes = m.waiting.hold(b, changes)
@@ -110,7 +110,7 @@ func act(ctx context.Context, m *mover, b *batch) ([]pluginapi.Change, error) {
 	changes, err := m.apply(ctx, b)
 	m.leavers.back(b.before, changes)
 	if err == nil {
-		err = aside(ctx, m, b, changes)
+		err = takeFreed(ctx, m, b, changes)
 	}
 	if err == nil {
 		err = m.departed.name(ctx, changes)
@@ -118,9 +118,9 @@ func act(ctx context.Context, m *mover, b *batch) ([]pluginapi.Change, error) {
 	return changes, err
 }
 
-// aside gives users what accounts of people who have gone had, where that is all that kept
+// takeFreed gives users what accounts of people who have gone had, where that is all that kept
 // them out.
-func aside(ctx context.Context, m *mover, b *batch, changes []pluginapi.Change) error {
+func takeFreed(ctx context.Context, m *mover, b *batch, changes []pluginapi.Change) error {
 	at, err := m.leavers.stepAside(ctx, b, changes)
 	if err != nil || len(at) == 0 {
 		return err

@@ -216,7 +216,7 @@ func TestRealKratos(t *testing.T) {
 		if err != nil || results[0].err != nil || !isStatus(results[1].err, http.StatusConflict) {
 			t.Fatalf("%v, %v", results, err)
 		}
-		if made, err := (&loader{desk: &target.desk}).made(t.Context(), results); err != nil || len(made) != 0 {
+		if made, err := (&loader{decider: &target.decider}).made(t.Context(), results); err != nil || len(made) != 0 {
 			t.Errorf("it has made %v, %v: what target.go and docs/kratos.md say is over", made, err)
 		}
 	})

@@ -101,7 +101,7 @@ func open(_ context.Context, c config, env sdk.Env) (sdk.Target, error) {
 	}
 	// What Kratos answers with 500 it has rolled back, and it would do so again.
 	client := httpx.NewClient(httpx.Options{UserAgent: env.UserAgent, Pulse: env.Pulse, Log: env.Log, FaultTries: 1})
-	return &target{desk{
+	return &target{decider{
 		mapper: mapper{c},
 		api:    &api{admin: strings.TrimSuffix(c.AdminURL, "/"), public: strings.TrimSuffix(c.PublicURL, "/"), token: c.Token, http: client},
 		judge:  reconcile.Judge{Fingerprints: env.Fingerprints, Place: "Kratos"},

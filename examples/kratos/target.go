@@ -15,10 +15,10 @@ import (
 )
 
 // target is Kratos.
-type target struct{ desk }
+type target struct{ decider }
 
-// desk decides what is to be done.
-type desk struct {
+// decider decides what is to be done.
+type decider struct {
 	mapper
 	api   *api
 	judge reconcile.Judge
@@ -34,7 +34,7 @@ type decision struct {
 
 // decide says what is to be done with users, without doing it. It is all of Plan and the
 // first half of Load, so that what is planned is what happens.
-func (k *desk) decide(ctx context.Context, users []sdk.User) ([]*decision, error) {
+func (k *decider) decide(ctx context.Context, users []sdk.User) ([]*decision, error) {
 	known, err := k.known(ctx, users)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (k *desk) decide(ctx context.Context, users []sdk.User) ([]*decision, error
 }
 
 // known are the identities that earlier runs have noted, whatever they are called by now.
-func (k *desk) known(ctx context.Context, users []sdk.User) (map[string]*identity, error) {
+func (k *decider) known(ctx context.Context, users []sdk.User) (map[string]*identity, error) {
 	var ids []string
 	for i := range users {
 		if id := users[i].Prior.TargetID; id != "" {
@@ -70,7 +70,7 @@ func (k *desk) known(ctx context.Context, users []sdk.User) (map[string]*identit
 	return known, err
 }
 
-func (k *desk) decideOne(ctx context.Context, u *sdk.User, have *identity) (*decision, error) {
+func (k *decider) decideOne(ctx context.Context, u *sdk.User, have *identity) (*decision, error) {
 	d := &decision{user: u, have: have}
 	if problem := invalid(u); problem != "" {
 		d.Outcome = sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: codeInvalidUser, Detail: problem}
@@ -106,7 +106,7 @@ func (k *desk) decideOne(ctx context.Context, u *sdk.User, have *identity) (*dec
 
 // conflict is the outcome of a user who is to sign in with what somebody else signs in with;
 // nil when all is free.
-func (k *desk) conflict(ctx context.Context, u *sdk.User) (*sdk.Outcome, error) {
+func (k *decider) conflict(ctx context.Context, u *sdk.User) (*sdk.Outcome, error) {
 	wants := []struct {
 		trait, value string
 		code         sdk.Code
@@ -158,7 +158,7 @@ func (t *target) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 	if err != nil {
 		return err
 	}
-	l := &loader{&t.desk, out}
+	l := &loader{&t.decider, out}
 	var batch []creation
 	for _, d := range all {
 		switch {
@@ -178,7 +178,7 @@ func (t *target) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 
 // loader does what was decided.
 type loader struct {
-	*desk
+	*decider
 	out sdk.Outcomes
 }
 

@@ -43,7 +43,7 @@ var oversized = map[string]int{
 	"internal/testserver/auth0.Server":    23,
 	"internal/testserver/keycloak.Server": 14,
 	"plugins/auth0.live":                  25,
-	"plugins/generic-scim.lessons":        13,
+	"plugins/generic-scim.learned":        13,
 	"plugins/generic-scim.live":           13,
 	"plugins/generic-scim.transport":      18,
 	"plugins/keycloak.api":                25,

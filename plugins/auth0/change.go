@@ -325,7 +325,7 @@ func (c *change) pack() error {
 	if c.body, err = json.Marshal(&r.importUser); err != nil {
 		return err
 	}
-	if !c.t.freight.Fits(c.body) {
+	if !c.t.queue.Fits(c.body) {
 		c.body = nil
 		c.lose(fieldPassword, sdk.PartLoss{Feature: sdk.PartPassword, Code: sdk.CodePartRefused, Detail: "only an import can replace the hash, and the account with its metadata is too large for one"})
 	}
@@ -334,17 +334,17 @@ func (c *change) pack() error {
 
 // replaceHashes sends the passwords of many accounts together.
 func (t *live) replaceHashes(ctx context.Context, all []*change) error {
-	var parcels []*importjob.Parcel
+	var items []*importjob.Item
 	for _, c := range all {
 		if c.end != nil || c.body == nil {
 			continue
 		}
 		t.directory.Touched(c.now.UserID)
-		parcels = append(parcels, importjob.NewParcel(ctx, importjob.User{
+		items = append(items, importjob.NewItem(ctx, importjob.User{
 			Source: c.u.SourceID, ID: strings.TrimPrefix(c.now.UserID, IDPrefix), Email: c.v.record.Email, Body: c.body, Upsert: true, Payload: matter{c.u, c.v.record},
 		}, answerOf(func(o sdk.Outcome) { c.answer = &o })))
 	}
-	err := t.freight.Carry(ctx, parcels)
+	err := t.queue.Carry(ctx, items)
 	if ctx.Err() != nil {
 		return err
 	}

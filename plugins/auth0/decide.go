@@ -179,7 +179,7 @@ func absent(t *live, m matter) verdict {
 func (t *live) found(m matter, held *account) verdict {
 	r := m.record
 	v := verdict{record: r, wanted: r.wanted(), held: held}
-	sent := m.user.Prior.InDoubt && t.freight.Sent(r.body)
+	sent := m.user.Prior.InDoubt && t.queue.Sent(r.body)
 	known := reconcile.ParseState(m.user.Prior.State).KnowsSecrets()
 	h := reconcile.Held{
 		ID: held.UserID, Fields: fields(held.Account, held.has.Set), Marked: r.marks(held.Account),

@@ -37,7 +37,7 @@ type files struct {
 	config Config
 	mapper mapper
 
-	hold    importjob.Hold[*record]
+	buffer  importjob.Buffer[*record]
 	side    sideFile
 	members memberships
 	written int // files with users
@@ -62,7 +62,7 @@ func newFiles(c Config) *files {
 	t := &files{
 		config:  c,
 		mapper:  mapper{config: c, assignRoles: c.Roles != choiceMetadata, organizations: c.Tenants != choiceMetadata, seats: c.Roles != choiceMetadata},
-		hold:    importjob.NewHold(importjob.Budget-importjob.FileFraming, (*record).encoded),
+		buffer:  importjob.NewBuffer(importjob.Budget-importjob.FileFraming, (*record).encoded),
 		members: memberships{Roles: map[string][]string{}, Organizations: map[string][]member{}},
 	}
 	t.Target = folder.NewTarget(folder.Folder{Dir: c.Out, Users: usersFilePattern, Unwritable: codeOutUnwritable, ForeignFiles: codeOutForeignFiles}, t)
@@ -91,7 +91,7 @@ func (t *files) Write(u *sdk.User, r *record, o sdk.Outcome) error {
 	if err := t.side.add(u, o); err != nil || r == nil {
 		return err
 	}
-	t.hold.Add(r)
+	t.buffer.Add(r)
 	for _, role := range r.belongs.Roles {
 		t.members.Roles[role] = append(t.members.Roles[role], r.targetID())
 	}
@@ -104,10 +104,10 @@ func (t *files) Write(u *sdk.User, r *record, o sdk.Outcome) error {
 // flush writes files while what waits fills more than n of them: with a choice of
 // users, files become full.
 func (t *files) flush(n int) error {
-	for t.hold.Len() > 0 && t.hold.Full(n) {
+	for t.buffer.Len() > 0 && t.buffer.Full(n) {
 		t.written++
 		name := fmt.Sprintf("users-%05d.json", t.written)
-		if err := t.Folder.Write(name, importjob.Array(t.hold.Cut(), (*record).encoded), 0o600); err != nil {
+		if err := t.Folder.Write(name, importjob.Array(t.buffer.Cut(), (*record).encoded), 0o600); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ type live struct {
 	began     *reconcile.Beginning
 	judge     reconcile.Judge
 	directory *directory.Directory
-	freight   *importjob.Freight
+	queue     *importjob.Queue
 	factors   factors
 	side      sideFile
 	janitor   membership.Janitor
@@ -68,9 +68,9 @@ func newLiveOver(base http.RoundTripper, c Config, env sdk.Env) (*live, error) {
 	}
 	t := &live{config: c, preparing: preparing{c, env, base}, api: a, env: env, began: reconcile.NewBeginning(env.Journal), planned: reconcile.NewClaims(), loading: reconcile.NewClaims(), factors: factors{a}}
 	t.judge = reconcile.Judge{Fingerprints: env.Fingerprints, Place: "the tenant", KeptCode: codePasswordKept}
-	t.freight = importjob.New(a, env, &desk{t}, importjob.Options{Jobs: c.Jobs, Calls: batchInFlight, Poll: c.PollInterval.Duration})
+	t.queue = importjob.New(a, env, &settler{t}, importjob.Options{Jobs: c.Jobs, Calls: batchInFlight, Poll: c.PollInterval.Duration})
 	t.directory = directory.New(a, env, c.LookupsBeforeExport, func(ctx context.Context, begun time.Time) error {
-		return t.freight.Pacer().Wait(ctx, begun, time.Now(), 0)
+		return t.queue.Pacer().Wait(ctx, begun, time.Now(), 0)
 	})
 	return t, nil
 }
@@ -80,7 +80,7 @@ func (t *live) Capabilities() sdk.Capabilities { return capabilities(t.config) }
 
 // Close implements [sdk.Closer].
 func (t *live) Close(context.Context) error {
-	t.freight.Close()
+	t.queue.Close()
 	err := t.directory.Close()
 	t.api.Close()
 	if writeErr := t.side.write(t.config.Deferred); writeErr != nil {
@@ -178,7 +178,7 @@ func (t *live) open(ctx context.Context) error {
 	if err != nil {
 		return explain(err)
 	}
-	if err := t.freight.Open(c.ID); err != nil {
+	if err := t.queue.Open(c.ID); err != nil {
 		return err
 	}
 	t.connection, t.shared = *c, len(databases) > 1
@@ -215,14 +215,14 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 	if err := t.open(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(t.began.Note(ctx), t.freight.Recover(ctx)); err != nil {
+	if err := errors.Join(t.began.Note(ctx), t.queue.Recover(ctx)); err != nil {
 		return explain(err)
 	}
 	verdicts, err := t.decide(ctx, users, t.loading, false)
 	if err != nil {
 		return err
 	}
-	var parcels []*importjob.Parcel
+	var items []*importjob.Item
 	var changes []*change
 	g, working := errgroup.WithContext(ctx)
 	g.SetLimit(lookups)
@@ -239,13 +239,13 @@ func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) err
 		case v.record.alone:
 			g.Go(func() error { return t.createAndReport(working, u, v, out) })
 		default:
-			parcels = append(parcels, importjob.NewParcel(ctx, importjob.User{
+			items = append(items, importjob.NewItem(ctx, importjob.User{
 				Source: u.SourceID, ID: v.record.UserID, Email: v.record.Email, Body: v.record.body, Doubt: u.Prior.InDoubt, Payload: matter{u, v.record},
 			}, out))
 		}
 	}
 	var moved errgroup.Group
-	moved.Go(func() error { return t.freight.Carry(ctx, parcels) })
+	moved.Go(func() error { return t.queue.Carry(ctx, items) })
 	err = t.change(ctx, changes, out.Report)
 	return explain(errors.Join(moved.Wait(), g.Wait(), err))
 }

@@ -21,7 +21,7 @@ func TestRequestsStayBelowTheLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := importjob.NewHold(limit, (*record).encoded)
+	h := importjob.NewBuffer(limit, (*record).encoded)
 	m := mapper{config: Config{}.withDefaults()}
 	left := map[string]bool{}
 	for n := range 6_000 {

@@ -48,7 +48,7 @@ func TestSlotsDoNotIdle(t *testing.T) {
 				}
 				users := people(1, 20*perJob)
 				r, _ := target.mapper.user(&users[len(users)-1])
-				target.freight.SetRoom(perJob*(len(r.body)+1) + 1) // small jobs are as good
+				target.queue.SetRoom(perJob*(len(r.body)+1) + 1) // small jobs are as good
 				begun, book := time.Now(), newBook(t)
 				inBatches(users, batchUsers, func(part []sdk.User) {
 					if err := target.Load(t.Context(), part, book); err != nil {

@@ -265,13 +265,13 @@ func (c carrier) lookUp(ctx context.Context, all []*delivery, out sdk.Outcomes) 
 }
 
 func (c carrier) judgeAgain(ctx context.Context, d *delivery, h hit, out sdk.Outcomes) error {
-	byName := h.held != nil && !h.mine && d.doubt && h.held.text("externalId") == "" && c.lessons.loses("externalid")
+	byName := h.held != nil && !h.mine && d.doubt && h.held.text("externalId") == "" && c.learned.loses("externalid")
 	switch {
 	case h.held != nil && (h.mine || byName) && d.doubt && !h.several:
 		// It was not there before it was sent.
 		d.state, d.id, d.held = made, h.held.id(), h.held
 		return nil
-	case h.held != nil && d.doubt && h.held.text("externalId") == "" && !c.lessons.known():
+	case h.held != nil && d.doubt && h.held.text("externalId") == "" && !c.learned.known():
 		d.state, d.last = unclear, errors.New("there is an account of its name without externalId, and nothing shows yet whether the server keeps that")
 	case h.held != nil:
 		if err := c.settle(ctx, d.verdict, h); err != nil {
@@ -349,7 +349,7 @@ func (c carrier) remark(d *delivery) string {
 	if n := d.want.note(); n != "" {
 		notes = append(notes, n)
 	}
-	if lost := c.lessons.notKept(d.want.fields); len(lost) > 0 {
+	if lost := c.learned.notKept(d.want.fields); len(lost) > 0 {
 		notes = append(notes, "the server does not keep "+joinList(lost))
 	}
 	return strings.Join(notes, "; ")
@@ -413,9 +413,9 @@ func (c carrier) joinGroups(ctx context.Context, done []*delivery) (map[string]m
 func (c carrier) readBack(ctx context.Context, done []*delivery) error {
 	// The kinds first: they teach which of the others have to be read as well.
 	for _, chosen := range []func(*delivery) bool{
-		func(d *delivery) bool { return c.lessons.unseen(d.want.fields) },
+		func(d *delivery) bool { return c.learned.unseen(d.want.fields) },
 		func(d *delivery) bool {
-			return d.Outcome.State == nil && (c.lessons.reshapes(d.want.fields) || (c.lessons.keepsOne("emails") && len(elements(d.want.body.get("emails"))) > 1))
+			return d.Outcome.State == nil && (c.learned.reshapes(d.want.fields) || (c.learned.keepsOne("emails") && len(elements(d.want.body.get("emails"))) > 1))
 		},
 	} {
 		g, reading := errgroup.WithContext(ctx)
@@ -432,11 +432,11 @@ func (c carrier) readBack(ctx context.Context, done []*delivery) error {
 	for _, d := range done {
 		if d.Outcome.State == nil {
 			want := wanted(d.want)
-			d.Outcome.State = c.compare.left(want, c.lessons.predicted(want.Fields), nil, nil)
+			d.Outcome.State = c.compare.left(want, c.learned.predicted(want.Fields), nil, nil)
 		}
 	}
-	c.lessons.keepPace(c.pace.found())
-	return c.lessons.save(ctx)
+	c.learned.keepPace(c.pace.found())
+	return c.learned.save(ctx)
 }
 
 // inspect reads one new account and learns from it.
@@ -449,7 +449,7 @@ func (c carrier) inspect(ctx context.Context, d *delivery) error {
 		d.state, d.last = waiting, errors.New("the server gave it an id, and there is no such account")
 		return nil
 	}
-	if c.lessons.singular(d.want.body, held) { // with an address that nobody signs in with
+	if c.learned.singular(d.want.body, held) { // with an address that nobody signs in with
 		was := d.want.body
 		d.want.body = maps.Clone(was)
 		d.want.single("emails")
@@ -467,7 +467,7 @@ func (c carrier) inspect(ctx context.Context, d *delivery) error {
 		}
 	}
 	f := flatten(held)
-	c.lessons.learn(d.want.fields, f)
+	c.learned.learn(d.want.fields, f)
 	for _, name := range d.want.groups {
 		f[groupPath(name)] = "yes"
 	}

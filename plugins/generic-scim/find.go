@@ -262,7 +262,7 @@ func (d *finder) find(ctx context.Context, want *desired, u *sdk.User, fresh boo
 
 // marks reports whether accounts of loads are found by their externalId, so that there is
 // none where none is found. Some servers take such a search and never find anybody.
-func (d *finder) marks(ctx context.Context, l *lessons) (bool, error) {
+func (d *finder) marks(ctx context.Context, l *learned) (bool, error) {
 	d.mu.Lock()
 	indexed, noKeys, marks, known := d.indexed, d.noKeys, len(d.byKey) > 0 || len(d.byName) == 0, d.keysWork
 	d.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 // about to be switched off, and of which no answer came, may be so already.
 func (s reversal) asLeft(ctx context.Context, a sdk.Account, held resource) (resource, bool, error) {
 	f, err := s.heldFields(ctx, nil, held, a.State)
-	if err != nil || untouched(s.env.Fingerprints, a.State, f, s.lessons.additions()) {
+	if err != nil || untouched(s.env.Fingerprints, a.State, f, s.learned.additions()) {
 		return held, err == nil, err
 	}
 	if active, _ := held.get("active").(bool); active || !a.Disable || !a.InDoubt {
@@ -24,7 +24,7 @@ func (s reversal) asLeft(ctx context.Context, a sdk.Account, held resource) (res
 	was := deepCopy(held)
 	was.set("active", true)
 	f = flatten(was)
-	return was, untouched(s.env.Fingerprints, a.State, f, s.lessons.additions()), nil
+	return was, untouched(s.env.Fingerprints, a.State, f, s.learned.additions()), nil
 }
 
 // switchOff has nobody sign in with an account any more. Was is the account as it was. To
@@ -80,7 +80,7 @@ func (s reversal) switchOff(ctx context.Context, a sdk.Account, held, was resour
 	if err != nil {
 		return sdk.Outcome{}, err
 	}
-	recorded, added := fields{}, s.lessons.additions()
+	recorded, added := fields{}, s.learned.additions()
 	for path, v := range f {
 		if last.Recorded(s.env.Fingerprints, path) || added != nil && !added[lossKey(path)] {
 			recorded[path] = v

@@ -40,7 +40,7 @@ type server struct {
 	mapper  mapper
 	finder  *finder
 	groups  *groupDirectory
-	lessons *lessons
+	learned *learned
 	pace    *pace
 	compare comparer
 	write   writer
@@ -112,13 +112,13 @@ func learn(ctx context.Context, t *live) (*server, error) {
 	s := &server{
 		config: t.config, env: t.env, api: t.api, facts: f, mapper: m,
 		groups:  &groupDirectory{api: t.api, facts: f, journal: t.env.Journal, members: memberList{t.api, f}},
-		lessons: recall(t.env.Journal), off: recallSwitchedOff(t.env.Journal),
+		learned: recall(t.env.Journal), off: recallSwitchedOff(t.env.Journal),
 		began: reconcile.NewBeginning(t.env.Journal),
 		pace:  newPace(t.config, f, time.Duration(t.api.fastest.Load())),
 	}
-	s.compare, s.write = comparer{t.env.Fingerprints, s.lessons}, writer{t.api, f}
-	s.mapper.keepsOne = s.lessons.keepsOne
-	s.pace.resume(s.lessons.pace)
+	s.compare, s.write = comparer{t.env.Fingerprints, s.learned}, writer{t.api, f}
+	s.mapper.keepsOne = s.learned.keepsOne
+	s.pace.resume(s.learned.pace)
 	return s, nil
 }
 
@@ -227,7 +227,7 @@ func (s *server) settle(ctx context.Context, v *verdict, h hit) error {
 			Detail: "several accounts of the server have the externalId of this user", Hint: "delete all but one of them",
 		}
 		return nil
-	case h.mine, h.held.text("externalId") == "" && (s.config.Adopt == "username" || (v.user.Prior.InDoubt && s.lessons.loses("externalid"))):
+	case h.mine, h.held.text("externalId") == "" && (s.config.Adopt == "username" || (v.user.Prior.InDoubt && s.learned.loses("externalid"))):
 		return s.weigh(ctx, v, h.held)
 	}
 	v.Outcome = s.compare.judge().Conflict(v.user, sdk.CodeUsernameConflict, "the user name", h.held.id())

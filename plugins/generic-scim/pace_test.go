@@ -194,8 +194,8 @@ func TestPaceIsKept(t *testing.T) {
 	f := newFake(t, profile{bulk: true})
 	j := &memory{}
 	first := openLive(t, f.settings(), j).server
-	first.lessons.keepPace([2]int{50, 8})
-	if err := first.lessons.save(t.Context()); err != nil {
+	first.learned.keepPace([2]int{50, 8})
+	if err := first.learned.save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if p := openLive(t, f.settings(), j).server.pace; p.size != 50 || p.requests != 8 {

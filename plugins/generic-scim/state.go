@@ -13,11 +13,11 @@ import (
 // by now.
 type comparer struct {
 	fingerprints sdk.Fingerprints
-	lessons      *lessons
+	learned      *learned
 }
 
 func (c comparer) judge() *reconcile.Judge {
-	lost := c.lessons.losses()
+	lost := c.learned.losses()
 	return &reconcile.Judge{
 		Fingerprints: c.fingerprints, Group: lossKey, Forgets: func(key string) bool { return lost[key] },
 		Show: changesOf, Place: "the provider",
@@ -38,7 +38,7 @@ const fieldPassword = "password"
 // wanted, and those that an earlier load has left behind. shown is without what the
 // server may have added to a wanted field by itself, which is no drift.
 func (c comparer) answerable(last reconcile.State, want, held fields) (answerable, shown fields) {
-	added := c.lessons.additions()
+	added := c.learned.additions()
 	answerable, shown = fields{}, fields{}
 	for path, v := range held {
 		_, wanted := want[path]

@@ -99,7 +99,7 @@ func (s reversal) takeBackInDoubt(ctx context.Context, a sdk.Account) (sdk.Outco
 	h, err := s.finder.find(ctx, want, &sdk.User{ID: a.ID}, false)
 	sure := false
 	if err == nil && h.held == nil {
-		sure, err = s.finder.marks(ctx, s.lessons)
+		sure, err = s.finder.marks(ctx, s.learned)
 	}
 	switch {
 	case err != nil:

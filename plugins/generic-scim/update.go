@@ -61,12 +61,12 @@ func (s *server) update(ctx context.Context, v *verdict) error {
 		open[fieldPassword] = failed[fieldPassword] != nil
 	}
 	var lost []string
-	if lost = s.lessons.learn(v.want.fields, f); len(lost) > 0 {
+	if lost = s.learned.learn(v.want.fields, f); len(lost) > 0 {
 		v.Outcome.Detail = "the server does not keep " + joinList(lost)
 	}
 	v.Outcome.State, v.Outcome.Before = s.compare.left(wanted(v.want), f, v.Differences, open), before
 	v.Outcome.Losses = append(v.Outcome.Losses, losses(v, f, failed)...)
-	return s.lessons.save(ctx)
+	return s.learned.save(ctx)
 }
 
 // password gives an account, which is held by now, the hash of the source. What the server

@@ -97,7 +97,7 @@ type decision struct {
 	*openRealm
 	users []sdk.User
 	all   []*verdict // of users, in order
-	from  *roster
+	from  *memberIndex
 	plan  bool
 	// proven are accounts that are exactly as the last load has left them, by id.
 	proven map[string]*detail
@@ -107,7 +107,7 @@ type decision struct {
 
 // decide says what is to become of each user, in order. It only reads, and it is
 // the whole difference between a plan and a load.
-func (r *openRealm) decide(ctx context.Context, users []sdk.User, claims *reconcile.Claims, from *roster) ([]*verdict, error) {
+func (r *openRealm) decide(ctx context.Context, users []sdk.User, claims *reconcile.Claims, from *memberIndex) ([]*verdict, error) {
 	d := &decision{openRealm: r, users: users, all: make([]*verdict, len(users)), from: from, plan: claims == r.planned}
 	return d.all, d.make(ctx, claims)
 }
@@ -272,7 +272,7 @@ func (r *decision) recognise(ctx context.Context, v *verdict, u *sdk.User, found
 		if r.from == nil && r.proven[id] == nil || v.Outcome.Action == sdk.Unchanged {
 			return nil
 		}
-		// The roster may be of before, and a proof has no ids of roles: they only prove that
+		// The index of members may be of before, and a proof has no ids of roles: they only prove that
 		// nothing differs.
 		d, err := r.reader.one(ctx, id, nil, nil)
 		if err != nil {

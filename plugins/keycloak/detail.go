@@ -100,14 +100,14 @@ type reader struct {
 	listed      bool // the realm is not too large for lists of members
 	tenancy     bool // tenants are organizations
 
-	mu     sync.Mutex
-	roster *roster // nil until it is worth its price
-	asked  int     // accounts compared since the last write
+	mu    sync.Mutex
+	index *memberIndex // nil until it is worth its price
+	asked int          // accounts compared since the last write
 }
 
 // one reads an account, nil when the realm has no such id. What is known of it already,
 // held and its memberships, is not asked for again.
-func (r *reader) one(ctx context.Context, id string, held *account, from *roster) (*detail, error) {
+func (r *reader) one(ctx context.Context, id string, held *account, from *memberIndex) (*detail, error) {
 	if held == nil {
 		var err error
 		if held, err = r.api.userByID(ctx, id); held == nil || err != nil {
@@ -141,7 +141,7 @@ func (r *reader) one(ctx context.Context, id string, held *account, from *roster
 }
 
 // organizations fills in what the account is a member of, where that counts.
-func (r *reader) organizations(ctx context.Context, d *detail, from *roster) error {
+func (r *reader) organizations(ctx context.Context, d *detail, from *memberIndex) error {
 	if !r.tenancy {
 		return nil
 	}
@@ -167,9 +167,9 @@ func (r *reader) again(ctx context.Context, id string) (*detail, error) {
 }
 
 // some reads the accounts with these ids, without those that are not there. With a
-// roster, memberships come from it. Of the ids that expected knows, each is asked for by
+// index of members, memberships come from it. Of the ids that expected knows, each is asked for by
 // itself where the answer for many does not have it.
-func (r *reader) some(ctx context.Context, ids []string, expected func(id string) bool, from *roster) (map[string]*detail, error) {
+func (r *reader) some(ctx context.Context, ids []string, expected func(id string) bool, from *memberIndex) (map[string]*detail, error) {
 	var found map[string]*detail
 	var err error
 	accounts := map[string]*account{}

@@ -24,13 +24,13 @@ func (a *api) organizations(ctx context.Context) ([]organization, error) {
 	for {
 		var page []organization
 		err := a.read(ctx, a.realmPath("organizations"), url.Values{
-			"first": {fmt.Sprint(len(all))}, "max": {fmt.Sprint(rosterPage)}, "briefRepresentation": {"false"},
+			"first": {fmt.Sprint(len(all))}, "max": {fmt.Sprint(memberPage)}, "briefRepresentation": {"false"},
 		}, &page)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, page...)
-		if len(page) < rosterPage {
+		if len(page) < memberPage {
 			break
 		}
 	}

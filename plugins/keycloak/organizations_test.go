@@ -49,7 +49,7 @@ func TestServerOrganizations(t *testing.T) {
 			t.Error(d)
 		}
 		known := remembering(users, loaded)
-		for range 5 { // at first one by one, then by the roster
+		for range 5 { // at first one by one, then by the index of members
 			for i, o := range planOf(t, p, known) {
 				if o.Action != sdk.Unchanged || !bytes.Equal(o.State, loaded[i].State) {
 					t.Errorf("read back: %s", short(o))

@@ -78,7 +78,7 @@ func (n *notes) print(body []byte) string {
 	return strings.TrimPrefix(n.env.Fingerprints.Of(string(body)), "#")
 }
 
-func (n *notes) prints(load []*Parcel) string {
+func (n *notes) prints(load []*Item) string {
 	var b strings.Builder
 	for _, p := range load {
 		b.WriteString(n.print(p.Body))

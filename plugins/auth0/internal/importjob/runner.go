@@ -58,7 +58,7 @@ type runner struct {
 	notes  notes
 	pacer  Pacer
 	poll   time.Duration
-	here   func(ctx context.Context, p *Parcel) (bool, error)
+	here   func(ctx context.Context, p *Item) (bool, error)
 
 	mu         sync.Mutex
 	connection string
@@ -66,19 +66,19 @@ type runner struct {
 	remembered map[string]bool // what earlier processes have sent and not ended
 }
 
-// crate is an import request that only needs a slot.
-type crate struct {
-	load             []*Parcel
+// request is an import request that only needs a slot.
+type request struct {
+	load             []*Item
 	upsert           bool
 	externalID, kind string
 	body             []byte
 }
 
 // pack encodes a request and writes down that it may be sent.
-func (r *runner) pack(ctx context.Context, load []*Parcel, upsert bool) (*crate, error) {
-	c := &crate{load: load, upsert: upsert, externalID: "stetl-" + random(externalIDLength-6)}
+func (r *runner) pack(ctx context.Context, load []*Item, upsert bool) (*request, error) {
+	c := &request{load: load, upsert: upsert, externalID: "stetl-" + random(externalIDLength-6)}
 	var err error
-	if c.body, c.kind, err = form(r.connection, c.externalID, upsert, Array(load, (*Parcel).encoded)); err != nil {
+	if c.body, c.kind, err = form(r.connection, c.externalID, upsert, Array(load, (*Item).encoded)); err != nil {
 		return nil, err
 	}
 	note := openJob{ExternalID: c.externalID, Users: len(load), Sent: time.Now().UTC().Format(time.RFC3339), Bodies: r.notes.prints(load)}
@@ -95,7 +95,7 @@ func random(n int) string {
 const sendings = 4
 
 // run sends a job and follows it to its end.
-func (r *runner) run(ctx context.Context, c *crate) (*Job, error) {
+func (r *runner) run(ctx context.Context, c *request) (*Job, error) {
 	job, err := r.begin(ctx, c)
 	for attempt := 1; job == nil && err == nil; attempt++ {
 		if attempt == sendings {
@@ -124,7 +124,7 @@ func (r *runner) run(ctx context.Context, c *crate) (*Job, error) {
 
 // begin sends a request and keeps the id of its job before anything else. It returns
 // nothing when there is no trace of a job.
-func (r *runner) begin(ctx context.Context, c *crate) (*Job, error) {
+func (r *runner) begin(ctx context.Context, c *request) (*Job, error) {
 	job, err := r.post(ctx, c.body, c.kind)
 	if tenant.MayBeDone(err) {
 		for _, p := range c.load {
@@ -188,7 +188,7 @@ var jobIDPattern = regexp.MustCompile(`job_[A-Za-z0-9]{16}`)
 
 // rediscover looks for a job whose answer was lost: in the tenant's log, else by its
 // first and last users. It returns nothing when there is no trace of it.
-func (r *runner) rediscover(ctx context.Context, externalID string, load []*Parcel, lost error) (*Job, error) {
+func (r *runner) rediscover(ctx context.Context, externalID string, load []*Item, lost error) (*Job, error) {
 	r.env.Log.Warn("the answer to an import was lost; looking for its job", "external_id", externalID, "error", lost)
 	for range 5 {
 		if err := httpx.Sleep(ctx, 2*usualPace*r.poll); err != nil {
@@ -197,7 +197,7 @@ func (r *runner) rediscover(ctx context.Context, externalID string, load []*Parc
 		if id, err := r.inLog(ctx, externalID); err != nil || id != "" {
 			return &Job{ID: id}, err
 		}
-		for _, p := range []*Parcel{load[0], load[len(load)-1]} {
+		for _, p := range []*Item{load[0], load[len(load)-1]} {
 			if p.Upsert {
 				continue // it was there before
 			}

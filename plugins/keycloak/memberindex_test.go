@@ -51,7 +51,7 @@ func TestServerReadsBackTogether(t *testing.T) {
 				var requests *atomic.Int64
 				c.URL, requests = counted(t, w.front(t, s))
 				var users []sdk.User
-				for n := range 2 * rosterFrom {
+				for n := range 2 * membersFrom {
 					users = append(users, person(20_000+1000*way+n, func(u *sdk.User) {
 						u.Roles = map[string][]string{"public": {"member", fmt.Sprint("team", n%3)}}
 						u.Tenants = []string{"eu", fmt.Sprint("t", n%5)}
@@ -84,7 +84,7 @@ func TestServerReadsBackTogether(t *testing.T) {
 				if n := int(requests.Load()); n > most {
 					t.Errorf("%d requests for %d users", n, len(users))
 				}
-				// Others take a role and an account away; a roster of before says nothing of it.
+				// Others take a role and an account away; an index of members of before says nothing of it.
 				base := "/realms/" + realm + "/users/"
 				var roles []role
 				for _, step := range []func() error{

@@ -12,12 +12,12 @@ import (
 	"github.com/stetl/stetl/core/sdk"
 )
 
-// lessonsKey is the journal's key for what was learnt about the server.
-const lessonsKey = "lessons"
+// learnedKey is the journal's key for what was learnt about the server.
+const learnedKey = "lessons"
 
-// lessons are what reading back has taught: which attributes the server drops, which
+// learned are what reading back has taught: which attributes the server drops, which
 // it rewrites, and which it adds by itself.
-type lessons struct {
+type learned struct {
 	journal sdk.Journal
 
 	mu      sync.Mutex
@@ -31,7 +31,7 @@ type lessons struct {
 	changed bool
 }
 
-type savedLessons struct {
+type savedLearned struct {
 	Lost   []string `json:"lost,omitempty"`
 	Kept   []string `json:"kept,omitempty"`
 	Shaped []string `json:"shaped,omitempty"`
@@ -40,13 +40,13 @@ type savedLessons struct {
 	Pace   [2]int   `json:"pace,omitzero"`
 }
 
-func recall(j sdk.Journal) *lessons {
-	l := &lessons{journal: j, shapes: map[string]bool{}, lost: map[string]bool{}, kept: map[string]bool{}, shaped: map[string]bool{}, single: map[string]bool{}}
+func recall(j sdk.Journal) *learned {
+	l := &learned{journal: j, shapes: map[string]bool{}, lost: map[string]bool{}, kept: map[string]bool{}, shaped: map[string]bool{}, single: map[string]bool{}}
 	if j == nil {
 		return l
 	}
-	raw, ok := j.Get(lessonsKey)
-	var saved savedLessons
+	raw, ok := j.Get(learnedKey)
+	var saved savedLearned
 	if !ok || json.Unmarshal(raw, &saved) != nil {
 		return l
 	}
@@ -67,7 +67,7 @@ const mostShapes = 64
 
 // unseen reports whether no account of this shape has been read back yet, and from
 // then on it has.
-func (l *lessons) unseen(want fields) bool {
+func (l *learned) unseen(want fields) bool {
 	names := map[string]int{} // how many values, too: some servers keep one
 	for path := range want {
 		names[lossKey(path)]++
@@ -86,7 +86,7 @@ func (l *lessons) unseen(want fields) bool {
 }
 
 // learn compares what was sent with what is there, and returns what is lost.
-func (l *lessons) learn(want, held fields) (lost []string) {
+func (l *learned) learn(want, held fields) (lost []string) {
 	there := map[string]bool{}
 	for path := range held {
 		there[lossKey(path)] = true
@@ -135,7 +135,7 @@ func (l *lessons) learn(want, held fields) (lost []string) {
 // singular notes that the server keeps one address, and not the first, so that no
 // more than one may be sent to it. It reports whether held shows that, which is then
 // to be put right.
-func (l *lessons) singular(want, held resource) bool {
+func (l *learned) singular(want, held resource) bool {
 	sent, kept := elements(want.get("emails")), elements(held.get("emails"))
 	if len(sent) < 2 || len(kept) != 1 || sameName(valueOf(kept[0]), []string{valueOf(sent[0])}) {
 		return false
@@ -149,7 +149,7 @@ func (l *lessons) singular(want, held resource) bool {
 }
 
 // keepPace notes what was fastest, for the next run to begin with.
-func (l *lessons) keepPace(pace [2]int) {
+func (l *learned) keepPace(pace [2]int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if pace[0] > 0 && pace != l.pace {
@@ -158,33 +158,33 @@ func (l *lessons) keepPace(pace [2]int) {
 }
 
 // keepsOne reports whether no more than one value of a list is to be sent.
-func (l *lessons) keepsOne(key string) bool {
+func (l *learned) keepsOne(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.single[key]
 }
 
-func (l *lessons) losses() map[string]bool {
+func (l *learned) losses() map[string]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.lost)
 }
 
 // known reports whether any account was read back yet.
-func (l *lessons) known() bool {
+func (l *learned) known() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.added != nil
 }
 
 // additions are what the server adds by itself, nil when nothing is known.
-func (l *lessons) additions() map[string]bool {
+func (l *learned) additions() map[string]bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.added)
 }
 
-func (l *lessons) loses(key string) bool {
+func (l *learned) loses(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.lost[key]
@@ -192,7 +192,7 @@ func (l *lessons) loses(key string) bool {
 
 // reshapes reports whether the server rewrites any of these fields, so that only
 // reading tells what it has made of them.
-func (l *lessons) reshapes(want fields) bool {
+func (l *learned) reshapes(want fields) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for path := range want {
@@ -204,7 +204,7 @@ func (l *lessons) reshapes(want fields) bool {
 }
 
 // predicted is what the server will hold of what it is sent.
-func (l *lessons) predicted(want fields) fields {
+func (l *learned) predicted(want fields) fields {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := fields{}
@@ -217,7 +217,7 @@ func (l *lessons) predicted(want fields) fields {
 }
 
 // notKept names what of a user the server will not keep.
-func (l *lessons) notKept(want fields) (out []string) {
+func (l *learned) notKept(want fields) (out []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for path := range want {
@@ -230,11 +230,11 @@ func (l *lessons) notKept(want fields) (out []string) {
 }
 
 // save writes down what is new, while a load is running.
-func (l *lessons) save(ctx context.Context) error {
+func (l *learned) save(ctx context.Context) error {
 	l.mu.Lock()
 	changed := l.changed
 	l.changed = false
-	saved := savedLessons{
+	saved := savedLearned{
 		slices.Sorted(maps.Keys(l.lost)), slices.Sorted(maps.Keys(l.kept)), slices.Sorted(maps.Keys(l.shaped)), slices.Sorted(maps.Keys(l.added)), slices.Sorted(maps.Keys(l.single)), l.pace,
 	}
 	l.mu.Unlock()
@@ -245,7 +245,7 @@ func (l *lessons) save(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.journal.Put(ctx, lessonsKey, raw); err != nil {
+	if err := l.journal.Put(ctx, learnedKey, raw); err != nil {
 		return fmt.Errorf("remember what the server does with attributes: %w", err)
 	}
 	return nil

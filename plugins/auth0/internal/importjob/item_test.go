@@ -14,9 +14,9 @@ func TestErrorsOfAJob(t *testing.T) {
 		one.Errors = append(one.Errors, Complaint{Code: e[2]})
 		errs = append(errs, one)
 	}
-	var load []*Parcel
+	var load []*Item
 	for _, u := range [][2]string{{"1", "one@example.com"}, {"2", "two@example.com"}, {"3", "three@example.com"}, {"4", "four@example.com"}, {"5", ""}} {
-		load = append(load, &Parcel{User: User{ID: u[0], Email: u[1]}})
+		load = append(load, &Item{User: User{ID: u[0], Email: u[1]}})
 	}
 	said := join(load, errs)
 	for i, want := range []string{"A: ; B: ", "C: ", "D: ", "E: ", ""} {

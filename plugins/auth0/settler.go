@@ -19,26 +19,26 @@ const (
 	errorFactors    = "MFA_FACTORS_FAILED"
 )
 
-// desk turns the ends of jobs into outcomes. What a job does not tell is looked up.
-type desk struct{ t *live }
+// settler turns the ends of jobs into outcomes. What a job does not tell is looked up.
+type settler struct{ t *live }
 
-func of(p *importjob.Parcel) matter { return p.Payload.(matter) } //nolint:forcetypeassert // nothing else is ever sent
+func of(p *importjob.Item) matter { return p.Payload.(matter) } //nolint:forcetypeassert // nothing else is ever sent
 
-// Here implements [importjob.Desk].
-func (d *desk) Here(ctx context.Context, p *importjob.Parcel) (bool, error) {
-	a, err := d.t.directory.Read(ctx, p.TargetID())
+// Here implements [importjob.Settler].
+func (s *settler) Here(ctx context.Context, p *importjob.Item) (bool, error) {
+	a, err := s.t.directory.Read(ctx, p.TargetID())
 	return a != nil && of(p).record.marks(a), err
 }
 
-// Explain implements [importjob.Desk].
-func (d *desk) Explain(err error) error { return explain(err) }
+// Explain implements [importjob.Settler].
+func (s *settler) Explain(err error) error { return explain(err) }
 
-// Settle implements [importjob.Desk].
-func (d *desk) Settle(ctx context.Context, e *importjob.Ending) ([]*importjob.Parcel, error) {
+// Settle implements [importjob.Settler].
+func (s *settler) Settle(ctx context.Context, e *importjob.Ending) ([]*importjob.Item, error) {
 	if e.Upsert {
-		return d.settleChanges(e), nil
+		return s.settleChanges(e), nil
 	}
-	var done, look []*importjob.Parcel
+	var done, look []*importjob.Item
 	refused, partial := 0, 0
 	for _, p := range e.Load {
 		said := e.Said[p]
@@ -64,23 +64,23 @@ func (d *desk) Settle(ctx context.Context, e *importjob.Ending) ([]*importjob.Pa
 	}
 	for _, p := range e.Load {
 		if said := e.Said[p]; said == nil || !said.Has(errorDuplicated) { // else it was there before
-			d.t.directory.Touched(p.TargetID())
+			s.t.directory.Touched(p.TargetID())
 		}
 	}
-	if err := d.learnCase(ctx, done); err != nil {
+	if err := s.learnCase(ctx, done); err != nil {
 		return nil, err
 	}
-	there, missing, err := d.identify(ctx, look, e.Said)
+	there, missing, err := s.identify(ctx, look, e.Said)
 	if err != nil {
 		return nil, err
 	}
-	d.finish(ctx, append(done, there...), e.Said)
+	s.finish(ctx, append(done, there...), e.Said)
 	return missing, nil
 }
 
 // settleChanges is about accounts that were there before: nobody can see whether a hash was
 // replaced, so that the job's word counts. What it leaves open is sent again.
-func (d *desk) settleChanges(e *importjob.Ending) (missing []*importjob.Parcel) {
+func (s *settler) settleChanges(e *importjob.Ending) (missing []*importjob.Item) {
 	refused := 0
 	for _, p := range e.Load {
 		if said := e.Said[p]; said != nil {
@@ -104,8 +104,8 @@ func (d *desk) settleChanges(e *importjob.Ending) (missing []*importjob.Parcel) 
 
 // learnCase finds out, once, whether the tenant writes the ids of users in lower case,
 // which the documentation leaves open, and follows it.
-func (d *desk) learnCase(ctx context.Context, done []*importjob.Parcel) error {
-	t := d.t
+func (s *settler) learnCase(ctx context.Context, done []*importjob.Item) error {
+	t := s.t
 	t.opening.Lock()
 	defer t.opening.Unlock()
 	for _, p := range done {
@@ -136,11 +136,11 @@ func (d *desk) learnCase(ctx context.Context, done []*importjob.Parcel) error {
 	return nil
 }
 
-// look looks for the users of parcels, and asks the tenant itself where what is known of
+// look looks for the users of items, and asks the tenant itself where what is known of
 // it has none.
-func (d *desk) look(ctx context.Context, matters []matter) ([]directory.Holders, error) {
+func (s *settler) look(ctx context.Context, matters []matter) ([]directory.Holders, error) {
 	questions := questionsAbout(matters)
-	found, err := d.t.directory.Find(ctx, questions)
+	found, err := s.t.directory.Find(ctx, questions)
 	if err != nil {
 		return nil, err
 	}
@@ -150,44 +150,44 @@ func (d *desk) look(ctx context.Context, matters []matter) ([]directory.Holders,
 			absent = append(absent, i)
 		}
 	}
-	return found, d.t.directory.Lookup(ctx, questions, absent, found)
+	return found, s.t.directory.Lookup(ctx, questions, absent, found)
 }
 
-// identify says what the accounts are that a job met, or has made: it ends parcels, and
+// identify says what the accounts are that a job met, or has made: it ends items, and
 // returns those whose account is there as it was sent, and those who have none.
-func (d *desk) identify(ctx context.Context, look []*importjob.Parcel, said map[*importjob.Parcel]*importjob.UserError) (there, missing []*importjob.Parcel, err error) {
+func (s *settler) identify(ctx context.Context, look []*importjob.Item, said map[*importjob.Item]*importjob.UserError) (there, missing []*importjob.Item, err error) {
 	var matters []matter
 	for _, p := range look {
 		matters = append(matters, of(p))
 	}
-	found, err := d.look(ctx, matters)
+	found, err := s.look(ctx, matters)
 	if err != nil {
 		return nil, nil, err
 	}
-	var rest []*importjob.Parcel
+	var rest []*importjob.Item
 	var left []matter
 	var holders []directory.Holders
 	for i, p := range look {
 		h := found[i]
 		earlier := matters[i].user.Prior.InDoubt && said[p] != nil // what another process has sent has arrived late
-		if p.Doubt && !earlier && h.ID != nil && h.ID.In(d.t.config.Connection) && matters[i].record.marks(h.ID) {
+		if p.Doubt && !earlier && h.ID != nil && h.ID.In(s.t.config.Connection) && matters[i].record.marks(h.ID) {
 			p.ID = strings.TrimPrefix(h.ID.UserID, IDPrefix)
 			there = append(there, p) // it was not there before the request whose answer was lost
 			continue
 		}
 		rest, left, holders = append(rest, p), append(left, matters[i]), append(holders, h)
 	}
-	verdicts, err := d.t.judgeAll(ctx, left, holders)
+	verdicts, err := s.t.judgeAll(ctx, left, holders)
 	if err != nil {
 		return nil, nil, err
 	}
 	var changes []*change
-	byID := map[string]*importjob.Parcel{}
+	byID := map[string]*importjob.Item{}
 	for i, v := range verdicts {
 		p := rest[i]
 		switch e := said[p]; {
 		case v.writes():
-			changes = append(changes, &change{t: d.t, u: left[i].user, v: v})
+			changes = append(changes, &change{t: s.t, u: left[i].user, v: v})
 			byID[p.Source] = p
 		case v.Outcome.Action == sdk.InDoubt: // it was sent
 			v.Outcome.Code, v.Outcome.Hint = sdk.CodeUnknownAnswer, "run again: the user is looked up first"
@@ -195,7 +195,7 @@ func (d *desk) identify(ctx context.Context, look []*importjob.Parcel, said map[
 		case v.Outcome.Action == sdk.Created && e != nil && e.Has(errorDuplicated):
 			p.End(sdk.Outcome{
 				SourceID: p.Source, Action: sdk.Rejected, Code: codeGhostUser, Detail: "Auth0 says that the user exists, but does not show it: " + e.Text(),
-				Hint: fmt.Sprintf("delete what is left of it with DELETE /api/v2/connections/%s/users?email=…, then run again", d.t.connection.ID),
+				Hint: fmt.Sprintf("delete what is left of it with DELETE /api/v2/connections/%s/users?email=…, then run again", s.t.connection.ID),
 			})
 		case v.Outcome.Action == sdk.Created:
 			missing = append(missing, p)
@@ -203,12 +203,12 @@ func (d *desk) identify(ctx context.Context, look []*importjob.Parcel, said map[
 			p.End(v.Outcome)
 		}
 	}
-	return there, missing, d.t.change(ctx, changes, func(o sdk.Outcome) { byID[o.SourceID].End(o) })
+	return there, missing, s.t.change(ctx, changes, func(o sdk.Outcome) { byID[o.SourceID].End(o) })
 }
 
 // refuse reports what the tenant has against a user, without the hash that it may
 // quote.
-func refuse(p *importjob.Parcel, e *importjob.UserError) {
+func refuse(p *importjob.Item, e *importjob.UserError) {
 	o := sdk.Outcome{SourceID: p.Source, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: of(p).record.hide(e.Text()), Hint: "correct what it names"}
 	switch {
 	case strings.Contains(o.Detail, "already has password hash defined"):
@@ -234,13 +234,13 @@ func (r *record) hide(text string) string {
 }
 
 // finish completes users who are in the tenant: what a job cannot carry follows.
-func (d *desk) finish(ctx context.Context, done []*importjob.Parcel, said map[*importjob.Parcel]*importjob.UserError) {
+func (s *settler) finish(ctx context.Context, done []*importjob.Item, said map[*importjob.Item]*importjob.UserError) {
 	made := make([]newcomer, len(done))
 	for i, p := range done {
 		e := said[p]
 		made[i] = newcomer{matter: of(p), id: p.TargetID(), bare: e != nil && e.Has(errorFactors)}
 	}
-	for i, o := range d.t.complete(ctx, made) {
+	for i, o := range s.t.complete(ctx, made) {
 		done[i].End(o)
 	}
 }

@@ -11,45 +11,45 @@ import (
 )
 
 const (
-	// rosterFrom is how many accounts are compared one by one before the members of
+	// membersFrom is how many accounts are compared one by one before the members of
 	// all roles and groups are listed instead.
-	rosterFrom = 100
-	// rosterPage is how many members or groups are listed at a time.
-	rosterPage = 1000
+	membersFrom = 100
+	// memberPage is how many members or groups are listed at a time.
+	memberPage = 1000
 	// togetherIDs is how many accounts are asked for by id in one request: some 2 KB
 	// of address, which every proxy lets through.
 	togetherIDs = 50
 )
 
-// roster is who has which role and group, as it was at one moment: two requests per
+// memberIndex is who has which role and group, as it was at one moment: two requests per
 // account less. It proves that accounts are as they should be; any that is not, is
 // looked at for itself.
-type roster struct {
+type memberIndex struct {
 	roles  map[string][]role // by user id
 	groups map[string][]group
 
 	organizations map[string][]organization
 }
 
-// wrote forgets the roster, which a write may have made wrong.
+// wrote forgets the index of members, which a write may have made wrong.
 func (r *reader) wrote() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.roster, r.asked = nil, 0
+	r.index, r.asked = nil, 0
 }
 
-// members returns the roster once n more accounts make it worth its price, else nil.
-func (r *reader) members(ctx context.Context, n int) (*roster, error) {
+// members returns the index of members once n more accounts make it worth its price, else nil.
+func (r *reader) members(ctx context.Context, n int) (*memberIndex, error) {
 	if r.bulk && !r.tenancy {
 		return nil, nil //nolint:nilnil // memberships come with the accounts
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asked += n
-	if r.roster != nil || r.asked < rosterFrom || !r.listed {
-		return r.roster, nil
+	if r.index != nil || r.asked < membersFrom || !r.listed {
+		return r.index, nil
 	}
-	found := &roster{roles: map[string][]role{}, groups: map[string][]group{}, organizations: map[string][]organization{}}
+	found := &memberIndex{roles: map[string][]role{}, groups: map[string][]group{}, organizations: map[string][]organization{}}
 	roles, err := pages[role](ctx, r.api, "roles")
 	if err != nil {
 		return nil, fmt.Errorf("list the roles of realm %s: %w", r.api.realm, err)
@@ -74,7 +74,7 @@ func (r *reader) members(ctx context.Context, n int) (*roster, error) {
 			return nil, err
 		}
 	}
-	r.roster = found
+	r.index = found
 	return found, nil
 }
 
@@ -102,13 +102,13 @@ func pages[T any](ctx context.Context, a *api, path ...string) ([]T, error) {
 	for {
 		var page []T
 		err := a.read(ctx, a.realmPath(path...), url.Values{
-			"first": {strconv.Itoa(len(all))}, "max": {strconv.Itoa(rosterPage)}, "briefRepresentation": {"true"},
+			"first": {strconv.Itoa(len(all))}, "max": {strconv.Itoa(memberPage)}, "briefRepresentation": {"true"},
 		}, &page)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, page...)
-		if len(page) < rosterPage {
+		if len(page) < memberPage {
 			return all, nil
 		}
 	}

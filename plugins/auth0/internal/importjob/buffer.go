@@ -56,51 +56,53 @@ func Room(connectionID string) (int, error) {
 	return Budget - len(body), err
 }
 
-// Hold collects encoded users and cuts arrays out of them. T is what belongs to
+// Buffer collects encoded users and cuts arrays out of them. T is what belongs to
 // each.
-type Hold[T any] struct {
+type Buffer[T any] struct {
 	limit int // bytes of one array
 	size  int // of everything that waits
 	items []T
 	body  func(T) []byte
 }
 
-// NewHold returns one whose arrays take so many bytes.
-func NewHold[T any](limit int, body func(T) []byte) Hold[T] { return Hold[T]{limit: limit, body: body} }
+// NewBuffer returns one whose arrays take so many bytes.
+func NewBuffer[T any](limit int, body func(T) []byte) Buffer[T] {
+	return Buffer[T]{limit: limit, body: body}
+}
 
 // Len is how many wait.
-func (h *Hold[T]) Len() int { return len(h.items) }
+func (b *Buffer[T]) Len() int { return len(b.items) }
 
 // Add puts one more behind the others.
-func (h *Hold[T]) Add(item T) {
-	h.items = append(h.items, item)
-	h.size += len(h.body(item)) + 1
+func (b *Buffer[T]) Add(item T) {
+	b.items = append(b.items, item)
+	b.size += len(b.body(item)) + 1
 }
 
 // Full reports whether what waits fills n arrays.
-func (h *Hold[T]) Full(n int) bool { return h.size > n*h.limit }
+func (b *Buffer[T]) Full(n int) bool { return b.size > n*b.limit }
 
 // Cut takes out what fills one array: in order, and where the next one does not
 // fit, whatever fits of those behind it.
-func (h *Hold[T]) Cut() []T {
+func (b *Buffer[T]) Cut() []T {
 	var out []T
-	kept := h.items[:0:0]
+	kept := b.items[:0:0]
 	size := 1 // the brackets, less the comma that the first one lacks
-	for i, item := range h.items {
-		n := len(h.body(item)) + 1
-		if size+n > h.limit {
+	for i, item := range b.items {
+		n := len(b.body(item)) + 1
+		if size+n > b.limit {
 			kept = append(kept, item)
-			if h.limit-size < smallest {
-				kept = append(kept, h.items[i+1:]...)
+			if b.limit-size < smallest {
+				kept = append(kept, b.items[i+1:]...)
 				break
 			}
 			continue
 		}
 		out = append(out, item)
 		size += n
-		h.size -= n
+		b.size -= n
 	}
-	h.items = kept
+	b.items = kept
 	return out
 }
 

@@ -12,35 +12,35 @@ import (
 	"github.com/stetl/stetl/plugins/auth0/internal/tenant"
 )
 
-// dock is where jobs leave, and where what comes of them arrives.
-type dock struct {
-	desk   Desk
-	runner runner
-	slots  slots
+// sender is where jobs leave, and where what comes of them arrives.
+type sender struct {
+	settler Settler
+	runner  runner
+	slots   slots
 
 	failing atomic.Int64 // jobs in a row that failed as a whole
 	worked  atomic.Bool  // a job has done something
 }
 
-// ship runs one import job, or what it takes until every parcel has its end. The
+// send runs one import job, or what it takes until every item has its end. The
 // slot is held by the caller and given back here, as soon as the job is over.
-func (d *dock) ship(ctx context.Context, c *crate) {
+func (s *sender) send(ctx context.Context, c *request) {
 	e := Ending{Load: c.load, Upsert: c.upsert}
 	var errs []UserError
 	var err error
-	e.Job, err = d.runner.run(ctx, c)
-	d.slots.release() // what follows needs no slot
+	e.Job, err = s.runner.run(ctx, c)
+	s.slots.release() // what follows needs no slot
 	if err == nil {
-		errs, err = d.runner.conclude(ctx, e.Job)
+		errs, err = s.runner.conclude(ctx, e.Job)
 	}
-	var missing []*Parcel
+	var missing []*Item
 	if err == nil {
 		e.Said = join(c.load, errs)
-		missing, err = d.desk.Settle(ctx, &e)
+		missing, err = s.settler.Settle(ctx, &e)
 		if err == nil {
 			// The job is over, or nobody can say. A failure leaves a note too many, which does no
 			// harm. It goes before the outcomes, as the journal cannot be written after them.
-			_ = d.runner.notes.forget(context.WithoutCancel(ctx), c.externalID)
+			_ = s.runner.notes.forget(context.WithoutCancel(ctx), c.externalID)
 		}
 	}
 	for _, p := range c.load {
@@ -48,37 +48,37 @@ func (d *dock) ship(ctx context.Context, c *crate) {
 	}
 	switch {
 	case tenant.Status(err) == http.StatusRequestEntityTooLarge && len(c.load) > 1:
-		d.halves(ctx, c.load, c.upsert)
+		s.halves(ctx, c.load, c.upsert)
 	case tenant.Status(err) == http.StatusRequestEntityTooLarge:
 		p := c.load[0]
 		p.End(sdk.Outcome{SourceID: p.Source, Action: sdk.Rejected, Code: sdk.CodeUserTooLarge, Detail: err.Error(), Hint: "shorten the metadata in SuperTokens"})
 		p.report()
 	case err != nil:
-		failAll(c.load, d.desk.Explain(err))
+		failAll(c.load, s.settler.Explain(err))
 	default:
-		d.again(ctx, missing, &e)
+		s.again(ctx, missing, &e)
 	}
 }
 
 // halves sends what a job could not take as a whole in two parts.
-func (d *dock) halves(ctx context.Context, load []*Parcel, upsert bool) {
-	parts := [][]*Parcel{load[:len(load)/2], load[len(load)/2:]}
+func (s *sender) halves(ctx context.Context, load []*Item, upsert bool) {
+	parts := [][]*Item{load[:len(load)/2], load[len(load)/2:]}
 	if len(load) == 1 {
-		parts = [][]*Parcel{load}
+		parts = [][]*Item{load}
 	}
 	for _, part := range parts {
-		err := d.slots.acquire(ctx)
-		var c *crate
+		err := s.slots.acquire(ctx)
+		var c *request
 		if err == nil {
-			if c, err = d.runner.pack(ctx, part, upsert); err != nil {
-				d.slots.release()
+			if c, err = s.runner.pack(ctx, part, upsert); err != nil {
+				s.slots.release()
 			}
 		}
 		if err != nil {
-			failAll(part, d.desk.Explain(err))
+			failAll(part, s.settler.Explain(err))
 			continue
 		}
-		d.ship(ctx, c)
+		s.send(ctx, c)
 	}
 }
 
@@ -87,10 +87,10 @@ func (d *dock) halves(ctx context.Context, load []*Parcel, upsert bool) {
 const mostFailing = 16
 
 // again deals with users that a job should have written and has not.
-func (d *dock) again(ctx context.Context, missing []*Parcel, e *Ending) {
+func (s *sender) again(ctx context.Context, missing []*Item, e *Ending) {
 	if len(missing) < len(e.Load) {
-		d.failing.Store(0)
-		d.worked.Store(true)
+		s.failing.Store(0)
+		s.worked.Store(true)
 	}
 	if len(missing) == 0 {
 		return
@@ -106,7 +106,7 @@ func (d *dock) again(ctx context.Context, missing []*Parcel, e *Ending) {
 		return
 	}
 	alone := len(missing) == 1 && len(e.Load) == 1
-	if len(missing) == len(e.Load) && (d.failing.Add(1) > mostFailing || alone && !d.worked.Load()) {
+	if len(missing) == len(e.Load) && (s.failing.Add(1) > mostFailing || alone && !s.worked.Load()) {
 		failAll(missing, fmt.Errorf("import jobs fail one after the other, whoever is in them; the last one is %s: %s", e.Job.Status, cmp.Or(e.Job.Details, "it gives no reason")))
 		return
 	}
@@ -123,11 +123,11 @@ func (d *dock) again(ctx context.Context, missing []*Parcel, e *Ending) {
 		p.report()
 		return
 	}
-	d.halves(ctx, missing, e.Upsert)
+	s.halves(ctx, missing, e.Upsert)
 }
 
-// failAll ends parcels without outcomes.
-func failAll(load []*Parcel, err error) {
+// failAll ends items without outcomes.
+func failAll(load []*Item, err error) {
 	if err == nil {
 		err = errors.New("an import ended without an answer")
 	}

@@ -1,7 +1,7 @@
 // Package importjob brings users into the tenant through import jobs: it packs them into
 // full ones, keeps the tenant's slots busy, writes down what is on its way before it
 // goes, and joins what a job has said with the users it was about. What the outcome of a
-// user is, a [Desk] decides.
+// user is, a [Settler] decides.
 package importjob
 
 import (
@@ -25,12 +25,12 @@ type User struct {
 	Upsert bool
 	// Doubt says that an earlier request with the user may have been carried out.
 	Doubt bool
-	// Payload is whatever else its desk wants to know.
+	// Payload is whatever else its settler wants to know.
 	Payload any
 }
 
-// Parcel is a user on its way into a job.
-type Parcel struct {
+// Item is a user on its way into a job.
+type Item struct {
 	User
 	out sdk.Outcomes
 	// ctx is of the call that brought it: when that is over, nobody waits for an outcome
@@ -41,19 +41,19 @@ type Parcel struct {
 	end  *sdk.Outcome
 }
 
-// NewParcel prepares a user, whose outcome goes to out.
-func NewParcel(ctx context.Context, u User, out sdk.Outcomes) *Parcel {
-	return &Parcel{User: u, out: out, ctx: ctx, done: make(chan error, 1)}
+// NewItem prepares a user, whose outcome goes to out.
+func NewItem(ctx context.Context, u User, out sdk.Outcomes) *Item {
+	return &Item{User: u, out: out, ctx: ctx, done: make(chan error, 1)}
 }
 
 // TargetID is the id of its account.
-func (p *Parcel) TargetID() string { return IDPrefix + p.ID }
+func (p *Item) TargetID() string { return IDPrefix + p.ID }
 
 // End is what became of the user. It is reported once the job is off the notes.
-func (p *Parcel) End(o sdk.Outcome) { p.end = &o }
+func (p *Item) End(o sdk.Outcome) { p.end = &o }
 
 // report hands the end over to the sender.
-func (p *Parcel) report() {
+func (p *Item) report() {
 	if p.end == nil {
 		return
 	}
@@ -65,13 +65,13 @@ func (p *Parcel) report() {
 	})
 }
 
-// abandoned says that nobody waits for the parcel any more.
-func (p *Parcel) abandoned() bool { return p.ctx.Err() != nil }
+// abandoned says that nobody waits for the item any more.
+func (p *Item) abandoned() bool { return p.ctx.Err() != nil }
 
-// fail ends a parcel without an outcome.
-func (p *Parcel) fail(err error) { p.once.Do(func() { p.done <- err }) }
+// fail ends an item without an outcome.
+func (p *Item) fail(err error) { p.once.Do(func() { p.done <- err }) }
 
-func (p *Parcel) encoded() []byte { return p.Body }
+func (p *Item) encoded() []byte { return p.Body }
 
 // UserError is what a job says about one user.
 type UserError struct {
@@ -113,7 +113,7 @@ func (e *UserError) Has(code string) bool {
 }
 
 // join brings what a job says together with the users it was about.
-func join(load []*Parcel, errs []UserError) map[*Parcel]*UserError {
+func join(load []*Item, errs []UserError) map[*Item]*UserError {
 	byID, byEmail := map[string]*UserError{}, map[string]*UserError{}
 	for i := range errs {
 		e := &errs[i]
@@ -127,7 +127,7 @@ func join(load []*Parcel, errs []UserError) map[*Parcel]*UserError {
 			byEmail[email] = e
 		}
 	}
-	said := map[*Parcel]*UserError{}
+	said := map[*Item]*UserError{}
 	for _, p := range load {
 		if e := byID[p.ID]; e != nil {
 			said[p] = e

@@ -456,7 +456,8 @@ func (r *decision) arrive(ctx context.Context, absent []int) error {
 		case taken[v.user.ID]:
 			v.Outcome = sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: sdk.CodeTargetRefused, Detail: "another realm of the server has an account of this id", Hint: idElsewhere}
 		default:
-			if v.Verdict = judge.Absent(u); v.Outcome.Action != sdk.Created {
+			v.Verdict = judge.Absent(u)
+			if v.Outcome.Action != sdk.Created {
 				continue
 			}
 			refused, err := r.members.withhold(ctx, v.user, nil)

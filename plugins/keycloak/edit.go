@@ -408,9 +408,11 @@ func (e *edit) roles(ctx context.Context, want []string) error {
 			continue
 		}
 		x, err := e.members.role(ctx, name)
-		if failed = cmp.Or(failed, err); err == nil {
-			missing = append(missing, x)
+		if err != nil {
+			failed = cmp.Or(failed, err)
+			continue
 		}
+		missing = append(missing, x)
 	}
 	if len(missing) > 0 {
 		failed = cmp.Or(failed, e.api.write(ctx, http.MethodPost, path, missing))

@@ -164,7 +164,7 @@ func (l Login) LogValue() slog.Value { return slog.StringValue(l.String()) }
 
 // Warning is a finding about an account that an operator should know.
 type Warning struct {
-	// Code is stable; core/diag lists its meaning.
+	// Code is stable. What it means, the reader of the source says.
 	Code string
 	// Detail says what was found, without secrets.
 	Detail string

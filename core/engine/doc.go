@@ -14,8 +14,9 @@
 //	I1  every account ends in exactly one outcome, and the sums add up
 //	I2  nothing is counted before it is durable in the journal
 //	I3  running twice equals running once
-//	I4  a dry run only ever calls Check and Plan
-//	I6  an unknown answer is an outcome of its own, and is looked up by the next run
-//	I7  an account that was in the target before is changed only where a policy
+//	I4  a dry run writes nothing: of the target it asks Check and Plan, and an Undo that
+//	    only looks where people have gone
+//	I5  an unknown answer is an outcome of its own, and is looked up by the next run
+//	I6  an account that was in the target before is changed only where a policy
 //	    says so, and never deleted
 package engine

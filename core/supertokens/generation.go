@@ -1,9 +1,6 @@
 package supertokens
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // release is a minor release of the core, ordered: 10.1 comes after 9.3. Zero is
 // before all of them.
@@ -114,6 +111,3 @@ func (g Generation) links() bool { return g.at(core(7, 0)) }
 
 // tenantsMigrate reports whether tenant membership may be in either of two places.
 func (g Generation) tenantsMigrate() bool { return g.at(core(12, 0)) }
-
-// Generations lists the short names, oldest first.
-func Generations() []string { return slices.Clone(generationNames()) }

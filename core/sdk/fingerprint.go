@@ -45,17 +45,21 @@ func (f Fingerprints) Of(value string) string {
 // State digests the fields of an account as a plugin compares them, for
 // [Outcome].State. A field with an empty value is as good as an absent one.
 func (f Fingerprints) State(fields map[string]string) []byte {
-	all := make([][]byte, 0, len(fields))
+	all := make([][fieldSize]byte, 0, len(fields))
 	for name, value := range fields {
 		if value != "" {
 			all = append(all, f.field(name, value))
 		}
 	}
-	slices.SortFunc(all, bytes.Compare)
-	if 1+len(all)*fieldSize <= maxState {
-		return bytes.Join(append([][]byte{{stateFields}}, all...), nil)
+	slices.SortFunc(all, func(a, b [fieldSize]byte) int { return bytes.Compare(a[:], b[:]) })
+	state := append(make([]byte, 0, 1+len(all)*fieldSize), stateFields)
+	for i := range all {
+		state = append(state, all[i][:]...)
 	}
-	sum := f.sum("state", string(bytes.Join(all, nil)))
+	if len(state) <= maxState {
+		return state
+	}
+	sum := f.sum("state", string(state[1:]))
 	return append([]byte{stateWhole}, sum[:]...)
 }
 
@@ -69,7 +73,7 @@ func (f Fingerprints) Drifted(prior []byte, field, now string) bool {
 	name := f.sum("field", field)
 	for rest := prior[1:]; len(rest) >= fieldSize; rest = rest[fieldSize:] {
 		if bytes.Equal(rest[:nameSize], name[:nameSize]) {
-			return now == "" || !bytes.Equal(rest[:fieldSize], f.field(field, now))
+			return now == "" || [fieldSize]byte(rest) != f.field(field, now)
 		}
 	}
 	return now != ""
@@ -98,9 +102,10 @@ func (f Fingerprints) Diff(prior []byte, now, want map[string]string, show func(
 	return out
 }
 
-func (f Fingerprints) field(name, value string) []byte {
+func (f Fingerprints) field(name, value string) (digest [fieldSize]byte) {
 	n, v := f.sum("field", name), f.sum(name, value)
-	return append(n[:nameSize:nameSize], v[:valueSize]...)
+	copy(digest[copy(digest[:], n[:nameSize]):], v[:valueSize])
+	return digest
 }
 
 // sum is keyed by its beginning. The digests are cut, which is why that is as

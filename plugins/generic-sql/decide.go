@@ -182,7 +182,7 @@ func shown(rows []*row) map[string]string {
 	for _, r := range rows {
 		for i, c := range r.table.columns {
 			if c.compared() {
-				out[r.field(c)] = r.values[i].text
+				out[r.fields()[i]] = r.values[i].text
 			}
 		}
 	}

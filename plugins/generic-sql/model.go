@@ -177,8 +177,9 @@ func (m *model) features() []sdk.Feature {
 // row is one row, wanted or held.
 type row struct {
 	table  *table
-	key    string  // of its key columns, within the account
-	values []value // by column
+	key    string   // of its key columns, within the account
+	values []value  // by column
+	names  []string // of its fields, by column; see [row.fields]
 }
 
 // keyOf joins the key columns, so that no two keys look the same.
@@ -197,5 +198,16 @@ func (t *table) index(name string) int {
 	return slices.IndexFunc(t.columns, func(c *column) bool { return c.name == name })
 }
 
-// name of a field of a row, for states and comparisons.
+// field is the name of a field of a row, for states and comparisons.
 func (r *row) field(c *column) string { return r.table.id + "\x00" + r.key + "\x00" + c.name }
+
+// fields are the names of all fields of a row, by column.
+func (r *row) fields() []string {
+	if r.names == nil {
+		r.names = make([]string, len(r.table.columns))
+		for i, c := range r.table.columns {
+			r.names[i] = r.field(c)
+		}
+	}
+	return r.names
+}

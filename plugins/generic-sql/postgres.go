@@ -180,10 +180,11 @@ func (t *postgresTx) each(ctx context.Context, query string, args []any, f func(
 	defer rows.Close()
 	for rows.Next() {
 		raw := rows.RawValues()
-		texts := make([]*string, len(raw))
+		texts, held := make([]*string, len(raw)), make([]string, len(raw))
 		for i, v := range raw {
 			if v != nil {
-				texts[i] = new(string(v))
+				held[i] = string(v)
+				texts[i] = &held[i]
 			}
 		}
 		if err := f(texts); err != nil {
@@ -216,8 +217,10 @@ func copyText(b *bytes.Buffer, v *string) {
 		b.WriteString(`\N`)
 		return
 	}
-	for i := range len(*v) {
-		switch c := (*v)[i]; c {
+	text := *v
+	for i := strings.IndexAny(text, "\\\n\r\t"); i >= 0; i = strings.IndexAny(text, "\\\n\r\t") {
+		b.WriteString(text[:i])
+		switch text[i] {
 		case '\\':
 			b.WriteString(`\\`)
 		case '\n':
@@ -226,10 +229,10 @@ func copyText(b *bytes.Buffer, v *string) {
 			b.WriteString(`\r`)
 		case '\t':
 			b.WriteString(`\t`)
-		default:
-			b.WriteByte(c)
 		}
+		text = text[i+1:]
 	}
+	b.WriteString(text)
 }
 
 func (t *postgresTx) name(ctx context.Context) (string, error) {

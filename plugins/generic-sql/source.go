@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
@@ -343,13 +345,17 @@ func compileCEL(text, per string) (source, string) {
 		return source{}, "" // what it is for is reported elsewhere
 	}
 	compiling.Lock()
-	ast, issues := env.Compile(text)
+	checked, issues := env.Compile(text)
 	compiling.Unlock()
 	if issues.Err() != nil {
 		line, _, _ := strings.Cut(issues.Errors()[0].Message, "\n")
 		return source{}, "in this expression: " + line
 	}
-	program, err := env.Program(ast, cel.CostLimit(mostCost), cel.EvalOptions(cel.OptOptimize))
+	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if !short(checked) {
+		options = append(options, cel.CostLimit(mostCost))
+	}
+	program, err := env.Program(checked, options...)
 	if err != nil {
 		return source{}, "in this expression: " + err.Error()
 	}
@@ -360,7 +366,7 @@ func compileCEL(text, per string) (source, string) {
 		}
 		return native(v)
 	}}
-	for _, r := range ast.NativeRep().ReferenceMap() {
+	for _, r := range checked.NativeRep().ReferenceMap() {
 		if _, ok := accountFields[r.Name]; ok {
 			s.uses = append(s.uses, r.Name)
 		}
@@ -368,6 +374,22 @@ func compileCEL(text, per string) (source, string) {
 	slices.Sort(s.uses)
 	s.uses = slices.Compact(s.uses)
 	return s, ""
+}
+
+// cheap are the operators and functions that look at each of their operands once, and give
+// nothing that is larger than these together.
+var cheap = []string{
+	operators.Conditional, operators.LogicalAnd, operators.LogicalOr, operators.LogicalNot, operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals,
+	operators.Greater, operators.GreaterEquals, operators.Add, operators.Index, operators.In, "dyn", "lower", "size", "string", "trim", "uuid5",
+}
+
+// short says that an expression cannot take long for any account: it repeats nothing. To
+// count what it does would take as long again as doing it.
+func short(expression *cel.Ast) bool {
+	long := func(e ast.NavigableExpr) bool {
+		return e.Kind() == ast.ComprehensionKind || e.Kind() == ast.CallKind && !slices.Contains(cheap, e.AsCall().FunctionName())
+	}
+	return len(ast.MatchDescendants(ast.NavigateAST(expression.NativeRep()), long)) == 0
 }
 
 // activation resolves variables as they are asked for.

@@ -187,9 +187,9 @@ func wantedOf(rows []*row) reconcile.Wanted {
 		for i, c := range r.table.columns {
 			switch {
 			case c.personal:
-				w.Secrets = append(w.Secrets, reconcile.Secret{Field: r.field(c), Feature: sdk.PartPassword, Value: r.values[i].text})
+				w.Secrets = append(w.Secrets, reconcile.Secret{Field: r.fields()[i], Feature: sdk.PartPassword, Value: r.values[i].text})
 			case c.compared():
-				w.Fields[r.field(c)] = r.values[i].text
+				w.Fields[r.fields()[i]] = r.values[i].text
 			}
 		}
 	}

@@ -68,6 +68,9 @@ func TestImports(t *testing.T) {
 			name: "the core knows no plugin", from: "core/", deep: true, to: []string{module + "plugins/"},
 		},
 		{
+			name: "commands leave the work to core/migration", from: "cmd/", to: []string{module + "core/journal", module + "core/mapping", module + "core/policy", module + "core/signin", module + "core/internal"},
+		},
+		{
 			name: "the engine knows neither database nor processes", from: "core/engine", deep: true,
 			to: []string{"github.com/jackc/pgx", "github.com/hashicorp/go-plugin", module + "core/pluginpb", module + "core/supertokens"},
 		},

@@ -138,7 +138,7 @@ func (f *Finder) name(groups []Group) error {
 	slices.SortFunc(accounts, func(a, b *Account) int { return cmp.Compare(a.Place, b.Place) })
 	return f.accounts.Each(func(record []byte) error {
 		place, n := binary.Uvarint(record)
-		for len(accounts) > 0 && accounts[0].Place == int(place) { //nolint:gosec // it was an int
+		for len(accounts) > 0 && accounts[0].Place == int(place) {
 			rank, size := binary.Varint(record[n:])
 			accounts[0].Rank, accounts[0].ID = rank, string(record[n+size:])
 			accounts = accounts[1:]
@@ -164,7 +164,7 @@ type bucket struct {
 // entry is a value of an account: the place and the kinds are in the tag.
 type entry struct{ hash, tag uint64 }
 
-func (e entry) place() int { return int(e.tag >> 8) } //nolint:gosec // it was an int
+func (e entry) place() int { return int(e.tag >> 8) }
 
 func (e entry) kinds() Kind { return Kind(e.tag) } //nolint:gosec // the last eight bits
 

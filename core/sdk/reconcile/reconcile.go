@@ -137,7 +137,7 @@ func (j *Judge) Found(u *sdk.User, w Wanted, h Held) Verdict {
 	if u.Prior.InDoubt {
 		last.secrets = nil // what was under way may have arrived, or not
 	}
-	unread := j.secrets(&v, last, w, h)
+	unread := j.secrets(&v, last, w, h, u.Existing == sdk.Update)
 	if len(unread) == 0 && len(v.Send) == 0 {
 		state.secrets = j.secretState(w, v.Unsent()) // the others are as wanted
 	}
@@ -255,8 +255,9 @@ func (j *Judge) show(all []Difference) (out []sdk.FieldChange) {
 }
 
 // secrets notes which are to be sent, and returns those of which nobody knows what the
-// account has.
-func (j *Judge) secrets(v *Verdict, last State, w Wanted, h Held) (unread []Secret) {
+// account has. takes says that the account may be written: then what the person has chosen
+// is known to stay.
+func (j *Judge) secrets(v *Verdict, last State, w Wanted, h Held, takes bool) (unread []Secret) {
 	fp := j.Fingerprints
 	for _, s := range w.Secrets {
 		old, drift := "", false
@@ -266,9 +267,9 @@ func (j *Judge) secrets(v *Verdict, last State, w Wanted, h Held) (unread []Secr
 		switch {
 		case known && equal:
 			continue
-		case h.Personal[s.Field] && (same || none && (!known || s.Value == "")):
-			continue // the source asks for nothing new, or nobody knows that it is another one
-		case h.Personal[s.Field]:
+		case h.Personal[s.Field] && (same || none && s.Value == ""):
+			continue // the source asks for nothing new
+		case h.Personal[s.Field] && (known || !none || takes):
 			v.Kept = append(v.Kept, s)
 			continue
 		case known:

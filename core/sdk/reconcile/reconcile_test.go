@@ -121,6 +121,15 @@ func TestFound(t *testing.T) {
 			reconcile.Held{Fields: ada, Personal: map[string]bool{"password": true}, Equal: map[string]bool{"password": false}},
 			want{Action: sdk.Unchanged, Losses: []sdk.PartLoss{{Feature: sdk.PartPassword, Code: sdk.CodePartKept}}},
 		},
+		"there before, with a password of the person's own of which nobody knows whether it is another": {
+			sdk.User{}, wanted("hash", ""), reconcile.Held{Fields: ada, Personal: map[string]bool{"password": true}}, want{Action: sdk.Unchanged, Losses: unread[:1]},
+		},
+		"the same, and taken over": {
+			sdk.User{Existing: sdk.Update},
+			wanted("hash", ""),
+			reconcile.Held{Fields: ada, Personal: map[string]bool{"password": true}},
+			want{Action: sdk.Unchanged, Losses: []sdk.PartLoss{{Feature: sdk.PartPassword, Code: sdk.CodePartKept}}},
+		},
 		"the person has chosen another password since, and the source has not": {
 			sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: loaded}},
 			wanted("hash", "seed"),

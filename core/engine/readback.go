@@ -66,6 +66,9 @@ type comparison struct {
 	// guessing says that nobody knows who was loaded, so that who is refused may never
 	// have been there.
 	guessing bool
+	// all has differences count that no run can do anything about, as the target does not let
+	// them be written.
+	all bool
 	// asking is what the group's questions run under.
 	asking func(users []pluginapi.User, patient bool)
 
@@ -181,18 +184,19 @@ func (c *comparison) judge(u *pluginapi.User, found pluginapi.Change) error {
 	v := c.v
 	v.Compared++
 	moved := u.Prior.TargetID != "" && found.TargetID != "" && u.Prior.TargetID != found.TargetID
+	stays := c.all && found.Action == pluginapi.Unchanged && len(found.Fields) > 0
 	switch {
-	case found.Unread() && !moved:
+	case found.Unread() && !moved && !stays:
 		v.Unread++
 		return nil
-	case found.Action == pluginapi.Unchanged && !moved:
+	case found.Action == pluginapi.Unchanged && !moved && !stays:
 		v.Match++
 		return nil
 	case moved:
 		found.Code, found.Detail = diag.VerifyMisplaced, fmt.Sprintf("it has the id %s, the run made it with %s", found.TargetID, u.Prior.TargetID)
 	case found.Action == pluginapi.Created:
 		found.Code, found.Detail = diag.VerifyMissing, "the account is not in the target"
-	case found.Action == pluginapi.Updated:
+	case found.Action == pluginapi.Updated, found.Action == pluginapi.Unchanged:
 		found.Code = differenceCode(found.Fields)
 		found.Detail = fieldsText(found.Fields)
 	case c.guessing && (found.Action == pluginapi.Skipped || found.Action == pluginapi.Rejected):

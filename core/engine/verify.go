@@ -50,7 +50,7 @@ type verifier struct {
 // verify compares all that should be in the target.
 func (r *verifier) verify(ctx context.Context, sample int) error {
 	c, v := r.comparison, r.comparison.v
-	c.guessing = r.journal == nil
+	c.guessing, c.all = r.journal == nil, true
 	seed, left := maphash.MakeSeed(), 0
 	err := r.survey.work.each(nil, func(it *item) error {
 		if v.Read++; v.Read%progressEvery == 0 {

@@ -86,7 +86,7 @@ func runUndo(ctx context.Context, a *app, yes bool, o migration.UndoOptions) (er
 	if err := errors.Join(err, a.print(r)); err != nil {
 		return err
 	}
-	if len(r.Kept) > 0 || r.Result.Untidy != "" {
+	if len(r.Kept)+len(r.Partly) > 0 || r.Result.Untidy != "" {
 		return silentError{exitRejects}
 	}
 	return nil

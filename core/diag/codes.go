@@ -218,6 +218,7 @@ const (
 	UndoInDoubt         Code = "undo.in_doubt"
 	UndoNoPreImage      Code = "undo.no_pre_image"
 	UndoSignedIn        Code = "undo.signed_in"
+	UndoPartLost        Code = "undo.part_lost"
 	JournalUnwritable   Code = "journal.unwritable"
 )
 
@@ -373,6 +374,7 @@ var table = []Info{
 
 	{UndoInDoubt, "the last run was interrupted while this account was being sent", "run again first, so that the account is looked up", "", passes},
 	{UndoSignedIn, "the person has signed in since the account was loaded", "leave it, or run undo --signed-in", "", stays},
+	{UndoPartLost, "the account is as it was before, but for a part that the target has never shown, such as a password", "tell the person to reset the password, or to set up the authenticator again", "", stays},
 	{UndoNoPreImage, "a run has changed the account, and what it was before is not known", "restore it by hand", "", stays},
 
 	{JournalUnwritable, "the result could not be written to the journal", "make room on its disk and run again: the account is looked up first", "", passes},

@@ -57,8 +57,11 @@ func (m *Migration) Undo(ctx context.Context, o UndoOptions) (*report.Undoing, e
 		Report: func(out pluginapi.Outcome) {
 			done++
 			m.o.Progress(engine.Progress{Phase: Undoing, Done: done, Total: total})
-			if out.Code != "" {
+			switch {
+			case out.Code != "":
 				r.Kept = append(r.Kept, out)
+			case len(out.Losses) > 0:
+				r.Partly = append(r.Partly, out)
 			}
 		},
 		Tidying: func(removed, left int) {

@@ -87,8 +87,9 @@ type Undoing struct {
 	Result *engine.Undoing
 	// OfGone says that it switches accounts on again whose people have gone, and nothing else.
 	OfGone bool
-	// Kept are the accounts that stay although a run has made or changed them.
-	Kept []pluginapi.Outcome
+	// Kept are the accounts that stay although a run has made or changed them, Partly those
+	// that are as they were before but for parts that the target has never shown.
+	Kept, Partly []pluginapi.Outcome
 }
 
 // WriteJSON writes the undo as one JSON object on one line.
@@ -98,7 +99,7 @@ func (u *Undoing) WriteJSON(w io.Writer) error {
 		Target   string              `json:"target"`
 		Accounts []pluginapi.Outcome `json:"accounts"`
 		Elapsed  int64               `json:"elapsed_ms"`
-	}{u.Result, u.Target, orEmpty(u.Kept), u.Result.Elapsed.Milliseconds()})
+	}{u.Result, u.Target, orEmpty(slices.Concat(u.Kept, u.Partly)), u.Result.Elapsed.Milliseconds()})
 }
 
 // WriteText writes the undo for a person.
@@ -113,6 +114,9 @@ func (u *Undoing) WriteText(w io.Writer) error {
 		t.add("deleted: of people who had registered again", Number(u.Result.Deleted))
 	}
 	t.add("restored", Number(u.Result.Restored))
+	if len(u.Partly) > 0 {
+		t.add("of them in part, see below", Number(len(u.Partly)))
+	}
 	if u.Result.Gone > 0 {
 		t.add("gone already", Number(u.Result.Gone))
 	}
@@ -127,13 +131,22 @@ func (u *Undoing) WriteText(w io.Writer) error {
 	if u.Result.Untidy != "" {
 		fmt.Fprintf(b, "\nSome roles, groups and the like that runs had created are still there; another undo goes on with them: %s\n", u.Result.Untidy)
 	}
-	if len(u.Kept) > 0 {
+	var lines []string
+	for _, o := range u.Kept {
+		lines = append(lines, fmt.Sprintf("%s  %s: %s", o.SourceID, o.Code, o.Detail))
+	}
+	for _, o := range u.Partly {
+		for _, l := range o.Losses {
+			lines = append(lines, fmt.Sprintf("%s  %s: %s %s", o.SourceID, l.Code, cmp.Or(l.Attribute, string(l.Feature)), l.Detail))
+		}
+	}
+	if len(lines) > 0 {
 		b.WriteString("\n")
 	}
-	for _, o := range u.Kept[:min(len(u.Kept), maxListed)] {
-		fmt.Fprintf(b, "  %s  %s: %s\n", o.SourceID, o.Code, o.Detail)
+	for _, line := range lines[:min(len(lines), maxListed)] {
+		fmt.Fprintf(b, "  %s\n", line)
 	}
-	if more := len(u.Kept) - maxListed; more > 0 {
+	if more := len(lines) - maxListed; more > 0 {
 		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", Number(more))
 	}
 	return b.flush(w)

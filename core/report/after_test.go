@@ -83,23 +83,26 @@ func TestUndoingText(t *testing.T) {
 	t.Parallel()
 	u := Undoing{
 		Target: "keycloak", Result: &engine.Undoing{Deleted: 1000, Restored: 2, Gone: 1, Left: 4, Tidied: 3, Untidy: "the server is down"},
-		Kept: []pluginapi.Outcome{{SourceID: "a", Code: diag.LoadMoved, Detail: "somebody has changed it"}},
+		Kept:   []pluginapi.Outcome{{SourceID: "a", Code: diag.LoadMoved, Detail: "somebody has changed it"}},
+		Partly: []pluginapi.Outcome{{SourceID: "b", Losses: []pluginapi.PartLoss{{Feature: pluginapi.PartPassword, Code: diag.UndoPartLost, Detail: "is the one of the run"}}}},
 	}
 	want := `
 Target   keycloak
 
-                   accounts
-  deleted             1,000
-  restored                2
-  gone already            1
-  kept, see below         1
-  not of any run          4
+                              accounts
+  deleted                        1,000
+  restored                           2
+  of them in part, see below         1
+  gone already                       1
+  kept, see below                    1
+  not of any run                     4
 
 3 roles, groups and the like that runs had created, and nobody has any more, were deleted, too.
 
 Some roles, groups and the like that runs had created are still there; another undo goes on with them: the server is down
 
   a  load.moved: somebody has changed it
+  b  undo.part_lost: password is the one of the run
 `
 	var b strings.Builder
 	if err := u.WriteText(&b); err != nil {

@@ -249,6 +249,7 @@ const (
 	CodeUndecided        = diag.LoadUndecided
 	CodeUndoInDoubt      = diag.UndoInDoubt
 	CodeUndoSignedIn     = diag.UndoSignedIn
+	CodeUndoPartLost     = diag.UndoPartLost
 	// CodeNotSent is of a user who is in doubt for another reason than a write: nothing has
 	// left for the target, and what the journal knows stays as it is.
 	CodeNotSent = diag.PluginNotSent

@@ -62,6 +62,10 @@ func (s State) IsZero() bool { return len(s.shown) == 0 && len(s.secrets) == 0 }
 // KnowsSecrets says that a run has noted what it sent of what the target does not show.
 func (s State) KnowsSecrets() bool { return len(s.secrets) > 0 }
 
+// SameSecrets reports whether two states know of the same secrets: what the target does not
+// show was last sent alike.
+func (s State) SameSecrets(other State) bool { return bytes.Equal(s.secrets, other.secrets) }
+
 // Recorded reports whether a field was part of what a run has left behind, whatever its
 // value was.
 func (s State) Recorded(fp sdk.Fingerprints, field string) bool {

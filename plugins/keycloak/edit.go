@@ -363,7 +363,7 @@ func (e *edit) check(v *verdict, h reconcile.Held) {
 	}
 	for _, s := range v.wanted.Secrets {
 		equal, known := h.Equal[s.Field]
-		if !known || equal || !v.Send[s.Field] || e.open[s.Field] || e.lost[s.Field] {
+		if !known || equal || !v.Send[s.Field] || e.open[s.Field] || e.lost[s.Field] || v.left[s.Field] {
 			continue
 		}
 		e.open[s.Field] = true

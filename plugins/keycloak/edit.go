@@ -3,8 +3,6 @@ package keycloak
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -28,7 +26,7 @@ type edit struct {
 	wanted  reconcile.Wanted
 	current account // as the realm has it by now
 
-	before  []byte // its former self
+	before  preImage // its former self
 	outcome *sdk.Outcome
 	open    map[string]bool // secrets that were not written
 	lost    map[string]bool // fields that were not written
@@ -37,13 +35,9 @@ type edit struct {
 
 // write carries out a verdict about an account that is there.
 func (r *openRealm) write(ctx context.Context, v *verdict) (*edit, error) {
-	before, err := json.Marshal(cmp.Or(v.parked, v.held))
-	if err != nil {
-		return nil, fmt.Errorf("encode the account %s: %w", v.held.ID, err)
-	}
 	e := &edit{
 		api: r.api, members: r.members, view: &r.view, held: v.held, user: v.user, wanted: v.wanted, current: v.held.account,
-		before: before, outcome: &v.Outcome, open: v.Unsent(), lost: map[string]bool{},
+		before: preImage{detail: *cmp.Or(v.parked, v.held), Sent: v.Send}, outcome: &v.Outcome, open: v.Unsent(), lost: map[string]bool{},
 	}
 	return e, r.carryOut(ctx, e, v)
 }
@@ -62,7 +56,8 @@ func (r *openRealm) conclude(e *edit, v *verdict, after *detail) {
 		return
 	}
 	if v.Outcome.Action == sdk.Updated {
-		v.Outcome.Before = e.before
+		e.before.Left = v.Outcome.State
+		v.Outcome.Before = []byte(text(e.before))
 	}
 }
 

@@ -2,8 +2,6 @@ package keycloak
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/reconcile"
@@ -13,10 +11,6 @@ import (
 // give free what others want, it gets a name and an address that nobody has, and loses its
 // identities at other providers.
 func (u *undoing) switchOff(ctx context.Context, a sdk.Account, d *detail) (sdk.Outcome, error) {
-	before, err := json.Marshal(d)
-	if err != nil {
-		return sdk.Outcome{}, fmt.Errorf("encode the account %s: %w", d.ID, err)
-	}
 	off := d.account
 	off.Enabled = false
 	e := &edit{api: u.api, members: u.members, view: &u.view, held: d}
@@ -43,5 +37,5 @@ func (u *undoing) switchOff(ctx context.Context, a sdk.Account, d *detail) (sdk.
 	}
 	last := reconcile.ParseState(a.State)
 	state := last.Showing(u.view.judge.Fingerprints, u.view.held(after, reconcile.Wanted{}, last).Fields)
-	return sdk.Outcome{Action: sdk.Updated, State: state, Before: before}, nil
+	return sdk.Outcome{Action: sdk.Updated, State: state, Before: []byte(text(preImage{detail: *d, Left: state}))}, nil
 }

@@ -3,11 +3,11 @@ package keycloak
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/core/sdk/httpx"
@@ -37,6 +37,7 @@ type undoing struct {
 	found    map[string]*detail
 	seen     map[string]seenState // where the provider tells
 	doomed   []sdk.Account        // to be deleted together
+	waiting  *waiting
 }
 
 // takeAll takes accounts back side by side, and those that only have to go together. What
@@ -48,9 +49,28 @@ func takeAll(ctx context.Context, t *live, accounts []sdk.Account, out sdk.Outco
 	}
 	r.reader.wrote()
 	defer r.reader.wrote()
-	u := &undoing{openRealm: r, doubtful: doubtful}
-	return explain(u.takeAll(ctx, accounts, out))
+	all := &undoing{openRealm: r, doubtful: doubtful, waiting: &waiting{}}
+	g, part := errgroup.WithContext(ctx)
+	g.SetLimit(undoParts)
+	for some := range slices.Chunk(accounts, undoPart) {
+		g.Go(func() error {
+			u := *all
+			return u.takeAll(part, some, out)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return explain(err)
+	}
+	// Those that were deleted may have had what others are to get back.
+	return explain(all.restoreWaiting(ctx, out))
 }
+
+// What is looked at and deleted with one request, and how many of them the server gets at a
+// time: it uses one processor for each.
+const (
+	undoPart  = 50
+	undoParts = 4
+)
 
 func (u *undoing) takeAll(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) (err error) {
 	asked := map[string]bool{}
@@ -77,7 +97,7 @@ func (u *undoing) takeAll(ctx context.Context, accounts []sdk.Account, out sdk.O
 			now = append(now, a)
 		}
 	}
-	if err := reconcile.TakeBack(ctx, searches, now, out, u.takeBack, refused); err != nil {
+	if err := reconcile.TakeBack(ctx, searches, now, unlessWaiting{out}, u.takeBack, refused); err != nil {
 		return err
 	}
 	return u.deleteTogether(ctx, out)
@@ -173,11 +193,7 @@ func (u *undoing) takeBack(ctx context.Context, a sdk.Account) (sdk.Outcome, err
 	if a.Before == nil {
 		return sdk.Outcome{Action: sdk.Deleted}, u.api.remove(ctx, "users", a.TargetID)
 	}
-	var before detail
-	if err := json.Unmarshal(a.Before, &before); err != nil {
-		return sdk.Outcome{}, fmt.Errorf("read the pre-image of account %s: %w", a.TargetID, err)
-	}
-	return sdk.Outcome{Action: sdk.Updated}, u.restore(ctx, d, &before)
+	return u.giveBack(ctx, a, d)
 }
 
 // proven says that the account tells by itself that a run of this journal has made it.
@@ -286,53 +302,4 @@ func (u *undoing) whatWasDone(ctx context.Context, d *detail) (done doneTo, err 
 		done.touched = loggedOut
 	}
 	return done, nil
-}
-
-// restore gives an account back what the server had shown of it before.
-func (t *openRealm) restore(ctx context.Context, d, before *detail) error {
-	for _, c := range d.Credentials {
-		if !slices.ContainsFunc(before.Credentials, func(o heldCredential) bool { return o.ID == c.ID }) {
-			if err := t.api.remove(ctx, "users", d.ID, "credentials", c.ID); err != nil {
-				return err
-			}
-		}
-	}
-	e := &edit{api: t.api, members: t.members, view: &t.view, held: d}
-	if err := e.put(ctx, before.account, nil); err != nil {
-		return err
-	}
-	var names, paths, tenants []string
-	for _, x := range before.Roles {
-		names = append(names, x.Name)
-	}
-	if err := e.roles(ctx, names); err != nil {
-		return err
-	}
-	for _, g := range before.Groups {
-		paths = append(paths, g.Path)
-	}
-	if err := e.groups(ctx, paths, func(string) bool { return true }); err != nil {
-		return err
-	}
-	for _, o := range before.Organizations {
-		tenants = append(tenants, o.Name)
-	}
-	if err := t.members.setOrganizations(ctx, d.ID, d.Organizations, tenants, func(string) bool { return true }); err != nil {
-		return err
-	}
-	for _, l := range before.Links {
-		if !slices.Contains(d.Links, l) {
-			if err := e.link(ctx, l.Alias, &l); err != nil {
-				return err
-			}
-		}
-	}
-	for _, l := range d.Links {
-		if !slices.ContainsFunc(before.Links, func(b link) bool { return b.Alias == l.Alias }) {
-			if err := e.link(ctx, l.Alias, nil); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

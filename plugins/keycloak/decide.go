@@ -22,6 +22,8 @@ type verdict struct {
 	parked *detail // as it was before it stepped aside, nil if it has not
 	// left are fields that are to differ, since they cannot be written.
 	left map[string]bool
+	// kept are the differences in them.
+	kept []sdk.FieldChange
 	// wishes are the identities that the account is to be linked to and is not.
 	wishes []wish
 	// moves are links that come to this account from others that are ways to sign in to it
@@ -29,8 +31,14 @@ type verdict struct {
 	moves []move
 }
 
+// change is what a plan says. Of an account that stays as it is although it differs, since
+// nobody can write that, it says the differences, for whoever compares both sides.
 func (v *verdict) change() sdk.Change {
-	return sdk.Change{Outcome: v.Outcome, Fields: v.Fields}
+	c := sdk.Change{Outcome: v.Outcome, Fields: v.Fields}
+	if c.Action == sdk.Unchanged {
+		c.Fields = v.kept
+	}
+	return c
 }
 
 // writes says that an account that is there is to be changed.
@@ -54,6 +62,12 @@ func (v *verdict) lose(feature sdk.Feature, code sdk.Code, attribute, detail str
 
 // giveUp notes that a field cannot be written, so that it stays different.
 func (v *verdict) giveUp(field string, feature sdk.Feature, code sdk.Code, attribute, detail string) {
+	for _, f := range v.Fields {
+		if f.Field == field {
+			f.Drift = false // nobody is asked about it
+			v.kept = append(v.kept, f)
+		}
+	}
 	v.leave(field)
 	v.lose(feature, code, attribute, detail)
 	if v.left == nil {
@@ -329,6 +343,11 @@ func (r *decision) compare(ctx context.Context, v *verdict, u *sdk.User, d *deta
 		if hidden := s.Field == fieldHiddenAttributes || s.Field == fieldHiddenIdentities; hidden && v.Send[s.Field] {
 			v.giveUp(s.Field, s.Feature, sdk.CodePartRefused, "", "the realm hides it, and accepts it for new accounts only")
 		}
+	}
+	if v.Outcome.Action == sdk.Unchanged && len(v.left) > 0 { // all else is as wanted, which the next look is to know
+		open := v.Unsent()
+		maps.Copy(open, v.left)
+		v.Outcome.State = r.view.judge.Left(v.wanted, h.Fields, open)
 	}
 	return nil
 }

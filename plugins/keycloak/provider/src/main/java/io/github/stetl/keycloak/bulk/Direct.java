@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Iterator;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -49,7 +50,7 @@ import org.keycloak.representations.idm.UserRepresentation;
 
 /**
  * Creates a user as the server's import routine does, with the same rows and events, without its look-ups and flushes:
- * what is new has nothing to be found. Only for servers and for users of which every row is known; others are left to
+ * what is new has nothing to be found. The rows of many go with one statement ({@link Rows}). Only for servers and for users of which every row is known; others are left to
  * that routine.
  */
 final class Direct {
@@ -67,6 +68,9 @@ final class Direct {
             "createdTimestamp", "attributes", "requiredActions", "credentials", "federatedIdentities", "realmRoles", "groups");
     private static final Set<String> CREDENTIAL =
             Set.of("id", "type", "userLabel", "createdDate", "credentialData", "secretData");
+    /** Attributes that are fields of the user. */
+    private static final Set<String> FIELDS = Set.of(UserModel.USERNAME, UserModel.EMAIL, UserModel.FIRST_NAME, UserModel.LAST_NAME);
+
     private static final Set<String> LINK = Set.of("identityProvider", "userId", "userName");
 
     private final KeycloakSession session;
@@ -75,11 +79,20 @@ final class Direct {
     private final Map<String, CredentialProvider<?>> providers = new HashMap<>();
     private final Map<String, GroupModel> groups = new HashMap<>();
     private final Map<String, RoleModel> roles = new HashMap<>();
+    private final Rows rows;
 
     private Direct(KeycloakSession session, RealmModel realm, EntityManager em) {
         this.session = session;
         this.realm = realm;
         this.em = em;
+        this.rows = Rows.on(em);
+    }
+
+    /** Writes what {@link #create} has kept for one statement. */
+    void finish() {
+        if (rows != null) {
+            rows.write();
+        }
     }
 
     /** Null on a server that may keep or tell more of a user than is known here. */
@@ -139,28 +152,78 @@ final class Direct {
         user.setEmailVerified(from.isEmailVerified() != null && from.isEmailVerified());
         user.setFirstName(from.getFirstName());
         user.setLastName(from.getLastName());
-        em.persist(entity); // now, since what changes after it takes a statement of its own
-        if (from.getAttributes() != null) {
-            for (Map.Entry<String, List<String>> attribute : from.getAttributes().entrySet()) {
-                if (attribute.getValue() != null) {
-                    user.setAttribute(attribute.getKey(), new ArrayList<>(attribute.getValue()));
-                }
-            }
-        }
-        if (from.getRequiredActions() != null) {
-            for (String action : from.getRequiredActions()) {
-                user.addRequiredAction(DefaultRequiredActions.getDefaultRequiredActionCaseInsensitively(action));
-            }
-        }
+        Store store = rows != null && fits(from.getAttributes()) ? rows::add : em::persist;
+        store.add(entity); // now, since what changes after it takes a statement of its own
+        attributes(entity, user, from.getAttributes(), store);
+        actions(entity, from.getRequiredActions(), store);
         int priority = 0;
         for (CredentialModel credential : credentials) {
             priority += 10;
-            persist(entity, credential, priority);
+            store.add(entity(entity, credential, priority));
         }
-        link(entity, user, from.getFederatedIdentities());
-        grant(entity, user, from.getRealmRoles());
-        join(entity, user, from.getGroups());
+        link(entity, user, from.getFederatedIdentities(), store);
+        grant(entity, user, from.getRealmRoles(), store);
+        join(entity, user, from.getGroups(), store);
         return true;
+    }
+
+    /** Where rows go. */
+    private interface Store {
+
+        void add(Object entity);
+    }
+
+    private static boolean fits(Map<String, List<String>> attributes) {
+        if (attributes == null) {
+            return true;
+        }
+        for (Map.Entry<String, List<String>> attribute : attributes.entrySet()) {
+            if (FIELDS.contains(attribute.getKey()) || attribute.getValue() != null && !attribute.getValue().stream().allMatch(Rows::fits)) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    private void attributes(UserEntity owner, UserModel user, Map<String, List<String>> attributes, Store store) {
+        if (attributes == null) {
+            return;
+        }
+        for (Map.Entry<String, List<String>> attribute : attributes.entrySet()) {
+            if (attribute.getValue() == null) {
+                continue;
+            }
+            if (FIELDS.contains(attribute.getKey())) { // it takes the place of the field, of a user that is in the session
+                user.setAttribute(attribute.getKey(), new ArrayList<>(attribute.getValue()));
+                continue;
+            }
+            for (String value : attribute.getValue()) {
+                UserAttributeEntity entity = new UserAttributeEntity();
+                entity.setId(KeycloakModelUtils.generateId());
+                entity.setName(attribute.getKey());
+                entity.setValue(value);
+                entity.setUser(owner);
+                store.add(entity);
+                owner.getAttributes().add(entity);
+            }
+        }
+    }
+
+    private static void actions(UserEntity owner, List<String> actions, Store store) {
+        if (actions == null) {
+            return;
+        }
+        Set<String> known = new LinkedHashSet<>();
+        for (String action : actions) {
+            known.add(DefaultRequiredActions.getDefaultRequiredActionCaseInsensitively(action));
+        }
+        for (String action : known) {
+            UserRequiredActionEntity entity = new UserRequiredActionEntity();
+            entity.setUser(owner);
+            entity.setAction(action);
+            store.add(entity);
+            owner.getRequiredActions().add(entity);
+        }
     }
 
     /** Null where another provider than the server's own would store one of them. */
@@ -205,7 +268,7 @@ final class Direct {
         return found;
     }
 
-    private void persist(UserEntity owner, CredentialModel credential, int priority) {
+    private static CredentialEntity entity(UserEntity owner, CredentialModel credential, int priority) {
         CredentialEntity entity = new CredentialEntity();
         entity.setId(credential.getId() == null ? KeycloakModelUtils.generateId() : credential.getId());
         entity.setType(credential.getType());
@@ -215,10 +278,10 @@ final class Direct {
         entity.setSecretData(credential.getSecretData());
         entity.setPriority(priority);
         entity.setUser(owner);
-        em.persist(entity);
+        return entity;
     }
 
-    private void link(UserEntity owner, UserModel user, List<FederatedIdentityRepresentation> links) {
+    private void link(UserEntity owner, UserModel user, List<FederatedIdentityRepresentation> links, Store store) {
         if (links == null) {
             return;
         }
@@ -229,13 +292,13 @@ final class Direct {
             entity.setUserId(link.getUserId());
             entity.setUserName(link.getUserName());
             entity.setUser(owner);
-            em.persist(entity);
+            store.add(entity);
             session.getKeycloakSessionFactory().publish(new Linked(session, realm, user,
                     new FederatedIdentityModel(link.getIdentityProvider(), link.getUserId(), link.getUserName())));
         }
     }
 
-    private void grant(UserEntity owner, UserModel user, List<String> names) {
+    private void grant(UserEntity owner, UserModel user, List<String> names, Store store) {
         if (names == null) {
             return;
         }
@@ -244,7 +307,7 @@ final class Direct {
             UserRoleMappingEntity entity = new UserRoleMappingEntity();
             entity.setUser(owner);
             entity.setRoleId(role.getId());
-            em.persist(entity);
+            store.add(entity);
             if (GRANTS) {
                 Granted.fire(role, user, session);
             }
@@ -256,7 +319,7 @@ final class Direct {
         return role == null ? realm.addRole(name) : role;
     }
 
-    private void join(UserEntity owner, UserModel user, List<String> paths) {
+    private void join(UserEntity owner, UserModel user, List<String> paths, Store store) {
         if (paths == null) {
             return;
         }
@@ -266,7 +329,7 @@ final class Direct {
             entity.setUser(owner);
             entity.setGroupId(group.getId());
             entity.setMembershipType(MembershipType.UNMANAGED);
-            em.persist(entity);
+            store.add(entity);
             session.getKeycloakSessionFactory().publish(new Joined(session, realm, user, group));
         }
     }

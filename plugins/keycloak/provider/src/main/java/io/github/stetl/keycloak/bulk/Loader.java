@@ -163,6 +163,9 @@ final class Loader {
             if (Refusal.trouble(e)) {
                 throw new ServiceUnavailableException("the database cannot take users at the moment");
             }
+            if (unseen) {
+                Rows.note(e);
+            }
             return e;
         } catch (LinkageError e) {
             if (!unseen) {
@@ -197,6 +200,9 @@ final class Loader {
             }
             em.flush();
             em.clear();
+            if (direct != null) {
+                direct.finish();
+            }
         }
         if (missing.isEmpty()) {
             return;

@@ -94,6 +94,7 @@ func (w *waiting) add(r *restoration) {
 // unlessWaiting passes on what is decided. An account that waits has no outcome yet.
 type unlessWaiting struct{ sdk.Outcomes }
 
+// Report implements [sdk.Outcomes].
 func (o unlessWaiting) Report(x sdk.Outcome) {
 	if x.Action != "" {
 		o.Outcomes.Report(x)

@@ -121,7 +121,12 @@ func (m *mapper) wanted(u *sdk.User, have *identity) *identity {
 	if len(u.Metadata) > 0 {
 		want.Admin[keyMetadata] = decode(u.Metadata)
 	}
-	links := []string{markOf(u.ID)}
+	want.Credentials = map[string]credential{"oidc": {Identifiers: append(m.links(u), markOf(u.ID))}}
+	return want
+}
+
+// links are the identifiers of a user at other providers, as Kratos calls these.
+func (m *mapper) links(u *sdk.User) (links []string) {
 	for _, other := range u.Identities {
 		provider, renamed := m.config.Providers[other.Provider]
 		if !renamed {
@@ -129,8 +134,7 @@ func (m *mapper) wanted(u *sdk.User, have *identity) *identity {
 		}
 		links = append(links, provider+":"+other.Subject)
 	}
-	want.Credentials = map[string]credential{"oidc": {Identifiers: links}}
-	return want
+	return links
 }
 
 // secrets is what Kratos takes and nobody compares: it makes another hash of a password at

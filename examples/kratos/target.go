@@ -107,12 +107,22 @@ func (k *decider) decideOne(ctx context.Context, u *sdk.User, have *identity) (*
 // conflict is the outcome of a user who is to sign in with what somebody else signs in with;
 // nil when all is free.
 func (k *decider) conflict(ctx context.Context, u *sdk.User) (*sdk.Outcome, error) {
-	wants := []struct {
-		trait, value string
-		code         sdk.Code
-	}{{k.config.Traits.Email, u.Email, sdk.CodeEmailConflict}, {k.config.Traits.Username, u.Username, sdk.CodeUsernameConflict}}
+	type want struct {
+		value string
+		code  sdk.Code
+	}
+	var wants []want
+	if k.config.Traits.Email != "" {
+		wants = append(wants, want{u.Email, sdk.CodeEmailConflict})
+	}
+	if k.config.Traits.Username != "" {
+		wants = append(wants, want{u.Username, sdk.CodeUsernameConflict})
+	}
+	for _, link := range k.links(u) {
+		wants = append(wants, want{link, sdk.CodeIdentityConflict})
+	}
 	for _, w := range wants {
-		if w.trait == "" || w.value == "" {
+		if w.value == "" {
 			continue
 		}
 		holder, err := k.api.find(ctx, w.value)

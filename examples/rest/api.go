@@ -67,11 +67,11 @@ func (a *api) call(ctx context.Context, method, path string, in, out any) error 
 	return json.NewDecoder(resp.Body).Decode(out)
 }
 
-// find looks an account up by the id that applications have stored; nil when there is
-// none.
-func (a *api) find(ctx context.Context, externalID string) (*account, error) {
+// search looks an account up by one of its fields: "external_id", the id that applications
+// have stored, or "username"; nil when there is none.
+func (a *api) search(ctx context.Context, field, value string) (*account, error) {
 	var found []account
-	if err := a.call(ctx, http.MethodGet, "/users?external_id="+url.QueryEscape(externalID), nil, &found); err != nil {
+	if err := a.call(ctx, http.MethodGet, "/users?"+url.Values{field: {value}}.Encode(), nil, &found); err != nil {
 		return nil, err
 	}
 	if len(found) == 0 {

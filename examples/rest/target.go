@@ -63,10 +63,18 @@ func (t *target) decide(ctx context.Context, u *sdk.User) (reconcile.Verdict, *a
 		return reconcile.Verdict{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Rejected, Code: codeInvalidUser, Detail: problem}}, nil, nil
 	}
 	have, err := t.find(ctx, u)
-	if err != nil || have == nil {
-		return t.judge.Absent(u), nil, err
+	if err != nil {
+		return reconcile.Verdict{}, nil, err
 	}
-	return t.judge.Found(u, wantedOf(u), reconcile.Held{ID: have.ID, Fields: fields(have), Marked: have.ExternalID == u.ID}), have, nil
+	if have != nil {
+		return t.judge.Found(u, wantedOf(u), reconcile.Held{ID: have.ID, Fields: fields(have), Marked: have.ExternalID == u.ID}), have, nil
+	}
+	// Acme would refuse a name that somebody has. A plan is to know that, too.
+	holder, err := t.api.search(ctx, "username", u.Username)
+	if err == nil && holder != nil {
+		return reconcile.Verdict{Outcome: t.judge.Conflict(u, sdk.CodeUsernameConflict, "the user name", holder.ID)}, nil, nil
+	}
+	return t.judge.Absent(u), nil, err
 }
 
 // find looks for the account of u: by the id that an earlier run has noted, whatever its
@@ -76,7 +84,7 @@ func (t *target) find(ctx context.Context, u *sdk.User) (have *account, err erro
 		have, err = t.api.get(ctx, u.Prior.TargetID)
 	}
 	if have == nil && err == nil {
-		have, err = t.api.find(ctx, u.ID)
+		have, err = t.api.search(ctx, "external_id", u.ID)
 	}
 	return have, err
 }
@@ -165,7 +173,7 @@ func (t *target) refused(ctx context.Context, u *sdk.User, err error, absent boo
 	switch {
 	case !answered && httpx.Uncertain(err), answered && no.Status >= http.StatusInternalServerError:
 		// It may have been done. Nobody guesses: look.
-		have, lookErr := t.api.find(ctx, u.ID)
+		have, lookErr := t.api.search(ctx, "external_id", u.ID)
 		if lookErr == nil && have != nil && absent {
 			return sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created, TargetID: have.ID, State: t.judge.Left(wantedOf(u), fields(have), nil)}
 		}
@@ -195,7 +203,7 @@ func (t *target) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outco
 func (t *target) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
 	for _, a := range accounts {
 		o := sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID, Action: sdk.Unchanged}
-		have, err := t.api.find(ctx, a.ID)
+		have, err := t.api.search(ctx, "external_id", a.ID)
 		if err == nil && have != nil {
 			o.TargetID, o.Action = have.ID, sdk.Deleted
 			err = t.api.call(ctx, http.MethodDelete, "/users/"+url.PathEscape(have.ID), nil, nil)
@@ -220,14 +228,14 @@ func (t *target) undo(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 	}
 	if a.Before == nil {
 		o.Action = sdk.Deleted
-		return o, t.api.call(ctx, http.MethodDelete, "/users/"+a.TargetID, nil, nil)
+		return o, t.api.call(ctx, http.MethodDelete, "/users/"+url.PathEscape(a.TargetID), nil, nil)
 	}
 	before, err := fromPreImage(a.Before)
 	if err != nil {
 		return o, err
 	}
 	o.Action = sdk.Updated
-	return o, t.api.call(ctx, http.MethodPut, "/users/"+a.TargetID, before, nil)
+	return o, t.api.call(ctx, http.MethodPut, "/users/"+url.PathEscape(a.TargetID), before, nil)
 }
 
 // Login implements [sdk.Authenticator]: the host proves with it that old passwords

@@ -84,9 +84,9 @@ func shown(u User) User {
 }
 
 func (s *Server) search(w http.ResponseWriter, r *http.Request) {
-	found := []User{}
+	found, by := []User{}, r.URL.Query()
 	for _, u := range s.users {
-		if u.ExternalID == r.URL.Query().Get("external_id") {
+		if by.Has("external_id") && u.ExternalID == by.Get("external_id") || by.Has("username") && strings.EqualFold(u.Username, by.Get("username")) {
 			found = append(found, shown(u))
 		}
 	}

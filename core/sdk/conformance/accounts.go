@@ -172,6 +172,9 @@ func tryIdempotent(ctx context.Context, p *probe) error {
 				p.fail("%s: the account now has the id %q, it had %q", again.how, o.TargetID, first[i].TargetID)
 			}
 			unread := slices.ContainsFunc(o.Losses, func(l pluginapi.PartLoss) bool { return l.Code == diag.LoadUnread })
+			if len(o.State) == 0 && len(first[i].State) > 0 {
+				p.fail("%s: the account has no state any more, so that nothing protects it from an undo", again.how)
+			}
 			if len(o.State) > 0 && len(first[i].State) > 0 && !unread && !bytes.Equal(o.State, first[i].State) {
 				p.fail("%s: the state of an account that nobody touched is another one", again.how)
 			}
@@ -181,7 +184,51 @@ func tryIdempotent(ctx context.Context, p *probe) error {
 	if err == nil && after != before {
 		p.fail("loading again has changed the target")
 	}
+	if err != nil || p.caps.Whole {
+		return err
+	}
+	return tryCrowdAgain(ctx, p)
+}
+
+// tryCrowdAgain loads people of every kind twice, the second time in another order: what one
+// of them has must not come from the one before.
+func tryCrowdAgain(ctx context.Context, p *probe) error {
+	users := p.crowd(12)
+	first, err := p.load(ctx, users)
+	if err != nil {
+		return err
+	}
+	var taken []pluginapi.User
+	for i, o := range first {
+		if o.Action == pluginapi.Created && len(o.Losses) == 0 {
+			taken = append(taken, known(users[i:i+1], first[i:i+1])...)
+		}
+	}
+	slices.Reverse(taken)
+	out, err := p.load(ctx, may(taken))
+	for i, o := range out {
+		if o.Action != pluginapi.Unchanged {
+			p.fail("somebody with %s, loaded again in another order, ends as %s %v", kindOf(&taken[i]), say(o), o.Changed)
+		}
+	}
 	return err
+}
+
+// kindOf says what is special about one of a crowd.
+func kindOf(u *pluginapi.User) string {
+	switch {
+	case len(u.Metadata) > 0 || u.Phone != "" || len(u.TOTP) > 0:
+		return "everything"
+	case u.Email == "":
+		return "no address"
+	case !u.Enabled:
+		return "a closed account"
+	case u.FamilyName == "":
+		return "no names"
+	case u.FamilyName != "Example":
+		return "letters of other scripts"
+	}
+	return "nothing special"
 }
 
 func tryPlan(ctx context.Context, p *probe) error {
@@ -328,9 +375,21 @@ func tryUpdate(ctx context.Context, p *probe) error {
 		}
 		p.watch.changes(planned)
 	}
+	for i, c := range planned { // as a saved plan does
+		switch {
+		case c.Action != pluginapi.Updated || len(first[i].State) == 0:
+		case len(c.State) == 0:
+			p.fail("the plan of an update does not say in which state the account is, so that a saved plan changes it in any")
+		default:
+			update[i].Expect = c.State
+		}
+	}
 	out, err := p.load(ctx, update)
 	if err != nil {
 		return err
+	}
+	for i := range update {
+		update[i].Expect = nil
 	}
 	for i, c := range planned {
 		if c.Action != out[i].Action || c.Code != out[i].Code {
@@ -347,6 +406,9 @@ func tryUpdate(ctx context.Context, p *probe) error {
 		}
 		if o.Action == pluginapi.Updated && o.TargetID != first[i].TargetID {
 			p.fail("an update reports the id %q, the account has %q", o.TargetID, first[i].TargetID)
+		}
+		if o.Action == pluginapi.Updated && len(o.State) == 0 && len(first[i].State) > 0 {
+			p.fail("an update leaves no state, so that nothing protects the account from an undo")
 		}
 		if o.Action == pluginapi.Updated && p.caps.Can(pluginapi.CanUndo) && o.Before == nil {
 			p.fail("an update gives no pre-image, so it cannot be undone")

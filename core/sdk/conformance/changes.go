@@ -365,10 +365,23 @@ func tryTaken(ctx context.Context, p *probe) error {
 	users := p.people(5)
 	users[1].Username, users[1].Email = strangers[0].Username, strangers[0].Email
 	users[3].Username, users[3].Email = users[0].Username, users[0].Email
+	var planned []pluginapi.Change
+	if p.caps.Can(pluginapi.CanPlan) {
+		err := p.with(ctx, func(ctx context.Context, i *instance) (err error) {
+			planned, err = i.Plan(ctx, users)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("plan: %w", err)
+		}
+	}
 	out, err := p.load(ctx, users)
 	if err != nil {
 		p.fail("with somebody whose name is taken: %v", err)
 		return nil
+	}
+	if planned != nil && (planned[1].Action != out[1].Action || planned[1].Code != out[1].Code) {
+		p.fail("where a stranger has the name, planned %s, then %s", say(planned[1].Outcome), say(out[1]))
 	}
 	for _, i := range []int{2, 4} {
 		if out[i].Action != pluginapi.Created {

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"net"
 	"net/http/httptest"
 	"os"
@@ -143,7 +144,8 @@ func TestGoodPlugin(t *testing.T) {
 	testenv.Slow(t, "tries every rule")
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
-		Test(t, Suite{Start: inProcess(t, "")})
+		start := inProcess(t, "")
+		Test(t, Suite{Start: start, Inspect: lookInto(start), Allows: allowsIn(start)})
 	})
 	t.Run("executable", func(t *testing.T) {
 		t.Parallel()
@@ -156,7 +158,7 @@ func TestGoodPlugin(t *testing.T) {
 func TestEveryRuleIsBrokenAlone(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "tries every rule on a plugin that breaks it")
-	tried := map[string]bool{"throttled": true, "cut-off": true, "client-certificate": true} // see TestFront and TestSpeaks
+	tried := map[string]bool{"throttled": true, "cut-off": true, "client-certificate": true, "denied": true} // see TestFront and TestSpeaks
 	for _, rule := range Rules() {
 		if tried[rule.Name] {
 			continue
@@ -165,7 +167,7 @@ func TestEveryRuleIsBrokenAlone(t *testing.T) {
 			t.Parallel()
 			s := Suite{Start: inProcess(t, rule.Name)}
 			switch rule.Name {
-			case "check-only-looks":
+			case "check-only-looks", "role-permissions":
 				s.Inspect = lookInto(s.Start)
 			case "crash", "orphan", "stdout", "environment", "signals":
 				s.Start = executable(t, rule.Name)
@@ -194,26 +196,41 @@ func TestOtherBreaches(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "tries every rule on plugins that break one")
 	for breaks, rule := range map[string]string{
-		"blind-plan":       "update",          // sees no update coming
-		"wordless-plan":    "update",          // does not say what would change
-		"enabled":          "given-and-taken", // who is shut out at the source comes in here
-		"email_verified":   "given-and-taken",
-		"identities":       "given-and-taken",
-		"rounded":          "given-and-taken", // takes numbers for floating ones
-		"empty-login":      "login",
-		"nameless":         "outcomes", // does not say what it has made
-		"twins":            "outcomes", // makes one account of two people
-		"token-in-log":     "secrets",
-		"token-in-outcome": "secrets",
-		"slow-plan":        "cancel",
-		"told-secret":      "propose",
-		"comment-astray":   "propose", // is about nothing that is proposed
-		"propose-writes":   "propose",
+		"blind-plan":        "update",          // sees no update coming
+		"wordless-plan":     "update",          // does not say what would change
+		"enabled":           "given-and-taken", // who is shut out at the source comes in here
+		"email_verified":    "given-and-taken",
+		"identities":        "given-and-taken",
+		"rounded":           "given-and-taken", // takes numbers for floating ones
+		"empty-login":       "login",
+		"nameless":          "outcomes", // does not say what it has made
+		"twins":             "outcomes", // makes one account of two people
+		"token-in-log":      "secrets",
+		"token-in-outcome":  "secrets",
+		"slow-plan":         "cancel",
+		"told-secret":       "propose",
+		"comment-astray":    "propose", // is about nothing that is proposed
+		"propose-writes":    "propose",
+		"unsaid-owners":     "one-owner", // says that who did not get it has it
+		"blind-to-owners":   "one-owner", // plans what it then does not do
+		"others":            "rest",      // an update of one is one of others, too
+		"answer-for-nobody": "answers",
+		"leftovers":         "idempotent", // of the user before
+		"stateless-plan":    "update",     // which a saved plan takes for any state
+		"stateless-update":  "update",     // which an undo takes for any state
+		"open-state":        "keyed-state",
+		"trims":             "distinct",
+		"normalizes":        "distinct",
+		"secret-in-pulse":   "secrets",
+		"secret-saved":      "secrets",
+		"roles-again":       "role-permissions", // writes them with every run
+		"roles-forgotten":   "role-permissions",
+		"roles-stop":        "role-permissions", // for the sake of one
 	} {
 		t.Run(breaks, func(t *testing.T) {
 			t.Parallel()
 			start := InProcess(newPlugin(), map[string]any{"dir": t.TempDir(), "breaks": breaks, "token": "token-that-nobody-says"})
-			report, err := Run(t.Context(), Suite{Start: start, Only: alone(rule), Inspect: lookInto(start)})
+			report, err := Run(t.Context(), Suite{Start: start, Only: alone(rule), Inspect: lookInto(start), Allows: allowsIn(start)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -262,6 +279,21 @@ func lookInto(s Starter) func(context.Context) (string, error) {
 		}
 		files, err := filepath.Glob(filepath.Join(c.Dir, "*"))
 		return strings.Join(files, "\n"), err
+	}
+}
+
+// allowsIn reads what roles allow from the folder of the plugin.
+func allowsIn(s Starter) func(context.Context, string) ([]string, error) {
+	return func(_ context.Context, role string) ([]string, error) {
+		var c config
+		if err := json.Unmarshal(s.config, &c); err != nil {
+			return nil, err
+		}
+		raw, err := os.ReadFile(rolePath(c.Dir, role))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return strings.Split(string(raw), "\n"), err
 	}
 }
 
@@ -336,7 +368,12 @@ func TestSpeaks(t *testing.T) {
 // A plugin that promises to keep what roles allow has a place for it.
 func TestAbilitiesFindsRolesWithoutAPlace(t *testing.T) {
 	t.Parallel()
-	p := newPlugin(sdk.CarriesRoles, sdk.CarriesRolePermissions)
+	p := newPlugin()
+	open := p.New
+	p.New = func(ctx context.Context, c config, env sdk.Env) (sdk.Target, error) {
+		t, err := open(ctx, c, env)
+		return struct{ sdk.Target }{t}, err
+	}
 	s := Suite{Start: InProcess(p, config{Dir: t.TempDir()}), Skip: map[string]string{}}
 	for _, rule := range Rules() {
 		if rule.Name != "abilities" {
@@ -381,6 +418,10 @@ func TestDescribeFindsEveryMistake(t *testing.T) {
 	k.fields([]pluginapi.ConfigField{{Key: "a"}, {Key: "a"}, {Key: "b", Secret: true, Example: []byte(`"x"`)}})
 	if len(k.problems) != 2 {
 		t.Errorf("problems with fields: %q", k.problems)
+	}
+	open := openSecrets([]byte(`{"properties": {"token": {"type": "string", "writeOnly": true}, "token_url": {"type": "string"}, "api_key": {"type": "string"}, "clientSecret": {"type": "string"}, "reset_password": {"type": "boolean"}}}`))
+	if !slices.Equal(open, []string{"api_key", "clientSecret"}) {
+		t.Errorf("secrets that are not marked: %q", open)
 	}
 }
 

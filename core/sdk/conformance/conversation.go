@@ -69,6 +69,9 @@ func tryDescribe(ctx context.Context, p *probe) error {
 		if err := compile(i.info.ConfigSchema); err != nil {
 			p.fail("the schema of the configuration: %v", err)
 		}
+		for _, name := range openSecrets(i.info.ConfigSchema) {
+			p.fail("the field %s of the configuration has the name of a secret and is not marked writeOnly: its value is shown in headers, reports and plans", name)
+		}
 		p.fields(i.info.ConfigFields)
 		for _, caps := range []pluginapi.Capabilities{i.info.Capabilities, i.Capabilities()} {
 			p.signIns(caps.SignIns)
@@ -134,6 +137,28 @@ func (p *probe) identifiers(caps *pluginapi.Capabilities) {
 	}
 }
 
+var secretName = regexp.MustCompile(`(?i)(^|[_-])(token|secret|passw(or)?d|passphrase|(api|private)[_-]?key)$|[a-z](Token|Secret|Passw(or)?d|Passphrase|(Api|API|Private)Key)$`)
+
+// openSecrets are fields of a configuration that hold a secret, as far as their names tell,
+// and that the schema does not mark as such.
+func openSecrets(schema json.RawMessage) (names []string) {
+	var root struct {
+		Properties map[string]struct {
+			Type      string `json:"type"`
+			WriteOnly bool   `json:"writeOnly"`
+		} `json:"properties"`
+	}
+	if json.Unmarshal(schema, &root) != nil {
+		return nil // compile says so
+	}
+	for _, name := range slices.Sorted(maps.Keys(root.Properties)) {
+		if p := root.Properties[name]; p.Type == "string" && !p.WriteOnly && secretName.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func compile(schema json.RawMessage) error {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	if err != nil {
@@ -185,9 +210,13 @@ func tryConfigure(ctx context.Context, p *probe) error {
 				p.fail("no error points at %s in a configuration that is wrong there", path)
 			}
 		}
+		sent := p.suite.Front.requests()
 		list, err := i.configure(ctx, nil)
 		if err = errors.Join(err, list.Err()); err != nil {
 			p.fail("after refused configurations, a good one is refused too: %v", err)
+		}
+		if n := p.suite.Front.requests() - sent; n > 0 {
+			p.fail("Configure sent %d requests: it is to look at the configuration alone, and Check at the target", n)
 		}
 		return nil
 	})

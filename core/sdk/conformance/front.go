@@ -6,8 +6,8 @@ import (
 )
 
 // Front stands before the test server of a target. It counts the requests that can
-// change something and, while a rule asks for it, disturbs them: it throttles, and
-// it cuts connections after the work is done.
+// change something and, while a rule asks for it, disturbs them: it throttles, it lets nobody
+// in, and it cuts connections after the work is done.
 //
 //	front := conformance.NewFront(api)
 //	server := httptest.NewServer(front)
@@ -19,6 +19,7 @@ type Front struct {
 	fault   fault
 	seen    int
 	mutated int
+	all     int
 }
 
 type fault int
@@ -27,6 +28,7 @@ const (
 	none fault = iota
 	throttle
 	cutOff
+	deny
 )
 
 // NewFront returns a handler that passes everything on to next.
@@ -36,6 +38,7 @@ func NewFront(next http.Handler) *Front { return &Front{next: next} }
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	mutating := r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions
 	f.mu.Lock()
+	f.all++
 	fault := f.fault
 	if fault == throttle || mutating {
 		f.seen++
@@ -46,6 +49,8 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Unlock()
 	switch {
+	case fault == deny:
+		http.Error(w, "who are you?", http.StatusUnauthorized)
 	case fault == throttle && n%3 == 0:
 		w.Header().Set("Retry-After", "0")
 		http.Error(w, "too many requests", http.StatusTooManyRequests)
@@ -76,6 +81,16 @@ func (f *Front) writes() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.mutated
+}
+
+// requests is how many there were; 0 where nobody counts.
+func (f *Front) requests() int {
+	if f == nil {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.all
 }
 
 // nowhere takes an answer that never arrives.

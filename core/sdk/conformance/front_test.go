@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -73,8 +72,10 @@ func (r *remote) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 		switch {
 		case err != nil:
 			return err
-		case status == http.StatusTooManyRequests:
-			return errors.New("too many requests")
+		case status == http.StatusUnauthorized && r.breaks == "denied": // the mistake: to take every refusal for one of the user
+			o.Action, o.Code = sdk.Rejected, "load.target_refused"
+		case status == http.StatusTooManyRequests, status == http.StatusUnauthorized:
+			return fmt.Errorf("the target answers with %d", status)
 		case len(found) > 0 && (found[0].Email != u.Email || found[0].Disabled == u.Enabled):
 			o.Action, o.Code, o.TargetID = sdk.Skipped, "load.exists_differs", found[0].ID
 		case len(found) > 0:
@@ -107,7 +108,7 @@ func (r *remote) create(ctx context.Context, u sdk.User, o *sdk.Outcome) {
 func TestFront(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "tries every rule on disturbed plugins")
-	for _, breaks := range []string{"", "throttled", "cut-off"} {
+	for _, breaks := range []string{"", "throttled", "cut-off", "denied"} {
 		t.Run("breaks "+breaks, func(t *testing.T) {
 			t.Parallel()
 			front := NewFront(idp.New("token"))

@@ -90,7 +90,7 @@ func InProcess[C any](p sdk.Plugin[C], config any) Starter {
 		if err != nil {
 			return nil, err
 		}
-		s := conversation.New(conn, conversation.Options{Name: p.Name, Log: k.watch.logger, Memory: k.memory, FingerprintKey: k.key})
+		s := conversation.New(conn, conversation.Options{Name: p.Name, Log: k.watch.logger, Memory: k.memory, FingerprintKey: k.key, Pulse: k.watch.pulse})
 		end := func() error {
 			err := conn.Close()
 			srv.Stop()
@@ -145,7 +145,7 @@ func Executable(loc plugin.Location, o plugin.Options, config any) Starter {
 
 func (s Starter) launch(ctx context.Context, k *kit, loc plugin.Location) (*instance, error) {
 	o := s.options
-	o.Log, o.UserAgent, o.Memory, o.FingerprintKey = k.watch.logger, userAgent, k.memory, k.key
+	o.Log, o.UserAgent, o.Memory, o.FingerprintKey, o.Pulse = k.watch.logger, userAgent, k.memory, k.key, k.watch.pulse
 	c, err := plugin.Launch(ctx, loc, o)
 	if err != nil {
 		return nil, err
@@ -185,6 +185,8 @@ func encode(config any) ([]byte, error) {
 
 // memory remembers for a plugin as long as the run takes.
 type memory struct {
+	watch *watch
+
 	mu    sync.Mutex
 	saved map[string][]byte
 }
@@ -198,6 +200,7 @@ func (m *memory) Saved(context.Context) (map[string][]byte, error) {
 
 // Save implements [plugin.Memory].
 func (m *memory) Save(_ context.Context, key string, value []byte) error {
+	m.watch.see("a saved value", key+"\n"+string(value))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.saved == nil {

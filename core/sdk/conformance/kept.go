@@ -69,6 +69,16 @@ func alike(p *probe) map[string][2]pluginapi.User {
 		cased[1].ID = "ABCDEF" + cased[0].ID[6:]
 		pairs["the case of letters"] = [2]pluginapi.User(cased)
 	}
+	folding := p.caps.Folding[pluginapi.IdentifierID]
+	if n := p.caps.MaxIDLength; !folding.Trims && (n == 0 || n > 38) {
+		pairs["a blank at the end"] = pair(func(id string) string { return id + " " })
+	}
+	if n := p.caps.MaxIDLength; folding.Normalization == "" && (n == 0 || n > 42) {
+		marked := p.people(2) // the same letter in two forms of Unicode
+		marked[1].ID = marked[0].ID + "e\u0301"
+		marked[0].ID += "\u00e9"
+		pairs["the form of Unicode of a letter"] = [2]pluginapi.User(marked)
+	}
 	if n := min(p.caps.MaxIDLength, 200); n > len(pairs["the last letter"][0].ID) {
 		long := p.people(2)
 		long[0].ID += strings.Repeat("x", n-len(long[0].ID))

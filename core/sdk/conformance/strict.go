@@ -137,6 +137,9 @@ func tryKeyedState(ctx context.Context, p *probe) error {
 		p.pointless = "the plugin leaves no state"
 		return nil
 	}
+	if what := clearText(&users[0], first[0].State); what != "" {
+		p.fail("the state shows the %s of the person: whoever reads the journal reads it", what)
+	}
 	again, err := p.load(ctx, users)
 	if err != nil {
 		return err

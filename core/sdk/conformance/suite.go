@@ -23,6 +23,9 @@ type Suite struct {
 	// Inspect, when set, reads the target behind the plugin's back. The text must
 	// change whenever the target's accounts do.
 	Inspect func(ctx context.Context) (string, error)
+	// Allows, when set, reads what a role allows, behind the plugin's back. It is for plugins
+	// that keep that.
+	Allows func(ctx context.Context, role string) (permissions []string, err error)
 	// Front, when set, stands before the test server of the target and is used to
 	// disturb it. See [Front].
 	Front *Front
@@ -107,7 +110,7 @@ type Rule struct {
 
 // Rules lists the rules in the order in which they are tried.
 func Rules() []Rule {
-	return slices.Concat(conversationRules(), accountRules(), changeRules(), keptRules(), faultRules(), processRules(), strictRules(), watchRules())
+	return slices.Concat(conversationRules(), accountRules(), changeRules(), keptRules(), besideRules(), faultRules(), processRules(), strictRules(), watchRules())
 }
 
 const defaultTimeout = 2 * time.Minute
@@ -115,7 +118,8 @@ const defaultTimeout = 2 * time.Minute
 // Run tries every rule. The error means that the plugin could not even be started
 // and configured.
 func Run(ctx context.Context, s Suite) (Report, error) {
-	k := &kit{suite: s, run: strings.ToLower(rand.Text()[:10]), memory: &memory{}, watch: newWatch(s.Log)}
+	k := &kit{suite: s, run: strings.ToLower(rand.Text()[:10]), watch: newWatch(s.Log)}
+	k.memory = &memory{watch: k.watch}
 	k.key = make([]byte, 32)
 	_, _ = rand.Read(k.key) // never fails, see crypto/rand
 	var report Report

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/stetl/stetl/core/sdk"
 )
@@ -62,9 +64,9 @@ func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
 		Capabilities: sdk.Capabilities{
 			Abilities:   []sdk.Ability{sdk.CanDisable},
 			Hashes:      []sdk.HashSupport{{Scheme: sdk.Bcrypt, MaxCost: 4}}, // cheap to make
-			Carries:     append(carries, sdk.CarriesID, sdk.CarriesNames, sdk.CarriesTOTP, sdk.CarriesTenants, sdk.CarriesEmailVerified, sdk.CarriesIdentities, sdk.CarriesMetadata),
+			Carries:     append(carries, sdk.CarriesID, sdk.CarriesNames, sdk.CarriesTOTP, sdk.CarriesTenants, sdk.CarriesEmailVerified, sdk.CarriesIdentities, sdk.CarriesMetadata, sdk.CarriesRoles, sdk.CarriesRolePermissions),
 			Batch:       sdk.BatchLimits{Users: 50, InFlight: 2},
-			MaxIDLength: 1000, UniqueEmail: true, UniqueInTenant: []sdk.Identifier{sdk.IdentifierEmail},
+			MaxIDLength: 1000, UniqueEmail: true, UniqueInTenant: []sdk.Identifier{sdk.IdentifierEmail}, UniqueIdentities: true,
 		},
 		Propose: proposed,
 		New: func(_ context.Context, c config, env sdk.Env) (sdk.Target, error) {
@@ -76,7 +78,7 @@ func newPlugin(carries ...sdk.Feature) sdk.Plugin[config] {
 					syscall.Exit(1)
 				}()
 			}
-			return &folder{config: c, env: env, unwritten: map[string]*account{}}, nil
+			return &folder{config: c, env: env, unwritten: map[string]*account{}, held: map[string]bool{}}, nil
 		},
 	}
 }
@@ -89,11 +91,14 @@ type account struct {
 }
 
 type folder struct {
+	sdk.DefinedRoles
 	config config
 	env    sdk.Env
 
 	mu        sync.Mutex
 	unwritten map[string]*account
+	held      map[string]bool // roles of those who were loaded
+	metadata  []byte          // of whoever came before, for a plugin that does not clean up
 }
 
 func (f *folder) breaks(rule string) bool { return f.config.Breaks == rule }
@@ -102,8 +107,13 @@ func (f *folder) path(targetID string) string { return filepath.Join(f.config.Di
 
 // place is where an account lies.
 func (f *folder) place(id string) string {
-	if f.breaks("distinct") {
+	switch {
+	case f.breaks("distinct"):
 		id = strings.ToLower(id)
+	case f.breaks("trims"):
+		id = strings.TrimSpace(id)
+	case f.breaks("normalizes"):
+		id = norm.NFC.String(id)
 	}
 	sum := sha256.Sum256([]byte(id))
 	return hex.EncodeToString(sum[:12])
@@ -157,7 +167,88 @@ func fields(u *sdk.User) map[string]string {
 	for _, d := range u.TOTP {
 		f["totp"] += d.Secret.Reveal() + " "
 	}
+	f["roles"] = strings.Join(u.Roles["public"], " ")
 	return f
+}
+
+// granted is a user without the identities that other accounts have, and what was lost by it.
+func (f *folder) granted(u *sdk.User) (sdk.User, []sdk.PartLoss) {
+	mine, losses := *u, []sdk.PartLoss(nil)
+	if f.breaks("one-owner") {
+		return mine, nil
+	}
+	mine.Identities = nil
+	for _, i := range u.Identities {
+		if owner := f.owner(u, i); owner != "" {
+			losses = append(losses, sdk.PartLoss{Feature: sdk.CarriesIdentities, Code: sdk.CodeIdentityConflict, Attribute: i.Provider})
+			continue
+		}
+		mine.Identities = append(mine.Identities, i)
+	}
+	return mine, losses
+}
+
+// names are those of all accounts, as files.
+func (f *folder) names() (all []string) {
+	files, _ := filepath.Glob(f.path("*"))
+	for _, file := range files {
+		all = append(all, filepath.Base(file[:len(file)-len(".json")]))
+	}
+	return append(all, slices.Collect(maps.Keys(f.unwritten))...)
+}
+
+// owner is the account, as a file, of another one that has an identity.
+func (f *folder) owner(u *sdk.User, i sdk.Identity) string {
+	for _, name := range f.names() {
+		a, err := f.read(name)
+		if err == nil && a.ID != u.ID && !slices.Contains(u.Prior.Linked, a.TargetID) && strings.Contains(a.Fields["identities"], i.Provider+" "+i.Subject+" ") {
+			return name
+		}
+	}
+	return ""
+}
+
+// rolePath is where it stands what a role allows.
+func rolePath(dir, role string) string {
+	return filepath.Join(dir, "role-"+hex.EncodeToString([]byte(role)))
+}
+
+func (f *folder) DefineRoles(ctx context.Context, roles []sdk.Role) error {
+	for _, r := range roles {
+		if f.breaks("role-permissions") {
+			if err := os.WriteFile(rolePath(f.config.Dir, r.Name), []byte(strings.Join(r.Permissions, "\n")), 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	return f.DefinedRoles.DefineRoles(ctx, roles)
+}
+
+// Finish implements [sdk.Finisher]: roles that somebody has get what they allow, unless they
+// have something.
+func (f *folder) Finish(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for role := range f.held {
+		allows, known := f.Allows(role)
+		place := rolePath(f.config.Dir, role)
+		if f.breaks("roles-again") {
+			place += fmt.Sprint("-", time.Now().UnixNano())
+		}
+		_, err := os.Stat(place)
+		switch tooLong := slices.ContainsFunc(allows, func(p string) bool { return len(p) > 1000 }); {
+		case !known || len(allows) == 0 || err == nil || f.breaks("roles-forgotten"):
+		case tooLong && f.breaks("roles-stop"):
+			return errors.New("a permission is too long")
+		case tooLong:
+			f.env.Log.Warn("what a role allows is too long")
+		default:
+			if err := os.WriteFile(place, []byte(strings.Join(allows, "\n")), 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // state is what the host remembers of an account.
@@ -167,6 +258,8 @@ func (f *folder) state(fields map[string]string) []byte {
 		raw, _ := json.Marshal(fields)
 		sum := sha256.Sum256(raw)
 		return sum[:]
+	case f.breaks("open-state"):
+		return append([]byte(fields["email"]), f.env.Fingerprints.State(fields)...)
 	case f.breaks("bounds"):
 		return bytes.Repeat(f.env.Fingerprints.State(fields), 200)
 	}
@@ -252,8 +345,8 @@ func (f *folder) compare(u *sdk.User) (sdk.Change, *account, error) {
 	return c, have, nil
 }
 
-func (f *folder) Check(context.Context, sdk.Needs) sdk.Diagnostics {
-	if f.breaks("check-only-looks") {
+func (f *folder) Check(_ context.Context, needs sdk.Needs) sdk.Diagnostics {
+	if f.breaks("check-only-looks") && !needs.DryRun {
 		_ = os.WriteFile(filepath.Join(f.config.Dir, fmt.Sprint("checked-", time.Now().UnixNano())), nil, 0o600)
 	}
 	if f.breaks("check") {
@@ -269,11 +362,18 @@ func (f *folder) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) er
 		time.Sleep(3 * time.Second)
 	}
 	for i := range users {
-		c, _, err := f.compare(&users[i])
+		mine, losses := f.granted(&users[i])
+		if f.breaks("blind-to-owners") {
+			mine, losses = users[i], nil
+		}
+		c, _, err := f.compare(&mine)
 		if err != nil {
 			return err
 		}
-		if f.breaks("plan") && c.Action == sdk.Created {
+		if c.Action.MayLose() {
+			c.Losses = losses
+		}
+		if f.breaks("plan") && c.Action == sdk.Created && len(users) == 12 {
 			if _, err := f.load(&users[i]); err != nil {
 				return err
 			}
@@ -284,6 +384,8 @@ func (f *folder) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) er
 			c.Action, c.Fields = sdk.Unchanged, nil
 		case f.breaks("wordless-plan"):
 			c.Fields = nil
+		case f.breaks("stateless-plan"):
+			c.State = nil
 		}
 		out.Report(c)
 	}
@@ -317,6 +419,25 @@ func (f *folder) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 		if f.breaks("outcomes") && !u.Enabled {
 			continue
 		}
+		for _, role := range u.Roles["public"] {
+			f.held[role] = true
+		}
+		switch {
+		case f.breaks("secret-in-pulse"):
+			f.env.Pulse(sdk.Pulse{Reason: "loading " + u.Password.Encode()})
+		case f.breaks("secret-saved"):
+			if err := f.env.Journal.Put(ctx, "last", []byte(u.Password.Encode())); err != nil {
+				return err
+			}
+		case f.breaks("leftovers"): // what the one before had is still in the buffer
+			mine := *u
+			if mine.Metadata == nil {
+				mine.Metadata = f.metadata
+			}
+			f.metadata, u = mine.Metadata, &mine
+		case f.breaks("answer-for-nobody"):
+			out.Report(sdk.Outcome{SourceID: "somebody-else", Action: sdk.Created})
+		}
 		if f.breaks("secrets") {
 			f.env.Log.Debug("loading", "hash", u.Password.Encode())
 		}
@@ -332,10 +453,20 @@ func (f *folder) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 	return nil
 }
 
-func (f *folder) load(u *sdk.User) (sdk.Outcome, error) {
+func (f *folder) load(wanted *sdk.User) (sdk.Outcome, error) {
+	mine, losses := f.granted(wanted)
+	u := &mine
 	c, have, err := f.compare(u)
 	if err != nil {
 		return c.Outcome, err
+	}
+	if c.Action.MayLose() && !f.breaks("unsaid-owners") {
+		c.Losses = losses
+	}
+	if f.breaks("one-owner") { // from whoever has them
+		if err := f.take(u); err != nil {
+			return c.Outcome, err
+		}
 	}
 	switch {
 	case c.Action == sdk.Created && f.breaks("tenants") && len(u.Tenants) > 0 && strings.HasPrefix(u.Tenants[0], "kit-b") && f.anothers(u.Username, &account{}):
@@ -355,7 +486,7 @@ func (f *folder) load(u *sdk.User) (sdk.Outcome, error) {
 			c.Detail = "made with " + f.config.Token.Reveal()
 		}
 		if f.breaks("losses") {
-			c.Losses = []sdk.PartLoss{{Feature: "luggage", Code: "folder.moody"}}
+			c.Losses = append(c.Losses, sdk.PartLoss{Feature: "luggage", Code: "folder.moody"})
 		}
 	case c.Action == sdk.Unchanged && f.breaks("idempotent") && u.Prior.TargetID == "" && !u.Prior.InDoubt:
 		c.TargetID = "again-" + c.TargetID
@@ -373,9 +504,57 @@ func (f *folder) load(u *sdk.User) (sdk.Outcome, error) {
 	default:
 		return c.Outcome, nil
 	}
+	if c.Action == sdk.Updated {
+		if err := f.careless(u, have); err != nil {
+			return c.Outcome, err
+		}
+	}
 	c.State = f.state(fields(u))
+	if c.Action == sdk.Updated && f.breaks("stateless-update") {
+		c.State = nil
+	}
 	lost := f.breaks("kept-password") && have != nil && have.Fields["hash"] == u.Password.Encode()
 	return c.Outcome, f.write(f.place(u.ID), &account{ID: u.ID, TargetID: c.TargetID, Fields: fields(u), Lost: lost})
+}
+
+// take takes identities away from whoever has them.
+func (f *folder) take(u *sdk.User) error {
+	for _, i := range u.Identities {
+		owner := f.owner(u, i)
+		if owner == "" {
+			continue
+		}
+		a, err := f.read(owner)
+		if err != nil {
+			return err
+		}
+		a.Fields["identities"] = strings.ReplaceAll(a.Fields["identities"], i.Provider+" "+i.Subject+" ", "")
+		if err := f.write(owner, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// careless is what an update should not do.
+func (f *folder) careless(u *sdk.User, have *account) error {
+	switch {
+	case have.Fields["identities"] == "" || have.Fields["identities"] != fields(u)["identities"]:
+	case f.breaks("rest"): // it sends what it was asked to change, and all else goes
+		u.Identities = nil
+	case f.breaks("others"): // it sends the change to all who are alike
+		for _, name := range f.names() {
+			a, err := f.read(name)
+			if err == nil && a.TargetID != have.TargetID && a.Fields["identities"] != "" {
+				a.Fields["given_name"] = u.GivenName
+				err = f.write(name, a)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // find looks an account up by the id that the target gave.
@@ -439,7 +618,7 @@ func (f *folder) switchOff(name string, have *account, a *sdk.Account, o *sdk.Ou
 		return nil
 	case a.DryRun && !f.breaks("disable"):
 		return nil
-	case !a.Disable && f.breaks("undo-update") && have.Fields["off"] == "":
+	case !a.Disable && f.breaks("undo-update") && have.Fields["off"] == "" && have.Fields["identities"] == "":
 		return nil
 	case !a.Disable:
 		have.Fields = nil

@@ -50,6 +50,9 @@ func (w *watch) see(where, text string) {
 	w.find(where, text)
 }
 
+// pulse examines what a plugin says of how it gets on. The host has masked it, and noted that.
+func (w *watch) pulse(p pluginapi.Pulse) { w.see("a pulse", p.Reason) }
+
 func (w *watch) find(where, text string) {
 	if strings.Contains(text, wire.CookieValue) || strings.Contains(text, "BEGIN CERTIFICATE") {
 		w.environment = append(w.environment, where+" shows variables of the environment")
@@ -229,7 +232,7 @@ func watchRules() []Rule {
 			unless: onlyProcesses, try: judge(func(w *watch) []string { return w.environment }),
 		},
 		{
-			Name: "secrets", Promise: "password hashes, passwords, authenticator secrets and secrets of the configuration are in no log, outcome or plan",
+			Name: "secrets", Promise: "password hashes, passwords, authenticator secrets and secrets of the configuration are in no log, outcome, plan, pulse or saved value",
 			try: judge(func(w *watch) []string { return w.leaks }),
 		},
 		{

@@ -106,7 +106,7 @@ type Outcome struct {
 	Hint string `protobuf:"bytes,6,opt,name=hint,proto3" json:"hint,omitempty"`
 	// Fields that an update touched.
 	Changed []string `protobuf:"bytes,7,rep,name=changed,proto3" json:"changed,omitempty"`
-	// Fingerprint of what the plugin would compare next time, at most 64 KiB: after
+	// Fingerprint of what the plugin would compare next time, at most 4 KiB: after
 	// a load the state that was left behind, in a plan the state that was found,
 	// absent when there is no account. The host stores it, tests it for equality
 	// and hands it back in Prior; it holds no clear text.

@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
+
+	"github.com/stetl/stetl/core/internal/wire"
 )
 
 // Fingerprints turns values into keyed digests. Digests of different runs can be
@@ -31,8 +33,8 @@ const (
 	stateFields, stateWhole = 1, 2
 	nameSize, valueSize     = 5, 7
 	fieldSize               = nameSize + valueSize
-	// maxState is what one state takes: [Outcome].State may be 64 KiB, and have three.
-	maxState = 20 << 10
+	// maxState is what the host keeps of a state.
+	maxState = wire.MaxState
 )
 
 // Of is a short digest of one value, for showing that a secret differs without
@@ -45,6 +47,13 @@ func (f Fingerprints) Of(value string) string {
 // State digests the fields of an account as a plugin compares them, for
 // [Outcome].State. A field with an empty value is as good as an absent one.
 func (f Fingerprints) State(fields map[string]string) []byte {
+	return f.StateWithin(maxState, fields)
+}
+
+// StateWithin is State in at most so many bytes, for one that has several parts. Fields that
+// do not fit (each takes 12 bytes) are digested as a whole: then a change of one is seen, and
+// not of which.
+func (f Fingerprints) StateWithin(most int, fields map[string]string) []byte {
 	all := make([][fieldSize]byte, 0, len(fields))
 	for name, value := range fields {
 		if value != "" {
@@ -56,7 +65,7 @@ func (f Fingerprints) State(fields map[string]string) []byte {
 	for i := range all {
 		state = append(state, all[i][:]...)
 	}
-	if len(state) <= maxState {
+	if len(state) <= most {
 		return state
 	}
 	sum := f.sum("state", string(state[1:]))

@@ -25,7 +25,7 @@ func accountRules() []Rule {
 			unless: unable(pluginapi.CanPlan),
 		},
 		{Name: "poison", Promise: "a user that the target cannot take costs nobody else anything", try: tryPoison},
-		{Name: "large", Promise: "a user of 8 MiB is loaded or rejected, and costs nobody else anything", try: tryLarge},
+		{Name: "large", Promise: "a user of 8 MiB, or with a thousand values, is loaded or rejected, and costs nobody else anything", try: tryLarge},
 		{
 			Name: "leave", Promise: "an account that is there and differs is skipped, not overwritten", try: tryLeave,
 			unless: unlessWhole,
@@ -295,15 +295,30 @@ func tryPoison(ctx context.Context, p *probe) error {
 }
 
 func tryLarge(ctx context.Context, p *probe) error {
-	users := p.people(3)
+	users := p.people(4)
 	users[1].Metadata = json.RawMessage(`{"big":"` + strings.Repeat("m", 8<<20) + `"}`)
+	var many []string
+	for i := range 1000 {
+		many = append(many, fmt.Sprintf(`"key%d":"%d"`, i, i))
+	}
+	users[3].Metadata = json.RawMessage("{" + strings.Join(many, ",") + "}")
+	for i := range users {
+		p.caps.Withheld().From(&users[i])
+	}
 	out, err := p.load(ctx, users)
 	if err != nil {
 		return err
 	}
 	p.expect("8 MiB", out[1:2], pluginapi.Created, pluginapi.Rejected)
 	p.expect("beside 8 MiB", []pluginapi.Outcome{out[0], out[2]}, pluginapi.Created)
-	return nil
+	p.expect("1000 keys in the metadata", out[3:], pluginapi.Created, pluginapi.Rejected)
+	if p.caps.Whole || out[3].Action != pluginapi.Created || len(out[3].Losses) > 0 || len(p.problems) > 0 {
+		return nil
+	}
+	if out, err = p.load(ctx, known(users[3:], out[3:])); err == nil {
+		p.expect("1000 keys in the metadata, once more", out, pluginapi.Unchanged)
+	}
+	return err
 }
 
 // changed is the same people with other values in fields that every target has.

@@ -260,6 +260,8 @@ func (f *folder) state(fields map[string]string) []byte {
 		return sum[:]
 	case f.breaks("open-state"):
 		return append([]byte(fields["email"]), f.env.Fingerprints.State(fields)...)
+	case f.breaks("growing-state"): // by each value of an account
+		return bytes.Repeat(f.env.Fingerprints.State(fields), 1+strings.Count(fields["metadata"], ","))
 	case f.breaks("bounds"):
 		return bytes.Repeat(f.env.Fingerprints.State(fields), 200)
 	}

@@ -130,9 +130,9 @@ func (j *Judge) Found(u *sdk.User, w Wanted, h Held) Verdict {
 	v := Verdict{Outcome: sdk.Outcome{SourceID: u.SourceID, TargetID: h.ID}, Send: map[string]bool{}}
 	v.Differences = j.compare(last, w.Fields, h)
 	v.Fields = j.show(v.Differences)
-	state := State{secrets: last.secrets, sent: last.sent, shown: j.Fingerprints.State(h.Fields)}
+	state := State{secrets: last.secrets, sent: last.sent, shown: shownState(j.Fingerprints, h.Fields)}
 	if len(state.sent) == 0 {
-		state.sent = j.Fingerprints.State(nil) // as Left has it where nothing was rewritten
+		state.sent = sentState(j.Fingerprints, nil) // as Left has it where nothing was rewritten
 	}
 	if u.Prior.InDoubt {
 		last.secrets = nil // what was under way may have arrived, or not
@@ -228,7 +228,7 @@ func (j *Judge) stillReshaped(last State, want, now map[string]string) []byte {
 			sent[field] = value
 		}
 	}
-	return j.Fingerprints.State(sent)
+	return sentState(j.Fingerprints, sent)
 }
 
 // sentAs reports whether a value was the last to be sent, of a field that the target
@@ -302,7 +302,7 @@ func (j *Judge) secretState(w Wanted, open map[string]bool) []byte {
 			values[s.Field] = "\x00" // no value is that, so that the next run finds a difference
 		}
 	}
-	return j.Fingerprints.State(values)
+	return j.Fingerprints.StateWithin(mostSecrets, values)
 }
 
 // Left is the state that a load leaves behind which has sent all that is wanted: shown is
@@ -316,7 +316,7 @@ func (j *Judge) Left(w Wanted, shown map[string]string, open map[string]bool) []
 		}
 	}
 	fp := j.Fingerprints
-	return State{j.secretState(w, open), fp.State(sent), fp.State(shown)}.bytes()
+	return State{j.secretState(w, open), sentState(fp, sent), shownState(fp, shown)}.bytes()
 }
 
 // Missed compares what the target shows after an update with what was to be written, and

@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"testing"
 	"time"
@@ -383,4 +384,28 @@ func (j journal) Get(key string) ([]byte, bool) { v, ok := j[key]; return v, ok 
 func (j journal) Put(_ context.Context, key string, value []byte) error {
 	j[key] = value
 	return nil
+}
+
+// However much there is of an account, the host keeps the state, which tells an account that
+// nobody has touched from another one.
+func TestStateOfManyValuesIsKept(t *testing.T) {
+	t.Parallel()
+	const hostKeeps = 4 << 10
+	for _, n := range []int{10, 60, 250, 260, 2000} {
+		j := newTarget()
+		w, shown := reconcile.Wanted{Fields: map[string]string{}}, map[string]string{}
+		for i := range n {
+			name := fmt.Sprint("field", i)
+			w.Fields[name], shown[name] = "As Sent", "as shown"
+			w.Secrets = append(w.Secrets, reconcile.Secret{Field: name, Value: "secret"})
+		}
+		left := j.Left(w, shown, nil)
+		if len(left) > hostKeeps {
+			t.Errorf("of %d values, the state has %d bytes, and the host keeps %d", n, len(left), hostKeeps)
+		}
+		state := reconcile.ParseState(left)
+		if !state.KnowsSecrets() || !state.Untouched(j.Fingerprints, shown) || state.Untouched(j.Fingerprints, with(shown, "field1", "another")) {
+			t.Errorf("of %d values, the state does not tell whether somebody has touched them", n)
+		}
+	}
 }

@@ -17,6 +17,22 @@ type State struct{ secrets, sent, shown []byte }
 // nothing.
 const stateFormat = 3
 
+// What the parts take, so that the host keeps all of them: it takes 4 KiB. Fields that are
+// more are digested as a whole.
+const (
+	mostSecrets = 240
+	mostSent    = 720
+	mostShown   = 3 << 10
+)
+
+func sentState(fp sdk.Fingerprints, fields map[string]string) []byte {
+	return fp.StateWithin(mostSent, fields)
+}
+
+func shownState(fp sdk.Fingerprints, fields map[string]string) []byte {
+	return fp.StateWithin(mostShown, fields)
+}
+
 // ParseState reads the state of an earlier run. What cannot be read knows nothing.
 func ParseState(b []byte) State {
 	if len(b) == 0 || b[0] != stateFormat {
@@ -53,7 +69,7 @@ func (s State) bytes() []byte {
 // Showing is the state of an account of which nothing has changed but what the target
 // shows of it, such as whether it is switched on.
 func (s State) Showing(fp sdk.Fingerprints, fields map[string]string) []byte {
-	return State{s.secrets, s.sent, fp.State(fields)}.bytes()
+	return State{s.secrets, s.sent, shownState(fp, fields)}.bytes()
 }
 
 // IsZero says that no run has left anything.
@@ -87,5 +103,5 @@ func (s State) SentAnother(fp sdk.Fingerprints, field, value string) bool {
 // Untouched reports whether the target shows exactly what a run has left behind. Fields
 // are all that the target shows of what was recorded.
 func (s State) Untouched(fp sdk.Fingerprints, fields map[string]string) bool {
-	return bytes.Equal(s.shown, fp.State(fields))
+	return bytes.Equal(s.shown, shownState(fp, fields))
 }

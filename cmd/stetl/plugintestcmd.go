@@ -8,12 +8,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stetl/stetl/core/config"
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/report"
 	"github.com/stetl/stetl/core/sdk/conformance"
@@ -109,6 +111,8 @@ func pluginSettings(a *app, settings string, o *plugin.Options) ([]byte, error) 
 		return []byte("{}"), nil
 	}
 	cfg, problems := config.Load(a.configPath, config.Env{})
+	// Nobody needs a source to try a plugin.
+	problems = slices.DeleteFunc(problems, func(d diag.Diagnostic) bool { return d.Path != "" && !strings.HasPrefix(d.Path, "/target") })
 	if problems.HasErrors() {
 		return nil, problems.Err()
 	}

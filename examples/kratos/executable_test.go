@@ -40,7 +40,7 @@ func TestExecutable(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "stetl"), "plugin", "test", "bin/stetl-plugin-kratos", "--config", "examples/kratos/kratos.yaml", "--json")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "KRATOS_ADMIN_URL="+s.Admin, "KRATOS_PUBLIC_URL="+s.Public, "SUPERTOKENS_DATABASE_URL=postgresql://nobody@127.0.0.1:1/none")
+	cmd.Env = append(os.Environ(), "KRATOS_ADMIN_URL="+s.Admin, "KRATOS_PUBLIC_URL="+s.Public)
 	out, runErr := cmd.Output()
 	var report conformance.Report
 	if err := json.Unmarshal(out, &report); err != nil {

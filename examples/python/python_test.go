@@ -211,12 +211,12 @@ func TestUndoAndLogin(t *testing.T) {
 	}
 	dir := t.TempDir()
 	report, err := conformance.Run(t.Context(), conformance.Suite{
-		Start: conformance.Executable(location, options, map[string]any{"dir": dir}), Inspect: targettest.Files(dir),
+		Start: conformance.Executable(location, options, map[string]any{"dir": dir}), Inspect: targettest.Files(dir), Allows: targettest.RoleFiles(dir),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	targettest.WantTried(t, report, "check", "plan", "update", "undo", "undo-stops", "login", "changed-password", "exchange", "abilities")
+	targettest.WantTried(t, report, "check", "plan", "update", "undo", "undo-stops", "login", "changed-password", "exchange", "abilities", "rest", "role-permissions")
 }
 
 // The package brings the protocol as it is.

@@ -4,7 +4,11 @@ package targettest
 
 import (
 	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -141,5 +145,17 @@ func Files(dir string) func(context.Context) (string, error) {
 			all.Write(content)
 		}
 		return all.String(), nil
+	}
+}
+
+// RoleFiles reads what a role allows from a folder with a file for each role that allows
+// something.
+func RoleFiles(dir string) func(context.Context, string) ([]string, error) {
+	return func(_ context.Context, role string) (permissions []string, err error) {
+		raw, err := os.ReadFile(filepath.Join(dir, "role-"+hex.EncodeToString([]byte(role))))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return permissions, errors.Join(err, json.Unmarshal(raw, &permissions))
 	}
 }

@@ -76,6 +76,8 @@ export interface Target {
   undo?(account: Account): Outcome | Promise<Outcome>;
   check?(needs: object): Diagnostic[] | Promise<Diagnostic[]>;
   login?(targetId: string, username: string, password: string): boolean | Promise<boolean>;
+  /** Hears what roles allow, maybe in several calls, and writes nothing: that is for load and finish. The capabilities carry role_permissions. */
+  defineRoles?(roles: { name: string; permissions: string[] }[]): void | Promise<void>;
   finish?(): void | Promise<void>;
   close?(): void | Promise<void>;
 }

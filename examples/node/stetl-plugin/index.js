@@ -12,7 +12,7 @@ const { certificate } = require("./certificate.js");
 
 const COOKIE = "3f0c9a1e5b7d42688f64d1c7b02e95aa";
 const PROTOCOL = 1;
-const MINOR = 2;
+const MINOR = 3;
 const MAX_MESSAGE = 16 << 20;
 
 const proto = grpc.loadPackageDefinition(loader.loadSync("stetl/plugin/v1/target.proto", {
@@ -84,7 +84,7 @@ function service(target) {
       done(null, await work(call.request));
     } catch (e) {
       log.error("a call failed", { error: e.name });
-      done(Object.assign(new Error(e.name), { code: grpc.status.INTERNAL }));
+      done(Object.assign(new Error(e.name), { code: e.code === grpc.status.UNIMPLEMENTED ? e.code : grpc.status.INTERNAL }));
     }
   };
 
@@ -136,6 +136,16 @@ function service(target) {
       }
       if (!diagnostics.some((d) => d.severity === "SEVERITY_ERROR")) state = "ready";
       return { diagnostics, capabilities: capabilities() };
+    }),
+    DefineRoles: unary(["ready"], async (request) => {
+      if (!target.defineRoles) throw Object.assign(new Error("it does not keep what roles allow"), { code: grpc.status.UNIMPLEMENTED });
+      try {
+        await target.defineRoles(request.roles);
+      } catch (e) {
+        log.error("define roles", { error: e.name });
+        return { diagnostics: [{ severity: "SEVERITY_ERROR", code: "plugin.call_failed", summary: e.name }] };
+      }
+      return {};
     }),
     Check: unary(["ready", "finished"], async (request) => ({ diagnostics: (await target.check(request.needs)) || [] })),
     Load: stream(["ready"], async (user) => ({ outcomes: [await each(user, target.load)] })),

@@ -14,13 +14,15 @@ const target = {
   schema: { type: "object", properties: { dir: { type: "string" } }, required: ["dir"], additionalProperties: false },
   capabilities: {
     hashes: [{ scheme: "bcrypt", max_cost: 4 }], // cheap to make
-    carries: ["id", "names"], batch: { users: 100, in_flight: 1 }, max_id_length: 255, unique_email: true,
+    carries: ["id", "names", "roles", "role_permissions"], batch: { users: 100, in_flight: 1 }, max_id_length: 255, unique_email: true,
   },
 
   configure(config, context) {
     this.dir = config.dir;
     this.fingerprints = context.fingerprints;
     this.accounts = new Map();
+    this.allows = new Map();
+    this.held = new Set();
     for (const name of fs.readdirSync(this.dir).filter((n) => n.endsWith(".json"))) {
       const record = JSON.parse(fs.readFileSync(path.join(this.dir, name), "utf8"));
       this.accounts.set(record.id, record);
@@ -47,6 +49,7 @@ const target = {
     const want = {
       id: user.id, username: user.username, email: user.email, given_name: user.given_name, family_name: user.family_name,
       enabled: user.enabled, hash: user.password ? user.password.encoded : "",
+      roles: Object.values(user.roles || {}).flatMap((r) => r.names).sort().join(" "),
     };
     const have = this.accounts.get(user.prior ? user.prior.target_id : "") || this.accounts.get(user.id);
     for (const other of this.accounts.values()) {
@@ -77,6 +80,7 @@ const target = {
   load(user) {
     const { change, have, want } = this.compare(user);
     const { outcome, fields } = change;
+    for (const role of want.roles.split(" ").filter(Boolean)) this.held.add(role);
     if (outcome.action === "ACTION_UPDATED") {
       Object.assign(outcome, { before: Buffer.from(JSON.stringify(have)), changed: fields.map((f) => f.field) });
     }
@@ -85,6 +89,18 @@ const target = {
       Object.assign(outcome, { target_id: want.id, state: this.fingerprints.state(want) });
     }
     return outcome;
+  },
+
+  defineRoles(roles) {
+    for (const role of roles) this.allows.set(role.name, role.permissions);
+  },
+
+  finish() {
+    for (const role of this.held) {
+      const at = path.join(this.dir, "role-" + Buffer.from(role).toString("hex"));
+      const allows = this.allows.get(role) || [];
+      if (allows.length > 0 && !fs.existsSync(at)) fs.writeFileSync(at, JSON.stringify(allows));
+    }
   },
 
   undo(account) {

@@ -1,8 +1,8 @@
 """A target plugin of stetl in Python: process, handshake, order of calls, cancelling.
 
 A plugin is an object with the methods of Target; serve(target) is the whole of its main.
-Only load is required. The host sees by itself which of check, plan, undo, login and
-finish there are. The contract is docs/wire-contract.md of stetl.
+Only load is required. The host sees by itself which of check, plan, undo, login,
+define_roles and finish there are. The contract is docs/wire-contract.md of stetl.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from . import protocol
 from .protocol import (
     ACTION_CREATED, ACTION_DELETED, ACTION_IN_DOUBT, ACTION_REJECTED, ACTION_SKIPPED, ACTION_UNCHANGED, ACTION_UPDATED,
     EXISTING_LEAVE, EXISTING_UPDATE, SEVERITY_ERROR, SEVERITY_WARNING,
-    Account, Action, BatchLimits, Capabilities, Change, CodeInfo, Diagnostic, Failure, FieldChange, HashSupport, Needs, Outcome, PartLoss, User,
+    Account, Action, BatchLimits, Capabilities, Change, CodeInfo, Diagnostic, Failure, FieldChange, HashSupport, Needs, Outcome, PartLoss, Role, User,
 )
 
 __all__ = [
     "ACTION_CREATED", "ACTION_DELETED", "ACTION_IN_DOUBT", "ACTION_REJECTED", "ACTION_SKIPPED", "ACTION_UNCHANGED", "ACTION_UPDATED",
     "EXISTING_LEAVE", "EXISTING_UPDATE", "SEVERITY_ERROR", "SEVERITY_WARNING",
     "Account", "Action", "Authenticator", "BatchLimits", "Capabilities", "Change", "Checker", "Closer", "CodeInfo", "Context", "Diagnostic",
-    "Failed", "Failure", "FieldChange", "Fingerprints", "Finisher", "HashSupport", "Needs", "Outcome", "PartLoss", "Planner", "Reject", "Target",
-    "Undoer", "User", "log", "outcome", "serve",
+    "Failed", "Failure", "FieldChange", "Fingerprints", "Finisher", "HashSupport", "Needs", "Outcome", "PartLoss", "Planner", "Reject", "Role", "RoleKeeper",
+    "Target", "Undoer", "User", "log", "outcome", "serve",
 ]
 
 COOKIE = ("STETL_PLUGIN", "3f0c9a1e5b7d42688f64d1c7b02e95aa")
-PROTOCOL, MINOR = 1, 2
+PROTOCOL, MINOR = 1, 3
 MAX_MESSAGE = 16 << 20
 
 log = logging.getLogger("stetl_plugin")
@@ -91,6 +91,12 @@ class Checker(Protocol):
 class Authenticator(Protocol):
     def login(self, target_id: str, username: str, password: str) -> bool:
         """Says whether the password is right. Raise Failed when that cannot be found out."""
+
+
+class RoleKeeper(Protocol):
+    def define_roles(self, roles: Iterable[Role]) -> None:
+        """Hears what roles allow, maybe in several calls, and writes nothing: that is for
+        load and finish. The capabilities carry role_permissions."""
 
 
 class Finisher(Protocol):
@@ -198,6 +204,18 @@ class Service:
             if not any(p.severity == SEVERITY_ERROR for p in problems):
                 self.state = "ready"
         return protocol.ConfigureResponse(diagnostics=problems, capabilities=self._capabilities())
+
+    def DefineRoles(self, request: protocol.DefineRolesRequest, context: grpc.ServicerContext) -> protocol.DefineRolesResponse:
+        self._require(context, "ready")
+        if not hasattr(self.target, "define_roles"):
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "it does not keep what roles allow")
+        problems = []
+        try:
+            self.target.define_roles(request.roles)
+        except Exception as e:
+            log.error("define roles", exc_info=True)
+            problems.append(Diagnostic(severity=SEVERITY_ERROR, code="plugin.call_failed", summary=type(e).__name__))
+        return protocol.DefineRolesResponse(diagnostics=problems)
 
     def Check(self, request: protocol.CheckRequest, context: grpc.ServicerContext) -> protocol.CheckResponse:
         self._require(context, "ready", "finished")

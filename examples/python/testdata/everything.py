@@ -20,12 +20,12 @@ class Everything:
     }
     capabilities = stetl.Capabilities(
         hashes=[stetl.HashSupport(scheme="bcrypt", max_cost=4)],  # cheap to make
-        carries=["id", "names"], batch=stetl.BatchLimits(users=100, in_flight=1), max_id_length=255, unique_email=True,
+        carries=["id", "names", "roles", "role_permissions"], batch=stetl.BatchLimits(users=100, in_flight=1), max_id_length=255, unique_email=True,
     )
 
     def configure(self, config, context):
         self.dir, self.fingerprints, self.lock = config["dir"], context.fingerprints, threading.Lock()
-        self.accounts = {}
+        self.accounts, self.allows, self.held = {}, {}, set()
         for name in (n for n in os.listdir(self.dir) if n.endswith(".json")):
             with open(os.path.join(self.dir, name), encoding="utf-8") as f:
                 record = json.load(f)
@@ -55,6 +55,7 @@ class Everything:
         want = {
             "id": user.id, "username": user.username, "email": user.email, "given_name": user.given_name,
             "family_name": user.family_name, "enabled": user.enabled, "hash": user.password.encoded,
+            "roles": sorted({role for names in user.roles.values() for role in names.names}),
         }
         have = self.accounts.get(user.prior.target_id) or self.accounts.get(user.id)
         for other in self.accounts.values():
@@ -88,6 +89,7 @@ class Everything:
         with self.lock:
             change, have, want = self.compare(user)
             result = change.outcome
+            self.held.update(want["roles"])
             if result.action == stetl.ACTION_UPDATED:
                 result.before = json.dumps(have).encode()
                 result.changed.extend(f.field for f in change.fields)
@@ -95,6 +97,16 @@ class Everything:
                 self.write(want)
                 result.target_id, result.state = want["id"], self.state(want)
             return result
+
+    def define_roles(self, roles):
+        self.allows.update((role.name, list(role.permissions)) for role in roles)
+
+    def finish(self):
+        for role in self.held:
+            path = os.path.join(self.dir, "role-" + role.encode().hex())
+            if self.allows.get(role) and not os.path.exists(path):
+                with open(path, "w", encoding="utf-8") as f:
+                    json.dump(self.allows[role], f)
 
     def undo(self, account):
         with self.lock:

@@ -163,6 +163,28 @@ func addPermissions(ctx context.Context, t *live) error {
 	if !t.config.Permissions.declared() || len(roles) == 0 {
 		return nil
 	}
+	err := addAtOnce(ctx, t, roles)
+	if err == nil || len(roles) == 1 {
+		return err
+	}
+	// One that the table does not take costs the others nothing.
+	failed := 0
+	for _, r := range roles {
+		if alone := addAtOnce(ctx, t, []sdk.Role{r}); alone != nil {
+			failed, err = failed+1, fmt.Errorf("role %s: %w", r.Name, alone)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d roles: %w", failed, len(roles), err)
+}
+
+// addAtOnce gives all of the roles their rows, or none.
+func addAtOnce(ctx context.Context, t *live, roles []sdk.Role) error {
 	tx, err := t.server.begin(ctx, writing)
 	if err != nil {
 		return err

@@ -192,6 +192,19 @@ func (s *site) inspectMySQL(ctx context.Context) (string, error) {
 	return all.String(), nil
 }
 
+// allowed reads what a role allows, by the table of the conformance suite.
+func (s *site) allowed(ctx context.Context, role string) (permissions []string, err error) {
+	all, err := s.inspect(ctx)
+	_, rows, _ := strings.Cut(all, "allowed\n")
+	for line := range strings.Lines(rows) {
+		fields := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune("(),|\t \n", r) })
+		if len(fields) == 2 && fields[0] == role {
+			permissions = append(permissions, fields[1])
+		}
+	}
+	return permissions, err
+}
+
 // lines are the rows of a query.
 func lines(ctx context.Context, db *sql.DB, query string) (out []string, err error) {
 	rows, err := db.QueryContext(ctx, query)

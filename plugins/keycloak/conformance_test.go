@@ -53,6 +53,11 @@ func TestServerConformance(t *testing.T) {
 			"canary_client_id": "canary", "canary_client_secret": "canary-secret",
 		}),
 		Front: front,
+		Allows: func(ctx context.Context, role string) ([]string, error) {
+			var r wholeRole
+			err := s.Admin(ctx, http.MethodGet, "/realms/conformance/roles/"+role, nil, &r)
+			return r.Attributes[attributeAllows], err
+		},
 		Inspect: func(ctx context.Context) (string, error) {
 			var users []map[string]any
 			err := s.Admin(ctx, http.MethodGet, "/realms/conformance/users?max=100000", nil, &users)

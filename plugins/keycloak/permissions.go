@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -89,6 +90,7 @@ func keepAllowed(ctx context.Context, a *api, d *sdk.DefinedRoles) error {
 	if err != nil {
 		return fmt.Errorf("list the roles of realm %s: %w", a.realm, err)
 	}
+	var failed error
 	for _, r := range all {
 		allows, known := d.Allows(r.Name)
 		if !known || !r.ours() || !r.untouched() || r.sameAllowed(allows) {
@@ -98,10 +100,13 @@ func keepAllowed(ctx context.Context, a *api, d *sdk.DefinedRoles) error {
 		delete(r.Attributes, attributeProof)
 		maps.Copy(r.Attributes, roleAttributes(allows))
 		if err := a.write(ctx, http.MethodPut, a.realmPath("roles-by-id", r.ID), r); err != nil {
-			return fmt.Errorf("write what role %s allows: %w", r.Name, err)
+			failed = errors.Join(failed, fmt.Errorf("write what role %s allows: %w", r.Name, err))
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 	}
-	return nil
+	return failed
 }
 
 // Finish implements [sdk.Finisher]. Accounts are complete whatever comes of it, so that a

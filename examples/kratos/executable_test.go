@@ -48,7 +48,8 @@ func TestExecutable(t *testing.T) {
 	}
 	tried := map[string]conformance.Status{}
 	for _, r := range report.Results {
-		if tried[r.Rule] = r.Status; r.Status == conformance.Failed {
+		tried[r.Rule] = r.Status
+		if r.Status == conformance.Failed {
 			t.Errorf("%s: %q", r.Rule, r.Problems)
 		}
 	}

@@ -45,7 +45,7 @@ func besideRules() []Rule {
 }
 
 // rich is somebody with all that the plugin declares.
-func (p *probe) rich() pluginapi.User {
+func rich(p *probe) pluginapi.User {
 	u := p.person()
 	for _, part := range parts {
 		// Roles and tenants have to be there in some targets.
@@ -58,7 +58,7 @@ func (p *probe) rich() pluginapi.User {
 }
 
 func tryRest(ctx context.Context, p *probe) error {
-	users := []pluginapi.User{p.rich(), p.rich(), p.person()}
+	users := []pluginapi.User{rich(p), rich(p), p.person()}
 	first, err := p.load(ctx, users)
 	if err != nil {
 		return err
@@ -81,8 +81,10 @@ func tryRest(ctx context.Context, p *probe) error {
 		return nil
 	}
 	other := slices.Clone(users)
-	if other[0].GivenName = "Grace"; !p.caps.Has(pluginapi.CarriesNames) {
-		other[0].GivenName, other[0].Email, other[0].Username = "", "new-"+other[0].Email, "new-"+other[0].Username
+	if p.caps.Has(pluginapi.CarriesNames) {
+		other[0].GivenName = "Grace"
+	} else {
+		other[0].Email, other[0].Username = "new-"+other[0].Email, "new-"+other[0].Username
 	}
 	out, ok, err := p.update(ctx, known(other[:1], first))
 	if err != nil || !ok {
@@ -118,21 +120,21 @@ func whole(o pluginapi.Outcome) bool {
 }
 
 // linkedTo is somebody with an identity.
-func (p *probe) linkedTo(i pluginapi.Identity) pluginapi.User {
+func linkedTo(p *probe, i pluginapi.Identity) pluginapi.User {
 	u := p.person()
 	u.Identities = []pluginapi.Identity{i}
 	return u
 }
 
-// identity is one that nobody has.
-func (k *kit) identity() pluginapi.Identity {
+// freshIdentity is one that nobody has.
+func freshIdentity(k *kit) pluginapi.Identity {
 	k.made++
 	return pluginapi.Identity{Provider: "google", Subject: fmt.Sprintf("%s-%d", k.run, k.made)}
 }
 
 func tryOneOwner(ctx context.Context, p *probe) error {
-	contested, own := p.identity(), p.identity()
-	owners := []pluginapi.User{p.linkedTo(contested), p.linkedTo(own)}
+	contested, own := freshIdentity(p.kit), freshIdentity(p.kit)
+	owners := []pluginapi.User{linkedTo(p, contested), linkedTo(p, own)}
 	first, err := p.load(ctx, owners)
 	if err != nil {
 		return err
@@ -158,7 +160,7 @@ func tryOneOwner(ctx context.Context, p *probe) error {
 		}
 		return err
 	}
-	users := []pluginapi.User{p.person(), p.linkedTo(contested), p.person()}
+	users := []pluginapi.User{p.person(), linkedTo(p, contested), p.person()}
 	var planned []pluginapi.Change
 	if p.caps.Can(pluginapi.CanPlan) {
 		err := p.with(ctx, func(ctx context.Context, i *instance) (err error) {
@@ -205,8 +207,8 @@ func tryOneOwner(ctx context.Context, p *probe) error {
 
 // tryTwins are two of one batch who want the same.
 func tryTwins(ctx context.Context, p *probe, kept func(string, []pluginapi.User, []pluginapi.Outcome) error) error {
-	both := p.identity()
-	twins := []pluginapi.User{p.linkedTo(both), p.linkedTo(both), p.person()}
+	both := freshIdentity(p.kit)
+	twins := []pluginapi.User{linkedTo(p, both), linkedTo(p, both), p.person()}
 	out, err := p.load(ctx, twins)
 	if err != nil {
 		p.fail("with two in a batch who want one identity: %v", err)
@@ -230,7 +232,7 @@ func tryTwins(ctx context.Context, p *probe, kept func(string, []pluginapi.User,
 }
 
 // runWith is a whole run that is told what roles allow.
-func (p *probe) runWith(ctx context.Context, roles []pluginapi.Role, users []pluginapi.User) (out []pluginapi.Outcome, err error) {
+func runWith(ctx context.Context, p *probe, roles []pluginapi.Role, users []pluginapi.User) (out []pluginapi.Outcome, err error) {
 	err = p.with(ctx, func(ctx context.Context, i *instance) error {
 		if err := i.defineRoles(ctx, roles); err != nil {
 			return fmt.Errorf("told what roles allow: %w", err)
@@ -248,15 +250,15 @@ func (p *probe) runWith(ctx context.Context, roles []pluginapi.Role, users []plu
 }
 
 // withRoles is somebody with roles.
-func (p *probe) withRoles(names ...string) pluginapi.User {
+func withRoles(p *probe, names ...string) pluginapi.User {
 	u := p.person()
 	u.Roles = map[string][]string{"public": names}
 	p.caps.Withheld().From(&u)
 	return u
 }
 
-// allows compares what a role allows in the target, where somebody looks.
-func (p *probe) allows(ctx context.Context, when string, r pluginapi.Role) error {
+// seesAllowed compares what a role allows in the target, where somebody looks.
+func seesAllowed(ctx context.Context, p *probe, when string, r pluginapi.Role) error {
 	if p.suite.Allows == nil {
 		return nil
 	}
@@ -273,7 +275,7 @@ func (p *probe) allows(ctx context.Context, when string, r pluginapi.Role) error
 func tryRolePermissions(ctx context.Context, p *probe) error {
 	some := pluginapi.Role{Name: "kit-some-" + p.run, Permissions: []string{"read", "write"}}
 	none := pluginapi.Role{Name: "kit-none-" + p.run}
-	user := []pluginapi.User{p.withRoles(none.Name, some.Name)}
+	user := []pluginapi.User{withRoles(p, none.Name, some.Name)}
 	before, err := p.inspect(ctx)
 	if err != nil {
 		return err
@@ -314,7 +316,7 @@ func tryRolePermissions(ctx context.Context, p *probe) error {
 		return err
 	}
 	roles := []pluginapi.Role{none, some}
-	out, err := p.runWith(ctx, roles, user)
+	out, err := runWith(ctx, p, roles, user)
 	if err != nil {
 		return err
 	}
@@ -323,14 +325,14 @@ func tryRolePermissions(ctx context.Context, p *probe) error {
 		p.pointless = "the target does not take roles that it does not have"
 		return nil
 	}
-	if err := errors.Join(p.allows(ctx, "after a run", some), p.allows(ctx, "after a run", none)); err != nil {
+	if err := errors.Join(seesAllowed(ctx, p, "after a run", some), seesAllowed(ctx, p, "after a run", none)); err != nil {
 		return err
 	}
 	if before, err = p.inspect(ctx); err != nil {
 		return err
 	}
 	written = p.suite.Front.writes()
-	again, err := p.runWith(ctx, roles, known(user, out))
+	again, err := runWith(ctx, p, roles, known(user, out))
 	if err != nil {
 		return err
 	}
@@ -340,7 +342,7 @@ func tryRolePermissions(ctx context.Context, p *probe) error {
 			return err
 		}
 	}
-	if err := p.allows(ctx, "after a second run", some); err != nil {
+	if err := seesAllowed(ctx, p, "after a second run", some); err != nil {
 		return err
 	}
 	return tryOddPermissions(ctx, p)
@@ -350,13 +352,13 @@ func tryRolePermissions(ctx context.Context, p *probe) error {
 func tryOddPermissions(ctx context.Context, p *probe) error {
 	odd := pluginapi.Role{Name: "kit-odd-" + p.run, Permissions: []string{"\"'%00/../", strings.Repeat("long", 25<<10), "Żółć 🙂"}}
 	good := pluginapi.Role{Name: "kit-plain-" + p.run, Permissions: []string{"read"}}
-	out, err := p.runWith(ctx, []pluginapi.Role{good, odd}, []pluginapi.User{p.withRoles(odd.Name), p.withRoles(good.Name), p.person()})
+	out, err := runWith(ctx, p, []pluginapi.Role{good, odd}, []pluginapi.User{withRoles(p, odd.Name), withRoles(p, good.Name), p.person()})
 	if err != nil {
 		p.fail("a role with permissions that no target has to take stops everybody: %v", err)
 		return nil
 	}
 	p.expect("where a role has permissions that no target has to take", out, pluginapi.Created)
-	return p.allows(ctx, "beside a role with permissions that no target has to take", good)
+	return seesAllowed(ctx, p, "beside a role with permissions that no target has to take", good)
 }
 
 func tryDenied(ctx context.Context, p *probe) error {

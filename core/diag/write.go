@@ -36,45 +36,48 @@ func Write(w io.Writer, l List, opt Options) error {
 		}
 		return "\x1b[" + style + "m" + s + "\x1b[0m"
 	}
-	for _, d := range l {
-		var b strings.Builder
-		if pos := d.Pos.String(); pos != "" {
-			b.WriteString(paint(bold, Printable(pos)+":") + " ")
-		}
-		style := red
-		if d.Severity == Warning {
-			style = yellow
-		}
-		b.WriteString(paint(style, fmt.Sprintf("%s[%s]:", d.Severity, Printable(string(d.Code)))))
-		b.WriteString(" " + Printable(d.Summary) + "\n")
-
-		hint := Printable(d.Hint)
-		if d.Snippet.Text != "" {
-			text, col := window(Printable(d.Snippet.Text), d.Snippet.Col)
-			fmt.Fprintf(&b, "%5d | %s\n", d.Pos.Line, text)
-			if d.Snippet.Width > 0 && col > 0 {
-				width := min(d.Snippet.Width, max(1, len([]rune(text))-col+1))
-				marks := strings.Repeat("^", width)
-				if hint != "" {
-					marks += " " + hint
-				}
-				b.WriteString("      | " + indent(text, col-1) + paint(cyan, marks) + "\n")
-				hint = ""
-			}
-		}
-		if d.Detail != "" {
-			for line := range strings.Lines(d.Detail) {
-				b.WriteString("      = " + Printable(strings.TrimRight(line, "\r\n")) + "\n")
-			}
-		}
-		if hint != "" {
-			b.WriteString("      = " + paint(cyan, hint) + "\n")
-		}
-		if _, err := io.WriteString(w, b.String()); err != nil {
+	for i := range l {
+		if _, err := io.WriteString(w, block(&l[i], paint)); err != nil {
 			return fmt.Errorf("write diagnostics: %w", err)
 		}
 	}
 	return nil
+}
+
+// block is what is printed of one diagnostic.
+func block(d *Diagnostic, paint func(style, s string) string) string {
+	var b strings.Builder
+	if pos := d.Pos.String(); pos != "" {
+		b.WriteString(paint(bold, Printable(pos)+":") + " ")
+	}
+	style := red
+	if d.Severity == Warning {
+		style = yellow
+	}
+	b.WriteString(paint(style, fmt.Sprintf("%s[%s]:", d.Severity, Printable(string(d.Code)))))
+	b.WriteString(" " + Printable(d.Summary) + "\n")
+
+	hint := Printable(d.Hint)
+	if d.Snippet.Text != "" {
+		text, col := window(Printable(d.Snippet.Text), d.Snippet.Col)
+		fmt.Fprintf(&b, "%5d | %s\n", d.Pos.Line, text)
+		if d.Snippet.Width > 0 && col > 0 {
+			width := min(d.Snippet.Width, max(1, len([]rune(text))-col+1))
+			marks := strings.Repeat("^", width)
+			if hint != "" {
+				marks += " " + hint
+			}
+			b.WriteString("      | " + indent(text, col-1) + paint(cyan, marks) + "\n")
+			hint = ""
+		}
+	}
+	for line := range strings.Lines(d.Detail) {
+		b.WriteString("      = " + Printable(strings.TrimRight(line, "\r\n")) + "\n")
+	}
+	if hint != "" {
+		b.WriteString("      = " + paint(cyan, hint) + "\n")
+	}
+	return b.String()
 }
 
 // Printable replaces what could move the cursor or reorder text on a terminal,

@@ -29,7 +29,7 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 		return nil, RefusedError{err}
 	}
 	found, err := lookUp(ctx, src, name, entry.SourceID)
-	var e report.Explanation
+	var e *report.Explanation
 	switch {
 	case err != nil:
 		return nil, classify(ctx, err)
@@ -38,20 +38,14 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 	case len(found) == 0 && !known:
 		return nil, UsageError{errors.New("neither the source nor the journal has such an account")}
 	case len(found) == 1:
-		u := found[0]
-		caps := m.target.Capabilities()
-		mapped, losses, excluded := m.rules.Map(u, caps)
-		e = report.Explanation{SourceID: u.InternalID, VisibleID: u.ID, Account: report.Shape(u), Losses: losses, Plugin: m.cfg.Target.Plugin, Class: mapped.Class, Exclusion: excluded}
-		if target := (signin.Target{Declared: caps.SignIns}); excluded == nil && target.Known() {
-			e.SignIn = target.Ways(signin.Of(&mapped))
-		}
+		e = explain(m, found[0])
 		if !known {
-			if entry, known, err = m.journal.account(ctx, u.InternalID); err != nil {
+			if entry, known, err = m.journal.account(ctx, e.SourceID); err != nil {
 				return nil, RefusedError{err}
 			}
 		}
 	default:
-		e.SourceID, e.VisibleID = entry.SourceID, entry.VisibleID
+		e = &report.Explanation{SourceID: entry.SourceID, VisibleID: entry.VisibleID}
 	}
 	if known {
 		reason, _, err := m.journal.scope.Rejects.Reason(ctx, entry.SourceID)
@@ -70,7 +64,18 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 		}
 	}
 	e.Words = m.plugin.words()
-	return &e, nil
+	return e, nil
+}
+
+// explain says what the source has of an account, and what the mapping makes of it.
+func explain(m *Migration, u *canonical.User) *report.Explanation {
+	caps := m.target.Capabilities()
+	mapped, losses, excluded := m.rules.Map(u, caps)
+	e := &report.Explanation{SourceID: u.InternalID, VisibleID: u.ID, Account: report.Shape(u), Losses: losses, Plugin: m.cfg.Target.Plugin, Class: mapped.Class, Exclusion: excluded}
+	if target := (signin.Target{Declared: caps.SignIns}); excluded == nil && target.Known() {
+		e.SignIn = target.Ways(signin.Of(&mapped))
+	}
+	return e
 }
 
 // ExplainCode says what a code of the plugin means; false for one that is none of its.

@@ -79,7 +79,10 @@ func (p *idp) compare(u *pluginapi.User) pluginapi.Change {
 		return c
 	}
 	for id, a := range p.accounts {
-		if words := strings.Fields(strings.TrimPrefix(a, "off ")); p.once && id != u.ID && len(words) > 1 && words[1] == u.Email {
+		if !p.once {
+			break
+		}
+		if words := strings.Fields(strings.TrimPrefix(a, "off ")); id != u.ID && len(words) > 1 && words[1] == u.Email {
 			c.Action, c.TargetID, c.Code, c.Holder, c.Detail = pluginapi.Rejected, "", diag.LoadEmailConflict, id, "somebody has the address"
 			return c
 		}

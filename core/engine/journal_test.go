@@ -206,6 +206,51 @@ func TestUndoOfWhatHasNoAnswer(t *testing.T) {
 	}
 }
 
+// weighed is a target that notes how much of pre-images an undo hands over at once.
+type weighed struct {
+	*idp
+	most int
+}
+
+func (w *weighed) Undo(ctx context.Context, accounts []pluginapi.Account) ([]pluginapi.Outcome, error) {
+	size := 0
+	for _, a := range accounts {
+		size += len(a.Before)
+	}
+	w.most = max(w.most, size)
+	return w.idp.Undo(ctx, accounts)
+}
+
+// Two hundred megabytes of pre-images go into the journal and out of it again, and little
+// of it is in memory at once.
+func TestUndoOfLargePreImages(t *testing.T) {
+	t.Parallel()
+	const n, size = 2000, 100 << 10
+	testenv.Slow(t, "writes 200 MB")
+	p, dst := newProject(t), newIDP()
+	dst.caps.Batch.Users = 200
+	was := map[string]string{}
+	filler := strings.Repeat("x", size)
+	for i := range n {
+		was[id(i)] = "was " + id(i) + filler
+	}
+	dst.accounts = maps.Clone(was)
+	res, _, err := p.do(people(n), dst, func(o *Options) { o.Policies.Adopt = true })
+	if err != nil || res.Summary.Updated != n {
+		t.Fatalf("%+v, %v", res.Summary, err)
+	}
+	p.with(func(s *journal.Scope, _ Options) {
+		w := &weighed{idp: dst}
+		undone, err := Undo(context.Background(), s, w, UndoOptions{})
+		if err != nil || undone.Restored != n || len(undone.Kept) > 0 || w.most > undoBytes+size+100 {
+			t.Errorf("%+v, %v, %d bytes at once", undone, err, w.most)
+		}
+	})
+	if !maps.Equal(was, dst.snapshot()) {
+		t.Error("not everybody is as before")
+	}
+}
+
 // The target commits, the answer is lost: no duplicate, no loss, and it is known
 // whose the account is.
 func TestLostAcknowledgement(t *testing.T) {

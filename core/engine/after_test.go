@@ -409,6 +409,51 @@ func TestDeadPluginMakesNobodyOurs(t *testing.T) {
 	}
 }
 
+// late is a target whose process dies when it has written everybody, with their answers.
+type late struct{ *idp }
+
+func (l late) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
+	out, _ := l.idp.Load(ctx, users)
+	for i := range out {
+		out[i] = pluginapi.Outcome{SourceID: users[i].SourceID, Action: pluginapi.InDoubt, Code: diag.PluginCrash}
+	}
+	return out, death{}
+}
+
+// What a process has made before it died is of the run, whether the next one finds it or no
+// process lives: an undo takes it back, or names it.
+func TestUndoOfWhatDeadPluginsHaveMade(t *testing.T) {
+	t.Parallel()
+	for name, lives := range map[string]bool{"the next process finds it": true, "no process lives": false} {
+		p, base := newProject(t), newIDP()
+		r := NewRestarting(late{base}, func(context.Context) (Target, error) {
+			if lives {
+				return base, nil
+			}
+			return late{base}, nil
+		})
+		r.wait = 0
+		if _, _, err := p.do(people(12), r, nil); (err == nil) != lives || len(base.accounts) == 0 {
+			t.Fatalf("%s: %v, %d accounts", name, err, len(base.accounts))
+		}
+		named := ""
+		p.with(func(s *journal.Scope, _ Options) {
+			_, err := Undo(context.Background(), s, base, UndoOptions{Report: func(o pluginapi.Outcome) { named += o.Detail + "\n" }})
+			if err != nil {
+				t.Errorf("%s: undo: %v", name, err)
+			}
+		})
+		if lives && len(base.accounts) > 0 {
+			t.Errorf("%s: %d are left", name, len(base.accounts))
+		}
+		for id := range base.accounts {
+			if !strings.Contains(named, id) {
+				t.Errorf("%s: %s is left, and nobody says so", name, id)
+			}
+		}
+	}
+}
+
 // Several batches in flight die with one process, which is replaced once.
 func TestOneDeathOneRestart(t *testing.T) {
 	t.Parallel()

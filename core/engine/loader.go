@@ -61,12 +61,14 @@ func (l *loader) load(ctx context.Context, users []pluginapi.User, before []jour
 
 // resender is a target that sends users again by itself, and has to know by their source
 // ids whose account was there before anything was sent: a lost answer makes no account of a
-// run's of it.
+// run's of it. It notes who was sent again after the answer was lost: an account that is
+// found then is a run's, as in the next run.
 type resender interface {
-	LoadKnowing(ctx context.Context, users []pluginapi.User, theirs map[string]bool) ([]pluginapi.Outcome, error)
+	LoadKnowing(ctx context.Context, users []pluginapi.User, theirs, again map[string]bool) ([]pluginapi.Outcome, error)
 }
 
-// send tells a target that sends users again by itself who was there before.
+// send tells a target that sends users again by itself who was there before, and notes in
+// before whose answer was lost on the way.
 func (l *loader) send(ctx context.Context, users []pluginapi.User, before []journal.Entry) ([]pluginapi.Outcome, error) {
 	r, ok := l.dst.(resender)
 	if !ok {
@@ -78,7 +80,12 @@ func (l *loader) send(ctx context.Context, users []pluginapi.User, before []jour
 			theirs[users[i].SourceID] = true
 		}
 	}
-	return r.LoadKnowing(ctx, users, theirs)
+	again := map[string]bool{}
+	outcomes, err := r.LoadKnowing(ctx, users, theirs, again)
+	for i := range before {
+		before[i].InDoubt = before[i].InDoubt || again[users[i].SourceID]
+	}
+	return outcomes, err
 }
 
 // forget takes back the marks of users that were not sent.
@@ -108,10 +115,7 @@ func (l *loader) record(batch int64, users []pluginapi.User, before []journal.En
 func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.Entry) journal.Entry {
 	e := journal.Entry{
 		SourceID: u.SourceID, VisibleID: u.ID, TargetID: o.TargetID, Action: o.Action, Code: o.Code, Class: u.Class,
-		State: o.State, SignIn: signin.Of(u).String(), Origin: before.Origin, InDoubt: o.Action == pluginapi.InDoubt, Run: l.run,
-	}
-	if e.InDoubt && o.Code == diag.PluginNotSent {
-		e.InDoubt = before.InDoubt // it never left
+		State: o.State, SignIn: signin.Of(u).String(), Origin: before.Origin, InDoubt: doubtful(o, before), Run: l.run,
 	}
 	if e.TargetID == "" {
 		e.TargetID = before.TargetID
@@ -149,6 +153,17 @@ func (l *loader) entry(u *pluginapi.User, o *pluginapi.Outcome, before *journal.
 		e.Digest = nil // so that the next run looks at it again
 	}
 	return e
+}
+
+// doubtful says whether nobody knows what came of a user.
+func doubtful(o *pluginapi.Outcome, before *journal.Entry) bool {
+	switch {
+	case o.Action == pluginapi.InDoubt && o.Code == diag.PluginNotSent:
+		return before.InDoubt // it never left
+	case o.Action == pluginapi.Rejected && o.Code == diag.PluginCrash:
+		return !before.Theirs() // the process may have died after it had made the account
+	}
+	return o.Action == pluginapi.InDoubt
 }
 
 // foundEqual says whose an account is that is in the target as it should be, and that no

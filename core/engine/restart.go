@@ -171,11 +171,11 @@ func (t *Restarting) Undo(ctx context.Context, accounts []pluginapi.Account) ([]
 
 // Load implements [Target].
 func (t *Restarting) Load(ctx context.Context, users []pluginapi.User) ([]pluginapi.Outcome, error) {
-	return t.LoadKnowing(ctx, users, nil)
+	return t.LoadKnowing(ctx, users, nil, map[string]bool{})
 }
 
 // LoadKnowing implements resender.
-func (t *Restarting) LoadKnowing(ctx context.Context, users []pluginapi.User, theirs map[string]bool) ([]pluginapi.Outcome, error) {
+func (t *Restarting) LoadKnowing(ctx context.Context, users []pluginapi.User, theirs, again map[string]bool) ([]pluginapi.Outcome, error) {
 	current, incarnation := t.get()
 	outcomes, err := current.Load(ctx, users)
 	if !isCrash(err) {
@@ -184,13 +184,13 @@ func (t *Restarting) LoadKnowing(ctx context.Context, users []pluginapi.User, th
 	if err := t.restart(ctx, incarnation, mostRestarts, err); err != nil {
 		return outcomes, err
 	}
-	return redelivery{t, theirs}.unanswered(ctx, users, outcomes, 1)
+	return redelivery{t, theirs, again}.unanswered(ctx, users, outcomes, 1)
 }
 
 // redelivery sends users of a load again.
 type redelivery struct {
 	*Restarting
-	theirs map[string]bool
+	theirs, again map[string]bool
 }
 
 // unanswered sends those who have no final outcome once more. deaths is how many
@@ -204,7 +204,7 @@ func (t redelivery) unanswered(ctx context.Context, users []pluginapi.User, outc
 		}
 		u := users[i]
 		if outcomes[i].Code != diag.PluginNotSent && !t.theirs[u.SourceID] {
-			u.Prior.InDoubt = true
+			u.Prior.InDoubt, t.again[u.SourceID] = true, true
 		}
 		open, at = append(open, u), append(at, i)
 	}
@@ -213,7 +213,9 @@ func (t redelivery) unanswered(ctx context.Context, users []pluginapi.User, outc
 	}
 	got, err := t.resend(ctx, open, deaths)
 	for n, i := range at {
-		outcomes[i] = got[n]
+		if got[n].Code != diag.PluginNotSent { // else the last thing known is that it was sent before
+			outcomes[i] = got[n]
+		}
 	}
 	return outcomes, err
 }

@@ -24,7 +24,7 @@ const serve = "plugin-serve"
 
 // bundled are the plugins of the test binary, as any program can have its own: it
 // starts itself again to serve them.
-var bundled = plugin.Bundled{"file": {serve, "file"}, "export": {serve, "export"}, "door": {serve, "door"}, "unfinished": {serve, "unfinished"}, "silent": {serve, "silent"}}
+var bundled = plugin.Bundled{"file": {serve, "file"}, "export": {serve, "export"}, "door": {serve, "door"}, "unfinished": {serve, "unfinished"}, "silent": {serve, "silent"}, "finder": {serve, "finder"}}
 
 func TestMain(m *testing.M) {
 	name := plugin.NameOf(os.Args[0])
@@ -49,6 +49,18 @@ func TestMain(m *testing.M) {
 				return nil, err
 			}
 			return unfinished{t.(*filetarget.Target)}, nil
+		}
+		sdk.Serve(p)
+	case "finder":
+		p := filetarget.Plugin()
+		p.Name = "finder"
+		open := p.New
+		p.New = func(ctx context.Context, c filetarget.Config, env sdk.Env) (sdk.Target, error) {
+			t, err := open(ctx, c, env)
+			if err != nil {
+				return nil, err
+			}
+			return finder{t.(*filetarget.Target), filepath.Join(c.Dir, "accounts")}, nil
 		}
 		sdk.Serve(p)
 	case "export":
@@ -136,6 +148,46 @@ func (unfinished) Finish(context.Context) error { return errors.New("the disk is
 
 // Close implements [sdk.Closer].
 func (unfinished) Close(context.Context) error { return errors.New("the connection is gone") }
+
+// finder is a target that finds accounts of which nobody knows whether they are there.
+type finder struct {
+	*filetarget.Target
+	accounts string
+}
+
+// UndoInDoubt implements [sdk.DoubtUndoer].
+func (f finder) UndoInDoubt(_ context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
+	files, err := accountFiles(f.accounts)
+	if err != nil {
+		return err
+	}
+	for _, a := range accounts {
+		o := sdk.Outcome{SourceID: a.SourceID, Action: sdk.Unchanged}
+		if file := files[a.ID]; file != "" {
+			o.Action = sdk.Deleted
+			if err := os.Remove(file); err != nil {
+				return err
+			}
+		}
+		out.Report(o)
+	}
+	return nil
+}
+
+// accountFiles are the files of accounts, by the ids that the source gave.
+func accountFiles(dir string) (map[string]string, error) {
+	files := map[string]string{}
+	all, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	for _, file := range all {
+		var account struct{ Key string }
+		raw, readErr := os.ReadFile(file)
+		if err = errors.Join(err, readErr, json.Unmarshal(raw, &account)); err != nil {
+			return nil, err
+		}
+		files[account.Key] = file
+	}
+	return files, err
+}
 
 // door is a target that takes new passwords, and whose process ends over one.
 type door struct{}

@@ -396,6 +396,41 @@ func TestPluginThatDies(t *testing.T) {
 	}
 }
 
+// A plugin is killed in mid-run until nobody starts it any more. An undo then leaves nothing,
+// or names each account that it leaves with its id.
+func TestUndoAfterAPluginWasKilled(t *testing.T) {
+	t.Parallel()
+	for name, finds := range map[string]bool{"file": false, "finder": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPlace(t, "target: {plugin: "+name+", config: {dir: ./accounts, kills: ['after:3', 'before:4', 'after:5', 'after:6', 'after:7', 'after:8']}}\n")
+			m := p.open(t, migration.Options{})
+			r, err := m.Run(t.Context(), migration.RunOptions{})
+			if !errors.As(err, new(*plugin.CrashError)) || r.Result.Summary.InDoubt == 0 || r.Result.Summary.Accounted() != r.Result.Summary.Read {
+				t.Fatalf("%v, %+v", err, r.Result.Summary)
+			}
+			closed(t, m)
+			made, err := accountFiles(p.file("accounts/accounts"))
+			if err != nil || len(made) == 0 {
+				t.Fatalf("%v, nobody was made", err)
+			}
+			undone, err := p.open(t, migration.Options{}).Undo(t.Context(), migration.UndoOptions{})
+			left, listErr := accountFiles(p.file("accounts/accounts"))
+			if err != nil || listErr != nil || undone.Result.Doubtful == 0 {
+				t.Fatalf("undo: %v, %v, %+v", err, listErr, undone.Result)
+			}
+			if finds && (len(left) > 0 || len(undone.Kept) > 0) || !finds && len(left) == 0 {
+				t.Errorf("of %d, %d are left, and %d were kept", len(made), len(left), len(undone.Kept))
+			}
+			for id := range left {
+				if !slices.ContainsFunc(undone.Kept, func(o pluginapi.Outcome) bool { return strings.Contains(o.Detail, id) }) {
+					t.Errorf("the account %s is left, and nobody says so: %+v", id, undone.Kept)
+				}
+			}
+		})
+	}
+}
+
 // All problems of a file are told at once: those of the file, of SuperTokens' own names
 // in it, of the mapping, and those that take a plugin to see.
 func TestProblemsOfTheWholeFile(t *testing.T) {

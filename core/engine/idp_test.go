@@ -14,6 +14,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/journal/sqlite"
 	"github.com/stetl/stetl/core/pluginapi"
 )
 
@@ -235,7 +236,7 @@ func newProject(t testing.TB) *project { return &project{t: t, dir: t.TempDir()}
 // with opens the journal for the time of f, as a process does.
 func (p *project) with(f func(s *journal.Scope, o Options)) {
 	p.t.Helper()
-	j, err := journal.Open(context.Background(), p.dir)
+	j, err := sqlite.Open(context.Background(), p.dir)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/journal/sqlite"
 	"github.com/stetl/stetl/core/mapping"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/policy"
@@ -498,7 +499,7 @@ func TestDryRunAfterAKill(t *testing.T) {
 			dst.accounts[u.ID] = shape(&u)
 		}
 	}
-	read, err := journal.Read(t.Context(), p.dir) // as a dry run does
+	read, err := sqlite.Read(t.Context(), p.dir) // as a dry run does
 	if err != nil {
 		t.Fatal(err)
 	}

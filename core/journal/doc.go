@@ -1,5 +1,5 @@
-// Package journal is what runs leave behind for later ones: one SQLite file in a folder of the
-// operator's, which any SQLite tool can open.
+// Package journal is what runs leave behind for later ones, whatever it is kept in: package
+// sqlite keeps it in a folder.
 //
 // It holds, per account, what was sent, what became of it and which state was
 // left in the target. Marks are durable before anything is sent, and outcomes
@@ -8,7 +8,7 @@
 // beyond ids; contents are compared through digests keyed with a key of the
 // journal's own, and pre-images are encrypted.
 //
-// A [Journal] belongs to one process at a time. What it keeps is divided into
-// scopes, one for each pair of an installation's app and a target, so that
-// several configurations can share a folder.
+// What a [Journal] keeps is divided into scopes, one for each pair of an installation's app
+// and a target, so that several configurations can share one. Package journaltest has what
+// every kind of journal has to pass.
 package journal

@@ -5,62 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
+	"iter"
 
-	"github.com/gofrs/flock"
-	"zombiezen.com/go/sqlite"
+	"filippo.io/age"
 )
-
-// The files in the folder of a journal.
-const (
-	fileName = "journal.db"
-	lockName = "journal.lock"
-	keyName  = "preimages.key"
-
-	ignoreName = ".gitignore"
-)
-
-// version is that of the tables. A newer one is refused, as its meaning is unknown.
-const version = 3
-
-// upgrades lead from each earlier version to the next one.
-var upgrades = []string{
-	`ALTER TABLE account ADD COLUMN sign_in TEXT NOT NULL DEFAULT ''`,
-	`ALTER TABLE account ADD COLUMN disabled_at INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE run ADD COLUMN reading BLOB`,
-}
-
-const tables = `
-CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE scope (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE run (
-	id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL, program TEXT NOT NULL,
-	settings BLOB NOT NULL, began INTEGER NOT NULL, ended INTEGER, result BLOB, reading BLOB
-);
-CREATE TABLE sent (id INTEGER PRIMARY KEY, scope INTEGER NOT NULL, run INTEGER NOT NULL, at INTEGER NOT NULL, accounts BLOB NOT NULL);
-CREATE TABLE account (
-	scope INTEGER NOT NULL, source_id TEXT NOT NULL, visible_id TEXT NOT NULL, target_id TEXT NOT NULL,
-	action TEXT NOT NULL, code TEXT NOT NULL, class TEXT NOT NULL, digest BLOB, state BLOB, sign_in TEXT NOT NULL,
-	origin TEXT NOT NULL, in_doubt INTEGER NOT NULL, run INTEGER NOT NULL, at INTEGER NOT NULL,
-	disabled_at INTEGER NOT NULL DEFAULT 0,
-	PRIMARY KEY (scope, source_id)
-) WITHOUT ROWID;
-CREATE TABLE preimage (
-	scope INTEGER NOT NULL, source_id TEXT NOT NULL, encrypted BLOB NOT NULL, PRIMARY KEY (scope, source_id)
-) WITHOUT ROWID;
-CREATE TABLE saved (scope INTEGER NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (scope, key)) WITHOUT ROWID;
-CREATE TABLE sample (run INTEGER NOT NULL, at INTEGER NOT NULL, done INTEGER NOT NULL);
-CREATE TABLE payload (
-	scope INTEGER NOT NULL, source_id TEXT NOT NULL, digest BLOB NOT NULL, encrypted BLOB NOT NULL, PRIMARY KEY (scope, source_id)
-) WITHOUT ROWID;
-CREATE TABLE reason (
-	scope INTEGER NOT NULL, source_id TEXT NOT NULL, encrypted BLOB NOT NULL, PRIMARY KEY (scope, source_id)
-) WITHOUT ROWID;
-`
 
 // ErrLocked is returned when another process is using the journal.
 var ErrLocked = errors.New("another run is using this journal")
@@ -68,190 +16,88 @@ var ErrLocked = errors.New("another run is using this journal")
 // ErrOtherKey is returned when a journal has another key than it should.
 var ErrOtherKey = errors.New("the journal is newer than what it is compared with")
 
-// Journal is one open file. All methods are safe for concurrent use.
-type Journal struct {
-	dir     string
-	lock    *flock.Flock // nil when only reading
-	key     []byte
-	readers *readers // nil when it could not be opened
-	writer  *writer  // nil when only reading
-	seal    sealer
-	// accounts is what is read of them: the table, or what recover would make of it.
-	accounts string
+// ErrReadOnly is returned for writing to a journal that was opened for looking.
+var ErrReadOnly = errors.New("the journal was opened for reading only")
+
+// Journal is an open journal. All methods, and those of its scopes, are safe for concurrent
+// use.
+type Journal interface {
+	// Scope returns the part for an app of the source and a target, each named in a way that
+	// stays the same from run to run.
+	Scope(ctx context.Context, app, destination string) (*Scope, error)
+	// FingerprintKey keys the digests of this journal: 32 bytes, the same for ever.
+	FingerprintKey() []byte
+	// Close writes out what is queued and lets other runs in.
+	Close() error
 }
 
-// Open opens the journal in dir for a run, making folder (0700) and file (0600)
-// first if need be, and keeps other runs out until Close. The error matches
-// [ErrLocked] when one is at work.
-func Open(ctx context.Context, dir string) (*Journal, error) { return OpenKeyed(ctx, dir, nil) }
+// Scope is the part of a journal that belongs to one app of a source and one target.
+type Scope struct {
+	Outcomes
+	Listing
+	Finder
+	// Runs are the runs that have written.
+	Runs Runs
+	// Rejects are what is kept of accounts that were not loaded, or not as a whole.
+	Rejects Rejects
+	// Plugin is what the plugin of the target keeps from run to run.
+	Plugin Saved
+}
 
-// OpenKeyed is [Open] with the key that a journal which is yet to be made gets; nil
-// has one chosen at random. The error matches [ErrOtherKey] when there is a journal
-// with another key.
-func OpenKeyed(ctx context.Context, dir string, key []byte) (_ *Journal, err error) {
-	if err := makeFolder(dir); err != nil {
-		return nil, fmt.Errorf("make the journal's folder: %w", err)
-	}
-	lock := flock.New(filepath.Join(dir, lockName), flock.SetPermissions(0o600))
-	got, err := lock.TryLock()
+// Outcomes is where it is noted what is sent and what becomes of it. What a method has
+// written is durable when it returns nil.
+type Outcomes interface {
+	// Mark notes that accounts are about to be sent: until Record is called with the number
+	// that it returns, they are in doubt. Of the entries, SourceID, VisibleID and Class count.
+	Mark(run int64, entries []Entry) (batch int64, err error)
+	// Record notes the outcomes of a batch; batch is 0 for outcomes of accounts that were
+	// not sent. Entries replace what is known of their accounts; a pre-image that is already
+	// there stays, because it is the one from before the first update, unless the entry says
+	// Anew.
+	Record(batch int64, entries []Entry) error
+	// Forget removes accounts, with all that is known of them: an undo has taken them back,
+	// or they were never loaded and have gone from the source.
+	Forget(sourceIDs []string) error
+	// Clear forgets every account: the target is about to be written anew.
+	Clear() error
+}
+
+// Listing yields accounts in the order of the bytes of their source ids, and stops at the
+// first error.
+type Listing interface {
+	// Accounts yields every account that has an outcome or was in doubt when the journal was
+	// opened. In a journal that is opened for looking only, those are in doubt too that a run
+	// which was at work then, or was killed, had sent. The slices of an entry are its own.
+	Accounts(ctx context.Context) iter.Seq2[Entry, error]
+	// Known yields, of the same accounts, what a later run wants to know of each.
+	Known(ctx context.Context) iter.Seq2[Known, error]
+}
+
+// Finder looks for single accounts.
+type Finder interface {
+	// Get returns what is known of the account with this source id; false when nothing is.
+	Get(ctx context.Context, sourceID string) (Entry, bool, error)
+	// Account returns what is known of the account that has this source id, visible id or
+	// target id; false when nothing is. It looks at every account.
+	Account(ctx context.Context, id string) (Entry, bool, error)
+	// Before returns the decrypted pre-image of an account, nil when there is none.
+	Before(ctx context.Context, sourceID string) ([]byte, error)
+}
+
+// Seal encrypts a message to age keys.
+func Seal(clearText []byte, to ...age.Recipient) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := age.Encrypt(&b, to...)
 	if err != nil {
-		return nil, fmt.Errorf("lock the journal: %w", err)
-	}
-	if !got {
-		return nil, fmt.Errorf("%w: %s%s", ErrLocked, dir, holder(dir))
-	}
-	j := &Journal{dir: dir, lock: lock, key: key, accounts: "account"}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, j.Close())
-		}
-	}()
-	host, _ := os.Hostname() // for people only
-	if err := os.WriteFile(filepath.Join(dir, lockName), fmt.Appendf(nil, "%d %s\n", os.Getpid(), host), 0o600); err != nil {
-		return nil, fmt.Errorf("lock the journal: %w", err)
-	}
-	// SQLite would make the file readable for everybody.
-	path := filepath.Join(dir, fileName)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("open the journal: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("open the journal: %w", err)
-	}
-	if err := j.open(ctx, path, false); err != nil {
 		return nil, err
 	}
-	return j, nil
-}
-
-// makeFolder makes the folder, unless it is there. A new one keeps itself out of version
-// control: it holds a key, and belongs to one place. One that somebody else has made can
-// hold other things, and is left as it is.
-func makeFolder(dir string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if _, err := w.Write(clearText); err != nil {
+		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+	if err := w.Close(); err != nil {
+		return nil, err
 	}
-	return os.WriteFile(filepath.Join(dir, ignoreName), []byte("*\n"), 0o600)
-}
-
-// Read opens the journal in dir for looking only, beside a run that may be
-// writing it. The error matches [fs.ErrNotExist] when there is none.
-func Read(ctx context.Context, dir string) (_ *Journal, err error) {
-	path := filepath.Join(dir, fileName)
-	if _, err := os.Stat(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("there is no journal in %s yet: %w", dir, fs.ErrNotExist)
-		}
-		return nil, fmt.Errorf("open the journal: %w", err)
-	}
-	j := &Journal{dir: dir, accounts: "account"}
-	if err := j.open(ctx, path, true); err != nil {
-		return nil, errors.Join(err, j.Close())
-	}
-	return j, nil
-}
-
-// holder says who has the lock, as far as its file tells.
-func holder(dir string) string {
-	content, err := os.ReadFile(filepath.Join(dir, lockName))
-	pid, host, ok := strings.Cut(strings.TrimSpace(string(content)), " ")
-	if err != nil || !ok {
-		return ""
-	}
-	return fmt.Sprintf(" (process %s on %s)", pid, host)
-}
-
-func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
-	j.readers = &readers{path: path, readOnly: readOnly}
-	var have int
-	if _, err := j.readers.first(ctx, func(row *sqlite.Stmt) { have = row.ColumnInt(0) }, "PRAGMA user_version"); err != nil {
-		return fmt.Errorf("open the journal %s: %w", path, err)
-	}
-	if err := readable(have, path, readOnly); err != nil {
-		return err
-	}
-	if !readOnly {
-		c, err := connect(path, readOnly)
-		if err != nil {
-			return fmt.Errorf("open the journal %s: %w", path, err)
-		}
-		j.writer = newWriter(c)
-	}
-	if have < version {
-		if err := j.upgrade(have); err != nil {
-			return fmt.Errorf("make the tables of the journal %s: %w", path, err)
-		}
-	}
-	wanted := j.key
-	found, err := j.readers.first(ctx, func(row *sqlite.Stmt) { j.key = blob(row, 0) }, "SELECT value FROM meta WHERE key = 'fingerprint_key'")
-	if err == nil && !found {
-		err = errors.New("it has no key")
-	}
-	if err != nil {
-		return fmt.Errorf("read the journal %s: %w", path, err)
-	}
-	if wanted != nil && !bytes.Equal(wanted, j.key) {
-		return fmt.Errorf("%w: %s", ErrOtherKey, path)
-	}
-	if !readOnly {
-		return j.recover()
-	}
-	marks, err := j.readers.first(ctx, func(*sqlite.Stmt) {}, "SELECT 1 FROM sent")
-	if err != nil {
-		return fmt.Errorf("read the journal %s: %w", path, err)
-	}
-	if marks {
-		j.accounts = recovered
-	}
-	return nil
-}
-
-// readable says whether tables of that version can be read, or else made readable.
-func readable(have int, path string, readOnly bool) error {
-	switch {
-	case have > version:
-		return fmt.Errorf("the journal %s was written by a newer version of this program; use that one", path)
-	case have == 0 && readOnly:
-		return fmt.Errorf("the journal %s is empty: %w", path, fs.ErrNotExist)
-	case have < version && readOnly:
-		return fmt.Errorf("the journal %s was written by an older version of this program; a run of this version updates it", path)
-	}
-	return nil
-}
-
-func (j *Journal) create() error {
-	key := j.key
-	if key == nil {
-		key = NewKey()
-	}
-	return j.writer.write(func(w *writer) error {
-		if err := w.script(tables); err != nil {
-			return err
-		}
-		if err := w.exec("INSERT INTO meta VALUES ('fingerprint_key', ?)", key); err != nil {
-			return err
-		}
-		return w.exec(fmt.Sprintf("PRAGMA user_version = %d", version))
-	})
-}
-
-// upgrade makes the tables of this version out of those of an earlier one, or of none.
-func (j *Journal) upgrade(have int) error {
-	if have == 0 {
-		return j.create()
-	}
-	return j.writer.write(func(w *writer) error {
-		for _, query := range upgrades[have-1:] {
-			if err := w.script(query); err != nil {
-				return err
-			}
-		}
-		return w.exec(fmt.Sprintf("PRAGMA user_version = %d", version))
-	})
+	return b.Bytes(), nil
 }
 
 // NewKey returns a random key for a journal.
@@ -259,28 +105,4 @@ func NewKey() []byte {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // never fails, see crypto/rand
 	return key
-}
-
-// FingerprintKey keys the digests of this journal: 32 bytes, the same for ever.
-func (j *Journal) FingerprintKey() []byte { return j.key }
-
-// Dir is the folder.
-func (j *Journal) Dir() string { return j.dir }
-
-// Close writes out what is queued and lets other runs in.
-func (j *Journal) Close() error {
-	var errs []error
-	if j.writer != nil {
-		errs = append(errs, j.writer.close())
-	}
-	if j.readers != nil {
-		errs = append(errs, j.readers.close())
-	}
-	if j.lock != nil {
-		errs = append(errs, j.lock.Unlock())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("close the journal: %w", err)
-	}
-	return nil
 }

@@ -3,10 +3,9 @@ package journal
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 
-	"zombiezen.com/go/sqlite"
+	"github.com/stetl/stetl/core/pluginapi"
 )
 
 // Run is one run of the program that wrote.
@@ -28,73 +27,36 @@ type Run struct {
 }
 
 // Runs are the runs of one scope.
-type Runs struct{ *scoped }
-
-// Begin notes a new run and returns its id.
-func (r *Runs) Begin(begun Run) (int64, error) {
-	var id int64
-	err := r.j.writer.write(func(w *writer) error {
-		err := w.exec(`INSERT INTO run (scope, source, target, program, settings, began, reading) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-			r.id, begun.Source, begun.Target, begun.Program, begun.Settings, begun.Began.UnixMilli(), begun.Reading)
-		if err != nil {
-			return err
-		}
-		id = w.conn.LastInsertRowID()
-		return nil
-	})
-	return id, err
+type Runs struct {
+	RunWriter
+	RunReader
+	Pace
 }
 
-// End notes how a run ended.
-func (r *Runs) End(id int64, at time.Time, result any) error {
-	raw, err := json.Marshal(result)
-	if err != nil {
-		return fmt.Errorf("encode the result of the run: %w", err)
-	}
-	return r.j.writer.write(func(w *writer) error {
-		return w.exec(`UPDATE run SET ended = ?, result = ? WHERE id = ?`, at.UnixMilli(), raw, id)
-	})
+// RunWriter notes runs.
+type RunWriter interface {
+	// Begin notes a new run and returns its id.
+	Begin(begun Run) (int64, error)
+	// End notes how a run ended; result becomes JSON.
+	End(id int64, at time.Time, result any) error
+	// Doubt puts the accounts that a run has written in doubt: its last step at the target
+	// has failed. What is known of them stays, so that they can be found.
+	Doubt(run int64) error
 }
 
-// Last returns the latest run that ended, or with unfinished the latest at all; false
-// when there is none.
-func (r *Runs) Last(ctx context.Context, unfinished bool) (last Run, found bool, err error) {
-	found, err = r.j.first(ctx, func(row *sqlite.Stmt) { last = scanRun(row) }, `SELECT `+runColumns+` FROM run
-		WHERE scope = ? AND (ended IS NOT NULL OR ?) ORDER BY id DESC LIMIT 1`, r.id, unfinished)
-	return last, found, err
-}
-
-const runColumns = `id, source, target, program, settings, began, ended, result, reading`
-
-func scanRun(row *sqlite.Stmt) Run {
-	r := Run{
-		ID: row.ColumnInt64(0), Source: row.ColumnText(1), Target: row.ColumnText(2), Program: row.ColumnText(3),
-		Settings: blob(row, 4), Began: time.UnixMilli(row.ColumnInt64(5)), Result: blob(row, 7), Reading: blob(row, 8),
-	}
-	if !row.ColumnIsNull(6) {
-		r.Ended = time.UnixMilli(row.ColumnInt64(6))
-	}
-	return r
-}
-
-// Settings returns those of the latest run over all accounts that came to its end;
-// nil when there is none.
-func (r *Runs) Settings(ctx context.Context) ([]byte, error) {
-	var settings []byte
-	_, err := r.j.first(ctx, func(row *sqlite.Stmt) { settings = blob(row, 0) }, `SELECT settings FROM run WHERE scope = ? AND length(settings) > 0
-		AND ended IS NOT NULL AND json_extract(CAST(result AS TEXT), '$.error') IS NULL ORDER BY id DESC LIMIT 1`, r.id)
-	return settings, err
-}
-
-// Readings are those of all runs, by their ids. A run of a program that did not note it has
-// none.
-func (r *Runs) Readings(ctx context.Context) (map[int64][]byte, error) {
-	all := map[int64][]byte{}
-	err := r.j.rows(ctx, func(row *sqlite.Stmt) bool {
-		all[row.ColumnInt64(0)] = blob(row, 1)
-		return true
-	}, `SELECT id, reading FROM run WHERE scope = ? AND reading IS NOT NULL`, r.id)
-	return all, err
+// RunReader knows earlier runs.
+type RunReader interface {
+	// Last returns the latest run that ended, or with unfinished the latest at all; false
+	// when there is none.
+	Last(ctx context.Context, unfinished bool) (Run, bool, error)
+	// List returns the latest runs, the newest first, at most that many.
+	List(ctx context.Context, most int) ([]Run, error)
+	// Settings returns those of the latest run over all accounts that came to its end; nil
+	// when there is none.
+	Settings(ctx context.Context) ([]byte, error)
+	// Readings are those of all runs, by their ids. A run of a program that did not note it
+	// has none.
+	Readings(ctx context.Context) (map[int64][]byte, error)
 }
 
 // Sample is how many accounts a run had dealt with at a moment.
@@ -103,43 +65,55 @@ type Sample struct {
 	Done int
 }
 
-// AddSample notes the progress of a run, for the throughput in its report.
-func (r *Runs) AddSample(run int64, sample Sample) error {
-	return r.j.writer.write(func(w *writer) error {
-		return w.exec(`INSERT INTO sample VALUES (?, ?, ?)`, run, sample.At.UnixMilli(), sample.Done)
-	})
+// Pace is how fast runs were.
+type Pace interface {
+	// AddSample notes the progress of a run, for the throughput in its report.
+	AddSample(run int64, sample Sample) error
+	// Samples returns the progress of a run in order of time.
+	Samples(ctx context.Context, run int64) ([]Sample, error)
 }
 
-// Samples returns the progress of a run in order of time.
-func (r *Runs) Samples(ctx context.Context, run int64) ([]Sample, error) {
-	var out []Sample
-	err := r.j.rows(ctx, func(row *sqlite.Stmt) bool {
-		out = append(out, Sample{At: time.UnixMilli(row.ColumnInt64(0)), Done: row.ColumnInt(1)})
-		return true
-	}, `SELECT at, done FROM sample WHERE run = ? ORDER BY at`, run)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+// Reason is why an account was not loaded, or not as a whole, in words. They can be the
+// target's own and hold personal data, so they are kept like pre-images: encrypted.
+type Reason struct {
+	Detail string `json:"detail"`
+	Hint   string `json:"hint,omitempty"`
+	// Losses are parts that the target did not take of an account that is there.
+	Losses []pluginapi.PartLoss `json:"losses,omitempty"`
+	// Run is the run that has said so.
+	Run int64 `json:"run"`
 }
 
-// List returns the latest runs, the newest first, at most that many.
-func (r *Runs) List(ctx context.Context, most int) ([]Run, error) {
-	var out []Run
-	err := r.j.rows(ctx, func(row *sqlite.Stmt) bool {
-		out = append(out, scanRun(row))
-		return true
-	}, `SELECT `+runColumns+` FROM run WHERE scope = ? ORDER BY id DESC LIMIT ?`, r.id, most)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+// Payload is an account as it was when it was not loaded. The journal gets it
+// encrypted to keys that it does not have.
+type Payload struct {
+	// Digest tells the account from what it is later.
+	Digest    []byte
+	Encrypted []byte
 }
 
-// Doubt puts the accounts that a run has written in doubt: its last step at the target has
-// failed. What is known of them stays, so that they can be found.
-func (r *Runs) Doubt(run int64) error {
-	return r.j.writer.write(func(w *writer) error {
-		return w.exec(`UPDATE account SET in_doubt = 1, digest = NULL WHERE scope = ? AND run = ? AND action IN ('created', 'updated')`, r.id, run)
-	})
+// Rejects are accounts that were not loaded, or not as a whole: why, and where that is
+// wanted, what they were.
+type Rejects interface {
+	// KeepReasons remembers why accounts were not loaded, or not as a whole, in place of
+	// earlier reasons.
+	KeepReasons(reasons map[string]Reason) error
+	// Reason returns why an account was not loaded, or not as a whole; false when nobody has
+	// said.
+	Reason(ctx context.Context, sourceID string) (Reason, bool, error)
+	// KeepPayloads remembers accounts that were not loaded, in place of what is there of
+	// them, and forgets those that have been loaded since.
+	KeepPayloads(payloads map[string]Payload) error
+	// Payload returns an account as it was when it was not loaded; false when it was not
+	// kept.
+	Payload(ctx context.Context, sourceID string) (Payload, bool, error)
+}
+
+// Saved is what the plugin of a target keeps from run to run.
+type Saved interface {
+	// Saved returns what earlier runs saved.
+	Saved(ctx context.Context) (map[string][]byte, error)
+	// Save keeps a value under a key, which is durable when it returns nil. A nil value
+	// removes the key.
+	Save(ctx context.Context, key string, value []byte) error
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/journal/sqlite"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/core/supertokens"
 	"github.com/stetl/stetl/internal/supertokensgen"
@@ -116,7 +116,7 @@ func (e *engineBench) run(dst engine.Target) (took time.Duration, summary plugin
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o600); err != nil {
 		e.Fatal(err)
 	}
-	j, err := journal.Open(e.Context(), e.dir)
+	j, err := sqlite.Open(e.Context(), e.dir)
 	if err != nil {
 		e.Fatal(err)
 	}

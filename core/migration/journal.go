@@ -8,12 +8,13 @@ import (
 
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/journal/sqlite"
 )
 
 // runJournal is the journal of a configuration, where there is one.
 type runJournal struct {
-	file  *journal.Journal // nil where there is none and none is to be made
-	scope *journal.Scope   // nil with file
+	file  journal.Journal // nil where there is none and none is to be made
+	scope *journal.Scope  // nil with file
 	// key is that of the journal, or of one that is yet to be made.
 	key []byte
 }
@@ -21,17 +22,17 @@ type runJournal struct {
 // open opens the journal in dir, or makes it. With readOnly it opens one that is there,
 // and other runs may use it.
 func (j *runJournal) open(ctx context.Context, dir string, readOnly bool) (err error) {
+	var file journal.Journal
 	if readOnly {
-		j.file, err = journal.Read(ctx, dir)
+		file, err = sqlite.Read(ctx, dir)
 	} else {
-		j.file, err = journal.OpenKeyed(ctx, dir, j.key)
+		file, err = sqlite.OpenKeyed(ctx, dir, j.key)
 	}
 	switch {
 	case err == nil:
-		j.key = j.file.FingerprintKey()
+		j.file, j.key = file, file.FingerprintKey()
 		return nil
 	case readOnly && errors.Is(err, fs.ErrNotExist):
-		j.file = nil
 		if j.key == nil {
 			j.key = journal.NewKey()
 		}

@@ -84,7 +84,7 @@ func TestImports(t *testing.T) {
 		},
 		{
 			name: "shipped code has no test doubles in it", from: "cmd/", deep: true,
-			to: []string{module + "internal/testserver", module + "internal/targettest", module + "core/sdk/plugintest"},
+			to: []string{module + "internal/testserver", module + "internal/targettest", module + "core/sdk/plugintest", module + "core/journal/journaltest"},
 		},
 	}
 	pkgs := packages(t)

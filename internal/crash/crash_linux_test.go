@@ -23,6 +23,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/journal/sqlite"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/internal/filetarget"
@@ -97,7 +98,7 @@ func (m *mortal) Record(batch int64, e []journal.Entry) error {
 // host is one run in the folder dir, killed at the at-th moment; 0 is never.
 func host(dir string, at int64) (err error) {
 	ctx := context.Background()
-	j, err := journal.Open(ctx, filepath.Join(dir, "journal"))
+	j, err := sqlite.Open(ctx, filepath.Join(dir, "journal"))
 	if err != nil {
 		return err
 	}

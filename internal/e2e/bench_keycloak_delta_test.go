@@ -20,6 +20,7 @@ import (
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/journal/sqlite"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/pluginapi"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
@@ -114,7 +115,7 @@ func (l *life) do(name string, accounts int, what func(*plugin.Client, *journal.
 	l.Helper()
 	path, err := buildOnce()
 	l.must(err)
-	j, err := journal.Open(l.Context(), l.folder)
+	j, err := sqlite.Open(l.Context(), l.folder)
 	l.must(err)
 	scope, err := j.Scope(l.Context(), "public", "bench")
 	l.must(err)

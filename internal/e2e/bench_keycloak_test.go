@@ -20,7 +20,7 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/engine"
-	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/journal/sqlite"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/internal/testserver/keycloak"
 	"github.com/stetl/stetl/plugins/keycloak/provider"
@@ -97,7 +97,7 @@ func (a *arena) stetl(people, batch, parallel, readBack int, settings map[string
 	}
 	path, err := buildOnce()
 	a.must(err)
-	j, err := journal.Open(a.Context(), a.TempDir())
+	j, err := sqlite.Open(a.Context(), a.TempDir())
 	a.must(err)
 	scope, err := j.Scope(a.Context(), "public", "bench")
 	a.must(err)

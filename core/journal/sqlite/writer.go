@@ -1,4 +1,4 @@
-package journal
+package sqlite
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/stetl/stetl/core/journal"
 )
 
 // writer owns the one connection that writes. What several goroutines want to
@@ -53,7 +55,7 @@ func (w *writer) write(do func(*writer) error) error {
 
 func (w *writer) enqueue(j job) error {
 	if w == nil {
-		return errors.New("the journal was opened for reading only")
+		return journal.ErrReadOnly
 	}
 	w.mu.RLock()
 	defer w.mu.RUnlock()

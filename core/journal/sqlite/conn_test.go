@@ -1,4 +1,4 @@
-package journal
+package sqlite
 
 import (
 	"context"
@@ -12,16 +12,18 @@ import (
 	"time"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/stetl/stetl/core/journal"
 )
 
 // filled is a journal with that many accounts.
-func filled(t *testing.T, accounts int) (*Journal, *Scope) {
+func filled(t *testing.T, accounts int) (*Journal, *journal.Scope) {
 	t.Helper()
 	j := open(t, t.TempDir())
-	s := scope(t, j, "here")
-	all := make([]Entry, accounts)
+	s := part(t, j, "here")
+	all := make([]journal.Entry, accounts)
 	for i := range all {
-		all[i] = Entry{SourceID: fmt.Sprintf("u%05d", i), Digest: []byte{byte(i)}}
+		all[i] = journal.Entry{SourceID: fmt.Sprintf("u%05d", i), Digest: []byte{byte(i)}}
 	}
 	if err := s.Record(0, all); err != nil {
 		t.Fatal(err)
@@ -32,7 +34,7 @@ func filled(t *testing.T, accounts int) (*Journal, *Scope) {
 // Whoever is in the middle of all accounts keeps neither readers waiting nor the writer.
 func TestNobodyWaitsForReaders(t *testing.T) {
 	t.Parallel()
-	_, s := filled(t, 10)
+	j, s := filled(t, 10)
 	var stops []func()
 	for range 3 * maxIdle {
 		next, stop := iter.Pull2(s.Known(t.Context()))
@@ -44,7 +46,7 @@ func TestNobodyWaitsForReaders(t *testing.T) {
 	if _, ok, err := s.Get(t.Context(), "u00003"); err != nil || !ok {
 		t.Error(ok, err)
 	}
-	if err := s.Record(0, []Entry{{SourceID: "v"}}); err != nil {
+	if err := s.Record(0, []journal.Entry{{SourceID: "v"}}); err != nil {
 		t.Error(err)
 	}
 	if _, ok, err := s.Get(t.Context(), "v"); err != nil || !ok {
@@ -53,7 +55,7 @@ func TestNobodyWaitsForReaders(t *testing.T) {
 	for _, stop := range stops {
 		stop()
 	}
-	if n := len(s.j.readers.idle); n != maxIdle {
+	if n := len(j.readers.idle); n != maxIdle {
 		t.Errorf("%d connections are kept", n)
 	}
 }
@@ -144,7 +146,7 @@ func TestQueryEndsWithItsContext(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
-	if _, _, err := scope(t, j, "here").Get(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err := part(t, j, "here").Get(ctx, "a"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("after the context: %v", err)
 	}
 }
@@ -189,9 +191,9 @@ func TestReadersBesideTheWriter(t *testing.T) {
 		})
 	}
 	for round := range 40 {
-		batch := make([]Entry, 50)
+		batch := make([]journal.Entry, 50)
 		for i := range batch {
-			batch[i] = Entry{SourceID: fmt.Sprintf("v%d-%d", round, i), Digest: []byte{1}}
+			batch[i] = journal.Entry{SourceID: fmt.Sprintf("v%d-%d", round, i), Digest: []byte{1}}
 		}
 		if err := s.Record(0, batch); err != nil {
 			t.Error(err)

@@ -1,4 +1,4 @@
-package journal
+package sqlite
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"filippo.io/age"
+
+	"github.com/stetl/stetl/core/journal"
 )
 
 // sealer encrypts pre-images to a key that lies beside the journal, readable for
@@ -66,23 +68,7 @@ func (s *sealer) encrypt(dir string, clearText []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Seal(clearText, identity.Recipient())
-}
-
-// Seal encrypts a message to age keys.
-func Seal(clearText []byte, to ...age.Recipient) ([]byte, error) {
-	var b bytes.Buffer
-	w, err := age.Encrypt(&b, to...)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(clearText); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	return journal.Seal(clearText, identity.Recipient())
 }
 
 func (s *sealer) decrypt(dir string, sealed []byte) ([]byte, error) {

@@ -106,10 +106,10 @@ bench-extract: ## accounts/s and peak memory of extraction beside COPY and SELEC
 	STETL_BENCH=1 $(GO) test -timeout 90m -run '^$$' -bench BenchmarkExtract -benchtime 1x ./core/supertokens
 
 .PHONY: bench-engine
-bench-engine: ## a first and a second run beside bare extraction, and the journal's outcomes/s and ns/account (STETL_BENCH_ACCOUNTS, default 1000000)
+bench-engine: ## a first and a second run beside bare extraction, and the outcomes/s and ns/account of both kinds of journal (STETL_BENCH_ACCOUNTS, default 1000000)
 	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkFirstRun -benchtime 2x ./core/migration
 	STETL_BENCH_ACCOUNTS=$(or $(STETL_BENCH_ACCOUNTS),1000000) $(GO) test -timeout 30m -run '^$$' -bench BenchmarkSecondRun -benchtime 5x ./core/migration
-	$(GO) test -run '^$$' -bench . ./core/journal/sqlite
+	$(GO) test -run '^$$' -bench . ./core/journal/sqlite ./core/journal/postgres
 
 .PHONY: bench-bridge
 bench-bridge: ## hand-overs/s and p99 of the bridge beside the database's own transactions (STETL_BENCH_SESSIONS, default 2000)

@@ -220,6 +220,16 @@ const (
 	UndoSignedIn        Code = "undo.signed_in"
 	UndoPartLost        Code = "undo.part_lost"
 	JournalUnwritable   Code = "journal.unwritable"
+	JournalKey          Code = "journal.key"
+	JournalIncomplete   Code = "journal.incomplete"
+	JournalLease        Code = "journal.lease"
+	JournalLost         Code = "journal.lost"
+	JournalReadOnly     Code = "journal.read_only"
+	JournalRights       Code = "journal.rights"
+	JournalUnreachable  Code = "journal.unreachable"
+	JournalVersion      Code = "journal.version"
+	JournalBesideSource Code = "journal.beside_source"
+	JournalExposed      Code = "journal.exposed"
 )
 
 // Whether running again helps.
@@ -378,6 +388,16 @@ var table = []Info{
 	{UndoNoPreImage, "a run has changed the account, and what it was before is not known", "restore it by hand", "", stays},
 
 	{JournalUnwritable, "the result could not be written to the journal", "make room on its disk and run again: the account is looked up first", "", passes},
+	{JournalKey, "the secret of the journal in PostgreSQL is missing, too short, or not the one that the journal was made with", "make one with openssl rand -base64 32, keep it as you keep passwords, and give it as journal_key: ${env:NAME} or in the variable STETL_JOURNAL_KEY, the same on every machine", "", stays},
+	{JournalIncomplete, "the journal is a copy that was broken off", "remove it (the folder, or with DROP SCHEMA stetl CASCADE) and copy again", "", stays},
+	{JournalLease, "the run has lost its hold on the journal: it was paused or cut off for so long that another run may have begun", "run again: what was on its way is looked up first", "", passes},
+	{JournalLost, "the database of the journal has lost what it had confirmed, as after a failover to a standby that was behind, or a restore", "have a standby confirm commits (synchronous_standby_names), and run again: what was sent last is looked up first", "", passes},
+	{JournalReadOnly, "the server of the journal only reads", "give the address of the primary server; with several hosts add target_session_attrs=read-write", "", passes},
+	{JournalRights, "the role may not use the journal in this way", "give it the rights of the page about a journal in PostgreSQL", "", stays},
+	{JournalUnreachable, "the database of the journal cannot be reached", "check the address, the network and the role, and run again", "", passes},
+	{JournalVersion, "the database has no journal yet, or that of another version of this program", "use the same version of stetl on every machine; a run makes the journal or brings it up to date", "", stays},
+	{JournalBesideSource, "the journal is in the database of SuperTokens itself, which a run then writes", "give the journal a database of its own, so that the role that reads SuperTokens can be one that only reads", "", stays},
+	{JournalExposed, "the role of the bridge can write the journal, and whoever writes the journal chooses whose account the bridge opens", "give the bridge a role that only reads the journal", "", stays},
 }
 
 // Codes returns every code of the core, sorted by name.

@@ -42,6 +42,23 @@ type Scope struct {
 	Rejects Rejects
 	// Plugin is what the plugin of the target keeps from run to run.
 	Plugin Saved
+	// Lease is the hold of this process; nil where nobody can take it over.
+	Lease Lease
+}
+
+// Lease is a hold that ends when its process is not heard of for too long.
+type Lease interface {
+	// Held is nil as long as no other run can have begun.
+	Held() error
+}
+
+// Held is the answer of the lease, and nil where there is none. Whoever is about to send
+// something asks, because a process can be held up at any moment.
+func (s *Scope) Held() error {
+	if s.Lease == nil {
+		return nil
+	}
+	return s.Lease.Held()
 }
 
 // Outcomes is where it is noted what is sent and what becomes of it. What a method has

@@ -75,8 +75,8 @@ func TestImports(t *testing.T) {
 			to: []string{"github.com/jackc/pgx", "github.com/hashicorp/go-plugin", module + "core/pluginpb", module + "core/supertokens"},
 		},
 		{
-			name: "only the source speaks to PostgreSQL", from: "core/", to: []string{"github.com/jackc/pgx"},
-			fromSkip: []string{"core/supertokens", "core/internal/pgurl"},
+			name: "only source and journal speak to PostgreSQL", from: "core/", to: []string{"github.com/jackc/pgx"},
+			fromSkip: []string{"core/supertokens", "core/internal/pgurl", "core/journal/postgres"},
 		},
 		{
 			name: "only the configuration reads YAML", from: "", to: []string{"gopkg.in/yaml.v3"},

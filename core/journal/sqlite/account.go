@@ -25,7 +25,15 @@ type scope struct {
 
 // Scope implements [journal.Journal].
 func (j *Journal) Scope(ctx context.Context, app, destination string) (*journal.Scope, error) {
-	name := app + "\n" + destination
+	s, err := j.scope(ctx, app+"\n"+destination)
+	if err != nil {
+		return nil, err
+	}
+	r := runs{s}
+	return &journal.Scope{Outcomes: s, Listing: s, Finder: s, Runs: journal.Runs{RunWriter: r, RunReader: r, Pace: r}, Rejects: rejects{s}, Plugin: saved{s}}, nil
+}
+
+func (j *Journal) scope(ctx context.Context, name string) (*scope, error) {
 	s := &scope{j: j}
 	read := func() (found bool, err error) {
 		return j.first(ctx, func(row *sqlite.Stmt) { s.id = row.ColumnInt64(0) }, `SELECT id FROM scope WHERE name = ?`, name)
@@ -39,11 +47,7 @@ func (j *Journal) Scope(ctx context.Context, app, destination string) (*journal.
 			_, err = read()
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	r := runs{s}
-	return &journal.Scope{Outcomes: s, Listing: s, Finder: s, Runs: journal.Runs{RunWriter: r, RunReader: r, Pace: r}, Rejects: rejects{s}, Plugin: saved{s}}, nil
+	return s, err
 }
 
 // mark is what is noted of an account before it is sent.

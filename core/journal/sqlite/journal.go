@@ -13,6 +13,7 @@ import (
 	"github.com/gofrs/flock"
 	"zombiezen.com/go/sqlite"
 
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
 )
 
@@ -188,6 +189,13 @@ func (j *Journal) open(ctx context.Context, path string, readOnly bool) error {
 	}
 	if err != nil {
 		return fmt.Errorf("read the journal %s: %w", path, err)
+	}
+	part, err := j.readers.first(ctx, func(*sqlite.Stmt) {}, "SELECT 1 FROM meta WHERE key = 'copying'")
+	if err != nil {
+		return fmt.Errorf("read the journal %s: %w", path, err)
+	}
+	if part {
+		return &journal.Error{Code: diag.JournalIncomplete, Text: fmt.Sprintf("the journal %s is a copy that has not come to its end", path)}
 	}
 	if wanted != nil && !bytes.Equal(wanted, j.key) {
 		return fmt.Errorf("%w: %s", journal.ErrOtherKey, path)

@@ -124,7 +124,7 @@ Begin with init, inspect and check. Then see what run --dry-run shows, then run.
 			root.AddCommand(c)
 		}
 	}
-	root.AddCommand(configCommand(a), exportCommand(a), generateCommand(a), pluginCommand(a), versionCommand(a), manCommand(), serveCommand())
+	root.AddCommand(configCommand(a), exportCommand(a), generateCommand(a), journalCommand(a), pluginCommand(a), versionCommand(a), manCommand(), serveCommand())
 	wrapArgs(root)
 	fitHelp(root, widthOf(a.out))
 	return root

@@ -116,6 +116,9 @@ const manFiles = `.SH ENVIRONMENT
 .B STETL_CONFIG
 The configuration that is taken where \-\-config names none.
 .TP
+.B STETL_JOURNAL_KEY
+The secret of a journal in PostgreSQL where the configuration has no journal_key.
+.TP
 .B NO_COLOR
 No colours, whatever its value.
 .TP

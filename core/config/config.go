@@ -21,10 +21,14 @@ import (
 // shows no secret; fields that are plain strings, such as names and paths, show
 // even where a reference supplied them.
 type Config struct {
-	Path    string `json:"path"` // as given to Load
-	Source  Source `json:"source"`
-	Target  Target `json:"target"`
-	Journal string `json:"journal"` // folder
+	Path   string `json:"path"` // as given to Load
+	Source Source `json:"source"`
+	Target Target `json:"target"`
+	// Journal is the folder of the journal; empty when it is in the database at JournalURL,
+	// whose keys are made from JournalKey.
+	Journal    string           `json:"journal,omitempty"`
+	JournalURL canonical.Secret `json:"journal_url,omitzero"`
+	JournalKey canonical.Secret `json:"journal_key,omitzero"`
 	// Policies are the operator's decisions about accounts, without their Limits.
 	Policies policy.Policies `json:"policies,omitzero"`
 	// Limits stop a run that would do more than was expected of it.
@@ -83,6 +87,9 @@ type Target struct {
 // to the folder of the file.
 const defaultJournal = ".stetl"
 
+// JournalKeyVariable is where journal_key comes from when the file does not say.
+const JournalKeyVariable = "STETL_JOURNAL_KEY"
+
 var targetConfig = []string{"target", "config"}
 
 // Load reads the file at path. It returns every problem it finds, sorted by
@@ -116,6 +123,9 @@ func Load(path string, env Env) (*Config, diag.List) {
 	f.root.walk(x.expand)
 	f.check()
 	cfg.fill(dir)
+	if key, ok := env.lookup(JournalKeyVariable); ok && cfg.JournalKey.IsZero() {
+		cfg.JournalKey = canonical.NewSecret(key)
+	}
 	return cfg, f.take()
 }
 
@@ -127,9 +137,12 @@ func (f *file) check() {
 	if plugin != nil {
 		plugin.walk(func(n *node) { n.secret, n.hidden = false, !n.whole })
 	}
-	url, bridgeURL := f.root.get("source", "url"), f.root.get(bridgeSection, "database")
+	url, bridgeURL, journal := f.root.get("source", "url"), f.root.get(bridgeSection, "database"), f.root.get("journal")
+	if IsAddress(journal.str()) { // else it is a folder, and no secret
+		journal.secret, journal.hidden = true, !journal.whole
+	}
 	f.checkSecrets(f.root, func(n *node) bool {
-		if n == url || n == bridgeURL {
+		if n == url || n == bridgeURL || n == journal {
 			return !clearPassword(n.text)
 		}
 		return len(n.refs) > 0
@@ -139,7 +152,6 @@ func (f *file) check() {
 	}))
 
 	f.checkBridge()
-	checkJournal(f)
 	source := f.root.get("source")
 	if source == nil || source.kind != object {
 		return
@@ -166,24 +178,13 @@ func (f *file) check() {
 	}
 }
 
-// databaseAddress is an address of a database: a URL, or keywords of libpq.
-var databaseAddress = regexp.MustCompile(`(?i)^\s*[a-z][a-z0-9+]*://|\b(?:host|dbname|user|password)=`)
+// databaseAddress is an address of a database: a URL, also behind a word such as jdbc or
+// psql, or keywords and values.
+var databaseAddress = regexp.MustCompile(`(?i)://|\b(?:host|hostaddr|port|dbname|database|user|username|user id|password|pwd|service|passfile|server)\s*=`)
 
-// checkJournal refuses an address of a database, which would be taken for the name of a
-// folder: with the password in it.
-func checkJournal(f *file) {
-	n := f.root.get("journal")
-	if n.absent() || !databaseAddress.MatchString(n.str()) {
-		return
-	}
-	n.hidden = true
-	f.add(diag.Diagnostic{
-		Code:    diag.ConfigInvalidValue,
-		Summary: "journal is the address of a database, but must be a folder",
-		Path:    "/journal",
-		Hint:    "the journal is a folder on a permanent disk; it cannot be in a database",
-	}, n.at)
-}
+// IsAddress says whether the place of a journal is an address of a database, and not the
+// name of a folder, which would have the password in it.
+func IsAddress(place string) bool { return databaseAddress.MatchString(place) }
 
 // fill copies the checked tree into the fields of c.
 func (c *Config) fill(dir string) {
@@ -232,10 +233,15 @@ func (c *Config) fill(dir string) {
 		c.Bridge.TLS.Certificate, c.Bridge.TLS.Key = path(section.get("tls", "certificate")), path(section.get("tls", "key"))
 		c.Bridge.Pages.Templates = path(section.get("pages", "templates"))
 	}
-	c.Journal = path(root.get("journal"))
-	if c.Journal == "" {
+	switch place := root.get("journal").str(); {
+	case place == "":
 		c.Journal = filepath.Join(dir, defaultJournal)
+	case IsAddress(place):
+		c.JournalURL = canonical.NewSecret(place)
+	default:
+		c.Journal = within(dir, place)
 	}
+	c.JournalKey = canonical.NewSecret(root.get("journal_key").str())
 
 	c.Target.Plugin = root.get("target", "plugin").str()
 	c.Target.Path, c.Target.Dir = path(root.get("target", "path")), path(root.get("target", "plugin_dir"))

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"encoding/json"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -237,6 +239,62 @@ limits: {updates: 5, resets: 2.5%, adoptions: 0, mails: 1%, failures: 10, window
 		}
 		if _, problems := Load(path, Env{}); len(problems) != 1 || problems[0].Pos.Line != 3 {
 			t.Errorf("limits %s: %v", bad, problems)
+		}
+	}
+}
+
+// The address of a database is never the name of a folder, whichever form it has, and is not
+// printed: a password would land in a path.
+func TestJournalInADatabase(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2hunter2"
+	for _, address := range []string{
+		"postgres://ada:" + secret + "@db/journal", "postgresql://db/journal?password=" + secret, "POSTGRES://ada:" + secret + "@db", "jdbc:postgresql://db/j?password=" + secret,
+		"host=db dbname=journal password=" + secret, "password = '" + secret + "' user = ada", "psql 'postgres://ada:" + secret + "@db/journal'",
+		"Host=db;Username=ada;Password=" + secret, "mysql://ada:" + secret + "@db/journal", "service=" + secret,
+	} {
+		env := Env{
+			Lookup: func(name string) (string, bool) {
+				return map[string]string{"URL": address, JournalKeyVariable: secret}[name], true
+			},
+			ReadFile: func(string) ([]byte, error) {
+				return []byte("source: {dump: a.sql}\ntarget: {plugin: p}\njournal: ${env:URL}\n"), nil
+			},
+		}
+		cfg, problems := Load("/etc/stetl.yaml", env)
+		if problems.HasErrors() || cfg.Journal != "" || cfg.JournalURL.Reveal() != address || cfg.JournalKey.Reveal() != secret {
+			t.Errorf("%s: folder %q, %v", address, cfg.Journal, problems)
+		}
+		shown, err := json.Marshal(cfg)
+		if err != nil || strings.Contains(string(shown)+fmt.Sprintf("%+v", *cfg), secret) {
+			t.Errorf("%s: the password is shown, or %v", address, err)
+		}
+	}
+	for _, folder := range []string{"./.stetl", "/var/lib/host", "journal of user=", "C:\\journal", "postgres"} {
+		if got := IsAddress(folder); got != (folder == "journal of user=") {
+			t.Errorf("%q is an address: %v", folder, got)
+		}
+	}
+}
+
+// In a file, an address is as secret as that of the source.
+func TestJournalAddressInTheFile(t *testing.T) {
+	t.Parallel()
+	for address, ok := range map[string]bool{
+		"postgres://ada:hunter2@db/journal": false, "host=db password=hunter2": false, "postgres://ada@db/journal": true, "postgres://ada:${env:PW}@db/journal": true,
+	} {
+		cfg, problems := Load("stetl.yaml", Env{
+			Lookup: func(string) (string, bool) { return "hunter3", true },
+			ReadFile: func(string) ([]byte, error) {
+				return []byte("source: {dump: a.sql}\ntarget: {plugin: p}\njournal: " + address + "\njournal_key: ${env:KEY}\n"), nil
+			},
+		})
+		var b strings.Builder
+		if err := diag.Write(&b, problems, diag.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if problems.HasErrors() == ok || cfg.JournalURL.IsZero() || cfg.JournalKey.Reveal() != "hunter3" || strings.Contains(b.String(), "hunter") {
+			t.Errorf("%s: %s", address, b.String())
 		}
 	}
 }

@@ -99,6 +99,22 @@ func IsReference(text string) bool {
 	return what == "" && len(parts) == 1 && parts[0].ref != (Reference{})
 }
 
+// Lookup returns what a reference stands for, on a command line also without its brackets, as
+// in env:NAME; false where the text is none.
+func Lookup(text string, env Env) (value string, is bool, err error) {
+	ref := strings.TrimSuffix(strings.TrimPrefix(text, "${"), "}")
+	scheme, name, _ := strings.Cut(ref, ":")
+	if name == "" || scheme != schemeEnv && scheme != schemeFile {
+		return "", false, nil
+	}
+	x := expander{env: env, dir: "."}
+	r := x.read(scheme, name)
+	if r.problem != "" {
+		return "", true, errors.New(r.problem)
+	}
+	return r.text, true, nil
+}
+
 // segment is a piece of a text: as it stands, or a reference.
 type segment struct {
 	literal string

@@ -31,9 +31,14 @@ func checkBridge(ctx context.Context, m *Migration, noRun diag.Severity) diag.Li
 	if needsAccounts(settings) && !m.journal.hasAccounts(ctx) {
 		found.Add(diag.Diagnostic{
 			Severity: noRun, Code: diag.BridgeNoJournal, Path: "/journal", Summary: "no run has stored an account in this journal, so the bridge would know no account",
-			Detail: "every instance needs the journal folder of the runs, for the same source and target", Hint: "run stetl run first, and start the bridge with its journal",
+			Detail: "every instance needs the journal of the runs, for the same source and target", Hint: "run stetl run first, and start the bridge with its journal",
 		})
 	}
+	writable, err := m.journal.exposed(ctx)
+	if err != nil {
+		found.Add(journalDiagnostic(diag.JournalUnreachable, err.Error()))
+	}
+	found.Add(writable...)
 	sessions, err := session.Open(ctx, bridgeSource(m.cfg.Config, m.o.Accept), session.Config{Connections: 1, WithoutHashes: settings.Lazy.Token.IsZero()})
 	if err != nil {
 		found.Add(diag.Diagnostic{Code: diag.BridgeRights, Path: "/bridge/database", Summary: "the bridge cannot use the database", Detail: err.Error()})

@@ -23,7 +23,8 @@ type Checked struct {
 	// Source is where the accounts are, and Completeness whether it is whole.
 	Source       string
 	Completeness supertokens.Completeness
-	// Journal is the folder that every instance of the bridge needs; empty without a bridge.
+	// Journal is the folder that every instance of the bridge needs; empty without a bridge,
+	// and where the journal is in a database.
 	Journal string
 }
 
@@ -43,6 +44,11 @@ func (m *Migration) Check(ctx context.Context) (*Checked, error) {
 		Found:           append(m.cfg.Target.Locate(result.Diagnostics), checkBridge(ctx, m, diag.Warning)...),
 		RolePermissions: result.RolePermissions, Source: m.source.src.Where(),
 	}
+	misplaced, err := m.journal.misplaced(ctx, m.cfg.Config)
+	if err != nil {
+		return nil, RefusedError{err}
+	}
+	c.Found.Add(misplaced...)
 	c.Completeness, _ = m.source.src.Completeness()
 	if m.cfg.Bridge.Set {
 		c.Journal = m.cfg.Journal

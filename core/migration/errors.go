@@ -9,6 +9,7 @@ import (
 	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
+	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/supertokens"
 )
@@ -51,6 +52,8 @@ func classify(ctx context.Context, err error) error {
 	switch {
 	case err == nil, errors.Is(err, engine.ErrRefused), errors.Is(err, engine.ErrUnbalanced), errors.Is(err, engine.ErrLimit), errors.Is(err, engine.ErrDiffers):
 		return err
+	case errors.As(context.Cause(ctx), new(*journal.Error)):
+		return RefusedError{errors.Join(context.Cause(ctx), err)}
 	case ctx.Err() != nil:
 		return errors.Join(context.Cause(ctx), err)
 	default:

@@ -86,10 +86,11 @@ func Open(ctx context.Context, cfg *Config, o Options) (_ *Migration, err error)
 		}
 	}()
 	if !problems.HasErrors() {
+		m.journal.log = o.Plugins.Log
 		if o.Plan != nil {
 			m.journal.key = o.Plan.Key
 		}
-		if err := m.journal.open(ctx, cfg.Journal, o.ReadOnly); err != nil {
+		if err := m.journal.open(ctx, cfg.Config, o.ReadOnly); err != nil {
 			return nil, err
 		}
 	}

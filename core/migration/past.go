@@ -19,7 +19,7 @@ type Past struct{ m *Migration }
 // Past is an error where there has been no run.
 func (m *Migration) Past() (Past, error) {
 	if m.journal.scope == nil {
-		return Past{}, RefusedError{fmt.Errorf("no run has been made yet: there is no journal in %s", m.cfg.Journal)}
+		return Past{}, RefusedError{fmt.Errorf("no run has been made yet: there is no journal in %s", journalPlace(m.cfg.Config))}
 	}
 	return Past{m}, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/pluginapi"
@@ -46,6 +47,8 @@ type RunOptions struct {
 // came when there is an error as well.
 func (m *Migration) Run(ctx context.Context, o RunOptions) (_ *report.Run, err error) {
 	r := &run{m: m, o: o, report: &report.Run{}}
+	ctx, release := m.journal.hold(ctx)
+	defer release()
 	if err := r.prepare(ctx); err != nil {
 		return r.report, err
 	}
@@ -69,6 +72,8 @@ type run struct {
 	report   *report.Run
 	plan     *recorder // nil where none is wanted
 	notes    *notes    // nil in a dry run
+	// misplaced are warnings about where the journal is.
+	misplaced diag.List
 }
 
 // prepare decides what the run is to do, and with whom.
@@ -122,6 +127,10 @@ func (r *run) begin(ctx context.Context) error {
 	r.engine.Different = func(c pluginapi.Change) { r.report.Different = append(r.report.Different, c) }
 	if scope == nil {
 		return nil
+	}
+	var err error
+	if r.misplaced, err = m.journal.misplaced(ctx, m.cfg.Config); err != nil {
+		return RefusedError{err}
 	}
 	last, err := scope.Runs.Settings(ctx)
 	if err != nil {
@@ -186,7 +195,7 @@ func (r *run) signIn(sourceID string, ways []signin.Way) {
 // finish completes the report, and has the end of the run noted.
 func (r *run) finish(ctx context.Context, result *engine.Result, err error) error {
 	m := r.m
-	result.Diagnostics = m.cfg.Target.Locate(result.Diagnostics)
+	result.Diagnostics = append(m.cfg.Target.Locate(result.Diagnostics), r.misplaced...)
 	r.report.Result = result
 	findings, findErr := r.review.Findings()
 	r.report.Findings, err = findings, errors.Join(err, findErr)

@@ -43,6 +43,8 @@ type UndoOptions struct {
 // Undo deletes the accounts that runs have created and gives those that they changed
 // their former state back, each only while it is as the run left it.
 func (m *Migration) Undo(ctx context.Context, o UndoOptions) (*report.Undoing, error) {
+	ctx, release := m.journal.hold(ctx)
+	defer release()
 	count, err := m.CountUndo(ctx)
 	if err != nil {
 		return nil, err

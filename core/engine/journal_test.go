@@ -413,6 +413,42 @@ func (b *broken) Record(n int64, e []journal.Entry) error {
 	return b.Scope.Record(n, e)
 }
 
+// leased is a journal that another run can hold from the second mark on.
+type leased struct {
+	*journal.Scope
+	marks atomic.Int32
+}
+
+func (l *leased) Mark(run int64, e []journal.Entry) (int64, error) {
+	l.marks.Add(1)
+	return l.Scope.Mark(run, e)
+}
+
+func (l *leased) Held() error {
+	if l.marks.Load() > 1 {
+		return errors.New("somebody else holds it")
+	}
+	return nil
+}
+
+// A run that was held up between a mark and sending sends nothing, once another one can have
+// begun.
+func TestNothingIsSentWithoutTheLease(t *testing.T) {
+	t.Parallel()
+	p, dst, src := newProject(t), newIDP(), people(23)
+	dst.caps.Batch.Users, dst.caps.Batch.InFlight = 5, 1
+	_, _, err := p.do(src, dst, func(o *Options) {
+		scope, ok := o.Journal.(*journal.Scope)
+		if !ok {
+			t.Fatal("another journal")
+		}
+		o.Journal = &leased{Scope: scope}
+	})
+	if err == nil || !strings.Contains(err.Error(), "somebody else holds it") || dst.writes > 5 {
+		t.Errorf("%d accounts were written, %v", dst.writes, err)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	p, dst, src := newProject(t), newIDP(), people(20)

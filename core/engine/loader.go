@@ -40,6 +40,10 @@ func (l *loader) load(ctx context.Context, users []pluginapi.User, before []jour
 	if err != nil {
 		return nil, errors.Join(err, l.forget(batch))
 	}
+	if err := l.held(); err != nil {
+		done()
+		return notSent(users, err), err // whoever has the journal now looks them up
+	}
 	outcomes, err := l.send(ctx, users, before)
 	done()
 	changes := make([]pluginapi.Change, len(outcomes))
@@ -57,6 +61,15 @@ func (l *loader) load(ctx context.Context, users []pluginapi.User, before []jour
 		return changes, errors.Join(err, recordErr)
 	}
 	return changes, err
+}
+
+// held says whether the journal is still this run's. A pause between mark and sending could
+// have lasted so long that another run deals with the same accounts.
+func (l *loader) held() error {
+	if j, ok := l.journal.(journal.Lease); ok {
+		return j.Held()
+	}
+	return nil
 }
 
 // resender is a target that sends users again by itself, and has to know by their source

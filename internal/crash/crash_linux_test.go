@@ -1,10 +1,12 @@
 package crash
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -21,12 +23,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/journal"
+	"github.com/stetl/stetl/core/journal/postgres"
 	"github.com/stetl/stetl/core/journal/sqlite"
 	"github.com/stetl/stetl/core/plugin"
 	"github.com/stetl/stetl/core/sdk"
 	"github.com/stetl/stetl/internal/filetarget"
+	pgserver "github.com/stetl/stetl/internal/testserver/postgres"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -68,15 +73,20 @@ func (changed people) Accounts(_ context.Context, emit func([]canonical.User) er
 	return nil
 }
 
-// mortal is a journal whose process is killed before and after each of its records.
+// mortal is a journal whose process is killed, or stopped until somebody lets it go on, before
+// and after each of its records.
 type mortal struct {
 	*journal.Scope
-	left atomic.Int64
+	left   atomic.Int64
+	signal syscall.Signal
 }
 
 func (m *mortal) moment() {
-	if m.left.Add(-1) == 0 {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	if m.left.Add(-1) != 0 {
+		return
+	}
+	_ = syscall.Kill(os.Getpid(), m.signal)
+	if m.signal == syscall.SIGKILL {
 		select {}
 	}
 }
@@ -95,17 +105,43 @@ func (m *mortal) Record(batch int64, e []journal.Entry) error {
 	return err
 }
 
-// host is one run in the folder dir, killed at the at-th moment; 0 is never.
+// fileOfAddress is where a place has the address of its journal, if that is not a folder.
+const fileOfAddress = "journal.url"
+
+// openJournal opens the journal of a place, of whichever kind it is.
+func openJournal(ctx context.Context, dir string) (journal.Journal, error) {
+	address, err := os.ReadFile(filepath.Join(dir, fileOfAddress))
+	if errors.Is(err, fs.ErrNotExist) {
+		return sqlite.Open(ctx, filepath.Join(dir, "journal"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return postgres.Open(ctx, postgres.Options{
+		URL: canonical.NewSecret(string(address)), Secret: canonical.NewSecret(strings.Repeat("c3RldGwg", 8)), Lease: lease,
+	})
+}
+
+// lease of a journal in PostgreSQL: for so long the next run waits for a killed one.
+const lease = time.Second
+
+// host is one run in the folder dir, killed at the at-th moment, or stopped at the one of a
+// negative number; 0 is never.
 func host(dir string, at int64) (err error) {
 	ctx := context.Background()
-	j, err := sqlite.Open(ctx, filepath.Join(dir, "journal"))
+	j, err := openJournal(ctx, dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
-	scope, err := j.Scope(ctx, "public", "file")
+	scope, err := j.Scope(ctx, "public", filepath.Base(dir))
 	if err != nil {
 		return err
+	}
+	if h, ok := j.(journal.Holder); ok {
+		held, release := h.Hold(ctx)
+		defer release()
+		ctx = held
 	}
 	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
@@ -131,11 +167,15 @@ func host(dir string, at int64) (err error) {
 	dst := engine.NewRestarting(first, launch)
 	defer func() {
 		if c, ok := dst.Current().(*plugin.Client); ok {
-			err = errors.Join(err, c.Close(ctx))
+			err = errors.Join(err, c.Close(context.WithoutCancel(ctx)))
 		}
 	}()
-	m := &mortal{Scope: scope}
+	m := &mortal{Scope: scope, signal: syscall.SIGKILL}
 	m.left.Store(at)
+	if at < 0 {
+		m.signal = syscall.SIGSTOP
+		m.left.Store(-at)
+	}
 	_, statErr := os.Stat(filepath.Join(dir, "changed"))
 	result, err := engine.Run(ctx, people(statErr == nil), dst, engine.Options{Journal: m, Run: 1, Key: j.FingerprintKey(), ReadBack: 1})
 	raw, encodeErr := json.Marshal(result)
@@ -280,17 +320,44 @@ func same(p place, want []string) error {
 	return nil
 }
 
+// inPostgres gives a place its journal in a database.
+func (p place) inPostgres(t *testing.T, dsn string) place {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(string(p), fileOfAddress), []byte(dsn), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 // A host that is killed before or after any of its journal records, and again while
 // it brings changes, leaves neither a duplicate nor a gap nor a process.
 func TestHostKilledAnywhere(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "kills a run at every moment")
+	killedAnywhere(t, func(t *testing.T) place {
+		t.Helper()
+		return newPlace(t, filetarget.Config{})
+	})
+}
+
+// The same is true when the journal is in PostgreSQL.
+func TestHostKilledAnywhereWithPostgres(t *testing.T) {
+	t.Parallel()
+	dsn := pgserver.Start(t).CreateDatabase(t, pgserver.Database{})
+	killedAnywhere(t, func(t *testing.T) place {
+		t.Helper()
+		return newPlace(t, filetarget.Config{}).inPostgres(t, dsn)
+	})
+}
+
+func killedAnywhere(t *testing.T, newPlace func(*testing.T) place) {
+	t.Helper()
 	first, second := undisturbed(t, false), undisturbed(t, true)
 	// Ten batches are marked and recorded, each with a moment before and after.
 	const moments = 4 * accounts / 5
 	var tries []func(context.Context) error
 	for at := 1; at <= moments; at++ {
-		p := newPlace(t, filetarget.Config{})
+		p := newPlace(t)
 		tries = append(tries, func(ctx context.Context) error {
 			killed, err := p.run(ctx, at)
 			if err == nil && !killed {
@@ -320,6 +387,71 @@ func TestHostKilledAnywhere(t *testing.T) {
 		})
 	}
 	together(t, tries)
+}
+
+// A host that is held up for longer than its lease, at any of its journal records, stops when
+// it goes on, and what it had sent is looked up by the host that has begun meanwhile: nobody is
+// there twice, and nobody is missing. A message of another batch that was on its way to the
+// plugin when the host was held up arrives late; the target refuses it, as most do.
+func TestPausedHostAnywhere(t *testing.T) {
+	t.Parallel()
+	dsn := pgserver.Start(t).CreateDatabase(t, pgserver.Database{})
+	want := undisturbed(t, false)
+	var tries []func(context.Context) error
+	for at := 1; at < 4*accounts/5; at += 3 {
+		p := newPlace(t, filetarget.Config{Unique: true}).inPostgres(t, dsn)
+		tries = append(tries, func(ctx context.Context) error {
+			err := p.pausedAt(ctx, at)
+			if err == nil {
+				err = same(p, want)
+			}
+			if err != nil {
+				return fmt.Errorf("paused at moment %d: %w", at, err)
+			}
+			return nil
+		})
+	}
+	together(t, tries)
+}
+
+// pausedAt stops a host at a moment, lets another one do its work, and has the first go on.
+func (p place) pausedAt(ctx context.Context, at int) error {
+	paused := exec.CommandContext(ctx, os.Args[0], "host", string(p), strconv.Itoa(-at))
+	paused.Env = append(os.Environ(), "TMPDIR="+string(p))
+	var said bytes.Buffer
+	paused.Stdout, paused.Stderr = &said, &said
+	if err := paused.Start(); err != nil {
+		return err
+	}
+	pid := strconv.Itoa(paused.Process.Pid)
+	for !stopped(pid) {
+		if !alive(pid) || ctx.Err() != nil {
+			return fmt.Errorf("it was not stopped: %w\n%s", paused.Wait(), said.String())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	other := exec.CommandContext(ctx, os.Args[0], "host", string(p), "0")
+	other.Env = append(os.Environ(), "TMPDIR="+string(p))
+	if out, err := other.CombinedOutput(); err != nil {
+		return fmt.Errorf("the other host: %w\n%s", err, out)
+	}
+	if err := paused.Process.Signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	if err := paused.Wait(); err == nil || !strings.Contains(said.String(), string(diag.JournalLease)) {
+		return fmt.Errorf("the paused host ends with %w\n%s", err, said.String())
+	}
+	return p.orphans(ctx)
+}
+
+// stopped says whether a process waits for SIGCONT.
+func stopped(pid string) bool {
+	status, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(status), ") ")
+	return strings.HasPrefix(rest, "T")
 }
 
 // A plugin that is killed before or after any account it writes is started again,

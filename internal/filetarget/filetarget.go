@@ -32,6 +32,8 @@ type Config struct {
 	Loses string `json:"loses,omitempty" jsonschema:"e-mail address whose account is confirmed and not kept"`
 	// Refuses is an e-mail address whose account is rejected, with a code and no word.
 	Refuses string `json:"refuses,omitempty" jsonschema:"e-mail address whose account is rejected"`
+	// Unique has each account be there once, as most targets have it.
+	Unique bool `json:"unique,omitempty" jsonschema:"an account that is there is not made again"`
 	// Forgets is an e-mail address whose account is kept without its given name.
 	Forgets string `json:"forgets,omitempty" jsonschema:"e-mail address whose account is kept without its given name"`
 }
@@ -207,7 +209,8 @@ func (t *Target) Plan(_ context.Context, users []sdk.User, out sdk.Changes) erro
 	return nil
 }
 
-// Load implements [sdk.Target]. A user that never was on its way is not looked for.
+// Load implements [sdk.Target]. A user that never was on its way is not looked for, unless
+// accounts are unique.
 func (t *Target) Load(_ context.Context, users []sdk.User, out sdk.Outcomes) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -231,7 +234,7 @@ func (t *Target) Load(_ context.Context, users []sdk.User, out sdk.Outcomes) err
 func (t *Target) load(u *sdk.User) (sdk.Outcome, error) {
 	c := sdk.Change{Outcome: sdk.Outcome{SourceID: u.SourceID, Action: sdk.Created}}
 	var before map[string]string
-	if u.Prior.InDoubt || u.Prior.TargetID != "" || u.Existing == sdk.Update || t.refuses(u) {
+	if u.Prior.InDoubt || u.Prior.TargetID != "" || u.Existing == sdk.Update || t.config.Unique || t.refuses(u) {
 		var err error
 		if c, before, err = t.compare(u); err != nil {
 			return c.Outcome, err

@@ -263,7 +263,10 @@ func readingCanBeLeft(t *testing.T, p *place) {
 	for _, stop := range stops {
 		stop()
 	}
-	for range s.Accounts(t.Context()) {
+	for _, err := range s.Accounts(t.Context()) {
+		if err != nil {
+			t.Error(err)
+		}
 		break
 	}
 	if n := len(entries(t, s)); n != 4 {

@@ -94,29 +94,32 @@ func (j Archive) Restore(ctx context.Context, to journal.Name, p journal.Part) e
 				return err
 			}
 		}
-		for key, value := range p.Saved {
-			if err := w.exec(`INSERT INTO saved VALUES (?, ?, ?)`, s.id, key, value); err != nil {
-				return err
-			}
-		}
 		for i := range p.Entries {
-			e := &p.Entries[i]
-			if err := s.upsert(w, p.Entries[i:i+1], millis(e.At)); err != nil {
+			if err := s.upsert(w, p.Entries[i:i+1], millis(p.Entries[i].At)); err != nil {
 				return err
 			}
 		}
-		for id, image := range images {
-			if err := w.exec(`INSERT INTO preimage VALUES (?, ?, ?)`, s.id, id, image); err != nil {
-				return err
-			}
-		}
-		for id, one := range p.Payloads {
-			if err := w.exec(`INSERT INTO payload VALUES (?, ?, ?, ?)`, s.id, id, one.Digest, one.Encrypted); err != nil {
-				return err
-			}
-		}
-		return nil
+		return restoreKept(w, s.id, p, images)
 	})
+}
+
+func restoreKept(w *writer, scope int64, p journal.Part, images map[string][]byte) error {
+	for key, value := range p.Saved {
+		if err := w.exec(`INSERT INTO saved VALUES (?, ?, ?)`, scope, key, value); err != nil {
+			return err
+		}
+	}
+	for id, image := range images {
+		if err := w.exec(`INSERT INTO preimage VALUES (?, ?, ?)`, scope, id, image); err != nil {
+			return err
+		}
+	}
+	for id, one := range p.Payloads {
+		if err := w.exec(`INSERT INTO payload VALUES (?, ?, ?, ?)`, scope, id, one.Digest, one.Encrypted); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func sealAll(j *Journal, all map[string][]byte) (map[string][]byte, error) {

@@ -4,6 +4,7 @@
 package pgbouncer
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stetl/stetl/internal/testserver/proc"
 	"github.com/stetl/stetl/internal/testserver/testenv"
 )
 
@@ -54,12 +56,8 @@ func Start(t testing.TB, dsn, mode string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := proc.FreePort()
 	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().(*net.TCPAddr)
-	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
 	password, _ := u.User.Password()
@@ -73,7 +71,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = %s
 default_pool_size = 3
-`, u.Hostname(), u.Port(), strings.TrimPrefix(u.Path, "/"), u.User.Username(), password, address.Port, mode)
+`, u.Hostname(), u.Port(), strings.TrimPrefix(u.Path, "/"), u.User.Username(), password, port, mode)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +79,7 @@ default_pool_size = 3
 	if os.Geteuid() == 0 {
 		args = []string{"--user", "nobody", config} // it refuses to run as root
 	}
-	cmd := exec.Command(program, args...) // ended below, when connections are closed
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...) // ended below, when connections are closed
 	if libraries != "" {
 		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+libraries)
 	}
@@ -97,9 +95,9 @@ default_pool_size = 3
 			t.Logf("PgBouncer said:\n%s", log.String())
 		}
 	})
-	host := net.JoinHostPort("127.0.0.1", strconv.Itoa(address.Port))
+	host := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		conn, err := net.Dial("tcp", host)
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", host)
 		if err == nil {
 			_ = conn.Close()
 			break

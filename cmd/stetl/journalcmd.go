@@ -112,7 +112,7 @@ func journalGrantsCommand(a *app) *cobra.Command {
 		Long: `grants prints the statements that let a role read the journal in a PostgreSQL, which the
 bridge and reports need, or with --writes also run. The role that made the journal
 executes them, after its first run and again after an update of stetl.`,
-		Example: `  stetl journal grants --role stetl_bridge | psql "$STETL_JOURNAL_URL"`,
+		Example: `  stetl journal grants --role stetl_bridge`,
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if role == "" {

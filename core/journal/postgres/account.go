@@ -261,12 +261,9 @@ func (s *scope) table() string {
 // pages are read; an account that comes meanwhile may be among them or not.
 func each[T any](ctx context.Context, s *scope, columns string, scan func(pgx.Rows, *T) (last string, err error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		last, more := "", true
-		for first := true; more; first = false {
-			after := ` AND source_id > $2 COLLATE "C"`
-			if first {
-				after = ` AND source_id >= $2 COLLATE "C"` // also the empty one
-			}
+		var none T
+		last, comparison := "", ">=" // also the empty id
+		for more := true; more; comparison = ">" {
 			all := make([]T, 0, 64)
 			err := s.rows(ctx, func(rows pgx.Rows) (err error) {
 				var one T
@@ -274,25 +271,32 @@ func each[T any](ctx context.Context, s *scope, columns string, scan func(pgx.Ro
 					all = append(all, one)
 				}
 				return err
-			}, `SELECT `+columns+` FROM `+s.table()+` WHERE scope = $1`+after+` ORDER BY source_id LIMIT $3`, s.id, last, page)
+			}, `SELECT `+columns+` FROM `+s.table()+` WHERE scope = $1 AND source_id `+comparison+` $2 COLLATE "C" ORDER BY source_id LIMIT $3`, s.id, last, page)
 			if err != nil {
-				var none T
 				yield(none, err)
 				return
 			}
-			for _, one := range all {
-				if err := ctx.Err(); err != nil {
-					var none T
-					yield(none, err)
-					return
-				}
-				if !yield(one, nil) {
-					return
-				}
+			if !give(ctx, all, yield) {
+				return
 			}
 			more = len(all) == page
 		}
 	}
+}
+
+// give yields all of a page, until the context ends; false when that is enough.
+func give[T any](ctx context.Context, all []T, yield func(T, error) bool) bool {
+	for _, one := range all {
+		if err := ctx.Err(); err != nil {
+			var none T
+			yield(none, err)
+			return false
+		}
+		if !yield(one, nil) {
+			return false
+		}
+	}
+	return true
 }
 
 // Known implements [journal.Listing].

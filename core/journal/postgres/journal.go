@@ -153,10 +153,10 @@ func (j *Journal) scope(ctx context.Context, name string) (*scope, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.writer = newWriter(l, written)
+	s.writer = newWriter(l, written) //nolint:contextcheck // what is to be written outlives the call that opened the journal
 	if err := s.recover(); err != nil {
 		s.writer.close()
-		return nil, errors.Join(err, l.release())
+		return nil, errors.Join(err, l.release()) //nolint:contextcheck // also when the context has ended
 	}
 	j.scopes[name] = s
 	return s, nil

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/journal"
@@ -198,6 +200,28 @@ func TestPausedRunStops(t *testing.T) {
 	}
 	if err := next.Record(0, []journal.Entry{{SourceID: "a", Action: pluginapi.Created}}); err != nil {
 		t.Errorf("the second: %v", err)
+	}
+}
+
+// What is confirmed is on the disk, also where a role or a database has it otherwise; what waits
+// for more than that stays so.
+func TestCommitsWaitForTheDisk(t *testing.T) {
+	t.Parallel()
+	dsn, o := somewhere(t)
+	for setting, want := range map[string]string{"off": "on", "remote_write": "remote_write"} {
+		postgres.Exec(t, dsn, `ALTER DATABASE `+nameOf(t, dsn)+` SET synchronous_commit = `+setting)
+		j, _ := start(t, o)
+		w := j.scopes["public\nhere"].writer
+		var b pgx.Batch
+		b.Queue(`SELECT stetl.hold($1, $2, $3, $4)`, w.scope, w.token, w.confirmed, w.term)
+		got := ""
+		b.Queue(`SELECT current_setting('synchronous_commit')`).QueryRow(func(row pgx.Row) error { return row.Scan(&got) })
+		if err := j.db.pool.SendBatch(t.Context(), &b).Close(); err != nil || got != want {
+			t.Errorf("%s becomes %q, %v; want %q", setting, got, err, want)
+		}
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

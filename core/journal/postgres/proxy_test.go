@@ -4,6 +4,7 @@ package postgres
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/url"
@@ -75,7 +76,7 @@ func (p *proxy) serve(client net.Conn) {
 			return
 		}
 		if _, writeErr := client.Write(buf[:n]); err != nil || writeErr != nil {
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				_ = server.Close()
 			}
 			return

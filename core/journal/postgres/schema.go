@@ -67,6 +67,9 @@ BEGIN
 		RAISE EXCEPTION 'the journal has this already' USING ERRCODE = 'ST003';
 	END IF;
 	UPDATE stetl.lease SET written = written + 1, until = clock_timestamp() + term WHERE scope = of_scope;
+	IF current_setting('synchronous_commit') = 'off' THEN -- what is confirmed must be on the disk
+		PERFORM set_config('synchronous_commit', 'on', true);
+	END IF;
 END $$;
 `}
 

@@ -25,7 +25,7 @@ type scope struct {
 	marked bool
 }
 
-func (s *scope) write(sent marks, do func(*pgx.Batch)) error {
+func (s *scope) write(sent marks, do func(*batch)) error {
 	if s.writer == nil {
 		return journal.ErrReadOnly
 	}
@@ -61,13 +61,13 @@ func (s *scope) look(ctx context.Context) error {
 type outcomes struct{ *scope }
 
 // Mark implements [journal.Outcomes].
-func (s outcomes) Mark(run int64, entries []journal.Entry) (batch int64, err error) {
+func (s outcomes) Mark(run int64, entries []journal.Entry) (number int64, err error) {
 	if s.writer == nil {
 		return 0, journal.ErrReadOnly
 	}
 	m := marksOf(run, entries, func(*journal.Entry) bool { return true })
-	batch = s.writer.next()
-	return batch, s.write(m, func(b *pgx.Batch) { markAgain(b, s.id, batch, m) })
+	number = s.writer.next()
+	return number, s.write(m, func(b *batch) { markAgain(b, s.id, number, m) })
 }
 
 // marksOf are the wanted of the entries.
@@ -84,13 +84,13 @@ func marksOf(run int64, entries []journal.Entry, wanted func(*journal.Entry) boo
 }
 
 // markAgain notes marks, also where that has been done.
-func markAgain(b *pgx.Batch, scope, batch int64, m marks) {
+func markAgain(b *batch, scope, number int64, m marks) {
 	b.Queue(`INSERT INTO stetl.sent (scope, id, run, at, source_ids, visible_ids, classes) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
-		scope, batch, m.run, time.Now().UnixMilli(), m.sources, m.visible, m.classes)
+		scope, number, m.run, time.Now().UnixMilli(), m.sources, m.differing(), m.classes)
 }
 
 // marked are the accounts of the marks, each once, in the shape of the table of accounts.
-const marked = `SELECT DISTINCT ON (m.source_id) sent.scope, m.source_id COLLATE "C" AS source_id, m.visible_id, '' AS target_id, 'in_doubt' AS action, '' AS code, m.class,
+const marked = `SELECT DISTINCT ON (m.source_id) sent.scope, m.source_id COLLATE "C" AS source_id, coalesce(m.visible_id, m.source_id) AS visible_id, '' AS target_id, 'in_doubt' AS action, '' AS code, m.class,
 		NULL::bytea AS digest, NULL::bytea AS state, '' AS sign_in, '' AS origin, true AS in_doubt, sent.run, sent.at, 0::bigint AS disabled_at
 	FROM stetl.sent, unnest(source_ids, visible_ids, classes) AS m(source_id, visible_id, class) WHERE sent.scope = $1
 	ORDER BY m.source_id, sent.at DESC, sent.id DESC`
@@ -106,7 +106,7 @@ const recovered = `(WITH m AS (` + marked + `)
 func (s *scope) recover() error {
 	const query = `INSERT INTO stetl.account (scope, source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at, disabled_at)
 		` + marked + ` ON CONFLICT (scope, source_id) DO UPDATE SET in_doubt = true, run = excluded.run, at = excluded.at`
-	return s.write(marks{}, func(b *pgx.Batch) {
+	return s.write(marks{}, func(b *batch) {
 		b.Queue(query, s.id)
 		b.Queue(`DELETE FROM stetl.sent WHERE scope = $1`, s.id)
 	})
@@ -129,7 +129,7 @@ func (c *columns) add(e *journal.Entry, at int64) {
 	c.disabledAt = append(c.disabledAt, millis(e.DisabledAt))
 }
 
-func (c *columns) upsert(b *pgx.Batch, scope int64) {
+func (c *columns) upsert(b *batch, scope int64) {
 	b.Queue(`INSERT INTO stetl.account AS a (scope, source_id, visible_id, target_id, action, code, class, digest, state, sign_in, origin, in_doubt, run, at, disabled_at)
 		SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::bytea[], $10::text[], $11::text[],
 			$12::boolean[], $13::bigint[], $14::bigint[], $15::bigint[])
@@ -166,7 +166,7 @@ func once(entries []journal.Entry) []*journal.Entry {
 const rowsAtOnce = 1000
 
 // Record implements [journal.Outcomes].
-func (s outcomes) Record(batch int64, entries []journal.Entry) error {
+func (s outcomes) Record(number int64, entries []journal.Entry) error {
 	now := time.Now().UnixMilli()
 	var parts []*columns
 	for i, e := range once(entries) {
@@ -181,22 +181,22 @@ func (s outcomes) Record(batch int64, entries []journal.Entry) error {
 		run = entries[0].Run
 	}
 	// What the target may have got of them, should the server forget it.
-	sent := marksOf(run, entries, func(e *journal.Entry) bool { return batch != 0 || e.InDoubt || e.Ours() })
-	return s.write(sent, func(b *pgx.Batch) {
+	sent := marksOf(run, entries, func(e *journal.Entry) bool { return number != 0 || e.InDoubt || e.Ours() })
+	return s.write(sent, func(b *batch) {
 		for _, c := range parts {
 			c.upsert(b, s.id)
 		}
 		for _, do := range images {
 			do(b)
 		}
-		if batch != 0 {
-			b.Queue(`DELETE FROM stetl.sent WHERE scope = $1 AND id = $2`, s.id, batch)
+		if number != 0 {
+			b.Queue(`DELETE FROM stetl.sent WHERE scope = $1 AND id = $2`, s.id, number)
 		}
 	})
 }
 
 // images are the statements that write the pre-images of entries, or take them away.
-func (s outcomes) images(entries []journal.Entry) (out []func(*pgx.Batch)) {
+func (s outcomes) images(entries []journal.Entry) (out []func(*batch)) {
 	for i := range entries {
 		e := &entries[i]
 		id := enc(e.SourceID)
@@ -205,7 +205,7 @@ func (s outcomes) images(entries []journal.Entry) (out []func(*pgx.Batch)) {
 		case e.Before == nil:
 			continue
 		case len(e.Before) == 0:
-			out = append(out, func(b *pgx.Batch) {
+			out = append(out, func(b *batch) {
 				b.Queue(`DELETE FROM stetl.preimage WHERE scope = $1 AND source_id = $2`, s.id, id)
 			})
 			continue
@@ -215,7 +215,7 @@ func (s outcomes) images(entries []journal.Entry) (out []func(*pgx.Batch)) {
 			query = `INSERT INTO stetl.preimage VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`
 		}
 		sealed := s.j.keys.seal(kindImage, s.name, e.SourceID, e.Before)
-		out = append(out, func(b *pgx.Batch) { b.Queue(query, s.id, id, sealed) })
+		out = append(out, func(b *batch) { b.Queue(query, s.id, id, sealed) })
 	}
 	return out
 }
@@ -226,7 +226,7 @@ var ofAccounts = []string{"account", "preimage", "reason", "payload"}
 // Forget implements [journal.Outcomes].
 func (s outcomes) Forget(sourceIDs []string) error {
 	ids := encAll(sourceIDs)
-	return s.write(marks{}, func(b *pgx.Batch) {
+	return s.write(marks{}, func(b *batch) {
 		for _, table := range ofAccounts {
 			b.Queue(`DELETE FROM stetl.`+table+` WHERE scope = $1 AND source_id = ANY ($2::text[])`, s.id, ids)
 		}
@@ -235,7 +235,7 @@ func (s outcomes) Forget(sourceIDs []string) error {
 
 // Clear implements [journal.Outcomes].
 func (s outcomes) Clear() error {
-	return s.write(marks{}, func(b *pgx.Batch) {
+	return s.write(marks{}, func(b *batch) {
 		for _, table := range ofAccounts {
 			b.Queue(`DELETE FROM stetl.`+table+` WHERE scope = $1`, s.id)
 		}
@@ -262,16 +262,22 @@ func (s *scope) table() string {
 func each[T any](ctx context.Context, s *scope, columns string, scan func(pgx.Rows, *T) (last string, err error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
-		last, comparison := "", ">=" // also the empty id
-		for more := true; more; comparison = ">" {
+		query := `SELECT ` + columns + ` FROM stetl.page($1, $2, $3) ORDER BY source_id`
+		if s.marked {
+			query = `SELECT ` + columns + ` FROM ` + recovered + ` WHERE scope = $1 AND source_id >= $2 COLLATE "C" ORDER BY source_id LIMIT $3`
+		}
+		next := ""
+		for more := true; more; {
 			all := make([]T, 0, 64)
-			err := s.rows(ctx, func(rows pgx.Rows) (err error) {
+			err := s.rows(ctx, func(rows pgx.Rows) error {
 				var one T
-				if last, err = scan(rows, &one); err == nil {
+				last, err := scan(rows, &one)
+				if err == nil {
 					all = append(all, one)
 				}
+				next = last + "\x01" // nothing comes between the two
 				return err
-			}, `SELECT `+columns+` FROM `+s.table()+` WHERE scope = $1 AND source_id `+comparison+` $2 COLLATE "C" ORDER BY source_id LIMIT $3`, s.id, last, page)
+			}, query, s.id, next, page)
 			if err != nil {
 				yield(none, err)
 				return

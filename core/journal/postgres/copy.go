@@ -100,7 +100,7 @@ func (j Archive) Restore(ctx context.Context, to journal.Name, p journal.Part) e
 	for id, one := range p.Payloads {
 		of, digests, payloads = append(of, enc(id)), append(digests, one.Digest), append(payloads, one.Encrypted)
 	}
-	return s.write(marks{}, func(b *pgx.Batch) {
+	return s.write(marks{}, func(b *batch) {
 		for i := range p.Runs {
 			r := &p.Runs[i]
 			insertRun(b, s.id, r)

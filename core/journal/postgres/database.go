@@ -76,7 +76,7 @@ func (d *database) row(ctx context.Context, into []any, sql string, args ...any)
 
 // rows calls scan for each row.
 func (d *database) rows(ctx context.Context, scan func(pgx.Rows) error, sql string, args ...any) error {
-	rows, err := d.pool.Query(ctx, sql, args...)
+	rows, err := d.pool.Query(ctx, sql, append([]any{pgx.QueryResultFormats{pgx.BinaryFormatCode}}, args...)...)
 	if err != nil {
 		return d.explain(err)
 	}
@@ -101,6 +101,8 @@ func (d *database) explain(err error) error {
 	}
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
+	case errors.Is(err, errArgument):
+		return err
 	case !ok || passing(pg):
 		return d.trouble(diag.JournalUnreachable, "cannot be reached", plain(err))
 	case pg.Code == "25006":

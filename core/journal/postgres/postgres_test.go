@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -200,6 +202,77 @@ func TestPausedRunStops(t *testing.T) {
 	}
 	if err := next.Record(0, []journal.Entry{{SourceID: "a", Action: pluginapi.Created}}); err != nil {
 		t.Errorf("the second: %v", err)
+	}
+}
+
+// Nobody is passed over, or comes twice, where one page ends and the next begins.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	_, o := somewhere(t)
+	_, s := start(t, o)
+	const accounts = 2*page + 1
+	all := make([]journal.Entry, accounts)
+	for n := range all {
+		all[n].SourceID = fmt.Sprintf("%05d", n)
+	}
+	all[0].SourceID, all[page-1].SourceID, all[page].SourceID = "", "04998\x00", "04998\x01"
+	if err := s.Record(0, all); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Mark(1, []journal.Entry{{SourceID: "99999"}}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Read(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	looked, err := r.Scope(t.Context(), "public", "here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, s := range map[int]*journal.Scope{accounts: s, accounts + 1: looked} {
+		var got []string
+		for k, err := range s.Known(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, k.SourceID)
+		}
+		if !slices.IsSorted(got) || len(slices.Compact(got)) != want {
+			t.Errorf("%d accounts, want %d; sorted: %v", len(got), want, slices.IsSorted(got))
+		}
+	}
+}
+
+// A value that cannot be sent fails its own job, and no other one. It is in no error.
+func TestFailureIsNotShared(t *testing.T) {
+	t.Parallel()
+	dsn, o := somewhere(t)
+	j, s := start(t, o)
+	w := j.scopes["public\nhere"].writer
+	var work sync.WaitGroup
+	for n := range 40 {
+		work.Go(func() {
+			if n%10 == 0 {
+				err := w.write(marks{}, func(b *batch) { b.Queue(`SELECT $1`, []any{"ada@example.org"}) })
+				if !errors.Is(err, errArgument) || strings.Contains(err.Error(), "ada") {
+					t.Errorf("a bad value: %v", err)
+				}
+				err = w.write(marks{}, func(b *batch) { b.Queue(`SELECT 1 / $1::bigint`, int64(0)) })
+				if code(err) != diag.JournalUnwritable {
+					t.Errorf("a bad statement: %v", err)
+				}
+				return
+			}
+			if err := s.Record(0, []journal.Entry{{SourceID: fmt.Sprint(n)}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+	if n := postgres.Value[int](t, dsn, `SELECT count(*) FROM stetl.account`); n != 36 {
+		t.Errorf("%d accounts", n)
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/stetl/stetl/core/journal"
 )
 
@@ -24,7 +22,7 @@ func (r rejects) KeepReasons(reasons map[string]journal.Reason) error {
 		}
 		ids, sealed = append(ids, enc(id)), append(sealed, r.j.keys.seal(kindReason, r.name, id, raw))
 	}
-	return r.write(marks{}, func(b *pgx.Batch) {
+	return r.write(marks{}, func(b *batch) {
 		b.Queue(`INSERT INTO stetl.reason SELECT $1, * FROM unnest($2::text[], $3::bytea[])
 			ON CONFLICT (scope, source_id) DO UPDATE SET encrypted = excluded.encrypted`, r.id, ids, sealed)
 	})
@@ -50,7 +48,7 @@ func (r rejects) KeepPayloads(payloads map[string]journal.Payload) error {
 	for id, p := range payloads {
 		ids, digests, sealed = append(ids, enc(id)), append(digests, p.Digest), append(sealed, p.Encrypted)
 	}
-	return r.write(marks{}, func(b *pgx.Batch) {
+	return r.write(marks{}, func(b *batch) {
 		b.Queue(`INSERT INTO stetl.payload SELECT $1, * FROM unnest($2::text[], $3::bytea[], $4::bytea[])
 			ON CONFLICT (scope, source_id) DO UPDATE SET digest = excluded.digest, encrypted = excluded.encrypted`, r.id, ids, digests, sealed)
 		b.Queue(`DELETE FROM stetl.payload AS p WHERE scope = $1 AND NOT EXISTS (SELECT FROM stetl.account AS a

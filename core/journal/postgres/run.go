@@ -26,10 +26,10 @@ func (r runs) Begin(begun journal.Run) (int64, error) {
 		return 0, err
 	}
 	begun.ID = id
-	return id, r.write(marks{}, func(b *pgx.Batch) { insertRun(b, r.id, &begun) })
+	return id, r.write(marks{}, func(b *batch) { insertRun(b, r.id, &begun) })
 }
 
-func insertRun(b *pgx.Batch, scope int64, r *journal.Run) {
+func insertRun(b *batch, scope int64, r *journal.Run) {
 	settings := r.Settings
 	if settings == nil {
 		settings = []byte{}
@@ -44,16 +44,16 @@ func (r runs) End(id int64, at time.Time, result any) error {
 	if err != nil {
 		return fmt.Errorf("encode the result of the run: %w", err)
 	}
-	return r.write(marks{}, func(b *pgx.Batch) { endRun(b, id, at, raw) })
+	return r.write(marks{}, func(b *batch) { endRun(b, id, at, raw) })
 }
 
-func endRun(b *pgx.Batch, id int64, at time.Time, result []byte) {
+func endRun(b *batch, id int64, at time.Time, result []byte) {
 	b.Queue(`UPDATE stetl.run SET ended = $1, result = $2 WHERE id = $3`, at.UnixMilli(), string(result), id)
 }
 
 // Doubt implements [journal.RunWriter].
 func (r runs) Doubt(run int64) error {
-	return r.write(marks{}, func(b *pgx.Batch) {
+	return r.write(marks{}, func(b *batch) {
 		b.Queue(`UPDATE stetl.account SET in_doubt = true, digest = NULL WHERE scope = $1 AND run = $2 AND action IN ('created', 'updated')`, r.id, run)
 	})
 }
@@ -119,10 +119,10 @@ func (r runs) Readings(ctx context.Context) (map[int64][]byte, error) {
 
 // AddSample implements [journal.Pace].
 func (r runs) AddSample(run int64, sample journal.Sample) error {
-	return r.write(marks{}, func(b *pgx.Batch) { addSample(b, run, sample) })
+	return r.write(marks{}, func(b *batch) { addSample(b, run, sample) })
 }
 
-func addSample(b *pgx.Batch, run int64, sample journal.Sample) {
+func addSample(b *batch, run int64, sample journal.Sample) {
 	b.Queue(`INSERT INTO stetl.sample VALUES ($1, $2, $3)`, run, sample.At.UnixMilli(), int64(sample.Done))
 }
 

@@ -27,7 +27,7 @@ func (s saved) Saved(ctx context.Context) (map[string][]byte, error) {
 
 // Save implements [journal.Saved].
 func (s saved) Save(_ context.Context, key string, value []byte) error {
-	return s.write(marks{}, func(b *pgx.Batch) {
+	return s.write(marks{}, func(b *batch) {
 		if value == nil {
 			b.Queue(`DELETE FROM stetl.saved WHERE scope = $1 AND key = $2`, s.id, enc(key))
 			return

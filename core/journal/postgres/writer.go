@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stetl/stetl/core/diag"
@@ -32,7 +32,7 @@ type writer struct {
 // job is a part of a transaction. It may run again in another one: when the shared one
 // fails, and when nobody knows whether it was committed. It only adds statements.
 type job struct {
-	do func(*pgx.Batch)
+	do func(*batch)
 	// sent are accounts that the target may get next, or that it has got.
 	sent   marks
 	result chan error
@@ -51,7 +51,7 @@ func newWriter(l *lease, confirmed int64) *writer {
 
 // write returns when the effects of the statements are durable, and the scope was still held
 // then.
-func (w *writer) write(sent marks, do func(*pgx.Batch)) error {
+func (w *writer) write(sent marks, do func(*batch)) error {
 	j := job{do: do, sent: sent, result: make(chan error, 1)}
 	if err := w.enqueue(j); err != nil {
 		return err
@@ -107,10 +107,10 @@ func (w *writer) commit(jobs []job) {
 	}
 }
 
-// refused says that the server has said no to a statement.
+// refused says that the server has said no to a statement, or cannot be asked.
 func refused(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && !passing(pg)
+	return ok && !passing(pg) || errors.Is(err, errArgument)
 }
 
 // transaction sends everything at once, which is one transaction with the check of the lease
@@ -142,7 +142,7 @@ func (w *writer) transaction(jobs []job) error {
 			cancel()
 			w.lose(why)
 			return w.Held()
-		case answered && !passing(pg):
+		case answered && !passing(pg), errors.Is(err, errArgument):
 			return err
 		}
 		time.Sleep(min(w.term/100*time.Duration(tries+1), w.term/10))
@@ -153,12 +153,12 @@ func (w *writer) transaction(jobs []job) error {
 func (w *writer) send(jobs []job) error {
 	ctx, cancel := context.WithTimeout(context.Background(), w.term)
 	defer cancel()
-	var b pgx.Batch
+	b := newBatch()
 	b.Queue(`SELECT stetl.hold($1, $2, $3, $4)`, w.scope, w.token, w.confirmed, w.term)
 	for _, j := range jobs {
-		j.do(&b)
+		j.do(b)
 	}
-	return w.db.pool.SendBatch(ctx, &b).Close()
+	return b.send(ctx, w.db.pool)
 }
 
 // lostWrites is called when the server has fewer transactions than it has confirmed, as after
@@ -173,10 +173,10 @@ func (w *writer) lostWrites() error {
 		return w.db.trouble(diag.JournalLost, what, err)
 	}
 	again, complete := w.recent.since(stored)
-	var b pgx.Batch
+	b := newBatch()
 	b.Queue(`SELECT stetl.hold($1, $2, $3, $4)`, w.scope, w.token, stored, w.term)
-	markAgain(&b, w.scope, -w.fence, again)
-	if err := w.db.pool.SendBatch(ctx, &b).Close(); err != nil {
+	markAgain(b, w.scope, -w.fence, again)
+	if err := b.send(ctx, w.db.pool); err != nil {
 		return w.db.trouble(diag.JournalLost, what, w.db.explain(err))
 	}
 	what += fmt.Sprintf("; %d accounts of its last %d transactions are in doubt again, and the next run looks them up", len(again.sources), w.confirmed-stored)
@@ -204,6 +204,14 @@ func (w *writer) close() {
 type marks struct {
 	run                       int64
 	sources, visible, classes []string
+}
+
+// differing are the visible ids; nil where all are the source ids, as they mostly are.
+func (m *marks) differing() []string {
+	if slices.Equal(m.sources, m.visible) {
+		return nil
+	}
+	return m.visible
 }
 
 // remembered bounds the accounts that are remembered, which takes some megabytes.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/internal/testserver/fixture"
 	"github.com/stetl/stetl/internal/testserver/postgres"
 	"github.com/stetl/stetl/internal/testserver/testenv"
@@ -56,6 +57,7 @@ func TestExamplesOfHelpRun(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "needs PostgreSQL")
 	dir, source := t.TempDir(), fixture.Restore(t, "core-10.1.4")
+	shared := postgres.Start(t).CreateDatabase(t, postgres.Database{})
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -122,7 +124,8 @@ target: {plugin: acme, path: ./stetl-plugin-acme, config: {dir: ./people}}
 				line += " --only describe,configure" // internal/e2e tries all of them
 			}
 			cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
-			cmd.Dir, cmd.Env = dir, append(os.Environ(), "SOURCE="+source, "TMPDIR="+t.TempDir())
+			cmd.Dir, cmd.Env = dir, append(os.Environ(), "SOURCE="+source, "TMPDIR="+t.TempDir(),
+				"STETL_JOURNAL_URL="+shared, config.JournalKeyVariable+"="+strings.Repeat("c3RldGwg", 8))
 			out, err := cmd.CombinedOutput()
 			// Rejects and differences are what an example shows, too.
 			if code := cmd.ProcessState.ExitCode(); code != exitDone && code != exitRejects && code != exitDifferences {

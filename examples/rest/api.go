@@ -90,6 +90,15 @@ func (a *api) get(ctx context.Context, id string) (*account, error) {
 	return &found, err
 }
 
+// remove deletes an account. One that is gone was deleted by a request whose answer was lost.
+func (a *api) remove(ctx context.Context, id string) error {
+	err := a.call(ctx, http.MethodDelete, "/users/"+url.PathEscape(id), nil, nil)
+	if isStatus(err, http.StatusNotFound) {
+		return nil
+	}
+	return err
+}
+
 func isStatus(err error, status int) bool {
 	no, ok := err.(*refusal) //nolint:errorlint // call never wraps it
 	return ok && no.Status == status

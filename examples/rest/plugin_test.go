@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path"
+	"sync"
 	"testing"
 
 	"github.com/stetl/stetl/core/sdk"
@@ -54,5 +56,43 @@ func TestFailedCompletion(t *testing.T) {
 	var got one
 	if err := target.Load(t.Context(), []sdk.User{u}, &got); err != nil || got.Action != sdk.InDoubt {
 		t.Errorf("%s %s, %v", got.Action, got.Detail, err)
+	}
+}
+
+// book keeps all outcomes.
+type book struct {
+	mu  sync.Mutex
+	all map[string]sdk.Outcome
+}
+
+// Report implements [sdk.Outcomes].
+func (b *book) Report(out sdk.Outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all[out.SourceID] = out
+}
+
+// What Acme has against the undo of one account costs nobody else anything, and an account
+// that was deleted by a request whose answer was lost is deleted.
+func TestUndoOfEach(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := path.Base(r.URL.Path)
+		if r.Method == http.MethodDelete && id != "plain" {
+			w.WriteHeader(map[string]int{"refused": http.StatusConflict, "lost": http.StatusNotFound}[id])
+			return
+		}
+		_ = json.NewEncoder(w).Encode(account{ID: id})
+	}))
+	t.Cleanup(server.Close)
+	target, err := open(t.Context(), config{URL: server.URL, Token: sdk.NewSecret("t0ken")}, sdk.Env{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := book{all: map[string]sdk.Outcome{}}
+	accounts := []sdk.Account{{SourceID: "1", TargetID: "refused"}, {SourceID: "2", TargetID: "lost"}, {SourceID: "3", TargetID: "plain"}}
+	err = target.(sdk.Undoer).Undo(t.Context(), accounts, &got)
+	if one, two, three := got.all["1"], got.all["2"], got.all["3"]; err != nil || one.Action != sdk.Rejected || two.Action != sdk.Deleted || three.Action != sdk.Deleted {
+		t.Errorf("%s, %s and %s, %v", one.Action, two.Action, three.Action, err)
 	}
 }

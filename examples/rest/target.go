@@ -186,56 +186,48 @@ func (t *target) refused(ctx context.Context, u *sdk.User, err error, absent boo
 	return o
 }
 
+// undoing is how many accounts are taken back at the same time.
+const undoing = 4
+
+// isRefusal says that Acme has answered about one account: others are not concerned.
+func isRefusal(err error) bool {
+	no, ok := err.(*refusal) //nolint:errorlint // call never wraps it
+	return ok && no.Status < http.StatusInternalServerError && no.Status != http.StatusUnauthorized && no.Status != http.StatusTooManyRequests
+}
+
 // Undo implements [sdk.Undoer].
 func (t *target) Undo(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
-	for _, a := range accounts {
-		o, err := t.undo(ctx, a)
-		if err != nil {
-			return err
-		}
-		out.Report(o)
-	}
-	return nil
+	return reconcile.TakeBack(ctx, undoing, accounts, out, t.undo, isRefusal)
 }
 
 // UndoInDoubt implements [sdk.DoubtUndoer]: Acme keeps the id that a load gives, which
 // proves whose an account is.
 func (t *target) UndoInDoubt(ctx context.Context, accounts []sdk.Account, out sdk.Outcomes) error {
-	for _, a := range accounts {
-		o := sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID, Action: sdk.Unchanged}
+	return reconcile.TakeBack(ctx, undoing, accounts, out, func(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
 		have, err := t.api.search(ctx, "external_id", a.ID)
-		if err == nil && have != nil {
-			o.TargetID, o.Action = have.ID, sdk.Deleted
-			err = t.api.call(ctx, http.MethodDelete, "/users/"+url.PathEscape(have.ID), nil, nil)
+		if err != nil || have == nil {
+			return sdk.Outcome{Action: sdk.Unchanged}, err
 		}
-		if err != nil {
-			return err
-		}
-		out.Report(o)
-	}
-	return nil
+		return sdk.Outcome{TargetID: have.ID, Action: sdk.Deleted}, t.api.remove(ctx, have.ID)
+	}, isRefusal)
 }
 
 func (t *target) undo(ctx context.Context, a sdk.Account) (sdk.Outcome, error) {
-	o := sdk.Outcome{SourceID: a.SourceID, TargetID: a.TargetID, Action: sdk.Unchanged}
 	have, err := t.api.get(ctx, a.TargetID)
 	if err != nil || have == nil {
-		return o, err // gone already: nothing to do
+		return sdk.Outcome{Action: sdk.Unchanged}, err // gone already: nothing to do
 	}
 	if a.State != nil && !reconcile.ParseState(a.State).Untouched(t.judge.Fingerprints, fields(have)) {
-		o.Action, o.Code = sdk.Skipped, sdk.CodeMoved
-		return o, nil
+		return sdk.Outcome{Action: sdk.Skipped, Code: sdk.CodeMoved}, nil
 	}
 	if a.Before == nil {
-		o.Action = sdk.Deleted
-		return o, t.api.call(ctx, http.MethodDelete, "/users/"+url.PathEscape(a.TargetID), nil, nil)
+		return sdk.Outcome{Action: sdk.Deleted}, t.api.remove(ctx, a.TargetID)
 	}
 	before, err := fromPreImage(a.Before)
 	if err != nil {
-		return o, err
+		return sdk.Outcome{}, err
 	}
-	o.Action = sdk.Updated
-	return o, t.api.call(ctx, http.MethodPut, "/users/"+url.PathEscape(a.TargetID), before, nil)
+	return sdk.Outcome{Action: sdk.Updated}, t.api.call(ctx, http.MethodPut, "/users/"+url.PathEscape(a.TargetID), before, nil)
 }
 
 // Login implements [sdk.Authenticator]: the host proves with it that old passwords

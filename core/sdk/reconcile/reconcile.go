@@ -73,6 +73,9 @@ type Verdict struct {
 	// Kept are the secrets that the source has changed and that stay as the person has
 	// chosen them at the target.
 	Kept []Secret
+	// taken are those that stay so, and of which nobody knows whether the source has changed
+	// them.
+	taken []Secret
 	// Resumed says that an interrupted load has made the account: what is missing of it is
 	// to be added, and it counts as created.
 	Resumed bool
@@ -134,10 +137,7 @@ func (j *Judge) Found(u *sdk.User, w Wanted, h Held) Verdict {
 	if len(state.sent) == 0 {
 		state.sent = sentState(j.Fingerprints, nil) // as Left has it where nothing was rewritten
 	}
-	if u.Prior.InDoubt {
-		last.secrets = nil // what was under way may have arrived, or not
-	}
-	unread := j.secrets(&v, last, w, h, u.Existing == sdk.Update)
+	unread := j.secrets(&v, u, last, w, h)
 	if len(unread) == 0 && len(v.Send) == 0 {
 		state.secrets = j.secretState(w, v.Unsent()) // the others are as wanted
 	}
@@ -148,7 +148,13 @@ func (j *Judge) Found(u *sdk.User, w Wanted, h Held) Verdict {
 			names = append(names, f.Field)
 		}
 	}
-	o, differs := &v.Outcome, len(v.Differences) > 0 || len(v.Send) > len(unread)
+	known := len(v.Send) // of which it is known that they differ
+	for _, s := range unread {
+		if v.Send[s.Field] {
+			known--
+		}
+	}
+	o, differs := &v.Outcome, len(v.Differences) > 0 || known > 0
 	switch {
 	case u.Existing != sdk.Update && u.Prior.InDoubt && h.Marked && !h.Older && len(v.Fields) > 0:
 		o.Action, o.Changed, v.Resumed = sdk.Created, names, true
@@ -177,7 +183,7 @@ func (j *Judge) Found(u *sdk.User, w Wanted, h Held) Verdict {
 			o.Code = sdk.CodeThereBefore
 		}
 	}
-	for _, s := range v.Kept {
+	for _, s := range slices.Concat(v.Kept, v.taken) {
 		if o.Action.MayLose() {
 			o.Losses = append(o.Losses, sdk.PartLoss{Feature: s.Feature, Code: cmp.Or(j.KeptCode, sdk.CodePartKept)})
 		}
@@ -255,33 +261,44 @@ func (j *Judge) show(all []Difference) (out []sdk.FieldChange) {
 }
 
 // secrets notes which are to be sent, and returns those of which nobody knows what the
-// account has. takes says that the account may be written: then what the person has chosen
-// is known to stay.
-func (j *Judge) secrets(v *Verdict, last State, w Wanted, h Held, takes bool) (unread []Secret) {
+// account has.
+func (j *Judge) secrets(v *Verdict, u *sdk.User, last State, w Wanted, h Held) (unread []Secret) {
 	fp := j.Fingerprints
 	for _, s := range w.Secrets {
 		old, drift := "", false
 		equal, known := h.Equal[s.Field]
 		none := len(last.secrets) == 0
+		if u.Prior.InDoubt && (known || !h.Personal[s.Field]) {
+			none = true // what was under way may have arrived, or not; what is the person's own was left alone
+		}
 		same := !none && !fp.Drifted(last.secrets, s.Field, s.Value)
+		had := len(last.secrets) > 0 && fp.Drifted(last.secrets, s.Field, "") // as a run has noted
 		switch {
 		case known && equal:
 			continue
 		case h.Personal[s.Field] && (same || none && s.Value == ""):
 			continue // the source asks for nothing new
-		case h.Personal[s.Field] && (known || !none || takes):
+		case h.Personal[s.Field] && none && !known && u.Existing != sdk.Update:
+			unread = append(unread, s)
+			continue
+		case h.Personal[s.Field] && none && !known:
+			// Nobody knows whether it is another one. That it stays is said when the account is
+			// taken over, and again when the source has another one.
+			v.taken = append(v.taken, s)
+			continue
+		case h.Personal[s.Field]:
 			v.Kept = append(v.Kept, s)
 			continue
 		case known:
 			old, drift = h.Fields[s.Field], same
-		case none && s.Value == "":
+		case none && s.Value == "" && !had:
 			continue // nothing to send
-		case none:
+		case none && s.Value != "":
 			old = Unread
 			unread = append(unread, s)
 		case same:
 			continue
-		case fp.Drifted(last.secrets, s.Field, ""):
+		case had:
 			old = "another one"
 		}
 		shown := ""

@@ -98,6 +98,39 @@ func TestFound(t *testing.T) {
 			reconcile.Held{Fields: kept, Personal: map[string]bool{"password": true}},
 			want{Action: sdk.Unchanged, Losses: []sdk.PartLoss{{Feature: sdk.PartPassword, Code: sdk.CodePartKept}}},
 		},
+		"another password, and a doubt: the person has chosen one there, which no run replaces": {
+			sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: loaded, InDoubt: true}},
+			wanted("other", ""),
+			reconcile.Held{Fields: kept, Personal: map[string]bool{"password": true}, Equal: map[string]bool{"totp": true}},
+			want{Action: sdk.Unchanged, Losses: []sdk.PartLoss{{Feature: sdk.PartPassword, Code: sdk.CodePartKept}}},
+		},
+		"the same password as ever, and a doubt: the person has chosen one there": {
+			sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: loaded, InDoubt: true}},
+			wanted("hash", ""),
+			reconcile.Held{Fields: kept, Personal: map[string]bool{"password": true}, Equal: map[string]bool{"totp": true}},
+			want{Action: sdk.Unchanged},
+		},
+		"there before, with a password of the person's own of which nobody knows whether it is another": {
+			sdk.User{}, wanted("hash", ""), reconcile.Held{Fields: ada, Personal: map[string]bool{"password": true}}, want{Action: sdk.Unchanged, Losses: unread[:1]},
+		},
+		"taken over, with such a password": {
+			sdk.User{Existing: sdk.Update},
+			wanted("hash", ""),
+			reconcile.Held{Fields: ada, Personal: map[string]bool{"password": true}},
+			want{Action: sdk.Unchanged, Losses: []sdk.PartLoss{{Feature: sdk.PartPassword, Code: sdk.CodePartKept}}},
+		},
+		"there before, different, and with such a password": {
+			sdk.User{},
+			wanted("hash", "seed"),
+			reconcile.Held{Fields: with(ada, "name", "Grace"), Personal: map[string]bool{"password": true}},
+			want{Action: sdk.Skipped, Code: sdk.CodeExistsDiffers, Fields: []string{"name", "totp"}},
+		},
+		"the authenticator is gone at the source, and a doubt: its removal may not have arrived": {
+			sdk.User{Existing: sdk.Update, Prior: sdk.Prior{State: loaded, InDoubt: true}},
+			wanted("hash", ""),
+			reconcile.Held{Fields: kept, Equal: map[string]bool{"password": true}},
+			want{Action: sdk.Updated, Fields: []string{"totp"}, Send: []string{"totp"}},
+		},
 		"there before, and equal as far as it is shown": {
 			sdk.User{}, wanted("hash", "seed"), reconcile.Held{Fields: ada}, want{Action: sdk.Unchanged, Losses: unread},
 		},
@@ -120,15 +153,6 @@ func TestFound(t *testing.T) {
 			sdk.User{Existing: sdk.Update},
 			wanted("hash", ""),
 			reconcile.Held{Fields: ada, Personal: map[string]bool{"password": true}, Equal: map[string]bool{"password": false}},
-			want{Action: sdk.Unchanged, Losses: []sdk.PartLoss{{Feature: sdk.PartPassword, Code: sdk.CodePartKept}}},
-		},
-		"there before, with a password of the person's own of which nobody knows whether it is another": {
-			sdk.User{}, wanted("hash", ""), reconcile.Held{Fields: ada, Personal: map[string]bool{"password": true}}, want{Action: sdk.Unchanged, Losses: unread[:1]},
-		},
-		"the same, and taken over": {
-			sdk.User{Existing: sdk.Update},
-			wanted("hash", ""),
-			reconcile.Held{Fields: ada, Personal: map[string]bool{"password": true}},
 			want{Action: sdk.Unchanged, Losses: []sdk.PartLoss{{Feature: sdk.PartPassword, Code: sdk.CodePartKept}}},
 		},
 		"the person has chosen another password since, and the source has not": {

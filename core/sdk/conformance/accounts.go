@@ -71,6 +71,9 @@ func say(o pluginapi.Outcome) string {
 	if o.Code != "" {
 		text += " " + string(o.Code)
 	}
+	if len(o.Changed) > 0 {
+		text += " in " + strings.Join(o.Changed, ", ")
+	}
 	if o.Detail != "" {
 		text += " (" + shorten(o.Detail) + ")"
 	}

@@ -7,7 +7,7 @@ import (
 
 // Front stands before the test server of a target. It counts the requests that can
 // change something and, while a rule asks for it, disturbs them: it throttles, it lets nobody
-// in, and it cuts connections after the work is done.
+// in, it cuts connections after the work is done, and it ends everything at a request.
 //
 //	front := conformance.NewFront(api)
 //	server := httptest.NewServer(front)
@@ -20,6 +20,14 @@ type Front struct {
 	seen    int
 	mutated int
 	all     int
+	dying   dying
+}
+
+// dying is when everything ends: at which request, and whether that one still arrives.
+type dying struct {
+	at      int
+	arrives bool
+	end     func()
 }
 
 type fault int
@@ -29,6 +37,7 @@ const (
 	throttle
 	cutOff
 	deny
+	death
 )
 
 // NewFront returns a handler that passes everything on to next.
@@ -43,7 +52,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if fault == throttle || mutating {
 		f.seen++
 	}
-	n := f.seen
+	n, dying := f.seen, f.dying
 	if mutating {
 		f.mutated++
 	}
@@ -51,6 +60,12 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case fault == deny:
 		http.Error(w, "who are you?", http.StatusUnauthorized)
+	case fault == death && n >= dying.at:
+		if dying.arrives && mutating && n == dying.at {
+			f.next.ServeHTTP(nowhere{http.Header{}}, r)
+		}
+		dying.end()
+		panic(http.ErrAbortHandler)
 	case fault == throttle && n%3 == 0:
 		w.Header().Set("Retry-After", "0")
 		http.Error(w, "too many requests", http.StatusTooManyRequests)
@@ -71,6 +86,21 @@ func (f *Front) disturb(what fault) (restore func()) {
 	}
 	set(what)
 	return func() { set(none) }
+}
+
+// kill has everything end at the nth request that can change something, which still arrives
+// or not: end is called, and nothing is answered from then on. The function that it returns
+// ends that, and says whether there was such a request.
+func (f *Front) kill(n int, arrives bool, end func()) (restore func() bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault, f.seen, f.dying = death, 0, dying{n, arrives, end}
+	return func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.fault, f.dying = none, dying{}
+		return f.seen >= n
+	}
 }
 
 // writes is how many requests could have changed something; 0 where nobody counts.

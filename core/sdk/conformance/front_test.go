@@ -76,6 +76,8 @@ func (r *remote) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) e
 			o.Action, o.Code = sdk.Rejected, "load.target_refused"
 		case status == http.StatusTooManyRequests, status == http.StatusUnauthorized:
 			return fmt.Errorf("the target answers with %d", status)
+		case len(found) > 0 && r.updates() && u.Existing == sdk.Update:
+			r.update(ctx, u, found[0], &o)
 		case len(found) > 0 && (found[0].Email != u.Email || found[0].Disabled == u.Enabled):
 			o.Action, o.Code, o.TargetID = sdk.Skipped, "load.exists_differs", found[0].ID
 		case len(found) > 0:
@@ -102,6 +104,57 @@ func (r *remote) create(ctx context.Context, u sdk.User, o *sdk.Outcome) {
 		o.Action, o.Code, o.Detail = sdk.Rejected, "load.target_refused", fmt.Sprint(status)
 	default:
 		o.TargetID = made.ID
+	}
+}
+
+// updates says that it can do more, for the rules about that.
+func (r *remote) updates() bool { return r.breaks == "broken-off" || r.breaks == "only updates" }
+
+// update changes an account in two steps: its names, and what else there is.
+func (r *remote) update(ctx context.Context, u sdk.User, has idp.User, o *sdk.Outcome) {
+	o.Action, o.TargetID = sdk.Unchanged, has.ID
+	if r.breaks == "broken-off" && u.Prior.InDoubt && has.GivenName == u.GivenName {
+		return // the mistake: the first step is there, so that the second must be, too
+	}
+	id := has.ID
+	has.ID = "" // which nobody may send
+	first := has
+	first.GivenName, first.FamilyName = u.GivenName, u.FamilyName
+	second := first
+	second.Username, second.Email, second.Disabled = u.Username, u.Email, !u.Enabled
+	for _, want := range []idp.User{first, second} {
+		if want == has {
+			continue
+		}
+		o.Action, o.Changed = sdk.Updated, []string{"names and address"}
+		var now idp.User
+		if status, err := r.call(ctx, http.MethodPut, "/users/"+id, want, &now); err != nil || status >= 300 {
+			o.Action, o.Code, o.Changed = sdk.InDoubt, "load.unknown_answer", nil
+			return
+		}
+		has = want
+	}
+}
+
+func TestFrontKills(t *testing.T) {
+	t.Parallel()
+	testenv.Slow(t, "kills updates at every request")
+	for breaks, want := range map[string]Status{"only updates": Passed, "broken-off": Failed} {
+		t.Run(breaks, func(t *testing.T) {
+			t.Parallel()
+			front := NewFront(idp.New("token"))
+			server := httptest.NewServer(front)
+			defer server.Close()
+			report, err := Run(t.Context(), Suite{Start: InProcess(remotePlugin(breaks), map[string]any{"url": server.URL}), Front: front, Only: []string{"broken-off"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range report.Results {
+				if r.Rule == "broken-off" && r.Status != want {
+					t.Errorf("%s %s: %q", r.Status, r.Reason, r.Problems)
+				}
+			}
+		})
 	}
 }
 

@@ -35,7 +35,7 @@ type Suite struct {
 	// rule, here or in Skip, is an error.
 	Only []string
 	// Timeout bounds each rule; 0 is two minutes. A target that limits its requests may
-	// need more.
+	// need more. Rules that begin anew at every request have five times as much.
 	Timeout time.Duration
 	// Progress, when set, hears of each rule when it is done.
 	Progress func(Result)
@@ -104,13 +104,15 @@ type Rule struct {
 
 	// unless says why the rule cannot be tried on this plugin, empty when it can.
 	unless func(*kit) string
+	// times says how much longer than the others it may take; 0 is no longer.
+	times int
 	// try looks for problems; an error is one more, after which it cannot go on.
 	try func(context.Context, *probe) error
 }
 
 // Rules lists the rules in the order in which they are tried.
 func Rules() []Rule {
-	return slices.Concat(conversationRules(), accountRules(), changeRules(), keptRules(), besideRules(), faultRules(), processRules(), strictRules(), watchRules())
+	return slices.Concat(conversationRules(), accountRules(), changeRules(), keptRules(), besideRules(), faultRules(), brokenRules(), processRules(), strictRules(), watchRules())
 }
 
 const defaultTimeout = 2 * time.Minute
@@ -152,7 +154,7 @@ func Run(ctx context.Context, s Suite) (Report, error) {
 			continue
 		}
 		p := &probe{kit: k}
-		k.tried(ctx, rule, p, cmp.Or(s.Timeout, defaultTimeout))
+		k.tried(ctx, rule, p, cmp.Or(s.Timeout, defaultTimeout)*time.Duration(max(rule.times, 1)))
 		switch {
 		case len(p.problems) > 0:
 			result.Status, result.Problems = Failed, p.problems

@@ -3,6 +3,7 @@ package spill
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 	"sync"
 )
 
@@ -318,4 +319,33 @@ func (d *decoder) one(b []byte, fn func(fields [][]byte, tag uint64) error) (res
 		row = row[size-1:]
 	}
 	return rest, fn(d.fields, tag)
+}
+
+// InOrder gives a partition's rows in the order they were appended, with one piece of it in
+// memory, and the places of all. The fields are valid during the call. Several goroutines may
+// read at once.
+func (s *Spill) InOrder(number int, fn func(fields [][]byte, tag uint64) error) error {
+	scratch, _ := buffers.Get().(*[]byte)
+	defer buffers.Put(scratch)
+	var pieces []place
+	for at := s.parts[number].stored; at.size > 0; {
+		pieces = append(pieces, at)
+		_, before, err := s.piece(at, scratch)
+		if err != nil {
+			return err
+		}
+		at = before
+	}
+	var d decoder
+	for _, at := range slices.Backward(pieces) {
+		rows, _, err := s.piece(at, scratch)
+		if err == nil {
+			err = d.all(rows, fn)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	*scratch = s.gather((*scratch)[:0], number)
+	return d.all(*scratch, fn)
 }

@@ -76,7 +76,7 @@ func TestRowsComeBack(t *testing.T) {
 			}
 			var b Buffer
 			for part := range 3 {
-				var each, ordered []row
+				var each, ordered, streamed []row
 				err := s.Each(part, func(fields [][]byte, tag uint64) error {
 					each = append(each, toRow(fields, tag))
 					return nil
@@ -84,9 +84,15 @@ func TestRowsComeBack(t *testing.T) {
 				err = errors.Join(err, s.Ordered(part, &b, func(fields [][]byte, tag uint64) error {
 					ordered = append(ordered, toRow(fields, tag))
 					return nil
+				}), s.InOrder(part, func(fields [][]byte, tag uint64) error {
+					streamed = append(streamed, toRow(fields, tag))
+					return nil
 				}))
 				if err != nil {
 					t.Fatal(err)
+				}
+				if diff := cmp.Diff(want[part], streamed); diff != "" {
+					t.Errorf("%s, part %d, streamed (-want +got):\n%s", name, part, diff)
 				}
 				if diff := cmp.Diff(want[part], each, anyOrder); diff != "" {
 					t.Errorf("%s, part %d, one by one (-want +got):\n%s", name, part, diff)
@@ -124,14 +130,15 @@ func TestFileIsSealed(t *testing.T) {
 	if _, err := s.file.WriteAt([]byte{1, 2, 3}, 100); err != nil {
 		t.Fatal(err)
 	}
-	var each, ordered error
+	var each, ordered, streamed error
 	var b Buffer
 	for part := range 3 {
 		each = errors.Join(each, s.Each(part, func([][]byte, uint64) error { return nil }))
 		ordered = errors.Join(ordered, s.Ordered(part, &b, func([][]byte, uint64) error { return nil }))
+		streamed = errors.Join(streamed, s.InOrder(part, func([][]byte, uint64) error { return nil }))
 	}
-	if each == nil || ordered == nil {
-		t.Errorf("a changed file was read without a complaint: %v, %v", each, ordered)
+	if each == nil || ordered == nil || streamed == nil {
+		t.Errorf("a changed file was read without a complaint: %v, %v, %v", each, ordered, streamed)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)

@@ -24,6 +24,8 @@ type Config struct {
 	Path   string `json:"path"` // as given to Load
 	Source Source `json:"source"`
 	Target Target `json:"target"`
+	// Targets are there instead of Target where there are several.
+	Targets Targets `json:"-"`
 	// Journal is the folder of the journal; empty when it is in the database at JournalURL,
 	// whose keys are made from JournalKey.
 	Journal    string           `json:"journal,omitempty"`
@@ -81,6 +83,10 @@ type Target struct {
 	file   *file
 	config *node // nil when the file was too broken to find it
 	valid  bool  // a schema has found nothing wrong with it
+	// base is where config stands in the file, for one of several targets; its nodes are
+	// copies then, of those that written has.
+	base    []string
+	written []*node
 }
 
 // defaultJournal is where the journal goes when the file does not say, relative
@@ -131,11 +137,12 @@ func Load(path string, env Env) (*Config, diag.List) {
 
 // check validates everything but the inside of target.config.
 func (f *file) check() {
-	plugin := f.root.get(targetConfig...)
 	schemas := []*jsonschema.Schema{ownSchema()}
 	judge(f.root, schemas, false, false)
-	if plugin != nil {
-		plugin.walk(func(n *node) { n.secret, n.hidden = false, !n.whole })
+	for _, plugin := range append(configsOf(f.root.get(targetsSection)), f.root.get(targetConfig...)) {
+		if plugin != nil {
+			plugin.walk(func(n *node) { n.secret, n.hidden = false, !n.whole })
+		}
 	}
 	url, bridgeURL, journal := f.root.get("source", "url"), f.root.get(bridgeSection, "database"), f.root.get("journal")
 	if IsAddress(journal.str()) { // else it is a folder, and no secret
@@ -152,6 +159,7 @@ func (f *file) check() {
 	}))
 
 	f.checkBridge()
+	f.checkTargets()
 	source := f.root.get("source")
 	if source == nil || source.kind != object {
 		return
@@ -249,11 +257,12 @@ func (c *Config) fill(dir string) {
 	if plugin := root.get("target", "plugin"); plugin != nil && c.Target.config.absent() {
 		c.Target.config = newObject(targetConfig, plugin.at)
 	}
+	c.Targets = readTargets(c.file, dir)
 }
 
 // NeedTarget reports that there is no target, for commands that are about one.
 func (c *Config) NeedTarget() diag.List {
-	if c.file.root == nil || c.file.root.get("target") != nil {
+	if c.file.root == nil || c.file.root.get("target") != nil || c.Target.base != nil {
 		return nil
 	}
 	c.file.add(diag.Diagnostic{
@@ -298,7 +307,7 @@ func (c *Config) CheckTables(renamable []string) diag.List {
 // is about that place inside the value's text. It is for problems found later: a dump that does
 // not open, a database that does not answer.
 func (c *Config) Locate(list diag.List) diag.List {
-	return c.file.locate(nil, list)
+	return c.file.locate(c.file.root, nil, list)
 }
 
 // minMasked is the length from which a secret is looked for in texts.
@@ -311,7 +320,7 @@ func (t *Target) Locate(list diag.List) diag.List {
 	if t.config == nil {
 		return slices.Clone(list)
 	}
-	located := t.file.locate(targetConfig, list)
+	located := t.locate(list)
 	var secrets []string
 	t.config.walk(func(n *node) {
 		// A shorter text is no secret, and masking it would spoil every word.
@@ -332,6 +341,22 @@ func (t *Target) Locate(list diag.List) diag.List {
 	return located
 }
 
+// locate gives diagnostics their place in the file.
+func (t *Target) locate(list diag.List) diag.List {
+	if t.base == nil {
+		return t.file.locate(t.file.root, targetConfig, list)
+	}
+	// The nodes of one of several targets stand where they were written, which is not
+	// always at their path.
+	top := t.config
+	for i := len(t.base) - 1; i >= 0; i-- {
+		above := newObject(t.base[:i], t.config.at)
+		above.fields[t.base[i]] = top
+		top = above
+	}
+	return t.file.locate(top, t.base, list)
+}
+
 // Validate checks the plugin's configuration against the JSON Schema the plugin
 // declares. Every leaf error gets its place in the file; a field marked
 // "writeOnly": true is a secret, which must not stand in the file as clear text.
@@ -346,22 +371,38 @@ func (t *Target) Validate(schema []byte) diag.List {
 	}
 	s, err := compile(schema)
 	if err != nil {
-		plugin := t.file.root.get("target", "plugin")
+		plugin := t.file.root.nearest(append(slices.Clip(t.place()[:len(t.place())-1]), "plugin"))
 		t.file.add(diag.Diagnostic{
 			Code:    diag.ConfigPluginSchema,
 			Summary: "the configuration schema that this plugin declares cannot be used",
 			Detail:  err.Error(),
-			Path:    "/target/plugin",
+			Path:    diag.Pointer(plugin.path...),
 			Hint:    "report it to the author of the plugin",
 		}, plugin.anchor())
 		return t.file.take()
 	}
-	judge(t.config, []*jsonschema.Schema{s}, false, false)
+	for _, n := range append(t.written, t.config) {
+		judge(n, []*jsonschema.Schema{s}, false, false)
+	}
 	t.file.checkSecrets(t.config, func(n *node) bool { return len(n.refs) > 0 })
 	validation{file: t.file, root: t.config, schema: s}.run(t.clear())
 	found := t.file.take()
 	t.valid = !found.HasErrors()
 	return found
+}
+
+// place is where the configuration of the plugin stands in the file.
+func (t *Target) place() []string {
+	if t.base == nil {
+		return targetConfig
+	}
+	return t.base
+}
+
+// PluginPath is the place of the plugin's name in the file, as a JSON pointer.
+func (t *Target) PluginPath() string {
+	place := t.place()
+	return diag.Pointer(append(slices.Clip(place[:len(place)-1]), "plugin")...)
 }
 
 // clear returns the decoded configuration with secrets in it.

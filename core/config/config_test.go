@@ -113,7 +113,7 @@ func TestLoad(t *testing.T) {
 		Target:  Target{Plugin: "keycloak"},
 		Journal: "state",
 	}
-	ignore := cmpopts.IgnoreUnexported(Config{}, Target{})
+	ignore := cmpopts.IgnoreUnexported(Config{}, Target{}, Targets{})
 	reveal := cmp.Transformer("reveal", canonical.Secret.Reveal)
 	if d := cmp.Diff(want, cfg, ignore, reveal); d != "" {
 		t.Errorf("Load differs (-want +got):\n%s", d)

@@ -54,7 +54,10 @@ func Schema(pluginSchemas map[string][]byte) ([]byte, error) {
 		map[string]any{"required": []any{"dump"}},
 	}
 	if len(names) > 0 {
-		target["allOf"] = choices
+		targets := asObject(properties[targetsSection])
+		for _, one := range []map[string]any{target, targets, asObject(targets["items"])} {
+			one["allOf"] = choices
+		}
 		asObject(asObject(target["properties"])["plugin"])["examples"] = names
 		root["$defs"] = defs
 	}

@@ -51,10 +51,11 @@ func (f *file) take() diag.List {
 	return list
 }
 
-// locate returns a copy of list with positions for paths that start at base.
-func (f *file) locate(base []string, list diag.List) diag.List {
+// locate returns a copy of list with positions in the tree at root for paths that start at
+// base.
+func (f *file) locate(root *node, base []string, list diag.List) diag.List {
 	list = slices.Clone(list)
-	if f.root == nil {
+	if root == nil {
 		return list
 	}
 	masks := f.masks()
@@ -63,7 +64,7 @@ func (f *file) locate(base []string, list diag.List) diag.List {
 			continue
 		}
 		path := append(slices.Clip(base), diag.Steps(d.Path)...)
-		n := f.root.nearest(path)
+		n := root.nearest(path)
 		at := n.anchor()
 		if d.Pos.File == "" && d.Pos.Line > 0 {
 			at = f.inside(n, place{d.Pos.Line, d.Pos.Col})

@@ -188,12 +188,13 @@ func (x *expander) expand(n *node) {
 	}
 	var out strings.Builder
 	for _, p := range parts {
-		if p.ref == (Reference{}) {
-			out.WriteString(p.literal)
-			continue
+		part := piece{p.literal, true}
+		if p.ref != (Reference{}) {
+			n.refs = append(n.refs, p.ref.String())
+			part = piece{x.resolve(n, p.ref), false}
 		}
-		n.refs = append(n.refs, p.ref.String())
-		out.WriteString(x.resolve(n, p.ref))
+		n.pieces = append(n.pieces, part)
+		out.WriteString(part.text)
 	}
 	n.expansion = out.String()
 	n.val = n.expansion

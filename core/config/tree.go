@@ -29,6 +29,7 @@ type node struct {
 	refs      []string // the references in text, as written; none means a literal
 	whole     bool     // text is one reference and nothing else
 	expansion string   // scalars: text with the references replaced
+	pieces    []piece  // scalars with references: the parts of expansion
 	secret    bool     // a schema calls it a secret
 	declared  bool     // a schema speaks about it
 	hidden    bool     // a literal that must not be printed; true until a schema has judged it
@@ -37,6 +38,12 @@ type node struct {
 	names  []string // objects: keys in the order of the file
 	fields map[string]*node
 	items  []*node
+}
+
+// piece is a part of an expansion: as it was written, or what a reference stands for.
+type piece struct {
+	text    string
+	literal bool
 }
 
 func newObject(path []string, at place) *node {

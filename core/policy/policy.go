@@ -36,6 +36,9 @@ type Policies struct {
 	// deletes it; nil is [DefaultGoneAfter].
 	Gone      Gone  `json:"gone,omitempty"`
 	GoneAfter *Days `json:"gone_after,omitempty"`
+	// SeveralTenants says what becomes of accounts that are in tenants of several targets:
+	// [Each], [First] or [Reject]; the zero value is Each.
+	SeveralTenants Choice `json:"several_tenants,omitempty"`
 	// Limits have a section of their own in a configuration.
 	Limits Limits `json:"-"`
 }
@@ -54,6 +57,8 @@ const (
 	Link     Choice = "link"     // make two accounts one
 	Drop     Choice = "drop"     // load without the value
 	Allow    Choice = "allow"    // load with it: the target takes it twice after all
+	Each     Choice = "each"     // load into each of several targets
+	First    Choice = "first"    // load into the first of several targets
 )
 
 // Collision says, by identifier, what happens to an account that wants one which

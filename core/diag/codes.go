@@ -143,6 +143,17 @@ const (
 	MapNoEntry           Code = "map.no_entry"
 	MapHashUnsupported   Code = "map.hash_unsupported"
 	MapLinked            Code = "map.linked"
+	MapNoTenant          Code = "map.no_tenant"
+	MapSeveralTenants    Code = "map.several_tenants"
+)
+
+// Codes of several targets.
+const (
+	TargetsNoTarget   Code = "targets.no_target"
+	TargetsSamePlace  Code = "targets.same_place"
+	TargetsBadTenant  Code = "targets.bad_tenant"
+	TargetsSeveral    Code = "targets.several"
+	TargetsNotPlanned Code = "targets.not_planned"
 )
 
 // Codes of a load, for every target that has the same reason.
@@ -317,6 +328,14 @@ var table = []Info{
 	{MapNoEntry, "a lookup table of the mapping lacks the account's value", "add it to the table or give the rule a default", "", stays},
 	{MapHashUnsupported, "the target cannot verify the password hash, and policies.password does not allow a reset", "set policies.password to reset, or have the person choose a new password first", "/password", stays},
 	{MapLinked, "the account was merged with another one that has the same verified e-mail address", "nothing: policies.collision is set to link", "", passes},
+	{MapNoTenant, "the account is in no tenant, so no target gets it", "add it to a tenant in SuperTokens, or accept the code in policies.skip", "/tenants", stays},
+	{MapSeveralTenants, "the account is in tenants of several targets, and policies.several_tenants keeps it out of this one", "set policies.several_tenants to each, or remove the account from the other tenants", "/tenants", stays},
+
+	{TargetsNoTarget, "a tenant that has accounts has no target", "give it a target, or leave it out: exclude, or leave_out in a list", "", stays},
+	{TargetsSamePlace, "two targets are the same place", "have each target write to a place of its own, for example with {tenant} in the name of the realm", "", stays},
+	{TargetsBadTenant, "the id of a tenant cannot be part of a name", "leave the tenant out, or use a list of targets", "", stays},
+	{TargetsSeveral, "accounts are in tenants of several targets, and get an account in each of them", "nothing, if that is what you want; otherwise set policies.several_tenants to first or reject", "", stays},
+	{TargetsNotPlanned, "the saved plan and the configuration do not have the same targets", "plan again", "", stays},
 
 	{LoadNotCommitted, "the target failed in its last step, so nothing of the run counts as loaded", "remove the cause and run again", "", passes},
 	{LoadIDTooLong, "the id is longer than the target can hold", "map the user to a shorter external id in SuperTokens, or remove the mapping", "/id", stays},

@@ -22,16 +22,34 @@ import (
 const mostCost = 1_000_000
 
 // compiler compiles rules.
-type compiler struct{}
+type compiler struct{ *vocabulary }
 
-// environment holds the variables and functions of expressions.
-var environment = sync.OnceValues(func() (*cel.Env, error) {
-	options := []cel.EnvOption{ext.Strings(), cel.OptionalTypes(), cel.DefaultUTCTimeZone(true)}
-	for _, name := range readable() {
-		options = append(options, cel.Variable(name, variables[name].typ))
-	}
-	return cel.NewEnv(options...)
-})
+// vocabulary is what rules can read.
+type vocabulary struct {
+	// of is what has the names, for messages.
+	of    string
+	names []string
+	// environment holds the variables and functions of expressions.
+	environment func() (*cel.Env, error)
+}
+
+// The vocabularies: what rules about accounts read, the same where there are several targets,
+// and what names of places are made of.
+var (
+	ofAccounts = newVocabulary("an account", readable(varTarget, varTenant))
+	ofTargets  = newVocabulary("an account", readable(varTenant))
+	ofTenants  = newVocabulary("a tenant", []string{varTenant})
+)
+
+func newVocabulary(of string, names []string) *vocabulary {
+	return &vocabulary{of, names, sync.OnceValues(func() (*cel.Env, error) {
+		options := []cel.EnvOption{ext.Strings(), cel.OptionalTypes(), cel.DefaultUTCTimeZone(true)}
+		for _, name := range names {
+			options = append(options, cel.Variable(name, variables[name].typ))
+		}
+		return cel.NewEnv(options...)
+	})}
+}
 
 // compiling is held while an expression is compiled: for the first error in one, the
 // library makes a list of what an environment declares, and others read it meanwhile.
@@ -79,8 +97,8 @@ var kindNames = map[pluginapi.Kind]string{
 }
 
 // expression compiles CEL; nil when it has errors.
-func (*compiler) expression(source, path string, want pluginapi.Kind, found *diag.List) *expression {
-	env, err := environment()
+func (c *compiler) expression(source, path string, want pluginapi.Kind, found *diag.List) *expression {
+	env, err := c.environment()
 	if err != nil {
 		found.Add(diag.Diagnostic{Code: diag.MapBadExpression, Summary: "the expression language cannot be set up", Detail: err.Error(), Path: path})
 		return nil
@@ -95,10 +113,10 @@ func (*compiler) expression(source, path string, want pluginapi.Kind, found *dia
 				d.Pos = diag.Pos{Line: e.Location.Line(), Col: e.Location.Column() + 1}
 			}
 			if name, ok := undeclared(e.Message); ok {
-				if meant := diag.Suggest(name, readable()); meant != "" {
+				if meant := diag.Suggest(name, c.names); meant != "" {
 					d.Hint = fmt.Sprintf("did you mean %q?", meant)
 				} else {
-					d.Hint = "use one of: " + strings.Join(readable(), ", ")
+					d.Hint = "use one of: " + strings.Join(c.names, ", ")
 				}
 			}
 			found.Add(d)

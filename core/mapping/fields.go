@@ -213,6 +213,8 @@ func textOf(v any) (string, error) {
 type view struct {
 	account  *canonical.User
 	user     *pluginapi.User // without rules
+	target   string          // its name, where there are several
+	tenant   string          // where a name is made of it
 	metadata map[string]any
 	read     bool
 }
@@ -223,13 +225,21 @@ type variable struct {
 	get func(*view) any
 }
 
+// The names that are not always there.
+const (
+	varTarget = "target"
+	varTenant = "tenant"
+)
+
 // variables are the fields of a user that rules can read, and what else they can see
 // of an account.
 var variables = func() map[string]variable {
 	all := map[string]variable{
-		"app":    {cel.StringType, func(v *view) any { return v.account.App }},
-		"totp":   {cel.BoolType, func(v *view) any { return len(v.user.TOTP) > 0 }},
-		"logins": {cel.ListType(cel.MapType(cel.StringType, cel.DynType)), func(v *view) any { return v.logins() }},
+		"app":     {cel.StringType, func(v *view) any { return v.account.App }},
+		varTarget: {cel.StringType, func(v *view) any { return v.target }},
+		varTenant: {cel.StringType, func(v *view) any { return v.tenant }},
+		"totp":    {cel.BoolType, func(v *view) any { return len(v.user.TOTP) > 0 }},
+		"logins":  {cel.ListType(cel.MapType(cel.StringType, cel.DynType)), func(v *view) any { return v.logins() }},
 	}
 	for _, f := range pluginapi.Fields() {
 		if f.Rules >= pluginapi.Readable {
@@ -263,10 +273,13 @@ func (v *view) get(f *pluginapi.Field) any {
 	}
 }
 
-func readable() []string {
+// readable are the variables, but for some.
+func readable(without ...string) []string {
 	names := make([]string, 0, len(variables))
 	for name := range variables {
-		names = append(names, name)
+		if !slices.Contains(without, name) {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	return names

@@ -52,6 +52,7 @@ type Rules struct {
 	named    bool // a rule sets the user name
 	proven   bool // a rule says whether the e-mail address is verified
 	policies policy.Policies
+	target   string // see For
 }
 
 // setting is one compiled rule.
@@ -75,9 +76,29 @@ var errNoEntry = errors.New("the table has no entry for the value, and there is 
 // specification; where one is inside an expression, Pos holds line and column
 // within that text.
 func Compile(spec Spec, policies policy.Policies) (*Rules, diag.List) {
+	return compile(spec, policies, ofAccounts)
+}
+
+// CompileForTargets is [Compile] where there are several targets: rules can read target, the
+// name of the one that they are used for, see [Rules.For].
+func CompileForTargets(spec Spec, policies policy.Policies) (*Rules, diag.List) {
+	return compile(spec, policies, ofTargets)
+}
+
+// For are the rules for the target of a name.
+func (r *Rules) For(target string) *Rules {
+	if r == nil {
+		return nil
+	}
+	own := *r
+	own.target = target
+	return &own
+}
+
+func compile(spec Spec, policies policy.Policies, words *vocabulary) (*Rules, diag.List) {
 	r := &Rules{policies: policies}
 	var found diag.List
-	var c compiler
+	c := compiler{words}
 	if spec.Filter != "" {
 		r.filter = c.expression(spec.Filter, "/filter", pluginapi.Flag, &found)
 	}
@@ -135,7 +156,7 @@ func (r *Rules) apply(u *canonical.User, out *pluginapi.User) *Exclusion {
 	}
 	before, after := *out, *out // rules get no hold of out, which may be on a stack
 	defer func() { *out = after }()
-	v := &view{account: u, user: &before}
+	v := &view{account: u, user: &before, target: r.target}
 	if r.filter != nil {
 		passes, err := r.filter.eval(v)
 		if err != nil {
@@ -177,6 +198,9 @@ func failed(rule string, err error) *Exclusion {
 
 // decide applies the policies about single accounts.
 func (r *Rules) decide(u *canonical.User, out *pluginapi.User, caps *pluginapi.Capabilities, lost *losses) *Exclusion {
+	if e := elsewhere(u); e != nil {
+		return e
+	}
 	if p := r.policies.Password; out.Class == pluginapi.NeedsReset && (p == policy.Reject || p == policy.Skip) {
 		return &Exclusion{action(p), diag.MapHashUnsupported, "the target cannot verify the hash of its password, and policies.password does not allow a reset"}
 	}
@@ -189,6 +213,26 @@ func (r *Rules) decide(u *canonical.User, out *pluginapi.User, caps *pluginapi.C
 		}
 		out.ID = u.InternalID
 		lost.add(LossExternalID)
+	}
+	return nil
+}
+
+// Elsewhere marks an account that policies.several_tenants keeps out of a target: with an
+// empty name out of all of them, and else because it is loaded into the target of that name.
+func Elsewhere(target string) canonical.Warning {
+	return canonical.Warning{Code: string(diag.MapSeveralTenants), Detail: target}
+}
+
+// elsewhere excludes an account with such a mark.
+func elsewhere(u *canonical.User) *Exclusion {
+	for _, w := range u.Warnings {
+		switch {
+		case w.Code != string(diag.MapSeveralTenants):
+		case w.Detail == "":
+			return &Exclusion{pluginapi.Rejected, diag.MapSeveralTenants, "it is in tenants of several targets, and policies.several_tenants is reject"}
+		default:
+			return &Exclusion{pluginapi.Skipped, diag.MapSeveralTenants, "it is in tenants of several targets, and is loaded into " + w.Detail + " only (policies.several_tenants: first)"}
+		}
 	}
 	return nil
 }
@@ -355,13 +399,16 @@ func (c *compiler) path(name, path string, found *diag.List) func(*view) (any, e
 
 func (c *compiler) pathAt(name, path string, pos diag.Pos, found *diag.List) func(*view) (any, error) {
 	parts := strings.Split(name, ".")
-	known := slices.Contains(readable(), parts[0])
+	known := slices.Contains(c.names, parts[0])
 	if !known || len(parts) > 1 && parts[0] != "metadata" && parts[0] != "roles" || slices.Contains(parts, "") {
-		d := diag.Diagnostic{Code: diag.MapUnknownField, Summary: fmt.Sprintf("%q is not a field of an account", name), Path: path, Pos: pos}
-		if meant := diag.Suggest(name, readable()); meant != "" {
+		d := diag.Diagnostic{Code: diag.MapUnknownField, Summary: fmt.Sprintf("%q is not a field of %s", name, c.of), Path: path, Pos: pos}
+		if meant := diag.Suggest(name, c.names); meant != "" {
 			d.Hint = fmt.Sprintf("did you mean %q?", meant)
 		} else {
-			d.Hint = "use one of: " + strings.Join(readable(), ", ") + "; metadata.KEY and roles.TENANT reach inside"
+			d.Hint = "use one of: " + strings.Join(c.names, ", ") + "; metadata.KEY and roles.TENANT reach inside"
+		}
+		if !slices.Contains(c.names, "metadata") {
+			d.Hint = "use " + strings.Join(c.names, " or ")
 		}
 		found.Add(d)
 	}

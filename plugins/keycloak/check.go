@@ -47,6 +47,9 @@ func (t *live) Check(ctx context.Context, needs sdk.Needs) sdk.Diagnostics {
 		return l
 	}
 	facts, err := t.api.realmFacts(ctx)
+	if status(err) == http.StatusNotFound && t.config.Create {
+		return append(l, checkTemplate(ctx, t, token, needs)...)
+	}
 	if status(err) == http.StatusNotFound {
 		l.Add(realmMissing(t.config))
 		return l

@@ -44,10 +44,14 @@ const (
 	codeBridgeDiffers    sdk.Code = "keycloak.bridge_differs"
 	codeSetupDiffers     sdk.Code = "keycloak.setup_differs"
 	codeNotSetUp         sdk.Code = "keycloak.not_set_up"
+	codeRealmToMake      sdk.Code = "keycloak.realm_to_make"
+	codeTemplate         sdk.Code = "keycloak.template"
 )
 
 // ownCodes says what they mean.
 var ownCodes = []sdk.CodeInfo{
+	{Code: codeRealmToMake, Meaning: "the realm does not exist, and a run makes it from the template (create: true)", Remedy: "nothing, if that is what you want"},
+	{Code: codeTemplate, Meaning: "the template cannot be used as it is for a new realm", Remedy: "correct what the message names in the template realm, or make the realm yourself"},
 	{Code: codeUnreachable, Meaning: "the server cannot be reached, or is not a Keycloak", Remedy: "check the url, the network and the certificate"},
 	{Code: codeLoginRefused, Meaning: "the server refuses the client", Remedy: "check client_id, client_secret and auth_realm, and that service accounts are switched on", Permanent: true},
 	{Code: codeRealmMissing, Meaning: "the server has no such realm", Remedy: "create it or correct the name", Permanent: true},

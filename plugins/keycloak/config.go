@@ -20,6 +20,8 @@ type Config struct {
 	ClientID     string       `json:"client_id,omitempty" title:"Client" jsonschema:"live: confidential client whose service account has manage-realm, manage-users, view-users and view-clients of realm-management"`
 	ClientSecret sdk.Secret   `json:"client_secret,omitzero" title:"Secret of the client" jsonschema:"live: secret of the client"`
 	AuthRealm    string       `json:"auth_realm,omitempty" jsonschema:"live: realm of the client; by default realm"`
+	Create       bool         `json:"create,omitempty" jsonschema:"live: make the realm from template if it does not exist; a realm that exists is not changed"`
+	Template     string       `json:"template,omitempty" jsonschema:"live: realm whose settings, clients, roles and groups a new realm gets, without its users and keys"`
 	Timeout      sdk.Duration `json:"timeout,omitzero" default:"5m" jsonschema:"live: how long one request may take; 5m is the server's own limit"`
 	TLS          httpx.TLS    `json:"tls,omitzero" jsonschema:"live: certificates"`
 
@@ -107,11 +109,15 @@ func (c Config) validate() sdk.Diagnostics {
 			bad(sdk.CodeInvalidValue, "/url", "url "+problem, urlHint)
 		}
 		l.Add(c.TLS.Validate("/tls")...)
+		l.Add(c.validateCreate()...)
 		if c.Timeout.Duration < time.Second {
 			bad(sdk.CodeInvalidValue, "/timeout", "an import takes longer than "+c.Timeout.String(), "leave it out, unless a proxy needs it")
 		}
 	case modeFiles:
 		need("/out", c.Out, "the folder to write")
+		if c.Create {
+			bad(sdk.CodeInvalidValue, "/create", "files have no server where a realm could be made", "leave it out: the files of a realm make it")
+		}
 		largest = maxFile
 		if c.Tenants == tenantsAsOrganizations {
 			bad(sdk.CodeInvalidValue, "/tenants", "files cannot make users members of organizations", "use groups, or load the running server")
@@ -130,6 +136,25 @@ func (c Config) validate() sdk.Diagnostics {
 		if alias == "" {
 			bad(sdk.CodeInvalidValue, sdk.Pointer("identity_providers", provider), "empty alias", "leave the line out to use the same name")
 		}
+	}
+	return l
+}
+
+// validateCreate says what it takes to make realms.
+func (c Config) validateCreate() (l sdk.Diagnostics) {
+	switch {
+	case !c.Create && c.Template != "":
+		l.Add(sdk.Diagnostic{Code: sdk.CodeInvalidValue, Path: "/template", Summary: "template is there, and create is not", Hint: "set create: true, or leave template out"})
+	case !c.Create:
+	case c.Template == "":
+		l.Add(sdk.Diagnostic{Code: sdk.CodeMissingField, Path: "/template", Summary: "create needs template", Hint: "the realm whose settings a new one gets"})
+	case c.Template == c.Realm:
+		l.Add(sdk.Diagnostic{Code: sdk.CodeInvalidValue, Path: "/realm", Summary: "the realm is the template itself", Hint: "load users into another realm"})
+	case c.AuthRealm == c.Realm:
+		l.Add(sdk.Diagnostic{
+			Code: sdk.CodeMissingField, Path: "/auth_realm", Summary: "create needs auth_realm: a client of the realm itself cannot make the realm",
+			Hint: "use a client of the realm master whose service account has create-realm; docs/targets.md names all roles",
+		})
 	}
 	return l
 }

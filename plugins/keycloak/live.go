@@ -23,6 +23,7 @@ type live struct {
 
 	opening sync.Mutex
 	realm   *openRealm // nil until the first Plan or Load
+	creation
 
 	seen
 }
@@ -62,7 +63,7 @@ func newLive(c Config, env sdk.Env) (*live, error) {
 }
 
 func newLiveOn(a *api, c Config, env sdk.Env) *live {
-	return &live{config: c, api: a, env: env, tidying: &tidying{api: a, tenancy: c.Tenants == tenantsAsOrganizations}, preparing: preparing{config: c, api: a}}
+	return &live{config: c, api: a, env: env, tidying: &tidying{api: a, tenancy: c.Tenants == tenantsAsOrganizations}, preparing: preparing{config: c, api: a}, creation: creation{config: c, api: a}}
 }
 
 // Capabilities implements [sdk.Capable].
@@ -142,6 +143,9 @@ func (t *live) open(ctx context.Context) (*openRealm, error) {
 
 // Plan implements [sdk.Planner].
 func (t *live) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) error {
+	if absent, err := t.absent(ctx); err != nil || absent {
+		return planAbsent(err, t.config, users, out)
+	}
 	r, err := t.open(ctx)
 	if err != nil {
 		return err
@@ -168,6 +172,9 @@ func (t *live) Plan(ctx context.Context, users []sdk.User, out sdk.Changes) erro
 
 // Load implements [sdk.Target].
 func (t *live) Load(ctx context.Context, users []sdk.User, out sdk.Outcomes) error {
+	if err := t.make(ctx); err != nil {
+		return err
+	}
 	r, err := t.open(ctx)
 	if err != nil {
 		return err

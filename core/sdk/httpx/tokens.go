@@ -79,6 +79,13 @@ func (t *Tokens) drop(token *oauth2.Token) {
 	}
 }
 
+// Renew forgets the token: a new one may have more rights than it.
+func (t *Tokens) Renew() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.now = nil
+}
+
 // SignedBy returns a transport that shares all with t and gives every attempt a token.
 // A request that is answered 401 is tried again with a new token: the target did
 // nothing, and the old one may have been revoked in mid-run. A second 401, to a new token

@@ -37,6 +37,8 @@ type app struct {
 	configPath string
 	asJSON     bool
 	quiet      bool
+	// targets are those of several that a command is about.
+	targets []string
 	// accept are the codes of gaps in spite of which the source is read.
 	accept []string
 	// telemetry is where spans and metrics go, if anywhere.
@@ -198,6 +200,22 @@ func wordFlag(cmd *cobra.Command, err error) error {
 func (a *app) configFlag(c *cobra.Command) {
 	c.Flags().StringVarP(&a.configPath, "config", "c", "", "configuration, a YAML `FILE` (default $"+configVariable+", or "+configName+" in this folder)")
 	_ = c.MarkFlagFilename("config", "yaml", "yml") // the flag exists
+}
+
+// targetFlag lets an operator name one of several targets.
+func targetFlag(a *app, c *cobra.Command) {
+	c.Flags().Func("target", "the target of this `NAME`, where the configuration has targets", func(name string) error {
+		if len(a.targets) > 0 {
+			return errors.New("this command is about one target")
+		}
+		a.targets = []string{name}
+		return nil
+	})
+}
+
+// targetsFlag lets an operator name some of several targets.
+func targetsFlag(a *app, c *cobra.Command) {
+	c.Flags().StringArrayVar(&a.targets, "target", nil, "only the target of this `NAME`, where the configuration has targets; may be repeated")
 }
 
 func outFlag(c *cobra.Command, out *string) {

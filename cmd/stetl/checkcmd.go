@@ -49,6 +49,7 @@ as JSON or as commands of the target's own tool.`,
 		},
 	}
 	a.configFlag(c)
+	targetFlag(a, c)
 	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&fix, "fix", false, "let the plugin change settings of the target for which it knows a remedy")

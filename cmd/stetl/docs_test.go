@@ -180,7 +180,7 @@ func TestDocumentedCommands(t *testing.T) {
 func TestDocumentedConfiguration(t *testing.T) {
 	t.Parallel()
 	testenv.Slow(t, "asks every plugin for its schema")
-	parts := []string{"source:", "target:", "policies:", "limits:", "journal:", "mapping:", "bridge:"}
+	parts := []string{"source:", "target:", "targets:", "policies:", "limits:", "journal:", "mapping:", "bridge:"}
 	schemas := map[string][]byte{}
 	for _, name := range bundledNames() {
 		var described struct {
@@ -213,7 +213,7 @@ func TestDocumentedConfiguration(t *testing.T) {
 				if !slices.ContainsFunc(top, func(l string) bool { return strings.HasPrefix(l, "source:") }) {
 					whole += "\nsource: {dump: x.sql}\n"
 				}
-				if !slices.ContainsFunc(top, func(l string) bool { return strings.HasPrefix(l, "target:") }) {
+				if !slices.ContainsFunc(top, func(l string) bool { return strings.HasPrefix(l, "target:") || strings.HasPrefix(l, "targets:") }) {
 					whole += "\ntarget: {plugin: keycloak, config: {mode: files, realm: r, out: ./out}}\n"
 				}
 			}

@@ -32,6 +32,7 @@ plugin that is not bundled, give the configuration that names the plugin.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runExplain(cmd.Context(), a, args[0], offline) },
 	}
 	a.configFlag(c)
+	targetFlag(a, c)
 	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&offline, "offline", false, "do not ask the target")

@@ -36,6 +36,7 @@ PostgreSQL tables of your application.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runIDMap(cmd.Context(), a, f) },
 	}
 	a.configFlag(c)
+	targetFlag(a, c)
 	c.Flags().StringVar(&f.format, "format", "csv", "`FORMAT`: csv, ndjson or sql")
 	completeWith(c, "format", "csv", "ndjson", "sql")
 	outFlag(c, &f.out)

@@ -31,6 +31,9 @@ func loadConfig(a *app) (*migration.Config, error) {
 // far it is.
 func openMigration(ctx context.Context, a *app, o migration.Options, s *status) (*migration.Config, *migration.Migration, error) {
 	cfg, err := loadConfig(a)
+	if err == nil {
+		cfg, err = oneTarget(a, cfg)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -39,15 +42,31 @@ func openMigration(ctx context.Context, a *app, o migration.Options, s *status) 
 }
 
 func openConfig(ctx context.Context, a *app, cfg *migration.Config, o migration.Options, s *status) (_ *migration.Migration, err error) {
-	if o.Accept, err = acceptedGaps(a); err != nil {
+	if o, err = options(a, o, s); err != nil {
 		return nil, err
+	}
+	return migration.Open(ctx, cfg, o)
+}
+
+// options completes those of a command.
+func options(a *app, o migration.Options, s *status) (_ migration.Options, err error) {
+	if o.Accept, err = acceptedGaps(a); err != nil {
+		return o, err
 	}
 	o.Plugins, o.Program, o.Rows, o.Lazy = pluginOptions(a), "stetl "+version, s.rows, lazyContracts()
 	o.Plugins.Pulse, o.Plugins.Silence = s.pulse, s.silence
 	if o.Progress == nil {
 		o.Progress = s.engine
 	}
-	return migration.Open(ctx, cfg, o)
+	return o, nil
+}
+
+// oneTarget is the configuration with the one target that the command line names, if it does.
+func oneTarget(a *app, cfg *migration.Config) (*migration.Config, error) {
+	if len(a.targets) == 0 {
+		return cfg, nil
+	}
+	return cfg.ForTarget(a.targets[0])
 }
 
 // openPast opens what runs have left behind.

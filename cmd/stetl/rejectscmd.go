@@ -44,6 +44,7 @@ it is in the source now (payload_of). changed says that it is different since.
 		},
 	}
 	a.configFlag(c)
+	targetFlag(a, c)
 	acceptFlag(c, &a.accept)
 	outFlag(c, &out)
 	c.Flags().StringArrayVar(&recipients, "recipient", nil, "age public `KEY` (age1…) to encrypt the accounts to; may be repeated")

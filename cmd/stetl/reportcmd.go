@@ -24,6 +24,7 @@ account, so you can give it to others.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return writeReport(cmd.Context(), a, format, out, run) },
 	}
 	a.configFlag(c)
+	targetFlag(a, c)
 	a.jsonFlag(c)
 	c.Flags().StringVar(&format, "format", "text", "`FORMAT`: text, json or html")
 	completeWith(c, "format", "text", "json", "html")

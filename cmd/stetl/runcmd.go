@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -44,7 +43,10 @@ The journal remembers what runs have done. Another run sends only what has chang
 a run was killed, start it again: it goes on where it stopped.
 
 --user, --users-from, --sample, --only-tenant and --only-rejects choose a part of the
-accounts. The run still reads every account, and leaves all others as they are.`,
+accounts. The run still reads every account, and leaves all others as they are.
+
+If the configuration has targets, the source is read once for all of them. A target that
+fails does not stop the others, and the exit code is the worst one.`,
 		Example: `  stetl run --dry-run
   stetl run
   stetl run -c keycloak.yaml --sample 20 --json`,
@@ -77,6 +79,7 @@ func planCommand(a *app) *cobra.Command {
 
 func addRunFlags(a *app, c *cobra.Command, f *runFlags) {
 	a.configFlag(c)
+	targetsFlag(a, c)
 	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "in a dry run: exit with 6 if something would change")
@@ -107,7 +110,20 @@ func (f *runFlags) check() error {
 }
 
 func runMigration(ctx context.Context, a *app, f runFlags) error {
-	r, err := execute(ctx, a, f)
+	var cfg *migration.Config
+	r, err := &report.Run{}, f.check()
+	if err == nil {
+		cfg, err = loadConfig(a)
+	}
+	if err == nil && cfg.Targets.Set && len(a.targets) != 1 {
+		return runTargets(ctx, a, cfg, f)
+	}
+	if err == nil {
+		cfg, err = oneTarget(a, cfg)
+	}
+	if err == nil {
+		r, err = execute(ctx, a, cfg, f)
+	}
 	if errors.As(err, new(declinedError)) {
 		return err // nothing was done, and there is nothing to report
 	}
@@ -148,15 +164,12 @@ func runMigration(ctx context.Context, a *app, f runFlags) error {
 }
 
 // execute runs, or plans. The report's Result is nil when it never began.
-func execute(ctx context.Context, a *app, f runFlags) (r *report.Run, err error) {
+func execute(ctx context.Context, a *app, cfg *migration.Config, f runFlags) (r *report.Run, err error) {
 	r = &report.Run{}
-	if err := f.check(); err != nil {
-		return r, err
-	}
 	status := newStatus(a.err, a.quiet)
 	defer status.clear()
 	o := migration.Options{ReadOnly: f.dryRun}
-	if o.Plan, err = readPlan(f.plan); err != nil {
+	if o.Plan, err = planOfOne(a, f.plan); err != nil {
 		return r, err
 	}
 	run := migration.RunOptions{DryRun: f.dryRun, Full: f.full}
@@ -165,15 +178,11 @@ func execute(ctx context.Context, a *app, f runFlags) (r *report.Run, err error)
 	}
 	if !f.yes && isTerminal(a.err) && atTerminal(a.in) {
 		run.Confirm = func(ctx context.Context, i engine.Intent) error {
-			return status.aside(func() error { return confirmFirst(ctx, a, i) })
+			return status.aside(func() error { return confirmFirst(ctx, a, cfg.TargetText(), i) })
 		}
 	}
 	if f.out != "" {
 		run.Save = func(p *engine.Plan) error { return replaceFile(f.out, p.Write) }
-	}
-	cfg, err := loadConfig(a)
-	if err != nil {
-		return r, err
 	}
 	watched, err := a.watch(ctx, f.metrics, cfg.Target.Plugin)
 	if err != nil {
@@ -202,12 +211,8 @@ type declinedError struct{ error }
 func (e declinedError) Unwrap() error { return e.error }
 
 // confirmFirst asks before the first write into a target.
-func confirmFirst(ctx context.Context, a *app, i engine.Intent) error {
-	cfg, err := loadConfig(a)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(a.err, "This is the first run into %s.\n%s would be loaded", cfg.TargetText(), report.Accounts(i.Accounts))
+func confirmFirst(ctx context.Context, a *app, target string, i engine.Intent) error {
+	fmt.Fprintf(a.err, "This is the first run into %s.\n%s would be loaded", target, report.Accounts(i.Accounts))
 	for _, p := range []struct {
 		n    int
 		what string
@@ -226,18 +231,30 @@ func confirmFirst(ctx context.Context, a *app, i engine.Intent) error {
 	return nil
 }
 
-// readPlan reads the plan that is to be executed, if any.
-func readPlan(path string) (*engine.Plan, error) {
+// readPlan reads the plan that is to be executed, if any: of one target, or of several.
+func readPlan(path string) (*engine.Plan, *migration.Plans, error) {
 	if path == "" {
-		return nil, nil //nolint:nilnil // no plan is no failure
+		return nil, nil, nil
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return nil, usageError(fmt.Errorf("read the plan: %w", err))
+		return nil, nil, usageError(fmt.Errorf("read the plan: %w", err))
 	}
-	plan, err := engine.ReadPlan(bytes.NewReader(raw))
+	one, all, err := migration.ReadPlans(raw)
 	if err != nil {
-		return nil, usageError(err)
+		return nil, nil, usageError(err)
 	}
-	return plan, nil
+	return one, all, nil
+}
+
+// planOfOne is the plan of the one target that a run is about.
+func planOfOne(a *app, path string) (*engine.Plan, error) {
+	one, all, err := readPlan(path)
+	if all == nil || err != nil {
+		return one, err
+	}
+	if len(a.targets) == 1 && all.Targets[a.targets[0]] != nil {
+		return all.Targets[a.targets[0]], nil
+	}
+	return nil, usageError(fmt.Errorf("%s is a plan of several targets, and has none of this one: plan again", path))
 }

@@ -132,7 +132,7 @@ const staleAfter = 30 * time.Second
 var phaseText = map[engine.Phase]string{
 	engine.Choosing: "Choosing accounts", engine.Surveying: "Looking at accounts",
 	engine.Checking: "Checking the target", engine.Proving: "Proving that old passwords work", engine.Planning: "Comparing with the target", engine.Loading: "Loading", engine.Verifying: "Reading back",
-	migration.Undoing: "Undoing",
+	migration.Undoing: "Undoing", migration.Dealing: "Dealing accounts to targets", migration.Sharing: "Accounts of all targets",
 }
 
 // rows is the progress of reading tables.

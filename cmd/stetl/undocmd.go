@@ -43,6 +43,7 @@ stopped, start it again: it goes on.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runUndo(cmd.Context(), a, yes, o) },
 	}
 	a.configFlag(c)
+	targetFlag(a, c)
 	a.jsonFlag(c)
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&o.Gone, "gone", false, "only switch accounts on again that runs have switched off because of policies.gone, in the place of new registrations")

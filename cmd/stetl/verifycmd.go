@@ -28,6 +28,7 @@ same on both sides, and the target shows everything that is compared.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runVerify(cmd.Context(), a, o) },
 	}
 	a.configFlag(c)
+	targetFlag(a, c)
 	acceptFlag(c, &a.accept)
 	a.jsonFlag(c)
 	c.Flags().IntVar(&o.Sample, "sample", 1, "compare one account in `N`")

@@ -231,7 +231,7 @@ func (d *decoder) texts() []string {
 
 func (d *decoder) number() int64 {
 	v := d.uvarint()
-	n := int64(v >> 1) //nolint:gosec // as binary.Varint does
+	n := int64(v >> 1)
 	if v&1 != 0 {
 		n = ^n
 	}

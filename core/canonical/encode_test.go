@@ -17,7 +17,7 @@ func filled(v reflect.Value, n *int, give map[reflect.Type]any) {
 		v.Set(reflect.ValueOf(made))
 		return
 	}
-	switch v.Kind() { //nolint:exhaustive // those that an account has
+	switch v.Kind() {
 	case reflect.String:
 		v.SetString(string(rune('a' + *n%26)))
 	case reflect.Bool:
@@ -25,7 +25,7 @@ func filled(v reflect.Value, n *int, give map[reflect.Type]any) {
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(-*n * 1000))
 	case reflect.Uint8:
-		v.SetUint(uint64(*n % 256)) //nolint:gosec // not negative
+		v.SetUint(uint64(*n % 256))
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		filled(v.Elem(), n, give)

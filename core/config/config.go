@@ -159,7 +159,7 @@ func (f *file) check() {
 	}))
 
 	f.checkBridge()
-	f.checkTargets()
+	checkTargets(f)
 	source := f.root.get("source")
 	if source == nil || source.kind != object {
 		return

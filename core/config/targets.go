@@ -13,7 +13,7 @@ import (
 // targetsSection is the name of the section about several targets.
 const targetsSection = "targets"
 
-// Everything, among tenants that are left out, is all that no target names.
+// Everything is, among tenants that are left out, all that no target names.
 const Everything = "*"
 
 // defaultParallel is how many targets are handled at a time where nothing is said.
@@ -72,7 +72,7 @@ func configsOf(section *node) (all []*node) {
 }
 
 // checkTargets finds what the schema cannot say.
-func (f *file) checkTargets() {
+func checkTargets(f *file) {
 	section := f.root.get(targetsSection)
 	several := f.root.get("policies", "several_tenants")
 	if section.absent() {
@@ -93,12 +93,18 @@ func (f *file) checkTargets() {
 			Code: diag.ConfigConflict, Summary: "the configuration has both target and targets", Path: diag.Pointer(later.path...), Hint: "keep one of them",
 		}, later.key)
 	}
+	if bridge := f.root.get(bridgeSection); bridge != nil {
+		f.add(diag.Diagnostic{
+			Code: diag.ConfigConflict, Summary: "a bridge serves one target, and the configuration has targets", Path: diag.Pointer(bridge.path...),
+			Hint: "write a configuration with target and the same journal for the target that the bridge serves",
+		}, bridge.key)
+	}
 	if section.kind == array {
-		f.checkListed(section)
+		checkListed(f, section)
 		return
 	}
 	for _, n := range configsOf(section) {
-		n.walk(f.checkBraces)
+		n.walk(func(n *node) { checkBraces(f, n) })
 	}
 	twice := texts(section.get("include"))
 	if exclude := section.get("exclude"); exclude != nil {
@@ -111,7 +117,7 @@ func (f *file) checkTargets() {
 }
 
 // checkBraces says what {tenant} without quotes is in YAML.
-func (f *file) checkBraces(n *node) {
+func checkBraces(f *file, n *node) {
 	if n.kind != object || len(n.names) != 1 || !n.fields[n.names[0]].absent() || n.bad {
 		return
 	}
@@ -123,7 +129,7 @@ func (f *file) checkBraces(n *node) {
 }
 
 // checkListed looks for names and tenants that a list has twice.
-func (f *file) checkListed(section *node) {
+func checkListed(f *file, section *node) {
 	names, left := map[string]bool{}, map[string]bool{}
 	targets := 0
 	for _, item := range section.items {

@@ -12,6 +12,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/ext"
+	"github.com/google/uuid"
 
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/pluginapi"
@@ -36,20 +37,28 @@ type vocabulary struct {
 // The vocabularies: what rules about accounts read, the same where there are several targets,
 // and what names of places are made of.
 var (
-	ofAccounts = newVocabulary("an account", readable(varTarget, varTenant))
+	ofAccounts = newVocabulary("an account", readable(varTarget, varHome, varTenant))
 	ofTargets  = newVocabulary("an account", readable(varTenant))
 	ofTenants  = newVocabulary("a tenant", []string{varTenant})
 )
 
 func newVocabulary(of string, names []string) *vocabulary {
 	return &vocabulary{of, names, sync.OnceValues(func() (*cel.Env, error) {
-		options := []cel.EnvOption{ext.Strings(), cel.OptionalTypes(), cel.DefaultUTCTimeZone(true)}
+		options := []cel.EnvOption{ext.Strings(), cel.OptionalTypes(), cel.DefaultUTCTimeZone(true), uuid5}
 		for _, name := range names {
 			options = append(options, cel.Variable(name, variables[name].typ))
 		}
 		return cel.NewEnv(options...)
 	})}
 }
+
+// madeIDs is the name space of ids that rules make, the same in every run.
+var madeIDs = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://github.com/stetl/stetl/mapping/id"))
+
+// uuid5 makes an id of a text: always the same one of the same text.
+var uuid5 = cel.Function("uuid5", cel.Overload("uuid5_string", []*cel.Type{cel.StringType}, cel.StringType, cel.UnaryBinding(func(v ref.Val) ref.Val {
+	return types.String(uuid.NewSHA1(madeIDs, []byte(fmt.Sprint(v.Value()))).String())
+})))
 
 // compiling is held while an expression is compiled: for the first error in one, the
 // library makes a list of what an environment declares, and others read it meanwhile.

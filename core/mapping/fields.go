@@ -228,6 +228,7 @@ type variable struct {
 // The names that are not always there.
 const (
 	varTarget = "target"
+	varHome   = "home"
 	varTenant = "tenant"
 )
 
@@ -237,6 +238,7 @@ var variables = func() map[string]variable {
 	all := map[string]variable{
 		"app":     {cel.StringType, func(v *view) any { return v.account.App }},
 		varTarget: {cel.StringType, func(v *view) any { return v.target }},
+		varHome:   {cel.StringType, func(v *view) any { return v.home() }},
 		varTenant: {cel.StringType, func(v *view) any { return v.tenant }},
 		"totp":    {cel.BoolType, func(v *view) any { return len(v.user.TOTP) > 0 }},
 		"logins":  {cel.ListType(cel.MapType(cel.StringType, cel.DynType)), func(v *view) any { return v.logins() }},

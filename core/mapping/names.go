@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,7 +38,7 @@ func CompileNames(rules map[string]Rule) (*Names, diag.List) {
 
 func isText(_ *pluginapi.User, v any) error {
 	if _, ok := v.(string); !ok {
-		return fmt.Errorf("it is not text")
+		return errors.New("it is not text")
 	}
 	return nil
 }

@@ -86,6 +86,27 @@ func TestRulesOfSeveralTargets(t *testing.T) {
 	}
 }
 
+// An account that several targets get keeps its id in the first of them, and can have others
+// in the others: the same in every run.
+func TestIDsByHome(t *testing.T) {
+	t.Parallel()
+	spec := mapping.Spec{Set: map[string]mapping.Rule{"id": {CEL: `target == home ? id : uuid5(target + " " + id)`}}}
+	rules, found := mapping.CompileForTargets(spec, policy.Policies{})
+	if found.HasErrors() {
+		t.Fatal(found)
+	}
+	one := &canonical.User{InternalID: "1", ID: "1"}
+	both := &canonical.User{InternalID: "1", ID: "1", Warnings: []canonical.Warning{mapping.Home("acme")}}
+	for _, target := range []string{"acme", "globex"} {
+		alone, _, _ := rules.For(target).Map(one, pluginapi.Capabilities{})
+		several, _, _ := rules.For(target).Map(both, pluginapi.Capabilities{})
+		again, _, _ := rules.For(target).Map(both, pluginapi.Capabilities{})
+		if alone.ID != "1" || (target == "acme") != (several.ID == "1") || several.ID != again.ID {
+			t.Errorf("%s: %s alone, %s, %s", target, alone.ID, several.ID, again.ID)
+		}
+	}
+}
+
 // Who is kept out of a target for being in several has a reason; what the filter leaves out
 // is left out for that.
 func TestElsewhere(t *testing.T) {

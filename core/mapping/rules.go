@@ -223,6 +223,25 @@ func Elsewhere(target string) canonical.Warning {
 	return canonical.Warning{Code: string(diag.MapSeveralTenants), Detail: target}
 }
 
+// markHome is the code of a mark that is for rules alone.
+const markHome = "targets.home"
+
+// Home marks an account that several targets get: the first of them is its home, as rules can
+// read it.
+func Home(target string) canonical.Warning {
+	return canonical.Warning{Code: markHome, Detail: target}
+}
+
+// home is the first target that gets the account.
+func (v *view) home() string {
+	for _, w := range v.account.Warnings {
+		if w.Code == markHome {
+			return w.Detail
+		}
+	}
+	return v.target
+}
+
 // elsewhere excludes an account with such a mark.
 func elsewhere(u *canonical.User) *Exclusion {
 	for _, w := range u.Warnings {

@@ -36,7 +36,7 @@ func (m *Migration) Check(ctx context.Context) (*Checked, error) {
 	}
 	o := engineOptions(m)
 	o.Broker = broker(m.cfg.Bridge)
-	result, err := engine.Check(ctx, &accounts{Source: m.source}, m.target, o)
+	result, err := engine.Check(ctx, reading(m, nil), m.target, o)
 	if err != nil {
 		return nil, classify(ctx, err)
 	}
@@ -66,7 +66,7 @@ func (m *Migration) Fix(ctx context.Context, undo bool) (diag.List, error) {
 			return nil, err
 		}
 		var err error
-		if f.Needs, err = engine.Survey(ctx, &accounts{Source: m.source}, m.target, engineOptions(m)); err != nil {
+		if f.Needs, err = engine.Survey(ctx, reading(m, nil), m.target, engineOptions(m)); err != nil {
 			return nil, classify(ctx, err)
 		}
 	}
@@ -123,6 +123,6 @@ func (m *Migration) Verify(ctx context.Context, v VerifyOptions) (*report.Verifi
 	o.All = v.All
 	o.Outcome = func(c pluginapi.Change) { r.Changes = append(r.Changes, c) }
 	var err error
-	r.Result, err = engine.Verify(ctx, &accounts{Source: m.source}, m.target, o, v.Sample)
+	r.Result, err = engine.Verify(ctx, reading(m, nil), m.target, o, v.Sample)
 	return r, classify(ctx, err)
 }

@@ -48,7 +48,7 @@ func needsEveryone(given []string) error {
 }
 
 // choose decides which accounts a run is about; nil when it is about all.
-func choose(ctx context.Context, m *Migration, src *accounts, o engine.Options, c *Choice) (*engine.Part, error) {
+func choose(ctx context.Context, m *Migration, src engine.Source, o engine.Options, c *Choice) (*engine.Part, error) {
 	if len(c.Flags) == 0 {
 		return nil, nil //nolint:nilnil // about all
 	}

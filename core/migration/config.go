@@ -18,6 +18,8 @@ import (
 type Config struct {
 	*config.Config
 	problems diag.List
+	// share is what the target gets of the source; nil where it is the only one. See ForTarget.
+	share *share
 }
 
 // Load reads the file at path, and judges it as far as that takes no plugin.
@@ -26,6 +28,10 @@ func Load(path string, env config.Env) *Config {
 	problems.Add(cfg.CheckTables(supertokens.RenamableTables())...)
 	translateSettings(problems)
 	problems.Add(checkAddresses(cfg)...)
+	if cfg.Targets.Set {
+		_, found := newNaming(cfg)
+		problems.Add(found...)
+	}
 	return &Config{Config: cfg, problems: problems}
 }
 

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/supertokens"
@@ -16,10 +15,13 @@ import (
 
 // readingSettings digests what decides which accounts the source has: whoever is not among
 // those of another choice is not known to have gone.
-func readingSettings(cfg *config.Config) []byte {
-	spec, _ := mappingSpec(cfg) // checked when it was compiled
+func readingSettings(cfg *Config) []byte {
+	spec, _ := mappingSpec(cfg.Config) // checked when it was compiled
 	s := cfg.Source
 	raw, _ := json.Marshal([]any{s.App, s.Schema, s.TablePrefix, s.Tables, s.MigrationMode, s.LeftUnderInternalID, spec.Filter}) // made of text only
+	if cfg.share != nil {
+		raw = append(raw, cfg.share.choice()...)
+	}
 	sum := sha256.Sum256(raw)
 	return sum[:16]
 }
@@ -42,7 +44,7 @@ func departures(ctx context.Context, m *Migration) (*engine.Departures, error) {
 	if err != nil {
 		return nil, RefusedError{err}
 	}
-	now := readingSettings(m.cfg.Config)
+	now := readingSettings(m.cfg)
 	return &engine.Departures{
 		SameReading: func(run int64) bool {
 			if run == lastReading && !ran {

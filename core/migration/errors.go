@@ -68,7 +68,7 @@ func pluginError(cfg *config.Config, err error) error {
 		return err
 	}
 	d := e.Diagnostic()
-	d.Path = "/target/plugin"
+	d.Path = cfg.Target.PluginPath()
 	return cfg.Locate(diag.List{d}).Err()
 }
 

@@ -23,7 +23,7 @@ func (m *Migration) Explain(ctx context.Context, name string, offline bool) (*re
 	if err := m.openSource(ctx); err != nil {
 		return nil, err
 	}
-	src := &accounts{Source: m.source}
+	src := reading(m, nil)
 	entry, known, err := m.journal.account(ctx, name)
 	if err != nil {
 		return nil, RefusedError{err}

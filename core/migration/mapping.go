@@ -20,7 +20,11 @@ func compileMapping(cfg *config.Config) (*mapping.Rules, diag.List) {
 	if err != nil {
 		return nil, nil // the schema has said why
 	}
-	rules, found := mapping.Compile(spec, cfg.Policies)
+	compile := mapping.Compile
+	if cfg.Targets.Set {
+		compile = mapping.CompileForTargets
+	}
+	rules, found := compile(spec, cfg.Policies)
 	for i := range found {
 		found[i].Path = "/mapping" + found[i].Path
 	}

@@ -60,6 +60,9 @@ type Migration struct {
 	plugin  launcher
 	target  *engine.Restarting
 	source  *Source // nil until openSource
+	// dealt is what was dealt to the target, instead of what the source has; nil where it is
+	// the only one that is opened. Then source and journal are its own.
+	dealt *hand
 	// settings digest what decides what accounts become.
 	settings []byte
 	ran      bool
@@ -70,6 +73,9 @@ type Migration struct {
 // Close the migration.
 func Open(ctx context.Context, cfg *Config, o Options) (_ *Migration, err error) {
 	problems := slices.Clone(cfg.problems)
+	if cfg.Targets.Set && cfg.share == nil && !problems.HasErrors() {
+		return nil, errManyTargets(cfg)
+	}
 	problems.Add(cfg.NeedTarget()...)
 	if cfg.Target.Plugin == "" {
 		return nil, problems.Err()
@@ -78,6 +84,9 @@ func Open(ctx context.Context, cfg *Config, o Options) (_ *Migration, err error)
 	problems.Add(found...)
 	if o.Progress == nil {
 		o.Progress = func(engine.Progress) {}
+	}
+	if cfg.share != nil {
+		rules = rules.For(cfg.share.target)
 	}
 	m := &Migration{cfg: cfg, o: o, rules: rules}
 	defer func() {
@@ -94,16 +103,11 @@ func Open(ctx context.Context, cfg *Config, o Options) (_ *Migration, err error)
 			return nil, err
 		}
 	}
-	if err := start(ctx, m, problems); err != nil {
-		return nil, err
-	}
-	m.target = engine.NewRestarting(m.plugin.current(), m.plugin.relaunch)
-	m.settings = settings(cfg.Config, m.plugin.current().Info())
-	return m, nil
+	return m, start(ctx, m, problems)
 }
 
-// start starts and configures the plugin. The problems of the file, with those that the
-// plugin finds, are an error.
+// start starts and configures the plugin, which makes m ready. The problems of the file, with
+// those that the plugin finds, are an error.
 func start(ctx context.Context, m *Migration, problems diag.List) error {
 	cfg := m.cfg
 	refused := func(err error) error { return errors.Join(problems.Err(), RefusedError{err}) }
@@ -119,7 +123,9 @@ func start(ctx context.Context, m *Migration, problems diag.List) error {
 		return refused(pluginError(cfg.Config, err))
 	}
 	problems.Add(cfg.Locate(unknownReasons(cfg.Policies.Skip, client.Info()))...)
-	problems.Add(cfg.Target.Validate(client.Info().ConfigSchema)...)
+	if m.dealt == nil { // else that was done for all targets together, before any of them runs beside others
+		problems.Add(cfg.Target.Validate(client.Info().ConfigSchema)...)
+	}
 	if !problems.HasErrors() {
 		if err := m.journal.openScope(ctx, cfg.Config, client.Info().Capabilities.Identity); err != nil {
 			return RefusedError{err}
@@ -134,6 +140,8 @@ func start(ctx context.Context, m *Migration, problems diag.List) error {
 	if problems.HasErrors() {
 		return problems.Err()
 	}
+	m.target = engine.NewRestarting(m.plugin.current(), m.plugin.relaunch)
+	m.settings = settings(cfg.Config, m.plugin.current().Info())
 	return nil
 }
 
@@ -157,11 +165,14 @@ func unknownReasons(skip []diag.Code, plugin plugin.Info) (list diag.List) {
 // Close ends the plugin in peace, also when ctx is over, and releases source and
 // journal.
 func (m *Migration) Close(ctx context.Context) error {
+	m.plugin.close(ctx)
+	if m.dealt != nil {
+		return nil // the rest is of all targets
+	}
 	var errs []error
 	if m.source != nil {
 		errs = append(errs, m.source.Close())
 	}
-	m.plugin.close(ctx)
 	return errors.Join(append(errs, m.journal.close())...)
 }
 
@@ -171,6 +182,14 @@ func (m *Migration) openSource(ctx context.Context) (err error) {
 		m.source, err = openSource(ctx, m.cfg.Config, SourceOptions{Accept: m.o.Accept, Rows: m.o.Rows})
 	}
 	return err
+}
+
+// reading is the source as the engine reads it; the next reading is reviewed if review is set.
+func reading(m *Migration, review *supertokens.Review) engine.Source {
+	if m.dealt != nil {
+		return m.dealt
+	}
+	return &accounts{Source: m.source, review: review, share: m.cfg.share}
 }
 
 // engineOptions are those that everything about accounts shares.

@@ -43,7 +43,7 @@ func (p Past) Rejects(ctx context.Context, recipients ...string) ([]report.Rejec
 	if err := m.openSource(ctx); err != nil {
 		return nil, err
 	}
-	return list, addPayloads(ctx, &m.journal, &accounts{Source: m.source}, list, keys)
+	return list, addPayloads(ctx, &m.journal, reading(m, nil), list, keys)
 }
 
 func (p Past) rejects(ctx context.Context) ([]report.Reject, error) {

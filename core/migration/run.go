@@ -52,7 +52,7 @@ func (m *Migration) Run(ctx context.Context, o RunOptions) (_ *report.Run, err e
 	if err := r.prepare(ctx); err != nil {
 		return r.report, err
 	}
-	defer func() { err = errors.Join(err, r.review.Close()) }()
+	defer func() { err = errors.Join(err, r.closeReview()) }()
 	if err := r.begin(ctx); err != nil {
 		return r.report, err
 	}
@@ -66,9 +66,9 @@ type run struct {
 	m        *Migration
 	o        RunOptions
 	engine   engine.Options
-	accounts *accounts
-	review   *supertokens.Review
-	keys     []age.Recipient // for those who are not loaded
+	accounts engine.Source
+	review   *supertokens.Review // nil where another reading is reviewed
+	keys     []age.Recipient     // for those who are not loaded
 	report   *report.Run
 	plan     *recorder // nil where none is wanted
 	notes    *notes    // nil in a dry run
@@ -106,12 +106,21 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	}
 	r.report.Words, r.report.PartLosses = m.plugin.words(), report.PartLosses{}
 	r.report.Source, r.report.Layout, r.report.App, r.report.Target = src.Where(), src.Layout(), src.App(), m.cfg.TargetText()
-	r.review = supertokens.NewReview(src)
-	r.accounts = &accounts{Source: m.source, review: r.review}
+	if m.dealt == nil {
+		r.review = supertokens.NewReview(src)
+	}
+	r.accounts = reading(m, r.review)
 	if r.engine.Part, err = choose(ctx, m, r.accounts, r.engine, &r.o.Choice); err != nil {
-		return errors.Join(err, r.review.Close())
+		return errors.Join(err, r.closeReview())
 	}
 	return nil
+}
+
+func (r *run) closeReview() error {
+	if r.review == nil {
+		return nil
+	}
+	return r.review.Close()
 }
 
 // begin has everything about the run noted that is to be. When the settings have
@@ -139,7 +148,7 @@ func (r *run) begin(ctx context.Context) error {
 	if last != nil && !bytes.Equal(last, m.settings) {
 		r.engine.Full = true
 	}
-	reading := readingSettings(m.cfg.Config)
+	chosen := readingSettings(m.cfg)
 	if r.engine.Departures != nil && !r.engine.Departures.SameReading(lastReading) {
 		r.engine.Full = true // so that it is noted of everybody who is there that this reading has them
 	}
@@ -149,7 +158,7 @@ func (r *run) begin(ctx context.Context) error {
 	if !m.target.Capabilities().Whole && !m.journal.hasAccounts(ctx) {
 		r.engine.Confirm = r.o.Confirm
 	}
-	begun := journal.Run{Source: r.report.Source, Target: r.report.Target, Program: m.o.Program, Settings: m.settings, Reading: reading, Began: time.Now()}
+	begun := journal.Run{Source: r.report.Source, Target: r.report.Target, Program: m.o.Program, Settings: m.settings, Reading: chosen, Began: time.Now()}
 	if r.engine.Part != nil || r.engine.Plan != nil {
 		begun.Settings = []byte{} // it says nothing about the other accounts
 	}
@@ -197,8 +206,10 @@ func (r *run) finish(ctx context.Context, result *engine.Result, err error) erro
 	m := r.m
 	result.Diagnostics = append(m.cfg.Target.Locate(result.Diagnostics), r.misplaced...)
 	r.report.Result = result
-	findings, findErr := r.review.Findings()
-	r.report.Findings, err = findings, errors.Join(err, findErr)
+	if r.review != nil {
+		findings, findErr := r.review.Findings()
+		r.report.Findings, err = findings, errors.Join(err, findErr)
+	}
 	if r.plan != nil && err == nil {
 		result.Gone.Into(r.plan.plan)
 		err = r.o.Save(r.plan.plan)

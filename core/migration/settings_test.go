@@ -92,8 +92,8 @@ func TestScopeName(t *testing.T) {
 func TestReadingSettings(t *testing.T) {
 	t.Parallel()
 	const rest = "target: {plugin: acme, config: {out: ./a}}\n"
-	usual := readingSettings(configured(t, rest))
-	if !bytes.Equal(usual, readingSettings(configured(t, rest+"mapping: {set: {given_name: {constant: A}}}\nlimits: {gone: 5}\n"))) {
+	usual := readingSettings(&Config{Config: configured(t, rest)})
+	if !bytes.Equal(usual, readingSettings(&Config{Config: configured(t, rest+"mapping: {set: {given_name: {constant: A}}}\nlimits: {gone: 5}\n")})) {
 		t.Error("how accounts are mapped is no choice of them")
 	}
 	for name, change := range map[string]func(*config.Config){
@@ -107,7 +107,7 @@ func TestReadingSettings(t *testing.T) {
 	} {
 		c := configured(t, rest)
 		change(c)
-		if bytes.Equal(usual, readingSettings(c)) {
+		if bytes.Equal(usual, readingSettings(&Config{Config: c})) {
 			t.Errorf("another %s is the same reading", name)
 		}
 	}

@@ -180,6 +180,7 @@ func BridgeSQL(ctx context.Context, cfg *Config, role string) (_ []string, err e
 type accounts struct {
 	*Source
 	review *supertokens.Review
+	share  *share // what one of several targets gets; nil is everybody
 }
 
 // hot is how many accounts are reviewed and emitted at once: so few that they are in
@@ -190,6 +191,10 @@ const hot = 128
 func (a *accounts) Accounts(ctx context.Context, emit func([]canonical.User) error) error {
 	review := a.review
 	a.review = nil
+	if a.share != nil {
+		all := emit
+		emit = func(users []canonical.User) error { return all(a.share.of(users)) }
+	}
 	err := a.src.Read(ctx, func(b supertokens.Batch) error {
 		if review == nil {
 			return emit(b.Users)

@@ -74,11 +74,13 @@ type runJSON struct {
 }
 
 // WriteJSON writes the run as one JSON object on one line.
-func (r *Run) WriteJSON(w io.Writer) error {
-	return WriteJSON(w, runJSON{
+func (r *Run) WriteJSON(w io.Writer) error { return WriteJSON(w, jsonOf(r)) }
+
+func jsonOf(r *Run) *runJSON {
+	return &runJSON{
 		Result: r.Result, Summary: summaryJSON{r.Result.Summary, strandedOf(r.Result)}, Stranded: strandedOf(r.Result), SignIns: r.SignIns, Source: r.Source, Layout: r.Layout, App: r.App, Target: r.Target,
 		Findings: orEmpty(r.Findings), Changes: orEmpty(r.Changes), Different: r.Different, Parts: r.PartLosses, ElapsedMs: r.Result.Elapsed.Milliseconds(), Error: r.Err,
-	})
+	}
 }
 
 // whole says of the error of a run that the run itself came to its end: only what it has

@@ -39,6 +39,10 @@ func TestSchemasKnowEveryKey(t *testing.T) {
 	}{
 		{"run.schema.json", []string{"$defs", "run"}, reflect.TypeFor[runJSON]()},
 		{"run.schema.json", []string{"$defs", "run", "properties", "read_back"}, reflect.TypeFor[engine.Verification]()},
+		{"run.schema.json", []string{"$defs", "targets"}, reflect.TypeFor[targetsJSON]()},
+		{"run.schema.json", []string{"$defs", "target"}, reflect.TypeFor[targetJSON]()},
+		{"run.schema.json", []string{"$defs", "target", "properties", "run"}, reflect.TypeFor[runJSON]()},
+		{"run.schema.json", []string{"$defs", "targets", "properties", "dealt"}, reflect.TypeFor[Dealing]()},
 		{"inspect.schema.json", []string{"$defs", "inspection"}, reflect.TypeFor[Inspection]()},
 		{"inspect.schema.json", []string{"$defs", "inspection", "properties", "inventory"}, reflect.TypeFor[supertokens.Inventory]()},
 		{"inspect.schema.json", []string{"$defs", "list"}, reflect.TypeFor[Installations]()},

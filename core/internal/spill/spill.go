@@ -324,7 +324,7 @@ func (d *decoder) one(b []byte, fn func(fields [][]byte, tag uint64) error) (res
 // InOrder gives a partition's rows in the order they were appended, with one piece of it in
 // memory, and the places of all. The fields are valid during the call. Several goroutines may
 // read at once.
-func (s *Spill) InOrder(number int, fn func(fields [][]byte, tag uint64) error) error {
+func InOrder(s *Spill, number int, fn func(fields [][]byte, tag uint64) error) error {
 	scratch, _ := buffers.Get().(*[]byte)
 	defer buffers.Put(scratch)
 	var pieces []place

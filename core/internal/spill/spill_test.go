@@ -84,7 +84,7 @@ func TestRowsComeBack(t *testing.T) {
 				err = errors.Join(err, s.Ordered(part, &b, func(fields [][]byte, tag uint64) error {
 					ordered = append(ordered, toRow(fields, tag))
 					return nil
-				}), s.InOrder(part, func(fields [][]byte, tag uint64) error {
+				}), InOrder(s, part, func(fields [][]byte, tag uint64) error {
 					streamed = append(streamed, toRow(fields, tag))
 					return nil
 				}))
@@ -135,7 +135,7 @@ func TestFileIsSealed(t *testing.T) {
 	for part := range 3 {
 		each = errors.Join(each, s.Each(part, func([][]byte, uint64) error { return nil }))
 		ordered = errors.Join(ordered, s.Ordered(part, &b, func([][]byte, uint64) error { return nil }))
-		streamed = errors.Join(streamed, s.InOrder(part, func([][]byte, uint64) error { return nil }))
+		streamed = errors.Join(streamed, InOrder(s, part, func([][]byte, uint64) error { return nil }))
 	}
 	if each == nil || ordered == nil || streamed == nil {
 		t.Errorf("a changed file was read without a complaint: %v, %v, %v", each, ordered, streamed)

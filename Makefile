@@ -34,6 +34,10 @@ test-keycloak-matrix: ## the tests on real Keycloak servers, on the oldest and t
 test-bridge: ## thirty rounds of two, three and four tabs of Chromium at once, on a real Keycloak (STETL_TAB_ROUNDS)
 	STETL_TAB_ROUNDS=$(or $(STETL_TAB_ROUNDS),30) $(GO) test -timeout 60m -run 'TestKeycloak/Tabs' -v ./internal/e2e
 
+.PHONY: test-realms
+test-realms: ## fifty tenants of one source into fifty realms of a real Keycloak (STETL_REALMS)
+	STETL_REALMS=$(or $(STETL_REALMS),50) $(GO) test -timeout 60m -run 'TestKeycloak/Realms' -v ./internal/e2e
+
 .PHONY: test-kratos
 test-kratos: ## the tests of examples/kratos on a real Ory Kratos, which is built at the first time
 	STETL_TEST_KRATOS=1 $(GO) test -timeout 30m -count 1 ./internal/testserver/kratos ./examples/kratos

@@ -256,6 +256,7 @@ func TestKeycloak(t *testing.T) {
 		{"Tickets", testTickets},
 		{"Kit", testKit},
 		{"Gone", testGone},
+		{"Realms", testRealms},
 	} {
 		t.Run(move.name, func(t *testing.T) { move.test(t, server) })
 	}

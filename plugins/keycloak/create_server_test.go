@@ -98,3 +98,40 @@ func TestServerCreateNeedsTheRole(t *testing.T) {
 		t.Errorf("check: %+v", list)
 	}
 }
+
+// The roles that docs/targets.md names are enough to make a realm and to load users into it.
+func TestServerCreateWithTheLeastRights(t *testing.T) {
+	t.Parallel()
+	s := keycloak.Shared(t, withJar)
+	const template, realm, id = "create-least-template", "create-least", "least-rights"
+	s.CreateRealm(t, map[string]any{"realm": template, "enabled": true})
+	t.Cleanup(func() { _ = s.Admin(context.WithoutCancel(t.Context()), http.MethodDelete, "/realms/"+realm, nil, nil) })
+	call := func(method, path string, in, out any) {
+		t.Helper()
+		if err := s.Admin(t.Context(), method, "/realms/master"+path, in, out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call(http.MethodPost, "/clients", map[string]any{"clientId": id, "secret": "pw", "serviceAccountsEnabled": true, "publicClient": false}, nil)
+	var clients, managing []struct{ ID string }
+	var user struct{ ID string }
+	call(http.MethodGet, "/clients?clientId="+id, nil, &clients)
+	call(http.MethodGet, "/clients/"+clients[0].ID+"/service-account-user", nil, &user)
+	call(http.MethodGet, "/clients?clientId="+template+"-realm", nil, &managing)
+	var creates map[string]any
+	call(http.MethodGet, "/roles/create-realm", nil, &creates)
+	call(http.MethodPost, "/users/"+user.ID+"/role-mappings/realm", []any{creates}, nil)
+	for _, name := range []string{"manage-realm", "view-users", "view-clients", "view-identity-providers"} {
+		var role map[string]any
+		call(http.MethodGet, "/clients/"+managing[0].ID+"/roles/"+name, nil, &role)
+		call(http.MethodPost, "/users/"+user.ID+"/role-mappings/clients/"+managing[0].ID, []any{role}, nil)
+	}
+	c := Config{URL: s.URL(), Realm: realm, AuthRealm: "master", ClientID: id, ClientSecret: secretOf("pw"), Create: true, Template: template}
+	if list := open(t, c).Check(t.Context(), sdk.Needs{}); list.HasErrors() {
+		t.Errorf("check: %+v", list)
+	}
+	out := loaded(t, makerOf(t, c), sdk.User{SourceID: "s2", ID: "create-user-2", Username: "grace@example.org", Email: "grace@example.org", Enabled: true, Class: sdk.NoPassword})
+	if out[0].Action != sdk.Created {
+		t.Errorf("load: %+v", out)
+	}
+}

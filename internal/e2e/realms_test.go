@@ -127,10 +127,21 @@ policies: {several_tenants: each, skip: [map.no_tenant, map.duplicate_username, 
 		t.Fatalf("plan of one: exit %d\n%.2000s\n%s", alone.code, alone.stdout, alone.stderr)
 	}
 	one := rowsRead(t, source)
-	planned := runStetl(t, env, "plan", "--config", config, "--json").targets(t)
+	saved := filepath.Join(t.TempDir(), "plan.json")
+	plan := runStetl(t, env, "plan", "--config", config, "--out", saved, "--json")
+	planned := plan.targets(t)
 	all := rowsRead(t, source)
 	first := runStetl(t, env, "run", "--config", config, "--json")
 	done := first.targets(t)
+	raw, err := os.ReadFile(saved)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, output := range []struct{ schema, text string }{{"run.schema.json", plan.stdout}, {"run.schema.json", first.stdout}, {"plan.schema.json", string(raw)}} {
+		if err := published(t, output.schema).Validate(instance(t, output.text)); err != nil {
+			t.Errorf("%s: %v", output.schema, err)
+		}
+	}
 	if again := rowsRead(t, source); all-one != one-start || again-all != one-start {
 		t.Errorf("the source was not read once: one target takes %d rows, the plan of all %d, the run %d", one-start, all-one, again-all)
 	}

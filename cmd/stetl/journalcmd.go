@@ -9,7 +9,6 @@ import (
 
 	"github.com/stetl/stetl/core/canonical"
 	"github.com/stetl/stetl/core/config"
-	"github.com/stetl/stetl/core/journal"
 	"github.com/stetl/stetl/core/migration"
 )
 
@@ -60,8 +59,8 @@ func runJournalCopy(ctx context.Context, a *app, f journalCopyFlags) error {
 		return err
 	}
 	s := newStatus(a.err, true)
-	done, err := migration.CopyJournal(ctx, from, to, func(c journal.Copied) {
-		a.log.Debug("copied", "accounts", c.Accounts)
+	done, err := migration.CopyJournal(ctx, from, to, func(accounts int) {
+		a.log.Debug("copied", "accounts", accounts)
 	})
 	s.clear()
 	if err != nil {

@@ -38,6 +38,7 @@ var blocksElsewhere = map[string]string{
 	"for id in $(cat":        "it takes a tenant of Auth0",
 	"stetl rejects --config keycloak.yaml --stranded": "it takes a target that says how people can sign in: the script stranded, internal/e2e",
 	"stetl explain load.exists":                       "acme.quota is of the plugin that write-a-plugin.md makes: internal/e2e",
+	"stetl journal ":                                  "it takes a PostgreSQL: TestExamplesOfHelpRun, internal/e2e",
 	"stetl plugin assets":                             "it writes below /opt: the example of its help is the same",
 }
 
@@ -47,6 +48,7 @@ var readers = strings.NewReplacer(
 	"ada@example.org", "anna.kovacs7311@users.example.net",
 	"explain USER", "explain anna.kovacs7311@users.example.net",
 	"--only-tenant eu", "--only-tenant customer-a",
+	"--target acme --target globex", "--target public --target customer-a", "--target acme", "--target customer-a",
 	"--format sql --update", "--format sql --partial --update", // some of these accounts are rejected
 	"127.0.0.1:9464", "127.0.0.1:0",
 	"/etc/bash_completion.d/", "./", "/usr/local/share/zsh/site-functions/", "./", "~/.config/fish/completions/", "./",
@@ -67,6 +69,7 @@ target: {plugin: acme, path: "` + acme + `", config: {dir: ./people}}
 `
 	for name, text := range map[string]string{
 		"stetl.yaml": configuration, "keycloak.yaml": configuration,
+		"tenants.yaml":       strings.NewReplacer("target: {", "journal: tenants\ntargets: {for_each: tenant, ", "./people", `"./people-{tenant}"`).Replace(configuration),
 		"docker-compose.yml": "services:\n  core:\n    environment:\n      POSTGRESQL_CONNECTION_URI: postgres://reader@127.0.0.1:1/supertokens\n",
 		"pilot.txt":          "1560e2ae-aeb2-4974-b6ba-e2d15e23d442\n",
 	} {

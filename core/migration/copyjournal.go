@@ -47,8 +47,8 @@ func (p JournalPlace) open(ctx context.Context, key []byte, readOnly bool) (jour
 }
 
 // CopyJournal copies a journal into an empty place of either kind. No run may be at work in
-// it. done is told now and then how far it is.
-func CopyJournal(ctx context.Context, from, to JournalPlace, done func(journal.Copied)) (c journal.Copied, err error) {
+// it. done is told now and then how many accounts there are so far.
+func CopyJournal(ctx context.Context, from, to JournalPlace, done func(accounts int)) (c journal.Copied, err error) {
 	looked, err := from.open(ctx, nil, true) // else it would be made
 	if err == nil {
 		err = looked.Close()
@@ -69,7 +69,7 @@ func CopyJournal(ctx context.Context, from, to JournalPlace, done func(journal.C
 		return c, RefusedError{err}
 	}
 	defer func() { err = errors.Join(err, made.Close()) }()
-	if c, err = journal.Copy(ctx, old, made, done); err != nil {
+	if c, err = journal.Copy(ctx, old, made, func(c journal.Copied) { done(c.Accounts) }); err != nil {
 		return c, RefusedError{err}
 	}
 	return c, nil

@@ -235,7 +235,7 @@ func TestMySQLLostConnection(t *testing.T) {
 	}
 	defer func() { _ = s.Close() }()
 	database := address[strings.LastIndexByte(address, '/')+1:]
-	mariadb.Start(t).KillUser(t, "reader_"+database)
+	mariadb.KillUser(t, mariadb.Start(t), "reader_"+database)
 	err = s.Read(t.Context(), func(Batch) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "is gone with the connection") {
 		t.Errorf("error %v", err)

@@ -64,7 +64,7 @@ func onMariaDB(tb testing.TB, name string) *site {
 	tb.Helper()
 	server := mariadb.Start(tb)
 	database := server.CreateDatabase(tb, "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
-	server.Exec(tb, database, server.Fit(tables(tb, name+".mysql")))
+	server.Exec(tb, database, mariadb.Fit(server, tables(tb, name+".mysql")))
 	s := &site{mysql: server.Config(database)}
 	s.dsn = s.as(s.mysql.User, s.mysql.Passwd)
 	return s

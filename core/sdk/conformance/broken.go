@@ -48,7 +48,7 @@ const mostRequests = 60
 // breaking does something once for each of its requests that can change the target, and
 // kills it there: before the request arrives, and before its answer does. It ends when
 // there is no such request any more. What is to be done is prepared by trial, and returned.
-func (p *probe) breaking(ctx context.Context, trial func(ctx context.Context, when string) (work, judge func(context.Context) error, err error)) error {
+func breaking(ctx context.Context, p *probe, trial func(ctx context.Context, when string) (work, judge func(context.Context) error, err error)) error {
 	for _, arrives := range []bool{false, true} {
 		for n := 1; n <= mostRequests && len(p.problems) == 0; n++ {
 			when := fmt.Sprintf("killed before request %d arrives", n)
@@ -80,7 +80,7 @@ func (p *probe) breaking(ctx context.Context, trial func(ctx context.Context, wh
 
 // everything is a user with all that the plugin declares, in one of two versions that have
 // no value in common.
-func (k *kit) everything(u pluginapi.User, second bool) pluginapi.User {
+func everything(k *kit, u pluginapi.User, second bool) pluginapi.User {
 	other, digit := map[bool]string{true: "b"}[second], map[bool]int{true: 1}[second]
 	k.made++
 	u.GivenName, u.FamilyName = "Ada"+other, "Example"+other
@@ -99,7 +99,7 @@ func (k *kit) everything(u pluginapi.User, second bool) pluginapi.User {
 }
 
 // bare is the user after the source has taken away what can be taken away.
-func (k *kit) bare(u pluginapi.User) pluginapi.User {
+func bare(k *kit, u pluginapi.User) pluginapi.User {
 	u.Phone, u.PhoneVerified, u.TOTP, u.Metadata, u.Identities, u.Passkeys = "", nil, nil, nil, nil, nil
 	u.Roles, u.Tenants = map[string][]string{"public": {"kit-kept-" + k.run}}, []string{"public"}
 	k.caps.Withheld().From(&u)
@@ -107,19 +107,19 @@ func (k *kit) bare(u pluginapi.User) pluginapi.User {
 }
 
 // twice is somebody as the source has had it, and has it now, with the passwords.
-func (p *probe) twice(taken bool) (before, after pluginapi.User, passwords map[string]bool, err error) {
+func twice(p *probe, taken bool) (before, after pluginapi.User, passwords map[string]bool, err error) {
 	if unlessPasswords(p.kit) == "" {
 		before, after, passwords, err = p.twoPasswords()
 	} else {
 		before = p.person()
 		after = before
 	}
-	before = p.everything(before, false)
+	before = everything(p.kit, before, false)
 	if !taken {
-		return before, p.everything(after, true), passwords, err
+		return before, everything(p.kit, after, true), passwords, err
 	}
 	hash := after.Password
-	after = p.bare(before)
+	after = bare(p.kit, before)
 	after.Password = hash
 	return before, after, passwords, err
 }
@@ -135,7 +135,7 @@ func lostFeatures(o pluginapi.Outcome) string {
 }
 
 // fieldsOf are the fields that a plan would change, without what is in each.
-func (p *probe) fieldsOf(ctx context.Context, u pluginapi.User) (fields string, err error) {
+func fieldsOf(ctx context.Context, p *probe, u pluginapi.User) (fields string, err error) {
 	if !p.caps.Can(pluginapi.CanPlan) {
 		return "", nil
 	}
@@ -166,12 +166,12 @@ func afterDeath(u pluginapi.User, out []pluginapi.Outcome) pluginapi.User {
 
 func tryBrokenOff(ctx context.Context, p *probe) error {
 	for _, taken := range []bool{false, true} { // everything gets another value, or goes
-		whole, err := p.unbroken(ctx, taken)
+		whole, err := unbroken(ctx, p, taken)
 		if err != nil || len(p.problems) > 0 || p.pointless != "" || whole.nothing {
 			return err
 		}
-		err = p.breaking(ctx, func(ctx context.Context, when string) (work, judge func(context.Context) error, err error) {
-			before, after, passwords, err := p.twice(taken)
+		err = breaking(ctx, p, func(ctx context.Context, when string) (work, judge func(context.Context) error, err error) {
+			before, after, passwords, err := twice(p, taken)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -189,7 +189,7 @@ func tryBrokenOff(ctx context.Context, p *probe) error {
 				})
 			}
 			judge = func(ctx context.Context) error {
-				return p.finished(ctx, when, before, afterDeath(sent[0], torn), whole, passwords)
+				return finished(ctx, p, when, before, afterDeath(sent[0], torn), whole, passwords)
 			}
 			return work, judge, nil
 		})
@@ -212,8 +212,8 @@ type update struct {
 }
 
 // unbroken is how it goes when nothing breaks.
-func (p *probe) unbroken(ctx context.Context, taken bool) (w update, err error) {
-	before, after, passwords, err := p.twice(taken)
+func unbroken(ctx context.Context, p *probe, taken bool) (w update, err error) {
+	before, after, passwords, err := twice(p, taken)
 	if err != nil {
 		return w, err
 	}
@@ -234,7 +234,7 @@ func (p *probe) unbroken(ctx context.Context, taken bool) (w update, err error) 
 	}
 	p.expect("everything changed", out, pluginapi.Updated)
 	w.lost = lostFeatures(out[0])
-	if w.back, err = p.fieldsOf(ctx, known([]pluginapi.User{before}, out)[0]); err != nil || !p.caps.Can(pluginapi.CanLogin) {
+	if w.back, err = fieldsOf(ctx, p, known([]pluginapi.User{before}, out)[0]); err != nil || !p.caps.Can(pluginapi.CanLogin) {
 		return w, err
 	}
 	err = p.with(ctx, func(ctx context.Context, i *instance) error {
@@ -250,7 +250,7 @@ func (p *probe) unbroken(ctx context.Context, taken bool) (w update, err error) 
 
 // finished loads somebody of whom an update was broken off, and compares what has become of
 // it with one of whom it was not.
-func (p *probe) finished(ctx context.Context, when string, before, sent pluginapi.User, whole update, passwords map[string]bool) error {
+func finished(ctx context.Context, p *probe, when string, before, sent pluginapi.User, whole update, passwords map[string]bool) error {
 	out, err := p.load(ctx, may([]pluginapi.User{sent}))
 	if err != nil {
 		return err
@@ -272,7 +272,7 @@ func (p *probe) finished(ctx context.Context, when string, before, sent pluginap
 	if again[0].Action != pluginapi.Unchanged {
 		p.fail("%s, the next run says %s, and the one after it %s, want unchanged", when, say(out[0]), say(again[0]))
 	}
-	fields, err := p.fieldsOf(ctx, known([]pluginapi.User{before}, again)[0])
+	fields, err := fieldsOf(ctx, p, known([]pluginapi.User{before}, again)[0])
 	if err != nil {
 		return err
 	}
@@ -286,8 +286,8 @@ func (p *probe) finished(ctx context.Context, when string, before, sent pluginap
 }
 
 func tryUndoBrokenOff(ctx context.Context, p *probe) error {
-	return p.breaking(ctx, func(ctx context.Context, when string) (work, judge func(context.Context) error, err error) {
-		u := p.everything(p.person(), false)
+	return breaking(ctx, p, func(ctx context.Context, when string) (work, judge func(context.Context) error, err error) {
+		u := everything(p.kit, p.person(), false)
 		made, err := p.load(ctx, []pluginapi.User{u})
 		if err != nil {
 			return nil, nil, err

@@ -164,7 +164,7 @@ func TestKilledBetweenSteps(t *testing.T) {
 	db := open(t, role, "", fixed)
 	found, user := liveSession(t, db, tr)
 	kill := func() {
-		mariadb.Start(t).KillUser(t, "bridge_"+address[strings.LastIndexByte(address, '/')+1:])
+		mariadb.KillUser(t, mariadb.Start(t), "bridge_"+address[strings.LastIndexByte(address, '/')+1:])
 	}
 	rows := func(table string) int { return fixture.Value[int](t, address, "SELECT count(*) FROM "+table) }
 	before := map[string]int{}

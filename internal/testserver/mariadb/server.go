@@ -84,7 +84,7 @@ func start(programs installation) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{dir: dir, password: rand.Text(), programs: programs}
-	if err := s.init(programs); err != nil {
+	if err := initialize(s); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	if s.port, err = proc.FreePort(); err != nil {
@@ -98,14 +98,14 @@ func start(programs installation) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("open server log: %w", err), os.RemoveAll(dir))
 	}
 	defer func() { _ = log.Close() }()
-	cmd := s.command(programs, "--port="+strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--init-file="+s.path("init.sql"),
+	cmd := command(s, "--port="+strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--init-file="+s.path("init.sql"),
 		"--max-connections=200", "--max-allowed-packet=256M",
 		"--ssl-ca="+s.path(authority), "--ssl-cert="+s.path("server.pem"), "--ssl-key="+s.path("server.key"))
 	cmd.Stdout, cmd.Stderr = log, log
 	if s.process, err = proc.Start(cmd, "KILL", dir); err != nil { // nothing has to survive
 		return nil, err
 	}
-	if err := s.waitReady(); err != nil {
+	if err := waitReady(s); err != nil {
 		return nil, errors.Join(fmt.Errorf("start MariaDB: %w\n%s", err, proc.Tail(s.path("log"), 20)), s.process.Stop())
 	}
 	return s, nil
@@ -113,14 +113,14 @@ func start(programs installation) (*Server, error) {
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 
-// init makes the server's data folder, and what it runs first.
-func (s *Server) init(programs installation) error {
+// initialize makes the server's data folder, and what it runs first.
+func initialize(s *Server) error {
 	user := superuser + "@'%' IDENTIFIED BY '" + s.password + "'"
 	first := "CREATE USER " + user + ";\nGRANT ALL ON *.* TO " + superuser + "@'%' WITH GRANT OPTION;\n"
 	if err := errors.Join(os.Mkdir(s.path("data"), 0o700), os.WriteFile(s.path("init.sql"), []byte(first), 0o600)); err != nil {
 		return fmt.Errorf("make a server: %w", err)
 	}
-	cmd, err := s.bootstrap(programs)
+	cmd, err := bootstrap(s)
 	if err != nil {
 		return err
 	}
@@ -131,29 +131,29 @@ func (s *Server) init(programs installation) error {
 }
 
 // bootstrap prepares the server to make its own tables.
-func (s *Server) bootstrap(programs installation) (*exec.Cmd, error) {
-	if programs.mysql {
-		return s.command(programs, "--initialize-insecure"), nil
+func bootstrap(s *Server) (*exec.Cmd, error) {
+	if s.programs.mysql {
+		return command(s, "--initialize-insecure"), nil
 	}
 	script := []byte("CREATE DATABASE mysql;\nUSE mysql;\n")
 	for _, name := range tables() {
-		b, err := os.ReadFile(filepath.Join(programs.share, name))
+		b, err := os.ReadFile(filepath.Join(s.programs.share, name))
 		if err != nil {
 			return nil, fmt.Errorf("make a server: %w", err)
 		}
 		script = append(append(script, b...), '\n')
 	}
-	cmd := s.command(programs, "--bootstrap")
+	cmd := command(s, "--bootstrap")
 	cmd.Stdin = bytes.NewReader(script)
 	return cmd, nil
 }
 
 // command prepares the server to run with options that tests want: small, and without
 // regard for what survives a crash.
-func (s *Server) command(programs installation, args ...string) *exec.Cmd {
+func command(s *Server, args ...string) *exec.Cmd {
 	args = append([]string{
 		"--no-defaults", "--datadir=" + s.path("data"), "--socket=" + s.path("socket"), "--pid-file=" + s.path("pid"),
-		"--lc-messages-dir=" + programs.share, "--character-sets-dir=" + filepath.Join(programs.share, "charsets"),
+		"--lc-messages-dir=" + s.programs.share, "--character-sets-dir=" + filepath.Join(s.programs.share, "charsets"),
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M", "--loose-innodb-log-file-size=32M", "--loose-innodb-redo-log-capacity=32M", "--skip-log-bin",
 		"--skip-name-resolve", "--innodb-doublewrite=0", "--innodb-file-per-table=0",
 		// what only one of the two knows
@@ -162,16 +162,16 @@ func (s *Server) command(programs installation, args ...string) *exec.Cmd {
 	if os.Geteuid() == 0 {
 		args = append(args, "--user=root")
 	}
-	cmd := programs.command(context.Background(), programs.server, args...) // the guard of proc ends it
+	cmd := s.programs.command(context.Background(), s.programs.server, args...) // the guard of proc ends it
 	cmd.Dir = s.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "TZ=UTC", "LC_ALL=C"}
-	if programs.libs != "" && programs.loader == "" {
-		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+programs.libs)
+	if s.programs.libs != "" && s.programs.loader == "" {
+		cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+s.programs.libs)
 	}
 	return cmd
 }
 
-func (s *Server) waitReady() error {
+func waitReady(s *Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	retry := time.NewTicker(50 * time.Millisecond)
@@ -230,19 +230,19 @@ func (s *Server) Knows(tb testing.TB, collation string) bool {
 	return s.exec(tb.Context(), "", "SET collation_connection = "+collation) == nil
 }
 
-// MySQL reports whether the server is MySQL.
-func (s *Server) MySQL() bool { return s.programs.mysql }
+// IsMySQL reports whether the server is MySQL.
+func IsMySQL(s *Server) bool { return s.programs.mysql }
 
 // Fit writes statements for MySQL where the server is one: it has no type for UUIDs.
-func (s *Server) Fit(statements string) string {
-	if !s.MySQL() {
+func Fit(s *Server, statements string) string {
+	if !IsMySQL(s) {
 		return statements
 	}
 	return regexp.MustCompile(`\buuid\b([^(]|$)`).ReplaceAllString(statements, "char(36) CHARACTER SET ascii$1")
 }
 
 // KillUser ends all connections of a user.
-func (s *Server) KillUser(tb testing.TB, user string) {
+func KillUser(tb testing.TB, s *Server, user string) {
 	tb.Helper()
 	db, err := sql.Open("mysql", s.Config("").FormatDSN())
 	if err != nil {
@@ -264,21 +264,21 @@ func (s *Server) KillUser(tb testing.TB, user string) {
 // Client prepares the server's own client to run in a database.
 func (s *Server) Client(tb testing.TB, database string, args ...string) *exec.Cmd {
 	tb.Helper()
-	return s.program(tb, "", append([]string{"--database=" + database}, args...))
+	return program(tb, s, "", append([]string{"--database=" + database}, args...))
 }
 
 // Dump prepares the server's own program for dumps, with its options.
 func (s *Server) Dump(tb testing.TB, database string, args ...string) *exec.Cmd {
 	tb.Helper()
-	return s.program(tb, "dump", append(args, database))
+	return program(tb, s, "dump", append(args, database))
 }
 
 // program prepares one of the programs for users of the server: its client, or that for a
 // purpose.
-func (s *Server) program(tb testing.TB, purpose string, args []string) *exec.Cmd {
+func program(tb testing.TB, s *Server, purpose string, args []string) *exec.Cmd {
 	tb.Helper()
 	name := "mysql" + purpose
-	if !s.MySQL() {
+	if !IsMySQL(s) {
 		name = strings.TrimSuffix("mariadb-"+purpose, "-")
 	}
 	program := filepath.Join(s.programs.users, name)

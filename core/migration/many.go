@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/stetl/stetl/core/config"
 	"github.com/stetl/stetl/core/diag"
 	"github.com/stetl/stetl/core/engine"
 	"github.com/stetl/stetl/core/plugin"
@@ -142,35 +143,13 @@ func (m *many) tenants() []string {
 // resolve makes the configuration of every target, and judges all of them: before anything is
 // written it is known whether one is wrong.
 func (m *many) resolve(ctx context.Context) error {
-	known := m.tenants()
-	var problems diag.List
-	m.cfg.Targets.Places(func(tenant, path string) {
-		if slices.Contains(known, tenant) {
-			return
-		}
-		d := diag.Diagnostic{Code: diag.RunUnknownTenant, Summary: fmt.Sprintf("app %s has no tenant %q", m.source.src.App(), tenant), Path: path, Detail: "It has " + strings.Join(known[:min(len(known), mostTenants)], ", ") + "."}
-		if like := diag.Suggest(tenant, known); like != "" {
-			d.Hint = fmt.Sprintf("did you mean %q?", like)
-		}
-		problems.Add(d)
-	})
-	problems = m.cfg.Locate(problems)
-	var names []string
-	for _, l := range m.cfg.Targets.Listed {
-		names = append(names, l.Name)
-	}
-	if m.routing.each {
-		for _, tenant := range known {
-			if to, _ := m.routing.targets(tenant); len(to) > 0 {
-				names = append(names, tenant)
-			}
-		}
-	}
+	names := m.names()
 	for _, name := range m.t.Only {
 		if !slices.Contains(names, name) {
 			return UsageError{fmt.Errorf("--target %s: there is no such target: there are %s", name, strings.Join(names[:min(len(names), mostTenants)], ", "))}
 		}
 	}
+	problems := m.unknownTenants()
 	naming, _ := newNaming(m.cfg.Config) // Load has said what is wrong
 	infos := map[string]plugin.Info{}    // by plugin and where it is
 	owners := map[string]string{}
@@ -191,18 +170,11 @@ func (m *many) resolve(ctx context.Context) error {
 			problems.Add(m.cfg.Locate(unknownReasons(m.cfg.Policies.Skip, info))...)
 		}
 		problems.Add(one.Target.Validate(info.ConfigSchema)...)
-		scope, err := scopeName(one, info.Capabilities.Identity)
+		found, err := m.own(owners, name, one, info.Capabilities.Identity)
 		if err != nil {
 			return err
 		}
-		if first, taken := owners[scope]; taken {
-			problems.Add(m.cfg.Locate(diag.List{{
-				Code: diag.TargetsSamePlace, Summary: fmt.Sprintf("the targets %s and %s are the same place: %s", first, name, (&Config{Config: one}).TargetText()), Path: strings.TrimSuffix(one.Target.PluginPath(), "/plugin"),
-				Hint: "have each write to a place of its own, for example with {tenant} in a name",
-			}})...)
-		} else {
-			owners[scope] = name
-		}
+		problems.Add(found...)
 		if len(m.t.Only) == 0 || slices.Contains(m.t.Only, name) {
 			m.places = append(m.places, &place{
 				name: name, cfg: &Config{Config: one, share: &share{target: name, routing: m.routing}}, identity: info.Capabilities.Identity,
@@ -217,6 +189,55 @@ func (m *many) resolve(ctx context.Context) error {
 		return UsageError{errors.New("there is no target: every tenant is left out")}
 	}
 	return m.planned()
+}
+
+// names are those of all targets.
+func (m *many) names() (names []string) {
+	for _, l := range m.cfg.Targets.Listed {
+		names = append(names, l.Name)
+	}
+	if !m.routing.each {
+		return names
+	}
+	for _, tenant := range m.tenants() {
+		if to, _ := m.routing.targets(tenant); len(to) > 0 {
+			names = append(names, tenant)
+		}
+	}
+	return names
+}
+
+// unknownTenants names the tenants of the configuration that the source does not have.
+func (m *many) unknownTenants() (problems diag.List) {
+	known := m.tenants()
+	m.cfg.Targets.Places(func(tenant, path string) {
+		if slices.Contains(known, tenant) {
+			return
+		}
+		d := diag.Diagnostic{Code: diag.RunUnknownTenant, Summary: fmt.Sprintf("app %s has no tenant %q", m.source.src.App(), tenant), Path: path, Detail: "It has " + strings.Join(known[:min(len(known), mostTenants)], ", ") + "."}
+		if like := diag.Suggest(tenant, known); like != "" {
+			d.Hint = fmt.Sprintf("did you mean %q?", like)
+		}
+		problems.Add(d)
+	})
+	return m.cfg.Locate(problems)
+}
+
+// own notes in owners where a target is, and finds another one that is there.
+func (m *many) own(owners map[string]string, name string, one *config.Config, identity []string) (diag.List, error) {
+	scope, err := scopeName(one, identity)
+	if err != nil {
+		return nil, err
+	}
+	first, taken := owners[scope]
+	if !taken {
+		owners[scope] = name
+		return nil, nil
+	}
+	return m.cfg.Locate(diag.List{{
+		Code: diag.TargetsSamePlace, Summary: fmt.Sprintf("the targets %s and %s are the same place: %s", first, name, (&Config{Config: one}).TargetText()), Path: strings.TrimSuffix(one.Target.PluginPath(), "/plugin"),
+		Hint: "have each write to a place of its own, for example with {tenant} in a name",
+	}}), nil
 }
 
 // planned makes sure that a saved plan is about these targets.

@@ -105,32 +105,8 @@ func (r *routing) route(u *canonical.User) (out route) {
 		}
 	}
 	slices.SortStableFunc(homes, func(a, b []string) int { return r.compare(a[0], b[0]) })
-	var all []string
-	for _, home := range homes {
-		for _, name := range home {
-			if !slices.Contains(all, name) {
-				all = append(all, name)
-			}
-		}
-	}
 	out.several = len(homes) > 1
-	for i, name := range all {
-		p := part{target: name}
-		switch has := r.has(name); {
-		case out.several && r.several == policy.First && i < len(homes[0]): // the first home's come first
-			p.account = within(u, has, true)
-		case out.several && r.several == policy.First:
-			p.account = marked(within(u, has, false), strings.Join(homes[0], ", "))
-		case out.several && r.several == policy.Reject:
-			p.account = marked(within(u, has, false), "")
-		default:
-			p.account = within(u, has, false)
-		}
-		if len(all) > 1 {
-			p.account.Warnings = append(slices.Clip(p.account.Warnings), mapping.Home(all[0]))
-		}
-		out.parts = append(out.parts, p)
-	}
+	out.parts = r.divide(u, homes)
 	for _, name := range r.everyone {
 		out.parts = append(out.parts, part{name, *u})
 	}
@@ -139,6 +115,35 @@ func (r *routing) route(u *canonical.User) (out route) {
 		out.astray = out.astray || len(r.everyone) == 0 && len(homes) > 0 && !slices.Contains(tenants, tenant)
 	}
 	return out
+}
+
+// divide gives each target of an account what it gets of it.
+func (r *routing) divide(u *canonical.User, homes [][]string) (parts []part) {
+	var all []string
+	for _, name := range slices.Concat(homes...) {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	several := len(homes) > 1
+	for i, name := range all {
+		p := part{target: name}
+		switch has := r.has(name); {
+		case several && r.several == policy.First && i < len(homes[0]): // the first home's come first
+			p.account = within(u, has, true)
+		case several && r.several == policy.First:
+			p.account = marked(within(u, has, false), strings.Join(homes[0], ", "))
+		case several && r.several == policy.Reject:
+			p.account = marked(within(u, has, false), "")
+		default:
+			p.account = within(u, has, false)
+		}
+		if len(all) > 1 {
+			p.account.Warnings = append(slices.Clip(p.account.Warnings), mapping.Home(all[0]))
+		}
+		parts = append(parts, p)
+	}
+	return parts
 }
 
 // compare puts targets in their order: of a list, or of the ids of tenants.

@@ -168,6 +168,24 @@ func (t *Targets) WriteText(w io.Writer) error {
 	fmt.Fprintf(b, "\n%s: %s targets, %s accounts in %s\n", title, Number(len(t.Targets)), Number(t.Dealing.Accounts), t.Elapsed.Round(10*time.Millisecond))
 	t.writeDealing(b)
 	b.WriteString("\n")
+	t.writeTable(b)
+	for i := range t.Targets {
+		if one := &t.Targets[i]; one.Err != nil {
+			fmt.Fprintf(b, "\n%s failed: %s\n", one.Name, strings.TrimSpace(one.Err.Error()))
+		}
+	}
+	t.writeNowhere(b)
+	writeFindings(b, t.Findings)
+	if len(t.Found) > 0 {
+		b.WriteString("\n")
+		_ = diag.Write(b, t.Found, diag.Options{})
+	}
+	t.writeNext(b)
+	return b.flush(w)
+}
+
+// writeTable writes a line for each target.
+func (t *Targets) writeTable(b *sheet) {
 	table := table{header: []string{"target", "accounts#", "created#", "updated#", "unchanged#", "skipped#", "rejected#", "in doubt#", "state"}}
 	quiet := 0
 	for i := range t.Targets {
@@ -191,27 +209,20 @@ func (t *Targets) WriteText(w io.Writer) error {
 	if more := quiet - mostTargets; more > 0 {
 		fmt.Fprintf(b, "  … and %s more that are done; --json lists all of them\n", Number(more))
 	}
-	for i := range t.Targets {
-		if one := &t.Targets[i]; one.Err != nil {
-			fmt.Fprintf(b, "\n%s failed: %s\n", one.Name, strings.TrimSpace(one.Err.Error()))
-		}
+}
+
+// writeNowhere names accounts that no target gets.
+func (t *Targets) writeNowhere(b *sheet) {
+	if len(t.Nowhere) == 0 {
+		return
 	}
-	if len(t.Nowhere) > 0 {
-		b.WriteString("\nIn no target\n\n")
-		for _, c := range t.Nowhere[:min(len(t.Nowhere), maxListed)] {
-			fmt.Fprintf(b, "  %s  %s: %s\n", c.SourceID, c.Code, c.Detail)
-		}
-		if more := len(t.Nowhere) - maxListed; more > 0 {
-			fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", Number(more))
-		}
+	b.WriteString("\nIn no target\n\n")
+	for _, c := range t.Nowhere[:min(len(t.Nowhere), maxListed)] {
+		fmt.Fprintf(b, "  %s  %s: %s\n", c.SourceID, c.Code, c.Detail)
 	}
-	writeFindings(b, t.Findings)
-	if len(t.Found) > 0 {
-		b.WriteString("\n")
-		_ = diag.Write(b, t.Found, diag.Options{})
+	if more := len(t.Nowhere) - maxListed; more > 0 {
+		fmt.Fprintf(b, "  … and %s more; --json lists all of them\n", Number(more))
 	}
-	t.writeNext(b)
-	return b.flush(w)
 }
 
 // count is how many targets are in one of these states.

@@ -138,7 +138,7 @@ func (f *Finder) name(groups []Group) error {
 	slices.SortFunc(accounts, func(a, b *Account) int { return cmp.Compare(a.Place, b.Place) })
 	return f.accounts.Each(func(record []byte) error {
 		place, n := binary.Uvarint(record)
-		for len(accounts) > 0 && accounts[0].Place == int(place) {
+		for len(accounts) > 0 && accounts[0].Place == int(place) { //nolint:gosec // it was an int when it was written
 			rank, size := binary.Varint(record[n:])
 			accounts[0].Rank, accounts[0].ID = rank, string(record[n+size:])
 			accounts = accounts[1:]

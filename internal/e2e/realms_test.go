@@ -27,8 +27,8 @@ const realmsVariable = "STETL_REALMS"
 const intoTenants = `
 SET session_replication_role = replica;
 INSERT INTO tenants SELECT 'public', 'firm-' || i, 0 FROM generate_series(0, %[1]d) i;
-CREATE TEMP TABLE moves AS SELECT DISTINCT user_id, 'firm-' || abs(hashtext(primary_or_recipe_user_id)::bigint) %% (%[1]d + 1) AS firm
-	FROM all_auth_recipe_users WHERE app_id = 'public';
+CREATE TEMP TABLE moves AS SELECT DISTINCT user_id, 'firm-' || dense_rank() OVER (ORDER BY primary_or_recipe_user_id) %% (%[1]d + 1) AS firm
+	FROM all_auth_recipe_users WHERE app_id = 'public' AND tenant_id = 'public';
 UPDATE emailpassword_user_to_tenant t SET tenant_id = firm FROM moves m WHERE m.user_id = t.user_id AND app_id = 'public' AND tenant_id = 'public';
 UPDATE thirdparty_user_to_tenant t SET tenant_id = firm FROM moves m WHERE m.user_id = t.user_id AND app_id = 'public' AND tenant_id = 'public';
 UPDATE passwordless_user_to_tenant t SET tenant_id = firm FROM moves m WHERE m.user_id = t.user_id AND app_id = 'public' AND tenant_id = 'public';

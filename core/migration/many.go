@@ -143,13 +143,13 @@ func (m *many) tenants() []string {
 // resolve makes the configuration of every target, and judges all of them: before anything is
 // written it is known whether one is wrong.
 func (m *many) resolve(ctx context.Context) error {
-	names := m.names()
+	names := targetNames(m)
 	for _, name := range m.t.Only {
 		if !slices.Contains(names, name) {
 			return UsageError{fmt.Errorf("--target %s: there is no such target: there are %s", name, strings.Join(names[:min(len(names), mostTenants)], ", "))}
 		}
 	}
-	problems := m.unknownTenants()
+	problems := unknownTenants(m)
 	naming, _ := newNaming(m.cfg.Config) // Load has said what is wrong
 	infos := map[string]plugin.Info{}    // by plugin and where it is
 	owners := map[string]string{}
@@ -170,7 +170,7 @@ func (m *many) resolve(ctx context.Context) error {
 			problems.Add(m.cfg.Locate(unknownReasons(m.cfg.Policies.Skip, info))...)
 		}
 		problems.Add(one.Target.Validate(info.ConfigSchema)...)
-		found, err := m.own(owners, name, one, info.Capabilities.Identity)
+		found, err := own(m, owners, name, one, info.Capabilities.Identity)
 		if err != nil {
 			return err
 		}
@@ -191,8 +191,8 @@ func (m *many) resolve(ctx context.Context) error {
 	return m.planned()
 }
 
-// names are those of all targets.
-func (m *many) names() (names []string) {
+// targetNames are those of all targets.
+func targetNames(m *many) (names []string) {
 	for _, l := range m.cfg.Targets.Listed {
 		names = append(names, l.Name)
 	}
@@ -208,7 +208,7 @@ func (m *many) names() (names []string) {
 }
 
 // unknownTenants names the tenants of the configuration that the source does not have.
-func (m *many) unknownTenants() (problems diag.List) {
+func unknownTenants(m *many) (problems diag.List) {
 	known := m.tenants()
 	m.cfg.Targets.Places(func(tenant, path string) {
 		if slices.Contains(known, tenant) {
@@ -224,7 +224,7 @@ func (m *many) unknownTenants() (problems diag.List) {
 }
 
 // own notes in owners where a target is, and finds another one that is there.
-func (m *many) own(owners map[string]string, name string, one *config.Config, identity []string) (diag.List, error) {
+func own(m *many, owners map[string]string, name string, one *config.Config, identity []string) (diag.List, error) {
 	scope, err := scopeName(one, identity)
 	if err != nil {
 		return nil, err

@@ -221,7 +221,7 @@ func oldPasswordsWork(t *testing.T, server *keycloak.Server, prefix string, real
 			}
 		}
 	}
-	if worked < len(realms)-1 { // those of one fixture may all have a second factor
+	if worked < len(realms)/2 { // with fifty there are few people in each, and not all have a password alone
 		t.Errorf("somebody could sign in to %d of %d realms", worked, len(realms))
 	}
 }

@@ -229,7 +229,7 @@ func TestKeycloakAfterTheLoad(t *testing.T) {
 		"run --full":           20 + 4*batches,
 		"one changed":          30,
 		"many changed":         30 + 3*changed,
-		"undo":                 60 + 5*batches,
+		"undo":                 60 + 6*batches, // two of them for the deletions of each batch, side by side
 	}
 	for _, s := range l.steps {
 		t.Logf("%-22s %8.2f s %6d requests", s.name, s.took.Seconds(), s.requests)

@@ -53,6 +53,7 @@ func ExampleRun() {
 	}
 	// Output:
 	// idempotent: loading twice equals loading once
+	// large: a user of 8 MiB, or with a thousand values, is loaded or rejected, and costs nobody else anything
 	// leave: an account that is there and differs is skipped, not overwritten
 	// update: an update writes what differs, once, and only to the account that was planned for
 	// lost-answer: a user whose answer was lost is looked up, not created again

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -134,7 +135,8 @@ func lostFeatures(o pluginapi.Outcome) string {
 	return strings.Join(slices.Compact(all), ", ")
 }
 
-// fieldsOf are the fields that a plan would change, without what is in each.
+// fieldsOf are the fields that a plan would change, without what is in each: some plugins
+// name a field after the identity that it is about, which is another one for each person.
 func fieldsOf(ctx context.Context, p *probe, u pluginapi.User) (fields string, err error) {
 	if !p.caps.Can(pluginapi.CanPlan) {
 		return "", nil
@@ -145,8 +147,9 @@ func fieldsOf(ctx context.Context, p *probe, u pluginapi.User) (fields string, e
 			return fmt.Errorf("plan: %w", err)
 		}
 		var names []string
+		subject := regexp.MustCompile(regexp.QuoteMeta(p.run) + "-[0-9]+")
 		for _, f := range seen[0].Fields {
-			names = append(names, f.Field)
+			names = append(names, subject.ReplaceAllLiteralString(f.Field, "…"))
 		}
 		slices.Sort(names)
 		fields = strings.Join(slices.Compact(names), ", ")

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/stetl/stetl/core/canonical"
+	"github.com/stetl/stetl/core/internal/groupcommit"
 	"github.com/stetl/stetl/core/journal"
 )
 
@@ -124,7 +125,7 @@ func (j *Journal) scope(ctx context.Context, name string) (*scope, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
-		return nil, errClosed
+		return nil, groupcommit.ErrClosed
 	}
 	if s := j.scopes[name]; s != nil {
 		return s, nil
@@ -153,9 +154,9 @@ func (j *Journal) scope(ctx context.Context, name string) (*scope, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.writer = newWriter(l, written) //nolint:contextcheck // what is to be written outlives the call that opened the journal
+	s.writer = newWriter(l, written)
 	if err := s.recover(); err != nil {
-		s.writer.close()
+		s.writer.jobs.Close()
 		return nil, errors.Join(err, l.release()) //nolint:contextcheck // also when the context has ended
 	}
 	j.scopes[name] = s
@@ -172,7 +173,7 @@ func (j *Journal) Close() error {
 	j.closed = true
 	var errs []error
 	for _, s := range j.scopes {
-		s.writer.close()
+		s.writer.jobs.Close()
 		errs = append(errs, s.writer.release())
 	}
 	j.lose(nil)

@@ -43,7 +43,7 @@ func abandon(j *Journal) {
 	j.closed = true
 	for _, s := range j.scopes {
 		s.writer.end()
-		s.writer.close()
+		s.writer.jobs.Close()
 	}
 	j.db.pool.Close()
 }

@@ -5,28 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stetl/stetl/core/diag"
+	"github.com/stetl/stetl/core/internal/groupcommit"
 )
 
-// writer writes one scope. What several goroutines want to write at the same time goes into
-// one transaction, because making it durable is what takes long.
+// writer writes one scope.
 type writer struct {
 	*lease
 	confirmed int64 // transactions that the server has confirmed
 	recent    recent
 
-	work chan job
-	done chan struct{}
+	jobs *groupcommit.Queue[job]
 	last atomic.Int64 // batch
-
-	closing sync.RWMutex
-	closed  bool
 }
 
 // job is a part of a transaction. It may run again in another one: when the shared one
@@ -38,14 +33,9 @@ type job struct {
 	result chan error
 }
 
-// most bounds how many jobs share a transaction.
-const most = 64
-
-var errClosed = errors.New("the journal is closed")
-
 func newWriter(l *lease, confirmed int64) *writer {
-	w := &writer{lease: l, confirmed: confirmed, work: make(chan job, most), done: make(chan struct{})}
-	go w.run()
+	w := &writer{lease: l, confirmed: confirmed}
+	w.jobs = groupcommit.New(w.commit)
 	return w
 }
 
@@ -53,43 +43,13 @@ func newWriter(l *lease, confirmed int64) *writer {
 // then.
 func (w *writer) write(sent marks, do func(*batch)) error {
 	j := job{do: do, sent: sent, result: make(chan error, 1)}
-	if err := w.enqueue(j); err != nil {
+	if err := w.jobs.Add(j); err != nil {
 		return err
 	}
 	if err := <-j.result; err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
 	return w.Held()
-}
-
-func (w *writer) enqueue(j job) error {
-	w.closing.RLock()
-	defer w.closing.RUnlock()
-	if w.closed {
-		return errClosed
-	}
-	w.work <- j
-	return nil
-}
-
-func (w *writer) run() {
-	defer close(w.done)
-	for first := range w.work {
-		jobs := []job{first}
-	collect:
-		for len(jobs) < most {
-			select {
-			case j, ok := <-w.work:
-				if !ok {
-					break collect
-				}
-				jobs = append(jobs, j)
-			default:
-				break collect
-			}
-		}
-		w.commit(jobs)
-	}
 }
 
 // commit runs jobs in one transaction, and one by one when the server refuses that: the fault
@@ -188,17 +148,6 @@ func (w *writer) lostWrites() error {
 
 // next numbers a batch, as no other hold of the scope does.
 func (w *writer) next() int64 { return w.fence<<32 | w.last.Add(1) }
-
-func (w *writer) close() {
-	w.closing.Lock()
-	already := w.closed
-	w.closed = true
-	w.closing.Unlock()
-	if !already {
-		close(w.work)
-	}
-	<-w.done
-}
 
 // marks are accounts, as columns.
 type marks struct {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"zombiezen.com/go/sqlite"
+
+	"github.com/stetl/stetl/core/internal/groupcommit"
 )
 
 // busyTimeout is how long a statement waits for another process that writes.
@@ -150,7 +152,7 @@ func (r *readers) take(ctx context.Context) (*sqlite.Conn, error) {
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
-		return nil, errClosed
+		return nil, groupcommit.ErrClosed
 	}
 	if n := len(r.idle); n > 0 {
 		c := r.idle[n-1]

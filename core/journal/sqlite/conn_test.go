@@ -13,6 +13,7 @@ import (
 
 	"zombiezen.com/go/sqlite"
 
+	"github.com/stetl/stetl/core/internal/groupcommit"
 	"github.com/stetl/stetl/core/journal"
 )
 
@@ -111,7 +112,7 @@ func TestConnectionsComeBack(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Get(t.Context(), "u00000"); !errors.Is(err, errClosed) {
+	if _, _, err := s.Get(t.Context(), "u00000"); !errors.Is(err, groupcommit.ErrClosed) {
 		t.Errorf("a closed journal is read: %v", err)
 	}
 }

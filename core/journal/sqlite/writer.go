@@ -1,26 +1,19 @@
 package sqlite
 
 import (
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
 
 	"zombiezen.com/go/sqlite"
 
+	"github.com/stetl/stetl/core/internal/groupcommit"
 	"github.com/stetl/stetl/core/journal"
 )
 
-// writer owns the one connection that writes. What several goroutines want to
-// write at the same time goes into one transaction, because making it durable is
-// what takes long.
+// writer owns the one connection that writes.
 type writer struct {
 	conn *sqlite.Conn
-	work chan job
-	done chan struct{}
-
-	mu     sync.RWMutex
-	closed bool
+	jobs *groupcommit.Queue[job]
 }
 
 // job is a part of a transaction. It may run again in a transaction of its own
@@ -30,60 +23,25 @@ type job struct {
 	result chan error
 }
 
-// most bounds how many jobs share a transaction.
-const most = 64
-
-var errClosed = errors.New("the journal is closed")
-
 func newWriter(conn *sqlite.Conn) *writer {
-	w := &writer{conn: conn, work: make(chan job, most), done: make(chan struct{})}
-	go w.run()
+	w := &writer{conn: conn}
+	w.jobs = groupcommit.New(w.commit)
 	return w
 }
 
 // write returns when do's effects are on disk.
 func (w *writer) write(do func(*writer) error) error {
+	if w == nil {
+		return journal.ErrReadOnly
+	}
 	j := job{do: do, result: make(chan error, 1)}
-	if err := w.enqueue(j); err != nil {
+	if err := w.jobs.Add(j); err != nil {
 		return err
 	}
 	if err := <-j.result; err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
 	return nil
-}
-
-func (w *writer) enqueue(j job) error {
-	if w == nil {
-		return journal.ErrReadOnly
-	}
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	if w.closed {
-		return errClosed
-	}
-	w.work <- j
-	return nil
-}
-
-func (w *writer) run() {
-	defer close(w.done)
-	for first := range w.work {
-		jobs := []job{first}
-	collect:
-		for len(jobs) < most {
-			select {
-			case j, ok := <-w.work:
-				if !ok {
-					break collect
-				}
-				jobs = append(jobs, j)
-			default:
-				break collect
-			}
-		}
-		w.commit(jobs)
-	}
 }
 
 // commit runs jobs in one transaction, and one by one when that fails: the fault
@@ -133,14 +91,8 @@ func (w *writer) script(queries string) error {
 }
 
 func (w *writer) close() error {
-	w.mu.Lock()
-	already := w.closed
-	w.closed = true
-	w.mu.Unlock()
-	if already {
+	if !w.jobs.Close() {
 		return nil
 	}
-	close(w.work)
-	<-w.done
 	return w.conn.Close()
 }
